@@ -1,0 +1,1 @@
+"""Everything that needs torch: backbone, method base class, video input, fits and evals."""

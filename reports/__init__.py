@@ -1,0 +1,1 @@
+"""From records to tables, figures and the HTML report. Never imports torch."""

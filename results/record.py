@@ -1,0 +1,110 @@
+"""A record: what an eval leaves behind. Metrics, identity, provenance; the predictions lie in a file beside it.
+
+Schema 1. A record is one JSON object with exactly the sections of `Record`; their keys are documented there. Numbers
+are percent where they are accuracies. Aggregates over repeats are never stored: they are computed from records.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from harness.errors import UserError
+from results.atomic import write_json
+
+SCHEMA = 1
+STATUSES = ("reported", "submitted", "verified", "reproduced")
+RECORD_SUFFIX = ".record.json"
+PREDICTIONS_SUFFIX = ".predictions.csv.gz"
+
+
+@dataclass(frozen=True)
+class Record:
+    """One scored list of one fit, or of the untrained method.
+
+    Args:
+        cell: Hex key of `identity`: what this number is a measurement of, excluding transport (paths, workers, device).
+        signature: Short text with the settings that decide comparability, printed with every score.
+        identity: The mapping whose fingerprint is `cell`.
+        protocol: `id`, `version`, `division` (`closed` or `open`), `part`, `columns` (list of column rules),
+            `incomplete` (list of reasons why the row is not ranked, usually empty).
+        data: `dataset`, `list`, `list_sha256`, `list_origin`, `labels`, `labels_sha256`, `label_variant`, `classes`,
+            `n_expected`, `n_evaluated`, `n_undecodable`, `undecodable` (list of {video, reason}), `embedded` (bool).
+        method: `name`, `title`, `version`, `family`, `origin` (`built-in`, a distribution or a file),
+            `source_sha256`, `options`, `class_text`, `extra_data`, `params_total`, `params_trained`, `unverified`.
+        backbone: `name`, `arch`, `weights`, `weights_sha256`, `image_size`.
+        fit: None for an untrained method; else `key`, `name`, `train` ({dataset, list, labels, sha256, n}), `repeat`
+            ({kind, index}), `shots`, `seed`, `recipe`, `effective_batch`, `updates`, `init`, `selection`,
+            `weights_sha256`.
+        repeat: `kind` and `index` of this measurement among those averaged in a table.
+        views: `frames`, `clips`, `crops`, `sampling`, `normalize`, `reader`, `size`, `text`.
+        metrics: `top1`, `top5`, `mean_class` in percent.
+        overlap: `train_videos` (count shared with the training list), `seen_classes` (names), `top1_strict` (or None).
+        cost: `fit_seconds`, `eval_seconds`, `clips_per_second`, ...
+        environment: `python`, `packages`, `git`, `platform`, `device`, `dtype`, `threads`.
+        predictions: `file` (name beside the record), `sha256`.
+        status: One of `STATUSES`.
+        created: UTC time, ISO 8601.
+        schema: Version of this layout.
+    """
+
+    cell: str
+    signature: str
+    identity: dict[str, Any]
+    protocol: dict[str, Any]
+    data: dict[str, Any]
+    method: dict[str, Any]
+    backbone: dict[str, Any]
+    fit: dict[str, Any] | None
+    repeat: dict[str, Any]
+    views: dict[str, Any]
+    metrics: dict[str, float]
+    overlap: dict[str, Any]
+    cost: dict[str, Any]
+    environment: dict[str, Any]
+    predictions: dict[str, str]
+    status: str = "submitted"
+    created: str = ""
+    schema: int = field(default=SCHEMA)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The record as a JSON-ready mapping."""
+        return asdict(self)
+
+
+def write_record(path: Path, record: Record) -> None:
+    """Write a record atomically; the name must end in `.record.json`."""
+    if not path.name.endswith(RECORD_SUFFIX):
+        raise ValueError(f"a record's name ends in {RECORD_SUFFIX}, found {path.name}")
+    write_json(path, record.as_dict())
+
+
+def read_record(path: Path) -> Record:
+    """The record of a file, checked for schema, sections and status.
+
+    Raises:
+        UserError: Not JSON, another schema, a missing or unknown section.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"The record {path} is missing.") from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"The record {path} cannot be read: {error}") from None
+    if not isinstance(value, dict) or value.get("schema") != SCHEMA:
+        found = value.get("schema") if isinstance(value, dict) else type(value).__name__
+        raise UserError(f"{path} has schema {found!r}, this version reads schema {SCHEMA}.")
+    names = {f.name for f in fields(Record)}
+    missing, unknown = sorted(names - set(value)), sorted(set(value) - names)
+    if missing or unknown:
+        raise UserError(f"{path}: sections missing {missing}, unknown {unknown}.")
+    if value["status"] not in STATUSES:
+        raise UserError(f"{path}: status is {value['status']!r}, expected one of {STATUSES}.")
+    return Record(**value)
+
+
+def find_records(folder: Path) -> list[Path]:
+    """All record files under a folder, sorted by path."""
+    return sorted(folder.rglob(f"*{RECORD_SUFFIX}"))
