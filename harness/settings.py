@@ -1,0 +1,102 @@
+"""Settings of this machine: data roots, run folder, cache. Default < file < environment < flag, each with its origin.
+
+Nothing here takes part in the identity of a result: a number does not depend on where its files lie.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from harness.errors import UserError
+
+CONFIG_NAME = "harness.toml"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A path and where it comes from."""
+
+    path: Path
+    origin: str
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Resolved settings.
+
+    Args:
+        runs: Folder of fits, records and predictions.
+        cache: Rendered mini datasets, downloaded weights, cached features.
+        data: Root folder of each configured dataset, by name.
+        weights: Folder in which weight files are looked for by name.
+        lists: Folder with published or generated list files, in the published relative layout.
+    """
+
+    runs: Setting
+    cache: Setting
+    weights: Setting
+    lists: Setting
+    data: Mapping[str, Setting] = field(default_factory=dict)
+
+
+def load_settings(flags: Mapping[str, str] | None = None, environment: Mapping[str, str] | None = None) -> Settings:
+    """Settings from defaults, `harness.toml`, `HARNESS_*` variables and flags, the later ones winning.
+
+    Args:
+        flags: `runs`, `cache`, `weights`, `lists`, and `data.NAME` for a dataset's root.
+        environment: Defaults to `os.environ`. `HARNESS_RUNS`, `HARNESS_CACHE`, `HARNESS_WEIGHTS`, `HARNESS_LISTS`,
+            `HARNESS_DATA` (a folder with one sub-folder a dataset, such as `ucf101`) and `HARNESS_DATA_UCF101`.
+
+    Raises:
+        UserError: The configuration file is not TOML, or holds unknown keys.
+    """
+    environment = os.environ if environment is None else environment
+    cache_home = Path(environment.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "clip-video-harness"
+    found: dict[str, Setting] = {
+        "runs": Setting(Path("runs"), "default"),
+        "cache": Setting(cache_home, "default"),
+        "weights": Setting(cache_home / "weights", "default"),
+        "lists": Setting(cache_home / "lists", "default"),
+    }
+    data: dict[str, Setting] = {}
+    config = Path(environment.get("HARNESS_CONFIG") or CONFIG_NAME)
+    if config.is_file():
+        _read_file(config, found, data)
+    if parent := environment.get("HARNESS_DATA"):
+        folder = Path(parent)
+        if not folder.is_dir():
+            raise UserError(f"HARNESS_DATA is {parent!r}, which is not a folder.", "Set it to the parent of the datasets.")
+        for child in sorted(p for p in folder.iterdir() if p.is_dir()):
+            data[child.name.lower()] = Setting(child, "HARNESS_DATA")
+    for key, value in environment.items():
+        if key.startswith("HARNESS_DATA_") and value:
+            data[key.removeprefix("HARNESS_DATA_").lower()] = Setting(Path(value), key)
+    for name in found:
+        if value := environment.get(f"HARNESS_{name.upper()}"):
+            found[name] = Setting(Path(value), f"HARNESS_{name.upper()}")
+    for key, value in (flags or {}).items():
+        if key.startswith("data."):
+            data[key.removeprefix("data.")] = Setting(Path(value), "flag")
+        else:
+            found[key] = Setting(Path(value), "flag")
+    return Settings(data=data, **found)
+
+
+def _read_file(config: Path, found: dict[str, Setting], data: dict[str, Setting]) -> None:
+    """Add the settings of a TOML file; relative paths are relative to the file's folder."""
+    try:
+        content = tomllib.loads(config.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{config} cannot be read as TOML: {error}") from None
+    base = config.resolve().parent
+    for key, value in content.items():
+        if key == "data" and isinstance(value, dict):
+            data.update({name: Setting(base / str(path), str(config)) for name, path in value.items()})
+        elif key in found and isinstance(value, str):
+            found[key] = Setting(base / value, str(config))
+        else:
+            raise UserError(f"{config}: unknown setting {key!r}.", f"Known: {', '.join(found)} and the table [data].")
