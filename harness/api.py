@@ -1,0 +1,49 @@
+"""The only module that plugins import: specification words at once, everything that needs torch on first use."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import UserError
+from harness.options import MethodOptions, option
+from harness.registry import register_method, register_protocol
+from harness.spec import (
+    Column,
+    Eval,
+    Fit,
+    LabelSet,
+    ListRef,
+    MethodCard,
+    Protocol,
+    Recipe,
+    Repeat,
+    VideoList,
+    Views,
+)
+from results.metrics import harmonic_mean
+
+if TYPE_CHECKING:
+    from harness.engine.backbone import Backbone, load_backbone
+    from harness.engine.method import ClipMethod, build_method
+
+_LAZY = {
+    "Backbone": "harness.engine.backbone",
+    "load_backbone": "harness.engine.backbone",
+    "ClipMethod": "harness.engine.method",
+    "build_method": "harness.engine.method",
+}
+
+__all__ = [
+    "Backbone", "ClipMethod", "Column", "Eval", "Fit", "LabelSet", "ListRef", "MethodCard", "MethodOptions", "Protocol",
+    "Recipe", "Repeat", "UserError", "VideoList", "Views", "build_method", "harmonic_mean", "load_backbone", "option",
+    "register_method", "register_protocol",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the torch-dependent names on first use, so that listing plugins never imports torch."""
+    if name in _LAZY:
+        import importlib
+
+        return getattr(importlib.import_module(_LAZY[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
