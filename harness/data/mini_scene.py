@@ -1,34 +1,32 @@
 """Pictures and clips of one moving object: the drawing half of the embedded benchmark.
 
-A *still* is sharp, on a plain or gently graded ground, with the marks a cartoonist would add (arcs round something that
-spins). A *clip* shows the same compositions without the marks, with motion blur, clutter, jitter, lost contrast, noise and
-compression. `ClipLook` holds the dials of that gap. Everything is a pure function of the generator handed in.
+A *still* is sharp, on a plain or gently graded ground, with the marks a cartoonist would add (arcs round something
+that spins). A *clip* shows the same compositions without the marks, with motion blur, clutter, jitter, lost contrast and
+noise; `ClipLook` holds the dials of that gap. Everything is a pure function of the generator handed in.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.data.mini_cast import COLOURS, MOTIONS, SHAPES, Path, Pose, draw_path
+
 Image = NDArray[np.uint8]
-Floats = NDArray[np.float32]
+Rgb = tuple[int, int, int]
 
 _SHIFT = 4  # cv2 takes sub-pixel coordinates as integers with this many fractional bits
-
-COLOURS: dict[str, tuple[int, int, int]] = {
-    "red": (214, 48, 44),
-    "green": (52, 170, 72),
-    "blue": (50, 92, 214),
-    "yellow": (236, 206, 52),
-    "purple": (150, 62, 186),
-    "orange": (240, 140, 40),
-    "cyan": (60, 196, 206),
-}
+_SIZES = (
+    (80, 64),
+    (88, 72),
+    (96, 64),
+    (64, 80),
+)  # width, height in pixels: not square, so crops matter
+_FRAMES = (16, 24)  # shortest and longest clip
 
 
 @dataclass(frozen=True)
@@ -42,157 +40,220 @@ class ClipLook:
     noise: tuple[float, float] = (4.0, 10.0)  # standard deviation, grey levels
     softness: tuple[float, float] = (0.4, 0.9)  # Gaussian blur of the lens, pixels
     prop: float = 0.45  # visibility of strings, floors and shadows, which stills draw at 1.0
-    quality: int = 80  # of the JPEG frames
 
 
 @dataclass(frozen=True)
-class Pose:
-    """Where and how the object stands at one instant; lengths in short sides of the picture, angles in radians."""
+class Actor:
+    """What the clips of one group share: the look of the object and of the place."""
 
-    x: float = 0.0
-    y: float = 0.0
-    angle: float = 0.0
-    wide: float = 1.0
-    high: float = 1.0
-    opacity: float = 1.0
+    colour: Rgb
+    ground: Rgb
+    radius: float  # in short sides of the picture
+    texture: int  # seed of the background
 
 
-@dataclass(frozen=True)
-class Path:
-    """The free parameters of one performance of a motion: drawn once a clip, so that no two clips are alike."""
-
-    phase: float
-    cycles: float
-    side: float  # -1 or +1; a mirrored clip is another clip of the same class
-    reach: float
-    tremor: tuple[float, ...]
-
-
-def draw_path(rng: np.random.Generator) -> Path:
-    """Return the parameters of one performance, drawn from `rng`."""
-    return Path(
-        phase=float(rng.uniform()),
-        cycles=float(rng.uniform(1.2, 2.2)),
-        side=float(rng.choice((-1.0, 1.0))),
-        reach=float(rng.uniform(0.8, 1.2)),
-        tremor=tuple(float(v) for v in rng.uniform(0.0, 1.0, 4)),
+def draw_actor(rng: np.random.Generator, colour: str | None = None) -> Actor:
+    """Return an actor drawn from `rng`, of the named colour or of any."""
+    name = colour or str(rng.choice(list(COLOURS)))
+    tinted = tuple(int(np.clip(v + rng.integers(-18, 19), 0, 255)) for v in COLOURS[name])
+    grey = float(rng.choice((rng.uniform(20, 70), rng.uniform(175, 235))))  # never mid grey: the object must stand out
+    ground = tuple(int(np.clip(grey + rng.uniform(-14, 14), 0, 255)) for _ in range(3))
+    return Actor(
+        (tinted[0], tinted[1], tinted[2]),
+        (ground[0], ground[1], ground[2]),
+        float(rng.uniform(0.155, 0.20)),
+        int(rng.integers(2**31)),
     )
 
 
-def _bouncing(t: float, p: Path) -> Pose:
-    lift = abs(math.sin(math.pi * (p.cycles * t * 1.3 + p.phase)))
-    squash = max(0.0, 1.0 - lift * 3.0) * 0.45
-    drift = 0.10 * p.side * (t - 0.5)
-    return Pose(drift, 0.24 - 0.42 * p.reach * lift + 0.10 * squash, 0.0, 1.0 + squash, 1.0 - squash)
+class Stage:
+    """A canvas size and an origin: turns poses, in short sides around the origin, into pixels."""
+
+    def __init__(self, width: int, height: int, origin: tuple[float, float]) -> None:
+        """Set the canvas size in pixels and the origin in short sides off the centre."""
+        self.unit = float(min(width, height))
+        self.cx, self.cy = 0.5 * width + origin[0] * self.unit, 0.5 * height + origin[1] * self.unit
+
+    def point(self, x: float, y: float) -> tuple[int, int]:
+        """Return the fixed-point pixel coordinates of a place given in short sides."""
+        scale = 1 << _SHIFT
+        return round((self.cx + x * self.unit) * scale), round((self.cy + y * self.unit) * scale)
+
+    def line(self, canvas: Image, start: tuple[float, float], stop: tuple[float, float], colour: Rgb) -> None:
+        """Draw a thin anti-aliased line between two places given in short sides."""
+        cv2.line(canvas, self.point(*start), self.point(*stop), colour, 1, cv2.LINE_AA, _SHIFT)
+
+    def arc(
+        self,
+        canvas: Image,
+        at: tuple[float, float],
+        radii: tuple[float, float],
+        span: tuple[float, float],
+        colour: Rgb,
+        thickness: int = 1,
+    ) -> None:
+        """Draw a part of an ellipse, `span` in degrees clockwise from the right; thickness -1 fills it."""
+        scale = self.unit * (1 << _SHIFT)
+        axes = (round(radii[0] * scale), round(radii[1] * scale))
+        cv2.ellipse(canvas, self.point(*at), axes, 0.0, span[0], span[1], colour, thickness, cv2.LINE_AA, _SHIFT)
+
+    def contours(self, shape: str, pose: Pose, radius: float) -> tuple[list[NDArray[np.int32]], tuple[int, int]]:
+        """Return the contours of a posed shape and its dark spot in fixed-point pixels."""
+        curves, spot = SHAPES[shape]
+        cos, sin = math.cos(pose.angle), math.sin(pose.angle)
+        turn = np.array([[cos, sin], [-sin, cos]], np.float64)
+        stretch = np.array([pose.wide, pose.high]) * radius * self.unit
+        centre = np.array([self.cx + pose.x * self.unit, self.cy + pose.y * self.unit])
+        scale = 1 << _SHIFT
+        placed = [np.rint(((c * stretch) @ turn + centre) * scale).astype(np.int32) for c in curves]
+        dot = np.rint(((np.array(spot) * stretch) @ turn + centre) * scale)
+        return placed, (int(dot[0]), int(dot[1]))
 
 
-def _spinning(t: float, p: Path) -> Pose:
-    return Pose(angle=p.side * math.tau * (p.cycles * t + p.phase))
+def _mix(a: Rgb, b: Rgb, share: float) -> Rgb:
+    r, g, h = (round(x + (y - x) * share) for x, y in zip(a, b, strict=True))
+    return r, g, h
 
 
-def _swinging(t: float, p: Path) -> Pose:
-    theta = 0.85 * p.reach * math.sin(math.tau * (p.cycles * t + p.phase))
-    return Pose(0.46 * math.sin(theta), -0.34 + 0.46 * math.cos(theta), -theta)
+def _ink(ground: Rgb, strength: float) -> Rgb:
+    """Return the colour of strings and floors: away from the ground, by `strength`."""
+    return _mix(ground, (20, 20, 20) if sum(ground) > 380 else (235, 235, 235), strength)
 
 
-def _growing(t: float, p: Path) -> Pose:
-    size = 0.45 + 1.25 * p.reach * ((p.cycles * 0.6 * t + p.phase) % 1.0)
-    return Pose(wide=size, high=size)
+def _draw_props(canvas: Image, stage: Stage, motion: str, pose: Pose, actor: Actor, strength: float) -> None:
+    """Draw the part of the scene that belongs to a motion and is really there: string, floor, shadow, pivot."""
+    ink, r = _ink(actor.ground, strength), actor.radius
+    if motion == "swinging":
+        stage.line(canvas, (0.0, -0.32), (pose.x, pose.y), ink)
+    elif motion == "bouncing":
+        width = r * (1.15 - 0.9 * max(0.0, 0.24 - pose.y))
+        stage.arc(canvas, (pose.x, 0.26 + r), (width, 0.16 * r), (0, 360), _mix(actor.ground, ink, 0.6), -1)
+    elif motion in ("sliding", "rolling"):
+        stage.line(canvas, (-1.0, 0.10 + r), (1.0, 0.10 + r), ink)
+    elif motion == "orbiting":
+        stage.arc(canvas, (0.0, 0.0), (0.03, 0.03), (0, 360), ink, -1)
 
 
-def _sliding(t: float, p: Path) -> Pose:
-    sweep = abs(((p.cycles * 0.6 * t + p.phase) % 1.0) * 2.0 - 1.0) * 2.0 - 1.0
-    return Pose(p.side * 0.34 * p.reach * sweep, 0.10)
-
-
-def _shaking(t: float, p: Path) -> Pose:
-    a, b, c, d = p.tremor
-    fast = math.tau * (7.0 + 3.0 * a) * t
-    return Pose(
-        0.075 * p.reach * math.sin(fast + math.tau * b),
-        0.035 * math.sin(1.7 * fast + math.tau * c),
-        0.28 * math.sin(1.3 * fast + math.tau * d),
-    )
-
-
-def _orbiting(t: float, p: Path) -> Pose:
-    turn = p.side * math.tau * (p.cycles * t + p.phase)
-    return Pose(0.25 * p.reach * math.cos(turn), 0.25 * p.reach * math.sin(turn), 0.0, 0.8, 0.8)
-
-
-def _blinking(t: float, p: Path) -> Pose:
-    return Pose(opacity=0.15 + 0.85 * (0.5 + 0.5 * math.sin(math.tau * (1.6 * p.cycles * t + p.phase))))
-
-
-def _rolling(t: float, p: Path) -> Pose:
-    slide = _sliding(t, p)
-    return Pose(slide.x, slide.y, slide.x / 0.17)
-
-
-MOTIONS: dict[str, Callable[[float, Path], Pose]] = {
-    "bouncing": _bouncing,
-    "spinning": _spinning,
-    "swinging": _swinging,
-    "growing": _growing,
-    "sliding": _sliding,
-    "shaking": _shaking,
-    "orbiting": _orbiting,
-    "blinking": _blinking,
-    "rolling": _rolling,
-}
-
-
-def _polygon(points: list[tuple[float, float]]) -> Floats:
-    return np.asarray(points, np.float32)
-
-
-def _round(radius: float, count: int = 24) -> Floats:
-    return _polygon([(radius * math.cos(math.tau * i / count), radius * math.sin(math.tau * i / count)) for i in range(count)])
-
-
-def _star() -> Floats:
-    radii = (1.1, 0.46)
-    return _polygon([(radii[i % 2] * math.sin(math.pi * i / 5), -radii[i % 2] * math.cos(math.pi * i / 5)) for i in range(10)])
-
-
-def _heart() -> Floats:
-    turns = [math.tau * i / 28 for i in range(28)]
-    return _polygon(
-        [
-            (
-                math.sin(a) ** 3,
-                -(13 * math.cos(a) - 5 * math.cos(2 * a) - 2 * math.cos(3 * a) - math.cos(4 * a)) / 15.0,
+def _draw_marks(canvas: Image, stage: Stage, shape: str, motion: str, pose: Pose, actor: Actor, path: Path) -> None:
+    """Draw what only stills have: the marks by which a cartoon tells a motion."""
+    ink, r = _ink(actor.ground, 0.75), actor.radius
+    at = (pose.x, pose.y)
+    if motion in ("spinning", "rolling"):
+        for begin in (20, 200):
+            stage.arc(canvas, at, (1.45 * r, 1.45 * r), (begin, begin + 110), ink)
+    elif motion == "swinging":
+        stage.arc(canvas, (0.0, -0.32), (0.42 + 1.3 * r, 0.42 + 1.3 * r), (55, 125), ink)
+    elif motion == "orbiting":
+        stage.arc(canvas, (0.0, 0.0), (0.25 * path.reach, 0.25 * path.reach), (0, 360), ink)
+    elif motion == "bouncing":
+        for dx in (-0.6, 0.0, 0.6):
+            stage.line(canvas, (at[0] + dx * r, at[1] - 1.4 * r), (at[0] + dx * r, at[1] - 2.1 * r), ink)
+    elif motion == "blinking":
+        for turn in range(8):
+            c, s = math.cos(turn * math.pi / 4), math.sin(turn * math.pi / 4)
+            stage.line(
+                canvas, (at[0] + 1.35 * r * c, at[1] + 1.35 * r * s), (at[0] + 1.75 * r * c, at[1] + 1.75 * r * s), ink
             )
-            for a in turns
-        ]
-    )
+    elif motion == "growing":
+        for factor in (1.3, 1.6):
+            larger = Pose(pose.x, pose.y, pose.angle, pose.wide * factor, pose.high * factor)
+            cv2.polylines(canvas, stage.contours(shape, larger, r)[0][:1], True, ink, 1, cv2.LINE_AA, _SHIFT)
+    elif motion == "shaking":
+        for side in (-1.0, 1.0):
+            moved = Pose(pose.x + side * 0.45 * r, pose.y, pose.angle + 0.1 * side)
+            cv2.polylines(canvas, stage.contours(shape, moved, r)[0][:1], True, ink, 1, cv2.LINE_AA, _SHIFT)
+    if motion in ("sliding", "rolling"):
+        for dy in (-0.6, 0.0, 0.6):
+            start = at[0] - path.side * 1.5 * r
+            stage.line(canvas, (start, at[1] + dy * r), (start - path.side * r, at[1] + dy * r), ink)
 
 
-def _crescent() -> Floats:
-    # Horns up: the outer arc runs below, the inner one, of a raised circle, comes back.
-    outer = [(math.cos(a), math.sin(a)) for a in (math.radians(d) for d in range(-35, 216, 10))]
-    inner = [(0.78 * math.cos(a), -0.45 + 0.72 * math.sin(a)) for a in (math.radians(d) for d in range(190, -11, -10))]
-    return _polygon(outer + inner)
+def _draw_object(canvas: Image, stage: Stage, shape: str, pose: Pose, actor: Actor) -> None:
+    curves, spot = stage.contours(shape, pose, actor.radius)
+    layer = canvas if pose.opacity >= 1.0 else canvas.copy()
+    cv2.fillPoly(layer, curves, actor.colour, cv2.LINE_AA, _SHIFT)
+    size = round(0.2 * actor.radius * math.sqrt(pose.wide * pose.high) * stage.unit * (1 << _SHIFT))
+    cv2.circle(layer, spot, size, _mix(actor.colour, (10, 10, 10), 0.75), -1, cv2.LINE_AA, _SHIFT)
+    if layer is not canvas:
+        cv2.addWeighted(layer, pose.opacity, canvas, 1.0 - pose.opacity, 0.0, dst=canvas)
 
 
-_ARM = 0.36
-# Contours are filled by the even-odd rule, so the second one of the ring is its hole; the point is where the dark spot
-# sits that makes even a turning circle visible. Every shape is mirror-symmetric: a flipped clip keeps its class.
-SHAPES: dict[str, tuple[list[Floats], tuple[float, float]]] = {
-    "circle": ([_round(0.95)], (0.0, -0.5)),
-    "square": ([_polygon([(-0.84, -0.84), (0.84, -0.84), (0.84, 0.84), (-0.84, 0.84)])], (0.0, -0.45)),
-    "triangle": ([_polygon([(0.0, -1.1), (1.05, 0.75), (-1.05, 0.75)])], (0.0, -0.3)),
-    "star": ([_star()], (0.0, -0.45)),
-    "cross": (
-        [
-            _polygon(
-                [(-_ARM, -1), (_ARM, -1), (_ARM, -_ARM), (1, -_ARM), (1, _ARM), (_ARM, _ARM)]
-                + [(_ARM, 1), (-_ARM, 1), (-_ARM, _ARM), (-1, _ARM), (-1, -_ARM), (-_ARM, -_ARM)]
-            )
-        ],
-        (0.0, -0.62),
-    ),
-    "ring": ([_round(1.0), _round(0.55)], (0.0, -0.77)),
-    "heart": ([_heart()], (0.0, -0.05)),
-    "crescent": ([_crescent()], (0.0, 0.62)),
-}
+def draw_still(
+    rng: np.random.Generator, shape: str, motion: str, colour: str, side: int = 64, marks: float = 0.8
+) -> Image:
+    """Return one sharp RGB picture (side, side, 3), uint8, of a coloured shape caught in a motion.
+
+    Args:
+        rng: Source of the pose, the ground and the size.
+        shape: A key of `SHAPES`.
+        motion: A key of `MOTIONS`.
+        colour: A key of `COLOURS`.
+        side: Width and height in pixels.
+        marks: Probability that cartoon marks are drawn.
+    """
+    actor, path = draw_actor(rng, colour), draw_path(rng)
+    stage = Stage(side, side, (float(rng.uniform(-0.08, 0.08)), float(rng.uniform(-0.06, 0.06))))
+    canvas: Image = np.full((side, side, 3), actor.ground, np.uint8)
+    if rng.uniform() < 0.5:  # a gentle grade towards one side
+        ramp = np.linspace(-1.0, 1.0, side, dtype=np.float32) * float(rng.uniform(5.0, 20.0))
+        grade = ramp[:, None, None] if rng.uniform() < 0.5 else ramp[None, :, None]
+        canvas = np.clip(canvas + grade, 0, 255).astype(np.uint8)
+    pose = MOTIONS[motion](float(rng.uniform()), path)
+    _draw_props(canvas, stage, motion, pose, actor, 0.9)
+    if rng.uniform() < marks:
+        _draw_marks(canvas, stage, shape, motion, pose, actor, path)
+    _draw_object(canvas, stage, shape, pose, actor)
+    return canvas
+
+
+def _background(actor: Actor, width: int, height: int, look: ClipLook) -> Image:
+    """Return the cluttered ground of a clip (height, width, 3), the same for all clips of an actor but for the size."""
+    rng = np.random.default_rng(actor.texture)
+    coarse = rng.standard_normal((6, 7, 3), np.float32) * look.clutter
+    coarse = 0.7 * coarse.mean(axis=2, keepdims=True) + 0.5 * coarse  # mostly light and dark, a little tint
+    ground = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC) + np.array(actor.ground, np.float32)
+    for _ in range(look.blobs):
+        layer = ground.copy()
+        at = (int(rng.uniform(0, width)), int(rng.uniform(0, height)))
+        axes = (int(rng.uniform(4, 14)), int(rng.uniform(4, 14)))
+        tint = tuple(float(v) for v in rng.uniform(30, 225, 3))
+        cv2.ellipse(layer, at, axes, float(rng.uniform(0, 180)), 0, 360, tint, -1)
+        ground = 0.6 * ground + 0.4 * cv2.GaussianBlur(layer, (0, 0), 1.5)
+    return np.clip(ground, 0, 255).astype(np.uint8)
+
+
+def draw_clip(rng: np.random.Generator, actor: Actor, shape: str, motion: str, look: ClipLook | None = None) -> Image:
+    """Return the RGB frames of one clip (T, H, W, 3), uint8, of an actor's shape in a motion; T, H and W vary.
+
+    Args:
+        rng: Source of everything in which the clips of one actor differ.
+        actor: The object and its place, shared by a group of clips.
+        shape: A key of `SHAPES`.
+        motion: A key of `MOTIONS`.
+        look: The dials of the gap to stills.
+    """
+    look = look or ClipLook()
+    width, height = _SIZES[int(rng.integers(len(_SIZES)))]
+    count = int(rng.integers(_FRAMES[0], _FRAMES[1] + 1))
+    path = draw_path(rng)
+    origin = (float(rng.uniform(-0.08, 0.08)), float(rng.uniform(-0.06, 0.06)))
+    contrast, noise, soft = (float(rng.uniform(*span)) for span in (look.contrast, look.noise, look.softness))
+    lift = float(rng.uniform(-15.0, 15.0))
+    ground = _background(actor, width, height, look)
+    frames = np.empty((count, height, width, 3), np.uint8)
+    shutter = 0.7 / count / look.subframes  # open for 70 % of the frame interval
+    for index in range(count):
+        shake = rng.integers(-1, 2, 2) / min(width, height)  # the camera moves by a pixel
+        stage = Stage(width, height, (origin[0] + float(shake[0]), origin[1] + float(shake[1])))
+        shutter_sum = np.zeros((height, width, 3), np.float32)
+        for part in range(look.subframes):
+            pose = MOTIONS[motion](index / count + part * shutter, path)
+            canvas = ground.copy()
+            _draw_props(canvas, stage, motion, pose, actor, look.prop)
+            _draw_object(canvas, stage, shape, pose, actor)
+            cv2.accumulate(canvas, shutter_sum)
+        picture = cv2.GaussianBlur(shutter_sum, (0, 0), soft) * (contrast / look.subframes)
+        picture += 128.0 * (1.0 - contrast) + lift
+        picture += rng.standard_normal(picture.shape, np.float32) * noise
+        frames[index] = np.clip(picture, 0, 255).astype(np.uint8)
+    return frames
