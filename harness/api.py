@@ -9,6 +9,7 @@ from harness.options import MethodOptions, option
 from harness.registry import register_method, register_protocol
 from harness.spec import (
     Column,
+    DatasetFacts,
     Eval,
     Fit,
     LabelSet,
@@ -34,9 +35,9 @@ _LAZY = {
 }
 
 __all__ = [
-    "Backbone", "ClipMethod", "Column", "Eval", "Fit", "LabelSet", "ListRef", "MethodCard", "MethodOptions", "Protocol",
-    "Recipe", "Repeat", "UserError", "VideoList", "Views", "build_method", "harmonic_mean", "load_backbone", "option",
-    "register_method", "register_protocol",
+    "Backbone", "ClipMethod", "Column", "DatasetFacts", "Eval", "Fit", "LabelSet", "ListRef", "MethodCard",
+    "MethodOptions", "Protocol", "Recipe", "Repeat", "UserError", "VideoList", "Views", "build_method",
+    "harmonic_mean", "load_backbone", "option", "register_method", "register_protocol",
 ]
 
 

@@ -255,11 +255,22 @@ class Column:
         return row
 
 
+@dataclass(frozen=True)
+class ZeroShotTest:
+    """One of the evaluation lists averaged in a zero-shot score, with the kind and index of its repeat."""
+
+    list: str
+    labels: str
+    repeat_kind: str
+    repeat_index: int
+
+
 class DatasetFacts(StructuralType):
     """What a protocol may know of a dataset: names, not videos."""
 
     name: str
     source: str | None
+    zero_shot_tests: tuple[ZeroShotTest, ...]
 
     def has_list(self, name: str) -> bool:
         """Whether the dataset defines a list of this name."""
@@ -325,5 +336,5 @@ def changed(a: Mapping[str, Any], b: Mapping[str, Any], prefix: str = "") -> lis
 
 __all__ = [
     "Column", "DatasetFacts", "Eval", "Fit", "LabelSet", "ListRef", "MethodCard", "Protocol", "Recipe", "Repeat",
-    "VideoList", "Views", "canonical_json", "changed", "field", "fields", "fingerprint", "replace",
+    "VideoList", "Views", "ZeroShotTest", "canonical_json", "changed", "field", "fields", "fingerprint", "replace",
 ]

@@ -3,20 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from pathlib import Path
 
-from harness.spec import LabelSet, VideoList
+from harness.spec import LabelSet, VideoList, ZeroShotTest
 
-
-@dataclass(frozen=True)
-class ZeroShotTest:
-    """One of the evaluation lists averaged in a zero-shot score."""
-
-    list: str
-    labels: str
-    repeat_kind: str
-    repeat_index: int
+__all__ = ["Dataset", "ZeroShotTest"]
 
 
 class Dataset(ABC):
@@ -66,5 +57,5 @@ class Dataset(ABC):
     def locate(self, path: str) -> Path | None:
         """Where the video of a list row lies on this machine, or None if it is not there."""
 
-    def prepare(self) -> None:
+    def prepare(self) -> None:  # noqa: B027, a dataset on disk has nothing to do here
         """Make the videos available where the dataset can do that itself (embedded datasets render on first use)."""

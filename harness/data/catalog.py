@@ -1,0 +1,68 @@
+"""Names and paths to datasets."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from harness.data.dataset import Dataset
+from harness.data.embedded import EMBEDDED, EmbeddedDataset
+from harness.data.folder import SPLIT_SEED, FolderDataset
+from harness.errors import UserError, unknown_name
+from harness.settings import Settings
+
+OFFICIAL = ("k400", "k600", "hmdb51", "ucf101", "ssv2")
+
+
+def dataset_names(settings: Settings | None = None) -> tuple[str, ...]:
+    """The official and the embedded datasets, then the custom ones that settings name a folder for."""
+    custom = sorted(set(settings.data) - {*OFFICIAL, *EMBEDDED}) if settings else []
+    return (*OFFICIAL, *EMBEDDED, *custom)
+
+
+def open_dataset(
+    name_or_path: str,
+    settings: Settings,
+    *,
+    lists: str = "published",
+    seed: int = SPLIT_SEED,
+    variant: str = "published",
+    source: str | None = None,
+) -> Dataset:
+    """The dataset of a name, or the custom dataset at a path.
+
+    Args:
+        name_or_path: A name of `dataset_names`, a folder of class folders, or a .csv, .tsv or .txt table.
+        settings: Where videos, lists and caches lie.
+        lists: `published`, or `own`: where a published list is absent, draw one with `seed`.
+        seed: Seed of own draws and of a custom dataset's split.
+        variant: `published` or `corrected` class names.
+        source: Dataset that zero-shot transfer to a custom one fits on; by default `k400` if its videos are
+            configured, otherwise `mini_source`.
+
+    Raises:
+        UserError: No such dataset (with the nearest names), or an option that it does not have.
+    """
+    _check_choice("lists", lists, ("published", "own"))
+    _check_choice("label set", variant, ("published", "corrected"))
+    if name_or_path in EMBEDDED:
+        return EmbeddedDataset(name_or_path, settings.cache.path / "mini")
+    source = source or ("k400" if "k400" in settings.data else "mini_source")
+    if name_or_path in settings.data:
+        return FolderDataset(settings.data[name_or_path].path, name_or_path, source, seed)
+    path = Path(name_or_path)
+    if path.is_dir() or path.is_file() or _looks_like_path(name_or_path):
+        name = path.stem if path.is_file() else path.resolve().name
+        if name in dataset_names():
+            name = f"custom_{name}"  # results of a folder never pass for those of the official dataset
+        return FolderDataset(path, name, source, seed)
+    raise unknown_name("dataset", name_or_path, dataset_names(settings))
+
+
+def _looks_like_path(text: str) -> bool:
+    return os.sep in text or "/" in text or text.startswith(".") or Path(text).suffix in (".csv", ".tsv", ".txt")
+
+
+def _check_choice(what: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise UserError(f"{what} {value!r}, expected one of {', '.join(allowed)}.")

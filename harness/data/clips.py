@@ -1,0 +1,152 @@
+"""Reading a custom dataset from disk: which clips there are, of which class, on which side of a split."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.errors import UserError
+
+VIDEO_EXTENSIONS = frozenset(
+    {"3gp", "asf", "avi", "flv", "gif", "m2ts", "m4v", "mkv", "mov", "mp4", "mpeg", "mpg", "mts", "ogv", "ts"}
+    | {"webm", "wmv"}
+)
+_TRAIN = {"train": "train", "training": "train"}
+_VAL = {"val": "val", "validation": "val", "test": "val"}
+SPLIT_NAMES = {**_TRAIN, **_VAL}
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A clip of a custom dataset.
+
+    Args:
+        path: Relative to the dataset's root, with forward slashes: what stands in lists.
+        label: Class name.
+        split: `train`, `val`, or empty where the dataset states no split.
+        file: Where the file lies.
+    """
+
+    path: str
+    label: str
+    split: str
+    file: Path
+
+
+def read_clips(path: Path) -> tuple[Clip, ...]:
+    """All clips of a folder of class folders or of a .csv, .tsv or .txt table, sorted by path.
+
+    Raises:
+        UserError: Nothing is there, or it is not laid out as a dataset; the message says what was found.
+    """
+    if path.is_dir():
+        return tuple(sorted(_read_folder(path), key=lambda clip: clip.path))
+    if path.is_file():
+        return tuple(sorted(_read_table(path), key=lambda clip: clip.path))
+    raise UserError(f"{path} does not exist.", "Give a folder of class folders, or a CSV with the columns path,class.")
+
+
+def is_video(name: str) -> bool:
+    """Whether a file name ends in an extension of a video."""
+    return name.rpartition(".")[2].lower() in VIDEO_EXTENSIONS
+
+
+def _folders(path: Path) -> list[Path]:
+    return sorted(p for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
+
+
+def _read_folder(root: Path) -> Iterator[Clip]:
+    children = _folders(root)
+    if not children:
+        loose = sum(is_video(p.name) for p in root.iterdir())
+        found = f"{loose} loose videos and no folder" if loose else "no folder"
+        raise UserError(
+            f"{root} holds {found}; expected one folder a class.",
+            "Put each class's videos into a folder named after it, or give a CSV with the columns path,class.",
+        )
+    sides = {child.name.lower() for child in children}
+    if sides <= set(SPLIT_NAMES):
+        stated = {SPLIT_NAMES[side] for side in sides}
+        if stated != {"train", "val"}:
+            raise UserError(
+                f"{root} holds only {', '.join(sorted(sides))}; expected a training and an evaluation folder.",
+                "Name them train and val (or test).",
+            )
+        if len(sides & set(_VAL)) > 1:
+            raise UserError(
+                f"{root} holds {', '.join(sorted(sides))}: more than one evaluation folder.",
+                "Leave the one to evaluate on beside train, and move the others out.",
+            )
+        for child in children:
+            for folder in _folders(child):
+                yield from _read_class(root, folder, SPLIT_NAMES[child.name.lower()])
+        return
+    for folder in children:
+        yield from _read_class(root, folder, "")
+
+
+def _read_class(root: Path, folder: Path, split: str) -> Iterator[Clip]:
+    count = other = 0
+    for parent, folders, files in os.walk(folder, followlinks=True):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            if name.startswith("."):
+                continue
+            if not is_video(name):
+                other += 1
+                continue
+            count += 1
+            file = Path(parent) / name
+            yield Clip(file.relative_to(root).as_posix(), folder.name, split, file)
+    if not count:
+        found = f"{other} other files" if other else "nothing"
+        raise UserError(
+            f"The class folder {folder} holds no videos, but {found}.",
+            f"Remove it, or fill it with videos ({', '.join(sorted(VIDEO_EXTENSIONS))}).",
+        )
+
+
+def _read_table(table: Path) -> Iterator[Clip]:
+    try:
+        with table.open(encoding="utf-8-sig", newline="") as file:
+            if table.suffix.lower() == ".csv":
+                rows = [(reader.line_num, row) for reader in [csv.reader(file, strict=True)] for row in reader]
+            elif table.suffix.lower() == ".tsv":
+                rows = [(reader.line_num, row) for reader in [csv.reader(file, "excel-tab")] for row in reader]
+            elif table.suffix.lower() == ".txt":
+                rows = [(i, line.strip().split(None, 1)) for i, line in enumerate(file, 1)]
+            else:
+                raise UserError(f"{table} is neither a folder nor a .csv, .tsv or .txt table.")
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{table} cannot be read: {error}", "Expected UTF-8 text of path,class.") from None
+    rows = [(line, [cell.strip() for cell in row]) for line, row in rows if any(cell.strip() for cell in row)]
+    if rows and rows[0][1][0].lower() in ("path", "video", "file", "filename"):
+        rows = rows[1:]
+    if not rows:
+        raise UserError(f"{table} has no rows.", "Expected the columns path,class and, optionally, split.")
+    width = len(rows[0][1])
+    seen: dict[str, int] = {}
+    for line, row in rows:
+        where = f"{table}, line {line}"
+        if len(row) != width or width not in (2, 3) or not all(row):
+            raise UserError(f"{where}: found {row}, expected path,class or path,class,split, alike on every line.")
+        split = row[2].lower() if width == 3 else ""
+        if split and split not in SPLIT_NAMES:
+            raise UserError(f"{where}: split {row[2]!r}, expected one of {', '.join(SPLIT_NAMES)}.")
+        path = _portable(row[0])
+        if path in seen:
+            raise UserError(f"{where}: {path!r} stands on line {seen[path]} already; a clip has one class.")
+        seen[path] = line
+        video = table.parent / row[0]
+        if not video.is_file():
+            raise UserError(f"{where}: there is no file {video}.", "Paths are relative to the table's folder.")
+        yield Clip(path, row[1], SPLIT_NAMES.get(split, ""), video)
+
+
+def _portable(path: str) -> str:
+    """A path as it stands in a list; of an absolute one the last two parts, so that no list depends on a machine."""
+    parts = Path(path).parts
+    return "/".join(parts[-2:]) if Path(path).is_absolute() else Path(path).as_posix()
