@@ -1,0 +1,61 @@
+"""95 % intervals of accuracies from the sampling of test videos. All accuracies in percent."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import NamedTuple
+
+from statsmodels.stats.proportion import proportion_confint
+
+from results.metrics import harmonic_mean
+
+LEVEL = 0.95
+_Z = 1.959963984540054  # the 97.5 % quantile of the normal distribution
+
+
+class Interval(NamedTuple):
+    """A closed interval in percent."""
+
+    low: float
+    high: float
+
+    def holds(self, value: float, slack: float = 0.0) -> bool:
+        """Whether `value` lies inside, or outside by no more than `slack` (the rounding of a printed number)."""
+        return self.low - slack <= value <= self.high + slack
+
+
+@lru_cache(maxsize=100_000)
+def wilson(accuracy: float, n: int, level: float = LEVEL) -> Interval:
+    """The Wilson interval of an accuracy in percent measured on `n` videos (statsmodels' `proportion_confint`).
+
+    Args:
+        accuracy: Percent of `n`; a mean over repeats need not be a whole number of videos.
+        n: Videos in the denominator.
+        level: Coverage, 0 to 1.
+
+    Raises:
+        ValueError: `n` is not positive or the accuracy lies outside 0..100.
+    """
+    if n < 1 or not 0.0 <= accuracy <= 100.0:
+        raise ValueError(f"need n >= 1 and an accuracy in 0..100, found n={n}, accuracy={accuracy}")
+    low, high = proportion_confint(accuracy / 100.0 * n, n, alpha=1.0 - level, method="wilson")
+    return Interval(100.0 * max(0.0, float(low)), 100.0 * min(1.0, float(high)))
+
+
+def harmonic_interval(a: float, n_a: int, b: float, n_b: int) -> Interval:
+    """The 95 % interval of the harmonic mean of two accuracies on different videos, by the delta method.
+
+    The derivative of 2ab/(a+b) by a is 2b^2/(a+b)^2. Where one accuracy is 0 or 100 its binomial variance is taken at
+    half a video from the border, so that the interval never has length zero.
+    """
+    mean = harmonic_mean(a, b)
+    if a + b <= 0:
+        return Interval(0.0, wilson(0.0, min(n_a, n_b)).high)
+    variance = 0.0
+    for x, n, other in ((a, n_a, b), (b, n_b, a)):
+        slope = 2.0 * other**2 / (a + b) ** 2
+        p = min(max(x / 100.0, 0.5 / n), 1.0 - 0.5 / n)
+        variance += slope**2 * p * (1.0 - p) / n * 1e4
+    half = _Z * math.sqrt(variance)
+    return Interval(max(0.0, mean - half), min(100.0, mean + half))
