@@ -2,8 +2,8 @@
 
 `mini_target` plays the part of HMDB-51 and UCF-101 (24 classes, three evaluation splits, a base/novel division), and
 `mini_source` that of K-400 (36 classes, none shared with the target). Classes are compositions of an object and a
-motion. The clips are rendered once, on first use, into Motion-JPEG files; lists are known without rendering. The numbers
-measured here say that the pipeline works and nothing about CLIP.
+motion. The clips are rendered once, on first use, into Motion-JPEG files; lists are known without rendering. What is
+measured on them says that the pipeline works and nothing about CLIP.
 """
 
 from __future__ import annotations

@@ -154,10 +154,14 @@ def _crescent() -> Floats:
     # Horns up: the outer arc runs below, the inner one, of a raised circle, comes back.
     outer = [(math.cos(a), math.sin(a)) for a in (math.radians(d) for d in range(-35, 216, 10))]
     inner = [(0.78 * math.cos(a), -0.45 + 0.72 * math.sin(a)) for a in (math.radians(d) for d in range(190, -11, -10))]
-    return _polygon(outer + inner)
+    return _polygon([*outer, *inner])
 
 
-_ARM = 0.36
+def _cross(arm: float = 0.36) -> Floats:
+    corner = [(arm, -arm), (arm, -1.0), (-arm, -1.0), (-arm, -arm), (-1.0, -arm), (-1.0, arm)]
+    return _polygon([*corner, *((-x, -y) for x, y in corner)])
+
+
 # Contours are filled by the even-odd rule, so the second one of the ring is its hole; the point is where the dark spot
 # sits that makes even a turning circle visible. Every shape is mirror-symmetric: a flipped clip keeps its class.
 SHAPES: dict[str, tuple[list[Floats], tuple[float, float]]] = {
@@ -165,15 +169,7 @@ SHAPES: dict[str, tuple[list[Floats], tuple[float, float]]] = {
     "square": ([_polygon([(-0.84, -0.84), (0.84, -0.84), (0.84, 0.84), (-0.84, 0.84)])], (0.0, -0.45)),
     "triangle": ([_polygon([(0.0, -1.1), (1.05, 0.75), (-1.05, 0.75)])], (0.0, -0.3)),
     "star": ([_star()], (0.0, -0.45)),
-    "cross": (
-        [
-            _polygon(
-                [(-_ARM, -1), (_ARM, -1), (_ARM, -_ARM), (1, -_ARM), (1, _ARM), (_ARM, _ARM)]
-                + [(_ARM, 1), (-_ARM, 1), (-_ARM, _ARM), (-1, _ARM), (-1, -_ARM), (-_ARM, -_ARM)]
-            )
-        ],
-        (0.0, -0.62),
-    ),
+    "cross": ([_cross()], (0.0, -0.62)),
     "ring": ([_round(1.0), _round(0.55)], (0.0, -0.77)),
     "heart": ([_heart()], (0.0, -0.05)),
     "crescent": ([_crescent()], (0.0, 0.62)),

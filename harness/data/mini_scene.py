@@ -1,8 +1,8 @@
 """Pictures and clips of one moving object: the drawing half of the embedded benchmark.
 
 A *still* is sharp, on a plain or gently graded ground, with the marks a cartoonist would add (arcs round something
-that spins). A *clip* shows the same compositions without the marks, with motion blur, clutter, jitter, lost contrast and
-noise; `ClipLook` holds the dials of that gap. Everything is a pure function of the generator handed in.
+that spins). A *clip* shows the same compositions without the marks, with motion blur, clutter, jitter, lost contrast
+and noise; `ClipLook` holds the dials of that gap. Everything is a pure function of the generator handed in.
 """
 
 from __future__ import annotations
@@ -219,7 +219,8 @@ def _background(actor: Actor, width: int, height: int, look: ClipLook) -> Image:
         tint = tuple(float(v) for v in rng.uniform(30, 225, 3))
         cv2.ellipse(layer, at, axes, float(rng.uniform(0, 180)), 0, 360, tint, -1)
         ground = 0.6 * ground + 0.4 * cv2.GaussianBlur(layer, (0, 0), 1.5)
-    return np.clip(ground, 0, 255).astype(np.uint8)
+    clipped: Image = np.clip(ground, 0, 255).astype(np.uint8)
+    return clipped
 
 
 def draw_clip(rng: np.random.Generator, actor: Actor, shape: str, motion: str, look: ClipLook | None = None) -> Image:
@@ -255,5 +256,5 @@ def draw_clip(rng: np.random.Generator, actor: Actor, shape: str, motion: str, l
         picture = cv2.GaussianBlur(shutter_sum, (0, 0), soft) * (contrast / look.subframes)
         picture += 128.0 * (1.0 - contrast) + lift
         picture += rng.standard_normal(picture.shape, np.float32) * noise
-        frames[index] = np.clip(picture, 0, 255).astype(np.uint8)
+        frames[index] = np.clip(picture, 0, 255)
     return frames
