@@ -35,4 +35,5 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UserError:
     names = sorted(known)
     near = difflib.get_close_matches(name.lower(), names, n=3, cutoff=0.5)
     hint = f"Did you mean {' or '.join(near)}?" if near else f"Known: {', '.join(names) or 'none'}."
-    return UserError(f"There is no {kind} named {name!r}.", f"{hint} See: python -m harness list {kind}s")
+    see = f" See: python -m harness list {kind}s" if kind in ("method", "protocol", "dataset") else ""
+    return UserError(f"There is no {kind} named {name!r}.", hint + see)

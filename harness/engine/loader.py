@@ -1,0 +1,272 @@
+"""A data loader whose workers may crash or hang without taking the run with them.
+
+Video decoders run foreign bytes through C libraries: some files crash them, some never return. Each clip is decoded in a
+worker process under a time limit; a worker that dies or overruns is replaced and its clip is reported as undecodable,
+with the reason. Batches come in order whatever the workers do.
+"""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import queue
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from typing import Any
+
+from torch.utils.data import DataLoader, Dataset
+
+from harness.engine.batches import Draw
+from harness.engine.transforms import single_threaded_opencv
+
+logger = logging.getLogger(__name__)
+DECODE_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Undecodable:
+    """Takes the place of a clip that could not be decoded."""
+
+    reason: str
+
+
+def default_workers() -> int:
+    """Decode workers for this machine: one per core that this process may use, at most 8."""
+    return max(1, min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1))
+
+
+def decode(dataset: Dataset[Any], draw: Draw) -> Any:
+    """The clip of a draw, or `Undecodable` with the reason: one bad video never ends a run."""
+    try:
+        return dataset[draw]  # type: ignore[index]
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # decoders raise many types of their own
+        text = " ".join(str(error).split()) or "no message"
+        return Undecodable(f"{type(error).__name__}: {text[:200]}")
+
+
+def _work(dataset: Dataset[Any], connection: Connection) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to stop
+    single_threaded_opencv()
+    while True:
+        try:
+            draw = connection.recv()
+        except (EOFError, OSError):
+            return
+        if draw is None:
+            return
+        connection.send(decode(dataset, draw))
+
+
+class _Worker:
+    """One decode process, the pipe to it, and what it is doing."""
+
+    def __init__(self, dataset: Dataset[Any]) -> None:
+        context = multiprocessing.get_context("fork")
+        self.connection, child = context.Pipe()
+        self.process = context.Process(target=_work, args=(dataset, child), daemon=True)
+        self.process.start()
+        child.close()
+        self.task: int | None = None
+        self.deadline = 0.0
+
+    def give(self, task: int, draw: Draw, seconds: float) -> None:
+        self.connection.send(draw)
+        self.task, self.deadline = task, time.monotonic() + seconds
+
+    def stop(self) -> None:
+        self.process.kill()
+        self.process.join()
+        self.connection.close()
+
+    @property
+    def exit_reason(self) -> str:
+        self.process.join(timeout=5)
+        code = self.process.exitcode
+        return f"the decoder crashed (signal {-code})" if code is not None and code < 0 else "the decoder stopped"
+
+
+class GuardedLoader(DataLoader):  # type: ignore[type-arg]
+    """A torch `DataLoader` over `Draw`s with guarded workers; mmengine's Runner takes it as it is.
+
+    Args:
+        dataset: Indexed by `Draw`.
+        batches: Iterable of lists of draws, re-iterated for each pass.
+        collate: Called with (draws, clips) of a batch; clips may hold `Undecodable`.
+        workers: Decode processes; 0 decodes in this process, without guard.
+        seconds: Time limit per clip.
+        substitute: For fits: the draw to decode instead of an undecodable one, or None where there is none.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset[Any],
+        batches: Iterable[list[Draw]],
+        collate: Callable[[list[Draw], list[Any]], Any],
+        workers: int,
+        seconds: float = DECODE_SECONDS,
+        substitute: Callable[[Draw, int], Draw | None] | None = None,
+    ) -> None:
+        super().__init__(dataset, batch_sampler=batches, num_workers=0)  # type: ignore[arg-type]
+        self.guard = _Guard(workers, seconds, substitute)
+        self.collate = collate
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        batches: Iterable[list[Draw]] = self.batch_sampler  # type: ignore[assignment]
+        for draws, clips in self.guard.run(self.dataset, batches):
+            yield self.collate(draws, clips)
+
+
+class _Guard:
+    def __init__(self, workers: int, seconds: float, substitute: Callable[[Draw, int], Draw | None] | None) -> None:
+        self.workers, self.seconds, self.substitute = workers, seconds, substitute
+
+    def run(self, dataset: Dataset[Any], batches: Iterable[list[Draw]]) -> Iterator[tuple[list[Draw], list[Any]]]:
+        if self.workers == 0:
+            for draws in batches:
+                yield draws, [self._inline(dataset, draw) for draw in draws]
+            return
+        results: queue.Queue[Any] = queue.Queue(maxsize=2)
+        stop = threading.Event()
+        # Workers are forked before the thread starts, from a process that does nothing else at that moment.
+        pool = [_Worker(dataset) for _ in range(self.workers)]
+        thread = threading.Thread(target=self._serve, args=(dataset, list(batches), pool, results, stop), daemon=True)
+        thread.start()
+        try:
+            while True:
+                item = results.get()
+                if item is None:
+                    return
+                if isinstance(item, BaseException):
+                    raise item
+                yield item
+        finally:
+            stop.set()
+            while thread.is_alive():
+                try:
+                    results.get(timeout=0.05)
+                except queue.Empty:
+                    continue
+            for worker in pool:
+                worker.stop()
+
+    def _inline(self, dataset: Dataset[Any], draw: Draw) -> Any:
+        clip, attempt = decode(dataset, draw), 0
+        while isinstance(clip, Undecodable) and self.substitute is not None:
+            attempt += 1
+            other = self.substitute(draw, attempt)
+            if other is None:
+                break
+            clip = decode(dataset, other)
+        return clip
+
+    def _serve(
+        self,
+        dataset: Dataset[Any],
+        batches: Sequence[list[Draw]],
+        pool: list[_Worker],
+        results: queue.Queue[Any],
+        stop: threading.Event,
+    ) -> None:
+        """Hand out clips, collect them, and put complete batches in order into `results`."""
+        try:
+            self._collect(dataset, batches, pool, results, stop)
+            _put(results, None, stop)
+        except BaseException as error:
+            _put(results, error, stop)
+
+    def _collect(
+        self,
+        dataset: Dataset[Any],
+        batches: Sequence[list[Draw]],
+        pool: list[_Worker],
+        results: queue.Queue[Any],
+        stop: threading.Event,
+    ) -> None:
+        draws = [draw for batch in batches for draw in batch]
+        todo = deque((number, draw, 0) for number, draw in enumerate(draws))
+        running: dict[int, tuple[Draw, int]] = {}
+        done: dict[int, Any] = {}
+        ends: list[int] = []
+        for batch in batches:
+            ends.append((ends[-1] if ends else 0) + len(batch))
+        finished, ahead = 0, 2 * len(pool) + max(map(len, batches), default=1)
+        while finished < len(batches) and not stop.is_set():
+            horizon = (ends[finished - 1] if finished else 0) + ahead
+            for place, worker in enumerate(pool):
+                if worker.task is None and todo and todo[0][0] < horizon:
+                    number, draw, attempt = todo.popleft()
+                    running[number] = (draw, attempt)
+                    try:
+                        worker.give(number, draw, self.seconds)
+                    except OSError:
+                        worker.stop()
+                        pool[place] = worker = _Worker(dataset)
+                        worker.give(number, draw, self.seconds)
+            busy = {worker.connection: place for place, worker in enumerate(pool) if worker.task is not None}
+            for connection in wait(list(busy), timeout=0.2):
+                self._receive(dataset, pool, busy[connection], running, done, todo)  # type: ignore[index]
+            now = time.monotonic()
+            for place, worker in enumerate(pool):
+                if worker.task is not None and now > worker.deadline:
+                    worker.stop()
+                    self._settle(worker.task, Undecodable(f"not decoded within {self.seconds:g} s"), running, done, todo)
+                    pool[place] = _Worker(dataset)
+            while finished < len(batches) and all(n in done for n in range(ends[finished] - len(batches[finished]), ends[finished])):
+                first = ends[finished] - len(batches[finished])
+                _put(results, (batches[finished], [done.pop(n) for n in range(first, ends[finished])]), stop)
+                finished += 1
+
+    def _receive(
+        self,
+        dataset: Dataset[Any],
+        pool: list[_Worker],
+        place: int,
+        running: dict[int, tuple[Draw, int]],
+        done: dict[int, Any],
+        todo: deque[tuple[int, Draw, int]],
+    ) -> None:
+        worker = pool[place]
+        task = worker.task
+        assert task is not None
+        try:
+            clip = worker.connection.recv()
+            worker.task = None
+        except (EOFError, OSError, MemoryError):
+            clip = Undecodable(worker.exit_reason)
+            worker.stop()
+            pool[place] = _Worker(dataset)
+        self._settle(task, clip, running, done, todo)
+
+    def _settle(
+        self,
+        task: int,
+        clip: Any,
+        running: dict[int, tuple[Draw, int]],
+        done: dict[int, Any],
+        todo: deque[tuple[int, Draw, int]],
+    ) -> None:
+        draw, attempt = running.pop(task)
+        if isinstance(clip, Undecodable) and self.substitute is not None:
+            other = self.substitute(draw, attempt + 1)
+            if other is not None:
+                logger.warning("clip %d is replaced by clip %d: %s", draw.index, other.index, clip.reason)
+                todo.appendleft((task, other, attempt + 1))
+                return
+        done[task] = clip
+
+
+def _put(results: queue.Queue[Any], item: Any, stop: threading.Event) -> None:
+    while not stop.is_set():
+        try:
+            results.put(item, timeout=0.1)
+            return
+        except queue.Full:
+            continue

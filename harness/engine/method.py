@@ -1,0 +1,184 @@
+"""The base class of methods: how CLIP becomes a video classifier, and which parameters learn.
+
+The harness owns everything else: lists, loaders, modes, precision, accuracy. The label set is an argument of every
+call and never state, so the text of base classes cannot leak into novel ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from harness import registry
+from harness.engine.backbone import MINI, Backbone
+from harness.errors import UserError
+from harness.options import MethodOptions, build_options
+from harness.spec import LabelSet, MethodCard, Recipe
+
+Encoded = Any
+"""What `encode_video` and `encode_text` return: a tensor of features, or a tuple where a method needs more."""
+
+
+class ClipMethod(nn.Module):
+    """A video classifier made from CLIP. Override one step; the others have CLIP's own meaning.
+
+    Class attributes:
+        card: What the method is, for people.
+        recipe: Optimisation settings; None for a method that is not trained.
+        recipes: More specific settings, looked up before `recipe` in the order
+            `PRESET/PROTOCOL/DATASET`, `PRESET/PROTOCOL`, `PRESET` where the backbone has a preset (`mini` for the
+            embedded tiny model), then `PROTOCOL/DATASET`, `PROTOCOL`.
+        options_type: A `MethodOptions` dataclass with the method's typed options.
+    """
+
+    name: ClassVar[str] = ""
+    version: ClassVar[int] = 1
+    card: ClassVar[MethodCard] = MethodCard(title="")
+    recipe: ClassVar[Recipe | None] = None
+    recipes: ClassVar[Mapping[str, Recipe]] = {}
+    options_type: ClassVar[type[MethodOptions]] = MethodOptions
+
+    def __init__(self, backbone: Backbone, options: MethodOptions | None = None) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.options = options if options is not None else self.options_type()
+        self.setup()
+
+    # what a method may override -------------------------------------------------------------------------------------
+
+    def setup(self) -> None:
+        """Add parameters and decide which learn. Called once, after the backbone is in place."""
+
+    def prompts(self, label_set: LabelSet) -> tuple[str, ...]:
+        """One text per class, in id order. The default is the option `template`, or the bare class name."""
+        template = getattr(self.options, "template", "{}")
+        return tuple(template.replace("{}", name) for name in label_set.names)
+
+    def encode_frames(self, video: Tensor) -> Tensor:
+        """Frame features (B, T, 3, H, W) -> (B, T, D), projected, not normalised."""
+        batch, frames = video.shape[:2]
+        return self.backbone.encode_images(video.flatten(0, 1)).unflatten(0, (batch, frames))
+
+    def pool(self, frames: Tensor) -> Tensor:
+        """Video features (B, T, D) -> (B, D): the mean over frames, taken before normalisation as in ViFi-CLIP."""
+        return frames.mean(dim=1)
+
+    def encode_text(self, label_set: LabelSet) -> Encoded:
+        """Text features (C, D) of a label set, not normalised."""
+        return self.backbone.encode_texts(self.prompts(label_set))
+
+    def encode_video(self, video: Tensor) -> Encoded:
+        """Video features (B, D) of one view per video, not normalised."""
+        return self.pool(self.encode_frames(video))
+
+    def score(self, video: Encoded, text: Encoded) -> Tensor:
+        """Logits (B, C): cosine times the learned scale. The product is taken in fp32 whatever the precision.
+
+        Under half precision the original rounds logits near 25 to 1/64, which makes ties; see the specification.
+        """
+        with torch.autocast(device_type=video.device.type, enabled=False):
+            video, text = F.normalize(video.float(), dim=-1), F.normalize(text.float(), dim=-1)
+            return self.backbone.logit_scale.float().exp() * video @ text.t()
+
+    def loss(self, video: Tensor, targets: Tensor, label_set: LabelSet) -> Tensor:
+        """Training loss: cross-entropy of (B, C) logits with soft targets (B, C), mean over the batch, in nats."""
+        logits = self(video, label_set).float()
+        return -(targets * F.log_softmax(logits, dim=-1)).sum(dim=-1).mean()
+
+    def parameter_groups(self, recipe: Recipe) -> list[dict[str, Any]]:
+        """Optimiser groups. `lr` is the group's peak rate; the default is one group with weight decay on everything.
+
+        As published for ViFi-CLIP, biases, norms and embeddings are decayed too.
+        """
+        return [{"params": self.trainable(), "lr": recipe.lr, "weight_decay": recipe.weight_decay}]
+
+    @classmethod
+    def recipe_for(cls, protocol: str, dataset: str, shots: int | None = None, preset: str = "") -> Recipe | None:
+        """The recipe for a protocol and dataset: the most specific entry of `recipes`, else `recipe`."""
+        keys = [f"{preset}/{protocol}/{dataset}", f"{preset}/{protocol}", preset] if preset else []
+        keys += [f"{protocol}/{dataset}", protocol]
+        return next((cls.recipes[key] for key in keys if key in cls.recipes), cls.recipe)
+
+    # what the harness calls -----------------------------------------------------------------------------------------
+
+    def forward(self, video: Tensor, label_set: LabelSet) -> Tensor:
+        """Logits (B, C) of videos (B, T, 3, H, W), normalised, for the classes of a label set."""
+        return self.score(self.encode_video(video), self.encode_text(label_set))
+
+    def freeze_clip(self) -> None:
+        """Stop all backbone parameters from learning; parameters added afterwards learn."""
+        self.backbone.requires_grad_(False)
+
+    def learn_only(self, *prefixes: str) -> None:
+        """Let exactly the parameters whose names start with one of the prefixes learn.
+
+        Names are those of open_clip below `backbone.clip.` (`visual.`, `transformer.`, `logit_scale`), or the
+        method's own names.
+
+        Raises:
+            UserError: A prefix fits no parameter: the method would silently train less than it says.
+        """
+        self.requires_grad_(False)
+        for prefix in prefixes:
+            hits = [p for n, p in self.named_parameters() if n.removeprefix("backbone.clip.").startswith(prefix)]
+            if not hits:
+                raise UserError(f"{self.name or type(self).__name__}: no parameter is named {prefix}*.")
+            for parameter in hits:
+                parameter.requires_grad_(True)
+
+    def trainable(self) -> list[nn.Parameter]:
+        """The parameters that learn."""
+        return [p for p in self.parameters() if p.requires_grad]
+
+    def trained_state(self) -> dict[str, Tensor]:
+        """The tensors a fit can change: parameters that learn and the method's own buffers, by name."""
+        names = {n for n, p in self.named_parameters() if p.requires_grad}
+        names |= {n for n, _ in self.named_buffers() if not n.startswith("backbone.")}
+        return {n: v for n, v in self.state_dict().items() if n in names}
+
+    @property
+    def embed_dim(self) -> int:
+        """Joint dimension D of image and text features."""
+        return self.backbone.embed_dim
+
+    def parameter_counts(self) -> tuple[int, int]:
+        """(total, trained) numbers of parameters."""
+        return sum(p.numel() for p in self.parameters()), sum(p.numel() for p in self.trainable())
+
+
+def unique_parameters(groups: Iterable[dict[str, Any]]) -> list[nn.Parameter]:
+    """All parameters of optimiser groups, each once."""
+    return list({id(p): p for group in groups for p in group["params"]}.values())
+
+
+def build_method(name: str, backbone: Backbone, **options: Any) -> ClipMethod:
+    """The method of a name on a backbone, with its options checked.
+
+    Raises:
+        UserError: Unknown method or option, or the method cannot be set up on this backbone.
+    """
+    cls = method_class(name)
+    return cls(backbone, build_options(cls.options_type, options, name))
+
+
+def method_class(name: str) -> type[ClipMethod]:
+    """The registered class of a name, checked to be a `ClipMethod` with a card.
+
+    Raises:
+        UserError: Unknown name, or a class that is not a method.
+    """
+    cls = registry.load("method", name)
+    if not (isinstance(cls, type) and issubclass(cls, ClipMethod)):
+        raise UserError(f"The method {name!r} is a {cls!r}, expected a subclass of harness.api.ClipMethod.")
+    if not cls.card.title:
+        raise UserError(f"The method {name!r} has no card.", "Set `card = MethodCard(title=...)` on the class.")
+    return cls
+
+
+def preset_of(arch: str | None) -> str:
+    """`mini` for the embedded tiny model, whose recipes differ from the published ones; empty otherwise."""
+    return "mini" if arch == MINI else ""

@@ -1,0 +1,431 @@
+"""The only file that imports mmengine, mmaction2 or mmcv: it uses their parts and owns their known faults.
+
+Handled here (numbers as in the documentation of the stack, docs/stack.md):
+D1 mmcv-lite must be 2.1 (pinned in pyproject.toml, checked by `check env`); D2 mmaction2's wheel lacks the package
+`drn`; D3 it imports an undeclared `importlib_metadata`; D4 resuming unpickles objects that torch refuses; D5 checkpoints
+are written in place; D6 decoding from memory crashes on truncated AVI files; D7 wrong frame counts in headers (reader
+`exact`, and `check data`); D8, D9 wrong metrics (results/metrics.py instead); D10 no distributed runs on CPUs, no
+autocast on CPUs; D11 the same augmentation in every epoch.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import logging
+import sys
+import uuid
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+warnings.filterwarnings("ignore", message="Fail to import ``MultiScaleDeformableAttention``")
+warnings.filterwarnings("ignore", message=".*lr_scheduler.step.. before .optimizer.step.*")
+
+if importlib.util.find_spec("importlib_metadata") is None:  # D3
+    sys.modules["importlib_metadata"] = importlib.metadata
+
+from mmaction.datasets import VideoDataset  # noqa: E402
+from mmaction.datasets.transforms import DecordInit  # noqa: E402
+from mmaction.registry import TRANSFORMS  # noqa: E402
+from mmengine.fileio import LocalBackend, register_backend  # noqa: E402
+from mmengine.hooks import Hook  # noqa: E402
+from mmengine.logging import HistoryBuffer, MMLogger  # noqa: E402
+from mmengine.model import BaseModel  # noqa: E402
+from mmengine.optim import OptimWrapper  # noqa: E402
+from mmengine.runner import Runner  # noqa: E402
+
+from harness.engine.batches import Draw, FitBatches  # noqa: E402
+from harness.engine.transforms import (  # noqa: E402
+    ClipGrayScale,
+    PackClip,
+    PerFrameColorJitter,
+    SampleViews,
+    resize_side,
+    seeded_draws,
+)
+from harness.spec import Recipe, Views  # noqa: E402
+from results.atomic import write_bytes  # noqa: E402
+
+logger = logging.getLogger(__name__)
+CHECKPOINT = "epoch_{}.pth"
+
+
+def ensure_action_models() -> None:
+    """Make `import mmaction.models` work with the wheel of mmaction2 1.2.0, which lacks one localizer (D2)."""
+    spec = importlib.util.find_spec("mmaction")
+    if spec is None or not spec.submodule_search_locations:
+        return
+    folder = Path(next(iter(spec.submodule_search_locations))) / "models" / "localizers" / "drn"
+    name = "mmaction.models.localizers.drn"
+    if folder.is_dir() or name in sys.modules:
+        return
+    package, module = ModuleType(name), ModuleType(f"{name}.drn")
+    package.__path__ = []
+    module.DRN = type("DRN", (), {"__doc__": "Placeholder: the wheel does not contain this localizer."})  # type: ignore[attr-defined]
+    sys.modules[name], sys.modules[module.__name__] = package, module
+
+
+# video input --------------------------------------------------------------------------------------------------------
+
+
+@TRANSFORMS.register_module(force=True)
+class PathDecordInit(DecordInit):  # type: ignore[misc]
+    """mmaction2's DecordInit, opening files by path: decoding from memory crashes on truncated AVI files (D6)."""
+
+    def _get_video_reader(self, filename: str) -> Any:
+        import decord
+
+        return decord.VideoReader(filename, num_threads=self.num_threads)
+
+
+for _transform in (SampleViews, PerFrameColorJitter, ClipGrayScale, PackClip):
+    TRANSFORMS.register_module(name=f"Harness{_transform.__name__}", module=_transform, force=True)
+
+
+def eval_pipeline(views: Views, size: int) -> list[dict[str, Any]]:
+    """The published evaluation pipeline: centre frames, short side 256/224 of the size, centre crop.
+
+    With three crops the short side is the size itself. Output: (crops * clips * frames, 3, size, size), crop-major.
+    """
+    if views.clips == 1 and views.sampling == "centre":
+        sample = dict(type="SampleFrames", clip_len=1, frame_interval=1, num_clips=views.frames, test_mode=True)
+    else:
+        sample = dict(type="HarnessSampleViews", frames=views.frames, clips=views.clips, sampling=views.sampling)
+    short = size if views.crops == 3 else resize_side(size)
+    crop = dict(type="ThreeCrop" if views.crops == 3 else "CenterCrop", crop_size=size)
+    return [
+        *_reader(views), sample, dict(type="DecordDecode"), dict(type="Resize", scale=(-1, short)), crop,
+        dict(type="FormatShape", input_format="NCHW"), dict(type="HarnessPackClip"),
+    ]  # fmt: skip
+
+
+def fit_pipeline(views: Views, size: int, recipe: Recipe) -> list[dict[str, Any]]:
+    """The published training pipeline, or plain evaluation views where the recipe asks for no augmentation."""
+    single = Views(frames=views.frames, normalize=views.normalize, reader=views.reader)
+    if recipe.augmentation == "none":
+        return eval_pipeline(single, size)
+    flip = [dict(type="Flip", flip_ratio=0.5)] if recipe.flip else []
+    return [
+        *_reader(views),
+        dict(type="SampleFrames", clip_len=1, frame_interval=1, num_clips=views.frames),
+        dict(type="DecordDecode"),
+        dict(type="Resize", scale=(-1, resize_side(size))),
+        dict(
+            type="MultiScaleCrop", input_size=size, scales=(1, 0.875, 0.75, 0.66), max_wh_scale_gap=1,
+            random_crop=False, num_fixed_crops=5,
+        ),
+        dict(type="Resize", scale=(size, size), keep_ratio=False),
+        *flip,
+        dict(type="HarnessPerFrameColorJitter"),
+        dict(type="HarnessClipGrayScale"),
+        dict(type="FormatShape", input_format="NCHW"),
+        dict(type="HarnessPackClip"),
+    ]  # fmt: skip
+
+
+def _reader(views: Views) -> list[dict[str, Any]]:
+    return [dict(type="PathDecordInit" if views.reader == "decord" else "HarnessExactInit")]
+
+
+class ListVideoDataset(VideoDataset):  # type: ignore[misc]
+    """mmaction2's VideoDataset over rows in memory, indexed by `Draw`.
+
+    Rows are given rather than an annotation file because that format cannot hold blanks in paths. Every clip is drawn
+    from its own seed (D11).
+
+    Args:
+        rows: (path on disk or None, label) per video.
+        pipeline: mmaction2 transforms.
+        seed: Base seed of all draws.
+    """
+
+    def __init__(self, rows: list[tuple[Path | None, int]], pipeline: list[dict[str, Any]], seed: int) -> None:
+        self.rows, self.seed = rows, seed
+        super().__init__(ann_file="", pipeline=pipeline, test_mode=True, serialize_data=False)
+
+    def load_data_list(self) -> list[dict[str, Any]]:
+        """The rows as mmaction2 expects them."""
+        return [dict(filename="" if path is None else str(path), label=label) for path, label in self.rows]
+
+    def __getitem__(self, draw: Draw) -> Any:
+        path, _ = self.rows[draw.index]
+        if path is None:
+            raise FileNotFoundError("not found under the dataset's folder")
+        # In evaluation the epoch is -1 and the draw depends on the row alone: views are the same in every run.
+        place = draw.index if draw.epoch < 0 else draw.position
+        with seeded_draws(self.seed, draw.epoch + 1, place):
+            return self.prepare_data(draw.index)
+
+
+# fits ---------------------------------------------------------------------------------------------------------------
+
+
+class AtomicLocalBackend(LocalBackend):  # type: ignore[misc]
+    """mmengine's local files, written to a temporary name and renamed (D5)."""
+
+    def put(self, obj: bytes, filepath: str | Path) -> None:
+        """Write bytes atomically."""
+        write_bytes(Path(filepath), bytes(obj))
+
+    def put_text(self, obj: str, filepath: str | Path, encoding: str = "utf-8") -> None:
+        """Write text atomically."""
+        write_bytes(Path(filepath), obj.encode(encoding))
+
+
+register_backend("local", AtomicLocalBackend, force=True, prefixes="")
+
+
+class PlainCheckpoints(Hook):  # type: ignore[misc]
+    """Turns what mmengine puts into checkpoints into plain types, so that `weights_only` loading accepts it (D4).
+
+    Also drops parameters that do not learn: they are known from the backbone.
+    """
+
+    priority = "VERY_LOW"
+
+    def __init__(self, keep: Callable[[str], bool]) -> None:
+        self.keep = keep
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Make the checkpoint plain."""
+        checkpoint["message_hub"] = _plain(checkpoint["message_hub"])
+        checkpoint["meta"] = {k: v for k, v in _plain(checkpoint["meta"]).items() if k != "cfg"}
+        checkpoint["state_dict"] = {k: v for k, v in checkpoint["state_dict"].items() if self.keep(k)}
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Restore mmengine's history objects."""
+        checkpoint["message_hub"] = _restored(checkpoint["message_hub"])
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, HistoryBuffer):
+        log, count = value.data
+        return {"__history__": True, "max_length": value.max_length, "log": log.tolist(), "count": count.tolist()}
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, Mapping):
+        return {k: _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(_plain(v) for v in value) if type(value) in (list, tuple) else [_plain(v) for v in value]
+    return value
+
+
+def _restored(value: Any) -> Any:
+    if isinstance(value, dict) and value.get("__history__"):
+        return HistoryBuffer(value["log"], value["count"], value["max_length"])
+    if isinstance(value, dict):
+        return {k: _restored(v) for k, v in value.items()}
+    return value
+
+
+class EpochCheckpoints(Hook):  # type: ignore[misc]
+    """Writes a checkpoint after every epoch and keeps the last two: the older goes only after the newer is on disk."""
+
+    priority = "LOW"
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        """Save, then drop what is older than the previous epoch."""
+        done = runner.epoch + 1
+        runner.save_checkpoint(runner.work_dir, CHECKPOINT.format(done), by_epoch=True)
+        for old in epoch_checkpoints(Path(runner.work_dir))[2:]:
+            old.unlink(missing_ok=True)
+
+
+class EpochOrder(Hook):  # type: ignore[misc]
+    """Tells the batch sampler which epoch it is, and seeds torch per epoch for methods that draw (dropout)."""
+
+    def __init__(self, batches: FitBatches, seed: int) -> None:
+        self.batches, self.seed = batches, seed
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        """Set epoch and seed."""
+        self.batches.epoch = runner.epoch
+        torch.manual_seed(self.seed * 1_000_003 + runner.epoch)
+
+
+class FitProgress(Hook):  # type: ignore[misc]
+    """Sets each group's learning rate before an update and reports loss and rate after every iteration."""
+
+    def __init__(
+        self, rate: Callable[[int, float], float], per_update: int, report: Callable[[int, int, float, float], None]
+    ) -> None:
+        self.rate, self.per_update, self.report = rate, per_update, report
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        """Put the published rate of the coming update into force."""
+        update = runner.iter // self.per_update
+        for group in runner.optim_wrapper.optimizer.param_groups:
+            group["lr"] = self.rate(update, group["peak_lr"])
+
+    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        """Report (epoch, iteration, loss, rate)."""
+        rate = runner.optim_wrapper.optimizer.param_groups[0]["lr"]
+        self.report(runner.epoch, runner.iter, float(outputs["loss"]), float(rate))
+
+
+class PrecisionOptimWrapper(OptimWrapper):  # type: ignore[misc]
+    """mmengine's OptimWrapper with autocast and loss scaling on any device (D10: theirs asserts a GPU).
+
+    Args:
+        dtype: `float32`, `bfloat16` or `float16`; only the last is loss-scaled.
+        device: Type of the device, `cpu` or `cuda`.
+    """
+
+    def __init__(self, dtype: torch.dtype, device: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.dtype, self.device_type = dtype, device
+        self.scaler = torch.amp.GradScaler(device, enabled=dtype == torch.float16)
+        self.skipped_updates = 0
+
+    @contextmanager
+    def optim_context(self, model: nn.Module) -> Iterator[None]:
+        """Autocast around the forward pass, beside mmengine's own accumulation context."""
+        with super().optim_context(model), torch.autocast(
+            self.device_type, dtype=self.dtype, enabled=self.dtype != torch.float32
+        ):
+            yield
+
+    def backward(self, loss: torch.Tensor, **kwargs: Any) -> None:
+        """Scaled backward pass."""
+        self.scaler.scale(loss).backward(**kwargs)
+        self._inner_count += 1
+
+    def step(self, **kwargs: Any) -> None:
+        """Unscale, clip if asked, step; an overflow skips the update and is counted."""
+        if self.clip_grad_kwargs:
+            self.scaler.unscale_(self.optimizer)
+            self._clip_grad()
+        before = self.scaler.get_scale()
+        self.scaler.step(self.optimizer, **kwargs)
+        self.scaler.update()
+        self.skipped_updates += int(self.scaler.get_scale() < before)
+
+    def state_dict(self) -> dict[str, Any]:
+        """State of optimiser and scaler."""
+        state: dict[str, Any] = self.optimizer.state_dict()
+        state["scaler"], state["skipped_updates"] = self.scaler.state_dict(), self.skipped_updates
+        return state
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore optimiser and scaler."""
+        self.scaler.load_state_dict(state_dict.pop("scaler"))
+        self.skipped_updates = int(state_dict.pop("skipped_updates"))
+        self.optimizer.load_state_dict(state_dict)
+
+
+class FitModel(BaseModel):  # type: ignore[misc]
+    """The model that mmengine trains: hands each device batch to a loss function under the optimiser's context."""
+
+    def __init__(self, method: nn.Module, loss: Callable[[Any], torch.Tensor]) -> None:
+        super().__init__(data_preprocessor=nn.Identity())
+        self.method, self.batch_loss = method, loss
+
+    def forward(self, inputs: Any, data_samples: Any = None, mode: str = "loss") -> dict[str, torch.Tensor]:
+        """The loss of a device batch (mmengine's calling convention)."""
+        return {"loss": self.batch_loss(inputs)}
+
+    def train_step(self, data: Any, optim_wrapper: OptimWrapper) -> dict[str, torch.Tensor]:
+        """One micro-iteration: forward, backward, and an update where the accumulation is complete."""
+        with optim_wrapper.optim_context(self):
+            loss = self(data)["loss"]
+        if not torch.isfinite(loss.detach()).item():
+            raise FloatingPointError(f"the training loss became {loss.item()}")
+        optim_wrapper.update_params(loss)
+        return {"loss": loss.detach()}
+
+
+def epoch_checkpoints(folder: Path) -> list[Path]:
+    """Epoch checkpoints of a fit, newest first."""
+    found = [p for p in folder.glob(CHECKPOINT.format("*")) if p.stem.split("_")[1].isdigit()]
+    return sorted(found, key=lambda p: -int(p.stem.split("_")[1]))
+
+
+def newest_readable(folder: Path) -> Path | None:
+    """The newest checkpoint that loads; damaged ones are skipped with a warning, so that a kill costs an epoch at most."""
+    for path in epoch_checkpoints(folder):
+        try:
+            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+            if {"meta", "state_dict", "optimizer"} <= set(checkpoint):
+                return path
+        except Exception as error:
+            logger.warning("checkpoint %s cannot be read and is skipped: %s", path, error)
+    return None
+
+
+def run_fit(
+    model: FitModel,
+    loader: Any,
+    batches: FitBatches,
+    optimizer: torch.optim.Optimizer,
+    recipe: Recipe,
+    work_dir: Path,
+    rate: Callable[[int, float], float],
+    report: Callable[[int, int, float, float], None],
+    dtype: torch.dtype,
+    device: str,
+    learns: Callable[[str], bool],
+) -> dict[str, Any]:
+    """Train with mmengine's Runner, resuming from the newest checkpoint of `work_dir` if there is one.
+
+    Returns:
+        `epoch` and `iteration` at the start, and `skipped_updates` (overflows under float16).
+    """
+    resume = newest_readable(work_dir)
+    with _quiet_mmengine():
+        runner = Runner(
+            model=model,
+            work_dir=str(work_dir),
+            train_dataloader=loader,
+            train_cfg=dict(by_epoch=True, max_epochs=recipe.epochs),
+            optim_wrapper=PrecisionOptimWrapper(
+                dtype=dtype, device=device, optimizer=optimizer, accumulative_counts=batches.batches_per_update
+            ),
+            default_hooks=dict(
+                logger=None, timer=None, checkpoint=None, sampler_seed=None, param_scheduler=None, runtime_info=None
+            ),
+            custom_hooks=[
+                EpochOrder(batches, recipe.seed),
+                FitProgress(rate, batches.batches_per_update, report),
+                EpochCheckpoints(),
+                PlainCheckpoints(learns),
+            ],
+            resume=resume is not None,
+            load_from=None if resume is None else str(resume),
+            randomness=dict(seed=recipe.seed),
+            default_scope="mmaction",
+            log_level="ERROR",
+            experiment_name=f"{work_dir.name}-{uuid.uuid4().hex}",  # mmengine's singletons are keyed by this name
+        )
+        started = _resumed_at(resume)
+        runner.train()
+    return {**started, "skipped_updates": runner.optim_wrapper.skipped_updates}
+
+
+def _resumed_at(resume: Path | None) -> dict[str, int]:
+    if resume is None:
+        return {"epoch": 0, "iteration": 0}
+    meta = torch.load(resume, map_location="cpu", weights_only=True)["meta"]
+    return {"epoch": int(meta["epoch"]), "iteration": int(meta["iter"])}
+
+
+@contextmanager
+def _quiet_mmengine() -> Iterator[None]:
+    """mmengine's own logger at ERROR: the harness reports progress and keeps its own curve."""
+    level = MMLogger.get_current_instance().level
+    MMLogger.get_current_instance().setLevel("ERROR")
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="mmengine")
+            yield
+    finally:
+        MMLogger.get_current_instance().setLevel(level)

@@ -1,0 +1,82 @@
+"""The published learning-rate schedule and the arithmetic of updates, as closed forms of the iteration index.
+
+X-CLIP and ViFi-CLIP step timm's cosine scheduler by micro-iteration, after each optimiser step, with the cosine at the
+*absolute* index: the rate starts at 0, rises linearly over the warm-up, and drops at its end onto a cosine that began
+at iteration 0. mmengine's stock schedulers cannot express it. Source: utils/optimizer.py, main.py of both projects.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from harness.errors import UserError
+from harness.spec import Recipe
+
+
+@dataclass(frozen=True)
+class UpdatePlan:
+    """How a list is turned into parameter updates.
+
+    Args:
+        micro_batches: n, micro-batches per epoch and rank of the published run; the schedule counts these.
+        updates: m = n // accumulate, updates per epoch. Left-over micro-batches are discarded, as published.
+        clips: Clips that contribute to updates in one epoch.
+        unused: Clips of the list that do not contribute in a given epoch (at least; padding repeats some).
+    """
+
+    micro_batches: int
+    updates: int
+    clips: int
+    unused: int
+
+
+def plan_updates(n_videos: int, recipe: Recipe) -> UpdatePlan:
+    """Updates per epoch for a list: the sampler pads to a multiple of the ranks, the loader drops the last batch.
+
+    Raises:
+        UserError: The list is too short for a single update per epoch.
+    """
+    micro = math.ceil(n_videos / recipe.ranks) // recipe.micro_batch
+    updates = micro // recipe.accumulate
+    if updates < 1:
+        raise UserError(
+            f"{n_videos} training clips give no update at an effective batch of {recipe.effective_batch} "
+            f"({recipe.micro_batch} x {recipe.ranks} ranks x {recipe.accumulate}).",
+            "Choose a smaller batch, e.g. --recipe ranks=1 --recipe accumulate=2.",
+        )
+    clips = updates * recipe.effective_batch
+    return UpdatePlan(micro, updates, clips, max(0, n_videos - clips))
+
+
+def cosine_at(index: int, recipe: Recipe, micro_batches: int, peak: float, floor: float) -> float:
+    """The rate that the schedule sets for micro-iteration `index`: f(t) of the specification, section 3.4.
+
+    Args:
+        index: Absolute micro-iteration t >= 0.
+        recipe: Gives epochs and warm-up epochs.
+        micro_batches: n, micro-iterations per epoch.
+        peak: Base rate of the parameter group.
+        floor: Lowest rate, `min_lr_ratio` times the *recipe's* rate for all groups alike.
+    """
+    warmup = int(recipe.warmup_epochs * micro_batches)
+    total = int(recipe.epochs * micro_batches)
+    if index < warmup:
+        return index * (peak / warmup)
+    if index >= total:
+        return floor
+    return floor + 0.5 * (peak - floor) * (1 + math.cos(math.pi * index / total))
+
+
+def rate_of_update(update: int, recipe: Recipe, micro_batches: int, peak: float | None = None) -> float:
+    """The learning rate in force at the `update`-th parameter update (0-based, over the whole fit).
+
+    The first update has rate 0; each later one has the rate set after its predecessor, at the predecessor's
+    micro-iteration.
+    """
+    if update == 0:
+        return 0.0
+    per_epoch = micro_batches // recipe.accumulate
+    epoch, step = divmod(update - 1, per_epoch)
+    index = epoch * micro_batches + (step + 1) * recipe.accumulate - 1
+    return cosine_at(index, recipe, micro_batches, recipe.lr if peak is None else peak, recipe.lr * recipe.min_lr_ratio)
