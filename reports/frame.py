@@ -27,7 +27,7 @@ def records_frame(runs: Path) -> pd.DataFrame:
         UserError: The folder is missing or holds no record, or a record is not valid.
     """
     if not runs.is_dir():
-        raise UserError(f"The runs folder {runs} does not exist.", "Name another one, or fill it: python -m harness run")
+        raise UserError(f"The runs folder {runs} does not exist.", "Name another, or fill it: python -m harness run")
     paths = find_records(runs)
     if not paths:
         raise UserError(f"The runs folder {runs} holds no record (*.record.json).", "Fill it: python -m harness run")
@@ -94,7 +94,7 @@ def _facts(path: Path, record: Record, runs: Path) -> dict[str, Any]:
         "views": views_text(views),
         "frames": views["frames"],
         "size": views["size"],
-        "text": _short(views["text"]),
+        "text": _short(views.get("text")),
         "repeat_kind": record.repeat["kind"],
         "repeat_index": record.repeat["index"],
         **{name: record.metrics[name] for name in METRICS},
@@ -120,9 +120,11 @@ ROW_FACTS = (
 
 
 def _group_facts(facts: dict[str, Any]) -> list[Any]:
-    """What rows must share to be ranked together. The text *source* counts, not the template: prompts are a method's
-    own, knowledge from a language model is not. An untrained method has no init and no selection, and joins the
-    rows that start from the same weights and keep the last checkpoint.
+    """What rows must share to be ranked together.
+
+    The text *source* counts, not the template: prompts are a method's own, knowledge from a language model is not. An
+    untrained method has no init and no selection, and joins the rows that start from the same weights and keep the
+    last checkpoint.
     """
     names = ("protocol", "protocol_version", "division", "dataset", "backbone", "weights_sha256", "label_variant",
              "list_origin", "extra_data", "views", "size")  # fmt: skip

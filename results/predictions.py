@@ -78,7 +78,7 @@ def read_predictions(path: Path) -> pd.DataFrame:
     if missing or unknown:
         raise UserError(f"{path}: columns missing {missing}, unknown {unknown}; expected {COLUMNS}.")
     try:
-        types = {name: np.int64 for name in ["label", *ID_COLUMNS]} | {name: np.float64 for name in PROBABILITY_COLUMNS}
+        types = dict.fromkeys(["label", *ID_COLUMNS], "int64") | dict.fromkeys(PROBABILITY_COLUMNS, "float64")
         return frame[COLUMNS].astype(types)
     except (ValueError, TypeError) as error:
         raise UserError(f"{path}: ids must be integers and probabilities numbers: {error}") from None

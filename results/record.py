@@ -13,6 +13,8 @@ from typing import Any
 
 from harness.errors import UserError
 from results.atomic import write_json
+from results.migrations import migrate
+from results.schema import section_problems
 
 SCHEMA = 1
 STATUSES = ("reported", "submitted", "verified", "reproduced")
@@ -75,17 +77,23 @@ class Record:
 
 
 def write_record(path: Path, record: Record) -> None:
-    """Write a record atomically; the name must end in `.record.json`."""
+    """Write a record atomically, checked as on reading; the name must end in `.record.json`.
+
+    Raises:
+        UserError: A section lacks an entry or holds a value of another type; nothing is written.
+    """
     if not path.name.endswith(RECORD_SUFFIX):
         raise ValueError(f"a record's name ends in {RECORD_SUFFIX}, found {path.name}")
-    write_json(path, record.as_dict())
+    value = record.as_dict()
+    _check(value, path)
+    write_json(path, value)
 
 
 def read_record(path: Path) -> Record:
-    """The record of a file, checked for schema, sections and status.
+    """The record of a file, brought to the current schema and checked.
 
     Raises:
-        UserError: Not JSON, another schema, a missing or unknown section.
+        UserError: Not JSON, a schema without a migration, a missing or unknown section, a missing or malformed entry.
     """
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
@@ -93,16 +101,25 @@ def read_record(path: Path) -> Record:
         raise UserError(f"The record {path} is missing.") from None
     except (OSError, ValueError) as error:
         raise UserError(f"The record {path} cannot be read: {error}") from None
-    if not isinstance(value, dict) or value.get("schema") != SCHEMA:
-        found = value.get("schema") if isinstance(value, dict) else type(value).__name__
-        raise UserError(f"{path} has schema {found!r}, this version reads schema {SCHEMA}.")
+    if not isinstance(value, dict):
+        raise UserError(f"{path} holds a JSON {type(value).__name__}, expected an object.")
+    value = migrate(value, path, SCHEMA)
+    _check(value, path)
+    return Record(**value)
+
+
+def _check(value: dict[str, Any], path: Path) -> None:
+    """Refuse a record that the reports could misread."""
     names = {f.name for f in fields(Record)}
     missing, unknown = sorted(names - set(value)), sorted(set(value) - names)
     if missing or unknown:
         raise UserError(f"{path}: sections missing {missing}, unknown {unknown}.")
     if value["status"] not in STATUSES:
         raise UserError(f"{path}: status is {value['status']!r}, expected one of {STATUSES}.")
-    return Record(**value)
+    problems = section_problems(value)
+    if problems:
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        raise UserError(f"{path}: {problems[0]}{more}.", "Records are written by `python -m harness run`.")
 
 
 def find_records(folder: Path) -> list[Path]:

@@ -1,0 +1,193 @@
+"""Numbers that papers and repositories print, with table, setting, who measured them, and what is known to be wrong.
+
+The data lie in `results/published/`, one JSON file a source. Inside, a table is a list of columns and of rows of
+cells as printed; `**...**` is the print's bold, `__...__` its underline. A row names a setting of its file. Notes apply
+to all cells that agree with their `where`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from harness.errors import UserError
+
+FOLDER = Path(__file__).with_name("published")
+METHODS_FILE = "methods.json"
+SCHEMA = 1
+PAPER = "vificlip_slides"
+"""The source whose tables `report --table` regenerates; the other sources add rows."""
+
+DATASETS = {"K-400": "k400", "K-600": "k600", "HMDB-51": "hmdb51", "UCF-101": "ucf101", "SSv2": "ssv2"}
+"""Dataset names as printed, and the benchmark's own."""
+
+TABLES = ("zero_shot", "b2n", "few_shot", "supervised", "compute", "bridge_prompt")
+_PLAIN = re.compile(r"^(?P<value>\d+(?:\.\d+)?)(?: ± (?P<std>\d+(?:\.\d+)?))?$")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How a published number was measured, as far as its source says; None where it does not.
+
+    Args:
+        frames: Frames per view.
+        views: Temporal clips x spatial crops, e.g. `4x3`, or the source's words.
+        text: The class text.
+        init: The weights that training starts from.
+        measured_by: Who ran it: often not who proposed the method.
+        n: Repeats behind a mean.
+        more: Further settings by name: selection, repeats, normalize, sampling, extra_data, ...
+    """
+
+    frames: int | None
+    views: str | None
+    text: str | None
+    init: str | None
+    measured_by: str
+    n: int | None
+    more: tuple[tuple[str, str], ...] = ()
+
+    def __str__(self) -> str:
+        stated = [
+            f"{self.frames} frames" if self.frames else "",
+            f"{self.views.replace('x', ' x ')} views" if self.views and "view" not in self.views else self.views or "",
+            f"text: {self.text}" if self.text else "",
+            f"from {self.init}" if self.init else "",
+            *(f"{name}: {value}" for name, value in self.more),
+        ]
+        return "; ".join(part for part in stated if part) or "setting not stated"
+
+
+@dataclass(frozen=True)
+class PublishedNumber:
+    """One printed number.
+
+    Args:
+        source: The source's id, its file's stem.
+        table: One of `TABLES`.
+        block: Which of several stacked tables, empty if there is one.
+        method: Joins the spellings of a method; `name` is the print's.
+        family: `unimodal`, `adapting` or `tuning`.
+        reference: The print's reference number.
+        dataset: As printed, e.g. `HMDB-51`; empty for compute.
+        column: `top1`, `top5`, `base`, `novel`, `hm`, `k2`..`k16`, `gflops`, `throughput`, `params_m`.
+        value: As printed (`48` stays `48`).
+        std: The printed spread, or None.
+        emphasis: `bold`, `underline` or empty.
+        setting: How it was measured.
+        notes: Known problems of this cell.
+    """
+
+    source: str
+    table: str
+    block: str
+    method: str
+    name: str
+    family: str
+    reference: int | None
+    dataset: str
+    column: str
+    value: str
+    std: str | None
+    emphasis: str
+    setting: Setting
+    notes: tuple[str, ...]
+
+    @property
+    def number(self) -> float:
+        """The printed value as a number, in percent where it is an accuracy."""
+        return float(self.value)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where numbers were printed."""
+
+    id: str
+    title: str
+    url: str
+
+
+@lru_cache(maxsize=4)
+def published_numbers(folder: Path = FOLDER) -> tuple[PublishedNumber, ...]:
+    """All published numbers, the paper's first, then by source, in the order of print.
+
+    Raises:
+        UserError: A file is not valid.
+    """
+    files = sorted(folder.glob("*.json"), key=lambda path: (path.stem != PAPER, path.stem))
+    return tuple(number for path in files if path.name != METHODS_FILE for number in _read(path))
+
+
+@lru_cache(maxsize=4)
+def sources(folder: Path = FOLDER) -> Mapping[str, Source]:
+    """All sources by id."""
+    found = {}
+    for path in sorted(folder.glob("*.json")):
+        if path.name != METHODS_FILE:
+            found[path.stem] = Source(**json.loads(path.read_text(encoding="utf-8"))["source"])
+    return found
+
+
+@lru_cache(maxsize=4)
+def harness_names(folder: Path = FOLDER) -> Mapping[str, str]:
+    """The benchmark's method name of each published method that is built in."""
+    methods = json.loads((folder / METHODS_FILE).read_text(encoding="utf-8"))
+    return {method: entry["harness"] for method, entry in methods.items()}
+
+
+def _read(path: Path) -> list[PublishedNumber]:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"The published numbers {path} cannot be read: {error}") from None
+    if document.get("schema") != SCHEMA or document["source"]["id"] != path.stem:
+        raise UserError(f"{path}: expected schema {SCHEMA} and the source id {path.stem!r}.")
+    settings = {name: _setting(value) for name, value in document["settings"].items()}
+    numbers = []
+    for table in document["tables"]:
+        if table["table"] not in TABLES:
+            raise UserError(f"{path}: table {table['table']!r}, expected one of {', '.join(TABLES)}.")
+        for row in table["rows"]:
+            if len(row["cells"]) != len(table["columns"]):
+                found, expected = len(row["cells"]), len(table["columns"])
+                raise UserError(f"{path}: {row['name']} has {found} cells, expected {expected}.")
+            for (dataset, column), text in zip(table["columns"], row["cells"], strict=True):
+                if text is None:
+                    continue
+                value, std, emphasis = _parse(text, path)
+                place = {"table": table["table"], "method": row["method"], "dataset": dataset, "column": column}
+                numbers.append(
+                    PublishedNumber(
+                        path.stem, table["table"], table["block"], row["method"], row["name"], row["family"],
+                        row["reference"], dataset, column, value, std, emphasis, settings[row["setting"]],
+                        tuple(note["text"] for note in document["notes"] if _applies(note["where"], place)),
+                    )
+                )  # fmt: skip
+    return numbers
+
+
+def _setting(value: dict[str, Any]) -> Setting:
+    known = ("frames", "views", "text", "init", "measured_by", "n")
+    more = tuple((name, str(text)) for name, text in value.items() if name not in known)
+    stated: dict[str, Any] = {name: value.get(name) for name in known}
+    return Setting(**stated, more=more)
+
+
+def _parse(text: str, path: Path) -> tuple[str, str | None, str]:
+    """Value, spread and emphasis of a cell such as `**51.3 ± 0.6**`."""
+    mark = text[:2] if text[:2] in ("**", "__") else ""
+    found = _PLAIN.match(text[len(mark) : len(text) - len(mark)])
+    if not found or (mark and not text.endswith(mark)):
+        raise UserError(f"{path}: {text!r} is not a printed number such as 48, 51.3 ± 0.6 or **76.4**.")
+    return found["value"], found["std"], {"**": "bold", "__": "underline", "": ""}[mark]
+
+
+def _applies(where: dict[str, Any], place: dict[str, str]) -> bool:
+    """Whether every key of a note's `where` names (or lists) the cell's value."""
+    return all(place[name] in (wanted if isinstance(wanted, list) else [wanted]) for name, wanted in where.items())

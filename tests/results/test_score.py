@@ -1,0 +1,127 @@
+"""`score` finds every way in which a record and its predictions can disagree."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from harness.errors import UserError
+from results.metrics import NO_PREDICTION
+from results.predictions import ID_COLUMNS, PROBABILITY_COLUMNS, read_predictions, write_predictions
+from results.score import score
+from tests.results.factories import write_grid, write_sample
+
+
+def predictions_of(record: Path) -> Path:
+    return record.with_name(json.loads(record.read_text(encoding="utf-8"))["predictions"]["file"])
+
+
+def change_record(record: Path, change: Callable[[dict], None]) -> None:
+    value = json.loads(record.read_text(encoding="utf-8"))
+    change(value)
+    record.write_text(json.dumps(value), encoding="utf-8")
+
+
+def change_predictions(record: Path, change: Callable[[pd.DataFrame], pd.DataFrame], seal: bool) -> None:
+    """Alter the predictions; with `seal` the record's file hash is brought up to date, as a forger would do."""
+    file = predictions_of(record)
+    sha = write_predictions(file, change(read_predictions(file)))
+    if seal:
+        change_record(record, lambda value: value["predictions"].update(sha256=sha))
+
+
+def flip_one(frame: pd.DataFrame) -> pd.DataFrame:
+    row = frame.index[frame["id1"] == frame["label"]][0]
+    frame.loc[row, ["id1", "id2"]] = frame.loc[row, ["id2", "id1"]].to_numpy()
+    return frame
+
+
+def flip_wrong_to_wrong(frame: pd.DataFrame) -> pd.DataFrame:
+    """Change a prediction so that no metric moves: only the file hash can tell."""
+    wrong = frame[(frame["id1"] != frame["label"]) & (frame["id2"] != frame["label"])].index[0]
+    frame.loc[wrong, ["id1", "id2"]] = frame.loc[wrong, ["id2", "id1"]].to_numpy()
+    return frame
+
+
+def test_an_untouched_grid_passes(tmp_path: Path) -> None:
+    paths = write_grid(tmp_path)
+    result = score(tmp_path)
+    assert result.passed and len(result.records) == len(paths) == len(result.recomputed)
+
+
+CHANGES: dict[str, tuple[Callable[[pd.DataFrame], pd.DataFrame], set[str]]] = {
+    "one changed prediction": (flip_one, {"metric"}),
+    "one removed video": (lambda f: f.drop(index=5), {"count", "list_hash"}),
+    "one added video": (
+        lambda f: pd.concat([f, f.iloc[[0]].assign(video="new.mp4")], ignore_index=True), {"count", "list_hash"}
+    ),
+    "one duplicated video": (
+        lambda f: pd.concat([f, f.iloc[[3]]], ignore_index=True), {"duplicate", "count", "list_hash"}
+    ),
+    "one video in place of another": (
+        lambda f: pd.concat([f.drop(index=5), f.iloc[[3]]], ignore_index=True), {"duplicate", "list_hash"}
+    ),
+    "two rows exchanged": (lambda f: f.iloc[[1, 0, *range(2, len(f))]], {"list_hash"}),
+    "one changed label": (lambda f: f.assign(label=f["label"].where(f.index != 4, 1)), {"list_hash"}),
+    "an id outside the label set": (lambda f: f.assign(id5=99), {"ids"}),
+    "a class predicted twice": (lambda f: f.assign(id5=f["id4"]), {"ids"}),
+    "probabilities not sorted": (lambda f: f.assign(p1=0.0), {"probabilities"}),
+    "a video without prediction": (
+        lambda f: f.assign(**{c: f[c].where(f.index != 9, NO_PREDICTION if c in ID_COLUMNS else 0.0)
+                              for c in [*ID_COLUMNS, *PROBABILITY_COLUMNS]}), {"count"}
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CHANGES)
+@pytest.mark.parametrize("seal", [False, True], ids=["as it is", "with a new file hash"])
+def test_changed_predictions_are_found(tmp_path: Path, name: str, seal: bool) -> None:
+    record = write_sample(tmp_path)
+    change, rules = CHANGES[name]
+    change_predictions(record, change, seal)
+    found = {finding.rule for finding in score(record).findings}
+    assert rules <= found
+    assert ("file_hash" in found) is not seal
+
+
+def test_a_change_that_moves_no_metric_is_found_by_the_file_hash(tmp_path: Path) -> None:
+    record = write_sample(tmp_path, accuracy=0.3)
+    change_predictions(record, flip_wrong_to_wrong, seal=False)
+    assert [finding.rule for finding in score(predictions_of(record)).findings] == ["file_hash"]
+
+
+@pytest.mark.parametrize("metric", ["top1", "top5", "mean_class"])
+def test_a_changed_metric_is_found(tmp_path: Path, metric: str) -> None:
+    record = write_sample(tmp_path)
+    change_record(record, lambda v: v["metrics"].update({metric: v["metrics"][metric] + 1e-6}))
+    (finding,) = score(record).findings
+    assert finding.rule == "metric" and metric in finding.message
+
+
+def test_a_metric_that_predictions_do_not_give_is_found(tmp_path: Path) -> None:
+    record = write_sample(tmp_path)
+    change_record(record, lambda v: v["metrics"].update(top3=50.0))
+    assert [finding.rule for finding in score(record).findings] == ["metric"]
+
+
+def test_a_changed_list_hash_is_found(tmp_path: Path) -> None:
+    record = write_sample(tmp_path)
+    change_record(record, lambda v: v["data"].update(list_sha256="0" * 64))
+    assert [finding.rule for finding in score(record).findings] == ["list_hash"]
+
+
+def test_missing_and_broken_files_are_findings_and_nothing_to_score_is_an_error(tmp_path: Path) -> None:
+    gone = write_sample(tmp_path, method="gone")
+    predictions_of(gone).unlink()
+    broken = write_sample(tmp_path, method="broken")
+    broken.write_text("{", encoding="utf-8")
+    cut = write_sample(tmp_path, method="cut")
+    predictions_of(cut).write_bytes(predictions_of(cut).read_bytes()[:200])
+    rules = {finding.path: finding.rule for finding in score(tmp_path).findings}
+    assert rules == {gone: "file", broken: "record", cut: "file"}
+    with pytest.raises(UserError, match="no record"):
+        score(tmp_path / "nothing.record.json")
