@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from harness.data.cards import OFFICIAL
 from harness.data.dataset import Dataset
 from harness.data.embedded import EMBEDDED, EmbeddedDataset
 from harness.data.folder import SPLIT_SEED, FolderDataset
+from harness.data.official import OfficialDataset
 from harness.errors import UserError, unknown_name
 from harness.settings import Settings
-
-OFFICIAL = ("k400", "k600", "hmdb51", "ucf101", "ssv2")
 
 
 def dataset_names(settings: Settings | None = None) -> tuple[str, ...]:
@@ -47,6 +47,11 @@ def open_dataset(
     _check_choice("label set", variant, ("published", "corrected"))
     if name_or_path in EMBEDDED:
         return EmbeddedDataset(name_or_path, settings.cache.path / "mini")
+    if name_or_path in OFFICIAL:
+        root = settings.data[name_or_path].path if name_or_path in settings.data else None
+        folders = [settings.lists.path, *([root] if root else [])]
+        own_seed = seed if lists == "own" else None
+        return OfficialDataset(name_or_path, folders, root, settings.cache.path, own_seed, variant)
     source = source or ("k400" if "k400" in settings.data else "mini_source")
     if name_or_path in settings.data:
         return FolderDataset(settings.data[name_or_path].path, name_or_path, source, seed)

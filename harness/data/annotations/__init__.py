@@ -1,0 +1,1 @@
+"""Readers of the datasets' own annotation files, each in its official format."""

@@ -1,0 +1,60 @@
+"""The K-600 zero-shot splits of ER-ZSAR (ICCV-21): class indices and labelled test clips."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from harness.data.annotations.find import AnnotationFolder, bad_line, read_lines
+from harness.data.cards import Card
+from harness.data.rules import Row, Rows
+from harness.errors import UserError
+
+
+def has_zsar(folder: AnnotationFolder) -> bool:
+    """Whether any of the three files is there."""
+    return any(map(folder.find, ("classes620_label_defn.json", "tst_class_idxs.json", "tst_video_metas.jsonl")))
+
+
+def read_zsar(folder: AnnotationFolder, card: Card) -> dict[str, Rows]:
+    """The lists `zs_split1..3`: labelled test clips of each split's 160 classes, without the clips left out upstream.
+
+    Rows are grouped by class id, in file order within a class. The folder of a path is always `test`, K-600's own
+    partition; the published folders follow no known rule, so these lists reach acceptance level 3.
+
+    Raises:
+        UserError: A file is missing, is not JSON, or its test classes are not the published ones.
+    """
+    definitions = folder.need("classes620_label_defn.json", page=card.annotations)
+    indices = folder.need("tst_class_idxs.json", page=card.annotations)
+    metas = folder.need("tst_video_metas.jsonl", page=card.annotations)
+    words = [str(entry["word"]) for entry in _json(definitions)]
+    clips: list[tuple[str, str]] = []
+    for number, line in enumerate(read_lines(metas), 1):
+        try:
+            entry = json.loads(line)
+            clips.append((Path(entry["videoname"]).stem, words[entry["label"]]))
+        except (ValueError, KeyError, TypeError, IndexError):
+            raise bad_line(metas, number, line[:80], "an object with videoname and a label below 620") from None
+    lists: dict[str, Rows] = {}
+    for split, chosen in enumerate(_json(indices), 1):
+        name = f"zs_split{split}"
+        names = card.labels(name).names
+        if sorted(words[i] for i in chosen) != sorted(names):
+            raise UserError(f"{indices}: the classes of split {split} are not the published ones.")
+        ids = {word: i for i, word in enumerate(names)}
+        rows: list[Row] = [
+            (f"test/{clip}.mp4", ids[word])
+            for clip, word in clips
+            if word in ids and clip not in card.left_out.get(name, frozenset())
+        ]
+        lists[name] = tuple(sorted(rows, key=lambda row: row[1]))
+    return lists
+
+
+def _json(file: Path) -> Any:
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{file} cannot be read as JSON: {error}") from None
