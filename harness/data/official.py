@@ -55,8 +55,8 @@ class OfficialDataset(Dataset):
         self._read: dict[str, tuple[VideoList, Acceptance | None]] = {}
 
     def list_names(self) -> tuple[str, ...]:
-        """The lists of the card and their aliases, whether or not their files are present."""
-        return (*self.card.lists, *self.card.aliases)
+        """The lists that protocols use, and their aliases, whether or not their files are present."""
+        return (*(name for name in self.card.lists if name != "train_tiny"), *self.card.aliases)
 
     def labels(self, name: str) -> LabelSet:
         """A label set by name, in the chosen variant.
