@@ -194,16 +194,3 @@ def load_file(path: Path) -> list[str]:
 def origin_of(kind: str, name: str) -> str:
     """`built-in`, a distribution's name or a file's path."""
     return sources(kind)[name].origin
-
-
-def source_sha256(cls: type) -> str:
-    """sha256 over the file that defines a plugin and the underscored helper files beside it.
-
-    A change of either makes finished cells of the plugin stale.
-    """
-    file = Path(sys.modules[cls.__module__].__file__ or "").resolve()
-    helpers = [p for p in sorted(file.parent.glob("_*.py")) if p.name != "__init__.py"]
-    digest = hashlib.sha256()
-    for path in [file, *helpers]:
-        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
-    return digest.hexdigest()

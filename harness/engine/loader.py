@@ -127,6 +127,7 @@ class GuardedLoader(DataLoader):  # type: ignore[type-arg]
 class _Guard:
     def __init__(self, workers: int, seconds: float, substitute: Callable[[Draw, int], Draw | None] | None) -> None:
         self.workers, self.seconds, self.substitute = workers, seconds, substitute
+        self.replaced: set[int] = set()
 
     def run(self, dataset: Dataset[Any], batches: Iterable[list[Draw]]) -> Iterator[tuple[list[Draw], list[Any]]]:
         if self.workers == 0:
@@ -164,6 +165,7 @@ class _Guard:
             other = self.substitute(draw, attempt)
             if other is None:
                 break
+            self.replaced.add(draw.index)
             clip = decode(dataset, other)
         return clip
 
@@ -257,6 +259,7 @@ class _Guard:
         if isinstance(clip, Undecodable) and self.substitute is not None:
             other = self.substitute(draw, attempt + 1)
             if other is not None:
+                self.replaced.add(draw.index)
                 logger.warning("clip %d is replaced by clip %d: %s", draw.index, other.index, clip.reason)
                 todo.appendleft((task, other, attempt + 1))
                 return

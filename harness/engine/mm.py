@@ -149,7 +149,9 @@ class ListVideoDataset(VideoDataset):  # type: ignore[misc]
 
     def __init__(self, rows: list[tuple[Path | None, int]], pipeline: list[dict[str, Any]], seed: int) -> None:
         self.rows, self.seed = rows, seed
-        super().__init__(ann_file="", pipeline=pipeline, test_mode=True, serialize_data=False)
+        # Built here, in mmaction2's own registry: whichever default scope is active then does not matter.
+        transforms = [TRANSFORMS.build(step) for step in pipeline]
+        super().__init__(ann_file="", pipeline=transforms, test_mode=True, serialize_data=False)
 
     def load_data_list(self) -> list[dict[str, Any]]:
         """The rows as mmaction2 expects them."""

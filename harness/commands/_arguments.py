@@ -1,0 +1,149 @@
+"""Arguments shared by verbs, and their translation into settings, requests and runtime."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from harness.errors import UserError
+from harness.request import BackboneChoice, Request, parse_methods, parse_pairs
+from harness.runtime import Runtime
+from harness.settings import Settings, load_settings
+
+
+def verb_parser(verbs: Any, name: str, help: str, description: str, epilog: str = "") -> argparse.ArgumentParser:
+    """The parser of a verb, keeping the line breaks of its description."""
+    parser: argparse.ArgumentParser = verbs.add_parser(
+        name, help=help, description=description, epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    return parser
+
+
+def add_places(parser: argparse.ArgumentParser) -> None:
+    """Where things lie on this machine."""
+    group = parser.add_argument_group("places (also harness.toml and HARNESS_* variables)")
+    group.add_argument("--runs", metavar="DIR", help="folder of fits and records (default: runs)")
+    group.add_argument("--cache", metavar="DIR", help="rendered mini datasets, indexes, downloads")
+    group.add_argument("--weights-dir", metavar="DIR", help="folder with weight files of open_clip tags")
+    group.add_argument("--lists-dir", metavar="DIR", help="folder with published or generated lists")
+    group.add_argument(
+        "--data", metavar="NAME=DIR", action="append", default=[], help="videos of a dataset, e.g. ucf101=/data/UCF-101"
+    )
+
+
+def settings_of(arguments: argparse.Namespace) -> Settings:
+    """Settings from the flags of `add_places`, the environment and the configuration file."""
+    flags = {f"data.{name}": place for name, place in parse_pairs(arguments.data, "--data").items()}
+    for name, value in (
+        ("runs", arguments.runs), ("cache", arguments.cache), ("weights", arguments.weights_dir),
+        ("lists", arguments.lists_dir),
+    ):  # fmt: skip
+        if value:
+            flags[name] = value
+    return load_settings(flags)
+
+
+def add_request(parser: argparse.ArgumentParser) -> None:
+    """What to measure."""
+    group = parser.add_argument_group("what to measure")
+    group.add_argument(
+        "--method", nargs="+", action="extend", required=True, metavar="NAME[:OPTION=VALUE,...]",
+        help="method, with options if needed, e.g. vificlip:template='a video of {}'; repeatable",
+    )  # fmt: skip
+    group.add_argument("--protocol", nargs="+", action="extend", required=True, metavar="NAME", help="protocol; repeatable")
+    group.add_argument(
+        "--dataset", nargs="+", action="extend", default=[], metavar="NAME|PATH",
+        help="dataset, a folder of class folders, or a CSV of path and class; default: the protocol's datasets that are "
+        "configured, else the embedded benchmark",
+    )  # fmt: skip
+    group.add_argument("--arch", metavar="NAME", help="open_clip architecture, or mini-clip (default for embedded data)")
+    group.add_argument("--weights", metavar="TAG|FILE", help="open_clip tag, weight file, or random (default: openai)")
+    group.add_argument("--recipe", action="append", default=[], metavar="KEY=VALUE", help="override a recipe setting")
+    group.add_argument("--views", action="append", default=[], metavar="KEY=VALUE", help="override a view setting")
+    group.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="option of the (single) method")
+    group.add_argument("--label-set", default="published", choices=("published", "corrected"), help="class names")
+    group.add_argument("--lists", default="published", choices=("published", "own"), help="own: draw absent lists")
+    group.add_argument("--repeat", type=int, action="append", default=[], metavar="N", help="only this repeat")
+    group.add_argument("--shots", type=int, action="append", default=[], metavar="K", help="only this K (few_shot)")
+    group.add_argument("--plugin", action="append", default=[], metavar="FILE", help="load a plugin file first")
+
+
+def request_of(arguments: argparse.Namespace) -> Request:
+    """The request of the flags of `add_request`; loads `--plugin` files."""
+    load_plugins(arguments)
+    methods = parse_methods(arguments.method)
+    options = parse_pairs(arguments.set, "--set")
+    if options:
+        if len(methods) != 1:
+            raise UserError(f"--set needs exactly one --method, found {len(methods)}.", "Write NAME:OPTION=VALUE instead.")
+        methods = (type(methods[0])(methods[0].name, {**methods[0].options, **options}),)
+    backbone = BackboneChoice(arguments.arch, arguments.weights) if arguments.arch or arguments.weights else None
+    return Request(
+        methods=methods,
+        protocols=tuple(dict.fromkeys(arguments.protocol)),
+        datasets=tuple(dict.fromkeys(arguments.dataset)),
+        backbone=backbone,
+        recipe=parse_pairs(arguments.recipe, "--recipe"),
+        views=parse_pairs(arguments.views, "--views"),
+        variant=arguments.label_set,
+        lists=arguments.lists,
+        repeats=tuple(arguments.repeat),
+        shots=tuple(arguments.shots),
+    )
+
+
+def load_plugins(arguments: argparse.Namespace) -> None:
+    """Load the files given with `--plugin`."""
+    from harness import registry
+
+    for text in arguments.plugin:
+        registry.load_file(Path(text))
+
+
+def add_runtime(parser: argparse.ArgumentParser) -> None:
+    """How to compute; none of it changes a number's identity."""
+    group = parser.add_argument_group("how to compute (not part of a result's identity)")
+    group.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    group.add_argument("--precision", default="auto", choices=("auto", "fp32", "bf16", "fp16"))
+    group.add_argument("--workers", type=int, metavar="N", help="decode processes; 0 decodes unguarded in this process")
+    group.add_argument("--fit-clips", type=int, metavar="N", help="clips per device batch in fits (speed and memory only)")
+    group.add_argument("--eval-clips", type=int, metavar="N", help="videos per device batch in evals")
+    group.add_argument("--decode-seconds", type=float, default=60.0, metavar="S", help="time limit per video (60)")
+    group.add_argument("--allow-missing", action="store_true", help="use what is present of a list; the row is not ranked")
+    group.add_argument("--quiet", action="store_true", help="no progress bars")
+
+
+def runtime_of(arguments: argparse.Namespace) -> Runtime:
+    """The runtime of the flags of `add_runtime`."""
+    return Runtime(
+        device=arguments.device,
+        precision=arguments.precision,
+        workers=arguments.workers,
+        fit_clips=arguments.fit_clips,
+        eval_clips=arguments.eval_clips,
+        decode_seconds=arguments.decode_seconds,
+        allow_missing=arguments.allow_missing,
+        quiet=arguments.quiet,
+    )
+
+
+def say(text: str) -> None:
+    """A line for people, on stderr."""
+    sys.stderr.write(text + "\n")
+
+
+def put(value: Any) -> None:
+    """Data on stdout: JSON for mappings and lists, text as it is."""
+    text = value if isinstance(value, str) else json.dumps(value, indent=1, ensure_ascii=False, default=str)
+    sys.stdout.write(text if text.endswith("\n") else text + "\n")
+
+
+def table(rows: list[list[str]], header: list[str]) -> str:
+    """Rows as an aligned text table; the last column is not padded."""
+    cells = [header, *rows]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
+    lines = ["  ".join([*(c.ljust(w) for c, w in zip(row[:-1], widths[:-1], strict=True)), row[-1]]) for row in cells]
+    return "\n".join(line.rstrip() for line in lines)

@@ -1,0 +1,113 @@
+"""`run`: fit and evaluate what a request needs, reuse what is done, and render the report."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from harness.commands._arguments import (
+    add_places,
+    add_request,
+    add_runtime,
+    put,
+    request_of,
+    runtime_of,
+    say,
+    settings_of,
+    verb_parser,
+)
+from harness.errors import EXIT_DONE, EXIT_FAILED
+
+REPORT = Path("reports") / "site"
+
+
+def add_parser(verbs: Any) -> None:
+    """Arguments of `run`."""
+    parser = verb_parser(
+        verbs, "run", "measure methods under protocols",
+        "Fit and evaluate methods under protocols, then render the report. Finished cells are reused: the same command\n"
+        "again resumes, whatever interrupted it. Without configured data the embedded benchmark is used.",
+        "examples:\n"
+        "  python -m harness run --method vificlip --protocol b2n\n"
+        "  python -m harness run --method vanilla_clip image_ft text_ft vificlip --protocol b2n --dataset ucf101\n"
+        "  python -m harness run --method vificlip --protocol b2n --dataset my_videos/ --arch mini-clip\n",
+    )  # fmt: skip
+    add_request(parser)
+    add_runtime(parser)
+    add_places(parser)
+    parser.add_argument("--keep-going", action="store_true", help="go on with other cells after a failure")
+    parser.add_argument("--force", action="store_true", help="compute finished cells anew")
+    parser.add_argument("--dry-run", action="store_true", help="print the plan and stop, as `plan` does")
+    parser.add_argument("--no-report", action="store_true", help="leave the report as it is")
+    parser.add_argument("--report", metavar="DIR", default=str(REPORT), help=f"folder of the report ({REPORT})")
+    parser.add_argument("--json", action="store_true", help="print the scores as data on stdout")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Carry out a request; 1 if a cell failed."""
+    if arguments.dry_run:
+        from harness.commands.plan import run as print_plan
+
+        return print_plan(arguments)
+    from harness.cells import expand
+    from harness.execute import execute
+    from harness.plan import make_plan
+
+    started = time.monotonic()
+    settings, runtime = settings_of(arguments), runtime_of(arguments)
+    cells = expand(request_of(arguments), settings)
+    if cells.embedded:
+        say("No dataset is configured: using the embedded benchmark. Its numbers say that the pipeline works, and nothing about CLIP.")
+    for name in cells.missing_datasets:
+        say(f"left out, not configured: {name} (give its videos with --data {name}=DIR)")
+    outcome = execute(make_plan(cells), settings, runtime, arguments.keep_going, arguments.force)
+    say(
+        f"{outcome.fits} fits and {outcome.evals} evals done, {outcome.reused} cells reused, "
+        f"{time.monotonic() - started:.1f} s"
+    )
+    for name, error in outcome.failures:
+        say(f"failed: {name}: {error}")
+    records = [cell.record for cell in cells.evals if cell.record.is_file()]
+    if arguments.json:
+        put(_scores(records))
+    elif records:
+        put(_summary(settings.runs.path, [cell.key for cell in cells.evals]))
+    if records and not arguments.no_report:
+        from reports.site import build_report
+
+        say(f"report: {build_report(settings.runs.path, Path(arguments.report))}")
+    if outcome.failures:
+        say(f"to retry what failed: python -m harness {shlex.join(sys.argv[1:])}")
+        return EXIT_FAILED
+    return EXIT_DONE
+
+
+def _scores(records: list[Path]) -> list[dict[str, Any]]:
+    from results.record import read_record
+
+    found = [read_record(path) for path in records]
+    return [{"signature": r.signature, "cell": r.cell, **r.metrics} for r in found]
+
+
+def _summary(runs: Path, cells: list[str]) -> str:
+    """Mean and spread per column, one line per row of the request's records."""
+    from reports.aggregate import rows_of
+    from reports.frame import records_frame
+
+    frame = records_frame(runs)
+    lines = []
+    for row in rows_of(frame[frame["cell"].isin(cells)]):
+        facts = row.facts
+        values = "  ".join(f"{name} {_cell(row.cells[name])}" for name in row.columns if name in row.cells)
+        kind = next((f"{c.kind} x {c.n}" for c in row.cells.values() if c.n > 1), "single")
+        lines.append(f"{facts['title']:<16} {facts['protocol']} {facts['dataset']} {facts['views']}@{facts['size']}  {values}  ({kind})")
+    return "\n".join(lines)
+
+
+def _cell(cell: Any) -> str:
+    spread = "" if cell.spread is None else f" ± {cell.spread:.1f}"
+    return f"{cell.mean:.1f}{spread}"

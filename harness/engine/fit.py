@@ -1,0 +1,240 @@
+"""One training run: a method, a list and a recipe through mmengine's Runner, resumable at every epoch."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from harness.engine import mm
+from harness.engine.batches import FitBatches
+from harness.engine.blending import apply_blend, draw_blend, smooth
+from harness.engine.clips import FitClips, Row, fit_loader, normalise
+from harness.engine.device import Device
+from harness.engine.method import ClipMethod
+from harness.engine.schedule import rate_of_update
+from harness.errors import EXIT_FAILED, UserError
+from harness.runtime import Runtime
+from harness.spec import LabelSet, Recipe, Views
+from results.atomic import write_bytes
+
+logger = logging.getLogger(__name__)
+WEIGHTS = "weights.safetensors"
+CURVE = "curve.jsonl"
+
+
+@dataclass
+class FitOutcome:
+    """What a fit reports besides its weights.
+
+    Args:
+        updates: Parameter updates in all.
+        updates_per_epoch: m of the schedule.
+        unused_per_epoch: Clips that do not contribute in a given epoch (published behaviour).
+        final_loss: Mean training loss over the last epoch, in nats.
+        seconds: Wall time over all sessions of the fit.
+        resumed_at: Epoch at which this session began, 0 for a fresh fit.
+        skipped_updates: Updates skipped because of float16 overflow.
+        replaced: Training clips that could not be decoded, by row.
+        peak_memory_gib: Peak device memory, 0 on a CPU.
+    """
+
+    updates: int
+    updates_per_epoch: int
+    unused_per_epoch: int
+    final_loss: float
+    seconds: float
+    resumed_at: int
+    skipped_updates: int
+    replaced: list[int] = field(default_factory=list)
+    peak_memory_gib: float = 0.0
+
+
+def batch_loss(
+    method: ClipMethod, label_set: LabelSet, recipe: Recipe, views: Views, device: Device
+) -> Callable[[FitClips], Tensor]:
+    """The function from a device batch to its loss: normalise, smooth labels, blend group by group, score."""
+
+    def loss(clips: FitClips) -> Tensor:
+        video = normalise(clips.frames, views, device.device)
+        targets = smooth(clips.labels.to(device.device), len(label_set), recipe.smoothing)
+        video, targets = blend_groups(video, targets, clips, recipe)
+        return method.loss(video, targets, label_set)
+
+    return loss
+
+
+def blend_groups(video: Tensor, targets: Tensor, clips: FitClips, recipe: Recipe) -> tuple[Tensor, Tensor]:
+    """Blend each group of `micro_batch` clips by its own draw; the device batch may hold several groups."""
+    videos, soft = [], []
+    size = recipe.micro_batch
+    for start in range(0, len(video), size):
+        draw = clips.draws[start]
+        blend = draw_blend(recipe, draw.epoch, draw.group, size, video.shape[-2], video.shape[-1])
+        part = video[start : start + size], targets[start : start + size]
+        part = part if blend is None else apply_blend(*part, blend)
+        videos.append(part[0])
+        soft.append(part[1])
+    return (videos[0], soft[0]) if len(videos) == 1 else (torch.cat(videos), torch.cat(soft))
+
+
+def build_optimizer(method: ClipMethod, recipe: Recipe) -> torch.optim.AdamW:
+    """AdamW over the method's groups; each group remembers its peak rate for the schedule.
+
+    Raises:
+        UserError: Nothing learns, or a group holds a parameter that does not learn.
+    """
+    groups = [{**group, "params": list(group["params"])} for group in method.parameter_groups(recipe)]
+    if not any(group["params"] for group in groups):
+        raise UserError(f"{method.name} has no parameter that learns, so it cannot be fitted.", "Set requires_grad in setup().")
+    frozen = sum(not p.requires_grad for group in groups for p in group["params"])
+    if frozen:
+        raise UserError(f"{method.name}: parameter_groups() lists {frozen} parameters that do not learn.")
+    groups = [{**group, "peak_lr": group.get("lr", recipe.lr)} for group in groups if group["params"]]
+    fused = all(p.is_cuda for group in groups for p in group["params"])
+    return torch.optim.AdamW(
+        groups, lr=recipe.lr, betas=recipe.betas, eps=recipe.eps, weight_decay=recipe.weight_decay, fused=fused or None
+    )
+
+
+def fit(
+    method: ClipMethod,
+    rows: list[Row],
+    label_set: LabelSet,
+    recipe: Recipe,
+    views: Views,
+    folder: Path,
+    device: Device,
+    runtime: Runtime,
+    progress: Callable[[int, int, float], None] | None = None,
+) -> FitOutcome:
+    """Train a method on a list; leaves `weights.safetensors` and `curve.jsonl` in `folder`.
+
+    Interrupted at any moment and called again, it ends with the same weights: order, augmentation and blending are
+    functions of (seed, epoch, position), and parameters, optimiser and loss scale are restored from the last epoch.
+
+    Args:
+        method: Set up on its backbone.
+        rows: (path or None, label) of the training list.
+        label_set: Classes of the training list.
+        recipe: Optimisation settings.
+        views: Frames and normalisation; one random view per clip and epoch.
+        folder: Of this fit alone.
+        device: Where to compute.
+        runtime: Device batch, workers, time limit.
+        progress: Called with (iterations done, iterations in all, loss).
+
+    Raises:
+        UserError: The list is too short, nothing learns, a class has no decodable clip, or the loss is not finite.
+    """
+    method = method.to(device.device)
+    batches = FitBatches(len(rows), recipe, runtime.fit_clips or (16 if device.kind == "cpu" else 32))
+    loader = fit_loader(rows, recipe, views, method.backbone.image_size, batches, runtime)
+    model = mm.FitModel(method, batch_loss(method, label_set, recipe, views, device))
+    if device.kind == "cuda":
+        torch.cuda.reset_peak_memory_stats(device.device)
+    trained = {f"method.{name}" for name in method.trained_state()}
+    curve = _Curve(folder / CURVE)
+    total = recipe.epochs * len(batches)
+    started = time.perf_counter()
+
+    def report(epoch: int, iteration: int, loss: float, rate: float) -> None:
+        curve.add(epoch, iteration, loss, rate, time.perf_counter() - started)
+        if progress:
+            progress(iteration + 1, total, loss)
+
+    try:
+        status = mm.run_fit(
+            model, loader, batches, build_optimizer(method, recipe), recipe, folder,
+            lambda update, peak: rate_of_update(update, recipe, batches.plan.micro_batches, peak),
+            report, device.dtype, device.kind, lambda name: name in trained,
+        )  # fmt: skip
+    except FloatingPointError as error:
+        raise UserError(
+            f"The fit of {method.name} failed: {error}.", "Lower the rate: --recipe lr=...", EXIT_FAILED
+        ) from None
+    curve.close()
+    state = {name: value.detach().cpu().contiguous() for name, value in method.trained_state().items()}
+    write_bytes(folder / WEIGHTS, save(state))
+    rows_read = curve.read()
+    last = [row["loss"] for row in rows_read if row["epoch"] == recipe.epochs - 1]
+    return FitOutcome(
+        updates=batches.plan.updates * recipe.epochs,
+        updates_per_epoch=batches.plan.updates,
+        unused_per_epoch=batches.plan.unused,
+        final_loss=sum(last) / len(last) if last else float("nan"),
+        seconds=curve.seconds(),
+        resumed_at=status["epoch"],
+        skipped_updates=status["skipped_updates"],
+        replaced=sorted(loader.guard.replaced),
+        peak_memory_gib=torch.cuda.max_memory_allocated(device.device) / 2**30 if device.kind == "cuda" else 0.0,
+    )
+
+
+def load_fit(method: ClipMethod, folder: Path) -> None:
+    """Load the trained tensors of a finished fit into a method.
+
+    Raises:
+        UserError: The weights are missing, or belong to another method or backbone: never a silent fall-back.
+    """
+    path = folder / WEIGHTS
+    if not path.is_file():
+        raise UserError(f"The weights {path} of a finished fit are missing.", "Restore them, or fit again with --force.")
+    state = load_file(path)
+    expected = method.trained_state()
+    missing, unexpected = sorted(set(expected) - set(state)), sorted(set(state) - set(expected))
+    shapes = [n for n in state if n in expected and state[n].shape != expected[n].shape]
+    if missing or unexpected or shapes:
+        raise UserError(
+            f"{path} does not fit {method.name}: missing {missing[:3]}, unexpected {unexpected[:3]}, other shape {shapes[:3]}.",
+            "The method or the backbone changed since the fit; fit again with --force.",
+        )
+    method.load_state_dict(state, strict=False)
+
+
+class _Curve:
+    """Loss and rate of every iteration, one JSON line each; a resumed fit overwrites the epochs it repeats."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file: Any = None
+
+    def add(self, epoch: int, iteration: int, loss: float, rate: float, seconds: float) -> None:
+        if self._file is None:
+            kept = [row for row in self.read() if row["iteration"] < iteration]
+            self._before = max((row["seconds"] for row in kept), default=0.0)
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            write_bytes(self.path, "".join(json.dumps(row) + "\n" for row in kept).encode())
+            self._file = self.path.open("a", encoding="utf-8")
+        row = {"epoch": epoch, "iteration": iteration, "loss": round(loss, 6), "lr": rate}
+        self._file.write(json.dumps({**row, "seconds": round(self._before + seconds, 3)}) + "\n")
+        if iteration % 20 == 0:
+            self._file.flush()
+
+    def read(self) -> list[dict[str, Any]]:
+        """Rows on disk; a last line cut by a kill is ignored."""
+        rows = []
+        if self.path.is_file():
+            for line in self.path.read_text(encoding="utf-8").splitlines():
+                try:
+                    rows.append(json.loads(line))
+                except ValueError:
+                    break
+        return rows
+
+    def seconds(self) -> float:
+        """Wall time of the fit's iterations over all sessions."""
+        return max((row["seconds"] for row in self.read()), default=0.0)
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None

@@ -1,0 +1,134 @@
+"""Which cells are done, missing or stale, and why. Reads the run folder and runs nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.cells import Cells, EvalCell, FitCell
+from harness.errors import UserError
+from harness.spec import changed
+from results.record import RECORD_SUFFIX, read_record
+
+FIT_FILE = "fit.json"
+FIT_SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class CellState:
+    """The state of one cell.
+
+    Args:
+        cell: The fit or eval.
+        state: `done`, `missing` or `stale`.
+        reason: Why it is not done; for stale cells what changed since.
+    """
+
+    cell: FitCell | EvalCell
+    state: str
+    reason: str = ""
+
+    @property
+    def kind(self) -> str:
+        """`fit` or `eval`."""
+        return "fit" if isinstance(self.cell, FitCell) else "eval"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The states of all cells of a request."""
+
+    fits: tuple[CellState, ...]
+    evals: tuple[CellState, ...]
+
+    def open_fits(self) -> list[FitCell]:
+        """Fits to run: those that are not done and have an eval that is not done."""
+        needed = {s.cell.fit.key for s in self.evals if s.state != "done" and s.cell.fit}  # type: ignore[union-attr]
+        return [s.cell for s in self.fits if s.state != "done" and s.cell.key in needed]  # type: ignore[misc]
+
+    def open_evals(self) -> list[EvalCell]:
+        """Evals to run."""
+        return [s.cell for s in self.evals if s.state != "done"]  # type: ignore[misc]
+
+
+def make_plan(cells: Cells) -> Plan:
+    """The state of every cell, judged from the files on disk."""
+    fits = tuple(fit_state(cell) for cell in cells.fits)
+    return Plan(fits, tuple(eval_state(cell) for cell in cells.evals))
+
+
+def read_fit(folder: Path) -> dict[str, Any] | None:
+    """The content of a finished fit's `fit.json`, or None if there is none.
+
+    Raises:
+        UserError: The file is there but not readable.
+    """
+    path = folder / FIT_FILE
+    if not path.is_file():
+        return None
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read: {error}", "Remove the file to fit again.") from None
+    return value if isinstance(value, dict) and value.get("schema") == FIT_SCHEMA else None
+
+
+def fit_state(cell: FitCell) -> CellState:
+    """The state of a fit: done when `fit.json` carries its key and the weights are there."""
+    found = read_fit(cell.folder)
+    if found is not None and found["key"] == cell.key:
+        if (cell.folder / found["weights"]["file"]).is_file():
+            return CellState(cell, "done")
+        return CellState(cell, "stale", "its weights were removed")
+    if any(cell.folder.glob("epoch_*.pth")):
+        return CellState(cell, "missing", "interrupted; resumes from its last epoch")
+    for sibling in sorted(cell.folder.parent.glob(f"{cell.folder.name.rsplit('-', 1)[0]}-*")):
+        other = read_fit(sibling) if sibling != cell.folder else None
+        if other is not None:
+            return CellState(cell, "stale", _why(other["identity"], cell.identity))
+    return CellState(cell, "missing", "not fitted yet")
+
+
+def eval_state(cell: EvalCell) -> CellState:
+    """The state of an eval: done when its record carries its key and the predictions are the recorded ones."""
+    if cell.record.is_file():
+        try:
+            record = read_record(cell.record)
+        except UserError as error:
+            return CellState(cell, "stale", error.message)
+        if record.cell != cell.key:
+            return CellState(cell, "stale", _why(record.identity, cell.identity))
+        if not cell.predictions.is_file():
+            return CellState(cell, "stale", "its predictions were removed")
+        if hashlib.sha256(cell.predictions.read_bytes()).hexdigest() != record.predictions["sha256"]:
+            return CellState(cell, "stale", "its predictions were changed")
+        return CellState(cell, "done")
+    stem = cell.record.name.removesuffix(RECORD_SUFFIX).rsplit("-", 1)[0]
+    folders = {cell.record.parent, *(cell.record.parent.parent.parent.glob("*/evals") if cell.fit else [])}
+    for folder in sorted(folders):
+        for sibling in sorted(folder.glob(f"{stem}-*{RECORD_SUFFIX}")):
+            try:
+                identity = read_record(sibling).identity
+            except UserError:
+                continue
+            if identity.get("test", {}).get("list") == cell.test.name and _same_repeat(identity, cell.identity):
+                return CellState(cell, "stale", _why(identity, cell.identity))
+    return CellState(cell, "missing", "not evaluated yet")
+
+
+def _same_repeat(a: dict[str, Any], b: dict[str, Any]) -> bool:
+    return bool(a.get("protocol", {}).get("repeat") == b["protocol"]["repeat"])
+
+
+def _why(old: dict[str, Any], new: dict[str, Any]) -> str:
+    """What changed between two identities, at most three entries; hashes are named, not printed."""
+    rows = changed(old, new)
+    texts = []
+    for row in rows[:3]:
+        path, _, values = row.partition(" ")
+        is_hash = path.split(".")[-1] in ("sha256", "code", "labels", "fit", "weights") and len(values) > 40
+        texts.append(f"{path} changed" if is_hash or path == "fit" else row)
+    return "; ".join(texts) + (f"; and {len(rows) - 3} more" if len(rows) > 3 else "")

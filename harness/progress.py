@@ -1,0 +1,59 @@
+"""Progress bars on a terminal; nothing elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from types import TracebackType
+from typing import Any
+
+from tqdm import tqdm
+
+
+class Progress:
+    """One bar over the cells of a plan and one for the cell at hand, on stderr.
+
+    Args:
+        quiet: Show nothing. Nothing is shown either where stderr is not a terminal.
+        cells: Number of cells to carry out.
+    """
+
+    def __init__(self, quiet: bool, cells: int) -> None:
+        self.hidden = quiet or not sys.stderr.isatty()
+        self.cells = cells
+        self._outer: Any = None
+        self._inner: Any = None
+
+    def __enter__(self) -> Progress:
+        self._outer = tqdm(total=self.cells, desc="cells", disable=self.hidden, unit="cell", position=0)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        self.end(advance=False)
+        self._outer.close()
+
+    def begin(self, name: str) -> None:
+        """Start the bar of a cell."""
+        self._inner = tqdm(desc=name, disable=self.hidden, leave=False, position=1, unit="it")
+
+    def end(self, advance: bool = True) -> None:
+        """Close the bar of the cell at hand."""
+        if self._inner is not None:
+            self._inner.close()
+            self._inner = None
+            if advance:
+                self._outer.update(1)
+
+    def fit_step(self, done: int, total: int, loss: float) -> None:
+        """Show a fit's iterations and loss."""
+        self._step(done, total)
+        if self._inner is not None:
+            self._inner.set_postfix_str(f"loss {loss:.3f}", refresh=False)
+
+    def eval_step(self, done: int, total: int) -> None:
+        """Show an eval's videos."""
+        self._step(done, total)
+
+    def _step(self, done: int, total: int) -> None:
+        if self._inner is not None:
+            self._inner.total = total
+            self._inner.update(done - self._inner.n)

@@ -1,0 +1,196 @@
+"""What a user asks for: methods, protocols, datasets, backbone and overrides, resolved against this machine."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from harness.data.catalog import OFFICIAL, open_dataset
+from harness.data.dataset import Dataset
+from harness.errors import UserError, unknown_name
+from harness.options import split_method
+from harness.settings import Settings
+from harness.spec import Recipe, Views
+
+MINI_ARCH = "mini-clip"
+MINI_FRAMES = 8
+EMBEDDED_DEFAULT = {"supervised": "mini_source"}
+
+
+@dataclass(frozen=True)
+class BackboneChoice:
+    """The backbone by name: an architecture and an open_clip tag, a weight file, or the embedded tiny CLIP."""
+
+    arch: str | None
+    weights: str | None
+
+    @property
+    def is_mini(self) -> bool:
+        """Whether it is the embedded tiny CLIP."""
+        return self.arch == MINI_ARCH
+
+    def identity(self) -> dict[str, str]:
+        """What decides the weights: architecture and tag, or the file's content; not where the file lies."""
+        if self.is_mini:
+            weights_file = Path(__file__).resolve().parent / "data" / "assets" / "mini_clip.safetensors"
+            return {"arch": MINI_ARCH, "weights": _file_sha256(weights_file)}
+        weights = self.weights or "openai"
+        path = Path(weights)
+        if path.is_file():
+            return {"arch": self.arch or "inferred", "weights": _file_sha256(path)}
+        return {"arch": self.arch or "ViT-B-16", "weights": weights}
+
+    def slug(self) -> str:
+        """A folder name."""
+        if self.is_mini:
+            return MINI_ARCH
+        weights = self.weights or "openai"
+        return f"{self.arch or ('inferred' if Path(weights).is_file() else 'ViT-B-16')}-{Path(weights).stem}"
+
+
+@dataclass(frozen=True)
+class MethodChoice:
+    """A method by name with raw option values, as typed by the user."""
+
+    name: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Request:
+    """Everything that decides which cells there are.
+
+    Args:
+        methods: Method rows.
+        protocols: Protocol names.
+        datasets: Names or paths; empty for the default of each protocol.
+        backbone: Backbone choice; None for the default of each dataset.
+        recipe: Overrides of recipe fields, raw text.
+        views: Overrides of view fields, raw text.
+        variant: `published` or `corrected` class names.
+        lists: `published` or `own`.
+        repeats: Restrict to these repeat indices; empty for all.
+        shots: Restrict few-shot fits to these K; empty for all.
+    """
+
+    methods: tuple[MethodChoice, ...]
+    protocols: tuple[str, ...]
+    datasets: tuple[str, ...] = ()
+    backbone: BackboneChoice | None = None
+    recipe: Mapping[str, str] = field(default_factory=dict)
+    views: Mapping[str, str] = field(default_factory=dict)
+    variant: str = "published"
+    lists: str = "published"
+    repeats: tuple[int, ...] = ()
+    shots: tuple[int, ...] = ()
+
+
+def parse_methods(texts: list[str]) -> tuple[MethodChoice, ...]:
+    """Method choices of command-line texts such as `vificlip` or `vificlip:template='a video of {}'`."""
+    return tuple(MethodChoice(*split_method(text)) for text in texts)
+
+
+def parse_pairs(texts: list[str], what: str) -> dict[str, str]:
+    """`key=value` texts as a mapping.
+
+    Raises:
+        UserError: A text has no `=`.
+    """
+    pairs = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise UserError(f"{what} {text!r} is not key=value.")
+        pairs[key.strip()] = value.strip()
+    return pairs
+
+
+def choose_datasets(request: Request, protocol: str, published: tuple[str, ...], settings: Settings) -> tuple[list[str], list[str]]:
+    """The datasets to run a protocol on, and those of the protocol that are not configured.
+
+    Without configured data roots the embedded benchmark is used; with them, the protocol's datasets that are there.
+    """
+    if request.datasets:
+        return list(request.datasets), []
+    present = [name for name in published if name in settings.data]
+    if present:
+        return present, [name for name in published if name not in settings.data]
+    return [EMBEDDED_DEFAULT.get(protocol, "mini_target")], []
+
+
+def open_requested(name: str, request: Request, settings: Settings) -> Dataset:
+    """The dataset of a name with the request's label variant and list origin."""
+    return open_dataset(name, settings, lists=request.lists, variant=request.variant)
+
+
+def default_backbone(dataset: Dataset, request: Request) -> BackboneChoice:
+    """The requested backbone, else the tiny CLIP for embedded datasets and OpenAI's ViT-B/16 for all others."""
+    if request.backbone is not None:
+        return request.backbone
+    return BackboneChoice(MINI_ARCH, None) if dataset.kind == "embedded" else BackboneChoice("ViT-B-16", "openai")
+
+
+def override(base: Any, values: Mapping[str, str], what: str) -> Any:
+    """A copy of a frozen dataclass with fields set from text.
+
+    Raises:
+        UserError: An unknown field or a value of another type.
+    """
+    known = {f.name: f for f in dataclasses.fields(base)}
+    typed: dict[str, Any] = {}
+    for key, text in values.items():
+        if key not in known:
+            error = unknown_name(f"{what} setting", key, known)
+            raise UserError(error.message, f"Settings: {', '.join(known)}.")
+        current = getattr(base, key)
+        try:
+            typed[key] = _as_type(text, current)
+        except ValueError:
+            raise UserError(f"{what}.{key} is {text!r}, expected {type(current).__name__} as in {current!r}.") from None
+    return replace(base, **typed)
+
+
+def _as_type(text: str, current: Any) -> Any:
+    if isinstance(current, bool):
+        if text.lower() not in ("true", "false", "1", "0"):
+            raise ValueError(text)
+        return text.lower() in ("true", "1")
+    if isinstance(current, tuple):
+        return tuple(float(part) for part in text.split(","))
+    return type(current)(text)
+
+
+def views_for(published: Views, backbone: BackboneChoice, overrides: Mapping[str, str]) -> Views:
+    """The protocol's views, with fewer frames for the embedded tiny CLIP, and the user's overrides."""
+    views = replace(published, frames=min(published.frames, MINI_FRAMES)) if backbone.is_mini else published
+    changed: Views = override(views, overrides, "views")
+    return changed
+
+
+def single_view(views: Views) -> Views:
+    """The view of a training clip that goes with evaluation views."""
+    return Views(frames=views.frames, normalize=views.normalize, reader=views.reader)
+
+
+def recipe_with(recipe: Recipe, overrides: Mapping[str, str]) -> Recipe:
+    """The recipe with the user's overrides; its source says so."""
+    if not overrides:
+        return recipe
+    changed: Recipe = override(recipe, overrides, "recipe")
+    return replace(changed, source=f"own: {recipe.source}, changed {', '.join(sorted(overrides))}")
+
+
+def is_official(name: str) -> bool:
+    """Whether a dataset has published lists."""
+    return name in OFFICIAL
+
+
+@cache
+def _file_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

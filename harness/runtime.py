@@ -1,0 +1,30 @@
+"""How a plan is carried out on this machine: device, precision, workers. None of it is part of a result's identity."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """Transport settings.
+
+    Args:
+        device: `auto`, `cpu` or `cuda`.
+        precision: `auto` (bf16 where a CUDA device has it, fp16 on older ones, fp32 on the CPU), `fp32`, `bf16`, `fp16`.
+        workers: Decode processes; None for one per core.
+        fit_clips: Clips per device batch in fits; None decides by device. Gradients do not depend on it.
+        eval_clips: Videos per device batch in evals; None decides by device.
+        decode_seconds: Time limit per video.
+        allow_missing: Evaluate what is present of a list whose videos are partly missing; the row is not ranked.
+        quiet: No progress bars.
+    """
+
+    device: str = "auto"
+    precision: str = "auto"
+    workers: int | None = None
+    fit_clips: int | None = None
+    eval_clips: int | None = None
+    decode_seconds: float = 60.0
+    allow_missing: bool = False
+    quiet: bool = False
