@@ -12,13 +12,14 @@ ALL_LISTS = frozenset(
     ["train", "val", "base_s1", "base_s2", "base_s3", "base_val", "novel_val"]
     + [f"few_shot_{shots}" for shots in (2, 4, 8, 16)]
 )
+THREE_SPLITS = tuple(ZeroShotTest(f"val{i}", "all", "test_split", i) for i in (1, 2, 3))
 
 
 @dataclass
 class Facts:
     name: str = "ucf101"
     source: str | None = "k400"
-    zero_shot_tests: tuple[ZeroShotTest, ...] = tuple(ZeroShotTest(f"val{i}", "all", "test_split", i) for i in (1, 2, 3))
+    zero_shot_tests: tuple[ZeroShotTest, ...] = THREE_SPLITS
     lists: frozenset[str] = field(default=ALL_LISTS)
 
     def has_list(self, name: str) -> bool:

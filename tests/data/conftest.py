@@ -1,0 +1,71 @@
+"""Published and official lists of the shared reference folder, read once a session."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from harness.data.cards import load_card
+from harness.data.grammar import parse_list
+from harness.data.import_lists import ImportReport, import_lists
+
+
+@pytest.fixture(scope="session")
+def official(shared: Path) -> Path:
+    """The datasets' own annotation files."""
+    return shared / "splits" / "official"
+
+
+@pytest.fixture(scope="session")
+def published(shared: Path) -> Path:
+    """The authors' lists, `datasets_splits` and `labels` beside each other."""
+    return shared / "splits" / "vificlip"
+
+
+@pytest.fixture(scope="session")
+def imported(published: Path, tmp_path_factory) -> ImportReport:
+    """The authors' lists after `import_lists`; its `out` is a folder as the setting `lists` names one."""
+    return import_lists(published, tmp_path_factory.mktemp("lists"))
+
+
+@pytest.fixture(scope="session")
+def published_rows(published: Path):
+    """A function: rows of a published list by dataset and list name."""
+
+    def read(dataset: str, name: str):
+        card = load_card(dataset)
+        entry = card.find_list(name)
+        data = (published / "datasets_splits" / entry.file).read_bytes()
+        return parse_list(data, entry.file, len(card.labels(entry.labels)), card.form)
+
+    return read
+
+
+@pytest.fixture(scope="session")
+def ssv2_annotations(official: Path, published_rows, tmp_path_factory):
+    """A function: a folder of SSv2 JSONs in the newer or the older naming.
+
+    The JSONs are handed out after registration only. These hold the published validation rows in their order, and the
+    training rows in an order that is the official one within each class.
+    """
+
+    def write(prefix: str) -> Path:
+        folder = tmp_path_factory.mktemp("ssv2")
+        names = load_card("ssv2").names
+        train = [line.split() for line in (official / "ssv2" / "train_grouped_by_class.txt").read_text().splitlines()]
+        val = [(path, str(label)) for path, label in published_rows("ssv2", "val")]
+        for stem, rows in (("train", train), ("validation", val)):
+            items = [
+                {"id": path.removesuffix(".webm"), "label": "", "template": names[int(label)], "placeholders": []}
+                for path, label in rows
+            ]
+            for item in items:
+                item["template"] = item["template"].replace("something", "[something]")
+            (folder / f"{prefix}{stem}.json").write_text(json.dumps(items))
+        labels = official / "ssv2" / "something-something-v2-labels.json"
+        (folder / f"{prefix}labels.json").write_bytes(labels.read_bytes())
+        return folder
+
+    return write
