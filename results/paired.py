@@ -54,7 +54,11 @@ def sign_flip_p(differences: NDArray[np.int64]) -> float:
 
 
 def bootstrap_interval(
-    differences: NDArray[np.float64], classes: NDArray[np.int64], seed: int = 0, level: float = LEVEL
+    differences: NDArray[np.float64],
+    classes: NDArray[np.int64],
+    seed: int = 0,
+    level: float = LEVEL,
+    resamples: int = RESAMPLES,
 ) -> Interval:
     """The percentile bootstrap interval of the mean paired difference, videos drawn within each class.
 
@@ -63,28 +67,18 @@ def bootstrap_interval(
         classes: (N,) true ids: the strata.
         seed: Of the resampling.
         level: Coverage.
+        resamples: Number of resampled lists.
 
     From a class of n videos n - 1 are drawn, which makes the variance unbiased in small classes (Rao and Wu 1988).
     Differences take few values, so a class is resampled as multinomial counts of these values.
     """
     rng = np.random.default_rng(seed)
-    totals = np.zeros(RESAMPLES)
+    totals = np.zeros(resamples)
     for label in np.unique(classes):
         values, counts = np.unique(differences[classes == label], return_counts=True)
         n = int(counts.sum())
         draws = max(1, n - 1)
-        drawn = rng.multinomial(draws, counts / n, size=RESAMPLES)
+        drawn = rng.multinomial(draws, counts / n, size=resamples)
         totals += drawn @ values * (n / draws)
     low, high = np.quantile(totals / len(differences), [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(low), float(high))
-
-
-def linear_z_p(influence: NDArray[np.float64], difference: float) -> float:
-    """The two-sided p value of a smooth function of means, such as a harmonic mean, from its linearisation.
-
-    Args:
-        influence: (N,) each video's contribution to the difference; its spread gives the standard error.
-        difference: The observed difference.
-    """
-    error = math.sqrt(float(((influence - influence.mean()) ** 2).sum()))
-    return float(2.0 * stats.norm.sf(abs(difference) / error)) if error else float(difference == 0)

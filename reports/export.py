@@ -1,0 +1,55 @@
+"""The paper's tables as Markdown, LaTeX, CSV or HTML: what `report --table` prints."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from harness.errors import unknown_name
+from reports.aggregate import Row, rows_of
+from reports.frame import records_frame
+from reports.latex import latex
+from reports.layout import Layout, layouts
+from reports.markdown import markdown
+from reports.ranks import Ranks, rank_rows
+from reports.table import Table
+from reports.table_csv import csv_text
+from reports.table_html import html
+from reports.tables import later_table, other_tables, our_table, published_table
+
+FORMATS: dict[str, Callable[[Sequence[Table]], str]] = {"md": markdown, "latex": latex, "csv": csv_text, "html": html}
+
+
+def render_table(table: str, runs: Path | None = None, against_paper: bool = True, format: str = "md") -> str:
+    """A table of the paper as text.
+
+    Args:
+        table: `zero_shot`, `b2n`, `few_shot`, `supervised`, `compute`, `bridge_prompt` or `all`.
+        runs: Folder of records; None for the published values alone.
+        against_paper: Put the published value, the difference and a verdict beside each of ours.
+        format: `md`, `latex`, `csv` or `html` (a fragment).
+
+    Raises:
+        UserError: An unknown table or format, or `runs` holds no record.
+    """
+    if format not in FORMATS:
+        raise unknown_name("format", format, FORMATS)
+    chosen = layouts(table)
+    if runs is None:
+        return FORMATS[format](_with_later(chosen, [published_table(layout) for layout in chosen]))
+    rows = rows_of(records_frame(runs))
+    return FORMATS[format](tables_of(chosen, rows, rank_rows(rows), against_paper))
+
+
+def tables_of(chosen: Sequence[Layout], rows: Sequence[Row], ranks: Ranks, against_paper: bool) -> list[Table]:
+    """Our tables of the chosen layouts, then those of datasets that no paper has, then what other sources print."""
+    tables = [our_table(layout, rows, ranks, against_paper) for layout in chosen]
+    for protocol in dict.fromkeys(layout.protocol for layout in chosen if layout.table != "bridge_prompt"):
+        tables += other_tables(protocol, rows, ranks)
+    tables = [table for table in tables if table.rows]
+    return _with_later(chosen, tables) if against_paper else tables
+
+
+def _with_later(chosen: Sequence[Layout], tables: list[Table]) -> list[Table]:
+    later = [later_table(layout) for layout in chosen]
+    return [*tables, *(table for table in later if table)]

@@ -1,0 +1,48 @@
+"""Tables as HTML fragments without style or script."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from markupsafe import Markup, escape
+
+from reports.lines import blocks, extra, extra_names, lines_of
+from reports.table import Table, TableRow
+
+_TAGS = {"bold": Markup("<b>{}</b>"), "underline": Markup("<u>{}</u>"), "": Markup("{}")}
+
+
+def html(tables: Sequence[Table]) -> str:
+    """One section a table; user-supplied text is escaped."""
+    return str(Markup("\n").join(_section(table) for table in tables)) + "\n"
+
+
+def _section(table: Table) -> Markup:
+    names = extra_names(table)
+    heads = [*names, *(f"{dataset} {column}".strip() for dataset, column in table.columns)]
+    out = [Markup('<section class="paper"><h3>{}</h3>').format(table.title)]
+    if table.banner:
+        out.append(Markup('<p class="banner">{}</p>').format(table.banner))
+    cells = Markup("").join(Markup("<th scope=col>{}</th>").format(head) for head in heads)
+    out.append(Markup('<div class="scroll"><table><thead><tr><th scope=col>Method</th>{}</tr></thead>').format(cells))
+    for heading, rows in blocks(table):
+        family = Markup("<tbody><tr><th class=family scope=rowgroup colspan={}>{}</th></tr>")
+        out.append(family.format(1 + len(heads), heading))
+        out += [_row(table, row, names) for row in rows]
+        out.append(Markup("</tbody>"))
+    out.append(Markup("</table></div>"))
+    if table.notes:
+        notes = Markup("").join(Markup("<li>{}</li>").format(note) for note in table.notes)
+        out.append(Markup("<ul class=notes>{}</ul>").format(notes))
+    return Markup("\n").join([*out, Markup("</section>")])
+
+
+def _row(table: Table, row: TableRow, names: Sequence[str]) -> Markup:
+    """A row whose further lines (published value, difference and verdict) stand under each cell's first."""
+    lines = lines_of(table, row)
+    cells = Markup("").join(Markup("<td>{}</td>").format(value) for value in extra(row, names, True))
+    for column in range(len(row.cells)):
+        stacked = [_TAGS[values[column][1]].format(escape(values[column][0])) for _, values in lines]
+        beside = Markup("").join(Markup('<small class="beside">{}</small>').format(text) for text in stacked[1:])
+        cells += Markup("<td>{}{}</td>").format(stacked[0], beside)
+    return Markup('<tr title="{}"><th scope=row>{}</th>{}</tr>').format(row.setting, lines[0][0], cells)
