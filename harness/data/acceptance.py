@@ -12,10 +12,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
 from harness.data.cards import Fingerprint
-from harness.data.grammar import Row, format_list
+from harness.data.grammar import Row, base_name, format_list
 
 MEANING = {
     1: "bytes equal",
@@ -80,7 +79,7 @@ def compare(rows: Sequence[Row], data: bytes, pinned: Fingerprint) -> Acceptance
     for path, label in rows:
         if label >= len(lines):
             return Acceptance(None, f"label {label} is outside the published {len(lines)} classes")
-        lines[label].append(f"{PurePosixPath(path).stem} {label}\n")
+        lines[label].append(f"{base_name(path)} {label}\n")
     everything = "".join(sorted(line for group in lines for line in group))
     if hashlib.sha256(everything.encode()).hexdigest() == pinned.set_sha256:
         return Acceptance(3, MEANING[3])

@@ -13,6 +13,8 @@ from harness.data.official import OfficialDataset
 from harness.errors import UserError, unknown_name
 from harness.settings import Settings
 
+__all__ = ["OFFICIAL", "dataset_names", "open_dataset"]
+
 
 def dataset_names(settings: Settings | None = None) -> tuple[str, ...]:
     """The official and the embedded datasets, then the custom ones that settings name a folder for."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from pathlib import Path
 
 from harness.spec import LabelSet, VideoList, ZeroShotTest
@@ -57,5 +58,9 @@ class Dataset(ABC):
     def locate(self, path: str) -> Path | None:
         """Where the video of a list row lies on this machine, or None if it is not there."""
 
-    def prepare(self) -> None:  # noqa: B027, a dataset on disk has nothing to do here
-        """Make the videos available where the dataset can do that itself (embedded datasets render on first use)."""
+    def prepare(self, progress: Callable[[int, int], None] | None = None) -> None:  # noqa: B027, nothing to do on disk
+        """Make the videos available where the dataset can do that itself (embedded datasets render on first use).
+
+        Args:
+            progress: Called with clips done and clips in all.
+        """

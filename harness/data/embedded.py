@@ -7,6 +7,7 @@ official lists, and everything else follows from the same rules as on the real d
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -106,10 +107,10 @@ class EmbeddedDataset(Dataset):
             raise unknown_name(f"label set of {self.name}", name, ("all", "base", "novel"))
         return self._labels[name]
 
-    def prepare(self) -> None:
-        """Render the videos unless the cache holds them already."""
+    def prepare(self, progress: Callable[[int, int], None] | None = None) -> None:
+        """Render the videos unless the cache holds them already; `progress` gets clips done and clips in all."""
         if self._folder is None:
-            self._folder = _mini().prepare_mini(self.name, self._cache)
+            self._folder = _mini().prepare_mini(self.name, self._cache, progress)
 
     def locate(self, path: str) -> Path | None:
         """The rendered file, or None if `prepare` has not been called or the file is not there."""

@@ -33,6 +33,12 @@ _FORMS = {
 _LABEL = re.compile(r"0|[1-9][0-9]*")
 
 
+def base_name(path: str) -> str:
+    """The last part of a list path without its extension, by which videos are found and lists compared."""
+    name = path.rpartition("/")[2]
+    return name.rpartition(".")[0] or name
+
+
 class PathForm:
     """How a dataset spells the paths of its lists.
 

@@ -10,9 +10,10 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from harness.data.clips import is_video
+from harness.data.grammar import base_name
 from harness.errors import UserError
 from results.atomic import write_bytes
 
@@ -60,7 +61,7 @@ class Inventory:
         self._by_stem: dict[str, list[str]] = {}
         self._by_case: dict[str, list[str]] = {}
         for path in self.paths:
-            stem = path.rpartition("/")[2].rpartition(".")[0]
+            stem = base_name(path)
             self._by_stem.setdefault(stem, []).append(path)
         for stem, paths in self._by_stem.items():
             self._by_case.setdefault(stem.casefold(), []).extend(paths)
@@ -107,7 +108,7 @@ class Inventory:
         """Where the video of a list path lies."""
         if path in self._all:
             return Found(self.root / path, how="path")
-        stem = PurePosixPath(path).stem
+        stem = base_name(path)
         for how, paths in (
             ("name", self._by_stem.get(stem)),
             ("case", self._by_case.get(stem.casefold())),

@@ -12,10 +12,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from pathlib import PurePosixPath
 from typing import Any
 
 from harness.data.cards import OFFICIAL, load_card
+from harness.data.grammar import base_name
 from harness.errors import UserError
 from harness.spec import LabelSet, VideoList
 
@@ -144,7 +144,7 @@ def _refuse_shared(
 def _clip_keys(rows: VideoList, dataset: str) -> set[str]:
     """Base names, case aside; of a custom dataset whole paths, since its folders may repeat a file's name."""
     if dataset in (*OFFICIAL, "mini_source", "mini_target"):
-        return {PurePosixPath(path).stem.casefold() for path in rows.paths}
+        return {base_name(path).casefold() for path in rows.paths}
     return {f"{dataset}:{path}" for path in rows.paths}
 
 
@@ -152,14 +152,14 @@ def _group_keys(rows: VideoList, dataset: str) -> set[str]:
     """`<dataset>:<Class>_gNN` where file names carry a source group: clips of a group are cut from one video."""
     if dataset not in _GROUPED:
         return set()
-    matches = (_GROUP.match(PurePosixPath(path).stem) for path in rows.paths)
+    matches = (_GROUP.match(base_name(path)) for path in rows.paths)
     return {f"{dataset}:{match[1]}".casefold() for match in matches if match}
 
 
 def _youtube_keys(rows: VideoList, dataset: str) -> set[str]:
     if dataset not in ("k400", "k600"):
         return set()
-    matches = (_KINETICS.fullmatch(PurePosixPath(path).stem) for path in rows.paths)
+    matches = (_KINETICS.fullmatch(base_name(path)) for path in rows.paths)
     return {match[1] for match in matches if match}
 
 
