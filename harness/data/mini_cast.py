@@ -64,7 +64,7 @@ def _bouncing(t: float, p: Path) -> Pose:
     lift = abs(math.sin(math.pi * (p.cycles * t * 1.3 + p.phase)))
     squash = max(0.0, 1.0 - lift * 3.0) * 0.45
     drift = 0.10 * p.side * (t - 0.5)
-    return Pose(drift, 0.24 - 0.42 * p.reach * lift + 0.10 * squash, 0.0, 1.0 + squash, 1.0 - squash)
+    return Pose(drift, 0.17 - 0.42 * p.reach * lift + 0.10 * squash, 0.0, 1.0 + squash, 1.0 - squash)
 
 
 def _spinning(t: float, p: Path) -> Pose:

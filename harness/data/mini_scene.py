@@ -34,12 +34,12 @@ class ClipLook:
     """The dials that separate a clip from a still; the defaults define the datasets of this version."""
 
     subframes: int = 4  # drawings averaged into one frame: motion blur
-    clutter: float = 30.0  # amplitude of the smooth background texture, grey levels
+    clutter: float = 22.0  # amplitude of the smooth background texture, grey levels
     blobs: int = 3  # soft distractors in the background
-    contrast: tuple[float, float] = (0.60, 0.90)
-    noise: tuple[float, float] = (4.0, 10.0)  # standard deviation, grey levels
+    contrast: tuple[float, float] = (0.70, 0.95)
+    noise: tuple[float, float] = (3.0, 8.0)  # standard deviation, grey levels
     softness: tuple[float, float] = (0.4, 0.9)  # Gaussian blur of the lens, pixels
-    prop: float = 0.45  # visibility of strings, floors and shadows, which stills draw at 1.0
+    prop: float = 0.6  # visibility of strings, floors and shadows, which stills draw at 1.0
 
 
 @dataclass(frozen=True)
@@ -126,8 +126,8 @@ def _draw_props(canvas: Image, stage: Stage, motion: str, pose: Pose, actor: Act
     if motion == "swinging":
         stage.line(canvas, (0.0, -0.32), (pose.x, pose.y), ink)
     elif motion == "bouncing":
-        width = r * (1.15 - 0.9 * max(0.0, 0.24 - pose.y))
-        stage.arc(canvas, (pose.x, 0.26 + r), (width, 0.16 * r), (0, 360), _mix(actor.ground, ink, 0.6), -1)
+        width = r * (1.15 - 0.9 * max(0.0, 0.17 - pose.y))
+        stage.arc(canvas, (pose.x, 0.19 + r), (width, 0.16 * r), (0, 360), _mix(actor.ground, ink, 0.6), -1)
     elif motion in ("sliding", "rolling"):
         stage.line(canvas, (-1.0, 0.10 + r), (1.0, 0.10 + r), ink)
     elif motion == "orbiting":
@@ -179,7 +179,7 @@ def _draw_object(canvas: Image, stage: Stage, shape: str, pose: Pose, actor: Act
 
 
 def draw_still(
-    rng: np.random.Generator, shape: str, motion: str, colour: str, side: int = 64, marks: float = 0.8
+    rng: np.random.Generator, shape: str, motion: str, colour: str, side: int = 64, marks: float = 0.5
 ) -> Image:
     """Return one sharp RGB picture (side, side, 3), uint8, of a coloured shape caught in a motion.
 
