@@ -12,7 +12,7 @@ from harness import __version__
 from harness.errors import EXIT_INTERRUPTED, EXIT_USAGE, UserError
 
 VERBS = (
-    "list", "plan", "run",
+    "list", "show", "check", "data", "plan", "run", "score", "compare", "report", "predict",
 )  # fmt: skip
 
 DESCRIPTION = """\

@@ -43,6 +43,7 @@ from mmengine.optim import OptimWrapper  # noqa: E402
 from mmengine.runner import Runner  # noqa: E402
 
 from harness.engine.batches import Draw, FitBatches  # noqa: E402
+from harness.engine.exact_reader import SequentialVideo  # noqa: E402
 from harness.engine.transforms import (  # noqa: E402
     ClipGrayScale,
     PackClip,
@@ -84,6 +85,14 @@ class PathDecordInit(DecordInit):  # type: ignore[misc]
         import decord
 
         return decord.VideoReader(filename, num_threads=self.num_threads)
+
+
+@TRANSFORMS.register_module(force=True)
+class HarnessExactInit(DecordInit):  # type: ignore[misc]
+    """The reader `exact`: frames of a sequential decode behind decord's interface (D7)."""
+
+    def _get_video_reader(self, filename: str) -> Any:
+        return SequentialVideo(filename)
 
 
 for _transform in (SampleViews, PerFrameColorJitter, ClipGrayScale, PackClip):

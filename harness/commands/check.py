@@ -1,0 +1,68 @@
+"""`check`: is the installation sound, are the data complete, does a method keep its contract?"""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from harness.commands._arguments import add_places, put, say, settings_of, table, verb_parser
+from harness.errors import EXIT_DONE, EXIT_FAILED
+
+
+def add_parser(verbs: Any) -> None:
+    """Arguments of `check env` and `check data`."""
+    parser = verb_parser(verbs, "check", "installation and data", "Checks that print what is wrong and the way out.")
+    kinds = parser.add_subparsers(dest="what", metavar="{env,data}", required=True)
+    env = verb_parser(
+        kinds, "env", "compare what is installed with the known-good set",
+        "Compare installed versions with the tested set, import what is known to break, and print the pip line that\n"
+        "mends what is wrong. `pip check` finds none of these faults.",
+    )  # fmt: skip
+    env.add_argument("--json", action="store_true", help="print data on stdout")
+    data = verb_parser(
+        kinds, "data", "counts, missing and ambiguous videos of a dataset",
+        "Compare the lists of a dataset with what lies on disk; with --decode read every clip twice and count those on\n"
+        "which decord's random access and a sequential decode disagree.",
+    )  # fmt: skip
+    data.add_argument("dataset", metavar="NAME|PATH", help="dataset, or a folder of class folders")
+    data.add_argument("--decode", action="store_true", help="decode every clip (slow)")
+    data.add_argument("--json", action="store_true", help="print data on stdout")
+    add_places(data)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the chosen check; 1 if something is wrong."""
+    return _env(arguments) if arguments.what == "env" else _data(arguments)
+
+
+def _env(arguments: argparse.Namespace) -> int:
+    from dataclasses import asdict
+
+    from harness.environment_check import check_environment, mending_line, python_line
+
+    states = check_environment()
+    line = mending_line(states)
+    if arguments.json:
+        put({"python": python_line(), "packages": [asdict(s) for s in states], "mend": line})
+        return EXIT_FAILED if line else EXIT_DONE
+    put(python_line())
+    rows = [[s.name, s.installed or "-", s.tested or "-", s.allowed or "any", s.state, s.problem] for s in states]
+    put(table(rows, ["PACKAGE", "INSTALLED", "TESTED", "ALLOWED", "STATE", "PROBLEM"]))
+    if line:
+        say(f"mend with:\n  {line}")
+        return EXIT_FAILED
+    other = sum(s.state == "other" for s in states)
+    say("sound: every package is the tested version" if not other else f"sound; {other} packages differ from the tested versions")
+    return EXIT_DONE
+
+
+def _data(arguments: argparse.Namespace) -> int:
+    from harness.data.catalog import open_dataset
+    from harness.data.check import check_data
+
+    settings = settings_of(arguments)
+    dataset = open_dataset(arguments.dataset, settings)
+    dataset.prepare()
+    report = check_data(dataset, decode=arguments.decode)
+    put(report.as_dict() if arguments.json else report.text())
+    return EXIT_DONE if report.complete else EXIT_FAILED

@@ -1,0 +1,65 @@
+"""`data`: lists from official annotations, and published lists verified and imported."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from harness.commands._arguments import add_places, put, say, settings_of, verb_parser
+from harness.errors import EXIT_DONE
+
+
+def add_parser(verbs: Any) -> None:
+    """Arguments of `data prepare` and `data import-lists`."""
+    parser = verb_parser(verbs, "data", "generate or import the protocols' lists", "Lists of the official datasets.")
+    kinds = parser.add_subparsers(dest="what", metavar="{prepare,import-lists}", required=True)
+    prepare = verb_parser(
+        kinds, "prepare", "generate a dataset's lists from its official annotations",
+        "Generate every list that can be derived from a dataset's official annotations by the published rules, compare\n"
+        "it with the published fingerprint, and write it in the published layout. Videos may come later.",
+        "example:\n  python -m harness data prepare ucf101 --annotations ucfTrainTestlist/ --videos /data/UCF-101\n",
+    )  # fmt: skip
+    prepare.add_argument("dataset", metavar="NAME", help="k400, k600, hmdb51, ucf101 or ssv2")
+    prepare.add_argument("--annotations", required=True, metavar="DIR", help="folder with the official annotation files")
+    prepare.add_argument("--videos", metavar="DIR", help="folder with the videos, to count what is there")
+    prepare.add_argument("--out", metavar="DIR", help="where lists go (default: the lists folder of the settings)")
+    prepare.add_argument("--json", action="store_true", help="print data on stdout")
+    add_places(prepare)
+    imported = verb_parser(
+        kinds, "import-lists", "verify and import the published list files",
+        "Verify published list and label files (a checkout of the authors' repository) against their fingerprints and\n"
+        "copy them into the lists folder. Needed for the twelve few-shot lists and the K-400 lists, which cannot be\n"
+        "derived from annotations.",
+    )  # fmt: skip
+    imported.add_argument("folder", metavar="DIR", help="folder with datasets_splits/ and labels/")
+    imported.add_argument("--out", metavar="DIR", help="where lists go (default: the lists folder of the settings)")
+    imported.add_argument("--json", action="store_true", help="print data on stdout")
+    add_places(imported)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Generate or import lists."""
+    settings = settings_of(arguments)
+    out = Path(arguments.out) if arguments.out else settings.lists.path
+    if arguments.what == "import-lists":
+        from harness.data.import_lists import import_lists
+
+        imported = import_lists(Path(arguments.folder), out)
+        put(imported.as_dict() if arguments.json else imported.text())
+        return EXIT_DONE
+    from harness.data.prepare import levels_text, prepare
+
+    videos = Path(arguments.videos) if arguments.videos else None
+    if videos is None and arguments.dataset in settings.data:
+        videos = settings.data[arguments.dataset].path
+    report = prepare(arguments.dataset, Path(arguments.annotations), out, videos, settings.cache.path)
+    if arguments.json:
+        put(report.as_dict())
+        return EXIT_DONE
+    put(report.table())
+    put(levels_text())
+    if report.found is not None:
+        say(f"videos found: {report.found} of {report.expected}")
+    say(f"lists written to {out}")
+    return EXIT_DONE

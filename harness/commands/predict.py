@@ -1,0 +1,72 @@
+"""`predict`: the top five classes of video files."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from harness.commands._arguments import (
+    add_places,
+    add_runtime,
+    load_plugins,
+    put,
+    runtime_of,
+    say,
+    settings_of,
+    verb_parser,
+)
+from harness.errors import EXIT_DONE, EXIT_FAILED
+
+
+def add_parser(verbs: Any) -> None:
+    """Arguments of `predict`."""
+    parser = verb_parser(
+        verbs, "predict", "the top five classes of video files",
+        "Classify video files with a method, fitted or not, among the class names of a file.\n"
+        "A file that cannot be decoded gives one line that says why; the others are still classified.",
+        "examples:\n"
+        "  python -m harness predict clip.mp4 --labels names.txt --method vanilla_clip\n"
+        "  python -m harness predict *.avi --labels ucf_101_labels.csv --method vificlip --fit runs/.../FIT_FOLDER\n",
+    )  # fmt: skip
+    parser.add_argument("videos", nargs="+", metavar="VIDEO", help="video file")
+    parser.add_argument("--labels", required=True, metavar="FILE", help="class names: one a line, or a CSV `id,name`")
+    parser.add_argument("--method", default="vanilla_clip", metavar="NAME[:OPTION=VALUE]", help="method (vanilla_clip)")
+    parser.add_argument("--fit", metavar="DIR", help="folder of a finished fit; default: the untrained method")
+    parser.add_argument("--arch", metavar="NAME", help="architecture, or mini-clip (default: ViT-B-16)")
+    parser.add_argument("--weights", metavar="TAG|FILE", help="open_clip tag, weight file, or random (default: openai)")
+    parser.add_argument("--frames", type=int, help="frames per video (32; 8 for mini-clip)")
+    parser.add_argument("--reader", default="decord", choices=("decord", "exact"), help="how frames are read")
+    parser.add_argument("--plugin", action="append", default=[], metavar="FILE", help="load a plugin file first")
+    parser.add_argument("--json", action="store_true", help="print data on stdout")
+    add_runtime(parser)
+    add_places(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the predictions; 1 if a file could not be decoded."""
+    load_plugins(arguments)
+    from harness.cells import method_row
+    from harness.predict import predict, read_class_names
+    from harness.request import MINI_FRAMES, BackboneChoice, parse_methods
+    from harness.spec import Views
+
+    labels = read_class_names(Path(arguments.labels))
+    backbone = BackboneChoice(arguments.arch, arguments.weights)
+    row = method_row(parse_methods([arguments.method])[0], backbone)
+    frames = arguments.frames or (MINI_FRAMES if backbone.is_mini else 32)
+    views = Views(frames=frames, reader=arguments.reader)
+    fit = Path(arguments.fit) if arguments.fit else None
+    failed, data = 0, []
+    for item in predict([Path(v) for v in arguments.videos], labels, row, views, settings_of(arguments), runtime_of(arguments), fit):
+        failed += bool(item.problem)
+        data.append({"video": str(item.video), "classes": item.classes, "problem": item.problem})
+        if arguments.json:
+            continue
+        if item.problem:
+            say(f"{item.video}: not decoded: {item.problem}")
+        else:
+            put(f"{item.video}: " + ", ".join(f"{name} {100 * p:.1f} %" for name, p in item.classes))
+    if arguments.json:
+        put(data)
+    return EXIT_FAILED if failed else EXIT_DONE

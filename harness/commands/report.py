@@ -1,0 +1,50 @@
+"""`report`: the board as one HTML file, or one table in a chosen format."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from harness.commands._arguments import add_places, put, say, settings_of, verb_parser
+from harness.errors import EXIT_DONE
+from results.atomic import write_bytes
+
+TABLES = ("zero_shot", "b2n", "few_shot", "supervised", "compute", "bridge_prompt", "all")
+
+
+def add_parser(verbs: Any) -> None:
+    """Arguments of `report`."""
+    parser = verb_parser(
+        verbs, "report", "the board, or a paper table beside the published values",
+        "Without --table: build the board, one self-contained HTML file with leaderboard.json and CSV beside it.\n"
+        "With --table: print one of the paper's tables, with the published values and verdicts if --against paper.",
+        "examples:\n"
+        "  python -m harness report\n"
+        "  python -m harness report --table b2n --against paper --format latex\n",
+    )  # fmt: skip
+    parser.add_argument("--table", choices=TABLES, help="print this table instead of building the board")
+    parser.add_argument("--against", choices=("paper", "nothing"), default="paper", help="published values beside ours")
+    parser.add_argument("--format", choices=("html", "md", "latex", "csv"), default="md", help="format of --table")
+    parser.add_argument("--out", metavar="PATH", help="folder of the board (reports/site), or file of the table (stdout)")
+    add_places(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Build the board or print the table."""
+    runs = settings_of(arguments).runs.path
+    if arguments.table is None:
+        from reports.site import build_report
+
+        say(f"report: {build_report(runs, Path(arguments.out or 'reports/site'))}")
+        return EXIT_DONE
+    from reports.export import render_table
+
+    against = arguments.against == "paper"
+    text = render_table(arguments.table, runs if runs.is_dir() else None, against, arguments.format)
+    if arguments.out:
+        write_bytes(Path(arguments.out), text.encode())
+        say(f"table: {arguments.out}")
+    else:
+        put(text)
+    return EXIT_DONE

@@ -1,0 +1,124 @@
+"""`show`: the card of a method, a protocol or a dataset."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from typing import Any
+
+from harness import registry
+from harness.commands._arguments import add_places, load_plugins, put, settings_of, table, verb_parser
+from harness.errors import EXIT_DONE, unknown_name
+
+
+def add_parser(verbs: Any) -> None:
+    """Arguments of `show`."""
+    parser = verb_parser(
+        verbs, "show", "the card of a method, protocol or dataset",
+        "Print what is known of a name: a method's card, options, recipe per protocol and parameters; a protocol's lists\n"
+        "and columns; a dataset's lists and classes.",
+    )  # fmt: skip
+    parser.add_argument("name", metavar="NAME")
+    parser.add_argument("--arch", metavar="NAME", help="architecture for parameter counts (ViT-B-16, random weights)")
+    parser.add_argument("--plugin", action="append", default=[], metavar="FILE", help="load a plugin file first")
+    parser.add_argument("--json", action="store_true", help="print data on stdout")
+    add_places(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the card."""
+    load_plugins(arguments)
+    registry.load_environment_plugins()
+    from harness.data.catalog import dataset_names
+
+    name, settings = arguments.name, settings_of(arguments)
+    if name in registry.sources("method"):
+        facts, text = _method(name, arguments.arch)
+    elif name in registry.sources("protocol"):
+        facts, text = _protocol(name)
+    elif name in dataset_names(settings):
+        facts, text = _dataset(name, settings)
+    else:
+        known = [*registry.sources("method"), *registry.sources("protocol"), *dataset_names(settings)]
+        raise unknown_name("method, protocol or dataset", name, known)
+    put(facts if arguments.json else text)
+    return EXIT_DONE
+
+
+def _method(name: str, arch: str | None) -> tuple[dict[str, Any], str]:
+    from harness.engine.backbone import MINI, load_backbone
+    from harness.engine.method import method_class
+
+    cls = method_class(name)
+    card = dataclasses.asdict(cls.card)
+    options = [
+        {"name": f.name, "default": f.default, "help": f.metadata.get("help", ""), "choices": f.metadata.get("choices", ())}
+        for f in dataclasses.fields(cls.options_type)
+    ]
+    recipes = {key: r.as_dict() for key, r in cls.recipes.items()}
+    if cls.recipe is not None:
+        recipes["every other"] = cls.recipe.as_dict()
+    backbone = load_backbone(MINI) if arch == MINI else load_backbone(arch or "ViT-B-16", "random")
+    total, trained = cls(backbone).parameter_counts()
+    trained = trained if recipes else 0
+    facts = {
+        "name": name, "version": cls.version, "origin": registry.origin_of("method", name), "card": card,
+        "options": options, "recipes": recipes, "parameters": {"arch": backbone.facts.arch, "total": total, "trained": trained},
+    }  # fmt: skip
+    lines = [f"{card['title']} ({name}, version {cls.version}, {facts['origin']})"]
+    lines += [f"  {key}: {value}" for key, value in card.items() if value and key != "title"]
+    lines.append(f"  parameters on {backbone.facts.arch}: {total:,} in all, {trained:,} trained")
+    if options:
+        lines.append("\noptions (--method NAME:OPTION=VALUE)")
+        lines += [f"  {o['name']} = {o['default']!r}: {o['help']}" for o in options]
+    if recipes:
+        keys = ("epochs", "lr", "warmup_epochs", "micro_batch", "ranks", "accumulate", "weight_decay", "source")
+        rows = [[key, *(str(r[k]) for k in keys)] for key, r in recipes.items()]
+        lines += ["", table(rows, ["RECIPE FOR", *(k.upper() for k in keys)])]
+    else:
+        lines.append("\nnot trained: no recipe")
+    return facts, "\n".join(lines)
+
+
+def _protocol(name: str) -> tuple[dict[str, Any], str]:
+    cls = registry.load("protocol", name)
+    facts = {
+        "name": name, "version": cls.version, "title": cls.title, "datasets": list(cls.datasets),
+        "views": dataclasses.asdict(cls.views), "columns": [c.as_dict() for c in cls.columns], "doc": cls.__doc__,
+    }  # fmt: skip
+    lines = [
+        f"{cls.title} ({name}, version {cls.version}, {registry.origin_of('protocol', name)})",
+        *("  " + line.strip() for line in (cls.__doc__ or "").strip().splitlines()),
+        f"  datasets: {', '.join(cls.datasets)}",
+        f"  views (frames x clips x crops): {cls.views}",
+        f"  columns: {', '.join(c.name for c in cls.columns)}",
+    ]
+    return facts, "\n".join(lines)
+
+
+def _dataset(name: str, settings: Any) -> tuple[dict[str, Any], str]:
+    from harness.data.catalog import open_dataset
+    from harness.errors import UserError
+
+    dataset = open_dataset(name, settings)
+    labels = dataset.labels("all")
+    rows = []
+    for item in dataset.list_names():
+        try:
+            found = dataset.list(item)
+            rows.append([item, str(len(found)), found.origin, found.sha256[:12]])
+        except UserError as error:
+            rows.append([item, "-", "not here", error.message])
+    facts = {
+        "name": dataset.name, "title": dataset.title, "kind": dataset.kind, "source": dataset.source,
+        "classes": list(labels.names), "labels_sha256": labels.sha256,
+        "lists": [dict(zip(("name", "videos", "origin", "sha256"), row, strict=True)) for row in rows],
+    }  # fmt: skip
+    place = settings.data.get(name)
+    lines = [
+        f"{dataset.title} ({name}, {dataset.kind}), {len(labels)} classes, labels {labels.sha256[:12]}",
+        f"  videos: {place.path if place else 'rendered on first use' if dataset.kind == 'embedded' else 'not configured'}",
+        table(rows, ["LIST", "VIDEOS", "ORIGIN", "SHA256"]),
+        f"  classes: {', '.join(labels.names[:8])}{', ...' if len(labels) > 8 else ''}",
+    ]
+    return facts, "\n".join(lines)

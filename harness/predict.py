@@ -1,0 +1,89 @@
+"""The classes of single video files: a fitted or untrained method, a set of class names, the top five."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.cells import MethodRow
+from harness.engine.device import choose_device
+from harness.engine.evaluate import evaluate
+from harness.engine.fit import load_fit
+from harness.errors import UserError
+from harness.execute import build_row
+from harness.plan import read_fit
+from harness.runtime import Runtime
+from harness.settings import Settings
+from harness.spec import LabelSet, Views
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The outcome of one file: either classes with probabilities, best first, or why it could not be decoded."""
+
+    video: Path
+    classes: tuple[tuple[str, float], ...] = ()
+    problem: str = ""
+
+
+def read_class_names(path: Path) -> LabelSet:
+    """Class names of a file: a CSV with the header `id,name`, or one name a line.
+
+    Raises:
+        UserError: The file is missing, not text, or its ids are not 0, 1, 2, ...
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise UserError(f"The class file {path} does not exist.", "One class name a line, or a CSV `id,name`.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"The class file {path} cannot be read as text: {error}") from None
+    lines = [line for line in text.splitlines() if line.strip()]
+    if lines and lines[0].strip().lower() == "id,name":
+        rows = list(csv.reader(lines[1:]))
+        for number, row in enumerate(rows):
+            if len(row) != 2 or row[0].strip() != str(number):
+                raise UserError(f"{path}: row {number + 1} is {row}, expected id {number} and a name.")
+        return LabelSet(tuple(row[1].strip() for row in rows))
+    return LabelSet(tuple(line.strip() for line in lines))
+
+
+def predict(
+    videos: list[Path],
+    labels: LabelSet,
+    row: MethodRow,
+    views: Views,
+    settings: Settings,
+    runtime: Runtime,
+    fit_folder: Path | None = None,
+) -> Iterator[Prediction]:
+    """One prediction per file, in order; a file that cannot be decoded never ends the others.
+
+    Raises:
+        UserError: The fit is not there or belongs to another method or backbone.
+    """
+    method = build_row(row, settings)
+    if fit_folder is not None:
+        found = read_fit(fit_folder)
+        if found is None:
+            raise UserError(f"{fit_folder} holds no finished fit (fit.json).", "Give the folder of a fit below runs/.")
+        of = found["identity"]["method"]
+        if (of["name"], of["backbone"]) != (row.name, row.backbone.identity()):
+            raise UserError(
+                f"The fit in {fit_folder} is of {of['name']} on {of['backbone']}, asked for is {row.name} on "
+                f"{row.backbone.identity()}.",
+                "Give the same --method, --arch and --weights as in the fit.",
+            )
+        load_fit(method, fit_folder)
+    device = choose_device(runtime)
+    for video in videos:
+        try:
+            scores = evaluate(method, [(video, 0)], labels, views, device, runtime)
+        except UserError as error:
+            reason = error.message.partition("the first: ")[2] or error.message
+            yield Prediction(video, problem=reason.removeprefix(f"{video}: ").rstrip("."))
+            continue
+        pairs = zip(scores.ids[0], scores.probabilities[0], strict=True)
+        yield Prediction(video, tuple((labels.names[i], float(p)) for i, p in pairs))
