@@ -29,10 +29,8 @@ def rows_of(shared: Path, name: str) -> list[dict[str, str]]:
 
 
 def find(source: str, table: str, row: dict[str, str], column: str) -> PublishedNumber:
-    (number,) = [
-        n for n in published_numbers()
-        if (n.source, n.table, n.method, n.dataset, n.column) == (source, table, row["method_id"], row["dataset"], column)
-    ]  # fmt: skip
+    wanted = (source, table, row["method_id"], row["dataset"], column)
+    (number,) = [n for n in published_numbers() if (n.source, n.table, n.method, n.dataset, n.column) == wanted]
     return number
 
 

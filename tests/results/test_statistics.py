@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar
 
@@ -112,7 +113,7 @@ def test_sign_flip_agrees_with_scipys_permutation_test() -> None:
     rng = np.random.default_rng(3)
     differences = rng.integers(-3, 4, size=200)
     reference = stats.permutation_test(
-        (differences,), lambda x, axis: x.sum(axis=axis), permutation_type="samples", n_resamples=20_000, batch=5_000, rng=4
+        (differences,), lambda x, axis: x.sum(axis=axis), permutation_type="samples", n_resamples=20_000, rng=4
     )
     assert sign_flip_p(differences) == pytest.approx(reference.pvalue, abs=0.01)
 

@@ -1,0 +1,45 @@
+"""Few-shot curves: accuracy over shots, each repeat as a dot."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from reports.aggregate import Row
+from reports.plot import COLOURS, MARKERS, canvas, shorten, svg
+
+
+def few_shot_curves(rows: Sequence[Row], title: str, name: str = "curves") -> str:
+    """An SVG with one curve a row over K, the 95 % interval as a bar and each repeat as a dot; top-1 in percent.
+
+    Args:
+        rows: Rows of the few-shot protocol on one dataset, the most important first; beyond eight they are drawn grey.
+        title: Shown above.
+        name: Makes ids unique on a page.
+    """
+    with canvas() as (figure, axes):
+        shots: set[int] = set()
+        for number, row in enumerate(rows):
+            points = sorted((k, row.cells[column]) for column, k in _shots(row).items())
+            shots |= {k for k, _ in points}
+            chosen = number < len(COLOURS)
+            colour = COLOURS[number] if chosen else "#8888887f"
+            xs, ys = [k for k, _ in points], [cell.mean for _, cell in points]
+            label = shorten(row.facts["title"], 24) if chosen else None
+            axes.plot(xs, ys, color=colour, linewidth=1.4 if chosen else 0.6, label=label, zorder=3 if chosen else 1)
+            for k, cell in points if chosen else ():
+                axes.vlines(k, *cell.interval, color=colour, alpha=0.35, linewidth=3, zorder=2)
+                values = [m.value for m in cell.measurements]
+                axes.plot([k] * len(values), values, MARKERS[number], color=colour, markersize=4, zorder=4)
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(sorted(shots), [str(k) for k in sorted(shots)])
+        axes.set(xlabel="Training videos per class (K)", ylabel="Top-1 (%)", title=shorten(title, 60))
+        axes.grid(axis="y", alpha=0.15)
+        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8)
+        return svg(figure, name, f"Few-shot curves: {title}")
+
+
+def _shots(row: Row) -> dict[str, int]:
+    """Columns named after K, e.g. `k16`, with their K."""
+    found = {column: re.fullmatch(r"k(\d+)", column) for column in row.cells}
+    return {column: int(match[1]) for column, match in found.items() if match}

@@ -1,0 +1,84 @@
+"""Video features in the plane, coloured by class: t-SNE or UMAP."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from harness.errors import UserError, unknown_name
+from reports.plot import COLOURS, MARKERS, canvas, shorten, svg
+
+METHODS = ("tsne", "umap")
+
+
+def feature_map(
+    features: ArrayLike,
+    labels: Sequence[int],
+    classes: Sequence[str],
+    method: str = "tsne",
+    title: str = "",
+    seed: int = 0,
+    name: str = "features",
+) -> str:
+    """An SVG with one dot a video; the 16 largest classes have a colour and a marker, the others are grey.
+
+    Args:
+        features: (N, D) video features, N > 3; compared by cosine.
+        labels: N true ids.
+        classes: Class names by id.
+        method: `tsne` (scikit-learn) or `umap` (umap-learn).
+        title: Shown above.
+        seed: Of the embedding.
+        name: Makes ids unique on a page.
+
+    Raises:
+        UserError: The shapes do not fit, a feature is not finite, or the library is not installed.
+    """
+    array = np.asarray(features, dtype=np.float64)
+    ids = np.asarray(labels, dtype=np.int64)
+    if array.ndim != 2 or len(array) != len(ids) or len(array) < 4:
+        raise UserError(f"Need (N, D) features and N labels with N > 3, found {array.shape} and {ids.shape}.")
+    if not np.isfinite(array).all():
+        raise UserError("A feature is not finite.", "Extract the features again, in single precision.")
+    points = _plane(array, method, seed)
+    present, counts = np.unique(ids, return_counts=True)
+    largest = present[np.argsort(-counts, kind="stable")][: 2 * len(COLOURS)]
+    with canvas(6.2, 4.4) as (figure, axes):
+        rest = ~np.isin(ids, largest)
+        axes.plot(points[rest, 0], points[rest, 1], ".", color="#88888866", markersize=3)
+        for number, label in enumerate(largest):
+            mine = ids == label
+            marker = MARKERS[number // len(COLOURS)]
+            axes.plot(points[mine, 0], points[mine, 1], marker, color=COLOURS[number % len(COLOURS)], markersize=3.5,
+                      label=shorten(classes[label], 28), linestyle="")  # fmt: skip
+        axes.set(xticks=[], yticks=[], title=shorten(title, 60))
+        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=7)
+        return svg(figure, name, f"Video features in the plane ({method}). {title}")
+
+
+def _plane(features: NDArray[np.float64], method: str, seed: int) -> NDArray[np.float64]:
+    """(N, 2) positions."""
+    unit = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
+    reducer: Any
+    if method == "tsne":
+        try:
+            from sklearn.manifold import TSNE
+        except ImportError:
+            raise UserError("t-SNE needs scikit-learn.", "pip install scikit-learn") from None
+        perplexity = min(30.0, (len(unit) - 1) / 3)
+        reducer = TSNE(init="pca" if unit.shape[1] > 1 else "random", perplexity=perplexity, random_state=seed)
+    elif method == "umap":
+        try:
+            from umap import UMAP
+        except ImportError:
+            raise UserError("UMAP needs umap-learn.", "pip install umap-learn, or take tsne") from None
+        reducer = UMAP(n_neighbors=min(15, len(unit) - 1), metric="cosine", random_state=seed)
+    else:
+        raise unknown_name("feature map", method, METHODS)
+    from threadpoolctl import threadpool_limits  # comes with either library
+
+    with threadpool_limits(1):  # a few hundred points; with threads they would wait for each other
+        return np.asarray(reducer.fit_transform(unit), dtype=np.float64)

@@ -1,0 +1,98 @@
+"""Scatter figures: base against novel with curves of equal harmonic mean, accuracy against cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from numpy.typing import NDArray
+
+from reports.aggregate import Cell, Row
+from reports.plot import COLOURS, INK, MARKERS, canvas, shorten, svg
+
+
+def base_novel(rows: Sequence[Row], title: str, name: str = "iso") -> str:
+    """An SVG with each row at (base, novel) in percent, its repeats as small dots, and iso-HM curves behind.
+
+    Args:
+        rows: Rows of base-to-novel on one dataset; rows without both numbers are left out.
+        title: Shown above.
+        name: Makes ids unique on a page.
+    """
+    rows = [row for row in rows if {"base", "novel"} <= row.cells.keys()]
+    with canvas(4.6, 3.8) as (figure, axes):
+        for number, row in enumerate(rows):
+            chosen = number < len(COLOURS)
+            colour, marker = (COLOURS[number], MARKERS[number]) if chosen else ("#8888887f", ".")
+            base, novel = row.cells["base"], row.cells["novel"]
+            if chosen:
+                pairs = zip(base.measurements, novel.measurements, strict=False)
+                axes.plot(*zip(*((a.value, b.value) for a, b in pairs), strict=True), ".", color=colour, alpha=0.4)
+                axes.errorbar(
+                    base.mean, novel.mean, xerr=_bars(base), yerr=_bars(novel), color=colour, alpha=0.35, linewidth=1
+                )
+            label = shorten(row.facts["title"], 24) if chosen else None
+            axes.plot(base.mean, novel.mean, marker, color=colour, markersize=6, label=label, linestyle="")
+        _iso_curves(axes)
+        axes.set(xlabel="Base top-1 (%)", ylabel="Novel top-1 (%)", title=shorten(title, 60))
+        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8)
+        return svg(figure, name, f"Base against novel accuracy: {title}")
+
+
+def _bars(cell: Cell) -> NDArray[np.float64]:
+    return np.array([[cell.mean - cell.interval.low], [cell.interval.high - cell.mean]])
+
+
+def _iso_curves(axes: Axes) -> None:
+    """Curves of equal harmonic mean, every ten points, inside the present limits."""
+    (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+    for mean in range(10, 100, 10):
+        base = np.linspace(max(left, mean / 2 + 0.5), right, 200)
+        novel = mean * base / (2 * base - mean)
+        inside = (novel >= bottom) & (novel <= top)
+        if inside.any():
+            axes.plot(base[inside], novel[inside], color=INK, alpha=0.3, linewidth=0.6, linestyle=(0, (4, 3)), zorder=0)
+            if base[inside][-1] < left + 0.15 * (right - left):
+                continue  # the label would stand outside the axes
+            axes.text(base[inside][-1], novel[inside][-1], f"HM {mean}", fontsize=7, alpha=0.6, ha="right", va="bottom")
+    axes.set(xlim=(left, right), ylim=(bottom, top))
+
+
+COSTS = {"params_trained": "Trained parameters (millions)", "gflops": "GFLOPs per view"}
+
+
+def accuracy_cost(
+    rows: Sequence[Row], column: str, title: str, cost: str = "params_trained", name: str = "cost"
+) -> str:
+    """An SVG with each row's accuracy in percent over its cost, or an empty text where no row has both.
+
+    Args:
+        rows: Rows of one protocol and dataset.
+        column: The column whose accuracy is shown.
+        title: Shown above.
+        cost: `params_trained` (in millions) or `gflops` (where the records hold it).
+        name: Makes ids unique on a page.
+    """
+    points = [(value, row) for row in rows if column in row.cells and (value := _cost(row, cost)) is not None]
+    if not points:
+        return ""
+    with canvas(4.6, 3.4) as (figure, axes):
+        for number, (value, row) in enumerate(points):
+            chosen = number < len(COLOURS)
+            colour, marker = (COLOURS[number], MARKERS[number]) if chosen else ("#8888887f", ".")
+            cell = row.cells[column]
+            label = shorten(row.facts["title"], 24) if chosen else None
+            axes.vlines(value, *cell.interval, color=colour, alpha=0.35, linewidth=2)
+            axes.plot(value, cell.mean, marker, color=colour, markersize=6, label=label, linestyle="")
+        axes.set(xlabel=COSTS[cost], ylabel="Accuracy (%)", title=shorten(title, 60))
+        axes.grid(alpha=0.15)
+        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8)
+        return svg(figure, name, f"Accuracy against {COSTS[cost].lower()}: {title}")
+
+
+def _cost(row: Row, cost: str) -> float | None:
+    if cost == "params_trained":
+        return float(row.facts["params_trained"]) / 1e6
+    value = row.facts["cost"].get(cost)
+    return float(value) if isinstance(value, (int, float)) else None
