@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -120,6 +121,17 @@ def compare(a: Path, b: Path, method_a: str = "", method_b: str = "", seed: int 
     Raises:
         UserError: No record on either side, nothing in common, or predictions of other videos than the list's.
     """
+    return compare_files(_files(a), _files(b), method_a, method_b, seed)
+
+
+def _files(path: Path) -> list[Path]:
+    return find_records(path) if path.is_dir() else [path]
+
+
+def compare_files(
+    a: Sequence[Path], b: Sequence[Path], method_a: str = "", method_b: str = "", seed: int = 0
+) -> Comparison:
+    """As `compare`, for two sets of record files."""
     sides = [_side(a, method_a), _side(b, method_b)]
     pairs: dict[str, list[_Pair]] = defaultdict(list)
     for key in sorted(set(sides[0]) & set(sides[1])):
@@ -128,23 +140,22 @@ def compare(a: Path, b: Path, method_a: str = "", method_b: str = "", seed: int 
             pairs["/".join([pair.a.protocol["id"], pair.a.data["dataset"], pair.a.protocol["part"]])].append(pair)
     if not pairs:
         raise UserError(
-            f"{a} and {b} have no evaluated list in common.",
+            "The two sides have no evaluated list in common.",
             "Compare records of one protocol, dataset, part and list (see `list_sha256` in the records).",
         )
     parts = [_part(name, members, seed) for name, members in pairs.items()]
     holm = multipletests([part.p for part in parts], method="holm")[1]
     done = tuple(PartComparison(**{**part.__dict__, "p_holm": float(p)}) for part, p in zip(parts, holm, strict=True))
     first = next(iter(pairs.values()))[0]
-    return Comparison(_label(first.a, method_a), _label(first.b, method_b), done)
+    return Comparison(_label(first.a), _label(first.b), done)
 
 
-def _label(record: Record, method: str) -> str:
-    return method or str(record.method["title"] or record.method["name"])
+def _label(record: Record) -> str:
+    return str(record.method["title"] or record.method["name"])
 
 
-def _side(path: Path, method: str) -> dict[tuple[str, ...], list[tuple[Record, Path]]]:
+def _side(files: Sequence[Path], method: str) -> dict[tuple[str, ...], list[tuple[Record, Path]]]:
     """Records by what must be equal for a pair."""
-    files = find_records(path) if path.is_dir() else [path]
     found: dict[tuple[str, ...], list[tuple[Record, Path]]] = defaultdict(list)
     for file in files:
         record = read_record(file)
@@ -153,7 +164,8 @@ def _side(path: Path, method: str) -> dict[tuple[str, ...], list[tuple[Record, P
         key = (record.protocol["id"], record.data["dataset"], record.protocol["part"], record.data["list_sha256"])
         found[tuple(str(item) for item in key)].append((record, file))
     if not found:
-        raise UserError(f"{path} holds no record{f' of method {method!r}' if method else ''}.")
+        place = files[0].parent if files else "The folder"
+        raise UserError(f"{place} holds no record{f' of method {method!r}' if method else ''}.")
     return found
 
 
