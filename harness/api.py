@@ -15,6 +15,7 @@ from harness.spec import (
     LabelSet,
     ListRef,
     MethodCard,
+    ParentFit,
     Protocol,
     Recipe,
     Repeat,
@@ -36,7 +37,7 @@ _LAZY = {
 
 __all__ = [
     "Backbone", "ClipMethod", "Column", "DatasetFacts", "Eval", "Fit", "LabelSet", "ListRef", "MethodCard",
-    "MethodOptions", "Protocol", "Recipe", "Repeat", "UserError", "VideoList", "Views", "build_method",
+    "MethodOptions", "ParentFit", "Protocol", "Recipe", "Repeat", "UserError", "VideoList", "Views", "build_method",
     "harmonic_mean", "load_backbone", "option", "register_method", "register_protocol",
 ]
 

@@ -156,6 +156,7 @@ class Recipe:
         augmentation: `published` or `none`.
         smoothing, mixup, cutmix, switch: Label smoothing, Beta parameters, and the probability of CutMix over Mixup.
             With mixup = cutmix = 0 nothing is blended.
+        schedule: `absolute_cosine` (X-CLIP and ViFi-CLIP), `stepped_cosine` (ActionCLIP) or `constant`.
         seed: Base seed of every random draw of the fit.
         source: Where the settings are published, or `own` with a reason.
     """
@@ -176,6 +177,7 @@ class Recipe:
     mixup: float = 0.8
     cutmix: float = 1.0
     switch: float = 0.5
+    schedule: str = "absolute_cosine"
     seed: int = 1024
     selection: str = "last"
     source: str = "own"
@@ -188,6 +190,19 @@ class Recipe:
     def as_dict(self) -> dict[str, Any]:
         """The settings by name, JSON-ready."""
         return {**asdict(self), "betas": list(self.betas)}
+
+
+@dataclass(frozen=True)
+class ParentFit:
+    """Another fit that a method starts from, named by what identifies it on the dataset at hand.
+
+    Args:
+        method: The method that is fitted first.
+        protocol: Whose first fit for the dataset is meant: `zero_shot` fits on the whole training list of its source.
+    """
+
+    method: str
+    protocol: str
 
 
 @dataclass(frozen=True)
@@ -335,6 +350,6 @@ def changed(a: Mapping[str, Any], b: Mapping[str, Any], prefix: str = "") -> lis
 
 
 __all__ = [
-    "Column", "DatasetFacts", "Eval", "Fit", "LabelSet", "ListRef", "MethodCard", "Protocol", "Recipe", "Repeat",
+    "Column", "DatasetFacts", "Eval", "Fit", "LabelSet", "ListRef", "MethodCard", "ParentFit", "Protocol", "Recipe", "Repeat",
     "VideoList", "Views", "ZeroShotTest", "canonical_json", "changed", "field", "fields", "fingerprint", "replace",
 ]

@@ -6,6 +6,7 @@ import functools
 import logging
 import os
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -18,7 +19,7 @@ from open_clip.pretrained import download_pretrained, get_pretrained_cfg
 from open_clip.transformer import QuickGELU, VisionTransformer
 from torch import Tensor, nn
 
-from harness.engine.published_weights import to_clip_state
+from harness.engine.published_weights import load_clip, read_published
 from harness.engine.weights import file_sha256, read_weights, state_sha256, strict_load
 from harness.errors import UserError, unknown_name
 
@@ -81,6 +82,33 @@ class Backbone(nn.Module):
             )
         return visual
 
+    def require_causal_text(self, method: str) -> None:
+        """Refuse a text tower that is not CLIP's own: prompts go into a causal transformer read at its end token.
+
+        Raises:
+            UserError: The architecture has another text tower.
+        """
+        if not self.has_causal_text:
+            raise UserError(
+                f"{method} changes the inside of CLIP's text transformer; {self.facts.arch} has another text tower.",
+                "Choose an architecture with CLIP's own text tower, such as ViT-B-16.",
+            )
+
+    @property
+    def vision_blocks(self) -> Any:
+        """The residual blocks of a ViT, first to last; each maps (N, L, width) to the same shape."""
+        return self.visual.transformer.resblocks
+
+    @property
+    def text_blocks(self) -> Any:
+        """The residual blocks of the text tower, first to last."""
+        return self.text.transformer.resblocks
+
+    def text_parameters(self) -> list[nn.Parameter]:
+        """All parameters that text features can depend on."""
+        skip = ("visual.", "logit_scale", "logit_bias")
+        return [p for n, p in self.clip.named_parameters() if not n.startswith(skip)]
+
     def embed_patches(self, images: Tensor) -> Tensor:
         """Class and patch tokens with positions, before `ln_pre`: (N, 3, H, W) -> (N, 1 + P, width)."""
         visual = self.visual
@@ -117,20 +145,37 @@ class Backbone(nn.Module):
         pool = getattr(text, "text_pool_type", None) or getattr(text, "pool_type", None)
         return hasattr(text, "token_embedding") and text.attn_mask is not None and pool == "argmax"
 
-    def embed_tokens(self, tokens: Tensor) -> Tensor:
-        """Token embeddings without positions: (C, L) -> (C, L, text width)."""
-        return self.text.token_embedding(tokens)
+    def embed_tokens(self, tokens: Tensor, half: bool = False) -> Tensor:
+        """Token embeddings without positions: (C, L) -> (C, L, text width).
 
-    def encode_embedded_text(self, x: Tensor, end: Tensor) -> Tensor:
+        Args:
+            tokens: Ids.
+            half: Round to float16 and back, as ViFi-CLIP does when it stores its prompts in a buffer.
+        """
+        x = self.text.token_embedding(tokens)
+        return x.half().to(x.dtype) if half else x
+
+    def encode_embedded_text(
+        self, x: Tensor, end: Tensor, before_block: Callable[[int, Tensor], Tensor] | None = None
+    ) -> Tensor:
         """Text features of embedded tokens: (C, L, width), end positions (C,) -> (C, D), not normalised.
 
         L may be shorter than the context: attention is causal and only the end token is read, so what stands behind
         the longest text cannot influence the result.
+
+        Args:
+            x: Embedded tokens without positions.
+            end: Position of each end token.
+            before_block: Changes the tokens before a block: called with the block's number and (C, L, width).
         """
         text = self.text
         length = x.shape[1]
         x = x + text.positional_embedding[:length].to(x.dtype)
-        x = text.transformer(x, attn_mask=text.attn_mask[:length, :length])
+        mask = text.attn_mask[:length, :length]
+        if before_block is None:
+            return self.project_end_token(text.transformer(x, attn_mask=mask), end)
+        for number, block in enumerate(self.text_blocks):
+            x = block(before_block(number, x), attn_mask=mask)
         return self.project_end_token(x, end)
 
     def project_end_token(self, x: Tensor, end: Tensor) -> Tensor:
@@ -141,14 +186,31 @@ class Backbone(nn.Module):
         projection = text.text_projection
         return projection(pooled) if isinstance(projection, nn.Linear) else pooled @ projection
 
-    def encode_texts(self, texts: tuple[str, ...]) -> Tensor:
-        """Text features (C, D) of raw texts, not normalised, encoded only up to the longest text."""
-        tokens = self.tokenize(texts).to(self.logit_scale.device)
+    def encode_texts(self, texts: tuple[str, ...], half: bool = False) -> Tensor:
+        """Text features (C, D) of raw texts, not normalised, encoded only up to the longest text.
+
+        Args:
+            texts: One text per row.
+            half: Round token embeddings to float16, as `embed_tokens` does; without effect on other text towers.
+        """
+        tokens = self.tokenize(texts)
+        device = self.logit_scale.device
         if not self.has_causal_text:
-            return self.clip.encode_text(tokens)  # type: ignore[operator]
+            return self.clip.encode_text(tokens.to(device))  # type: ignore[operator]
         end = tokens.argmax(dim=-1)
-        tokens = tokens[:, : int(end.max()) + 1]
-        return self.encode_embedded_text(self.embed_tokens(tokens), end)
+        tokens = tokens[:, : int(end.max()) + 1].to(device)  # cut before the move: reading a length from a GPU waits
+        return self.encode_embedded_text(self.embed_tokens(tokens, half), end.to(device))
+
+    def load_checkpoint(self, path: Path) -> None:
+        """Put a published checkpoint's CLIP weights in place of this model's, strictly.
+
+        ViFi-CLIP's files lack the token embedding, which it never trains: the present one stays.
+
+        Raises:
+            UserError: The file is missing or damaged, or a tensor is missing, unexpected or of another shape.
+        """
+        content, _ = read_weights(path)
+        load_clip(self.clip, content, str(path), keep_absent=True)
 
 
 @functools.lru_cache(maxsize=64)
@@ -174,7 +236,12 @@ def _output_dim(clip: nn.Module) -> int:
     return int(text.shape[-1])
 
 
-def load_backbone(arch: str | None = None, weights: str | Path | None = None, weights_dir: Path | None = None) -> Backbone:
+def load_backbone(
+    arch: str | None = None,
+    weights: str | Path | None = None,
+    weights_dir: Path | None = None,
+    base: str | Path | None = None,
+) -> Backbone:
     """A CLIP model in fp32 and eval mode.
 
     Args:
@@ -183,6 +250,8 @@ def load_backbone(arch: str | None = None, weights: str | Path | None = None, we
         weights: An open_clip pretrained tag (`openai`, `laion2b_s34b_b88k`), a path (safetensors, OpenAI's archive, a
             state dict, a published ViFi-CLIP `.pth`), or `random` (drawn from seed 0; for checks without accuracy).
         weights_dir: Folder in which files of a tag are looked for before anything is downloaded.
+        base: CLIP weights (tag or path) that a published ViFi-CLIP file was tuned from, `openai` if not given; the
+            token embedding, which such files lack, is taken from them.
 
     Raises:
         UserError: Unknown architecture or tag, weights that cannot be had, weights that do not fit, or an activation
@@ -193,7 +262,7 @@ def load_backbone(arch: str | None = None, weights: str | Path | None = None, we
     if weights is None:
         weights = DEFAULT_WEIGHTS
     if isinstance(weights, Path) or Path(weights).suffix in (".pt", ".pth", ".bin", ".safetensors") or Path(weights).is_file():
-        return _from_file(arch, Path(weights))
+        return _from_file(arch, Path(weights), weights_dir, base)
     arch = arch or DEFAULT_ARCH
     if arch not in open_clip.list_models():
         raise unknown_name("architecture", arch, open_clip.list_models())
@@ -231,7 +300,7 @@ def _from_tag(arch: str, tag: str, weights_dir: Path | None) -> Backbone:
     path = _find_tag_file(arch, tag, config, weights_dir)
     content, kind = read_weights(path)
     clip = _create(arch, quick_gelu=wants_quick)
-    _load_clip(clip, content, f"{arch}/{tag} ({path.name})")
+    load_clip(clip, content, f"{arch}/{tag} ({path.name})")
     return _finish(clip, arch, tag)
 
 
@@ -277,34 +346,25 @@ def _stay_offline_without_network() -> None:
         hub.HF_HUB_OFFLINE = True
 
 
-def _from_file(arch: str | None, path: Path) -> Backbone:
+def _from_file(arch: str | None, path: Path, weights_dir: Path | None, base: str | Path | None) -> Backbone:
     content, kind = read_weights(path)
-    state, family = to_clip_state(content)
-    quick = kind == "torchscript" or family != "clip"
+    found = read_published(content)
+    if found.absent:  # published ViFi-CLIP: what it lacks comes from the CLIP weights that it was tuned from
+        clip = load_backbone(arch, base, weights_dir).clip
+        load_clip(clip, content, str(path), keep_absent=True)
+        return _finish(clip, arch or DEFAULT_ARCH, path.name)
     if arch is None:
-        clip: nn.Module = clip_from_openai_names(state, str(path))
+        clip = clip_from_openai_names(found.clip, str(path))
     else:
         if arch not in open_clip.list_models():
             raise unknown_name("architecture", arch, open_clip.list_models())
         config = open_clip.get_model_config(arch) or {}
+        quick = kind == "torchscript" or found.family in ("xclip", "actionclip", "efficient_prompt")
         if quick and not config.get("quick_gelu", False) and f"{arch}-quickgelu" not in open_clip.list_models():
             raise UserError(f"{path.name} needs QuickGELU, which {arch} does not compute.", "Choose a QuickGELU architecture.")
         clip = _create(arch, quick_gelu=quick)
-    _load_clip(clip, content, str(path))
+    load_clip(clip, content, str(path))
     return _finish(clip, arch or "inferred", path.name)
-
-
-def _load_clip(clip: nn.Module, content: dict[str, Any], what: str) -> None:
-    """Load any known layout of CLIP weights strictly into an open_clip model."""
-    state, _ = to_clip_state(content)
-    if "positional_embedding" in state and not hasattr(clip, "positional_embedding"):
-        from open_clip.convert import convert_to_custom_text_state_dict  # open_clip's own renaming for split towers
-
-        state = convert_to_custom_text_state_dict(state)
-    state = {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
-    if "logit_scale" in state:
-        state["logit_scale"] = state["logit_scale"].reshape(clip.logit_scale.shape)
-    strict_load(clip, state, what)
 
 
 def clip_from_openai_names(state: dict[str, Tensor], what: str = "the state dict") -> CLIP:

@@ -7,6 +7,7 @@ call and never state, so the text of base classes cannot leak into novel ones.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from typing import Any, ClassVar
 
 import torch
@@ -17,7 +18,7 @@ from harness import registry
 from harness.engine.backbone import MINI, Backbone
 from harness.errors import UserError
 from harness.options import MethodOptions, build_options
-from harness.spec import LabelSet, MethodCard, Recipe
+from harness.spec import LabelSet, MethodCard, ParentFit, Recipe
 
 Encoded = Any
 """What `encode_video` and `encode_text` return: a tensor of features, or a tuple where a method needs more."""
@@ -32,7 +33,13 @@ class ClipMethod(nn.Module):
         recipes: More specific settings, looked up before `recipe` in the order
             `PRESET/PROTOCOL/DATASET`, `PRESET/PROTOCOL`, `PRESET` where the backbone has a preset (`mini` for the
             embedded tiny model), then `PROTOCOL/DATASET`, `PROTOCOL`.
-        options_type: A `MethodOptions` dataclass with the method's typed options.
+        options_type: A `MethodOptions` dataclass with the method's typed options. Three names have a meaning here:
+            `template` (the text around a class name), `text_embedding` and `logits` (`published` rounds token
+            embeddings, or the last product, to float16), and `frames` (frames per view, filled in by the harness).
+        protocol_options: Published option values where they differ by protocol, looked up like `recipes`.
+        parent: The fit whose trained tensors the method starts from, handed to `adopt`.
+        couples_clips: Whether the loss of a clip depends on the others of its blending group, as in contrastive
+            losses; each group of `micro_batch` clips is then a batch of its own, whatever the device batch.
     """
 
     name: ClassVar[str] = ""
@@ -41,12 +48,18 @@ class ClipMethod(nn.Module):
     recipe: ClassVar[Recipe | None] = None
     recipes: ClassVar[Mapping[str, Recipe]] = {}
     options_type: ClassVar[type[MethodOptions]] = MethodOptions
+    protocol_options: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    parent: ClassVar[ParentFit | None] = None
+    couples_clips: ClassVar[bool] = False
 
-    def __init__(self, backbone: Backbone, options: MethodOptions | None = None) -> None:
+    def __init__(self, backbone: Backbone, options: MethodOptions | None = None, seed: int = 1024) -> None:
         super().__init__()
         self.backbone = backbone
         self.options = options if options is not None else self.options_type()
-        self.setup()
+        self._frozen_text: tuple[Any, Tensor] | None = None
+        with torch.random.fork_rng(devices=[]):  # new parameters are a function of the seed, not of what ran before
+            torch.manual_seed(seed)
+            self.setup()
 
     # what a method may override -------------------------------------------------------------------------------------
 
@@ -69,7 +82,7 @@ class ClipMethod(nn.Module):
 
     def encode_text(self, label_set: LabelSet) -> Encoded:
         """Text features (C, D) of a label set, not normalised."""
-        return self.backbone.encode_texts(self.prompts(label_set))
+        return self.encode_prompts(self.prompts(label_set))
 
     def encode_video(self, video: Tensor) -> Encoded:
         """Video features (B, D) of one view per video, not normalised."""
@@ -78,11 +91,15 @@ class ClipMethod(nn.Module):
     def score(self, video: Encoded, text: Encoded) -> Tensor:
         """Logits (B, C): cosine times the learned scale. The product is taken in fp32 whatever the precision.
 
-        Under half precision the original rounds logits near 25 to 1/64, which makes ties; see the specification.
+        The original's mixed precision rounds logits near 25 to 1/64, which makes ties (specification, section 3.5);
+        the option `logits=published` does so too.
         """
         with torch.autocast(device_type=video.device.type, enabled=False):
             video, text = F.normalize(video.float(), dim=-1), F.normalize(text.float(), dim=-1)
-            return self.backbone.logit_scale.float().exp() * video @ text.t()
+            video = self.backbone.logit_scale.float().exp() * video
+            if getattr(self.options, "logits", "clean") == "published":
+                return (video.half() @ text.half().t()).float()
+            return video @ text.t()
 
     def loss(self, video: Tensor, targets: Tensor, label_set: LabelSet) -> Tensor:
         """Training loss: cross-entropy of (B, C) logits with soft targets (B, C), mean over the batch, in nats."""
@@ -103,11 +120,76 @@ class ClipMethod(nn.Module):
         keys += [f"{protocol}/{dataset}", protocol]
         return next((cls.recipes[key] for key in keys if key in cls.recipes), cls.recipe)
 
+    @classmethod
+    def parent_fit(cls, options: MethodOptions) -> ParentFit | None:
+        """The fit to start from under these options, None to start from the backbone's weights."""
+        return cls.parent
+
+    def adopt(self, state: Mapping[str, Tensor]) -> None:
+        """Put the trained tensors of the parent fit in place of the backbone's, strictly.
+
+        Args:
+            state: The parent's `trained_state()`: names that begin with `backbone.`.
+
+        Raises:
+            UserError: A tensor that is unknown here or of another shape.
+        """
+        own = self.state_dict()
+        unknown = [n for n in state if n not in own or not n.startswith("backbone.")]
+        shapes = [f"{n} {tuple(v.shape)}, here {tuple(own[n].shape)}" for n, v in state.items() if n in own and own[n].shape != v.shape]
+        if not state or unknown or shapes:
+            raise UserError(
+                f"{self.name} cannot start from this fit: {len(unknown)} unknown tensors {sorted(unknown)[:3]}, "
+                f"{len(shapes)} of another shape {shapes[:3]}, {len(state)} in all.",
+                "The parent must be fitted on the same backbone.",
+            )
+        self.load_state_dict(dict(state), strict=False)
+
     # what the harness calls -----------------------------------------------------------------------------------------
 
     def forward(self, video: Tensor, label_set: LabelSet) -> Tensor:
         """Logits (B, C) of videos (B, T, 3, H, W), normalised, for the classes of a label set."""
         return self.score(self.encode_video(video), self.encode_text(label_set))
+
+    @classmethod
+    def options_for(
+        cls, values: Mapping[str, Any], protocol: str = "", dataset: str = "", preset: str = "", frames: int | None = None
+    ) -> MethodOptions:
+        """The options of a run: defaults, then the protocol's published values, then what the user gave.
+
+        Args:
+            values: The user's, raw.
+            protocol: Of the run.
+            dataset: Of the run.
+            preset: `mini` for the embedded tiny model.
+            frames: Frames per view, for methods with an option of that name.
+
+        Raises:
+            UserError: An unknown option or value.
+        """
+        keys = [f"{preset}/{protocol}/{dataset}", f"{preset}/{protocol}", preset] if preset else []
+        keys += [f"{protocol}/{dataset}", protocol]
+        merged = dict(next((cls.protocol_options[key] for key in keys if key in cls.protocol_options), {}))
+        if frames is not None and any(f.name == "frames" for f in fields(cls.options_type)):
+            merged["frames"] = frames
+        return build_options(cls.options_type, {**merged, **values}, cls.name)
+
+    def encode_prompts(self, texts: tuple[str, ...]) -> Tensor:
+        """Text features (N, D) of texts, not normalised; computed once as long as nothing on the text side learns.
+
+        What is kept is given up when a text, a weight, the device or the precision changes.
+        """
+        half = getattr(self.options, "text_embedding", "clean") == "published"
+        parameters = self.backbone.text_parameters()
+        if any(p.requires_grad for p in parameters) or torch.is_inference_mode_enabled():
+            return self.backbone.encode_texts(texts, half)
+        device = self.backbone.logit_scale.device
+        autocast = torch.get_autocast_dtype(device.type) if torch.is_autocast_enabled(device.type) else None
+        key = (texts, half, device, autocast, tuple((id(p), p._version) for p in parameters))
+        if self._frozen_text is None or self._frozen_text[0] != key:
+            with torch.no_grad():
+                self._frozen_text = key, self.backbone.encode_texts(texts, half)
+        return self._frozen_text[1]
 
     def freeze_clip(self) -> None:
         """Stop all backbone parameters from learning; parameters added afterwards learn."""

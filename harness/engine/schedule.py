@@ -10,8 +10,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from harness.errors import UserError
+from harness.errors import UserError, unknown_name
 from harness.spec import Recipe
+
+SCHEDULES = ("absolute_cosine", "stepped_cosine", "constant")
 
 
 @dataclass(frozen=True)
@@ -71,12 +73,37 @@ def cosine_at(index: int, recipe: Recipe, micro_batches: int, peak: float, floor
 def rate_of_update(update: int, recipe: Recipe, micro_batches: int, peak: float | None = None) -> float:
     """The learning rate in force at the `update`-th parameter update (0-based, over the whole fit).
 
-    The first update has rate 0; each later one has the rate set after its predecessor, at the predecessor's
-    micro-iteration.
+    With `absolute_cosine` the first update has rate 0; each later one has the rate set after its predecessor, at the
+    predecessor's micro-iteration.
+
+    Raises:
+        UserError: The recipe names an unknown schedule.
     """
+    peak = recipe.lr if peak is None else peak
+    if recipe.schedule == "constant":
+        return peak
+    if recipe.schedule == "stepped_cosine":
+        return stepped_cosine(update, recipe, micro_batches // recipe.accumulate, peak)
+    if recipe.schedule != "absolute_cosine":
+        raise unknown_name("schedule", recipe.schedule, SCHEDULES)
     if update == 0:
         return 0.0
     per_epoch = micro_batches // recipe.accumulate
     epoch, step = divmod(update - 1, per_epoch)
     index = epoch * micro_batches + (step + 1) * recipe.accumulate - 1
-    return cosine_at(index, recipe, micro_batches, recipe.lr if peak is None else peak, recipe.lr * recipe.min_lr_ratio)
+    return cosine_at(index, recipe, micro_batches, peak, recipe.lr * recipe.min_lr_ratio)
+
+
+def stepped_cosine(update: int, recipe: Recipe, per_epoch: int, peak: float) -> float:
+    """ActionCLIP's rate: linear to the peak, then a cosine to zero that begins where the warm-up ends.
+
+    It is a function of the fractional epoch and refreshed only at the first and at every tenth update of an epoch.
+    Source: utils/lr_scheduler.py and train.py of ActionCLIP; specification, section 6.6.
+    """
+    epoch, step = divmod(update, per_epoch)
+    refreshed = 0 if step < 9 else (step + 1) // 10 * 10 - 1
+    at = epoch + refreshed / per_epoch
+    if at < recipe.warmup_epochs:
+        return peak * at / recipe.warmup_epochs
+    share = (at - recipe.warmup_epochs) / (recipe.epochs - recipe.warmup_epochs)
+    return 0.5 * peak * (1.0 + math.cos(math.pi * share))

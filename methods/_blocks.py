@@ -1,0 +1,68 @@
+"""The pre-norm transformer block that three of the methods stack on frame features."""
+
+from collections import OrderedDict
+
+import torch
+from torch import Tensor, nn
+
+
+class QuickGELU(nn.Module):
+    """x * sigmoid(1.702 x), the activation of OpenAI's CLIP."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Any shape, elementwise."""
+        return x * torch.sigmoid(1.702 * x)
+
+
+class Block(nn.Module):
+    """x + attention(norm x), then x + MLP(norm x); (N, L, width) -> (N, L, width). Parameter names are CLIP's.
+
+    Args:
+        width: Of the tokens.
+        heads: Attention heads; must divide the width.
+        eps: Of both layer norms.
+    """
+
+    def __init__(self, width: int, heads: int, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.ln_1 = nn.LayerNorm(width, eps=eps)
+        self.attn = nn.MultiheadAttention(width, heads, batch_first=True)
+        self.ln_2 = nn.LayerNorm(width, eps=eps)
+        layers = {"c_fc": nn.Linear(width, 4 * width), "gelu": QuickGELU(), "c_proj": nn.Linear(4 * width, width)}
+        self.mlp = nn.Sequential(OrderedDict(layers))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Full attention over the tokens of a row, without mask."""
+        y = self.ln_1(x)
+        x = x + self.attn(y, y, y, need_weights=False)[0]
+        return x + self.mlp(self.ln_2(x))
+
+
+class Blocks(nn.Module):
+    """Blocks in a row, named `resblocks` as in CLIP."""
+
+    def __init__(self, width: int, layers: int, heads: int, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.resblocks = nn.Sequential(*(Block(width, heads, eps) for _ in range(layers)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, L, width) -> (N, L, width)."""
+        return self.resblocks(x)
+
+
+@torch.no_grad()
+def draw_linear(module: nn.Module, std: float = 0.02, truncated: bool = False) -> None:
+    """Draw all linear weights and embeddings of a module from N(0, std) and set linear biases to 0.
+
+    An attention's output projection is linear, its input projection is not and keeps torch's own draw.
+
+    Args:
+        module: Changed in place.
+        std: Standard deviation.
+        truncated: Cut the normal at +-2 (absolute, as torch and timm do).
+    """
+    for part in module.modules():
+        if isinstance(part, (nn.Linear, nn.Embedding)):
+            (nn.init.trunc_normal_ if truncated else nn.init.normal_)(part.weight, std=std)
+        if isinstance(part, nn.Linear) and part.bias is not None:
+            nn.init.zeros_(part.bias)

@@ -1,0 +1,112 @@
+"""Efficient-Prompt: learned vectors around the class name, and optionally a small Transformer on frozen frames."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from harness.api import ClipMethod, LabelSet, MethodCard, MethodOptions, UserError, option, register_method
+from methods._blocks import Blocks
+from methods._recipes import EFFICIENT_PROMPT
+
+TEMPERATURE = 0.07
+HEADS = 8
+
+
+@dataclass(frozen=True)
+class EfficientPromptOptions(MethodOptions):
+    """Numbers of learned vectors and layers. Which of them make the published rows A5 and A6 cannot be traced."""
+
+    prefix: int = option(16, "learned vectors before the class name")
+    postfix: int = option(16, "learned vectors after the class name")
+    temporal: bool = option(True, "learn positions and a Transformer over frames; otherwise frames are averaged")
+    temporal_layers: int = option(1, "blocks of that Transformer; 0 leaves the positions alone")
+    frames: int = option(16, "frames per view, for the temporal positions")
+
+
+@register_method("efficient_prompt")
+class EfficientPrompt(ClipMethod):
+    """CLIP is frozen; a table of vectors, one per position, fills what the class name leaves free."""
+
+    card = MethodCard(
+        title="Efficient-Prompt",
+        paper="Ju et al., Prompting Visual-Language Models for Efficient Video Understanding, ECCV 2022",
+        class_text="learned",
+        family="adapting",
+        source="ju-chen/Efficient-Prompt, src/model.py and src/prompt.py",
+        unverified=(
+            "the settings behind the rows A5 and A6 and their training for the protocols here are not public; the "
+            "published code samples frames at random rates from stored features and repeats the test five times"
+        ),
+    )
+    recipes = EFFICIENT_PROMPT
+    options_type = EfficientPromptOptions
+
+    def setup(self) -> None:
+        """Freeze CLIP; add the table of vectors and, where asked for, the temporal module."""
+        options, backbone = self.options, self.backbone
+        backbone.require_causal_text(self.name)
+        if min(options.prefix, options.postfix, options.temporal_layers) < 0:
+            raise UserError(f"{self.name}: prefix, postfix and temporal_layers cannot be negative, found {options}.")
+        if options.temporal and self.embed_dim % HEADS:
+            raise UserError(f"{self.name} has {HEADS} temporal heads, which do not divide the dimension {self.embed_dim}.")
+        self.freeze_clip()
+        self.embedding = nn.Embedding(backbone.context_length, backbone.text.ln_final.weight.shape[0])
+        nn.init.normal_(self.embedding.weight, std=0.01)
+        if options.temporal:
+            self.temporalEmbedding = nn.Embedding(options.frames, self.embed_dim)
+            nn.init.normal_(self.temporalEmbedding.weight, std=0.01)
+            self.temporalModelling = Blocks(self.embed_dim, options.temporal_layers, HEADS)
+
+    def pool(self, frames: Tensor) -> Tensor:
+        """Video features (B, T, D) -> (B, D); no residual around the temporal blocks."""
+        if not self.options.temporal:
+            return super().pool(frames)
+        if frames.shape[1] != self.options.frames:
+            raise UserError(
+                f"{self.name} is set up for {self.options.frames} frames, the view has {frames.shape[1]}.",
+                f"Set the option: efficient_prompt:frames={frames.shape[1]}.",
+            )
+        return self.temporalModelling(frames + self.temporalEmbedding.weight).mean(dim=1)
+
+    def layout(self, label_set: LabelSet) -> Tensor:
+        """Token ids (C, L) up to the longest text, -1 where a learned vector stands.
+
+        Start, `prefix` vectors, name, `postfix` vectors, end, then vectors again. The vectors go by absolute
+        position, so that those behind the name depend on its length.
+
+        Raises:
+            UserError: A name leaves no room for the vectors.
+        """
+        prefix, postfix = self.options.prefix, self.options.postfix
+        tokens = self.backbone.tokenize(label_set.names)
+        words = tokens.argmax(dim=-1) - 1
+        ends = prefix + words + postfix + 1
+        longest = int(ends.argmax())
+        if int(ends.max()) >= self.backbone.context_length:
+            raise UserError(
+                f"{label_set.names[longest]!r} has {int(words[longest])} tokens; with {prefix} + {postfix} vectors it "
+                f"exceeds the context of {self.backbone.context_length}.",
+                "Choose a smaller prefix or postfix.",
+            )
+        rows = torch.full((len(tokens), int(ends.max()) + 1), -1)
+        rows[:, 0] = tokens[:, 0]
+        for row, name, count, end in zip(rows, tokens, words.tolist(), ends.tolist(), strict=True):
+            row[prefix + 1 : prefix + 1 + count] = name[1 : 1 + count]
+            row[end] = name[1 + count]
+        return rows
+
+    def encode_text(self, label_set: LabelSet) -> Tensor:
+        """Text features (C, D), not normalised, read at the end token."""
+        rows = self.layout(label_set)
+        end = rows.argmax(dim=-1).to(self.embedding.weight.device)  # the end token has the largest id
+        rows = rows.to(self.embedding.weight.device)
+        names = self.backbone.embed_tokens(rows.clamp(min=0))
+        learned = self.embedding.weight[: rows.shape[1]].to(names.dtype)
+        return self.backbone.encode_embedded_text(torch.where(rows[..., None] < 0, learned, names), end)
+
+    def score(self, video: Tensor, text: Tensor) -> Tensor:
+        """Logits (B, C): cosine divided by a fixed temperature."""
+        with torch.autocast(device_type=video.device.type, enabled=False):
+            return F.normalize(video.float(), dim=-1) @ F.normalize(text.float(), dim=-1).t() / TEMPERATURE

@@ -1,0 +1,202 @@
+"""X-CLIP: frames exchange messages inside the vision tower, and each video adapts the text of the classes."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from harness.api import ClipMethod, MethodCard, MethodOptions, Recipe, UserError, option, register_method
+from methods._blocks import Blocks, QuickGELU, draw_linear
+from methods._prompted import PUBLISHED_OR_CLEAN
+from methods._recipes import XCLIP
+
+HEAD_WIDTH = 64
+
+
+@dataclass(frozen=True)
+class XClipOptions(MethodOptions):
+    """Sizes of the added modules; defaults are the published ones."""
+
+    template: str = option("{}", "text around the class name, which replaces {}; published: the bare name")
+    logits: str = option("clean", "last product: published rounds it to float16, clean keeps fp32", PUBLISHED_OR_CLEAN)
+    frames: int = option(32, "frames per view; the weights fit this number only")
+    mit_layers: int = option(1, "blocks of the multi-frame integration transformer")
+    prompt_layers: int = option(2, "layers of the video-specific prompt generator")
+    alpha: float = option(0.1, "initial weight of the video-specific part of a text")
+    tune_text: bool = option(False, "let the text tower, token embedding and scale learn too (published: frozen)")
+    new_lr: float = option(10.0, "learning rate of the added modules, in multiples of the recipe's")
+
+
+class Message(nn.Module):
+    """One message per frame from its class token, exchanged among the frames of a video."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.fc = nn.Linear(width, width)
+        self.ln = nn.LayerNorm(width)
+        self.attn = nn.MultiheadAttention(width, heads, batch_first=True)
+
+    def forward(self, tokens: Tensor, frames: int) -> Tensor:
+        """Tokens (B*T, L, width) -> messages (B*T, 1, width)."""
+        message = self.fc(tokens[:, 0]).unflatten(0, (-1, frames))
+        y = self.ln(message)
+        message = message + self.attn(y, y, y, need_weights=False)[0]
+        return message.flatten(0, 1).unsqueeze(1).to(tokens.dtype)
+
+
+class MultiFrameIntegration(Blocks):
+    """Blocks over frame features with learned positions and a residual, then the mean: (B, T, D) -> (B, D)."""
+
+    def __init__(self, width: int, layers: int, frames: int) -> None:
+        super().__init__(width, layers, max(1, width // HEAD_WIDTH))
+        self.positional_embedding = nn.Parameter(nn.init.trunc_normal_(torch.empty(1, frames, width), std=0.02))
+        draw_linear(self, truncated=True)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """The residual carries the features without positions."""
+        return (super().forward(frames + self.positional_embedding).to(frames.dtype) + frames).mean(dim=1)
+
+
+class CrossAttention(nn.Module):
+    """Class texts look at the patches of a video; projections without bias, output with."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.q_proj = nn.Linear(width, width, bias=False)
+        self.k_proj = nn.Linear(width, width, bias=False)
+        self.v_proj = nn.Linear(width, width, bias=False)
+        self.proj = nn.Linear(width, width)
+
+    def forward(self, texts: Tensor, patches: Tensor) -> Tensor:
+        """Texts (B, C, D), patches (B, P, D) -> (B, C, D)."""
+        q, k, v = (
+            project(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            for project, x in ((self.q_proj, texts), (self.k_proj, patches), (self.v_proj, patches))
+        )
+        return self.proj(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+
+
+class PromptLayer(nn.Module):
+    """Cross-attention and MLP, each with a residual. Names are upstream's, which has no second norm."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.cross_attn = CrossAttention(width, max(1, width // HEAD_WIDTH))
+        self.norm1 = nn.LayerNorm(width)
+        self.norm3 = nn.LayerNorm(width)
+        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), QuickGELU(), nn.Dropout(0.0), nn.Linear(4 * width, width))
+
+    def forward(self, texts: Tensor, patches: Tensor) -> Tensor:
+        """Texts (B, C, D), patches (B, P, D) -> (B, C, D)."""
+        texts = texts + self.cross_attn(self.norm1(texts), patches)
+        return texts + self.mlp(self.norm3(texts))
+
+
+class PromptGenerator(nn.Module):
+    """The video-specific part of each class text: texts (B, C, D), patches (B, P, D) -> (B, C, D)."""
+
+    def __init__(self, width: int, layers: int, alpha: float) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.decoder = nn.ModuleList(PromptLayer(width) for _ in range(layers))
+        self.alpha = nn.Parameter(torch.full((width,), alpha))
+        draw_linear(self, truncated=True)
+
+    def forward(self, texts: Tensor, patches: Tensor) -> Tensor:
+        """What is added to the texts, already weighted by `alpha`."""
+        patches = self.norm(patches)
+        for layer in self.decoder:
+            texts = layer(texts, patches)
+        return self.alpha * texts
+
+
+@register_method("xclip")
+class XClip(ClipMethod):
+    """The vision tower and the added modules learn; texts are encoded once by the frozen text tower."""
+
+    card = MethodCard(
+        title="X-CLIP",
+        paper="Ni et al., Expanding Language-Image Pretrained Models for General Video Recognition, ECCV 2022",
+        family="adapting",
+        source="microsoft/VideoX, X-CLIP/models/{xclip,cct,mit,prompt}.py",
+        unverified="how it was trained for the base-to-novel and SSv2 tables is not public; no published checkpoint was at hand",
+    )
+    recipes = XCLIP
+    options_type = XClipOptions
+
+    def setup(self) -> None:
+        """Add messages, integration and prompt generator to a ViT."""
+        options, dim = self.options, self.embed_dim
+        visual = self.backbone.require_vit(self.name)
+        blocks = self.backbone.vision_blocks
+        width = visual.class_embedding.shape[0]
+        self.messages = nn.ModuleList(Message(width, block.attn.num_heads) for block in blocks)
+        self.mit = MultiFrameIntegration(dim, options.mit_layers, options.frames)
+        self.prompts_visual_ln = nn.LayerNorm(width)
+        self.prompts_visual_proj = nn.Parameter(torch.randn(width, dim))
+        self.prompts_generator = PromptGenerator(dim, options.prompt_layers, options.alpha)
+        self.requires_grad_(True)
+        if not options.tune_text:
+            self.learn_only("visual.", "messages.", "mit.", "prompts_")
+
+    def encode_tokens(self, video: Tensor) -> Tensor:
+        """All tokens after the last block, before the final norm: (B, T, 3, H, W) -> (B*T, 1 + P, width)."""
+        frames = video.shape[1]
+        if frames != self.options.frames:
+            raise UserError(
+                f"{self.name} is set up for {self.options.frames} frames, the view has {frames}.",
+                f"Set the option: xclip:frames={frames}.",
+            )
+        x = self.backbone.visual.ln_pre(self.backbone.embed_patches(video.flatten(0, 1)))
+        for block, message in zip(self.backbone.vision_blocks, self.messages, strict=True):
+            x = block(torch.cat([x, message(x, frames)], dim=1))[:, :-1]  # the message is read, then dropped
+        return x
+
+    def encode_frames(self, video: Tensor) -> Tensor:
+        """Frame features (B, T, D), not normalised."""
+        return self.backbone.project_class_token(self.encode_tokens(video)).unflatten(0, video.shape[:2])
+
+    def encode_video(self, video: Tensor) -> tuple[Tensor, Tensor]:
+        """Video features (B, D) and the patch features (B, P, D) that adapt the texts, averaged over frames."""
+        tokens = self.encode_tokens(video)
+        frames = self.backbone.project_class_token(tokens).unflatten(0, video.shape[:2])
+        patches = self.prompts_visual_ln(tokens[:, 1:]) @ self.prompts_visual_proj
+        return self.mit(frames), patches.unflatten(0, video.shape[:2]).mean(dim=1)
+
+    def adapt_text(self, text: Tensor, patches: Tensor) -> Tensor:
+        """What is added to the text features (C, D) for each video: (B, C, D)."""
+        return self.prompts_generator(text.expand(len(patches), -1, -1), patches)
+
+    def score(self, video: tuple[Tensor, Tensor], text: Tensor) -> Tensor:
+        """Logits (B, C): cosine of the video with its own version of each text, times the scale."""
+        features, patches = video
+        texts = text + self.adapt_text(text, patches)
+        with torch.autocast(device_type=features.device.type, enabled=False):
+            features = self.backbone.logit_scale.float().exp() * F.normalize(features.float(), dim=-1)
+            texts = F.normalize(texts.float(), dim=-1)
+            if self.options.logits == "published":
+                return torch.einsum("bd,bcd->bc", features.half(), texts.half()).float()
+            return torch.einsum("bd,bcd->bc", features, texts)
+
+    def parameter_groups(self, recipe: Recipe) -> list[dict[str, Any]]:
+        """Each of CLIP, integration, prompts and messages with and without weight decay; new modules at a tenfold rate.
+
+        Vectors, biases and positional embeddings are not decayed.
+        """
+        parts: dict[str, list[tuple[str, nn.Parameter]]] = {"clip": [], "mit": [], "prompts": [], "messages": []}
+        for name, parameter in self.named_parameters():
+            if parameter.requires_grad:
+                own = name.partition(".")[0].partition("_")[0]
+                parts[own if own in parts else "clip"].append((name, parameter))
+        groups = []
+        for part, named in parts.items():
+            rate = recipe.lr if part == "clip" else recipe.lr * self.options.new_lr
+            free = [(n, p) for n, p in named if p.ndim == 1 or n.endswith(".bias") or "positional_embedding" in n]
+            kept = {id(p) for _, p in free}
+            decayed = [p for _, p in named if id(p) not in kept]
+            groups.append({"params": decayed, "lr": rate, "weight_decay": recipe.weight_decay})
+            groups.append({"params": [p for _, p in free], "lr": rate, "weight_decay": 0.0})
+        return groups

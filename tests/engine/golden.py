@@ -1,0 +1,78 @@
+"""Reference outputs of the public implementations, read from the shared folder; nothing of them lies in the repository."""
+
+from __future__ import annotations
+
+import json
+import logging
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from harness.api import Backbone, ClipMethod, LabelSet, build_method, load_backbone
+from harness.engine.published_weights import read_published
+
+logger = logging.getLogger(__name__)
+
+
+@cache
+def arrays(shared: Path, name: str) -> dict[str, np.ndarray]:
+    """All arrays of an `.npz` file; half precision as float32, as the reference computed with these values."""
+    with np.load(shared / "golden" / f"{name}.npz", allow_pickle=False) as file:
+        return {k: file[k].astype(np.float32) if file[k].dtype == np.float16 else file[k] for k in file.files}
+
+
+@cache
+def facts(shared: Path, name: str) -> dict[str, Any]:
+    return json.loads((shared / "golden" / f"{name}.json").read_text(encoding="utf-8"))
+
+
+@cache
+def tensors(shared: Path, name: str) -> dict[str, Tensor]:
+    return {k: v.float() for k, v in load_file(shared / "golden" / f"{name}.safetensors").items()}
+
+
+def tensor(shared: Path, name: str, key: str) -> Tensor:
+    return torch.from_numpy(arrays(shared, name)[key])
+
+
+def tiny(shared: Path) -> Backbone:
+    """A fresh copy of the tiny CLIP of the reference runs."""
+    return load_backbone(weights=shared / "golden" / "tiny_clip.safetensors")
+
+
+def method(shared: Path, name: str, **options: Any) -> ClipMethod:
+    return build_method(name, tiny(shared), **options).eval()
+
+
+def labels(shared: Path, name: str) -> LabelSet:
+    return LabelSet(tuple(facts(shared, name)["class_names"]))
+
+
+def close(actual: Any, expected: Any, atol: float, what: str) -> None:
+    """Assert a largest difference, and log it so that a run with `--log-cli-level=DEBUG` shows the margins."""
+    a = np.asarray(actual.detach() if isinstance(actual, Tensor) else actual, dtype=np.float64)
+    e = np.asarray(expected, dtype=np.float64)
+    assert a.shape == e.shape, f"{what}: shape {a.shape}, reference {e.shape}"
+    difference = float(np.abs(a - e).max()) if a.size else 0.0
+    logger.debug("%s: max |difference| %.2e, allowed %.0e", what, difference, atol)
+    assert difference <= atol, f"{what}: max |difference| {difference:.3e}, allowed {atol:.0e}"
+
+
+def renamed(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors under ViFi-CLIP's names, under ours."""
+    found = read_published({"image_encoder.": torch.zeros(1), **state})
+    clip = {f"backbone.clip.{n}": v for n, v in found.clip.items() if n != "visual."}
+    return {**clip, **found.own}
+
+
+def set_values(target: ClipMethod, values: dict[str, Tensor]) -> ClipMethod:
+    """Overwrite some tensors of a method; every one must exist."""
+    own = target.state_dict()
+    assert values and set(values) <= set(own), sorted(set(values) - set(own))
+    target.load_state_dict(values, strict=False)
+    return target
