@@ -36,9 +36,29 @@ _LAZY = {
 }
 
 __all__ = [
-    "Backbone", "ClipMethod", "Column", "DatasetFacts", "Eval", "Fit", "LabelSet", "ListRef", "MethodCard",
-    "MethodOptions", "ParentFit", "Protocol", "Recipe", "Repeat", "UserError", "VideoList", "Views", "build_method",
-    "harmonic_mean", "load_backbone", "option", "register_method", "register_protocol",
+    "Backbone",
+    "ClipMethod",
+    "Column",
+    "DatasetFacts",
+    "Eval",
+    "Fit",
+    "LabelSet",
+    "ListRef",
+    "MethodCard",
+    "MethodOptions",
+    "ParentFit",
+    "Protocol",
+    "Recipe",
+    "Repeat",
+    "UserError",
+    "VideoList",
+    "Views",
+    "build_method",
+    "harmonic_mean",
+    "load_backbone",
+    "option",
+    "register_method",
+    "register_protocol",
 ]
 
 

@@ -225,7 +225,9 @@ def _expand_one(
             request.shots and fit.shots is not None and fit.shots not in request.shots
         ):
             continue
-        fit_cell = _fit_cell(row, protocol, fit, dataset_of(fit.train.dataset), views, request, settings) if trained else None
+        fit_cell = (
+            _fit_cell(row, protocol, fit, dataset_of(fit.train.dataset), views, request, settings) if trained else None
+        )
         if fit_cell:
             yield fit_cell
         for item in instance.evals(dataset, fit):
@@ -235,11 +237,19 @@ def _expand_one(
                 if place in seen_untrained:
                     continue  # repeats over training subsets are one measurement where nothing is trained
                 seen_untrained.add(place)
-            yield _eval_cell(row, protocol, item, repeat, fit_cell, dataset_of(item.test.dataset), views, request, settings)
+            yield _eval_cell(
+                row, protocol, item, repeat, fit_cell, dataset_of(item.test.dataset), views, request, settings
+            )
 
 
 def _fit_cell(
-    row: MethodRow, protocol: type[Protocol], fit: Fit, dataset: Dataset, views: Views, request: Request, settings: Settings
+    row: MethodRow,
+    protocol: type[Protocol],
+    fit: Fit,
+    dataset: Dataset,
+    views: Views,
+    request: Request,
+    settings: Settings,
 ) -> FitCell:
     preset = "mini" if row.backbone.is_mini else ""
     recipe = row.cls.recipe_for(protocol.name, dataset.name, fit.shots, preset)
@@ -318,6 +328,11 @@ def _code(source: str) -> str:
     for node in ast.walk(tree):
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
             body = node.body
-            if body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant) and isinstance(body[0].value.value, str):
+            if (
+                body
+                and isinstance(body[0], ast.Expr)
+                and isinstance(body[0].value, ast.Constant)
+                and isinstance(body[0].value.value, str)
+            ):
                 node.body = body[1:] or [ast.Pass()]
     return ast.dump(tree)

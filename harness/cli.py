@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import logging
+import os
 import sys
 from collections.abc import Sequence
 
@@ -25,7 +26,7 @@ resumes; finished cells are reused.
 
 EPILOG = """\
 first steps:
-  python -m harness run --method vificlip --protocol b2n     the main job, on the embedded benchmark if no data is set up
+  python -m harness run --method vificlip --protocol b2n     the main job, embedded benchmark without data
   python -m harness list methods                             what there is
   python -m harness check env                                is this installation the known-good one?
 
@@ -44,7 +45,10 @@ class _Parser(argparse.ArgumentParser):
 def build_parser() -> argparse.ArgumentParser:
     """The argument parser with all verbs."""
     parser = _Parser(
-        prog="python -m harness", description=DESCRIPTION, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m harness",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True, parser_class=_Parser)
@@ -55,6 +59,9 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line; returns the exit code."""
+    # Idle OpenMP threads would spin and starve the decode workers: on two busy cores a training step took two to six
+    # times as long. Has to be set before torch is imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", stream=sys.stderr)
     arguments = build_parser().parse_args(argv)
     try:

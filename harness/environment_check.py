@@ -1,4 +1,4 @@
-"""The installation against the known-good set: versions, the faults that `pip check` does not see, and the mending line."""
+"""The installation against the known-good set: versions, faults that `pip check` does not see, the mending line."""
 
 from __future__ import annotations
 
@@ -61,7 +61,9 @@ def check_environment(imports: bool = True) -> list[PackageState]:
         try:
             installed = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
-            states.append(PackageState(name, "", tested.get(name.lower(), ""), str(requirement.specifier), "bad", "not installed"))
+            states.append(
+                PackageState(name, "", tested.get(name.lower(), ""), str(requirement.specifier), "bad", "not installed")
+            )
             continue
         problem = _problem(requirement, installed) or (_import_problem(name) if imports else "")
         same = installed.split("+")[0] == tested.get(name.lower(), "").split("+")[0]

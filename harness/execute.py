@@ -165,7 +165,7 @@ def run_fit_cell(cell: FitCell, settings: Settings, runtime: Runtime, device: De
                 "recipe": cell.recipe.as_dict(),
                 "train": {**cell.identity["train"], "n_used": len(rows)},
                 "weights": {"file": WEIGHTS, "sha256": file_sha256(cell.folder / WEIGHTS)},
-                "outcome": {k: v for k, v in vars(outcome).items()},
+                "outcome": dict(vars(outcome)),
                 "parameters": {"total": total, "trained": trained},
                 "environment": _environment(device),
                 "created": _now(),
@@ -241,7 +241,9 @@ def _write(
     metrics = accuracies(labels, scores.ids)
     frame = predictions_frame([path for path, _ in rows], labels, scores.ids, scores.probabilities)
     sha256 = write_predictions(cell.predictions, frame)
-    incomplete = [] if len(kept) == len(cell.test) else [f"{len(cell.test) - len(kept)} of {len(cell.test)} videos missing"]
+    incomplete = (
+        [] if len(kept) == len(cell.test) else [f"{len(cell.test) - len(kept)} of {len(cell.test)} videos missing"]
+    )
     if fitted and fitted["train"]["n_used"] != fitted["train"]["n"]:
         incomplete.append(f"fitted on {fitted['train']['n_used']} of {fitted['train']['n']} videos")
     seen = set(audited.seen_ids())
@@ -278,7 +280,8 @@ def _write(
             "image_size": facts.image_size,
         },
         fit=None if fit_cell is None or fitted is None else {
-            "key": fit_cell.key, "name": fit_cell.name, "train": {**fitted["train"], "labels": fit_cell.fit.train.labels},
+            "key": fit_cell.key, "name": fit_cell.name,
+            "train": {**fitted["train"], "labels": fit_cell.fit.train.labels},
             "repeat": {"kind": fit_cell.fit.repeat.kind, "index": fit_cell.fit.repeat.index},
             "shots": fit_cell.fit.shots, "seed": fit_cell.recipe.seed, "recipe": fit_cell.recipe.as_dict(),
             "effective_batch": fit_cell.recipe.effective_batch, "updates": fitted["outcome"]["updates"],

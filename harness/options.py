@@ -36,7 +36,9 @@ def split_method(text: str) -> tuple[str, dict[str, str]]:
     for part in _split_quoted(rest):
         key, equals, value = part.partition("=")
         if not equals or not key.strip():
-            raise UserError(f"Option {part!r} of method {name!r} is not key=value.", "Write e.g. vificlip:template='a {}'.")
+            raise UserError(
+                f"Option {part!r} of method {name!r} is not key=value.", "Write e.g. vificlip:template='a {}'."
+            )
         values[key.strip()] = value.strip().strip("'\"")
     return name.strip(), values
 
@@ -73,7 +75,9 @@ def build_options(options_type: type[MethodOptions], values: Mapping[str, Any], 
     for key, value in values.items():
         if key not in known:
             error = unknown_name(f"option of {method}", key, known)
-            raise UserError(error.message, f"Options: {', '.join(known) or 'none'}. See: python -m harness show {method}")
+            raise UserError(
+                error.message, f"Options: {', '.join(known) or 'none'}. See: python -m harness show {method}"
+            )
         converted = _convert(value, hints[key], f"{method}:{key}")
         choices = known[key].metadata.get("choices") or ()
         if choices and converted not in choices:

@@ -37,7 +37,9 @@ def read_class_names(path: Path) -> LabelSet:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
-        raise UserError(f"The class file {path} does not exist.", "One class name a line, or a CSV `id,name`.") from None
+        raise UserError(
+            f"The class file {path} does not exist.", "One class name a line, or a CSV `id,name`."
+        ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"The class file {path} cannot be read as text: {error}") from None
     lines = [line for line in text.splitlines() if line.strip()]

@@ -27,7 +27,9 @@ class Progress:
         self._outer = tqdm(total=self.cells, desc="cells", disable=self.hidden, unit="cell", position=0)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.end(advance=False)
         self._outer.close()
 

@@ -110,7 +110,9 @@ def parse_pairs(texts: list[str], what: str) -> dict[str, str]:
     return pairs
 
 
-def choose_datasets(request: Request, protocol: str, published: tuple[str, ...], settings: Settings) -> tuple[list[str], list[str]]:
+def choose_datasets(
+    request: Request, protocol: str, published: tuple[str, ...], settings: Settings
+) -> tuple[list[str], list[str]]:
     """The datasets to run a protocol on, and those of the protocol that are not configured.
 
     Without configured data roots the embedded benchmark is used; with them, the protocol's datasets that are there.

@@ -11,7 +11,7 @@ class Runtime:
 
     Args:
         device: `auto`, `cpu` or `cuda`.
-        precision: `auto` (bf16 where a CUDA device has it, fp16 on older ones, fp32 on the CPU), `fp32`, `bf16`, `fp16`.
+        precision: `auto` (bf16 where a CUDA device has it, fp16 on older ones, fp32 on the CPU), or one of the three.
         workers: Decode processes; None for one per core.
         fit_clips: Clips per device batch in fits; None decides by device. Gradients do not depend on it.
         eval_clips: Videos per device batch in evals; None decides by device.

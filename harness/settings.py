@@ -69,12 +69,14 @@ def load_settings(flags: Mapping[str, str] | None = None, environment: Mapping[s
     if parent := environment.get("HARNESS_DATA"):
         folder = Path(parent)
         if not folder.is_dir():
-            raise UserError(f"HARNESS_DATA is {parent!r}, which is not a folder.", "Set it to the parent of the datasets.")
+            raise UserError(
+                f"HARNESS_DATA is {parent!r}, which is not a folder.", "Set it to the parent of the datasets."
+            )
         for child in sorted(p for p in folder.iterdir() if p.is_dir()):
             data[child.name.lower()] = Setting(child, "HARNESS_DATA")
-    for key, value in environment.items():
-        if key.startswith("HARNESS_DATA_") and value:
-            data[key.removeprefix("HARNESS_DATA_").lower()] = Setting(Path(value), key)
+    for key, text in environment.items():
+        if key.startswith("HARNESS_DATA_") and text:
+            data[key.removeprefix("HARNESS_DATA_").lower()] = Setting(Path(text), key)
     for name in found:
         if value := environment.get(f"HARNESS_{name.upper()}"):
             found[name] = Setting(Path(value), f"HARNESS_{name.upper()}")

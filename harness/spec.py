@@ -10,7 +10,8 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any, ClassVar, Protocol as StructuralType
+from typing import Any, ClassVar
+from typing import Protocol as StructuralType
 
 from harness.errors import UserError
 
@@ -350,6 +351,24 @@ def changed(a: Mapping[str, Any], b: Mapping[str, Any], prefix: str = "") -> lis
 
 
 __all__ = [
-    "Column", "DatasetFacts", "Eval", "Fit", "LabelSet", "ListRef", "MethodCard", "ParentFit", "Protocol", "Recipe", "Repeat",
-    "VideoList", "Views", "ZeroShotTest", "canonical_json", "changed", "field", "fields", "fingerprint", "replace",
+    "Column",
+    "DatasetFacts",
+    "Eval",
+    "Fit",
+    "LabelSet",
+    "ListRef",
+    "MethodCard",
+    "ParentFit",
+    "Protocol",
+    "Recipe",
+    "Repeat",
+    "VideoList",
+    "Views",
+    "ZeroShotTest",
+    "canonical_json",
+    "changed",
+    "field",
+    "fields",
+    "fingerprint",
+    "replace",
 ]

@@ -53,13 +53,17 @@ def add_request(parser: argparse.ArgumentParser) -> None:
         "--method", nargs="+", action="extend", required=True, metavar="NAME[:OPTION=VALUE,...]",
         help="method, with options if needed, e.g. vificlip:template='a video of {}'; repeatable",
     )  # fmt: skip
-    group.add_argument("--protocol", nargs="+", action="extend", required=True, metavar="NAME", help="protocol; repeatable")
+    group.add_argument(
+        "--protocol", nargs="+", action="extend", required=True, metavar="NAME", help="protocol; repeatable"
+    )
     group.add_argument(
         "--dataset", nargs="+", action="extend", default=[], metavar="NAME|PATH",
-        help="dataset, a folder of class folders, or a CSV of path and class; default: the protocol's datasets that are "
-        "configured, else the embedded benchmark",
+        help="dataset, a folder of class folders, or a CSV of path and class; default: the protocol's datasets that "
+        "are configured, else the embedded benchmark",
     )  # fmt: skip
-    group.add_argument("--arch", metavar="NAME", help="open_clip architecture, or mini-clip (default for embedded data)")
+    group.add_argument(
+        "--arch", metavar="NAME", help="open_clip architecture, or mini-clip (default for embedded data)"
+    )
     group.add_argument("--weights", metavar="TAG|FILE", help="open_clip tag, weight file, or random (default: openai)")
     group.add_argument("--recipe", action="append", default=[], metavar="KEY=VALUE", help="override a recipe setting")
     group.add_argument("--views", action="append", default=[], metavar="KEY=VALUE", help="override a view setting")
@@ -78,7 +82,9 @@ def request_of(arguments: argparse.Namespace) -> Request:
     options = parse_pairs(arguments.set, "--set")
     if options:
         if len(methods) != 1:
-            raise UserError(f"--set needs exactly one --method, found {len(methods)}.", "Write NAME:OPTION=VALUE instead.")
+            raise UserError(
+                f"--set needs exactly one --method, found {len(methods)}.", "Write NAME:OPTION=VALUE instead."
+            )
         methods = (type(methods[0])(methods[0].name, {**methods[0].options, **options}),)
     backbone = BackboneChoice(arguments.arch, arguments.weights) if arguments.arch or arguments.weights else None
     return Request(
@@ -109,10 +115,14 @@ def add_runtime(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     group.add_argument("--precision", default="auto", choices=("auto", "fp32", "bf16", "fp16"))
     group.add_argument("--workers", type=int, metavar="N", help="decode processes; 0 decodes unguarded in this process")
-    group.add_argument("--fit-clips", type=int, metavar="N", help="clips per device batch in fits (speed and memory only)")
+    group.add_argument(
+        "--fit-clips", type=int, metavar="N", help="clips per device batch in fits (speed and memory only)"
+    )
     group.add_argument("--eval-clips", type=int, metavar="N", help="videos per device batch in evals")
     group.add_argument("--decode-seconds", type=float, default=60.0, metavar="S", help="time limit per video (60)")
-    group.add_argument("--allow-missing", action="store_true", help="use what is present of a list; the row is not ranked")
+    group.add_argument(
+        "--allow-missing", action="store_true", help="use what is present of a list; the row is not ranked"
+    )
     group.add_argument("--quiet", action="store_true", help="no progress bars")
 
 

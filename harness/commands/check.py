@@ -21,8 +21,8 @@ def add_parser(verbs: Any) -> None:
     env.add_argument("--json", action="store_true", help="print data on stdout")
     data = verb_parser(
         kinds, "data", "counts, missing and ambiguous videos of a dataset",
-        "Compare the lists of a dataset with what lies on disk; with --decode read every clip twice and count those on\n"
-        "which decord's random access and a sequential decode disagree.",
+        "Compare the lists of a dataset with what lies on disk; with --decode read every clip twice and count those\n"
+        "on which decord's random access and a sequential decode disagree.",
     )  # fmt: skip
     data.add_argument("dataset", metavar="NAME|PATH", help="dataset, or a folder of class folders")
     data.add_argument("--decode", action="store_true", help="decode every clip (slow)")
@@ -52,7 +52,11 @@ def _env(arguments: argparse.Namespace) -> int:
         say(f"mend with:\n  {line}")
         return EXIT_FAILED
     other = sum(s.state == "other" for s in states)
-    say("sound: every package is the tested version" if not other else f"sound; {other} packages differ from the tested versions")
+    say(
+        "sound: every package is the tested version"
+        if not other
+        else f"sound; {other} packages differ from the tested versions"
+    )
     return EXIT_DONE
 
 

@@ -56,7 +56,10 @@ def run(arguments: argparse.Namespace) -> int:
         for warning in part.differing:
             put(f"  differs besides the method: {warning}")
         for change in part.classes[: arguments.classes]:
-            put(f"  {change.change:+6.1f}  {change.name} ({change.accuracy_a:.1f} against {change.accuracy_b:.1f}, n = {change.n})")
+            put(
+                f"  {change.change:+6.1f}  {change.name} "
+                f"({change.accuracy_a:.1f} against {change.accuracy_b:.1f}, n = {change.n})"
+            )
         for flip in part.flips[: arguments.flips]:
             put(f"  only {flip.right} right: {flip.video} ({flip.label}; A: {flip.predicted_a}, B: {flip.predicted_b})")
     return EXIT_DONE

@@ -16,12 +16,15 @@ def add_parser(verbs: Any) -> None:
     kinds = parser.add_subparsers(dest="what", metavar="{prepare,import-lists}", required=True)
     prepare = verb_parser(
         kinds, "prepare", "generate a dataset's lists from its official annotations",
-        "Generate every list that can be derived from a dataset's official annotations by the published rules, compare\n"
-        "it with the published fingerprint, and write it in the published layout. Videos may come later.",
+        "Generate every list that can be derived from a dataset's official annotations by the published rules,\n"
+        "compare it with the published fingerprint, and write it in the published layout.\n"
+        "Videos may come later.",
         "example:\n  python -m harness data prepare ucf101 --annotations ucfTrainTestlist/ --videos /data/UCF-101\n",
     )  # fmt: skip
     prepare.add_argument("dataset", metavar="NAME", help="k400, k600, hmdb51, ucf101 or ssv2")
-    prepare.add_argument("--annotations", required=True, metavar="DIR", help="folder with the official annotation files")
+    prepare.add_argument(
+        "--annotations", required=True, metavar="DIR", help="folder with the official annotation files"
+    )
     prepare.add_argument("--videos", metavar="DIR", help="folder with the videos, to count what is there")
     prepare.add_argument("--out", metavar="DIR", help="where lists go (default: the lists folder of the settings)")
     prepare.add_argument("--json", action="store_true", help="print data on stdout")

@@ -38,5 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
     put(table([list(row.values()) for row in rows], [key.upper() for key in rows[0]]))
     for name in cells.missing_datasets:
         say(f"not configured: {name} (give its videos with --data {name}=DIR)")
-    say(f"to do: {len(plan.open_fits())} fits, {len(plan.open_evals())} evals of {len(plan.fits)} and {len(plan.evals)}")
+    say(
+        f"to do: {len(plan.open_fits())} fits, {len(plan.open_evals())} evals of {len(plan.fits)} and {len(plan.evals)}"
+    )
     return EXIT_DONE

@@ -58,7 +58,9 @@ def run(arguments: argparse.Namespace) -> int:
     views = Views(frames=frames, reader=arguments.reader)
     fit = Path(arguments.fit) if arguments.fit else None
     failed, data = 0, []
-    for item in predict([Path(v) for v in arguments.videos], labels, row, views, settings_of(arguments), runtime_of(arguments), fit):
+    for item in predict(
+        [Path(v) for v in arguments.videos], labels, row, views, settings_of(arguments), runtime_of(arguments), fit
+    ):
         failed += bool(item.problem)
         data.append({"video": str(item.video), "classes": item.classes, "problem": item.problem})
         if arguments.json:

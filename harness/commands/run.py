@@ -29,8 +29,8 @@ def add_parser(verbs: Any) -> None:
     """Arguments of `run`."""
     parser = verb_parser(
         verbs, "run", "measure methods under protocols",
-        "Fit and evaluate methods under protocols, then render the report. Finished cells are reused: the same command\n"
-        "again resumes, whatever interrupted it. Without configured data the embedded benchmark is used.",
+        "Fit and evaluate methods under protocols, then render the report. Finished cells are reused: the same\n"
+        "command again resumes, whatever interrupted it. Without configured data the embedded benchmark is used.",
         "examples:\n"
         "  python -m harness run --method vificlip --protocol b2n\n"
         "  python -m harness run --method vanilla_clip image_ft text_ft vificlip --protocol b2n --dataset ucf101\n"
@@ -61,7 +61,10 @@ def run(arguments: argparse.Namespace) -> int:
     settings, runtime = settings_of(arguments), runtime_of(arguments)
     cells = expand(request_of(arguments), settings)
     if cells.embedded:
-        say("No dataset is configured: using the embedded benchmark. Its numbers say that the pipeline works, and nothing about CLIP.")
+        say(
+            "No dataset is configured: using the embedded benchmark. "
+            "Its numbers say that the pipeline works, and nothing about CLIP."
+        )
     for name in cells.missing_datasets:
         say(f"left out, not configured: {name} (give its videos with --data {name}=DIR)")
     outcome = execute(make_plan(cells), settings, runtime, arguments.keep_going, arguments.force)
@@ -104,7 +107,10 @@ def _summary(runs: Path, cells: list[str]) -> str:
         facts = row.facts
         values = "  ".join(f"{name} {_cell(row.cells[name])}" for name in row.columns if name in row.cells)
         kind = next((f"{c.kind} x {c.n}" for c in row.cells.values() if c.n > 1), "single")
-        lines.append(f"{facts['title']:<16} {facts['protocol']} {facts['dataset']} {facts['views']}@{facts['size']}  {values}  ({kind})")
+        lines.append(
+            f"{facts['title']:<16} {facts['protocol']} {facts['dataset']} {facts['views']}@{facts['size']}  "
+            f"{values}  ({kind})"
+        )
     return "\n".join(lines)
 
 

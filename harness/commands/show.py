@@ -15,8 +15,8 @@ def add_parser(verbs: Any) -> None:
     """Arguments of `show`."""
     parser = verb_parser(
         verbs, "show", "the card of a method, protocol or dataset",
-        "Print what is known of a name: a method's card, options, recipe per protocol and parameters; a protocol's lists\n"
-        "and columns; a dataset's lists and classes.",
+        "Print what is known of a name: a method's card, options, recipe per protocol and parameters; a protocol's\n"
+        "lists and columns; a dataset's lists and classes.",
     )  # fmt: skip
     parser.add_argument("name", metavar="NAME")
     parser.add_argument("--arch", metavar="NAME", help="architecture for parameter counts (ViT-B-16, random weights)")
@@ -52,7 +52,12 @@ def _method(name: str, arch: str | None) -> tuple[dict[str, Any], str]:
     cls = method_class(name)
     card = dataclasses.asdict(cls.card)
     options = [
-        {"name": f.name, "default": f.default, "help": f.metadata.get("help", ""), "choices": f.metadata.get("choices", ())}
+        {
+            "name": f.name,
+            "default": f.default,
+            "help": f.metadata.get("help", ""),
+            "choices": f.metadata.get("choices", ()),
+        }
         for f in dataclasses.fields(cls.options_type)
     ]
     recipes = {key: r.as_dict() for key, r in cls.recipes.items()}
@@ -63,7 +68,8 @@ def _method(name: str, arch: str | None) -> tuple[dict[str, Any], str]:
     trained = trained if recipes else 0
     facts = {
         "name": name, "version": cls.version, "origin": registry.origin_of("method", name), "card": card,
-        "options": options, "recipes": recipes, "parameters": {"arch": backbone.facts.arch, "total": total, "trained": trained},
+        "options": options, "recipes": recipes,
+        "parameters": {"arch": backbone.facts.arch, "total": total, "trained": trained},
     }  # fmt: skip
     lines = [f"{card['title']} ({name}, version {cls.version}, {facts['origin']})"]
     lines += [f"  {key}: {value}" for key, value in card.items() if value and key != "title"]
@@ -115,9 +121,10 @@ def _dataset(name: str, settings: Any) -> tuple[dict[str, Any], str]:
         "lists": [dict(zip(("name", "videos", "origin", "sha256"), row, strict=True)) for row in rows],
     }  # fmt: skip
     place = settings.data.get(name)
+    where = "rendered on first use" if dataset.kind == "embedded" else "not configured"
     lines = [
         f"{dataset.title} ({name}, {dataset.kind}), {len(labels)} classes, labels {labels.sha256[:12]}",
-        f"  videos: {place.path if place else 'rendered on first use' if dataset.kind == 'embedded' else 'not configured'}",
+        f"  videos: {place.path if place else where}",
         table(rows, ["LIST", "VIDEOS", "ORIGIN", "SHA256"]),
         f"  classes: {', '.join(labels.names[:8])}{', ...' if len(labels) > 8 else ''}",
     ]

@@ -38,7 +38,9 @@ def smooth(labels: Tensor, classes: int, smoothing: float) -> Tensor:
     return targets.scatter_(1, labels.view(-1, 1), 1.0 - smoothing + off)
 
 
-def cutmix_box(lam: float, centre_x: int, centre_y: int, height: int, width: int) -> tuple[tuple[int, int, int, int], float]:
+def cutmix_box(
+    lam: float, centre_x: int, centre_y: int, height: int, width: int
+) -> tuple[tuple[int, int, int, int], float]:
     """The CutMix box clipped to the frame, and lambda recomputed from its area."""
     ratio = np.sqrt(1.0 - lam)
     half_w, half_h = int(width * ratio) // 2, int(height * ratio) // 2

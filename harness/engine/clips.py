@@ -83,7 +83,8 @@ def fit_loader(
         for draw, clip in zip(draws, clips, strict=True):
             if isinstance(clip, Undecodable):
                 raise UserError(
-                    f"No training clip of class {rows[draw.index][1]} can be decoded; {rows[draw.index][0]}: {clip.reason}.",
+                    f"No training clip of class {rows[draw.index][1]} can be decoded; "
+                    f"{rows[draw.index][0]}: {clip.reason}.",
                     "See: python -m harness check data DATASET --decode",
                 )
         frames = torch.from_numpy(np.stack([clip["frames"] for clip in clips]))
@@ -93,7 +94,9 @@ def fit_loader(
     return GuardedLoader(dataset, batches, collate, _workers(runtime), runtime.decode_seconds, substitute)
 
 
-def eval_loader(rows: list[Row], views: Views, size: int, first: int, per_batch: int, runtime: Runtime, seed: int) -> GuardedLoader:
+def eval_loader(
+    rows: list[Row], views: Views, size: int, first: int, per_batch: int, runtime: Runtime, seed: int
+) -> GuardedLoader:
     """Batches of `EvalClips` in list order, from row `first` on."""
     dataset = mm.ListVideoDataset(rows, mm.eval_pipeline(views, size), seed)
     draws = [Draw(index) for index in range(first, len(rows))]

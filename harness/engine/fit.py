@@ -94,7 +94,9 @@ def build_optimizer(method: ClipMethod, recipe: Recipe) -> torch.optim.AdamW:
     """
     groups = [{**group, "params": list(group["params"])} for group in method.parameter_groups(recipe)]
     if not any(group["params"] for group in groups):
-        raise UserError(f"{method.name} has no parameter that learns, so it cannot be fitted.", "Set requires_grad in setup().")
+        raise UserError(
+            f"{method.name} has no parameter that learns, so it cannot be fitted.", "Set requires_grad in setup()."
+        )
     frozen = sum(not p.requires_grad for group in groups for p in group["params"])
     if frozen:
         raise UserError(f"{method.name}: parameter_groups() lists {frozen} parameters that do not learn.")
@@ -187,14 +189,17 @@ def load_fit(method: ClipMethod, folder: Path) -> None:
     """
     path = folder / WEIGHTS
     if not path.is_file():
-        raise UserError(f"The weights {path} of a finished fit are missing.", "Restore them, or fit again with --force.")
+        raise UserError(
+            f"The weights {path} of a finished fit are missing.", "Restore them, or fit again with --force."
+        )
     state = load_file(path)
     expected = method.trained_state()
     missing, unexpected = sorted(set(expected) - set(state)), sorted(set(state) - set(expected))
     shapes = [n for n in state if n in expected and state[n].shape != expected[n].shape]
     if missing or unexpected or shapes:
         raise UserError(
-            f"{path} does not fit {method.name}: missing {missing[:3]}, unexpected {unexpected[:3]}, other shape {shapes[:3]}.",
+            f"{path} does not fit {method.name}: missing {missing[:3]}, unexpected {unexpected[:3]}, "
+            f"other shape {shapes[:3]}.",
             "The method or the backbone changed since the fit; fit again with --force.",
         )
     method.load_state_dict(state, strict=False)

@@ -1,7 +1,7 @@
 """A data loader whose workers may crash or hang without taking the run with them.
 
-Video decoders run foreign bytes through C libraries: some files crash them, some never return. Each clip is decoded in a
-worker process under a time limit; a worker that dies or overruns is replaced and its clip is reported as undecodable,
+Video decoders run foreign bytes through C libraries: some files crash them, some never return. Each clip is decoded in
+a worker process under a time limit; a worker that dies or overruns is replaced and its clip is reported as undecodable,
 with the reason. Batches come in order whatever the workers do.
 """
 
@@ -219,9 +219,13 @@ class _Guard:
             for place, worker in enumerate(pool):
                 if worker.task is not None and now > worker.deadline:
                     worker.stop()
-                    self._settle(worker.task, Undecodable(f"not decoded within {self.seconds:g} s"), running, done, todo)
+                    self._settle(
+                        worker.task, Undecodable(f"not decoded within {self.seconds:g} s"), running, done, todo
+                    )
                     pool[place] = _Worker(dataset)
-            while finished < len(batches) and all(n in done for n in range(ends[finished] - len(batches[finished]), ends[finished])):
+            while finished < len(batches) and all(
+                n in done for n in range(ends[finished] - len(batches[finished]), ends[finished])
+            ):
                 first = ends[finished] - len(batches[finished])
                 _put(results, (batches[finished], [done.pop(n) for n in range(first, ends[finished])]), stop)
                 finished += 1

@@ -2,8 +2,9 @@
 
 Handled here (numbers as in the documentation of the stack, docs/stack.md):
 D1 mmcv-lite must be 2.1 (pinned in pyproject.toml, checked by `check env`); D2 mmaction2's wheel lacks the package
-`drn`; D3 it imports an undeclared `importlib_metadata`; D4 resuming unpickles objects that torch refuses; D5 checkpoints
-are written in place; D6 decoding from memory crashes on truncated AVI files; D7 wrong frame counts in headers (reader
+`drn`; D3 it imports an undeclared `importlib_metadata`; D4 resuming unpickles objects that torch refuses; D5
+checkpoints are written in place; D6 decoding from memory crashes on truncated AVI files; D7
+wrong frame counts in headers (reader
 `exact`, and `check data`); D8, D9 wrong metrics (results/metrics.py instead); D10 no distributed runs on CPUs, no
 autocast on CPUs; D11 the same augmentation in every epoch.
 """
@@ -301,8 +302,9 @@ class PrecisionOptimWrapper(OptimWrapper):  # type: ignore[misc]
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
         """Autocast around the forward pass, beside mmengine's own accumulation context."""
-        with super().optim_context(model), torch.autocast(
-            self.device_type, dtype=self.dtype, enabled=self.dtype != torch.float32
+        with (
+            super().optim_context(model),
+            torch.autocast(self.device_type, dtype=self.dtype, enabled=self.dtype != torch.float32),
         ):
             yield
 
@@ -362,7 +364,7 @@ def epoch_checkpoints(folder: Path) -> list[Path]:
 
 
 def newest_readable(folder: Path) -> Path | None:
-    """The newest checkpoint that loads; damaged ones are skipped with a warning, so that a kill costs an epoch at most."""
+    """The newest checkpoint that loads; damaged ones are skipped, so a kill costs an epoch at most."""
     for path in epoch_checkpoints(folder):
         try:
             checkpoint = torch.load(path, map_location="cpu", weights_only=True)
@@ -431,7 +433,7 @@ def _resumed_at(resume: Path | None) -> dict[str, int]:
 
 @contextmanager
 def _quiet_mmengine() -> Iterator[None]:
-    """mmengine's own logger at ERROR: the harness reports progress and keeps its own curve."""
+    """Mmengine's own logger at ERROR: the harness reports progress and keeps its own curve."""
     level = MMLogger.get_current_instance().level
     MMLogger.get_current_instance().setLevel("ERROR")
     try:

@@ -194,6 +194,7 @@ def strict_load(module: torch.nn.Module, state: dict[str, Tensor], what: str, op
     ]
     if problems:
         raise UserError(
-            f"{what} does not fit the model: {'; '.join(problems)}.", "Choose the architecture that the weights belong to."
+            f"{what} does not fit the model: {'; '.join(problems)}.",
+            "Choose the architecture that the weights belong to.",
         )
     module.load_state_dict(state, strict=False)
