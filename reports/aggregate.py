@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +11,9 @@ import pandas as pd
 
 from results.intervals import Interval, harmonic_interval, wilson
 from results.metrics import harmonic_mean
+
+Facts = dict[str, Any]
+"""One row of the tidy frame, by column."""
 
 DDOF = 0
 """Spreads divide by n, as the code bases of this field do; every spread is shown with its n, kind and ddof."""
@@ -22,7 +26,7 @@ class Measurement:
     value: float
     interval: Interval
     index: int
-    facts: dict[str, Any]
+    facts: Facts
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,7 @@ class Row:
 
     key: str
     group: str
-    facts: dict[str, Any]
+    facts: Facts
     cells: dict[str, Cell]
     columns: tuple[str, ...]
     reasons: tuple[str, ...] = ()
@@ -85,36 +89,41 @@ def rows_of(frame: pd.DataFrame) -> list[Row]:
     Records of one `row` key are repeats and parts of one row, unless the recipe of a part differs between them: then
     there is one row for each recipe, because a mean over two recipes measures neither.
     """
+    by_row: dict[tuple[str, ...], list[Facts]] = defaultdict(list)
+    for facts in frame.to_dict("records"):
+        by_row[tuple(str(facts[name]) for name in ("protocol", "dataset", "group", "method", "row"))].append(facts)
     rows = []
-    for _, records in frame.groupby(["protocol", "dataset", "group", "method", "row"], sort=True):
-        recipes = records.groupby("part")["recipe"].nunique().max()
-        variants = [records] if recipes <= 1 else [part for _, part in records.groupby("recipe", sort=True)]
+    for key in sorted(by_row):
+        variants = [one for recipe in _split_recipes(by_row[key]) for one in _split_seeds(recipe)]
         for number, variant in enumerate(variants):
-            seeds = _split_seeds(variant)
-            rows += [_row(one, suffix=f"-{number}{letter}") for letter, one in seeds]
-    return _unique_keys(rows)
+            rows.append(_row(variant, suffix=f"-{number + 1}" if len(variants) > 1 else ""))
+    return rows
 
 
-def _split_seeds(records: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    """The records as they are, or one set for each seed where the same part and repeat occurs more than once."""
-    if not records.duplicated(["part", "repeat_kind", "repeat_index", "list"]).any():
-        return [("", records)]
-    return [(f"s{number}", part) for number, (_, part) in enumerate(records.groupby("seed", dropna=False, sort=True))]
+def _split_recipes(records: list[Facts]) -> list[list[Facts]]:
+    """The records as they are, or one list for each recipe where a part was trained with several."""
+    recipes: dict[str, set[str]] = defaultdict(set)
+    for facts in records:
+        recipes[facts["part"]].add(facts["recipe"])
+    return [records] if all(len(found) == 1 for found in recipes.values()) else _split(records, "recipe")
 
 
-def _unique_keys(rows: list[Row]) -> list[Row]:
-    """The rows with their plain key wherever one is enough."""
-    counts = pd.Series([row.key.split("-")[0] for row in rows]).value_counts()
-    return [
-        row if counts[row.key.split("-")[0]] > 1 else Row(**{**row.__dict__, "key": row.key.split("-")[0]})
-        for row in rows
-    ]
+def _split_seeds(records: list[Facts]) -> list[list[Facts]]:
+    """The records as they are, or one list for each seed where the same part and repeat occurs more than once."""
+    places = Counter((f["part"], f["repeat_kind"], f["repeat_index"], f["list"]) for f in records)
+    return [records] if max(places.values()) == 1 else _split(records, "seed")
 
 
-def _row(records: pd.DataFrame, suffix: str) -> Row:
+def _split(records: list[Facts], name: str) -> list[list[Facts]]:
+    found: dict[str, list[Facts]] = defaultdict(list)
+    for facts in records:
+        found[str(facts[name])].append(facts)
+    return [found[value] for value in sorted(found)]
+
+
+def _row(records: list[Facts], suffix: str) -> Row:
     """One row from its records."""
-    facts = {str(name): value for name, value in records.iloc[0].items()}
-    facts["statuses"] = sorted(records["status"].unique())
+    facts = {**records[0], "statuses": sorted({record["status"] for record in records})}
     cells: dict[str, Cell] = {}
     rules = facts["rules"]
     for rule in rules:
@@ -123,8 +132,8 @@ def _row(records: pd.DataFrame, suffix: str) -> Row:
             if first in cells and second in cells:
                 cells[rule["name"]] = _harmonic(rule["name"], first, second, cells)
         else:
-            chosen = records[records["part"] == rule["part"]]
-            if len(chosen):
+            chosen = [record for record in records if record["part"] == rule["part"]]
+            if chosen:
                 cells[rule["name"]] = _mean(rule["name"], chosen, rule.get("metric", "top1"))
     return Row(
         key=facts["row"] + suffix,
@@ -134,28 +143,27 @@ def _row(records: pd.DataFrame, suffix: str) -> Row:
         columns=tuple(rule["name"] for rule in rules),
         reasons=_reasons(records),
         marks=_marks(records),
-        records=tuple(records["record"]),
+        records=tuple(record["record"] for record in records),
     )
 
 
-def _mean(column: str, records: pd.DataFrame, metric: str) -> Cell:
+def _mean(column: str, records: list[Facts], metric: str) -> Cell:
     """The mean of one metric over repeats."""
-    records = records.sort_values("repeat_index", kind="stable")
-    values = records[metric].to_numpy(dtype=float)
-    counts = records["n_expected"].to_numpy(dtype=int)
+    records = sorted(records, key=lambda record: record["repeat_index"])
     measurements = tuple(
-        Measurement(float(value), wilson(float(value), int(n)), int(facts["repeat_index"]), facts)
-        for value, n, facts in zip(values, counts, records.to_dict("records"), strict=True)
+        Measurement(facts[metric], wilson(facts[metric], facts["n_expected"]), facts["repeat_index"], facts)
+        for facts in records
     )
+    values = np.array([record[metric] for record in records], dtype=float)
     mean = float(values.mean())
     return Cell(
         column=column,
         mean=mean,
         spread=float(np.std(values, ddof=DDOF)) if len(values) > 1 else None,
         n=len(values),
-        kind=str(records.iloc[0]["repeat_kind"]),
+        kind=records[0]["repeat_kind"],
         # Repeats on the same videos add no videos; for different lists the size of the largest is on the safe side.
-        interval=wilson(mean, int(counts.max())),
+        interval=wilson(mean, max(record["n_expected"] for record in records)),
         measurements=measurements,
     )
 
@@ -175,30 +183,31 @@ def _harmonic(column: str, first: str, second: str, cells: dict[str, Cell]) -> C
     )
 
 
-def _reasons(records: pd.DataFrame) -> tuple[str, ...]:
+def _reasons(records: list[Facts]) -> tuple[str, ...]:
     """Why the row is not ranked: an incomplete protocol, videos not evaluated, an own list, training on test videos."""
-    reasons = {reason for reasons in records["incomplete"] for reason in reasons}
-    missing = int((records["n_expected"] - records["n_evaluated"]).clip(lower=0).sum())
+    reasons = {reason for record in records for reason in record["incomplete"]}
+    missing = sum(max(record["n_expected"] - record["n_evaluated"], 0) for record in records)
     if missing:
         reasons.add(f"{missing} videos were not evaluated")
-    if (records["list_origin"] == "own").any():
+    if any(record["list_origin"] == "own" for record in records):
         reasons.add("an own list, not the protocol's")
-    if int(records["train_videos"].max()):
-        reasons.add(f"{int(records['train_videos'].max())} evaluation videos were trained on")
+    trained = max(record["train_videos"] for record in records)
+    if trained:
+        reasons.add(f"{trained} evaluation videos were trained on")
     return tuple(sorted(reasons))
 
 
-def _marks(records: pd.DataFrame) -> tuple[str, ...]:
+def _marks(records: list[Facts]) -> tuple[str, ...]:
     """Warnings that stand beside a row whether or not it is ranked."""
     marks = []
-    seen = {name for names in records["seen_classes"] for name in names}
+    seen = sorted({name for record in records for name in record["seen_classes"]})
     if seen:
-        marks.append(f"{len(seen)} classes were seen in training: {', '.join(sorted(seen)[:8])}")
-    undecodable = int(records["n_undecodable"].sum())
+        marks.append(f"{len(seen)} classes were seen in training: {', '.join(seen[:8])}")
+    undecodable = sum(record["n_undecodable"] for record in records)
     if undecodable:
         marks.append(f"{undecodable} videos could not be decoded and count as wrong")
-    if int(records["train_videos"].max()):
+    if any(record["train_videos"] for record in records):
         marks.append("evaluation videos were trained on")
-    if int(records["duplicates"].max()):
+    if any(record["duplicates"] for record in records):
         marks.append("an older record of the same cell exists and is not shown")
     return tuple(marks)

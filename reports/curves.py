@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from reports.aggregate import Row
+from matplotlib.collections import LineCollection
+
+from reports.aggregate import Cell, Row
 from reports.plot import COLOURS, MARKERS, canvas, shorten, svg
 
 
@@ -18,25 +20,30 @@ def few_shot_curves(rows: Sequence[Row], title: str, name: str = "curves") -> st
         name: Makes ids unique on a page.
     """
     with canvas() as (figure, axes):
-        shots: set[int] = set()
-        for number, row in enumerate(rows):
-            points = sorted((k, row.cells[column]) for column, k in _shots(row).items())
-            shots |= {k for k, _ in points}
-            chosen = number < len(COLOURS)
-            colour = COLOURS[number] if chosen else "#8888887f"
+        shots = {k for row in rows for k in _shots(row).values()}
+        for number, row in enumerate(rows[: len(COLOURS)]):
+            points = _points(row)
+            colour = COLOURS[number]
+            label = shorten(row.facts["title"], 24)
             xs, ys = [k for k, _ in points], [cell.mean for _, cell in points]
-            label = shorten(row.facts["title"], 24) if chosen else None
-            axes.plot(xs, ys, color=colour, linewidth=1.4 if chosen else 0.6, label=label, zorder=3 if chosen else 1)
-            for k, cell in points if chosen else ():
+            axes.plot(xs, ys, color=colour, linewidth=1.4, label=label, zorder=3)
+            for k, cell in points:
                 axes.vlines(k, *cell.interval, color=colour, alpha=0.35, linewidth=3, zorder=2)
                 values = [m.value for m in cell.measurements]
                 axes.plot([k] * len(values), values, MARKERS[number], color=colour, markersize=4, zorder=4)
+        rest = [[(k, cell.mean) for k, cell in _points(row)] for row in rows[len(COLOURS) :]]
+        axes.add_collection(LineCollection(rest, colors="#88888859", linewidths=0.6, zorder=1))
         axes.set_xscale("log", base=2)
         axes.set_xticks(sorted(shots), [str(k) for k in sorted(shots)])
         axes.set(xlabel="Training videos per class (K)", ylabel="Top-1 (%)", title=shorten(title, 60))
         axes.grid(axis="y", alpha=0.15)
         axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8)
         return svg(figure, name, f"Few-shot curves: {title}")
+
+
+def _points(row: Row) -> list[tuple[int, Cell]]:
+    """The cells over K, in order."""
+    return sorted(((k, row.cells[column]) for column, k in _shots(row).items()), key=lambda point: point[0])
 
 
 def _shots(row: Row) -> dict[str, int]:

@@ -74,6 +74,7 @@ def _facts(path: Path, record: Record, runs: Path) -> dict[str, Any]:
         "origin": method["origin"],
         "source_sha256": method["source_sha256"],
         "options": _short(method["options"]) if method["options"] else "",
+        "option_values": method["options"],
         "class_text": method["class_text"],
         "extra_data": ", ".join(method["extra_data"]),
         "params_total": method["params_total"],

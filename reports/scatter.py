@@ -22,22 +22,28 @@ def base_novel(rows: Sequence[Row], title: str, name: str = "iso") -> str:
     """
     rows = [row for row in rows if {"base", "novel"} <= row.cells.keys()]
     with canvas(4.6, 3.8) as (figure, axes):
-        for number, row in enumerate(rows):
-            chosen = number < len(COLOURS)
-            colour, marker = (COLOURS[number], MARKERS[number]) if chosen else ("#8888887f", ".")
+        rest = [(row.cells["base"].mean, row.cells["novel"].mean) for row in rows[len(COLOURS) :]]
+        _grey(axes, rest)
+        for number, row in enumerate(rows[: len(COLOURS)]):
+            colour, marker = COLOURS[number], MARKERS[number]
             base, novel = row.cells["base"], row.cells["novel"]
-            if chosen:
-                pairs = zip(base.measurements, novel.measurements, strict=False)
-                axes.plot(*zip(*((a.value, b.value) for a, b in pairs), strict=True), ".", color=colour, alpha=0.4)
-                axes.errorbar(
-                    base.mean, novel.mean, xerr=_bars(base), yerr=_bars(novel), color=colour, alpha=0.35, linewidth=1
-                )
-            label = shorten(row.facts["title"], 24) if chosen else None
+            pairs = zip(base.measurements, novel.measurements, strict=False)
+            axes.plot(*zip(*((a.value, b.value) for a, b in pairs), strict=True), ".", color=colour, alpha=0.4)
+            axes.errorbar(
+                base.mean, novel.mean, xerr=_bars(base), yerr=_bars(novel), color=colour, alpha=0.35, linewidth=1
+            )
+            label = shorten(row.facts["title"], 24)
             axes.plot(base.mean, novel.mean, marker, color=colour, markersize=6, label=label, linestyle="")
         _iso_curves(axes)
         axes.set(xlabel="Base top-1 (%)", ylabel="Novel top-1 (%)", title=shorten(title, 60))
         axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8)
         return svg(figure, name, f"Base against novel accuracy: {title}")
+
+
+def _grey(axes: Axes, points: Sequence[tuple[float, float]]) -> None:
+    """The rows beyond those with a colour, as one set of small dots."""
+    if points:
+        axes.plot(*zip(*points, strict=True), ".", color="#88888880", markersize=4, linestyle="", zorder=1)
 
 
 def _bars(cell: Cell) -> NDArray[np.float64]:
@@ -78,11 +84,11 @@ def accuracy_cost(
     if not points:
         return ""
     with canvas(4.6, 3.4) as (figure, axes):
-        for number, (value, row) in enumerate(points):
-            chosen = number < len(COLOURS)
-            colour, marker = (COLOURS[number], MARKERS[number]) if chosen else ("#8888887f", ".")
+        _grey(axes, [(value, row.cells[column].mean) for value, row in points[len(COLOURS) :]])
+        for number, (value, row) in enumerate(points[: len(COLOURS)]):
+            colour, marker = COLOURS[number], MARKERS[number]
             cell = row.cells[column]
-            label = shorten(row.facts["title"], 24) if chosen else None
+            label = shorten(row.facts["title"], 24)
             axes.vlines(value, *cell.interval, color=colour, alpha=0.35, linewidth=2)
             axes.plot(value, cell.mean, marker, color=colour, markersize=6, label=label, linestyle="")
         axes.set(xlabel=COSTS[cost], ylabel="Accuracy (%)", title=shorten(title, 60))

@@ -1,38 +1,108 @@
-"""The leaderboard: one self-contained HTML file from the records of a runs folder."""
+"""The leaderboard: one self-contained HTML file, with `leaderboard.json` and `leaderboard.csv` beside it."""
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Sequence
+from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 from reports.aggregate import DDOF, rows_of
+from reports.board import Group, dataset_title, groups_of, section_title, slug, source_of
+from reports.board_json import board_csv, board_json
+from reports.export import tables_of
 from reports.frame import records_frame
+from reports.layout import layouts
+from reports.ranks import rank_rows
+from reports.sections import comparison_sections, dataset_sections, group_figures, method_sections
+from reports.table_html import html
 from results.atomic import write_bytes
 
 TEMPLATES = Path(__file__).with_name("templates")
+INDEX = "index.html"
+FILTERS = (
+    ("protocol", "Protocol"), ("dataset", "Dataset"), ("backbone", "Backbone"), ("views", "Views"), ("text", "Text"),
+    ("init", "Init"), ("status", "Status"), ("params", "Trained parameters"),
+)  # fmt: skip
 
 
 def build_report(runs: Path, out: Path) -> Path:
-    """Write the board of all records under `runs` as `out/index.html`; returns that file.
+    """Write the board of all records under `runs` into `out`; returns `out/index.html`.
+
+    The file needs nothing else: no network, no script to be read. Links to records are relative to `out`.
 
     Raises:
         UserError: The folder holds no record, or a record is not valid.
     """
-    frame = records_frame(runs)
-    rows = rows_of(frame)
-    tables = [
-        {"protocol": protocol, "dataset": dataset, "rows": list(members)}
-        for (protocol, dataset), members in groupby(rows, lambda row: (row.facts["protocol"], row.facts["dataset"]))
-    ]
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    target = out / "index.html"
-    text = environment.get_template("board.html.jinja").render(
-        tables=tables, embedded=bool(frame["embedded"].any()), ddof=DDOF, runs=os.path.relpath(runs, out)
-    )
-    write_bytes(target, text.encode())
+    rows = rows_of(records_frame(runs))
+    ranks = rank_rows(rows)
+    groups = groups_of(rows, ranks)
+    paper = tables_of(layouts("all"), rows, ranks, against_paper=True)
+    base = "/".join(quote(part) for part in Path(os.path.relpath(runs, out)).parts)
+    text = _environment().get_template("board.html.jinja").render(
+        sections=_sections(groups),
+        figures={group.anchor: list(map(Markup, group_figures(group))) for group in groups if not group.published},
+        comparisons=comparison_sections(groups),
+        methods=method_sections(rows),
+        datasets=dataset_sections(rows),
+        paper=Markup(html(paper)),
+        filters=[(name, title, _values(groups, name)) for name, title in FILTERS],
+        n_rows=sum(len(group.rows) for group in groups),
+        n_measured=len(rows),
+        n_records=sum(len(row.records) for row in rows),
+        n_embedded=sum(bool(row.facts["embedded"]) for row in rows),
+        newest=max(str(row.facts["created"]) for row in rows),
+        ddof=DDOF,
+        base=base,
+        css=Markup((TEMPLATES / "board.css").read_text(encoding="utf-8")),
+        js=Markup((TEMPLATES / "board.js").read_text(encoding="utf-8")),
+    )  # fmt: skip
+    target = out / INDEX
+    write_bytes(target, text.encode("utf-8", errors="replace"))
+    data = json.dumps(board_json(groups), sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    write_bytes(out / "leaderboard.json", (data + "\n").encode("utf-8", errors="replace"))
+    write_bytes(out / "leaderboard.csv", board_csv(groups).encode())
     return target
+
+
+def _sections(groups: Sequence[Group]) -> list[tuple[str, list[tuple[str, list[Group]]]]]:
+    """Groups by protocol and then by dataset."""
+    return [
+        (protocol, [(dataset, list(same)) for dataset, same in groupby(members, lambda group: group.dataset)])
+        for protocol, members in groupby(groups, lambda group: group.protocol)
+    ]
+
+
+def _values(groups: Sequence[Group], name: str) -> list[str]:
+    """All values of a filter, those of measured rows first."""
+    found: dict[str, None] = {}
+    for group in sorted(groups, key=lambda group: group.published):
+        for row in group.rows:
+            found.update(dict.fromkeys(row.filters[name].split(" ") if name == "status" else [row.filters[name]]))
+    return list(found)
+
+
+@lru_cache(maxsize=1)
+def _environment() -> Environment:
+    """Templates in which every value is escaped unless it is markup of our own."""
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True,
+    )  # fmt: skip
+    helpers: dict[str, Any] = {
+        "section_title": section_title, "dataset_title": dataset_title, "slug": slug, "source_of": source_of,
+        "quote": quote,
+    }  # fmt: skip
+    environment.globals.update(helpers)
+    environment.filters["millions"] = lambda count: f"{count / 1e6:.1f}" if count else "0"
+    environment.filters["signed"] = lambda value: f"{value:+.1f}".replace("-", "\N{MINUS SIGN}")
+    environment.filters["p"] = lambda p: "< 0.0001" if p < 1e-4 else f"{p:.4f}"
+    environment.filters["words"] = lambda text: str(text).replace("_", " ")
+    return environment

@@ -7,6 +7,7 @@ video's outcomes are added first, so that a video counted three times is one obs
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,23 +35,40 @@ def sign_flip_p(differences: NDArray[np.int64]) -> float:
     The null distribution of the sum is exact, a convolution of binomials, up to `EXACT_UP_TO` videos that differ.
     With differences of -1, 0 and 1 the result equals `mcnemar_p`.
     """
-    size, count = np.unique(np.abs(differences[differences != 0]), return_counts=True)
-    if not len(size):
+    return flip_p(tuple(np.bincount(np.abs(differences))[1:].tolist()), abs(int(differences.sum())))
+
+
+@lru_cache(maxsize=100_000)
+def flip_p(counts: tuple[int, ...], total: int) -> float:
+    """`sign_flip_p` from what decides it.
+
+    Args:
+        counts: How many videos differ by 1, 2, 3, ...
+        total: Absolute sum of the differences.
+    """
+    steps = [(size, n) for size, n in enumerate(counts, start=1) if n]
+    if not steps:
         return 1.0
-    total = abs(int(differences.sum()))
-    if count.sum() > EXACT_UP_TO:
-        scale = math.sqrt(float((size**2 * count).sum()))
-        return float(2.0 * stats.norm.sf(max(0.0, total - float(size.min())) / scale)) if total else 1.0
-    unit = int(np.gcd.reduce(size))
+    if sum(n for _, n in steps) > EXACT_UP_TO:
+        scale = math.sqrt(sum(n * size**2 for size, n in steps))
+        return float(2.0 * stats.norm.sf(max(0.0, total - steps[0][0]) / scale)) if total else 1.0
+    unit = math.gcd(*(size for size, _ in steps))
     distribution = np.ones(1)
-    for step, n in zip(size // unit, count, strict=True):
-        spread = np.zeros(int(n) * int(step) + 1)
-        spread[:: int(step)] = stats.binom.pmf(np.arange(n + 1), n, 0.5)
+    for size, n in steps:
+        step = size // unit
+        spread = np.zeros(n * step + 1)
+        spread[::step] = _heads(n)
         distribution = np.convolve(distribution, spread)
     # Entry k is the chance that the positive part is k units, the sum 2k - top units.
     top = len(distribution) - 1
     sums = np.abs(2 * np.arange(top + 1) - top)
     return float(min(1.0, distribution[sums >= total // unit].sum()))
+
+
+@lru_cache(maxsize=4096)
+def _heads(n: int) -> NDArray[np.float64]:
+    """The chances of 0..n heads in n throws."""
+    return np.asarray(stats.binom.pmf(np.arange(n + 1), n, 0.5))
 
 
 def bootstrap_interval(

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from results.paired import EXACT_UP_TO, sign_flip_p
+from results.paired import flip_p
 
 ALPHA = 0.05
 
@@ -57,8 +57,9 @@ def pairwise_p(right: NDArray[np.int64]) -> NDArray[np.float64]:
     Args:
         right: (R, N) right answers of each row on each video, in units that all rows share.
 
-    One vectorised pass over 0/1 outcomes (McNemar's exact test); rows with several repeats go pair by pair where the
-    exact and the normal result could fall on different sides of any threshold in use.
+    One vectorised pass over 0/1 outcomes (McNemar's exact test). With several repeats the normal approximation decides
+    where it lies far from every threshold that Holm's correction can set (100 times smaller than the smallest, or
+    above 0.2); the other pairs are tested exactly.
     """
     size = len(right)
     result = np.ones((size, size))
@@ -76,14 +77,26 @@ def pairwise_p(right: NDArray[np.int64]) -> NDArray[np.float64]:
     with np.errstate(divide="ignore", invalid="ignore"):
         normal = 2.0 * stats.norm.sf(np.where(squares > 0, gap / np.sqrt(squares), 0.0))
     result = np.where(squares > 0, normal, 1.0)
-    for i in range(size):
-        for j in range(i + 1, size):
-            differences = right[i] - right[j]
-            few = int((differences != 0).sum()) <= EXACT_UP_TO
-            if few and 1e-8 < normal[i, j] < 0.2:
-                result[i, j] = result[j, i] = sign_flip_p(differences)
+    pairs = size * (size - 1) / 2
+    near = np.argwhere(np.triu((normal > ALPHA / pairs / 100) & (normal < 0.2) & (squares > 0), 1))
+    counts = _difference_counts(right)[:, near[:, 0], near[:, 1]].T.tolist()
+    totals = gap[near[:, 0], near[:, 1]].astype(np.int64).tolist()
+    for (i, j), count, total in zip(near.tolist(), counts, totals, strict=True):
+        result[i, j] = result[j, i] = flip_p(tuple(count), total)
     np.fill_diagonal(result, 1.0)
     return result
+
+
+def _difference_counts(right: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(D, R, R): on how many videos each two rows differ by 1, 2, ..., D."""
+    top = int(right.max())
+    equal = [(right == value).astype(np.float64) for value in range(top + 1)]
+    counts = np.zeros((top, len(right), len(right)))
+    for low in range(top + 1):
+        for high in range(low + 1, top + 1):
+            product = equal[low] @ equal[high].T
+            counts[high - low - 1] += product + product.T
+    return np.rint(counts).astype(np.int64)
 
 
 def harmonic_pairwise_p(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:

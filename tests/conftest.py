@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+CLASSES = ("circle left", "circle right", "square left", "square right")
+CLIPS_PER_CLASS = 8
 
 
 @pytest.fixture(scope="session")
@@ -21,3 +29,53 @@ def shared() -> Path:
         if (folder / "published").is_dir():
             return folder
     pytest.skip("needs the shared reference folder: set HARNESS_SHARED")
+
+
+def write_clip(path: Path, shape: str = "circle left", seed: int = 0, frames: int = 12, fourcc: str = "MJPG") -> Path:
+    """A small real video file: a coloured circle or square on a noisy ground, moving left or right."""
+    rng = np.random.default_rng([seed, *shape.encode()])
+    width, height = 96, 72
+    path.parent.mkdir(parents=True, exist_ok=True)
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*fourcc), 12.0, (width, height))
+    assert writer.isOpened(), f"OpenCV cannot write {fourcc}"
+    colour = tuple(int(c) for c in rng.integers(120, 256, 3))
+    y = int(rng.integers(20, height - 20))
+    for i in range(frames):
+        image = rng.integers(0, 60, (height, width, 3), dtype=np.uint8)
+        x = int(12 + (width - 24) * i / max(1, frames - 1))
+        x = width - x if "left" in shape else x
+        if shape.startswith("circle"):
+            cv2.circle(image, (x, y), 11, colour, -1)
+        else:
+            cv2.rectangle(image, (x - 10, y - 10), (x + 10, y + 10), colour, -1)
+        writer.write(image)
+    writer.release()
+    return path
+
+
+@pytest.fixture(scope="session")
+def small_dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A custom dataset of real video files: 4 class folders with 8 clips of 12 frames each."""
+    root = tmp_path_factory.mktemp("data") / "shapes"
+    for name in CLASSES:
+        for i in range(CLIPS_PER_CLASS):
+            write_clip(root / name / f"clip{i}.avi", name, seed=i)
+    return root
+
+
+def machine_free(environment: dict[str, str] | None = None) -> dict[str, str]:
+    """The environment without this machine's harness settings, for child processes."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("HARNESS_")}
+    return {**kept, "HARNESS_CONFIG": os.devnull, "OMP_NUM_THREADS": "1", **(environment or {})}
+
+
+@pytest.fixture
+def harness() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """A function that runs `python -m harness ...` in a process of its own."""
+
+    def run(*arguments: object, timeout: float = 240, **environment: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "harness", *map(str, arguments)]
+        options: dict[str, Any] = dict(cwd=ROOT, env=machine_free(environment), text=True, capture_output=True)
+        return subprocess.run(command, timeout=timeout, check=False, **options)
+
+    return run

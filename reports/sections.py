@@ -1,0 +1,146 @@
+"""The board's sections beside the tables: methods, datasets, figures, comparisons."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from reports.aggregate import Row
+from reports.board import Group, dataset_title, section_title, slug
+from reports.classes import class_changes
+from reports.curves import few_shot_curves
+from reports.scatter import accuracy_cost, base_novel
+from results.compare import PartComparison, compare_files
+
+MOST_COMPARISONS = 8
+FLIPS_SHOWN = 12
+
+
+@dataclass(frozen=True)
+class MethodSection:
+    """A method's card, recipes and rows."""
+
+    anchor: str
+    facts: dict[str, Any]
+    recipes: tuple[tuple[str, str], ...]
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True)
+class ListFacts:
+    """An evaluated list as the records describe it."""
+
+    name: str
+    origin: str
+    variant: str
+    videos: int
+    classes: int
+    list_sha256: str
+    labels_sha256: str
+    undecodable: int
+    seen: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class DatasetSection:
+    """A dataset's lists with counts, hashes and overlap."""
+
+    anchor: str
+    title: str
+    name: str
+    embedded: bool
+    lists: tuple[ListFacts, ...]
+
+
+@dataclass(frozen=True)
+class ComparisonSection:
+    """The two best rows of a group, compared on the same videos."""
+
+    anchor: str
+    title: str
+    a: str
+    b: str
+    parts: tuple[PartComparison, ...]
+    figure: str
+
+
+def method_sections(rows: Sequence[Row]) -> list[MethodSection]:
+    """One section a method name, in alphabetical order."""
+    by_name: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        by_name[row.facts["method"]].append(row)
+    sections = []
+    for name, mine in sorted(by_name.items()):
+        recipes = dict.fromkeys((row.facts["protocol"], row.facts["recipe"]) for row in mine if row.facts["recipe"])
+        sections.append(MethodSection(slug("m", name), mine[0].facts, tuple(recipes), tuple(mine)))
+    return sections
+
+
+def dataset_sections(rows: Sequence[Row]) -> list[DatasetSection]:
+    """One section a dataset, with each evaluated list once."""
+    lists: dict[str, dict[tuple[str, str], ListFacts]] = defaultdict(dict)
+    embedded: dict[str, bool] = {}
+    for row in rows:
+        for cell in row.cells.values():
+            for m in cell.measurements:
+                f = m.facts
+                embedded[f["dataset"]] = f["embedded"]
+                key = (f["list_sha256"], f["labels_sha256"])
+                old = lists[f["dataset"]].get(key)
+                lists[f["dataset"]][key] = ListFacts(
+                    f["list"], f["list_origin"], f["label_variant"], f["n_expected"], len(f["classes"]), *key,
+                    max(f["n_undecodable"], old.undecodable if old else 0),
+                    tuple(sorted({*f["seen_classes"], *(old.seen if old else ())})),
+                )  # fmt: skip
+    return [
+        DatasetSection(slug("d", name), dataset_title(name), name, embedded[name],
+                       tuple(sorted(found.values(), key=lambda one: (one.name, one.list_sha256))))
+        for name, found in sorted(lists.items())
+    ]  # fmt: skip
+
+
+def group_figures(group: Group) -> list[str]:
+    """The SVG figures of a measured group with at least two rows."""
+    rows = [board.row for board in group.rows if board.row and board.cells]
+    if len(rows) < 2:
+        return []
+    title = f"{section_title(group.protocol)}: {dataset_title(group.dataset)}"
+    figures = []
+    if group.protocol == "few_shot":
+        figures.append(few_shot_curves(rows, title, group.anchor + "c"))
+    elif group.protocol == "b2n":
+        figures.append(base_novel(rows, title, group.anchor + "n"))
+    primary = dict(group.columns).get(group.primary, group.primary)
+    for cost in ("params_trained", "gflops"):
+        figures.append(accuracy_cost(rows, group.primary, f"{primary}, {title}", cost, group.anchor + cost))
+    return [figure for figure in figures if figure]
+
+
+def comparison_sections(groups: Sequence[Group]) -> list[ComparisonSection]:
+    """The best two ranked rows of the largest measured groups, compared by their predictions."""
+    ranked = [(group, [row.row for row in group.rows if row.row and row.rank]) for group in groups]
+    ranked = [(group, rows) for group, rows in ranked if len(rows) > 1]
+    ranked.sort(key=lambda item: -len(item[1]))
+    sections = []
+    for group, rows in ranked[:MOST_COMPARISONS]:
+        a, b = rows[:2]
+        if a is None or b is None:
+            continue
+        result = compare_files(_paths(a), _paths(b))
+        name_a, name_b = str(a.facts["title"]), str(b.facts["title"])
+        figure = class_changes(result.parts[0], name_a, name_b, 12, group.anchor + "cc")
+        title = f"{section_title(group.protocol)}, {dataset_title(group.dataset)}"
+        sections.append(ComparisonSection(slug("c", group.anchor), title, name_a, name_b, result.parts, figure))
+    return sections
+
+
+def _paths(row: Row) -> list[Any]:
+    return [m.facts["path"] for cell in row.cells.values() for m in cell.measurements if _counts(row, cell.column)]
+
+
+def _counts(row: Row, column: str) -> bool:
+    """Whether a column is a part's top-1: top-5 columns hold the same records again."""
+    rule = next(rule for rule in row.facts["rules"] if rule["name"] == column)
+    return bool(rule.get("metric", "top1") == "top1")
