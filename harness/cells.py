@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from harness import registry
 from harness.data.dataset import Dataset
-from harness.errors import UserError
-from harness.options import MethodOptions, build_options
+from harness.errors import NotApplicableError, UserError
+from harness.options import MethodOptions
 from harness.request import (
     BackboneChoice,
     MethodChoice,
@@ -68,9 +68,7 @@ class MethodRow:
 
     def folder(self, runs: Path) -> Path:
         """The folder of the row's cells."""
-        options = self.options.as_dict()
-        changed = {k: v for k, v in options.items() if v != self.cls.options_type().as_dict()[k]}
-        suffix = f"-{fingerprint(changed, 6)}" if changed else ""
+        suffix = f"-{fingerprint(dict(self.choice.options), 6)}" if self.choice.options else ""
         return runs / self.backbone.slug() / f"{self.name}{suffix}"
 
     @property
@@ -81,7 +79,7 @@ class MethodRow:
 
 @dataclass(frozen=True)
 class FitCell:
-    """One training run with its identity and folder."""
+    """One training run with its identity and folder; `parent` is the fit whose weights it starts from."""
 
     row: MethodRow
     fit: Fit
@@ -93,11 +91,19 @@ class FitCell:
     key: str
     identity: dict[str, Any]
     folder: Path
+    parent: FitCell | None = None
 
     @property
     def name(self) -> str:
         """Readable name, e.g. `vificlip mini_target/base_s1`."""
         return f"{self.row.name} {self.fit.train.dataset}/{self.fit.train.list}"
+
+    @property
+    def init(self) -> str:
+        """What the fit starts from: `clip`, another fit by name, or `checkpoint` for a given file."""
+        if self.parent is not None:
+            return f"fit {self.parent.name}"
+        return "clip" if self.row.options.as_dict().get("stage_one", "clip") in ("clip", "fit") else "checkpoint"
 
 
 @dataclass(frozen=True)
@@ -144,7 +150,7 @@ class EvalCell:
                 backbone,
                 str(self.views),
                 f"text:{self.row.text}",
-                "init:clip",
+                f"init:{self.fit.init if self.fit else 'clip'}",
                 f"select:{selection}",
                 f"{self.repeat.kind}.{self.repeat.index}",
                 self.division,
@@ -160,6 +166,7 @@ class Cells:
         fits: Each training run once, in order.
         evals: In the order of methods, protocols, datasets.
         missing_datasets: Datasets of the protocols that are not configured on this machine.
+        left_out: (combination, reason) of methods, protocols and datasets that do not go together.
         embedded: Whether the embedded benchmark was chosen because nothing else is configured.
     """
 
@@ -167,6 +174,7 @@ class Cells:
     evals: tuple[EvalCell, ...]
     missing_datasets: tuple[str, ...]
     embedded: bool
+    left_out: tuple[tuple[str, str], ...] = ()
 
 
 def expand(request: Request, settings: Settings) -> Cells:
@@ -178,6 +186,7 @@ def expand(request: Request, settings: Settings) -> Cells:
     fits: dict[str, FitCell] = {}
     evals: dict[str, EvalCell] = {}
     missing: list[str] = []
+    left_out: list[tuple[str, str]] = []
     embedded = False
     opened: dict[str, Dataset] = {}
 
@@ -195,40 +204,63 @@ def expand(request: Request, settings: Settings) -> Cells:
             for name in names:
                 dataset = dataset_of(name)
                 embedded = embedded or (not request.datasets and dataset.kind == "embedded")
-                row = method_row(choice, default_backbone(dataset, request))
-                for cell in _expand_one(row, protocol, dataset, dataset_of, request, settings):
+                try:
+                    made = list(_expand_one(choice, protocol, dataset, dataset_of, request, settings))
+                except NotApplicableError as error:
+                    left_out.append((f"{choice.name} {protocol.name} {dataset.name}", error.message))
+                    continue
+                for cell in made:
                     if isinstance(cell, FitCell):
                         fits.setdefault(cell.key, cell)
                     else:
                         evals.setdefault(cell.key, cell)
-    return Cells(tuple(fits.values()), tuple(evals.values()), tuple(missing), embedded)
+    if not evals:
+        raise UserError("; ".join(f"{name}: {reason}" for name, reason in left_out) or "Nothing was asked for.")
+    return Cells(tuple(fits.values()), tuple(evals.values()), tuple(missing), embedded, tuple(left_out))
 
 
-def method_row(choice: MethodChoice, backbone: BackboneChoice) -> MethodRow:
-    """A method with checked options on a backbone."""
+def method_row(
+    choice: MethodChoice, backbone: BackboneChoice, protocol: str = "", dataset: str = "", frames: int | None = None
+) -> MethodRow:
+    """A method on a backbone with the options of a protocol and dataset, and the user's."""
     from harness.engine.method import method_class
 
     cls = method_class(choice.name)
-    options = build_options(cls.options_type, choice.options, choice.name)
+    options = cls.options_for(choice.options, protocol, dataset, _preset(backbone), frames)
     return MethodRow(choice, backbone, cls, options, code_sha256(cls))
 
 
+def _preset(backbone: BackboneChoice) -> str:
+    return "mini" if backbone.is_mini else ""
+
+
 def _expand_one(
-    row: MethodRow, protocol: type[Protocol], dataset: Dataset, dataset_of: Any, request: Request, settings: Settings
+    choice: MethodChoice,
+    protocol: type[Protocol],
+    dataset: Dataset,
+    dataset_of: Any,
+    request: Request,
+    settings: Settings,
 ) -> Iterator[FitCell | EvalCell]:
+    """The fits (parents first) and evals of one method under one protocol on one dataset."""
+    backbone = default_backbone(dataset, request)
+    views = views_for(protocol.views, backbone, request.views)
+    row = method_row(choice, backbone, protocol.name, dataset.name, views.frames)
     instance = protocol()
-    views = views_for(protocol.views, row.backbone, request.views)
     trained = row.cls.recipe is not None or bool(row.cls.recipes)
+    parent = _parent_cell(row, dataset, dataset_of, request, settings) if trained else None
+    if parent is not None:
+        yield parent
     seen_untrained: set[tuple[str, str, str]] = set()
-    for fit in instance.fits(dataset):
+    for fit in _fits(instance, dataset):
         if (request.repeats and fit.repeat.index not in request.repeats) or (
             request.shots and fit.shots is not None and fit.shots not in request.shots
         ):
             continue
-        fit_cell = (
-            _fit_cell(row, protocol, fit, dataset_of(fit.train.dataset), views, request, settings) if trained else None
-        )
-        if fit_cell:
+        fit_cell = None
+        if trained:
+            source = dataset_of(fit.train.dataset)
+            fit_cell = _fit_cell(row, protocol.name, fit, source, views, request.recipe, settings, parent)
             yield fit_cell
         for item in instance.evals(dataset, fit):
             repeat = item.repeat or (fit.repeat if trained else Repeat())
@@ -237,69 +269,103 @@ def _expand_one(
                 if place in seen_untrained:
                     continue  # repeats over training subsets are one measurement where nothing is trained
                 seen_untrained.add(place)
-            yield _eval_cell(
-                row, protocol, item, repeat, fit_cell, dataset_of(item.test.dataset), views, request, settings
-            )
+            test = dataset_of(item.test.dataset)
+            yield _eval_cell(row, protocol, item, repeat, fit_cell, test, views, request, settings)
+
+
+def _fits(protocol: Protocol, dataset: Dataset) -> list[Fit]:
+    try:
+        return list(protocol.fits(dataset))
+    except UserError as error:
+        raise NotApplicableError(error.message, error.hint) from None
+
+
+def _parent_cell(
+    row: MethodRow, dataset: Dataset, dataset_of: Any, request: Request, settings: Settings
+) -> FitCell | None:
+    """The fit that a method starts from, on the same backbone and with its own published recipe."""
+    parent = row.cls.parent_fit(row.options)
+    if parent is None:
+        return None
+    protocol = registry.load("protocol", parent.protocol)
+    fit = _fits(protocol(), dataset)[0]
+    views = views_for(protocol.views, row.backbone, request.views)
+    source = dataset_of(fit.train.dataset)
+    parent_row = method_row(MethodChoice(parent.method), row.backbone, parent.protocol, dataset.name, views.frames)
+    return _fit_cell(parent_row, parent.protocol, fit, source, views, {}, settings, None)
 
 
 def _fit_cell(
     row: MethodRow,
-    protocol: type[Protocol],
+    protocol: str,
     fit: Fit,
     dataset: Dataset,
     views: Views,
-    request: Request,
+    overrides: Mapping[str, str],
     settings: Settings,
+    parent: FitCell | None,
 ) -> FitCell:
-    preset = "mini" if row.backbone.is_mini else ""
-    recipe = row.cls.recipe_for(protocol.name, dataset.name, fit.shots, preset)
+    recipe = row.cls.recipe_for(protocol, dataset.name, fit.shots, _preset(row.backbone))
     if recipe is None:
-        raise UserError(
-            f"{row.name} has no recipe for {protocol.name} on {dataset.name}.",
-            f"Add recipes['{protocol.name}'] to the method, or set `recipe`.",
+        raise NotApplicableError(
+            f"{row.name} has no recipe for {protocol} on {dataset.name}.",
+            f"Add recipes['{protocol}'] to the method, or set `recipe`.",
         )
-    recipe = recipe_with(recipe, request.recipe)
+    recipe = recipe_with(recipe, overrides)
     train, labels = dataset.list(fit.train.list), dataset.labels(fit.train.labels)
     clip = single_view(views)
     identity = {
         "engine": ENGINE_VERSION,
         "method": row.identity(),
-        "train": {
-            "dataset": dataset.name, "list": train.name, "sha256": train.sha256, "labels": labels.sha256,
-            "variant": labels.variant, "n": len(train),
-        },
+        "train": _list_identity(dataset, train, labels),
         "recipe": {k: v for k, v in recipe.as_dict().items() if k != "source"},
         "views": asdict(clip),
-        "init": "clip",
-    }  # fmt: skip
+        "init": "clip" if parent is None else parent.key,
+    }
     key = fingerprint(identity, 16)
     folder = row.folder(settings.runs.path) / f"{dataset.name}-{train.name}-{key[:8]}"
-    return FitCell(row, fit, dataset, train, labels, recipe, clip, key, identity, folder)
+    return FitCell(row, fit, dataset, train, labels, recipe, clip, key, identity, folder, parent)
+
+
+def _list_identity(dataset: Dataset, rows: VideoList, labels: LabelSet) -> dict[str, Any]:
+    return {
+        "dataset": dataset.name,
+        "list": rows.name,
+        "sha256": rows.sha256,
+        "labels": labels.sha256,
+        "variant": labels.variant,
+        "n": len(rows),
+    }
 
 
 def _eval_cell(
-    row: MethodRow, protocol: type[Protocol], item: Eval, repeat: Repeat, fit: FitCell | None,
-    dataset: Dataset, views: Views, request: Request, settings: Settings,
-) -> EvalCell:  # fmt: skip
+    row: MethodRow,
+    protocol: type[Protocol],
+    item: Eval,
+    repeat: Repeat,
+    fit: FitCell | None,
+    dataset: Dataset,
+    views: Views,
+    request: Request,
+    settings: Settings,
+) -> EvalCell:
     test, labels = dataset.list(item.test.list), dataset.labels(item.test.labels)
     measured = {
         "engine": ENGINE_VERSION,
         "fit": fit.key if fit else None,
         "method": row.identity(),
-        "test": {
-            "dataset": dataset.name, "list": test.name, "sha256": test.sha256, "labels": labels.sha256,
-            "variant": labels.variant, "n": len(test),
-        },
+        "test": _list_identity(dataset, test, labels),
         "views": asdict(views),
-    }  # fmt: skip
-    identity = {**measured, "protocol": {"id": protocol.name, "version": protocol.version, "part": item.part,
-                                         "repeat": asdict(repeat)}}  # fmt: skip
+    }
+    place = {"id": protocol.name, "version": protocol.version, "part": item.part, "repeat": asdict(repeat)}
+    identity = {**measured, "protocol": place}
     key = fingerprint(identity, 16)
     folder = fit.folder if fit else row.folder(settings.runs.path) / "untrained"
     record = folder / "evals" / f"{protocol.name}-{dataset.name}-{test.name}-{item.part}-{key[:8]}{RECORD_SUFFIX}"
     return EvalCell(
-        row, fit, item, protocol, dataset, test, labels, views, repeat, key, fingerprint(measured, 16), identity,
-        record, _division(row, fit, request),
+        row=row, fit=fit, eval=item, protocol=protocol, dataset=dataset, test=test, labels=labels, views=views,
+        repeat=repeat, key=key, measurement=fingerprint(measured, 16), identity=identity, record=record,
+        division=_division(row, fit, request),
     )  # fmt: skip
 
 

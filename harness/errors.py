@@ -30,6 +30,10 @@ class UserError(Exception):
         return f"{self.message}\n  {self.hint}" if self.hint else self.message
 
 
+class NotApplicableError(UserError):
+    """A method and a protocol, or a protocol and a dataset, that do not go together. A larger request goes on."""
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UserError:
     """A `UserError` for a name that does not exist, with the nearest existing names."""
     names = sorted(known)

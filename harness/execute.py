@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import logging
 import shutil
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from filelock import FileLock
+from safetensors.torch import load_file
 
-from harness import registry
 from harness.cells import EvalCell, FitCell, MethodRow
 from harness.data.overlap import Audit, audit
 from harness.engine.clips import Row, locate_rows
@@ -24,17 +21,14 @@ from harness.engine.evaluate import Scores, evaluate
 from harness.engine.fit import WEIGHTS, fit, load_fit
 from harness.engine.method import ClipMethod
 from harness.engine.weights import file_sha256
-from harness.errors import EXIT_FAILED, UserError
+from harness.errors import UserError
 from harness.plan import FIT_FILE, FIT_SCHEMA, Plan, eval_state, fit_state, read_fit
 from harness.progress import Progress
+from harness.recording import measured_on, record_eval, utc_now
 from harness.runtime import Runtime
 from harness.settings import Settings
 from harness.spec import VideoList, fingerprint
 from results.atomic import write_json
-from results.metrics import accuracies
-from results.predictions import predictions_frame, write_predictions
-from results.provenance import environment
-from results.record import Record, write_record
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +49,22 @@ class Outcome:
     failures: list[tuple[str, str]] = field(default_factory=list)
 
 
+@dataclass
+class Session:
+    """What the cells of one call share.
+
+    Args:
+        scores: By measurement, so that cells which measure the same (an untrained method at K = 2, 4, 8, 16) are
+            computed once.
+    """
+
+    settings: Settings
+    runtime: Runtime
+    device: Device
+    progress: Progress
+    scores: dict[str, Scores] = field(default_factory=dict)
+
+
 def execute(plan: Plan, settings: Settings, runtime: Runtime, keep_going: bool = False, force: bool = False) -> Outcome:
     """Carry out the open cells of a plan.
 
@@ -64,13 +74,15 @@ def execute(plan: Plan, settings: Settings, runtime: Runtime, keep_going: bool =
     Raises:
         UserError: A cell failed and `keep_going` is off.
     """
-    device = choose_device(runtime)
     if force:
         _discard(plan)
-    open_fits = [s.cell for s in plan.fits] if force else plan.open_fits()
-    open_evals = [s.cell for s in plan.evals] if force else plan.open_evals()
+        plan = Plan(tuple(fit_state(s.cell) for s in plan.fits), tuple(eval_state(s.cell) for s in plan.evals))
+    open_fits, open_evals = plan.open_fits(), plan.open_evals()
     outcome = Outcome(reused=len(plan.fits) + len(plan.evals) - len(open_fits) - len(open_evals))
+    for cell in open_evals:
+        audit_cell(cell)  # before anything is computed: a leak found after a day of training helps nobody
     progress = Progress(quiet=runtime.quiet, cells=len(open_fits) + len(open_evals))
+    session = Session(settings, runtime, choose_device(runtime), progress)
     failed: set[str] = set()
     with progress:
         for name, cell, run in _tasks(open_fits, open_evals):
@@ -80,7 +92,7 @@ def execute(plan: Plan, settings: Settings, runtime: Runtime, keep_going: bool =
             progress.begin(name)
             try:
                 _prepare(cell)
-                done = run(cell, settings, runtime, device, progress)  # type: ignore[arg-type]
+                done = run(cell, session)
             except UserError as error:
                 if not keep_going:
                     raise
@@ -115,24 +127,29 @@ def _prepare(cell: FitCell | EvalCell) -> None:
 
 
 def _discard(plan: Plan) -> None:
-    """Remove what `--force` computes anew."""
-    for state in plan.fits:
-        cell = state.cell
-        shutil.rmtree(cell.folder, ignore_errors=True)  # type: ignore[union-attr]
+    """Remove what `--force` computes anew: the evals and the fits they score, not the fits that those start from."""
     for state in plan.evals:
         if isinstance(state.cell, EvalCell):
             for path in (state.cell.record, state.cell.predictions):
                 path.unlink(missing_ok=True)
+            if state.cell.fit is not None:
+                shutil.rmtree(state.cell.fit.folder, ignore_errors=True)
 
 
 @contextmanager
-def _locked(folder: Path, name: str) -> Any:
-    """Hold the lock of a cell; another process that wants it waits, then finds the cell done."""
+def _locked(runs: Path, folder: Path, key: str) -> Iterator[None]:
+    """Hold the lock of a cell; another process that wants it waits, then finds the cell done.
+
+    The operating system gives the lock up when its holder dies. Lock files stay: removing one while somebody waits
+    for it would let two in.
+    """
+    locks = runs / ".locks"
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        locks.mkdir(exist_ok=True)
     except OSError as error:
         raise UserError(f"The folder {folder} cannot be made: {error}", "Choose another one with --runs DIR.") from None
-    with FileLock(folder / f".{name}.lock"):
+    with FileLock(locks / f"{key}.lock"):
         yield
 
 
@@ -144,15 +161,31 @@ def build_row(row: MethodRow, settings: Settings) -> ClipMethod:
     return row.cls(backbone, row.options)
 
 
-def run_fit_cell(cell: FitCell, settings: Settings, runtime: Runtime, device: Device, progress: Progress) -> bool:
+def build_fit_start(cell: FitCell, settings: Settings) -> ClipMethod:
+    """The method of a fit before its first update: on its backbone, or on the weights of its parent fit."""
+    method = build_row(cell.row, settings)
+    if cell.parent is not None:
+        method.adopt(load_file(cell.parent.folder / WEIGHTS))
+    return method
+
+
+def run_fit_cell(cell: FitCell, session: Session) -> bool:
     """Fit a cell and write its `fit.json`; False if another process did so meanwhile."""
-    with _locked(cell.folder, "fit"):
+    with _locked(session.settings.runs.path, cell.folder, cell.key):
         if fit_state(cell).state == "done":
             return False
-        rows = present_rows(cell.train, cell.dataset.locate, cell.name, runtime)
-        method = build_row(cell.row, settings)
+        rows = present_rows(cell.train, cell.dataset.locate, cell.name, session.runtime)
+        method = build_fit_start(cell, session.settings)
         outcome = fit(
-            method, rows, cell.labels, cell.recipe, cell.views, cell.folder, device, runtime, progress.fit_step
+            method,
+            rows,
+            cell.labels,
+            cell.recipe,
+            cell.views,
+            cell.folder,
+            session.device,
+            session.runtime,
+            session.progress.fit_step,
         )
         total, trained = method.parameter_counts()
         write_json(
@@ -167,8 +200,8 @@ def run_fit_cell(cell: FitCell, settings: Settings, runtime: Runtime, device: De
                 "weights": {"file": WEIGHTS, "sha256": file_sha256(cell.folder / WEIGHTS)},
                 "outcome": dict(vars(outcome)),
                 "parameters": {"total": total, "trained": trained},
-                "environment": _environment(device),
-                "created": _now(),
+                "environment": measured_on(session.device),
+                "created": utc_now(),
             },
         )
         for path in cell.folder.glob("epoch_*.pth"):
@@ -199,119 +232,49 @@ def present_rows(video_list: VideoList, locate: Callable[[str], Path | None], na
     return [row for row in rows if row[0] is not None]
 
 
-def run_eval_cell(cell: EvalCell, settings: Settings, runtime: Runtime, device: Device, progress: Progress) -> bool:
+def run_eval_cell(cell: EvalCell, session: Session) -> bool:
     """Score a cell's list and write predictions and record; False if another process did so meanwhile."""
     folder = cell.record.parent
-    with _locked(folder, cell.key):
+    with _locked(session.settings.runs.path, folder, cell.key):
         if eval_state(cell).state == "done":
             return False
         audited = audit_cell(cell)
         located = locate_rows(cell.test, cell.dataset.locate)
-        rows = present_rows(cell.test, cell.dataset.locate, cell.name, runtime)
+        rows = present_rows(cell.test, cell.dataset.locate, cell.name, session.runtime)
         kept = [i for i, (path, _) in enumerate(located) if path is not None]
-        method = build_row(cell.row, settings)
         fitted = None
-        if cell.fit is not None:
+        if cell.fit is None:
+            method = build_row(cell.row, session.settings)
+        else:
+            method = build_fit_start(cell.fit, session.settings)
             load_fit(method, cell.fit.folder)
             fitted = read_fit(cell.fit.folder)
         partial = folder / f".{cell.key}.partial.npz"
         seed = int(fingerprint([cell.test.sha256, "views"], 8), 16)
-        scores = evaluate(method, rows, cell.labels, cell.views, device, runtime, partial, seed, progress.eval_step)
-        _write(cell, method, scores, kept, fitted, audited, device)
+        if cell.measurement not in session.scores:
+            session.scores[cell.measurement] = evaluate(
+                method,
+                rows,
+                cell.labels,
+                cell.views,
+                session.device,
+                session.runtime,
+                partial,
+                seed,
+                session.progress.eval_step,
+            )
+        record_eval(cell, method, session.scores[cell.measurement], kept, fitted, audited, session.device)
         partial.unlink(missing_ok=True)
-    (folder / f".{cell.key}.lock").unlink(missing_ok=True)
     return True
 
 
-def audit_cell(cell: EvalCell) -> Audit:
-    """The audit of a cell's lists: shared videos are refused, seen classes are reported."""
-    train = cell.fit.train if cell.fit else None
-    return audit(
-        train, cell.fit.labels if cell.fit else None, cell.test, cell.labels,
-        cell.fit.dataset.name if cell.fit else "", cell.dataset.name,
-    )  # fmt: skip
+def audit_cell(cell: EvalCell) -> list[Audit]:
+    """The audits of a list against everything its model was trained on: the fit's list, and the parent fit's.
 
-
-def _write(
-    cell: EvalCell, method: ClipMethod, scores: Scores, kept: list[int], fitted: dict[str, Any] | None,
-    audited: Audit, device: Device,
-) -> None:  # fmt: skip
-    rows = [cell.test.rows[i] for i in kept]
-    labels = np.array([label for _, label in rows])
-    metrics = accuracies(labels, scores.ids)
-    frame = predictions_frame([path for path, _ in rows], labels, scores.ids, scores.probabilities)
-    sha256 = write_predictions(cell.predictions, frame)
-    incomplete = (
-        [] if len(kept) == len(cell.test) else [f"{len(cell.test) - len(kept)} of {len(cell.test)} videos missing"]
-    )
-    if fitted and fitted["train"]["n_used"] != fitted["train"]["n"]:
-        incomplete.append(f"fitted on {fitted['train']['n_used']} of {fitted['train']['n']} videos")
-    seen = set(audited.seen_ids())
-    seen_names = [entry.name for entry in audited.seen if entry.id in seen]
-    unseen = np.array([label not in seen for label in labels])
-    strict = accuracies(labels[unseen], scores.ids[unseen]).top1 if seen and unseen.any() else None
-    total, trained = method.parameter_counts()
-    card, facts, fit_cell = cell.row.cls.card, method.backbone.facts, cell.fit
-    record = Record(
-        cell=cell.key,
-        signature=cell.signature,
-        identity=cell.identity,
-        protocol={
-            "id": cell.protocol.name, "version": cell.protocol.version, "division": cell.division,
-            "part": cell.eval.part, "columns": [c.as_dict() for c in cell.protocol.columns], "incomplete": incomplete,
-        },
-        data={
-            "dataset": cell.dataset.name, "list": cell.test.name, "list_sha256": cell.test.sha256,
-            "list_origin": cell.test.origin, "labels": cell.eval.test.labels, "labels_sha256": cell.labels.sha256,
-            "label_variant": cell.labels.variant, "classes": list(cell.labels.names), "n_expected": len(cell.test),
-            "n_evaluated": len(rows), "n_undecodable": len(scores.failed),
-            "undecodable": [{"video": rows[i][0], "reason": scores.failed[i]} for i in sorted(scores.failed)],
-            "embedded": cell.dataset.kind == "embedded",
-        },
-        method={
-            "name": cell.row.name, "title": card.title, "version": cell.row.cls.version, "family": card.family,
-            "origin": registry.origin_of("method", cell.row.name), "source_sha256": cell.row.source_sha256,
-            "options": cell.row.options.as_dict(), "class_text": card.class_text,
-            "extra_data": list(card.extra_data), "params_total": total, "params_trained": trained if fit_cell else 0,
-            "unverified": card.unverified,
-        },
-        backbone={
-            "name": facts.name, "arch": facts.arch, "weights": facts.weights, "weights_sha256": facts.weights_sha256,
-            "image_size": facts.image_size,
-        },
-        fit=None if fit_cell is None or fitted is None else {
-            "key": fit_cell.key, "name": fit_cell.name,
-            "train": {**fitted["train"], "labels": fit_cell.fit.train.labels},
-            "repeat": {"kind": fit_cell.fit.repeat.kind, "index": fit_cell.fit.repeat.index},
-            "shots": fit_cell.fit.shots, "seed": fit_cell.recipe.seed, "recipe": fit_cell.recipe.as_dict(),
-            "effective_batch": fit_cell.recipe.effective_batch, "updates": fitted["outcome"]["updates"],
-            "init": "clip", "selection": fit_cell.recipe.selection, "weights_sha256": fitted["weights"]["sha256"],
-        },
-        repeat={"kind": cell.repeat.kind, "index": cell.repeat.index},
-        views={**cell.identity["views"], "size": facts.image_size, "text": cell.row.text},
-        metrics=metrics.as_dict(),
-        overlap={**audited.as_dict(), "train_videos": 0, "seen_classes": seen_names, "top1_strict": strict},
-        cost={
-            "fit_seconds": fitted["outcome"]["seconds"] if fitted else 0.0,
-            "peak_memory_gib": fitted["outcome"]["peak_memory_gib"] if fitted else 0.0,
-            "eval_seconds": round(scores.seconds, 3),
-            "videos_per_second": round(scores.scored / scores.seconds, 3) if scores.seconds else 0.0,
-        },
-        environment=_environment(device),
-        predictions={"file": cell.predictions.name, "sha256": sha256},
-        created=_now(),
-    )  # fmt: skip
-    write_record(cell.record, record)
-
-
-def _environment(device: Device) -> dict[str, Any]:
-    import torch
-
-    return {**environment(), "device": device.label, "dtype": device.precision, "threads": torch.get_num_threads()}
-
-
-def _now() -> str:
-    return datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="seconds")
-
-
-__all__ = ["EXIT_FAILED", "Outcome", "execute"]
+    Raises:
+        UserError: Videos are shared between training and evaluation.
+    """
+    trained = [] if cell.fit is None else [cell.fit, *([cell.fit.parent] if cell.fit.parent else [])]
+    if not trained:
+        return [audit(None, None, cell.test, cell.labels, "", cell.dataset.name)]
+    return [audit(f.train, f.labels, cell.test, cell.labels, f.dataset.name, cell.dataset.name) for f in trained]

@@ -46,7 +46,14 @@ class Plan:
 
     def open_fits(self) -> list[FitCell]:
         """Fits to run: those that are not done and have an eval that is not done."""
-        needed = {s.cell.fit.key for s in self.evals if s.state != "done" and s.cell.fit}  # type: ignore[union-attr]
+        needed: set[str] = set()
+        for state in self.evals:
+            if state.state != "done" and isinstance(state.cell, EvalCell) and state.cell.fit is not None:
+                needed.add(state.cell.fit.key)
+        undone = {s.cell.key: s.cell for s in self.fits if s.state != "done"}
+        for cell in undone.values():
+            if cell.key in needed and isinstance(cell, FitCell) and cell.parent is not None:
+                needed.add(cell.parent.key)
         return [s.cell for s in self.fits if s.state != "done" and s.cell.key in needed]  # type: ignore[misc]
 
     def open_evals(self) -> list[EvalCell]:

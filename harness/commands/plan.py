@@ -38,6 +38,8 @@ def run(arguments: argparse.Namespace) -> int:
     put(table([list(row.values()) for row in rows], [key.upper() for key in rows[0]]))
     for name in cells.missing_datasets:
         say(f"not configured: {name} (give its videos with --data {name}=DIR)")
+    for name, reason in cells.left_out:
+        say(f"left out: {name}: {reason}")
     say(
         f"to do: {len(plan.open_fits())} fits, {len(plan.open_evals())} evals of {len(plan.fits)} and {len(plan.evals)}"
     )

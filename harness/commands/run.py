@@ -67,6 +67,8 @@ def run(arguments: argparse.Namespace) -> int:
         )
     for name in cells.missing_datasets:
         say(f"left out, not configured: {name} (give its videos with --data {name}=DIR)")
+    for name, reason in cells.left_out:
+        say(f"left out: {name}: {reason}")
     outcome = execute(make_plan(cells), settings, runtime, arguments.keep_going, arguments.force)
     say(
         f"{outcome.fits} fits and {outcome.evals} evals done, {outcome.reused} cells reused, "
