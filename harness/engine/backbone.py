@@ -20,7 +20,7 @@ from open_clip.transformer import QuickGELU, VisionTransformer
 from torch import Tensor, nn
 
 from harness.engine.published_weights import load_clip, read_published
-from harness.engine.weights import file_sha256, read_weights, state_sha256, strict_load
+from harness.engine.weights import read_weights, state_sha256, strict_load
 from harness.errors import UserError, unknown_name
 
 MINI = "mini-clip"
@@ -213,15 +213,23 @@ class Backbone(nn.Module):
         load_clip(self.clip, content, str(path), keep_absent=True)
 
 
+@functools.cache
+def _tokenizer(arch: str) -> Any:
+    """open_clip's tokenizer of an architecture, CLIP's own for unknown ones; building it takes a second."""
+    return open_clip.get_tokenizer(arch if arch in open_clip.list_models() else "ViT-B-16")
+
+
 @functools.lru_cache(maxsize=64)
 def _tokenize(arch: str, context: int, texts: tuple[str, ...]) -> Tensor:
-    tokenizer = open_clip.get_tokenizer(arch) if arch in open_clip.list_models() else open_clip.get_tokenizer("ViT-B-16")
+    tokenizer = _tokenizer(arch)
     tokens = tokenizer(list(texts), context_length=context)
     if hasattr(tokenizer, "encode"):
         for text in texts:
             n = len(tokenizer.encode(text)) + 2
             if n > context:
-                raise UserError(f"The text {text[:60]!r}... has {n} tokens, the model reads {context}.", "Shorten the class name.")
+                raise UserError(
+                    f"The text {text[:60]!r}... has {n} tokens, the model reads {context}.", "Shorten the class name."
+                )
     return cast(Tensor, tokens)
 
 
@@ -298,7 +306,7 @@ def _from_tag(arch: str, tag: str, weights_dir: Path | None) -> Backbone:
             f"Use --arch {arch.removesuffix('-quickgelu')}.",
         )
     path = _find_tag_file(arch, tag, config, weights_dir)
-    content, kind = read_weights(path)
+    content, _ = read_weights(path)
     clip = _create(arch, quick_gelu=wants_quick)
     load_clip(clip, content, f"{arch}/{tag} ({path.name})")
     return _finish(clip, arch, tag)

@@ -1,0 +1,52 @@
+"""Small fits on real video files: four classes, the embedded tiny CLIP, two frames a clip."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from harness.api import ClipMethod, LabelSet, Recipe, Views, build_method, load_backbone
+from harness.engine.clips import Row
+from harness.engine.device import Device
+from harness.engine.fit import FitOutcome, fit
+from harness.runtime import Runtime
+from tests.conftest import CLASSES
+
+LABELS = LabelSet(CLASSES)
+RECIPE = Recipe(epochs=2, lr=3e-4, warmup_epochs=1, ranks=1, accumulate=2)
+VIEWS = Views(frames=2)
+CPU = Device(torch.device("cpu"), torch.float32)
+
+
+def tiny_method(name: str = "vificlip", **options: Any) -> ClipMethod:
+    return build_method(name, load_backbone("mini-clip"), **options)
+
+
+@pytest.fixture(scope="session")
+def rows(small_dataset: Path) -> list[Row]:
+    """32 clips, 8 of each class, class by class."""
+    return [(path, label) for label, name in enumerate(CLASSES) for path in sorted((small_dataset / name).glob("*.avi"))]
+
+
+@pytest.fixture
+def small_fit(rows: list[Row], tmp_path: Path) -> Callable[..., tuple[ClipMethod, FitOutcome, Path]]:
+    """A function that fits the tiny CLIP on 16 clips: 4 micro-batches, 2 updates an epoch."""
+
+    def run(
+        folder: str = "fit", method: ClipMethod | None = None, device: Device = CPU, runtime: Runtime | None = None,
+        progress: Callable[[int, int, float], None] | None = None, train: list[Row] | None = None, **recipe: Any,
+    ) -> tuple[ClipMethod, FitOutcome, Path]:  # fmt: skip
+        model = method or tiny_method()
+        target = tmp_path / folder
+        outcome = fit(
+            model, train or rows[::2], LABELS, replace(RECIPE, **recipe), VIEWS, target, device,
+            runtime or Runtime(device="cpu", workers=0), progress,
+        )  # fmt: skip
+        return model, outcome, target
+
+    return run

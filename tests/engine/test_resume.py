@@ -1,0 +1,244 @@
+"""A run that was killed and repeated ends where an undisturbed run ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from harness.engine import mm
+from harness.engine.fit import WEIGHTS
+from tests.conftest import ROOT, machine_free
+
+TINY = (
+    "--arch", "mini-clip", "--recipe", "epochs=4", "--recipe", "ranks=1", "--recipe", "accumulate=1",
+    "--recipe", "warmup_epochs=1", "--views", "frames=4",
+)  # fmt: skip
+
+
+def command(dataset: Path, runs: Path) -> list[str]:
+    what = ["run", "--method", "vificlip", "--protocol", "b2n", "--dataset", str(dataset), "--repeat", "1"]
+    return [sys.executable, "-m", "harness", *what, *TINY, "--runs", str(runs), "--workers", "2", "--no-report", "--json"]
+
+
+def curve_rows(runs: Path) -> int:
+    return sum(len(path.read_text().splitlines()) for path in runs.rglob("curve.jsonl"))
+
+
+def outcome_of(runs: Path) -> dict[str, Any]:
+    """Everything of a run folder that must not depend on interruptions."""
+    found: dict[str, Any] = {}
+    for path in sorted(runs.rglob("*.record.json")):
+        record = json.loads(path.read_text())
+        found[path.name] = {k: record[k] for k in ("cell", "identity", "metrics", "data", "fit", "overlap")}
+        found[path.name]["predictions"] = record["predictions"]["sha256"]
+    for path in runs.rglob("fit.json"):
+        fit = json.loads(path.read_text())
+        found["fit"] = {"key": fit["key"], "weights": fit["weights"]["sha256"], "loss": fit["outcome"]["final_loss"]}
+    for path in runs.rglob("curve.jsonl"):
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        found["curve"] = [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
+    return found
+
+
+def kill_when(process: subprocess.Popen[bytes], ready: Callable[[], bool]) -> None:
+    """SIGKILL as soon as a condition on the files holds."""
+    deadline = time.monotonic() + 200
+    while not ready():
+        assert process.poll() is None, "the run ended before it could be killed"
+        assert time.monotonic() < deadline, "the run did not get far enough in time"
+        time.sleep(0.002)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def start(dataset: Path, runs: Path) -> subprocess.Popen[bytes]:
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    return subprocess.Popen(command(dataset, runs), cwd=ROOT, env=machine_free(), **quiet)  # type: ignore[call-overload]
+
+
+def complete(dataset: Path, runs: Path) -> str:
+    done = subprocess.run(
+        command(dataset, runs), cwd=ROOT, env=machine_free(), capture_output=True, text=True, timeout=240, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    json.loads(done.stdout)  # nothing but data on stdout, after a resume too
+    return done.stderr
+
+
+@pytest.fixture(scope="module")
+def undisturbed(small_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    runs = tmp_path_factory.mktemp("undisturbed")
+    complete(small_dataset, runs)
+    found = outcome_of(runs)
+    assert len(found) == 5 and len(found["curve"]) == 12  # three evals; 4 epochs of 3 updates
+    return found
+
+
+def test_killed_in_the_middle_of_a_fit(small_dataset: Path, tmp_path: Path, undisturbed: dict[str, Any]) -> None:
+    """Issue 2, shown by 1: killed with SIGKILL and repeated, it ends with the same record."""
+    process = start(small_dataset, tmp_path)
+    kill_when(process, lambda: curve_rows(tmp_path) >= 5)  # in the second epoch
+    assert [p.name for p in tmp_path.rglob("epoch_*.pth")] == ["epoch_1.pth"]
+    assert not list(tmp_path.rglob(WEIGHTS))
+    complete(small_dataset, tmp_path)
+    assert outcome_of(tmp_path) == undisturbed
+    left = {p.suffix for p in tmp_path.rglob("*") if p.is_file()}
+    assert not left & {".pth", ".tmp", ".npz"}, left
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("updates", [1, 3, 6, 9, 12])
+def test_killed_twice(small_dataset: Path, tmp_path: Path, undisturbed: dict[str, Any], updates: int) -> None:
+    kill_when(start(small_dataset, tmp_path), lambda: curve_rows(tmp_path) >= updates)
+    kill_when(start(small_dataset, tmp_path), lambda: curve_rows(tmp_path) >= min(12, updates + 1))
+    complete(small_dataset, tmp_path)
+    assert outcome_of(tmp_path) == undisturbed
+
+
+class Interrupt(Exception):
+    pass
+
+
+def stop_at(iteration: int) -> Callable[[int, int, float], None]:
+    def progress(done: int, total: int, loss: float) -> None:
+        if done == iteration:
+            raise Interrupt
+
+    return progress
+
+
+def weights(folder: Path) -> bytes:
+    return (folder / WEIGHTS).read_bytes()
+
+
+@pytest.fixture
+def stopped(small_fit: Callable[..., Any], tmp_path: Path) -> Path:
+    """A fit of 3 epochs of 4 device batches, interrupted in the third epoch."""
+    with pytest.raises(Interrupt):
+        small_fit("stopped", progress=stop_at(10), epochs=3, runtime=None)
+    folder = tmp_path / "stopped"
+    assert sorted(p.name for p in folder.glob("*.pth")) == ["epoch_1.pth", "epoch_2.pth"]
+    return folder
+
+
+@pytest.fixture
+def whole(small_fit: Callable[..., Any]) -> bytes:
+    return weights(small_fit("whole", epochs=3)[2])
+
+
+def test_resumes_from_the_newest_epoch(stopped: Path, whole: bytes, small_fit: Callable[..., Any]) -> None:
+    _, outcome, folder = small_fit("stopped", epochs=3)
+    assert outcome.resumed_at == 2
+    assert weights(folder) == whole
+    rows = [json.loads(line) for line in (folder / "curve.jsonl").read_text().splitlines()]
+    assert [row["iteration"] for row in rows] == list(range(12))
+
+
+@pytest.mark.parametrize("damage", ["empty", "cut", "text", "other keys"])
+def test_a_torn_newest_checkpoint_is_skipped(
+    stopped: Path, whole: bytes, small_fit: Callable[..., Any], damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    newest = stopped / "epoch_2.pth"
+    data = newest.read_bytes()
+    if damage == "other keys":
+        torch.save({"something": 1}, newest)
+    else:
+        newest.write_bytes({"empty": b"", "cut": data[: len(data) // 2], "text": b"not a checkpoint"}[damage])
+    _, outcome, folder = small_fit("stopped", epochs=3)
+    assert outcome.resumed_at == 1
+    assert weights(folder) == whole
+    assert "epoch_2.pth" in caplog.text
+
+
+def test_nothing_readable_starts_anew(stopped: Path, whole: bytes, small_fit: Callable[..., Any]) -> None:
+    for path in stopped.glob("*.pth"):
+        path.write_bytes(b"")
+    _, outcome, folder = small_fit("stopped", epochs=3)
+    assert outcome.resumed_at == 0
+    assert weights(folder) == whole
+
+
+def test_killed_between_the_last_epoch_and_the_weights(
+    small_fit: Callable[..., Any], whole: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full_disk(path: Path, data: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="No space"):
+        patch.setattr("harness.engine.fit.write_bytes", full_disk) if False else None
+        patch.setattr("harness.engine.fit.save", lambda state: full_disk(Path(), b""))
+        small_fit("last", epochs=3)
+    _, outcome, folder = small_fit("last", epochs=3)
+    assert outcome.resumed_at == 3
+    assert weights(folder) == whole
+    assert outcome.final_loss is not None and np.isfinite(outcome.final_loss)
+
+
+def test_a_curve_that_was_lost_does_not_stop_the_fit(stopped: Path, whole: bytes, small_fit: Callable[..., Any]) -> None:
+    (stopped / "curve.jsonl").write_text('{"epoch": 0, "iter')
+    assert weights(small_fit("stopped", epochs=3)[2]) == whole
+
+
+def test_checkpoints_hold_plain_types_only(stopped: Path) -> None:
+    """Loading needs no class but torch's own tensors; nothing is executed."""
+    for path in mm.epoch_checkpoints(stopped):
+        torch.load(path, weights_only=True)
+        with zipfile.ZipFile(path) as archive:
+            name = next(n for n in archive.namelist() if n.endswith("data.pkl"))
+            used = {
+                f"{module}.{cls}"
+                for op, text, _ in _operations(archive.read(name))
+                if op == "GLOBAL"
+                for module, cls in [text.split(" ")]
+            }
+        assert used <= {"torch._utils._rebuild_tensor_v2", "torch.FloatStorage", "collections.OrderedDict"}, used
+
+
+def _operations(data: bytes) -> list[tuple[str, Any, Any]]:
+    import pickletools
+
+    return [(op.name, argument, place) for op, argument, place in pickletools.genops(data)]
+
+
+def test_checkpoints_hold_what_learns_and_no_more(stopped: Path, small_fit: Callable[..., Any]) -> None:
+    method, _, _ = small_fit("stopped", epochs=3)
+    trained = {f"method.{name}" for name in method.trained_state()}
+    assert set(torch.load(stopped / "epoch_3.pth", weights_only=True)["state_dict"]) == trained
+    assert any("token_embedding" in name for name, _ in method.named_parameters())
+    assert not any("token_embedding" in name for name in trained)
+
+
+def test_the_last_two_checkpoints_are_kept(small_fit: Callable[..., Any]) -> None:
+    _, _, folder = small_fit(epochs=4)
+    assert [p.name for p in mm.epoch_checkpoints(folder)] == ["epoch_4.pth", "epoch_3.pth"]
+
+
+def test_left_overs_of_a_kill_are_swept(stopped: Path, small_fit: Callable[..., Any]) -> None:
+    torn = stopped / ".epoch_3.pth.a1b2c3.tmp"
+    torn.write_bytes(b"half a checkpoint")
+    small_fit("stopped", epochs=3)
+    assert not torn.exists()
+
+
+def test_a_checkpoint_that_would_run_code_is_skipped(stopped: Path, small_fit: Callable[..., Any], tmp_path: Path) -> None:
+    class Evil:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return Path.touch, (tmp_path / "executed",)
+
+    torch.save({"meta": Evil(), "state_dict": {}, "optimizer": {}}, stopped / "epoch_2.pth", pickle_module=pickle)
+    _, outcome, _ = small_fit("stopped", epochs=3)
+    assert outcome.resumed_at == 1
+    assert not (tmp_path / "executed").exists()

@@ -1,0 +1,98 @@
+"""Numbers of the verified implementation on a seeded tiny CLIP, so that a change shows without the reference outputs.
+
+They were frozen while all reference outputs agreed. After a change that is meant to change them, check those first,
+then write them anew with `python -m tests.methods.test_regression`.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from harness.engine.contract import NOVEL, Subject, tiny_backbone
+from harness.engine.fit import build_optimizer
+from harness.engine.method import ClipMethod, method_class
+from results.atomic import write_bytes
+
+FILE = Path(__file__).with_name("regression.json")
+ROWS: dict[str, tuple[str, dict[str, Any]]] = {
+    "vanilla_clip": ("vanilla_clip", {}),
+    "vanilla_clip ensemble": ("vanilla_clip", {"ensemble": "action16"}),
+    "image_ft": ("image_ft", {}),
+    "text_ft": ("text_ft", {}),
+    "vificlip": ("vificlip", {}),
+    "vificlip fp16 logits": ("vificlip", {"logits": "published"}),
+    "bridge_prompt b2n": ("bridge_prompt", {}),
+    "bridge_prompt words": ("bridge_prompt", {"text_tokens": 4, "vision_tokens": 4, "prompt_rounding": "clean"}),
+    "actionclip": ("actionclip", {}),
+    "actionclip mean": ("actionclip", {"fusion": "mean"}),
+    "xclip": ("xclip", {}),
+    "xclip tuned text": ("xclip", {"tune_text": True}),
+    "efficient_prompt": ("efficient_prompt", {}),
+    "efficient_prompt 8+4, frames averaged": ("efficient_prompt", {"prefix": 8, "postfix": 4, "temporal": False}),
+}
+
+
+@torch.no_grad()
+def redraw(method: ClipMethod) -> None:
+    """Replace what a method added by values from NumPy, so that torch's initialisers do not matter."""
+    rng = np.random.default_rng(11)
+    for name, parameter in sorted(method.named_parameters()):
+        if not name.startswith("backbone."):
+            scale = 1.0 if parameter.ndim == 1 and name.endswith("weight") else 0.0
+            parameter.copy_(torch.from_numpy(scale + 0.05 * rng.standard_normal(tuple(parameter.shape))))
+
+
+def measure(name: str, options: dict[str, Any]) -> dict[str, Any]:
+    """Logits before training, the losses of three steps, and logits after them."""
+    subject = Subject(method_class(name), options, tiny_backbone())
+    method = subject.fresh()
+    redraw(method)
+    row: dict[str, Any] = {"parameters": list(method.parameter_counts()), "logits": logits(subject, method)}
+    if method.trainable():
+        targets = torch.eye(3)[torch.arange(4) % 3]
+        optimizer, losses = build_optimizer(method.train(), subject.recipe), []
+        torch.manual_seed(5)
+        for _ in range(3):
+            optimizer.zero_grad()
+            loss = method.loss(subject.video, targets, type(NOVEL)(NOVEL.names[:3]))
+            loss.backward()
+            optimizer.step()
+            losses.append(round(float(loss.detach()), 6))
+        row["losses"] = losses
+        row["logits_after"] = logits(subject, method.eval())
+    return row
+
+
+def logits(subject: Subject, method: ClipMethod) -> list[list[float]]:
+    return [[round(value, 5) for value in row] for row in subject.logits(method, NOVEL, subject.video[:2]).tolist()]
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_frozen_numbers(row: str) -> None:
+    expected = json.loads(FILE.read_text(encoding="utf-8"))[row]
+    found = measure(*ROWS[row])
+    assert found["parameters"] == expected["parameters"]
+    # Half-precision products may fall on the neighbouring number on another machine: 1/64 near 16.
+    np.testing.assert_allclose(found["logits"], expected["logits"], atol=0.02 if "fp16" in row else 5e-4)
+    assert ("losses" in found) == ("losses" in expected)
+    if "losses" in expected:
+        np.testing.assert_allclose(found["losses"], expected["losses"], rtol=2e-3, atol=2e-3)
+        np.testing.assert_allclose(found["logits_after"], expected["logits_after"], rtol=0.02, atol=0.05)
+
+
+def test_every_method_is_frozen() -> None:
+    from harness import registry
+
+    builtin = {n for n, s in registry.sources("method").items() if s.origin == "built-in"}
+    assert builtin <= {name for name, _ in ROWS.values()}
+
+
+if __name__ == "__main__":
+    rows = {row: measure(*arguments) for row, arguments in ROWS.items()}
+    write_bytes(FILE, (json.dumps(rows, indent=1) + "\n").encode())
