@@ -20,7 +20,7 @@ from open_clip.transformer import QuickGELU, VisionTransformer
 from torch import Tensor, nn
 
 from harness.engine.published_weights import load_clip, read_published
-from harness.engine.weights import read_weights, state_sha256, strict_load
+from harness.engine.weights import read_metadata, read_weights, state_sha256, strict_load
 from harness.errors import UserError, unknown_name
 
 MINI = "mini-clip"
@@ -361,22 +361,23 @@ def _from_file(arch: str | None, path: Path, weights_dir: Path | None, base: str
         clip = load_backbone(arch, base, weights_dir).clip
         load_clip(clip, content, str(path), keep_absent=True)
         return _finish(clip, arch or DEFAULT_ARCH, path.name)
+    noted = read_metadata(path).get("quick_gelu")  # in files that this project exported
     if arch is None:
-        clip = clip_from_openai_names(found.clip, str(path))
+        clip = clip_from_openai_names(found.clip, str(path), quick_gelu=noted != "false")
     else:
         if arch not in open_clip.list_models():
             raise unknown_name("architecture", arch, open_clip.list_models())
         config = open_clip.get_model_config(arch) or {}
-        quick = kind == "torchscript" or found.family in ("xclip", "actionclip", "efficient_prompt")
-        if quick and not config.get("quick_gelu", False) and f"{arch}-quickgelu" not in open_clip.list_models():
-            raise UserError(f"{path.name} needs QuickGELU, which {arch} does not compute.", "Choose a QuickGELU architecture.")
+        quick = kind == "torchscript" or found.family in ("xclip", "actionclip", "efficient_prompt") or noted == "true"
+        if config.get("quick_gelu", False) and noted == "false":
+            raise UserError(f"{path.name} needs GELU, {arch} computes QuickGELU.", f"Use {arch.removesuffix('-quickgelu')}.")
         clip = _create(arch, quick_gelu=quick)
     load_clip(clip, content, str(path))
     return _finish(clip, arch or "inferred", path.name)
 
 
-def clip_from_openai_names(state: dict[str, Tensor], what: str = "the state dict") -> CLIP:
-    """An untrained CLIP of the sizes of an OpenAI-named state dict: QuickGELU, heads = width // 64.
+def clip_from_openai_names(state: dict[str, Tensor], what: str = "the state dict", quick_gelu: bool = True) -> CLIP:
+    """An untrained CLIP of the sizes of an OpenAI-named state dict: heads = width // 64, QuickGELU unless told.
 
     Raises:
         UserError: A tensor that determines a size is missing.
@@ -399,7 +400,7 @@ def clip_from_openai_names(state: dict[str, Tensor], what: str = "the state dict
     text = CLIPTextCfg(
         context_length=context, vocab_size=vocabulary, width=text_width, heads=text_width // 64, layers=text_layers
     )
-    return CLIP(embed_dim, vision, text, quick_gelu=True)
+    return CLIP(embed_dim, vision, text, quick_gelu=quick_gelu)
 
 
 def _mini() -> Backbone:

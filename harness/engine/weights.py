@@ -119,6 +119,16 @@ def read_weights(path: Path) -> tuple[dict[str, Any], str]:
     )
 
 
+def read_metadata(path: Path) -> dict[str, str]:
+    """The text entries in the header of a safetensors file; empty for other formats."""
+    if path.suffix != ".safetensors":
+        return {}
+    from safetensors import safe_open
+
+    with safe_open(path, framework="pt") as file:
+        return dict(file.metadata() or {})
+
+
 def _read_zip(path: Path) -> tuple[dict[str, Any], str]:
     with zipfile.ZipFile(path) as archive:
         names = archive.namelist()

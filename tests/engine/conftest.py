@@ -35,7 +35,7 @@ def rows(small_dataset: Path) -> list[Row]:
 
 @pytest.fixture
 def small_fit(rows: list[Row], tmp_path: Path) -> Callable[..., tuple[ClipMethod, FitOutcome, Path]]:
-    """A function that fits the tiny CLIP on 16 clips: 4 micro-batches, 2 updates an epoch."""
+    """A function that fits the tiny CLIP on 16 clips: 4 device batches and 2 updates an epoch."""
 
     def run(
         folder: str = "fit", method: ClipMethod | None = None, device: Device = CPU, runtime: Runtime | None = None,
@@ -45,7 +45,7 @@ def small_fit(rows: list[Row], tmp_path: Path) -> Callable[..., tuple[ClipMethod
         target = tmp_path / folder
         outcome = fit(
             model, train or rows[::2], LABELS, replace(RECIPE, **recipe), VIEWS, target, device,
-            runtime or Runtime(device="cpu", workers=0), progress,
+            runtime or Runtime(device="cpu", workers=0, fit_clips=4), progress,
         )  # fmt: skip
         return model, outcome, target
 
