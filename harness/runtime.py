@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from harness.errors import UserError
+
 
 @dataclass(frozen=True)
 class Runtime:
@@ -28,3 +30,11 @@ class Runtime:
     decode_seconds: float = 60.0
     allow_missing: bool = False
     quiet: bool = False
+
+    def __post_init__(self) -> None:
+        for name, least in (("workers", 0), ("fit_clips", 1), ("eval_clips", 1)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise UserError(f"{name} is {value}, expected at least {least}.")
+        if not self.decode_seconds > 0:
+            raise UserError(f"decode_seconds is {self.decode_seconds:g}, expected a time above 0.")

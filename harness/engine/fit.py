@@ -39,7 +39,7 @@ class FitOutcome:
         updates: Parameter updates in all.
         updates_per_epoch: m of the schedule.
         unused_per_epoch: Clips that do not contribute in a given epoch (published behaviour).
-        final_loss: Mean training loss over the last epoch, in nats.
+        final_loss: Mean training loss over the last epoch, in nats; None if the curve was lost.
         seconds: Wall time over all sessions of the fit.
         resumed_at: Epoch at which this session began, 0 for a fresh fit.
         skipped_updates: Updates skipped because of float16 overflow.
@@ -50,7 +50,7 @@ class FitOutcome:
     updates: int
     updates_per_epoch: int
     unused_per_epoch: int
-    final_loss: float
+    final_loss: float | None
     seconds: float
     resumed_at: int
     skipped_updates: int
@@ -163,7 +163,8 @@ def fit(
         raise UserError(
             f"The fit of {method.name} failed: {error}.", "Lower the rate: --recipe lr=...", EXIT_FAILED
         ) from None
-    curve.close()
+    finally:
+        curve.close()
     state = {name: value.detach().cpu().contiguous() for name, value in method.trained_state().items()}
     write_bytes(folder / WEIGHTS, save(state))
     rows_read = curve.read()
@@ -172,7 +173,7 @@ def fit(
         updates=batches.plan.updates * recipe.epochs,
         updates_per_epoch=batches.plan.updates,
         unused_per_epoch=batches.plan.unused,
-        final_loss=sum(last) / len(last) if last else float("nan"),
+        final_loss=sum(last) / len(last) if last else None,
         seconds=curve.seconds(),
         resumed_at=status["epoch"],
         skipped_updates=status["skipped_updates"],
@@ -218,11 +219,10 @@ class _Curve:
             self._before = max((row["seconds"] for row in kept), default=0.0)
             self.path.parent.mkdir(parents=True, exist_ok=True)
             write_bytes(self.path, "".join(json.dumps(row) + "\n" for row in kept).encode())
-            self._file = self.path.open("a", encoding="utf-8")
+            # A line at a time: a checkpoint on disk means that the rows of its epochs are there too.
+            self._file = self.path.open("a", encoding="utf-8", buffering=1)
         row = {"epoch": epoch, "iteration": iteration, "loss": round(loss, 6), "lr": rate}
         self._file.write(json.dumps({**row, "seconds": round(self._before + seconds, 3)}) + "\n")
-        if iteration % 20 == 0:
-            self._file.flush()
 
     def read(self) -> list[dict[str, Any]]:
         """Rows on disk; a last line cut by a kill is ignored."""

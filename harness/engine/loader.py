@@ -27,6 +27,7 @@ from harness.engine.transforms import single_threaded_opencv
 
 logger = logging.getLogger(__name__)
 DECODE_SECONDS = 60.0
+PARENT_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,9 @@ def decode(dataset: Dataset[Any], draw: Draw) -> Any:
         return Undecodable(f"{type(error).__name__}: {text[:200]}")
 
 
-def _work(dataset: Dataset[Any], connection: Connection) -> None:
+def _work(dataset: Dataset[Any], connection: Connection, parent: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to stop
+    threading.Thread(target=_leave_with, args=(parent,), daemon=True).start()
     single_threaded_opencv()
     while True:
         try:
@@ -65,13 +67,24 @@ def _work(dataset: Dataset[Any], connection: Connection) -> None:
         connection.send(decode(dataset, draw))
 
 
+def _leave_with(parent: int) -> None:
+    """End this worker when its parent is gone.
+
+    The end of the pipe does not tell: workers hold copies of each other's ends. They hold the lock of the cell too, so
+    one that outlived a killed run would keep the next run waiting.
+    """
+    while os.getppid() == parent:
+        time.sleep(PARENT_SECONDS)
+    os._exit(1)
+
+
 class _Worker:
     """One decode process, the pipe to it, and what it is doing."""
 
     def __init__(self, dataset: Dataset[Any]) -> None:
         context = multiprocessing.get_context("fork")
         self.connection, child = context.Pipe()
-        self.process = context.Process(target=_work, args=(dataset, child), daemon=True)
+        self.process = context.Process(target=_work, args=(dataset, child, os.getpid()), daemon=True)
         self.process.start()
         child.close()
         self.task: int | None = None
@@ -91,6 +104,16 @@ class _Worker:
         self.process.join(timeout=5)
         code = self.process.exitcode
         return f"the decoder crashed (signal {-code})" if code is not None and code < 0 else "the decoder stopped"
+
+
+@dataclass(frozen=True)
+class _Task:
+    """A clip to deliver: its place among all clips, what was drawn, and what is decoded for it at this attempt."""
+
+    number: int
+    draw: Draw
+    decoded: Draw
+    attempt: int = 0
 
 
 class GuardedLoader(DataLoader):  # type: ignore[type-arg]
@@ -137,8 +160,9 @@ class _Guard:
         results: queue.Queue[Any] = queue.Queue(maxsize=2)
         stop = threading.Event()
         # Workers are forked before the thread starts, from a process that does nothing else at that moment.
-        pool = [_Worker(dataset) for _ in range(self.workers)]
-        thread = threading.Thread(target=self._serve, args=(dataset, list(batches), pool, results, stop), daemon=True)
+        listed = list(batches)
+        pool = [_Worker(dataset) for _ in range(min(self.workers, sum(map(len, listed))))]
+        thread = threading.Thread(target=self._serve, args=(dataset, listed, pool, results, stop), daemon=True)
         thread.start()
         try:
             while True:
@@ -160,12 +184,11 @@ class _Guard:
 
     def _inline(self, dataset: Dataset[Any], draw: Draw) -> Any:
         clip, attempt = decode(dataset, draw), 0
-        while isinstance(clip, Undecodable) and self.substitute is not None:
+        while isinstance(clip, Undecodable):
             attempt += 1
-            other = self.substitute(draw, attempt)
+            other = self._other(draw, attempt, clip)
             if other is None:
                 break
-            self.replaced.add(draw.index)
             clip = decode(dataset, other)
         return clip
 
@@ -193,8 +216,8 @@ class _Guard:
         stop: threading.Event,
     ) -> None:
         draws = [draw for batch in batches for draw in batch]
-        todo = deque((number, draw, 0) for number, draw in enumerate(draws))
-        running: dict[int, tuple[Draw, int]] = {}
+        todo = deque(_Task(number, draw, draw) for number, draw in enumerate(draws))
+        running: dict[int, _Task] = {}
         done: dict[int, Any] = {}
         ends: list[int] = []
         for batch in batches:
@@ -203,15 +226,15 @@ class _Guard:
         while finished < len(batches) and not stop.is_set():
             horizon = (ends[finished - 1] if finished else 0) + ahead
             for place, worker in enumerate(pool):
-                if worker.task is None and todo and todo[0][0] < horizon:
-                    number, draw, attempt = todo.popleft()
-                    running[number] = (draw, attempt)
+                if worker.task is None and todo and todo[0].number < horizon:
+                    task = todo.popleft()
+                    running[task.number] = task
                     try:
-                        worker.give(number, draw, self.seconds)
+                        worker.give(task.number, task.decoded, self.seconds)
                     except OSError:
                         worker.stop()
                         pool[place] = worker = _Worker(dataset)
-                        worker.give(number, draw, self.seconds)
+                        worker.give(task.number, task.decoded, self.seconds)
             busy = {worker.connection: place for place, worker in enumerate(pool) if worker.task is not None}
             for connection in wait(list(busy), timeout=0.2):
                 self._receive(dataset, pool, busy[connection], running, done, todo)  # type: ignore[index]
@@ -235,9 +258,9 @@ class _Guard:
         dataset: Dataset[Any],
         pool: list[_Worker],
         place: int,
-        running: dict[int, tuple[Draw, int]],
+        running: dict[int, _Task],
         done: dict[int, Any],
-        todo: deque[tuple[int, Draw, int]],
+        todo: deque[_Task],
     ) -> None:
         worker = pool[place]
         task = worker.task
@@ -253,21 +276,27 @@ class _Guard:
 
     def _settle(
         self,
-        task: int,
+        number: int,
         clip: Any,
-        running: dict[int, tuple[Draw, int]],
+        running: dict[int, _Task],
         done: dict[int, Any],
-        todo: deque[tuple[int, Draw, int]],
+        todo: deque[_Task],
     ) -> None:
-        draw, attempt = running.pop(task)
-        if isinstance(clip, Undecodable) and self.substitute is not None:
-            other = self.substitute(draw, attempt + 1)
+        tried = running.pop(number)
+        if isinstance(clip, Undecodable):
+            other = self._other(tried.draw, tried.attempt + 1, clip)
             if other is not None:
-                self.replaced.add(draw.index)
-                logger.warning("clip %d is replaced by clip %d: %s", draw.index, other.index, clip.reason)
-                todo.appendleft((task, other, attempt + 1))
+                todo.appendleft(_Task(number, tried.draw, other, tried.attempt + 1))
                 return
-        done[task] = clip
+        done[number] = clip
+
+    def _other(self, draw: Draw, attempt: int, clip: Undecodable) -> Draw | None:
+        """What to decode instead of a draw whose clips so far could not be decoded, None if there is nothing."""
+        other = self.substitute(draw, attempt) if self.substitute is not None else None
+        if other is not None:
+            self.replaced.add(draw.index)
+            logger.warning("clip %d is replaced by clip %d: %s", draw.index, other.index, clip.reason)
+        return other
 
 
 def _put(results: queue.Queue[Any], item: Any, stop: threading.Event) -> None:

@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+import io
 import logging
 import sys
 import uuid
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -375,6 +376,20 @@ def newest_readable(folder: Path) -> Path | None:
     return None
 
 
+class FitRunner(Runner):  # type: ignore[misc]
+    """mmengine's Runner that leaves the model on its device and prints nothing to stdout."""
+
+    def wrap_model(self, model_wrapper_cfg: Any, model: nn.Module) -> nn.Module:
+        """The model as it is: mmengine would move it to a GPU even where `--device cpu` was asked for."""
+        return model
+
+    def resume(self, filename: str, *args: Any, **kwargs: Any) -> None:
+        """Resume; what mmengine prints of it (expected missing keys) must not get into `--json` output."""
+        with redirect_stdout(io.StringIO()) as printed:
+            super().resume(filename, *args, **{"map_location": "cpu", **kwargs})
+        logger.debug("%s", printed.getvalue())
+
+
 def run_fit(
     model: FitModel,
     loader: Any,
@@ -393,9 +408,11 @@ def run_fit(
     Returns:
         `epoch` and `iteration` at the start, and `skipped_updates` (overflows under float16).
     """
+    for torn in work_dir.glob(f".{CHECKPOINT.format('*')}.*.tmp"):  # left by a kill while a checkpoint was written
+        torn.unlink(missing_ok=True)
     resume = newest_readable(work_dir)
     with _quiet_mmengine():
-        runner = Runner(
+        runner = FitRunner(
             model=model,
             work_dir=str(work_dir),
             train_dataloader=loader,
