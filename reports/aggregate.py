@@ -151,7 +151,7 @@ def _mean(column: str, records: list[Facts], metric: str) -> Cell:
     """The mean of one metric over repeats."""
     records = sorted(records, key=lambda record: record["repeat_index"])
     measurements = tuple(
-        Measurement(facts[metric], wilson(facts[metric], facts["n_expected"]), facts["repeat_index"], facts)
+        Measurement(facts[metric], wilson(facts[metric], facts["n_evaluated"]), facts["repeat_index"], facts)
         for facts in records
     )
     values = np.array([record[metric] for record in records], dtype=float)
@@ -163,7 +163,7 @@ def _mean(column: str, records: list[Facts], metric: str) -> Cell:
         n=len(values),
         kind=records[0]["repeat_kind"],
         # Repeats on the same videos add no videos; for different lists the size of the largest is on the safe side.
-        interval=wilson(mean, max(record["n_expected"] for record in records)),
+        interval=wilson(mean, max(record["n_evaluated"] for record in records)),
         measurements=measurements,
     )
 
@@ -171,7 +171,7 @@ def _mean(column: str, records: list[Facts], metric: str) -> Cell:
 def _harmonic(column: str, first: str, second: str, cells: dict[str, Cell]) -> Cell:
     """The harmonic mean of two unrounded means over repeats, never the mean of harmonic means."""
     a, b = cells[first], cells[second]
-    sizes = [max(int(m.facts["n_expected"]) for m in cell.measurements) for cell in (a, b)]
+    sizes = [max(int(m.facts["n_evaluated"]) for m in cell.measurements) for cell in (a, b)]
     return Cell(
         column=column,
         mean=harmonic_mean(a.mean, b.mean),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import shlex
 from typing import Any
 
+USUAL_SEED = 1024
+
 
 def reproduce_command(facts: dict[str, Any]) -> str:
     """`python -m harness run ...` for a row of the tidy frame, quoted for a shell."""
@@ -14,7 +16,23 @@ def reproduce_command(facts: dict[str, Any]) -> str:
         method += ":" + ",".join(f"{name}={_value(value)}" for name, value in sorted(options.items()))
     parts = ["python", "-m", "harness", "run", "--method", method, "--protocol", str(facts["protocol"]),
              "--dataset", str(facts["dataset"])]  # fmt: skip
+    if facts["label_variant"] != "published":
+        parts += ["--label-set", str(facts["label_variant"])]
+    if facts["list_origin"] == "own":
+        parts += ["--lists", "own"]
+    for name, value in _views(facts["view_values"]).items():
+        parts += ["--views", f"{name}={value}"]
+    if facts["seed"] not in (None, USUAL_SEED):
+        parts += ["--recipe", f"seed={facts['seed']:.0f}"]
     return shlex.join(parts)
+
+
+def _views(views: dict[str, Any]) -> dict[str, Any]:
+    """The view settings that a protocol or dataset may set otherwise: numbers always, the rest where unusual."""
+    wanted = {name: views[name] for name in ("frames", "clips", "crops")}
+    if views["clips"] > 1:
+        wanted["sampling"] = views["sampling"]
+    return wanted | {n: views[n] for n, usual in (("normalize", "imagenet"), ("reader", "decord")) if views[n] != usual}
 
 
 def _value(value: Any) -> str:

@@ -137,7 +137,9 @@ def comparison_sections(groups: Sequence[Group]) -> list[ComparisonSection]:
 
 
 def _paths(row: Row) -> list[Any]:
-    return [m.facts["path"] for cell in row.cells.values() for m in cell.measurements if _counts(row, cell.column)]
+    """The row's records, each once: several columns may come from one record."""
+    cells = [cell for cell in row.cells.values() if _counts(row, cell.column)]
+    return list(dict.fromkeys(m.facts["path"] for cell in cells for m in cell.measurements))
 
 
 def _counts(row: Row, column: str) -> bool:

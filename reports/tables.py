@@ -178,10 +178,10 @@ def _is_cost(column: str) -> bool:
 
 
 def _cost(row: Row, column: str) -> float | None:
-    """Our value of a compute column: trained parameters in millions, clips per second, GFLOPs where recorded."""
+    """Our value of a compute column: trained parameters in millions, videos per second, GFLOPs where recorded."""
     if column == "params_m":
         return float(row.facts["params_trained"]) / 1e6
-    name = {"gflops": "gflops", "throughput": "clips_per_second"}.get(column)
+    name = {"gflops": "gflops", "throughput": "videos_per_second"}.get(column)
     value = row.facts["cost"].get(name) if name else None
     return float(value) if isinstance(value, (int, float)) else None
 

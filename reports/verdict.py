@@ -76,5 +76,5 @@ def _normalize(views: str) -> str:
 
 
 def _is_openai_b16(facts: dict[str, Any]) -> bool:
-    name = str(facts["backbone"]).lower().replace("_", "-").replace("/", "-")
+    name = f"{facts['backbone']} {facts['arch']}".lower().replace("_", "-").replace("/", "-")
     return "vit-b-16" in name and "openai" in f"{name} {facts['weights']}".lower()

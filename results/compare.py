@@ -191,6 +191,9 @@ def _repeat(record: Record) -> tuple[str, int, Any]:
 def _join(a: tuple[Record, Path], b: tuple[Record, Path]) -> _Pair:
     """Both predictions side by side: video, label, id_a, id_b."""
     frames = [read_predictions(path.with_name(record.predictions["file"])) for record, path in (a, b)]
+    if any(record.data["n_evaluated"] < record.data["n_expected"] for record, _ in (a, b)):
+        common = set(frames[0]["video"]) & set(frames[1]["video"])  # videos that are missing on one side tell nothing
+        frames = [frame[frame["video"].isin(common)].reset_index(drop=True) for frame in frames]
     if frames[0]["video"].tolist() != frames[1]["video"].tolist() or (frames[0]["label"] != frames[1]["label"]).any():
         raise UserError(
             f"{a[1]} and {b[1]} have the same list hash, but predictions of other videos.",
@@ -270,6 +273,9 @@ def _differing(pair: _Pair) -> tuple[str, ...]:
     ):
         a, b = getattr(pair.a, section), getattr(pair.b, section)
         found += [f"{section}.{n}: {a.get(n)!r} against {b.get(n)!r}" for n in names if a.get(n) != b.get(n)]
+    for side, record in (("A", pair.a), ("B", pair.b)):
+        if record.data["n_evaluated"] < record.data["n_expected"]:
+            found.append(f"{side} has {record.data['n_evaluated']} of {record.data['n_expected']} videos")
     init = [(record.fit or {}).get("init") for record in (pair.a, pair.b)]
     if None not in init and init[0] != init[1]:
         found.append(f"fit.init: {init[0]!r} against {init[1]!r}")

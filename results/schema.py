@@ -62,6 +62,8 @@ def _value_problems(value: dict[str, Any]) -> list[str]:
     data = value["data"]
     if data["n_expected"] < 1:
         problems.append(f"data.n_expected is {data['n_expected']}, expected at least 1")
+    if not 0 < data["n_evaluated"] <= data["n_expected"]:
+        problems.append(f"data.n_evaluated is {data['n_evaluated']}, expected 1 to {data['n_expected']}")
     if value["repeat"]["kind"] not in REPEAT_KINDS:
         problems.append(f"repeat.kind is {value['repeat']['kind']!r}, expected one of {', '.join(REPEAT_KINDS)}")
     if not isinstance(value["fit"], (dict, type(None))):

@@ -125,10 +125,13 @@ def _row_findings(frame: pd.DataFrame, record: Record) -> list[tuple[str, str]]:
     twice = frame["video"][frame["video"].duplicated()]
     if len(twice):
         findings.append(("duplicate", f"{len(twice)} videos occur more than once, e.g. {twice.iloc[0]}"))
-    if len(frame) != data["n_expected"]:
-        findings.append(("count", f"{len(frame)} predictions, the list has {data['n_expected']} videos"))
+    if len(frame) != data["n_evaluated"]:
+        findings.append(("count", f"{len(frame)} predictions, {data['n_evaluated']} videos are said to be evaluated"))
+    whole = data["n_evaluated"] == data["n_expected"]
+    if not whole and not record.protocol.get("incomplete"):
+        findings.append(("count", f"{data['n_evaluated']} of {data['n_expected']} videos, but not marked incomplete"))
     found = list_sha256(frame)
-    if found != data["list_sha256"]:
+    if whole and found != data["list_sha256"]:  # the hash of a list cannot be had from a part of it
         findings.append(("list_hash", f"videos and labels have sha256 {found}, recorded {data['list_sha256']}"))
     classes = len(data["classes"])
     if not frame["label"].between(0, classes - 1).all():

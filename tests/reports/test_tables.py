@@ -69,7 +69,7 @@ def test_verdict_measured_differently_says_why(tmp_path: Path, changes: dict[str
 
 def test_another_backbone_and_missing_repeats_are_measured_differently(tmp_path: Path) -> None:
     row = hmdb_row(tmp_path, 0.533)
-    tiny = replace(row, facts={**row.facts, "backbone": "tiny"})
+    tiny = replace(row, facts={**row.facts, "backbone": "tiny", "arch": "tiny"})
     assert "backbone tiny/openai" in str(verdict(published(), row.cells["novel"], tiny))
     few = replace(row.cells["novel"], n=2)
     assert "2 of 3 repeats" in str(verdict(published(), few, row))

@@ -48,7 +48,7 @@ class Sample:
     method: str = "vificlip"
     title: str = ""
     family: str = "tuning"
-    part: str = "all"
+    part: str = ""
     repeat: tuple[str, int] = ("single", 1)
     shots: int | None = None
     trained: bool = True
@@ -95,6 +95,8 @@ def sample_predictions(sample: Sample) -> pd.DataFrame:
 def write_sample(folder: Path, sample: Sample | None = None, **changes: Any) -> Path:
     """Write a record and its predictions under `folder`; returns the record's path."""
     sample = replace(sample or Sample(), **changes)
+    if not sample.part:
+        sample = replace(sample, part="base" if sample.protocol == "b2n" else "all")
     frame = sample_predictions(sample)
     kind, index = sample.repeat
     list_name = sample.list_name or (f"{sample.part}_{index}" if kind == "test_split" else f"{sample.part}_1")
@@ -150,7 +152,7 @@ def write_sample(folder: Path, sample: Sample | None = None, **changes: Any) -> 
         },
         metrics=metrics.as_dict(),
         overlap={"train_videos": 0, "seen_classes": [], "top1_strict": None},
-        cost={"fit_seconds": 50.0, "eval_seconds": 2.5, "clips_per_second": 48.0},
+        cost={"fit_seconds": 50.0, "eval_seconds": 2.5, "videos_per_second": 48.0},
         environment={
             "python": "3.11", "packages": {"torch": "2"}, "git": {"commit": "0" * 40, "dirty": False},
             "platform": "linux", "device": "cpu", "dtype": "float32", "threads": 2,

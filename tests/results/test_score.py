@@ -114,6 +114,17 @@ def test_a_changed_list_hash_is_found(tmp_path: Path) -> None:
     assert [finding.rule for finding in score(record).findings] == ["list_hash"]
 
 
+def test_a_record_of_a_part_of_its_list_passes_only_if_it_says_so(tmp_path: Path) -> None:
+    record = write_sample(tmp_path)
+    change_predictions(record, lambda f: f.drop(index=5), seal=True)
+    metrics = next(iter(score(record).recomputed.values()))
+    change_record(record, lambda v: (v["metrics"].update(metrics), v["data"].update(n_evaluated=119)))
+    (finding,) = score(record).findings
+    assert "not marked incomplete" in finding.message
+    change_record(record, lambda v: v["protocol"].update(incomplete=["1 of 120 videos missing"]))
+    assert score(record).passed
+
+
 def test_missing_and_broken_files_are_findings_and_nothing_to_score_is_an_error(tmp_path: Path) -> None:
     gone = write_sample(tmp_path, method="gone")
     predictions_of(gone).unlink()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from results.compare import compare
 from results.intervals import harmonic_interval, wilson
 from results.metrics import harmonic_mean
 from results.paired import bootstrap_interval, mcnemar_p, sign_flip_p
+from results.predictions import read_predictions, write_predictions
 from results.ranking import harmonic_pairwise_p, pairwise_p, rank
 from tests.results.factories import write_sample
 
@@ -237,6 +239,17 @@ def test_an_untrained_method_is_compared_with_every_repeat(tmp_path: Path) -> No
         write_sample(tmp_path, method="a", part="base", repeat=("train_subset", index), accuracy=0.7)
     (part,) = compare(tmp_path, tmp_path, "a", "clip").parts
     assert len(part.lists) == 3 and part.difference == pytest.approx(30.0)
+
+
+def test_a_part_of_the_list_is_compared_on_the_common_videos(tmp_path: Path) -> None:
+    a, b = write_sample(tmp_path, method="a"), write_sample(tmp_path, method="b")
+    value = json.loads(b.read_text("utf-8"))
+    file = b.with_name(value["predictions"]["file"])
+    value["predictions"]["sha256"] = write_predictions(file, read_predictions(file).drop(index=[3, 8]))
+    value["data"]["n_evaluated"] = 118
+    b.write_text(json.dumps(value), "utf-8")
+    (part,) = compare(a, b).parts
+    assert part.videos == 118 and part.differing == ("B has 118 of 120 videos",)
 
 
 def test_equal_predictions_differ_in_nothing(tmp_path: Path) -> None:

@@ -1,0 +1,226 @@
+"""The leaderboard as files: what it holds without a browser."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import resource
+import sys
+import time
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+
+from harness.errors import UserError
+from reports.site import build_report
+from results.published_numbers import published_numbers
+from tests.results.factories import METHODS, Sample, write_grid, write_sample
+
+EVILS = {
+    "html": '</script><script>alert(1)</script><img src=x onerror="alert(2)">',
+    "quotes": "\"double\" 'single' `back` {{ 7*7 }} {% raw %} &amp; &lt;",
+    "rtl": "\u202eright to left\u202c \u05e9\u05dc\u05d5\u05dd \u0627\u0644\u0641\u064a\u062f\u064a\u0648",
+    "long": "a very long name " * 18,
+    "formula": "=HYPERLINK(1)",
+    "slash": "a/../b?c#d e",
+}
+
+
+class Page(HTMLParser):
+    """Tags, attributes and text of a page, as a browser without scripts would read them."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text: list[str] = []
+        self.stack: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        self.stack.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        while self.stack and self.stack.pop() != tag:
+            pass
+
+    def handle_data(self, data: str) -> None:
+        if not {"script", "style"} & set(self.stack):
+            self.text.append(data)
+
+    def visible(self) -> str:
+        return re.sub(r"\s+", " ", "".join(self.text))
+
+
+@pytest.fixture(scope="module")
+def grid(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, str]:
+    """Runs, the output folder and the page of the embedded benchmark's full grid."""
+    folder = tmp_path_factory.mktemp("grid")
+    write_grid(folder / "runs")
+    page = build_report(folder / "runs", folder / "site")
+    return folder / "runs", folder / "site", page.read_text(encoding="utf-8")
+
+
+def test_nothing_to_report_is_one_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="holds no record"):
+        build_report(tmp_path, tmp_path / "site")
+
+
+def test_the_grid_is_on_the_board_for_every_protocol_and_method(grid: tuple[Path, Path, str]) -> None:
+    page = Page(grid[2])
+    ids = [attributes["id"] for _, attributes in page.tags if attributes.get("id")]
+    assert len(ids) == len(set(ids)), "an id occurs twice"
+    text = page.visible()
+    for _, title, *_ in METHODS:
+        assert title in text
+    for protocol in ("zero-shot", "b2n", "few-shot", "supervised"):
+        assert f"s-{protocol}" in ids
+    assert "nothing about CLIP" in text and "n=3" in text and "ddof 0" in text
+
+
+def test_how_to_read_this_has_eight_lines(grid: tuple[Path, Path, str]) -> None:
+    how = grid[2].split('id="how"')[1].split("</section>")[0]
+    assert how.count("<li>") == 8
+
+
+def test_every_link_leads_somewhere_and_nothing_is_loaded(grid: tuple[Path, Path, str]) -> None:
+    _, site, text = grid
+    page = Page(text)
+    ids = {attributes.get("id") for _, attributes in page.tags}
+    records = 0
+    for tag, attributes in page.tags:
+        assert tag not in ("link", "img", "iframe", "object", "embed") or attributes.get("href") == "data:,"
+        assert "src" not in attributes
+        href = attributes.get("href") or attributes.get("xlink:href")
+        if tag != "a" or not href:
+            continue
+        if href.startswith("#"):
+            assert href[1:] in ids, href
+        elif not href.startswith("https://github.com/"):
+            assert (site / unquote(href)).is_file(), href
+            records += href.endswith(".record.json")
+    assert records > 50
+    assert "http://" not in re.sub(r"http://www\.w3\.org/\S+", "", text)
+
+
+def test_json_and_csv_hold_what_the_page_shows(grid: tuple[Path, Path, str]) -> None:
+    runs, site, text = grid
+    board = json.loads((site / "leaderboard.json").read_text(encoding="utf-8"))
+    assert board["schema"] == 1
+    cells = 0
+    for group in board["groups"]:
+        assert f'id="{group["id"]}"' in text
+        for row in group["rows"]:
+            assert f'id="{row["id"]}"' in text
+            cells += len(row["cells"])
+            assert group["published"] == (row["status"] == "reported") == ("source" in row)
+            for record in row.get("records", ()):
+                assert (runs / record).is_file()
+    with (site / "leaderboard.csv").open(encoding="utf-8") as file:
+        assert len(list(csv.DictReader(file))) == cells
+    reported = sum(len(row["cells"]) for group in board["groups"] if group["published"] for row in group["rows"])
+    assert reported == sum(bool(n.dataset) and n.column not in ("gflops", "throughput") for n in published_numbers())
+
+
+def test_the_board_is_equal_for_equal_records(grid: tuple[Path, Path, str], tmp_path: Path) -> None:
+    again = build_report(grid[0], grid[1].parent / "again")
+    assert again.read_text(encoding="utf-8") == grid[2]
+
+
+def groups(site: Path) -> list[dict]:
+    return [g for g in json.loads((site / "leaderboard.json").read_text("utf-8"))["groups"] if not g["published"]]
+
+
+def test_rows_measured_differently_stand_in_separate_groups(tmp_path: Path) -> None:
+    few = Sample(protocol="few_shot", part="k16", shots=16)
+    for method, accuracy in (("a", 0.8), ("b", 0.3)):
+        write_sample(tmp_path / "runs", few, method=method, accuracy=accuracy)
+    write_sample(tmp_path / "runs", few, method="more_frames", frames=16, accuracy=0.9)
+    write_sample(tmp_path / "runs", few, method="own", list_origin="own", accuracy=0.95)
+    build_report(tmp_path / "runs", tmp_path / "site")
+    found = {tuple(row["method"] for row in group["rows"]): group["rows"] for group in groups(tmp_path / "site")}
+    assert set(found) == {("a", "b"), ("more_frames",), ("own",)}
+    assert [row["rank"] for row in found["a", "b"]] == [1, 2]
+    assert found["own",][0]["rank"] is None and "own list" in found["own",][0]["not_ranked"][0]
+
+
+def test_a_row_with_fewer_repeats_or_altered_predictions_is_shown_and_not_ranked(tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    for index in (1, 2, 3):
+        for method, accuracy in (("a", 0.8), ("b", 0.5), ("altered", 0.9)):
+            path = write_sample(
+                runs, method=method, protocol="zero_shot", repeat=("test_split", index), accuracy=accuracy
+            )
+    write_sample(runs, method="short", protocol="zero_shot", repeat=("test_split", 1), accuracy=0.99)
+    predictions = path.with_name(path.name.replace(".record.json", ".predictions.csv.gz"))
+    predictions.write_bytes(predictions.read_bytes()[:-20])
+    build_report(runs, tmp_path / "site")
+    ((group,),) = [groups(tmp_path / "site")]
+    rank = {row["method"]: row["rank"] for row in group["rows"]}
+    why = {row["method"]: " ".join(row["not_ranked"]) for row in group["rows"]}
+    assert rank == {"a": 1, "b": 2, "altered": None, "short": None}
+    assert "not those of their record" in why["altered"] and "1 of 3 repeats" in why["short"]
+
+
+def test_marks_for_seen_classes_missing_videos_and_training_on_evaluation_videos(tmp_path: Path) -> None:
+    path = write_sample(tmp_path / "runs", method="marked")
+    value = json.loads(path.read_text("utf-8"))
+    value["overlap"] = {"train_videos": 7, "seen_classes": ["class 3"], "top1_strict": 41.25}
+    value["data"]["n_evaluated"] -= 2
+    value["data"]["n_undecodable"] = 2
+    path.write_text(json.dumps(value), "utf-8")
+    text = Page(build_report(tmp_path / "runs", tmp_path / "site").read_text("utf-8")).visible()
+    for mark in ("seen classes", "missing videos", "trained on test videos", "not ranked", "118 of 120", "41.25"):
+        assert mark in text
+
+
+@pytest.mark.parametrize("name", EVILS)
+def test_foreign_text_is_shown_as_text_everywhere(tmp_path: Path, name: str) -> None:
+    evil = EVILS[name]
+    few = Sample(protocol="few_shot", part="k16", shots=16, list_name="val")
+    common = {
+        "title": evil, "notes": evil, "init": evil, "class_names": tuple(f"{evil} {i}" for i in range(12)),
+        "options": (("template", evil),),
+    }  # fmt: skip
+    runs = tmp_path / "runs"
+    for method in ("plain", evil):
+        for accuracy, draw in ((0.8, 0), (0.4, 1)):
+            path = write_sample(runs, few, method=f"{method}{draw}", accuracy=accuracy, draw=draw, **common)
+            value = json.loads(path.read_text("utf-8"))
+            value["signature"] = evil
+            value["data"]["dataset"] = evil
+            value["protocol"]["incomplete"] = [evil] if draw and method != "plain" else []
+            value["overlap"]["seen_classes"] = [evil]
+            value["method"] |= {"class_text": evil, "extra_data": [evil], "origin": evil}
+            value["views"]["text"] = evil
+            value["backbone"] |= {"name": evil, "weights": evil}
+            value["fit"]["recipe"] = {evil: evil}
+            value["protocol"]["columns"].append({"name": evil, "part": "k16", "metric": "top1"})
+            path.write_text(json.dumps(value), "utf-8")
+    page = Page(build_report(runs, tmp_path / "site").read_text("utf-8"))
+    assert [tag for tag, _ in page.tags].count("script") == 1
+    assert not any(key.startswith("on") for _, attributes in page.tags for key in attributes)
+    assert not any(tag == "img" for tag, _ in page.tags)
+    shown = page.visible()
+    assert shown.count(re.sub(r"\s+", " ", evil).strip()) > 30
+    with (tmp_path / "site" / "leaderboard.csv").open(encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            assert not any((value or "").startswith(("=", "@")) for value in row.values())
+
+
+@pytest.mark.slow
+def test_ten_thousand_records_in_twenty_seconds_and_one_gibibyte(tmp_path: Path) -> None:
+    """Counts the processor's seconds, so that a busy machine does not fail it; printed are both."""
+    methods = [(f"method_{i}", f"Method {i}", "tuning", True, 0.3 + i / 600, 10**6 * (i % 170)) for i in range(303)]
+    paths = write_grid(tmp_path / "runs", methods=methods, datasets=("mini_target", "another"))
+    assert len(paths) >= 10_000
+    wall, cpu = time.perf_counter(), time.process_time()
+    build_report(tmp_path / "runs", tmp_path / "site")
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    sys.stderr.write(f"{len(paths)} records: {cpu:.1f} s processor, {wall:.1f} s, {peak / 2**20:.0f} MiB\n")
+    assert cpu <= 20
+    assert peak <= 2**30
