@@ -369,8 +369,9 @@ def newest_readable(folder: Path) -> Path | None:
     for path in epoch_checkpoints(folder):
         try:
             checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-            if {"meta", "state_dict", "optimizer"} <= set(checkpoint):
-                return path
+            if absent := {"meta", "state_dict", "optimizer"} - set(checkpoint):
+                raise ValueError(f"it lacks {', '.join(sorted(absent))}")
+            return path
         except Exception as error:
             logger.warning("checkpoint %s cannot be read and is skipped: %s", path, error)
     return None

@@ -33,20 +33,21 @@ def rows(small_dataset: Path) -> list[Row]:
     return [(path, label) for label, name in enumerate(CLASSES) for path in sorted((small_dataset / name).glob("*.avi"))]
 
 
+def run_fit(
+    folder: Path, rows: list[Row], method: ClipMethod | None = None, device: Device = CPU, runtime: Runtime | None = None,
+    progress: Callable[[int, int, float], None] | None = None, **recipe: Any,
+) -> tuple[ClipMethod, FitOutcome, Path]:  # fmt: skip
+    """Fit the tiny CLIP into a folder; 16 clips are 4 device batches and 2 updates an epoch."""
+    model, settings = method or tiny_method(), replace(RECIPE, **recipe)
+    runtime = runtime or Runtime(device="cpu", workers=0, fit_clips=4)
+    return model, fit(model, rows, LABELS, settings, VIEWS, folder, device, runtime, progress), folder
+
+
 @pytest.fixture
 def small_fit(rows: list[Row], tmp_path: Path) -> Callable[..., tuple[ClipMethod, FitOutcome, Path]]:
-    """A function that fits the tiny CLIP on 16 clips: 4 device batches and 2 updates an epoch."""
+    """A function that fits the tiny CLIP on 16 clips in a folder of the test."""
 
-    def run(
-        folder: str = "fit", method: ClipMethod | None = None, device: Device = CPU, runtime: Runtime | None = None,
-        progress: Callable[[int, int, float], None] | None = None, train: list[Row] | None = None, **recipe: Any,
-    ) -> tuple[ClipMethod, FitOutcome, Path]:  # fmt: skip
-        model = method or tiny_method()
-        target = tmp_path / folder
-        outcome = fit(
-            model, train or rows[::2], LABELS, replace(RECIPE, **recipe), VIEWS, target, device,
-            runtime or Runtime(device="cpu", workers=0, fit_clips=4), progress,
-        )  # fmt: skip
-        return model, outcome, target
+    def run(folder: str = "fit", train: list[Row] | None = None, **settings: Any) -> tuple[ClipMethod, FitOutcome, Path]:
+        return run_fit(tmp_path / folder, train or rows[::2], **settings)
 
     return run

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import pickletools
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,8 +21,10 @@ import pytest
 import torch
 
 from harness.engine import mm
+from harness.engine.clips import Row
 from harness.engine.fit import WEIGHTS
 from tests.conftest import ROOT, machine_free
+from tests.engine.conftest import run_fit
 
 TINY = (
     "--arch", "mini-clip", "--recipe", "epochs=4", "--recipe", "ranks=1", "--recipe", "accumulate=1",
@@ -124,19 +128,25 @@ def weights(folder: Path) -> bytes:
     return (folder / WEIGHTS).read_bytes()
 
 
-@pytest.fixture
-def stopped(small_fit: Callable[..., Any], tmp_path: Path) -> Path:
-    """A fit of 3 epochs of 4 device batches, interrupted in the third epoch."""
+@pytest.fixture(scope="module")
+def stopped_once(rows: list[Row], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("stopped") / "fit"
     with pytest.raises(Interrupt):
-        small_fit("stopped", progress=stop_at(10), epochs=3, runtime=None)
-    folder = tmp_path / "stopped"
-    assert sorted(p.name for p in folder.glob("*.pth")) == ["epoch_1.pth", "epoch_2.pth"]
+        run_fit(folder, rows[::2], progress=stop_at(10), epochs=3)
     return folder
 
 
 @pytest.fixture
-def whole(small_fit: Callable[..., Any]) -> bytes:
-    return weights(small_fit("whole", epochs=3)[2])
+def stopped(stopped_once: Path, tmp_path: Path) -> Path:
+    """A fit of 3 epochs of 4 device batches, interrupted in the third epoch."""
+    folder = Path(shutil.copytree(stopped_once, tmp_path / "stopped"))
+    assert sorted(p.name for p in folder.glob("*.pth")) == ["epoch_1.pth", "epoch_2.pth"]
+    return folder
+
+
+@pytest.fixture(scope="module")
+def whole(rows: list[Row], tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    return weights(run_fit(tmp_path_factory.mktemp("whole"), rows[::2], epochs=3)[2])
 
 
 def test_resumes_from_the_newest_epoch(stopped: Path, whole: bytes, small_fit: Callable[..., Any]) -> None:
@@ -207,8 +217,6 @@ def test_checkpoints_hold_plain_types_only(stopped: Path) -> None:
 
 
 def _operations(data: bytes) -> list[tuple[str, Any, Any]]:
-    import pickletools
-
     return [(op.name, argument, place) for op, argument, place in pickletools.genops(data)]
 
 
