@@ -1,0 +1,287 @@
+"""The leaderboard in headless Chromium: sorting, filters, opened cells, copying, links; nothing is loaded from elsewhere."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from reports.site import build_report
+from tests.reports.test_site import EVILS
+from tests.results.factories import Sample, write_grid, write_sample
+
+pytestmark = pytest.mark.browser
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Chromium of the system, started once."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install playwright")
+    if CHROMIUM is None:
+        pytest.skip("needs Chromium on the PATH")
+    with playwright.sync_playwright() as run:
+        started = run.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield started
+        started.close()
+
+
+@pytest.fixture(scope="module")
+def board(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The board of the embedded benchmark's full grid."""
+    folder = tmp_path_factory.mktemp("board")
+    write_grid(folder / "runs")
+    return build_report(folder / "runs", folder / "site")
+
+
+class Visit:
+    """A page that notes every request and every console error."""
+
+    def __init__(self, browser: Any, address: str, **context: Any) -> None:
+        self.context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **context})
+        self.context.set_default_timeout(15_000)
+        self.page = self.context.new_page()
+        self.requests: list[str] = []
+        self.errors: list[str] = []
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on("console", lambda m: self.errors.append(m.text) if m.type in ("error", "warning") else None)
+        self.page.goto(address)
+
+    def close(self) -> None:
+        """Nothing was loaded but the page itself, and nothing went wrong."""
+        assert not self.errors
+        assert {urlsplit(url).path for url in self.requests if not url.startswith("data:")} == {
+            urlsplit(self.page.url).path
+        }
+        self.context.close()
+
+
+@pytest.fixture
+def visit(browser: Any, board: Path) -> Iterator[Visit]:
+    one = Visit(browser, board.as_uri())
+    yield one
+    one.close()
+
+
+TABLE = "#t-b2n-mini-target-0"
+
+
+def titles(page: Any, table: str = TABLE) -> list[str]:
+    return page.locator(f"{table} tbody tr:visible .title").all_text_contents()
+
+
+def test_sort_by_a_column_and_back(visit: Visit) -> None:
+    page = visit.page
+    first = titles(page)
+    assert first[0] == "ViFi-CLIP" and first[-1] == "Vanilla CLIP"
+    head = page.locator(f"{TABLE} th[data-col=novel]")
+    head.locator("button").click()
+    assert head.get_attribute("aria-sort") == "descending" and titles(page)[0] == "ViFi-CLIP"
+    head.locator("button").press("Enter")
+    assert head.get_attribute("aria-sort") == "ascending" and titles(page)[0] == "Vanilla CLIP"
+    values = [float(v) for v in page.locator(f"{TABLE} tbody td[data-col=novel]").evaluate_all(
+        "cells => cells.map(cell => cell.dataset.v)")]  # fmt: skip
+    assert values == sorted(values)
+    page.locator(f"{TABLE} th[data-col=method] button").click()
+    assert titles(page) == sorted(first, key=str.lower)
+
+
+def test_filters_search_and_the_view_as_a_link(visit: Visit, browser: Any, board: Path) -> None:
+    page = visit.page
+    page.select_option("select[name=protocol]", "b2n")
+    page.select_option("select[name=dataset]", "mini_target")
+    assert page.locator("table.board:visible").count() == 1
+    page.fill("#q", "clip")
+    assert len(titles(page)) == 5
+    page.select_option("select[name=params]", "50 to 100 M")
+    assert titles(page) == ["CLIP image-FT"]
+    assert page.locator("#count").inner_text().startswith("1 of ")
+    page.locator(f"{TABLE} th[data-col=base] button").click()
+    query = parse_qs(urlsplit(page.url).query)
+    assert query["dataset"] == ["mini_target"] and query["q"] == ["clip"] and query["sort"][0].endswith("descending")
+    link = page.locator(f"p.copy[data-for='{TABLE[1:]}'] a.view").get_attribute("href")
+    other = Visit(browser, board.as_uri() + (link or ""))
+    assert titles(other.page) == ["CLIP image-FT"]
+    assert other.page.locator("select[name=params]").input_value() == "50 to 100 M"
+    assert other.page.locator(f"{TABLE} th[data-col=base]").get_attribute("aria-sort") == "descending"
+    other.close()
+    page.locator("#bar button[type=reset]").click()
+    assert len(titles(page)) == 5 and not urlsplit(page.url).query
+    page.fill("#q", "nothing is called this")
+    assert page.locator(".empty").is_visible() and page.locator("table.board:visible").count() == 0
+
+
+def test_an_opened_cell_shows_repeats_interval_coverage_signature_command_and_record(visit: Visit) -> None:
+    page = visit.page
+    row = page.locator(f"{TABLE} tbody tr:has-text('ViFi-CLIP')").first
+    summary = row.locator("td[data-col=base] summary")
+    summary.focus()
+    page.keyboard.press("Enter")
+    opened = page.locator(f"{TABLE} tr.opened")
+    text = opened.inner_text()
+    for part in ("train subset", "ddof 0", "n = 3", "95 % interval", "120 of 120", "Signature", "b2n.1|mini_target",
+                 "python -m harness run --method vificlip --protocol b2n --dataset mini_target"):  # fmt: skip
+        assert part in text, part
+    assert opened.locator("table.repeats tbody tr").count() == 3
+    record = opened.locator("table.repeats a").first.get_attribute("href")
+    assert record and record.endswith(".record.json")
+    page.locator(f"{TABLE} th[data-col=base] button").click()
+    following = page.locator(f"{TABLE} tr.opened").evaluate("row => row.previousElementSibling.innerText")
+    assert "ViFi-CLIP" in following, "an opened cell moves with its row"
+    summary.click()
+    assert page.locator(f"{TABLE} tr.opened").count() == 0
+
+
+@pytest.mark.parametrize("format", ["md", "latex", "csv"])
+def test_copy_what_is_shown(visit: Visit, format: str) -> None:
+    page = visit.page
+    page.evaluate("navigator.clipboard.writeText = async (text) => { window.copied = text; }")
+    page.locator(".columns summary").click()
+    page.locator("#columns input[value=text]").uncheck()
+    page.keyboard.press("Escape")
+    page.locator(f"p.copy[data-for='{TABLE[1:]}'] button[data-copy={format}]").click()
+    page.wait_for_function("window.copied")
+    text = page.evaluate("window.copied")
+    lines = text.strip().splitlines()
+    assert sum("CLIP" in line for line in lines) == 5
+    first = next(line for line in lines if "ViFi-CLIP" in line)
+    expected = {"md": "| 1 | ViFi-CLIP | 71.9 ± 1.0 |", "latex": "1 & ViFi-CLIP & 71.9 $\\pm$ 1.0 &",
+                "csv": "1,ViFi-CLIP,71.9 ± 1.0,"}[format]  # fmt: skip
+    assert first.startswith(expected)
+    assert "Text" not in lines[0] + lines[2] and "a photo" not in text
+    if format == "latex":
+        assert lines[0].startswith("\\begin{tabular}") and lines[-1] == "\\end{tabular}"
+
+
+def test_copy_reaches_the_clipboard(visit: Visit) -> None:
+    visit.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    visit.page.locator(f"p.copy[data-for='{TABLE[1:]}'] button[data-copy=latex]").click()
+    visit.page.wait_for_function("document.querySelector('[data-copy]') && document.body.innerText.includes('Copied')")
+    assert "\\begin{tabular}" in visit.page.evaluate("navigator.clipboard.readText()")
+
+
+def test_two_rows_side_by_side(visit: Visit) -> None:
+    page = visit.page
+    page.select_option("#pair-table", TABLE[1:])
+    page.select_option("#pair-a", label="ViFi-CLIP")
+    page.select_option("#pair-b", label="Vanilla CLIP")
+    lines = page.locator("#pair-out tbody tr").all_inner_texts()
+    base = next(line for line in lines if line.startswith("Base")).split("\t")
+    assert float(base[3]) == pytest.approx(float(base[1]) - float(base[2]), abs=0.11) and base[3].startswith("+")
+
+
+def test_works_with_javascript_off(browser: Any, board: Path) -> None:
+    one = Visit(browser, board.as_uri(), java_script_enabled=False)
+    page = one.page
+    assert not page.locator("#bar").is_visible(), "controls that need scripts are not shown"
+    assert len(titles(page)) == 5
+    row = page.locator(f"{TABLE} tbody tr:has-text('ViFi-CLIP')").first
+    row.locator("td[data-col=base] summary").click()
+    assert "120 of 120" in row.inner_text()
+    row.locator("th summary").click()
+    assert "python -m harness run" in row.inner_text()
+    one.close()
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_contrast_width_and_names(browser: Any, board: Path, width: int, scheme: str, tmp_path: Path) -> None:
+    """WCAG AA: 4.5:1 for all text; no sideways scrolling of the page; every control has a name."""
+    one = Visit(browser, board.as_uri(), viewport={"width": width, "height": 900}, color_scheme=scheme)
+    page = one.page
+    page.locator(f"{TABLE} tbody td[data-col=base] summary").first.click()
+    folder = Path(os.environ.get("HARNESS_SCREENSHOTS", tmp_path))
+    page.screenshot(path=folder / f"board-{width}-{scheme}.png", full_page=True)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate(CONTRAST) == []
+    unnamed = page.evaluate("""[...document.querySelectorAll("input,select,button,summary,a[href]")].filter(e =>
+        !(e.innerText || e.textContent || "").trim() && !e.labels?.length && !e.ariaLabel).map(e => e.outerHTML)""")
+    assert unnamed == []
+    levels = page.evaluate("[...document.querySelectorAll('h1,h2,h3')].map(h => Number(h.tagName[1]))")
+    assert levels[0] == 1 and all(b - a <= 1 for a, b in zip(levels, levels[1:], strict=False))
+    one.close()
+
+
+CONTRAST = """() => {
+  const parse = (c) => c.match(/[\\d.]+/g).map(Number);
+  const lum = ([r, g, b]) => { const f = [r, g, b].map(v => { v /= 255; return v <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4; });
+    return .2126 * f[0] + .7152 * f[1] + .0722 * f[2]; };
+  const back = (e) => { for (; e; e = e.parentElement) { const c = parse(getComputedStyle(e).backgroundColor);
+    if (c.length < 4 || c[3] > 0) return c; } return [255, 255, 255]; };
+  const bad = new Set();
+  const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walk.nextNode()) {
+    const e = walk.currentNode.parentElement;
+    if (!walk.currentNode.data.trim() || !e.checkVisibility() || e.closest("svg,script,style")) continue;
+    const [x, y] = [lum(parse(getComputedStyle(e).color)), lum(back(e))];
+    const ratio = (Math.max(x, y) + .05) / (Math.min(x, y) + .05);
+    if (ratio < 4.5) bad.add(e.className + " " + walk.currentNode.data.trim().slice(0, 30) + " " + ratio.toFixed(2));
+  }
+  return [...bad];
+}"""
+
+
+def test_the_theme_can_be_chosen(visit: Visit) -> None:
+    page = visit.page
+    before = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    page.locator("#theme").click()
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") != before
+    assert page.locator("#theme").get_attribute("aria-pressed") == "true"
+
+
+def test_print_leaves_the_controls_out(visit: Visit) -> None:
+    visit.page.emulate_media(media="print")
+    assert not visit.page.locator("#bar").is_visible() and not visit.page.locator("nav").is_visible()
+    assert visit.page.locator(TABLE).is_visible()
+
+
+def test_foreign_text_runs_nothing_and_breaks_nothing(browser: Any, tmp_path: Path) -> None:
+    for number, evil in enumerate(EVILS.values()):
+        for draw, accuracy in ((0, 0.8), (1, 0.4)):
+            write_sample(
+                tmp_path / "runs", Sample(protocol="few_shot", part="k16", shots=16, list_name="val"),
+                method=f"{evil} {number}{draw}", title=evil, notes=evil, accuracy=accuracy, draw=draw,
+                class_names=tuple(f"{evil} {i}" for i in range(12)),
+            )  # fmt: skip
+    address = build_report(tmp_path / "runs", tmp_path / "site").as_uri()
+    one = Visit(browser, address, viewport={"width": 390, "height": 844})
+    dialogs: list[str] = []
+    one.page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
+    shown = [" ".join(text.split()) for text in one.page.locator("table.board .title").all_text_contents()]
+    for evil in EVILS.values():
+        assert " ".join(evil.split()) in shown
+    one.page.locator("table.board tbody td[data-col=k16] summary").first.click()
+    for details in one.page.locator("#methods details > summary").all():
+        details.click()
+    one.page.fill("#q", "<img")
+    assert one.page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert not dialogs
+    one.close()
+
+
+@pytest.mark.slow
+def test_ten_thousand_records_open_and_filter_without_visible_delay(browser: Any, tmp_path: Path) -> None:
+    methods = [(f"method_{i}", f"Method {i}", "tuning", True, 0.3 + i / 600, 10**6 * (i % 170)) for i in range(303)]
+    write_grid(tmp_path / "runs", methods=methods, datasets=("mini_target", "another"))
+    address = build_report(tmp_path / "runs", tmp_path / "site").as_uri()
+    start = time.perf_counter()
+    one = Visit(browser, address)
+    one.page.locator("#count").wait_for()
+    opened = time.perf_counter() - start
+    filtered = one.page.evaluate("""() => {
+        const times = [], set = (name, value) => { const start = performance.now();
+          const field = document.forms.bar.elements[name]; field.value = value;
+          field.dispatchEvent(new Event("input", { bubbles: true })); document.body.offsetHeight;
+          times.push(performance.now() - start); };
+        set("protocol", "b2n"); set("q", "method 12"); set("params", "none"); set("q", ""); set("protocol", ""); set("params", "");
+        return times; }""")
+    print(f"opened in {opened:.2f} s, filters took {[round(t) for t in filtered]} ms")  # noqa: T201
+    assert opened < 10 and max(filtered) < 1000 and sorted(filtered)[len(filtered) // 2] < 300
+    one.close()
