@@ -11,6 +11,7 @@ import logging
 import multiprocessing
 import os
 import queue
+import re
 import signal
 import threading
 import time
@@ -49,12 +50,29 @@ def decode(dataset: Dataset[Any], draw: Draw) -> Any:
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:  # decoders raise many types of their own
-        text = " ".join(str(error).split()) or "no message"
-        return Undecodable(f"{type(error).__name__}: {text[:200]}")
+        return Undecodable(stable_reason(error))
+
+
+def stable_reason(error: BaseException) -> str:
+    """Why a clip did not decode, in one line that is the same in every run: no times, addresses, paths or counters.
+
+    decord puts the time of day, its own build paths and uninitialised numbers into messages; a record must not differ
+    between two runs for that.
+    """
+    text = " ".join(str(error).split())
+    if isinstance(error, RuntimeError) and text.startswith("Error reading "):
+        return "decord cannot open the file"
+    if "cannot find video stream" in text:
+        return "the file has no video stream that decord reads"
+    text = re.sub(r"\[\d\d:\d\d:\d\d\] \S+:\d+: ", "", text)
+    text = re.sub(r" \(-?\w+ vs\. -?\w+\)|0x[0-9a-f]+|(?:/[^/\s:']+)+/", "", text)
+    return f"{type(error).__name__}: {text[:160] or 'no message'}"
 
 
 def _work(dataset: Dataset[Any], connection: Connection, parent: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to stop
+    with open(os.devnull, "wb") as nowhere:  # noqa: PTH123
+        os.dup2(nowhere.fileno(), 2)  # decoders write to stderr past Python; the reason comes back as data
     threading.Thread(target=_leave_with, args=(parent,), daemon=True).start()
     single_threaded_opencv()
     while True:
