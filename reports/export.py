@@ -41,13 +41,34 @@ def render_table(table: str, runs: Path | None = None, against_paper: bool = Tru
     return FORMATS[format](tables_of(chosen, rows, rank_rows(rows), against_paper))
 
 
-def tables_of(chosen: Sequence[Layout], rows: Sequence[Row], ranks: Ranks, against_paper: bool) -> list[Table]:
-    """Our tables of the chosen layouts, then those of datasets that no paper has, then what other sources print."""
+def tables_of(
+    chosen: Sequence[Layout],
+    rows: Sequence[Row],
+    ranks: Ranks,
+    against_paper: bool,
+    verdicts_of_nothing: bool = True,
+) -> list[Table]:
+    """Our tables of the chosen layouts, then those of datasets that no paper has, then what other sources print.
+
+    Args:
+        chosen: Layouts.
+        rows: Our rows.
+        ranks: Their ranks.
+        against_paper: Put published values beside ours.
+        verdicts_of_nothing: Fill a table of which nothing is measured with `not measured`; else show it as published.
+    """
     tables = [our_table(layout, rows, ranks, against_paper) for layout in chosen]
+    if not verdicts_of_nothing:
+        pairs = zip(chosen, tables, strict=True)
+        tables = [table if _measured(table) else published_table(layout) for layout, table in pairs]
     for protocol in dict.fromkeys(layout.protocol for layout in chosen if layout.table != "bridge_prompt"):
         tables += other_tables(protocol, rows, ranks)
     tables = [table for table in tables if table.rows]
     return _with_later(chosen, tables) if against_paper else tables
+
+
+def _measured(table: Table) -> bool:
+    return any(cell.ours or cell.plain is not None for row in table.rows for cell in row.cells)
 
 
 def _with_later(chosen: Sequence[Layout], tables: list[Table]) -> list[Table]:

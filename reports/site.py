@@ -44,7 +44,7 @@ def build_report(runs: Path, out: Path) -> Path:
     rows = rows_of(records_frame(runs))
     ranks = rank_rows(rows)
     groups = groups_of(rows, ranks)
-    paper = tables_of(layouts("all"), rows, ranks, against_paper=True)
+    paper = tables_of(layouts("all"), rows, ranks, against_paper=True, verdicts_of_nothing=False)
     base = "/".join(quote(part) for part in Path(os.path.relpath(runs, out)).parts)
     text = _environment().get_template("board.html.jinja").render(
         sections=_sections(groups),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 
 from markupsafe import Markup, escape
 
@@ -19,15 +20,13 @@ def html(tables: Sequence[Table]) -> str:
 
 def _section(table: Table) -> Markup:
     names = extra_names(table)
-    heads = [*names, *(f"{dataset} {column}".strip() for dataset, column in table.columns)]
     out = [Markup('<section class="paper"><h3>{}</h3>').format(table.title)]
     if table.banner:
         out.append(Markup('<p class="banner">{}</p>').format(table.banner))
-    cells = Markup("").join(Markup("<th scope=col>{}</th>").format(head) for head in heads)
-    out.append(Markup('<div class="scroll"><table><thead><tr><th scope=col>Method</th>{}</tr></thead>').format(cells))
+    out.append(Markup('<div class="scroll"><table>{}').format(_head(table, names)))
     for heading, rows in blocks(table):
         family = Markup("<tbody><tr><th class=family scope=rowgroup colspan={}>{}</th></tr>")
-        out.append(family.format(1 + len(heads), heading))
+        out.append(family.format(1 + len(names) + len(table.columns), heading))
         out += [_row(table, row, names) for row in rows]
         out.append(Markup("</tbody>"))
     out.append(Markup("</table></div>"))
@@ -35,6 +34,17 @@ def _section(table: Table) -> Markup:
         notes = Markup("").join(Markup("<li>{}</li>").format(note) for note in table.notes)
         out.append(Markup("<ul class=notes>{}</ul>").format(notes))
     return Markup("\n").join([*out, Markup("</section>")])
+
+
+def _head(table: Table, names: Sequence[str]) -> Markup:
+    """Two lines of headings: datasets over columns."""
+    datasets = [(dataset, len(list(same))) for dataset, same in groupby(dataset for dataset, _ in table.columns)]
+    tall = Markup("").join(Markup("<th scope=col rowspan=2>{}</th>").format(name) for name in ["Method", *names])
+    wide = Markup("").join(
+        Markup("<th scope=colgroup colspan={}>{}</th>").format(span, dataset) for dataset, span in datasets
+    )
+    low = Markup("").join(Markup("<th scope=col>{}</th>").format(column) for _, column in table.columns)
+    return Markup("<thead><tr>{}{}</tr><tr>{}</tr></thead>").format(tall, wide, low)
 
 
 def _row(table: Table, row: TableRow, names: Sequence[str]) -> Markup:

@@ -1,4 +1,4 @@
-"""The leaderboard in headless Chromium: sorting, filters, opened cells, copying, links; nothing is loaded from elsewhere."""
+"""The leaderboard in headless Chromium: sorting, filters, opened cells, copying, links, contrast, requests."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -205,13 +206,14 @@ def test_contrast_width_and_names(browser: Any, board: Path, width: int, scheme:
         !(e.innerText || e.textContent || "").trim() && !e.labels?.length && !e.ariaLabel).map(e => e.outerHTML)""")
     assert unnamed == []
     levels = page.evaluate("[...document.querySelectorAll('h1,h2,h3')].map(h => Number(h.tagName[1]))")
-    assert levels[0] == 1 and all(b - a <= 1 for a, b in zip(levels, levels[1:], strict=False))
+    assert levels[0] == 1 and all(b - a <= 1 for a, b in pairwise(levels))
     one.close()
 
 
 CONTRAST = """() => {
   const parse = (c) => c.match(/[\\d.]+/g).map(Number);
-  const lum = ([r, g, b]) => { const f = [r, g, b].map(v => { v /= 255; return v <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4; });
+  const part = (v) => v <= .03928 * 255 ? v / 255 / 12.92 : ((v / 255 + .055) / 1.055) ** 2.4;
+  const lum = ([r, g, b]) => { const f = [r, g, b].map(part);
     return .2126 * f[0] + .7152 * f[1] + .0722 * f[2]; };
   const back = (e) => { for (; e; e = e.parentElement) { const c = parse(getComputedStyle(e).backgroundColor);
     if (c.length < 4 || c[3] > 0) return c; } return [255, 255, 255]; };
@@ -280,7 +282,8 @@ def test_ten_thousand_records_open_and_filter_without_visible_delay(browser: Any
           const field = document.forms.bar.elements[name]; field.value = value;
           field.dispatchEvent(new Event("input", { bubbles: true })); document.body.offsetHeight;
           times.push(performance.now() - start); };
-        set("protocol", "b2n"); set("q", "method 12"); set("params", "none"); set("q", ""); set("protocol", ""); set("params", "");
+        set("protocol", "b2n"); set("q", "method 12"); set("params", "none");
+        set("q", ""); set("protocol", ""); set("params", "");
         return times; }""")
     print(f"opened in {opened:.2f} s, filters took {[round(t) for t in filtered]} ms")  # noqa: T201
     assert opened < 10 and max(filtered) < 1000 and sorted(filtered)[len(filtered) // 2] < 300

@@ -1,0 +1,136 @@
+"""Figures: valid SVG that holds what was measured, follows the page's colours and keeps foreign text as text."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from harness.errors import UserError
+from reports.aggregate import Row, rows_of
+from reports.classes import class_changes, confusion
+from reports.curves import few_shot_curves
+from reports.feature_map import feature_map
+from reports.frame import records_frame
+from reports.plot import INK, MARKERS
+from reports.scatter import accuracy_cost, base_novel
+from results.compare import compare
+from results.predictions import read_predictions
+from tests.results.factories import Sample, write_grid, write_sample
+
+SVG = "{http://www.w3.org/2000/svg}"
+EVIL = '$x^2$ <script>alert(1)</script> & "q" \u202e'
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory: pytest.TempPathFactory) -> list[Row]:
+    folder = tmp_path_factory.mktemp("figures")
+    write_grid(folder)
+    return rows_of(records_frame(folder))
+
+
+def chosen(rows: list[Row], protocol: str) -> list[Row]:
+    return [row for row in rows if row.facts["protocol"] == protocol]
+
+
+def texts(figure: str) -> list[str]:
+    """All text of an SVG; fails on anything that is not well-formed."""
+    root = ET.fromstring(figure)
+    assert root.tag == f"{SVG}svg" and root.get("role") == "img" and root.get("aria-label")
+    assert not list(root.iter(f"{SVG}script"))
+    assert INK not in figure and "currentColor" in figure
+    return ["".join(element.itertext()) for element in root.iter(f"{SVG}text")]
+
+
+def marks(figure: str) -> int:
+    """How many marker glyphs are drawn."""
+    return len(list(ET.fromstring(figure).iter(f"{SVG}use")))
+
+
+def test_few_shot_curves_have_a_dot_for_each_repeat(rows: list[Row], tmp_path: Path) -> None:
+    figure = few_shot_curves(chosen(rows, "few_shot"), "mini target")
+    shown = texts(figure)
+    assert {"2", "4", "8", "16", "ViFi-CLIP", "Vanilla CLIP"} <= set(shown)
+    before = marks(figure)
+    few = Sample(protocol="few_shot", part="k16", shots=16)
+    one = [write_sample(tmp_path / "one", few, repeat=("seed", 1))]
+    assert one
+    for index in (1, 2, 3):
+        write_sample(tmp_path / "three", few, repeat=("seed", index))
+    dots = [marks(few_shot_curves(rows_of(records_frame(tmp_path / name)), "x")) for name in ("one", "three")]
+    assert dots[1] - dots[0] == 2 and before > 20
+
+
+def test_base_against_novel_has_iso_curves_of_the_harmonic_mean(rows: list[Row]) -> None:
+    shown = texts(base_novel(chosen(rows, "b2n"), "mini target"))
+    assert "HM 50" in shown and "ViFi-CLIP" in shown
+
+
+def test_accuracy_against_cost(rows: list[Row]) -> None:
+    b2n = chosen(rows, "b2n")
+    assert "Trained parameters (millions)" in texts(accuracy_cost(b2n, "hm", "HM"))
+    assert accuracy_cost(b2n, "hm", "HM", "gflops") == "", "no record holds GFLOPs"
+    with_cost = [
+        Row(**{**row.__dict__, "facts": {**row.facts, "cost": {"gflops": 281.0 + i}}}) for i, row in enumerate(b2n)
+    ]
+    assert "GFLOPs per view" in texts(accuracy_cost(with_cost, "hm", "HM", "gflops"))
+
+
+def test_more_rows_than_colours_are_drawn_grey(rows: list[Row]) -> None:
+    many = chosen(rows, "b2n") * 4
+    assert len(many) > len(MARKERS)
+    assert "#888888" in base_novel(many, "x") and "#888888" in accuracy_cost(many, "hm", "x")
+    assert "#888888" in few_shot_curves(chosen(rows, "few_shot") * 4, "x")
+
+
+def test_class_changes_and_confusion(tmp_path: Path) -> None:
+    a, b = (write_sample(tmp_path, method=m, accuracy=x, class_names=tuple(f"{EVIL}{i}" for i in range(12)))
+            for m, x in (("a", 0.7), ("b", 0.4)))  # fmt: skip
+    part = compare(a, b).parts[0]
+    shown = texts(class_changes(part, EVIL, "b", top=5))
+    assert sum(text.startswith("$x^2$ <script>") for text in shown) >= 5, "no mathematics, no markup"
+    frame = records_frame(tmp_path)
+    predictions = read_predictions(frame["predictions_path"][0])
+    shown = texts(confusion(predictions, [f"class {i}" for i in range(12)], pairs=3))
+    counts = predictions[predictions["id1"] != predictions["label"]].groupby(["label", "id1"]).size()
+    label, predicted = counts.idxmax()
+    assert f"class {label}" in shown and f"class {predicted}" in shown
+    assert f"{counts.max() * 10:.0f}" in shown, "ten videos a class: percent of the true class"
+
+
+def test_confusion_of_a_perfect_model_and_of_undecodable_videos(tmp_path: Path) -> None:
+    write_sample(tmp_path, accuracy=1.0)
+    predictions = read_predictions(records_frame(tmp_path)["predictions_path"][0])
+    predictions.loc[0, "id1"] = -1
+    assert "100" in texts(confusion(predictions, [f"class {i}" for i in range(12)]))
+
+
+def test_feature_map_separates_classes_and_is_repeatable() -> None:
+    pytest.importorskip("sklearn", reason="needs scikit-learn")
+    rng = np.random.default_rng(0)
+    labels = np.arange(60) % 3
+    features = 4 * np.eye(3, 16)[labels] + 0.3 * rng.normal(size=(60, 16))
+    figure = feature_map(features, labels.tolist(), ["walk", "run", EVIL], title=EVIL)
+    assert {"walk", "run"} <= set(texts(figure))
+    assert figure == feature_map(features, labels.tolist(), ["walk", "run", EVIL], title=EVIL)
+
+
+def test_feature_map_refuses_what_it_cannot_draw() -> None:
+    with pytest.raises(UserError, match="N > 3"):
+        feature_map(np.zeros((2, 4)), [0, 1], ["a", "b"])
+    with pytest.raises(UserError, match="not finite"):
+        feature_map(np.full((5, 4), np.nan), [0] * 5, ["a"])
+    with pytest.raises(UserError, match="no feature map named 'pca'"):
+        feature_map(np.eye(5), [0] * 5, ["a"], method="pca")
+
+
+def test_equal_figures_give_equal_text_and_names_make_ids_unique(rows: list[Row]) -> None:
+    b2n = chosen(rows, "b2n")
+    assert base_novel(b2n, "x", "one") == base_novel(b2n, "x", "one")
+    ids = [
+        {e.get("id") for e in ET.fromstring(base_novel(b2n, "x", name)).iter() if e.get("id")}
+        for name in ("one", "two")
+    ]
+    assert not ids[0] & ids[1]
