@@ -93,6 +93,7 @@ def evaluate(
     per_batch = runtime.eval_clips or (32 if device.kind == "cuda" else 8)
     first = _restore(partial, ids, probabilities, failed) if partial else 0
     first -= first % per_batch  # whole batches only, so that a resumed eval computes the same batches
+    failed = {row: reason for row, reason in failed.items() if row < first}
     with torch.autocast(device.kind, dtype=device.dtype, enabled=device.dtype != torch.float32):
         text = method.encode_text(label_set)
         saved = time.monotonic()
