@@ -91,7 +91,7 @@ def execute(plan: Plan, settings: Settings, runtime: Runtime, keep_going: bool =
                 continue
             progress.begin(name)
             try:
-                _prepare(cell)
+                cell.dataset.prepare(progress.render_step)
                 done = run(cell, session)
             except UserError as error:
                 if not keep_going:
@@ -120,10 +120,6 @@ def _tasks(fits: Iterable[Any], evals: Iterable[Any]) -> Iterable[tuple[str, Any
             yield f"eval {item.name}", item, run_eval_cell
     for item in remaining:
         yield f"eval {item.name}", item, run_eval_cell
-
-
-def _prepare(cell: FitCell | EvalCell) -> None:
-    cell.dataset.prepare()
 
 
 def _discard(plan: Plan) -> None:

@@ -55,6 +55,12 @@ class Progress:
         """Show an eval's videos."""
         self._step(done, total)
 
+    def render_step(self, done: int, total: int) -> None:
+        """Show the rendering of an embedded dataset."""
+        self._step(done, total)
+        if done >= total and self._inner is not None:
+            self._inner.reset()
+
     def _step(self, done: int, total: int) -> None:
         if self._inner is not None:
             self._inner.total = total

@@ -14,7 +14,7 @@ def add_parser(verbs: Any) -> None:
     parser = verb_parser(
         verbs, "plan", "what a run would do, and why",
         "Print every fit and eval of a request as done, missing or stale, with the reason. Runs nothing.\n"
-        "Takes the arguments of `run`.",
+        "The estimate rests on what finished in the run folder. Takes the arguments of `run`.",
     )  # fmt: skip
     add_request(parser)
     add_places(parser)
@@ -23,10 +23,12 @@ def add_parser(verbs: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the plan."""
+    from harness.budget import estimate
     from harness.cells import expand
     from harness.plan import make_plan
 
-    cells = expand(request_of(arguments), settings_of(arguments))
+    settings = settings_of(arguments)
+    cells = expand(request_of(arguments), settings)
     plan = make_plan(cells)
     rows = [
         {"kind": s.kind, "cell": s.cell.name, "state": s.state, "key": s.cell.key, "reason": s.reason}
@@ -43,4 +45,5 @@ def run(arguments: argparse.Namespace) -> int:
     say(
         f"to do: {len(plan.open_fits())} fits, {len(plan.open_evals())} evals of {len(plan.fits)} and {len(plan.evals)}"
     )
+    say(str(estimate(plan, settings.runs.path)))
     return EXIT_DONE

@@ -26,6 +26,7 @@ _SIZES = (
     (96, 64),
     (64, 80),
 )  # width, height in pixels: not square, so crops matter
+_OUTLINE: Rgb = (24, 24, 24)  # the same round every colour: it is what makes a shape quick to learn
 _FRAMES = (16, 24)  # shortest and longest clip
 
 
@@ -56,12 +57,12 @@ def draw_actor(rng: np.random.Generator, colour: str | None = None) -> Actor:
     """Return an actor drawn from `rng`, of the named colour or of any."""
     name = colour or str(rng.choice(list(COLOURS)))
     tinted = tuple(int(np.clip(v + rng.integers(-18, 19), 0, 255)) for v in COLOURS[name])
-    grey = float(rng.choice((rng.uniform(20, 70), rng.uniform(175, 235))))  # never mid grey: the object must stand out
+    grey = float(rng.uniform(165, 235))  # light, so that the dark outline stands out
     ground = tuple(int(np.clip(grey + rng.uniform(-14, 14), 0, 255)) for _ in range(3))
     return Actor(
         (tinted[0], tinted[1], tinted[2]),
         (ground[0], ground[1], ground[2]),
-        float(rng.uniform(0.155, 0.20)),
+        float(rng.uniform(0.18, 0.23)),
         int(rng.integers(2**31)),
     )
 
@@ -172,6 +173,7 @@ def _draw_object(canvas: Image, stage: Stage, shape: str, pose: Pose, actor: Act
     curves, spot = stage.contours(shape, pose, actor.radius)
     layer = canvas if pose.opacity >= 1.0 else canvas.copy()
     cv2.fillPoly(layer, curves, actor.colour, cv2.LINE_AA, _SHIFT)
+    cv2.polylines(layer, curves, True, _OUTLINE, 2, cv2.LINE_AA, _SHIFT)
     size = round(0.2 * actor.radius * math.sqrt(pose.wide * pose.high) * stage.unit * (1 << _SHIFT))
     cv2.circle(layer, spot, size, _mix(actor.colour, (10, 10, 10), 0.75), -1, cv2.LINE_AA, _SHIFT)
     if layer is not canvas:
