@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable
@@ -44,17 +43,9 @@ def rank_rows(rows: Iterable[Row]) -> Ranks:
     column). Top-5 columns are not ranked: the test is one on right or wrong.
     """
     ranks = Ranks()
-    gc.freeze()  # statsmodels collects garbage in every call: 0.4 s each on the heap of a large board
-    try:
-        _rank_groups(rows, ranks)
-    finally:
-        gc.unfreeze()
-    return ranks
-
-
-def _rank_groups(rows: Iterable[Row], ranks: Ranks) -> None:
     for _, members in groupby(sorted(rows, key=lambda row: row.group), lambda row: row.group):
         _rank_group([row for row in members if not row.reasons], ranks)
+    return ranks
 
 
 def _rank_group(rows: list[Row], ranks: Ranks) -> None:

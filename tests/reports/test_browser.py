@@ -270,7 +270,7 @@ def test_foreign_text_runs_nothing_and_breaks_nothing(browser: Any, tmp_path: Pa
 
 @pytest.mark.slow
 def test_ten_thousand_records_open_and_filter_without_visible_delay(browser: Any, tmp_path: Path) -> None:
-    methods = [(f"method_{i}", f"Method {i}", "tuning", True, 0.3 + i / 600, 10**6 * (i % 170)) for i in range(303)]
+    methods = [(f"method_{i}", f"Method {i}", "tuning", True, 0.3 + i / 600, 10**6 * (i % 170)) for i in range(304)]
     write_grid(tmp_path / "runs", methods=methods, datasets=("mini_target", "another"))
     address = build_report(tmp_path / "runs", tmp_path / "site").as_uri()
     start = time.perf_counter()
