@@ -372,7 +372,7 @@ def _eval_cell(
 def _division(row: MethodRow, fit: FitCell | None, request: Request) -> str:
     """`closed`: the protocol's views, published class names, last checkpoint, no extra data; `open` otherwise."""
     card = row.cls.card
-    own = bool(request.views) or bool(card.extra_data) or card.class_text == "llm-rewritten"
+    own = bool(request.views or request.source or card.extra_data) or card.class_text == "llm-rewritten"
     return "open" if own or (fit is not None and fit.recipe.selection != "last") else "closed"
 
 

@@ -76,6 +76,7 @@ class Request:
         lists: `published` or `own`.
         repeats: Restrict to these repeat indices; empty for all.
         shots: Restrict few-shot fits to these K; empty for all.
+        source: Dataset that zero-shot transfer fits on, instead of the target's own; the row is then `open`.
     """
 
     methods: tuple[MethodChoice, ...]
@@ -88,6 +89,7 @@ class Request:
     lists: str = "published"
     repeats: tuple[int, ...] = ()
     shots: tuple[int, ...] = ()
+    source: str | None = None
 
 
 def parse_methods(texts: list[str]) -> tuple[MethodChoice, ...]:
@@ -126,8 +128,11 @@ def choose_datasets(
 
 
 def open_requested(name: str, request: Request, settings: Settings) -> Dataset:
-    """The dataset of a name with the request's label variant and list origin."""
-    return open_dataset(name, settings, lists=request.lists, variant=request.variant)
+    """The dataset of a name with the request's label variant, list origin and zero-shot source."""
+    dataset = open_dataset(name, settings, lists=request.lists, variant=request.variant)
+    if request.source is not None and dataset.source is not None:
+        dataset.source = request.source
+    return dataset
 
 
 def default_backbone(dataset: Dataset, request: Request) -> BackboneChoice:

@@ -70,6 +70,7 @@ def add_request(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="option of the (single) method")
     group.add_argument("--label-set", default="published", choices=("published", "corrected"), help="class names")
     group.add_argument("--lists", default="published", choices=("published", "own"), help="own: draw absent lists")
+    group.add_argument("--source", metavar="NAME", help="dataset that zero_shot fits on (default: k400; mini_source)")
     group.add_argument("--repeat", type=int, action="append", default=[], metavar="N", help="only this repeat")
     group.add_argument("--shots", type=int, action="append", default=[], metavar="K", help="only this K (few_shot)")
     group.add_argument("--plugin", action="append", default=[], metavar="FILE", help="load a plugin file first")
@@ -98,6 +99,7 @@ def request_of(arguments: argparse.Namespace) -> Request:
         lists=arguments.lists,
         repeats=tuple(arguments.repeat),
         shots=tuple(arguments.shots),
+        source=arguments.source,
     )
 
 

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from harness.data.mini_scene import draw_actor, draw_clip
 
 MINI_DATASETS = ("mini_source", "mini_target")
-MINI_VERSION = 1  # raise it with any change that alters a list or a pixel: the rendered folder carries it in its name
+MINI_VERSION = 2  # raise it with any change that alters a list or a pixel: the rendered folder carries it in its name
 
 _TARGET_SHAPES = ("circle", "square", "star", "triangle")
 _TARGET_MOTIONS = ("bouncing", "growing", "shaking", "sliding", "spinning", "swinging")

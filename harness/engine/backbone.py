@@ -77,7 +77,8 @@ class Backbone(nn.Module):
         visual = self.visual
         if not isinstance(visual, VisionTransformer) or visual.attn_pool is not None or visual.pool_type != "tok":
             raise UserError(
-                f"{method} changes the inside of a vision transformer; {self.facts.arch} has a {type(visual).__name__}.",
+                f"{method} changes the inside of a vision transformer; "
+                f"{self.facts.arch} has a {type(visual).__name__}.",
                 "Choose a ViT with a class token, such as ViT-B-16.",
             )
         return visual
@@ -240,7 +241,9 @@ def _output_dim(clip: nn.Module) -> int:
                 return int(getattr(holder, attribute))
     text = getattr(clip, "text_projection", None)
     if text is None:
-        raise UserError(f"The joint dimension of {type(clip).__name__} is unknown.", "Use an open_clip CLIP architecture.")
+        raise UserError(
+            f"The joint dimension of {type(clip).__name__} is unknown.", "Use an open_clip CLIP architecture."
+        )
     return int(text.shape[-1])
 
 
@@ -269,7 +272,11 @@ def load_backbone(
         return _mini()
     if weights is None:
         weights = DEFAULT_WEIGHTS
-    if isinstance(weights, Path) or Path(weights).suffix in (".pt", ".pth", ".bin", ".safetensors") or Path(weights).is_file():
+    if (
+        isinstance(weights, Path)
+        or Path(weights).suffix in (".pt", ".pth", ".bin", ".safetensors")
+        or Path(weights).is_file()
+    ):
         return _from_file(arch, Path(weights), weights_dir, base)
     arch = arch or DEFAULT_ARCH
     if arch not in open_clip.list_models():
@@ -330,7 +337,9 @@ def _find_tag_file(arch: str, tag: str, config: dict[str, Any], weights_dir: Pat
         folder = weights_dir or Path("WEIGHTS_FOLDER")
         raise UserError(
             f"The weights {arch}/{tag} are not on this machine and could not be downloaded ({type(error).__name__}).",
-            "Fetch one of\n  " + "\n  ".join(sources) + f"\n  and save it as {folder / candidates[0]}"
+            "Fetch one of\n  "
+            + "\n  ".join(sources)
+            + f"\n  and save it as {folder / candidates[0]}"
             + (f" or {folder / candidates[-1]}" if config.get("url") else "")
             + "\n  (or set HARNESS_WEIGHTS, or give the file with --weights FILE). To try the harness without them:"
             " --arch mini-clip.",
@@ -370,7 +379,9 @@ def _from_file(arch: str | None, path: Path, weights_dir: Path | None, base: str
         config = open_clip.get_model_config(arch) or {}
         quick = kind == "torchscript" or found.family in ("xclip", "actionclip", "efficient_prompt") or noted == "true"
         if config.get("quick_gelu", False) and noted == "false":
-            raise UserError(f"{path.name} needs GELU, {arch} computes QuickGELU.", f"Use {arch.removesuffix('-quickgelu')}.")
+            raise UserError(
+                f"{path.name} needs GELU, {arch} computes QuickGELU.", f"Use {arch.removesuffix('-quickgelu')}."
+            )
         clip = _create(arch, quick_gelu=quick)
     load_clip(clip, content, str(path))
     return _finish(clip, arch or "inferred", path.name)

@@ -14,7 +14,7 @@ from torch import Tensor
 from harness.engine import mm
 from harness.engine.batches import Draw, FitBatches
 from harness.engine.loader import GuardedLoader, Undecodable, default_workers
-from harness.engine.transforms import NORMALIZATION
+from harness.engine.step import normalise as normalise
 from harness.errors import UserError
 from harness.runtime import Runtime
 from harness.spec import Recipe, VideoList, Views
@@ -55,12 +55,6 @@ class EvalClips:
 def locate_rows(video_list: VideoList, locate: Callable[[str], Path | None]) -> list[Row]:
     """The rows of a list with their places on this machine, None where a video is missing."""
     return [(locate(path), label) for path, label in video_list.rows]
-
-
-def normalise(frames: Tensor, views: Views, device: torch.device) -> Tensor:
-    """Normalised fp32 frames on the device, from uint8 RGB (..., 3, H, W)."""
-    mean, std = (torch.tensor(v, device=device).view(3, 1, 1) for v in NORMALIZATION[views.normalize])
-    return (frames.to(device, non_blocking=True).float() - mean) / std
 
 
 def fit_loader(

@@ -232,7 +232,9 @@ def forgets_labels(subject: Subject) -> str:
     method = subject.fresh()
     subject.logits(method, BASE)
     if not torch.equal(subject.logits(method, NOVEL), expected):
-        return "Scores on one label set change after another was scored: the label set must be an argument, never state."
+        return (
+            "Scores on one label set change after another was scored: the label set must be an argument, never state."
+        )
     if method.trainable():
         subject.train(method)
         copied = subject.fresh()
@@ -250,7 +252,8 @@ def survives_saving(subject: Subject) -> str:
     state = {name: value.clone() for name, value in method.trained_state().items()}
     loaded = subject.fresh()
     if set(state) != set(loaded.trained_state()):
-        return f"The trained state has other names than a fresh method's: {_some(set(state) ^ set(loaded.trained_state()))}."
+        differ = set(state) ^ set(loaded.trained_state())
+        return f"The trained state has other names than a fresh method's: {_some(differ)}."
     loaded.load_state_dict(state, strict=False)
     if torch.equal(subject.logits(method, NOVEL), subject.logits(loaded, NOVEL)):
         return ""
@@ -266,7 +269,9 @@ def survives_half_precision(subject: Subject) -> str:
     allowed = 0.1 + 0.03 * float(expected.abs().max())
     gap = float((found - expected).abs().max())
     if not gap <= allowed:
-        return f"Logits in bfloat16 differ from fp32 by {gap:.3g}, allowed {allowed:.3g}: take the last product in fp32."
+        return (
+            f"Logits in bfloat16 differ from fp32 by {gap:.3g}, allowed {allowed:.3g}: take the last product in fp32."
+        )
     return ""
 
 

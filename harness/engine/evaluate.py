@@ -14,9 +14,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from harness.engine.clips import EvalClips, Row, eval_loader, normalise
+from harness.engine.clips import EvalClips, Row, eval_loader
 from harness.engine.device import Device
 from harness.engine.method import ClipMethod
+from harness.engine.step import view_logits
 from harness.errors import EXIT_FAILED, UserError
 from harness.runtime import Runtime
 from harness.spec import LabelSet, Views
@@ -102,7 +103,7 @@ def evaluate(
             batch: EvalClips = clips
             failed.update(batch.failed)
             if batch.frames is not None:
-                logits = _score(method, batch.frames, text, views, device, classes)
+                logits = view_logits(method, batch.frames, text, views, device, classes)
                 chosen = rank(_order(logits), depth)
                 mean = view_probabilities(logits).cpu().numpy()
                 ids[batch.rows] = chosen
@@ -121,24 +122,6 @@ def evaluate(
             EXIT_FAILED,
         )
     return Scores(ids, probabilities, failed, time.perf_counter() - started, len(rows) - first)
-
-
-def _score(method: ClipMethod, frames: Tensor, text: object, views: Views, device: Device, classes: int) -> Tensor:
-    """Logits (B, V, C) in fp32 of uint8 frames (B, V*T, 3, H, W)."""
-    video = normalise(frames, views, device.device)
-    batch = len(video)
-    video = video.unflatten(1, (views.count, views.frames)).flatten(0, 1)
-    logits = method.score(method.encode_video(video), text).float()
-    if logits.shape != (batch * views.count, classes):
-        raise UserError(
-            f"{method.name} returned scores of shape {tuple(logits.shape)} for {batch * views.count} views and "
-            f"{classes} classes.",
-            "score() must return (videos, classes).",
-            EXIT_FAILED,
-        )
-    if not torch.isfinite(logits).all():
-        raise UserError(f"{method.name} returned scores that are not finite (NaN or infinite).", "", EXIT_FAILED)
-    return logits.unflatten(0, (batch, views.count))
 
 
 def _order(logits: Tensor) -> NDArray[np.float64]:

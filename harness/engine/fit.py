@@ -12,15 +12,14 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file, save
-from torch import Tensor
 
 from harness.engine import mm
 from harness.engine.batches import FitBatches
-from harness.engine.blending import apply_blend, draw_blend, smooth
-from harness.engine.clips import FitClips, Row, fit_loader, normalise
+from harness.engine.clips import Row, fit_loader
 from harness.engine.device import Device
 from harness.engine.method import ClipMethod
 from harness.engine.schedule import rate_of_update
+from harness.engine.step import batch_loss, build_optimizer
 from harness.errors import EXIT_FAILED, UserError
 from harness.runtime import Runtime
 from harness.spec import LabelSet, Recipe, Views
@@ -56,55 +55,6 @@ class FitOutcome:
     skipped_updates: int
     replaced: list[int] = field(default_factory=list)
     peak_memory_gib: float = 0.0
-
-
-def batch_loss(
-    method: ClipMethod, label_set: LabelSet, recipe: Recipe, views: Views, device: Device
-) -> Callable[[FitClips], Tensor]:
-    """The function from a device batch to its loss: normalise, smooth labels, blend group by group, score."""
-
-    def loss(clips: FitClips) -> Tensor:
-        video = normalise(clips.frames, views, device.device)
-        targets = smooth(clips.labels.to(device.device), len(label_set), recipe.smoothing)
-        video, targets = blend_groups(video, targets, clips, recipe)
-        return method.loss(video, targets, label_set)
-
-    return loss
-
-
-def blend_groups(video: Tensor, targets: Tensor, clips: FitClips, recipe: Recipe) -> tuple[Tensor, Tensor]:
-    """Blend each group of `micro_batch` clips by its own draw; the device batch may hold several groups."""
-    videos, soft = [], []
-    size = recipe.micro_batch
-    for start in range(0, len(video), size):
-        draw = clips.draws[start]
-        blend = draw_blend(recipe, draw.epoch, draw.group, size, video.shape[-2], video.shape[-1])
-        part = video[start : start + size], targets[start : start + size]
-        part = part if blend is None else apply_blend(*part, blend)
-        videos.append(part[0])
-        soft.append(part[1])
-    return (videos[0], soft[0]) if len(videos) == 1 else (torch.cat(videos), torch.cat(soft))
-
-
-def build_optimizer(method: ClipMethod, recipe: Recipe) -> torch.optim.AdamW:
-    """AdamW over the method's groups; each group remembers its peak rate for the schedule.
-
-    Raises:
-        UserError: Nothing learns, or a group holds a parameter that does not learn.
-    """
-    groups = [{**group, "params": list(group["params"])} for group in method.parameter_groups(recipe)]
-    if not any(group["params"] for group in groups):
-        raise UserError(
-            f"{method.name} has no parameter that learns, so it cannot be fitted.", "Set requires_grad in setup()."
-        )
-    frozen = sum(not p.requires_grad for group in groups for p in group["params"])
-    if frozen:
-        raise UserError(f"{method.name}: parameter_groups() lists {frozen} parameters that do not learn.")
-    groups = [{**group, "peak_lr": group.get("lr", recipe.lr)} for group in groups if group["params"]]
-    fused = all(p.is_cuda for group in groups for p in group["params"])
-    return torch.optim.AdamW(
-        groups, lr=recipe.lr, betas=recipe.betas, eps=recipe.eps, weight_decay=recipe.weight_decay, fused=fused or None
-    )
 
 
 def fit(

@@ -136,7 +136,11 @@ class ClipMethod(nn.Module):
         """
         own = self.state_dict()
         unknown = [n for n in state if n not in own or not n.startswith("backbone.")]
-        shapes = [f"{n} {tuple(v.shape)}, here {tuple(own[n].shape)}" for n, v in state.items() if n in own and own[n].shape != v.shape]
+        shapes = [
+            f"{n} {tuple(v.shape)}, here {tuple(own[n].shape)}"
+            for n, v in state.items()
+            if n in own and own[n].shape != v.shape
+        ]
         if not state or unknown or shapes:
             raise UserError(
                 f"{self.name} cannot start from this fit: {len(unknown)} unknown tensors {sorted(unknown)[:3]}, "
@@ -153,7 +157,12 @@ class ClipMethod(nn.Module):
 
     @classmethod
     def options_for(
-        cls, values: Mapping[str, Any], protocol: str = "", dataset: str = "", preset: str = "", frames: int | None = None
+        cls,
+        values: Mapping[str, Any],
+        protocol: str = "",
+        dataset: str = "",
+        preset: str = "",
+        frames: int | None = None,
     ) -> MethodOptions:
         """The options of a run: defaults, then the protocol's published values, then what the user gave.
 
