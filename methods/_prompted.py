@@ -14,9 +14,7 @@ class PrecisionOptions(MethodOptions):
     text_embedding: str = option(
         "published", "token embeddings: published rounds them to float16, clean keeps fp32", PUBLISHED_OR_CLEAN
     )
-    logits: str = option(
-        "clean", "last product: published rounds it to float16, clean keeps fp32", PUBLISHED_OR_CLEAN
-    )
+    logits: str = option("clean", "last product: published rounds it to float16, clean keeps fp32", PUBLISHED_OR_CLEAN)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Published optimisation settings as data with their source; `own` says that nothing is published, and what was done.
 
-ViFi-CLIP: muzairkhattak/ViFi-CLIP, `configs/**` and `utils/config.py` (all 67 files compared); 8 ranks, micro-batches of
-4 clips, AdamW (0.9, 0.98), weight decay 0.001, 5 warm-up epochs, smoothing 0.1, mixup 0.8, cutmix 1.0. X-CLIP:
+ViFi-CLIP: muzairkhattak/ViFi-CLIP, `configs/**` and `utils/config.py` (all 67 files compared); 8 ranks, groups of 4
+clips, AdamW (0.9, 0.98), weight decay 0.001, 5 warm-up epochs, smoothing 0.1, mixup 0.8, cutmix 1.0. X-CLIP:
 microsoft/VideoX and the paper. ActionCLIP: sallymmx/ActionCLIP, `configs/**`, `utils/solver.py`. Efficient-Prompt:
 ju-chen/Efficient-Prompt, README and `src/main.py`. The `mini` recipes are this project's own, for the embedded tiny
 model.
@@ -39,9 +39,9 @@ PROMPTS = {
 XCLIP_FEW_SHOT = Recipe(epochs=50, lr=2e-6, accumulate=2, source="X-CLIP configs/hmdb51, configs/ucf101 (16_32)")
 XCLIP = {
     "supervised": Recipe(epochs=30, lr=8e-6, accumulate=8, source="X-CLIP configs/k400/16_16"),
-    "zero_shot": Recipe(epochs=10, lr=8e-6, accumulate=8, source="X-CLIP paper and issue 68: k400/16_32 with 10 epochs"),
+    "zero_shot": Recipe(epochs=10, lr=8e-6, accumulate=8, source="X-CLIP issue 68: k400/16_32 with 10 epochs"),
     "few_shot": XCLIP_FEW_SHOT,
-    "few_shot/ssv2": replace(XCLIP_FEW_SHOT, source="own: not published for SSv2; the settings of HMDB-51 and UCF-101"),
+    "few_shot/ssv2": replace(XCLIP_FEW_SHOT, source="own: not published for SSv2; as for HMDB-51"),
     "b2n": replace(
         XCLIP_FEW_SHOT, epochs=11,
         source="own: not published; the few-shot settings of X-CLIP with the 11 epochs of ViFi-CLIP",
@@ -60,7 +60,7 @@ ACTIONCLIP = {
         source="ActionCLIP configs/k400/k400_train (published for ViT-B/32 and 8 frames; none for ViT-B/16)",
     ),
     "zero_shot": replace(
-        _ACTIONCLIP, micro_batch=128, source="own: the zero-shot runs start from configs/k400/k400_train, used here as it is"
+        _ACTIONCLIP, micro_batch=128, source="own: its zero-shot models are those of configs/k400/k400_train"
     ),
     "few_shot": replace(_ACTIONCLIP, source="own: not published; configs/hmdb51/hmdb_train (batch 64, 50 epochs)"),
     "few_shot/ucf101": replace(
@@ -76,8 +76,8 @@ _EFFICIENT_PROMPT = Recipe(
     epochs=20, lr=1e-4, warmup_epochs=0, micro_batch=64, ranks=1, accumulate=1, weight_decay=0.01, betas=(0.9, 0.999),
     smoothing=0.0, mixup=0.0, cutmix=0.0, schedule="constant", augmentation="none",
     source=(
-        "own: Efficient-Prompt README (HMDB-51 split 1: batch 64, 1100 iterations, about 20 epochs, no augmentation; its "
-        "cosine of 200000 iterations is constant over them); nothing is published for this protocol"
+        "own: Efficient-Prompt README (HMDB-51 split 1: batch 64, 1100 iterations, about 20 epochs, no augmentation; "
+        "its cosine over 200000 iterations is constant over them); nothing is published for this protocol"
     ),
 )  # fmt: skip
 EFFICIENT_PROMPT = {

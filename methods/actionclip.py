@@ -24,7 +24,9 @@ TARGET_SCALE = 10.0
 class ActionClipOptions(MethodOptions):
     """How frames become a video."""
 
-    fusion: str = option("transf", "transf: temporal Transformer (published); mean: average of frames", ("transf", "mean"))
+    fusion: str = option(
+        "transf", "transf: temporal Transformer (published); mean: average of frames", ("transf", "mean")
+    )
     layers: int = option(6, "blocks of the temporal Transformer")
     fusion_lr: float = option(10.0, "learning rate of the fusion module, in multiples of the recipe's")
 

@@ -4,7 +4,7 @@ import hashlib
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -41,7 +41,9 @@ class BridgeOptions(PrecisionOptions):
 @lru_cache
 def _sha256(path: Path) -> str:
     if not path.is_file():
-        raise UserError(f"The stage-one checkpoint {path} does not exist.", "Give stage_one=fit, stage_one=clip or a file.")
+        raise UserError(
+            f"The stage-one checkpoint {path} does not exist.", "Give stage_one=fit, stage_one=clip or a file."
+        )
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -61,7 +63,7 @@ class BridgePrompt(ClipMethod):
     )
     recipes = PROMPTS
     options_type = BridgeOptions
-    protocol_options = {
+    protocol_options: ClassVar = {
         "b2n": {"vision_tokens": 16, "text_tokens": 16, "vision_depth": 9, "text_depth": 9},
         "few_shot": {"vision_tokens": 10, "text_tokens": 10, "vision_depth": 12, "text_depth": 12},
         "mini": {"vision_tokens": 8, "text_tokens": 8, "vision_depth": 4, "text_depth": 2},
@@ -116,7 +118,9 @@ class BridgePrompt(ClipMethod):
         expected = {n for n, _ in self.named_parameters() if n.startswith("backbone.") and "token_embedding" not in n}
         missing = sorted(expected - set(state))
         if missing:
-            raise UserError(f"The stage-one fit lacks {len(missing)} tensors of CLIP (first: {', '.join(missing[:3])}).")
+            raise UserError(
+                f"The stage-one fit lacks {len(missing)} tensors of CLIP (first: {', '.join(missing[:3])})."
+            )
         super().adopt(state)
 
     def _insert(self, prompt: Tensor, like: Tensor, rounded: bool = True) -> Tensor:

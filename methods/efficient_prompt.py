@@ -50,7 +50,9 @@ class EfficientPrompt(ClipMethod):
         if min(options.prefix, options.postfix, options.temporal_layers) < 0:
             raise UserError(f"{self.name}: prefix, postfix and temporal_layers cannot be negative, found {options}.")
         if options.temporal and self.embed_dim % HEADS:
-            raise UserError(f"{self.name} has {HEADS} temporal heads, which do not divide the dimension {self.embed_dim}.")
+            raise UserError(
+                f"{self.name} has {HEADS} temporal heads, which do not divide the dimension {self.embed_dim}."
+            )
         self.freeze_clip()
         self.embedding = nn.Embedding(backbone.context_length, backbone.text.ln_final.weight.shape[0])
         nn.init.normal_(self.embedding.weight, std=0.01)

@@ -122,7 +122,10 @@ class XClip(ClipMethod):
         paper="Ni et al., Expanding Language-Image Pretrained Models for General Video Recognition, ECCV 2022",
         family="adapting",
         source="microsoft/VideoX, X-CLIP/models/{xclip,cct,mit,prompt}.py",
-        unverified="how it was trained for the base-to-novel and SSv2 tables is not public; no published checkpoint was at hand",
+        unverified=(
+            "how it was trained for the base-to-novel and SSv2 tables is not public, and "
+            "no published checkpoint was at hand"
+        ),
     )
     recipes = XCLIP
     options_type = XClipOptions

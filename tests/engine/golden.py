@@ -1,4 +1,4 @@
-"""Reference outputs of the public implementations, read from the shared folder; nothing of them lies in the repository."""
+"""Reference outputs of the public implementations, read from the shared folder, never copied from it."""
 
 from __future__ import annotations
 

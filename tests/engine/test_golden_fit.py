@@ -72,7 +72,7 @@ def test_cutmix_boxes(shared: Path, case: int) -> None:
     height, width = data[f"{row['case']}/inputs"].shape[-2:]
     lam = float(data[f"{row['case']}/lam_sampled"])
     reachable = {cutmix_box(lam, x, y, height, width) for x in range(width) for y in range(height)}
-    boxes = {box: weight for box, weight in reachable}
+    boxes = dict(reachable)
     box = tuple(row["bbox_x1y1x2y2"])
     assert boxes[box] == pytest.approx(row["lam_effective"], abs=1e-6)
 
@@ -174,10 +174,14 @@ def test_trajectory(shared: Path, run: str) -> None:
     golden.close(left_over, expected[:, used:].ravel(), 5e-5, f"{run} loss of discarded batches")
     np.testing.assert_allclose(rates, data[f"{run}/lr_at_step"], rtol=1e-12, atol=0)
 
-    gradient = named(shared, f"{run}/first_step_grad") if any(n.startswith(f"{run}/first_step_grad") for n in data) else {}
+    gradient = (
+        named(shared, f"{run}/first_step_grad") if any(n.startswith(f"{run}/first_step_grad") for n in data) else {}
+    )
     for name, value in gradient.items():
         scale = float(value.abs().max())
-        golden.close(first[name], value, max(1e-6, (2e-2 if rounded else 1e-4) * scale), f"{run} first gradient of {name}")
+        golden.close(
+            first[name], value, max(1e-6, (2e-2 if rounded else 1e-4) * scale), f"{run} first gradient of {name}"
+        )
     own = dict(built.named_parameters())
     tolerance = 1e-4 if rounded else 5e-7 if recipe.lr == 2e-6 else 1e-6
     final = named(shared, f"{run}/final")

@@ -47,7 +47,9 @@ def test_clip(shared: Path) -> None:
         text = backbone.encode_embedded_text(backbone.embed_tokens(tokens), tokens.argmax(dim=-1))
         golden.close(image, data["image_features"], 2e-5, "clip image features")
         golden.close(text, data["text_features"], 2e-5, "clip text features")
-        logits = backbone.logit_scale.exp() * torch.nn.functional.normalize(image) @ torch.nn.functional.normalize(text).t()
+        logits = (
+            backbone.logit_scale.exp() * torch.nn.functional.normalize(image) @ torch.nn.functional.normalize(text).t()
+        )
         golden.close(logits, data["logits_per_image"], 1e-4, "clip logits")
     names = next(v for v in texts.values() if isinstance(v, list) and len(v) == 8 and isinstance(v[0], str))
     assert np.array_equal(backbone.tokenize(tuple(names)).numpy(), data["tokens"])

@@ -37,7 +37,9 @@ def test_xclip(shared: Path, xclip: ClipMethod) -> None:
     golden.close(text, data["text_features"], 2e-5, "xclip text features")
     golden.close(xclip.adapt_text(text, patches), data["text_prompt_delta"], 2e-5, "xclip text delta")
     golden.close(xclip(videos, label_set), data["logits"], 1e-4, "xclip logits")
-    golden.close(xclip(videos.flip(1), label_set), data["logits_frames_reversed"], 1e-4, "xclip logits, reversed frames")
+    golden.close(
+        xclip(videos.flip(1), label_set), data["logits_frames_reversed"], 1e-4, "xclip logits, reversed frames"
+    )
 
 
 def actionclip(shared: Path, run: str) -> ClipMethod:
@@ -55,7 +57,9 @@ def test_actionclip(shared: Path, run: str) -> None:
     data, reference, label_set = golden.arrays(shared, A), golden.facts(shared, A), golden.labels(shared, A)
     assert tuple(reference["templates"]) == ACTION_TEMPLATES
     built = actionclip(shared, run)
-    assert torch.equal(built.backbone.tokenize(built.prompts(label_set)).int(), golden.tensor(shared, A, "template_tokens"))
+    assert torch.equal(
+        built.backbone.tokenize(built.prompts(label_set)).int(), golden.tensor(shared, A, "template_tokens")
+    )
     videos = golden.tensor(shared, A, "videos")
     frames = built.encode_frames(videos)
     features, text = built.pool(frames), built.encode_text(label_set)
@@ -79,7 +83,9 @@ def test_actionclip_loss(shared: Path, run: str, monkeypatch: pytest.MonkeyPatch
     golden.close(logits, data[f"{run}/logits_per_image"], 1e-4, f"actionclip {run} logits per image")
     golden.close(logits.t(), data[f"{run}/logits_per_text"], 1e-4, f"actionclip {run} logits per text")
     wanted = (10 * torch.tensor(reference["gen_label"]).float()).softmax(dim=-1)
-    losses = torch.stack([divergence(logits, wanted), divergence(logits.t(), wanted), built.contrast(features, text, labels)])
+    losses = torch.stack(
+        [divergence(logits, wanted), divergence(logits.t(), wanted), built.contrast(features, text, labels)]
+    )
     golden.close(losses, data[f"{run}/train_losses_image_text_total"], 5e-5, f"actionclip {run} losses")
     monkeypatch.setattr(torch, "randint", lambda *_: templates)  # the one random draw of a training step
     total = built.loss(videos, torch.eye(len(label_set))[labels], label_set)
@@ -130,7 +136,7 @@ def test_efficient_prompt(shared: Path, run: str) -> None:
 
 
 def test_efficient_prompt_published_layout(shared: Path) -> None:
-    """Where the reference keeps a vector its token row holds a filler; names, start and end stand at the same places."""
+    """Names, start and end stand at the reference's places; it has fillers where vectors stand."""
     built = golden.method(shared, "efficient_prompt", frames=8)
     rows = built.layout(golden.labels(shared, E))
     expected = golden.tensor(shared, E, "p16_q16_notemporal/prompt_tokens").long()[:, : rows.shape[1]]

@@ -46,7 +46,9 @@ def test_vificlip_family(shared: Path, config: str, name: str, options: dict[str
     assert learns == ours(reference["requires_grad"])
     assert built.parameter_counts()[1] == reference["numel_trainable"]
     assert gradients(built, LabelSet(("a", "b", "c")), 2) == ours(reference["receives_gradient"])
-    assert {id(p) for g in built.parameter_groups(Recipe(1, 1.0)) for p in g["params"]} == {id(p) for p in built.trainable()}
+    assert {id(p) for g in built.parameter_groups(Recipe(1, 1.0)) for p in g["params"]} == {
+        id(p) for p in built.trainable()
+    }
 
 
 def xclip_name(name: str) -> str:

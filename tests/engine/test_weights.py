@@ -1,4 +1,4 @@
-"""Weights in and out: published layouts, OpenAI's archive, errors that name what is wrong, files that would run code."""
+"""Weights in and out: published layouts, OpenAI's archive, errors that name the tensor, files that would run code."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def clip_state(seed: int = 1) -> dict[str, Tensor]:
 
 
 def vificlip_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """OpenAI's names as ViFi-CLIP saves them: wrapped, split in two encoders, prompts as a buffer, no embedding table."""
+    """OpenAI's names as ViFi-CLIP saves them: wrapped, two encoders, prompts as a buffer, no embedding table."""
     renamed = {"module.prompt_learner.complete_text_embeddings": torch.zeros(2, 77, 64)}
     for name, value in state.items():
         if name.startswith("visual."):
@@ -176,7 +176,9 @@ def test_published_xclip_file(tmp_path: Path) -> None:
 
 def test_published_actionclip_file(tmp_path: Path) -> None:
     source = build("actionclip", tiny_backbone(1))
-    fusion = {"module." + n.removeprefix("fusion."): v for n, v in source.state_dict().items() if n.startswith("fusion.")}
+    fusion = {
+        "module." + n.removeprefix("fusion."): v for n, v in source.state_dict().items() if n.startswith("fusion.")
+    }
     assert "module.frame_position_embeddings.weight" in fusion
     half = {n: v.half() if n.endswith("weight") and v.ndim > 1 else v for n, v in clip_state().items()}
     path = save(tmp_path / "actionclip.pt", {"epoch": 9, "model_state_dict": half, "fusion_model_state_dict": fusion})

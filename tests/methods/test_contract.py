@@ -151,6 +151,10 @@ def test_a_sound_method_passes_and_errors_are_reported(backbone) -> None:
 
 
 def test_the_tiny_backbone_is_the_same_everywhere() -> None:
-    assert tiny_backbone().facts.weights_sha256 == tiny_backbone().facts.weights_sha256 != tiny_backbone(1).facts.weights_sha256
+    assert (
+        tiny_backbone().facts.weights_sha256
+        == tiny_backbone().facts.weights_sha256
+        != tiny_backbone(1).facts.weights_sha256
+    )
     logits = Subject(method_class("vanilla_clip"), {}, tiny_backbone()).fresh()
     assert tuple(logits(torch.zeros(1, 4, 3, 32, 32), NOVEL).shape) == (1, 4)
