@@ -73,7 +73,7 @@ def _work(dataset: Dataset[Any], connection: Connection, parent: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to stop
     with open(os.devnull, "wb") as nowhere:  # noqa: PTH123
         os.dup2(nowhere.fileno(), 2)  # decoders write to stderr past Python; the reason comes back as data
-    #threading.Thread(target=_leave_with, args=(parent,), daemon=True).start()
+    threading.Thread(target=_leave_with, args=(parent,), daemon=True).start()
     single_threaded_opencv()
     while True:
         try:

@@ -1,0 +1,333 @@
+"""The guarded loader: order, crashes, hangs, substitutes, and nothing left behind."""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from torch.utils.data import Dataset
+
+from harness.engine.batches import Draw
+from harness.engine.clips import Row, fit_loader
+from harness.engine.loader import GuardedLoader, Undecodable
+from harness.errors import UserError
+from harness.runtime import Runtime
+from tests.engine.conftest import RECIPE, VIEWS
+
+LIMIT = 1.0
+
+
+class Numbers(Dataset[Any]):
+    """Gives the row number; some rows do what decoders do to files."""
+
+    def __init__(self, behaviour: dict[int, Callable[[], Any]] | None = None, delay: float = 0.0) -> None:
+        self.behaviour, self.delay = behaviour or {}, delay
+
+    def __getitem__(self, draw: Draw) -> Any:  # type: ignore[override]
+        time.sleep(self.delay)
+        if draw.index in self.behaviour:
+            self.behaviour[draw.index]()
+        return draw.index
+
+
+def refuse() -> None:
+    raise RuntimeError("cannot\n  decode this")
+
+
+def killed() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def segfault() -> None:
+    faulthandler.disable()  # pytest's would print the stack
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def leave() -> None:
+    os._exit(3)
+
+
+def hang() -> None:
+    time.sleep(600)
+
+
+def batches(count: int, size: int) -> list[list[Draw]]:
+    draws = [Draw(i) for i in range(count)]
+    return [draws[i : i + size] for i in range(0, count, size)]
+
+
+def pairs(draws: list[Draw], clips: list[Any]) -> list[tuple[int, Any]]:
+    return [(draw.index, clip) for draw, clip in zip(draws, clips, strict=True)]
+
+
+def load(dataset: Numbers, workers: int, count: int = 12, size: int = 4, seconds: float = 30, **more: Any) -> list[Any]:
+    loader = GuardedLoader(dataset, batches(count, size), pairs, workers, seconds, **more)
+    return [pair for batch in loader for pair in batch]
+
+
+def children(parent: int | str = "self") -> set[int]:
+    found: set[int] = set()
+    for task in Path(f"/proc/{parent}/task").iterdir():
+        found |= {int(pid) for pid in (task / "children").read_text().split()}
+    return found
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_behind() -> Iterator[None]:
+    """Every test here ends with the processes and threads that it began with."""
+    before, threads = children(), threading.active_count()
+    yield
+    assert children() <= before
+    assert threading.active_count() <= threads
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2, 4])
+@pytest.mark.parametrize("size", [1, 4, 5, 20])
+def test_batches_come_in_order(workers: int, size: int) -> None:
+    loader = GuardedLoader(Numbers(), batches(13, size), pairs, workers)
+    found = list(loader)
+    assert [[i for i, _ in batch] for batch in found] == [[d.index for d in b] for b in batches(13, size)]
+    assert all(i == clip for batch in found for i, clip in batch)
+
+
+def test_order_whatever_takes_long() -> None:
+    slow = {i: (lambda t=t: time.sleep(t)) for i, t in ((0, 0.4), (5, 0.2), (7, 0.3))}
+    assert load(Numbers(slow), workers=3) == [(i, i) for i in range(12)]
+
+
+def test_an_empty_pass_ends() -> None:
+    assert load(Numbers(), workers=2, count=0) == []
+
+
+def test_the_loader_can_be_iterated_again() -> None:
+    loader = GuardedLoader(Numbers(), batches(6, 2), pairs, 2)
+    assert list(loader) == list(loader)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_exception_is_one_line_of_reason(workers: int) -> None:
+    found = dict(load(Numbers({3: refuse}), workers))
+    assert found.pop(3) == Undecodable("RuntimeError: cannot decode this")
+    assert found == {i: i for i in range(12) if i != 3}
+
+
+@pytest.mark.parametrize(
+    ("crash", "reason"),
+    [(killed, "the decoder crashed (signal 9)"), (segfault, "the decoder crashed (signal 11)"), (leave, "stopped")],
+)
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_crash_costs_one_clip(crash: Callable[[], Any], reason: str, workers: int) -> None:
+    found = dict(load(Numbers({0: crash, 5: crash, 11: crash}), workers))
+    for i in (0, 5, 11):
+        assert isinstance(found[i], Undecodable) and reason in found[i].reason
+    assert all(found[i] == i for i in range(12) if i not in (0, 5, 11))
+
+
+def test_a_hang_costs_one_clip_and_the_limit() -> None:
+    started = time.monotonic()
+    found = dict(load(Numbers({4: hang}), workers=2, seconds=LIMIT))
+    assert found.pop(4) == Undecodable("not decoded within 1 s")
+    assert found == {i: i for i in range(12) if i != 4}
+    assert LIMIT <= time.monotonic() - started < LIMIT + 5
+
+
+def test_every_clip_hangs_and_the_loader_still_ends() -> None:
+    started = time.monotonic()
+    found = load(Numbers(dict.fromkeys(range(4), hang)), workers=2, count=4, size=2, seconds=0.3)
+    assert all(isinstance(clip, Undecodable) for _, clip in found)
+    assert time.monotonic() - started < 10
+
+
+def test_a_slow_consumer_is_not_taken_for_a_hanging_decoder() -> None:
+    """The limit is on decoding: clips that wait to be collected are not given up."""
+    found = []
+    for batch in GuardedLoader(Numbers(), batches(12, 1), pairs, 2, seconds=0.3):
+        time.sleep(0.15)
+        found += batch
+    assert found == [(i, i) for i in range(12)]
+
+
+def test_a_clip_that_cannot_travel_is_named() -> None:
+    class Unsendable(Numbers):
+        def __getitem__(self, draw: Draw) -> Any:
+            return (lambda: None) if draw.index == 1 else draw.index
+
+    found = dict(load(Unsendable(), workers=1, count=4, size=2))
+    assert isinstance(found[1], Undecodable)
+    assert (found[0], found[2], found[3]) == (0, 2, 3)
+
+
+def test_errors_of_the_batches_reach_the_caller() -> None:
+    def spoiled(draws: list[Draw], clips: list[Any]) -> Any:
+        raise ValueError("collate")
+
+    with pytest.raises(ValueError, match="collate"):
+        list(GuardedLoader(Numbers(), batches(4, 2), spoiled, 2))
+
+
+# substitutes --------------------------------------------------------------------------------------------------------
+
+
+def next_of_six(draw: Draw, attempt: int) -> Draw | None:
+    return Draw((draw.index + attempt) % 6, draw.epoch, draw.position) if attempt < 6 else None
+
+
+@pytest.mark.parametrize("workers", [0, 1, 3])
+@pytest.mark.parametrize("bad", [{2}, {2, 3}, {1, 2, 3, 4, 5}, {0, 5}, set(range(6))])
+def test_substitutes_do_not_depend_on_workers(workers: int, bad: set[int]) -> None:
+    """Each undecodable clip gives way to the next decodable one, counted from itself; all are tried before giving up."""
+    loader = GuardedLoader(Numbers(dict.fromkeys(bad, refuse)), batches(6, 2), pairs, workers, 30, next_of_six)
+    found = dict(pair for batch in loader for pair in batch)
+    for i in range(6):
+        tried = [(i + k) % 6 for k in range(6)]
+        expected = next((j for j in tried if j not in bad), None)
+        assert found[i] == expected if expected is not None else isinstance(found[i], Undecodable)
+    assert loader.guard.replaced == bad
+
+
+def test_a_crash_is_substituted_too() -> None:
+    found = load(Numbers({2: segfault, 3: refuse}), workers=2, count=6, size=3, substitute=next_of_six)
+    assert found == [(0, 0), (1, 1), (2, 4), (3, 4), (4, 4), (5, 5)]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_fits_replace_a_broken_clip_by_the_next_of_its_class(rows: list[Row], tmp_path: Path, workers: int) -> None:
+    page = tmp_path / "page.avi"
+    page.write_text("<html>")
+    broken = [(page, label) if i in (1, 2, 7) else (path, label) for i, (path, label) in enumerate(rows[:16])]
+    mended = list(rows[:16])
+    mended[1], mended[2], mended[7] = rows[3], rows[3], rows[0]
+    clips = []
+    for listed in (broken, mended):
+        order = [[Draw(i, 0, i, 0) for i in range(16)]]
+        runtime = Runtime(device="cpu", workers=workers)
+        loader = fit_loader(listed, RECIPE, VIEWS, 32, order, runtime)  # type: ignore[arg-type]
+        clips.append(next(iter(loader)))
+    assert (clips[0].frames == clips[1].frames).all()
+    assert clips[0].labels.tolist() == [label for _, label in rows[:16]]
+
+
+def test_a_class_without_a_decodable_clip_is_an_error(rows: list[Row], tmp_path: Path) -> None:
+    page = tmp_path / "page.avi"
+    page.write_text("<html>")
+    broken = [(page, 1) if label == 1 else (path, label) for path, label in rows[:16]]
+    loader = fit_loader(broken, RECIPE, VIEWS, 32, [[Draw(9, 0, 0, 0)]], Runtime(workers=2))  # type: ignore[arg-type]
+    with pytest.raises(UserError, match=r"No training clip of class 1 can be decoded.*page\.avi"):
+        list(loader)
+
+
+# endings ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("taken", [1, 2])
+def test_closing_early_leaves_nothing(taken: int) -> None:
+    before = children()
+    stream = iter(GuardedLoader(Numbers(delay=0.01), batches(400, 4), pairs, 3))
+    for _ in range(taken):
+        next(stream)
+    assert len(children() - before) == 3
+    stream.close()  # type: ignore[attr-defined]
+    assert children() == before
+
+
+def test_closing_while_every_worker_hangs() -> None:
+    stream = iter(GuardedLoader(Numbers(dict.fromkeys(range(4, 40), hang)), batches(40, 4), pairs, 3))
+    next(stream)
+    started = time.monotonic()
+    stream.close()  # type: ignore[attr-defined]
+    assert time.monotonic() - started < 3
+
+
+def test_an_exception_in_the_loop_leaves_nothing() -> None:
+    before = children()
+
+    def loop() -> None:
+        for _ in GuardedLoader(Numbers(delay=0.01), batches(400, 4), pairs, 2):
+            raise RuntimeError("training failed")
+
+    with pytest.raises(RuntimeError):
+        loop()
+    assert children() == before
+
+
+def test_waiting_costs_no_processor_time() -> None:
+    """While a decoder takes its time, and while the consumer takes its own, the loader's thread sleeps."""
+    waiting = Numbers({0: lambda: time.sleep(1.5)})
+    before = time.process_time()
+    load(waiting, workers=2, count=4, size=4)
+    decoding = time.process_time() - before
+    stream = iter(GuardedLoader(Numbers(), batches(40, 1), pairs, 2))
+    next(stream)
+    time.sleep(0.2)
+    before = time.process_time()
+    time.sleep(1.0)
+    consuming = time.process_time() - before
+    stream.close()  # type: ignore[attr-defined]
+    assert decoding < 0.4, f"{decoding:.2f} s of processor time in 1.5 s of waiting for a decoder"
+    assert consuming < 0.2, f"{consuming:.2f} s of processor time in 1 s of waiting for the consumer"
+
+
+def consume(behaviour: Callable[[], Any], started: int) -> None:
+    stream = iter(GuardedLoader(Numbers(dict.fromkeys(range(4, 40), behaviour)), batches(40, 4), pairs, 2))
+    next(stream)
+    os.write(started, b"1")
+    for _ in stream:
+        time.sleep(600)
+
+
+def run_child(behaviour: Callable[[], Any]) -> int:
+    """Start a process that consumes a loader, in a process group of its own; its id once workers are at work."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.setsid()
+        try:
+            consume(behaviour, writer)
+        except KeyboardInterrupt:
+            pass
+        finally:
+            os._exit(len(children()))
+    os.close(writer)
+    assert os.read(reader, 1) == b"1"
+    os.close(reader)
+    time.sleep(0.2)
+    return child
+
+
+def gone(pids: set[int], seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while any(Path(f"/proc/{pid}").exists() for pid in pids):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("behaviour", [hang, int], ids=["hanging", "waiting"])
+def test_workers_end_with_their_parent(number: signal.Signals, behaviour: Callable[[], Any]) -> None:
+    """No worker outlives a killed run, whether it hangs in a file or waits for one: it would hold the cell's lock."""
+    child = run_child(behaviour)
+    workers = children(child)
+    assert len(workers) == 2
+    os.kill(child, number)
+    assert os.WTERMSIG(os.waitpid(child, 0)[1]) == number
+    assert gone(workers, 10)
+
+
+@pytest.mark.parametrize("behaviour", [hang, int], ids=["hanging", "waiting"])
+def test_an_interrupt_leaves_nothing(behaviour: Callable[[], Any]) -> None:
+    """Control-C goes to the whole group: workers leave the decision to the run, which stops them before it ends."""
+    child = run_child(behaviour)
+    workers = children(child)
+    assert len(workers) == 2
+    os.killpg(child, signal.SIGINT)
+    assert os.WEXITSTATUS(os.waitpid(child, 0)[1]) == 0
+    assert gone(workers, 0)
