@@ -94,7 +94,7 @@ class ActionClip(ClipMethod):
 
         A softmax of the result gives the probabilities back, so that averaging over views is the published one.
         """
-        with torch.autocast(device_type=video.device.type, enabled=False):
+        with self.in_fp32(video):
             video, text = F.normalize(video.float(), dim=-1), F.normalize(text.float(), dim=-1)
             similarity = EVAL_SCALE * torch.einsum("bd,kcd->bkc", video, text)
             return similarity.log_softmax(dim=-1).logsumexp(dim=1) - math.log(len(text))
@@ -124,7 +124,7 @@ class ActionClip(ClipMethod):
 
     def similarity(self, video: Tensor, text: Tensor) -> Tensor:
         """Scaled cosines (B, B) of clips and texts, with the learned scale."""
-        with torch.autocast(device_type=video.device.type, enabled=False):
+        with self.in_fp32(video):
             video, text = F.normalize(video.float(), dim=-1), F.normalize(text.float(), dim=-1)
             return self.backbone.logit_scale.float().exp() * video @ text.t()
 

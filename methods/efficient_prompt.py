@@ -110,5 +110,5 @@ class EfficientPrompt(ClipMethod):
 
     def score(self, video: Tensor, text: Tensor) -> Tensor:
         """Logits (B, C): cosine divided by a fixed temperature."""
-        with torch.autocast(device_type=video.device.type, enabled=False):
+        with self.in_fp32(video):
             return F.normalize(video.float(), dim=-1) @ F.normalize(text.float(), dim=-1).t() / TEMPERATURE

@@ -177,7 +177,7 @@ class XClip(ClipMethod):
         """Logits (B, C): cosine of the video with its own version of each text, times the scale."""
         features, patches = video
         texts = text + self.adapt_text(text, patches)
-        with torch.autocast(device_type=features.device.type, enabled=False):
+        with self.in_fp32(features):
             features = self.backbone.logit_scale.float().exp() * F.normalize(features.float(), dim=-1)
             texts = F.normalize(texts.float(), dim=-1)
             if self.options.logits == "published":

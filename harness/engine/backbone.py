@@ -289,12 +289,17 @@ def load_backbone(
     return _from_tag(arch, str(weights), weights_dir)
 
 
-def _create(arch: str, quick_gelu: bool) -> nn.Module:
+def _create(arch: str, quick_gelu: bool, device: str = "cpu") -> nn.Module:
     level = logging.getLogger().level
     logging.getLogger().setLevel(logging.ERROR)  # open_clip warns that nothing is pretrained: that is the point here
     try:
         return open_clip.create_model(
-            arch, pretrained=None, force_quick_gelu=quick_gelu, pretrained_image=False, pretrained_text=False
+            arch,
+            pretrained=None,
+            device=device,
+            force_quick_gelu=quick_gelu,
+            pretrained_image=False,
+            pretrained_text=False,
         )
     finally:
         logging.getLogger().setLevel(level)

@@ -7,6 +7,7 @@ call and never state, so the text of base classes cannot leak into novel ones.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields
 from typing import Any, ClassVar
 
@@ -94,7 +95,7 @@ class ClipMethod(nn.Module):
         The original's mixed precision rounds logits near 25 to 1/64, which makes ties (specification, section 3.5);
         the option `logits=published` does so too.
         """
-        with torch.autocast(device_type=video.device.type, enabled=False):
+        with self.in_fp32(video):
             video, text = F.normalize(video.float(), dim=-1), F.normalize(text.float(), dim=-1)
             video = self.backbone.logit_scale.float().exp() * video
             if getattr(self.options, "logits", "clean") == "published":
@@ -193,12 +194,18 @@ class ClipMethod(nn.Module):
         if any(p.requires_grad for p in parameters) or torch.is_inference_mode_enabled():
             return self.backbone.encode_texts(texts, half)
         device = self.backbone.logit_scale.device
-        autocast = torch.get_autocast_dtype(device.type) if torch.is_autocast_enabled(device.type) else None
+        mixed = device.type != "meta" and torch.is_autocast_enabled(device.type)
+        autocast = torch.get_autocast_dtype(device.type) if mixed else None
         key = (texts, half, device, autocast, tuple((id(p), p._version) for p in parameters))
         if self._frozen_text is None or self._frozen_text[0] != key:
             with torch.no_grad():
                 self._frozen_text = key, self.backbone.encode_texts(texts, half)
         return self._frozen_text[1]
+
+    @staticmethod
+    def in_fp32(like: Tensor) -> AbstractContextManager[Any]:
+        """A context in which products are taken as their inputs are, without autocast, on the device of a tensor."""
+        return torch.autocast(like.device.type, enabled=False) if like.device.type != "meta" else nullcontext()
 
     def freeze_clip(self) -> None:
         """Stop all backbone parameters from learning; parameters added afterwards learn."""

@@ -1,0 +1,58 @@
+"""Counts of parameters and multiply-adds of ViT-B/16 against the closed forms of the specification."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.api import UserError
+from harness.engine.profile import ProfileRow, profile
+
+
+@pytest.fixture(scope="module")
+def rows() -> dict[str, ProfileRow]:
+    return {row.method: row for row in profile("ViT-B-16", frames=(16,))}
+
+
+@pytest.mark.parametrize(
+    ("method", "trained", "total", "gmacs"),
+    [
+        ("vanilla_clip", 0, 149_620_737, 281.0),
+        ("image_ft", 86_192_640, 149_620_737, 281.0),
+        ("text_ft", 38_131_200, 149_620_737, 281.0),
+        ("vificlip", 124_323_841, 149_620_737, 281.0),
+        ("bridge_prompt (b2n)", 184_320, 149_620_737 + 184_320, 304.7),
+        ("bridge_prompt (few_shot)", 153_600, 149_620_737 + 153_600, 295.8),
+        ("actionclip", 168_574_465, 168_574_465, 281.3),
+        ("xclip", 131_505_152, 194_933_249, 283.4 + 0.9),  # the message passes the MLP too: 16 x 12 x 8 x 768^2
+        ("efficient_prompt", 3_200_000, 149_620_737 + 3_200_000, 281.0),
+    ],
+)
+def test_counts(rows: dict[str, ProfileRow], method: str, trained: int, total: int, gmacs: float) -> None:
+    row = rows[method]
+    assert (row.parameters_trained, row.parameters_total) == (trained, total)
+    assert row.video_gmacs == pytest.approx(gmacs, abs=0.1)
+    assert row.text_gmacs == pytest.approx(2.980, abs=0.005)
+
+
+def test_published_numbers_are_explained(rows: dict[str, ProfileRow]) -> None:
+    vifi, xclip = rows["vificlip"], rows["xclip"]
+    assert vifi.published is not None and vifi.video_gmacs == pytest.approx(vifi.published.gmacs, abs=0.1)
+    assert xclip.published is not None
+    layer_norms, message = 0.4, 0.9
+    one_sentence = xclip.video_gmacs - message + layer_norms + xclip.score_gmacs + xclip.text_gmacs
+    assert one_sentence == pytest.approx(xclip.published.gmacs, abs=0.1)
+    assert xclip.score_gmacs == pytest.approx(0.21, abs=0.01)
+    assert xclip.score_gmacs_all == pytest.approx(2.46, abs=0.01)
+    assert rows["actionclip"].texts_per_class == 16
+
+
+def test_frames_scale(rows: dict[str, ProfileRow]) -> None:
+    (action,) = profile("ViT-B-16", ["actionclip"], frames=(32,))
+    assert action.published is not None
+    assert action.video_gmacs == pytest.approx(action.published.gmacs, abs=0.5)
+    assert action.video_gmacs == pytest.approx(2 * rows["actionclip"].video_gmacs, rel=1e-3)
+
+
+def test_unknown_architecture() -> None:
+    with pytest.raises(UserError, match="ViT-B-61"):
+        profile("ViT-B-61")
