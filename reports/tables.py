@@ -80,16 +80,22 @@ def _delta_row(rows: Sequence[TableRow]) -> TableRow:
     return TableRow(DELTA_LABEL, "tuning", tuple(cells), is_delta=True)
 
 
-def _notes(rows: Iterable[TableRow]) -> tuple[str, ...]:
-    """The known problems of the printed cells, each once, with the cells they belong to."""
+def _notes(rows: Sequence[TableRow]) -> tuple[str, ...]:
+    """The known problems of the printed cells, each once, with their cells unless these are the whole row."""
     found: dict[str, list[str]] = {}
+    cells = {row.label: sum(cell.published is not None for cell in row.cells) for row in rows}
+    whole: dict[str, int] = {}
     for row in rows:
         for cell in row.cells:
             number = cell.published
             for note in number.notes if number else ():
                 place = f"{number.dataset} {COLUMN_TITLES.get(number.column, number.column)}" if number else ""
-                found.setdefault(f"{row.label}: {note}", []).append(place.strip())
-    return tuple(f"{text} [{', '.join(places)}]" for text, places in found.items())
+                text = f"{row.label}: {note}"
+                whole[text] = cells[row.label]
+                found.setdefault(text, []).append(place.strip())
+    return tuple(
+        text if len(places) >= whole[text] else f"{text} [{', '.join(places)}]" for text, places in found.items()
+    )
 
 
 def our_table(layout: Layout, rows: Sequence[Row], ranks: Ranks, against_paper: bool) -> Table:

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from statsmodels.stats.multitest import multipletests
 
 from harness.errors import UserError
+from results.holm import holm
 from results.intervals import Interval
 from results.paired import bootstrap_interval, mcnemar_p, sign_flip_p
 from results.predictions import read_predictions
@@ -144,8 +144,9 @@ def compare_files(
             "Compare records of one protocol, dataset, part and list (see `list_sha256` in the records).",
         )
     parts = [_part(name, members, seed) for name, members in pairs.items()]
-    holm = multipletests([part.p for part in parts], method="holm")[1]
-    done = tuple(PartComparison(**{**part.__dict__, "p_holm": float(p)}) for part, p in zip(parts, holm, strict=True))
+    corrected = holm([part.p for part in parts])
+    pairs_p = zip(parts, corrected, strict=True)
+    done = tuple(PartComparison(**{**part.__dict__, "p_holm": float(p)}) for part, p in pairs_p)
     first = next(iter(pairs.values()))[0]
     return Comparison(_label(first.a), _label(first.b), done)
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
-from statsmodels.stats.multitest import multipletests
 
+from results.holm import holm
 from results.paired import flip_p
 
 ALPHA = 0.05
@@ -42,7 +42,7 @@ def rank(values: Sequence[float], p: NDArray[np.float64], alpha: float = ALPHA) 
     corrected = np.ones((size, size))
     upper = np.triu_indices(size, 1)
     if size > 1:
-        corrected[upper] = multipletests(p[upper], alpha=alpha, method="holm")[1]
+        corrected[upper] = holm(p[upper])
         corrected = np.minimum(corrected, corrected.T)
     separable = corrected < alpha
     scores = np.asarray(values)
