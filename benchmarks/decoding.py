@@ -1,0 +1,56 @@
+"""How many clips a second the decoder and the published pipeline deliver, from rendered video files."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+FILES, LENGTH, WIDTH, HEIGHT = 8, 120, 320, 240
+
+
+def render(path: Path, seed: int) -> Path:
+    """An MPEG-4 video of four seconds in the size of HMDB-51: a bright square that wanders over smooth noise."""
+    import av
+
+    rng = np.random.default_rng(seed)
+    ground = np.kron(rng.integers(30, 160, (HEIGHT // 16, WIDTH // 16, 3)), np.ones((16, 16, 1))).astype(np.uint8)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=30)
+        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        stream.bit_rate = 800_000
+        for i in range(LENGTH):
+            image = np.roll(ground, i, axis=1)
+            x, y = int(20 + 2 * i) % (WIDTH - 40), int(100 + 60 * np.sin(i / 9))
+            image[y : y + 40, x : x + 40] = rng.integers(200, 256, 3)
+            for packet in stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")):
+                container.mux(packet)
+        for packet in stream.encode():
+            container.mux(packet)
+    return path
+
+
+def decode_rates(quick: bool = False) -> list[dict[str, Any]]:
+    """Clips/s for 8, 16 and 32 frames at 224 pixels with one worker and with all; a reason where they cannot be had."""
+    try:
+        from harness.engine.clips import eval_loader
+        from harness.engine.loader import default_workers
+        from harness.runtime import Runtime
+        from harness.spec import Views
+    except ImportError as error:
+        return [{"problem": f"the video pipeline cannot be imported: {error}"}]
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        files = [render(Path(folder) / f"{i}.mp4", i) for i in range(2 if quick else FILES)]
+        for frames in (8,) if quick else (8, 16, 32):
+            for workers in sorted({1, default_workers()}):
+                clips = [(files[i % len(files)], 0) for i in range((8 if quick else 32) * workers)]
+                loader = eval_loader(clips, Views(frames=frames), 224, 0, 8, Runtime(workers=workers, quiet=True), 0)
+                started = time.perf_counter()
+                done = sum(len(batch.rows) for batch in loader)
+                rate = done / (time.perf_counter() - started)
+                rows.append({"frames": frames, "workers": workers, "clips": done, "clips_per_second": round(rate, 2)})
+    return rows
