@@ -1,0 +1,308 @@
+"""The eleven defects of the stack (docs/stack.md): each is shown where it can be, and each is handled."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import io
+import os
+import resource
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import av
+import decord
+import numpy as np
+import pytest
+import torch
+from mmaction.evaluation import mean_class_accuracy, top_k_accuracy
+from mmengine.dataset import worker_init_fn
+from mmengine.fileio import LocalBackend, get_file_backend
+from mmengine.logging import MessageHub
+from mmengine.optim import AmpOptimWrapper
+from torch.utils.data import DataLoader, Dataset
+
+from harness import environment_check
+from harness.engine import mm
+from harness.engine.batches import FitBatches
+from harness.engine.clips import Row, eval_loader, fit_loader
+from harness.engine.device import Device
+from harness.engine.exact_reader import SequentialVideo
+from harness.runtime import Runtime
+from harness.spec import Views
+from results.metrics import accuracies, rank
+from tests.conftest import ROOT, machine_free, write_clip
+from tests.engine.conftest import RECIPE, VIEWS, tiny_method
+
+
+def python(code: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        cwd=ROOT, env=machine_free(), capture_output=True, text=True, timeout=240, check=False,
+    )  # fmt: skip
+
+
+def test_d01_the_version_of_mmcv_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """mmaction2 asserts mmcv < 2.2 when imported and declares no mmcv; our requirement and `check env` do."""
+    plain = [r for r in importlib.metadata.requires("mmaction2") or [] if r.startswith("mmcv") and "extra" not in r]
+    assert plain == []
+    installed = importlib.metadata.version
+    monkeypatch.setattr(importlib.metadata, "version", lambda n: "2.2.0" if n == "mmcv-lite" else installed(n))
+    states = environment_check.check_environment(imports=False)
+    state = next(s for s in states if s.name == "mmcv-lite")
+    assert state.state == "bad"
+    assert f"'mmcv-lite=={state.tested}'" in environment_check.mending_line(states)
+    assert state.tested.startswith("2.1")
+
+
+def test_d02_d03_models_of_mmaction2_import() -> None:
+    """The wheel lacks one localizer and does not declare `importlib_metadata`: with our module its models import."""
+    hidden = "import sys; sys.modules['importlib_metadata'] = None; "
+    ours = python(
+        hidden + "from harness.engine import mm; mm.ensure_action_models(); from mmaction.models import Recognizer2D;"
+        "assert sys.modules['importlib_metadata'].__name__ == 'importlib.metadata'"
+    )
+    assert ours.returncode == 0, ours.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("prepare", "error"),
+    [
+        ("", "No module named 'mmaction.models.localizers.drn"),
+        ("import sys; sys.modules['importlib_metadata'] = None; ", "importlib_metadata"),
+    ],
+    ids=["d02", "d03"],
+)
+def test_d02_d03_stock_models_do_not_import(prepare: str, error: str) -> None:
+    stock = python(prepare + "import mmaction.models")
+    assert stock.returncode == 1
+    assert error in stock.stderr
+
+
+def stub_runner() -> Any:
+    hub = MessageHub(f"d04-{os.getpid()}")
+    for loss in (0.5, 0.25):
+        hub.update_scalar("train/loss", loss)
+    hub.update_info("seen", np.int64(3))
+    return SimpleNamespace(message_hub=hub)
+
+
+def test_d04_checkpoints_load_without_unpickling(tmp_path: Path) -> None:
+    """mmengine pickles its history objects, which torch refuses to load; ours are plain and come back whole."""
+    runner = stub_runner()
+    stock = {
+        "message_hub": runner.message_hub.state_dict(), "meta": {"epoch": 1, "cfg": "", "n": np.float64(0.5)},
+        "state_dict": {"method.a": torch.ones(2), "method.frozen": torch.ones(2)},
+    }  # fmt: skip
+    torch.save(stock, tmp_path / "stock.pth")
+    with pytest.raises(Exception, match="[Ww]eights.only"):
+        torch.load(tmp_path / "stock.pth", weights_only=True)
+
+    hook = mm.PlainCheckpoints(lambda name: name != "method.frozen")
+    hook.before_save_checkpoint(runner, stock)
+    torch.save(stock, tmp_path / "plain.pth")
+    loaded = torch.load(tmp_path / "plain.pth", weights_only=True)
+    assert set(loaded["state_dict"]) == {"method.a"}
+    assert loaded["meta"] == {"epoch": 1, "n": 0.5}
+    hook.after_load_checkpoint(runner, loaded)
+    fresh = MessageHub(f"d04-fresh-{os.getpid()}")
+    fresh.load_state_dict(loaded["message_hub"])
+    assert fresh.get_scalar("train/loss").current() == 0.25
+    assert fresh.get_scalar("train/loss").mean() == 0.375
+    assert fresh.get_info("seen") == 3
+
+
+def killed_while_writing(backend: LocalBackend, path: Path) -> None:
+    """Write 4 MiB in a child that the system kills when the file has grown to 1 MiB."""
+    child = os.fork()
+    if child == 0:
+        signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, 2**20))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        backend.put(b"n" * 2**22, path)
+        os._exit(0)
+    assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGXFSZ
+
+
+def test_d05_a_kill_while_writing_leaves_no_torn_checkpoint(tmp_path: Path) -> None:
+    """mmengine's backend writes in place; ours leaves the old file as it was. The Runner uses ours."""
+    old = b"o" * 2**21
+    for folder, backend in (("stock", LocalBackend()), ("ours", mm.AtomicLocalBackend())):
+        path = tmp_path / folder / "epoch_2.pth"
+        path.parent.mkdir()
+        path.write_bytes(old)
+        killed_while_writing(backend, path)
+    assert (tmp_path / "stock" / "epoch_2.pth").read_bytes() == b"n" * 2**20
+    assert (tmp_path / "ours" / "epoch_2.pth").read_bytes() == old
+    assert isinstance(get_file_backend(str(tmp_path / "epoch_1.pth")), mm.AtomicLocalBackend)
+    get_file_backend("x").put_text("text", tmp_path / "last_checkpoint")
+    assert (tmp_path / "last_checkpoint").read_text() == "text"
+
+
+@pytest.fixture(scope="module")
+def truncated(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """AVI files cut at three places: the container of UCF-101 and HMDB-51."""
+    folder, files = tmp_path_factory.mktemp("truncated"), []
+    for fourcc in ("MJPG", "XVID"):
+        data = write_clip(folder / f"{fourcc}.avi", frames=40, fourcc=fourcc).read_bytes()
+        for percent in (30, 60, 90):
+            files.append(folder / f"{fourcc}_{percent}.avi")
+            files[-1].write_bytes(data[: len(data) * percent // 100])
+    return files
+
+
+FROM_MEMORY = "import decord, io, sys; decord.VideoReader(io.BytesIO(open(sys.argv[1], 'rb').read()), num_threads=1)[3]"
+
+
+def test_d06_truncated_avi_files_are_opened_by_path(truncated: list[Path]) -> None:
+    """Opened from memory, as mmaction2 does, they crash the process; opened by path they give the frames there are."""
+    assert python(FROM_MEMORY, truncated[0]).returncode == -signal.SIGSEGV
+    pipeline = mm.eval_pipeline(VIEWS, 32)
+    assert pipeline[0]["type"] == "PathDecordInit"
+    rows: list[Row] = [(path, 0) for path in truncated]
+    batch = next(iter(eval_loader(rows, VIEWS, 32, 0, len(rows), Runtime(workers=2), 0)))
+    assert batch.failed == {}
+    assert batch.frames.shape == (6, 2, 3, 32, 32)
+
+
+@pytest.fixture(scope="module")
+def cut(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cut made without re-encoding, as is common for Kinetics: it declares frames whose references were left out."""
+    folder = tmp_path_factory.mktemp("cut")
+    with av.open(str(folder / "whole.mp4"), "w") as out:
+        stream = out.add_stream("libx264", rate=12)
+        stream.width, stream.height, stream.pix_fmt, stream.gop_size = 96, 72, "yuv420p", 60
+        for i in range(60):
+            image = np.full((72, 96, 3), 4 * i, np.uint8)
+            image[:, :i] = 255
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        out.mux(stream.encode())
+    with av.open(str(folder / "whole.mp4")) as source, av.open(str(folder / "cut.mp4"), "w") as out:
+        stream = out.add_stream_from_template(source.streams.video[0])
+        for packet in list(source.demux(video=0))[5:]:
+            if packet.dts is not None:
+                packet.stream = stream
+                out.mux(packet)
+    return folder / "cut.mp4"
+
+
+def test_d07_frames_that_cannot_be_decoded_are_not_made_up(cut: Path) -> None:
+    """decord repeats stale frames for those that are missing, in silence; the reader `exact` counts what decodes."""
+    stock = decord.VideoReader(str(cut), num_threads=1)
+    with av.open(str(cut)) as container:
+        decoded = np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+    assert len(stock) > len(decoded)
+    made_up = stock.get_batch(range(len(stock))).asnumpy()
+    assert (made_up[1:] == made_up[:-1]).all(axis=(1, 2, 3)).sum() >= len(stock) - len(decoded) - 1
+    assert not (decoded[1:] == decoded[:-1]).all(axis=(1, 2, 3)).any()
+
+    exact = SequentialVideo(str(cut))
+    assert len(exact) == len(decoded)
+    np.testing.assert_array_equal(exact.get_batch(np.arange(len(exact))).asnumpy(), decoded)
+    batches = {
+        reader: next(iter(eval_loader([(cut, 0)], Views(frames=8, reader=reader), 64, 0, 1, Runtime(workers=0), 0)))
+        for reader in ("decord", "exact")
+    }
+    frames = {reader: batch.frames[0] for reader, batch in batches.items()}
+    assert any(torch.equal(a, b) for a, b in zip(frames["decord"], frames["decord"][1:], strict=False))
+    assert not any(torch.equal(a, b) for a, b in zip(frames["exact"], frames["exact"][1:], strict=False))
+
+
+def test_d08_mean_class_accuracy_is_over_the_classes_of_the_list() -> None:
+    """mmaction2 averages over predicted classes too: 1/6 instead of 1/2 where the list holds two of six classes."""
+    labels = [0, 0, 1, 1]
+    predicted = [0, 2, 3, 1]
+    scores = [np.eye(6)[i] for i in predicted]
+    assert float(mean_class_accuracy(scores, labels)) != pytest.approx(0.5)
+    assert accuracies(labels, np.array(predicted)[:, None]).mean_class == pytest.approx(50)
+
+
+def test_d09_scores_that_are_not_finite_are_no_predictions() -> None:
+    """mmaction2 gives NaN scores 100 % on the last class, and equal scores to the last class; ours refuses, and ties
+    go to the first."""
+    spoiled = np.full((3, 5), np.nan)
+    assert top_k_accuracy(list(spoiled), [4, 4, 4], topk=(1,))[0] == 1.0
+    assert top_k_accuracy(list(np.zeros((3, 5))), [4, 4, 4], topk=(1,))[0] == 1.0
+    with pytest.raises(ValueError, match="not finite"):
+        rank(spoiled)
+    assert rank(np.zeros((3, 5)), 1).tolist() == [[0], [0], [0]]
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_d10_mixed_precision_fits_on_a_cpu(small_fit: Callable[..., Any], dtype: torch.dtype) -> None:
+    """mmengine's wrapper asserts a GPU; ours autocasts and, for float16, scales the loss on any device."""
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1)
+    if not torch.cuda.is_available():
+        with pytest.raises(AssertionError):
+            AmpOptimWrapper(optimizer=optimizer)
+    method = tiny_method()
+    initial = {name: value.clone() for name, value in method.trained_state().items()}
+    seen: set[Any] = set()
+    tower = method.backbone.clip.visual.conv1
+    tower.register_forward_hook(lambda module, inputs, output: seen.add(output.dtype))
+    _, outcome, folder = small_fit(method=method, device=Device(torch.device("cpu"), dtype))
+    assert seen == {dtype}
+    assert outcome.skipped_updates == 0
+    state = method.trained_state()
+    assert all(value.dtype == torch.float32 and torch.isfinite(value).all() for value in state.values())
+    assert any(not torch.equal(state[name], value) for name, value in initial.items())
+    checkpoint = torch.load(folder / "epoch_2.pth", weights_only=True)
+    assert ("scale" in checkpoint["optimizer"]["scaler"]) == (dtype == torch.float16)
+
+
+def test_d10_an_overflow_skips_the_update() -> None:
+    parameter = torch.nn.Parameter(torch.ones(1))
+    wrapper = mm.PrecisionOptimWrapper(torch.float16, "cpu", optimizer=torch.optim.SGD([parameter], lr=0.1))
+    wrapper.update_params(parameter.sum() * float("inf"))
+    assert parameter.item() == 1.0
+    assert wrapper.skipped_updates == 1
+    wrapper.update_params(parameter.sum())
+    assert parameter.item() == pytest.approx(0.9)
+    other = mm.PrecisionOptimWrapper(torch.float16, "cpu", optimizer=torch.optim.SGD([parameter], lr=0.1))
+    other.load_state_dict(wrapper.state_dict())
+    assert (other.skipped_updates, other.scaler.get_scale()) == (1, wrapper.scaler.get_scale())
+
+
+class Drawn(Dataset[float]):
+    """What an augmentation draws from NumPy's global generator."""
+
+    def __len__(self) -> int:
+        return 4
+
+    def __getitem__(self, index: int) -> float:
+        return float(np.random.rand())
+
+
+def seed_worker(worker: int) -> None:
+    worker_init_fn(worker, num_workers=1, rank=0, seed=7)
+
+
+def test_d11_augmentation_is_new_in_every_epoch_and_the_same_in_every_run(rows: list[Row]) -> None:
+    """mmengine's workers draw the same in every epoch; ours draw from (seed, epoch, position), whatever the workers."""
+    stock = DataLoader(Drawn(), num_workers=1, worker_init_fn=seed_worker)
+    assert [float(x) for x in stock] == [float(x) for x in stock]
+
+    def epoch(number: int, workers: int, seed: int = 1024) -> torch.Tensor:
+        recipe = replace(RECIPE, seed=seed)
+        batches = FitBatches(8, recipe, 8)
+        batches.epoch = number
+        loader = fit_loader(rows[:8], recipe, VIEWS, 32, batches, Runtime(workers=workers))
+        clips = [clip for batch in loader for clip in zip(batch.draws, batch.frames, strict=True)]
+        return torch.stack([frames for _, frames in sorted(clips, key=lambda clip: clip[0].index)])
+
+    first = epoch(0, 2)
+    assert torch.equal(first, epoch(0, 0)) and torch.equal(first, epoch(0, 3))
+    assert not any(torch.equal(a, b) for a, b in zip(first, epoch(1, 2), strict=True))
+    assert not any(torch.equal(a, b) for a, b in zip(first, epoch(0, 2, seed=1), strict=True))
+
+
+def test_global_generators_are_put_back(rows: list[Row]) -> None:
+    before = np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()  # type: ignore[union-attr]
+    next(iter(eval_loader(rows[:2], VIEWS, 32, 0, 2, Runtime(workers=0), 0)))
+    assert before == (np.random.get_state()[1].tolist(), torch.get_rng_state().tolist())  # type: ignore[union-attr]
