@@ -35,12 +35,12 @@ class ClipLook:
     """The dials that separate a clip from a still; the defaults define the datasets of this version."""
 
     subframes: int = 4  # drawings averaged into one frame: motion blur
-    clutter: float = 22.0  # amplitude of the smooth background texture, grey levels
+    clutter: float = 45.0  # amplitude of the smooth background texture, grey levels
     blobs: int = 3  # soft distractors in the background
-    contrast: tuple[float, float] = (0.70, 0.95)
-    noise: tuple[float, float] = (3.0, 8.0)  # standard deviation, grey levels
-    softness: tuple[float, float] = (0.4, 0.9)  # Gaussian blur of the lens, pixels
-    prop: float = 0.6  # visibility of strings, floors and shadows, which stills draw at 1.0
+    contrast: tuple[float, float] = (0.45, 0.70)
+    noise: tuple[float, float] = (6.0, 12.0)  # standard deviation, grey levels
+    softness: tuple[float, float] = (0.6, 1.2)  # Gaussian blur of the lens, pixels
+    prop: float = 0.1  # visibility of strings, floors and shadows, which stills draw at 1.0
 
 
 @dataclass(frozen=True)
