@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from harness.engine.backbone import Backbone, BackboneFacts, clip_from_openai_names
-from harness.engine.fit import build_optimizer
 from harness.engine.method import ClipMethod
+from harness.engine.step import build_optimizer
 from harness.engine.weights import state_sha256, strict_load
 from harness.spec import LabelSet, Recipe
 

@@ -1,4 +1,4 @@
-"""Parameters and multiply-adds of methods on an architecture, counted without weights or data, beside published numbers.
+"""Parameters and multiply-adds of methods on an architecture, counted without values, beside published numbers.
 
 Tensors live on torch's `meta` device, so that nothing is computed. Published "GFLOPs" of this field are multiply-adds
 per view (fvcore counts one multiply-add as one operation); the same unit is used here. Specification, section 8.
@@ -69,7 +69,7 @@ PUBLISHED = {
     "vificlip": Published(
         281.0,
         124.7,
-        "16 frames, no text: 281.0 from matrix products, 281.3 with the layer norms that fvcore counts as well. 124.3 M "
+        "16 frames, no text: 281.0 from matrix products, 281.3 with the layer norms that fvcore counts too. 124.3 M "
         "learn (all but the token embedding); the other 0.39 M are the size of one 768 x 512 matrix, cause unknown",
     ),
     "xclip": Published(
@@ -91,7 +91,7 @@ PUBLISHED = {
 def profile(
     arch: str = DEFAULT_ARCH, methods: Iterable[str] | None = None, frames: Iterable[int] = FRAMES
 ) -> list[ProfileRow]:
-    """Parameters and multiply-adds of methods, one row per method (and protocol, where sizes differ) and frame count.
+    """Parameters and multiply-adds, one row per method (and protocol, where sizes differ) and number of frames.
 
     Args:
         arch: An open_clip architecture.

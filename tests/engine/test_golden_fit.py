@@ -12,9 +12,9 @@ from torch import Tensor
 from harness.api import ClipMethod, Recipe
 from harness.engine.blending import BlendDraw, apply_blend, cutmix_box, smooth
 from harness.engine.evaluate import view_probabilities
-from harness.engine.fit import build_optimizer
 from harness.engine.mm import FitModel, PrecisionOptimWrapper
 from harness.engine.schedule import rate_of_update
+from harness.engine.step import build_optimizer
 from results.metrics import accuracies, rank
 from tests.engine import golden
 

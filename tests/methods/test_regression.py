@@ -15,8 +15,8 @@ import pytest
 import torch
 
 from harness.engine.contract import NOVEL, Subject, tiny_backbone
-from harness.engine.fit import build_optimizer
 from harness.engine.method import ClipMethod, method_class
+from harness.engine.step import build_optimizer
 from results.atomic import write_bytes
 
 FILE = Path(__file__).with_name("regression.json")

@@ -1,0 +1,150 @@
+"""Where the class token looks: attention maps of a clip, of untuned CLIP and of a tuned method, side by side."""
+
+from __future__ import annotations
+
+import io
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+from torch import Tensor, nn
+
+from harness.engine.method import ClipMethod
+from harness.errors import UserError
+from results.atomic import write_bytes
+
+GAP = 4
+HEADER = 14
+FRAME_MILLISECONDS = 250
+
+
+@dataclass(frozen=True)
+class AttentionMaps:
+    """Attention of one clip under several methods.
+
+    Args:
+        frames: (T, H, W, 3) uint8 RGB, as the models see them.
+        maps: Title -> (T, h, w) shares of the class token's attention on patches, summing to 1 per frame.
+    """
+
+    frames: NDArray[np.uint8]
+    maps: dict[str, NDArray[np.float32]]
+
+
+@torch.no_grad()
+def class_token_attention(method: ClipMethod, video: Tensor) -> NDArray[np.float32]:
+    """Attention of the class token in the last vision block, mean over heads, on patches only.
+
+    Prompt and message tokens also receive attention; each frame's map is scaled to sum to 1 over its patches.
+
+    Args:
+        method: On a ViT with a class token; in eval mode.
+        video: (1, T, 3, H, W), normalised.
+
+    Returns:
+        (T, h, w), h x w being the grid of patches.
+
+    Raises:
+        UserError: The vision tower is no ViT with a class token.
+    """
+    method.backbone.require_vit("The attention map")
+    block = method.backbone.vision_blocks[-1]
+    seen: list[Tensor] = []
+    handle = block.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].detach()))
+    try:
+        method.eval().encode_video(video)
+    finally:
+        handle.remove()
+    weights = _class_row(block.attn, block.ln_1(seen[-1]))
+    patch_height, patch_width = method.backbone.visual.conv1.kernel_size
+    height, width = video.shape[-2] // patch_height, video.shape[-1] // patch_width
+    maps = weights[:, 1 : 1 + height * width].unflatten(1, (height, width))
+    maps = maps / maps.sum(dim=(1, 2), keepdim=True)
+    return maps.float().cpu().numpy()
+
+
+def _class_row(attention: nn.MultiheadAttention, x: Tensor) -> Tensor:
+    """Softmax attention of token 0 on all tokens, mean over heads: (N, L, width) -> (N, L)."""
+    query, key, _ = nn.functional.linear(x, attention.in_proj_weight, attention.in_proj_bias).chunk(3, dim=-1)
+    query = query[:, :1].unflatten(-1, (attention.num_heads, -1)).transpose(1, 2)
+    key = key.unflatten(-1, (attention.num_heads, -1)).transpose(1, 2)
+    scores = query @ key.transpose(-2, -1) / math.sqrt(key.shape[-1])
+    return scores.softmax(dim=-1).mean(dim=1)[:, 0]
+
+
+def compare_attention(methods: dict[str, ClipMethod], video: Tensor, frames: NDArray[np.uint8]) -> AttentionMaps:
+    """Attention maps of one clip under each method.
+
+    Args:
+        methods: Title -> method, in the order in which they are shown, e.g. vanilla before tuned.
+        video: (1, T, 3, H, W), normalised.
+        frames: The same frames, (T, 3, H, W) or (T, H, W, 3) uint8 RGB.
+    """
+    shown = frames.transpose(0, 2, 3, 1) if frames.shape[1] == 3 and frames.shape[-1] != 3 else frames
+    maps = {title: class_token_attention(method, video) for title, method in methods.items()}
+    return AttentionMaps(np.ascontiguousarray(shown), maps)
+
+
+def render(attention: AttentionMaps, path: Path, size: int = 112) -> Path:
+    """Draw the maps over the frames; the suffix of the path decides the form.
+
+    `.png`: one row of frames, one row for each method, frames from left to right. `.gif`: the clip with each method
+    beside it, one image per frame, repeated for ever.
+
+    Args:
+        attention: Of one clip.
+        path: Ends in `.png` or `.gif`; written atomically.
+        size: Side of a frame in pixels.
+
+    Raises:
+        UserError: Another suffix.
+    """
+    if path.suffix not in (".png", ".gif"):
+        raise UserError(f"{path.name} is neither .png nor .gif.", "Choose one of the two suffixes.")
+    columns = [
+        [Image.fromarray(f).resize((size, size), Image.Resampling.BILINEAR) for f in attention.frames],
+        *(
+            [_overlay(f, m, size) for f, m in zip(attention.frames, maps, strict=True)]
+            for maps in attention.maps.values()
+        ),
+    ]
+    titles = ["clip", *attention.maps]
+    buffer = io.BytesIO()
+    if path.suffix == ".png":
+        _grid(columns, titles, size).save(buffer, format="PNG")
+    else:
+        images = [_grid([[column[t]] for column in columns], titles, size, beside=True) for t in range(len(columns[0]))]
+        images[0].save(
+            buffer, format="GIF", save_all=True, append_images=images[1:], duration=FRAME_MILLISECONDS, loop=0
+        )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_bytes(path, buffer.getvalue())
+    return path
+
+
+def _overlay(frame: NDArray[np.uint8], weights: NDArray[np.float32], size: int) -> Image.Image:
+    """A frame darkened where attention is low and reddened where it is high; the frame's own maximum counts as 1."""
+    share = weights / max(float(weights.max()), 1e-12)
+    mask = Image.fromarray(share.astype(np.float32)).resize((size, size), Image.Resampling.BICUBIC)
+    strength = np.clip(np.asarray(mask), 0.0, 1.0)[..., None]
+    picture = np.asarray(Image.fromarray(frame).resize((size, size), Image.Resampling.BILINEAR), dtype=np.float32)
+    heat = np.array([255.0, 60.0, 20.0], dtype=np.float32)
+    mixed = picture * (0.35 + 0.4 * strength) + heat * 0.45 * strength
+    return Image.fromarray(np.clip(mixed, 0, 255).astype(np.uint8))
+
+
+def _grid(rows: list[list[Image.Image]], titles: list[str], size: int, beside: bool = False) -> Image.Image:
+    """Rows of pictures, each below its title; `beside` puts single-picture rows next to each other instead."""
+    across, down = (len(rows), 1) if beside else (len(rows[0]), len(rows))
+    sheet = Image.new("RGB", (across * (size + GAP) - GAP, down * (size + HEADER + GAP) - GAP), "white")
+    draw = ImageDraw.Draw(sheet)
+    for number, (row, title) in enumerate(zip(rows, titles, strict=True)):
+        x0, y0 = (number * (size + GAP), 0) if beside else (0, number * (size + HEADER + GAP))
+        draw.text((x0 + 1, y0 + 1), title, fill="black")
+        for place, picture in enumerate(row):
+            sheet.paste(picture, (x0 + place * (size + GAP), y0 + HEADER))
+    return sheet

@@ -1,0 +1,76 @@
+"""Attention maps: equal to what the attention module itself reports, one per frame, and drawn in both forms."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from harness.api import ClipMethod, UserError, build_method
+from harness.engine.attention import class_token_attention, compare_attention, render
+from harness.engine.contract import tiny_backbone
+from harness.engine.method import method_class
+
+VIDEO = torch.randn(1, 3, 3, 32, 32, generator=torch.Generator().manual_seed(4))
+
+
+def build(name: str) -> ClipMethod:
+    cls = method_class(name)
+    return cls(tiny_backbone(), cls.options_for({}, frames=3)).eval()
+
+
+def test_equals_what_the_module_reports() -> None:
+    method = build("vanilla_clip")
+    block, inputs = method.backbone.vision_blocks[-1], []
+    block.register_forward_pre_hook(lambda _, given: inputs.append(given[0]))
+    maps = class_token_attention(method, VIDEO)
+    with torch.no_grad():
+        x = block.ln_1(inputs[-1])
+        weights = block.attn(x, x, x, need_weights=True)[1][:, 0, 1:]
+    expected = weights / weights.sum(dim=1, keepdim=True)
+    np.testing.assert_allclose(maps.reshape(3, 16), expected.numpy(), atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["vificlip", "bridge_prompt", "actionclip", "xclip", "efficient_prompt"])
+def test_maps_of_every_method(name: str) -> None:
+    maps = class_token_attention(build(name), VIDEO)
+    assert maps.shape == (3, 4, 4)
+    np.testing.assert_allclose(maps.sum(axis=(1, 2)), 1.0, atol=1e-5)
+    assert (maps > 0).all() and not np.allclose(maps[0], maps[1])
+
+
+def test_drawn_side_by_side(tmp_path: Path) -> None:
+    frames = np.random.default_rng(0).integers(0, 255, (3, 3, 32, 32), dtype=np.uint8)
+    attention = compare_attention({"vanilla": build("vanilla_clip"), "prompts": build("bridge_prompt")}, VIDEO, frames)
+    assert attention.frames.shape == (3, 32, 32, 3)
+    assert list(attention.maps) == ["vanilla", "prompts"]
+    assert not np.allclose(attention.maps["vanilla"], attention.maps["prompts"])
+    with Image.open(render(attention, tmp_path / "maps.png", size=40)) as sheet:
+        assert sheet.size == (3 * 44 - 4, 3 * 58 - 4)
+        pixels = np.asarray(sheet)
+        assert not np.array_equal(pixels[14:54, :40], pixels[72:112, :40])
+    with Image.open(render(attention, tmp_path / "maps.gif", size=40)) as film:
+        assert film.n_frames == 3 and film.size == (3 * 44 - 4, 54)
+    with pytest.raises(UserError, match=r"maps\.jpg is neither"):
+        render(attention, tmp_path / "maps.jpg")
+
+
+def test_bright_where_attention_is(tmp_path: Path) -> None:
+    from harness.engine.attention import AttentionMaps
+
+    maps = np.zeros((1, 4, 4), np.float32)
+    maps[0, 0, 0] = 1.0
+    grey = np.full((1, 32, 32, 3), 100, np.uint8)
+    with Image.open(render(AttentionMaps(grey, {"one": maps}), tmp_path / "one.png", size=64)) as sheet:
+        drawn = np.asarray(sheet)[14 + 64 + 4 + 14 :]
+    assert drawn[8, 8, 0] > 1.5 * drawn[50, 50, 0]
+
+
+def test_only_vits(tmp_path: Path) -> None:
+    from tests.engine.test_backbone import resnet_backbone
+
+    with pytest.raises(UserError, match="attention map"):
+        class_token_attention(build_method("vanilla_clip", resnet_backbone()), VIDEO)
