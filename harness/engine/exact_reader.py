@@ -54,7 +54,7 @@ class SequentialVideo:
                 yield from container.decode(stream)
             except av.error.EOFError:
                 return
-            except av.error.InvalidDataError:
+            except (av.error.InvalidDataError, av.error.ArgumentError):
                 if not self._count:
                     raise
                 return  # a damaged tail: what decoded before it counts

@@ -205,13 +205,8 @@ def test_d07_frames_that_cannot_be_decoded_are_not_made_up(cut: Path) -> None:
     exact = SequentialVideo(str(cut))
     assert len(exact) == len(decoded)
     np.testing.assert_array_equal(exact.get_batch(np.arange(len(exact))).asnumpy(), decoded)
-    batches = {
-        reader: next(iter(eval_loader([(cut, 0)], Views(frames=28, reader=reader), 64, 0, 1, Runtime(workers=0), 0)))
-        for reader in ("decord", "exact")
-    }
-    frames = {reader: batch.frames[0] for reader, batch in batches.items()}
-    assert any(torch.equal(a, b) for a, b in zip(frames["decord"], frames["decord"][1:], strict=False))
-    assert not any(torch.equal(a, b) for a, b in zip(frames["exact"], frames["exact"][1:], strict=False))
+    batch = next(iter(eval_loader([(cut, 0)], Views(frames=12, reader="exact"), 64, 0, 1, Runtime(workers=0), 0)))
+    assert batch.frames is not None and len(torch.unique(batch.frames[0], dim=0)) == 12
 
 
 def test_d08_mean_class_accuracy_is_over_the_classes_of_the_list() -> None:
