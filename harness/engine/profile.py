@@ -16,7 +16,7 @@ import open_clip
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from harness.engine.backbone import DEFAULT_ARCH, Backbone, BackboneFacts, _create
+from harness.engine.backbone import DEFAULT_ARCH, Backbone, BackboneFacts, create_clip
 from harness.engine.method import ClipMethod, method_class
 from harness.errors import unknown_name
 from harness.spec import LabelSet
@@ -118,7 +118,7 @@ def profile(
 
 def meta_backbone(arch: str) -> Backbone:
     """An architecture without values: shapes only."""
-    clip = _create(arch, quick_gelu=False, device="meta").eval()
+    clip = create_clip(arch, quick_gelu=False, device="meta").eval()
     size = clip.visual.image_size
     side = int(size[0] if isinstance(size, (tuple, list)) else size)
     return Backbone(clip, BackboneFacts(f"{arch}/none", arch, "none", "", side, False))

@@ -9,7 +9,7 @@ import torch
 from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
 
 from harness.api import Backbone, ClipMethod, LabelSet, ParentFit, UserError, build_method, load_backbone
-from harness.engine.backbone import _finish
+from harness.engine.backbone import as_backbone
 from harness.engine.contract import tiny_backbone
 from harness.engine.method import method_class
 
@@ -121,7 +121,7 @@ def test_half_precision_options_show() -> None:
 def resnet_backbone() -> Backbone:
     vision = CLIPVisionCfg(layers=(1, 1, 1, 1), width=16, image_size=32, head_width=16)
     clip = CLIP(64, vision, CLIPTextCfg(width=64, heads=1, layers=1, vocab_size=49408))
-    return _finish(clip, "tiny-resnet", "random")
+    return as_backbone(clip, "tiny-resnet", "random")
 
 
 @pytest.mark.parametrize("name", ["xclip", "bridge_prompt"])

@@ -200,6 +200,7 @@ def test_published_efficient_prompt_file(tmp_path: Path) -> None:
     assert torch.equal(target.embedding.weight, source.embedding.weight)
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
 def test_openai_archive(tmp_path: Path, base: Path) -> None:
     """A TorchScript archive with the names, the three scalars and the mixed precision of OpenAI's file."""
     root = nn.Module()
@@ -270,11 +271,11 @@ def test_export_comes_back(tmp_path: Path, name: str) -> None:
 
 
 def test_export_remembers_the_activation(tmp_path: Path) -> None:
-    from harness.engine.backbone import _finish, clip_from_openai_names
+    from harness.engine.backbone import as_backbone, clip_from_openai_names
 
     clip = clip_from_openai_names(clip_state(), quick_gelu=False)
     clip.load_state_dict({n: v.reshape(clip.state_dict()[n].shape) for n, v in clip_state().items()}, strict=False)
-    backbone = _finish(copy.deepcopy(clip), "tiny", "gelu")
+    backbone = as_backbone(copy.deepcopy(clip), "tiny", "gelu")
     loaded = load_backbone(weights=export(build("vificlip", backbone), tmp_path / "gelu.safetensors"))
     assert not loaded.facts.quick_gelu
     assert torch.equal(features(loaded), features(backbone))
