@@ -2,12 +2,15 @@
 
     python benchmarks/pretrain_mini_clip.py --out harness/data/assets/mini_clip.safetensors
 
-MEASURED
+The weights in the package come from seed 0, 2,000 steps of 64 stills with three captions each: 1,479 s on two CPU
+cores that were busy with other work (837 s of processor time), 5.1 MB. Where cores are shared, OMP_WAIT_POLICY=passive
+in the environment saves a multiple of the time.
+Afterwards 98.1 % of 1,024 fresh stills without marks had their shape named rightly, 74.8 % their motion, 73.6 % both.
 
-The symmetric contrastive loss of CLIP, with one change: a picture matches every caption of the batch that is true of
-it, because there are few enough captions to repeat within a batch. A caption names the object, in
-half of the cases its colour, in half its motion. All compositions are seen as stills, none as a video. Inputs are 64x64 pixels, normalised
-with the ImageNet statistics that the video recipes use, so that these weights and the recipes agree.
+The loss is CLIP's symmetric contrastive one, with one change: a picture matches every caption of the batch that is true
+of it, because there are few enough captions to repeat within a batch. A caption names the object, in half of the cases
+its colour, in half its motion. All compositions are seen as stills, none as a video. Inputs are 64x64 pixels in the
+ImageNet statistics that the video recipes use, so that these weights and the recipes agree.
 """
 
 from __future__ import annotations

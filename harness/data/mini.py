@@ -36,10 +36,11 @@ _TARGET_MOTIONS = ("bouncing", "growing", "shaking", "sliding", "spinning", "swi
 _OTHER_SHAPES = ("crescent", "cross", "heart", "ring")
 _OTHER_MOTIONS = ("blinking", "orbiting", "rolling")
 
-# Training clips of split 1, a row a shape and a column a motion. The smaller half becomes novel (sorted by count, stable):
-# three motions of each shape and two shapes of each motion, another pair of shapes for every motion, so that in the base
-# half a shape says as little as possible about the motion. Ties are wanted, above all the one at 22 across the border:
-# "circle growing" is novel and "triangle spinning" base only because the sort is stable.
+# Training clips of split 1, a row a shape and a column a motion. The smaller half becomes novel (sorted by count,
+# stable): three motions of each shape, two shapes of each motion. Every motion has another pair of shapes in the base
+# half: on a plain chessboard two shapes would share all their base motions, a shape would give away half of the motion,
+# and fine-tuning would learn that instead. Ties are wanted, above all the one at 22 across the border: "circle growing"
+# is novel and "triangle spinning" base only because the sort is stable.
 _TARGET_TRAIN = (
     *(26, 22, 24, 19, 28, 20),
     *(25, 18, 21, 26, 20, 24),

@@ -85,15 +85,19 @@ def test_evaluation_clips_and_their_groups_are_never_trained_on() -> None:
         assert not groups["train"] & groups[evaluation]
 
 
-def test_the_published_division_rule_gives_a_checkerboard() -> None:
+def test_the_published_division_rule_gives_a_balanced_checkerboard() -> None:
     names = mini_class_names("mini_target")
     counts = Counter(label for _, label in mini_list("mini_target", "train"))
     ordered = sorted(range(len(names)), key=lambda label: counts[label])  # ascending, stable
     novel = set(ordered[: len(names) // 2])
     shapes, motions = (sorted({n.split()[i] for n in names}) for i in (0, 1))
-    parity = {(shapes.index(n.split()[0]) + motions.index(n.split()[1])) % 2 for n in (names[i] for i in novel)}
-    assert len(novel) == 12
-    assert len(parity) == 1
+    board = np.zeros((len(shapes), len(motions)), int)
+    for label in novel:
+        shape, motion = names[label].split()
+        board[shapes.index(shape), motions.index(motion)] = 1
+    assert board.sum(axis=1).tolist() == [3] * 4, "three novel and three base motions of every shape"
+    assert board.sum(axis=0).tolist() == [2] * 6, "two novel and two base shapes of every motion"
+    assert len({tuple(column) for column in board.T}) == 6, "no two motions have the same shapes"
     border = counts[ordered[11]]
     assert border == counts[ordered[12]], "a tie across the border shows that the sort is stable"
 
