@@ -1,0 +1,227 @@
+"""Fits: bit-identical, independent of the device batch, changing what is declared and nothing else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from harness.api import ClipMethod, MethodCard, Recipe, load_backbone
+from harness.engine.clips import Row
+from harness.engine.fit import CURVE, WEIGHTS, load_fit
+from harness.engine.schedule import rate_of_update
+from harness.engine.step import build_optimizer
+from harness.errors import UserError
+from harness.runtime import Runtime
+from tests.engine.conftest import LABELS, RECIPE, VIEWS, tiny_method
+
+Fit = Callable[..., Any]
+
+
+def curve(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / CURVE).read_text().splitlines()]
+
+
+def test_the_same_fit_twice_is_bit_identical(small_fit: Fit) -> None:
+    """In one process, after other random draws, with other numbers of workers."""
+    _, first, a = small_fit("a", runtime=Runtime(device="cpu", workers=0))
+    torch.rand(7)
+    np.random.rand(7)
+    _, second, b = small_fit("b", runtime=Runtime(device="cpu", workers=2))
+    assert (a / WEIGHTS).read_bytes() == (b / WEIGHTS).read_bytes()
+    assert first.final_loss == second.final_loss
+    assert [r["loss"] for r in curve(a)] == [r["loss"] for r in curve(b)]
+
+
+def test_another_seed_is_another_fit(small_fit: Fit) -> None:
+    folders = [small_fit(f"seed{seed}", seed=seed)[2] for seed in (1, 2)]
+    assert curve(folders[0])[0]["loss"] != curve(folders[1])[0]["loss"]
+
+
+def test_the_device_batch_changes_nothing_but_rounding(small_fit: Fit) -> None:
+    """Micro-batches of 4 on the device or all 16 clips of an update at once: the same losses and logits."""
+    video = torch.randn(4, VIEWS.frames, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    found = {}
+    for clips in (4, 8, 16):
+        runtime = Runtime(device="cpu", workers=0, fit_clips=clips)
+        method, outcome, folder = small_fit(f"batch{clips}", runtime=runtime, accumulate=4, epochs=3)
+        assert outcome.updates == 3
+        rows = curve(folder)
+        assert len(rows) == 3 * 16 // clips
+        means = np.array([r["loss"] for r in rows]).reshape(3, -1).mean(axis=1)
+        with torch.no_grad():
+            found[clips] = means, method.eval()(video, LABELS)
+    for clips in (8, 16):
+        np.testing.assert_allclose(found[clips][0], found[4][0], rtol=2e-5)
+        torch.testing.assert_close(found[clips][1], found[4][1], rtol=1e-3, atol=1e-3)
+
+
+def test_the_curve_and_the_outcome(small_fit: Fit) -> None:
+    seen: list[tuple[int, int]] = []
+    _, outcome, folder = small_fit(progress=lambda done, total, loss: seen.append((done, total)))
+    rows = curve(folder)
+    assert [(r["epoch"], r["iteration"]) for r in rows] == [(i // 4, i) for i in range(8)]
+    assert seen == [(i + 1, 8) for i in range(8)]
+    assert (outcome.updates, outcome.updates_per_epoch, outcome.unused_per_epoch, outcome.resumed_at) == (4, 2, 0, 0)
+    assert outcome.final_loss == pytest.approx(np.mean([r["loss"] for r in rows[4:]]))
+    expected = [rate_of_update(i // 2, RECIPE, 4) for i in range(8)]
+    np.testing.assert_allclose([r["lr"] for r in rows], expected, rtol=1e-6)
+    assert rows[0]["lr"] == 0.0 and outcome.seconds > 0
+
+
+def test_a_fit_learns(small_fit: Fit) -> None:
+    plain = dict(augmentation="none", mixup=0.0, cutmix=0.0, smoothing=0.0, warmup_epochs=0, schedule="constant")
+    _, outcome, folder = small_fit(epochs=8, lr=1e-3, accumulate=1, **plain)
+    assert outcome.final_loss < 0.6 * np.mean([r["loss"] for r in curve(folder)[:4]])
+
+
+@pytest.mark.parametrize("name", ["vificlip", "image_ft", "text_ft"])
+def test_nothing_but_the_declared_parameters_changes(small_fit: Fit, name: str) -> None:
+    method = tiny_method(name)
+    before = {n: v.clone() for n, v in method.state_dict().items()}
+    declared = set(method.trained_state())
+    _, _, folder = small_fit(method=method)
+    after = method.state_dict()
+    changed = {n for n, v in before.items() if not torch.equal(v, after[n])}
+    assert changed and changed <= declared
+    still = {n for n in declared - changed if before[n].abs().sum() > 0}
+    assert len(still) < 0.1 * len(declared), still  # what is declared does learn
+    assert set(load_file(folder / WEIGHTS)) == declared
+
+
+def test_a_finished_fit_loads_into_a_fresh_method(small_fit: Fit) -> None:
+    method, _, folder = small_fit()
+    fresh = tiny_method()
+    load_fit(fresh, folder)
+    assert all(torch.equal(v, fresh.state_dict()[n]) for n, v in method.state_dict().items())
+
+
+def test_weights_of_another_method_are_refused(small_fit: Fit) -> None:
+    _, _, folder = small_fit(epochs=1)
+    with pytest.raises(UserError, match="does not fit text_ft: missing"):
+        load_fit(tiny_method("text_ft"), folder)
+    (folder / WEIGHTS).unlink()
+    with pytest.raises(UserError, match="are missing") as caught:
+        load_fit(tiny_method(), folder)
+    assert "--force" in caught.value.hint
+
+
+class Bare(ClipMethod):
+    """A method with one parameter of its own."""
+
+    name = "bare"
+    card = MethodCard(title="Bare")
+    recipe = RECIPE
+
+    def setup(self) -> None:
+        self.freeze_clip()
+        self.shift = torch.nn.Parameter(torch.zeros(self.embed_dim))
+
+    def pool(self, frames: torch.Tensor) -> torch.Tensor:
+        return super().pool(frames) + self.shift
+
+
+class Frozen(Bare):
+    name = "frozen"
+
+    def setup(self) -> None:
+        super().setup()
+        self.shift.requires_grad_(False)
+
+
+class Listed(Bare):
+    name = "listed"
+
+    def parameter_groups(self, recipe: Recipe) -> list[dict[str, Any]]:
+        return [{"params": [self.shift, self.backbone.logit_scale]}]
+
+
+class TwoRates(Bare):
+    name = "two_rates"
+
+    def setup(self) -> None:
+        super().setup()
+        self.scale = torch.nn.Parameter(torch.ones(1))
+
+    def pool(self, frames: torch.Tensor) -> torch.Tensor:
+        return super().pool(frames) * self.scale
+
+    def parameter_groups(self, recipe: Recipe) -> list[dict[str, Any]]:
+        return [{"params": [self.shift], "lr": recipe.lr}, {"params": [self.scale], "lr": 10 * recipe.lr}]
+
+
+class Diverging(Bare):
+    name = "diverging"
+
+    def loss(self, *arguments: Any) -> torch.Tensor:
+        return super().loss(*arguments) * float("nan")
+
+
+def test_a_method_of_its_own(small_fit: Fit) -> None:
+    method = Bare(load_backbone("mini-clip"))
+    small_fit(method=method)
+    assert method.shift.abs().sum() > 0
+
+
+def test_what_learns_nothing_is_refused(small_fit: Fit) -> None:
+    with pytest.raises(UserError, match="frozen has no parameter that learns"):
+        small_fit(method=Frozen(load_backbone("mini-clip")))
+
+
+def test_frozen_parameters_in_a_group_are_refused() -> None:
+    with pytest.raises(UserError, match="listed.*1 parameters that do not learn"):
+        build_optimizer(Listed(load_backbone("mini-clip")), RECIPE)
+
+
+def test_each_group_follows_its_own_peak_rate(small_fit: Fit, monkeypatch: pytest.MonkeyPatch) -> None:
+    rates: list[tuple[float, ...]] = []
+    step = torch.optim.AdamW.step
+
+    def spy(self: torch.optim.AdamW, *arguments: Any, **more: Any) -> Any:
+        rates.append(tuple(group["lr"] for group in self.param_groups))
+        return step(self, *arguments, **more)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", spy)
+    small_fit(method=TwoRates(load_backbone("mini-clip")))
+    expected = [tuple(rate_of_update(k, RECIPE, 4, peak) for peak in (RECIPE.lr, 10 * RECIPE.lr)) for k in range(4)]
+    np.testing.assert_allclose(rates, expected, rtol=1e-12)
+
+
+def test_a_loss_that_is_not_finite_ends_the_fit(small_fit: Fit, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="The fit of diverging failed: the training loss became nan") as caught:
+        small_fit(method=Diverging(load_backbone("mini-clip")))
+    assert caught.value.exit_code == 1
+    assert not list(tmp_path.rglob(WEIGHTS)) and not list(tmp_path.rglob("*.pth"))
+
+
+def test_too_few_clips(small_fit: Fit, rows: list[Row]) -> None:
+    with pytest.raises(UserError, match="7 training clips give no update at an effective batch of 8"):
+        small_fit(train=rows[:7])
+
+
+def test_an_undecodable_clip_is_replaced_and_named(small_fit: Fit, rows: list[Row], tmp_path: Path) -> None:
+    page = tmp_path / "page.avi"
+    page.write_text("<html>")
+    train = [(page, label) if i == 5 else (path, label) for i, (path, label) in enumerate(rows[::2])]
+    for workers in (0, 2):
+        _, outcome, _ = small_fit(f"w{workers}", train=train, runtime=Runtime(device="cpu", workers=workers))
+        assert outcome.replaced == [5]
+    assert (tmp_path / "w0" / WEIGHTS).read_bytes() == (tmp_path / "w2" / WEIGHTS).read_bytes()
+
+
+def test_views_and_labels_of_the_fit_do_not_stay_in_the_method(small_fit: Fit) -> None:
+    """A fitted method scores another label set as a fresh one with its weights does."""
+    method, _, folder = small_fit()
+    fresh = tiny_method()
+    load_fit(fresh, folder)
+    others = replace(LABELS, names=("walking a dog", "juggling", "running"))
+    video = torch.randn(2, VIEWS.frames, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        assert torch.equal(method.eval()(video, others), fresh.eval()(video, others))
