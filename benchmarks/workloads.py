@@ -81,7 +81,7 @@ class FitWork:
         labels = torch.arange(self.clips) % len(self.labels)
         size = self.recipe.micro_batch
         draws = [Draw(k, 0, k, k // size) for k in range(self.clips)]
-        return SimpleNamespace(frames=frames, labels=labels, draws=draws)
+        return SimpleNamespace(frames=frames, features=None, labels=labels, draws=draws)
 
     def __call__(self) -> None:
         """Compute one device batch as the training loop does, its two waits for the loss included."""

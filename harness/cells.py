@@ -142,6 +142,7 @@ class EvalCell:
         selection = self.fit.recipe.selection if self.fit else "last"
         labels = "" if self.labels.variant == "published" else f"+{self.labels.variant}"
         origin = "" if self.test.origin != "own" else "+own"
+        cached = self.fit.recipe.views_cached if self.fit else 0
         return "|".join(
             (
                 f"{protocol.name}.{protocol.version}",
@@ -151,7 +152,7 @@ class EvalCell:
                 str(self.views),
                 f"text:{self.row.text}",
                 f"init:{self.fit.init if self.fit else 'clip'}",
-                f"select:{selection}",
+                f"select:{selection}" + (f"+cached{cached}" if cached else ""),
                 f"{self.repeat.kind}.{self.repeat.index}",
                 self.division,
             )

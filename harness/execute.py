@@ -18,6 +18,7 @@ from harness.data.overlap import Audit, audit
 from harness.engine.clips import Row, locate_rows
 from harness.engine.device import Device, choose_device
 from harness.engine.evaluate import Scores, evaluate
+from harness.engine.features import FeatureCache
 from harness.engine.fit import WEIGHTS, fit, load_fit
 from harness.engine.method import ClipMethod
 from harness.engine.weights import file_sha256
@@ -63,6 +64,11 @@ class Session:
     device: Device
     progress: Progress
     scores: dict[str, Scores] = field(default_factory=dict)
+
+    @property
+    def features(self) -> FeatureCache | None:
+        """Where frame features are kept, None where that is switched off."""
+        return FeatureCache(self.settings.cache.path / "features") if self.runtime.feature_cache else None
 
 
 def execute(plan: Plan, settings: Settings, runtime: Runtime, keep_going: bool = False, force: bool = False) -> Outcome:
@@ -182,6 +188,7 @@ def run_fit_cell(cell: FitCell, session: Session) -> bool:
             session.device,
             session.runtime,
             session.progress.fit_step,
+            session.features,
         )
         total, trained = method.parameter_counts()
         write_json(
@@ -258,6 +265,7 @@ def run_eval_cell(cell: EvalCell, session: Session) -> bool:
                 partial,
                 seed,
                 session.progress.eval_step,
+                session.features,
             )
         record_eval(cell, method, session.scores[cell.measurement], kept, fitted, audited, session.device)
         partial.unlink(missing_ok=True)

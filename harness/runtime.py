@@ -20,6 +20,8 @@ class Runtime:
         decode_seconds: Time limit per video.
         allow_missing: Evaluate what is present of a list whose videos are partly missing; the row is not ranked.
         quiet: No progress bars.
+        feature_cache: Keep frame features of frozen vision towers and use kept ones.
+        compile: Run the blocks of the vision tower compiled; pays in long fits on a GPU.
     """
 
     device: str = "auto"
@@ -30,6 +32,8 @@ class Runtime:
     decode_seconds: float = 60.0
     allow_missing: bool = False
     quiet: bool = False
+    feature_cache: bool = True
+    compile: bool = False
 
     def __post_init__(self) -> None:
         for name, least in (("workers", 0), ("fit_clips", 1), ("eval_clips", 1)):

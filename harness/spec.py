@@ -157,6 +157,8 @@ class Recipe:
         augmentation: `published` or `none`.
         smoothing, mixup, cutmix, switch: Label smoothing, Beta parameters, and the probability of CutMix over Mixup.
             With mixup = cutmix = 0 nothing is blended.
+        views_cached: Augmented views per clip whose frame features are kept, epoch e using view e modulo this number;
+            0 for fresh views in every epoch. Needs a frozen vision tower and no blending, and is another method.
         schedule: `absolute_cosine` (X-CLIP and ViFi-CLIP), `stepped_cosine` (ActionCLIP) or `constant`.
         seed: Base seed of every random draw of the fit.
         source: Where the settings are published, or `own` with a reason.
@@ -182,6 +184,7 @@ class Recipe:
     seed: int = 1024
     selection: str = "last"
     source: str = "own"
+    views_cached: int = 0
 
     @property
     def effective_batch(self) -> int:
@@ -189,8 +192,11 @@ class Recipe:
         return self.micro_batch * self.ranks * self.accumulate
 
     def as_dict(self) -> dict[str, Any]:
-        """The settings by name, JSON-ready."""
-        return {**asdict(self), "betas": list(self.betas)}
+        """The settings by name, JSON-ready; `views_cached` only where it is used, as identities had no such setting."""
+        values = {**asdict(self), "betas": list(self.betas)}
+        if not self.views_cached:
+            del values["views_cached"]
+        return values
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,12 @@ def compile_vision(method: ClipMethod) -> int:
     return len(blocks)
 
 
+def is_compiled(module: nn.Module) -> bool:
+    """Whether a module is a block that runs compiled."""
+    forward = vars(module).get("forward")
+    return isinstance(forward, partial) and forward.func is _run
+
+
 def _is_plain(block: nn.Module) -> bool:
     """Whether a block is what `_block` computes: pre-norm self-attention and a GELU or QuickGELU MLP."""
     if type(block) is not ResidualAttentionBlock:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,9 +15,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from harness.engine.clips import EvalClips, Row, eval_loader
+from harness.engine.compiled import compile_vision
 from harness.engine.device import Device
+from harness.engine.feature_clips import eval_batches, eval_features
+from harness.engine.features import FeatureCache
 from harness.engine.method import ClipMethod
-from harness.engine.step import view_logits
+from harness.engine.step import feature_logits, view_logits
 from harness.errors import EXIT_FAILED, UserError
 from harness.runtime import Runtime
 from harness.spec import LabelSet, Views
@@ -67,6 +70,7 @@ def evaluate(
     partial: Path | None = None,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
+    cache: FeatureCache | None = None,
 ) -> Scores:
     """Scores of all videos of a list.
 
@@ -80,6 +84,7 @@ def evaluate(
         partial: File for intermediate results; an interrupted eval goes on from it.
         seed: Seed of random views.
         progress: Called with (videos done, videos in all).
+        cache: Where frame features of a frozen vision tower are kept and found; the scores are the same without.
 
     Raises:
         UserError: No video of the list can be decoded, or the method returns scores of a wrong shape or not finite.
@@ -87,11 +92,16 @@ def evaluate(
     started = time.perf_counter()
     size, classes = method.backbone.image_size, len(label_set)
     method = method.to(device.device).eval()
+    if runtime.compile:
+        compile_vision(method)
     depth = min(DEPTH, classes)
     ids = np.full((len(rows), depth), NO_PREDICTION, dtype=np.int64)
     probabilities = np.zeros((len(rows), depth))
     failed: dict[int, str] = {}
     per_batch = runtime.eval_clips or (32 if device.kind == "cuda" else 8)
+    features = eval_features(cache, method, rows, views, device, runtime, seed, per_batch)
+    if features is not None:
+        partial = None  # what is slow is kept video by video
     first = _restore(partial, ids, probabilities, failed) if partial else 0
     first -= first % per_batch  # whole batches only, so that a resumed eval computes the same batches
     failed = {row: reason for row, reason in failed.items() if row < first}
@@ -99,17 +109,26 @@ def evaluate(
         text = method.encode_text(label_set)
         saved = time.monotonic()
         done = first
-        for clips in eval_loader(rows, views, size, first, per_batch, runtime, seed):
-            batch: EvalClips = clips
+        if features is None:
+            batches: Iterable[EvalClips] = eval_loader(
+                rows, views, size, first, per_batch, runtime, seed, device.kind == "cuda"
+            )
+        else:
+            batches = eval_batches(features, (lambda n: progress(n, len(rows))) if progress else None)
+        for batch in batches:
             failed.update(batch.failed)
-            if batch.frames is not None:
-                logits = view_logits(method, batch.frames, text, views, device, classes)
+            if batch.rows:
+                if batch.features is not None:
+                    logits = feature_logits(method, batch.features, text, views, device, classes)
+                else:
+                    assert batch.frames is not None
+                    logits = view_logits(method, batch.frames, text, views, device, classes)
                 chosen = rank(_order(logits), depth)
                 mean = view_probabilities(logits).cpu().numpy()
                 ids[batch.rows] = chosen
                 probabilities[batch.rows] = np.take_along_axis(mean, chosen, axis=1)
             done += len(batch.rows) + len(batch.failed)
-            if progress:
+            if progress and features is None:
                 progress(done, len(rows))
             if partial and time.monotonic() - saved > SAVE_SECONDS:
                 _save(partial, done, ids, probabilities, failed)

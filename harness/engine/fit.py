@@ -16,7 +16,10 @@ from safetensors.torch import load_file, save
 from harness.engine import mm
 from harness.engine.batches import FitBatches
 from harness.engine.clips import Row, fit_loader
+from harness.engine.compiled import compile_vision
 from harness.engine.device import Device
+from harness.engine.feature_clips import fit_features, training_loader
+from harness.engine.features import FeatureCache
 from harness.engine.method import ClipMethod
 from harness.engine.schedule import rate_of_update
 from harness.engine.step import batch_loss, build_optimizer
@@ -67,6 +70,7 @@ def fit(
     device: Device,
     runtime: Runtime,
     progress: Callable[[int, int, float], None] | None = None,
+    cache: FeatureCache | None = None,
 ) -> FitOutcome:
     """Train a method on a list; leaves `weights.safetensors` and `curve.jsonl` in `folder`.
 
@@ -83,13 +87,23 @@ def fit(
         device: Where to compute.
         runtime: Device batch, workers, time limit.
         progress: Called with (iterations done, iterations in all, loss).
+        cache: Where frame features are kept and found. They take the place of clips where the vision tower is frozen
+            and the recipe augments and blends nothing, or asks for `views_cached`.
 
     Raises:
-        UserError: The list is too short, nothing learns, a class has no decodable clip, or the loss is not finite.
+        UserError: The list is too short, nothing learns, a class has no decodable clip, the loss is not finite, or
+            views are to be cached and cannot be.
     """
     method = method.to(device.device)
     batches = FitBatches(len(rows), recipe, runtime.fit_clips or (16 if device.kind == "cpu" else 32))
-    loader = fit_loader(rows, recipe, views, method.backbone.image_size, batches, runtime)
+    if runtime.compile:
+        compile_vision(method)
+    clips = batches.groups_per_batch * recipe.micro_batch
+    features = fit_features(cache, method, rows, recipe, views, device, runtime, clips)
+    size, pin = method.backbone.image_size, device.kind == "cuda"
+    loader = training_loader(
+        features, lambda: fit_loader(rows, recipe, views, size, batches, runtime, pin), batches, recipe
+    )
     model = mm.FitModel(method, batch_loss(method, label_set, recipe, views, device))
     if device.kind == "cuda":
         torch.cuda.reset_peak_memory_stats(device.device)
@@ -127,7 +141,7 @@ def fit(
         seconds=curve.seconds(),
         resumed_at=status["epoch"],
         skipped_updates=status["skipped_updates"],
-        replaced=sorted(loader.guard.replaced),
+        replaced=sorted(loader.replaced),
         peak_memory_gib=torch.cuda.max_memory_allocated(device.device) / 2**30 if device.kind == "cuda" else 0.0,
     )
 

@@ -29,6 +29,8 @@ from harness.engine.transforms import single_threaded_opencv
 logger = logging.getLogger(__name__)
 DECODE_SECONDS = 60.0
 PARENT_SECONDS = 0.5
+Collate = Callable[[list[Draw], list[Any]], Any]
+"""From (draws, clips) of a batch to what the loader yields."""
 
 
 @dataclass(frozen=True)
@@ -150,7 +152,7 @@ class GuardedLoader(DataLoader):  # type: ignore[type-arg]
         self,
         dataset: Dataset[Any],
         batches: Iterable[list[Draw]],
-        collate: Callable[[list[Draw], list[Any]], Any],
+        collate: Collate,
         workers: int,
         seconds: float = DECODE_SECONDS,
         substitute: Callable[[Draw, int], Draw | None] | None = None,
@@ -161,8 +163,12 @@ class GuardedLoader(DataLoader):  # type: ignore[type-arg]
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
         batches: Iterable[list[Draw]] = self.batch_sampler  # type: ignore[assignment]
-        for draws, clips in self.guard.run(self.dataset, batches):
-            yield self.collate(draws, clips)
+        return self.guard.run(self.dataset, batches, self.collate)
+
+    @property
+    def replaced(self) -> set[int]:
+        """Rows of training clips that were replaced because they could not be decoded."""
+        return self.guard.replaced
 
 
 class _Guard:
@@ -170,17 +176,17 @@ class _Guard:
         self.workers, self.seconds, self.substitute = workers, seconds, substitute
         self.replaced: set[int] = set()
 
-    def run(self, dataset: Dataset[Any], batches: Iterable[list[Draw]]) -> Iterator[tuple[list[Draw], list[Any]]]:
+    def run(self, dataset: Dataset[Any], batches: Iterable[list[Draw]], collate: Collate) -> Iterator[Any]:
         if self.workers == 0:
             for draws in batches:
-                yield draws, [self._inline(dataset, draw) for draw in draws]
+                yield collate(draws, [self._inline(dataset, draw) for draw in draws])
             return
         results: queue.Queue[Any] = queue.Queue(maxsize=2)
         stop = threading.Event()
         # Workers are forked before the thread starts, from a process that does nothing else at that moment.
         listed = list(batches)
         pool = [_Worker(dataset) for _ in range(min(self.workers, sum(map(len, listed))))]
-        thread = threading.Thread(target=self._serve, args=(dataset, listed, pool, results, stop), daemon=True)
+        thread = threading.Thread(target=self._serve, args=(dataset, listed, collate, pool, results, stop), daemon=True)
         thread.start()
         try:
             while True:
@@ -214,13 +220,17 @@ class _Guard:
         self,
         dataset: Dataset[Any],
         batches: Sequence[list[Draw]],
+        collate: Collate,
         pool: list[_Worker],
         results: queue.Queue[Any],
         stop: threading.Event,
     ) -> None:
-        """Hand out clips, collect them, and put complete batches in order into `results`."""
+        """Hand out clips, collect them, and put complete batches, collated, in order into `results`.
+
+        Batches are put together here, in the background: a device that waits for copies of frames does nothing.
+        """
         try:
-            self._collect(dataset, batches, pool, results, stop)
+            self._collect(dataset, batches, collate, pool, results, stop)
             _put(results, None, stop)
         except BaseException as error:
             _put(results, error, stop)
@@ -229,6 +239,7 @@ class _Guard:
         self,
         dataset: Dataset[Any],
         batches: Sequence[list[Draw]],
+        collate: Collate,
         pool: list[_Worker],
         results: queue.Queue[Any],
         stop: threading.Event,
@@ -268,7 +279,8 @@ class _Guard:
                 n in done for n in range(ends[finished] - len(batches[finished]), ends[finished])
             ):
                 first = ends[finished] - len(batches[finished])
-                _put(results, (batches[finished], [done.pop(n) for n in range(first, ends[finished])]), stop)
+                clips = [done.pop(n) for n in range(first, ends[finished])]
+                _put(results, collate(batches[finished], clips), stop)
                 finished += 1
 
     def _receive(

@@ -5,7 +5,8 @@ Nothing here reads videos, so that a benchmark can time exactly what a fit and a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -34,12 +35,25 @@ def batch_loss(
     """The function from a device batch to its loss: normalise, smooth labels, blend group by group, score."""
 
     def loss(clips: FitClips) -> Tensor:
-        video = normalise(clips.frames, views, device.device)
         targets = smooth(clips.labels.to(device.device), len(label_set), recipe.smoothing)
+        if clips.features is not None:
+            with frames_given(method):
+                return method.loss(clips.features.to(device.device, non_blocking=True), targets, label_set)
+        video = normalise(clips.frames, views, device.device)
         video, targets = blend_groups(video, targets, clips, recipe)
         return method.loss(video, targets, label_set)
 
     return loss
+
+
+@contextmanager
+def frames_given(method: ClipMethod) -> Iterator[None]:
+    """Within it the method takes frame features (B, T, D) where it takes a video."""
+    method.encode_frames = lambda features: features  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        del method.encode_frames
 
 
 def blend_groups(video: Tensor, targets: Tensor, clips: FitClips, recipe: Recipe) -> tuple[Tensor, Tensor]:
@@ -89,6 +103,18 @@ def view_logits(
     """
     video = split_views(normalise(frames, views, device.device), views)
     return check_logits(method, method.score(method.encode_video(video), text), len(video), views, classes)
+
+
+def feature_logits(
+    method: ClipMethod, features: Tensor, text: object, views: Views, device: Device, classes: int
+) -> Tensor:
+    """Logits (B, V, C) in fp32 of frame features (B, V*T, D).
+
+    Raises:
+        UserError: The method returns scores of a wrong shape or not finite.
+    """
+    frames = split_views(features.to(device.device, non_blocking=True), views)
+    return check_logits(method, method.score(method.pool(frames), text), len(frames), views, classes)
 
 
 def split_views(frames: Tensor, views: Views) -> Tensor:

@@ -1,0 +1,449 @@
+"""Cached frame features: the same results, nothing decoded twice, and no entry that is trusted without a check."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load, save
+from torch import Tensor
+
+from harness import registry
+from harness.api import ClipMethod, LabelSet, MethodCard, Recipe, Views, load_backbone
+from harness.engine import mm
+from harness.engine.batches import Draw
+from harness.engine.clips import Row
+from harness.engine.evaluate import Scores, evaluate
+from harness.engine.feature_clips import ListFeatures, eval_features
+from harness.engine.features import FeatureCache, fits_from_features, pools_from_features
+from harness.engine.fit import fit
+from harness.engine.step import view_logits
+from harness.errors import UserError
+from harness.runtime import Runtime
+from tests.conftest import CLASSES, write_clip
+from tests.engine.conftest import CPU, LABELS, VIEWS, tiny_method
+
+RUNTIME = Runtime(device="cpu", workers=0, eval_clips=4, fit_clips=8)
+PLAIN = Recipe(
+    epochs=2, lr=3e-3, warmup_epochs=0, micro_batch=8, ranks=1, accumulate=1, mixup=0.0, cutmix=0.0, smoothing=0.0,
+    augmentation="none",
+)  # fmt: skip
+FROZEN_VISION = ("vanilla_clip", "text_ft", "efficient_prompt")
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> FeatureCache:
+    return FeatureCache(tmp_path / "features")
+
+
+@pytest.fixture
+def decodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Draw]]:
+    """The draws that were decoded in this process."""
+    seen: list[Draw] = []
+    plain = mm.ListVideoDataset.__getitem__
+
+    def counted(self: Any, draw: Draw) -> Any:
+        seen.append(draw)
+        return plain(self, draw)
+
+    monkeypatch.setattr(mm.ListVideoDataset, "__getitem__", counted)
+    yield seen
+
+
+def method_of(name: str) -> ClipMethod:
+    return tiny_method(name, frames=VIEWS.frames) if name == "efficient_prompt" else tiny_method(name)
+
+
+def score(
+    method: ClipMethod, rows: list[Row], cache: FeatureCache | None, views: Views = VIEWS, **named: Any
+) -> Scores:
+    return evaluate(method, rows, LABELS, views, CPU, RUNTIME, cache=cache, **named)
+
+
+def same(a: Scores, b: Scores) -> None:
+    np.testing.assert_array_equal(a.ids, b.ids)
+    np.testing.assert_allclose(a.probabilities, b.probabilities, rtol=0, atol=1e-6)
+    assert a.failed == b.failed
+
+
+def features_of(cache: FeatureCache, method: ClipMethod, rows: list[Row], views: Views = VIEWS) -> ListFeatures:
+    found = eval_features(cache, method, rows, views, CPU, RUNTIME, 0, 4)
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("name", FROZEN_VISION)
+def test_the_same_scores_with_and_without(name: str, rows: list[Row], cache: FeatureCache, decodes: list[Draw]) -> None:
+    method = method_of(name)
+    without = score(method, rows[:10], None)
+    same(score(method, rows[:10], cache), without)
+    assert len(decodes) == 20
+    same(score(method, rows[:10], cache), without)
+    assert len(decodes) == 20, "the second eval decodes nothing"
+
+
+def test_logits_from_features_equal_logits_from_frames(rows: list[Row], cache: FeatureCache) -> None:
+    method = method_of("vanilla_clip").eval()
+    features = features_of(cache, method, rows[:4])
+    draws = [Draw(i) for i in range(4)]
+    features.complete(draws)
+    frames = torch.from_numpy(np.stack([features.dataset[draw]["frames"] for draw in draws]))
+    with torch.no_grad():
+        text = method.encode_text(LABELS)
+        wanted = view_logits(method, frames, text, VIEWS, CPU, len(LABELS))[:, 0]
+        found = method.score(method.pool(torch.stack([features.get(draw) for draw in draws])), text)
+    torch.testing.assert_close(found, wanted, rtol=0, atol=1e-6)
+
+
+def test_shared_by_methods_label_sets_and_lists(rows: list[Row], cache: FeatureCache, decodes: list[Draw]) -> None:
+    score(method_of("vanilla_clip"), rows[:8], cache)
+    score(method_of("text_ft"), rows[4:8], cache)
+    evaluate(method_of("efficient_prompt"), rows[:3], LabelSet(CLASSES[:2]), VIEWS, CPU, RUNTIME, cache=cache)
+    assert len(decodes) == 8
+    score(method_of("text_ft"), rows[4:10], cache)
+    assert [draw.index for draw in decodes[8:]] == [4, 5]
+
+
+@pytest.mark.parametrize("name", ["vificlip", "image_ft", "bridge_prompt", "xclip", "actionclip"])
+def test_never_used_where_vision_learns_or_is_changed(
+    name: str, rows: list[Row], cache: FeatureCache, decodes: list[Draw]
+) -> None:
+    options: dict[str, Any] = {"xclip": {"frames": 2}, "bridge_prompt": {"stage_one": "clip"}}.get(name, {})
+    method = tiny_method(name, **options)
+    assert not pools_from_features(method)
+    score(method, rows[:2], cache)
+    score(method, rows[:2], cache)
+    assert len(decodes) == 4 and not cache.folder.exists()
+
+
+def test_every_built_in_method_is_sorted_into_one_of_the_two() -> None:
+    named = {*FROZEN_VISION, "vificlip", "image_ft", "bridge_prompt", "xclip", "actionclip"}
+    built_in = {n for n in registry.sources("method") if registry.origin_of("method", n) == "built-in"}
+    assert built_in <= named
+
+
+class Frozen(ClipMethod):
+    """Vanilla CLIP as a plugin would write it."""
+
+    name = "frozen"
+    card = MethodCard(title="Frozen")
+
+    def setup(self) -> None:
+        self.requires_grad_(False)
+
+
+class OwnFrames(Frozen):
+    def encode_frames(self, video: Tensor) -> Tensor:
+        return super().encode_frames(video).flip(1)
+
+
+class OwnVideo(Frozen):
+    def encode_video(self, video: Tensor) -> Tensor:
+        return super().encode_video(video.flip(1))
+
+
+class OwnLoss(Frozen):
+    def loss(self, video: Tensor, targets: Tensor, label_set: LabelSet) -> Tensor:
+        return super().loss(video, targets, label_set) + video.mean()
+
+
+def test_what_makes_a_method_ineligible() -> None:
+    plain = Frozen(load_backbone("mini-clip"))
+    assert pools_from_features(plain) and fits_from_features(plain)
+    for cls in (OwnFrames, OwnVideo):
+        assert not pools_from_features(cls(load_backbone("mini-clip")))
+    own_loss = OwnLoss(load_backbone("mini-clip"))
+    assert pools_from_features(own_loss) and not fits_from_features(own_loss)
+    hooked = Frozen(load_backbone("mini-clip"))
+    hooked.backbone.vision_blocks[0].register_forward_hook(lambda module, given, out: 2 * out)
+    assert not pools_from_features(hooked)
+    patched = Frozen(load_backbone("mini-clip"))
+    patched.backbone.visual.forward = lambda images: images.mean()
+    assert not pools_from_features(patched)
+    drops = Frozen(load_backbone("mini-clip"))
+    drops.backbone.visual.extra = torch.nn.Dropout(0.5)
+    assert pools_from_features(drops) and not fits_from_features(drops)
+    one_learns = Frozen(load_backbone("mini-clip"))
+    one_learns.backbone.visual.class_embedding.requires_grad_(True)
+    assert not pools_from_features(one_learns)
+
+
+def test_changed_weights_views_precision_and_activation_have_other_entries(cache: FeatureCache) -> None:
+    method = method_of("vanilla_clip")
+    keys = {cache.open(method, VIEWS, CPU).key}
+    assert keys == {cache.open(method_of("text_ft"), VIEWS, CPU).key}
+    for views in (
+        replace(VIEWS, frames=4), replace(VIEWS, normalize="clip"), replace(VIEWS, reader="exact"),
+        replace(VIEWS, crops=3),
+        replace(VIEWS, clips=2, sampling="uniform"), replace(VIEWS, clips=2, sampling="random"),
+    ):  # fmt: skip
+        keys.add(cache.open(method, views, CPU).key)
+    keys.add(cache.open(method, VIEWS, replace(CPU, dtype=torch.bfloat16)).key)
+    keys.add(cache.open(method, VIEWS, CPU, PLAIN).key)
+    activated = method_of("vanilla_clip")
+    activated.backbone.vision_blocks[1].mlp.gelu = torch.nn.ReLU()
+    keys.add(cache.open(activated, VIEWS, CPU).key)
+    with torch.no_grad():
+        method.backbone.visual.proj[0, 0] += 1e-3
+    keys.add(cache.open(method, VIEWS, CPU).key)
+    assert len(keys) == 11
+
+
+def test_changed_weights_change_the_scores(rows: list[Row], cache: FeatureCache) -> None:
+    """As after a parent fit: the method is the same, its vision tower is not."""
+    method = method_of("text_ft")
+    score(method, rows[:4], cache)
+    with torch.no_grad():
+        method.backbone.visual.proj.copy_(method.backbone.visual.proj.roll(1, dims=1))
+    same(score(method, rows[:4], cache), score(method, rows[:4], None))
+
+
+def test_another_content_at_the_same_place(rows: list[Row], cache: FeatureCache, tmp_path: Path) -> None:
+    video = tmp_path / "clip.avi"
+    method = method_of("vanilla_clip")
+    entries = []
+    for source in (rows[0][0], rows[20][0], rows[0][0]):
+        shutil.copyfile(str(source), video)
+        os.utime(video, (1e9 + len(entries),) * 2)
+        entries.append(cache.open(method, VIEWS, CPU).entry(video))
+        same(score(method, [(video, 0)], cache), score(method, [(video, 0)], None))
+    assert entries[0] == entries[2] != entries[1]
+
+
+def test_a_file_that_just_changed_is_hashed_again(rows: list[Row], cache: FeatureCache, tmp_path: Path) -> None:
+    """Same size, same time stamp: within the clock's grain only the content tells."""
+    video = tmp_path / "clip.bin"
+    video.write_bytes(b"a" * 100)
+    first, stamp = cache.content(video), video.stat().st_mtime_ns
+    video.write_bytes(b"b" * 100)
+    os.utime(video, ns=(stamp, stamp))
+    assert cache.content(video) != first
+
+
+def test_the_same_content_elsewhere_is_found(
+    rows: list[Row], cache: FeatureCache, tmp_path: Path, decodes: list[Draw]
+) -> None:
+    method = method_of("vanilla_clip")
+    score(method, rows[:1], cache)
+    copied = Path(shutil.copy(str(rows[0][0]), tmp_path / "elsewhere.avi"))
+    score(method, [(copied, 0), (copied, 0)], cache)
+    assert len(decodes) == 1
+
+
+def entries_of(cache: FeatureCache) -> list[Path]:
+    return sorted(cache.folder.rglob("*.safetensors"))
+
+
+def other_values(data: bytes) -> bytes:
+    """Features that are not the entry's, with the header of the entry."""
+    values = bytearray(data)
+    values[-3] ^= 0xFF
+    return bytes(values)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda data: b"", lambda data: data[: len(data) // 2], lambda data: b"not features", other_values,
+        lambda data: save({"features": torch.zeros(2, 96)}),
+        lambda data: save(load(data), {"entry": "x", "sha256": "y"}),
+        lambda data: b"\xff" * 8 + data[8:],
+    ],
+    ids=["empty", "cut", "text", "flipped bit", "no header", "another header", "length of the header"],
+)  # fmt: skip
+def test_a_damaged_entry_is_computed_anew(
+    rows: list[Row], cache: FeatureCache, decodes: list[Draw], damage: Callable[[bytes], bytes], caplog: Any
+) -> None:
+    method = method_of("vanilla_clip")
+    wanted = score(method, rows[:3], cache)
+    path = entries_of(cache)[0]
+    whole = load(path.read_bytes())["features"]
+    path.write_bytes(damage(path.read_bytes()))
+    del decodes[:]
+    same(score(method, rows[:3], cache), wanted)
+    assert len(decodes) == 1
+    torch.testing.assert_close(load(path.read_bytes())["features"], whole)
+    assert path.name in caplog.text
+
+
+def test_an_entry_under_another_name_is_not_taken(rows: list[Row], cache: FeatureCache, decodes: list[Draw]) -> None:
+    method = method_of("vanilla_clip")
+    wanted = score(method, rows[:2], cache)
+    first, second = entries_of(cache)
+    second.write_bytes(first.read_bytes())
+    same(score(method, rows[:2], cache), wanted)
+    assert len(decodes) == 3
+
+
+def test_undecodable_videos_are_tried_again_each_time(
+    rows: list[Row], cache: FeatureCache, tmp_path: Path, decodes: list[Draw]
+) -> None:
+    broken = tmp_path / "page.avi"
+    broken.write_text("<html>404</html>")
+    mixed = [rows[0], (broken, 1), (None, 2), rows[9], (tmp_path / "absent.avi", 0)]
+    method = method_of("vanilla_clip")
+    wanted = score(method, mixed, None)
+    assert sorted(wanted.failed) == [1, 2, 4]
+    same(score(method, mixed, cache), wanted)
+    del decodes[:]
+    same(score(method, mixed, cache), wanted)
+    assert [draw.index for draw in decodes] == [1, 2, 4]
+    write_clip(broken, "square left", seed=3)
+    assert 1 not in score(method, mixed, cache).failed
+
+
+@pytest.mark.parametrize("sampling", ["random", "uniform"])
+def test_several_views(rows: list[Row], cache: FeatureCache, decodes: list[Draw], sampling: str) -> None:
+    views = Views(frames=2, clips=2, crops=3, sampling=sampling)
+    method = method_of("vanilla_clip")
+    for seed in (1, 2):
+        wanted = score(method, rows[:3], None, views, seed=seed)
+        for _ in range(2):
+            same(score(method, rows[:3], cache, views, seed=seed), wanted)
+    assert len(decodes) == 6 + (6 if sampling == "random" else 3)
+
+
+def test_an_unwritable_cache_changes_nothing_but_the_time(rows: list[Row], tmp_path: Path, caplog: Any) -> None:
+    (tmp_path / "file").write_text("in the way")
+    method = method_of("vanilla_clip")
+    same(score(method, rows[:3], FeatureCache(tmp_path / "file" / "features")), score(method, rows[:3], None))
+    assert "cannot be kept" in caplog.text
+
+
+def test_an_entry_that_vanishes_meanwhile_is_computed_again(rows: list[Row], cache: FeatureCache) -> None:
+    features = features_of(cache, method_of("vanilla_clip"), rows[:2])
+    features.complete([Draw(0), Draw(1)])
+    wanted = features.get(Draw(1)).clone()
+    shutil.rmtree(cache.folder)
+    torch.testing.assert_close(features.get(Draw(1)), wanted)
+
+
+def _score_in_process(folder: Path, rows: list[Row], barrier: Any, results: Any) -> None:
+    torch.set_num_threads(1)
+    barrier.wait()
+    results.put(score(method_of("vanilla_clip"), rows, FeatureCache(folder)).ids.tolist())
+
+
+def test_two_processes_at_once(rows: list[Row], cache: FeatureCache) -> None:
+    context = multiprocessing.get_context("spawn")
+    barrier, results = context.Barrier(2), context.Queue()
+    pool = [
+        context.Process(target=_score_in_process, args=(cache.folder, rows[:12], barrier, results)) for _ in range(2)
+    ]
+    for process in pool:
+        process.start()
+    found = [results.get(timeout=100) for _ in pool]
+    for process in pool:
+        process.join(20)
+        assert process.exitcode == 0
+    wanted = score(method_of("vanilla_clip"), rows[:12], None).ids.tolist()
+    assert found == [wanted, wanted]
+    assert len(entries_of(cache)) == 12 and not list(cache.folder.rglob("*.tmp"))
+
+
+# training -----------------------------------------------------------------------------------------------------------
+
+
+def train(
+    folder: Path, rows: list[Row], cache: FeatureCache | None, name: str, **recipe: Any
+) -> tuple[list[float], Any]:
+    """(losses, outcome) of a fit."""
+    losses: list[float] = []
+    outcome = fit(
+        method_of(name), rows, LABELS, replace(PLAIN, **recipe), VIEWS, folder, CPU, RUNTIME,
+        lambda done, total, loss: losses.append(loss), cache,
+    )  # fmt: skip
+    return losses, outcome
+
+
+def test_training_without_augmentation_decodes_each_clip_once(
+    rows: list[Row], cache: FeatureCache, tmp_path: Path, decodes: list[Draw]
+) -> None:
+    wanted, _ = train(tmp_path / "a", rows[::2], None, "efficient_prompt", epochs=3)
+    assert len(decodes) == 48
+    found, _ = train(tmp_path / "b", rows[::2], cache, "efficient_prompt", epochs=3)
+    assert len(decodes) == 48 + 16
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-4)
+    assert len(set(found)) > 3
+    score(method_of("vanilla_clip"), rows[::2], cache)
+    assert len(decodes) == 48 + 16, "an eval of the same views finds the features of the fit"
+
+
+def test_augmented_training_does_not_use_the_cache(
+    rows: list[Row], cache: FeatureCache, tmp_path: Path, decodes: list[Draw]
+) -> None:
+    train(tmp_path / "a", rows[::2], cache, "text_ft", augmentation="published")
+    train(tmp_path / "b", rows[::2], cache, "text_ft", mixup=0.8)
+    assert len(decodes) == 64 and not cache.folder.exists()
+
+
+def test_cached_augmented_views(rows: list[Row], cache: FeatureCache, tmp_path: Path, decodes: list[Draw]) -> None:
+    settings: dict[str, Any] = dict(augmentation="published", views_cached=2, epochs=4)
+    wanted, _ = train(tmp_path / "a", rows[::2], None, "text_ft", **settings)
+    del decodes[:]
+    found, _ = train(tmp_path / "b", rows[::2], cache, "text_ft", **settings)
+    assert len(decodes) == 32
+    assert {(draw.epoch, draw.position) for draw in decodes} == {(v, i) for v in (0, 1) for i in range(16)}
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-4)
+    fresh, _ = train(tmp_path / "c", rows[::2], None, "text_ft", augmentation="published", epochs=4)
+    assert not np.allclose(fresh, wanted, atol=1e-4), "fewer views are another method"
+
+
+def test_views_cached_is_part_of_the_recipe_where_it_is_used() -> None:
+    assert "views_cached" not in PLAIN.as_dict()
+    assert replace(PLAIN, views_cached=4).as_dict()["views_cached"] == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "recipe", "message"),
+    [
+        ("text_ft", {"mixup": 0.8}, "cannot be blended"),
+        ("text_ft", {"cutmix": 1.0}, "cannot be blended"),
+        ("vificlip", {}, "frozen, unchanged vision tower"),
+    ],
+)
+def test_views_that_cannot_be_cached(
+    rows: list[Row], cache: FeatureCache, tmp_path: Path, name: str, recipe: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        train(tmp_path / "fit", rows[::2], cache, name, augmentation="published", views_cached=2, **recipe)
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_an_undecodable_training_clip_is_replaced_by_the_same_clip(
+    rows: list[Row], cache: FeatureCache, tmp_path: Path, cached: bool
+) -> None:
+    broken = tmp_path / "page.avi"
+    broken.write_text("<html>404</html>")
+    training = [*rows[::2][:15], (broken, 3)]
+    losses, outcome = train(tmp_path / "fit", training, cache if cached else None, "efficient_prompt")
+    assert outcome.replaced == [15]
+    standing_in = [*training[:15], training[12]]
+    wanted, _ = train(tmp_path / "other", standing_in, None, "efficient_prompt")
+    np.testing.assert_allclose(losses, wanted, rtol=0, atol=1e-4)
+
+
+def test_a_class_without_a_decodable_clip_ends_the_fit(rows: list[Row], cache: FeatureCache, tmp_path: Path) -> None:
+    training = [*rows[:15], (tmp_path / "absent.avi", 3)]
+    with pytest.raises(UserError, match="No training clip of class 3"):
+        train(tmp_path / "fit", training, cache, "efficient_prompt")
+
+
+def test_cached_evals_are_fast(rows: list[Row], cache: FeatureCache) -> None:
+    method = method_of("vanilla_clip")
+    score(method, rows, cache)
+    started = time.perf_counter()
+    score(method, rows, cache)
+    cached = time.perf_counter() - started
+    started = time.perf_counter()
+    score(method, rows, None)
+    assert cached < time.perf_counter() - started
