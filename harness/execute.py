@@ -105,6 +105,13 @@ def execute(plan: Plan, settings: Settings, runtime: Runtime, keep_going: bool =
                 failed.add(cell.key)
                 outcome.failures.append((name, str(error)))
                 continue
+            except Exception as error:  # a fault of a method or of the harness: the other cells are still worth doing
+                if not keep_going:
+                    raise
+                logger.exception("%s failed", name)
+                failed.add(cell.key)
+                outcome.failures.append((name, f"{type(error).__name__}: {error}"))
+                continue
             finally:
                 progress.end()
             if not done:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import math
 import types
 import typing
 from collections.abc import Mapping
@@ -104,6 +105,9 @@ def _convert(value: Any, hint: Any, where: str) -> Any:
             return {"true": True, "false": False, "1": True, "0": False, "yes": True, "no": False}[str(value).lower()]
         if hint is int and isinstance(value, float) and not value.is_integer():
             raise ValueError("not a whole number")
-        return hint(value)
+        typed = hint(value)
+        if isinstance(typed, float) and not math.isfinite(typed):
+            raise ValueError("not finite")
+        return typed
     except (ValueError, TypeError, KeyError, SyntaxError):
         raise UserError(f"Option {where} is {value!r}, expected {getattr(hint, '__name__', hint)}.") from None

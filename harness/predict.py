@@ -84,7 +84,9 @@ def predict(
         try:
             scores = evaluate(method, [(video, 0)], labels, views, device, runtime)
         except UserError as error:
-            reason = error.message.partition("the first: ")[2] or error.message
+            reason = error.message.partition("the first: ")[2]
+            if not reason:
+                raise  # a fault of the method, not of the file
             yield Prediction(video, problem=reason.removeprefix(f"{video}: ").rstrip("."))
             continue
         pairs = zip(scores.ids[0], scores.probabilities[0], strict=True)

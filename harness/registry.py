@@ -148,7 +148,7 @@ def load_environment_plugins() -> None:
         try:
             load_file(Path(text))
         except UserError as error:
-            logger.warning("plugin %s is left out: %s", text, error)
+            logger.warning("plugin %s is left out: %s", text, " ".join(error.message.split()))
 
 
 def load_file(path: Path) -> list[str]:
@@ -162,7 +162,7 @@ def load_file(path: Path) -> list[str]:
         return [s.name for kind in KINDS for s in _loose[kind].values() if s.file == path]
     if not path.is_file():
         raise UserError(f"The plugin file {path} does not exist.")
-    before = {kind: set(_classes[kind]) for kind in KINDS}
+    before = {kind: dict(_classes[kind]) for kind in KINDS}
     module_name = f"harness_plugin_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
     spec = importlib.util.spec_from_file_location(module_name, path)
     if spec is None or spec.loader is None:
@@ -171,15 +171,17 @@ def load_file(path: Path) -> list[str]:
     sys.modules[module_name] = module
     try:
         spec.loader.exec_module(module)
-    except (KeyboardInterrupt, UserError):
-        sys.modules.pop(module_name, None)
-        raise
     except BaseException as error:
         sys.modules.pop(module_name, None)
+        for kind in KINDS:  # what it registered before it failed must not stay
+            for name in set(_classes[kind]) - set(before[kind]):
+                del _classes[kind][name], _files[kind][name]
+        if isinstance(error, (KeyboardInterrupt, UserError)):
+            raise
         raise UserError(f"The plugin file {path} does not load: {type(error).__name__}: {error}") from error
     names = []
     for kind in KINDS:
-        for name in sorted(set(_classes[kind]) - before[kind]):
+        for name in sorted(set(_classes[kind]) - set(before[kind])):
             _loose[kind][name] = Source(name, str(path), "", path, _summary(path))
             names.append(name)
     if not names:

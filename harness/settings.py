@@ -66,6 +66,8 @@ def load_settings(flags: Mapping[str, str] | None = None, environment: Mapping[s
     config = Path(environment.get("HARNESS_CONFIG") or CONFIG_NAME)
     if config.is_file():
         _read_file(config, found, data)
+    elif environment.get("HARNESS_CONFIG") and not config.exists():
+        raise UserError(f"HARNESS_CONFIG is {str(config)!r}, and there is no such file.", "Mend or unset it.")
     if parent := environment.get("HARNESS_DATA"):
         folder = Path(parent)
         if not folder.is_dir():

@@ -186,6 +186,22 @@ class Recipe:
     source: str = "own"
     views_cached: int = 0
 
+    def __post_init__(self) -> None:
+        for name in ("epochs", "micro_batch", "ranks", "accumulate"):
+            if getattr(self, name) < 1:
+                raise UserError(f"recipe.{name} is {getattr(self, name)}, expected at least 1.")
+        for name in ("lr", "warmup_epochs", "weight_decay", "smoothing", "mixup", "cutmix", "switch", "min_lr_ratio"):
+            value = getattr(self, name)
+            if not 0 <= value < float("inf") or (name == "lr" and not value):
+                raise UserError(f"recipe.{name} is {value:g}, expected a number {'above' if name == 'lr' else 'from'} 0.")
+        for name, allowed in (
+            ("augmentation", ("published", "none")),
+            ("schedule", ("absolute_cosine", "stepped_cosine", "constant")),
+            ("selection", ("last",)),
+        ):
+            if getattr(self, name) not in allowed:
+                raise UserError(f"recipe.{name} is {getattr(self, name)!r}, expected one of {', '.join(allowed)}.")
+
     @property
     def effective_batch(self) -> int:
         """Clips per parameter update."""
