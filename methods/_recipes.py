@@ -33,7 +33,7 @@ ONE_ENCODER = {**BOTH_ENCODERS, "supervised": SINGLE_SUPERVISED}
 PROMPTS = {
     "b2n": Recipe(epochs=11, lr=4e-2, accumulate=2, source="ViFi-CLIP configs/base2novel/prompting_base2novel"),
     "few_shot": Recipe(epochs=50, lr=8e-3, accumulate=2, source="ViFi-CLIP configs/few_shot/prompting_few_shot"),
-    "mini": Recipe(epochs=11, lr=2e-2, ranks=1, accumulate=4, source="own: scaled to the embedded tiny model"),
+    "mini": Recipe(epochs=11, lr=1e-1, ranks=1, accumulate=4, source="own: scaled to the embedded tiny model"),
 }
 
 XCLIP_FEW_SHOT = Recipe(epochs=50, lr=2e-6, accumulate=2, source="X-CLIP configs/hmdb51, configs/ucf101 (16_32)")
@@ -68,7 +68,7 @@ ACTIONCLIP = {
     ),
     "b2n": replace(_ACTIONCLIP, source="own: not published; configs/hmdb51/hmdb_train (batch 64, 50 epochs)"),
     "mini": replace(
-        _ACTIONCLIP, epochs=11, lr=1e-4, micro_batch=16, source="own: scaled to the embedded tiny model"
+        _ACTIONCLIP, epochs=11, lr=2e-4, micro_batch=16, source="own: scaled to the embedded tiny model"
     ),
 }  # fmt: skip
 

@@ -70,8 +70,7 @@ class ActionClip(ClipMethod):
         """Add the fusion module; everything learns."""
         self.requires_grad_(True)
         if self.options.fusion == "transf":
-            heads = max(1, self.backbone.text.ln_final.weight.shape[0] // 64)
-            self.fusion = TemporalFusion(self.embed_dim, self.options.layers, heads)
+            self.fusion = TemporalFusion(self.embed_dim, self.options.layers, max(1, self.embed_dim // 64))
 
     def pool(self, frames: Tensor) -> Tensor:
         """Video features (B, T, D) -> (B, D): the mean over frames, after the fusion module where there is one."""

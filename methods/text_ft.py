@@ -21,7 +21,6 @@ class TextFT(ClipMethod):
     def setup(self) -> None:
         """Freeze the vision tower, `logit_scale` and the token embedding."""
         self.requires_grad_(False)
-        self.backbone.text.requires_grad_(True)
-        self.backbone.text.token_embedding.requires_grad_(False)
-        self.backbone.visual.requires_grad_(False)
-        self.backbone.logit_scale.requires_grad_(False)
+        for parameter in self.backbone.text_parameters():
+            parameter.requires_grad_(True)
+        self.backbone.token_embedding.requires_grad_(False)

@@ -21,4 +21,4 @@ class ViFiClip(ClipMethod):
     def setup(self) -> None:
         """The original embeds prompts once into a buffer, so its token embedding never learns; here it is frozen."""
         self.requires_grad_(True)
-        self.backbone.text.token_embedding.requires_grad_(False)
+        self.backbone.token_embedding.requires_grad_(False)

@@ -95,6 +95,21 @@ class Backbone(nn.Module):
         """The residual blocks of the text tower, first to last."""
         return self.text.transformer.resblocks
 
+    @property
+    def token_embedding(self) -> nn.Module:
+        """The table of token embeddings.
+
+        Raises:
+            UserError: The text tower keeps it where it is not known.
+        """
+        text = self.text
+        if hasattr(text, "token_embedding"):
+            return cast(nn.Module, text.token_embedding)
+        inner = getattr(text, "transformer", None)  # text towers from Hugging Face
+        if hasattr(inner, "get_input_embeddings"):
+            return cast(nn.Module, inner.get_input_embeddings())
+        raise UserError(f"The token embedding of {self.facts.arch} is unknown.", "Choose another architecture.")
+
     def text_parameters(self) -> list[nn.Parameter]:
         """All parameters that text features can depend on."""
         skip = ("visual.", "logit_scale", "logit_bias")

@@ -26,6 +26,7 @@ _CONTAINERS = ("model", "model_state_dict", "state_dict")
 _SCALARS = ("input_resolution", "context_length", "vocab_size")
 _LABEL_SET_TENSORS = ("complete_text_embeddings", "token_prefix", "token_suffix")
 _TOKEN_EMBEDDING = ("token_embedding.", "text.token_embedding.")
+_TEXT_TOWER = ("token_embedding.", "positional_embedding", "transformer.", "ln_final.", "text_projection")
 EXPORT_PREFIX = "method."
 
 
@@ -129,9 +130,7 @@ def _xclip(state: dict[str, Tensor]) -> PublishedWeights:
 def fit_names(clip: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]:
     """CLIP tensors in fp32 under the names of this open_clip model, which may keep its text tower apart."""
     if "positional_embedding" in state and not hasattr(clip, "positional_embedding"):
-        from open_clip.convert import convert_to_custom_text_state_dict  # open_clip's own renaming for split towers
-
-        state = convert_to_custom_text_state_dict(state)
+        state = {f"text.{name}" if name.startswith(_TEXT_TOWER) else name: value for name, value in state.items()}
     state = {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
     if "logit_scale" in state:
         state["logit_scale"] = state["logit_scale"].reshape(clip.logit_scale.shape)

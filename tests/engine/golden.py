@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 from functools import cache
@@ -40,9 +41,14 @@ def tensor(shared: Path, name: str, key: str) -> Tensor:
     return torch.from_numpy(arrays(shared, name)[key])
 
 
+@cache
+def _loaded(shared: Path) -> Backbone:
+    return load_backbone(weights=shared / "golden" / "tiny_clip.safetensors")
+
+
 def tiny(shared: Path) -> Backbone:
     """A fresh copy of the tiny CLIP of the reference runs."""
-    return load_backbone(weights=shared / "golden" / "tiny_clip.safetensors")
+    return copy.deepcopy(_loaded(shared))
 
 
 def method(shared: Path, name: str, **options: Any) -> ClipMethod:

@@ -200,7 +200,7 @@ def test_published_efficient_prompt_file(tmp_path: Path) -> None:
     assert torch.equal(target.embedding.weight, source.embedding.weight)
 
 
-@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:FutureWarning")
 def test_openai_archive(tmp_path: Path, base: Path) -> None:
     """A TorchScript archive with the names, the three scalars and the mixed precision of OpenAI's file."""
     root = nn.Module()

@@ -6,12 +6,16 @@ from typing import Any, ClassVar
 
 import pytest
 import torch
+from open_clip.model import CLIPTextCfg, CLIPVisionCfg, CustomTextCLIP
 from torch import Tensor, nn
 
 from harness import registry
-from harness.api import ClipMethod, LabelSet, MethodCard, Recipe
-from harness.engine.contract import CHECKS, NOVEL, Subject, check_method, tiny_backbone
+from harness.api import Backbone, ClipMethod, LabelSet, MethodCard, Recipe
+from harness.engine.backbone import as_backbone
+from harness.engine.contract import CHECKS, NOVEL, Subject, _tiny_state, check_method, learns_everywhere, tiny_backbone
 from harness.engine.method import method_class
+from harness.engine.published_weights import fit_names
+from harness.engine.weights import strict_load
 
 VARIANTS: list[tuple[str, dict[str, Any]]] = [
     *((name, {}) for name in sorted(registry.sources("method"))),
@@ -33,6 +37,23 @@ def backbone():
 def test_contract(name: str, options: dict[str, Any], check, backbone) -> None:
     explanation = check(Subject(method_class(name), options, backbone))
     assert not explanation, explanation
+
+
+def split_backbone() -> Backbone:
+    """The tiny CLIP with its text tower apart, as open_clip keeps it for most architectures."""
+    vision = CLIPVisionCfg(layers=2, width=128, patch_size=8, image_size=32)
+    text = CLIPTextCfg(width=64, heads=1, layers=2, vocab_size=49408)
+    clip = CustomTextCLIP(64, vision, text, quick_gelu=True)
+    strict_load(clip, fit_names(clip, _tiny_state(0)), "the seeded weights")
+    return as_backbone(clip, "tiny-split", "seed 0")
+
+
+@pytest.mark.parametrize("name", sorted(registry.sources("method")))
+def test_the_text_tower_may_stand_apart(name: str, backbone) -> None:
+    together, apart = Subject(method_class(name), {}, backbone), Subject(method_class(name), {}, split_backbone())
+    assert torch.allclose(apart.logits(apart.fresh(), NOVEL), together.logits(together.fresh(), NOVEL), atol=1e-4)
+    assert apart.fresh().parameter_counts() == together.fresh().parameter_counts()
+    assert not learns_everywhere(apart)
 
 
 class Sound(ClipMethod):
