@@ -49,6 +49,7 @@ class MethodRow:
     backbone: BackboneChoice
     cls: type[ClipMethod]
     options: MethodOptions
+    defaults: MethodOptions
     source_sha256: str
 
     @property
@@ -68,7 +69,9 @@ class MethodRow:
 
     def folder(self, runs: Path) -> Path:
         """The folder of the row's cells."""
-        suffix = f"-{fingerprint(dict(self.choice.options), 6)}" if self.choice.options else ""
+        usual = self.defaults.as_dict()
+        own = {name: value for name, value in self.options.as_dict().items() if value != usual[name]}
+        suffix = f"-{fingerprint(own, 6)}" if own else ""
         return runs / self.backbone.slug() / f"{self.name}{suffix}"
 
     @property
@@ -216,8 +219,13 @@ def expand(request: Request, settings: Settings) -> Cells:
                     else:
                         evals.setdefault(cell.key, cell)
     if not evals:
-        raise UserError("; ".join(f"{name}: {reason}" for name, reason in left_out) or "Nothing was asked for.")
+        raise UserError("; ".join(f"{name}: {reason}" for name, reason in left_out) or _nothing(request))
     return Cells(tuple(fits.values()), tuple(evals.values()), tuple(missing), embedded, tuple(left_out))
+
+
+def _nothing(request: Request) -> str:
+    chosen = [f"--repeat {n}" for n in request.repeats] + [f"--shots {k}" for k in request.shots]
+    return f"No fit of {', '.join(request.protocols)} is selected by {' '.join(chosen) or 'this request'}."
 
 
 def method_row(
@@ -227,8 +235,10 @@ def method_row(
     from harness.engine.method import method_class
 
     cls = method_class(choice.name)
-    options = cls.options_for(choice.options, protocol, dataset, _preset(backbone), frames)
-    return MethodRow(choice, backbone, cls, options, code_sha256(cls))
+    options, usual = (
+        cls.options_for(values, protocol, dataset, _preset(backbone), frames) for values in (choice.options, {})
+    )
+    return MethodRow(choice, backbone, cls, options, usual, code_sha256(cls))
 
 
 def _preset(backbone: BackboneChoice) -> str:
