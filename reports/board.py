@@ -89,8 +89,13 @@ class Group:
 def groups_of(rows: Sequence[Row], ranks: Ranks) -> list[Group]:
     """All groups: measured ones by protocol and dataset, each followed by what papers report in the same columns."""
     groups = []
-    keys = {(row.facts["protocol"], row.facts["dataset"]) for row in rows} | set(_published_keys())
-    for protocol, dataset in sorted(keys, key=_order):
+    own = {(row.facts["protocol"], row.facts["dataset"]) for row in rows}
+    protocols = {protocol for protocol, _ in own}
+    # What was measured here comes before what only papers report: it is what the reader just ran.
+    def place(key: tuple[str, str]) -> tuple[Any, ...]:
+        return key[0] not in protocols, *_order(key)[:2], key not in own, _order(key)
+
+    for protocol, dataset in sorted(own | set(_published_keys()), key=place):
         mine = [row for row in rows if (row.facts["protocol"], row.facts["dataset"]) == (protocol, dataset)]
         mine.sort(key=lambda row: row.group)
         measured = [list(members) for _, members in groupby(mine, lambda row: row.group)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 from harness import registry
@@ -36,7 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
         facts, text = _method(name, arguments.arch)
     elif name in registry.sources("protocol"):
         facts, text = _protocol(name)
-    elif name in dataset_names(settings):
+    elif name in dataset_names(settings) or Path(name).exists():
         facts, text = _dataset(name, settings)
     else:
         known = [*registry.sources("method"), *registry.sources("protocol"), *dataset_names(settings)]
