@@ -1,0 +1,91 @@
+"""Typed options of methods: parsing, errors, identity."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.errors import UserError
+from harness.options import MethodOptions, build_options, option, split_method
+
+
+@dataclass(frozen=True)
+class Options(MethodOptions):
+    template: str = option("a photo of a {}", "text around the name")
+    layers: int = option(2, "how many")
+    rate: float = option(0.5, "how fast")
+    deep: bool = option(False, "whether")
+    mode: str = option("mean", "how to pool", choices=("mean", "max"))
+    length: int | None = option(None, "longest")
+    places: tuple[int, ...] = option((1, 2), "where")
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "values"),
+    [
+        ("vificlip", "vificlip", {}),
+        ("vificlip:layers=3", "vificlip", {"layers": "3"}),
+        ("m:template='a {}, moving: fast',layers=1", "m", {"template": "a {}, moving: fast", "layers": "1"}),
+        ('m: template = "x=y" , deep=true', "m", {"template": "x=y", "deep": "true"}),
+        ("m:", "m", {}),
+        ("m:template=", "m", {"template": ""}),
+        ("m:places='(1,2)'", "m", {"places": "(1,2)"}),
+    ],
+)
+def test_texts_of_the_command_line(text: str, name: str, values: dict[str, str]) -> None:
+    assert split_method(text) == (name, values)
+
+
+@pytest.mark.parametrize("text", ["m:layers", "m:=3", "m:a=1,b", "m:template='open"])
+def test_malformed_texts(text: str) -> None:
+    with pytest.raises(UserError):
+        split_method(text)
+
+
+def test_values_are_typed() -> None:
+    values = {"layers": "3", "rate": "1e-2", "deep": "yes", "mode": "max", "length": "7", "places": "(4, 5)"}
+    found = build_options(Options, values, "m")
+    assert found == Options(layers=3, rate=0.01, deep=True, mode="max", length=7, places=(4, 5))
+    assert build_options(Options, {"length": "none", "deep": False, "places": [1]}, "m") == Options(places=(1,))
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"layers": "two"}, "Option m:layers is 'two', expected int"),
+        ({"layers": 2.5}, "expected int"),
+        ({"rate": "fast"}, "Option m:rate is 'fast', expected float"),
+        ({"rate": "nan"}, "Option m:rate is 'nan'"),
+        ({"rate": "inf"}, "Option m:rate is 'inf'"),
+        ({"deep": "maybe"}, "expected bool"),
+        ({"mode": "median"}, "Option m:mode is 'median', expected one of 'mean', 'max'"),
+        ({"places": "("}, "Option m:places"),
+        ({"layer": "3"}, "There is no option of m named 'layer'"),
+    ],
+)
+def test_wrong_values_name_the_option_and_what_is_expected(values: dict[str, object], message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        build_options(Options, values, "m")
+    assert message in caught.value.message
+    assert caught.value.exit_code == 2
+
+
+def test_an_unknown_option_lists_the_known_ones() -> None:
+    with pytest.raises(UserError) as caught:
+        build_options(Options, {"layer": "3"}, "m")
+    assert "template, layers, rate" in caught.value.hint and "show m" in caught.value.hint
+
+
+def test_identity_is_json_ready() -> None:
+    assert Options().as_dict()["places"] == [1, 2]
+    assert MethodOptions().as_dict() == {}
+
+
+@given(st.integers(-999, 999), st.floats(allow_nan=False, allow_infinity=False), st.booleans())
+def test_typed_values_and_their_texts_mean_the_same(layers: int, rate: float, deep: bool) -> None:
+    typed = build_options(Options, {"layers": layers, "rate": rate, "deep": deep}, "m")
+    texts = build_options(Options, {"layers": str(layers), "rate": repr(rate), "deep": str(deep)}, "m")
+    assert typed == texts
