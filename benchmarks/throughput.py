@@ -69,7 +69,7 @@ def cases(arguments: argparse.Namespace, device: torch.device) -> Iterator[Case]
     """The combinations in order of interest, each once."""
     methods = arguments.method or list(registry.sources("method"))
     if arguments.quick:
-        for method, phase in itertools.product(arguments.method or ["vificlip", "vanilla_clip"], ("fit", "eval")):
+        for phase, method in itertools.product(("eval", "fit"), arguments.method or ["vificlip", "vanilla_clip"]):
             yield Case(method, phase, 8, 51, "fp32", naive=arguments.baseline)
         return
     first = ["vificlip"] if "vificlip" in methods else methods[:1]

@@ -84,14 +84,13 @@ class FitWork:
         return SimpleNamespace(frames=frames, features=None, labels=labels, draws=draws)
 
     def __call__(self) -> None:
-        """Compute one device batch as the training loop does, its two waits for the loss included."""
+        """Compute one device batch as the training loop does, its wait for the loss included."""
         with autocast(self.device):
             loss = self.loss(self.batches[self.steps % 2])
-        if not torch.isfinite(loss.detach()).item():
-            raise FloatingPointError("the loss is not finite")
         loss.backward()
         self.update()
-        float(loss.detach())
+        if not torch.isfinite(loss.detach()).item():
+            raise FloatingPointError("the loss is not finite")
 
     def update(self) -> None:
         """Step where a whole update is accumulated."""
@@ -120,10 +119,15 @@ class FitWork:
 
             return run
 
+        def text() -> object:
+            if self.method.couples_clips:  # a contrastive batch has one text a clip
+                return self.method.encode_prompts(self.labels.names[: self.clips])
+            return self.method.encode_text(self.labels)
+
         return {
             "input": inputs,
             "vision": encode(lambda: self.method.encode_video(video)),
-            "text": encode(lambda: self.method.encode_text(self.labels)),
+            "text": encode(text),
             "update": lambda: (self.optimizer.step(), None)[1],
         }
 

@@ -349,12 +349,16 @@ class FitModel(BaseModel):  # type: ignore[misc]
         return {"loss": self.batch_loss(inputs)}
 
     def train_step(self, data: Any, optim_wrapper: OptimWrapper) -> dict[str, torch.Tensor]:
-        """One micro-iteration: forward, backward, and an update where the accumulation is complete."""
+        """One micro-iteration: forward, backward, and an update where the accumulation is complete.
+
+        The loss is looked at last: reading it waits for a GPU, which would then have no backward pass queued. A loss
+        that is not finite ends the fit before a checkpoint could hold what it did.
+        """
         with optim_wrapper.optim_context(self):
             loss = self(data)["loss"]
+        optim_wrapper.update_params(loss)
         if not torch.isfinite(loss.detach()).item():
             raise FloatingPointError(f"the training loss became {loss.item()}")
-        optim_wrapper.update_params(loss)
         return {"loss": loss.detach()}
 
 

@@ -1,0 +1,109 @@
+"""The engine on a CUDA device: one command, `python -m pytest -m gpu`, shows that everything works there.
+
+`benchmarks/gpu_check.sh` lists the packages that it needs where the project is not installed.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from harness.engine.clips import Row
+from harness.engine.compiled import compile_vision
+from harness.engine.device import Device, choose_device
+from harness.engine.evaluate import evaluate
+from harness.engine.features import FeatureCache
+from harness.engine.fit import load_fit
+from harness.engine.step import build_optimizer
+from harness.runtime import Runtime
+from tests.engine.conftest import CPU, LABELS, RECIPE, VIEWS, run_fit, tiny_method
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no CUDA device"),
+]
+RUNTIME = Runtime(device="cuda", workers=2, fit_clips=8, eval_clips=8)
+
+
+def gpu(precision: str = "bf16") -> Device:
+    return choose_device(Runtime(device="cuda", precision=precision))
+
+
+def losses(folder: Path) -> list[float]:
+    return [json.loads(line)["loss"] for line in (folder / "curve.jsonl").read_text().splitlines()]
+
+
+def test_chosen_by_itself() -> None:
+    chosen = choose_device(Runtime())
+    assert chosen.kind == "cuda" and chosen.precision in ("bf16", "fp16")
+    assert chosen.label == torch.cuda.get_device_name()
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+def test_fit_follows_the_cpu(rows: list[Row], tmp_path: Path, precision: str) -> None:
+    run_fit(tmp_path / "cpu", rows[::2], device=CPU)
+    _, outcome, folder = run_fit(tmp_path / "gpu", rows[::2], device=gpu(precision), runtime=RUNTIME)
+    assert outcome.peak_memory_gib > 0 and outcome.skipped_updates <= 2
+    close = 1e-3 if precision == "fp32" else 0.1
+    first = np.mean(losses(tmp_path / "cpu")[:2])  # there a device batch has 4 clips, here 8
+    assert losses(folder)[0] == pytest.approx(first, abs=close)
+    assert outcome.final_loss is not None and np.isfinite(outcome.final_loss)
+
+
+def test_weights_of_a_gpu_load_on_a_cpu(rows: list[Row], tmp_path: Path) -> None:
+    method, _, folder = run_fit(tmp_path / "gpu", rows[::2], device=gpu(), runtime=RUNTIME)
+    loaded = tiny_method()
+    load_fit(loaded, folder)
+    on_gpu = evaluate(method, rows[:8], LABELS, VIEWS, gpu("fp32"), RUNTIME)
+    on_cpu = evaluate(loaded, rows[:8], LABELS, VIEWS, CPU, Runtime(device="cpu", workers=0, eval_clips=8))
+    np.testing.assert_allclose(on_gpu.probabilities, on_cpu.probabilities, atol=1e-3)
+
+
+def test_resumes_on_the_gpu(rows: list[Row], tmp_path: Path) -> None:
+    class InterruptError(Exception):
+        pass
+
+    def stop(done: int, total: int, loss: float) -> None:
+        if done == 5:
+            raise InterruptError
+
+    with pytest.raises(InterruptError):
+        run_fit(tmp_path / "fit", rows[::2], device=gpu(), runtime=RUNTIME, progress=stop, epochs=3)
+    _, outcome, folder = run_fit(tmp_path / "fit", rows[::2], device=gpu(), runtime=RUNTIME, epochs=3)
+    assert outcome.resumed_at >= 1 and len(losses(folder)) == 6
+
+
+def test_the_optimiser_is_fused() -> None:
+    assert build_optimizer(tiny_method().to("cuda"), RECIPE).defaults["fused"]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_cached_features_give_the_same_scores(rows: list[Row], tmp_path: Path, precision: str) -> None:
+    method, cache = tiny_method("vanilla_clip"), FeatureCache(tmp_path / "features")
+    wanted = evaluate(method, rows, LABELS, VIEWS, gpu(precision), RUNTIME)
+    for _ in range(2):
+        found = evaluate(method, rows, LABELS, VIEWS, gpu(precision), RUNTIME, cache=cache)
+        np.testing.assert_array_equal(found.ids, wanted.ids)
+        np.testing.assert_allclose(found.probabilities, wanted.probabilities, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_compiled_blocks_follow_the_plain_ones(precision: str) -> None:
+    device, video = gpu(precision), torch.randn(4, 2, 3, 64, 64, device="cuda")
+    found: list[Any] = []
+    for compiled in (False, True):
+        method = tiny_method().to("cuda")
+        if compiled:
+            assert compile_vision(method) == 4
+        with torch.autocast("cuda", dtype=device.dtype, enabled=precision != "fp32"):
+            frames = method.encode_frames(video)
+        frames.float().square().mean().backward()
+        found.append((frames.detach().float(), method.backbone.visual.conv1.weight.grad))
+    close = 1e-4 if precision == "fp32" else 5e-2
+    for plain, fast in zip(*found, strict=True):
+        assert torch.linalg.vector_norm(fast - plain) <= close * torch.linalg.vector_norm(plain)
