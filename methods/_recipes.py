@@ -33,8 +33,9 @@ ONE_ENCODER = {**BOTH_ENCODERS, "supervised": SINGLE_SUPERVISED}
 PROMPTS = {
     "b2n": Recipe(epochs=11, lr=4e-2, accumulate=2, source="ViFi-CLIP configs/base2novel/prompting_base2novel"),
     "few_shot": Recipe(epochs=50, lr=8e-3, accumulate=2, source="ViFi-CLIP configs/few_shot/prompting_few_shot"),
-    "mini": Recipe(epochs=11, lr=1e-1, ranks=1, accumulate=4, source="own: scaled to the embedded tiny model"),
 }
+# Stage two adapts to a target, so that the tiny model too has no recipe for protocols that fit on the source.
+PROMPTS |= dict.fromkeys(("mini/b2n", "mini/few_shot"), replace(MINI, lr=1e-1))
 
 XCLIP_FEW_SHOT = Recipe(epochs=50, lr=2e-6, accumulate=2, source="X-CLIP configs/hmdb51, configs/ucf101 (16_32)")
 XCLIP = {
@@ -46,7 +47,7 @@ XCLIP = {
         XCLIP_FEW_SHOT, epochs=11,
         source="own: not published; the few-shot settings of X-CLIP with the 11 epochs of ViFi-CLIP",
     ),
-    "mini": Recipe(epochs=11, lr=1e-4, ranks=1, accumulate=4, source="own: scaled to the embedded tiny model"),
+    "mini": replace(MINI, lr=2e-4),
 }  # fmt: skip
 
 _ACTIONCLIP = Recipe(
