@@ -131,7 +131,7 @@ def test_stage_two_file_of_vificlip(tmp_path: Path, base: Path) -> None:
     method = build("bridge_prompt", **sizes)
     assert load_published(method, path) == "vificlip"
     found = [method.text_context, method.vision_prompts[0], method.vision_prompts[1], method.text_prompts[0]]
-    assert [float(p.mean()) for p in found] == [1.0, 2.0, 3.0, 4.0]
+    assert [float(p.detach().mean()) for p in found] == [1.0, 2.0, 3.0, 4.0]
     assert torch.equal(method.backbone.visual.proj, clip_state()["visual.proj"])
     with pytest.raises(UserError, match=r"vision_prompts\.1"):
         load_published(build("bridge_prompt", **{**sizes, "vision_depth": 1}), path)
