@@ -66,17 +66,17 @@ def register_protocol(name: str, version: int = 1) -> Callable[[type[T]], type[T
 
 def _register(kind: str, name: str, version: int) -> Callable[[type[T]], type[T]]:
     def decorate(cls: type[T]) -> type[T]:
-        if not name.replace("_", "").replace("-", "").isalnum():
-            raise UserError(f"{name!r} is no {kind} name.", "Use letters, digits, '_' and '-'.")
         file = Path(sys.modules[cls.__module__].__file__ or "").resolve()
+        if not name.replace("_", "").replace("-", "").isalnum():
+            raise UserError(f"{name!r} is no {kind} name ({file}).", "Use letters, digits, '_' and '-'.")
+        builtin = ROOT / KINDS[kind] / f"{name}.py"
+        if builtin.is_file() and file != builtin:
+            raise UserError(f"{name!r} is a built-in {kind}; {file} cannot take its name.", "Choose another name.")
         known = _files[kind].get(name)
         if known is not None and known != file:
             raise UserError(
                 f"The {kind} {name!r} of {file} is already registered by {known}.", "Give one of them another name."
             )
-        builtin = ROOT / KINDS[kind] / f"{name}.py"
-        if builtin.is_file() and file != builtin:
-            raise UserError(f"{name!r} is a built-in {kind}; {file} cannot take its name.", "Choose another name.")
         cls.name, cls.version = name, version  # type: ignore[attr-defined]
         _classes[kind][name] = cls
         _files[kind][name] = file
@@ -185,6 +185,7 @@ def load_file(path: Path) -> list[str]:
             _loose[kind][name] = Source(name, str(path), "", path, _summary(path))
             names.append(name)
     if not names:
+        sys.modules.pop(module_name, None)
         raise UserError(
             f"The plugin file {path} registers no method and no protocol.",
             'Decorate the class with @register_method("name") from harness.api.',
