@@ -193,7 +193,8 @@ class Recipe:
         for name in ("lr", "warmup_epochs", "weight_decay", "smoothing", "mixup", "cutmix", "switch", "min_lr_ratio"):
             value = getattr(self, name)
             if not 0 <= value < float("inf") or (name == "lr" and not value):
-                raise UserError(f"recipe.{name} is {value:g}, expected a number {'above' if name == 'lr' else 'from'} 0.")
+                least = "above" if name == "lr" else "from"
+                raise UserError(f"recipe.{name} is {value:g}, expected a number {least} 0.")
         for name, allowed in (
             ("augmentation", ("published", "none")),
             ("schedule", ("absolute_cosine", "stepped_cosine", "constant")),
