@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -79,3 +79,42 @@ def harness() -> Callable[..., subprocess.CompletedProcess[str]]:
         return subprocess.run(command, timeout=timeout, check=False, **options)
 
     return run
+
+
+@pytest.fixture
+def plugins_forgotten() -> Iterator[None]:
+    """What a test registers besides the built-ins is forgotten afterwards."""
+    from harness import registry
+
+    loaded = set(registry._loaded_files)
+    yield
+    for kind, folder in registry.KINDS.items():
+        own = [name for name, file in registry._files[kind].items() if file.parent != ROOT / folder]
+        for name in own:
+            del registry._classes[kind][name], registry._files[kind][name]
+            registry._loose[kind].pop(name, None)
+    registry._loaded_files.intersection_update(loaded)
+
+
+def in_process(*arguments: object) -> int:
+    """`python -m harness ...` in this process: its exit code."""
+    from harness import cli
+
+    return cli.main([str(argument) for argument in arguments])
+
+
+TINY_RUN = (
+    "--protocol", "b2n", "--arch", "mini-clip", "--views", "frames=2", "--repeat", "1", "--workers", "0", "--quiet",
+    "--recipe", "epochs=1", "--recipe", "ranks=1", "--recipe", "accumulate=1", "--recipe", "warmup_epochs=0",
+    "--no-report", "--json",
+)  # fmt: skip
+"""Arguments of a run of one fit of three updates and three evals."""
+
+
+@pytest.fixture(scope="session")
+def finished_runs(small_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder with one fit of `vificlip` and its three evals; copy it to change it."""
+    runs = tmp_path_factory.mktemp("finished") / "runs"
+    places = ("--dataset", small_dataset, "--runs", runs, "--cache", runs.parent / "cache")
+    assert in_process("run", "--method", "vificlip", *TINY_RUN, *places) == 0
+    return runs

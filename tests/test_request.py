@@ -33,8 +33,16 @@ def test_methods_and_pairs() -> None:
 
 
 def test_recipe_overrides_are_typed_and_named() -> None:
-    found = recipe_with(RECIPE, {"epochs": "3", "lr": "1e-4", "flip": "false", "betas": "0.9,0.99", "schedule": "constant"})
-    assert (found.epochs, found.lr, found.flip, found.betas, found.schedule) == (3, 1e-4, False, (0.9, 0.99), "constant")
+    found = recipe_with(
+        RECIPE, {"epochs": "3", "lr": "1e-4", "flip": "false", "betas": "0.9,0.99", "schedule": "constant"}
+    )
+    assert (found.epochs, found.lr, found.flip, found.betas, found.schedule) == (
+        3,
+        1e-4,
+        False,
+        (0.9, 0.99),
+        "constant",
+    )
     assert found.source == "own: published, changed betas, epochs, flip, lr, schedule"
     assert recipe_with(RECIPE, {}) is RECIPE
 
@@ -98,7 +106,8 @@ def test_weights_count_by_content_and_not_by_place(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "values", [{"workers": -1}, {"fit_clips": 0}, {"eval_clips": -2}, {"decode_seconds": 0.0}, {"decode_seconds": float("nan")}]
+    "values",
+    [{"workers": -1}, {"fit_clips": 0}, {"eval_clips": -2}, {"decode_seconds": 0.0}, {"decode_seconds": float("nan")}],
 )
 def test_impossible_transport_settings(values: dict[str, float]) -> None:
     with pytest.raises(UserError, match=next(iter(values))):

@@ -75,10 +75,10 @@ def test_bad_files(config: Path, content: bytes, message: str) -> None:
 
 
 def test_a_named_file_that_is_missing(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="HARNESS_CONFIG is .*no such file"):
+    with pytest.raises(UserError, match=r"HARNESS_CONFIG is .*no such file"):
         load_settings({}, {"HARNESS_CONFIG": str(tmp_path / "none.toml")})
 
 
 def test_a_data_folder_that_is_missing(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="HARNESS_DATA is .*not a folder"):
+    with pytest.raises(UserError, match=r"HARNESS_DATA is .*not a folder"):
         load_settings({}, {"HARNESS_DATA": str(tmp_path / "none"), "HARNESS_CONFIG": "/dev/null"})

@@ -30,13 +30,20 @@ def tiny_method(name: str = "vificlip", **options: Any) -> ClipMethod:
 @pytest.fixture(scope="session")
 def rows(small_dataset: Path) -> list[Row]:
     """32 clips, 8 of each class, class by class."""
-    return [(path, label) for label, name in enumerate(CLASSES) for path in sorted((small_dataset / name).glob("*.avi"))]
+    return [
+        (path, label) for label, name in enumerate(CLASSES) for path in sorted((small_dataset / name).glob("*.avi"))
+    ]
 
 
 def run_fit(
-    folder: Path, rows: list[Row], method: ClipMethod | None = None, device: Device = CPU, runtime: Runtime | None = None,
-    progress: Callable[[int, int, float], None] | None = None, **recipe: Any,
-) -> tuple[ClipMethod, FitOutcome, Path]:  # fmt: skip
+    folder: Path,
+    rows: list[Row],
+    method: ClipMethod | None = None,
+    device: Device = CPU,
+    runtime: Runtime | None = None,
+    progress: Callable[[int, int, float], None] | None = None,
+    **recipe: Any,
+) -> tuple[ClipMethod, FitOutcome, Path]:
     """Fit the tiny CLIP into a folder; 16 clips are 4 device batches and 2 updates an epoch."""
     model, settings = method or tiny_method(), replace(RECIPE, **recipe)
     runtime = runtime or Runtime(device="cpu", workers=0, fit_clips=4)
@@ -47,7 +54,9 @@ def run_fit(
 def small_fit(rows: list[Row], tmp_path: Path) -> Callable[..., tuple[ClipMethod, FitOutcome, Path]]:
     """A function that fits the tiny CLIP on 16 clips in a folder of the test."""
 
-    def run(folder: str = "fit", train: list[Row] | None = None, **settings: Any) -> tuple[ClipMethod, FitOutcome, Path]:
+    def run(
+        folder: str = "fit", train: list[Row] | None = None, **settings: Any
+    ) -> tuple[ClipMethod, FitOutcome, Path]:
         return run_fit(tmp_path / folder, train or rows[::2], **settings)
 
     return run

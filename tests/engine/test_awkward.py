@@ -135,7 +135,7 @@ def predicted(tmp_path: Path) -> Callable[..., tuple[int, list[dict[str, Any]], 
 def test_predict_scores_each_or_says_why(
     files: list[Awkward], outcomes: dict[str, dict[Path, str]], reader: str, predicted: Callable[..., Any]
 ) -> None:
-    """Issue 2, shown by 3: through the command, every file gives five classes or one line, and the exit code says so."""
+    """Issue 2, shown by 3: through the command, each file gives five classes or one line; the exit code says so."""
     code, rows, _ = predicted([f.path for f in files], reader)
     assert code == 1
     assert [row["video"] for row in rows] == [str(f.path) for f in files]

@@ -57,7 +57,16 @@ def updates_of(batches: list[FitBatches], per_update: int) -> list[list[list[Dra
     return updates
 
 
-CASES = [(13, 1, 4, 1), (64, 8, 4, 2), (102, 8, 4, 2), (416, 8, 4, 2), (416, 4, 4, 4), (100, 3, 5, 2), (35, 8, 4, 1), (71, 2, 1, 3)]
+CASES = [
+    (13, 1, 4, 1),
+    (64, 8, 4, 2),
+    (102, 8, 4, 2),
+    (416, 8, 4, 2),
+    (416, 4, 4, 4),
+    (100, 3, 5, 2),
+    (35, 8, 4, 1),
+    (71, 2, 1, 3),
+]
 
 
 @pytest.mark.parametrize(("n", "ranks", "micro", "accumulate"), CASES)
@@ -72,16 +81,16 @@ def test_as_the_published_loop(n: int, ranks: int, micro: int, accumulate: int, 
 
 # Specification, section 3.1: videos, n, updates per epoch, epochs, total updates, unused per epoch (at least).
 TABLE = [
-    *[(n, *row, 50) for n, *row in ((102, 3, 1, 50, 38), (204, 6, 3, 150, 12), (408, 12, 6, 300, 24), (816, 25, 12, 600, 48))],
-    *[(n, *row, 50) for n, *row in ((202, 6, 3, 150, 10), (404, 12, 6, 300, 20), (808, 25, 12, 600, 40), (1616, 50, 25, 1250, 16))],
-    *[(n, *row, 50) for n, *row in ((348, 11, 5, 250, 28), (696, 21, 10, 500, 56), (1392, 43, 21, 1050, 48), (2784, 87, 43, 2150, 32))],
-    *[(n, *row, 11) for n, *row in ((416, 13, 6, 66, 32), (816, 25, 12, 132, 48), (1392, 43, 21, 231, 48), (3200, 100, 50, 550, 0))],
+    (102, 3, 1, 50, 50, 38), (204, 6, 3, 50, 150, 12), (408, 12, 6, 50, 300, 24), (816, 25, 12, 50, 600, 48),
+    (202, 6, 3, 50, 150, 10), (404, 12, 6, 50, 300, 20), (808, 25, 12, 50, 600, 40), (1616, 50, 25, 50, 1250, 16),
+    (348, 11, 5, 50, 250, 28), (696, 21, 10, 50, 500, 56), (1392, 43, 21, 50, 1050, 48), (2784, 87, 43, 50, 2150, 32),
+    (416, 13, 6, 11, 66, 32), (816, 25, 12, 11, 132, 48), (1392, 43, 21, 11, 231, 48), (3200, 100, 50, 11, 550, 0),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("videos", "micro", "updates", "total", "unused", "epochs"), TABLE)
+@pytest.mark.parametrize(("videos", "micro", "updates", "epochs", "total", "unused"), TABLE)
 def test_the_published_numbers_of_updates(
-    videos: int, micro: int, updates: int, total: int, unused: int, epochs: int
+    videos: int, micro: int, updates: int, epochs: int, total: int, unused: int
 ) -> None:
     settings = replace(recipe(), epochs=epochs)
     plan = plan_updates(videos, settings)
@@ -109,9 +118,7 @@ def test_every_fit_equals_the_published_loop(fit: tuple[int, Recipe, int]) -> No
     n, chosen, epoch = fit
     groups = epoch_groups(n, chosen, epoch)
     per_update = chosen.ranks * chosen.accumulate
-    found = [
-        Counter(tuple(g) for g in groups[i : i + per_update]) for i in range(0, len(groups), per_update)
-    ]
+    found = [Counter(tuple(g) for g in groups[i : i + per_update]) for i in range(0, len(groups), per_update)]
     assert found == published_updates(n, chosen, epoch)
 
 
@@ -161,7 +168,9 @@ def test_every_epoch_has_its_own_order() -> None:
 
 
 def test_a_list_too_short_for_an_update_is_refused() -> None:
-    with pytest.raises(UserError, match=r"16 training clips give no update at an effective batch of 64 \(4 x 8 ranks x 2\)"):
+    with pytest.raises(
+        UserError, match=r"16 training clips give no update at an effective batch of 64 \(4 x 8 ranks x 2\)"
+    ):
         FitBatches(16, recipe(), 16)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import io
 import os
 import resource
 import signal
@@ -75,7 +74,10 @@ def test_d02_d03_models_of_mmaction2_import() -> None:
     ("code", "error"),
     [
         ("import mmaction.models", "No module named 'mmaction.models.localizers.drn"),
-        ("import sys; sys.modules['importlib_metadata'] = None; import mmaction.utils.dependency", "importlib_metadata"),
+        (
+            "import sys; sys.modules['importlib_metadata'] = None; import mmaction.utils.dependency",
+            "importlib_metadata",
+        ),
     ],
     ids=["d02", "d03"],
 )
@@ -101,7 +103,7 @@ def test_d04_checkpoints_load_without_unpickling(tmp_path: Path) -> None:
         "state_dict": {"method.a": torch.ones(2), "method.frozen": torch.ones(2)},
     }  # fmt: skip
     torch.save(stock, tmp_path / "stock.pth")
-    with pytest.raises(Exception, match="[Ww]eights.only"):
+    with pytest.raises(Exception, match=r"[Ww]eights.only"):
         torch.load(tmp_path / "stock.pth", weights_only=True)
 
     hook = mm.PlainCheckpoints(lambda name: name != "method.frozen")

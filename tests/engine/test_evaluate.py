@@ -13,7 +13,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from harness import cli
 from harness.api import ClipMethod, LabelSet, MethodCard, Views, load_backbone
 from harness.engine import evaluate as module
 from harness.engine.clips import Row, eval_loader, normalise
@@ -22,7 +21,7 @@ from harness.errors import UserError
 from harness.runtime import Runtime
 from results.metrics import NO_PREDICTION, accuracies
 from results.predictions import read_predictions
-from tests.conftest import CLASSES, write_clip
+from tests.conftest import CLASSES, in_process, write_clip
 from tests.engine.conftest import CPU, LABELS, VIEWS, tiny_method
 
 RUNTIME = Runtime(device="cpu", workers=0, eval_clips=4)
@@ -257,11 +256,9 @@ def run_folder(small_dataset: Path, tmp_path_factory: pytest.TempPathFactory) ->
     for i in range(3):
         (root / CLASSES[1] / f"clip{i}.avi").write_text("<html>404</html>")
     runs = tmp_path_factory.mktemp("runs")
-    code = cli.main(
-        ["run", "--method", "vanilla_clip", "--protocol", "b2n", "--dataset", str(root), "--arch", "mini-clip"]
-        + ["--views", "frames=2", "--runs", str(runs), "--workers", "0", "--no-report", "--json"]
-    )
-    assert code == 0
+    places = ("--dataset", root, "--runs", runs, "--cache", runs / "cache", "--workers", "0")
+    what = ("--method", "vanilla_clip", "--protocol", "b2n", "--arch", "mini-clip", "--views", "frames=2")
+    assert in_process("run", *what, *places, "--no-report", "--json") == 0
     return runs
 
 

@@ -176,7 +176,7 @@ def test_what_learns_nothing_is_refused(small_fit: Fit) -> None:
 
 
 def test_frozen_parameters_in_a_group_are_refused() -> None:
-    with pytest.raises(UserError, match="listed.*1 parameters that do not learn"):
+    with pytest.raises(UserError, match=r"listed.*1 parameters that do not learn"):
         build_optimizer(Listed(load_backbone("mini-clip")), RECIPE)
 
 

@@ -182,7 +182,7 @@ def next_of_six(draw: Draw, attempt: int) -> Draw | None:
 @pytest.mark.parametrize("workers", [0, 1, 3])
 @pytest.mark.parametrize("bad", [{2}, {2, 3}, {1, 2, 3, 4, 5}, {0, 5}, set(range(6))])
 def test_substitutes_do_not_depend_on_workers(workers: int, bad: set[int]) -> None:
-    """Each undecodable clip gives way to the next decodable one, counted from itself; all are tried before giving up."""
+    """Each undecodable clip gives way to the next decodable one, counted from itself; all are tried before that."""
     loader = GuardedLoader(Numbers(dict.fromkeys(bad, refuse)), batches(6, 2), pairs, workers, 30, next_of_six)
     found = dict(pair for batch in loader for pair in batch)
     for i in range(6):

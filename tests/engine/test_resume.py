@@ -34,7 +34,19 @@ TINY = (
 
 def command(dataset: Path, runs: Path) -> list[str]:
     what = ["run", "--method", "vificlip", "--protocol", "b2n", "--dataset", str(dataset), "--repeat", "1"]
-    return [sys.executable, "-m", "harness", *what, *TINY, "--runs", str(runs), "--workers", "2", "--no-report", "--json"]
+    return [
+        sys.executable,
+        "-m",
+        "harness",
+        *what,
+        *TINY,
+        "--runs",
+        str(runs),
+        "--workers",
+        "2",
+        "--no-report",
+        "--json",
+    ]
 
 
 def curve_rows(runs: Path) -> int:
@@ -112,14 +124,14 @@ def test_killed_twice(small_dataset: Path, tmp_path: Path, undisturbed: dict[str
     assert outcome_of(tmp_path) == undisturbed
 
 
-class Interrupt(Exception):
+class StoppedError(Exception):
     pass
 
 
 def stop_at(iteration: int) -> Callable[[int, int, float], None]:
     def progress(done: int, total: int, loss: float) -> None:
         if done == iteration:
-            raise Interrupt
+            raise StoppedError
 
     return progress
 
@@ -131,7 +143,7 @@ def weights(folder: Path) -> bytes:
 @pytest.fixture(scope="module")
 def stopped_once(rows: list[Row], tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("stopped") / "fit"
-    with pytest.raises(Interrupt):
+    with pytest.raises(StoppedError):
         run_fit(folder, rows[::2], progress=stop_at(10), epochs=3)
     return folder
 
@@ -196,7 +208,9 @@ def test_killed_between_the_last_epoch_and_the_weights(
     assert outcome.final_loss is not None and np.isfinite(outcome.final_loss)
 
 
-def test_a_curve_that_was_lost_does_not_stop_the_fit(stopped: Path, whole: bytes, small_fit: Callable[..., Any]) -> None:
+def test_a_curve_that_was_lost_does_not_stop_the_fit(
+    stopped: Path, whole: bytes, small_fit: Callable[..., Any]
+) -> None:
     (stopped / "curve.jsonl").write_text('{"epoch": 0, "iter')
     assert weights(small_fit("stopped", epochs=3)[2]) == whole
 
@@ -240,7 +254,9 @@ def test_left_overs_of_a_kill_are_swept(stopped: Path, small_fit: Callable[..., 
     assert not torn.exists()
 
 
-def test_a_checkpoint_that_would_run_code_is_skipped(stopped: Path, small_fit: Callable[..., Any], tmp_path: Path) -> None:
+def test_a_checkpoint_that_would_run_code_is_skipped(
+    stopped: Path, small_fit: Callable[..., Any], tmp_path: Path
+) -> None:
     class Evil:
         def __reduce__(self) -> tuple[Any, ...]:
             return Path.touch, (tmp_path / "executed",)

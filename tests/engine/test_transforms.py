@@ -194,5 +194,7 @@ def test_training_pipelines(video: Path) -> None:
 
 def test_flips_can_be_left_out() -> None:
     """Something-Something's published recipe does not flip: left and right are its classes."""
-    kinds = [[step["type"] for step in mm.fit_pipeline(Views(), 224, Recipe(epochs=1, lr=1, flip=f))] for f in (True, False)]
+    kinds = [
+        [step["type"] for step in mm.fit_pipeline(Views(), 224, Recipe(epochs=1, lr=1, flip=f))] for f in (True, False)
+    ]
     assert [step for step in kinds[0] if step not in kinds[1]] == ["Flip"]

@@ -1,0 +1,166 @@
+"""Carrying out a plan: reuse, force, failures, and two processes on one run folder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.cells import expand
+from harness.errors import UserError
+from harness.execute import execute
+from harness.plan import make_plan
+from harness.request import BackboneChoice, MethodChoice, Request
+from harness.runtime import Runtime
+from harness.settings import load_settings
+from tests.conftest import ROOT, TINY_RUN, in_process, machine_free
+
+pytestmark = pytest.mark.usefixtures("plugins_forgotten")
+
+
+@pytest.fixture
+def places(small_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[object, ...]:
+    monkeypatch.setenv("HARNESS_CONFIG", "/dev/null")
+    return ("--dataset", small_dataset, "--runs", tmp_path / "runs", "--cache", tmp_path / "cache")
+
+
+@pytest.fixture
+def runs(finished_runs: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(finished_runs, tmp_path / "runs"))
+
+
+def content(runs: Path) -> dict[str, str]:
+    found = {p.relative_to(runs): p for p in sorted(runs.rglob("*")) if p.is_file() and ".locks" not in p.parts}
+    return {str(name): hashlib.sha256(path.read_bytes()).hexdigest() for name, path in found.items()}
+
+
+def said(capsys: pytest.CaptureFixture[str]) -> str:
+    return next(line for line in capsys.readouterr().err.splitlines() if "cells reused" in line)
+
+
+def test_a_second_run_reuses_everything(
+    runs: Path, places: tuple[object, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = content(runs)
+    assert in_process("run", "--method", "vificlip", *TINY_RUN, *places) == 0
+    assert said(capsys).startswith("0 fits and 0 evals done, 4 cells reused")
+    assert content(runs) == before
+
+
+def test_a_removed_prediction_is_computed_again(
+    runs: Path, places: tuple[object, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = content(runs)
+    path = next(runs.rglob("*base_val*.predictions.csv.gz"))
+    path.unlink()
+    assert in_process("run", "--method", "vificlip", *TINY_RUN, *places) == 0
+    assert said(capsys).startswith("0 fits and 1 evals done, 3 cells reused")
+    after = content(runs)
+    changed = {name for name in before if before[name] != after[name]}
+    assert set(after) == set(before) and all("base_val" in n and n.endswith(".record.json") for n in changed)
+
+
+def test_force_computes_again_and_finds_the_same(
+    runs: Path, places: tuple[object, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = {name: value for name, value in content(runs).items() if name.endswith((".safetensors", ".csv.gz"))}
+    assert in_process("run", "--method", "vificlip", *TINY_RUN, *places, "--force") == 0
+    assert said(capsys).startswith("1 fits and 3 evals done, 0 cells reused")
+    after = content(runs)
+    assert len(before) == 4 and all(after[name] == value for name, value in before.items())
+
+
+def test_two_processes_compute_each_cell_once(small_dataset: Path, tmp_path: Path) -> None:
+    command = [
+        sys.executable, "-m", "harness", "run", "--method", "vificlip", *TINY_RUN, "--dataset", str(small_dataset),
+        "--runs", str(tmp_path / "runs"), "--cache", str(tmp_path / "cache"),
+    ]  # fmt: skip
+    pipes: dict[str, Any] = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    both = [subprocess.Popen(command, cwd=ROOT, env=machine_free(), **pipes) for _ in range(2)]
+    outputs = [process.communicate(timeout=240) for process in both]
+    assert [process.returncode for process in both] == [0, 0], outputs
+    done = [next(line for line in err.splitlines() if "cells reused" in line).split() for _, err in outputs]
+    assert sum(int(words[0]) for words in done) == 1  # fits
+    assert sum(int(words[3]) for words in done) == 3  # evals
+    assert outputs[0][0] == outputs[1][0] and len(json.loads(outputs[0][0])) == 3
+    assert len(list((tmp_path / "runs").rglob("*.record.json"))) == 3
+
+
+BROKEN_METHOD = '''"""A method that fails when it scores."""
+
+from harness.api import ClipMethod, MethodCard, register_method
+
+
+@register_method("breaks")
+class Breaks(ClipMethod):
+    card = MethodCard(title="Breaks")
+
+    def score(self, video, text):
+        raise RuntimeError("out of tune")
+'''
+
+
+@pytest.fixture
+def broken_method(tmp_path: Path) -> Path:
+    path = tmp_path / "breaks.py"
+    path.write_text(BROKEN_METHOD)
+    return path
+
+
+def test_keep_going_names_what_failed_and_does_the_rest(
+    places: tuple[object, ...], broken_method: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ("run", "--plugin", broken_method, "--method", "breaks", "vanilla_clip", *TINY_RUN, *places)
+    assert in_process(*arguments, "--keep-going") == 1
+    captured = capsys.readouterr()
+    failed = [line for line in captured.err.splitlines() if line.startswith("failed: ")]
+    assert len(failed) == 3 and all("eval breaks b2n" in line and "out of tune" in line for line in failed)
+    assert len(json.loads(captured.out)) == 3
+    assert len(list((tmp_path / "runs").rglob("*.record.json"))) == 3
+
+
+def test_without_keep_going_the_first_failure_ends_the_run(
+    places: tuple[object, ...], broken_method: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(RuntimeError, match="out of tune"):
+        in_process("run", "--plugin", broken_method, "--method", "breaks", *TINY_RUN, *places)
+    assert list((tmp_path / "runs").rglob("*.record.json")) == []
+
+
+def test_missing_videos(small_dataset: Path, tmp_path: Path) -> None:
+    """A list with videos that have gone is refused, or used as far as it is there and marked so."""
+    moved = Path(shutil.copytree(small_dataset, tmp_path / "moved"))
+    request = Request(
+        (MethodChoice("vanilla_clip"),),
+        ("b2n",),
+        (str(moved),),
+        BackboneChoice("mini-clip", None),
+        views={"frames": "2"},
+    )
+    settings = load_settings(
+        {"runs": str(tmp_path / "runs"), "cache": str(tmp_path / "cache")}, {"HARNESS_CONFIG": "/dev/null"}
+    )
+    cells = expand(request, settings)
+    gone = cells.evals[0].test.rows[0][0]
+    (moved / gone).unlink()
+    with pytest.raises(UserError, match=r"1 of .* videos of the list .* were not found") as caught:
+        execute(make_plan(cells), settings, Runtime(device="cpu", workers=0, quiet=True))
+    assert gone in caught.value.message and "--allow-missing" in caught.value.hint
+    execute(make_plan(cells), settings, Runtime(device="cpu", workers=0, quiet=True, allow_missing=True))
+    record = json.loads(cells.evals[0].record.read_text())
+    assert record["data"]["n_evaluated"] == record["data"]["n_expected"] - 1
+    assert record["protocol"]["incomplete"]
+
+
+def test_a_run_folder_that_cannot_be_made(
+    places: tuple[object, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "runs").write_text("a file")
+    assert in_process("run", "--method", "vanilla_clip", *TINY_RUN, *places) == 2
+    assert "cannot be made" in capsys.readouterr().err

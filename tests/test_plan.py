@@ -1,0 +1,118 @@
+"""Done, missing or stale, and why: judged from the files on disk."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.cells import expand
+from harness.errors import UserError
+from harness.plan import Plan, make_plan, read_fit
+from harness.request import BackboneChoice, MethodChoice, Request
+from harness.settings import load_settings
+
+RECIPE = {"epochs": "1", "ranks": "1", "accumulate": "1", "warmup_epochs": "0"}
+
+
+@pytest.fixture
+def runs(finished_runs: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(finished_runs, tmp_path / "runs"))
+
+
+@pytest.fixture
+def plan_of(runs: Path, small_dataset: Path) -> Any:
+    def make(recipe: dict[str, str] | None = None, views: dict[str, str] | None = None, **options: str) -> Plan:
+        request = Request(
+            (MethodChoice("vificlip", options),), ("b2n",), (str(small_dataset),), BackboneChoice("mini-clip", None),
+            {**RECIPE, **(recipe or {})}, views or {"frames": "2"}, repeats=(1,),
+        )  # fmt: skip
+        return make_plan(expand(request, load_settings({"runs": str(runs)}, {"HARNESS_CONFIG": "/dev/null"})))
+
+    return make
+
+
+def states(plan: Plan) -> list[str]:
+    return [state.state for state in (*plan.fits, *plan.evals)]
+
+
+def file(runs: Path, pattern: str) -> Path:
+    return next(iter(sorted(runs.rglob(pattern))))
+
+
+def test_all_done(plan_of: Any) -> None:
+    plan = plan_of()
+    assert states(plan) == ["done"] * 4
+    assert plan.open_fits() == [] and plan.open_evals() == []
+
+
+def test_nothing_done(plan_of: Any, runs: Path) -> None:
+    shutil.rmtree(runs)
+    plan = plan_of()
+    assert states(plan) == ["missing"] * 4
+    assert (len(plan.open_fits()), len(plan.open_evals())) == (1, 3)
+    assert {state.reason for state in plan.evals} == {"not evaluated yet"}
+
+
+@pytest.mark.parametrize(
+    ("change", "reasons"),
+    [
+        ({"recipe": {"lr": "0.5"}}, ["recipe.lr"]),
+        ({"recipe": {"epochs": "2", "seed": "7"}}, ["recipe.epochs 1 -> 2", "recipe.seed 1024 -> 7"]),
+        ({"views": {"frames": "3"}}, ["views.frames 2 -> 3"]),
+    ],
+    ids=str,
+)
+def test_stale_says_what_changed(plan_of: Any, change: dict[str, Any], reasons: list[str]) -> None:
+    plan = plan_of(**change)
+    assert states(plan)[0] == "stale"
+    assert all(reason in plan.fits[0].reason for reason in reasons), plan.fits[0].reason
+    assert all(state.state == "stale" and "fit changed" in state.reason for state in plan.evals)
+
+
+def test_removed_and_changed_predictions(plan_of: Any, runs: Path) -> None:
+    path = file(runs, "*base_val*.predictions.csv.gz")
+    path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes()).replace(b"circle", b"square", 1)))
+    assert [s.reason for s in plan_of().evals if s.state == "stale"] == ["its predictions were changed"]
+    path.unlink()
+    plan = plan_of()
+    assert [s.reason for s in plan.evals if s.state == "stale"] == ["its predictions were removed"]
+    assert len(plan.open_evals()) == 1 and plan.open_fits() == []
+
+
+def test_removed_weights_matter_only_where_an_eval_needs_them(plan_of: Any, runs: Path) -> None:
+    file(runs, "weights.safetensors").unlink()
+    plan = plan_of()
+    assert (plan.fits[0].state, plan.fits[0].reason) == ("stale", "its weights were removed")
+    assert plan.open_fits() == []
+    file(runs, "*novel_val*.record.json").unlink()
+    assert len(plan_of().open_fits()) == 1
+
+
+def test_a_damaged_record_is_stale(plan_of: Any, runs: Path) -> None:
+    path = file(runs, "*novel_val*.record.json")
+    for content in ("", "{", "[]", '{"schema": 99}'):
+        path.write_text(content)
+        found = [s for s in plan_of().evals if s.state != "done"]
+        assert [s.state for s in found] == ["stale"] and str(path) in found[0].reason
+
+
+def test_an_interrupted_fit_resumes(plan_of: Any, runs: Path) -> None:
+    fit = file(runs, "fit.json")
+    fit.with_name("epoch_1.pth").write_bytes(b"")
+    fit.unlink()
+    shutil.rmtree(fit.parent / "evals")
+    assert plan_of().fits[0].reason == "interrupted; resumes from its last epoch"
+
+
+def test_a_fit_file_that_cannot_be_read(plan_of: Any, runs: Path) -> None:
+    path = file(runs, "fit.json")
+    path.write_text("{")
+    with pytest.raises(UserError, match=r"fit\.json cannot be read"):
+        plan_of()
+    path.write_text(json.dumps({"schema": 99}))
+    assert read_fit(path.parent) is None
