@@ -10,10 +10,9 @@ from pathlib import Path
 from harness.cells import MethodRow
 from harness.engine.device import choose_device
 from harness.engine.evaluate import evaluate
-from harness.engine.fit import load_fit
 from harness.errors import UserError
 from harness.execute import build_row
-from harness.plan import read_fit
+from harness.restore import restore
 from harness.runtime import Runtime
 from harness.settings import Settings
 from harness.spec import LabelSet, Views
@@ -66,19 +65,7 @@ def predict(
     Raises:
         UserError: The fit is not there or belongs to another method or backbone.
     """
-    method = build_row(row, settings)
-    if fit_folder is not None:
-        found = read_fit(fit_folder)
-        if found is None:
-            raise UserError(f"{fit_folder} holds no finished fit (fit.json).", "Give the folder of a fit below runs/.")
-        of = found["identity"]["method"]
-        if (of["name"], of["backbone"]) != (row.name, row.backbone.identity()):
-            raise UserError(
-                f"The fit in {fit_folder} is of {of['name']} on {of['backbone']}, asked for is {row.name} on "
-                f"{row.backbone.identity()}.",
-                "Give the same --method, --arch and --weights as in the fit.",
-            )
-        load_fit(method, fit_folder)
+    method = build_row(row, settings) if fit_folder is None else restore(fit_folder, row, settings)
     device = choose_device(runtime)
     for video in videos:
         try:

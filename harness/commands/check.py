@@ -10,15 +10,22 @@ from harness.errors import EXIT_DONE, EXIT_FAILED
 
 
 def add_parser(verbs: Any) -> None:
-    """Arguments of `check env` and `check data`."""
+    """Arguments of `check env`, `check data` and `check method`."""
     parser = verb_parser(verbs, "check", "installation and data", "Checks that print what is wrong and the way out.")
-    kinds = parser.add_subparsers(dest="what", metavar="{env,data}", required=True)
+    kinds = parser.add_subparsers(dest="what", metavar="{env,data,method}", required=True)
     env = verb_parser(
         kinds, "env", "compare what is installed with the known-good set",
         "Compare installed versions with the tested set, import what is known to break, and print the pip line that\n"
         "mends what is wrong. `pip check` finds none of these faults.",
     )  # fmt: skip
     env.add_argument("--json", action="store_true", help="print data on stdout")
+    method = verb_parser(
+        kinds, "method", "does a method keep the contract of methods?",
+        "Run the contract checks on a small random CLIP and synthetic clips: shapes, label order, independence of\n"
+        "other videos, declared parameters, no memory of label sets, saving, half precision. Each failure is explained.",
+    )  # fmt: skip
+    method.add_argument("method", metavar="NAME|FILE", help="a method's name, or a plugin file")
+    method.add_argument("--json", action="store_true", help="print data on stdout")
     data = verb_parser(
         kinds, "data", "counts, missing and ambiguous videos of a dataset",
         "Compare the lists of a dataset with what lies on disk; with --decode read every clip twice and count those\n"
@@ -32,7 +39,30 @@ def add_parser(verbs: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the chosen check; 1 if something is wrong."""
-    return _env(arguments) if arguments.what == "env" else _data(arguments)
+    return {"env": _env, "data": _data, "method": _method}[arguments.what](arguments)
+
+
+def _method(arguments: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from harness import registry
+    from harness.engine.contract import check_method
+    from harness.engine.method import method_class
+
+    loaded = registry.load_file(Path(arguments.method)) if arguments.method.endswith(".py") else [arguments.method]
+    names = [name for name in loaded if not arguments.method.endswith(".py") or name in registry.sources("method")]
+    failed, data = 0, {}
+    for name in names:
+        results = check_method(method_class(name))
+        data[name] = [{"check": c.name, "ok": c.ok, "explanation": c.explanation} for c in results]
+        failed += sum(not c.ok for c in results)
+        if not arguments.json:
+            rows = [["ok" if c.ok else "FAILED", c.name, c.explanation] for c in results]
+            put(f"{name}\n" + table(rows, ["", "CHECK", "EXPLANATION"]))
+    if arguments.json:
+        put(data)
+    say("every check passed" if not failed else f"{failed} checks failed")
+    return EXIT_FAILED if failed else EXIT_DONE
 
 
 def _env(arguments: argparse.Namespace) -> int:

@@ -16,7 +16,7 @@ from harness.commands._arguments import (
     settings_of,
     verb_parser,
 )
-from harness.errors import EXIT_DONE, EXIT_FAILED
+from harness.errors import EXIT_DONE, EXIT_FAILED, UserError
 
 
 def add_parser(verbs: Any) -> None:
@@ -27,11 +27,11 @@ def add_parser(verbs: Any) -> None:
         "A file that cannot be decoded gives one line that says why; the others are still classified.",
         "examples:\n"
         "  python -m harness predict clip.mp4 --labels names.txt --method vanilla_clip\n"
-        "  python -m harness predict *.avi --labels ucf_101_labels.csv --method vificlip --fit runs/.../FIT_FOLDER\n",
+        "  python -m harness predict *.avi --labels ucf_101_labels.csv --fit runs/.../FIT_FOLDER\n",
     )  # fmt: skip
     parser.add_argument("videos", nargs="+", metavar="VIDEO", help="video file")
     parser.add_argument("--labels", required=True, metavar="FILE", help="class names: one a line, or a CSV `id,name`")
-    parser.add_argument("--method", default="vanilla_clip", metavar="NAME[:OPTION=VALUE]", help="method (vanilla_clip)")
+    parser.add_argument("--method", metavar="NAME[:OPTION=VALUE]", help="untrained method (vanilla_clip)")
     parser.add_argument("--fit", metavar="DIR", help="folder of a finished fit; default: the untrained method")
     parser.add_argument("--arch", metavar="NAME", help="architecture, or mini-clip (default: ViT-B-16)")
     parser.add_argument("--weights", metavar="TAG|FILE", help="open_clip tag, weight file, or random (default: openai)")
@@ -49,14 +49,21 @@ def run(arguments: argparse.Namespace) -> int:
     from harness.cells import method_row
     from harness.predict import predict, read_class_names
     from harness.request import MINI_FRAMES, BackboneChoice, parse_methods
+    from harness.restore import fit_row
     from harness.spec import Views
 
     labels = read_class_names(Path(arguments.labels))
-    backbone = BackboneChoice(arguments.arch, arguments.weights)
-    row = method_row(parse_methods([arguments.method])[0], backbone)
-    frames = arguments.frames or (MINI_FRAMES if backbone.is_mini else 32)
-    views = Views(frames=frames, reader=arguments.reader)
     fit = Path(arguments.fit) if arguments.fit else None
+    if fit is not None and arguments.method:
+        raise UserError("--fit says which method it is; --method is for an untrained one.", "Leave one of them out.")
+    chosen = BackboneChoice(arguments.arch, arguments.weights) if arguments.arch or arguments.weights else None
+    if fit is not None:
+        row = fit_row(fit, chosen)
+    else:
+        method = parse_methods([arguments.method or "vanilla_clip"])[0]
+        row = method_row(method, chosen or BackboneChoice("ViT-B-16", "openai"))
+    frames = arguments.frames or (MINI_FRAMES if row.backbone.is_mini else 32)
+    views = Views(frames=frames, reader=arguments.reader)
     failed, data = 0, []
     for item in predict(
         [Path(v) for v in arguments.videos], labels, row, views, settings_of(arguments), runtime_of(arguments), fit

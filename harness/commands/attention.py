@@ -1,0 +1,63 @@
+"""`attention`: where the class token looks in each frame, untrained and fitted side by side."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from harness.commands._arguments import add_places, load_plugins, say, settings_of, verb_parser
+from harness.errors import EXIT_DONE, UserError
+
+
+def add_parser(verbs: Any) -> None:
+    """Arguments of `attention`."""
+    parser = verb_parser(
+        verbs, "attention", "where the class token looks, untrained and fitted",
+        "Draw the attention of the class token in the last block over the frames of a clip, for vanilla CLIP and for\n"
+        "fits, as a PNG (frames in a row) or an animated GIF.",
+        "example:\n  python -m harness attention clip.mp4 --fit runs/mini-clip/vificlip/... --out attention.png\n",
+    )  # fmt: skip
+    parser.add_argument("video", metavar="VIDEO", help="video file")
+    parser.add_argument("--fit", action="append", required=True, metavar="DIR", help="folder of a finished fit; repeatable")
+    parser.add_argument("--out", required=True, nargs="+", metavar="FILE", help="one or more files, .png or .gif")
+    parser.add_argument("--arch", metavar="NAME", help="architecture, if the fit's weights came from a file")
+    parser.add_argument("--weights", metavar="TAG|FILE", help="weights, if they came from a file")
+    parser.add_argument("--frames", type=int, default=8, help="frames (8)")
+    parser.add_argument("--plugin", action="append", default=[], metavar="FILE", help="load a plugin file first")
+    add_places(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write the pictures."""
+    load_plugins(arguments)
+    import torch
+
+    from harness.cells import method_row
+    from harness.engine.attention import compare_attention, render
+    from harness.engine.clips import eval_loader
+    from harness.engine.step import normalise
+    from harness.execute import build_row
+    from harness.request import BackboneChoice, MethodChoice
+    from harness.restore import fit_row, restore
+    from harness.runtime import Runtime
+    from harness.spec import Views
+
+    settings = settings_of(arguments)
+    chosen = BackboneChoice(arguments.arch, arguments.weights) if arguments.arch or arguments.weights else None
+    folders = [Path(text) for text in arguments.fit]
+    rows = [fit_row(folder, chosen) for folder in folders]
+    methods = {"vanilla CLIP": build_row(method_row(MethodChoice("vanilla_clip"), rows[0].backbone), settings).eval()}
+    for folder, row in zip(folders, rows, strict=True):
+        title = row.cls.card.title if row.cls.card.title not in methods else f"{row.cls.card.title} ({folder.name})"
+        methods[title] = restore(folder, row, settings).eval()
+    views, size = Views(frames=arguments.frames), methods["vanilla CLIP"].backbone.image_size
+    loader = eval_loader([(Path(arguments.video), 0)], views, size, 0, 1, Runtime(workers=1), seed=0)
+    clips = next(iter(loader))
+    if clips.frames is None:
+        raise UserError(f"{arguments.video} cannot be decoded: {clips.failed[0]}.")
+    with torch.no_grad():
+        maps = compare_attention(methods, normalise(clips.frames, views, torch.device("cpu")), clips.frames[0].numpy())
+    for text in arguments.out:
+        say(f"attention: {render(maps, Path(text))}")
+    return EXIT_DONE

@@ -1,0 +1,69 @@
+"""A finished fit as a method again: built from what `fit.json` says, on the backbone it was fitted on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file
+
+from harness.cells import MethodRow, code_sha256
+from harness.engine.fit import WEIGHTS, load_fit
+from harness.engine.method import ClipMethod, method_class
+from harness.errors import UserError
+from harness.execute import build_row
+from harness.options import build_options
+from harness.plan import FIT_FILE, read_fit
+from harness.request import MINI_ARCH, BackboneChoice, MethodChoice
+from harness.settings import Settings
+
+
+def fit_row(folder: Path, backbone: BackboneChoice | None = None) -> MethodRow:
+    """The method row of a finished fit: name and options as fitted.
+
+    Args:
+        folder: Of the fit.
+        backbone: Needed where the fit's weights came from a file, whose place `fit.json` does not hold.
+
+    Raises:
+        UserError: No finished fit, or a backbone other than the fit's.
+    """
+    found = read_fit(folder)
+    if found is None:
+        raise UserError(f"{folder} holds no finished fit ({FIT_FILE}).", "Give the folder of a fit below runs/.")
+    of = found["identity"]["method"]
+    if backbone is None:
+        arch, weights = of["backbone"]["arch"], of["backbone"]["weights"]
+        backbone = BackboneChoice(arch, None if arch == MINI_ARCH else weights)
+    if backbone.identity() != of["backbone"]:
+        raise UserError(
+            f"The fit in {folder} is on the backbone {of['backbone']}, asked for is {backbone.identity()}.",
+            "Give the --arch and --weights of the fit.",
+        )
+    cls = method_class(of["name"])
+    options = build_options(cls.options_type, of["options"], of["name"])
+    return MethodRow(MethodChoice(of["name"], of["options"]), backbone, cls, options, code_sha256(cls))
+
+
+def restore(folder: Path, row: MethodRow, settings: Settings) -> ClipMethod:
+    """The method of a finished fit with its trained tensors, on its parent fit's weights where it has one.
+
+    Raises:
+        UserError: The parent fit is not below the same run folder, or weights are missing or of another method.
+    """
+    method = build_row(row, settings)
+    found: dict[str, Any] = read_fit(folder) or {}
+    init = found.get("identity", {}).get("init", "clip")
+    if init != "clip":
+        method.adopt(load_file(_folder_of(init, folder) / WEIGHTS))
+    load_fit(method, folder)
+    return method
+
+
+def _folder_of(key: str, beside: Path) -> Path:
+    """The folder of the fit with a key, in the same run folder as another fit."""
+    for path in sorted(beside.resolve().parents[1].glob(f"*/*/{FIT_FILE}")):
+        found = read_fit(path.parent)
+        if found is not None and found["key"] == key:
+            return path.parent
+    raise UserError(f"The fit {key}, from which {beside} starts, is not below {beside.resolve().parents[1]}.")
