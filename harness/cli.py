@@ -13,7 +13,8 @@ from harness import __version__
 from harness.errors import EXIT_INTERRUPTED, EXIT_USAGE, UserError
 
 VERBS = (
-    "list", "show", "check", "data", "plan", "run", "score", "compare", "report", "predict", "attention", "profile", "export",
+    "list", "show", "check", "data", "plan", "run", "score", "compare", "report", "predict",
+    "attention", "profile", "export",
 )  # fmt: skip
 
 DESCRIPTION = """\

@@ -19,7 +19,7 @@ def add_parser(verbs: Any) -> None:
         "example:\n  python -m harness attention clip.mp4 --fit runs/mini-clip/vificlip/... --out attention.png\n",
     )  # fmt: skip
     parser.add_argument("video", metavar="VIDEO", help="video file")
-    parser.add_argument("--fit", action="append", required=True, metavar="DIR", help="folder of a finished fit; repeatable")
+    parser.add_argument("--fit", action="append", required=True, metavar="DIR", help="folder of a fit; repeatable")
     parser.add_argument("--out", required=True, nargs="+", metavar="FILE", help="one or more files, .png or .gif")
     parser.add_argument("--arch", metavar="NAME", help="architecture, if the fit's weights came from a file")
     parser.add_argument("--weights", metavar="TAG|FILE", help="weights, if they came from a file")

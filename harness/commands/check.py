@@ -22,7 +22,7 @@ def add_parser(verbs: Any) -> None:
     method = verb_parser(
         kinds, "method", "does a method keep the contract of methods?",
         "Run the contract checks on a small random CLIP and synthetic clips: shapes, label order, independence of\n"
-        "other videos, declared parameters, no memory of label sets, saving, half precision. Each failure is explained.",
+        "other videos, declared parameters, no memory of label sets, saving, half precision. Failures are explained.",
     )  # fmt: skip
     method.add_argument("method", metavar="NAME|FILE", help="a method's name, or a plugin file")
     method.add_argument("--json", action="store_true", help="print data on stdout")

@@ -41,7 +41,11 @@ def batch_loss(
                 return method.loss(clips.features.to(device.device, non_blocking=True), targets, label_set)
         video = normalise(clips.frames, views, device.device)
         video, targets = blend_groups(video, targets, clips, recipe)
-        return method.loss(video, targets, label_set)
+        if not method.couples_clips:
+            return method.loss(video, targets, label_set)
+        # A contrastive loss takes its negatives from the group it was published with, not from the device batch.
+        groups = zip(video.split(recipe.micro_batch), targets.split(recipe.micro_batch), strict=True)
+        return torch.stack([method.loss(part, soft, label_set) for part, soft in groups]).mean()
 
     return loss
 
