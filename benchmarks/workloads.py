@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from harness.data.cards import load_card
 from harness.engine.backbone import Backbone
 from harness.engine.batches import Draw
 from harness.engine.blending import smooth
@@ -31,15 +32,11 @@ from results.metrics import rank
 Work = Callable[[], Any]
 FIT_IMAGES, EVAL_IMAGES, NAIVE_IMAGES = 512, 1024, 64
 EFFECTIVE_BATCH = 64
-VERBS = ("brushing", "catching", "climbing", "diving", "drawing", "juggling", "kicking", "playing", "riding", "tuning")
-OBJECTS = ("archery bow", "basketball", "cello", "drums", "horse", "kayak", "piano", "rope", "skateboard", "frisbee")
-PLACES = ("", " outside", " in a gym", " on stage")
 
 
 def label_set(names: int) -> LabelSet:
-    """As many invented class names, of two to six words, as in Kinetics; 400 at most."""
-    every = [f"{verb} {thing}{place}" for place in PLACES for thing in OBJECTS for verb in VERBS]
-    return LabelSet(tuple(every[:names]))
+    """The first names of Kinetics-400; 400 at most."""
+    return LabelSet(load_card("k400").names[:names])
 
 
 def recipe_of(cls: type[ClipMethod]) -> Recipe | None:
