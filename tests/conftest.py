@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line does, and before torch is imported
 ROOT = Path(__file__).resolve().parents[1]
 CLASSES = ("circle left", "circle right", "square left", "square right")
 CLIPS_PER_CLASS = 8
