@@ -253,6 +253,18 @@ def test_d10_mixed_precision_fits_on_a_cpu(small_fit: Callable[..., Any], dtype:
     assert ("scale" in checkpoint["optimizer"]["scaler"]) == (dtype == torch.float16)
 
 
+def test_d10_the_model_stays_on_the_device_that_was_asked_for(
+    small_fit: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """mmengine's Runner moves the model to whatever accelerator it finds; here it is made to find torch's `meta`."""
+    monkeypatch.setattr("mmengine.runner.runner.get_device", lambda: "meta")
+    stock = torch.nn.Linear(2, 2)
+    assert mm.Runner.wrap_model(SimpleNamespace(distributed=False), None, stock).weight.device.type == "meta"
+    method, outcome, _ = small_fit(epochs=1)
+    assert {parameter.device.type for parameter in method.parameters()} == {"cpu"}
+    assert outcome.final_loss is not None
+
+
 def test_d10_an_overflow_skips_the_update() -> None:
     parameter = torch.nn.Parameter(torch.ones(1))
     wrapper = mm.PrecisionOptimWrapper(torch.float16, "cpu", optimizer=torch.optim.SGD([parameter], lr=0.1))
