@@ -125,6 +125,8 @@ def add_runtime(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--allow-missing", action="store_true", help="use what is present of a list; the row is not ranked"
     )
+    group.add_argument("--no-feature-cache", action="store_true", help="compute frozen frame features anew")
+    group.add_argument("--compile", action="store_true", help="compile the vision tower (pays on a GPU)")
     group.add_argument("--quiet", action="store_true", help="no progress bars")
 
 
@@ -139,6 +141,8 @@ def runtime_of(arguments: argparse.Namespace) -> Runtime:
         decode_seconds=arguments.decode_seconds,
         allow_missing=arguments.allow_missing,
         quiet=arguments.quiet,
+        feature_cache=not arguments.no_feature_cache,
+        compile=arguments.compile,
     )
 
 
