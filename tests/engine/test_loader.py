@@ -288,6 +288,7 @@ def run_child(behaviour: Callable[[], Any]) -> int:
     child = os.fork()
     if child == 0:
         os.setsid()
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background
         try:
             consume(behaviour, writer)
         except KeyboardInterrupt:
