@@ -66,6 +66,7 @@ def predict(
         UserError: The fit is not there or belongs to another method or backbone.
     """
     method = build_row(row, settings) if fit_folder is None else restore(fit_folder, row, settings)
+    method.requires_grad_(False)  # nothing learns here, so the texts are encoded once for all files
     device = choose_device(runtime)
     for video in videos:
         try:
