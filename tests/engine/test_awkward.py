@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from harness import cli
+from harness.api import Backbone
 from harness.engine.clips import eval_loader
 from harness.engine.exact_reader import SequentialVideo
 from harness.predict import read_class_names
@@ -145,7 +146,19 @@ def test_predict_scores_each_or_says_why(
         assert sum(p for _, p in row["classes"]) <= 1.0001
 
 
-def test_predict_of_good_files_alone(files: list[Awkward], predicted: Callable[..., Any]) -> None:
+def test_predict_of_good_files_alone(
+    files: list[Awkward], predicted: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No line of the decoders gets onto stderr, and the class names are encoded once for all files."""
+    encoded: list[tuple[str, ...]] = []
+    encode = Backbone.encode_texts
+
+    def spy(self: Backbone, texts: tuple[str, ...], *arguments: Any) -> Any:
+        encoded.append(texts)
+        return encode(self, texts, *arguments)
+
+    monkeypatch.setattr(Backbone, "encode_texts", spy)
     good = [f.path for f in files if f.path.name in ("one_frame.mp4", "名前 клип ñ.mp4", "comma, quote' semi;.mp4")]
     code, rows, errors = predicted(good, "decord")
     assert (code, len(rows), errors) == (0, 3, "")
+    assert len(encoded) == 1
