@@ -31,6 +31,7 @@ from harness.request import (
     views_for,
 )
 from harness.settings import Settings
+from harness.signature import signature
 from harness.spec import Eval, Fit, LabelSet, Protocol, Recipe, Repeat, VideoList, Views, fingerprint
 from results.record import PREDICTIONS_SUFFIX, RECORD_SUFFIX
 
@@ -82,7 +83,10 @@ class MethodRow:
 
 @dataclass(frozen=True)
 class FitCell:
-    """One training run with its identity and folder; `parent` is the fit whose weights it starts from."""
+    """One training run with its identity and folder.
+
+    `parent` is the fit whose weights it starts from, `usual_recipe` the method's own before the user's changes.
+    """
 
     row: MethodRow
     fit: Fit
@@ -94,6 +98,7 @@ class FitCell:
     key: str
     identity: dict[str, Any]
     folder: Path
+    usual_recipe: Recipe
     parent: FitCell | None = None
 
     @property
@@ -141,25 +146,7 @@ class EvalCell:
     @property
     def signature(self) -> str:
         """The settings that decide comparability, in one line."""
-        backbone, protocol = self.row.backbone.slug(), self.protocol
-        selection = self.fit.recipe.selection if self.fit else "last"
-        labels = "" if self.labels.variant == "published" else f"+{self.labels.variant}"
-        origin = "" if self.test.origin != "own" else "+own"
-        cached = self.fit.recipe.views_cached if self.fit else 0
-        return "|".join(
-            (
-                f"{protocol.name}.{protocol.version}",
-                f"{self.dataset.name}.{self.test.name}{labels}{origin}",
-                f"{self.row.name}.{self.row.cls.version}",
-                backbone,
-                str(self.views),
-                f"text:{self.row.text}",
-                f"init:{self.fit.init if self.fit else 'clip'}",
-                f"select:{selection}" + (f"+cached{cached}" if cached else ""),
-                f"{self.repeat.kind}.{self.repeat.index}",
-                self.division,
-            )
-        )
+        return signature(self)
 
 
 @dataclass(frozen=True)
@@ -322,7 +309,7 @@ def _fit_cell(
             f"{row.name} has no recipe for {protocol} on {dataset.name}.",
             f"Add recipes['{protocol}'] to the method, or set `recipe`.",
         )
-    recipe = recipe_with(recipe, overrides)
+    usual, recipe = recipe, recipe_with(recipe, overrides)
     train, labels = dataset.list(fit.train.list), dataset.labels(fit.train.labels)
     clip = single_view(views)
     identity = {
@@ -335,7 +322,7 @@ def _fit_cell(
     }
     key = fingerprint(identity, 16)
     folder = row.folder(settings.runs.path) / f"{dataset.name}-{train.name}-{key[:8]}"
-    return FitCell(row, fit, dataset, train, labels, recipe, clip, key, identity, folder, parent)
+    return FitCell(row, fit, dataset, train, labels, recipe, clip, key, identity, folder, usual, parent)
 
 
 def _list_identity(dataset: Dataset, rows: VideoList, labels: LabelSet) -> dict[str, Any]:
@@ -376,14 +363,14 @@ def _eval_cell(
     return EvalCell(
         row=row, fit=fit, eval=item, protocol=protocol, dataset=dataset, test=test, labels=labels, views=views,
         repeat=repeat, key=key, measurement=fingerprint(measured, 16), identity=identity, record=record,
-        division=_division(row, fit, request),
+        division=_division(row, fit, request, views != views_for(protocol.views, row.backbone, {})),
     )  # fmt: skip
 
 
-def _division(row: MethodRow, fit: FitCell | None, request: Request) -> str:
+def _division(row: MethodRow, fit: FitCell | None, request: Request, own_views: bool) -> str:
     """`closed`: the protocol's views, published class names, last checkpoint, no extra data; `open` otherwise."""
     card = row.cls.card
-    own = bool(request.views or request.source or card.extra_data) or card.class_text == "llm-rewritten"
+    own = bool(own_views or request.source or card.extra_data) or card.class_text == "llm-rewritten"
     return "open" if own or (fit is not None and fit.recipe.selection != "last") else "closed"
 
 

@@ -16,6 +16,7 @@ from harness.errors import UserError, unknown_name
 from harness.options import split_method
 from harness.settings import Settings
 from harness.spec import Recipe, Views
+from harness.switches import recipe_values, views_values
 
 MINI_ARCH = "mini-clip"
 MINI_FRAMES = 8
@@ -72,7 +73,7 @@ class Request:
         backbone: Backbone choice; None for the default of each dataset.
         recipe: Overrides of recipe fields, raw text.
         views: Overrides of view fields, raw text.
-        variant: `published` or `corrected` class names.
+        variant: `published`, `corrected` or `split` class names.
         lists: `published` or `own`.
         repeats: Restrict to these repeat indices; empty for all.
         shots: Restrict few-shot fits to these K; empty for all.
@@ -175,7 +176,7 @@ def _as_type(text: str, current: Any) -> Any:
 def views_for(published: Views, backbone: BackboneChoice, overrides: Mapping[str, str]) -> Views:
     """The protocol's views, with fewer frames for the embedded tiny CLIP, and the user's overrides."""
     views = replace(published, frames=min(published.frames, MINI_FRAMES)) if backbone.is_mini else published
-    changed: Views = override(views, overrides, "views")
+    changed: Views = override(views, views_values(overrides, views.clips), "views")
     return changed
 
 
@@ -188,7 +189,7 @@ def recipe_with(recipe: Recipe, overrides: Mapping[str, str]) -> Recipe:
     """The recipe with the user's overrides; its source says so."""
     if not overrides:
         return recipe
-    changed: Recipe = override(recipe, overrides, "recipe")
+    changed: Recipe = override(recipe, recipe_values(overrides), "recipe")
     return replace(changed, source=f"own: {recipe.source}, changed {', '.join(sorted(overrides))}")
 
 

@@ -32,7 +32,7 @@ class LabelSet:
 
     Args:
         names: Class names, distinct and not blank.
-        variant: `published` or `corrected`, where the published names are known to be wrong.
+        variant: `published`; `corrected` where published names are wrong; `split` where they are words run together.
     """
 
     names: tuple[str, ...]

@@ -203,6 +203,9 @@ def _marks(records: list[Facts]) -> tuple[str, ...]:
     seen = sorted({name for record in records for name in record["seen_classes"]})
     if seen:
         marks.append(f"{len(seen)} classes were seen in training: {', '.join(seen[:8])}")
+    own = sorted({record["recipe_source"] for record in records if record["recipe_source"].startswith("own")})
+    if own and not records[0]["embedded"]:  # on embedded data every recipe is scaled to the tiny model
+        marks.append(f"not a published recipe: {'; '.join(own)}")
     undecodable = sum(record["n_undecodable"] for record in records)
     if undecodable:
         marks.append(f"{undecodable} videos could not be decoded and count as wrong")

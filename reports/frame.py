@@ -90,6 +90,7 @@ def _facts(path: Path, record: Record, runs: Path) -> dict[str, Any]:
         "shots": fit.get("shots"),
         "seed": fit.get("seed"),
         "recipe": _short(_without(fit.get("recipe") or {}, "seed")) if fit else "",
+        "recipe_source": (fit.get("recipe") or {}).get("source") or "",
         "effective_batch": fit.get("effective_batch"),
         "init": _short(fit["init"]) if fit else "",
         "selection": fit.get("selection") or "",

@@ -68,7 +68,10 @@ def add_request(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--recipe", action="append", default=[], metavar="KEY=VALUE", help="override a recipe setting")
     group.add_argument("--views", action="append", default=[], metavar="KEY=VALUE", help="override a view setting")
     group.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="option of the (single) method")
-    group.add_argument("--label-set", default="published", choices=("published", "corrected"), help="class names")
+    group.add_argument(
+        "--label-set", default="published", choices=("published", "corrected", "split"),
+        help="class names: corrected (HMDB-51, two swapped pairs), split (UCF-101, blanks between words)",
+    )  # fmt: skip
     group.add_argument("--lists", default="published", choices=("published", "own"), help="own: draw absent lists")
     group.add_argument("--source", metavar="NAME", help="dataset that zero_shot fits on (default: k400; mini_source)")
     group.add_argument("--repeat", type=int, action="append", default=[], metavar="N", help="only this repeat")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 from typing import Any
 
 from harness.commands._arguments import add_places, put, say, settings_of, verb_parser
 from harness.errors import EXIT_DONE
+from harness.settings import Settings
 
 
 def add_parser(verbs: Any) -> None:
@@ -26,7 +28,10 @@ def add_parser(verbs: Any) -> None:
         "--annotations", required=True, metavar="DIR", help="folder with the official annotation files"
     )
     prepare.add_argument("--videos", metavar="DIR", help="folder with the videos, to count what is there")
-    prepare.add_argument("--out", metavar="DIR", help="where lists go (default: the lists folder of the settings)")
+    prepare.add_argument(
+        "--out", metavar="DIR",
+        help="where lists go (default: the lists folder if one is configured, else the dataset's own folder)",
+    )  # fmt: skip
     prepare.add_argument("--json", action="store_true", help="print data on stdout")
     add_places(prepare)
     imported = verb_parser(
@@ -44,10 +49,10 @@ def add_parser(verbs: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Generate or import lists."""
     settings = settings_of(arguments)
-    out = Path(arguments.out) if arguments.out else settings.lists.path
     if arguments.what == "import-lists":
         from harness.data.import_lists import import_lists
 
+        out = Path(arguments.out) if arguments.out else settings.lists.path
         imported = import_lists(Path(arguments.folder), out)
         put(imported.as_dict() if arguments.json else imported.text())
         return EXIT_DONE
@@ -56,6 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
     videos = Path(arguments.videos) if arguments.videos else None
     if videos is None and arguments.dataset in settings.data:
         videos = settings.data[arguments.dataset].path
+    out = Path(arguments.out) if arguments.out else lists_folder(settings, videos)
     report = prepare(arguments.dataset, Path(arguments.annotations), out, videos, settings.cache.path)
     if arguments.json:
         put(report.as_dict())
@@ -66,3 +72,13 @@ def run(arguments: argparse.Namespace) -> int:
         say(f"videos found: {report.found} of {report.expected}")
     say(f"lists written to {out}")
     return EXIT_DONE
+
+
+def lists_folder(settings: Settings, videos: Path | None) -> Path:
+    """Where lists go unless told: the configured lists folder, else the dataset's own folder, else the default one.
+
+    Lists are looked for in all of these. A dataset's folder that cannot be written to is passed over.
+    """
+    if settings.lists.origin == "default" and videos is not None and os.access(videos, os.W_OK):
+        return videos
+    return settings.lists.path

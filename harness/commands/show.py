@@ -105,6 +105,7 @@ def _protocol(name: str) -> tuple[dict[str, Any], str]:
 
 def _dataset(name: str, settings: Any) -> tuple[dict[str, Any], str]:
     from harness.data.catalog import open_dataset
+    from harness.data.official import OfficialDataset
     from harness.errors import UserError
 
     dataset = open_dataset(name, settings)
@@ -121,11 +122,16 @@ def _dataset(name: str, settings: Any) -> tuple[dict[str, Any], str]:
         "classes": list(labels.names), "labels_sha256": labels.sha256,
         "lists": [dict(zip(("name", "videos", "origin", "sha256"), row, strict=True)) for row in rows],
     }  # fmt: skip
+    card = dataset.card if isinstance(dataset, OfficialDataset) else None
+    if card is not None:
+        facts |= {"page": card.page, "annotations": card.annotations, "layouts": list(card.layouts)}
     place = settings.data.get(name)
     where = "rendered on first use" if dataset.kind == "embedded" else "not configured"
     lines = [
         f"{dataset.title} ({name}, {dataset.kind}), {len(labels)} classes, labels {labels.sha256[:12]}",
         f"  videos: {place.path if place else where}",
+        *([f"  download: {card.page}", f"  annotations: {card.annotations}"] if card else []),
+        *([f"  layouts: {'; '.join(card.layouts)}"] if card else []),
         table(rows, ["LIST", "VIDEOS", "ORIGIN", "SHA256"]),
         f"  classes: {', '.join(labels.names[:8])}{', ...' if len(labels) > 8 else ''}",
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -14,6 +15,7 @@ from harness.data.rules import ClassSplit
 from harness.errors import unknown_name
 from harness.spec import LabelSet, ZeroShotTest
 
+LABEL_VARIANTS = ("published", "corrected", "split")
 OFFICIAL = ("k400", "k600", "hmdb51", "ucf101", "ssv2")
 
 
@@ -80,7 +82,12 @@ class Card:
         return self.lists[name]
 
     def labels(self, name: str, variant: str = "published") -> LabelSet:
-        """A label set by name; `corrected` equals `published` where no name is wrong.
+        """A label set by name; a variant that changes no name of it is `published`.
+
+        Args:
+            name: `all`, or one of the derived sets.
+            variant: `corrected` puts true names in place of wrong ones (HMDB-51), `split` puts blanks between words
+                that are run together (UCF-101: `ApplyEyeMakeup` is `Apply Eye Makeup`).
 
         Raises:
             UserError: The dataset has no such label set.
@@ -88,15 +95,29 @@ class Card:
         if name != "all" and name not in self.subsets:
             raise unknown_name(f"label set of {self.name}", name, ["all", *self.subsets])
         ids = range(len(self.names)) if name == "all" else self.subsets[name]
-        if variant == "corrected" and any(label in self.corrected for label in ids):
-            return LabelSet(tuple(self.corrected.get(label, self.names[label]) for label in ids), "corrected")
-        return LabelSet(tuple(self.names[label] for label in ids))
+        published = tuple(self.names[label] for label in ids)
+        names = published
+        if variant == "corrected":
+            names = tuple(self.corrected.get(label, self.names[label]) for label in ids)
+        elif variant == "split":
+            names = tuple(map(split_words, published))
+        return LabelSet(names, variant if names != published else "published")
 
     def label_bytes(self, name: str) -> bytes:
         """The published label file of a label set, byte for byte."""
         file, quoted = self.label_files[name]
         eol = "\r\n" if published_labels()[file].eol == "crlf" else "\n"
         return format_labels(self.labels(name).names, eol, quoted)
+
+
+def split_words(name: str) -> str:
+    """A CamelCase name with a blank before each inner capital: `YoYo` is `Yo Yo`; any other name as it is.
+
+    Source: TC-CLIP, whose numbers on UCF-101 are on such names.
+    """
+    if " " in name or not name.isalpha():
+        return name
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from harness.data.cards import OFFICIAL
+from harness.data.cards import LABEL_VARIANTS, OFFICIAL
 from harness.data.dataset import Dataset
 from harness.data.embedded import EMBEDDED, EmbeddedDataset
 from harness.data.folder import SPLIT_SEED, FolderDataset
@@ -38,7 +38,7 @@ def open_dataset(
         settings: Where videos, lists and caches lie.
         lists: `published`, or `own`: where a published list is absent, draw one with `seed`.
         seed: Seed of own draws and of a custom dataset's split.
-        variant: `published` or `corrected` class names.
+        variant: `published`, `corrected` or `split` class names (see `Card.labels`).
         source: Dataset that zero-shot transfer to a custom one fits on; by default `k400` if its videos are
             configured, otherwise `mini_source`.
 
@@ -46,7 +46,7 @@ def open_dataset(
         UserError: No such dataset (with the nearest names), or an option that it does not have.
     """
     _check_choice("lists", lists, ("published", "own"))
-    _check_choice("label set", variant, ("published", "corrected"))
+    _check_choice("label set", variant, LABEL_VARIANTS)
     if name_or_path in EMBEDDED:
         return EmbeddedDataset(name_or_path, settings.cache.path / "mini")
     if name_or_path in OFFICIAL:

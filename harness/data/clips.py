@@ -69,12 +69,6 @@ def _read_folder(root: Path) -> Iterator[Clip]:
         )
     sides = {child.name.lower() for child in children}
     if sides <= set(SPLIT_NAMES):
-        stated = {SPLIT_NAMES[side] for side in sides}
-        if stated != {"train", "val"}:
-            raise UserError(
-                f"{root} holds only {', '.join(sorted(sides))}; expected a training and an evaluation folder.",
-                "Name them train and val (or test).",
-            )
         if len(sides & set(_VAL)) > 1:
             raise UserError(
                 f"{root} holds {', '.join(sorted(sides))}: more than one evaluation folder.",

@@ -3,6 +3,8 @@
 Rules, all deterministic:
     Classes are the folder names as they are (or the table's class names), sorted; the id is the position.
     Sub-folders `train` and `val` (or `validation`, `test`) of class folders, or a table's column `split`, decide.
+    Where only one side is stated, the dataset has only that list: `train` can be fitted on as the source of zero-shot
+    transfer, `val` can be its target.
     Otherwise 30 % of each class's clips (at least one, rounded) become `val`: the groups of all clips are shuffled
     once with the seed, and each class takes whole groups in that order until it has its share. A clip's group is the
     `gNN` of a UCF-like name (`..._g07_c02`), the other half of a name that begins or ends with its class
@@ -36,7 +38,7 @@ class FolderDataset(Dataset):
     """A custom dataset; nothing is read before the first list is asked for.
 
     Args:
-        path: A folder of class folders, a folder with `train/` and `val/`, or a .csv, .tsv or .txt table.
+        path: A folder of class folders, a folder with `train/` or `val/` or both, or a .csv, .tsv or .txt table.
         name: Defaults to the folder's (or the table's) name.
         source: Dataset that zero-shot transfer to this one fits on.
         seed: Seed of the train/val split and of the few-shot draws; a seed other than 1 shows in the lists' names.
@@ -86,6 +88,8 @@ class FolderDataset(Dataset):
         train_rows = tuple((c.path, ids[c.label]) for c in clips if c.path not in val)
         val_rows = tuple((c.path, ids[c.label]) for c in clips if c.path in val)
         for side, rows in (("training", train_rows), ("evaluation", val_rows)):
+            if not rows:
+                continue  # the dataset states the other side alone
             counts = rules.class_counts(rows, len(ids))
             empty = [self._classes[i] for i, count in enumerate(counts) if not count]
             if empty:
@@ -110,7 +114,12 @@ class FolderDataset(Dataset):
         return rules.derived_b2n(*self._sides, self._split, self.base_shots)
 
     def list_names(self) -> tuple[str, ...]:
-        """`train`, `val`, the base-to-novel lists, and `few_shot_K` for each K that the smallest class can give."""
+        """`train`, `val`, the base-to-novel lists, and `few_shot_K` for each K that the smallest class can give.
+
+        A dataset that states one side alone has that list alone.
+        """
+        if not all(self._sides):
+            return ("train",) if self._sides[0] else ("val",)
         smallest = min(rules.class_counts(self._sides[0], len(self._classes)))
         few_shot = tuple(f"few_shot_{shots}" for shots in rules.FEW_SHOTS if shots <= smallest)
         base = tuple(f"base_s{seed}" for seed in rules.BASE_SEEDS)
@@ -122,6 +131,12 @@ class FolderDataset(Dataset):
         Raises:
             UserError: The folder is no dataset, or has no such list.
         """
+        if not all(self._sides) and name not in self.list_names():
+            side, other = ("training", "val (or test)") if self._sides[0] else ("evaluation", "train")
+            raise UserError(
+                f"{self.path} states {side} clips only, so there is no list {name!r}.",
+                f"Add the folder or the rows of {other}, or state no split: 30 % of each class then become val.",
+            )
         if name not in self.list_names():
             raise unknown_name(f"list of {self.name}", name, self.list_names())
         shown = name

@@ -28,7 +28,7 @@ class OfficialDataset(Dataset):
         root: Root of the videos, None if they are not on this machine.
         cache: Folder that keeps the index of `root`.
         own_seed: Where a published few-shot or 16-shot list is absent, draw one with this seed; None refuses.
-        variant: `published` or `corrected` class names.
+        variant: `published`, `corrected` or `split` class names.
     """
 
     kind = "official"

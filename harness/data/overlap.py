@@ -14,7 +14,7 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-from harness.data.cards import OFFICIAL, load_card
+from harness.data.cards import OFFICIAL, load_card, split_words
 from harness.data.grammar import base_name
 from harness.errors import UserError
 from harness.spec import LabelSet, VideoList
@@ -211,6 +211,9 @@ def _true_names(labels: LabelSet, dataset: str) -> tuple[str, ...]:
     if labels.variant == "corrected" or dataset not in OFFICIAL:
         return labels.names
     card = load_card(dataset)
+    if labels.variant == "split":
+        whole = {split_words(name): name for name in card.names}
+        return tuple(whole.get(name, name) for name in labels.names)
     wrong = {card.names[label]: true for label, true in card.corrected.items()}
     return tuple(wrong.get(name, name) for name in labels.names)
 

@@ -49,7 +49,7 @@ def test_unknown_names_suggest_the_nearest(settings):
         open_dataset("hmdb_51", settings)
     with pytest.raises(UserError, match="does not exist"):
         open_dataset("./nowhere", settings).list("train")
-    with pytest.raises(UserError, match="expected one of published, corrected"):
+    with pytest.raises(UserError, match="expected one of published, corrected, split"):
         open_dataset("hmdb51", settings, variant="fixed")
 
 
@@ -80,6 +80,16 @@ def test_hmdb_names_in_both_variants(settings):
     assert [i for i, differs in enumerate(differing) if differs] == [20, 21]
     assert corrected.labels("all").variant == "corrected" and published.labels("all").variant == "published"
     assert open_dataset("ucf101", settings, variant="corrected").labels("all").variant == "published"
+
+
+def test_ucf_names_split_into_words(settings):
+    published, split = (open_dataset("ucf101", settings, variant=v) for v in ("published", "split"))
+    pairs = list(zip(published.labels("all").names, split.labels("all").names, strict=True))
+    assert sum(a != b for a, b in pairs) == 77 and all(a == b.replace(" ", "") for a, b in pairs)
+    assert {"YoYo": "Yo Yo", "TaiChi": "Tai Chi", "ApplyEyeMakeup": "Apply Eye Makeup"}.items() <= dict(pairs).items()
+    assert split.labels("novel").variant == "split"
+    for name in ("k400", "k600", "hmdb51", "ssv2"):
+        assert open_dataset(name, settings, variant="split").labels("all").variant == "published"
 
 
 def test_an_absent_list_says_how_to_get_it(settings):

@@ -57,6 +57,23 @@ def test_stated_split_folders_are_taken_as_they_are(tmp_path):
     assert all(path.startswith("test/") for path in dataset.list("val").paths)
 
 
+@pytest.mark.parametrize(("folder", "name", "other"), [("train", "train", "val"), ("test", "val", "train")])
+def test_one_stated_side_is_one_list(tmp_path, folder, name, other):
+    fill(tmp_path, {f"{folder}/{k}": v for k, v in numbered(["x", "y"], 1).items()})
+    dataset = FolderDataset(tmp_path)
+    assert dataset.list_names() == (name,) and len(dataset.list(name)) == 2
+    assert not dataset.has_list("base_s1") and dataset.labels("all").names == ("x", "y")
+    with pytest.raises(UserError, match=f"clips only, so there is no list '{other}'"):
+        dataset.list(other)
+
+
+def test_a_table_of_one_side_is_one_list(tmp_path):
+    fill(tmp_path, {"v": ["a.avi", "b.avi"]})
+    table = tmp_path / "t.csv"
+    table.write_text("v/a.avi,x,val\nv/b.avi,y,val\n")
+    assert FolderDataset(table).list_names() == ("val",)
+
+
 def test_clips_deeper_in_a_class_folder_and_odd_names_count(tmp_path):
     fill(tmp_path, {"walk/day 1": ["-a #1.MP4", "b.avi"], "walk/day 2": ["c.mkv"], "run": ["d.webm", "e.mov"]})
     fill(tmp_path, {"walk": ["notes.txt", ".hidden.avi"], ".git": ["x.avi"]})
@@ -104,7 +121,6 @@ BAD = {
     "no videos": ({"walk": ["a.txt"], "run": ["b.txt"]}, "holds no videos, but 1 other files"),
     "empty class folder": ({**numbered(["walk"], 4), "run": []}, "holds no videos, but nothing"),
     "one clip a class": (numbered(["walk", "run"], 1), "classes 'run', 'walk' with a single clip"),
-    "train only": ({"train/a": ["1.avi"], "train/b": ["1.avi"]}, "holds only train"),
     "two evaluation folders": (
         {f"{side}/{c}": ["1.avi"] for side in ("train", "val", "test") for c in "ab"},
         "more than one evaluation folder",

@@ -86,6 +86,16 @@ def test_the_true_class_of_a_swapped_hmdb_name_decides():
         assert (seen[44].relation, seen[45].relation) == ("same", "related")  # id 44 holds clips of `sword`
 
 
+def test_names_split_into_words_have_the_relations_of_the_whole_names():
+    card = load_card("ucf101")
+    one, other = (
+        seen_classes(K400.labels("all"), card.labels("all", variant), "k400", "ucf101")
+        for variant in ("published", "split")
+    )
+    assert [(e.id, e.relation, e.counterparts) for e in one] == [(e.id, e.relation, e.counterparts) for e in other]
+    assert len(other) == 73 and "Tai Chi" in {e.name for e in other}
+
+
 def test_relations_count_only_classes_that_are_trained_on():
     base = load_card("k400").labels("base")
     hmdb = load_card("hmdb51").labels("all")

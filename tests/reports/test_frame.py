@@ -86,3 +86,18 @@ def test_missing_videos_and_own_lists_keep_a_row_from_being_ranked(tmp_path: Pat
     path.write_text(path.read_text(encoding="utf-8").replace('"n_evaluated": 120', '"n_evaluated": 118'), "utf-8")
     (row,) = rows_of(records_frame(tmp_path))
     assert row.reasons == ("2 videos were not evaluated",)
+
+
+@pytest.mark.parametrize(("source", "embedded", "marked"), [
+    ("own: not published; as for HMDB-51", False, True), ("own: scaled to the tiny model", True, False),
+    ("ViFi-CLIP configs/few_shot", False, False),
+])  # fmt: skip
+def test_a_recipe_that_nobody_published_marks_the_row(
+    tmp_path: Path, source: str, embedded: bool, marked: bool
+) -> None:
+    path = write_sample(tmp_path, protocol="few_shot", part="k16", shots=16, embedded=embedded)
+    text = path.read_text(encoding="utf-8")
+    assert text.count('"epochs": 11') == 1
+    path.write_text(text.replace('"epochs": 11', f'"source": "{source}", "epochs": 11'), encoding="utf-8")
+    (row,) = rows_of(records_frame(tmp_path))
+    assert row.marks == ((f"not a published recipe: {source}",) if marked else ()) and not row.reasons

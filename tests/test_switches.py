@@ -1,0 +1,115 @@
+"""The published study's switches: each a named setting with both values, in the identity and in the signature."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import registry
+from harness.cells import EvalCell, expand
+from harness.request import BackboneChoice, MethodChoice, Request
+from harness.settings import load_settings
+from harness.switches import PUBLISHED_OR_CLEAN, SWITCHES, switches_table
+
+DOCS = Path(__file__).resolve().parents[1] / "docs" / "methods.md"
+MINI = BackboneChoice("mini-clip", None)
+
+
+@pytest.fixture
+def cell_of(small_dataset: Path) -> Any:
+    """A function: the first eval of a request."""
+
+    def make(method: str = "vificlip", options: dict[str, str] | None = None, **more: Any) -> EvalCell:
+        asked = {"protocols": ("b2n",), "backbone": MINI, **more}
+        request = Request((MethodChoice(method, options or {}),), datasets=(str(small_dataset),), **asked)
+        found = expand(request, load_settings({"runs": "runs"}, {"HARNESS_CONFIG": "/dev/null"}))
+        return next(cell for cell in found.evals if cell.eval.part in ("base", "all", "k2"))
+
+    return make
+
+
+def test_the_signature_carries_every_switch_of_a_method(cell_of: Any) -> None:
+    assert "|text:a photo of a {}.|set:logits=clean,text_embedding=published|" in cell_of().signature
+    bridge = cell_of("bridge_prompt", {"stage_one": "clip", "prompt_rounding": "clean"}).signature
+    assert "|set:logits=clean,prompt_rounding=clean,stage_one=clip,text_embedding=published|" in bridge
+    assert "|set:logits=clean|" in cell_of("xclip").signature
+    assert "|set:fusion=mean|" in cell_of("actionclip", {"fusion": "mean"}).signature
+    assert "|set:-|init:clip|recipe:own|" in cell_of("efficient_prompt").signature
+    assert "|recipe:none|" in cell_of("vanilla_clip").signature
+
+
+def test_every_option_with_two_ways_is_published_or_clean_in_signature_and_identity(cell_of: Any) -> None:
+    found = 0
+    for name, source in registry.sources("method").items():
+        if source.origin != "built-in":
+            continue
+        options = registry.load("method", name).options_type
+        for option in fields(options):
+            if tuple(option.metadata.get("choices", ())) == PUBLISHED_OR_CLEAN:
+                start = {"stage_one": "clip"} if name == "bridge_prompt" else {}
+                one, other = (cell_of(name, {**start, option.name: way}) for way in PUBLISHED_OR_CLEAN)
+                for cell, way in ((one, "published"), (other, "clean")):
+                    assert f"{option.name}={way}" in cell.signature
+                    assert cell.identity["method"]["options"][option.name] == way
+                assert one.key != other.key and one.signature != other.signature
+                found += 1
+    assert found >= 12
+
+
+@pytest.mark.parametrize(
+    ("change", "published", "clean"),
+    [
+        ("normalize", "8x1x1", "8x1x1-clipnorm"),
+        ("reader", "8x1x1", "8x1x1-exact"),
+        ("sampling", "8x1x1", "8x1x1"),
+    ],
+)
+def test_views_take_published_and_clean(cell_of: Any, change: str, published: str, clean: str) -> None:
+    one, other = (cell_of(views={change: way}) for way in PUBLISHED_OR_CLEAN)
+    assert f"|{published}|" in one.signature and f"|{clean}|" in other.signature
+    assert one.key == cell_of().key and one.signature == cell_of().signature  # the same row, `closed` like any other
+    assert (other.key == one.key) == (published == clean)
+
+
+def test_several_clips_take_published_and_clean(cell_of: Any) -> None:
+    one, other = (cell_of(protocols=("supervised",), views={"sampling": way}) for way in PUBLISHED_OR_CLEAN)
+    assert "|8x4x3-random|" in one.signature and "|8x4x3-uniform|" in other.signature
+    assert one.signature.endswith("|closed") and other.signature.endswith("|open")
+    assert one.fit and other.fit and one.fit.key == other.fit.key  # training draws its frames either way
+
+
+def test_recipes_show_their_origin_and_every_change(cell_of: Any) -> None:
+    assert "|recipe:own|" in cell_of().signature  # scaled to the tiny model
+    one, other = (cell_of(recipe={"flip": way}) for way in PUBLISHED_OR_CLEAN)
+    assert one.key == cell_of().key and other.key != one.key
+    assert "|recipe:own+flip=False|" in other.signature
+    assert "|recipe:own+accumulate=2+lr=0.1|" in cell_of(recipe={"lr": "0.1", "accumulate": "2"}).signature
+    assert cell_of(recipe={"seed": "7"}).signature == cell_of().signature
+
+
+@pytest.mark.parametrize(
+    ("method", "protocol", "origin"),
+    [
+        ("vificlip", "b2n", "published"), ("vificlip", "few_shot", "published"), ("bridge_prompt", "b2n", "published"),
+        ("xclip", "few_shot", "published"), ("xclip", "b2n", "own"), ("actionclip", "few_shot", "own"),
+        ("actionclip", "supervised", "published"), ("efficient_prompt", "b2n", "own"),
+    ],
+)  # fmt: skip
+def test_a_recipe_that_nobody_published_is_own(cell_of: Any, method: str, protocol: str, origin: str) -> None:
+    options = {"stage_one": "clip"} if method == "bridge_prompt" else {}
+    cell = cell_of(method, options, protocols=(protocol,), backbone=BackboneChoice("ViT-B-16", "random"))
+    assert f"|recipe:{origin}|" in cell.signature
+
+
+def test_the_table_in_the_docs_names_every_switch() -> None:
+    begin, end = "<!-- switches: begin -->\n", "<!-- switches: end -->"
+    before, rest = DOCS.read_text().split(begin)
+    if os.environ.get("HARNESS_UPDATE_DOCS"):
+        DOCS.write_text(f"{before}{begin}\n{switches_table()}\n\n{end}{rest.split(end)[1]}")
+    else:
+        assert rest.split(end)[0].strip() == switches_table()
+    assert len({switch.name for switch in SWITCHES}) == len(SWITCHES)
