@@ -45,10 +45,10 @@ class Progress:
             if advance:
                 self._outer.update(1)
 
-    def fit_step(self, done: int, total: int, loss: float) -> None:
-        """Show a fit's iterations and loss."""
+    def fit_step(self, done: int, total: int, loss: float | None) -> None:
+        """Show a fit's iterations and loss; a fit in closed form has none."""
         self._step(done, total)
-        if self._inner is not None:
+        if self._inner is not None and loss is not None:
             self._inner.set_postfix_str(f"loss {loss:.3f}", refresh=False)
 
     def eval_step(self, done: int, total: int) -> None:

@@ -90,3 +90,24 @@ EFFICIENT_PROMPT = {
         _EFFICIENT_PROMPT, epochs=20, lr=3e-3, micro_batch=16, source="own: scaled to the embedded tiny model"
     ),
 }  # fmt: skip
+
+_EMBEDDING = Recipe(
+    epochs=1, lr=1e-3, warmup_epochs=0, micro_batch=64, ranks=1, accumulate=1, weight_decay=0.0, betas=(0.9, 0.999),
+    smoothing=0.0, mixup=0.0, cutmix=0.0, schedule="constant", augmentation="none",
+)  # fmt: skip
+CLOSED_FORM = {
+    "zero_shot": replace(
+        _EMBEDDING, micro_batch=1, lr=1.0, source="own: a closed form has no settings; every clip counts once"
+    )
+}
+"""No optimiser runs: one pass over the features, whatever `lr`, batch and schedule say."""
+SJE = {
+    "zero_shot": replace(_EMBEDDING, epochs=10, source="own: not published for features of CLIP"),
+    "mini/zero_shot": replace(_EMBEDDING, epochs=20, micro_batch=16, source="own: scaled to the embedded tiny model"),
+}
+DEM = {
+    "zero_shot": replace(
+        _EMBEDDING, epochs=10, lr=1e-4, source="own: not published for features of CLIP; rate and batch of the paper"
+    ),
+    "mini/zero_shot": replace(_EMBEDDING, epochs=20, micro_batch=16, source="own: scaled to the embedded tiny model"),
+}

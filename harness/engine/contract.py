@@ -124,7 +124,12 @@ class Subject:
             return method.score(method.encode_video(self.video if video is None else video), text).float()
 
     def train(self, method: ClipMethod, steps: int = 1) -> dict[str, bool]:
-        """Take some steps on the base classes; which learning parameters got a gradient other than zero."""
+        """Take some steps on the base classes; which learning parameters got a gradient other than zero.
+
+        A method that is fitted in closed form is fitted instead; parameters that changed count as reached.
+        """
+        if method.fits_at_once:
+            return self._fit_at_once(method)
         method.train()
         optimizer = build_optimizer(method, self.recipe)
         targets = torch.eye(len(BASE))[torch.arange(BATCH) % len(BASE)]
@@ -139,6 +144,13 @@ class Subject:
             optimizer.step()
         method.eval()
         return reached
+
+    def _fit_at_once(self, method: ClipMethod) -> dict[str, bool]:
+        before = {name: p.detach().clone() for name, p in method.named_parameters() if p.requires_grad}
+        with torch.no_grad():
+            labels = torch.arange(BATCH) % len(BASE)
+            method.fit_features(method.encode_video(self.video).float(), labels, BASE)
+        return {name: not torch.equal(before[name], p) for name, p in method.named_parameters() if name in before}
 
 
 def has_card(subject: Subject) -> str:

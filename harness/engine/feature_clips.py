@@ -117,22 +117,27 @@ class ListFeatures:
             return ()
         return drawn_loader(self.dataset, draws, self.per_batch, self.runtime, self.device.kind == "cuda")
 
-    @torch.no_grad()
     def _encode(self, batch: Any) -> None:
         """Encode decoded clips exactly as an eval does, and store them."""
         if batch.frames is None:
             return
-        training = self.method.training
-        self.method.eval()
-        video = split_views(normalise(batch.frames, self.views, self.device.device), self.views)
-        with torch.autocast(self.device.kind, dtype=self.device.dtype, enabled=self.device.dtype != torch.float32):
-            features = self.method.encode_frames(video)
-        features = features.unflatten(0, (-1, self.views.count)).flatten(1, 2).cpu()
-        self.method.train(training)
+        features = encode_clips(self.method, batch.frames, self.views, self.device)
         for draw, one in zip(batch.draws, features, strict=True):
             if (entry := self._entry(draw)) is not None:
                 self.store.write(entry, one)
                 self.computed += 1
+
+
+@torch.no_grad()
+def encode_clips(method: ClipMethod, frames: Tensor, views: Views, device: Device) -> Tensor:
+    """Frame features (B, V*T, D) on the CPU of uint8 frames (B, V*T, 3, H, W), as an eval computes them."""
+    training = method.training
+    method.eval()
+    video = split_views(normalise(frames, views, device.device), views)
+    with torch.autocast(device.kind, dtype=device.dtype, enabled=device.dtype != torch.float32):
+        features = method.encode_frames(video)
+    method.train(training)
+    return features.unflatten(0, (-1, views.count)).flatten(1, 2).cpu()
 
 
 def eval_features(
@@ -178,6 +183,14 @@ def fit_features(
         return None
     if cache is None or blends or not fits_from_features(method):
         return None
+    return list_features(cache, method, rows, recipe, views, device, runtime, per_batch)
+
+
+def list_features(
+    cache: FeatureCache, method: ClipMethod, rows: list[Row], recipe: Recipe, views: Views, device: Device,
+    runtime: Runtime, per_batch: int,
+) -> ListFeatures:  # fmt: skip
+    """The features of a training list under a recipe that allows them."""
     repeated = recipe.views_cached > 0 and recipe.augmentation != "none"
     dataset = mm.ListVideoDataset(rows, mm.fit_pipeline(views, method.backbone.image_size, recipe), recipe.seed)
     return ListFeatures(

@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save
 from harness.engine import mm
 from harness.engine.batches import FitBatches
 from harness.engine.clips import Row, fit_loader
+from harness.engine.closed_form import solve
 from harness.engine.compiled import compile_vision
 from harness.engine.device import Device
 from harness.engine.feature_clips import fit_features, training_loader
@@ -31,6 +32,8 @@ from results.atomic import write_bytes
 logger = logging.getLogger(__name__)
 WEIGHTS = "weights.safetensors"
 CURVE = "curve.jsonl"
+Progress = Callable[[int, int, float | None], None]
+"""Called with (iterations done, iterations in all, loss); the loss is None in a closed form."""
 
 
 @dataclass
@@ -69,7 +72,7 @@ def fit(
     folder: Path,
     device: Device,
     runtime: Runtime,
-    progress: Callable[[int, int, float], None] | None = None,
+    progress: Progress | None = None,
     cache: FeatureCache | None = None,
 ) -> FitOutcome:
     """Train a method on a list; leaves `weights.safetensors` and `curve.jsonl` in `folder`.
@@ -86,7 +89,7 @@ def fit(
         folder: Of this fit alone.
         device: Where to compute.
         runtime: Device batch, workers, time limit.
-        progress: Called with (iterations done, iterations in all, loss).
+        progress: Shown to people.
         cache: Where frame features are kept and found. They take the place of clips where the vision tower is frozen
             and the recipe augments and blends nothing, or asks for `views_cached`.
 
@@ -95,6 +98,8 @@ def fit(
             views are to be cached and cannot be.
     """
     method = method.to(device.device)
+    if method.fits_at_once:
+        return _fit_at_once(method, rows, label_set, recipe, views, folder, device, runtime, progress, cache)
     batches = FitBatches(len(rows), recipe, runtime.fit_clips or (16 if device.kind == "cpu" else 32))
     if runtime.compile:
         compile_vision(method)
@@ -129,8 +134,7 @@ def fit(
         ) from None
     finally:
         curve.close()
-    state = {name: value.detach().cpu().contiguous() for name, value in method.trained_state().items()}
-    write_bytes(folder / WEIGHTS, save(state))
+    _write_weights(method, folder)
     rows_read = curve.read()
     last = [row["loss"] for row in rows_read if row["epoch"] == recipe.epochs - 1]
     return FitOutcome(
@@ -144,6 +148,25 @@ def fit(
         replaced=sorted(loader.replaced),
         peak_memory_gib=torch.cuda.max_memory_allocated(device.device) / 2**30 if device.kind == "cuda" else 0.0,
     )
+
+
+def _fit_at_once(
+    method: ClipMethod, rows: list[Row], label_set: LabelSet, recipe: Recipe, views: Views, folder: Path,
+    device: Device, runtime: Runtime, progress: Progress | None, cache: FeatureCache | None,
+) -> FitOutcome:  # fmt: skip
+    """A fit in closed form: one update, and no loss to report."""
+    if runtime.compile:
+        compile_vision(method)
+    started = time.perf_counter()
+    replaced = solve(method, rows, label_set, recipe, views, device, runtime, cache, progress)
+    _write_weights(method, folder)
+    seconds = round(time.perf_counter() - started, 3)
+    return FitOutcome(1, 1, 0, None, seconds, resumed_at=0, skipped_updates=0, replaced=replaced)
+
+
+def _write_weights(method: ClipMethod, folder: Path) -> None:
+    state = {name: value.detach().cpu().contiguous() for name, value in method.trained_state().items()}
+    write_bytes(folder / WEIGHTS, save(state))
 
 
 def load_fit(method: ClipMethod, folder: Path) -> None:

@@ -103,9 +103,30 @@ class ClipMethod(nn.Module):
             return video @ text.t()
 
     def loss(self, video: Tensor, targets: Tensor, label_set: LabelSet) -> Tensor:
-        """Training loss: cross-entropy of (B, C) logits with soft targets (B, C), mean over the batch, in nats."""
-        logits = self(video, label_set).float()
+        """Training loss of videos (B, T, 3, H, W) with soft targets (B, C), mean over the batch.
+
+        A method whose loss needs no more than encoded videos and texts overrides `feature_loss` instead: only then can
+        a fit on a frozen vision tower take cached features in the place of videos.
+        """
+        return self.feature_loss(self.encode_video(video), self.encode_text(label_set), targets)
+
+    def feature_loss(self, video: Encoded, text: Encoded, targets: Tensor) -> Tensor:
+        """Training loss of encoded videos and texts: cross-entropy with soft targets (B, C), in nats."""
+        logits = self.score(video, text).float()
         return -(targets * F.log_softmax(logits, dim=-1)).sum(dim=-1).mean()
+
+    def fit_features(self, features: Tensor, labels: Tensor, label_set: LabelSet) -> None:
+        """Set what learns from all training videos at once: a closed form in the place of gradient steps.
+
+        A method that overrides this is not trained by an optimiser. It needs a frozen vision tower that
+        `encode_frames` and `encode_video` leave as they are, and a recipe that augments, blends and smooths nothing.
+
+        Args:
+            features: (N, D) video features as `encode_video` returns them, fp32, in list order.
+            labels: (N,) ids.
+            label_set: Classes of the training list.
+        """
+        raise NotImplementedError(f"{type(self).__name__} is trained by gradient steps")
 
     def parameter_groups(self, recipe: Recipe) -> list[dict[str, Any]]:
         """Optimiser groups. `lr` is the group's peak rate; the default is one group with weight decay on everything.
@@ -237,6 +258,11 @@ class ClipMethod(nn.Module):
         names = {n for n, p in self.named_parameters() if p.requires_grad}
         names |= {n for n, _ in self.named_buffers() if not n.startswith("backbone.")}
         return {n: v for n, v in self.state_dict().items() if n in names}
+
+    @property
+    def fits_at_once(self) -> bool:
+        """Whether `fit_features` takes the place of gradient steps."""
+        return type(self).fit_features is not ClipMethod.fit_features
 
     @property
     def embed_dim(self) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,8 @@ import pytest
 import torch
 
 from harness.api import ClipMethod, LabelSet, Recipe, Views, build_method, load_backbone
+from harness.engine import mm
+from harness.engine.batches import Draw
 from harness.engine.clips import Row
 from harness.engine.device import Device
 from harness.engine.fit import FitOutcome, fit
@@ -60,3 +62,17 @@ def small_fit(rows: list[Row], tmp_path: Path) -> Callable[..., tuple[ClipMethod
         return run_fit(tmp_path / folder, train or rows[::2], **settings)
 
     return run
+
+
+@pytest.fixture
+def decodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Draw]]:
+    """The draws that were decoded in this process."""
+    seen: list[Draw] = []
+    plain = mm.ListVideoDataset.__getitem__
+
+    def counted(self: Any, draw: Draw) -> Any:
+        seen.append(draw)
+        return plain(self, draw)
+
+    monkeypatch.setattr(mm.ListVideoDataset, "__getitem__", counted)
+    yield seen

@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,6 @@ from torch import Tensor
 
 from harness import registry
 from harness.api import ClipMethod, LabelSet, MethodCard, Recipe, Views, load_backbone
-from harness.engine import mm
 from harness.engine.batches import Draw
 from harness.engine.clips import Row
 from harness.engine.evaluate import Scores, evaluate
@@ -43,20 +42,6 @@ FROZEN_VISION = ("vanilla_clip", "text_ft", "efficient_prompt")
 @pytest.fixture
 def cache(tmp_path: Path) -> FeatureCache:
     return FeatureCache(tmp_path / "features")
-
-
-@pytest.fixture
-def decodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Draw]]:
-    """The draws that were decoded in this process."""
-    seen: list[Draw] = []
-    plain = mm.ListVideoDataset.__getitem__
-
-    def counted(self: Any, draw: Draw) -> Any:
-        seen.append(draw)
-        return plain(self, draw)
-
-    monkeypatch.setattr(mm.ListVideoDataset, "__getitem__", counted)
-    yield seen
 
 
 def method_of(name: str) -> ClipMethod:

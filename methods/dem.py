@@ -1,0 +1,66 @@
+"""DEM: class embeddings mapped into the space of videos, where the nearest one is the class."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from harness.api import MethodCard, Recipe, UserError, option, register_method
+from methods._embedding import FEATURES, EmbeddingMethod, EmbeddingOptions
+from methods._recipes import DEM
+
+
+@dataclass(frozen=True)
+class DemOptions(EmbeddingOptions):
+    """The size of the map and its penalty."""
+
+    hidden: int = option(700, "width between the two layers")
+    penalty: float = option(1e-5, "lambda, on the squared weights of both layers")
+    output: str = option(
+        "linear", "last activation: relu (published, for features never negative) or linear", ("linear", "relu")
+    )
+
+
+@register_method("dem")
+class Dem(EmbeddingMethod):
+    """Two layers take the embedding of a class to the features of its videos, by least squares."""
+
+    card = MethodCard(
+        title="DEM on CLIP features",
+        paper="Zhang, Xiang and Gong, Learning a deep embedding model for zero-shot learning, CVPR 2017",
+        family="unimodal",
+        source="the paper's objective with one kind of class embedding, section 3.3; no code is followed",
+        unverified=f"CLIP's features may be negative, so that the last activation is left out by default; {FEATURES}",
+    )
+    recipes = DEM
+    options_type = DemOptions
+
+    def setup(self) -> None:
+        """Freeze CLIP; add the two layers."""
+        super().setup()
+        if self.options.hidden < 1 or self.options.penalty < 0:
+            raise UserError(f"{self.name} needs hidden >= 1 and penalty >= 0, found {self.options}.")
+        self.first = nn.Linear(self.embed_dim, self.options.hidden)
+        self.second = nn.Linear(self.options.hidden, self.embed_dim)
+
+    def embed(self, text: Tensor) -> Tensor:
+        """Class embeddings (C, A) in the space of videos, (C, D): f(W2 f(W1 s)), f the positive part."""
+        mapped = self.second(torch.relu(self.first(self.unit(text))))
+        return torch.relu(mapped) if self.options.output == "relu" else mapped
+
+    def score(self, video: Tensor, text: Tensor) -> Tensor:
+        """Minus the squared distance of each video and class, (B, C)."""
+        with self.in_fp32(video):
+            return -torch.cdist(self.unit(video), self.embed(text)).square()
+
+    def feature_loss(self, video: Tensor, text: Tensor, targets: Tensor) -> Tensor:
+        """Mean squared distance of a video and its class, plus lambda (|W1|^2 + |W2|^2)."""
+        with self.in_fp32(video):
+            of_video = self.embed(text)[targets.argmax(dim=-1)]
+            distance = (self.unit(video) - of_video).square().sum(dim=-1).mean()
+            weights = self.first.weight.square().sum() + self.second.weight.square().sum()
+            return distance + self.options.penalty * weights
+
+    def parameter_groups(self, recipe: Recipe) -> list[dict]:
+        """One group without weight decay: the penalty is part of the loss, as published."""
+        return [{"params": self.trainable(), "lr": recipe.lr, "weight_decay": 0.0}]

@@ -1,0 +1,129 @@
+"""ESZSL: a bilinear map between videos and classes, in closed form."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from harness.api import LabelSet, MethodCard, UserError, option, register_method
+from methods._embedding import FEATURES, EmbeddingMethod, EmbeddingOptions
+from methods._recipes import CLOSED_FORM
+
+GRID = tuple(10.0**power for power in range(-3, 4))
+"""The values that both penalties are chosen from."""
+HELD_OUT = 5
+"""Every fifth training class is held out to choose the penalties."""
+FEWEST = 10
+"""With fewer classes none can be held out; penalties that are not given are then 1."""
+
+
+@dataclass(frozen=True)
+class EszslOptions(EmbeddingOptions):
+    """The two penalties."""
+
+    visual_penalty: float | None = option(
+        None, "gamma; none: chosen on held-out training classes (1 if there are fewer than ten classes)"
+    )
+    class_penalty: float | None = option(None, "lambda; none: chosen likewise")
+
+
+@register_method("eszsl")
+class Eszsl(EmbeddingMethod):
+    """The matrix V of x' V s is the solution of a regularised least-squares problem; x a video, s a class."""
+
+    card = MethodCard(
+        title="ESZSL on CLIP features",
+        paper="Romera-Paredes and Torr, An embarrassingly simple approach to zero-shot learning, ICML 2015",
+        family="unimodal",
+        source="the paper's equation for V; no code is followed",
+        unverified=FEATURES,
+    )
+    recipes = CLOSED_FORM
+    options_type = EszslOptions
+
+    def setup(self) -> None:
+        """Freeze CLIP; V is zero until the fit."""
+        super().setup()
+        for name in ("visual_penalty", "class_penalty"):
+            value = getattr(self.options, name)
+            if value is not None and value <= 0:
+                raise UserError(f"{self.name}:{name} is {value:g}, expected a number above 0.")
+        self.bilinear = nn.Parameter(torch.zeros(self.embed_dim, self.embed_dim))
+        self.register_buffer("penalties", torch.zeros(2))
+
+    def fit_features(self, features: Tensor, labels: Tensor, label_set: LabelSet) -> None:
+        """Choose the penalties, then solve for V on all classes."""
+        videos, classes = self.unit(features).double(), self.unit(self.encode_text(label_set)).double()
+        gamma, penalty = self.options.visual_penalty, self.options.class_penalty
+        if gamma is None or penalty is None:
+            gamma, penalty = choose(videos, labels, classes, gamma, penalty)
+        self.penalties.copy_(torch.tensor([gamma, penalty]))
+        self.bilinear.copy_(solution(videos, labels, classes, gamma, penalty))
+
+    def score(self, video: Tensor, text: Tensor) -> Tensor:
+        """Scores (B, C): x' V s."""
+        with self.in_fp32(video):
+            return self.unit(video) @ self.bilinear.float() @ self.unit(text).t()
+
+
+def solution(videos: Tensor, labels: Tensor, classes: Tensor, gamma: float, penalty: float) -> Tensor:
+    """V = (X X' + gamma I)^-1 X Y S' (S S' + lambda I)^-1, with Y = 1 for a video's class and -1 for all others.
+
+    Args:
+        videos: (N, D), the columns of X.
+        labels: (N,) ids.
+        classes: (C, A), the columns of S.
+        gamma: Penalty on the map seen from the classes.
+        penalty: Lambda, the penalty on the map seen from the videos.
+
+    Returns:
+        (D, A).
+    """
+    return _Moments(videos, labels, classes).solution(gamma, penalty)
+
+
+class _Moments:
+    """The products of a training set that V is made of, for any penalties."""
+
+    def __init__(self, videos: Tensor, labels: Tensor, classes: Tensor) -> None:
+        signs = 2.0 * F.one_hot(labels, len(classes)).to(videos.dtype) - 1.0
+        self.visual, self.semantic = videos.t() @ videos, classes.t() @ classes
+        self.cross = videos.t() @ signs @ classes
+
+    def solution(self, gamma: float, penalty: float) -> Tensor:
+        left, right = (m + p * torch.eye(len(m)).to(m) for m, p in ((self.visual, gamma), (self.semantic, penalty)))
+        return torch.linalg.solve(right, torch.linalg.solve(left, self.cross).t()).t()
+
+
+def choose(
+    videos: Tensor, labels: Tensor, classes: Tensor, gamma: float | None = None, penalty: float | None = None
+) -> tuple[float, float]:
+    """The penalties of the grid that are best on training classes held out: mean accuracy per class among these.
+
+    Args:
+        videos: (N, D).
+        labels: (N,) ids.
+        classes: (C, A).
+        gamma: Given; None to choose.
+        penalty: Given; None to choose.
+    """
+    if len(classes) < FEWEST:
+        return gamma or 1.0, penalty or 1.0
+    ids = torch.arange(len(classes), device=labels.device)
+    held = ids % HELD_OUT == HELD_OUT - 1
+    new = torch.full_like(ids, -1)
+    for part in (held, ~held):
+        new[part] = torch.arange(int(part.sum()), device=ids.device)
+    tests = held[labels]
+    moments = _Moments(videos[~tests], new[labels[~tests]], classes[~held])
+    best = (-1.0, GRID[0], GRID[0])
+    for g in GRID if gamma is None else (gamma,):
+        for p in GRID if penalty is None else (penalty,):
+            found = (videos[tests] @ moments.solution(g, p) @ classes[held].t()).argmax(dim=-1)
+            hits = (found == new[labels[tests]]).double()
+            of_class = torch.zeros(int(held.sum()), dtype=hits.dtype, device=hits.device)
+            counts = torch.bincount(new[labels[tests]], minlength=len(of_class)).clamp(min=1)
+            accuracy = float((of_class.index_add(0, new[labels[tests]], hits) / counts).mean())
+            best = max(best, (accuracy, g, p), key=lambda row: row[0])
+    return best[1:]

@@ -1,0 +1,41 @@
+"""SJE: a bilinear compatibility of videos and classes, learnt by ranking the true class above all others."""
+
+import torch
+from torch import Tensor, nn
+
+from harness.api import MethodCard, register_method
+from methods._embedding import FEATURES, EmbeddingMethod
+from methods._recipes import SJE
+
+
+@register_method("sje")
+class Sje(EmbeddingMethod):
+    """F(x, y) = x' W s_y is to exceed that of every other class by a margin of 1."""
+
+    card = MethodCard(
+        title="SJE on CLIP features",
+        paper="Akata et al., Evaluation of output embeddings for fine-grained image classification, CVPR 2015",
+        family="unimodal",
+        source="the paper's structured joint embedding, section 3; no code is followed",
+        unverified=f"AdamW takes the place of plain gradient steps that are stopped early; {FEATURES}",
+    )
+    recipes = SJE
+
+    def setup(self) -> None:
+        """Freeze CLIP; W is drawn with the deviation 1/sqrt(D)."""
+        super().setup()
+        self.compatibility = nn.Parameter(torch.randn(self.embed_dim, self.embed_dim) * self.embed_dim**-0.5)
+
+    def score(self, video: Tensor, text: Tensor) -> Tensor:
+        """Compatibilities (B, C)."""
+        with self.in_fp32(video):
+            return self.unit(video) @ self.compatibility.float() @ self.unit(text).t()
+
+    def feature_loss(self, video: Tensor, text: Tensor, targets: Tensor) -> Tensor:
+        """The structured hinge: max over y of [delta(y_n, y) + F(x_n, y) - F(x_n, y_n)], delta 1 for a wrong class.
+
+        Its gradient in W is x_n (s_y - s_yn)' for the class y that violates most, the paper's update reversed.
+        """
+        scores, true = self.score(video, text), targets.argmax(dim=-1, keepdim=True)
+        margins = torch.ones_like(scores).scatter(1, true, 0.0)
+        return (margins + scores - scores.gather(1, true)).amax(dim=-1).mean()
