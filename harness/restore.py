@@ -41,8 +41,8 @@ def fit_row(folder: Path, backbone: BackboneChoice | None = None) -> MethodRow:
             "Give the --arch and --weights of the fit.",
         )
     cls = method_class(of["name"])
-    options = build_options(cls.options_type, of["options"], of["name"])
-    return MethodRow(MethodChoice(of["name"], of["options"]), backbone, cls, options, code_sha256(cls))
+    options, usual = (build_options(cls.options_type, values, of["name"]) for values in (of["options"], {}))
+    return MethodRow(MethodChoice(of["name"], of["options"]), backbone, cls, options, usual, code_sha256(cls))
 
 
 def restore(folder: Path, row: MethodRow, settings: Settings) -> ClipMethod:

@@ -36,7 +36,7 @@ PLAIN = Recipe(
     epochs=2, lr=3e-3, warmup_epochs=0, micro_batch=8, ranks=1, accumulate=1, mixup=0.0, cutmix=0.0, smoothing=0.0,
     augmentation="none",
 )  # fmt: skip
-FROZEN_VISION = ("vanilla_clip", "text_ft", "efficient_prompt")
+FROZEN_VISION = ("vanilla_clip", "text_ft", "efficient_prompt", "eszsl", "sje", "dem")
 
 
 @pytest.fixture

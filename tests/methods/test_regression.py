@@ -92,7 +92,10 @@ def test_frozen_numbers(row: str) -> None:
     if "losses" in expected:
         np.testing.assert_allclose(found["losses"], expected["losses"], rtol=2e-3, atol=2e-3)
     if "logits_after" in expected:
-        np.testing.assert_allclose(found["logits_after"], expected["logits_after"], rtol=0.02, atol=0.05)
+        small = np.abs(expected["logits_after"]).max() < 5  # scores that are no scaled cosines
+        np.testing.assert_allclose(
+            found["logits_after"], expected["logits_after"], rtol=0.02, atol=0.005 if small else 0.05
+        )
 
 
 def test_every_method_is_frozen() -> None:
