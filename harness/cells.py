@@ -380,7 +380,11 @@ def code_sha256(cls: type) -> str:
 
     Comments, formatting and docstrings do not count, so that mending them leaves finished cells finished.
     """
-    file = Path(sys.modules[cls.__module__].__file__ or "").resolve()
+    return file_code_sha256(Path(sys.modules[cls.__module__].__file__ or "").resolve())
+
+
+def file_code_sha256(file: Path) -> str:
+    """`code_sha256` of the plugin that a file defines, without importing it."""
     digest = hashlib.sha256()
     for path in [file, *(p for p in sorted(file.parent.glob("_*.py")) if p.name != "__init__.py")]:
         digest.update(path.name.encode() + b"\0" + _code(path.read_text(encoding="utf-8")).encode() + b"\0")

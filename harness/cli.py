@@ -14,7 +14,7 @@ from harness.errors import EXIT_INTERRUPTED, EXIT_USAGE, UserError
 
 VERBS = (
     "list", "show", "check", "data", "plan", "run", "score", "compare", "report", "predict",
-    "attention", "profile", "export",
+    "attention", "profile", "export", "submit",
 )  # fmt: skip
 
 DESCRIPTION = """\

@@ -5,8 +5,6 @@ Nothing here imports torch, so a protocol can be listed, planned and checked wit
 
 from __future__ import annotations
 
-import hashlib
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -14,16 +12,7 @@ from typing import Any, ClassVar
 from typing import Protocol as StructuralType
 
 from harness.errors import UserError
-
-
-def canonical_json(value: Any) -> str:
-    """JSON with sorted keys and no blanks: equal values give equal text, whatever their order of construction."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-
-
-def fingerprint(value: Any, length: int = 64) -> str:
-    """The first `length` hex digits of the sha256 of `canonical_json(value)`."""
-    return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:length]
+from results.canonical import canonical_json, fingerprint, labels_sha256, rows_sha256
 
 
 @dataclass(frozen=True)
@@ -56,8 +45,7 @@ class LabelSet:
     @property
     def sha256(self) -> str:
         """sha256 of the lines `id,name` (LF). Independent of quoting and line ends of the file they came from."""
-        lines = "".join(f"{i},{name}\n" for i, name in enumerate(self.names))
-        return hashlib.sha256(lines.encode()).hexdigest()
+        return labels_sha256(self.names)
 
 
 @dataclass(frozen=True)
@@ -85,7 +73,7 @@ class VideoList:
     @property
     def sha256(self) -> str:
         """sha256 of the lines `path label` (LF): the list's content, whatever its line ends on disk."""
-        return hashlib.sha256("".join(f"{path} {label}\n" for path, label in self.rows).encode()).hexdigest()
+        return rows_sha256(self.rows)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,37 @@
+"""One spelling of a JSON value, and its hash: what keys of cells are made of and what a reader can recompute."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from typing import Any
+
+
+def canonical_json(value: Any) -> str:
+    """JSON with sorted keys and no blanks: equal values give equal text, whatever their order of construction."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def fingerprint(value: Any, length: int = 64) -> str:
+    """The first `length` hex digits of the sha256 of `canonical_json(value)`."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:length]
+
+
+def labels_sha256(names: Iterable[str]) -> str:
+    """sha256 of the lines `id,name` (LF) of a label set, whatever the quoting and line ends of its file."""
+    return hashlib.sha256("".join(f"{i},{name}\n" for i, name in enumerate(names)).encode()).hexdigest()
+
+
+def rows_sha256(rows: Iterable[tuple[str, int]]) -> str:
+    """sha256 of the lines `path label` (LF) of a list, whatever its line ends on disk."""
+    return hashlib.sha256("".join(f"{path} {label}\n" for path, label in rows).encode()).hexdigest()
+
+
+def row_set_sha256(rows: Iterable[tuple[str, int]]) -> str:
+    """sha256 of the sorted lines `name label` of a list: the same for other folders, extensions and orders."""
+    lines = []
+    for path, label in rows:
+        name = path.rpartition("/")[2]
+        lines.append(f"{name.rpartition('.')[0] or name} {label}\n")
+    return hashlib.sha256("".join(sorted(lines)).encode()).hexdigest()

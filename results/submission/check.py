@@ -1,0 +1,92 @@
+"""`submit check`: all rules on one submission, all findings at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from results.submission.check_arithmetic import check_arithmetic
+from results.submission.check_plausibility import check_plausibility
+from results.submission.check_protocol import check_protocol
+from results.submission.contents import open_contents, printable
+from results.submission.facts import Facts
+from results.submission.rules import RULES, Finding
+from results.submission.submission import Submission, keys_of, load_submission
+from results.submission.waivers import Waiver, waiver_of
+
+FactsOf = Callable[[set[tuple[str, str]]], Facts]
+"""Gives the facts of (protocol, dataset) pairs."""
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What became of a check.
+
+    Args:
+        submission: As read; the container is closed.
+        findings: Sorted: what refuses first, then waived, then warnings.
+    """
+
+    submission: Submission
+    findings: tuple[Finding, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing refuses the submission."""
+        return not any(finding.refuses for finding in self.findings)
+
+    def rules(self) -> set[str]:
+        """Ids of the rules for which it is refused."""
+        return {finding.rule for finding in self.findings if finding.refuses}
+
+    def as_dict(self) -> dict[str, Any]:
+        """For bots: verdict, counts, findings with reason and fix, and the scores of the submission."""
+        refused = sum(finding.refuses for finding in self.findings)
+        return {
+            "schema": 1, "submission": str(self.submission.path), "name": printable(self.submission.name),
+            "digest": self.submission.digest, "passed": self.passed, "records": len(self.submission.measured),
+            "errors": refused, "warnings": sum(RULES[f.rule].is_warning for f in self.findings),
+            "waived": sum(bool(f.waived) for f in self.findings),
+            "findings": [finding.as_dict() for finding in self.findings],
+            "scores": self.submission.manifest.get("scores", []) if self.passed else [],
+        }  # fmt: skip
+
+    def text(self) -> str:
+        """For people: every finding with its reason and fix, and the verdict."""
+        counts = self.as_dict()
+        verdict = "passed" if self.passed else "REFUSED"
+        lines = [*map(str, self.findings)]
+        lines.append(
+            f"{self.submission.path}: {verdict}: {counts['name']}, {counts['records']} records, {counts['errors']} "
+            f"errors, {counts['warnings']} warnings, {counts['waived']} waived"
+        )
+        return "\n".join(lines)
+
+
+def check_submission(path: Path, facts_of: FactsOf, waivers: Iterable[Waiver] = ()) -> Checked:
+    """Check one submission against all rules; nothing is written, extracted or executed.
+
+    Args:
+        path: A zip file or a folder.
+        facts_of: Gives what is known of the benchmark for the pairs that the submission measures.
+        waivers: What the keepers of the board let pass.
+
+    Raises:
+        UserError: There is nothing at `path`.
+    """
+    with open_contents(path) as contents:
+        submission = load_submission(contents)
+        try:
+            check_arithmetic(submission)
+            facts = facts_of(keys_of([submission]))
+            check_protocol(submission, facts)
+            check_plausibility(submission, facts)
+        except Exception as error:  # a fault here must refuse the submission, never let it pass or crash a bot
+            submission.note("F999", path.name, f"{type(error).__name__}: {error}", "a verdict")
+    found = [replace(f, waived=waiver_of(f, submission, waivers)) for f in dict.fromkeys(submission.findings)]
+    found.sort(key=lambda f: (not f.refuses, RULES[f.rule].is_warning, f.rule, f.where))
+    return Checked(submission, tuple(found))
+
+

@@ -1,0 +1,92 @@
+"""JSON files of a submission, read strictly: no repeated key, nothing infinite, no depth that breaks a reader."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+LARGEST = 2**53
+DEPTH = 24
+LONGEST = 20_000
+_CONTROLS = (*range(9), 11, 12, *range(14, 32), 127)
+_DIRECTIONS = (*range(0x202A, 0x202F), *range(0x2066, 0x206A))
+_HIDDEN = frozenset(map(chr, (*_CONTROLS, *_DIRECTIONS)))
+"""Characters that a reader does not see, and that can turn the order of what is shown."""
+
+
+class DocumentError(ValueError):
+    """A JSON file that is refused; `rule` says by which rule."""
+
+    def __init__(self, rule: str, message: str) -> None:
+        super().__init__(message)
+        self.rule = rule
+
+
+def read_json(data: bytes) -> dict[str, Any]:
+    """The object of a JSON file.
+
+    Raises:
+        DocumentError: F009 for what is not JSON or no object, F012 for numbers that are not finite.
+    """
+    try:
+        value = json.loads(
+            data.decode("utf-8"), object_pairs_hook=_pairs, parse_constant=_constant, parse_float=_number,
+            parse_int=_whole,
+        )  # fmt: skip
+    except DocumentError:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise DocumentError("F009", f"{type(error).__name__}: {error}") from None
+    if not isinstance(value, dict):
+        raise DocumentError("F009", f"a JSON {type(value).__name__}, not an object")
+    _walk(value, 0)
+    return value
+
+
+def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise DocumentError("F009", f"the key {key[:80]!r} twice")
+        found[key] = value
+    return found
+
+
+def _constant(text: str) -> float:
+    raise DocumentError("F012", text)
+
+
+def _number(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise DocumentError("F012", f"the number {text[:40]}")
+    return value
+
+
+def _whole(text: str) -> int:
+    if len(text) > 17 or abs(int(text)) > LARGEST:
+        raise DocumentError("F012", f"the number {text[:40]}")
+    return int(text)
+
+
+def _walk(value: Any, depth: int) -> None:
+    """Refuse depth, long texts and characters that change what a reader sees."""
+    if depth > DEPTH:
+        raise DocumentError("F009", f"more than {DEPTH} levels")
+    if isinstance(value, dict):
+        for key, item in value.items():
+            _text(key)
+            _walk(item, depth + 1)
+    elif isinstance(value, list):
+        for item in value:
+            _walk(item, depth + 1)
+    elif isinstance(value, str):
+        _text(value)
+
+
+def _text(text: str) -> None:
+    if len(text) > LONGEST:
+        raise DocumentError("F009", f"a text of {len(text)} characters")
+    if not _HIDDEN.isdisjoint(text) or any("\ud800" <= c <= "\udfff" for c in text):
+        raise DocumentError("F009", f"control characters in {text[:60]!r}")

@@ -1,0 +1,66 @@
+"""Whether a file is valid safetensors, from its header and size alone; no tensor is built."""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any
+
+from harness.errors import UserError
+from results.submission.contents import MIB, Entry
+from results.submission.documents import DocumentError, read_json
+
+BITS = {
+    "BOOL": 8, "U8": 8, "I8": 8, "F8_E5M2": 8, "F8_E4M3": 8, "I16": 16, "U16": 16, "F16": 16, "BF16": 16, "I32": 32,
+    "U32": 32, "F32": 32, "F64": 64, "I64": 64, "U64": 64,
+}  # fmt: skip
+HEADER = 16 * MIB
+
+
+def safetensors_problem(entry: Entry) -> str:
+    """What is wrong with a safetensors file in words, or an empty text."""
+    try:
+        with entry.opener() as file:
+            start = file.read(8)
+            if len(start) < 8:
+                return "no header"
+            (length,) = struct.unpack("<Q", start)
+            if length > HEADER or length + 8 > entry.size:
+                return f"a header of {length} bytes in a file of {entry.size}"
+            header = read_json(file.read(length))
+    except DocumentError as error:
+        return f"header: {error}"
+    except UserError as error:
+        return error.message
+    except Exception as error:  # whatever a damaged archive makes its decompressor raise
+        return f"{type(error).__name__}: {error}"
+    metadata = header.pop("__metadata__", {})
+    if not isinstance(metadata, dict) or not all(isinstance(text, str) for text in metadata.values()):
+        return "metadata that is no mapping of texts"
+    return next(_tensor_problems(header, entry.size - 8 - length), "")
+
+
+def _tensor_problems(header: dict[str, Any], size: int) -> Iterator[str]:
+    """Tensors with an unknown type, a wrong length, or places that overlap or leave gaps."""
+    places = []
+    for name, tensor in header.items():
+        if not isinstance(tensor, dict) or set(tensor) != {"dtype", "shape", "data_offsets"}:
+            yield f"the tensor {name[:60]!r} without dtype, shape and data_offsets"
+            return
+        shape, offsets = tensor["shape"], tensor["data_offsets"]
+        whole = isinstance(shape, list) and isinstance(offsets, list) and len(offsets) == 2
+        if not whole or not all(isinstance(n, int) and not isinstance(n, bool) and n >= 0 for n in [*shape, *offsets]):
+            yield f"the tensor {name[:60]!r} with shape {str(shape)[:40]} and offsets {str(offsets)[:40]}"
+            return
+        bits = BITS.get(tensor["dtype"]) if isinstance(tensor["dtype"], str) else None
+        if bits is None or math.prod(shape) * bits // 8 != offsets[1] - offsets[0]:
+            yield f"the tensor {name[:60]!r}: {str(tensor['dtype'])[:20]} {shape} in {offsets[1] - offsets[0]} bytes"
+            return
+        places.append((offsets[0], offsets[1]))
+    places.sort()
+    for (_, end), (start, _) in pairwise([(0, 0), *places, (size, size)]):
+        if end != start:
+            yield f"tensors that overlap or leave a gap at byte {min(end, start)}"
+            return
