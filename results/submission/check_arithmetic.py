@@ -76,7 +76,8 @@ def _compare(submission: Submission, where: str, pairs: list[tuple[str, Any, Any
 def _scores(submission: Submission) -> None:
     """Means, spreads, intervals and harmonic means (rule A009); records that fail already are not reported twice."""
     stated = submission.manifest.get("scores")
-    if stated is None or any(one.failed & {*UNREADABLE, "A007"} for one in submission.measured):
+    refuted = any(one.failed & {*UNREADABLE, "A007"} for one in submission.measured)
+    if stated is None or refuted or not submission.complete:
         return
     expected = {(s["row"], s["column"]): s for s in scores_of(submission)}
     listed = {(s["row"], s["column"]): s for s in stated}

@@ -31,6 +31,9 @@ def check_plausibility(submission: Submission, facts: Facts) -> None:
         undecodable = one.record.data["n_undecodable"] / one.record.data["n_evaluated"]
         if undecodable > UNDECODABLE:
             submission.note("W007", one.name, f"{100 * undecodable:.1f} % undecodable", f"at most {UNDECODABLE:.0%}")
+    dirty = [m.name for m in submission.measured if m.record.environment["git"].get("dirty")]
+    if dirty:
+        submission.note("W011", dirty[0], f"uncommitted changes in {len(dirty)} records", "a clean checkout")
     _copies(submission, sound, facts)
     _curves(submission, sound)
     _code(submission, facts)

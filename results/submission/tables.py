@@ -15,16 +15,21 @@ TABLE_LIMIT = 64 * MIB
 """Bytes of a predictions table; the longest evaluation list (24,777 videos) needs 3 MiB."""
 
 
+class TooLargeError(ValueError):
+    """A gzip file that grows beyond the limit."""
+
+
 def decompress(data: bytes, limit: int = TABLE_LIMIT) -> bytes:
     """The content of a gzip file of one member.
 
     Raises:
-        ValueError: More than `limit` bytes, a second member or anything behind the first, or a cut file.
+        TooLargeError: More than `limit` bytes; no more are decompressed.
+        ValueError: A second member or anything behind the first, or a cut file.
     """
     reader = zlib.decompressobj(wbits=31)
     text = reader.decompress(data, limit + 1)
     if len(text) > limit:
-        raise ValueError(f"more than {limit} bytes when decompressed")
+        raise TooLargeError(f"more than {limit} bytes when decompressed")
     if not reader.eof or reader.unused_data or reader.unconsumed_tail:
         raise ValueError("a cut gzip file, or data behind it")
     return text
