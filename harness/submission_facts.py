@@ -9,7 +9,7 @@ from pathlib import Path
 
 from harness import registry
 from harness.cells import file_code_sha256
-from harness.data.cards import OFFICIAL, published_lists
+from harness.data.cards import LABEL_VARIANTS, OFFICIAL, published_lists
 from harness.data.dataset import Dataset
 from harness.data.embedded import EMBEDDED, EmbeddedDataset
 from harness.data.official import OfficialDataset
@@ -108,9 +108,9 @@ class _Pinned:
         published = opened.labels(labels)
         self.labels[dataset, labels, "published"] = published.names
         if isinstance(opened, OfficialDataset):
-            corrected = opened.card.labels(labels, "corrected")
-            if corrected.variant == "corrected":
-                self.labels[dataset, labels, "corrected"] = corrected.names
+            for variant in LABEL_VARIANTS:
+                other = opened.card.labels(labels, variant)
+                self.labels[dataset, labels, other.variant] = other.names
         return published
 
 

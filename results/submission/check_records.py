@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -161,35 +162,29 @@ def identity_of(record: Record) -> dict[str, Any]:
 
 
 def _signature(one: Measured, _: Submission) -> Iterator[Found]:
-    parts = one.record.signature.split("|")
-    text = len(parts) - 10  # the class text may hold the separator itself
-    if text > 0:
-        parts[5 : 6 + text] = ["|".join(parts[5 : 6 + text])]
-    expected = signature_parts(one.record)
-    for place, (found, wanted) in enumerate(zip(parts, expected, strict=False)):
-        if wanted is not None and found != wanted:
-            yield f"part {place + 1} of the signature {found!r}", repr(wanted)
-    if len(parts) != len(expected):
-        yield f"{len(parts)} parts of the signature", f"{len(expected)}"
+    """The backbone's short name, switches and the recipe's changes are free; everything else must be the record's."""
+    start, middle, end = signature_parts(one.record)
+    form = re.escape(start) + r"\|[^|]*\|" + re.escape(middle) + r"\|set:.*" + end
+    if not re.fullmatch(form, one.record.signature, re.DOTALL):
+        yield f"signature {one.record.signature}", f"{start}|BACKBONE|{middle}|set:...{end.replace(chr(92), '')}"
 
 
-def signature_parts(record: Record) -> list[str | None]:
-    """The parts of a record's signature; None for the backbone's short name, which is free."""
+def signature_parts(record: Record) -> tuple[str, str, str]:
+    """What a signature must say: before the backbone, between it and the switches, and (as a pattern) behind them."""
     data, fit = record.data, record.fit or {}
-    cached = fit.get("recipe", {}).get("views_cached", 0)
     variant = "" if data["label_variant"] == "published" else f"+{data['label_variant']}"
-    return [
-        f"{record.protocol['id']}.{record.protocol['version']}",
-        f"{data['dataset']}.{data['list']}{variant}{'+own' if data['list_origin'] == 'own' else ''}",
-        f"{record.method['name']}.{record.method['version']}",
-        None,
-        views_text(record.views),
-        f"text:{record.views['text']}",
-        f"init:{fit.get('init', 'clip')}",
-        f"select:{fit.get('selection', 'last')}" + (f"+cached{cached}" if cached else ""),
-        f"{record.repeat['kind']}.{record.repeat['index']}",
-        str(record.protocol["division"]),
-    ]
+    own = "+own" if data["list_origin"] == "own" else ""
+    start = (
+        f"{record.protocol['id']}.{record.protocol['version']}|{data['dataset']}.{data['list']}{variant}{own}|"
+        f"{record.method['name']}.{record.method['version']}"
+    )
+    recipe = "none" if record.fit is None else r"(?:own|published)[^|]*"
+    end = (
+        re.escape(f"|init:{fit.get('init', 'clip')}|recipe:") + recipe
+        + re.escape(f"|select:{fit.get('selection', 'last')}|{record.repeat['kind']}.{record.repeat['index']}")
+        + re.escape(f"|{record.protocol['division']}")
+    )  # fmt: skip
+    return start, f"{views_text(record.views)}|text:{record.views['text']}", end
 
 
 def views_text(views: dict[str, Any]) -> str:

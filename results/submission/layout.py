@@ -73,7 +73,7 @@ RECORD = _object(
     ),
     data=_object(
         dataset=TEXT, list=TEXT, list_sha256=SHA256, list_origin={"enum": ["published", "generated", "own"]},
-        labels=TEXT, labels_sha256=SHA256, label_variant={"enum": ["published", "corrected"]},
+        labels=TEXT, labels_sha256=SHA256, label_variant={"enum": ["published", "corrected", "split"]},
         classes=_list(TEXT, 1), n_expected={"type": "integer", "minimum": 1}, n_evaluated=COUNT, n_undecodable=COUNT,
         undecodable=_list(_object(video=TEXT, reason=TEXT)), embedded=BOOL,
     ),

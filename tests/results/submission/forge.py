@@ -89,8 +89,14 @@ class Item:
         record["data"]["labels_sha256"] = labels_sha256(record["data"]["classes"])
         record["identity"] = identity_of(Record(**record))
         record["cell"] = fingerprint(record["identity"], 16)
-        parts = signature_parts(Record(**record))
-        record["signature"] = "|".join("mini-clip" if part is None else part for part in parts)
+        start, middle, _ = signature_parts(Record(**record))
+        fit = record["fit"]
+        end = (
+            f"set:-|init:{fit['init'] if fit else 'clip'}|recipe:{'own' if fit else 'none'}|"
+            f"select:{fit['selection'] if fit else 'last'}|{record['repeat']['kind']}.{record['repeat']['index']}|"
+            f"{record['protocol']['division']}"
+        )
+        record["signature"] = f"{start}|mini-clip|{middle}|{end}"
         self.name()
 
     def name(self) -> None:
