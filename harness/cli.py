@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from harness import __version__
-from harness.errors import EXIT_INTERRUPTED, EXIT_USAGE, UserError
+from harness.errors import EXIT_INTERRUPTED, EXIT_USAGE, UserError, machine_error
 
 VERBS = (
     "list", "show", "check", "data", "plan", "run", "score", "compare", "report", "predict",
@@ -76,3 +76,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return 0
+    except OSError as error:  # a full disk, a folder without permission, a file that vanished
+        if os.environ.get("HARNESS_TRACEBACK"):
+            raise
+        known = machine_error(error)
+        sys.stderr.write(f"error: {known}\n")
+        return known.exit_code

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import errno
+import os
 from collections.abc import Iterable
 
 EXIT_DONE = 0
@@ -41,3 +43,32 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UserError:
     hint = f"Did you mean {' or '.join(near)}?" if near else f"Known: {', '.join(names) or 'none'}."
     see = f" See: python -m harness list {kind}s" if kind in ("method", "protocol", "dataset") else ""
     return UserError(f"There is no {kind} named {name!r}.", hint + see)
+
+
+_AGAIN = "What was finished is kept: the same command goes on there."
+_MACHINE = {
+    errno.ENOSPC: ("The disk is full", f"Make room, or choose another place. {_AGAIN}"),
+    errno.EDQUOT: ("The disk quota is used up", f"Make room, or choose another place. {_AGAIN}"),
+    errno.EFBIG: ("A file would become larger than this machine allows", f"Raise the limit (ulimit -f). {_AGAIN}"),
+    errno.EROFS: ("The file system is read-only", "Choose another place: --runs, --cache, --out."),
+    errno.EACCES: ("Permission is denied", f"Change the permissions, or choose another place. {_AGAIN}"),
+    errno.EPERM: ("Permission is denied", f"Change the permissions, or choose another place. {_AGAIN}"),
+    errno.ENOENT: ("A file has gone", f"Restore it, or remove what was made from it. {_AGAIN}"),
+    errno.EIO: ("The disk or its server failed", f"Check it. {_AGAIN}"),
+    errno.ESTALE: ("The file server lost a file", f"Check the mount. {_AGAIN}"),
+    errno.ENOLCK: ("The file system gives no locks", "Choose another place for the runs: --runs DIR."),
+    errno.EMFILE: ("Too many files are open", f"Raise the limit (ulimit -n), or take fewer --workers. {_AGAIN}"),
+    errno.ENFILE: ("Too many files are open on this machine", _AGAIN),
+    errno.ENOMEM: ("Memory is used up", f"Take fewer --workers, or smaller batches. {_AGAIN}"),
+}
+
+
+def machine_error(error: OSError) -> UserError:
+    """What the operating system refused as an error that a user can act on: the file, the reason, the way out.
+
+    Files are written as a whole or not at all (`results.atomic`), so nothing finished is lost by it.
+    """
+    reason = os.strerror(error.errno) if error.errno else str(error) or type(error).__name__
+    what, hint = _MACHINE.get(error.errno or 0, ("The machine refused", _AGAIN))
+    where = "".join(f": {name}" for name in (error.filename, error.filename2) if name is not None)
+    return UserError(f"{what}{where} ({reason}).", hint, EXIT_FAILED)

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-from filelock import FileLock
-from safetensors.torch import load_file
 
 from harness.cells import EvalCell, FitCell, MethodRow
 from harness.data.overlap import Audit, audit
@@ -19,10 +15,11 @@ from harness.engine.clips import Row, locate_rows
 from harness.engine.device import Device, choose_device
 from harness.engine.evaluate import Scores, evaluate
 from harness.engine.features import FeatureCache
-from harness.engine.fit import WEIGHTS, fit, load_fit
+from harness.engine.fit import WEIGHTS, fit, load_fit, read_trained
 from harness.engine.method import ClipMethod
 from harness.engine.weights import file_sha256
-from harness.errors import UserError
+from harness.errors import UserError, machine_error
+from harness.locks import cell_lock, sweep
 from harness.plan import FIT_FILE, FIT_SCHEMA, Plan, eval_state, fit_state, read_fit
 from harness.progress import Progress
 from harness.recording import measured_on, record_eval, utc_now
@@ -99,11 +96,11 @@ def execute(plan: Plan, settings: Settings, runtime: Runtime, keep_going: bool =
             try:
                 cell.dataset.prepare(progress.render_step)
                 done = run(cell, session)
-            except UserError as error:
+            except (UserError, OSError) as error:
                 if not keep_going:
                     raise
                 failed.add(cell.key)
-                outcome.failures.append((name, str(error)))
+                outcome.failures.append((name, str(error if isinstance(error, UserError) else machine_error(error))))
                 continue
             except Exception as error:  # a fault of a method or of the harness: the other cells are still worth doing
                 if not keep_going:
@@ -145,23 +142,6 @@ def _discard(plan: Plan) -> None:
                 shutil.rmtree(state.cell.fit.folder, ignore_errors=True)
 
 
-@contextmanager
-def _locked(runs: Path, folder: Path, key: str) -> Iterator[None]:
-    """Hold the lock of a cell; another process that wants it waits, then finds the cell done.
-
-    The operating system gives the lock up when its holder dies. Lock files stay: removing one while somebody waits
-    for it would let two in.
-    """
-    locks = runs / ".locks"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        locks.mkdir(exist_ok=True)
-    except OSError as error:
-        raise UserError(f"The folder {folder} cannot be made: {error}", "Choose another one with --runs DIR.") from None
-    with FileLock(locks / f"{key}.lock"):
-        yield
-
-
 def build_row(row: MethodRow, settings: Settings) -> ClipMethod:
     """A fresh method on a freshly loaded backbone."""
     from harness.engine.backbone import load_backbone
@@ -174,15 +154,16 @@ def build_fit_start(cell: FitCell, settings: Settings) -> ClipMethod:
     """The method of a fit before its first update: on its backbone, or on the weights of its parent fit."""
     method = build_row(cell.row, settings)
     if cell.parent is not None:
-        method.adopt(load_file(cell.parent.folder / WEIGHTS))
+        method.adopt(read_trained(cell.parent.folder / WEIGHTS))
     return method
 
 
 def run_fit_cell(cell: FitCell, session: Session) -> bool:
     """Fit a cell and write its `fit.json`; False if another process did so meanwhile."""
-    with _locked(session.settings.runs.path, cell.folder, cell.key):
+    with cell_lock(session.settings.runs.path, cell.folder, cell.key, f"fit {cell.name}"):
         if fit_state(cell).state == "done":
             return False
+        sweep(cell.folder)
         rows = present_rows(cell.train, cell.dataset.locate, cell.name, session.runtime)
         method = build_fit_start(cell, session.settings)
         outcome = fit(
@@ -245,9 +226,11 @@ def present_rows(video_list: VideoList, locate: Callable[[str], Path | None], na
 def run_eval_cell(cell: EvalCell, session: Session) -> bool:
     """Score a cell's list and write predictions and record; False if another process did so meanwhile."""
     folder = cell.record.parent
-    with _locked(session.settings.runs.path, folder, cell.key):
+    partial = folder / f".{cell.key}.partial.npz"
+    with cell_lock(session.settings.runs.path, folder, cell.key, f"eval {cell.name}"):
         if eval_state(cell).state == "done":
             return False
+        sweep(folder, cell.record.name, cell.predictions.name, partial.name)
         audited = audit_cell(cell)
         located = locate_rows(cell.test, cell.dataset.locate)
         rows = present_rows(cell.test, cell.dataset.locate, cell.name, session.runtime)
@@ -257,9 +240,8 @@ def run_eval_cell(cell: EvalCell, session: Session) -> bool:
             method = build_row(cell.row, session.settings)
         else:
             method = build_fit_start(cell.fit, session.settings)
-            load_fit(method, cell.fit.folder)
             fitted = read_fit(cell.fit.folder)
-        partial = folder / f".{cell.key}.partial.npz"
+            load_fit(method, cell.fit.folder, fitted["weights"]["sha256"] if fitted else None)
         seed = int(fingerprint([cell.test.sha256, "views"], 8), 16)
         if cell.measurement not in session.scores:
             session.scores[cell.measurement] = evaluate(

@@ -9,12 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from harness.cells import Cells, EvalCell, FitCell
-from harness.errors import UserError
+from harness.errors import EXIT_FAILED, UserError
 from harness.spec import changed
 from results.record import RECORD_SUFFIX, read_record
 
 FIT_FILE = "fit.json"
 FIT_SCHEMA = 1
+_FIT_ENTRIES: dict[str, dict[str, tuple[type, ...]]] = {
+    "identity": {"method": (dict,)},
+    "train": {"n": (int,), "n_used": (int,)},
+    "weights": {"file": (str,), "sha256": (str,)},
+    "outcome": {"updates": (int,), "seconds": (float, int), "peak_memory_gib": (float, int)},
+}
 
 
 @dataclass(frozen=True)
@@ -78,9 +84,29 @@ def read_fit(folder: Path) -> dict[str, Any] | None:
         return None
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read: {error}", "Remove the file to fit again.") from None
-    return value if isinstance(value, dict) and value.get("schema") == FIT_SCHEMA else None
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path} cannot be read: {error}", "Remove the file to fit again.", EXIT_FAILED) from None
+    if not isinstance(value, dict) or value.get("schema") != FIT_SCHEMA:
+        return None
+    problem = _fit_problem(value)
+    if problem:
+        raise UserError(f"{path}: {problem}.", "Remove the file to fit again.", EXIT_FAILED)
+    return value
+
+
+def _fit_problem(value: dict[str, Any]) -> str:
+    """What a `fit.json` lacks of what evals and records read from it; empty if nothing."""
+    if not isinstance(value.get("key"), str):
+        return f"key is {value.get('key')!r}, expected the hex key of the fit"
+    for section, entries in _FIT_ENTRIES.items():
+        content = value.get(section)
+        if not isinstance(content, dict):
+            return f"{section} is {content!r}, expected an object"
+        for name, kinds in entries.items():
+            if not isinstance(content.get(name), kinds) or isinstance(content.get(name), bool):
+                return f"{section}.{name} is {content.get(name)!r}, expected {kinds[0].__name__}"
+    file = value["weights"]["file"]
+    return "" if file and Path(file).name == file else f"weights.file is {file!r}, expected a name in the fit's folder"
 
 
 def fit_state(cell: FitCell) -> CellState:

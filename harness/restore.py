@@ -5,10 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file
-
 from harness.cells import MethodRow, code_sha256
-from harness.engine.fit import WEIGHTS, load_fit
+from harness.engine.fit import WEIGHTS, load_fit, read_trained
 from harness.engine.method import ClipMethod, method_class
 from harness.errors import UserError
 from harness.execute import build_row
@@ -55,8 +53,8 @@ def restore(folder: Path, row: MethodRow, settings: Settings) -> ClipMethod:
     found: dict[str, Any] = read_fit(folder) or {}
     init = found.get("identity", {}).get("init", "clip")
     if init != "clip":
-        method.adopt(load_file(_folder_of(init, folder) / WEIGHTS))
-    load_fit(method, folder)
+        method.adopt(read_trained(_folder_of(init, folder) / WEIGHTS))
+    load_fit(method, folder, found["weights"]["sha256"] if found else None)
     return method
 
 

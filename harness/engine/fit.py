@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
 from harness.engine import mm
@@ -24,6 +25,7 @@ from harness.engine.features import FeatureCache
 from harness.engine.method import ClipMethod
 from harness.engine.schedule import rate_of_update
 from harness.engine.step import batch_loss, build_optimizer
+from harness.engine.weights import file_sha256
 from harness.errors import EXIT_FAILED, UserError
 from harness.runtime import Runtime
 from harness.spec import LabelSet, Recipe, Views
@@ -48,7 +50,7 @@ class FitOutcome:
         seconds: Wall time over all sessions of the fit.
         resumed_at: Epoch at which this session began, 0 for a fresh fit.
         skipped_updates: Updates skipped because of float16 overflow.
-        replaced: Training clips that could not be decoded, by row.
+        replaced: Training clips that could not be decoded, by row, over all sessions of the fit.
         peak_memory_gib: Peak device memory, 0 on a CPU.
     """
 
@@ -169,18 +171,40 @@ def _write_weights(method: ClipMethod, folder: Path) -> None:
     write_bytes(folder / WEIGHTS, save(state))
 
 
-def load_fit(method: ClipMethod, folder: Path) -> None:
-    """Load the trained tensors of a finished fit into a method.
+def read_trained(path: Path) -> dict[str, torch.Tensor]:
+    """The trained tensors of a finished fit, name -> tensor.
 
     Raises:
-        UserError: The weights are missing, or belong to another method or backbone: never a silent fall-back.
+        UserError: The file is missing, or is no safetensors file.
+    """
+    way_out = "Restore them, or fit again with --force."
+    if not path.is_file():
+        raise UserError(f"The weights {path} of a finished fit are missing.", way_out, EXIT_FAILED)
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise UserError(f"The weights {path} are damaged: {error}.", way_out, EXIT_FAILED) from None
+
+
+def load_fit(method: ClipMethod, folder: Path, sha256: str | None = None) -> None:
+    """Load the trained tensors of a finished fit into a method.
+
+    Args:
+        method: Set up on its backbone.
+        folder: Of the fit.
+        sha256: Of the weights as the fit left them, where it is known.
+
+    Raises:
+        UserError: The weights are missing, changed since, or of another method or backbone: never a silent fall-back.
     """
     path = folder / WEIGHTS
-    if not path.is_file():
+    state = read_trained(path)
+    if sha256 is not None and file_sha256(path) != sha256:
         raise UserError(
-            f"The weights {path} of a finished fit are missing.", "Restore them, or fit again with --force."
+            f"The weights {path} are not those that the fit left (sha256 {sha256}).",
+            "Restore them, or fit again with --force.",
+            EXIT_FAILED,
         )
-    state = load_file(path)
     expected = method.trained_state()
     missing, unexpected = sorted(set(expected) - set(state)), sorted(set(state) - set(expected))
     shapes = [n for n in state if n in expected and state[n].shape != expected[n].shape]

@@ -2,7 +2,8 @@
 
 Video decoders run foreign bytes through C libraries: some files crash them, some never return. Each clip is decoded in
 a worker process under a time limit; a worker that dies or overruns is replaced and its clip is reported as undecodable,
-with the reason. Batches come in order whatever the workers do.
+with the reason. A clip whose worker died is given to a fresh one once: what was short of memory, or hit by a signal
+from outside, says nothing about the clip. Batches come in order whatever the workers do.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
@@ -29,6 +30,8 @@ from harness.engine.transforms import single_threaded_opencv
 logger = logging.getLogger(__name__)
 DECODE_SECONDS = 60.0
 PARENT_SECONDS = 0.5
+CRASHES = 2
+"""Workers that may die on a clip before it counts as undecodable."""
 Collate = Callable[[list[Draw], list[Any]], Any]
 """From (draws, clips) of a batch to what the loader yields."""
 
@@ -128,12 +131,16 @@ class _Worker:
 
 @dataclass(frozen=True)
 class _Task:
-    """A clip to deliver: its place among all clips, what was drawn, and what is decoded for it at this attempt."""
+    """A clip to deliver: its place among all clips, what was drawn, and what is decoded for it at this attempt.
+
+    `crashes` counts the workers that died on what is decoded.
+    """
 
     number: int
     draw: Draw
     decoded: Draw
     attempt: int = 0
+    crashes: int = 0
 
 
 class GuardedLoader(DataLoader):  # type: ignore[type-arg]
@@ -302,6 +309,11 @@ class _Guard:
             clip = Undecodable(worker.exit_reason)
             worker.stop()
             pool[place] = _Worker(dataset)
+            tried = running[task]
+            if tried.crashes + 1 < CRASHES:
+                logger.warning("clip %d is tried again in a fresh worker: %s", tried.decoded.index, clip.reason)
+                todo.appendleft(replace(running.pop(task), crashes=tried.crashes + 1))
+                return
         self._settle(task, clip, running, done, todo)
 
     def _settle(

@@ -249,7 +249,8 @@ class EpochCheckpoints(Hook):  # type: ignore[misc]
     def after_train_epoch(self, runner: Runner) -> None:
         """Save, then drop what is older than the previous epoch."""
         done = runner.epoch + 1
-        runner.save_checkpoint(runner.work_dir, CHECKPOINT.format(done), by_epoch=True)
+        known = {"replaced": sorted(runner.train_loop.dataloader.replaced)}
+        runner.save_checkpoint(runner.work_dir, CHECKPOINT.format(done), meta=known, by_epoch=True)
         for old in epoch_checkpoints(Path(runner.work_dir))[2:]:
             old.unlink(missing_ok=True)
 
@@ -442,15 +443,16 @@ def run_fit(
             experiment_name=f"{work_dir.name}-{uuid.uuid4().hex}",  # mmengine's singletons are keyed by this name
         )
         started = _resumed_at(resume)
+        loader.replaced.update(started.pop("replaced"))
         runner.train()
     return {**started, "skipped_updates": runner.optim_wrapper.skipped_updates}
 
 
-def _resumed_at(resume: Path | None) -> dict[str, int]:
+def _resumed_at(resume: Path | None) -> dict[str, Any]:
     if resume is None:
-        return {"epoch": 0, "iteration": 0}
+        return {"epoch": 0, "iteration": 0, "replaced": []}
     meta = torch.load(resume, map_location="cpu", weights_only=True)["meta"]
-    return {"epoch": int(meta["epoch"]), "iteration": int(meta["iter"])}
+    return {"epoch": int(meta["epoch"]), "iteration": int(meta["iter"]), "replaced": meta.get("replaced", [])}
 
 
 @contextmanager
