@@ -326,7 +326,7 @@ def _fit_cell(
 
 
 def _list_identity(dataset: Dataset, rows: VideoList, labels: LabelSet) -> dict[str, Any]:
-    return {
+    identity = {
         "dataset": dataset.name,
         "list": rows.name,
         "sha256": rows.sha256,
@@ -334,6 +334,8 @@ def _list_identity(dataset: Dataset, rows: VideoList, labels: LabelSet) -> dict[
         "variant": labels.variant,
         "n": len(rows),
     }
+    content = dataset.content(rows)
+    return identity if content is None else {**identity, "content": content}
 
 
 def _eval_cell(

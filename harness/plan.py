@@ -162,6 +162,6 @@ def _why(old: dict[str, Any], new: dict[str, Any]) -> str:
     texts = []
     for row in rows[:3]:
         path, _, values = row.partition(" ")
-        is_hash = path.split(".")[-1] in ("sha256", "code", "labels", "fit", "weights") and len(values) > 40
+        is_hash = path.split(".")[-1] in ("sha256", "code", "labels", "fit", "weights", "content") and len(values) > 40
         texts.append(f"{path} changed" if is_hash or path == "fit" else row)
     return "; ".join(texts) + (f"; and {len(rows) - 3} more" if len(rows) > 3 else "")

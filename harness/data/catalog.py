@@ -56,13 +56,13 @@ def open_dataset(
         return OfficialDataset(name_or_path, folders, root, settings.cache.path, own_seed, variant)
     source = source or ("k400" if "k400" in settings.data else "mini_source")
     if name_or_path in settings.data:
-        return FolderDataset(settings.data[name_or_path].path, name_or_path, source, seed)
+        return FolderDataset(settings.data[name_or_path].path, name_or_path, source, seed, settings.cache.path)
     path = Path(name_or_path)
     if path.is_dir() or path.is_file() or _looks_like_path(name_or_path):
         name = path.stem if path.is_file() else path.resolve().name
         if name in dataset_names():
             name = f"custom_{name}"  # results of a folder never pass for those of the official dataset
-        return FolderDataset(path, name, source, seed)
+        return FolderDataset(path, name, source, seed, settings.cache.path)
     raise unknown_name("dataset", name_or_path, dataset_names(settings))
 
 

@@ -58,6 +58,14 @@ class Dataset(ABC):
     def locate(self, path: str) -> Path | None:
         """Where the video of a list row lies on this machine, or None if it is not there."""
 
+    def content(self, video_list: VideoList) -> str | None:
+        """A fingerprint of the videos of a list where paths do not tell which videos they are; else None.
+
+        Raises:
+            UserError: A video cannot be read.
+        """
+        return None
+
     def prepare(self, progress: Callable[[int, int], None] | None = None) -> None:  # noqa: B027, nothing to do on disk
         """Make the videos available where the dataset can do that itself (embedded datasets render on first use).
 

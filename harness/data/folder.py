@@ -25,6 +25,7 @@ from pathlib import Path
 
 from harness.data import rules
 from harness.data.clips import Clip, read_clips
+from harness.data.content import ContentIndex
 from harness.data.dataset import Dataset
 from harness.errors import UserError, unknown_name
 from harness.spec import LabelSet, VideoList, ZeroShotTest
@@ -42,12 +43,18 @@ class FolderDataset(Dataset):
         name: Defaults to the folder's (or the table's) name.
         source: Dataset that zero-shot transfer to this one fits on.
         seed: Seed of the train/val split and of the few-shot draws; a seed other than 1 shows in the lists' names.
+        cache: Folder that keeps the fingerprints of the videos.
     """
 
     kind = "custom"
 
     def __init__(
-        self, path: Path, name: str | None = None, source: str = "mini_source", seed: int = SPLIT_SEED
+        self,
+        path: Path,
+        name: str | None = None,
+        source: str = "mini_source",
+        seed: int = SPLIT_SEED,
+        cache: Path | None = None,
     ) -> None:
         self.path = path
         self.name = name or (path.stem if path.is_file() else path.resolve().name)
@@ -55,6 +62,7 @@ class FolderDataset(Dataset):
         self.source = source
         self.seed = seed
         self.zero_shot_tests = (ZeroShotTest("val", "all", "single", 1),)
+        self._content = ContentIndex(path, cache)
 
     @cached_property
     def _clips(self) -> tuple[Clip, ...]:
@@ -164,6 +172,14 @@ class FolderDataset(Dataset):
             chosen = self._split.base if name == "base" else self._split.novel
             return LabelSet(tuple(self._classes[i] for i in chosen))
         raise unknown_name(f"label set of {self.name}", name, ("all", "base", "novel"))
+
+    def content(self, video_list: VideoList) -> str:
+        """The fingerprint of a list's videos: folders of one name with other videos are other data.
+
+        Raises:
+            UserError: A video cannot be read.
+        """
+        return self._content.of(self._files, video_list.paths)
 
     def locate(self, path: str) -> Path | None:
         """The file of a row, or None if it is not a row of this dataset or has gone."""

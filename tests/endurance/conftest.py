@@ -1,0 +1,73 @@
+"""Runs without start-up, and a dataset so small that each takes a second or two."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import CLASSES
+from tests.endurance.preloaded import Server
+
+SMALL = (
+    "--protocol", "b2n", "--arch", "mini-clip", "--views", "frames=2", "--repeat", "1", "--workers", "1", "--quiet",
+    "--device", "cpu", "--recipe", "epochs=3", "--recipe", "ranks=1", "--recipe", "accumulate=1",
+    "--recipe", "warmup_epochs=1", "--eval-clips", "2", "--no-report", "--json",
+)  # fmt: skip
+"""Arguments of a run of one fit of three epochs and three evals."""
+PARTIAL_ALWAYS = {"harness.engine.evaluate:SAVE_SECONDS": -1.0}
+"""Intermediate results after every batch instead of every half minute."""
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The forking server."""
+    found = Server(tmp_path_factory.mktemp("said"))
+    yield found
+    found.stop()
+
+
+@pytest.fixture(scope="session")
+def tiny_dataset(small_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four classes of four clips."""
+    root = tmp_path_factory.mktemp("data") / "tiny"
+    for name in CLASSES:
+        (root / name).mkdir(parents=True)
+        for i in range(4):
+            shutil.copy(small_dataset / name / f"clip{i}.avi", root / name)
+    return root
+
+
+def run_arguments(dataset: Path, folder: Path, method: str = "vificlip", *more: object) -> tuple[object, ...]:
+    """The command line of a small run in a folder."""
+    places = ("--dataset", dataset, "--runs", folder / "runs", "--cache", folder / "cache")
+    return ("run", "--method", method, *SMALL, *places, *more)
+
+
+def outcome_of(folder: Path) -> dict[str, Any]:
+    """Everything of a run folder that must not depend on interruptions."""
+    found: dict[str, Any] = {}
+    for path in sorted(folder.rglob("*.record.json")):
+        record = json.loads(path.read_text())
+        for name in ("cost", "created", "environment"):
+            del record[name]
+        found[path.name] = record
+    for path in sorted(folder.rglob("fit.json")):
+        fit = json.loads(path.read_text())
+        for name in ("seconds", "resumed_at"):
+            del fit["outcome"][name]
+        found[path.parent.name] = {k: v for k, v in fit.items() if k not in ("created", "environment")}
+    for path in sorted(folder.rglob("curve.jsonl")):
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        found[f"{path.parent.name} curve"] = [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
+    return found
+
+
+def left_over(folder: Path) -> set[str]:
+    """Files that a finished run does not leave: checkpoints, temporary and intermediate files."""
+    names = {path.name for path in folder.rglob("*") if path.is_file()}
+    return {name for name in names if name.endswith((".pth", ".tmp", ".npz", ".holder", "last_checkpoint"))}
