@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,12 +34,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture(scope="session")
 def tiny_dataset(small_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four classes of four clips."""
+    """Four classes of four clips, old enough for caches to trust their time stamps."""
     root = tmp_path_factory.mktemp("data") / "tiny"
     for name in CLASSES:
         (root / name).mkdir(parents=True)
         for i in range(4):
-            shutil.copy(small_dataset / name / f"clip{i}.avi", root / name)
+            clip = shutil.copy(small_dataset / name / f"clip{i}.avi", root / name)
+            os.utime(clip, (1_600_000_000, 1_600_000_000))
     return root
 
 
