@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import shutil
 from collections.abc import Callable, Iterable
@@ -19,7 +20,7 @@ from harness.engine.fit import WEIGHTS, fit, load_fit, read_trained
 from harness.engine.method import ClipMethod
 from harness.engine.weights import file_sha256
 from harness.errors import UserError, machine_error
-from harness.locks import cell_lock, sweep
+from harness.locks import cell_lock, half_written
 from harness.plan import FIT_FILE, FIT_SCHEMA, Plan, eval_state, fit_state, read_fit
 from harness.progress import Progress
 from harness.recording import measured_on, record_eval, utc_now
@@ -86,6 +87,7 @@ def execute(plan: Plan, settings: Settings, runtime: Runtime, keep_going: bool =
         audit_cell(cell)  # before anything is computed: a leak found after a day of training helps nobody
     progress = Progress(quiet=runtime.quiet, cells=len(open_fits) + len(open_evals))
     session = Session(settings, runtime, choose_device(runtime), progress)
+    _tidy(plan, settings)
     failed: set[str] = set()
     with progress:
         for name, cell, run in _tasks(open_fits, open_evals):
@@ -142,6 +144,34 @@ def _discard(plan: Plan) -> None:
                 shutil.rmtree(state.cell.fit.folder, ignore_errors=True)
 
 
+def left_over(cell: FitCell | EvalCell) -> list[Path]:
+    """What a finished cell has no use for: checkpoints, intermediate results, files that a kill left half written."""
+    if isinstance(cell, FitCell):
+        kept = [*cell.folder.glob("epoch_*.pth"), *cell.folder.glob("last_checkpoint")]
+        return [*kept, *half_written(cell.folder)]
+    partial, folder = partial_results(cell), cell.record.parent
+    kept = [partial] if partial.is_file() else []
+    return [*kept, *half_written(folder, cell.record.name, cell.predictions.name, partial.name)]
+
+
+def partial_results(cell: EvalCell) -> Path:
+    """The file of an eval's intermediate results."""
+    return cell.record.parent / f".{cell.key}.partial.npz"
+
+
+def _tidy(plan: Plan, settings: Settings) -> None:
+    """Remove what finished cells left because they were killed in their very last step."""
+    for state in (*plan.fits, *plan.evals):
+        if state.state == "done" and left_over(state.cell):
+            folder = state.cell.folder if isinstance(state.cell, FitCell) else state.cell.record.parent
+            with (
+                contextlib.suppress(OSError, UserError),  # a folder that cannot be changed keeps them
+                cell_lock(settings.runs.path, folder, state.cell.key, f"{state.kind} {state.cell.name}"),
+            ):
+                for path in left_over(state.cell):
+                    path.unlink(missing_ok=True)
+
+
 def build_row(row: MethodRow, settings: Settings) -> ClipMethod:
     """A fresh method on a freshly loaded backbone."""
     from harness.engine.backbone import load_backbone
@@ -163,7 +193,8 @@ def run_fit_cell(cell: FitCell, session: Session) -> bool:
     with cell_lock(session.settings.runs.path, cell.folder, cell.key, f"fit {cell.name}"):
         if fit_state(cell).state == "done":
             return False
-        sweep(cell.folder)
+        for path in half_written(cell.folder):
+            path.unlink(missing_ok=True)
         rows = present_rows(cell.train, cell.dataset.locate, cell.name, session.runtime)
         method = build_fit_start(cell, session.settings)
         outcome = fit(
@@ -195,9 +226,8 @@ def run_fit_cell(cell: FitCell, session: Session) -> bool:
                 "created": utc_now(),
             },
         )
-        for path in cell.folder.glob("epoch_*.pth"):
+        for path in left_over(cell):
             path.unlink(missing_ok=True)
-        (cell.folder / "last_checkpoint").unlink(missing_ok=True)
     return True
 
 
@@ -226,11 +256,9 @@ def present_rows(video_list: VideoList, locate: Callable[[str], Path | None], na
 def run_eval_cell(cell: EvalCell, session: Session) -> bool:
     """Score a cell's list and write predictions and record; False if another process did so meanwhile."""
     folder = cell.record.parent
-    partial = folder / f".{cell.key}.partial.npz"
     with cell_lock(session.settings.runs.path, folder, cell.key, f"eval {cell.name}"):
         if eval_state(cell).state == "done":
             return False
-        sweep(folder, cell.record.name, cell.predictions.name, partial.name)
         audited = audit_cell(cell)
         located = locate_rows(cell.test, cell.dataset.locate)
         rows = present_rows(cell.test, cell.dataset.locate, cell.name, session.runtime)
@@ -251,13 +279,14 @@ def run_eval_cell(cell: EvalCell, session: Session) -> bool:
                 cell.views,
                 session.device,
                 session.runtime,
-                partial,
+                partial_results(cell),
                 seed,
                 session.progress.eval_step,
                 session.features,
             )
         record_eval(cell, method, session.scores[cell.measurement], kept, fitted, audited, session.device)
-        partial.unlink(missing_ok=True)
+        for path in left_over(cell):
+            path.unlink(missing_ok=True)
     return True
 
 

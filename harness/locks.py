@@ -102,18 +102,14 @@ def _to_stderr(text: str) -> None:
     sys.stderr.flush()
 
 
-def sweep(folder: Path, *names: str) -> None:
-    """Remove what a kill left of files while they were written: `.NAME.*.tmp`. Only under the lock of the cell.
+def half_written(folder: Path, *names: str) -> list[Path]:
+    """What a kill left of files while they were written, `.NAME.*.tmp`. Others may be at work on them without the lock.
 
     Args:
         folder: Of the files.
         names: Final names of the files; none for every file of the folder.
     """
-    for name in names or ("*",):
-        pattern = f".{name if name == '*' else _escape(name)}.*.tmp"
-        for torn in folder.glob(pattern):
-            with contextlib.suppress(OSError):
-                torn.unlink()
+    return [torn for name in (map(_escape, names) if names else ("*",)) for torn in folder.glob(f".{name}.*.tmp")]
 
 
 def _escape(name: str) -> str:

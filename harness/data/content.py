@@ -57,7 +57,7 @@ class ContentIndex:
         self._root = str(root.resolve())
         name = f"content-{hashlib.sha256(self._root.encode()).hexdigest()[:16]}.json"
         self._file = cache / "inventory" / name if cache is not None else None
-        self._notes: dict[str, Note] | None = None
+        self._seen: dict[str, Note] = {}
 
     def of(self, files: Mapping[str, Path], paths: Iterable[str]) -> str:
         """The fingerprint of the videos of a list: a hash of (path, content) in path order.
@@ -69,17 +69,23 @@ class ContentIndex:
         Raises:
             UserError: A video has gone or cannot be read.
         """
-        known = self._notes if self._notes is not None else self._read()
         wanted = sorted(set(paths))
+        self._look(files, [path for path in wanted if path not in self._seen])
+        lines = "".join(f"{path}\0{self._seen[path][2]}\n" for path in wanted)
+        return hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()
+
+    def _look(self, files: Mapping[str, Path], paths: list[str]) -> None:
+        """Take the notes of files, reading those that changed; once a process, so that all its cells agree."""
+        if not paths:
+            return
+        known = self._read()
         with ThreadPoolExecutor(_READERS) as pool:
-            found = dict(zip(wanted, pool.map(lambda path: _note(files[path], known.get(path)), wanted), strict=True))
+            found = list(pool.map(lambda path: _note(files[path], known.get(path)), paths))
+        self._seen.update(zip(paths, found, strict=True))
         now = time.time_ns()
-        settled = {path: note for path, note in found.items() if note[1] < now - _SETTLE_NS}
-        self._notes = {**known, **found}
+        settled = {path: note for path, note in zip(paths, found, strict=True) if note[1] < now - _SETTLE_NS}
         if any(known.get(path) != note for path, note in settled.items()):
             self._write({**known, **settled})
-        lines = "".join(f"{path}\0{found[path][2]}\n" for path in wanted)
-        return hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()
 
     def _read(self) -> dict[str, Note]:
         """The notes of an earlier run; none if there are none, or they are damaged or of another place."""

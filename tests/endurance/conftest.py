@@ -72,4 +72,4 @@ def outcome_of(folder: Path) -> dict[str, Any]:
 def left_over(folder: Path) -> set[str]:
     """Files that a finished run does not leave: checkpoints, temporary and intermediate files."""
     names = {path.name for path in folder.rglob("*") if path.is_file()}
-    return {name for name in names if name.endswith((".pth", ".tmp", ".npz", ".holder", "last_checkpoint"))}
+    return {name for name in names if name.endswith((".pth", ".tmp", ".npz", "last_checkpoint"))}

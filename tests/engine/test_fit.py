@@ -20,7 +20,7 @@ from harness.engine.schedule import rate_of_update
 from harness.engine.step import build_optimizer
 from harness.errors import UserError
 from harness.runtime import Runtime
-from tests.engine.conftest import LABELS, RECIPE, VIEWS, tiny_method
+from tests.engine.conftest import LABELS, RECIPE, VIEWS, run_fit, tiny_method
 
 Fit = Callable[..., Any]
 
@@ -214,6 +214,25 @@ def test_an_undecodable_clip_is_replaced_and_named(small_fit: Fit, rows: list[Ro
         _, outcome, _ = small_fit(f"w{workers}", train=train, runtime=Runtime(device="cpu", workers=workers))
         assert outcome.replaced == [5]
     assert (tmp_path / "w0" / WEIGHTS).read_bytes() == (tmp_path / "w2" / WEIGHTS).read_bytes()
+
+
+def test_what_was_replaced_before_an_interruption_is_named_too(
+    rows: list[Row], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last session of a fit may decode nothing at all; `replaced` covers all of them."""
+    page = tmp_path / "page.avi"
+    page.write_text("<html>")
+    train = [(page, label) if i == 5 else (path, label) for i, (path, label) in enumerate(rows[::2])]
+
+    def full_disk(state: dict[str, torch.Tensor]) -> bytes:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="No space"):
+        patch.setattr("harness.engine.fit.save", full_disk)
+        run_fit(tmp_path / "fit", train)
+    _, outcome, _ = run_fit(tmp_path / "fit", train)
+    assert outcome.resumed_at == RECIPE.epochs
+    assert outcome.replaced == [5]
 
 
 def test_views_and_labels_of_the_fit_do_not_stay_in_the_method(small_fit: Fit) -> None:

@@ -130,6 +130,23 @@ def test_a_crash_costs_one_clip(crash: Callable[[], Any], reason: str, workers: 
     assert all(found[i] == i for i in range(12) if i not in (0, 5, 11))
 
 
+@pytest.mark.parametrize("crash", [killed, segfault, leave])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_worker_that_died_once_costs_nothing(
+    crash: Callable[[], Any], workers: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Killed for memory, say: the clip is decoded by a fresh worker, and no result depends on it."""
+
+    def once() -> None:
+        mark = tmp_path / "crashed"
+        if not mark.exists():
+            mark.touch()
+            crash()
+
+    assert load(Numbers({5: once}), workers) == [(i, i) for i in range(12)]
+    assert "clip 5 is tried again in a fresh worker" in caplog.text
+
+
 def test_a_hang_costs_one_clip_and_the_limit() -> None:
     started = time.monotonic()
     found = dict(load(Numbers({4: hang}), workers=2, seconds=LIMIT))
