@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness import registry
 from harness.data.dataset import Dataset
-from harness.errors import NotApplicableError, UserError
+from harness.errors import EXIT_FAILED, NotApplicableError, UserError
 from harness.options import MethodOptions
 from harness.request import (
     BackboneChoice,
@@ -275,6 +275,8 @@ def _fits(protocol: Protocol, dataset: Dataset) -> list[Fit]:
     try:
         return list(protocol.fits(dataset))
     except UserError as error:
+        if error.exit_code == EXIT_FAILED:  # the machine's trouble, not a combination that does not exist
+            raise
         raise NotApplicableError(error.message, error.hint) from None
 
 

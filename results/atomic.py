@@ -12,7 +12,8 @@ from typing import Any
 def write_bytes(path: Path, data: bytes) -> None:
     """Write `data` to `path` atomically: temporary file in the same folder, fsync, rename.
 
-    A failure (full disk, read-only folder) leaves `path` as it was and no temporary file behind.
+    A failure (full disk, read-only folder) leaves `path` as it was and no temporary file behind; the `OSError` names
+    `path`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
@@ -26,8 +27,10 @@ def write_bytes(path: Path, data: bytes) -> None:
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)  # mkstemp makes private files; results are meant to be shared
         temporary.replace(path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            error.filename, error.filename2 = str(path), None  # a full disk names no file, a rename the temporary one
         raise
 
 

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from harness.errors import UserError
+from harness.errors import EXIT_FAILED, UserError
 from results.atomic import write_json
 from results.migrations import migrate
 from results.schema import section_problems
@@ -99,8 +99,8 @@ def read_record(path: Path) -> Record:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"The record {path} is missing.") from None
-    except (OSError, ValueError) as error:
-        raise UserError(f"The record {path} cannot be read: {error}") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"The record {path} cannot be read: {error}", exit_code=EXIT_FAILED) from None
     if not isinstance(value, dict):
         raise UserError(f"{path} holds a JSON {type(value).__name__}, expected an object.")
     value = migrate(value, path, SCHEMA)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.errors import UserError
+from harness.errors import EXIT_FAILED, UserError
 
 VIDEO_EXTENSIONS = frozenset(
     {"3gp", "asf", "avi", "flv", "gif", "m2ts", "m4v", "mkv", "mov", "mp4", "mpeg", "mpg", "mts", "ogv", "ts"}
@@ -84,7 +84,7 @@ def _read_folder(root: Path) -> Iterator[Clip]:
 
 def _read_class(root: Path, folder: Path, split: str) -> Iterator[Clip]:
     count = other = 0
-    for parent, folders, files in os.walk(folder, followlinks=True):
+    for parent, folders, files in os.walk(folder, onerror=_refuse, followlinks=True):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
             if name.startswith("."):
@@ -101,6 +101,15 @@ def _read_class(root: Path, folder: Path, split: str) -> Iterator[Clip]:
             f"The class folder {folder} holds no videos, but {found}.",
             f"Remove it, or fill it with videos ({', '.join(sorted(VIDEO_EXTENSIONS))}).",
         )
+
+
+def _refuse(error: OSError) -> None:
+    """A sub-folder that cannot be read would otherwise be left out in silence, and the lists be shorter."""
+    raise UserError(
+        f"The folder {error.filename} cannot be read ({error.strerror}).",
+        "Change its permissions, or move it out of the dataset.",
+        EXIT_FAILED,
+    )
 
 
 def _read_table(table: Path) -> Iterator[Clip]:

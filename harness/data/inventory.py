@@ -14,7 +14,7 @@ from pathlib import Path
 
 from harness.data.clips import is_video
 from harness.data.grammar import base_name
-from harness.errors import UserError
+from harness.errors import EXIT_FAILED, UserError
 from results.atomic import write_bytes
 
 SCHEMA = 1
@@ -95,7 +95,11 @@ class Inventory:
         try:
             scanned = _scan(resolved, known)
         except OSError as error:
-            raise UserError(f"{root} cannot be read: {error}") from None
+            raise UserError(
+                f"{error.filename or root} cannot be read ({error.strerror or error}).",
+                "Change its permissions, or check the mount.",
+                EXIT_FAILED,
+            ) from None
         if file is not None and scanned != known:
             settled = {
                 folder: entry if entry[0] < now - _SETTLE_NS else (0, *entry[1:]) for folder, entry in scanned.items()

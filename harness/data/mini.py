@@ -9,6 +9,7 @@ measured on them says that the pipeline works and nothing about CLIP.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -171,7 +172,7 @@ def render_clip(dataset: str, path: str, target: Path) -> str:
         target: The file to write, which ends in `.avi`.
 
     Raises:
-        OSError: OpenCV could not open the file for writing.
+        OSError: OpenCV could not open the file for writing, or could not write all of it.
     """
     class_name, group, clip = _parse(path)
     shape, motion = class_name.split(" ")
@@ -188,7 +189,17 @@ def render_clip(dataset: str, path: str, target: Path) -> str:
     for frame in frames:
         writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
     writer.release()
+    _check_whole(target)
     return _sha256(target)
+
+
+def _check_whole(file: Path) -> None:
+    """Refuse a clip that a full disk cut short: OpenCV says nothing of it, but the file's header states its size."""
+    with file.open("rb") as stream:
+        head = stream.read(8)
+    size = file.stat().st_size
+    if len(head) < 8 or size != 8 + int.from_bytes(head[4:8], "little"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(file))
 
 
 def _path(class_name: str, group: int, clip: int) -> str:

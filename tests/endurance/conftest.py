@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import CLASSES
-from tests.endurance.preloaded import Server
+from tests.endurance.preloaded import Done, Server
 
 SMALL = (
     "--protocol", "b2n", "--arch", "mini-clip", "--views", "frames=2", "--repeat", "1", "--workers", "1", "--quiet",
@@ -42,6 +42,37 @@ def tiny_dataset(small_dataset: Path, tmp_path_factory: pytest.TempPathFactory) 
             clip = shutil.copy(small_dataset / name / f"clip{i}.avi", root / name)
             os.utime(clip, (1_600_000_000, 1_600_000_000))
     return root
+
+
+@pytest.fixture(scope="session")
+def finished(server: Server, tiny_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a finished run of a trained and of an untrained method, so that features are cached too."""
+    folder = tmp_path_factory.mktemp("finished")
+    done = server.run(*run_arguments(tiny_dataset, folder, "vificlip", "--method", "vanilla_clip"))
+    assert done.code == 0, done.err
+    assert len(outcome_of(folder)) == 8 and not left_over(folder)  # six records, the fit, its curve
+    return folder
+
+
+@pytest.fixture
+def copy(finished: Path, tmp_path: Path) -> Path:
+    """That, to change."""
+    return Path(shutil.copytree(finished, tmp_path / "copy"))
+
+
+def one_error(done: Done, *words: str, code: int | None = None) -> None:
+    """One clear error and nothing else: no traceback, the thing named, an exit code that says so."""
+    lines = [line for line in done.err.splitlines() if not line.startswith("  ")]
+    errors = [line for line in lines if line.startswith("error: ")]
+    assert len(errors) == 1 and "Traceback" not in done.err, done.err
+    assert done.code in ((1, 2) if code is None else (code,)), done.err
+    for word in words:
+        assert word in done.err, done.err
+
+
+def only(folder: Path, pattern: str) -> Path:
+    """The first file of a pattern below a folder."""
+    return sorted(folder.rglob(pattern))[0]
 
 
 def run_arguments(dataset: Path, folder: Path, method: str = "vificlip", *more: object) -> tuple[object, ...]:

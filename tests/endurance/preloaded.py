@@ -8,6 +8,7 @@ Requests and answers are JSON lines on stdin and stdout.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import importlib
 import json
 import os
@@ -61,6 +62,7 @@ class Server:
         *arguments: object,
         patch: dict[str, Any] | None = None,
         file_limit: int = 0,
+        ordinary: bool = False,
         watch: Path | None = None,
         kill_at: int = 0,
     ) -> Run:
@@ -70,13 +72,14 @@ class Server:
             arguments: Of the command line.
             patch: Module attributes to set first, `module:name` -> value.
             file_limit: Largest size of a file in bytes; 0 for none.
+            ordinary: Permissions of files hold for it, also where the tests run as root.
             watch: Folder whose changes (files opened for writing, renamed, removed, folders made) are counted.
             kill_at: Number of the change at which the process kills itself, just before it; 0 for never.
         """
         self.count += 1
         files = [str(self.folder / f"{self.count}.{kind}") for kind in ("out", "err", "changes")]
         request = {"run": [str(a) for a in arguments], "files": files, "patch": patch or {}, "file_limit": file_limit}
-        request |= {"watch": str(watch) if watch else "", "kill_at": kill_at}
+        request |= {"ordinary": ordinary, "watch": str(watch) if watch else "", "kill_at": kill_at}
         return Run(self, int(self._ask(request)), *map(Path, files))
 
     def run(self, *arguments: object, **options: Any) -> Done:
@@ -135,6 +138,18 @@ class _Watch:
                 os.kill(self.pid, signal.SIGKILL)
 
 
+def _obey_permissions() -> None:
+    """Drop the capabilities by which root reads and writes what permissions forbid (Linux)."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    header, sets = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
+    if libc.capget(header, sets):
+        raise OSError(ctypes.get_errno(), "capget")
+    for place in (0, 1):  # effective and permitted; bits 1 and 2 are DAC_OVERRIDE and DAC_READ_SEARCH
+        sets[place] &= ~0b110
+    if libc.capset(header, sets):
+        raise OSError(ctypes.get_errno(), "capset")
+
+
 def _child(request: dict[str, Any]) -> None:
     code, watch = 1, None
     try:
@@ -147,6 +162,8 @@ def _child(request: dict[str, Any]) -> None:
             setattr(importlib.import_module(module), name, value)
         if request["file_limit"]:
             resource.setrlimit(resource.RLIMIT_FSIZE, (request["file_limit"], resource.RLIM_INFINITY))
+        if request["ordinary"]:
+            _obey_permissions()
         if request["watch"]:
             watch = _Watch(request["watch"], request["kill_at"])
         from harness.cli import main

@@ -17,8 +17,8 @@ import pytest
 import torch
 
 from tests.conftest import ROOT
-from tests.endurance.conftest import PARTIAL_ALWAYS, outcome_of, run_arguments
-from tests.endurance.preloaded import Done, Server
+from tests.endurance.conftest import PARTIAL_ALWAYS, one_error, only, outcome_of, run_arguments
+from tests.endurance.preloaded import Server
 from tests.test_house import FILES
 
 # the code ------------------------------------------------------------------------------------------------------------
@@ -155,36 +155,6 @@ def test_the_bombs_go_off_where_one_unpickles(kind: str, tmp_path: Path) -> None
     else:
         torch.load(path, weights_only=False)
     assert marker.exists()
-
-
-def one_error(done: Done, *words: str, code: int | None = None) -> None:
-    """One clear error and nothing else: no traceback, the thing named, an exit code that says so."""
-    lines = [line for line in done.err.splitlines() if not line.startswith("  ")]
-    errors = [line for line in lines if line.startswith("error: ")]
-    assert len(errors) == 1 and "Traceback" not in done.err, done.err
-    assert done.code in ((1, 2) if code is None else (code,)), done.err
-    for word in words:
-        assert word in done.err, done.err
-
-
-@pytest.fixture(scope="module")
-def finished(server: Server, tiny_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a finished run of a trained and of an untrained method, so that features are cached too."""
-    folder = tmp_path_factory.mktemp("planted")
-    arguments = run_arguments(tiny_dataset, folder, "vificlip", "--method", "vanilla_clip")
-    done = server.run(*arguments)
-    assert done.code == 0, done.err
-    return folder
-
-
-@pytest.fixture
-def copy(finished: Path, tmp_path: Path) -> Path:
-    """That, to change."""
-    return Path(shutil.copytree(finished, tmp_path / "copy"))
-
-
-def only(folder: Path, pattern: str) -> Path:
-    return sorted(folder.rglob(pattern))[0]
 
 
 def test_a_checkpoint(server: Server, tiny_dataset: Path, copy: Path, finished: Path, marker: Path) -> None:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.errors import UserError
+from harness.errors import EXIT_FAILED, UserError
 
 
 class AnnotationFolder:
@@ -24,7 +24,7 @@ class AnnotationFolder:
             raise UserError(f"The annotation folder {folder} does not exist.")
         self.folder = folder
         self._files: dict[str, list[Path]] = {}
-        for parent, folders, files in os.walk(folder, followlinks=False):
+        for parent, folders, files in os.walk(folder, onerror=_refuse, followlinks=False):
             folders[:] = sorted(name for name in folders if not name.startswith("."))
             for name in files:
                 self._files.setdefault(name, []).append(Path(parent) / name)
@@ -62,6 +62,10 @@ class AnnotationFolder:
                 f"Download the official annotations: {page}",
             )
         return file
+
+
+def _refuse(error: OSError) -> None:
+    raise UserError(f"The folder {error.filename} cannot be read ({error.strerror}).", exit_code=EXIT_FAILED)
 
 
 def read_lines(file: Path) -> list[str]:
