@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from results.atomic import write_json
 from tests.conftest import CLASSES
 from tests.endurance.preloaded import Done, Server
 
@@ -104,3 +106,17 @@ def left_over(folder: Path) -> set[str]:
     """Files that a finished run does not leave: checkpoints, temporary and intermediate files."""
     names = {path.name for path in folder.rglob("*") if path.is_file()}
     return {name for name in names if name.endswith((".pth", ".tmp", ".npz", "last_checkpoint"))}
+
+
+@pytest.fixture(scope="session")
+def measured() -> Iterator[dict[str, Any]]:
+    """Numbers of long tests; written to the file that `HARNESS_ENDURANCE_JSON` names, beside those already there."""
+    found: dict[str, Any] = {}
+    yield found
+    file = os.environ.get("HARNESS_ENDURANCE_JSON")
+    if file and found:
+        path = Path(file)
+        known = json.loads(path.read_text()) if path.is_file() else {"schema": 1, "measured": {}}
+        machine = {"platform": platform.platform(), "cores": os.cpu_count(), "python": platform.python_version()}
+        known |= {"machine": machine, "measured": dict(sorted({**known["measured"], **found}.items()))}
+        write_json(path, known)
