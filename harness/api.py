@@ -27,12 +27,15 @@ from results.metrics import harmonic_mean
 if TYPE_CHECKING:
     from harness.engine.backbone import Backbone, load_backbone
     from harness.engine.method import ClipMethod, build_method
+    from harness.engine.recognizer import find_recognizer, read_head_classes
 
 _LAZY = {
     "Backbone": "harness.engine.backbone",
     "load_backbone": "harness.engine.backbone",
     "ClipMethod": "harness.engine.method",
     "build_method": "harness.engine.method",
+    "find_recognizer": "harness.engine.recognizer",
+    "read_head_classes": "harness.engine.recognizer",
 }
 
 __all__ = [
@@ -54,9 +57,11 @@ __all__ = [
     "VideoList",
     "Views",
     "build_method",
+    "find_recognizer",
     "harmonic_mean",
     "load_backbone",
     "option",
+    "read_head_classes",
     "register_method",
     "register_protocol",
 ]

@@ -32,11 +32,11 @@ from harness.request import (
 )
 from harness.settings import Settings
 from harness.signature import signature
-from harness.spec import Eval, Fit, LabelSet, Protocol, Recipe, Repeat, VideoList, Views, fingerprint
+from harness.spec import Eval, Fit, LabelSet, MethodCard, Protocol, Recipe, Repeat, VideoList, Views, fingerprint
 from results.record import PREDICTIONS_SUFFIX, RECORD_SUFFIX
 
 if TYPE_CHECKING:
-    from harness.engine.method import ClipMethod
+    from harness.engine.method import ClipMethod, OwnModel
 
 ENGINE_VERSION = 1
 """Raised when a change of the engine changes numbers; finished cells then become stale."""
@@ -47,7 +47,7 @@ class MethodRow:
     """A method with its options on a backbone: one row of a table."""
 
     choice: MethodChoice
-    backbone: BackboneChoice
+    backbone: BackboneChoice | OwnModel
     cls: type[ClipMethod]
     options: MethodOptions
     defaults: MethodOptions
@@ -79,6 +79,16 @@ class MethodRow:
     def text(self) -> str:
         """The text around class names, for signatures."""
         return str(self.options.as_dict().get("template", self.cls.card.class_text))
+
+    @property
+    def init(self) -> str:
+        """What an untrained method is: `clip`, or the weights of its own model, `checkpoint` or `random`."""
+        return self.backbone.init
+
+    @property
+    def card(self) -> MethodCard:
+        """The method's card under the row's options."""
+        return self.cls.card_for(self.options)
 
 
 @dataclass(frozen=True)
@@ -218,17 +228,46 @@ def _nothing(request: Request) -> str:
 def method_row(
     choice: MethodChoice, backbone: BackboneChoice, protocol: str = "", dataset: str = "", frames: int | None = None
 ) -> MethodRow:
-    """A method on a backbone with the options of a protocol and dataset, and the user's."""
+    """A method with the options of a protocol and dataset, and the user's, on a backbone or on a model of its own."""
     from harness.engine.method import method_class
 
     cls = method_class(choice.name)
     options, usual = (
         cls.options_for(values, protocol, dataset, _preset(backbone), frames) for values in (choice.options, {})
     )
-    return MethodRow(choice, backbone, cls, options, usual, code_sha256(cls))
+    return MethodRow(choice, cls.own_model(options) or backbone, cls, options, usual, code_sha256(cls))
 
 
-def _preset(backbone: BackboneChoice) -> str:
+def _row_and_views(
+    choice: MethodChoice, protocol: type[Protocol], dataset: Dataset, request: Request
+) -> tuple[MethodRow, Views]:
+    """A method's row and how it looks at videos: as its backbone does, or as its own model does."""
+    from harness.engine.method import method_class
+
+    backbone = default_backbone(dataset, request)
+    if method_class(choice.name).uses_clip:
+        views = views_for(protocol.views, backbone, request.views)
+        return method_row(choice, backbone, protocol.name, dataset.name, views.frames), views
+    row = method_row(choice, backbone, protocol.name, dataset.name)
+    if not row.cls.open_vocabulary:
+        _require_trained_classes(row.name, protocol(), dataset)
+    return row, views_for(protocol.views, row.backbone, request.views)
+
+
+def _require_trained_classes(name: str, protocol: Protocol, dataset: Dataset) -> None:
+    """Refuse protocols that evaluate other classes than they train on, for a method whose classes are fixed."""
+    for fit in _fits(protocol, dataset):
+        for item in protocol.evals(dataset, fit):
+            if (item.test.dataset, item.test.labels) != (fit.train.dataset, fit.train.labels):
+                raise NotApplicableError(
+                    f"{name} has a fixed set of classes and no text tower, and {protocol.name} evaluates classes "
+                    f"({item.test.dataset} {item.test.labels}) other than it trains on "
+                    f"({fit.train.dataset} {fit.train.labels}).",
+                    "Use a protocol with one set of classes, such as supervised.",
+                )
+
+
+def _preset(backbone: BackboneChoice | OwnModel) -> str:
     return "mini" if backbone.is_mini else ""
 
 
@@ -241,9 +280,7 @@ def _expand_one(
     settings: Settings,
 ) -> Iterator[FitCell | EvalCell]:
     """The fits (parents first) and evals of one method under one protocol on one dataset."""
-    backbone = default_backbone(dataset, request)
-    views = views_for(protocol.views, backbone, request.views)
-    row = method_row(choice, backbone, protocol.name, dataset.name, views.frames)
+    row, views = _row_and_views(choice, protocol, dataset, request)
     instance = protocol()
     trained = row.cls.recipe is not None or bool(row.cls.recipes)
     parent = _parent_cell(row, dataset, dataset_of, request, settings) if trained else None
@@ -373,7 +410,7 @@ def _eval_cell(
 
 def _division(row: MethodRow, fit: FitCell | None, request: Request, own_views: bool) -> str:
     """`closed`: the protocol's views, published class names, last checkpoint, no extra data; `open` otherwise."""
-    card = row.cls.card
+    card = row.card
     own = bool(own_views or request.source or card.extra_data) or card.class_text == "llm-rewritten"
     return "open" if own or (fit is not None and fit.recipe.selection != "last") else "closed"
 

@@ -24,6 +24,7 @@ from harness.locks import cell_lock, half_written
 from harness.plan import FIT_FILE, FIT_SCHEMA, Plan, eval_state, fit_state, read_fit
 from harness.progress import Progress
 from harness.recording import measured_on, record_eval, utc_now
+from harness.request import BackboneChoice
 from harness.runtime import Runtime
 from harness.settings import Settings
 from harness.spec import VideoList, fingerprint
@@ -173,11 +174,12 @@ def _tidy(plan: Plan, settings: Settings) -> None:
 
 
 def build_row(row: MethodRow, settings: Settings) -> ClipMethod:
-    """A fresh method on a freshly loaded backbone."""
+    """A fresh method on a freshly loaded backbone, or on the model that it brings along."""
     from harness.engine.backbone import load_backbone
 
-    backbone = load_backbone(row.backbone.arch, row.backbone.weights, settings.weights.path)
-    return row.cls(backbone, row.options)
+    if isinstance(row.backbone, BackboneChoice):
+        return row.cls(load_backbone(row.backbone.arch, row.backbone.weights, settings.weights.path), row.options)
+    return row.cls(row.backbone.load(), row.options)
 
 
 def build_fit_start(cell: FitCell, settings: Settings) -> ClipMethod:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness.cells import MethodRow
+from harness.data.class_names import read_class_names as read_class_names
 from harness.engine.device import choose_device
 from harness.engine.evaluate import evaluate
 from harness.errors import UserError
@@ -25,30 +25,6 @@ class Prediction:
     video: Path
     classes: tuple[tuple[str, float], ...] = ()
     problem: str = ""
-
-
-def read_class_names(path: Path) -> LabelSet:
-    """Class names of a file: a CSV with the header `id,name`, or one name a line.
-
-    Raises:
-        UserError: The file is missing, not text, or its ids are not 0, 1, 2, ...
-    """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise UserError(
-            f"The class file {path} does not exist.", "One class name a line, or a CSV `id,name`."
-        ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"The class file {path} cannot be read as text: {error}") from None
-    lines = [line for line in text.splitlines() if line.strip()]
-    if lines and lines[0].strip().lower() == "id,name":
-        rows = list(csv.reader(lines[1:]))
-        for number, row in enumerate(rows):
-            if len(row) != 2 or row[0].strip() != str(number):
-                raise UserError(f"{path}: row {number + 1} is {row}, expected id {number} and a name.")
-        return LabelSet(tuple(row[1].strip() for row in rows))
-    return LabelSet(tuple(line.strip() for line in lines))
 
 
 def predict(

@@ -20,6 +20,8 @@ from results.predictions import predictions_frame, write_predictions
 from results.provenance import environment
 from results.record import Record, write_record
 
+RANDOM = "random"
+
 
 def record_eval(
     cell: EvalCell, method: ClipMethod, scores: Scores, kept: list[int], fitted: dict[str, Any] | None,
@@ -46,12 +48,14 @@ def record_eval(
     )
     if fitted and fitted["train"]["n_used"] != fitted["train"]["n"]:
         incomplete.append(f"fitted on {fitted['train']['n_used']} of {fitted['train']['n']} videos")
+    if method.backbone.facts.weights == RANDOM:
+        incomplete.append("random weights: only the pipeline is shown")
     seen = {i for item in audited for i in item.seen_ids()}
     seen_names = [cell.labels.names[i] for i in sorted(seen)]
     unseen = np.array([label not in seen for label in labels])
     strict = accuracies(labels[unseen], scores.ids[unseen]).top1 if seen and unseen.any() else None
     total, trained = method.parameter_counts()
-    card, facts, fit_cell = cell.row.cls.card, method.backbone.facts, cell.fit
+    card, facts, fit_cell = cell.row.card, method.backbone.facts, cell.fit
     record = Record(
         cell=cell.key,
         signature=cell.signature,

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.data.catalog import OFFICIAL, open_dataset
 from harness.data.dataset import Dataset
@@ -17,6 +17,9 @@ from harness.options import split_method
 from harness.settings import Settings
 from harness.spec import Recipe, Views
 from harness.switches import recipe_values, views_values
+
+if TYPE_CHECKING:
+    from harness.engine.method import OwnModel
 
 MINI_ARCH = "mini-clip"
 MINI_FRAMES = 8
@@ -45,6 +48,27 @@ class BackboneChoice:
         if path.is_file():
             return {"arch": self.arch or "inferred", "weights": _file_sha256(path)}
         return {"arch": self.arch or "ViT-B-16", "weights": weights}
+
+    @property
+    def init(self) -> str:
+        """What a method on it starts from, for signatures."""
+        return "clip"
+
+    def views_of(self, views: Views) -> Views:
+        """A protocol's views, with fewer frames for the embedded tiny CLIP."""
+        return replace(views, frames=min(views.frames, MINI_FRAMES)) if self.is_mini else views
+
+    def check_views(self, views: Views) -> None:
+        """Refuse views that are for methods with a model of their own.
+
+        Raises:
+            UserError: Dense sampling, which fits would not follow, or frames that are not normalised.
+        """
+        if views.stride or views.normalize == "raw":
+            raise UserError(
+                f"CLIP takes no views sampled {views.sampling} and normalised {views.normalize}.",
+                "dense:N and raw are for methods that bring their own model, such as mmaction2.",
+            )
 
     def slug(self) -> str:
         """A folder name."""
@@ -173,10 +197,15 @@ def _as_type(text: str, current: Any) -> Any:
     return type(current)(text)
 
 
-def views_for(published: Views, backbone: BackboneChoice, overrides: Mapping[str, str]) -> Views:
-    """The protocol's views, with fewer frames for the embedded tiny CLIP, and the user's overrides."""
-    views = replace(published, frames=min(published.frames, MINI_FRAMES)) if backbone.is_mini else published
+def views_for(published: Views, backbone: BackboneChoice | OwnModel, overrides: Mapping[str, str]) -> Views:
+    """The protocol's views as the backbone takes them, with the user's overrides.
+
+    Raises:
+        UserError: An unknown setting or value, or views that the backbone cannot take.
+    """
+    views = backbone.views_of(published)
     changed: Views = override(views, views_values(overrides, views.clips), "views")
+    backbone.check_views(changed)
     return changed
 
 

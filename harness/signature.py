@@ -29,7 +29,7 @@ def signature(cell: EvalCell) -> str:
             str(cell.views),
             f"text:{cell.row.text}",
             f"set:{settings_text(cell.row)}",
-            f"init:{cell.fit.init if cell.fit else 'clip'}",
+            f"init:{cell.fit.init if cell.fit else cell.row.init}",
             f"recipe:{recipe_text(cell)}",
             f"select:{cell.fit.recipe.selection if cell.fit else 'last'}",
             f"{cell.repeat.kind}.{cell.repeat.index}",

@@ -85,8 +85,10 @@ class Views:
         clips: Temporal views.
         crops: Spatial crops, 1 (centre) or 3 (left, right, middle).
         sampling: `centre` (single view), for several clips `random` (published: the training sampler, drawn from a
-            recorded seed) or `uniform` (deterministic, interleaved).
-        normalize: `imagenet` (published for ViFi-CLIP and X-CLIP) or `clip`.
+            recorded seed) or `uniform` (deterministic, interleaved); `dense:N`, for methods that bring their own model:
+            every N-th frame, clips evenly spaced over the video.
+        normalize: `imagenet` (published for ViFi-CLIP and X-CLIP) or `clip`; `raw`, for methods that bring their own
+            model and its statistics: 0..255 as decoded.
         reader: `decord` (published: random access) or `exact` (frames equal to a sequential decode).
     """
 
@@ -100,16 +102,24 @@ class Views:
     def __post_init__(self) -> None:
         for name, allowed in (
             ("crops", (1, 3)),
-            ("sampling", ("centre", "random", "uniform")),
-            ("normalize", ("imagenet", "clip")),
+            ("sampling", ("centre", "random", "uniform", "dense:N")),
+            ("normalize", ("imagenet", "clip", "raw")),
             ("reader", ("decord", "exact")),
         ):
-            if getattr(self, name) not in allowed:
+            if name == "sampling" and self.stride:
+                continue
+            if getattr(self, name) not in allowed or self.sampling == "dense:N":
                 raise UserError(f"views.{name} is {getattr(self, name)!r}, expected one of {allowed}.")
         if self.frames < 1 or self.clips < 1:
             raise UserError(f"views need at least one frame and one clip, found {self.frames} x {self.clips}.")
         if self.clips > 1 and self.sampling == "centre":
             raise UserError(f"{self.clips} clips need sampling 'random' (published) or 'uniform', found 'centre'.")
+
+    @property
+    def stride(self) -> int:
+        """N of `dense:N`; 0 for the other ways of sampling."""
+        kind, _, stride = self.sampling.partition(":")
+        return int(stride) if kind == "dense" and stride.isdecimal() else 0
 
     @property
     def count(self) -> int:
@@ -333,7 +343,8 @@ class MethodCard:
     Args:
         title: Display name.
         paper: Address or citation.
-        class_text: Where class texts come from: `names`, `templates`, `llm-rewritten` or `learned`.
+        class_text: Where class texts come from: `names`, `templates`, `llm-rewritten`, `learned`, or `none`
+            for a fixed set of classes.
         extra_data: Training data beyond what the protocol hands out.
         family: `adapting` or `tuning` (the paper's grouping), `unimodal`, or empty.
         source: What the implementation follows, e.g. repository and file.

@@ -152,8 +152,14 @@ def _by_method(layout: Layout, rows: Sequence[Row]) -> dict[str, list[Variant]]:
             continue
         names = ("backbone", "weights", "views", "text", "class_text", "init", "selection", "label_variant", "options")
         way = (*(row.facts[name] for name in names), row.key.partition("-")[2])
-        found.setdefault(row.facts["method"], {}).setdefault(way, {})[dataset if layout.protocol else ""] = row
+        found.setdefault(_method_of(row.facts), {}).setdefault(way, {})[dataset if layout.protocol else ""] = row
     return {method: list(ways.values()) for method, ways in found.items()}
+
+
+def _method_of(facts: dict[str, Any]) -> str:
+    """A row's method, with its `config` where one method wraps many models."""
+    config = (facts["option_values"] or {}).get("config")
+    return f"{facts['method']}:{config}" if config else str(facts["method"])
 
 
 def _fill(

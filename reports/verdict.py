@@ -46,7 +46,7 @@ def differences(number: PublishedNumber, cell: Cell, row: Row) -> tuple[str, ...
     """How our measurement differs from the published one, as `ours, paper: theirs`."""
     facts, setting = row.facts, number.setting
     found = []
-    if not _is_openai_b16(facts):
+    if number.family != "unimodal" and not _is_openai_b16(facts):
         found.append(f"backbone {facts['backbone']}/{facts['weights']}, paper ViT-B-16/openai")
     if setting.frames and setting.frames != facts["frames"]:
         found.append(f"{facts['frames']} frames, paper {setting.frames}")

@@ -136,7 +136,7 @@ def sources(folder: Path = FOLDER) -> Mapping[str, Source]:
 
 @lru_cache(maxsize=4)
 def harness_names(folder: Path = FOLDER) -> Mapping[str, str]:
-    """The benchmark's method name of each published method that is built in."""
+    """The benchmark's method name of each published method that is built in; of a wrapper with `:` and its `config`."""
     methods = json.loads((folder / METHODS_FILE).read_text(encoding="utf-8"))
     return {method: entry["harness"] for method, entry in methods.items()}
 

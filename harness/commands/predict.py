@@ -64,6 +64,10 @@ def run(arguments: argparse.Namespace) -> int:
         row = method_row(method, chosen or BackboneChoice("ViT-B-16", "openai"))
     frames = arguments.frames or (MINI_FRAMES if row.backbone.is_mini else 32)
     views = Views(frames=frames, reader=arguments.reader)
+    if not row.cls.uses_clip:
+        views = row.backbone.views_of(Views(frames=arguments.frames or 1, reader=arguments.reader))
+        if arguments.frames and arguments.frames != views.frames:
+            raise UserError(f"{row.backbone.slug()} takes {views.frames} frames, not {arguments.frames}.")
     failed, data = 0, []
     for item in predict(
         [Path(v) for v in arguments.videos], labels, row, views, settings_of(arguments), runtime_of(arguments), fit

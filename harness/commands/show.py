@@ -64,17 +64,23 @@ def _method(name: str, arch: str | None) -> tuple[dict[str, Any], str]:
     recipes = {key: r.as_dict() for key, r in cls.recipes.items()}
     if cls.recipe is not None:
         recipes["every other"] = cls.recipe.as_dict()
-    backbone = load_backbone(MINI) if arch == MINI else load_backbone(arch or "ViT-B-16", "random")
-    total, trained = cls(backbone).parameter_counts()
-    trained = trained if recipes else 0
+    parameters: dict[str, Any] | None = None
+    if cls.uses_clip:
+        backbone = load_backbone(MINI) if arch == MINI else load_backbone(arch or "ViT-B-16", "random")
+        total, trained = cls(backbone).parameter_counts()
+        parameters = {"arch": backbone.facts.arch, "total": total, "trained": trained if recipes else 0}
     facts = {
         "name": name, "version": cls.version, "origin": registry.origin_of("method", name), "card": card,
         "options": options, "recipes": recipes,
-        "parameters": {"arch": backbone.facts.arch, "total": total, "trained": trained},
+        "parameters": parameters,
     }  # fmt: skip
     lines = [f"{card['title']} ({name}, version {cls.version}, {facts['origin']})"]
     lines += [f"  {key}: {value}" for key, value in card.items() if value and key != "title"]
-    lines.append(f"  parameters on {backbone.facts.arch}: {total:,} in all, {trained:,} trained")
+    if parameters is None:
+        lines.append("  parameters: those of the model that the options name")
+    else:
+        counts = f"{parameters['total']:,} in all, {parameters['trained']:,} trained"
+        lines.append(f"  parameters on {parameters['arch']}: {counts}")
     if options:
         lines.append("\noptions (--method NAME:OPTION=VALUE)")
         lines += [f"  {o['name']} = {o['default']!r}: {o['help']}" for o in options]

@@ -20,7 +20,8 @@ from harness.engine.backbone import Backbone, BackboneFacts, clip_from_openai_na
 from harness.engine.method import ClipMethod
 from harness.engine.step import build_optimizer
 from harness.engine.weights import state_sha256, strict_load
-from harness.spec import LabelSet, Recipe
+from harness.errors import UserError
+from harness.spec import LabelSet, Recipe, Views
 
 FRAMES = 4
 BASE = LabelSet(("open a door", "ride a bike", "jump"))
@@ -102,10 +103,17 @@ class Subject:
     def __init__(self, cls: type[ClipMethod], options: Mapping[str, Any], backbone: Backbone) -> None:
         self.cls = cls
         self._options = cls.options_for(options, frames=FRAMES)
-        self._backbone = backbone
+        own = cls.own_model(self._options)
+        self._backbone = backbone if own is None else own.load()
         generator = torch.Generator().manual_seed(7)
-        size = backbone.image_size
-        self.video = torch.randn(BATCH, FRAMES, 3, size, size, generator=generator)
+        frames, size = FRAMES if own is None else own.views_of(Views()).frames, self._backbone.image_size
+        self.video = torch.randn(BATCH, frames, 3, size, size, generator=generator)
+        if own is not None:  # raw frames
+            self.video = (64 * self.video + 128).clamp(0, 255)
+        self.base, self.novel = BASE, NOVEL
+        if not cls.open_vocabulary:
+            fixed = LabelSet(tuple(f"class {i}" for i in range(self._backbone.classes)))
+            self.base = self.novel = fixed
 
     def fresh(self) -> ClipMethod:
         """A new method in eval mode on a copy of the backbone whose parameters may all learn, as when just loaded."""
@@ -169,7 +177,7 @@ def has_card(subject: Subject) -> str:
 def has_shapes(subject: Subject) -> str:
     """Scores have one row per video and one finite column per class."""
     method = subject.fresh()
-    for labels in (BASE, NOVEL, LabelSet(("walk",))):
+    for labels in (BASE, NOVEL, LabelSet(("walk",))) if subject.cls.open_vocabulary else (subject.base,):
         logits = subject.logits(method, labels)
         if tuple(logits.shape) != (BATCH, len(labels)):
             return f"score() returned {tuple(logits.shape)} for {BATCH} videos and {len(labels)} classes."
@@ -183,7 +191,12 @@ def has_shapes(subject: Subject) -> str:
 
 
 def follows_label_order(subject: Subject) -> str:
-    """Reordering the classes reorders the logits and changes nothing else."""
+    """Reordering the classes reorders the logits and changes nothing else.
+
+    A fixed set of classes is refused in any other number; which output is which class the checkpoint alone knows.
+    """
+    if not subject.cls.open_vocabulary:
+        return _refuses_other_classes(subject)
     method, order = subject.fresh(), [2, 0, 3, 1]
     logits = subject.logits(method, NOVEL)
     moved = subject.logits(method, LabelSet(tuple(NOVEL.names[i] for i in order)))
@@ -191,13 +204,21 @@ def follows_label_order(subject: Subject) -> str:
     return worst and f"{worst} when classes are reordered: encode_text() or score() depends on a class's position."
 
 
+def _refuses_other_classes(subject: Subject) -> str:
+    try:
+        subject.fresh().encode_text(LabelSet((*subject.base.names, "one more")))
+    except UserError:
+        return ""
+    return "encode_text() took a label set with one class more than there are: raise a UserError."
+
+
 def is_deterministic(subject: Subject) -> str:
     """Two evaluations of the same videos agree to the bit, and the state of random generators does not matter."""
     method = subject.fresh()
     torch.manual_seed(1)
-    first = subject.logits(method, NOVEL)
+    first = subject.logits(method, subject.novel)
     torch.manual_seed(2)
-    if torch.equal(first, subject.logits(method, NOVEL)):
+    if torch.equal(first, subject.logits(method, subject.novel)):
         return ""
     return "Two evaluations differ: something random is active in eval mode (dropout called as a function, sampling)."
 
@@ -205,8 +226,8 @@ def is_deterministic(subject: Subject) -> str:
 def ignores_other_videos(subject: Subject) -> str:
     """The logits of a video do not depend on the videos that share its batch."""
     method = subject.fresh()
-    together = subject.logits(method, NOVEL)
-    alone = torch.cat([subject.logits(method, NOVEL, subject.video[i : i + 1]) for i in range(BATCH)])
+    together = subject.logits(method, subject.novel)
+    alone = torch.cat([subject.logits(method, subject.novel, subject.video[i : i + 1]) for i in range(BATCH)])
     worst = _gap(alone, together)
     return worst and f"{worst} when a video is scored alone: encode_video() or score() mixes the videos of a batch."
 
@@ -240,10 +261,10 @@ def learns_everywhere(subject: Subject) -> str:
 
 def forgets_labels(subject: Subject) -> str:
     """Classes seen before, in training or evaluation, leave no trace in the scores of others."""
-    expected = subject.logits(subject.fresh(), NOVEL)
+    expected = subject.logits(subject.fresh(), subject.novel)
     method = subject.fresh()
-    subject.logits(method, BASE)
-    if not torch.equal(subject.logits(method, NOVEL), expected):
+    subject.logits(method, subject.base)
+    if not torch.equal(subject.logits(method, subject.novel), expected):
         return (
             "Scores on one label set change after another was scored: the label set must be an argument, never state."
         )
@@ -251,7 +272,7 @@ def forgets_labels(subject: Subject) -> str:
         subject.train(method)
         copied = subject.fresh()
         copied.load_state_dict(method.trained_state(), strict=False)
-        worst = _gap(subject.logits(method, NOVEL), subject.logits(copied, NOVEL))
+        worst = _gap(subject.logits(method, subject.novel), subject.logits(copied, subject.novel))
         return worst and f"{worst} from a copy with the same weights after training on base: text of base is kept."
     return ""
 
@@ -267,7 +288,7 @@ def survives_saving(subject: Subject) -> str:
         differ = set(state) ^ set(loaded.trained_state())
         return f"The trained state has other names than a fresh method's: {_some(differ)}."
     loaded.load_state_dict(state, strict=False)
-    if torch.equal(subject.logits(method, NOVEL), subject.logits(loaded, NOVEL)):
+    if torch.equal(subject.logits(method, subject.novel), subject.logits(loaded, subject.novel)):
         return ""
     return "A saved and loaded method scores differently: some of what it learnt is neither parameter nor buffer."
 
@@ -275,9 +296,9 @@ def survives_saving(subject: Subject) -> str:
 def survives_half_precision(subject: Subject) -> str:
     """Scores under bfloat16 autocast are close to those in fp32."""
     method = subject.fresh()
-    expected = subject.logits(method, NOVEL)
+    expected = subject.logits(method, subject.novel)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        found = subject.logits(method, NOVEL)
+        found = subject.logits(method, subject.novel)
     allowed = 0.1 + 0.03 * float(expected.abs().max())
     gap = float((found - expected).abs().max())
     if not gap <= allowed:
@@ -290,13 +311,13 @@ def survives_half_precision(subject: Subject) -> str:
 def leaves_training_behind(subject: Subject) -> str:
     """After eval() no part is in training mode, and having been in training mode changes nothing."""
     method = subject.fresh()
-    expected = subject.logits(method, NOVEL)
+    expected = subject.logits(method, subject.novel)
     method.train()
     method.eval()
     left = [name for name, module in method.named_modules() if module.training]
     if left:
         return f"{_some(left)} stay in training mode after eval()."
-    if not torch.equal(subject.logits(method, NOVEL), expected):
+    if not torch.equal(subject.logits(method, subject.novel), expected):
         return "Scores change by switching to train() and back: train() or eval() is overridden with a side effect."
     return ""
 

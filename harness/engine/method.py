@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -19,7 +19,42 @@ from harness import registry
 from harness.engine.backbone import MINI, Backbone
 from harness.errors import UserError
 from harness.options import MethodOptions, build_options
-from harness.spec import LabelSet, MethodCard, ParentFit, Recipe
+from harness.spec import LabelSet, MethodCard, ParentFit, Recipe, Views
+
+
+class OwnModel(Protocol):
+    """A model that a method brings along instead of CLIP, before it is built."""
+
+    @property
+    def is_mini(self) -> bool:
+        """Whether it is the embedded tiny CLIP: no."""
+        ...
+
+    @property
+    def init(self) -> str:
+        """`checkpoint` or `random`, for signatures."""
+        ...
+
+    def slug(self) -> str:
+        """A folder name."""
+        ...
+
+    def identity(self) -> dict[str, str]:
+        """What decides its scores, without places on disk."""
+        ...
+
+    def views_of(self, views: Views) -> Views:
+        """A protocol's views as this model takes them."""
+        ...
+
+    def check_views(self, views: Views) -> None:
+        """Raise a `UserError` for views that it cannot take."""
+        ...
+
+    def load(self) -> Any:
+        """The model, a module with `facts` and `image_size`."""
+        ...
+
 
 Encoded = Any
 """What `encode_video` and `encode_text` return: a tensor of features, or a tuple where a method needs more."""
@@ -41,6 +76,9 @@ class ClipMethod(nn.Module):
         parent: The fit whose trained tensors the method starts from, handed to `adopt`.
         couples_clips: Whether the loss of a clip depends on the others of its blending group, as in contrastive
             losses; each group of `micro_batch` clips is then a batch of its own, whatever the device batch.
+        uses_clip: Whether CLIP is what videos go through; otherwise `own_model` says what takes its place.
+        open_vocabulary: Whether any classes can be asked for. A fixed set of classes is refused wherever a protocol
+            evaluates other classes than it trains on.
     """
 
     name: ClassVar[str] = ""
@@ -52,6 +90,8 @@ class ClipMethod(nn.Module):
     protocol_options: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     parent: ClassVar[ParentFit | None] = None
     couples_clips: ClassVar[bool] = False
+    uses_clip: ClassVar[bool] = True
+    open_vocabulary: ClassVar[bool] = True
 
     def __init__(self, backbone: Backbone, options: MethodOptions | None = None, seed: int = 1024) -> None:
         super().__init__()
@@ -146,6 +186,16 @@ class ClipMethod(nn.Module):
     def parent_fit(cls, options: MethodOptions) -> ParentFit | None:
         """The fit to start from under these options, None to start from the backbone's weights."""
         return cls.parent
+
+    @classmethod
+    def own_model(cls, options: MethodOptions) -> OwnModel | None:
+        """What takes CLIP's place under these options; None for methods that use CLIP."""
+        return None
+
+    @classmethod
+    def card_for(cls, options: MethodOptions) -> MethodCard:
+        """The card under these options, where one method gives several rows of a table."""
+        return cls.card
 
     def adopt(self, state: Mapping[str, Tensor]) -> None:
         """Put the trained tensors of the parent fit in place of the backbone's, strictly.

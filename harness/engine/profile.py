@@ -18,7 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from harness.engine.backbone import DEFAULT_ARCH, Backbone, BackboneFacts, create_clip
 from harness.engine.method import ClipMethod, method_class
-from harness.errors import unknown_name
+from harness.errors import UserError, unknown_name
 from harness.spec import LabelSet
 
 FRAMES = (16, 32)
@@ -95,7 +95,7 @@ def profile(
 
     Args:
         arch: An open_clip architecture.
-        methods: Names; all registered methods if not given.
+        methods: Names; all registered methods that use CLIP if not given.
         frames: Numbers of frames per view.
 
     Raises:
@@ -105,10 +105,13 @@ def profile(
 
     if arch not in open_clip.list_models():
         raise unknown_name("architecture", arch, open_clip.list_models())
-    names = sorted(registry.sources("method")) if methods is None else list(methods)
+    known = [name for name in sorted(registry.sources("method")) if methods is None and method_class(name).uses_clip]
+    names = known if methods is None else list(methods)
     rows, empty = [], meta_backbone(arch)
     for name in names:
         cls = method_class(name)
+        if not cls.uses_clip:
+            raise UserError(f"{name} brings a model of its own; profile counts what methods add to CLIP.")
         variants = [key for key in cls.protocol_options if key != "mini" and "/" not in key] or [""]
         for protocol in variants:
             for count in frames:

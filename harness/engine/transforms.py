@@ -21,6 +21,7 @@ Clip = dict[str, Any]
 NORMALIZATION = {
     "imagenet": ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375)),
     "clip": ((122.7709383, 116.7460125, 104.09373615), (68.5005327, 66.6321579, 70.32316305)),
+    "raw": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
 }
 """Mean and standard deviation of RGB 0..255. ViFi-CLIP and X-CLIP use ImageNet's, not CLIP's own."""
 
@@ -58,11 +59,22 @@ def centre_indices(total: int, frames: int) -> NDArray[np.int64]:
     return np.mod((np.arange(frames) * step + step / 2.0).astype(np.int64), total)
 
 
+def dense_indices(total: int, frames: int, clips: int, stride: int) -> NDArray[np.int64]:
+    """Frame indices (clips, frames) of evenly spaced clips of every `stride`-th frame; past the end they start again.
+
+    As mmaction2's `SampleFrames` in test mode, which its model zoo is evaluated with.
+    """
+    room = max(total - ((frames - 1) * stride + 1), 0)
+    starts = np.round(np.arange(clips) * (room / (clips - 1))) if clips > 1 else np.array([room // 2])
+    return np.mod(starts[:, None].astype(np.int64) + np.arange(frames) * stride, total)
+
+
 class SampleViews:
     """Frame indices of several temporal views, one view after another.
 
     `random` draws each view with the training sampler, as published for 4 x 3 views (the result is random);
-    `uniform` interleaves the views: view v takes every V-th of V*T centre indices, starting at v.
+    `uniform` interleaves the views: view v takes every V-th of V*T centre indices, starting at v; `dense:N` takes every
+    N-th frame.
     """
 
     def __init__(self, frames: int, clips: int, sampling: str) -> None:
@@ -73,6 +85,8 @@ class SampleViews:
         total = results["total_frames"]
         if self.sampling == "random":
             views = [train_indices(total, self.frames) for _ in range(self.clips)]
+        elif self.sampling.startswith("dense:"):
+            views = list(dense_indices(total, self.frames, self.clips, int(self.sampling.removeprefix("dense:"))))
         else:
             dense = centre_indices(total, self.frames * self.clips)
             views = [dense[v :: self.clips] for v in range(self.clips)]

@@ -111,7 +111,7 @@ def test_never_used_where_vision_learns_or_is_changed(
 
 
 def test_every_built_in_method_is_sorted_into_one_of_the_two() -> None:
-    named = {*FROZEN_VISION, "vificlip", "image_ft", "bridge_prompt", "xclip", "actionclip"}
+    named = {*FROZEN_VISION, "vificlip", "image_ft", "bridge_prompt", "xclip", "actionclip", "mmaction2"}
     built_in = {n for n in registry.sources("method") if registry.origin_of("method", n) == "built-in"}
     assert built_in <= named
 

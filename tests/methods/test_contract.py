@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
@@ -17,8 +18,12 @@ from harness.engine.method import method_class
 from harness.engine.published_weights import fit_names
 from harness.engine.weights import strict_load
 
+CONFIGS = Path(__file__).with_name("configs")
+ON_CLIP = [name for name in sorted(registry.sources("method")) if method_class(name).uses_clip]
 VARIANTS: list[tuple[str, dict[str, Any]]] = [
-    *((name, {}) for name in sorted(registry.sources("method"))),
+    *((name, {}) for name in ON_CLIP),
+    ("mmaction2", {"config": str(CONFIGS / "tiny_tsn.py"), "checkpoint": "random"}),
+    ("mmaction2", {"config": str(CONFIGS / "tiny_swin.py"), "checkpoint": "random"}),
     ("vanilla_clip", {"ensemble": "action16"}),
     ("bridge_prompt", {"stage_one": "clip", "text_tokens": 4, "vision_tokens": 3, "prompt_rounding": "clean"}),
     ("actionclip", {"fusion": "mean"}),
@@ -48,7 +53,7 @@ def split_backbone() -> Backbone:
     return as_backbone(clip, "tiny-split", "seed 0")
 
 
-@pytest.mark.parametrize("name", sorted(registry.sources("method")))
+@pytest.mark.parametrize("name", ON_CLIP)
 def test_the_text_tower_may_stand_apart(name: str, backbone) -> None:
     together, apart = Subject(method_class(name), {}, backbone), Subject(method_class(name), {}, split_backbone())
     assert torch.allclose(apart.logits(apart.fresh(), NOVEL), together.logits(together.fresh(), NOVEL), atol=1e-4)

@@ -20,6 +20,12 @@ from harness.engine.step import build_optimizer
 from results.atomic import write_bytes
 
 FILE = Path(__file__).with_name("regression.json")
+
+
+def tiny_config(name: str) -> dict[str, Any]:
+    return {"config": str(Path(__file__).with_name("configs") / f"tiny_{name}.py"), "checkpoint": "random"}
+
+
 ROWS: dict[str, tuple[str, dict[str, Any]]] = {
     "vanilla_clip": ("vanilla_clip", {}),
     "vanilla_clip ensemble": ("vanilla_clip", {"ensemble": "action16"}),
@@ -37,6 +43,8 @@ ROWS: dict[str, tuple[str, dict[str, Any]]] = {
     "eszsl": ("eszsl", {}),
     "sje": ("sje", {}),
     "dem": ("dem", {}),
+    "mmaction2 2D": ("mmaction2", tiny_config("tsn")),
+    "mmaction2 3D": ("mmaction2", tiny_config("swin")),
     "efficient_prompt 8+4, frames averaged": ("efficient_prompt", {"prefix": 8, "postfix": 4, "temporal": False}),
 }
 
@@ -46,7 +54,7 @@ def redraw(method: ClipMethod) -> None:
     """Replace what a method added by values from NumPy, so that torch's initialisers do not matter."""
     rng = np.random.default_rng(11)
     for name, parameter in sorted(method.named_parameters()):
-        if not name.startswith("backbone."):
+        if not name.startswith("backbone.") or not method.uses_clip:
             scale = 1.0 if parameter.ndim == 1 and name.endswith("weight") else 0.0
             parameter.copy_(torch.from_numpy(scale + 0.05 * rng.standard_normal(tuple(parameter.shape))))
 
