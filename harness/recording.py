@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,6 +16,7 @@ from harness.data.overlap import Audit
 from harness.engine.device import Device
 from harness.engine.evaluate import Scores
 from harness.engine.method import ClipMethod
+from harness.engine.view_cost import view_cost
 from results.metrics import accuracies
 from results.predictions import predictions_frame, write_predictions
 from results.provenance import environment
@@ -77,7 +79,7 @@ def record_eval(
             "origin": registry.origin_of("method", cell.row.name), "source_sha256": cell.row.source_sha256,
             "options": cell.row.options.as_dict(), "class_text": card.class_text,
             "extra_data": list(card.extra_data), "params_total": total, "params_trained": trained if fit_cell else 0,
-            "unverified": card.unverified,
+            "unverified": card.unverified, "paper": card.paper, "source": card.source,
         },
         backbone={
             "name": facts.name, "arch": facts.arch, "weights": facts.weights, "weights_sha256": facts.weights_sha256,
@@ -104,6 +106,7 @@ def record_eval(
             "peak_memory_gib": fitted["outcome"]["peak_memory_gib"] if fitted else 0.0,
             "eval_seconds": round(scores.seconds, 3),
             "videos_per_second": round(scores.scored / scores.seconds, 3) if scores.seconds else 0.0,
+            **asdict(view_cost(method, cell.views.frames, cell.labels)),
         },
         environment=measured_on(device),
         predictions={"file": cell.predictions.name, "sha256": sha256},

@@ -26,7 +26,16 @@ def _from_0(value: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
-STEPS: Mapping[int, Step] = {0: _from_0}
+def _from_1(value: dict[str, Any]) -> dict[str, Any]:
+    """Schema 1: no multiply-adds in `cost`, and a method's card without the paper and the source it cites."""
+    for name in ("gflops", "score_gflops"):
+        value["cost"].setdefault(name, None)
+    for name in ("paper", "source"):
+        value["method"].setdefault(name, "")
+    return value
+
+
+STEPS: Mapping[int, Step] = {0: _from_0, 1: _from_1}
 """The step that leads away from each version."""
 
 

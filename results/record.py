@@ -1,6 +1,6 @@
 """A record: what an eval leaves behind. Metrics, identity, provenance; the predictions lie in a file beside it.
 
-Schema 1. A record is one JSON object with exactly the sections of `Record`; their keys are documented there. Numbers
+Schema 2. A record is one JSON object with exactly the sections of `Record`; their keys are documented there. Numbers
 are percent where they are accuracies. Aggregates over repeats are never stored: they are computed from records.
 """
 
@@ -16,7 +16,7 @@ from results.atomic import write_json
 from results.migrations import migrate
 from results.schema import section_problems
 
-SCHEMA = 1
+SCHEMA = 2
 STATUSES = ("reported", "submitted", "verified", "reproduced")
 RECORD_SUFFIX = ".record.json"
 PREDICTIONS_SUFFIX = ".predictions.csv.gz"
@@ -35,7 +35,8 @@ class Record:
         data: `dataset`, `list`, `list_sha256`, `list_origin`, `labels`, `labels_sha256`, `label_variant`, `classes`,
             `n_expected`, `n_evaluated`, `n_undecodable`, `undecodable` (list of {video, reason}), `embedded` (bool).
         method: `name`, `title`, `version`, `family`, `origin` (`built-in`, a distribution or a file),
-            `source_sha256`, `options`, `class_text`, `extra_data`, `params_total`, `params_trained`, `unverified`.
+            `source_sha256`, `options`, `class_text`, `extra_data`, `params_total`, `params_trained`, `unverified`,
+            `paper` and `source` (what the card cites; empty where it cites nothing).
         backbone: `name`, `arch`, `weights`, `weights_sha256`, `image_size`.
         fit: None for an untrained method; else `key`, `name`, `train` ({dataset, list, labels, sha256, n}), `repeat`
             ({kind, index}), `shots`, `seed`, `recipe`, `effective_batch`, `updates`, `init`, `selection`,
@@ -44,7 +45,8 @@ class Record:
         views: `frames`, `clips`, `crops`, `sampling`, `normalize`, `reader`, `size`, `text`.
         metrics: `top1`, `top5`, `mean_class` in percent.
         overlap: `train_videos` (count shared with the training list), `seen_classes` (names), `top1_strict` (or None).
-        cost: `fit_seconds`, `eval_seconds`, `clips_per_second`, ...
+        cost: `gflops` and `score_gflops` (10^9 multiply-adds of one view's video features and of its scores, or None),
+            `fit_seconds`, `eval_seconds`, `videos_per_second`, ...
         environment: `python`, `packages`, `git`, `platform`, `device`, `dtype`, `threads`.
         predictions: `file` (name beside the record), `sha256`.
         status: One of `STATUSES`.

@@ -16,7 +16,7 @@ ENTRIES: dict[str, dict[str, tuple[type, ...]]] = {
     "method": {
         "name": (str,), "title": (str,), "version": (int, str), "family": (str,), "origin": (str,),
         "source_sha256": (str,), "options": (dict,), "class_text": (str,), "extra_data": (list,),
-        "params_total": (int,), "params_trained": (int,), "unverified": (str,),
+        "params_total": (int,), "params_trained": (int,), "unverified": (str,), "paper": (str,), "source": (str,),
     },
     "backbone": {"name": (str,), "weights": (str,), "weights_sha256": (str,)},
     "repeat": {"kind": (str,), "index": (int,)},
@@ -25,6 +25,7 @@ ENTRIES: dict[str, dict[str, tuple[type, ...]]] = {
         "size": (int,),
     },
     "metrics": {"top1": NUMBER, "top5": NUMBER, "mean_class": NUMBER},
+    "cost": {"gflops": (*NUMBER, type(None)), "score_gflops": (*NUMBER, type(None))},
     "predictions": {"file": (str,), "sha256": (str,)},
 }  # fmt: skip
 REPEAT_KINDS = ("test_split", "class_subset", "train_subset", "seed", "single")
@@ -58,6 +59,11 @@ def _value_problems(value: dict[str, Any]) -> list[str]:
         f"metrics.{name} is {number!r}, expected percent from 0 to 100"
         for name, number in value["metrics"].items()
         if not _is(number, NUMBER) or not (math.isfinite(number) and 0.0 <= number <= 100.0)
+    ]
+    problems += [
+        f"cost.{name} is {number!r}, expected a number from 0 or null"
+        for name, number in value["cost"].items()
+        if name in ENTRIES["cost"] and number is not None and not (math.isfinite(number) and number >= 0.0)
     ]
     data = value["data"]
     if data["n_expected"] < 1:

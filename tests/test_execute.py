@@ -19,6 +19,7 @@ from harness.plan import make_plan
 from harness.request import BackboneChoice, MethodChoice, Request
 from harness.runtime import Runtime
 from harness.settings import load_settings
+from results.record import find_records, read_record
 from tests.conftest import ROOT, TINY_RUN, in_process, machine_free
 
 pytestmark = pytest.mark.usefixtures("plugins_forgotten")
@@ -51,6 +52,15 @@ def test_a_second_run_reuses_everything(
     assert in_process("run", "--method", "vificlip", *TINY_RUN, *places) == 0
     assert said(capsys).startswith("0 fits and 0 evals done, 4 cells reused")
     assert content(runs) == before
+
+
+def test_records_hold_what_a_view_costs_and_what_the_card_cites(finished_runs: Path) -> None:
+    for path in find_records(finished_runs):
+        record = read_record(path)
+        # Two frames of the embedded model: 64 patches of 8 x 8, 65 tokens of width 128, four blocks.
+        assert record.cost["gflops"] == pytest.approx(2 * 0.45627 / 8, rel=1e-3)
+        assert 0 < record.cost["score_gflops"] < 1e-4 and record.cost["eval_seconds"] > 0
+        assert record.method["paper"].startswith("Rasheed") and record.method["source"]
 
 
 def test_a_removed_prediction_is_computed_again(

@@ -131,12 +131,12 @@ def _row(cls: type[ClipMethod], backbone: Backbone, protocol: str, frames: int) 
     arch = backbone.facts.arch
     with torch.device("meta"):
         method = cls(backbone, cls.options_for({}, protocol, frames=frames)).eval()
-    with torch.no_grad(), _plain_attention():
+    with torch.no_grad(), plain_attention():
         side = backbone.image_size
         video = torch.empty(1, frames, 3, side, side, device="meta")
-        encoded, video_gmacs = _count(lambda: method.encode_video(video))
+        encoded, video_gmacs = count_gmacs(lambda: method.encode_video(video))
         texts = [method.encode_text(LabelSet(tuple(f"class {i}" for i in range(n)))) for n in (1, CLASSES)]
-        one, many = (_count(lambda: method.score(encoded, text))[1] for text in texts)  # noqa: B023
+        one, many = (count_gmacs(lambda: method.score(encoded, text))[1] for text in texts)  # noqa: B023
         text_gmacs = _count_text(backbone)
     total, trained = method.parameter_counts()
     return ProfileRow(
@@ -161,11 +161,11 @@ def _count_text(backbone: Backbone) -> float:
         width = backbone.text.ln_final.weight.shape[0]
         x = torch.empty(1, length, width, device="meta")
         end = torch.zeros(1, dtype=torch.long, device="meta")
-        return _count(lambda: backbone.encode_embedded_text(x, end))[1]
-    return _count(lambda: backbone.clip.encode_text(torch.zeros(1, length, dtype=torch.long, device="meta")))[1]
+        return count_gmacs(lambda: backbone.encode_embedded_text(x, end))[1]
+    return count_gmacs(lambda: backbone.clip.encode_text(torch.zeros(1, length, dtype=torch.long, device="meta")))[1]
 
 
-def _count(run: Callable[[], Any]) -> tuple[Any, float]:
+def count_gmacs(run: Callable[[], Any]) -> tuple[Any, float]:
     """The result of a computation on the meta device and its multiply-adds in 10^9."""
     with FlopCounterMode(display=False) as counter:
         result = run()
@@ -173,7 +173,7 @@ def _count(run: Callable[[], Any]) -> tuple[Any, float]:
 
 
 @contextmanager
-def _plain_attention() -> Any:
+def plain_attention() -> Any:
     """Attention as separate products: the fused path of `nn.MultiheadAttention` escapes the counter."""
     before = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)

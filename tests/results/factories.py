@@ -66,6 +66,9 @@ class Sample:
     seed: int = 1024
     draw: int = 0
     notes: str = ""
+    paper: str = ""
+    source: str = ""
+    gflops: float | None = 281.0
     status: str = "submitted"
     list_name: str = ""
     options: tuple[tuple[str, Any], ...] = ()
@@ -139,6 +142,7 @@ def write_sample(folder: Path, sample: Sample | None = None, **changes: Any) -> 
             "origin": "built-in", "source_sha256": digest(sample.method), "options": dict(sample.options),
             "class_text": sample.class_text, "extra_data": [], "params_total": 149_620_737,
             "params_trained": sample.params_trained if sample.trained else 0, "unverified": sample.notes,
+            "paper": sample.paper, "source": sample.source,
         },
         backbone={
             "name": "tiny", "arch": "tiny", "weights": "mini", "weights_sha256": digest("tiny"), "image_size": 64,
@@ -152,7 +156,10 @@ def write_sample(folder: Path, sample: Sample | None = None, **changes: Any) -> 
         },
         metrics=metrics.as_dict(),
         overlap={"train_videos": 0, "seen_classes": [], "top1_strict": None},
-        cost={"fit_seconds": 50.0, "eval_seconds": 2.5, "videos_per_second": 48.0},
+        cost={
+            "gflops": sample.gflops, "score_gflops": 0.1, "fit_seconds": 50.0, "eval_seconds": 2.5,
+            "videos_per_second": 48.0,
+        },
         environment={
             "python": "3.11", "packages": {"torch": "2"}, "git": {"commit": "0" * 40, "dirty": False},
             "platform": "linux", "device": "cpu", "dtype": "float32", "threads": 2,
