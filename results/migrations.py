@@ -1,13 +1,12 @@
 """Old records brought to the current schema, one step a version, so that no result file is ever abandoned.
 
 A change of the record's layout raises `results.record.SCHEMA` and adds one function here that turns a record of the
-version before into one of the new version. A step may move, rename or add entries with a neutral value; it never
-changes a number.
+version before into one of the new version and leaves its argument as it is. A step may move, rename or add entries
+with a neutral value; it never changes a number.
 """
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,20 +18,22 @@ Step = Callable[[dict[str, Any]], dict[str, Any]]
 
 def _from_0(value: dict[str, Any]) -> dict[str, Any]:
     """Schema 0, the drafts: `env` instead of `environment`, no `overlap`, no `repeat` outside `fit`."""
-    value["environment"] = value.pop("env", {})
-    value.setdefault("overlap", {"train_videos": 0, "seen_classes": [], "top1_strict": None})
-    value.setdefault("repeat", (value.get("fit") or {}).get("repeat") or {"kind": "single", "index": 1})
-    value.setdefault("cost", {})
-    return value
+    neutral: dict[str, Any] = {
+        "overlap": {"train_videos": 0, "seen_classes": [], "top1_strict": None},
+        "repeat": (value.get("fit") or {}).get("repeat") or {"kind": "single", "index": 1},
+        "cost": {},
+    }
+    kept = {name: section for name, section in value.items() if name != "env"}
+    return {**neutral, **kept, "environment": value.get("env", {})}
 
 
 def _from_1(value: dict[str, Any]) -> dict[str, Any]:
     """Schema 1: no multiply-adds in `cost`, and a method's card without the paper and the source it cites."""
-    for name in ("gflops", "score_gflops"):
-        value["cost"].setdefault(name, None)
-    for name in ("paper", "source"):
-        value["method"].setdefault(name, "")
-    return value
+    return {
+        **value,
+        "cost": {"gflops": None, "score_gflops": None, **value["cost"]},
+        "method": {"paper": "", "source": "", **value["method"]},
+    }
 
 
 STEPS: Mapping[int, Step] = {0: _from_0, 1: _from_1}
@@ -58,10 +59,11 @@ def migrate(value: dict[str, Any], path: Path, target: int, steps: Mapping[int, 
         raise UserError(f"{path} has schema {found}, this version reads up to {target}.", "Update the harness.")
     if found == target:
         return value
-    value = copy.deepcopy(value)
     for version in range(found, target):
         if version not in steps:
             raise UserError(f"{path} has schema {found}, which this version cannot bring to schema {target}.")
-        value = steps[version](value)
-        value["schema"] = version + 1
+        try:
+            value = {**steps[version](value), "schema": version + 1}
+        except (KeyError, TypeError, AttributeError) as error:
+            raise UserError(f"{path} is no valid record of schema {version}: {error!r}.") from None
     return value

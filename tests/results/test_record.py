@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from harness.errors import UserError
+from reports.site import build_report
 from results.migrations import STEPS, migrate
 from results.record import SCHEMA, find_records, read_record, write_record
 from results.score import score
@@ -37,6 +39,8 @@ BAD: list[tuple[str, Any, str]] = [
     ("protocol.columns", [], "is empty"),
     ("protocol.columns", [{"name": "x", "part": "a", "harmonic_of": ["a", "b"]}], "either a part or harmonic_of"),
     ("predictions.file", "../../etc/passwd", "beside the record"),
+    ("cost.gflops", -1.0, "expected a number from 0 or null"),
+    ("cost.gflops", "many", "expected int or float"),
     ("status", "famous", "expected one of"),
 ]
 
@@ -84,6 +88,27 @@ def test_a_draft_record_is_migrated_and_still_scores(tmp_path: Path) -> None:
     assert read_record(path) == expected
     assert score(path).passed
     assert load(path)["schema"] == 0, "reading must not rewrite a file"
+
+
+def test_a_file_that_an_older_version_wrote_is_read_scored_and_reported(tmp_path: Path) -> None:
+    """Written by the harness when its records had schema 1: vanilla CLIP on the novel classes of `mini_source`."""
+    shutil.copytree(Path(__file__).with_name("data") / "schema_1", tmp_path / "runs")
+    (path,) = find_records(tmp_path / "runs")
+    old, new = load(path), read_record(path)
+    assert (old["schema"], new.schema) == (1, SCHEMA)
+    assert (new.metrics, new.cell, new.data) == (old["metrics"], old["cell"], old["data"])
+    assert new.cost == {**old["cost"], "gflops": None, "score_gflops": None} and new.method["paper"] == ""
+    assert score(tmp_path / "runs").passed
+    assert "Vanilla CLIP" in build_report(tmp_path / "runs", tmp_path / "site").read_text(encoding="utf-8")
+    write_record(tmp_path / "again.record.json", new)
+    assert read_record(tmp_path / "again.record.json") == new and load(path) == old
+
+
+def test_a_malformed_record_of_an_older_schema_is_one_clear_error(tmp_path: Path) -> None:
+    path = write_sample(tmp_path)
+    path.write_text(json.dumps({**load(path), "schema": 1, "cost": None}), encoding="utf-8")
+    with pytest.raises(UserError, match="no valid record of schema 1"):
+        read_record(path)
 
 
 def test_migration_runs_every_step_in_order_and_leaves_its_argument() -> None:
