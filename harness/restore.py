@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +30,26 @@ def fit_row(folder: Path, backbone: BackboneChoice | None = None) -> MethodRow:
     found = read_fit(folder)
     if found is None:
         raise UserError(f"{folder} holds no finished fit ({FIT_FILE}).", "Give the folder of a fit below runs/.")
-    of = found["identity"]["method"]
+    return described_row(found["identity"]["method"], str(folder), backbone)
+
+
+def described_row(of: Mapping[str, Any], where: str, backbone: BackboneChoice | None = None) -> MethodRow:
+    """The method row that an identity describes: name, options and backbone.
+
+    Args:
+        of: The entry `method` of a fit's or a record's identity.
+        where: For messages.
+        backbone: Needed where the weights came from a file, whose place an identity does not hold.
+
+    Raises:
+        UserError: A backbone other than the one described.
+    """
     if backbone is None:
         arch, weights = of["backbone"]["arch"], of["backbone"]["weights"]
         backbone = BackboneChoice(arch, None if arch == MINI_ARCH else weights)
     if backbone.identity() != of["backbone"]:
         raise UserError(
-            f"The fit in {folder} is on the backbone {of['backbone']}, asked for is {backbone.identity()}.",
+            f"{where} is on the backbone {of['backbone']}, asked for is {backbone.identity()}.",
             "Give the --arch and --weights of the fit.",
         )
     cls = method_class(of["name"])

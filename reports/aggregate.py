@@ -206,6 +206,7 @@ def _marks(records: list[Facts]) -> tuple[str, ...]:
     own = sorted({record["recipe_source"] for record in records if record["recipe_source"].startswith("own")})
     if own and not records[0]["embedded"]:  # on embedded data every recipe is scaled to the tiny model
         marks.append(f"not a published recipe: {'; '.join(own)}")
+    marks += sorted({remark for record in records for remark in record["remarks"]})
     undecodable = sum(record["n_undecodable"] for record in records)
     if undecodable:
         marks.append(f"{undecodable} videos could not be decoded and count as wrong")

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from harness.errors import UserError
-from results.record import Record, find_records, read_record
+from results.record import STATUSES, Record, find_records, read_record
 
 METRICS = ("top1", "top5", "mean_class")
 
@@ -56,6 +56,7 @@ def _facts(path: Path, record: Record, runs: Path) -> dict[str, Any]:
         "part": protocol["part"],
         "rules": protocol["columns"],
         "incomplete": tuple(protocol.get("incomplete") or ()),
+        "remarks": tuple(protocol.get("remarks") or ()),
         "dataset": data["dataset"],
         "list": data["list"],
         "list_sha256": data["list_sha256"],
@@ -151,9 +152,13 @@ def views_text(views: dict[str, Any]) -> str:
 
 
 def _newest_of_each_cell(frame: pd.DataFrame) -> pd.DataFrame:
-    """The frame with one record per cell, the newest; `duplicates` counts what was left out."""
-    newest = frame.sort_values(["created", "record"], kind="stable")
-    counts = newest.groupby("cell")["cell"].transform("size") - 1
+    """The frame with one record per cell, the newest; `duplicates` counts what was left out.
+
+    Copies of one measurement are one: the one with the higher status stands, as where a board takes over a record.
+    """
+    order = frame.assign(earned=frame["status"].map(STATUSES.index))
+    newest = order.sort_values(["created", "earned", "record"], kind="stable").drop(columns="earned")
+    counts = newest.groupby("cell")["predictions_sha256"].transform("nunique") - 1
     return newest.assign(duplicates=counts).drop_duplicates("cell", keep="last")
 
 

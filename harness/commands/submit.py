@@ -6,7 +6,16 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from harness.commands._arguments import add_places, load_plugins, put, say, settings_of, verb_parser
+from harness.commands._arguments import (
+    add_places,
+    add_runtime,
+    load_plugins,
+    put,
+    runtime_of,
+    say,
+    settings_of,
+    verb_parser,
+)
 from harness.errors import EXIT_DONE, EXIT_FAILED, UserError
 
 
@@ -16,9 +25,11 @@ def add_parser(verbs: Any) -> None:
         verbs, "submit", "pack, check and take over submissions",
         "From finished records to a row on somebody's board. See docs/submitting.md for every rule and its reason.",
     )  # fmt: skip
-    kinds = parser.add_subparsers(dest="what", metavar="{pack,check,rules}", required=True)
+    kinds = parser.add_subparsers(dest="what", metavar="{pack,check,diff,reproduce,rules}", required=True)
     _add_pack(kinds)
     _add_check(kinds)
+    _add_diff(kinds)
+    _add_reproduce(kinds)
     verb_parser(kinds, "rules", "all rules with reason and fix", "Print every rule that `submit check` knows.")
 
 
@@ -49,12 +60,44 @@ def _add_check(kinds: Any) -> None:
     )  # fmt: skip
     check.add_argument("path", nargs="+", metavar="FILE|DIR", help="a submission, or a folder of submissions")
     check.add_argument("--root", default=".", metavar="DIR", help="repository with results/waivers (default: here)")
+    check.add_argument(
+        "--accept", metavar="DIR", help="take over what passes below this folder, as `report --runs DIR` reads it"
+    )
     check.add_argument("--json", action="store_true", help="print data on stdout")
+
+
+def _add_diff(kinds: Any) -> None:
+    diff = verb_parser(
+        kinds, "diff", "what a pull request changes in a board's repository",
+        "Compare two commits: refuse changes to submissions that are there, and check every new one as it is in HEAD.",
+    )  # fmt: skip
+    diff.add_argument("base", metavar="BASE", help="commit that the pull request is made against")
+    diff.add_argument("head", metavar="HEAD", help="its last commit")
+    diff.add_argument("--repository", default=".", metavar="DIR", help="the board's repository (default: here)")
+    diff.add_argument("--summary", metavar="FILE", help="append a summary in Markdown")
+    diff.add_argument("--json", action="store_true", help="print data on stdout")
+
+
+def _add_reproduce(kinds: Any) -> None:
+    again = verb_parser(
+        kinds, "reproduce", "evaluate a sample again from the submitted weights",
+        "Evaluate a seeded sample of every list again, compare first predictions and probabilities, and write what\n"
+        "was found to results/reproductions/. The method must be installed here: a submission carries no code.",
+    )  # fmt: skip
+    again.add_argument("path", metavar="FILE|DIR", help="a submission that was packed with --weights")
+    again.add_argument("--fraction", type=float, default=0.05, metavar="X", help="of each list (default: 0.05)")
+    again.add_argument("--seed", type=int, metavar="N", help="of the sample (default: drawn now and printed)")
+    again.add_argument("--root", default=".", metavar="DIR", help="the board's repository (default: here)")
+    again.add_argument("--json", action="store_true", help="print data on stdout")
+    again.add_argument("--plugin", action="append", default=[], metavar="FILE", help="load a plugin file first")
+    add_runtime(again)
+    add_places(again)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the chosen part."""
-    return {"pack": _pack, "check": _check, "rules": _rules}[arguments.what](arguments)
+    parts = {"pack": _pack, "check": _check, "diff": _diff, "reproduce": _reproduce, "rules": _rules}
+    return parts[arguments.what](arguments)
 
 
 def _pack(arguments: argparse.Namespace) -> int:
@@ -90,31 +133,64 @@ def _card(method: str) -> tuple[str, str]:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    from functools import partial
+    from harness.submissions import check_all, submissions_below
 
-    from harness.submission_facts import facts_of
-    from results.submission.check import check_submission
-    from results.submission.waivers import read_waivers
-
-    waivers = read_waivers(Path(arguments.root))
+    paths = [path for text in arguments.path for path in submissions_below(Path(text))]
+    board = Path(arguments.accept) if arguments.accept else None
     found = []
-    for text in arguments.path:
-        for path in submissions_below(Path(text)):
-            checked = check_submission(path, partial(facts_of, known={}), waivers)
-            found.append(checked)
-            if not arguments.json:
-                put(checked.text())
+    for checked, folder in check_all(paths, Path(arguments.root), board):
+        found.append(checked)
+        if not arguments.json:
+            put(checked.text())
+        if folder is not None:
+            say(f"taken over: {folder}")
+    passed = all(checked.passed for checked in found)
     if arguments.json:
-        put({"passed": all(c.passed for c in found), "submissions": [c.as_dict() for c in found]})
-    return EXIT_DONE if all(checked.passed for checked in found) else EXIT_FAILED
+        put({"passed": passed, "submissions": [checked.as_dict() for checked in found]})
+    elif not found:
+        say(f"no submission below {', '.join(arguments.path)}")
+    return EXIT_DONE if passed else EXIT_FAILED
 
 
-def submissions_below(path: Path) -> list[Path]:
-    """A submission itself, or those in the folders METHOD/vVERSION below a folder."""
-    if not path.is_dir() or (path / "submission.json").exists():
-        return [path]
-    found = sorted(p.parent for p in path.glob("*/*/submission.json"))
-    return found or [path]
+def _diff(arguments: argparse.Namespace) -> int:
+    from harness.submissions import check_changes
+    from results.submission.summary import summary
+
+    findings, found = check_changes(Path(arguments.repository), arguments.base, arguments.head)
+    passed = not findings and all(checked.passed for checked in found)
+    if arguments.summary:
+        with Path(arguments.summary).open("a", encoding="utf-8") as file:
+            file.write(summary(findings, found))
+    if arguments.json:
+        changes = [finding.as_dict() for finding in findings]
+        put({"passed": passed, "changes": changes, "submissions": [checked.as_dict() for checked in found]})
+    else:
+        for text in (*map(str, findings), *(checked.text() for checked in found)):
+            put(text)
+        say(f"{len(found)} new submissions, {len(findings)} refused changes")
+    return EXIT_DONE if passed else EXIT_FAILED
+
+
+def _reproduce(arguments: argparse.Namespace) -> int:
+    import secrets
+
+    from harness.reproduce import reproduce
+    from results.atomic import write_json
+    from results.submission.accept import REPRODUCTIONS
+
+    load_plugins(arguments)
+    if not 0 < arguments.fraction <= 1:
+        raise UserError(f"--fraction is {arguments.fraction:g}, expected a number above 0 and up to 1.")
+    seed = secrets.randbits(32) if arguments.seed is None else arguments.seed
+    root = Path(arguments.root)
+    found = reproduce(
+        Path(arguments.path), settings_of(arguments), runtime_of(arguments), seed, arguments.fraction, root
+    )
+    name = f"{found.submission.manifest['method']}-v{found.submission.manifest['version']}.json"
+    write_json(root / REPRODUCTIONS / name, found.as_dict())
+    put(found.as_dict() if arguments.json else found.text())
+    say(f"written: {root / REPRODUCTIONS / name}")
+    return EXIT_DONE if found.passed else EXIT_FAILED
 
 
 def _rules(arguments: argparse.Namespace) -> int:

@@ -83,7 +83,8 @@ def _copies(submission: Submission, sound: Iterable[Measured], facts: Facts) -> 
             for one in members}  # fmt: skip
     for one in sound:
         key, name = rows[id(one)]
-        if other := facts.known.get(one.table_sha256):
+        other = facts.known.get(one.table_sha256, submission.name)
+        if other != submission.name:
             submission.note("W004", one.name, f"the predictions of {other}", "predictions of its own")
         first, first_name = seen.setdefault(one.table_sha256, (key, name))
         if first != key:

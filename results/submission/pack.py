@@ -74,7 +74,7 @@ def pack(runs: Path, choice: Choice, out: Path) -> Packed:
     submission = Submission(out)
     fits = _fits(runs)
     for path, record in chosen:
-        files[f"records/{path.name}"] = json_bytes({**record.as_dict(), "status": "submitted"})
+        files[f"records/{path.name}"] = json_bytes(_as_measured(record))
         files[f"records/{record.predictions['file']}"] = path.with_name(record.predictions["file"])
         submission.measured.append(Measured(f"records/{path.name}", record))
         if record.fit:
@@ -92,6 +92,13 @@ def pack(runs: Path, choice: Choice, out: Path) -> Packed:
     write_submission(out, manifest, files)
     packed.records, packed.fits = len(chosen), sum(name.startswith("fits/") for name in files)
     return packed
+
+
+def _as_measured(record: Record) -> dict[str, Any]:
+    """A record without what a board added when it took the record over."""
+    value = {**record.as_dict(), "status": "submitted"}
+    value["protocol"] = {name: entry for name, entry in value["protocol"].items() if name != "remarks"}
+    return value
 
 
 def _choose(runs: Path, choice: Choice, packed: Packed) -> list[tuple[Path, Record]]:

@@ -13,8 +13,10 @@ import pandas as pd
 
 from harness.errors import UserError
 from results.canonical import fingerprint
+from results.migrations import migrate
 from results.predictions import COLUMNS
 from results.record import PREDICTIONS_SUFFIX, RECORD_SUFFIX, Record
+from results.record import SCHEMA as RECORD_SCHEMA
 from results.schema import section_problems
 from results.submission.contents import Contents, Entry, printable
 from results.submission.documents import DocumentError, read_json
@@ -199,7 +201,13 @@ def _document(submission: Submission, entry: Entry, schema: str) -> dict[str, An
         expected = "finite numbers" if error.rule == "F012" else "one UTF-8 JSON object, each key once"
         submission.note(error.rule, entry.name, error, expected)
         return None
-    if value.get("schema") != SCHEMA or isinstance(value.get("schema"), bool):
+    if schema == "record":
+        try:
+            value = migrate(value, Path(entry.name), RECORD_SCHEMA)
+        except Exception as error:  # a step meets whatever an unchecked record of an older version holds
+            submission.note("F010", entry.name, f"{type(error).__name__}: {error}", f"schema {RECORD_SCHEMA} or older")
+            return None
+    elif value.get("schema") != SCHEMA or isinstance(value.get("schema"), bool):
         submission.note("F010", entry.name, f"schema {value.get('schema')!r}", f"schema {SCHEMA}")
         return None
     problems = list(layout_problems(schema, value))

@@ -24,7 +24,7 @@ from harness.submission_facts import facts_of, pair_facts
 from results.canonical import fingerprint, labels_sha256, rows_sha256
 from results.metrics import accuracies
 from results.predictions import ID_COLUMNS, encode_predictions, predictions_frame
-from results.record import Record
+from results.record import SCHEMA, Record
 from results.submission.check import Checked, check_submission
 from results.submission.check_arithmetic import environments_of
 from results.submission.check_records import identity_of, signature_parts
@@ -279,7 +279,8 @@ def _record(facts: Any, item: Any, classes: tuple[str, ...], fit: Any, views: di
         "weights_sha256": fit["weights"]["sha256"],
     }  # fmt: skip
     return {
-        "schema": 1, "cell": "0" * 16, "signature": "", "status": "submitted", "created": "2026-01-01T00:00:00+00:00",
+        "schema": SCHEMA, "cell": "0" * 16, "signature": "", "status": "submitted",
+        "created": "2026-01-01T00:00:00+00:00",
         "identity": {"engine": 1, "method": _method_identity()},
         "protocol": {
             "id": facts.protocol, "version": facts.version, "division": "closed", "part": item.part,
@@ -294,6 +295,7 @@ def _record(facts: Any, item: Any, classes: tuple[str, ...], fit: Any, views: di
             "name": "mymethod", "title": "My method", "version": 1, "family": "tuning", "origin": "my-package",
             "source_sha256": CODE, "options": {"width": 4}, "class_text": "names", "extra_data": [],
             "params_total": 1_100_000, "params_trained": 0 if fit is None else 2, "unverified": "",
+            "paper": "", "source": "",
         },
         "backbone": {
             "name": "mini-clip", "arch": "mini-clip", "weights": "embedded", "image_size": 64,
@@ -303,7 +305,8 @@ def _record(facts: Any, item: Any, classes: tuple[str, ...], fit: Any, views: di
         "metrics": {}, "overlap": {
             "train_videos": 0, "seen_classes": [classes[id] for id in item.seen] if fit else [], "top1_strict": None,
         },
-        "cost": {"fit_seconds": 4.5, "eval_seconds": 1.0}, "environment": copy.deepcopy(ENVIRONMENT),
+        "cost": {"fit_seconds": 4.5, "eval_seconds": 1.0, "gflops": None, "score_gflops": None},
+        "environment": copy.deepcopy(ENVIRONMENT),
         "predictions": {},
     }  # fmt: skip
 

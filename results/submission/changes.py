@@ -1,0 +1,120 @@
+"""What a pull request changes in a board's repository: new submissions, and nothing that is already there (rules D).
+
+The state of a submission is read from git objects, never from a work tree that something else may have changed.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.errors import UserError
+from results.submission.contents import printable
+from results.submission.rules import Finding
+
+FOLDER = "submissions"
+_PLACE = re.compile(rf"{FOLDER}/([A-Za-z0-9][A-Za-z0-9._+-]*)/v([A-Za-z0-9._+-]+)/(.+)", re.DOTALL)
+PLAIN = "100644"
+
+
+@dataclass(frozen=True)
+class Change:
+    """One changed path: git's status letter and the mode of the new file."""
+
+    path: str
+    status: str
+    mode: str
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What a pull request does.
+
+    Args:
+        findings: Of the D rules.
+        added: (method, version) of new submission folders, sorted.
+    """
+
+    findings: tuple[Finding, ...]
+    added: tuple[tuple[str, str], ...]
+
+
+def changes(repository: Path, base: str, head: str) -> Changes:
+    """The findings and new submissions between the merge base of two commits and the second.
+
+    Raises:
+        UserError: Not a repository, or a commit that it does not have.
+    """
+    found = list(_changed(repository, base, head))
+    submissions = [change for change in found if change.path.startswith(f"{FOLDER}/")]
+    if not submissions:
+        return Changes((), ())
+    fork = _git(repository, "merge-base", base, head).strip()
+    present = _versions(repository, fork)
+    findings, added = [], set()
+    for change in found:
+        place = _PLACE.fullmatch(change.path)
+        if not change.path.startswith(f"{FOLDER}/"):
+            findings.append(_finding("D003", change.path, "a change beside a submission", f"only {FOLDER}/"))
+        elif place is None:
+            findings.append(_finding("D004", change.path, "this place", f"{FOLDER}/METHOD/vVERSION/..."))
+        elif (place[1], place[2]) in present:
+            rule, found_text = ("D002", "removed") if change.status == "D" else ("D001", "changed or added to")
+            findings.append(_finding(rule, change.path, found_text, "as it was"))
+        else:
+            added.add((place[1], place[2]))
+            if change.mode != PLAIN:
+                findings.append(_finding("D006", change.path, f"mode {change.mode}", f"mode {PLAIN}"))
+    for method, version in sorted(added):
+        earlier = [v for m, v in present if m == method]
+        if any(not _above(version, other) for other in earlier):
+            where = f"{FOLDER}/{method}/v{version}"
+            findings.append(_finding("D005", where, f"version {version}", f"above {', '.join(sorted(earlier))}"))
+    return Changes(tuple(dict.fromkeys(findings)), tuple(sorted(added)))
+
+
+def _finding(rule: str, where: str, found: str, expected: str) -> Finding:
+    return Finding(rule, printable(where), printable(found), printable(expected))
+
+
+def _above(version: str, other: str) -> bool:
+    """Whether a version is later: by number where both are numbers, else only by being another one."""
+    if version.isdigit() and other.isdigit():
+        return int(version) > int(other)
+    return version != other
+
+
+def _changed(repository: Path, base: str, head: str) -> Iterator[Change]:
+    fields = _git(repository, "diff", "--raw", "-z", "--no-renames", "--no-ext-diff", f"{base}...{head}").split("\0")
+    for meta, path in zip(fields[0::2], fields[1::2], strict=False):
+        _, mode, _, _, status = meta.removeprefix(":").split(" ")
+        yield Change(path, status[0], mode)
+
+
+def _versions(repository: Path, commit: str) -> set[tuple[str, str]]:
+    """(method, version) of all submissions of a commit."""
+    listed = _git(repository, "ls-tree", "-r", "-z", "--name-only", commit, "--", FOLDER).split("\0")
+    return {(place[1], place[2]) for path in listed if (place := _PLACE.fullmatch(path))}
+
+
+def archive(repository: Path, head: str, method: str, version: str, out: Path) -> Path:
+    """A submission of a commit as a zip file, written by git from its objects."""
+    tree = f"{head}:{FOLDER}/{method}/v{version}"
+    _git(repository, "archive", "--format=zip", f"--output={out.resolve()}", tree)
+    return out
+
+
+def _git(repository: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(repository), "-c", "core.quotepath=off", *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, check=True, timeout=120)
+    except (OSError, subprocess.SubprocessError) as error:
+        said = getattr(error, "stderr", None) or str(error).encode()
+        raise UserError(
+            f"git {' '.join(arguments[:2])} failed in {repository}: {said.decode('utf-8', 'replace').strip()}",
+            "Give a repository and two commits that it has (fetch with depth 0).",
+        ) from None
+    return done.stdout.decode("utf-8", "backslashreplace")

@@ -1,0 +1,44 @@
+"""A check as Markdown for a pull request: the new numbers, and what is wrong with them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from results.submission.check import Checked
+from results.submission.rules import RULES, Finding
+
+HEADER = ("| protocol | dataset | column | mean | spread | 95 % |", "| --- | --- | --- | ---: | ---: | --- |")
+_MARKS = frozenset("\\`*_[]()<>|#!~&@")
+
+
+def summary(findings: Iterable[Finding], checked: Iterable[Checked]) -> str:
+    """Findings on the changes, then each submission with its scores and findings."""
+    lines = []
+    for finding in findings:
+        fix = RULES[finding.rule].fix
+        lines.append(f"- **{finding.rule}** {_cell(finding.where)}: {_cell(finding.found)}. {fix}")
+    for one in checked:
+        verdict = "passed" if one.passed else "refused"
+        lines += ["", f"## {_cell(one.submission.name)}: {verdict}", ""]
+        scores = one.submission.manifest.get("scores", ()) if one.passed else ()
+        if scores:
+            lines += list(HEADER)
+        for s in scores:
+            spread = "" if s["spread"] is None else f"{s['spread']:.1f} ({s['n']} {s['kind']})"
+            lines.append(
+                f"| {_cell(s['protocol'])} | {_cell(s['dataset'])} | {_cell(s['column'])} | {s['mean']:.1f} | "
+                f"{_cell(spread)} | {s['low']:.1f} to {s['high']:.1f} |"
+            )
+        lines += [""] if scores else []
+        for f in one.findings:
+            kind = "error" if f.refuses else "waived" if f.waived else "warning"
+            lines.append(
+                f"- **{f.rule}** ({kind}) {RULES[f.rule].asks}: {_cell(f.where)}: found {_cell(f.found)}, expected "
+                f"{_cell(f.expected)}. {_cell(f.waived) or RULES[f.rule].fix}"
+            )
+    return "\n".join(lines) + "\n"
+
+
+def _cell(text: str) -> str:
+    """Text of unknown origin without a meaning in Markdown or HTML."""
+    return "".join(f"&#{ord(char)};" if char in _MARKS else char for char in text).replace("\n", " ")

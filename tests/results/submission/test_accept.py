@@ -1,0 +1,160 @@
+"""A submission taken over: its status, its marks on the board, and that numbers on a board stay."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from harness.errors import UserError
+from harness.submissions import check_all, submissions_below
+from reports.aggregate import rows_of
+from reports.frame import records_frame
+from reports.site import build_report
+from results.record import find_records, read_record
+from results.submission.accept import REPRODUCTIONS, accept
+from results.submission.pack import Choice, pack
+from results.submission.waivers import read_waivers
+from tests.results.submission.corrupted import fresh
+from tests.results.submission.forge import Forge, check
+from tests.results.submission.test_valid import unpacked
+
+
+def taken(made: Forge, folder: Path) -> tuple[Path, Path]:
+    """The file, and the board that took it over."""
+    path, board = made.write(folder / "a.zip"), folder / "board"
+    ((_, accepted),) = check_all([path], folder, board)
+    assert accepted == board / "mymethod" / "v1"
+    return path, board
+
+
+def waiver(root: Path, **changes: object) -> Path:
+    value = {
+        "schema": 1, "method": "mymethod", "version": 1, "rule": "P009", "where": "", "by": "A. Keeper",
+        "reason": "Overlap was found by us and is shown beside the row.", "date": "2026-01-31", **changes,
+    }  # fmt: skip
+    path = root / "results" / "waivers" / "mymethod.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value))
+    return path
+
+
+def test_the_board_says_verified_and_an_unchecked_record_says_submitted(tmp_path: Path) -> None:
+    made = fresh("few_shot")
+    _, board = taken(made, tmp_path)
+    assert {read_record(path).status for path in find_records(board)} == {"verified"}
+    (row,) = rows_of(records_frame(board))
+    assert row.statuses == ("verified",) and not row.marks
+    (unchecked,) = rows_of(records_frame(unpacked(made, tmp_path / "runs")))
+    assert unchecked.statuses == ("submitted",)
+    html = build_report(board, tmp_path / "site").read_text()
+    assert '<td data-col="status">verified</td>' in html
+
+
+def test_a_copy_on_the_board_takes_the_place_of_the_run(tmp_path: Path) -> None:
+    made = fresh("few_shot")
+    path = made.write(tmp_path / "a.zip")
+    runs = unpacked(made, tmp_path / "runs")
+    list(check_all([path], tmp_path, runs / "board"))
+    (row,) = rows_of(records_frame(runs))
+    assert row.statuses == ("verified",)
+    assert not any("older record" in mark for mark in row.marks)
+
+
+def test_a_reproduction_raises_the_status_of_this_submission_only(tmp_path: Path) -> None:
+    path = fresh("few_shot").write(tmp_path / "a.zip")
+    digest = check(path).submission.digest
+    file = tmp_path / REPRODUCTIONS / "mymethod-v1.json"
+    file.parent.mkdir(parents=True)
+    for content, expected in ((digest, "reproduced"), ("0" * 64, "verified")):
+        file.write_text(json.dumps({"digest": content, "passed": True, "videos": 80, "flips": 0}))
+        list(check_all([path], tmp_path, tmp_path / "board"))
+        assert {read_record(p).status for p in find_records(tmp_path / "board")} == {expected}
+    file.write_text(json.dumps({"digest": digest, "passed": False, "videos": 80, "flips": 9}))
+    list(check_all([path], tmp_path, tmp_path / "board"))
+    assert {read_record(p).status for p in find_records(tmp_path / "board")} == {"verified"}
+
+
+def test_another_submission_of_a_version_is_refused_and_the_same_is_not(tmp_path: Path) -> None:
+    path, board = taken(fresh("few_shot"), tmp_path)
+    before = {p: p.read_bytes() for p in board.rglob("*") if p.is_file()}
+    list(check_all([path], tmp_path, board))
+    assert {p: p.read_bytes() for p in board.rglob("*") if p.is_file()} == before
+    other = fresh("few_shot")
+    other.of("k16").frame.loc[0, "p5"] = 0.0
+    other.derive()
+    with pytest.raises(UserError, match="other content"):
+        list(check_all([other.write(tmp_path / "b.zip")], tmp_path, board))
+
+
+def test_what_was_taken_over_packs_into_the_same_records(tmp_path: Path) -> None:
+    path, board = taken(fresh("few_shot"), tmp_path)
+    folder = board / "mymethod" / "v1"
+    for number, fit in enumerate(sorted((folder / "fits").glob("*.json"))):
+        target = board / "fits" / str(number) / "fit.json"
+        target.parent.mkdir(parents=True)
+        target.write_bytes(fit.read_bytes())
+    pack(board, Choice("mymethod"), tmp_path / "again.zip")
+    first, again = check(path).submission, check(tmp_path / "again.zip").submission
+    names = [name for name in again.hashes if name.startswith("records/")]
+    assert names and {n: first.hashes[n] for n in names} == {n: again.hashes[n] for n in names}
+
+
+def test_nothing_that_is_refused_is_taken_over(tmp_path: Path) -> None:
+    made = fresh("few_shot")
+    made.change(lambda record: record["overlap"].update(train_videos=3))
+    path = made.write(tmp_path / "a.zip")
+    ((checked, folder),) = check_all([path], tmp_path, tmp_path / "board")
+    assert folder is None and not (tmp_path / "board").exists()
+    with pytest.raises(UserError, match="refused"):
+        accept(checked, tmp_path / "board")
+
+
+def test_a_waiver_lets_pass_and_is_shown_on_the_board(tmp_path: Path) -> None:
+    made = fresh("few_shot")
+    made.change(lambda record: record["overlap"].update(train_videos=3))
+    waiver(tmp_path)
+    path = made.write(tmp_path / "a.zip")
+    ((checked, folder),) = check_all([path], tmp_path, tmp_path / "board")
+    assert checked.passed and folder is not None
+    assert {f.rule for f in checked.findings if f.waived} == {"P009"}
+    (row,) = rows_of(records_frame(tmp_path / "board"))
+    assert any("P009" in mark and "A. Keeper" in mark for mark in row.marks)
+    assert "A. Keeper" in build_report(tmp_path / "board", tmp_path / "site").read_text()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"rule": "A007"}, "cannot be waived"), ({"rule": "F007"}, "cannot be waived"), ({"rule": "X1"}, "cannot be"),
+        ({"reason": "because"}, "does not say why"), ({"by": ""}, "does not say why"), ({"date": "soon"}, "does not"),
+        ({"more": 1}, "entries"), ({"schema": 2}, "entries"), ({"where": 3}, "no text"),
+    ],
+)  # fmt: skip
+def test_a_waiver_needs_a_rule_that_can_be_waived_and_a_reason(
+    changes: dict[str, object], message: str, tmp_path: Path
+) -> None:
+    waiver(tmp_path, **changes)
+    with pytest.raises(UserError, match=message):
+        read_waivers(tmp_path)
+
+
+@pytest.mark.parametrize("changes", [{"method": "other"}, {"version": 2}, {"rule": "P010"}, {"where": "elsewhere"}])
+def test_a_waiver_is_for_one_method_version_rule_and_place(changes: dict[str, object], tmp_path: Path) -> None:
+    made = fresh("few_shot")
+    made.change(lambda record: record["overlap"].update(train_videos=3))
+    waiver(tmp_path, **changes)
+    checked = check(made.write(tmp_path / "a.zip"), waivers=read_waivers(tmp_path))
+    assert checked.rules() == {"P009"}
+
+
+def test_a_folder_of_submissions_is_checked_one_by_one(tmp_path: Path) -> None:
+    _, board = taken(fresh("few_shot"), tmp_path)
+    assert submissions_below(board) == [board / "mymethod" / "v1"]
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "README.md").write_text("none yet")
+    assert submissions_below(tmp_path / "empty") == []
+    (tmp_path / "odd").mkdir()
+    (tmp_path / "odd" / "model.pth").write_bytes(b"x")
+    assert submissions_below(tmp_path / "odd") == [tmp_path / "odd"]

@@ -1,0 +1,136 @@
+"""What a pull request may change: new versions only, checked as they are in the commit."""
+
+from __future__ import annotations
+
+import subprocess
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from harness.errors import UserError
+from harness.submissions import check_changes
+from results.submission.summary import summary
+from tests.results.submission.corrupted import fresh
+from tests.results.submission.forge import Forge
+
+
+def git(folder: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(folder), "-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false"]
+    return subprocess.run([*command, *arguments], check=True, capture_output=True, text=True).stdout.strip()
+
+
+def put(repository: Path, made: Forge, place: str = "mymethod/v1") -> Path:
+    """A submission unpacked below `submissions/`."""
+    folder = repository / "submissions" / place
+    path = made.write(repository.parent / "made.zip")
+    with zipfile.ZipFile(path) as archive:
+        archive.extractall(folder)
+    return folder
+
+
+def commit(repository: Path) -> str:
+    git(repository, "add", "-A")
+    git(repository, "commit", "-qm", "change")
+    return git(repository, "rev-parse", "HEAD")
+
+
+def version_2() -> Forge:
+    made = fresh("few_shot")
+    made.change(lambda record: record["method"].update(version=2))
+    made.refit(lambda fit: fit["identity"]["method"].update(version=2))
+    return made
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """A board's repository with one submission."""
+    folder = tmp_path / "board"
+    folder.mkdir()
+    git(folder, "init", "-q", "-b", "main")
+    (folder / "README.md").write_text("board\n")
+    put(folder, fresh("few_shot"))
+    commit(folder)
+    return folder
+
+
+def rules(repository: Path, change: Callable[[Path], object]) -> tuple[set[str], set[str], list[str]]:
+    """D rules, other refusing rules, and new submissions, after a change is committed."""
+    base = git(repository, "rev-parse", "HEAD")
+    change(repository)
+    findings, checked = check_changes(repository, base, commit(repository))
+    refusing = {rule for one in checked for rule in one.rules()}
+    return {f.rule for f in findings}, refusing, [one.submission.name for one in checked]
+
+
+def test_a_new_version_and_a_new_method_are_welcome(repository: Path) -> None:
+    assert rules(repository, lambda r: put(r, version_2(), "mymethod/v2")) == (set(), set(), ["mymethod/v2"])
+
+
+def test_other_changes_alone_are_none_of_its_business(repository: Path) -> None:
+    assert rules(repository, lambda r: (r / "README.md").write_text("better\n")) == (set(), set(), [])
+
+
+CHANGES: dict[str, tuple[str, Callable[[Path], object]]] = {
+    "number of a record": ("D001", lambda r: _edit(r, "records/*.record.json")),
+    "record added to a version that is there": ("D001", lambda r: _copy(r)),
+    "record removed": ("D002", lambda r: next((r / "submissions/mymethod/v1/records").glob("*.json")).unlink()),
+    "rules beside numbers": ("D003", lambda r: (put(r, version_2(), "mymethod/v2"), (r / "ci.yml").write_text("x"))),
+    "waiver beside numbers": ("D003", lambda r: (put(r, version_2(), "mymethod/v2"), _waiver(r))),
+    "archive in place of a folder": ("D004", lambda r: (r / "submissions" / "mine.zip").write_bytes(b"PK")),
+    "folder of another method": ("D004", lambda r: put(r, version_2(), "theirs/v2")),
+    "version below the one that is there": ("D005", lambda r: put(r, version_2(), "mymethod/v0")),
+    "link": ("D006", lambda r: (put(r, version_2(), "mymethod/v2") / "records" / "x").symlink_to("/etc/passwd")),
+    "execute bit": ("D006", lambda r: (put(r, version_2(), "mymethod/v2") / "card.json").chmod(0o755)),
+}
+
+
+def _edit(repository: Path, pattern: str) -> None:
+    path = next((repository / "submissions/mymethod/v1").glob(pattern))
+    path.write_text(path.read_text().replace('"eval_seconds": 1.0', '"eval_seconds": 0.5'))
+
+
+def _copy(repository: Path) -> None:
+    path = next((repository / "submissions/mymethod/v1/records").glob("*.record.json"))
+    path.with_name("more.record.json").write_bytes(path.read_bytes())
+
+
+def _waiver(repository: Path) -> None:
+    (repository / "results" / "waivers").mkdir(parents=True)
+    (repository / "results" / "waivers" / "mine.txt").write_text("let me pass")
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_change_is_refused_by_its_rule(name: str, repository: Path) -> None:
+    rule, change = CHANGES[name]
+    found, refusing, _ = rules(repository, change)
+    by_place = {"D004"} if name == "folder of another method" else set()
+    by_version = {"D004"} if name.startswith("version below") else set()
+    assert found | (refusing & {"D004"}) == {rule} | by_place | by_version
+
+
+def test_the_commit_counts_and_not_the_work_tree(repository: Path) -> None:
+    base = git(repository, "rev-parse", "HEAD")
+    made = version_2()
+    made.of("k16").record["metrics"]["top1"] += 1.0
+    folder = put(repository, made, "mymethod/v2")
+    head = commit(repository)
+    for file in folder.rglob("*.record.json"):
+        file.unlink()
+    _, checked = check_changes(repository, base, head)
+    assert checked[0].rules() == {"A007"}
+
+
+def test_the_summary_escapes_what_it_quotes(repository: Path) -> None:
+    base = git(repository, "rev-parse", "HEAD")
+    made = version_2()
+    made.of("k16").record["data"]["classes"][0] = "<img src=x> | [a](b)"
+    put(repository, made, "mymethod/v2")
+    text = summary(*check_changes(repository, base, commit(repository)))
+    assert "refused" in text and "A014" in text and "<img" not in text
+
+
+def test_a_commit_that_is_not_there_is_named(repository: Path) -> None:
+    with pytest.raises(UserError, match="git diff"):
+        check_changes(repository, "0" * 40, "HEAD")
