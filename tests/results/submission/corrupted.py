@@ -35,6 +35,18 @@ def fresh(protocol: str = "b2n") -> Forge:
     return copy.deepcopy(_template(protocol))
 
 
+@cache
+def _template_files() -> tuple[dict[str, bytes], dict[str, Any]]:
+    made = fresh()
+    return made.files(), made.manifest
+
+
+def fresh_files() -> tuple[dict[str, bytes], dict[str, Any]]:
+    """Files and manifest of a valid submission to spoil."""
+    files, manifest = _template_files()
+    return dict(files), copy.deepcopy(manifest)
+
+
 def case(rule: str, name: str) -> Callable[[Maker], Maker]:
     """Register a function that makes a whole submission."""
 
@@ -65,10 +77,9 @@ def refiled(rule: str, name: str) -> Callable[[Callable[[dict[str, bytes], dict[
 
     def add(edit: Callable[[dict[str, bytes], dict[str, Any]], Any]) -> None:
         def make(folder: Path) -> Path:
-            made = fresh()
-            files = made.files()
-            edit(files, made.manifest)
-            write_submission(folder / "a.zip", made.manifest, files)
+            files, manifest = fresh_files()
+            edit(files, manifest)
+            write_submission(folder / "a.zip", manifest, files)
             return folder / "a.zip"
 
         case(rule, name)(make)
@@ -78,9 +89,8 @@ def refiled(rule: str, name: str) -> Callable[[Callable[[dict[str, bytes], dict[
 
 def members(edit: Callable[[dict[str, bytes]], Any] | None = None) -> list[tuple[str | zipfile.ZipInfo, bytes]]:
     """All members of a valid submission; `edit` changes files after the manifest has listed them."""
-    made = fresh()
-    files = made.files()
-    files["submission.json"] = json.dumps(listed(files, made.manifest)).encode()
+    files, manifest = fresh_files()
+    files["submission.json"] = json.dumps(listed(files, manifest)).encode()
     if edit:
         edit(files)
     return list(files.items())
@@ -371,10 +381,9 @@ raw("F013", "file added after packing")(
 
 def _unlisted() -> bytes:
     """The manifest of a submission without one of its weight files."""
-    made = fresh()
-    files = made.files()
+    files, manifest = fresh_files()
     files.pop(next(n for n in files if n.startswith("weights/")))
-    return json.dumps(listed(files, made.manifest)).encode()
+    return json.dumps(listed(files, manifest)).encode()
 
 
 def _weights_case(name: str, data: bytes) -> None:

@@ -44,6 +44,17 @@ ENVIRONMENT = {
 MINI_FILE = facts_of([]).mini_weights
 
 
+_encoded: dict[tuple[int, int], bytes] = {}
+
+
+def encode(frame: pd.DataFrame) -> bytes:
+    """`encode_predictions`, once for equal tables."""
+    key = (len(frame), hash(tuple(pd.util.hash_pandas_object(frame, index=False))))
+    if key not in _encoded:
+        _encoded[key] = encode_predictions(frame)
+    return _encoded[key]
+
+
 def tensors(value: float = 1.0) -> bytes:
     """A safetensors file with one tensor of two float32 values."""
     header = json.dumps({"pool.weight": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}).encode()
@@ -101,7 +112,7 @@ class Item:
 
     def name(self) -> None:
         """File name and hash of the predictions."""
-        sha = hashlib.sha256(encode_predictions(self.frame)).hexdigest()
+        sha = hashlib.sha256(encode(self.frame)).hexdigest()
         self.record["predictions"] = {"file": f"{self.stem}.predictions.csv.gz", "sha256": sha}
 
 
@@ -158,7 +169,7 @@ class Forge:
         measured = []
         for item in self.items:
             files[f"records/{item.stem}.record.json"] = json_bytes(item.record)
-            files[f"records/{item.record['predictions']['file']}"] = encode_predictions(item.frame)
+            files[f"records/{item.record['predictions']['file']}"] = encode(item.frame)
             measured.append(Measured("", Record(**item.record)))
         for key, fit in self.fits.items():
             files[f"fits/{key}.json"] = json_bytes(fit)

@@ -11,6 +11,7 @@ from tests.results.submission.corrupted import CASES
 from tests.results.submission.forge import check
 
 
+@pytest.mark.filterwarnings("ignore:Duplicate name")
 @pytest.mark.parametrize("name", CASES)
 def test_it_is_refused_by_the_rule_meant_for_it(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
