@@ -44,17 +44,16 @@ def described_row(of: Mapping[str, Any], where: str, backbone: BackboneChoice | 
     Raises:
         UserError: A backbone other than the one described.
     """
-    if backbone is None:
-        arch, weights = of["backbone"]["arch"], of["backbone"]["weights"]
-        backbone = BackboneChoice(arch, None if arch == MINI_ARCH else weights)
-    if backbone.identity() != of["backbone"]:
-        raise UserError(
-            f"{where} is on the backbone {of['backbone']}, asked for is {backbone.identity()}.",
-            "Give the --arch and --weights of the fit.",
-        )
     cls = method_class(of["name"])
     options, usual = (build_options(cls.options_type, values, of["name"]) for values in (of["options"], {}))
-    return MethodRow(MethodChoice(of["name"], of["options"]), backbone, cls, options, usual, code_sha256(cls))
+    arch, weights = of["backbone"]["arch"], of["backbone"]["weights"]
+    model = cls.own_model(options) or backbone or BackboneChoice(arch, None if arch == MINI_ARCH else weights)
+    if model.identity() != of["backbone"]:
+        raise UserError(
+            f"{where} is on the backbone {of['backbone']}, asked for is {model.identity()}.",
+            "Give the --arch and --weights of the fit.",
+        )
+    return MethodRow(MethodChoice(of["name"], of["options"]), model, cls, options, usual, code_sha256(cls))
 
 
 def restore(folder: Path, row: MethodRow, settings: Settings) -> ClipMethod:

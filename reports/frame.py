@@ -158,7 +158,8 @@ def _newest_of_each_cell(frame: pd.DataFrame) -> pd.DataFrame:
     """
     order = frame.assign(earned=frame["status"].map(STATUSES.index))
     newest = order.sort_values(["created", "earned", "record"], kind="stable").drop(columns="earned")
-    counts = newest.groupby("cell")["predictions_sha256"].transform("nunique") - 1
+    measured = newest["created"] + newest["predictions_sha256"]
+    counts = measured.groupby(newest["cell"]).transform("nunique") - 1
     return newest.assign(duplicates=counts).drop_duplicates("cell", keep="last")
 
 

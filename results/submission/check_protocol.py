@@ -152,7 +152,13 @@ def _label_set(submission: Submission, one: Measured, known: ProtocolFacts) -> N
 
 
 def _views(submission: Submission, one: Measured, known: ProtocolFacts) -> None:
-    """The published views; on the embedded tiny CLIP with fewer frames (rule P010)."""
+    """The published views; on the embedded tiny CLIP with fewer frames (rule P010).
+
+    A recogniser that is not CLIP takes frames as they are decoded, and its own number of them; such rows are never
+    ranked with others.
+    """
+    if one.record.views["normalize"] == "raw":
+        return
     backbone = one.record.backbone["arch"]
     for name, value in known.views.items():
         wanted = min(value, known.mini_frames) if name == "frames" and backbone == MINI else value

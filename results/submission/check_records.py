@@ -142,6 +142,8 @@ def differences(found: Any, expected: Any, place: str = "identity") -> Iterator[
 def identity_of(record: Record) -> dict[str, Any]:
     """The identity that a record's other sections imply; engine and backbone are the identity's own."""
     data, method, claimed = record.data, record.method, record.identity.get("method")
+    test = record.identity.get("test")
+    content = {"content": test["content"]} if isinstance(test, dict) and "content" in test else {}
     return {
         "engine": record.identity.get("engine"),
         "fit": record.fit["key"] if record.fit else None,
@@ -151,7 +153,7 @@ def identity_of(record: Record) -> dict[str, Any]:
         },
         "test": {
             "dataset": data["dataset"], "list": data["list"], "sha256": data["list_sha256"],
-            "labels": data["labels_sha256"], "variant": data["label_variant"], "n": data["n_expected"],
+            "labels": data["labels_sha256"], "variant": data["label_variant"], "n": data["n_expected"], **content,
         },
         "views": {name: value for name, value in record.views.items() if name not in ("size", "text")},
         "protocol": {
@@ -179,8 +181,9 @@ def signature_parts(record: Record) -> tuple[str, str, str]:
         f"{record.method['name']}.{record.method['version']}"
     )
     recipe = "none" if record.fit is None else r"(?:own|published)[^|]*"
+    init = r"(?:clip|checkpoint|random)" if record.fit is None else re.escape(str(fit["init"]))
     end = (
-        re.escape(f"|init:{fit.get('init', 'clip')}|recipe:") + recipe
+        rf"\|init:{init}\|recipe:{recipe}"
         + re.escape(f"|select:{fit.get('selection', 'last')}|{record.repeat['kind']}.{record.repeat['index']}")
         + re.escape(f"|{record.protocol['division']}")
     )  # fmt: skip

@@ -54,7 +54,10 @@ def _or_null(schema: Schema) -> Schema:
 
 VALUE: Schema = {"anyOf": [PLAIN, _list(PLAIN)]}
 REPEAT = _object(kind={"enum": list(REPEAT_KINDS)}, index={"type": "integer", "minimum": 1})
-TRAIN = _object({"labels": TEXT, "variant": TEXT, "n_used": COUNT}, dataset=TEXT, list=TEXT, sha256=SHA256, n=COUNT)
+TRAIN = _object(
+    {"labels": TEXT, "variant": TEXT, "n_used": COUNT, "content": SHA256},
+    dataset=TEXT, list=TEXT, sha256=SHA256, n=COUNT,
+)
 ENVIRONMENT = _object(
     {"cpus": _or_null(COUNT), "threads": COUNT},
     python=TEXT, platform=TEXT, packages=_map(TEXT), device=TEXT, dtype=TEXT,
