@@ -144,3 +144,19 @@ def test_foreign_text_is_text_in_every_format(tmp_path: Path) -> None:
     assert line.replace("\\|", "").count("|") == 6
     (row,) = csv.DictReader(io.StringIO(render_table("few_shot", tmp_path, False, "csv")).readlines()[:2])
     assert row["method"].startswith("a|b")
+
+
+def test_a_wrapper_of_many_models_has_a_row_for_each_beside_its_own_published_one(tmp_path: Path) -> None:
+    sample = Sample(
+        method="mmaction2", family="unimodal", trained=False, protocol="supervised", dataset="k400", frames=32, clips=4,
+        class_text="none", embedded=False,
+    )  # fmt: skip
+    for config, accuracy in (("uniformer-b-32", 0.80), ("swin-l", 0.85), ("tsn-r50", 0.50)):
+        write_sample(tmp_path, sample, title=f"{config} (mmaction2)", options=(("config", config),), accuracy=accuracy)
+    found = list(csv.DictReader(io.StringIO(render_table("supervised", tmp_path, True, "csv"))))
+    top1 = {row["method"]: row for row in found if row["column"] == "top1"}
+    expected = (("Uniformer-B", "80.0", "83.0"), ("Swin-L", "85.0", "83.1"), ("TimeSformer-L", "", "80.7"))
+    for name, ours, printed in expected:
+        assert (top1[name]["ours"], top1[name]["published"]) == (ours, printed)
+        assert "ViT-B-16" not in top1[name]["why"]
+    assert float(top1["tsn-r50 (mmaction2)"]["ours"]) == 50.0 and not top1["tsn-r50 (mmaction2)"]["published"]
