@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import UserError
+from harness.errors import NotApplicableError, UserError
 from harness.options import MethodOptions, option
 from harness.registry import register_method, register_protocol
 from harness.spec import (
@@ -49,6 +49,7 @@ __all__ = [
     "ListRef",
     "MethodCard",
     "MethodOptions",
+    "NotApplicableError",
     "ParentFit",
     "Protocol",
     "Recipe",

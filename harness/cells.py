@@ -250,21 +250,23 @@ def _row_and_views(
         return method_row(choice, backbone, protocol.name, dataset.name, views.frames), views
     row = method_row(choice, backbone, protocol.name, dataset.name)
     if not row.cls.open_vocabulary:
-        _require_trained_classes(row.name, protocol(), dataset)
+        _require_trained_classes(row, protocol(), dataset)
     return row, views_for(protocol.views, row.backbone, request.views)
 
 
-def _require_trained_classes(name: str, protocol: Protocol, dataset: Dataset) -> None:
-    """Refuse protocols that evaluate other classes than they train on, for a method whose classes are fixed."""
-    for fit in _fits(protocol, dataset):
-        for item in protocol.evals(dataset, fit):
-            if (item.test.dataset, item.test.labels) != (fit.train.dataset, fit.train.labels):
-                raise NotApplicableError(
-                    f"{name} has a fixed set of classes and no text tower, and {protocol.name} evaluates classes "
-                    f"({item.test.dataset} {item.test.labels}) other than it trains on "
-                    f"({fit.train.dataset} {fit.train.labels}).",
-                    "Use a protocol with one set of classes, such as supervised.",
-                )
+def _require_trained_classes(row: MethodRow, protocol: Protocol, dataset: Dataset) -> None:
+    """Refuse, for a method whose classes are fixed, other classes: of a protocol, or of a dataset by their number."""
+    pairs = [(fit, item) for fit in _fits(protocol, dataset) for item in protocol.evals(dataset, fit)]
+    for fit, item in pairs:
+        if (item.test.dataset, item.test.labels) != (fit.train.dataset, fit.train.labels):
+            raise NotApplicableError(
+                f"{row.name} has a fixed set of classes and no text tower, and {protocol.name} evaluates classes "
+                f"({item.test.dataset} {item.test.labels}) other than it trains on "
+                f"({fit.train.dataset} {fit.train.labels}).",
+                "Use a protocol with one set of classes, such as supervised.",
+            )
+    for _, item in pairs:
+        row.cls.check_classes(row.options, dataset.labels(item.test.labels))
 
 
 def _preset(backbone: BackboneChoice | OwnModel) -> str:

@@ -12,6 +12,7 @@ from harness.api import (
     LabelSet,
     MethodCard,
     MethodOptions,
+    NotApplicableError,
     UserError,
     find_recognizer,
     option,
@@ -68,6 +69,12 @@ class Recogniser(ClipMethod):
         return find_recognizer(options.config, options.checkpoint)
 
     @classmethod
+    def check_classes(cls, options: RecognizerOptions, label_set: LabelSet) -> None:
+        """Refuse a label set of another size than the head."""
+        model = find_recognizer(options.config, options.checkpoint)
+        require_size(model.name, model.classes, label_set)
+
+    @classmethod
     def card_for(cls, options: RecognizerOptions) -> MethodCard:
         """The card with the model's name, and a word where there are no weights."""
         weights = ", random weights" if options.checkpoint == RANDOM else ""
@@ -91,12 +98,7 @@ class Recogniser(ClipMethod):
             UserError: The head has other classes than the label set.
         """
         heads = self.backbone.classes
-        if heads != len(label_set):
-            raise UserError(
-                f"The head of {self.backbone.facts.name} has {heads} classes, the label set has {len(label_set)}: "
-                f"{self.name} has a fixed set of classes.",
-                "Choose a checkpoint that was trained on this label set.",
-            )
+        require_size(self.backbone.facts.name, heads, label_set)
         if not self.options.classes:
             return torch.arange(heads)
         names = read_head_classes(Path(self.options.classes))
@@ -112,3 +114,13 @@ class Recogniser(ClipMethod):
     def score(self, video: Tensor, text: Tensor) -> Tensor:
         """Scores (B, C) in the order of the label set."""
         return video[:, text.to(video.device)]
+
+
+def require_size(name: str, heads: int, label_set: LabelSet) -> None:
+    """Refuse a label set of another size than a head."""
+    if heads != len(label_set):
+        raise NotApplicableError(
+            f"The head of {name} has {heads} classes, the label set has {len(label_set)}: mmaction2 has a fixed set of "
+            "classes.",
+            "Choose a checkpoint that was trained on this label set.",
+        )

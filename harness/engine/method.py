@@ -193,6 +193,14 @@ class ClipMethod(nn.Module):
         return None
 
     @classmethod
+    def check_classes(cls, options: MethodOptions, label_set: LabelSet) -> None:
+        """Refuse a label set, before anything is computed, that a method with fixed classes does not have.
+
+        Raises:
+            NotApplicableError: It has other classes.
+        """
+
+    @classmethod
     def card_for(cls, options: MethodOptions) -> MethodCard:
         """The card under these options, where one method gives several rows of a table."""
         return cls.card

@@ -164,6 +164,8 @@ def test_classes_may_be_named_and_are_then_put_in_the_order_of_the_label_set(own
 def test_another_number_of_classes_is_one_clear_error() -> None:
     with pytest.raises(UserError, match="tiny_tsn/random has 4 classes, the label set has 3"):
         recogniser(TSN).encode_text(LabelSet(CLASSES[:3]))
+    with pytest.raises(UserError, match="tiny_swin has 4 classes, the label set has 36"):  # before anything is run
+        expand(request_of("supervised"), load_settings({}))
 
 
 @pytest.mark.parametrize(
