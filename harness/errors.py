@@ -5,7 +5,9 @@ from __future__ import annotations
 import difflib
 import errno
 import os
+import traceback
 from collections.abc import Iterable
+from pathlib import Path
 
 EXIT_DONE = 0
 EXIT_FAILED = 1
@@ -72,3 +74,21 @@ def machine_error(error: OSError) -> UserError:
     what, hint = _MACHINE.get(error.errno or 0, ("The machine refused", _AGAIN))
     where = "".join(f": {name}" for name in (error.filename, error.filename2) if name is not None)
     return UserError(f"{what}{where} ({reason}).", hint, EXIT_FAILED)
+
+
+def described(error: BaseException, file: Path | None = None) -> str:
+    """An exception of somebody's file on one line: its type, what it says, and where in that file it arose.
+
+    Args:
+        error: As caught.
+        file: The file whose author reads the line; without it, or outside of it, no place is named.
+    """
+    said = error.message if isinstance(error, UserError) else str(error)
+    text = " ".join(f"{type(error).__name__}: {said}".split())
+    if isinstance(error, UserError):
+        text = " ".join(said.split())
+    if isinstance(error, SyntaxError):
+        return text  # says file and line itself
+    frames = [] if file is None else traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if Path(frame.filename).resolve() == file]
+    return f"{text} ({own[-1].name}, line {own[-1].lineno} of {file.name})" if own and file else text

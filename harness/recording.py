@@ -76,7 +76,7 @@ def record_eval(
         },
         method={
             "name": cell.row.name, "title": card.title, "version": cell.row.cls.version, "family": card.family,
-            "origin": registry.origin_of("method", cell.row.name), "source_sha256": cell.row.source_sha256,
+            "origin": registry.recorded_origin("method", cell.row.name), "source_sha256": cell.row.source_sha256,
             "options": cell.row.options.as_dict(), "class_text": card.class_text,
             "extra_data": list(card.extra_data), "params_total": total, "params_trained": trained if fit_cell else 0,
             "unverified": card.unverified, "paper": card.paper, "source": card.source,

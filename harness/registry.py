@@ -1,57 +1,38 @@
 """Names to plugins: built-in files, entry points of installed packages, and loose files, loaded only when asked for.
 
 The order of discovery: files in `methods/` and `protocols/` (the file's stem is the name), then entry points in the
-groups `harness.methods` and `harness.protocols`, then files given with `--plugin` or in `HARNESS_PLUGINS`. A built-in
-name cannot be taken by another plugin. A plugin that fails to load is a warning that names it; it never breaks
-listing, or another plugin.
+groups `harness.methods` and `harness.protocols`, then files given with `--plugin` or in `HARNESS_PLUGINS`. A name
+belongs to the first that has it. A plugin that cannot be loaded is a warning that names it and where it comes from; it
+never breaks listing, or another plugin.
 """
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import importlib
-import importlib.metadata
 import importlib.util
 import logging
 import os
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from harness.errors import UserError, unknown_name
+from harness.errors import UserError, described, unknown_name
+from harness.plugin_sources import Source, installed_sources, is_name, summary_of
 
 logger = logging.getLogger(__name__)
 ROOT = Path(__file__).resolve().parent.parent
 KINDS = {"method": "methods", "protocol": "protocols"}
 T = TypeVar("T")
 
-
-@dataclass(frozen=True)
-class Source:
-    """Where a plugin of a name comes from.
-
-    Args:
-        name: Registered name.
-        origin: `built-in`, the name of an installed distribution, or a file's path.
-        module: Importable module, empty for a loose file.
-        file: The defining file, where it is known without importing.
-        summary: First line of the file's docstring, read without importing.
-    """
-
-    name: str
-    origin: str
-    module: str = ""
-    file: Path | None = None
-    summary: str = ""
-
-
 _classes: dict[str, dict[str, type]] = {"method": {}, "protocol": {}}
 _files: dict[str, dict[str, Path]] = {"method": {}, "protocol": {}}
 _loose: dict[str, dict[str, Source]] = {"method": {}, "protocol": {}}
 _loaded_files: set[Path] = set()
+_warned: set[str] = set()
 
 
 def register_method(name: str, version: int = 1) -> Callable[[type[T]], type[T]]:
@@ -67,7 +48,7 @@ def register_protocol(name: str, version: int = 1) -> Callable[[type[T]], type[T
 def _register(kind: str, name: str, version: int) -> Callable[[type[T]], type[T]]:
     def decorate(cls: type[T]) -> type[T]:
         file = Path(sys.modules[cls.__module__].__file__ or "").resolve()
-        if not name.replace("_", "").replace("-", "").isalnum():
+        if not is_name(name):
             raise UserError(f"{name!r} is no {kind} name ({file}).", "Use letters, digits, '_' and '-'.")
         builtin = ROOT / KINDS[kind] / f"{name}.py"
         if builtin.is_file() and file != builtin:
@@ -86,25 +67,33 @@ def _register(kind: str, name: str, version: int) -> Callable[[type[T]], type[T]
 
 
 def sources(kind: str) -> dict[str, Source]:
-    """All plugins of a kind by name, found without importing built-ins or installed packages."""
+    """All plugins of a kind by name, found without importing any; what cannot be loaded is said once, as a warning."""
     found: dict[str, Source] = dict(_loose[kind])
-    for entry in importlib.metadata.entry_points(group=f"harness.{KINDS[kind]}"):
-        distribution = entry.dist.name if entry.dist else "an unnamed distribution"
-        found[entry.name] = Source(entry.name, distribution, entry.value)
+    installed = installed_sources(f"harness.{KINDS[kind]}")
+    found |= installed
     for file in sorted((ROOT / KINDS[kind]).glob("*.py")):
-        if not file.stem.startswith("_"):
-            module = f"{KINDS[kind]}.{file.stem}"
-            found[file.stem] = Source(file.stem, "built-in", module, file, _summary(file))
+        if file.stem.startswith("_"):
+            continue
+        if file.stem in installed:
+            theirs = installed[file.stem]
+            problem = f"{file.stem!r} is a built-in {kind}, and its name cannot be taken"
+            _warn(kind, replace(theirs, problem=theirs.problem or problem))
+        module = f"{KINDS[kind]}.{file.stem}"
+        found[file.stem] = Source(file.stem, "built-in", module, file, summary_of(file))
+    for source in found.values():
+        if source.problem:
+            _warn(kind, source)
     return found
 
 
-def _summary(file: Path) -> str:
-    """First docstring line of a file, read without running it; empty if the file does not parse."""
-    try:
-        doc = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8")))
-    except (OSError, SyntaxError, ValueError):
-        return ""
-    return (doc or "").partition("\n")[0]
+def _warn(kind: str, source: Source) -> None:
+    _warn_once(f"the {kind} {source.name!r} of {source.origin} is left out: {source.problem}")
+
+
+def _warn_once(line: str) -> None:
+    if line not in _warned:
+        _warned.add(line)
+        logger.warning("%s", line)
 
 
 def load(kind: str, name: str) -> Any:
@@ -114,55 +103,114 @@ def load(kind: str, name: str) -> Any:
         UserError: No such plugin (with the nearest names), or it fails to import or to register itself.
     """
     load_environment_plugins()
-    if name in _classes[kind]:
-        return _classes[kind][name]
-    found = sources(kind)
-    if name not in found:
-        raise unknown_name(kind, name, found)
-    source = found[name]
-    module, _, attribute = source.module.partition(":")
-    try:
-        loaded = importlib.import_module(module)
-        if attribute:
-            getattr(loaded, attribute)
-    except UserError:
-        raise
-    except BaseException as error:
-        if isinstance(error, (KeyboardInterrupt, SystemExit)) and not isinstance(error, SystemExit):
-            raise
-        raise UserError(
-            f"The {kind} {name!r} of {source.origin} ({module}) does not load: {type(error).__name__}: {error}",
-            f"Mend or uninstall it; every other {kind} goes on working.",
-        ) from error
     if name not in _classes[kind]:
+        found = sources(kind)
+        if name not in found:
+            raise unknown_name(kind, name, found)
+        _import_source(kind, found[name])
+    cls = _classes[kind][name]
+    if kind == "protocol":
+        _check_protocol(name, cls)
+    return cls
+
+
+def _import_source(kind: str, source: Source) -> None:
+    """Import the module of a source and see that it registers the name."""
+    what = f"The {kind} {source.name!r} of {source.origin} ({source.module})"
+    hint = f"Mend or uninstall it; every other {kind} goes on working."
+    if source.problem:
+        raise UserError(f"{what} does not load: {source.problem}.", hint)
+    module, _, attribute = source.module.partition(":")
+    with _loading(what, hint, source.file):
+        loaded = importlib.import_module(module)
+        for part in filter(None, attribute.split(".")):
+            loaded = getattr(loaded, part)
+    if source.name not in _classes[kind]:
         raise UserError(
-            f"{source.origin} offers the {kind} {name!r}, but importing {module} registers no class of that name.",
-            f'Decorate the class with @register_{kind}("{name}").',
+            f"{what} is offered, but importing {module} registers no class of that name.",
+            f'Decorate the class with @register_{kind}("{source.name}").',
         )
-    return _classes[kind][name]
+
+
+@contextmanager
+def _loading(what: str, hint: str, file: Path | None) -> Iterator[None]:
+    """Around the import of a plugin: it writes nothing to stdout, and a failure leaves nothing registered.
+
+    Raises:
+        UserError: One line that says what does not load and why; whatever the plugin raised, `SystemExit` included.
+    """
+    try:
+        with redirect_stdout(sys.stderr):  # stdout is for data
+            yield
+    except BaseException as error:
+        for kind in KINDS:  # only what this file registered: others it imported on its way are sound
+            for name in [n for n, of in _files[kind].items() if of == file]:
+                del _classes[kind][name], _files[kind][name]
+        if isinstance(error, KeyboardInterrupt):
+            raise
+        said = described(error, file).rstrip(".")
+        raise UserError(
+            f"{what} does not load: {said}.", error.hint if isinstance(error, UserError) and error.hint else hint
+        ) from error
+
+
+def _check_protocol(name: str, cls: type) -> None:
+    """A registered protocol is a complete subclass of `Protocol` with a title and columns.
+
+    Raises:
+        UserError: It is not.
+    """
+    from harness.spec import Column, Protocol
+
+    what = f"The protocol {name!r} ({_files['protocol'][name]})"
+    if not (isinstance(cls, type) and issubclass(cls, Protocol)):
+        raise UserError(
+            f"{what} is a {cls!r}, expected a subclass of harness.api.Protocol.", "Write `class Mine(Protocol): ...`."
+        )
+    if missing := sorted(getattr(cls, "__abstractmethods__", ())):
+        raise UserError(f"{what} does not define {', '.join(missing)}.", "See docs/write_a_method.md, Protocols.")
+    if not cls.title or not cls.columns or not all(isinstance(c, Column) for c in cls.columns):
+        raise UserError(f"{what} has no title or no columns.", "Set `title` and `columns = (Column(...), ...)`.")
 
 
 def load_environment_plugins() -> None:
     """Load the files listed in `HARNESS_PLUGINS` (separated as in PATH); a broken one is a warning."""
     for text in filter(None, os.environ.get("HARNESS_PLUGINS", "").split(os.pathsep)):
-        try:
-            load_file(Path(text))
-        except UserError as error:
-            logger.warning("plugin %s is left out: %s", text, " ".join(error.message.split()))
+        path = Path(text)
+        if not path.is_file():
+            _warn_once(f"the plugin file {text} of HARNESS_PLUGINS is left out: it does not exist")
+        elif path.resolve() not in _loaded_files:
+            load_or_warn(path)
+
+
+def load_or_warn(path: Path) -> None:
+    """Import a loose plugin file; one that does not load is a warning, said once, and is not tried again.
+
+    Raises:
+        UserError: The file does not exist.
+    """
+    if f"{path.resolve()}" in _warned:
+        return
+    try:
+        load_file(path)
+    except UserError as error:
+        if not path.is_file():
+            raise
+        _warned.add(f"{path.resolve()}")
+        _warn_once(f"left out: {' '.join(error.message.split())}" + (f" {error.hint}" if error.hint else ""))
 
 
 def load_file(path: Path) -> list[str]:
     """Import a loose plugin file and return the names that it registered.
 
     Raises:
-        UserError: The file is missing, fails to import, or registers nothing.
+        UserError: The file is missing, fails to import, registers nothing, or a name of an installed package.
     """
     path = path.resolve()
     if path in _loaded_files:
         return [s.name for kind in KINDS for s in _loose[kind].values() if s.file == path]
     if not path.is_file():
         raise UserError(f"The plugin file {path} does not exist.")
-    before = {kind: dict(_classes[kind]) for kind in KINDS}
     module_name = f"harness_plugin_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
     spec = importlib.util.spec_from_file_location(module_name, path)
     if spec is None or spec.loader is None:
@@ -170,30 +218,47 @@ def load_file(path: Path) -> list[str]:
     module = importlib.util.module_from_spec(spec)
     sys.modules[module_name] = module
     try:
-        spec.loader.exec_module(module)
-    except BaseException as error:
+        with _loading(f"The plugin file {path}", "Mend it; every other plugin goes on working.", path):
+            spec.loader.exec_module(module)
+            names = {kind: sorted(name for name, of in _files[kind].items() if of == path) for kind in KINDS}
+            _refuse_installed_names(names, path)
+    except BaseException:
         sys.modules.pop(module_name, None)
-        for kind in KINDS:  # what it registered before it failed must not stay
-            for name in set(_classes[kind]) - set(before[kind]):
-                del _classes[kind][name], _files[kind][name]
-        if isinstance(error, (KeyboardInterrupt, UserError)):
-            raise
-        raise UserError(f"The plugin file {path} does not load: {type(error).__name__}: {error}") from error
-    names = []
-    for kind in KINDS:
-        for name in sorted(set(_classes[kind]) - set(before[kind])):
-            _loose[kind][name] = Source(name, str(path), "", path, _summary(path))
-            names.append(name)
-    if not names:
+        raise
+    if not any(names.values()):
         sys.modules.pop(module_name, None)
         raise UserError(
             f"The plugin file {path} registers no method and no protocol.",
             'Decorate the class with @register_method("name") from harness.api.',
         )
+    for kind in KINDS:
+        _loose[kind] |= {name: Source(name, str(path), "", path, summary_of(path)) for name in names[kind]}
     _loaded_files.add(path)
-    return names
+    return [name for kind in KINDS for name in names[kind]]
+
+
+def _refuse_installed_names(names: dict[str, list[str]], path: Path) -> None:
+    for kind in KINDS:
+        installed = installed_sources(f"harness.{KINDS[kind]}") if names[kind] else {}
+        for name in set(names[kind]) & set(installed):
+            if installed[name].file != path:  # the file of an installed package may be given as a plugin as well
+                raise UserError(
+                    f"the {kind} {name!r} is already offered by {installed[name].origin}",
+                    "Give one of them another name, or uninstall the package.",
+                )
+
+
+def is_registered(cls: type) -> bool:
+    """Whether a class is a registered method or protocol."""
+    return any(cls is known for kind in KINDS for known in _classes[kind].values())
 
 
 def origin_of(kind: str, name: str) -> str:
-    """`built-in`, a distribution's name or a file's path."""
+    """`built-in`, a distribution's name and version, or a file's path."""
     return sources(kind)[name].origin
+
+
+def recorded_origin(kind: str, name: str) -> str:
+    """The origin as records state it: of a loose file only its name, not its place on this machine."""
+    source = sources(kind)[name]
+    return source.origin if source.module else f"file {Path(source.origin).name}"

@@ -95,6 +95,7 @@ def plugins_forgotten() -> Iterator[None]:
             del registry._classes[kind][name], registry._files[kind][name]
             registry._loose[kind].pop(name, None)
     registry._loaded_files.intersection_update(loaded)
+    registry._warned.clear()
 
 
 def in_process(*arguments: object) -> int:

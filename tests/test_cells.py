@@ -180,6 +180,30 @@ def test_code_counts_and_comments_do_not(tmp_path: Path) -> None:
     assert plain != sha256("other", "class A:\n    def f(self):\n        return 2\n")
 
 
+def test_all_modules_of_a_package_count_and_its_neighbours_do_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What else is installed beside a plugin, and where, is no part of its identity."""
+
+    def sha256(place: str, helper: str, neighbour: str, package: str = "cells_package") -> str:
+        site = tmp_path / place
+        (site / package).mkdir(parents=True)
+        (site / package / "__init__.py").write_text("from cells_package.sums import one\nclass A:\n    f = one\n")
+        (site / package / "sums.py").write_text(helper)
+        (site / "_neighbour.py").write_text(neighbour)
+        (site / "cells_module.py").write_text("class B:\n    pass\n")
+        monkeypatch.syspath_prepend(str(site))
+        for name in ("cells_package", "cells_package.sums", "cells_module"):
+            monkeypatch.delitem(sys.modules, name, raising=False)
+        found = [importlib.import_module(name) for name in ("cells_package", "cells_module")]
+        return code_sha256(found[0].A) + code_sha256(found[1].B)
+
+    first = sha256("a", "def one():\n    return 1\n", "x = 1\n")
+    assert sha256("b", "def one():\n    return 1\n", "x = 2\n") == first
+    other = sha256("c", "def one():\n    return 2\n", "x = 1\n")
+    assert other[:64] != first[:64] and other[64:] == first[64:]
+
+
 def test_the_source_of_a_recipe_is_no_identity(request_of: Any) -> None:
     cell = expand(request_of(), settings()).fits[0]
     assert "source" not in cell.identity["recipe"] and "source" in Recipe(epochs=1, lr=1).as_dict()

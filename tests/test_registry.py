@@ -13,11 +13,14 @@ from harness.errors import UserError
 
 GOOD = '''"""A protocol of a plugin file."""
 
-from harness.api import Eval, Fit, ListRef, Protocol, register_protocol
+from harness.api import Column, Eval, Fit, ListRef, Protocol, register_protocol
 
 
 @register_protocol("{name}", version=3)
 class Mine(Protocol):
+    title = "Mine"
+    columns = (Column("top1", "all"),)
+
     def fits(self, dataset):
         yield Fit(ListRef(dataset.name, "train", "all"))
 

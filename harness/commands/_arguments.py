@@ -107,11 +107,11 @@ def request_of(arguments: argparse.Namespace) -> Request:
 
 
 def load_plugins(arguments: argparse.Namespace) -> None:
-    """Load the files given with `--plugin`."""
+    """Load the files given with `--plugin`; one that does not load is a warning, so that other methods go on."""
     from harness import registry
 
     for text in arguments.plugin:
-        registry.load_file(Path(text))
+        registry.load_or_warn(Path(text))
 
 
 def add_runtime(parser: argparse.ArgumentParser) -> None:

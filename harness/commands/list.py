@@ -38,9 +38,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _plugins(kind: str) -> list[dict[str, str]]:
     registry.load_environment_plugins()
+    found = sorted(registry.sources(kind).items())
     return [
-        {"name": name, "origin": source.origin, "summary": source.summary}
-        for name, source in sorted(registry.sources(kind).items())
+        {"name": name, "origin": s.origin, "summary": f"broken: {s.problem}" if s.problem else s.summary}
+        for name, s in found
     ]
 
 

@@ -136,6 +136,8 @@ def fit(
         ) from None
     finally:
         curve.close()
+    with torch.no_grad():
+        method.after_fit()
     _write_weights(method, folder)
     rows_read = curve.read()
     last = [row["loss"] for row in rows_read if row["epoch"] == recipe.epochs - 1]

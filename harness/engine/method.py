@@ -6,9 +6,11 @@ call and never state, so the text of base classes cannot leak into novel ones.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields
+from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 import torch
@@ -17,7 +19,7 @@ from torch import Tensor, nn
 
 from harness import registry
 from harness.engine.backbone import MINI, Backbone
-from harness.errors import UserError
+from harness.errors import EXIT_FAILED, UserError, described
 from harness.options import MethodOptions, build_options
 from harness.spec import LabelSet, MethodCard, ParentFit, Recipe, Views
 
@@ -100,7 +102,26 @@ class ClipMethod(nn.Module):
         self._frozen_text: tuple[Any, Tensor] | None = None
         with torch.random.fork_rng(devices=[]):  # new parameters are a function of the seed, not of what ran before
             torch.manual_seed(seed)
+            self._set_up()
+
+    def _set_up(self) -> None:
+        """Call `setup()`; what it raises becomes one line that names the method and the place.
+
+        Raises:
+            UserError: From `setup()`, or in the place of any other exception.
+        """
+        try:
             self.setup()
+        except UserError:
+            raise
+        except Exception as error:  # a plugin may raise anything; the run and the author need a line each
+            file = Path(sys.modules[type(self).__module__].__file__ or "").resolve()
+            raise UserError(
+                f"setup() of the method {self.name or type(self).__name__!r} ({file}) failed on the backbone "
+                f"{self.backbone.facts.name}: {described(error, file)}",
+                f"To try it alone: python -m harness check method {file}",
+                EXIT_FAILED,
+            ) from error
 
     # what a method may override -------------------------------------------------------------------------------------
 
@@ -154,6 +175,13 @@ class ClipMethod(nn.Module):
         """Training loss of encoded videos and texts: cross-entropy with soft targets (B, C), in nats."""
         logits = self.score(video, text).float()
         return -(targets * F.log_softmax(logits, dim=-1)).sum(dim=-1).mean()
+
+    def after_fit(self) -> None:
+        """Change what was learnt once it is: called after the last update, before the trained tensors are saved.
+
+        Only what `trained_state()` holds may change, e.g. to average or interpolate weights. Not called on a resumed
+        fit before its last update, nor when a finished fit is loaded.
+        """
 
     def fit_features(self, features: Tensor, labels: Tensor, label_set: LabelSet) -> None:
         """Set what learns from all training videos at once: a closed form in the place of gradient steps.
@@ -348,17 +376,35 @@ def build_method(name: str, backbone: Backbone, **options: Any) -> ClipMethod:
 
 
 def method_class(name: str) -> type[ClipMethod]:
-    """The registered class of a name, checked to be a `ClipMethod` with a card.
+    """The registered class of a name, checked to be a `ClipMethod` with a card, recipes and options.
 
     Raises:
         UserError: Unknown name, or a class that is not a method.
     """
     cls = registry.load("method", name)
+    problem, hint = _class_problem(cls)
+    if problem:
+        raise UserError(f"The method {name!r} of {registry.origin_of('method', name)} {problem}.", hint)
+    return cls  # type: ignore[no-any-return]
+
+
+def _class_problem(cls: Any) -> tuple[str, str]:
+    """What keeps a class from being a method, and the way out; empty if nothing does."""
     if not (isinstance(cls, type) and issubclass(cls, ClipMethod)):
-        raise UserError(f"The method {name!r} is a {cls!r}, expected a subclass of harness.api.ClipMethod.")
-    if not cls.card.title:
-        raise UserError(f"The method {name!r} has no card.", "Set `card = MethodCard(title=...)` on the class.")
-    return cls
+        return f"is a {cls!r}, expected a subclass of harness.api.ClipMethod", "Write `class Mine(ClipMethod): ...`."
+    if not isinstance(cls.card, MethodCard) or not cls.card.title:
+        return "has no card", "Set `card = MethodCard(title=..., source=...)` on the class."
+    recipes = [*([] if cls.recipe is None else [cls.recipe]), *dict(cls.recipes).values()]
+    wrong = next((recipe for recipe in recipes if not isinstance(recipe, Recipe)), None)
+    if wrong is not None:
+        return f"has the recipe {wrong!r}, expected a Recipe", "Set `recipe = Recipe(epochs=..., lr=...)`."
+    options = cls.options_type
+    if not (isinstance(options, type) and issubclass(options, MethodOptions)):
+        return f"has the options_type {options!r}, expected a subclass of MethodOptions", "See harness.api.option."
+    undeclared = [n for n in vars(options).get("__annotations__", {}) if n not in {f.name for f in fields(options)}]
+    if undeclared:
+        return f"has options that are no fields: {', '.join(undeclared)}", "Decorate them with @dataclass(frozen=True)."
+    return "", ""
 
 
 def preset_of(arch: str | None) -> str:

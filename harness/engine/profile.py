@@ -7,6 +7,7 @@ per view (fvcore counts one multiply-add as one operation); the same unit is use
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Callable, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from harness.engine.method import ClipMethod, method_class
 from harness.errors import UserError, unknown_name
 from harness.spec import LabelSet
 
+logger = logging.getLogger(__name__)
 FRAMES = (16, 32)
 CLASSES = 400
 
@@ -105,17 +107,21 @@ def profile(
 
     if arch not in open_clip.list_models():
         raise unknown_name("architecture", arch, open_clip.list_models())
-    known = [name for name in sorted(registry.sources("method")) if methods is None and method_class(name).uses_clip]
-    names = known if methods is None else list(methods)
+    names = sorted(registry.sources("method")) if methods is None else list(methods)
     rows, empty = [], meta_backbone(arch)
     for name in names:
-        cls = method_class(name)
-        if not cls.uses_clip:
-            raise UserError(f"{name} brings a model of its own; profile counts what methods add to CLIP.")
-        variants = [key for key in cls.protocol_options if key != "mini" and "/" not in key] or [""]
-        for protocol in variants:
-            for count in frames:
-                rows.append(_row(cls, copy.deepcopy(empty), protocol, count))
+        try:
+            cls = method_class(name)
+            if not cls.uses_clip and methods is None:
+                continue
+            if not cls.uses_clip:
+                raise UserError(f"{name} brings a model of its own; profile counts what methods add to CLIP.")
+            variants = [key for key in cls.protocol_options if key != "mini" and "/" not in key] or [""]
+            rows += [_row(cls, copy.deepcopy(empty), variant, count) for variant in variants for count in frames]
+        except UserError as error:
+            if methods is not None or registry.origin_of("method", name) == "built-in":
+                raise
+            logger.warning("left out: %s", " ".join(error.message.split()))  # a plugin that does not load or set up
     return rows
 
 
