@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from harness import registry
-from harness.engine.contract import tiny_backbone
 from harness.engine.method import build_method, method_class
+from harness.engine.tiny_clip import tiny_backbone
 from harness.errors import UserError
 from tests.conftest import in_process
 

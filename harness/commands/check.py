@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
+from pathlib import Path
 from typing import Any
 
 from harness.commands._arguments import add_places, put, say, settings_of, table, verb_parser
-from harness.errors import EXIT_DONE, EXIT_FAILED
+from harness.errors import EXIT_DONE, EXIT_FAILED, UserError
 
 
 def add_parser(verbs: Any) -> None:
@@ -23,8 +25,11 @@ def add_parser(verbs: Any) -> None:
         kinds, "method", "does a method keep the contract of methods?",
         "Run the contract checks on a small random CLIP and synthetic clips: shapes, label order, independence of\n"
         "other videos, declared parameters, no memory of label sets, saving, half precision. Failures are explained.",
+        "examples:\n"
+        "  python -m harness check method mine.py\n"
+        "  python -m harness check method \"vificlip:template='a video of {}'\"\n",
     )  # fmt: skip
-    method.add_argument("method", metavar="NAME|FILE", help="a method's name, or a plugin file")
+    method.add_argument("method", metavar="NAME|FILE", help="a method, with options as for run, or a plugin file")
     method.add_argument("--json", action="store_true", help="print data on stdout")
     data = verb_parser(
         kinds, "data", "counts, missing and ambiguous videos of a dataset",
@@ -43,37 +48,53 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _method(arguments: argparse.Namespace) -> int:
-    from pathlib import Path
+    import time
 
-    from harness import registry
     from harness.engine.contract import check_method
     from harness.engine.method import method_class
 
-    loaded = registry.load_file(Path(arguments.method)) if arguments.method.endswith(".py") else [arguments.method]
-    names = [name for name in loaded if not arguments.method.endswith(".py") or name in registry.sources("method")]
+    started = time.monotonic()
+    names, options = _methods(arguments.method)
     failed, data = 0, {}
     for name in names:
-        results = check_method(method_class(name))
-        data[name] = [{"check": c.name, "ok": c.ok, "explanation": c.explanation} for c in results]
+        results = check_method(method_class(name), options)
+        data[name] = [dataclasses.asdict(c) for c in results]
         failed += sum(not c.ok for c in results)
         if not arguments.json:
-            rows = [["ok" if c.ok else "FAILED", c.name, c.explanation] for c in results]
-            put(f"{name}\n" + table(rows, ["", "CHECK", "EXPLANATION"]))
+            rows = [["ok" if c.ok else "FAILED", c.name, c.promise] for c in results]
+            put(f"{name}\n" + table(rows, ["", "CHECK", "PROMISE"]))
+            for found in (c for c in results if not c.ok):
+                put(f"\n{found.name}: {found.explanation}")
     if arguments.json:
         put(data)
-    say("every check passed" if not failed else f"{failed} checks failed")
+    checks = sum(map(len, data.values()))
+    say(f"{checks - failed} of {checks} checks passed in {time.monotonic() - started:.1f} s")
     return EXIT_FAILED if failed else EXIT_DONE
 
 
-def _env(arguments: argparse.Namespace) -> int:
-    from dataclasses import asdict
+def _methods(text: str) -> tuple[list[str], dict[str, str]]:
+    """The methods of a plugin file, or the one that is named with its options."""
+    from harness import registry
+    from harness.options import split_method
 
+    if not text.endswith(".py"):
+        name, options = split_method(text)
+        return [name], options
+    path = Path(text)
+    loaded = registry.load_file(path)
+    names = [name for name in loaded if registry.sources("method").get(name, None) is not None]
+    if not names:
+        raise UserError(f"The plugin file {path} registers no method, only the protocols {', '.join(loaded)}.")
+    return names, {}
+
+
+def _env(arguments: argparse.Namespace) -> int:
     from harness.environment_check import check_environment, mending_line, python_line
 
     states = check_environment()
     line = mending_line(states)
     if arguments.json:
-        put({"python": python_line(), "packages": [asdict(s) for s in states], "mend": line})
+        put({"python": python_line(), "packages": [dataclasses.asdict(s) for s in states], "mend": line})
         return EXIT_FAILED if line else EXIT_DONE
     put(python_line())
     rows = [[s.name, s.installed or "-", s.tested or "-", s.allowed or "any", s.state, s.problem] for s in states]

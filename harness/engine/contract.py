@@ -6,27 +6,22 @@ built-in methods and the command `check method` for anyone's own.
 
 from __future__ import annotations
 
-import copy
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from harness.engine.backbone import Backbone, BackboneFacts, clip_from_openai_names
+from harness.engine.backbone import Backbone
 from harness.engine.method import ClipMethod
-from harness.engine.step import build_optimizer
-from harness.engine.weights import state_sha256, strict_load
-from harness.errors import UserError
-from harness.spec import LabelSet, Recipe, Views
+from harness.engine.subject import BASE, BATCH, NOVEL, OTHER, Subject
+from harness.engine.tiny_clip import tiny_backbone
+from harness.errors import UserError, described
+from harness.spec import LabelSet
 
-FRAMES = 4
-BASE = LabelSet(("open a door", "ride a bike", "jump"))
-NOVEL = LabelSet(("pour water", "wave", "climb stairs", "clap hands"))
-BATCH = 4
 TOLERANCE = 1e-4
 """Largest difference between logits that should be equal but are summed in another order; they reach about 50."""
 
@@ -36,129 +31,16 @@ class Check:
     """The outcome of one check.
 
     Args:
-        name: What is promised.
+        name: Of the check.
         ok: Whether the promise is kept.
         explanation: If not, what was found and where to look; empty if it is.
+        promise: What the method owes, in one sentence.
     """
 
     name: str
     ok: bool
     explanation: str = ""
-
-
-@cache
-def _tiny_state(seed: int) -> dict[str, Tensor]:
-    """OpenAI-named tensors drawn by NumPy, whose stream does not change between versions of torch."""
-    rng = np.random.default_rng(seed)
-    state: dict[str, Tensor] = {}
-
-    def draw(name: str, *shape: int, std: float, mean: float = 0.0) -> None:
-        values = rng.normal(mean, std, shape).astype(np.float16).astype(np.float32)
-        state[name] = torch.from_numpy(values)
-
-    def blocks(prefix: str, width: int, layers: int) -> None:
-        for i in range(layers):
-            root = f"{prefix}transformer.resblocks.{i}."
-            draw(root + "attn.in_proj_weight", 3 * width, width, std=width**-0.5)
-            draw(root + "attn.in_proj_bias", 3 * width, std=0.02)
-            draw(root + "attn.out_proj.weight", width, width, std=width**-0.5)
-            draw(root + "attn.out_proj.bias", width, std=0.02)
-            draw(root + "mlp.c_fc.weight", 4 * width, width, std=width**-0.5)
-            draw(root + "mlp.c_fc.bias", 4 * width, std=0.02)
-            draw(root + "mlp.c_proj.weight", width, 4 * width, std=(4 * width) ** -0.5)
-            draw(root + "mlp.c_proj.bias", width, std=0.02)
-            for norm in ("ln_1", "ln_2"):
-                draw(f"{root}{norm}.weight", width, std=0.05, mean=1.0)
-                draw(f"{root}{norm}.bias", width, std=0.05)
-
-    width, text_width, dim, patch, grid = 128, 64, 64, 8, 4
-    draw("visual.conv1.weight", width, 3, patch, patch, std=0.1)
-    draw("visual.class_embedding", width, std=1.0)
-    draw("visual.positional_embedding", grid * grid + 1, width, std=0.3)
-    draw("visual.proj", width, dim, std=width**-0.5)
-    blocks("visual.", width, 2)
-    draw("token_embedding.weight", 49408, text_width, std=0.5)
-    draw("positional_embedding", 77, text_width, std=0.1)
-    draw("text_projection", text_width, dim, std=text_width**-0.5)
-    blocks("", text_width, 2)
-    for name, size in (("visual.ln_pre", width), ("visual.ln_post", width), ("ln_final", text_width)):
-        draw(f"{name}.weight", size, std=0.05, mean=1.0)
-        draw(f"{name}.bias", size, std=0.05)
-    state["logit_scale"] = torch.tensor(3.0)
-    return state
-
-
-def tiny_backbone(seed: int = 0) -> Backbone:
-    """A CLIP of two blocks a tower and 32 pixels, the same on every machine; it has seen nothing."""
-    state = _tiny_state(seed)
-    clip = clip_from_openai_names(state).eval()
-    strict_load(clip, state, "the seeded weights")
-    facts = BackboneFacts("tiny", "tiny", f"seed {seed}", state_sha256(dict(clip.state_dict())), 32, True)
-    return Backbone(clip, facts)
-
-
-class Subject:
-    """The method under test: fresh copies, and inputs that are the same in every run."""
-
-    def __init__(self, cls: type[ClipMethod], options: Mapping[str, Any], backbone: Backbone) -> None:
-        self.cls = cls
-        self._options = cls.options_for(options, frames=FRAMES)
-        own = cls.own_model(self._options)
-        self._backbone = backbone if own is None else own.load()
-        generator = torch.Generator().manual_seed(7)
-        frames, size = FRAMES if own is None else own.views_of(Views()).frames, self._backbone.image_size
-        self.video = torch.randn(BATCH, frames, 3, size, size, generator=generator)
-        if own is not None:  # raw frames
-            self.video = (64 * self.video + 128).clamp(0, 255)
-        self.base, self.novel = BASE, NOVEL
-        if not cls.open_vocabulary:
-            fixed = LabelSet(tuple(f"class {i}" for i in range(self._backbone.classes)))
-            self.base = self.novel = fixed
-
-    def fresh(self) -> ClipMethod:
-        """A new method in eval mode on a copy of the backbone whose parameters may all learn, as when just loaded."""
-        return self.cls(copy.deepcopy(self._backbone).requires_grad_(True), self._options).eval()
-
-    @property
-    def recipe(self) -> Recipe:
-        """Some recipe of the method, with a rate at which a few steps move the weights."""
-        found = self.cls.recipe or next(iter(self.cls.recipes.values()), Recipe(epochs=1, lr=1e-3))
-        return Recipe(epochs=1, lr=1e-3, weight_decay=found.weight_decay, betas=found.betas, eps=found.eps)
-
-    def logits(self, method: ClipMethod, labels: LabelSet, video: Tensor | None = None) -> Tensor:
-        """Logits as the harness computes them in an eval: text once, then the views."""
-        with torch.no_grad():
-            text = method.encode_text(labels)
-            return method.score(method.encode_video(self.video if video is None else video), text).float()
-
-    def train(self, method: ClipMethod, steps: int = 1) -> dict[str, bool]:
-        """Take some steps on the base classes; which learning parameters got a gradient other than zero.
-
-        A method that is fitted in closed form is fitted instead; parameters that changed count as reached.
-        """
-        if method.fits_at_once:
-            return self._fit_at_once(method)
-        method.train()
-        optimizer = build_optimizer(method, self.recipe)
-        targets = torch.eye(len(BASE))[torch.arange(BATCH) % len(BASE)]
-        reached = {name: False for name, p in method.named_parameters() if p.requires_grad}
-        torch.manual_seed(3)
-        for _ in range(steps):
-            optimizer.zero_grad()
-            method.loss(self.video, targets, BASE).backward()
-            for name, parameter in method.named_parameters():
-                if name in reached and parameter.grad is not None:
-                    reached[name] |= bool(parameter.grad.abs().max() > 0)
-            optimizer.step()
-        method.eval()
-        return reached
-
-    def _fit_at_once(self, method: ClipMethod) -> dict[str, bool]:
-        before = {name: p.detach().clone() for name, p in method.named_parameters() if p.requires_grad}
-        with torch.no_grad():
-            labels = torch.arange(BATCH) % len(BASE)
-            method.fit_features(method.encode_video(self.video).float(), labels, BASE)
-        return {name: not torch.equal(before[name], p) for name, p in method.named_parameters() if name in before}
+    promise: str = ""
 
 
 def has_card(subject: Subject) -> str:
@@ -174,19 +56,57 @@ def has_card(subject: Subject) -> str:
     return ""
 
 
+def declares_parameters(subject: Subject) -> str:
+    """Every tensor that setup() makes is a parameter or a buffer, and every parameter that learns is optimised."""
+    method = subject.fresh()
+    hidden = _hidden_tensors(method)
+    if hidden:
+        return (
+            f"{_some(hidden)} of setup() is unknown to torch, so it is neither saved nor moved to a GPU: use "
+            "nn.Parameter, nn.ParameterList, nn.ModuleList or register_buffer()."
+        )
+    if not method.trainable():
+        return ""
+    own = {id(p): name for name, p in method.named_parameters()}
+    grouped = [id(p) for group in method.parameter_groups(subject.recipe) for p in group["params"]]
+    if len(set(grouped)) < len(grouped):
+        return f"parameter_groups() lists {len(grouped) - len(set(grouped))} parameters twice."
+    if set(grouped) - set(own):
+        return (
+            f"parameter_groups() lists {len(set(grouped) - set(own))} tensors that are no parameters of the method: "
+            "what they learn would not be saved."
+        )
+    left_out = [name for name, p in method.named_parameters() if p.requires_grad and id(p) not in grouped]
+    if left_out:
+        return f"parameter_groups() leaves out {_some(left_out)}: freeze them (requires_grad_(False)) or list them."
+    return ""
+
+
 def has_shapes(subject: Subject) -> str:
-    """Scores have one row per video and one finite column per class."""
+    """Scores have one row per video and one column per class, however they are asked for."""
     method = subject.fresh()
     for labels in (BASE, NOVEL, LabelSet(("walk",))) if subject.cls.open_vocabulary else (subject.base,):
         logits = subject.logits(method, labels)
         if tuple(logits.shape) != (BATCH, len(labels)):
             return f"score() returned {tuple(logits.shape)} for {BATCH} videos and {len(labels)} classes."
-        if not torch.isfinite(logits).all():
-            return "score() returned NaN or infinite values."
         with torch.no_grad():
             whole = method(subject.video, labels).float()
-        if not torch.allclose(whole, logits, atol=TOLERANCE):
+        if not torch.allclose(whole, logits, atol=TOLERANCE, equal_nan=True):
             return "The method called as a whole and its steps encode_text, encode_video, score give different logits."
+    return ""
+
+
+def has_finite_scores(subject: Subject) -> str:
+    """Scores are finite numbers for any video, a black one included."""
+    method = subject.fresh()
+    for what, video in (("noise", subject.video), ("a black video", subject.black)):
+        logits = subject.logits(method, subject.novel, video)
+        if not torch.isfinite(logits).all():
+            bad = int((~torch.isfinite(logits)).sum())
+            return (
+                f"{bad} of {logits.numel()} scores of {what} are NaN or infinite: look for a division by a norm or a "
+                "spread that may be zero, and for logarithms."
+            )
     return ""
 
 
@@ -232,17 +152,35 @@ def ignores_other_videos(subject: Subject) -> str:
     return worst and f"{worst} when a video is scored alone: encode_video() or score() mixes the videos of a batch."
 
 
+def only_reads_in_evaluation(subject: Subject) -> str:
+    """Scoring changes no parameter, no buffer and no mode."""
+    method = subject.fresh()
+    before = {name: value.clone() for name, value in _tensors(method).items()}
+    learns = {name for name, p in method.named_parameters() if p.requires_grad}
+    for labels in (subject.base, subject.novel):
+        subject.logits(method, labels)
+    changed = [name for name, value in _tensors(method).items() if name not in before or _differ(value, before[name])]
+    if changed:
+        return f"Scoring changed {_some(changed)}: nothing may learn or be counted in evaluation (running statistics?)."
+    if method.training or learns != {name for name, p in method.named_parameters() if p.requires_grad}:
+        return "Scoring switched to train() or changed requires_grad: leave modes to the harness."
+    return ""
+
+
 def changes_what_it_declares(subject: Subject) -> str:
-    """A training step changes parameters with requires_grad and the method's own buffers, and nothing else."""
+    """A fit changes parameters with requires_grad and the method's own buffers, and nothing else."""
     method = subject.fresh()
     if not method.trainable():
         return ""
     before = {name: value.clone() for name, value in method.state_dict().items()}
     declared = set(method.trained_state())
     subject.train(method)
-    changed = {name for name, value in method.state_dict().items() if not torch.equal(value, before[name])}
+    changed = {n for n, value in method.state_dict().items() if n in before and not torch.equal(value, before[n])}
     if changed - declared:
-        return f"A step changed {_some(changed - declared)}, which trained_state() does not save."
+        return (
+            f"A step, or after_fit(), changed {_some(changed - declared)}, which do not learn (requires_grad is False) "
+            "and are not saved."
+        )
     if not changed:
         return "A step changed no parameter: the loss does not depend on what learns, or the groups are empty."
     return ""
@@ -268,13 +206,14 @@ def forgets_labels(subject: Subject) -> str:
         return (
             "Scores on one label set change after another was scored: the label set must be an argument, never state."
         )
-    if method.trainable():
-        subject.train(method)
-        copied = subject.fresh()
-        copied.load_state_dict(method.trained_state(), strict=False)
-        worst = _gap(subject.logits(method, subject.novel), subject.logits(copied, subject.novel))
-        return worst and f"{worst} from a copy with the same weights after training on base: text of base is kept."
-    return ""
+    if not method.trainable() or method.fits_at_once or not subject.cls.open_vocabulary:
+        return ""
+    once, twice = subject.fresh(), subject.fresh()
+    for method, labels in ((once, BASE), (twice, OTHER)):
+        subject.see(method, labels)
+    twice.load_state_dict(once.trained_state(), strict=False)
+    worst = _gap(subject.logits(once, subject.novel), subject.logits(twice, subject.novel))
+    return worst and f"{worst} after losses on other classes without any update: loss() keeps the text of its classes."
 
 
 def survives_saving(subject: Subject) -> str:
@@ -297,8 +236,14 @@ def survives_half_precision(subject: Subject) -> str:
     """Scores under bfloat16 autocast are close to those in fp32."""
     method = subject.fresh()
     expected = subject.logits(method, subject.novel)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        found = subject.logits(method, subject.novel)
+    try:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            found = subject.logits(method, subject.novel)
+    except RuntimeError as error:
+        return (
+            f"Scoring fails under bfloat16 autocast, as on a GPU: {subject.said(error)}. Bring tensors that meet in a "
+            "product to one dtype: x.to(y.dtype)."
+        )
     allowed = 0.1 + 0.03 * float(expected.abs().max())
     gap = float((found - expected).abs().max())
     if not gap <= allowed:
@@ -323,15 +268,18 @@ def leaves_training_behind(subject: Subject) -> str:
 
 
 CHECKS: tuple[Callable[[Subject], str], ...] = (
-    has_card, has_shapes, follows_label_order, is_deterministic, ignores_other_videos, changes_what_it_declares,
-    learns_everywhere, forgets_labels, survives_saving, survives_half_precision, leaves_training_behind,
+    has_card, declares_parameters, only_reads_in_evaluation, is_deterministic, has_shapes, has_finite_scores,
+    follows_label_order, ignores_other_videos, changes_what_it_declares, learns_everywhere, forgets_labels,
+    survives_saving, survives_half_precision, leaves_training_behind,
 )  # fmt: skip
+FIRST = (only_reads_in_evaluation, is_deterministic)
+"""While one of these fails, scores differ by themselves, so that comparing them says nothing."""
 
 
 def check_method(
     cls: type[ClipMethod], options: Mapping[str, Any] | None = None, backbone: Backbone | None = None
 ) -> list[Check]:
-    """Run all checks on a method; one that raises counts as failed and says what was raised.
+    """Run all checks on a method; one that raises, or that another has to come before, counts as failed and says so.
 
     Args:
         cls: A registered method.
@@ -339,14 +287,57 @@ def check_method(
         backbone: Where to run; the seeded tiny CLIP if not given.
     """
     backbone = backbone or tiny_backbone()
-    results = []
+    results: list[Check] = []
+    raised: dict[str, str] = {}
+    unsettled = ""
     for check in CHECKS:
-        try:
-            explanation = check(Subject(cls, options or {}, backbone))
-        except Exception as error:  # a plugin may raise anything; the check reports it
-            explanation = f"{type(error).__name__}: {error}"
-        results.append(Check(check.__name__, not explanation, explanation))
+        if unsettled:
+            explanation = f"could not be checked before {unsettled} is mended"
+        else:
+            explanation = _explain(check, cls, options or {}, backbone, raised)
+        if explanation and check in FIRST:
+            unsettled = unsettled or check.__name__
+        promise = (check.__doc__ or "").strip().rstrip(".")
+        results.append(Check(check.__name__, not explanation, explanation, promise))
     return results
+
+
+def _explain(
+    check: Callable[[Subject], str], cls: type[ClipMethod], options: Mapping[str, Any], backbone: Backbone,
+    raised: dict[str, str],
+) -> str:  # fmt: skip
+    """The explanation of a check; what a method raises is told in full only once."""
+    try:
+        return check(Subject(cls, options, backbone))
+    except Exception as error:  # a plugin may raise anything; the check reports it
+        said = described(error, Path(sys.modules[cls.__module__].__file__ or "").resolve())
+        first = raised.setdefault(said, check.__name__)
+        return said if first == check.__name__ else f"could not be checked before {first} is mended"
+
+
+def _tensors(method: ClipMethod) -> dict[str, Tensor]:
+    """All parameters and buffers, saved or not, by name."""
+    return {**dict(method.named_parameters()), **dict(method.named_buffers())}
+
+
+def _differ(a: Tensor, b: Tensor) -> bool:
+    return a.shape != b.shape or not torch.equal(a, b)
+
+
+def _hidden_tensors(method: ClipMethod) -> list[str]:
+    """Attributes outside of the backbone that hold tensors or modules without torch knowing of it."""
+    found = []
+    for name, module in method.named_modules():
+        if name == "backbone" or name.startswith("backbone."):
+            continue
+        for key, value in vars(module).items():
+            if key in ("_parameters", "_buffers", "_modules", "_frozen_text"):
+                continue
+            value = list(value.values()) if isinstance(value, dict) else value
+            inside = value if isinstance(value, (list, tuple)) else [value]
+            if any(isinstance(item, (Tensor, nn.Module)) for item in inside):
+                found.append(f"{name}.{key}".lstrip("."))
+    return found
 
 
 def _gap(found: Tensor, expected: Tensor) -> str:

@@ -136,8 +136,6 @@ def fit(
         ) from None
     finally:
         curve.close()
-    with torch.no_grad():
-        method.after_fit()
     _write_weights(method, folder)
     rows_read = curve.read()
     last = [row["loss"] for row in rows_read if row["epoch"] == recipe.epochs - 1]
@@ -169,6 +167,8 @@ def _fit_at_once(
 
 
 def _write_weights(method: ClipMethod, folder: Path) -> None:
+    with torch.no_grad():
+        method.after_fit()
     state = {name: value.detach().cpu().contiguous() for name, value in method.trained_state().items()}
     write_bytes(folder / WEIGHTS, save(state))
 

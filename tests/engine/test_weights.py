@@ -15,10 +15,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from harness.api import Backbone, ClipMethod, LabelSet, UserError, load_backbone
-from harness.engine.contract import _tiny_state, tiny_backbone
 from harness.engine.export import export
 from harness.engine.method import method_class
 from harness.engine.published_weights import load_published
+from harness.engine.tiny_clip import tiny_backbone, tiny_state
 from harness.engine.weights import read_weights
 
 LABELS = LabelSet(("jump", "wave"))
@@ -28,13 +28,13 @@ LABELS = LabelSet(("jump", "wave"))
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The seeded tiny CLIP as a file in OpenAI's naming."""
     path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
-    save_file(_tiny_state(0), path)
+    save_file(tiny_state(0), path)
     return path
 
 
 def clip_state(seed: int = 1) -> dict[str, Tensor]:
     """Other weights than those of `base`."""
-    return dict(_tiny_state(seed))
+    return dict(tiny_state(seed))
 
 
 def vificlip_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -76,7 +76,7 @@ def features(backbone: Backbone) -> Tensor:
 def test_published_vificlip_file(tmp_path: Path, base: Path) -> None:
     content = {"model": vificlip_names(clip_state()), "optimizer": {"state": {}}, "epoch": 10, "config": Config()}
     loaded = load_backbone(weights=save(tmp_path / "vifi.pth", content), base=base)
-    expected = {**clip_state(), "token_embedding.weight": _tiny_state(0)["token_embedding.weight"]}
+    expected = {**clip_state(), "token_embedding.weight": tiny_state(0)["token_embedding.weight"]}
     for name, value in loaded.clip.state_dict().items():
         assert torch.equal(value, expected[name].reshape(value.shape)), name
     assert loaded.facts.quick_gelu
@@ -141,7 +141,7 @@ def test_stage_one_file_of_bridge_prompt(tmp_path: Path) -> None:
     path = save(tmp_path / "vifi.pth", {"model": vificlip_names(clip_state())})
     method = build("bridge_prompt", stage_one=str(path))
     assert torch.equal(method.backbone.visual.proj, clip_state()["visual.proj"])
-    assert torch.equal(method.backbone.text.token_embedding.weight, _tiny_state(0)["token_embedding.weight"])
+    assert torch.equal(method.backbone.text.token_embedding.weight, tiny_state(0)["token_embedding.weight"])
     assert method.options.as_dict()["stage_one"].startswith("sha256:")
     assert type(method).parent_fit(method.options) is None
     moved = path.rename(tmp_path / "elsewhere.pth")

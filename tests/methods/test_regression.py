@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 import torch
 
-from harness.engine.contract import NOVEL, Subject, tiny_backbone
+from harness.engine.contract import NOVEL, Subject
 from harness.engine.method import ClipMethod, method_class
 from harness.engine.step import build_optimizer
+from harness.engine.tiny_clip import tiny_backbone
 from results.atomic import write_bytes
 
 FILE = Path(__file__).with_name("regression.json")

@@ -1,0 +1,237 @@
+"""Issue 6, shown by 4: `check method` finds planted faults, each by the check meant for it, in words that help."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from harness import registry
+from harness.engine.contract import CHECKS, check_method
+from harness.engine.method import method_class
+from harness.engine.tiny_clip import tiny_backbone
+from tests.conftest import in_process
+
+pytestmark = pytest.mark.usefixtures("plugins_forgotten")
+
+SOUND = '''"""The smallest trained method that keeps every promise; each fault changes one thing of it."""
+
+import torch
+from torch import nn
+
+from harness.api import ClipMethod, MethodCard, Recipe, register_method
+
+
+class Sound(ClipMethod):
+    card = MethodCard(title="Planted", source="a test")
+    recipe = Recipe(epochs=1, lr=1e-3)
+
+    def setup(self):
+        self.freeze_clip()
+        self.adapter = nn.Linear(self.embed_dim, self.embed_dim)
+
+    def pool(self, frames):
+        return super().pool(frames) + self.adapter(frames.mean(dim=1))
+
+
+@register_method("planted")
+class Planted(Sound):
+'''
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One fault.
+
+    Args:
+        check: The check that is meant for it.
+        says: What the explanation must say.
+        body: Of the class that has it.
+    """
+
+    check: str
+    says: str
+    body: str
+
+
+FAULTS = {
+    "no recipe": Fault("has_card", "there is no recipe", "recipe = None"),
+    "no source": Fault("has_card", "lacks a title or a source", "card = MethodCard(title='Planted')"),
+    "parameters in a list": Fault("declares_parameters", "vectors of setup() is unknown to torch", """
+        def setup(self):
+            super().setup()
+            self.vectors = [nn.Parameter(torch.zeros(self.embed_dim))]
+        def pool(self, frames):
+            return super().pool(frames) + self.vectors[0]
+    """),
+    "parameters left out of the groups": Fault("declares_parameters", "leaves out adapter.bias", """
+        def parameter_groups(self, recipe):
+            return [{"params": [self.adapter.weight], "lr": recipe.lr}]
+    """),
+    "parameters hidden in the groups": Fault("declares_parameters", "no parameters of the method", """
+        def parameter_groups(self, recipe):
+            return [*super().parameter_groups(recipe), {"params": [torch.zeros(3, requires_grad=True)]}]
+    """),
+    "wrong shape": Fault("has_shapes", "score() returned (4, 1)", """
+        def score(self, video, text):
+            return super().score(video, text)[:, :1]
+    """),
+    "NaN for a black video": Fault("has_finite_scores", "scores of a black video are NaN", """
+        def encode_frames(self, video):
+            centred = video - video.mean(dim=(2, 3, 4), keepdim=True)
+            return super().encode_frames(centred / centred.std(dim=(2, 3, 4), keepdim=True))
+    """),
+    "order of labels": Fault("follows_label_order", "depends on a class's position", """
+        def encode_text(self, label_set):
+            text = super().encode_text(label_set)
+            return text + torch.arange(len(text))[:, None] * torch.linspace(-1, 1, text.shape[1])
+    """),
+    "random in eval": Fault("is_deterministic", "something random is active in eval mode", """
+        def pool(self, frames):
+            return nn.functional.dropout(super().pool(frames), 0.5, training=True)
+    """),
+    "other videos of the batch": Fault("ignores_other_videos", "mixes the videos of a batch", """
+        def pool(self, frames):
+            pooled = super().pool(frames)
+            return pooled - 0.5 * pooled.mean(dim=0)
+    """),
+    "statistics in eval": Fault("only_reads_in_evaluation", "Scoring changed centre", """
+        def setup(self):
+            super().setup()
+            self.register_buffer("centre", torch.zeros(self.embed_dim))
+        def encode_video(self, video):
+            features = super().encode_video(video)
+            if not self.training:
+                self.centre.lerp_(features.detach().mean(dim=0), 1e-9)
+            return features
+    """),
+    "training in eval": Fault("only_reads_in_evaluation", "Scoring changed adapter.weight", """
+        def encode_video(self, video):
+            features = super().encode_video(video)
+            with torch.no_grad():
+                self.adapter.weight.mul_(1 - 1e-7)
+            return features
+    """),
+    "a frozen parameter changed by a step": Fault("changes_what_it_declares", "backbone.clip.visual.proj", """
+        def loss(self, video, targets, label_set):
+            with torch.no_grad():
+                self.backbone.visual.proj.mul_(1.01)
+            return super().loss(video, targets, label_set)
+    """),
+    "a frozen parameter changed after the fit": Fault("changes_what_it_declares", "after_fit(), changed backbone.", """
+        def after_fit(self):
+            self.backbone.visual.proj.mul_(1.01)
+    """),
+    "a parameter without use": Fault("learns_everywhere", "No gradient reaches spare", """
+        def setup(self):
+            super().setup()
+            self.spare = nn.Parameter(torch.zeros(3))
+    """),
+    "labels kept as state": Fault("forgets_labels", "must be an argument, never state", """
+        def encode_text(self, label_set):
+            if not hasattr(self, "kept"):
+                self.kept = super().encode_text(label_set).detach()
+            return super().encode_text(label_set) + self.kept.mean(dim=0)
+    """),
+    "labels kept in training": Fault("forgets_labels", "keeps the text of its classes", """
+        kept = 0.0
+        def loss(self, video, targets, label_set):
+            self.kept = self.encode_text(label_set).detach().mean(dim=0)
+            return super().loss(video, targets, label_set)
+        def pool(self, frames):
+            return super().pool(frames) + self.kept
+    """),
+    "state that is not saved": Fault("survives_saving", "neither parameter nor buffer", """
+        gain = 1.0
+        def loss(self, video, targets, label_set):
+            self.gain += 0.5
+            return super().loss(video, targets, label_set)
+        def pool(self, frames):
+            return super().pool(frames) + self.gain * frames[:, 0]
+    """),
+    "state under other names": Fault("survives_saving", "other names than a fresh method's", """
+        def loss(self, video, targets, label_set):
+            if not hasattr(self, "seen"):
+                self.register_buffer("seen", torch.ones(()))
+            return super().loss(video, targets, label_set)
+    """),
+    "no half precision": Fault("survives_half_precision", "fails under bfloat16", """
+        def pool(self, frames):
+            with torch.autocast("cpu", enabled=False):
+                return self.adapter(frames.mean(dim=1))
+    """),
+    "wrong in half precision": Fault("survives_half_precision", "take the last product in fp32", """
+        def score(self, video, text):
+            return super().score(video, text) * (3.0 if torch.is_autocast_enabled("cpu") else 1.0)
+    """),
+    "stays in training mode": Fault("leaves_training_behind", "adapter stay in training mode", """
+        def eval(self):
+            super().eval()
+            self.adapter.train()
+            return self
+    """),
+}  # fmt: skip
+
+
+def planted(tmp_path: Path, body: str) -> Path:
+    path = tmp_path / "planted.py"
+    path.write_text(SOUND + textwrap.indent(textwrap.dedent(body).strip("\n"), "    ") + "\n")
+    return path
+
+
+@pytest.fixture(scope="module")
+def backbone():
+    return tiny_backbone()
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_planted_fault_is_found(fault: str, tmp_path: Path, backbone) -> None:
+    registry.load_file(planted(tmp_path, FAULTS[fault].body))
+    failed = {c.name: c.explanation for c in check_method(method_class("planted"), backbone=backbone) if not c.ok}
+    assert FAULTS[fault].check in failed, failed
+    assert FAULTS[fault].says in failed[FAULTS[fault].check]
+    told = {name: text for name, text in failed.items() if not text.startswith("could not be checked")}
+    assert len(told) <= 3 and next(iter(told)) == FAULTS[fault].check, failed  # what to mend comes first
+
+
+def test_every_check_has_a_fault() -> None:
+    assert {fault.check for fault in FAULTS.values()} == {check.__name__ for check in CHECKS}
+
+
+def test_the_command_on_a_sound_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert in_process("check", "method", planted(tmp_path, "pass")) == 0
+    captured = capsys.readouterr()
+    assert "FAILED" not in captured.out and captured.out.count("ok ") == len(CHECKS)
+    assert f"{len(CHECKS)} of {len(CHECKS)} checks passed in" in captured.err
+    seconds = float(captured.err.split("passed in ")[1].split()[0])
+    assert seconds < 60
+
+
+def test_the_command_on_a_faulty_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = planted(tmp_path, FAULTS["wrong shape"].body)
+    assert in_process("check", "method", path, "--json") == 1
+    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)["planted"]}
+    assert not rows["has_shapes"]["ok"] and rows["has_shapes"]["promise"] and rows["has_card"]["ok"]
+
+
+def test_what_a_method_raises_is_said_once_with_its_place(tmp_path: Path, backbone) -> None:
+    body = "def encode_text(self, label_set):\n    raise ValueError('no text today')"
+    path = planted(tmp_path, body)
+    registry.load_file(path)
+    failed = [c.explanation for c in check_method(method_class("planted"), backbone=backbone) if not c.ok]
+    line = path.read_text().splitlines().index("        raise ValueError('no text today')") + 1
+    assert failed[0] == f"ValueError: no text today (encode_text, line {line} of planted.py)"
+    assert len(failed) > 5 and {*failed[1:]} == {"could not be checked before only_reads_in_evaluation is mended"}
+
+
+def test_a_file_with_protocols_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "from harness.api import Protocol, register_protocol\n\n"
+        "@register_protocol('mine')\nclass Mine(Protocol):\n    title = 'Mine'\n"
+    )
+    assert in_process("check", "method", path) == 2
+    assert "registers no method, only the protocols mine" in capsys.readouterr().err
