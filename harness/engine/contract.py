@@ -203,9 +203,7 @@ def forgets_labels(subject: Subject) -> str:
     method = subject.fresh()
     subject.logits(method, subject.base)
     if not torch.equal(subject.logits(method, subject.novel), expected):
-        return (
-            "Scores on one label set change after another was scored: the label set must be an argument, never state."
-        )
+        return "Scores on one label set change after another was scored: it must be an argument, never state."
     if not method.trainable() or method.fits_at_once or not subject.cls.open_vocabulary:
         return ""
     once, twice = subject.fresh(), subject.fresh()

@@ -130,7 +130,7 @@ FAULTS = {
             super().setup()
             self.spare = nn.Parameter(torch.zeros(3))
     """),
-    "labels kept as state": Fault("forgets_labels", "must be an argument, never state", """
+    "labels kept as state": Fault("forgets_labels", "it must be an argument, never state", """
         def encode_text(self, label_set):
             if not hasattr(self, "kept"):
                 self.kept = super().encode_text(label_set).detach()
