@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 from harness import registry
-from harness.cells import file_code_sha256
+from harness.code_identity import file_code_sha256
 from harness.data.cards import LABEL_VARIANTS, OFFICIAL, published_lists
 from harness.data.dataset import Dataset
 from harness.data.embedded import EMBEDDED, EmbeddedDataset

@@ -105,11 +105,7 @@ class ClipMethod(nn.Module):
             self._set_up()
 
     def _set_up(self) -> None:
-        """Call `setup()`; what it raises becomes one line that names the method and the place.
-
-        Raises:
-            UserError: From `setup()`, or in the place of any other exception.
-        """
+        """Call `setup()`; whatever it raises becomes a `UserError` of one line that names the method and the place."""
         try:
             self.setup()
         except UserError:
@@ -177,10 +173,9 @@ class ClipMethod(nn.Module):
         return -(targets * F.log_softmax(logits, dim=-1)).sum(dim=-1).mean()
 
     def after_fit(self) -> None:
-        """Change what was learnt once it is: called after the last update, before the trained tensors are saved.
+        """Change what was learnt, once: called after the last update of a fit, before its trained tensors are saved.
 
-        Only what `trained_state()` holds may change, e.g. to average or interpolate weights. Not called on a resumed
-        fit before its last update, nor when a finished fit is loaded.
+        Only what `trained_state()` holds may change, e.g. to average or interpolate weights.
         """
 
     def fit_features(self, features: Tensor, labels: Tensor, label_set: LabelSet) -> None:
