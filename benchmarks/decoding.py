@@ -36,7 +36,7 @@ def render(path: Path, seed: int) -> Path:
 def decode_rates(quick: bool = False) -> list[dict[str, Any]]:
     """Clips/s for 8, 16 and 32 frames at 224 pixels with one worker and with all; a reason where they cannot be had."""
     try:
-        from harness.engine.clips import eval_loader
+        from harness.engine.clips import eval_loader, in_batches
         from harness.engine.loader import default_workers
         from harness.runtime import Runtime
         from harness.spec import Views
@@ -48,7 +48,9 @@ def decode_rates(quick: bool = False) -> list[dict[str, Any]]:
         for frames in (8,) if quick else (8, 16, 32):
             for workers in sorted({1, default_workers()}):
                 clips = [(files[i % len(files)], 0) for i in range((8 if quick else 32) * workers)]
-                loader = eval_loader(clips, Views(frames=frames), 224, 0, 8, Runtime(workers=workers, quiet=True), 0)
+                loader = eval_loader(
+                    clips, Views(frames=frames), 224, in_batches(len(clips), 8), Runtime(workers=workers, quiet=True), 0
+                )
                 started = time.perf_counter()
                 done = sum(len(batch.rows) for batch in loader)
                 rate = done / (time.perf_counter() - started)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -23,7 +24,7 @@ from harness.engine.backbone import Backbone
 from harness.engine.batches import Draw
 from harness.engine.blending import smooth
 from harness.engine.compiled import compile_vision
-from harness.engine.device import Device
+from harness.engine.device import Device, casts_kept
 from harness.engine.method import ClipMethod, method_class
 from harness.engine.step import batch_loss, blend_groups, build_optimizer, normalise, view_logits
 from harness.spec import LabelSet, Recipe, Views
@@ -139,7 +140,7 @@ class EvalWork:
         self.views = Views(frames=frames)
         if compiled:
             compile_vision(method)
-        with torch.no_grad(), autocast(device):
+        with torch.no_grad(), autocast(device) if device.kind != "cpu" else nullcontext():
             self.text = method.encode_text(self.labels)
         self.batches = [random_frames(clips, frames, method, device, seed) for seed in range(2)]
         self.steps = 0
@@ -149,7 +150,7 @@ class EvalWork:
         """Score a batch and rank its classes."""
         self.steps += 1
         frames = self.batches[self.steps % 2]
-        with autocast(self.device):
+        with autocast(self.device), casts_kept(self.device, self.method.backbone):
             logits = view_logits(self.method, frames, self.text, self.views, self.device, len(self.labels))
         return rank(logits[:, 0].double().cpu().numpy(), 5)
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
+import io
 import logging
 import os
 import sys
 from collections.abc import Sequence
 
 from harness import __version__
+from harness.engine.world import rank_of_process, size_of_world
 from harness.errors import EXIT_INTERRUPTED, EXIT_USAGE, UserError, machine_error
 
 VERBS = (
@@ -63,8 +66,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Idle OpenMP threads would spin and starve the decode workers: on two busy cores a training step took two to six
     # times as long. Has to be set before torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", stream=sys.stderr)
-    arguments = build_parser().parse_args(argv)
+    several = f" (process {os.environ['RANK']})" if size_of_world() > 1 else ""
+    if several:  # torch's core warns, once a process, of what the fit's wrapper does on purpose
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+    logging.basicConfig(level=logging.WARNING, format=f"%(levelname)s{several}: %(message)s", stream=sys.stderr)
+    with contextlib.redirect_stderr(io.StringIO() if rank_of_process() else sys.stderr):  # one process says it
+        arguments = build_parser().parse_args(argv)
+    if several and arguments.verb != "run" and rank_of_process():
+        return 0  # only fits and evals are shared; the first process does anything else alone
     try:
         return int(importlib.import_module(f"harness.commands.{arguments.verb}").run(arguments))
     except UserError as error:

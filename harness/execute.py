@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,15 +13,16 @@ from typing import Any
 from harness.cells import EvalCell, FitCell, MethodRow
 from harness.data.overlap import Audit, audit
 from harness.engine.clips import Row, locate_rows
-from harness.engine.device import Device, choose_device
-from harness.engine.evaluate import Scores, evaluate
+from harness.engine.device import Device, choose_device, for_evaluation
+from harness.engine.evaluate import Scores, evaluate, partial_files
 from harness.engine.features import FeatureCache
-from harness.engine.fit import WEIGHTS, fit, load_fit, read_trained
+from harness.engine.fit import WEIGHTS, FitOutcome, fit, load_fit, read_trained
 from harness.engine.method import ClipMethod
 from harness.engine.weights import file_sha256
+from harness.engine.world import ALONE, World
 from harness.errors import UserError, machine_error
 from harness.locks import cell_lock, half_written
-from harness.plan import FIT_FILE, FIT_SCHEMA, Plan, eval_state, fit_state, read_fit
+from harness.plan import FIT_FILE, FIT_SCHEMA, CellState, Plan, eval_state, fit_state, read_fit
 from harness.progress import Progress
 from harness.recording import measured_on, record_eval, utc_now
 from harness.request import BackboneChoice
@@ -54,6 +55,7 @@ class Session:
     """What the cells of one call share.
 
     Args:
+        world: The processes that carry out each cell together.
         scores: By measurement, so that cells which measure the same (an untrained method at K = 2, 4, 8, 16) are
             computed once.
     """
@@ -62,6 +64,7 @@ class Session:
     runtime: Runtime
     device: Device
     progress: Progress
+    world: World = ALONE
     scores: dict[str, Scores] = field(default_factory=dict)
 
     @property
@@ -70,25 +73,42 @@ class Session:
         return FeatureCache(self.settings.cache.path / "features") if self.runtime.feature_cache else None
 
 
-def execute(plan: Plan, settings: Settings, runtime: Runtime, keep_going: bool = False, force: bool = False) -> Outcome:
+def execute(
+    plan: Plan,
+    settings: Settings,
+    runtime: Runtime,
+    keep_going: bool = False,
+    force: bool = False,
+    world: World = ALONE,
+) -> Outcome:
     """Carry out the open cells of a plan.
 
     A cell that fails is named; with `keep_going` the others go on, otherwise the first failure ends the run. What was
-    finished before stays finished. Two processes on the same run folder never compute the same cell twice.
+    finished before stays finished. Two runs on the same run folder never compute the same cell twice.
+
+    Args:
+        plan: What is open; with several processes that of the leading one counts.
+        settings: Places.
+        runtime: How to compute.
+        keep_going: Go on after a failure, if all processes share it.
+        force: Compute finished cells anew.
+        world: The processes that carry out each cell together.
 
     Raises:
         UserError: A cell failed and `keep_going` is off.
     """
-    if force:
+    if force and world.leads:
         _discard(plan)
         plan = Plan(tuple(fit_state(s.cell) for s in plan.fits), tuple(eval_state(s.cell) for s in plan.evals))
-    open_fits, open_evals = plan.open_fits(), plan.open_evals()
+    open_fits, open_evals = _open_cells(plan, world)
     outcome = Outcome(reused=len(plan.fits) + len(plan.evals) - len(open_fits) - len(open_evals))
     for cell in open_evals:
         audit_cell(cell)  # before anything is computed: a leak found after a day of training helps nobody
-    progress = Progress(quiet=runtime.quiet, cells=len(open_fits) + len(open_evals))
-    session = Session(settings, runtime, choose_device(runtime), progress)
-    _tidy(plan, settings)
+    progress = Progress(quiet=runtime.quiet or not world.leads, cells=len(open_fits) + len(open_evals))
+    device = choose_device(runtime, world.local_rank if world.size > 1 else None)
+    session = Session(settings, runtime, device, progress, world)
+    if world.leads:
+        _tidy(plan, settings)
     failed: set[str] = set()
     with progress:
         for name, cell, run in _tasks(open_fits, open_evals):
@@ -97,18 +117,20 @@ def execute(plan: Plan, settings: Settings, runtime: Runtime, keep_going: bool =
                 continue
             progress.begin(name)
             try:
-                cell.dataset.prepare(progress.render_step)
+                with world.in_turn():
+                    cell.dataset.prepare(progress.render_step)
                 done = run(cell, session)
             except (UserError, OSError) as error:
-                if not keep_going:
+                if not (keep_going and world.has_in_common(error)):
                     raise
                 failed.add(cell.key)
                 outcome.failures.append((name, str(error if isinstance(error, UserError) else machine_error(error))))
                 continue
             except Exception as error:  # a fault of a method or of the harness: the other cells are still worth doing
-                if not keep_going:
+                if not (keep_going and world.has_in_common(error)):
                     raise
-                logger.exception("%s failed", name)
+                if world.leads:
+                    logger.exception("%s failed", name)
                 failed.add(cell.key)
                 outcome.failures.append((name, f"{type(error).__name__}: {error}"))
                 continue
@@ -121,6 +143,23 @@ def execute(plan: Plan, settings: Settings, runtime: Runtime, keep_going: bool =
             else:
                 outcome.evals += 1
     return outcome
+
+
+def _open_cells(plan: Plan, world: World) -> tuple[list[FitCell], list[EvalCell]]:
+    """What is to be computed, by the plan of the leading process: files may look otherwise to another by now.
+
+    Raises:
+        UserError: This process does not know a cell of that plan.
+    """
+    keys = world.share([[cell.key for cell in cells] for cells in (plan.open_fits(), plan.open_evals())])
+    known: dict[str, Any] = {state.cell.key: state.cell for state in (*plan.fits, *plan.evals)}
+    with world.together():
+        if absent := [key for some in keys for key in some if key not in known]:
+            raise UserError(
+                f"Process {world.rank} of {world.size} lacks {len(absent)} of the cells that the first one has.",
+                "All processes need the same command, the same code, and data in the same places.",
+            )
+    return [known[key] for key in keys[0]], [known[key] for key in keys[1]]
 
 
 def _tasks(fits: Iterable[Any], evals: Iterable[Any]) -> Iterable[tuple[str, Any, Callable[..., bool]]]:
@@ -151,13 +190,24 @@ def left_over(cell: FitCell | EvalCell) -> list[Path]:
         kept = [*cell.folder.glob("epoch_*.pth"), *cell.folder.glob("last_checkpoint")]
         return [*kept, *half_written(cell.folder)]
     partial, folder = partial_results(cell), cell.record.parent
-    kept = [partial] if partial.is_file() else []
-    return [*kept, *half_written(folder, cell.record.name, cell.predictions.name, partial.name)]
+    return [*partial_files(partial), *half_written(folder, cell.record.name, cell.predictions.name, partial.name)]
 
 
 def partial_results(cell: EvalCell) -> Path:
-    """The file of an eval's intermediate results."""
+    """The file of an eval's intermediate results; beside it those of the other processes of a run."""
     return cell.record.parent / f".{cell.key}.partial.npz"
+
+
+@contextlib.contextmanager
+def _claimed(session: Session, folder: Path, key: str, name: str, state: Callable[[], CellState]) -> Iterator[bool]:
+    """Hold the lock of a cell for all processes; yields whether the cell still is to be computed."""
+    world, done = session.world, False
+    with contextlib.ExitStack() as held:
+        with world.together():
+            if world.leads:
+                held.enter_context(cell_lock(session.settings.runs.path, folder, key, name))
+                done = state().state == "done"
+        yield not world.share(done)
 
 
 def _tidy(plan: Plan, settings: Settings) -> None:
@@ -191,14 +241,16 @@ def build_fit_start(cell: FitCell, settings: Settings) -> ClipMethod:
 
 
 def run_fit_cell(cell: FitCell, session: Session) -> bool:
-    """Fit a cell and write its `fit.json`; False if another process did so meanwhile."""
-    with cell_lock(session.settings.runs.path, cell.folder, cell.key, f"fit {cell.name}"):
-        if fit_state(cell).state == "done":
+    """Fit a cell and write its `fit.json`; False if another run did so meanwhile."""
+    world = session.world
+    with _claimed(session, cell.folder, cell.key, f"fit {cell.name}", lambda: fit_state(cell)) as wanted:
+        if not wanted:
             return False
-        for path in half_written(cell.folder):
-            path.unlink(missing_ok=True)
-        rows = present_rows(cell.train, cell.dataset.locate, cell.name, session.runtime)
-        method = build_fit_start(cell, session.settings)
+        with world.together():
+            for path in half_written(cell.folder) if world.leads else ():
+                path.unlink(missing_ok=True)
+            rows = present_rows(cell.train, cell.dataset.locate, cell.name, session.runtime)
+            method = build_fit_start(cell, session.settings)
         outcome = fit(
             method,
             rows,
@@ -210,27 +262,35 @@ def run_fit_cell(cell: FitCell, session: Session) -> bool:
             session.runtime,
             session.progress.fit_step,
             session.features,
+            world,
         )
-        total, trained = method.parameter_counts()
-        write_json(
-            cell.folder / FIT_FILE,
-            {
-                "schema": FIT_SCHEMA,
-                "key": cell.key,
-                "name": cell.name,
-                "identity": cell.identity,
-                "recipe": cell.recipe.as_dict(),
-                "train": {**cell.identity["train"], "n_used": len(rows)},
-                "weights": {"file": WEIGHTS, "sha256": file_sha256(cell.folder / WEIGHTS)},
-                "outcome": dict(vars(outcome)),
-                "parameters": {"total": total, "trained": trained},
-                "environment": measured_on(session.device),
-                "created": utc_now(),
-            },
-        )
-        for path in left_over(cell):
-            path.unlink(missing_ok=True)
+        with world.together():
+            if world.leads:
+                _write_fit(cell, method, outcome, len(rows), session)
     return True
+
+
+def _write_fit(cell: FitCell, method: ClipMethod, outcome: FitOutcome, used: int, session: Session) -> None:
+    """Write `fit.json`, which says that the fit is done, then remove what it has no use for."""
+    total, trained = method.parameter_counts()
+    write_json(
+        cell.folder / FIT_FILE,
+        {
+            "schema": FIT_SCHEMA,
+            "key": cell.key,
+            "name": cell.name,
+            "identity": cell.identity,
+            "recipe": cell.recipe.as_dict(),
+            "train": {**cell.identity["train"], "n_used": used},
+            "weights": {"file": WEIGHTS, "sha256": file_sha256(cell.folder / WEIGHTS)},
+            "outcome": dict(vars(outcome)),
+            "parameters": {"total": total, "trained": trained},
+            "environment": measured_on(session.device, session.world.size),
+            "created": utc_now(),
+        },
+    )
+    for path in left_over(cell):
+        path.unlink(missing_ok=True)
 
 
 def present_rows(video_list: VideoList, locate: Callable[[str], Path | None], name: str, runtime: Runtime) -> list[Row]:
@@ -256,22 +316,24 @@ def present_rows(video_list: VideoList, locate: Callable[[str], Path | None], na
 
 
 def run_eval_cell(cell: EvalCell, session: Session) -> bool:
-    """Score a cell's list and write predictions and record; False if another process did so meanwhile."""
-    folder = cell.record.parent
-    with cell_lock(session.settings.runs.path, folder, cell.key, f"eval {cell.name}"):
-        if eval_state(cell).state == "done":
+    """Score a cell's list and write predictions and record; False if another run did so meanwhile."""
+    folder, world = cell.record.parent, session.world
+    with _claimed(session, folder, cell.key, f"eval {cell.name}", lambda: eval_state(cell)) as wanted:
+        if not wanted:
             return False
-        audited = audit_cell(cell)
-        located = locate_rows(cell.test, cell.dataset.locate)
-        rows = present_rows(cell.test, cell.dataset.locate, cell.name, session.runtime)
-        kept = [i for i, (path, _) in enumerate(located) if path is not None]
-        fitted = None
-        if cell.fit is None:
-            method = build_row(cell.row, session.settings)
-        else:
-            method = build_fit_start(cell.fit, session.settings)
-            fitted = read_fit(cell.fit.folder)
-            load_fit(method, cell.fit.folder, fitted["weights"]["sha256"] if fitted else None)
+        with world.together():
+            audited = audit_cell(cell)
+            located = locate_rows(cell.test, cell.dataset.locate)
+            rows = present_rows(cell.test, cell.dataset.locate, cell.name, session.runtime)
+            kept = [i for i, (path, _) in enumerate(located) if path is not None]
+            fitted = None
+            if cell.fit is None:
+                method = build_row(cell.row, session.settings)
+            else:
+                method = build_fit_start(cell.fit, session.settings)
+                fitted = read_fit(cell.fit.folder)
+                load_fit(method, cell.fit.folder, fitted["weights"]["sha256"] if fitted else None)
+        device = for_evaluation(session.device, session.runtime, method.backbone)
         seed = int(fingerprint([cell.test.sha256, "views"], 8), 16)
         if cell.measurement not in session.scores:
             session.scores[cell.measurement] = evaluate(
@@ -279,16 +341,20 @@ def run_eval_cell(cell: EvalCell, session: Session) -> bool:
                 rows,
                 cell.labels,
                 cell.views,
-                session.device,
+                device,
                 session.runtime,
                 partial_results(cell),
                 seed,
                 session.progress.eval_step,
                 session.features,
+                world,
             )
-        record_eval(cell, method, session.scores[cell.measurement], kept, fitted, audited, session.device)
-        for path in left_over(cell):
-            path.unlink(missing_ok=True)
+        with world.together():
+            if world.leads:
+                scores = session.scores[cell.measurement]
+                record_eval(cell, method, scores, kept, fitted, audited, device, world.size)
+                for path in left_over(cell):
+                    path.unlink(missing_ok=True)
     return True
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from harness.cells import MethodRow
 from harness.data.class_names import read_class_names as read_class_names
-from harness.engine.device import choose_device
+from harness.engine.device import choose_device, for_evaluation
 from harness.engine.evaluate import evaluate
 from harness.errors import UserError
 from harness.execute import build_row
@@ -43,7 +43,7 @@ def predict(
     """
     method = build_row(row, settings) if fit_folder is None else restore(fit_folder, row, settings)
     method.requires_grad_(False)  # nothing learns here, so the texts are encoded once for all files
-    device = choose_device(runtime)
+    device = for_evaluation(choose_device(runtime), runtime, method.backbone)
     for video in videos:
         try:
             scores = evaluate(method, [(video, 0)], labels, views, device, runtime)

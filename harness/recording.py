@@ -27,7 +27,7 @@ RANDOM = "random"
 
 def record_eval(
     cell: EvalCell, method: ClipMethod, scores: Scores, kept: list[int], fitted: dict[str, Any] | None,
-    audited: list[Audit], device: Device,
+    audited: list[Audit], device: Device, processes: int = 1,
 ) -> None:  # fmt: skip
     """Write the predictions, then the record: a record on disk always has its predictions.
 
@@ -39,6 +39,7 @@ def record_eval(
         fitted: Content of the fit's `fit.json`, None for an untrained method.
         audited: What the list shares with everything the model was trained on.
         device: Where it was computed.
+        processes: How many computed it together.
     """
     rows = [cell.test.rows[i] for i in kept]
     labels = np.array([label for _, label in rows])
@@ -108,16 +109,19 @@ def record_eval(
             "videos_per_second": round(scores.scored / scores.seconds, 3) if scores.seconds else 0.0,
             **asdict(view_cost(method, cell.views.frames, cell.labels)),
         },
-        environment=measured_on(device),
+        environment=measured_on(device, processes),
         predictions={"file": cell.predictions.name, "sha256": sha256},
         created=utc_now(),
     )  # fmt: skip
     write_record(cell.record, record)
 
 
-def measured_on(device: Device) -> dict[str, Any]:
-    """Packages, git state, device, precision and threads, for records."""
-    return {**environment(), "device": device.label, "dtype": device.precision, "threads": torch.get_num_threads()}
+def measured_on(device: Device, processes: int = 1) -> dict[str, Any]:
+    """Packages, git state, device, precision, threads and number of processes, for records."""
+    return {
+        **environment(), "device": device.label, "dtype": device.precision, "threads": torch.get_num_threads(),
+        "processes": processes,
+    }  # fmt: skip
 
 
 def utc_now() -> str:

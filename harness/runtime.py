@@ -13,7 +13,8 @@ class Runtime:
 
     Args:
         device: `auto`, `cpu` or `cuda`.
-        precision: `auto` (bf16 where a CUDA device has it, fp16 on older ones, fp32 on the CPU), or one of the three.
+        precision: `auto`, or one of fp32, bf16, fp16. `auto` is bf16 where a CUDA device has it, fp16 on older ones,
+            and fp32 on a CPU, apart from evals of large vision transformers where the CPU multiplies in bf16.
         workers: Decode processes; None for one per core.
         fit_clips: Clips per device batch in fits; None decides by device. Gradients do not depend on it.
         eval_clips: Videos per device batch in evals; None decides by device.
@@ -22,6 +23,8 @@ class Runtime:
         quiet: No progress bars.
         feature_cache: Keep frame features of frozen vision towers and use kept ones.
         compile: Run the blocks of the vision tower compiled; pays in long fits on a GPU.
+        shard: `zero` shares the optimiser's moments out among the processes of a fit, `none` keeps them on each.
+        grad_checkpointing: Keep only what enters a transformer block and compute the rest again for the backward pass.
     """
 
     device: str = "auto"
@@ -34,11 +37,15 @@ class Runtime:
     quiet: bool = False
     feature_cache: bool = True
     compile: bool = False
+    shard: str = "none"
+    grad_checkpointing: bool = False
 
     def __post_init__(self) -> None:
         for name, least in (("workers", 0), ("fit_clips", 1), ("eval_clips", 1)):
             value = getattr(self, name)
             if value is not None and value < least:
                 raise UserError(f"{name} is {value}, expected at least {least}.")
+        if self.shard not in ("none", "zero"):
+            raise UserError(f"shard is {self.shard!r}.", "Choose none or zero.")
         if not self.decode_seconds > 0:
             raise UserError(f"decode_seconds is {self.decode_seconds:g}, expected a time above 0.")

@@ -65,6 +65,7 @@ class ActionClip(ClipMethod):
     recipes = ACTIONCLIP
     options_type = ActionClipOptions
     couples_clips = True
+    version = 2  # templates are drawn by group, so that the number of processes changes nothing
 
     def setup(self) -> None:
         """Add the fusion module; everything learns."""

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from harness.engine.world import rank_of_process
 from harness.errors import UserError
 from harness.request import BackboneChoice, Request, parse_methods, parse_pairs
 from harness.runtime import Runtime
@@ -130,6 +131,12 @@ def add_runtime(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--no-feature-cache", action="store_true", help="compute frozen frame features anew")
     group.add_argument("--compile", action="store_true", help="compile the vision tower (pays on a GPU)")
+    group.add_argument(
+        "--grad-checkpointing", action="store_true", help="less memory, a third more work: recompute activations"
+    )
+    group.add_argument(
+        "--shard", default="none", choices=("none", "zero"), help="zero: share the optimiser's state among processes"
+    )
     group.add_argument("--quiet", action="store_true", help="no progress bars")
 
 
@@ -146,16 +153,21 @@ def runtime_of(arguments: argparse.Namespace) -> Runtime:
         quiet=arguments.quiet,
         feature_cache=not arguments.no_feature_cache,
         compile=arguments.compile,
+        shard=arguments.shard,
+        grad_checkpointing=arguments.grad_checkpointing,
     )
 
 
 def say(text: str) -> None:
-    """A line for people, on stderr."""
-    sys.stderr.write(text + "\n")
+    """A line for people, on stderr, once however many processes a run has."""
+    if rank_of_process() == 0:
+        sys.stderr.write(text + "\n")
 
 
 def put(value: Any) -> None:
-    """Data on stdout: JSON for mappings and lists, text as it is."""
+    """Data on stdout, once: JSON for mappings and lists, text as it is."""
+    if rank_of_process():
+        return
     text = value if isinstance(value, str) else json.dumps(value, indent=1, ensure_ascii=False, default=str)
     sys.stdout.write(text if text.endswith("\n") else text + "\n")
 

@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
         title = row.cls.card.title if row.cls.card.title not in methods else f"{row.cls.card.title} ({folder.name})"
         methods[title] = restore(folder, row, settings).eval()
     views, size = Views(frames=arguments.frames), methods["vanilla CLIP"].backbone.image_size
-    loader = eval_loader([(Path(arguments.video), 0)], views, size, 0, 1, Runtime(workers=1), seed=0)
+    loader = eval_loader([(Path(arguments.video), 0)], views, size, [[0]], Runtime(workers=1), seed=0)
     clips = next(iter(loader))
     if clips.frames is None:
         raise UserError(f"{arguments.video} cannot be decoded: {clips.failed[0]}.")

@@ -1,4 +1,4 @@
-"""`profile`: parameters and multiply-adds of methods, beside the published figures."""
+"""`profile`: parameters and multiply-adds of methods, beside the published figures; memory of their fits."""
 
 from __future__ import annotations
 
@@ -20,6 +20,14 @@ def add_parser(verbs: Any) -> None:
     parser.add_argument("--method", nargs="+", metavar="NAME", help="methods (all)")
     parser.add_argument("--arch", default="ViT-B-16", metavar="NAME", help="open_clip architecture (ViT-B-16)")
     parser.add_argument("--frames", nargs="+", type=int, default=[16, 32], metavar="T", help="frames per view (16 32)")
+    group = parser.add_argument_group("memory of a fit")
+    group.add_argument("--memory", action="store_true", help="estimate it, for --method or all that are trained")
+    group.add_argument("--clips", nargs="+", type=int, default=[4], metavar="N", help="clips per device batch (4)")
+    group.add_argument("--names", type=int, default=400, metavar="C", help="classes (400)")
+    group.add_argument("--precision", default="bf16", choices=("bf16", "fp32"), help="of the forward pass (bf16)")
+    group.add_argument("--grad-checkpointing", action="store_true", help="as in `run`")
+    group.add_argument("--shard", default="none", choices=("none", "zero"), help="as in `run`")
+    group.add_argument("--processes", type=int, default=1, metavar="N", help="that the moments are shared among (1)")
     parser.add_argument("--plugin", action="append", default=[], metavar="FILE", help="load a plugin file first")
     parser.add_argument("--json", action="store_true", help="print data on stdout")
 
@@ -27,6 +35,8 @@ def add_parser(verbs: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the table."""
     load_plugins(arguments)
+    if arguments.memory:
+        return _memory(arguments)
     from harness.engine.profile import profile
 
     rows = profile(arguments.arch, arguments.method, arguments.frames)
@@ -46,4 +56,35 @@ def run(arguments: argparse.Namespace) -> int:
         if row.published is not None:
             p = row.published
             put(f"{row.method}: published {p.gmacs} GFLOPs, {p.parameters} M parameters: {p.explanation}")
+    return EXIT_DONE
+
+
+def _memory(arguments: argparse.Namespace) -> int:
+    """Print the memory of fits."""
+    from harness import registry
+    from harness.engine.memory import FitShape, fit_memory
+    from harness.engine.method import method_class
+
+    names = arguments.method or [
+        name for name in sorted(registry.sources("method")) if method_class(name).recipe_for("b2n", "ucf101")
+    ]
+    rows = []
+    for name in names:
+        for frames in arguments.frames:
+            for clips in arguments.clips:
+                shape = FitShape(
+                    name, arguments.arch, frames, clips, arguments.names, arguments.precision,
+                    arguments.grad_checkpointing, arguments.processes if arguments.shard == "zero" else 1,
+                )  # fmt: skip
+                rows.append((shape, fit_memory(shape)))
+    if arguments.json:
+        put([{**dataclasses.asdict(s), **dataclasses.asdict(m), "total": m.total} for s, m in rows])
+        return EXIT_DONE
+    parts = ("parameters", "gradients", "moments", "activations", "working", "total")
+    cells = [
+        [s.method, str(s.frames), str(s.clips), *(f"{getattr(m, part) / 2**30:.2f}" for part in parts)]
+        for s, m in rows
+    ]
+    put(table(cells, ["METHOD", "FRAMES", "CLIPS", *(part.upper() for part in parts)]))
+    put("GiB a GPU, AdamW in fp32; the CUDA runtime takes 0.5 to 1 GiB more.")
     return EXIT_DONE

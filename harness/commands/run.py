@@ -7,7 +7,7 @@ import shlex
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.commands._arguments import (
     add_places,
@@ -22,6 +22,9 @@ from harness.commands._arguments import (
 )
 from harness.errors import EXIT_DONE, EXIT_FAILED
 
+if TYPE_CHECKING:
+    from harness.engine.world import World
+
 REPORT = Path("reports") / "site"
 
 
@@ -34,7 +37,8 @@ def add_parser(verbs: Any) -> None:
         "examples:\n"
         "  python -m harness run --method vificlip --protocol b2n\n"
         "  python -m harness run --method vanilla_clip image_ft text_ft vificlip --protocol b2n --dataset ucf101\n"
-        "  python -m harness run --method vificlip --protocol b2n --dataset my_videos/ --arch mini-clip\n",
+        "  python -m harness run --method vificlip --protocol b2n --dataset my_videos/ --arch mini-clip\n"
+        "  torchrun --nproc_per_node=4 -m harness run --method vificlip --protocol b2n --dataset ucf101\n",
     )  # fmt: skip
     add_request(parser)
     add_runtime(parser)
@@ -53,13 +57,22 @@ def run(arguments: argparse.Namespace) -> int:
         from harness.commands.plan import run as print_plan
 
         return print_plan(arguments)
+    from harness.engine.world import joined
+
+    with joined(arguments.device) as world:
+        return _run(arguments, world)
+
+
+def _run(arguments: argparse.Namespace, world: World) -> int:
+    """Carry out a request together with the other processes of the run; the leading one writes and speaks."""
     from harness.cells import expand
     from harness.execute import execute
     from harness.plan import make_plan
 
     started = time.monotonic()
     settings, runtime = settings_of(arguments), runtime_of(arguments)
-    cells = expand(request_of(arguments), settings)
+    with world.in_turn():  # looking for videos leaves an index in the cache
+        cells = expand(request_of(arguments), settings)
     if cells.embedded:
         say(
             "No dataset is configured: using the embedded benchmark. "
@@ -69,7 +82,9 @@ def run(arguments: argparse.Namespace) -> int:
         say(f"left out, not configured: {name} (give its videos with --data {name}=DIR)")
     for name, reason in cells.left_out:
         say(f"left out: {name}: {reason}")
-    outcome = execute(make_plan(cells), settings, runtime, arguments.keep_going, arguments.force)
+    outcome = execute(make_plan(cells), settings, runtime, arguments.keep_going, arguments.force, world)
+    if not world.leads:
+        return EXIT_FAILED if outcome.failures else EXIT_DONE
     say(
         f"{outcome.fits} fits and {outcome.evals} evals done, {outcome.reused} cells reused, "
         f"{time.monotonic() - started:.1f} s"

@@ -113,7 +113,7 @@ def fit_loader(
         return FitClips(_stack([clip["frames"] for clip in clips], pin), labels, draws)
 
     substitute = same_class(rows)
-    return GuardedLoader(dataset, batches, collate, workers_of(runtime), runtime.decode_seconds, substitute)
+    return GuardedLoader(dataset, batches, collate, workers_of(runtime, pin), runtime.decode_seconds, substitute)
 
 
 def same_class(rows: list[Row]) -> Callable[[Draw, int], Draw | None]:
@@ -144,40 +144,41 @@ def eval_loader(
     rows: list[Row],
     views: Views,
     size: int,
-    first: int,
-    per_batch: int,
+    batches: list[list[int]],
     runtime: Runtime,
     seed: int,
     pin: bool = False,
 ) -> GuardedLoader:
-    """Batches of `EvalClips` in list order, from row `first` on."""
+    """Batches of `EvalClips`; `batches` holds the row numbers of each."""
     dataset = mm.ListVideoDataset(rows, mm.eval_pipeline(views, size), seed)
-    draws = [Draw(index) for index in range(first, len(rows))]
 
     def pack(drawn: DrawnClips) -> EvalClips:
         failed = {draw.index: reason for draw, reason in drawn.failed.items()}
         return EvalClips([draw.index for draw in drawn.draws], drawn.frames, failed)
 
-    return _loader(dataset, draws, per_batch, runtime, pin, pack)
+    return _loader(dataset, [[Draw(index) for index in batch] for batch in batches], runtime, pin, pack)
 
 
-def drawn_loader(dataset: Any, draws: list[Draw], per_batch: int, runtime: Runtime, pin: bool = False) -> GuardedLoader:
-    """Batches of `DrawnClips` of a dataset, in the order of the draws."""
-    return _loader(dataset, draws, per_batch, runtime, pin, lambda drawn: drawn)
+def in_batches(videos: int, per_batch: int) -> list[list[int]]:
+    """The row numbers of a list, batch by batch."""
+    return [list(range(first, min(first + per_batch, videos))) for first in range(0, videos, per_batch)]
+
+
+def drawn_loader(dataset: Any, batches: list[list[Draw]], runtime: Runtime, pin: bool = False) -> GuardedLoader:
+    """Batches of `DrawnClips` of a dataset."""
+    return _loader(dataset, batches, runtime, pin, lambda drawn: drawn)
 
 
 def _loader(
-    dataset: Any, draws: list[Draw], per_batch: int, runtime: Runtime, pin: bool, pack: Callable[[DrawnClips], Any]
+    dataset: Any, batches: list[list[Draw]], runtime: Runtime, pin: bool, pack: Callable[[DrawnClips], Any]
 ) -> GuardedLoader:
-    batches = [draws[i : i + per_batch] for i in range(0, len(draws), per_batch)]
-
     def collate(draws: list[Draw], clips: list[Any]) -> Any:
         good = [(d, c) for d, c in zip(draws, clips, strict=True) if not isinstance(c, Undecodable)]
         failed = {d: c.reason for d, c in zip(draws, clips, strict=True) if isinstance(c, Undecodable)}
         frames = _stack([c["frames"] for _, c in good], pin) if good else None
         return pack(DrawnClips([d for d, _ in good], frames, failed))
 
-    return GuardedLoader(dataset, batches, collate, workers_of(runtime), runtime.decode_seconds)
+    return GuardedLoader(dataset, batches, collate, workers_of(runtime, pin), runtime.decode_seconds)
 
 
 def _stack(clips: list[Any], pin: bool) -> Tensor:
@@ -187,6 +188,6 @@ def _stack(clips: list[Any], pin: bool) -> Tensor:
     return stacked
 
 
-def workers_of(runtime: Runtime) -> int:
-    """Decode processes: as asked for, else one per core."""
-    return default_workers() if runtime.workers is None else runtime.workers
+def workers_of(runtime: Runtime, gpu: bool = False) -> int:
+    """Decode processes: as asked for, else one per core, up to what a CPU or a GPU can take in."""
+    return default_workers(gpu) if runtime.workers is None else runtime.workers

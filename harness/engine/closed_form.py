@@ -7,7 +7,7 @@ them and ends with the same weights.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
@@ -15,21 +15,25 @@ from torch import Tensor
 
 from harness.engine import mm
 from harness.engine.batches import Draw
-from harness.engine.clips import Row, drawn_loader, no_clip_of_class, same_class
+from harness.engine.clips import Row, drawn_loader, in_batches, no_clip_of_class, same_class
 from harness.engine.device import Device
-from harness.engine.feature_clips import encode_clips, list_features
+from harness.engine.feature_clips import ListFeatures, encode_clips, list_features
 from harness.engine.features import FeatureCache, pools_from_features
 from harness.engine.method import ClipMethod
+from harness.engine.world import ALONE, World
 from harness.errors import UserError
 from harness.runtime import Runtime
 from harness.spec import LabelSet, Recipe, Views
 
 logger = logging.getLogger(__name__)
+Batch = tuple[list[Draw], Tensor | None, dict[Draw, str]]
+"""Draws that decoded, their frame features (B, T, D) on the CPU, and the reasons of those that did not."""
 
 
 def solve(
     method: ClipMethod, rows: list[Row], label_set: LabelSet, recipe: Recipe, views: Views, device: Device,
     runtime: Runtime, cache: FeatureCache | None = None, progress: Callable[[int, int, None], None] | None = None,
+    world: World = ALONE,
 ) -> list[int]:  # fmt: skip
     """Let a method set what learns from all videos of a list.
 
@@ -43,6 +47,7 @@ def solve(
         runtime: Device batch, workers, time limit.
         cache: Where frame features are kept and found.
         progress: Called with (clips done, clips in all, None).
+        world: The processes that share the features out, where there is a cache; the leading one solves.
 
     Returns:
         Rows of clips that could not be decoded; the next of the class took their place.
@@ -50,18 +55,41 @@ def solve(
     Raises:
         UserError: The recipe or the method is none for a closed form, or a class has no decodable clip.
     """
-    _check(method, recipe)
+    with world.together():
+        _check(method, recipe)
     method.eval()
-    found: dict[int, Tensor] = {}
-    failed: dict[int, str] = {}
 
     def step(done: int) -> None:
-        if progress:
+        if progress and world.leads:
             progress(done, len(rows), None)
 
+    per_batch = runtime.fit_clips or (16 if device.kind == "cpu" else 32)
+    listed = None
+    if cache is not None:
+        listed = list_features(cache, method, rows, recipe, views, device, runtime, per_batch, world)
+        listed.complete([Draw(index) for index in range(len(rows))], step)
+    replaced: list[int] = []
+    with world.together():
+        if world.leads:
+            batches = in_batches(len(rows), per_batch)
+            features = (
+                _decoded(method, rows, recipe, views, device, runtime, batches, step)
+                if listed is None
+                else _kept(listed, batches)
+            )
+            replaced = _solve(method, rows, label_set, device, features)
+    return list(world.share(replaced))
+
+
+def _solve(
+    method: ClipMethod, rows: list[Row], label_set: LabelSet, device: Device, batches: Iterable[Batch]
+) -> list[int]:
+    """Pool the frame features of all rows and hand them to the method; which rows did not decode."""
+    found: dict[int, Tensor] = {}
+    failed: dict[int, str] = {}
     mixed = device.dtype != torch.float32
     with torch.no_grad(), torch.autocast(device.kind, dtype=device.dtype, enabled=mixed):
-        for draws, frames, reasons in _frame_features(method, rows, recipe, views, device, runtime, cache, step):
+        for draws, frames, reasons in batches:
             if frames is not None:
                 pooled = method.pool(frames.to(device.device)).float().cpu()
                 found.update(zip((draw.index for draw in draws), pooled, strict=True))
@@ -88,28 +116,23 @@ def _check(method: ClipMethod, recipe: Recipe) -> None:
         )
 
 
-Batch = tuple[list[Draw], Tensor | None, dict[Draw, str]]
-"""Draws that decoded, their frame features (B, T, D) on the CPU, and the reasons of those that did not."""
-
-
-def _frame_features(
+def _decoded(
     method: ClipMethod, rows: list[Row], recipe: Recipe, views: Views, device: Device, runtime: Runtime,
-    cache: FeatureCache | None, step: Callable[[int], None],
+    batches: list[list[int]], step: Callable[[int], None],
 ) -> Iterator[Batch]:  # fmt: skip
-    """The frame features of all rows, in list order: kept ones where there is a cache, else computed as they come."""
-    per_batch = runtime.fit_clips or (16 if device.kind == "cpu" else 32)
-    draws = [Draw(index) for index in range(len(rows))]
-    if cache is None:
-        dataset = mm.ListVideoDataset(rows, mm.fit_pipeline(views, method.backbone.image_size, recipe), recipe.seed)
-        for batch in drawn_loader(dataset, draws, per_batch, runtime, device.kind == "cuda"):
-            frames = None if batch.frames is None else encode_clips(method, batch.frames, views, device)
-            yield batch.draws, frames, batch.failed
-            step(max(draw.index for draw in (*batch.draws, *batch.failed)) + 1)
-        return
-    listed = list_features(cache, method, rows, recipe, views, device, runtime, per_batch)
-    listed.complete(draws, step)
-    for start in range(0, len(draws), per_batch):
-        some = draws[start : start + per_batch]
+    """The frame features of all rows, in list order, computed as they come."""
+    dataset = mm.ListVideoDataset(rows, mm.fit_pipeline(views, method.backbone.image_size, recipe), recipe.seed)
+    draws = [[Draw(index) for index in batch] for batch in batches]
+    for batch in drawn_loader(dataset, draws, runtime, device.kind == "cuda"):
+        frames = None if batch.frames is None else encode_clips(method, batch.frames, views, device)
+        yield batch.draws, frames, batch.failed
+        step(max(draw.index for draw in (*batch.draws, *batch.failed)) + 1)
+
+
+def _kept(listed: ListFeatures, batches: list[list[int]]) -> Iterator[Batch]:
+    """The same, of completed features."""
+    for batch in batches:
+        some = [Draw(index) for index in batch]
         good = [draw for draw in some if draw not in listed.failed]
         frames = torch.stack([listed.get(draw) for draw in good]) if good else None
         yield good, frames, {draw: listed.failed[draw] for draw in some if draw in listed.failed}

@@ -1,4 +1,8 @@
-"""Scoring every video of a list: in eval mode, without gradients, text features once per label set."""
+"""Scoring every video of a list: in eval mode, without gradients, text features once per label set.
+
+Batches are cut from the list alone, so that they are the same after an interruption and for any number of processes,
+which take them in turn.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import io
 import logging
 import time
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,13 +19,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from harness.engine.clips import EvalClips, Row, eval_loader
+from harness.engine.batches import Draw
+from harness.engine.clips import EvalClips, Row, eval_loader, in_batches
 from harness.engine.compiled import compile_vision
-from harness.engine.device import Device
+from harness.engine.device import Device, casts_kept
 from harness.engine.feature_clips import eval_batches, eval_features
 from harness.engine.features import FeatureCache
 from harness.engine.method import ClipMethod
 from harness.engine.step import feature_logits, view_logits
+from harness.engine.world import ALONE, World
 from harness.errors import EXIT_FAILED, UserError
 from harness.runtime import Runtime
 from harness.spec import LabelSet, Views
@@ -40,8 +47,8 @@ class Scores:
         ids: (N, min(5, C)) predicted ids, best first; -1 for a video that could not be decoded.
         probabilities: (N, min(5, C)) their probabilities, the mean over views.
         failed: Row number -> why the video could not be decoded.
-        seconds: Time spent in this process.
-        scored: Videos scored in this process (fewer than N after a resume).
+        seconds: Time spent in this call.
+        scored: Videos scored in this call, by all processes (fewer than N after a resume).
     """
 
     ids: NDArray[np.int64]
@@ -71,8 +78,9 @@ def evaluate(
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
     cache: FeatureCache | None = None,
+    world: World = ALONE,
 ) -> Scores:
-    """Scores of all videos of a list.
+    """Scores of all videos of a list, on every process.
 
     Args:
         method: The fitted (or untrained) method.
@@ -85,6 +93,7 @@ def evaluate(
         seed: Seed of random views.
         progress: Called with (videos done, videos in all).
         cache: Where frame features of a frozen vision tower are kept and found; the scores are the same without.
+        world: The processes that share the list.
 
     Raises:
         UserError: No video of the list can be decoded, or the method returns scores of a wrong shape or not finite.
@@ -94,53 +103,130 @@ def evaluate(
     method = method.to(device.device).eval()
     if runtime.compile:
         compile_vision(method)
-    depth = min(DEPTH, classes)
-    ids = np.full((len(rows), depth), NO_PREDICTION, dtype=np.int64)
-    probabilities = np.zeros((len(rows), depth))
-    failed: dict[int, str] = {}
     per_batch = runtime.eval_clips or (32 if device.kind == "cuda" else 8)
-    features = eval_features(cache, method, rows, views, device, runtime, seed, per_batch)
+    features = eval_features(cache, method, rows, views, device, runtime, seed, per_batch, world)
+    found = _Found(len(rows), min(DEPTH, classes), partial if features is None else None)  # features are kept anyway
+    if world.leads:
+        found.restore()
+    todo = world.share([batch for batch in in_batches(len(rows), per_batch) if not found.done[batch].all()])
+    found.forget([row for batch in todo for row in batch])
     if features is not None:
-        partial = None  # what is slow is kept video by video
-    first = _restore(partial, ids, probabilities, failed) if partial else 0
-    first -= first % per_batch  # whole batches only, so that a resumed eval computes the same batches
-    failed = {row: reason for row, reason in failed.items() if row < first}
-    with torch.autocast(device.kind, dtype=device.dtype, enabled=device.dtype != torch.float32):
+        features.complete([Draw(index) for index in range(len(rows))], lambda n: progress and progress(n, len(rows)))
+    shown = (lambda n: progress(min(n * world.size, len(rows)), len(rows))) if progress else None
+    mixed = torch.autocast(device.kind, dtype=device.dtype, enabled=device.dtype != torch.float32)
+    # Once a list: on a CPU texts are not worth rounding.
+    with world.together(), mixed if device.kind != "cpu" else nullcontext():
         text = method.encode_text(label_set)
-        saved = time.monotonic()
-        done = first
+    with world.together(), mixed, casts_kept(device, method.backbone):
+        mine = todo[world.rank :: world.size]
         if features is None:
-            batches: Iterable[EvalClips] = eval_loader(
-                rows, views, size, first, per_batch, runtime, seed, device.kind == "cuda"
-            )
+            loader: Iterable[EvalClips] = eval_loader(rows, views, size, mine, runtime, seed, device.kind == "cuda")
         else:
-            batches = eval_batches(features, (lambda n: progress(n, len(rows))) if progress else None)
-        for batch in batches:
-            failed.update(batch.failed)
-            if batch.rows:
-                if batch.features is not None:
-                    logits = feature_logits(method, batch.features, text, views, device, classes)
-                else:
-                    assert batch.frames is not None
-                    logits = view_logits(method, batch.frames, text, views, device, classes)
-                chosen = rank(_order(logits), depth)
-                mean = view_probabilities(logits).cpu().numpy()
-                ids[batch.rows] = chosen
-                probabilities[batch.rows] = np.take_along_axis(mean, chosen, axis=1)
-            done += len(batch.rows) + len(batch.failed)
-            if progress and features is None:
-                progress(done, len(rows))
-            if partial and time.monotonic() - saved > SAVE_SECONDS:
-                _save(partial, done, ids, probabilities, failed)
-                saved = time.monotonic()
-    if len(failed) == len(rows):
-        reason = failed[0]
-        raise UserError(
-            f"None of the {len(rows)} videos of the list can be decoded; the first: {rows[0][0]}: {reason}.",
-            "See: python -m harness check data DATASET --decode",
-            EXIT_FAILED,
+            loader = eval_batches(features, mine)
+        for batch in loader:
+            if batch.features is not None:
+                found.add(batch, feature_logits(method, batch.features, text, views, device, classes))
+            elif batch.frames is not None:
+                found.add(batch, view_logits(method, batch.frames, text, views, device, classes))
+            else:
+                found.add(batch, None)
+            if shown and features is None:
+                shown(int(found.done.sum()))
+            found.save_sometimes(world.rank)
+    found.merge(world, [row for batch in mine for row in batch])
+    if len(found.failed) == len(rows):
+        raise world.common(
+            UserError(
+                f"None of the {len(rows)} videos of the list can be decoded; "
+                f"the first: {rows[0][0]}: {found.failed[0]}.",
+                "See: python -m harness check data DATASET --decode",
+                EXIT_FAILED,
+            )
         )
-    return Scores(ids, probabilities, failed, time.perf_counter() - started, len(rows) - first)
+    scored = sum(map(len, todo))
+    return Scores(found.ids, found.probabilities, found.failed, time.perf_counter() - started, scored)
+
+
+class _Found:
+    """What is known of a list's videos, and the file in which it outlives an interruption.
+
+    Args:
+        videos: N.
+        depth: Classes kept a video.
+        partial: Place of the file of the leading process; the others put theirs beside it. None keeps nothing.
+    """
+
+    def __init__(self, videos: int, depth: int, partial: Path | None) -> None:
+        self.ids = np.full((videos, depth), NO_PREDICTION, dtype=np.int64)
+        self.probabilities = np.zeros((videos, depth))
+        self.done = np.zeros(videos, dtype=bool)
+        self.failed: dict[int, str] = {}
+        self.partial, self.saved = partial, time.monotonic()
+
+    def add(self, batch: EvalClips, logits: Tensor | None) -> None:
+        """Take in a batch: the logits (B, V, C) of the clips that decoded, the reasons of the others."""
+        if logits is not None:
+            chosen = rank(_order(logits), self.ids.shape[1])
+            mean = view_probabilities(logits).cpu().numpy()
+            self.ids[batch.rows] = chosen
+            self.probabilities[batch.rows] = np.take_along_axis(mean, chosen, axis=1)
+        self.failed.update(batch.failed)
+        self.done[[*batch.rows, *batch.failed]] = True
+
+    def forget(self, rows: list[int]) -> None:
+        """Drop what is known of rows that will be scored (again)."""
+        self.ids[rows], self.probabilities[rows], self.done[rows] = NO_PREDICTION, 0.0, False
+        self.failed = {row: reason for row, reason in self.failed.items() if self.done[row]}
+
+    def merge(self, world: World, mine: list[int]) -> None:
+        """Bring the rows of all processes together; what was restored comes from the leading one."""
+        if world.size == 1:
+            return
+        known = [int(row) for row in np.flatnonzero(self.done)] if world.leads else mine
+        told = world.gather(
+            [known, self.ids[known].tolist(), self.probabilities[known].tolist(), sorted(self.failed.items())]
+        )
+        self.failed = {}
+        for rows, ids, probabilities, failed in told:
+            if rows:
+                self.ids[rows], self.probabilities[rows], self.done[rows] = ids, probabilities, True
+            self.failed.update({int(row): reason for row, reason in failed})
+
+    def save_sometimes(self, rank_of_writer: int) -> None:
+        """Write the rows done so far, at most every half minute."""
+        if self.partial is None or time.monotonic() - self.saved <= SAVE_SECONDS:
+            return
+        buffer = io.BytesIO()
+        rows = np.array(sorted(self.failed), dtype=np.int64)
+        reasons = np.array([self.failed[int(r)] for r in rows], dtype=np.str_)
+        np.savez_compressed(
+            buffer, done=self.done, ids=self.ids, probabilities=self.probabilities, rows=rows, reasons=reasons
+        )
+        own = self.partial if rank_of_writer == 0 else self.partial.with_suffix(f".{rank_of_writer}.npz")
+        write_bytes(own, buffer.getvalue())
+        self.saved = time.monotonic()
+
+    def restore(self) -> None:
+        """Take in what an interrupted eval left, on however many processes. An unreadable file counts as none."""
+        if self.partial is None:
+            return
+        for path in partial_files(self.partial):
+            try:
+                with np.load(path, allow_pickle=False) as saved:
+                    if saved["ids"].shape != self.ids.shape or saved["done"].shape != self.done.shape:
+                        continue
+                    done, ids, probabilities = saved["done"].astype(bool), saved["ids"], saved["probabilities"]
+                    failed = {int(r): str(t) for r, t in zip(saved["rows"], saved["reasons"], strict=True)}
+            except Exception as error:  # whatever a torn file makes of a parser
+                logger.warning("intermediate results %s cannot be read, the eval starts anew: %s", path, error)
+                continue
+            self.ids[done], self.probabilities[done], self.done[done] = ids[done], probabilities[done], True
+            self.failed.update(failed)
+
+
+def partial_files(partial: Path) -> list[Path]:
+    """The files of intermediate results of an eval, one a process."""
+    return sorted(p for p in partial.parent.glob(f"{partial.stem}*.npz") if p.is_file())
 
 
 def _order(logits: Tensor) -> NDArray[np.float64]:
@@ -148,28 +234,3 @@ def _order(logits: Tensor) -> NDArray[np.float64]:
     if logits.shape[1] == 1:
         return logits[:, 0].double().cpu().numpy()
     return view_probabilities(logits).cpu().numpy()
-
-
-def _save(path: Path, done: int, ids: NDArray[np.int64], p: NDArray[np.float64], failed: dict[int, str]) -> None:
-    buffer = io.BytesIO()
-    rows = np.array(sorted(failed), dtype=np.int64)
-    reasons = np.array([failed[int(r)] for r in rows], dtype=np.str_)
-    np.savez_compressed(buffer, done=done, ids=ids, probabilities=p, rows=rows, reasons=reasons)
-    write_bytes(path, buffer.getvalue())
-
-
-def _restore(path: Path, ids: NDArray[np.int64], p: NDArray[np.float64], failed: dict[int, str]) -> int:
-    """Load intermediate results into the arrays; how many videos are done. An unreadable file counts as none."""
-    if not path.is_file():
-        return 0
-    try:
-        with np.load(path, allow_pickle=False) as saved:
-            if saved["ids"].shape != ids.shape:
-                return 0
-            ids[:], p[:] = saved["ids"], saved["probabilities"]
-            failed.update({int(r): str(t) for r, t in zip(saved["rows"], saved["reasons"], strict=True)})
-            return int(saved["done"])
-    except Exception as error:
-        logger.warning("intermediate results %s cannot be read, the eval starts anew: %s", path, error)
-        ids[:], p[:] = NO_PREDICTION, 0.0
-        return 0

@@ -12,20 +12,13 @@ from torch.utils.data import DataLoader
 
 from harness.engine import mm
 from harness.engine.batches import Draw, FitBatches
-from harness.engine.clips import (
-    EvalClips,
-    FitClips,
-    Row,
-    drawn_loader,
-    no_clip_of_class,
-    repeated_view,
-    same_class,
-)
-from harness.engine.device import Device
+from harness.engine.clips import EvalClips, FitClips, Row, drawn_loader, no_clip_of_class, repeated_view, same_class
+from harness.engine.device import Device, casts_kept
 from harness.engine.features import FeatureCache, FeatureStore, fits_from_features, pools_from_features
 from harness.engine.loader import GuardedLoader
 from harness.engine.method import ClipMethod
 from harness.engine.step import normalise, split_views
+from harness.engine.world import ALONE, World
 from harness.errors import EXIT_FAILED, UserError
 from harness.runtime import Runtime
 from harness.spec import Recipe, Views
@@ -46,14 +39,16 @@ class ListFeatures:
         dataset: Decodes the clip of a draw.
         per_batch: Videos per device batch.
         drawn: What the views of a draw were drawn from, nothing where they are not random.
+        world: The processes that share the work.
     """
 
     def __init__(
         self, store: FeatureStore, method: ClipMethod, rows: list[Row], views: Views, device: Device, runtime: Runtime,
-        dataset: Any, per_batch: int, drawn: Callable[[Draw], tuple[int, ...]],
+        dataset: Any, per_batch: int, drawn: Callable[[Draw], tuple[int, ...]], world: World = ALONE,
     ) -> None:  # fmt: skip
         self.store, self.method, self.rows, self.views, self.device = store, method, rows, views, device
         self.runtime, self.dataset, self.per_batch, self.drawn = runtime, dataset, per_batch, drawn
+        self.world = world
         self.failed: dict[Draw, str] = {}
         self.computed = 0
         self._entries: dict[Draw, str | None] = {}
@@ -65,28 +60,42 @@ class ListFeatures:
             draws: All that is needed.
             progress: Called with how many of them are settled.
         """
-        missing, asked = [], set()
-        for draw in draws:
-            entry = self._entry(draw)
-            if entry is None or (entry not in asked and self.store.read(entry) is None):
-                missing.append(draw)
-            asked.add(entry)
-        reasons: dict[str | None, str] = {}
+        missing = self._missing(draws)
+        batches = [missing[i : i + self.per_batch] for i in range(0, len(missing), self.per_batch)]
         settled = len(draws) - len(missing)
-        for batch in self._decoded(missing):
-            self._encode(batch)
-            for draw, reason in batch.failed.items():
-                reasons[self._entry(draw)] = reason
-                self.failed[draw] = reason
-            settled += len(batch.draws) + len(batch.failed)
-            if progress:
-                progress(settled)
+        told: list[tuple[int, str]] = []
+        with self.world.together():
+            own = [place for batch in batches[self.world.rank :: self.world.size] for place in batch]
+            place_of = {draws[place]: place for place in own}
+            for decoded in self._decoded([draws[place] for place in own]):
+                self._encode(decoded)
+                told += [(place_of[draw], reason) for draw, reason in decoded.failed.items()]
+                settled += self.world.size * (len(decoded.draws) + len(decoded.failed))
+                if progress:
+                    progress(min(settled, len(draws)))
+        reasons = {draws[place]: reason for some in self.world.gather(told) for place, reason in some}
+        same = {entry: reason for draw, reason in reasons.items() if (entry := self._entry(draw)) is not None}
         for draw in draws:
             entry = self._entry(draw)
-            if entry is not None and entry in reasons:  # the same content twice in the list
-                self.failed[draw] = reasons[entry]
+            if draw in reasons or entry in same:  # the same content may be in the list twice
+                self.failed[draw] = reasons[draw] if draw in reasons else same[entry or ""]
             elif entry is None:
-                self.failed.setdefault(draw, "the file cannot be read")
+                self.failed[draw] = "the file cannot be read"
+
+    def _missing(self, draws: list[Draw]) -> list[int]:
+        """The places in `draws` whose features are to be computed: each content once, unreadable files all."""
+        with self.world.together():
+            missing, asked = [], set()
+            for place, draw in enumerate(draws if self.world.leads else ()):
+                entry = self._entry(draw)
+                if entry is None or (entry not in asked and self.store.read(entry) is None):
+                    missing.append(place)
+                asked.add(entry)
+        # The leading process has read all files: its names of the entries spare the others that, and what it found
+        # missing must not change while the others begin to compute.
+        entries, missing = self.world.share([[self._entries.get(draw) for draw in draws], missing])
+        self._entries.update(zip(draws, entries, strict=True))
+        return list(missing)
 
     def get(self, draw: Draw, remember: bool = False) -> Tensor:
         """The features (V*T, D) of a draw that did not fail; computed anew if its entry vanished meanwhile."""
@@ -115,7 +124,8 @@ class ListFeatures:
     def _decoded(self, draws: list[Draw]) -> Any:
         if not draws:
             return ()
-        return drawn_loader(self.dataset, draws, self.per_batch, self.runtime, self.device.kind == "cuda")
+        batches = [draws[i : i + self.per_batch] for i in range(0, len(draws), self.per_batch)]
+        return drawn_loader(self.dataset, batches, self.runtime, self.device.kind == "cuda")
 
     def _encode(self, batch: Any) -> None:
         """Encode decoded clips exactly as an eval does, and store them."""
@@ -134,7 +144,8 @@ def encode_clips(method: ClipMethod, frames: Tensor, views: Views, device: Devic
     training = method.training
     method.eval()
     video = split_views(normalise(frames, views, device.device), views)
-    with torch.autocast(device.kind, dtype=device.dtype, enabled=device.dtype != torch.float32):
+    mixed = torch.autocast(device.kind, dtype=device.dtype, enabled=device.dtype != torch.float32)
+    with mixed, casts_kept(device, method.backbone):
         features = method.encode_frames(video)
     method.train(training)
     return features.unflatten(0, (-1, views.count)).flatten(1, 2).cpu()
@@ -142,7 +153,7 @@ def encode_clips(method: ClipMethod, frames: Tensor, views: Views, device: Devic
 
 def eval_features(
     cache: FeatureCache | None, method: ClipMethod, rows: list[Row], views: Views, device: Device, runtime: Runtime,
-    seed: int, per_batch: int,
+    seed: int, per_batch: int, world: World = ALONE,
 ) -> ListFeatures | None:  # fmt: skip
     """The features of an evaluation list; None where the method needs pixels or nothing is to be cached."""
     if cache is None or not pools_from_features(method):
@@ -151,16 +162,14 @@ def eval_features(
     dataset = mm.ListVideoDataset(rows, mm.eval_pipeline(views, method.backbone.image_size), seed)
     return ListFeatures(
         cache.open(method, views, device), method, rows, views, device, runtime, dataset, per_batch,
-        lambda draw: (seed, draw.index) if random else (),
+        lambda draw: (seed, draw.index) if random else (), world,
     )  # fmt: skip
 
 
-def eval_batches(features: ListFeatures, progress: Callable[[int], None] | None = None) -> Iterator[EvalClips]:
-    """Batches of `EvalClips` in list order, composed as `eval_loader` composes them."""
-    draws = [Draw(index) for index in range(len(features.rows))]
-    features.complete(draws, progress)
-    for start in range(0, len(draws), features.per_batch):
-        some = draws[start : start + features.per_batch]
+def eval_batches(features: ListFeatures, batches: list[list[int]]) -> Iterator[EvalClips]:
+    """Batches of `EvalClips` of completed features, composed as `eval_loader` composes them."""
+    for batch in batches:
+        some = [Draw(index) for index in batch]
         good = [draw for draw in some if draw not in features.failed]
         failed = {draw.index: features.failed[draw] for draw in some if draw in features.failed}
         found = torch.stack([features.get(draw) for draw in good]) if good else None
@@ -169,7 +178,7 @@ def eval_batches(features: ListFeatures, progress: Callable[[int], None] | None 
 
 def fit_features(
     cache: FeatureCache | None, method: ClipMethod, rows: list[Row], recipe: Recipe, views: Views, device: Device,
-    runtime: Runtime, per_batch: int,
+    runtime: Runtime, per_batch: int, world: World = ALONE,
 ) -> ListFeatures | None:  # fmt: skip
     """The features of a training list; None where the recipe augments or blends pixels, or the method needs them.
 
@@ -183,19 +192,19 @@ def fit_features(
         return None
     if cache is None or blends or not fits_from_features(method):
         return None
-    return list_features(cache, method, rows, recipe, views, device, runtime, per_batch)
+    return list_features(cache, method, rows, recipe, views, device, runtime, per_batch, world)
 
 
 def list_features(
     cache: FeatureCache, method: ClipMethod, rows: list[Row], recipe: Recipe, views: Views, device: Device,
-    runtime: Runtime, per_batch: int,
+    runtime: Runtime, per_batch: int, world: World = ALONE,
 ) -> ListFeatures:  # fmt: skip
     """The features of a training list under a recipe that allows them."""
     repeated = recipe.views_cached > 0 and recipe.augmentation != "none"
     dataset = mm.ListVideoDataset(rows, mm.fit_pipeline(views, method.backbone.image_size, recipe), recipe.seed)
     return ListFeatures(
         cache.open(method, views, device, recipe if repeated else None), method, rows, views, device, runtime, dataset,
-        per_batch, lambda draw: (recipe.seed, draw.epoch, draw.index) if repeated else (),
+        per_batch, lambda draw: (recipe.seed, draw.epoch, draw.index) if repeated else (), world,
     )  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save
 
 from harness.engine import mm
 from harness.engine.batches import FitBatches
+from harness.engine.checkpointing import checkpointed
 from harness.engine.clips import Row, fit_loader
 from harness.engine.closed_form import solve
 from harness.engine.compiled import compile_vision
@@ -26,6 +27,7 @@ from harness.engine.method import ClipMethod
 from harness.engine.schedule import rate_of_update
 from harness.engine.step import batch_loss, build_optimizer
 from harness.engine.weights import file_sha256
+from harness.engine.world import ALONE, World
 from harness.errors import EXIT_FAILED, UserError
 from harness.runtime import Runtime
 from harness.spec import LabelSet, Recipe, Views
@@ -51,7 +53,7 @@ class FitOutcome:
         resumed_at: Epoch at which this session began, 0 for a fresh fit.
         skipped_updates: Updates skipped because of float16 overflow.
         replaced: Training clips that could not be decoded, by row, over all sessions of the fit.
-        peak_memory_gib: Peak device memory, 0 on a CPU.
+        peak_memory_gib: Peak device memory of the process that needed most, 0 on a CPU.
     """
 
     updates: int
@@ -76,6 +78,7 @@ def fit(
     runtime: Runtime,
     progress: Progress | None = None,
     cache: FeatureCache | None = None,
+    world: World = ALONE,
 ) -> FitOutcome:
     """Train a method on a list; leaves `weights.safetensors` and `curve.jsonl` in `folder`.
 
@@ -94,24 +97,29 @@ def fit(
         progress: Shown to people.
         cache: Where frame features are kept and found. They take the place of clips where the vision tower is frozen
             and the recipe augments and blends nothing, or asks for `views_cached`.
+        world: The processes that share each update evenly; the leading one writes.
 
     Raises:
-        UserError: The list is too short, nothing learns, a class has no decodable clip, the loss is not finite, or
-            views are to be cached and cannot be.
+        UserError: The list is too short, nothing learns, a class has no decodable clip, the loss is not finite,
+            views are to be cached and cannot be, or the processes cannot share an update evenly.
     """
-    method = method.to(device.device)
+    with world.together():
+        method = method.to(device.device)
     if method.fits_at_once:
-        return _fit_at_once(method, rows, label_set, recipe, views, folder, device, runtime, progress, cache)
-    batches = FitBatches(len(rows), recipe, runtime.fit_clips or (16 if device.kind == "cpu" else 32))
-    if runtime.compile:
-        compile_vision(method)
-    clips = batches.groups_per_batch * recipe.micro_batch
-    features = fit_features(cache, method, rows, recipe, views, device, runtime, clips)
+        return _fit_at_once(method, rows, label_set, recipe, views, folder, device, runtime, progress, cache, world)
+    with world.together():
+        clips = runtime.fit_clips or (16 if device.kind == "cpu" else 32)
+        batches = FitBatches(len(rows), recipe, clips, world.rank, world.size)
+        optimizer = build_optimizer(method, recipe, sharded=runtime.shard == "zero" and world.size > 1)
+        if runtime.compile:
+            compile_vision(method)
+        clips = batches.groups_per_batch * recipe.micro_batch
+        features = fit_features(cache, method, rows, recipe, views, device, runtime, clips, world)
     size, pin = method.backbone.image_size, device.kind == "cuda"
     loader = training_loader(
         features, lambda: fit_loader(rows, recipe, views, size, batches, runtime, pin), batches, recipe
     )
-    model = mm.FitModel(method, batch_loss(method, label_set, recipe, views, device))
+    model = mm.FitModel(method, batch_loss(method, label_set, recipe, views, device), world.mean)
     if device.kind == "cuda":
         torch.cuda.reset_peak_memory_stats(device.device)
     trained = {f"method.{name}" for name in method.trained_state()}
@@ -120,26 +128,41 @@ def fit(
     started = time.perf_counter()
 
     def report(epoch: int, iteration: int, loss: float, rate: float) -> None:
+        if not world.leads:
+            return
         curve.add(epoch, iteration, loss, rate, time.perf_counter() - started)
         if progress:
             progress(iteration + 1, total, loss)
 
     try:
-        status = mm.run_fit(
-            model, loader, batches, build_optimizer(method, recipe), recipe, folder,
-            lambda update, peak: rate_of_update(update, recipe, batches.plan.micro_batches, peak),
-            report, device.dtype, device.kind, lambda name: name in trained,
-        )  # fmt: skip
+        with checkpointed(method.backbone, runtime.grad_checkpointing):
+            status = mm.run_fit(
+                model, loader, batches, optimizer, recipe, folder,
+                lambda update, peak: rate_of_update(update, recipe, batches.plan.micro_batches, peak),
+                report, device.dtype, device.kind, lambda name: name in trained, world,
+            )  # fmt: skip
     except FloatingPointError as error:
-        raise UserError(
+        failure = UserError(
             f"The fit of {method.name} failed: {error}.", "Lower the rate: --recipe lr=...", EXIT_FAILED
-        ) from None
+        )
+        raise world.common(failure) from None
     finally:
         curve.close()
-    _write_weights(method, folder)
-    rows_read = curve.read()
-    last = [row["loss"] for row in rows_read if row["epoch"] == recipe.epochs - 1]
-    return FitOutcome(
+    peak = torch.cuda.max_memory_allocated(device.device) / 2**30 if device.kind == "cuda" else 0.0
+    told = world.gather([sorted(loader.replaced), peak])
+    outcome: dict[str, Any] = {}
+    with world.together():
+        if world.leads:
+            _write_weights(method, folder)
+            outcome = _outcome(batches, curve, status, told)
+    return FitOutcome(**world.share(outcome))
+
+
+def _outcome(batches: FitBatches, curve: _Curve, status: dict[str, Any], told: list[Any]) -> dict[str, Any]:
+    """The fields of `FitOutcome`; `told` holds (replaced rows, peak memory) of every process."""
+    recipe = batches.recipe
+    last = [row["loss"] for row in curve.read() if row["epoch"] == recipe.epochs - 1]
+    return dict(
         updates=batches.plan.updates * recipe.epochs,
         updates_per_epoch=batches.plan.updates,
         unused_per_epoch=batches.plan.unused,
@@ -147,21 +170,23 @@ def fit(
         seconds=curve.seconds(),
         resumed_at=status["epoch"],
         skipped_updates=status["skipped_updates"],
-        replaced=sorted(loader.replaced),
-        peak_memory_gib=torch.cuda.max_memory_allocated(device.device) / 2**30 if device.kind == "cuda" else 0.0,
+        replaced=sorted({row for rows, _ in told for row in rows}),
+        peak_memory_gib=max(peak for _, peak in told),
     )
 
 
 def _fit_at_once(
     method: ClipMethod, rows: list[Row], label_set: LabelSet, recipe: Recipe, views: Views, folder: Path,
-    device: Device, runtime: Runtime, progress: Progress | None, cache: FeatureCache | None,
+    device: Device, runtime: Runtime, progress: Progress | None, cache: FeatureCache | None, world: World,
 ) -> FitOutcome:  # fmt: skip
     """A fit in closed form: one update, and no loss to report."""
     if runtime.compile:
         compile_vision(method)
     started = time.perf_counter()
-    replaced = solve(method, rows, label_set, recipe, views, device, runtime, cache, progress)
-    _write_weights(method, folder)
+    replaced = solve(method, rows, label_set, recipe, views, device, runtime, cache, progress, world)
+    with world.together():
+        if world.leads:
+            _write_weights(method, folder)
     seconds = round(time.perf_counter() - started, 3)
     return FitOutcome(1, 1, 0, None, seconds, resumed_at=0, skipped_updates=0, replaced=replaced)
 

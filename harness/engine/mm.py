@@ -45,7 +45,9 @@ from mmengine.optim import OptimWrapper  # noqa: E402
 from mmengine.runner import Runner  # noqa: E402
 
 from harness.engine.batches import Draw, FitBatches  # noqa: E402
+from harness.engine.checkpoints import CHECKPOINT, epoch_checkpoints, newest_readable, resumed_at, sweep  # noqa: E402
 from harness.engine.exact_reader import SequentialVideo  # noqa: E402
+from harness.engine.parallel import consolidate, spread  # noqa: E402
 from harness.engine.transforms import (  # noqa: E402
     ClipGrayScale,
     PackClip,
@@ -54,11 +56,12 @@ from harness.engine.transforms import (  # noqa: E402
     resize_side,
     seeded_draws,
 )
+from harness.engine.world import World  # noqa: E402
 from harness.spec import Recipe, Views  # noqa: E402
 from results.atomic import write_bytes  # noqa: E402
 
 logger = logging.getLogger(__name__)
-CHECKPOINT = "epoch_{}.pth"
+Mean = Callable[[torch.Tensor], torch.Tensor]
 
 
 def ensure_action_models() -> None:
@@ -246,25 +249,31 @@ class EpochCheckpoints(Hook):  # type: ignore[misc]
 
     priority = "LOW"
 
+    def __init__(self, world: World) -> None:
+        self.world = world
+
     def after_train_epoch(self, runner: Runner) -> None:
-        """Save, then drop what is older than the previous epoch."""
+        """Save, then drop what is older than the previous epoch. All bring what they know, the leading one writes."""
+        consolidate(runner.optim_wrapper.optimizer)
+        told = self.world.gather(sorted(runner.train_loop.dataloader.replaced))
+        if not self.world.leads:
+            return
         done = runner.epoch + 1
-        known = {"replaced": sorted(runner.train_loop.dataloader.replaced)}
+        known = {"replaced": sorted({row for rows in told for row in rows})}
         runner.save_checkpoint(runner.work_dir, CHECKPOINT.format(done), meta=known, by_epoch=True)
         for old in epoch_checkpoints(Path(runner.work_dir))[2:]:
             old.unlink(missing_ok=True)
 
 
 class EpochOrder(Hook):  # type: ignore[misc]
-    """Tells the batch sampler which epoch it is, and seeds torch per epoch for methods that draw (dropout)."""
+    """Tells the batch sampler which epoch it is."""
 
-    def __init__(self, batches: FitBatches, seed: int) -> None:
-        self.batches, self.seed = batches, seed
+    def __init__(self, batches: FitBatches) -> None:
+        self.batches = batches
 
     def before_train_epoch(self, runner: Runner) -> None:
-        """Set epoch and seed."""
+        """Set the epoch."""
         self.batches.epoch = runner.epoch
-        torch.manual_seed(self.seed * 1_000_003 + runner.epoch)
 
 
 class FitProgress(Hook):  # type: ignore[misc]
@@ -339,47 +348,39 @@ class PrecisionOptimWrapper(OptimWrapper):  # type: ignore[misc]
 
 
 class FitModel(BaseModel):  # type: ignore[misc]
-    """The model that mmengine trains: hands each device batch to a loss function under the optimiser's context."""
+    """The model that mmengine trains: hands each device batch to a loss function under the optimiser's context.
 
-    def __init__(self, method: nn.Module, loss: Callable[[Any], torch.Tensor]) -> None:
+    Args:
+        method: What is trained.
+        loss: From a device batch to its loss.
+        mean: From the loss of this process to the mean over all of them.
+    """
+
+    def __init__(self, method: nn.Module, loss: Callable[[Any], torch.Tensor], mean: Mean = lambda loss: loss) -> None:
         super().__init__(data_preprocessor=nn.Identity())
-        self.method, self.batch_loss = method, loss
+        self.method, self.batch_loss, self.mean = method, loss, mean
 
     def forward(self, inputs: Any, data_samples: Any = None, mode: str = "loss") -> dict[str, torch.Tensor]:
         """The loss of a device batch (mmengine's calling convention)."""
         return {"loss": self.batch_loss(inputs)}
 
-    def train_step(self, data: Any, optim_wrapper: OptimWrapper) -> dict[str, torch.Tensor]:
+    def train_step(
+        self, data: Any, optim_wrapper: OptimWrapper, through: nn.Module | None = None
+    ) -> dict[str, torch.Tensor]:
         """One micro-iteration: forward, backward, and an update where the accumulation is complete.
 
         The loss is looked at last: reading it waits for a GPU, which would then have no backward pass queued. A loss
-        that is not finite ends the fit before a checkpoint could hold what it did.
+        that is not finite ends the fit, on all processes, before a checkpoint could hold what it did. `through` is what
+        wraps this model and is called in its place.
         """
-        with optim_wrapper.optim_context(self):
-            loss = self(data)["loss"]
+        model = self if through is None else through
+        with optim_wrapper.optim_context(model):
+            loss = model(data)["loss"]
         optim_wrapper.update_params(loss)
-        if not torch.isfinite(loss.detach()).item():
+        loss = self.mean(loss.detach())
+        if not torch.isfinite(loss).item():
             raise FloatingPointError(f"the training loss became {loss.item()}")
-        return {"loss": loss.detach()}
-
-
-def epoch_checkpoints(folder: Path) -> list[Path]:
-    """Epoch checkpoints of a fit, newest first."""
-    found = [p for p in folder.glob(CHECKPOINT.format("*")) if p.stem.split("_")[1].isdigit()]
-    return sorted(found, key=lambda p: -int(p.stem.split("_")[1]))
-
-
-def newest_readable(folder: Path) -> Path | None:
-    """The newest checkpoint that loads; damaged ones are skipped, so a kill costs an epoch at most."""
-    for path in epoch_checkpoints(folder):
-        try:
-            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-            if absent := {"meta", "state_dict", "optimizer"} - set(checkpoint):
-                raise ValueError(f"it lacks {', '.join(sorted(absent))}")
-            return path
-        except Exception as error:
-            logger.warning("checkpoint %s cannot be read and is skipped: %s", path, error)
-    return None
+        return {"loss": loss}
 
 
 class FitRunner(Runner):  # type: ignore[misc]
@@ -408,18 +409,25 @@ def run_fit(
     dtype: torch.dtype,
     device: str,
     learns: Callable[[str], bool],
+    world: World,
 ) -> dict[str, Any]:
     """Train with mmengine's Runner, resuming from the newest checkpoint of `work_dir` if there is one.
+
+    The leading process chooses the checkpoint; all read it, so that `work_dir` lies where every process sees it.
 
     Returns:
         `epoch` and `iteration` at the start, and `skipped_updates` (overflows under float16).
     """
-    for torn in work_dir.glob(f".{CHECKPOINT.format('*')}.*.tmp"):  # left by a kill while a checkpoint was written
-        torn.unlink(missing_ok=True)
-    resume = newest_readable(work_dir)
+    resume: Path | None = None
+    with world.together():
+        if world.leads:
+            sweep(work_dir)
+            resume = newest_readable(work_dir)
+    name = world.share(None if resume is None else resume.name)
+    resume = None if name is None else work_dir / name
     with _quiet_mmengine():
         runner = FitRunner(
-            model=model,
+            model=spread(model, world),
             work_dir=str(work_dir),
             train_dataloader=loader,
             train_cfg=dict(by_epoch=True, max_epochs=recipe.epochs),
@@ -430,9 +438,9 @@ def run_fit(
                 logger=None, timer=None, checkpoint=None, sampler_seed=None, param_scheduler=None, runtime_info=None
             ),
             custom_hooks=[
-                EpochOrder(batches, recipe.seed),
+                EpochOrder(batches),
                 FitProgress(rate, batches.batches_per_update, report),
-                EpochCheckpoints(),
+                EpochCheckpoints(world),
                 PlainCheckpoints(learns),
             ],
             resume=resume is not None,
@@ -442,17 +450,10 @@ def run_fit(
             log_level="ERROR",
             experiment_name=f"{work_dir.name}-{uuid.uuid4().hex}",  # mmengine's singletons are keyed by this name
         )
-        started = _resumed_at(resume)
+        started = resumed_at(resume)
         loader.replaced.update(started.pop("replaced"))
         runner.train()
     return {**started, "skipped_updates": runner.optim_wrapper.skipped_updates}
-
-
-def _resumed_at(resume: Path | None) -> dict[str, Any]:
-    if resume is None:
-        return {"epoch": 0, "iteration": 0, "replaced": []}
-    meta = torch.load(resume, map_location="cpu", weights_only=True)["meta"]
-    return {"epoch": int(meta["epoch"]), "iteration": int(meta["iter"]), "replaced": meta.get("replaced", [])}
 
 
 @contextmanager

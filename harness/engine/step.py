@@ -15,11 +15,13 @@ from torch import Tensor
 from harness.engine.blending import apply_blend, draw_blend, smooth
 from harness.engine.device import Device
 from harness.engine.method import ClipMethod
+from harness.engine.parallel import adamw
 from harness.engine.transforms import NORMALIZATION
 from harness.errors import EXIT_FAILED, UserError
 from harness.spec import LabelSet, Recipe, Views
 
 if TYPE_CHECKING:
+    from harness.engine.batches import Draw
     from harness.engine.clips import FitClips
 
 
@@ -35,6 +37,7 @@ def batch_loss(
     """The function from a device batch to its loss: normalise, smooth labels, blend group by group, score."""
 
     def loss(clips: FitClips) -> Tensor:
+        seed_draws(recipe, clips.draws[0])
         targets = smooth(clips.labels.to(device.device), len(label_set), recipe.smoothing)
         if clips.features is not None:
             with frames_given(method):
@@ -44,10 +47,23 @@ def batch_loss(
         if not method.couples_clips:
             return method.loss(video, targets, label_set)
         # A contrastive loss takes its negatives from the group it was published with, not from the device batch.
-        groups = zip(video.split(recipe.micro_batch), targets.split(recipe.micro_batch), strict=True)
-        return torch.stack([method.loss(part, soft, label_set) for part, soft in groups]).mean()
+        losses = []
+        size = recipe.micro_batch
+        for draw, part, soft in zip(clips.draws[::size], video.split(size), targets.split(size), strict=True):
+            seed_draws(recipe, draw)
+            losses.append(method.loss(part, soft, label_set))
+        return torch.stack(losses).mean()
 
     return loss
+
+
+def seed_draws(recipe: Recipe, draw: Draw) -> None:
+    """Seed torch for a method that draws in training, by seed, epoch and group.
+
+    Interruptions and the number of processes then change nothing; the device batch does where a method draws clip by
+    clip, as dropout does, unless its loss is taken group by group.
+    """
+    torch.manual_seed(((recipe.seed * 1_000_003 + draw.epoch) * 1_000_003 + draw.group) % (1 << 62))
 
 
 @contextmanager
@@ -74,8 +90,13 @@ def blend_groups(video: Tensor, targets: Tensor, clips: FitClips, recipe: Recipe
     return (videos[0], soft[0]) if len(videos) == 1 else (torch.cat(videos), torch.cat(soft))
 
 
-def build_optimizer(method: ClipMethod, recipe: Recipe) -> torch.optim.AdamW:
+def build_optimizer(method: ClipMethod, recipe: Recipe, sharded: bool = False) -> torch.optim.Optimizer:
     """AdamW over the method's groups; each group remembers its peak rate for the schedule.
+
+    Args:
+        method: Whose parameters learn.
+        recipe: Gives rates, betas and decay.
+        sharded: Share the moments out among the processes.
 
     Raises:
         UserError: Nothing learns, or a group holds a parameter that does not learn.
@@ -92,9 +113,10 @@ def build_optimizer(method: ClipMethod, recipe: Recipe) -> torch.optim.AdamW:
         raise UserError(f"{method.name}: parameter_groups() lists {frozen} parameters that do not learn.")
     groups = [{**group, "peak_lr": group.get("lr", recipe.lr)} for group in groups if group["params"]]
     fused = all(p.is_cuda for group in groups for p in group["params"])
-    return torch.optim.AdamW(
-        groups, lr=recipe.lr, betas=recipe.betas, eps=recipe.eps, weight_decay=recipe.weight_decay, fused=fused or None
-    )
+    return adamw(
+        groups, sharded, lr=recipe.lr, betas=recipe.betas, eps=recipe.eps, weight_decay=recipe.weight_decay,
+        fused=fused or None,
+    )  # fmt: skip
 
 
 def view_logits(

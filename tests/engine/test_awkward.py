@@ -15,7 +15,7 @@ import pytest
 
 from harness import cli
 from harness.api import Backbone
-from harness.engine.clips import eval_loader
+from harness.engine.clips import eval_loader, in_batches
 from harness.engine.exact_reader import SequentialVideo
 from harness.predict import read_class_names
 from harness.runtime import Runtime
@@ -67,7 +67,7 @@ def outcomes(files: list[Awkward]) -> dict[str, dict[Path, str]]:
         runtime = Runtime(workers=2, decode_seconds=LIMIT_S)
         failed: dict[int, str] = {}
         count = 0
-        for batch in eval_loader(rows, Views(frames=4, reader=reader), 32, 0, 1, runtime, 0):
+        for batch in eval_loader(rows, Views(frames=4, reader=reader), 32, in_batches(len(rows), 1), runtime, 0):
             failed.update(batch.failed)
             count += len(batch.rows) + len(batch.failed)
             assert batch.frames is None or batch.frames.shape == (1, 4, 3, 32, 32)

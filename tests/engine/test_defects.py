@@ -169,7 +169,7 @@ def test_d06_truncated_avi_files_are_opened_by_path(truncated: list[Path]) -> No
     pipeline = mm.eval_pipeline(VIEWS, 32)
     assert pipeline[0]["type"] == "PathDecordInit"
     rows: list[Row] = [(path, 0) for path in truncated]
-    batch = next(iter(eval_loader(rows, VIEWS, 32, 0, len(rows), Runtime(workers=2), 0)))
+    batch = next(iter(eval_loader(rows, VIEWS, 32, [list(range(len(rows)))], Runtime(workers=2), 0)))
     assert batch.failed == {}
     assert batch.frames.shape == (6, 2, 3, 32, 32)
 
@@ -208,7 +208,7 @@ def test_d07_frames_that_cannot_be_decoded_are_not_made_up(cut: Path) -> None:
     exact = SequentialVideo(str(cut))
     assert len(exact) == len(decoded)
     np.testing.assert_array_equal(exact.get_batch(np.arange(len(exact))).asnumpy(), decoded)
-    batch = next(iter(eval_loader([(cut, 0)], Views(frames=12, reader="exact"), 64, 0, 1, Runtime(workers=0), 0)))
+    batch = next(iter(eval_loader([(cut, 0)], Views(frames=12, reader="exact"), 64, [[0]], Runtime(workers=0), 0)))
     assert batch.frames is not None and len(torch.unique(batch.frames[0], dim=0)) == 12
 
 
@@ -312,5 +312,5 @@ def test_d11_augmentation_is_new_in_every_epoch_and_the_same_in_every_run(rows: 
 
 def test_global_generators_are_put_back(rows: list[Row]) -> None:
     before = np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()  # type: ignore[union-attr]
-    next(iter(eval_loader(rows[:2], VIEWS, 32, 0, 2, Runtime(workers=0), 0)))
+    next(iter(eval_loader(rows[:2], VIEWS, 32, [[0, 1]], Runtime(workers=0), 0)))
     assert before == (np.random.get_state()[1].tolist(), torch.get_rng_state().tolist())  # type: ignore[union-attr]

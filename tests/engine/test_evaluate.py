@@ -154,7 +154,7 @@ def test_views_are_averaged_as_probabilities(clip: ClipMethod, rows: list[Row]) 
     views = Views(frames=2, clips=2, crops=3, sampling="uniform")
     found = evaluate(clip, rows[:3], LABELS, views, CPU, RUNTIME)
     size = clip.backbone.image_size
-    batch = next(iter(eval_loader(rows[:3], views, size, 0, 3, RUNTIME, 0)))
+    batch = next(iter(eval_loader(rows[:3], views, size, [[0, 1, 2]], RUNTIME, 0)))
     assert batch.frames.shape == (3, 6 * 2, 3, size, size)
     with torch.no_grad():
         singles = [clip(normalise(part, views, CPU.device), LABELS) for part in batch.frames.split(2, dim=1)]
@@ -194,7 +194,7 @@ def interrupted(
     with pytest.raises(KeyboardInterrupt):
         evaluate(clip, listed, LABELS, VIEWS, CPU, RUNTIME, partial, progress=stop_at(12))
     with np.load(partial) as saved:
-        assert saved["done"] == 8
+        assert saved["done"].sum() == 8
     return listed, partial
 
 
