@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 FILES, LENGTH, WIDTH, HEIGHT = 8, 120, 320, 240
 
@@ -46,7 +47,7 @@ def decode_rates(quick: bool = False) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as folder:
         files = [render(Path(folder) / f"{i}.mp4", i) for i in range(2 if quick else FILES)]
         for frames in (8,) if quick else (8, 16, 32):
-            for workers in sorted({1, default_workers()}):
+            for workers in sorted({1, default_workers(gpu=torch.cuda.is_available())}):
                 clips = [(files[i % len(files)], 0) for i in range((8 if quick else 32) * workers)]
                 loader = eval_loader(
                     clips, Views(frames=frames), 224, in_batches(len(clips), 8), Runtime(workers=workers, quiet=True), 0

@@ -10,4 +10,5 @@ set -e
 out="${1:-benchmarks/results}"
 mkdir -p "$out"
 python3 -m pytest -q -m gpu -p no:cacheprovider tests/engine/test_gpu.py
+python3 -u benchmarks/memory.py --limit-gib 24 --out "$out/memory.json"
 python3 -u benchmarks/throughput.py --baseline --seconds 420 --out "$out/throughput.json"

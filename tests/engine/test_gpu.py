@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from harness.engine.features import FeatureCache
 from harness.engine.fit import load_fit
 from harness.engine.step import build_optimizer
 from harness.runtime import Runtime
+from tests.conftest import ROOT, in_process
 from tests.engine.conftest import CPU, LABELS, RECIPE, VIEWS, run_fit, tiny_method
 
 pytestmark = [
@@ -107,3 +110,39 @@ def test_compiled_blocks_follow_the_plain_ones(precision: str) -> None:
     close = 1e-4 if precision == "fp32" else 5e-2
     for plain, fast in zip(*found, strict=True):
         assert torch.linalg.vector_norm(fast - plain) <= close * torch.linalg.vector_norm(plain)
+
+
+def test_recomputed_activations_need_less_memory(rows: list[Row], tmp_path: Path) -> None:
+    peaks, curves = [], []
+    for recompute in (False, True):
+        runtime = Runtime(device="cuda", workers=2, fit_clips=8, grad_checkpointing=recompute)
+        folder = tmp_path / str(recompute)
+        _, outcome, _ = run_fit(folder, rows[::2], device=gpu("fp32"), runtime=runtime)
+        peaks.append(outcome.peak_memory_gib)
+        curves.append(losses(folder))
+    assert peaks[1] < peaks[0]
+    np.testing.assert_allclose(*curves, rtol=0, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_a_large_backbone_inside_24_gb() -> None:
+    """ViT-L/14 at 16 frames and 400 names, with torch's allocator held to 24 GB; peaks beside the estimates."""
+    command = [sys.executable, "benchmarks/memory.py", "--limit-gib", "24"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    ratios = [float(line.split()[-1]) for line in done.stdout.splitlines() if line.startswith("vificlip")]
+    assert len(ratios) == 3 and all(0.85 < ratio < 1.2 for ratio in ratios), done.stdout
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two CUDA devices")
+def test_two_gpus_give_the_records_of_one(small_dataset: Path, tmp_path: Path) -> None:
+    """NCCL: the same curve to 1e-4 in fp32 and the same scores of an untrained method."""
+    from tests.engine.test_world import arguments, assert_same_scores, curve, torchrun
+
+    more = ("--recipe", "epochs=3", "--device", "cuda", "--precision", "fp32")
+    methods = ("vificlip", "vanilla_clip")
+    assert in_process(*arguments(small_dataset, tmp_path / "one", *more, methods=methods)) == 0
+    torchrun(2, arguments(small_dataset, tmp_path / "two", *more, methods=methods))
+    one, two = ([row["loss"] for row in curve(tmp_path / folder)] for folder in ("one", "two"))
+    np.testing.assert_allclose(one, two, rtol=0, atol=1e-4)
+    assert_same_scores(tmp_path / "two", tmp_path / "one", "vanilla_clip", 1e-5)
