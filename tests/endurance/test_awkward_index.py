@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.engine.clips import eval_loader
+from harness.engine.clips import eval_loader, in_batches
 from harness.engine.exact_reader import SequentialVideo
 from harness.runtime import Runtime
 from harness.spec import Views
@@ -167,7 +167,7 @@ def test_long_and_large_files_stay_quick_and_small(
         rows: list[Any] = [(path, 0), (path, 0)]
         started, peak = time.monotonic(), 0.0
         views = Views(frames=16, reader=reader)
-        for batch in eval_loader(rows, views, 224, 0, 1, Runtime(device="cpu", workers=1), 0):
+        for batch in eval_loader(rows, views, 224, in_batches(len(rows), 1), Runtime(device="cpu", workers=1), 0):
             assert batch.failed == {}
             peak = max([peak, *map(resident_mib, children())])
         seconds = (time.monotonic() - started) / 2

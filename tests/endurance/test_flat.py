@@ -12,7 +12,7 @@ import pytest
 
 from harness.engine import mm
 from harness.engine.batches import Draw
-from harness.engine.clips import eval_loader
+from harness.engine.clips import eval_loader, in_batches
 from harness.engine.loader import Undecodable, decode
 from harness.runtime import Runtime
 from harness.spec import Views
@@ -85,7 +85,8 @@ def test_five_thousand_opens_in_one_process(files: list[Path], reader: str, meas
 
 def batches(files: list[Path], reader: str) -> Iterator[Any]:
     rows: list[Any] = [(files[i % len(files)], i % 4) for i in range(CLIPS)]
-    yield from eval_loader(rows, Views(frames=4, reader=reader), 32, 0, 8, Runtime(device="cpu", workers=2), 0)
+    batches, runtime = in_batches(len(rows), 8), Runtime(device="cpu", workers=2)
+    yield from eval_loader(rows, Views(frames=4, reader=reader), 32, batches, runtime, 0)
 
 
 @pytest.mark.parametrize("reader", READERS)
