@@ -124,12 +124,7 @@ def evaluate(
         else:
             loader = eval_batches(features, mine)
         for batch in loader:
-            if batch.features is not None:
-                found.add(batch, feature_logits(method, batch.features, text, views, device, classes))
-            elif batch.frames is not None:
-                found.add(batch, view_logits(method, batch.frames, text, views, device, classes))
-            else:
-                found.add(batch, None)
+            found.add(batch, _logits(method, batch, text, views, device, classes))
             if shown and features is None:
                 shown(int(found.done.sum()))
             found.save_sometimes(world.rank)
@@ -227,6 +222,17 @@ class _Found:
 def partial_files(partial: Path) -> list[Path]:
     """The files of intermediate results of an eval, one a process."""
     return sorted(p for p in partial.parent.glob(f"{partial.stem}*.npz") if p.is_file())
+
+
+def _logits(
+    method: ClipMethod, batch: EvalClips, text: object, views: Views, device: Device, classes: int
+) -> Tensor | None:
+    """Logits (B, V, C) of what decoded of a batch, None where nothing did."""
+    if batch.features is not None:
+        return feature_logits(method, batch.features, text, views, device, classes)
+    if batch.frames is not None:
+        return view_logits(method, batch.frames, text, views, device, classes)
+    return None
 
 
 def _order(logits: Tensor) -> NDArray[np.float64]:

@@ -19,7 +19,7 @@ import pandas as pd
 import pytest
 
 from harness.engine.loader import default_workers
-from harness.engine.world import ALONE, processes_here, rank_of_process, size_of_world
+from harness.engine.world import ALONE, joined, processes_here, rank_of_process, size_of_world
 from harness.errors import UserError
 from tests.conftest import ROOT, in_process, machine_free
 
@@ -165,6 +165,39 @@ def test_one_process_meets_its_own_errors() -> None:
         with pytest.raises(UserError, match="as it was") as caught, shared():
             raise UserError("as it was")
         assert ALONE.has_in_common(caught.value)
+
+
+def test_other_verbs_and_usage_errors_are_answered_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for rank, lines in (("0", True), ("1", False)):
+        for name, value in (("RANK", rank), ("WORLD_SIZE", "2")):
+            monkeypatch.setenv(name, value)
+        assert in_process("list", "methods") == 0
+        assert bool(capsys.readouterr().out) is lines
+        with pytest.raises(SystemExit):
+            in_process("run", "--no-such-flag")
+        assert bool(capsys.readouterr().err) is lines
+
+
+def test_a_launcher_that_says_too_little_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in (("RANK", "0"), ("WORLD_SIZE", "2")):
+        monkeypatch.setenv(name, value)
+    for name in ("LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    ends: list[int] = []
+
+    def leave(code: int) -> None:
+        ends.append(code)
+        raise SystemExit(code)
+
+    monkeypatch.setattr(os, "_exit", leave)
+    with pytest.raises(SystemExit), joined("cpu"):
+        pass
+    assert ends == [2]
+    assert "LOCAL_RANK, LOCAL_WORLD_SIZE, MASTER_ADDR, MASTER_PORT not" in capsys.readouterr().err
 
 
 # longer ones: python -m pytest -m slow tests/engine/test_world.py -----------------------------------------------------
