@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -90,7 +91,7 @@ def rows_of(frame: pd.DataFrame) -> list[Row]:
     there is one row for each recipe, because a mean over two recipes measures neither.
     """
     by_row: dict[tuple[str, ...], list[Facts]] = defaultdict(list)
-    for facts in frame.to_dict("records"):
+    for facts in _records(frame):
         by_row[tuple(str(facts[name]) for name in ("protocol", "dataset", "group", "method", "row"))].append(facts)
     rows = []
     for key in sorted(by_row):
@@ -98,6 +99,13 @@ def rows_of(frame: pd.DataFrame) -> list[Row]:
         for number, variant in enumerate(variants):
             rows.append(_row(variant, suffix=f"-{number + 1}" if len(variants) > 1 else ""))
     return rows
+
+
+def _records(frame: pd.DataFrame) -> Iterator[Facts]:
+    """The rows of a frame as mappings, as `to_dict("records")` gives them; columns of texts are faster this way."""
+    columns = [frame[name].astype(object).tolist() for name in frame.columns]
+    for values in zip(*columns, strict=True):
+        yield dict(zip(frame.columns, values, strict=True))
 
 
 def _split_recipes(records: list[Facts]) -> list[list[Facts]]:
@@ -123,7 +131,13 @@ def _split(records: list[Facts], name: str) -> list[list[Facts]]:
 
 def _row(records: list[Facts], suffix: str) -> Row:
     """One row from its records."""
-    facts = {**records[0], "statuses": sorted({record["status"] for record in records})}
+    facts = {
+        **records[0],
+        "statuses": sorted({record["status"] for record in records}),
+        "seen_classes": tuple(sorted({name for record in records for name in record["seen_classes"]})),
+        "missing": sum(record["n_undecodable"] + record["n_expected"] - record["n_evaluated"] for record in records),
+        "train_videos": max(record["train_videos"] for record in records),
+    }
     cells: dict[str, Cell] = {}
     rules = facts["rules"]
     for rule in rules:

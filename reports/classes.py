@@ -23,11 +23,12 @@ def class_changes(part: PartComparison, a: str, b: str, top: int = 20, name: str
         name: Makes ids unique on a page.
     """
     changes = sorted(part.classes[:top], key=lambda change: change.change)
-    with canvas(5.6, 0.9 + 0.2 * len(changes)) as (figure, axes):
+    names = [shorten(change.name, 36) for change in changes]
+    with canvas(3.4, 0.9 + 0.2 * len(changes), ticks=names) as (figure, axes):
         values = [change.change for change in changes]
         colours = [COLOURS[0] if value > 0 else COLOURS[1] for value in values]
         axes.barh(range(len(changes)), values, color=colours, height=0.7)
-        axes.set_yticks(range(len(changes)), [shorten(change.name, 36) for change in changes])
+        axes.set_yticks(range(len(changes)), names)
         axes.axvline(0, color=INK, linewidth=0.6)
         axes.set(xlabel=f"{shorten(a, 24)} minus {shorten(b, 24)}, percent points", title=shorten(part.name, 60))
         return svg(figure, name, f"Accuracy by class, {a} minus {b}, {part.name}")
@@ -51,7 +52,8 @@ def confusion(predictions: pd.DataFrame, classes: Sequence[str], pairs: int = 12
     chosen = _confused(percent, pairs)
     part = percent[np.ix_(chosen, chosen)]
     labels = [shorten(classes[i], 28) for i in chosen]
-    with canvas(2.6 + 0.3 * len(chosen), 2.0 + 0.26 * len(chosen)) as (figure, axes):
+    below = 0.5 + 0.065 * max(map(len, labels))
+    with canvas(0.3 * len(chosen), 0.4 + below + 0.26 * len(chosen), ticks=labels, below=below) as (figure, axes):
         axes.imshow(part, cmap="Blues", vmin=0, vmax=100, aspect="auto")
         for (row, column), value in np.ndenumerate(part):
             if value >= 0.5:

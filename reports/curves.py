@@ -19,14 +19,14 @@ def few_shot_curves(rows: Sequence[Row], title: str, name: str = "curves") -> st
         title: Shown above.
         name: Makes ids unique on a page.
     """
-    with canvas() as (figure, axes):
+    titles = [shorten(row.facts["title"], 24) for row in rows[: len(COLOURS)]]
+    with canvas(legend=titles) as (figure, axes):
         shots = {k for row in rows for k in _shots(row).values()}
         for number, row in enumerate(rows[: len(COLOURS)]):
             points = _points(row)
             colour = COLOURS[number]
-            label = shorten(row.facts["title"], 24)
             xs, ys = [k for k, _ in points], [cell.mean for _, cell in points]
-            axes.plot(xs, ys, color=colour, linewidth=1.4, label=label, zorder=3)
+            axes.plot(xs, ys, color=colour, linewidth=1.4, label=titles[number], zorder=3)
             for k, cell in points:
                 axes.vlines(k, *cell.interval, color=colour, alpha=0.35, linewidth=3, zorder=2)
                 values = [m.value for m in cell.measurements]

@@ -46,14 +46,15 @@ def feature_map(
     points = _plane(array, method, seed)
     present, counts = np.unique(ids, return_counts=True)
     largest = present[np.argsort(-counts, kind="stable")][: 2 * len(COLOURS)]
-    with canvas(6.2, 4.4) as (figure, axes):
+    titles = [shorten(classes[label], 28) for label in largest]
+    with canvas(4.2, 4.4, legend=titles) as (figure, axes):
         rest = ~np.isin(ids, largest)
         axes.plot(points[rest, 0], points[rest, 1], ".", color="#88888866", markersize=3)
         for number, label in enumerate(largest):
             mine = ids == label
             marker = MARKERS[number // len(COLOURS)]
             axes.plot(points[mine, 0], points[mine, 1], marker, color=COLOURS[number % len(COLOURS)], markersize=3.5,
-                      label=shorten(classes[label], 28), linestyle="")  # fmt: skip
+                      label=titles[number], linestyle="")  # fmt: skip
         axes.set(xticks=[], yticks=[], title=shorten(title, 60))
         axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=7)
         return svg(figure, name, f"Video features in the plane ({method}). {title}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 from xml.sax.saxutils import quoteattr
@@ -30,17 +30,33 @@ _STYLE: dict[Any, Any] = {
 }  # fmt: skip
 
 
+_CHARACTER = 0.074
+"""Inches that a character of a label takes, on the safe side."""
+
+
 @contextmanager
-def canvas(width: float = 5.2, height: float = 3.4) -> Iterator[tuple[Figure, Axes]]:
+def canvas(
+    width: float = 3.6, height: float = 3.4, legend: Sequence[str] = (), ticks: Sequence[str] = (), below: float = 0.45
+) -> Iterator[tuple[Figure, Axes]]:
     """A figure and its axes in the common style; nothing is shared with pyplot's global state.
 
+    Margins are set from the lengths of the labels: matplotlib's own layouts draw every figure twice.
+
     Args:
-        width: Inches.
-        height: Inches.
+        width: Of the axes, in inches.
+        height: Of the figure, in inches.
+        legend: The labels that stand right of the axes.
+        ticks: The labels that stand left of the axes; numbers if not given.
+        below: Height of what stands below the axes, in inches.
     """
+    left = 0.25 + _CHARACTER * max(map(len, ticks)) if ticks else 0.6
+    right = 0.5 + _CHARACTER * max(map(len, legend)) if legend else 0.25
+    whole = left + width + right
     with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(width, height), layout="constrained")
-        yield figure, figure.subplots()
+        figure = Figure(figsize=(whole, height))
+        axes = figure.subplots()
+        figure.subplots_adjust(left / whole, below / height, 1 - right / whole, 1 - 0.32 / height)
+        yield figure, axes
 
 
 def svg(figure: Figure, name: str, description: str) -> str:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from harness.errors import UserError
 from reports.aggregate import Row
-from results.outcomes import Outcome, read_outcome
+from results.outcomes import Outcome, read_outcome, videos_of
 from results.ranking import harmonic_pairwise_p, pairwise_p, rank
 
 
@@ -99,20 +99,24 @@ def _read(rows: list[Row], ranks: Ranks) -> dict[Path, Outcome]:
         for m in cell.measurements
     }
 
-    def read(item: tuple[Path, tuple[str, str, int]]) -> tuple[Path, str, Outcome | str]:
-        path, (key, sha, n) = item
-        try:
-            return path, key, read_outcome(path, sha, n)
-        except UserError as error:
-            return path, key, error.message
+    def read(some: list[tuple[Path, tuple[str, str, int]]]) -> list[tuple[Path, str, Outcome | str]]:
+        results: list[tuple[Path, str, Outcome | str]] = []
+        for path, (key, sha, n) in some:
+            try:
+                results.append((path, key, read_outcome(path, sha, n)))
+            except UserError as error:
+                results.append((path, key, error.message))
+        return results
 
     found: dict[Path, Outcome] = {}
-    with ThreadPoolExecutor() as pool:
-        for path, key, outcome in pool.map(read, jobs.items(), chunksize=64):
-            if isinstance(outcome, str):
-                ranks.reasons[key] = outcome
-            else:
-                found[path] = outcome
+    todo = list(jobs.items())
+    with ThreadPoolExecutor(4) as pool:  # a slow disk is waited for in turns; a thread for each file costs more
+        for results in pool.map(read, [todo[i : i + 64] for i in range(0, len(todo), 64)]):
+            for path, key, outcome in results:
+                if isinstance(outcome, str):
+                    ranks.reasons[key] = outcome
+                else:
+                    found[path] = outcome
     return found
 
 
@@ -156,7 +160,7 @@ def _places(outcomes: list[Outcome], shas: list[str]) -> tuple[dict[str, NDArray
         return {shas[0]: np.arange(len(outcomes[0].hits))}, len(outcomes[0].hits)
     index: dict[bytes, int] = defaultdict(lambda: len(index))
     places = {
-        sha: np.array([index[video] for video in outcome.videos])
+        sha: np.array([index[video] for video in videos_of(outcome)])
         for sha, outcome in zip(shas, outcomes, strict=True)
     }
     return places, len(index)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -21,7 +22,8 @@ def base_novel(rows: Sequence[Row], title: str, name: str = "iso") -> str:
         name: Makes ids unique on a page.
     """
     rows = [row for row in rows if {"base", "novel"} <= row.cells.keys()]
-    with canvas(4.6, 3.8) as (figure, axes):
+    titles = [shorten(row.facts["title"], 24) for row in rows[: len(COLOURS)]]
+    with canvas(height=3.8, legend=titles) as (figure, axes):
         rest = [(row.cells["base"].mean, row.cells["novel"].mean) for row in rows[len(COLOURS) :]]
         _grey(axes, rest)
         for number, row in enumerate(rows[: len(COLOURS)]):
@@ -32,8 +34,7 @@ def base_novel(rows: Sequence[Row], title: str, name: str = "iso") -> str:
             axes.errorbar(
                 base.mean, novel.mean, xerr=_bars(base), yerr=_bars(novel), color=colour, alpha=0.35, linewidth=1
             )
-            label = shorten(row.facts["title"], 24)
-            axes.plot(base.mean, novel.mean, marker, color=colour, markersize=6, label=label, linestyle="")
+            axes.plot(base.mean, novel.mean, marker, color=colour, markersize=6, label=titles[number], linestyle="")
         _iso_curves(axes)
         axes.set(xlabel="Base top-1 (%)", ylabel="Novel top-1 (%)", title=shorten(title, 60))
         axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8)
@@ -83,14 +84,14 @@ def accuracy_cost(
     points = [(value, row) for row in rows if column in row.cells and (value := _cost(row, cost)) is not None]
     if not points:
         return ""
-    with canvas(4.6, 3.4) as (figure, axes):
+    titles = [shorten(row.facts["title"], 24) for _, row in points[: len(COLOURS)]]
+    with canvas(legend=titles) as (figure, axes):
         _grey(axes, [(value, row.cells[column].mean) for value, row in points[len(COLOURS) :]])
         for number, (value, row) in enumerate(points[: len(COLOURS)]):
             colour, marker = COLOURS[number], MARKERS[number]
             cell = row.cells[column]
-            label = shorten(row.facts["title"], 24)
             axes.vlines(value, *cell.interval, color=colour, alpha=0.35, linewidth=2)
-            axes.plot(value, cell.mean, marker, color=colour, markersize=6, label=label, linestyle="")
+            axes.plot(value, cell.mean, marker, color=colour, markersize=6, label=titles[number], linestyle="")
         axes.set(xlabel=COSTS[cost], ylabel="Accuracy (%)", title=shorten(title, 60))
         axes.grid(alpha=0.15)
         axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8)
@@ -100,5 +101,5 @@ def accuracy_cost(
 def _cost(row: Row, cost: str) -> float | None:
     if cost == "params_trained":
         return float(row.facts["params_trained"]) / 1e6
-    value = row.facts["cost"].get(cost)
-    return float(value) if isinstance(value, (int, float)) else None
+    value = row.facts[cost]
+    return float(value) if value is not None and math.isfinite(value) else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from decimal import Decimal
@@ -193,9 +194,8 @@ def _cost(row: Row, column: str) -> float | None:
     """Our value of a compute column: trained parameters in millions, videos per second, GFLOPs where recorded."""
     if column == "params_m":
         return float(row.facts["params_trained"]) / 1e6
-    name = {"gflops": "gflops", "throughput": "videos_per_second"}.get(column)
-    value = row.facts["cost"].get(name) if name else None
-    return float(value) if isinstance(value, (int, float)) else None
+    value = {"gflops": row.facts["gflops"], "throughput": row.facts["cost"].get("videos_per_second")}.get(column)
+    return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else None
 
 
 def other_tables(protocol: str, rows: Sequence[Row], ranks: Ranks) -> list[Table]:

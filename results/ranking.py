@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from results.holm import holm
-from results.paired import flip_p
+from results.paired import flip_ps
 
 ALPHA = 0.05
 
@@ -79,10 +79,9 @@ def pairwise_p(right: NDArray[np.int64]) -> NDArray[np.float64]:
     result = np.where(squares > 0, normal, 1.0)
     pairs = size * (size - 1) / 2
     near = np.argwhere(np.triu((normal > ALPHA / pairs / 100) & (normal < 0.2) & (squares > 0), 1))
-    counts = _difference_counts(right)[:, near[:, 0], near[:, 1]].T.tolist()
-    totals = gap[near[:, 0], near[:, 1]].astype(np.int64).tolist()
-    for (i, j), count, total in zip(near.tolist(), counts, totals, strict=True):
-        result[i, j] = result[j, i] = flip_p(tuple(count), total)
+    counts = _difference_counts(right)[:, near[:, 0], near[:, 1]].T
+    exact = flip_ps(counts, gap[near[:, 0], near[:, 1]].astype(np.int64))
+    result[near[:, 0], near[:, 1]] = result[near[:, 1], near[:, 0]] = exact
     np.fill_diagonal(result, 1.0)
     return result
 

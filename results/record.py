@@ -7,6 +7,7 @@ are percent where they are accuracies. Aggregates over repeats are never stored:
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -126,4 +127,5 @@ def _check(value: dict[str, Any], path: Path) -> None:
 
 def find_records(folder: Path) -> list[Path]:
     """All record files under a folder, sorted by path."""
-    return sorted(folder.rglob(f"*{RECORD_SUFFIX}"))
+    found = (os.path.join(root, name) for root, _, names in os.walk(folder) for name in names)  # noqa: PTH118
+    return sorted(map(Path, filter(lambda path: path.endswith(RECORD_SUFFIX), found)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from harness.errors import UserError
 from results.compare import compare
 from results.intervals import harmonic_interval, wilson
 from results.metrics import harmonic_mean
-from results.paired import bootstrap_interval, mcnemar_p, sign_flip_p
+from results.paired import bootstrap_interval, flip_p, flip_ps, mcnemar_p, sign_flip_p
 from results.predictions import read_predictions, write_predictions
 from results.ranking import harmonic_pairwise_p, pairwise_p, rank
 from tests.results.factories import write_sample
@@ -118,6 +119,18 @@ def test_sign_flip_agrees_with_scipys_permutation_test() -> None:
         (differences,), lambda x, axis: x.sum(axis=axis), permutation_type="samples", n_resamples=20_000, rng=4
     )
     assert sign_flip_p(differences) == pytest.approx(reference.pvalue, abs=0.01)
+
+
+@given(st.lists(st.tuples(*[st.integers(0, 40)] * 3), min_size=1, max_size=12), st.randoms(use_true_random=False))
+@settings(max_examples=40, deadline=None)
+def test_many_pairs_at_once_equal_each_alone(counts: list[tuple[int, int, int]], random: Any) -> None:
+    totals = []
+    for ones, twos, threes in counts:
+        signs = [k * random.choice((-1, 1)) for k, n in ((1, ones), (2, twos), (3, threes)) for _ in range(n)]
+        totals.append(abs(sum(signs)))
+    together = flip_ps(np.array(counts), np.array(totals))
+    alone = [flip_p(count, total) for count, total in zip(counts, totals, strict=True)]
+    assert together == pytest.approx(alone, rel=1e-9, abs=1e-12)
 
 
 def test_many_differing_videos_take_the_normal_approximation_without_a_jump() -> None:
