@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +29,17 @@ class MethodSection:
 
 
 @dataclass(frozen=True)
+class Overlap:
+    """What a list shares with one training list: relations of its classes with their numbers, and videos."""
+
+    train: str
+    same_classes: bool
+    relations: tuple[str, ...]
+    source: str
+    videos: int
+
+
+@dataclass(frozen=True)
 class ListFacts:
     """An evaluated list as the records describe it."""
 
@@ -41,6 +52,7 @@ class ListFacts:
     labels_sha256: str
     undecodable: int
     seen: tuple[str, ...]
+    overlaps: tuple[Overlap, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -93,12 +105,25 @@ def dataset_sections(rows: Sequence[Row]) -> list[DatasetSection]:
                     f["list"], f["list_origin"], f["label_variant"], f["n_expected"], len(f["classes"]), *key,
                     max(f["n_undecodable"], old.undecodable if old else 0),
                     tuple(sorted({*f["seen_classes"], *(old.seen if old else ())})),
+                    tuple(sorted({*_overlaps(f), *(old.overlaps if old else ())}, key=lambda one: one.train)),
                 )  # fmt: skip
     return [
         DatasetSection(slug("d", name), dataset_title(name), name, embedded[name],
                        tuple(sorted(found.values(), key=lambda one: (one.name, one.list_sha256))))
         for name, found in sorted(lists.items())
     ]  # fmt: skip
+
+
+def _overlaps(facts: dict[str, Any]) -> list[Overlap]:
+    """What the record's audits say of its list, one entry for each training list."""
+    found = []
+    for audit in facts["audits"]:
+        if audit.get("train"):
+            counts = Counter(str(one.get("relation")) for one in audit.get("seen", ()))
+            relations = tuple(f"{n} {name}" for name, n in sorted(counts.items()))
+            same = bool(audit.get("same_classes"))
+            found.append(Overlap(str(audit["train"]), same, relations, str(audit.get("source")), facts["train_videos"]))
+    return found
 
 
 def group_figures(group: Group) -> list[str]:

@@ -22,6 +22,7 @@ from reports.board_json import board_csv, board_json
 from reports.export import tables_of
 from reports.frame import records_frame
 from reports.layout import layouts
+from reports.overview import overview
 from reports.ranks import rank_rows
 from reports.sections import comparison_sections, dataset_sections, group_figures, method_sections
 from reports.table_html import html
@@ -67,6 +68,7 @@ def _build(runs: Path, out: Path) -> Path:
     base = "/".join(quote(part) for part in Path(os.path.relpath(runs, out)).parts)
     text = _environment().get_template("board.html.jinja").render(
         sections=_sections(groups),
+        glance=overview(groups),
         figures={group.anchor: list(map(Markup, group_figures(group))) for group in groups if not group.published},
         comparisons=comparison_sections(groups),
         methods=method_sections(rows),
@@ -108,6 +110,11 @@ def _values(groups: Sequence[Group], name: str) -> list[str]:
     return list(found)
 
 
+def _gflops(value: float | None) -> str:
+    """Three significant digits, or a dash where a method could not be counted."""
+    return "\N{EN DASH}" if value is None or value != value else f"{value:.1f}" if value >= 100 else f"{value:.3g}"
+
+
 @lru_cache(maxsize=1)
 def _environment() -> Environment:
     """Templates in which every value is escaped unless it is markup of our own."""
@@ -117,10 +124,12 @@ def _environment() -> Environment:
     )  # fmt: skip
     helpers: dict[str, Any] = {
         "section_title": section_title, "dataset_title": dataset_title, "slug": slug, "source_of": source_of,
-        "quote": quote,
+        "quote": quote, "dict": dict,
     }  # fmt: skip
     environment.globals.update(helpers)
     environment.filters["millions"] = lambda count: f"{count / 1e6:.1f}" if count else "0"
+    environment.filters["number"] = lambda value, other: other if value is None or value != value else value
+    environment.filters["gflops"] = _gflops
     environment.filters["signed"] = lambda value: f"{value:+.1f}".replace("-", "\N{MINUS SIGN}")
     environment.filters["p"] = lambda p: "< 0.0001" if p < 1e-4 else f"{p:.4f}"
     environment.filters["words"] = lambda text: str(text).replace("_", " ")

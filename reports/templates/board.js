@@ -9,10 +9,12 @@
   const headsOf = (table) => Array.from(table.tHead.rows[0].cells);  // not those of the tables inside opened cells
   const rowsOf = (table) => Array.from(table.tBodies[0].rows).filter((row) => !row.classList.contains("opened"));
   const all = tables.map((table) => ({ table, rows: rowsOf(table), group: table.closest(".group") }));
-  for (const entry of all) for (const row of entry.rows) {
-    const cells = $(".title", row).textContent + " " + names.map((name) => row.dataset[name]).join(" ");
-    row.searchText = cells.toLowerCase();
+  // What is filtered by is read from the page once; a filter that all rows of a table share is decided once for them.
+  for (const entry of all) {
+    entry.facts = entry.rows.map((row) => names.map((name) => row.getAttribute("data-" + name)));
+    entry.shared = names.map((_, index) => entry.facts.every((facts) => facts[index] === entry.facts[0][index]));
   }
+  const searchText = (entry) => entry.texts ??= entry.rows.map((row, index) => ($(".title", row).textContent + " " + entry.facts[index].join(" ")).toLowerCase());
 
   // --- the view: filters, sorting, columns; kept in the query so that a view is a link
   let view = new URLSearchParams(location.search);
@@ -26,23 +28,24 @@
 
   const apply = () => {
     const words = (view.get("q") || "").toLowerCase().split(/\s+/).filter(Boolean);
-    const wanted = names.filter((name) => view.get(name)).map((name) => [name, view.get(name)]);
+    const wanted = names.map((name, index) => [name, index, view.get(name)]).filter(([, , value]) => value);
+    const passes = (facts, [name, index, value]) => name === "status" ? facts[index].split(" ").includes(value) : facts[index] === value;
     let shown = 0, total = 0;
-    for (const { rows, group } of all) {
+    for (const entry of all) {
+      const { rows, facts, shared, group } = entry;
+      total += rows.length;
+      if (!wanted.every((filter) => !shared[filter[1]] || passes(facts[0], filter))) { group.hidden = true; continue; }
+      const own = wanted.filter((filter) => !shared[filter[1]]), texts = words.length ? searchText(entry) : null;
       let here = 0;
-      for (const row of rows) {
-        const fits = wanted.every(([name, value]) => name === "status" ? row.dataset.status.split(" ").includes(value) : row.dataset[name] === value)
-          && words.every((word) => row.searchText.includes(word));
-        row.hidden = !fits;
-        if (row.openedRow) row.openedRow.hidden = !fits;
+      rows.forEach((row, index) => {
+        const fits = own.every((filter) => passes(facts[index], filter)) && words.every((word) => texts[index].includes(word));
+        if (row.hidden === fits) { row.hidden = !fits; if (row.openedRow) row.openedRow.hidden = !fits; }
         here += fits;
-      }
+      });
       group.hidden = !here;
       shown += here;
-      total += rows.length;
     }
-    for (const section of $$("#results .dataset")) section.hidden = !$(".group:not([hidden])", section);
-    for (const section of $$("#results .protocol")) section.hidden = !$(".group:not([hidden])", section);
+    for (const section of $$("#results .dataset, #results .protocol")) section.hidden = !$(".group:not([hidden])", section);
     $(".empty").hidden = shown > 0;
     count.textContent = shown + " of " + total + " rows";
     document.dispatchEvent(new CustomEvent("board:filtered"));
