@@ -48,7 +48,6 @@ def _add_pack(kinds: Any) -> None:
     pack.add_argument("--method-version", metavar="N", help="version of the method (default: the newest measured)")
     pack.add_argument("--submitter", default="", metavar="TEXT", help="who hands it in")
     pack.add_argument("--code", default="", metavar="URL", help="where the method's code is public")
-    pack.add_argument("--plugin", action="append", default=[], metavar="FILE", help="load a plugin file first")
     add_places(pack)
 
 
@@ -104,13 +103,11 @@ def _pack(arguments: argparse.Namespace) -> int:
     from harness import __version__
     from results.submission.pack import Choice, pack
 
-    load_plugins(arguments)
     version = arguments.method_version
-    paper, source = _card(arguments.method)
     choice = Choice(
         arguments.method, tuple(arguments.protocol), tuple(arguments.dataset),
         int(version) if version and version.isdigit() else version, arguments.weights, arguments.submitter,
-        arguments.code, paper, source, __version__,
+        arguments.code, __version__,
     )  # fmt: skip
     packed = pack(settings_of(arguments).runs.path, choice, Path(arguments.out))
     for reason in packed.left_out:
@@ -118,18 +115,6 @@ def _pack(arguments: argparse.Namespace) -> int:
     say(f"packed {packed.records} records and {packed.fits} fits: {packed.path}")
     say(f"check it as a board would: python -m harness submit check {packed.path}")
     return EXIT_DONE
-
-
-def _card(method: str) -> tuple[str, str]:
-    """Paper and source of a method's card; empty where the plugin is not installed here."""
-    from harness import registry
-
-    try:
-        card = registry.load("method", method).card
-    except UserError as error:
-        say(f"the card of {method} is left without paper and source: {error.message}")
-        return "", ""
-    return card.paper, card.source
 
 
 def _check(arguments: argparse.Namespace) -> int:

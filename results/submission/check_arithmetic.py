@@ -8,6 +8,7 @@ from typing import Any
 from results.canonical import canonical_json, fingerprint
 from results.record import Record
 from results.submission.check_records import RECORD_RULES, TOLERANCE, UNREADABLE, differences
+from results.submission.layout import SCHEMA
 from results.submission.scores import scores_of
 from results.submission.submission import Measured, Submission, parent_of
 
@@ -100,13 +101,18 @@ def _summaries(submission: Submission) -> None:
     """Card and environment (rule A016)."""
     if not submission.measured:
         return
-    method = submission.measured[0].record.method
-    for name in ("title", "version", "family", "class_text", "extra_data", "unverified", "name"):
-        if submission.card and submission.card[name] != method[name]:
-            submission.note("A016", "card.json", f"{name} {submission.card[name]!r}", repr(method[name]))
+    for name, value in card_of(submission.measured[0].record).items():
+        if submission.card and submission.card[name] != value:
+            submission.note("A016", "card.json", f"{name} {submission.card[name]!r}", repr(value))
     expected = environments_of(submission.measured)
     if submission.environments and submission.environments["environments"] != expected:
         submission.note("A016", "environment.json", "other environments", f"the {len(expected)} of the records")
+
+
+def card_of(record: Record) -> dict[str, Any]:
+    """The card of a record's method."""
+    names = ("name", "title", "version", "family", "class_text", "extra_data", "unverified", "paper", "source")
+    return {"schema": SCHEMA, **{name: record.method[name] for name in names}}
 
 
 def environments_of(measured: list[Measured]) -> list[dict[str, Any]]:

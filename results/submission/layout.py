@@ -81,9 +81,9 @@ RECORD = _object(
         undecodable=_list(_object(video=TEXT, reason=TEXT)), embedded=BOOL,
     ),
     method=_object(
-        {"paper": TEXT, "source": TEXT},
         name=NAME, title=TEXT, version=VERSION, family=TEXT, origin=TEXT, source_sha256=SHA256, options=_map(VALUE),
         class_text=TEXT, extra_data=_list(TEXT), params_total=COUNT, params_trained=COUNT, unverified=TEXT,
+        paper=TEXT, source=TEXT,
     ),
     backbone=_object(name=TEXT, arch=TEXT, weights=TEXT, weights_sha256=SHA256, image_size=COUNT),
     fit=_or_null(_object(

@@ -16,7 +16,7 @@ from typing import Any
 
 from harness.errors import UserError, unknown_name
 from results.record import Record, find_records, read_record
-from results.submission.check_arithmetic import environments_of
+from results.submission.check_arithmetic import card_of, environments_of
 from results.submission.layout import SCHEMA
 from results.submission.scores import scores_of
 from results.submission.submission import MANIFEST, Measured, Submission, parent_of
@@ -36,7 +36,6 @@ class Choice:
         version: Of the method; None for the newest that is there.
         weights: Whether to add the fits' weights.
         submitter, code: Who hands it in, and where its code is public.
-        paper, source: Of the method's card, which records do not carry.
         harness: Version of the harness.
     """
 
@@ -47,8 +46,6 @@ class Choice:
     weights: bool = False
     submitter: str = ""
     code: str = ""
-    paper: str = ""
-    source: str = ""
     harness: str = ""
 
 
@@ -80,9 +77,7 @@ def pack(runs: Path, choice: Choice, out: Path) -> Packed:
         if record.fit:
             _add_fit(str(record.fit["key"]), fits, choice.weights, files, path)
     method = chosen[0][1].method
-    fields = ("name", "title", "version", "family", "class_text", "extra_data", "unverified")
-    card = {"schema": SCHEMA, **{name: method[name] for name in fields}, "paper": choice.paper, "source": choice.source}
-    files["card.json"] = json_bytes(card)
+    files["card.json"] = json_bytes(card_of(chosen[0][1]))
     environments = environments_of(submission.measured)
     files["environment.json"] = json_bytes({"schema": SCHEMA, "environments": environments})
     manifest = {

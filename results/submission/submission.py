@@ -26,6 +26,7 @@ from results.submission.safetensors import safetensors_problem
 from results.submission.tables import TooLargeError, decompress, parse_table
 
 MANIFEST = "submission.json"
+WEIGHTS = "weights/"
 
 
 @dataclass
@@ -85,8 +86,9 @@ class Submission:
 
     @property
     def digest(self) -> str:
-        """Hash of all hashes: names this submission in acceptances, reproductions and seeds."""
-        return fingerprint({name: sha for name, sha in self.hashes.items() if name != MANIFEST})
+        """Hash of all listed hashes: names it in acceptances and reproductions, with its weights or without."""
+        listed = {name: entry["sha256"] for name, entry in self.manifest.get("files", {}).items()}
+        return fingerprint(listed or self.hashes)
 
     @property
     def name(self) -> str:
@@ -135,7 +137,7 @@ def load_submission(contents: Contents) -> Submission:
         submission.manifest = _document(submission, contents.entries[MANIFEST], MANIFEST) or {}
     elif MANIFEST not in refused and contents.complete:
         submission.note("F008", contents.path.name, f"no {MANIFEST} at the top level", MANIFEST)
-    _hash(submission, contents, refused)
+    refused |= _hash(submission, contents, refused)
     for name, target in (("card.json", "card"), ("environment.json", "environments")):
         if name in contents.entries:
             setattr(submission, target, _document(submission, contents.entries[name], name) or {})
@@ -168,8 +170,11 @@ def load_submission(contents: Contents) -> Submission:
     return submission
 
 
-def _hash(submission: Submission, contents: Contents, refused: set[str]) -> None:
-    """Compare all files with the manifest's list (rule F013)."""
+def _hash(submission: Submission, contents: Contents, refused: set[str]) -> set[str]:
+    """Compare all files with the manifest's list (rule F013); returns listed files that are not there.
+
+    Weights may be left out, as a repository does: their hashes stay in the list.
+    """
     listed = submission.manifest.get("files")
     for name, entry in sorted(contents.entries.items()):
         digest = hashlib.sha256()
@@ -186,8 +191,10 @@ def _hash(submission: Submission, contents: Contents, refused: set[str]) -> None
             submission.note("F013", name, "a file that submission.json does not list", "every file listed")
         elif listed[name] != {"sha256": digest.hexdigest(), "bytes": entry.size}:
             submission.note("F013", name, f"sha256 {digest.hexdigest()}", f"sha256 {listed[name]['sha256']}")
-    for name in sorted(set(listed or ()) - set(contents.entries) - refused):
+    missing = set(listed or ()) - set(contents.entries) - refused
+    for name in sorted(name for name in missing if not name.startswith(WEIGHTS)):
         submission.note("F013", name, "no such file", "the file that submission.json lists")
+    return missing
 
 
 def _document(submission: Submission, entry: Entry, schema: str) -> dict[str, Any] | None:

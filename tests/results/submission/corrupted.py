@@ -372,7 +372,7 @@ raw("F013", "file changed after packing")(
     lambda: members(lambda files: files.update({"card.json": files["card.json"] + b"\n"}))
 )
 raw("F013", "file removed after packing")(
-    lambda: members(lambda files: files.pop(next(n for n in files if n.startswith("weights/"))))
+    lambda: members(lambda files: files.pop("environment.json"))
 )
 raw("F013", "file added after packing")(
     lambda: [*members(lambda files: files.pop("submission.json")), ("submission.json", _unlisted())]

@@ -26,7 +26,7 @@ from results.metrics import accuracies
 from results.predictions import ID_COLUMNS, encode_predictions, predictions_frame
 from results.record import SCHEMA, Record
 from results.submission.check import Checked, check_submission
-from results.submission.check_arithmetic import environments_of
+from results.submission.check_arithmetic import card_of, environments_of
 from results.submission.check_records import identity_of, signature_parts
 from results.submission.pack import json_bytes, write_submission
 from results.submission.scores import scores_of
@@ -176,9 +176,7 @@ class Forge:
         for key, data in self.weights.items():
             files[f"weights/{key}.safetensors"] = data
         method = self.items[0].record["method"]
-        fields = ("name", "title", "version", "family", "class_text", "extra_data", "unverified")
-        card = {"schema": 1, **{name: method[name] for name in fields}, "paper": "", "source": ""}
-        files["card.json"] = json_bytes(card)
+        files["card.json"] = json_bytes(card_of(measured[0].record))
         files["environment.json"] = json_bytes({"schema": 1, "environments": environments_of(measured)})
         self.manifest = {
             "schema": 1, "method": method["name"], "version": method["version"], "title": method["title"],

@@ -56,6 +56,18 @@ def test_a_folder_and_its_archive_are_one_submission(tmp_path: Path) -> None:
     assert folder.submission.digest == packed.submission.digest
 
 
+def test_weights_may_be_left_out_and_it_stays_the_same_submission(tmp_path: Path) -> None:
+    path = forge().write(tmp_path / "a.zip")
+    with zipfile.ZipFile(path) as archive:
+        archive.extractall(tmp_path / "folder")
+    for file in (tmp_path / "folder" / "weights").iterdir():
+        file.unlink()
+    whole, light = check(path), check(tmp_path / "folder")
+    assert light.passed and not light.findings
+    assert light.submission.digest == whole.submission.digest
+    assert (len(whole.submission.weights), len(light.submission.weights)) == (3, 0)
+
+
 def test_packing_twice_gives_equal_bytes_that_pass(tmp_path: Path) -> None:
     runs = unpacked(forge(), tmp_path / "runs")
     first = pack(runs, Choice("mymethod", weights=True), tmp_path / "a.zip")
