@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import in_process
+from results.metrics import accuracies
+from results.predictions import ID_COLUMNS, read_predictions, write_predictions
+from results.record import find_records, read_record, write_record
+from results.submission.rules import GROUPS, RULES
+from tests.conftest import ROOT, in_process
 
 
 def test_a_real_fit_packs_and_breaks_only_the_rules_that_its_request_broke(
@@ -32,3 +39,96 @@ def test_a_method_without_records_is_refused_with_the_way_out(finished_runs: Pat
 def test_nothing_at_a_path_is_bad_usage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert in_process("submit", "check", tmp_path / "none.zip") == 2
     assert "no submission" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def embedded_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A real run on the embedded benchmark: four evals of the untrained method, measured once."""
+    runs = tmp_path_factory.mktemp("embedded") / "runs"
+    arguments = ("--method", "vanilla_clip", "--protocol", "few_shot", "--runs", runs, "--no-report", "--quiet")
+    assert in_process("run", *arguments, "--workers", "0") == 0
+    return runs
+
+
+def test_a_real_run_is_packed_checked_taken_over_and_reproduced(
+    embedded_runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The way of docs/submitting.md from records to a row with status `reproduced`."""
+    file, board = tmp_path / "vanilla_clip.zip", tmp_path / "board"
+    assert in_process("submit", "pack", "vanilla_clip", "--runs", embedded_runs, "--out", file) == 0
+    first = file.read_bytes()
+    assert in_process("submit", "pack", "vanilla_clip", "--runs", embedded_runs, "--out", file) == 0
+    assert file.read_bytes() == first
+
+    places = ("--root", tmp_path)
+    capsys.readouterr()
+    assert in_process("submit", "check", file, *places, "--accept", board, "--json") == 0
+    (found,) = json.loads(capsys.readouterr().out)["submissions"]
+    assert found["passed"] and found["records"] == 4 and len(found["scores"]) == 4
+    assert statuses(board) == {"verified"}
+
+    again = ("submit", "reproduce", file, *places, "--seed", 1, "--quiet", "--workers", "0", "--json")
+    assert in_process(*again) == 0
+    done = json.loads(capsys.readouterr().out)
+    assert done["passed"] and done["videos"] == 4 * 24 and done["flips"] == 0
+    assert max(record["largest"] for record in done["records"]) < 1e-3
+    assert in_process("submit", "check", board / "vanilla_clip" / "v1", *places) == 1  # a board's copy is no submission
+    assert in_process("submit", "check", file, *places, "--accept", board) == 0
+    assert statuses(board) == {"reproduced"}
+
+
+def statuses(board: Path) -> set[str]:
+    return {read_record(path).status for path in find_records(board)}
+
+
+def test_made_up_predictions_pass_the_check_and_not_the_reproduction(
+    embedded_runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The threat model in one test: labels are public, so only running it again tells."""
+    runs = tmp_path / "runs"
+    shutil.copytree(embedded_runs, runs)
+    for path in find_records(runs):
+        record = read_record(path)
+        table = path.with_name(record.predictions["file"])
+        frame = read_predictions(table)
+        wrong = frame.index[frame["id1"] != frame["label"]][::2]
+        for row in wrong:  # half of the errors mended, the label put in front of the other four
+            ids = [frame.loc[row, "label"], *(i for i in frame.loc[row, ID_COLUMNS] if i != frame.loc[row, "label"])]
+            frame.loc[row, ID_COLUMNS] = ids[:5]
+        sha256 = write_predictions(table, frame)
+        metrics = accuracies(frame["label"], frame[ID_COLUMNS]).as_dict()
+        write_record(path, replace(record, metrics=metrics, predictions={**record.predictions, "sha256": sha256}))
+    file, places = tmp_path / "a.zip", ("--root", tmp_path)
+    assert in_process("submit", "pack", "vanilla_clip", "--runs", runs, "--out", file) == 0
+    assert in_process("submit", "check", file, *places) == 0
+    assert in_process("submit", "reproduce", file, *places, "--seed", 1, "--quiet", "--workers", "0") == 1
+    assert "NOT REPRODUCED" in capsys.readouterr().out
+
+
+def test_a_refused_submission_is_not_evaluated_again(finished_runs: Path, tmp_path: Path, capsys) -> None:
+    out = tmp_path / "a.zip"
+    assert in_process("submit", "pack", "vificlip", "--weights", "--runs", finished_runs, "--out", out) == 0
+    assert in_process("submit", "reproduce", out, "--root", tmp_path, "--seed", 1) == 1
+    assert "refused by P002" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_fit_is_reproduced_from_its_weights(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runs, file, places = tmp_path / "runs", tmp_path / "eszsl.zip", ("--root", tmp_path)
+    run = ("run", "--method", "eszsl", "--protocol", "zero_shot", "--runs", runs, "--no-report", "--quiet")
+    assert in_process(*run) == 0
+    assert in_process("submit", "pack", "eszsl", "--runs", runs, "--out", tmp_path / "light.zip") == 0
+    assert in_process("submit", "reproduce", tmp_path / "light.zip", *places, "--seed", 1) == 1
+    assert "lacks the weights" in capsys.readouterr().err
+    assert in_process("submit", "pack", "eszsl", "--weights", "--runs", runs, "--out", file) == 0
+    assert in_process("submit", "reproduce", file, *places, "--seed", 1, "--quiet", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["videos"] == 3 * 24
+
+
+def test_the_page_names_every_rule_as_it_is() -> None:
+    """docs/submitting.md cannot drift: each rule's row stands there word by word, and no other rule does."""
+    page = (ROOT / "docs" / "submitting.md").read_text(encoding="utf-8")
+    rows = [line for line in page.splitlines() if re.match(r"\| [A-Z]\d{3} \|", line)]
+    assert rows == [f"| {r.id} | {r.asks} | {r.reason} | {r.fix} |" for r in RULES.values()]
+    assert all(f"### {title}" in page for title in GROUPS.values())
+    assert set(re.findall(r"\b[FAPDW]\d{3}\b", page)) == set(RULES)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,9 +12,21 @@ from results.submission.rules import RULES
 from tests.results.submission.corrupted import CASES
 from tests.results.submission.forge import check
 
+OFTEN = 2
+"""Cases of a rule that run by default; further ones are slow only in that there are many."""
+
+
+def cases() -> list[Any]:
+    seen: Counter[str] = Counter()
+    found = []
+    for name, (rule, _) in CASES.items():
+        seen[rule] += 1
+        found.append(pytest.param(name, marks=[pytest.mark.slow] if seen[rule] > OFTEN else []))
+    return found
+
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", cases())
 def test_it_is_refused_by_the_rule_meant_for_it(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
