@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from harness.cells import MethodRow, code_sha256
+from harness.cells import MethodRow
+from harness.code_identity import code_sha256
 from harness.engine.fit import WEIGHTS, load_fit, read_trained
 from harness.engine.method import ClipMethod, method_class
 from harness.errors import UserError
