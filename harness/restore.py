@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,48 @@ def described_row(of: Mapping[str, Any], where: str, backbone: BackboneChoice | 
             "Give the --arch and --weights of the fit.",
         )
     return MethodRow(MethodChoice(of["name"], of["options"]), model, cls, options, usual, code_sha256(cls))
+
+
+def find_fits(runs: Path, methods: Sequence[str], names: Sequence[str]) -> list[Path]:
+    """The folders of finished fits that were named.
+
+    Args:
+        runs: The run folder.
+        methods: Keep only fits of these methods; of any if empty.
+        names: Folders, or beginnings of names or keys of fits below `runs`; if empty, the methods' only fits.
+
+    Raises:
+        UserError: Nothing was named, a name fits none or several, or a folder holds a fit of another method.
+    """
+    if not names and not methods:
+        raise UserError("No fit was named.", "Give --fit DIR, or --method M where it has one fit.")
+    there = {path.parent: read_fit(path.parent) or {} for path in sorted(runs.glob(f"*/*/*/{FIT_FILE}"))}
+    mine = {folder: fit for folder, fit in there.items() if not methods or _method(fit) in methods}
+    if not names:
+        return [_only(f"method {one}", [f for f, fit in mine.items() if _method(fit) == one]) for one in methods]
+    return [_named(Path(name), mine, methods) for name in names]
+
+
+def _named(name: Path, there: Mapping[Path, dict[str, Any]], methods: Sequence[str]) -> Path:
+    if name.is_dir():
+        method = _method(read_fit(name) or {})
+        if methods and method and method not in methods:
+            raise UserError(f"{name} holds a fit of {method}, asked for is {' or '.join(methods)}.")
+        return name
+    starts = [f for f, fit in there.items() if f.name.startswith(str(name)) or fit["key"].startswith(str(name))]
+    return _only(f"--fit {name}", starts)
+
+
+def _only(what: str, found: list[Path]) -> Path:
+    if len(found) != 1:
+        some = ", ".join(str(path) for path in found[:4]) or "none"
+        message = f"{what}: expected one finished fit, found {len(found)}: {some}."
+        raise UserError(message, "Give its folder with --fit.")
+    return found[0]
+
+
+def _method(fit: Mapping[str, Any]) -> str:
+    return str(fit.get("identity", {}).get("method", {}).get("name", ""))
 
 
 def restore(folder: Path, row: MethodRow, settings: Settings) -> ClipMethod:

@@ -15,12 +15,20 @@ def add_parser(verbs: Any) -> None:
     parser = verb_parser(
         verbs, "attention", "where the class token looks, untrained and fitted",
         "Draw the attention of the class token in the last block over the frames of a clip, for vanilla CLIP and for\n"
-        "fits, as a PNG (frames in a row) or an animated GIF.",
-        "example:\n  python -m harness attention clip.mp4 --fit runs/mini-clip/vificlip/... --out attention.png\n",
+        "fits side by side, as a PNG (frames in a row), an MP4 or an animated GIF.",
+        "examples:\n"
+        "  python -m harness attention clip.mp4 --fit runs/mini-clip/vificlip/...\n"
+        "  python -m harness attention --method vificlip --fit b2n-mini_target clip.mp4 --out attention.png\n",
     )  # fmt: skip
     parser.add_argument("video", metavar="VIDEO", help="video file")
-    parser.add_argument("--fit", action="append", required=True, metavar="DIR", help="folder of a fit; repeatable")
-    parser.add_argument("--out", required=True, nargs="+", metavar="FILE", help="one or more files, .png or .gif")
+    parser.add_argument("--method", action="append", default=[], metavar="M", help="its fits only; repeatable")
+    parser.add_argument(
+        "--fit", action="append", default=[], metavar="F",
+        help="folder of a fit, or the beginning of its name or key below the run folder; repeatable",
+    )  # fmt: skip
+    parser.add_argument(
+        "--out", action="append", metavar="FILE", help=".png, .mp4 or .gif; repeatable (attention.png, attention.mp4)"
+    )
     parser.add_argument("--arch", metavar="NAME", help="architecture, if the fit's weights came from a file")
     parser.add_argument("--weights", metavar="TAG|FILE", help="weights, if they came from a file")
     parser.add_argument("--frames", type=int, default=8, help="frames (8)")
@@ -39,13 +47,13 @@ def run(arguments: argparse.Namespace) -> int:
     from harness.engine.step import normalise
     from harness.execute import build_row
     from harness.request import BackboneChoice, MethodChoice
-    from harness.restore import fit_row, restore
+    from harness.restore import find_fits, fit_row, restore
     from harness.runtime import Runtime
     from harness.spec import Views
 
     settings = settings_of(arguments)
     chosen = BackboneChoice(arguments.arch, arguments.weights) if arguments.arch or arguments.weights else None
-    folders = [Path(text) for text in arguments.fit]
+    folders = find_fits(settings.runs.path, arguments.method, arguments.fit)
     rows = [fit_row(folder, chosen) for folder in folders]
     methods = {"vanilla CLIP": build_row(method_row(MethodChoice("vanilla_clip"), rows[0].backbone), settings).eval()}
     for folder, row in zip(folders, rows, strict=True):
@@ -58,6 +66,6 @@ def run(arguments: argparse.Namespace) -> int:
         raise UserError(f"{arguments.video} cannot be decoded: {clips.failed[0]}.")
     with torch.no_grad():
         maps = compare_attention(methods, normalise(clips.frames, views, torch.device("cpu")), clips.frames[0].numpy())
-    for text in arguments.out:
+    for text in arguments.out or ["attention.png", "attention.mp4"]:
         say(f"attention: {render(maps, Path(text))}")
     return EXIT_DONE

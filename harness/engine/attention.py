@@ -5,8 +5,11 @@ from __future__ import annotations
 import io
 import math
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
+import av
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -20,6 +23,7 @@ from results.atomic import write_bytes
 GAP = 4
 HEADER = 14
 FRAME_MILLISECONDS = 250
+SUFFIXES = (".png", ".gif", ".mp4")
 
 
 @dataclass(frozen=True)
@@ -93,18 +97,18 @@ def render(attention: AttentionMaps, path: Path, size: int = 112) -> Path:
     """Draw the maps over the frames; the suffix of the path decides the form.
 
     `.png`: one row of frames, one row for each method, frames from left to right. `.gif`: the clip with each method
-    beside it, one image per frame, repeated for ever.
+    beside it, one image per frame, repeated for ever. `.mp4`: the same as a video (H.264 where PyAV has it).
 
     Args:
         attention: Of one clip.
-        path: Ends in `.png` or `.gif`; written atomically.
+        path: Ends in `.png`, `.gif` or `.mp4`; written atomically.
         size: Side of a frame in pixels.
 
     Raises:
         UserError: Another suffix.
     """
-    if path.suffix not in (".png", ".gif"):
-        raise UserError(f"{path.name} is neither .png nor .gif.", "Choose one of the two suffixes.")
+    if path.suffix not in SUFFIXES:
+        raise UserError(f"{path.name} is neither .png nor .gif nor .mp4.", "Choose one of these suffixes.")
     columns = [
         [Image.fromarray(f).resize((size, size), Image.Resampling.BILINEAR) for f in attention.frames],
         *(
@@ -118,12 +122,29 @@ def render(attention: AttentionMaps, path: Path, size: int = 112) -> Path:
         _grid(columns, titles, size).save(buffer, format="PNG")
     else:
         images = [_grid([[column[t]] for column in columns], titles, size, beside=True) for t in range(len(columns[0]))]
-        images[0].save(
-            buffer, format="GIF", save_all=True, append_images=images[1:], duration=FRAME_MILLISECONDS, loop=0
-        )
+        if path.suffix == ".mp4":
+            _film(images, buffer)
+        else:
+            images[0].save(
+                buffer, format="GIF", save_all=True, append_images=images[1:], duration=FRAME_MILLISECONDS, loop=0
+            )
     path.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(path, buffer.getvalue())
     return path
+
+
+def _film(images: list[Image.Image], buffer: io.BytesIO) -> None:
+    """Pictures of one size as an MP4, each shown as long as in a GIF."""
+    codec = next(name for name in ("libx264", "mpeg4") if name in av.codecs_available)
+    width, height = images[0].size
+    with av.open(buffer, "w", format="mp4") as container:
+        stream: Any = container.add_stream(codec, rate=Fraction(1000, FRAME_MILLISECONDS))
+        stream.width, stream.height, stream.pix_fmt = width + width % 2, height + height % 2, "yuv420p"
+        for image in images:
+            even = Image.new("RGB", (stream.width, stream.height), "white")
+            even.paste(image)
+            container.mux(stream.encode(av.VideoFrame.from_image(even)))
+        container.mux(stream.encode())
 
 
 def _overlay(frame: NDArray[np.uint8], weights: NDArray[np.float32], size: int) -> Image.Image:

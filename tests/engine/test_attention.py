@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -54,6 +55,10 @@ def test_drawn_side_by_side(tmp_path: Path) -> None:
         assert not np.array_equal(pixels[14:54, :40], pixels[72:112, :40])
     with Image.open(render(attention, tmp_path / "maps.gif", size=40)) as film:
         assert film.n_frames == 3 and film.size == (3 * 44 - 4, 54)
+    with av.open(str(render(attention, tmp_path / "maps.mp4", size=40))) as film:
+        shown = [frame.to_ndarray(format="rgb24") for frame in film.decode(video=0)]
+    assert len(shown) == 3 and shown[0].shape == (54, 128, 3)
+    assert np.abs(shown[0][14:, 44:84].astype(int) - shown[0][14:, 88:128]).mean() > 2, "two methods, two maps"
     with pytest.raises(UserError, match=r"maps\.jpg is neither"):
         render(attention, tmp_path / "maps.jpg")
 
