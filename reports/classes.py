@@ -34,7 +34,9 @@ def class_changes(part: PartComparison, a: str, b: str, top: int = 20, name: str
         return svg(figure, name, f"Accuracy by class, {a} minus {b}, {part.name}")
 
 
-def confusion(predictions: pd.DataFrame, classes: Sequence[str], pairs: int = 12, name: str = "confusion") -> str:
+def confusion(
+    predictions: pd.DataFrame, classes: Sequence[str], pairs: int = 12, name: str = "confusion", title: str = ""
+) -> str:
     """An SVG with the confusion matrix of the classes in the largest confused pairs, in percent of the true class.
 
     Args:
@@ -42,6 +44,7 @@ def confusion(predictions: pd.DataFrame, classes: Sequence[str], pairs: int = 12
         classes: Class names by id.
         pairs: How many of the largest off-diagonal entries choose the classes.
         name: Makes ids unique on a page.
+        title: Shown above.
     """
     size = len(classes)
     decided = predictions[predictions["id1"] >= 0]
@@ -61,8 +64,8 @@ def confusion(predictions: pd.DataFrame, classes: Sequence[str], pairs: int = 12
                           color="#ffffff" if value > 55 else "#10243f")  # fmt: skip
         axes.set_xticks(range(len(chosen)), labels, rotation=60, ha="right", rotation_mode="anchor")
         axes.set_yticks(range(len(chosen)), labels)
-        axes.set(xlabel="Predicted", ylabel="True")
-        return svg(figure, name, "Confusion of the most confused classes, percent of the true class")
+        axes.set(xlabel="Predicted, percent of the true class", title=shorten(title, 40))
+        return svg(figure, name, f"Confusion of the most confused classes, percent of the true class. {title}")
 
 
 def _confused(percent: NDArray[np.float64], pairs: int) -> list[int]:

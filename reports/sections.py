@@ -9,10 +9,11 @@ from typing import Any
 
 from reports.aggregate import Row
 from reports.board import Group, dataset_title, section_title, slug
-from reports.classes import class_changes
+from reports.classes import class_changes, confusion
 from reports.curves import few_shot_curves
 from reports.scatter import accuracy_cost, base_novel
 from results.compare import PartComparison, compare_files
+from results.predictions import read_predictions
 
 MOST_COMPARISONS = 8
 FLIPS_SHOWN = 12
@@ -76,6 +77,7 @@ class ComparisonSection:
     b: str
     parts: tuple[PartComparison, ...]
     figure: str
+    confusion: str = ""
 
 
 def method_sections(rows: Sequence[Row]) -> list[MethodSection]:
@@ -157,8 +159,20 @@ def comparison_sections(groups: Sequence[Group]) -> list[ComparisonSection]:
         name_a, name_b = str(a.facts["title"]), str(b.facts["title"])
         figure = class_changes(result.parts[0], name_a, name_b, 12, group.anchor + "cc")
         title = f"{section_title(group.protocol)}, {dataset_title(group.dataset)}"
-        sections.append(ComparisonSection(slug("c", group.anchor), title, name_a, name_b, result.parts, figure))
+        anchor = slug("c", group.anchor)
+        mistakes = _confusion(a, group, anchor)
+        sections.append(ComparisonSection(anchor, title, name_a, name_b, result.parts, figure, mistakes))
     return sections
+
+
+def _confusion(row: Row, group: Group, anchor: str) -> str:
+    """The confusion of a row's first part, from its first repeat; empty where the predictions cannot be read."""
+    cell = next((cell for cell in row.cells.values() if cell.measurements and _counts(row, cell.column)), None)
+    if cell is None:
+        return ""
+    facts = cell.measurements[0].facts
+    title = f"{row.facts['title']}, {dict(group.columns).get(cell.column, cell.column)}"
+    return confusion(read_predictions(facts["predictions_path"]), facts["classes"], 10, anchor + "cf", title)
 
 
 def _paths(row: Row) -> list[Any]:

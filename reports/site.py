@@ -115,6 +115,16 @@ def _gflops(value: float | None) -> str:
     return "\N{EN DASH}" if value is None or value != value else f"{value:.1f}" if value >= 100 else f"{value:.3g}"
 
 
+def _spread(group: Group) -> str:
+    """What ± is in a group, for its copies: kind, n and ddof."""
+    cells = [cell.cell for row in group.rows for cell in row.cells.values() if cell.cell]
+    kinds = {(cell.kind, cell.n) for cell in cells if cell.spread is not None}
+    if group.published:
+        return "\N{PLUS-MINUS SIGN} as printed"
+    words = " or ".join(f"{n} {kind.replace('_', ' ')}s" for kind, n in sorted(kinds))
+    return f"\N{PLUS-MINUS SIGN} is the standard deviation (ddof {DDOF}) over {words}" if kinds else ""
+
+
 @lru_cache(maxsize=1)
 def _environment() -> Environment:
     """Templates in which every value is escaped unless it is markup of our own."""
@@ -130,6 +140,7 @@ def _environment() -> Environment:
     environment.filters["millions"] = lambda count: f"{count / 1e6:.1f}" if count else "0"
     environment.filters["number"] = lambda value, other: other if value is None or value != value else value
     environment.filters["gflops"] = _gflops
+    environment.filters["spread"] = _spread
     environment.filters["signed"] = lambda value: f"{value:+.1f}".replace("-", "\N{MINUS SIGN}")
     environment.filters["p"] = lambda p: "< 0.0001" if p < 1e-4 else f"{p:.4f}"
     environment.filters["words"] = lambda text: str(text).replace("_", " ")

@@ -171,7 +171,9 @@
     return done;
   };
   for (const button of $$("[data-copy]")) button.addEventListener("click", async () => {
-    const text = formats[button.dataset.copy](grid(document.getElementById(button.closest(".copy").dataset.for)));
+    const table = document.getElementById(button.closest(".copy").dataset.for), format = button.dataset.copy;
+    const note = table.dataset.title + "; " + document.getElementById(table.id + "-caption").textContent + (table.dataset.spread ? "; " + table.dataset.spread : "");
+    const text = formats[format](grid(table)) + (format === "csv" ? "" : format === "latex" ? "% " + note.replace(/\s+/g, " ") + "\n" : "\n" + note.replace(/\s+/g, " ").replace(/([\\|`*_\[\]<>])/g, "\\$1") + "\n");
     const done = await copy(text), label = button.textContent;
     button.textContent = done ? "Copied" : "Not possible here";
     setTimeout(() => { button.textContent = label; }, 1200);
@@ -202,7 +204,10 @@
       const text = (difference / scale).toFixed(1);
       for (const value of [th.textContent, (Number(x.dataset.v) / scale).toFixed(1), (Number(y.dataset.v) / scale).toFixed(1), (difference > 0 ? "+" : "") + text]) { const cell = line.insertCell(); cell.textContent = value; if (line.cells.length > 1) cell.className = "num"; }
     });
-    out.append(table);
+    const again = document.createElement("p"), code = document.createElement("code");
+    code.textContent = "python -m harness compare " + [a, b].map((row) => /^[\w.-]+$/.test(row.dataset.method) ? row.dataset.method : "'" + row.dataset.method.replace(/'/g, "'\\''") + "'").join(" ");
+    again.append("Paired test, interval, classes that moved and videos that flipped: ", code);
+    out.append(table, again);
   };
   pick.table.replaceChildren(...measured.map(({ table }) => option(table.id, table.dataset.title + ": " + document.getElementById(table.id + "-caption").textContent.slice(0, 60))));
   pick.table.addEventListener("input", fillPair);
