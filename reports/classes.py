@@ -64,7 +64,7 @@ def confusion(
                           color="#ffffff" if value > 55 else "#10243f")  # fmt: skip
         axes.set_xticks(range(len(chosen)), labels, rotation=60, ha="right", rotation_mode="anchor")
         axes.set_yticks(range(len(chosen)), labels)
-        axes.set(xlabel="Predicted, percent of the true class", title=shorten(title, 40))
+        axes.set(xlabel="Predicted (columns), percent of the true class (rows)", title=shorten(title, 40))
         return svg(figure, name, f"Confusion of the most confused classes, percent of the true class. {title}")
 
 
