@@ -21,7 +21,7 @@ import pytest
 from harness.engine.loader import default_workers
 from harness.engine.world import ALONE, joined, processes_here, rank_of_process, size_of_world
 from harness.errors import UserError
-from tests.conftest import ROOT, in_process, machine_free
+from tests.conftest import CLASSES, ROOT, in_process, machine_free
 
 WHAT = (
     "--protocol", "b2n", "--arch", "mini-clip", "--views", "frames=2", "--repeat", "1", "--workers", "0", "--quiet",
@@ -97,9 +97,10 @@ def assert_same_scores(found: Path, wanted: Path, method: str, close: float) -> 
 
 @pytest.fixture(scope="module")
 def damaged(small_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The small dataset with two clips that do not decode."""
+    """The small dataset with clips that do not decode: two that are evaluated, two a class of the training list."""
     folder = Path(shutil.copytree(small_dataset, tmp_path_factory.mktemp("damaged") / "shapes"))
-    for name in ("circle left/clip3.avi", "square right/clip6.avi"):
+    evaluated = ("circle left/clip3.avi", "square right/clip6.avi")
+    for name in (*evaluated, *(f"{label}/clip{i}.avi" for label in CLASSES for i in (0, 1))):
         (folder / name).write_text("<html>404</html>")
     return folder
 
@@ -134,6 +135,7 @@ def test_two_processes_give_the_records_of_one(damaged: Path, alone: Path, tmp_p
     mine, other = (json.loads(next(folder.rglob("fit.json")).read_text()) for folder in (runs, alone))
     assert mine["key"] == other["key"] and mine["environment"]["processes"] == 2
     assert mine["outcome"]["final_loss"] == pytest.approx(other["outcome"]["final_loss"], abs=1e-4)
+    assert mine["outcome"]["replaced"] == other["outcome"]["replaced"] != [], "on whichever process"
     left = {p.suffix for p in runs.rglob("*") if p.is_file()} - {p.suffix for p in alone.rglob("*") if p.is_file()}
     assert not left, f"files that one process does not leave: {left}"
     features = list((tmp_path / "cache-runs").rglob("*.safetensors"))
