@@ -9,6 +9,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from harness.engine import device as module
+from harness.engine.clip_model import Backbone
 from harness.engine.device import Device, casts_kept, choose_device, for_evaluation
 from harness.engine.profile import meta_backbone
 from harness.errors import UserError
@@ -18,25 +19,34 @@ from tests.engine.conftest import CPU, tiny_method
 AUTO = Runtime(device="cpu")
 
 
+@pytest.fixture(scope="module")
+def large() -> Backbone:
+    return meta_backbone("ViT-B-32")
+
+
 @pytest.fixture
 def bf16_products(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True}, raising=False)
 
 
 @pytest.mark.usefixtures("bf16_products")
-def test_large_vision_transformers_are_scored_in_bf16() -> None:
-    backbone = meta_backbone("ViT-B-32")
-    assert for_evaluation(CPU, AUTO, backbone).precision == "bf16"
-    assert for_evaluation(CPU, Runtime(device="cpu", precision="fp32"), backbone) == CPU, "unless it was asked for"
+def test_large_vision_transformers_are_scored_in_bf16(large: Backbone) -> None:
+    assert for_evaluation(CPU, AUTO, large).precision == "bf16"
+    assert for_evaluation(CPU, Runtime(device="cpu", precision="fp32"), large) == CPU, "unless it was asked for"
     assert choose_device(AUTO).precision == "fp32", "fits stay as they are"
 
 
 @pytest.mark.usefixtures("bf16_products")
-def test_others_stay_in_fp32() -> None:
+def test_others_stay_in_fp32(large: Backbone) -> None:
     assert for_evaluation(CPU, AUTO, tiny_method().backbone) == CPU
-    assert for_evaluation(CPU, AUTO, meta_backbone("RN50")) == CPU
+    convolutions = Backbone.__new__(Backbone)
+    torch.nn.Module.__init__(convolutions)
+    convolutions.clip = torch.nn.Module()
+    with torch.device("meta"):
+        convolutions.clip.visual = torch.nn.Conv2d(3000, 3000, 3)
+    assert for_evaluation(CPU, AUTO, convolutions) == CPU
     gpu = Device(torch.device("cuda"), torch.float16)
-    assert for_evaluation(gpu, Runtime(), meta_backbone("ViT-B-32")) == gpu
+    assert for_evaluation(gpu, Runtime(), large) == gpu
 
 
 def test_casts_of_frozen_weights_are_kept() -> None:
@@ -69,10 +79,10 @@ def test_casts_of_frozen_weights_are_kept() -> None:
 
 @pytest.mark.parametrize("capabilities", [{}, {"avx512_f": True, "avx512_bf16": False, "amx_bf16": False}])
 def test_a_cpu_that_would_emulate_bf16_does_not(
-    capabilities: dict[str, bool], monkeypatch: pytest.MonkeyPatch
+    large: Backbone, capabilities: dict[str, bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
-    assert for_evaluation(CPU, AUTO, meta_backbone("ViT-B-32")) == CPU
+    assert for_evaluation(CPU, AUTO, large) == CPU
     monkeypatch.delattr(torch.cpu, "get_capabilities")  # older versions of torch
     assert not module._cpu_multiplies_bf16()
 

@@ -41,7 +41,10 @@ def gradients(method: ClipMethod, recompute: bool) -> dict[str, torch.Tensor]:
     return {n: p.grad.clone() for n, p in method.named_parameters() if p.grad is not None}
 
 
-@pytest.mark.parametrize("name", LEARNING)
+@pytest.mark.parametrize(
+    "name",
+    [n if n in ("vificlip", "xclip") else pytest.param(n, marks=pytest.mark.slow) for n in LEARNING],
+)
 def test_recomputing_changes_no_gradient(name: str) -> None:
     method = tiny_method(name, **LEARNING[name])
     plain, recomputed = gradients(method, False), gradients(method, True)
@@ -73,7 +76,7 @@ def test_a_fit_with_recomputed_activations_has_the_same_curve(rows: list[Row], t
     curves = []
     for recompute in (False, True):
         runtime = Runtime(device="cpu", workers=0, fit_clips=4, grad_checkpointing=recompute)
-        method, _, folder = run_fit(tmp_path / str(recompute), rows[::2], runtime=runtime)
+        method, _, folder = run_fit(tmp_path / str(recompute), rows[:8], runtime=runtime, accumulate=1)
         curves.append([json.loads(line)["loss"] for line in (folder / "curve.jsonl").read_text().splitlines()])
         assert not any("forward" in vars(block) for block in blocks_of(method.backbone))
     np.testing.assert_allclose(*curves, rtol=0, atol=1e-5)
@@ -100,7 +103,10 @@ def real_method() -> ClipMethod:
     return build_method("vificlip", load_backbone("ViT-B-32", "random")).train()
 
 
-@pytest.mark.parametrize(("precision", "recompute"), [("fp32", False), ("fp32", True), ("bf16", True)])
+@pytest.mark.parametrize(
+    ("precision", "recompute"),
+    [("fp32", True), *(pytest.param(*case, marks=pytest.mark.slow) for case in (("fp32", False), ("bf16", True)))],
+)
 def test_what_is_counted_on_shapes_is_what_a_real_model_saves(
     real_method: ClipMethod, precision: str, recompute: bool
 ) -> None:
@@ -125,7 +131,11 @@ def test_a_large_backbone_on_one_card_of_24_gb() -> None:
     card = 24e9 - GIB  # the CUDA runtime has its own
     large = FitShape(arch="ViT-L-14-quickgelu", clips=16)
     assert fit_memory(replace(large, grad_checkpointing=True)).total < 0.7 * card
-    assert fit_memory(replace(large, clips=8)).total > card
+
+
+@pytest.mark.slow
+def test_that_card_does_not_hold_a_single_group_without() -> None:
+    assert fit_memory(FitShape(arch="ViT-L-14-quickgelu", clips=4)).total > 24e9 - GIB
 
 
 def test_the_estimate_against_peaks_of_a_gpu() -> None:
@@ -138,6 +148,7 @@ def test_the_estimate_against_peaks_of_a_gpu() -> None:
     assert fit_memory(FitShape(**fields)).total / GIB == pytest.approx(row["measured_gib"], rel=0.05)
 
 
+@pytest.mark.slow
 def test_sharded_moments_are_a_share() -> None:
     whole, shared = fit_memory(SMALL), fit_memory(replace(SMALL, processes=8))
     assert shared.moments == pytest.approx(whole.moments / 8, abs=1)
@@ -158,10 +169,11 @@ def test_what_cannot_be_estimated_is_refused(wrong: dict[str, Any], message: str
         fit_memory(replace(SMALL, **wrong))
 
 
+@pytest.mark.slow
 def test_profile_prints_the_memory(capsys: pytest.CaptureFixture[str]) -> None:
-    what = ("--method", "vificlip", "--arch", "ViT-B-32", "--frames", 2, "--clips", 1, 2, "--names", 5)
+    what = ("--method", "vificlip", "--arch", "ViT-B-32", "--frames", 2, "--clips", 1, "--names", 5)
     assert in_process("profile", "--memory", *what, "--json") == 0
     found = json.loads(capsys.readouterr().out)
-    assert [row["clips"] for row in found] == [1, 2] and found[0]["total"] < found[1]["total"]
+    assert [row["clips"] for row in found] == [1] and found[0]["total"] > found[0]["parameters"]
     assert in_process("profile", "--memory", *what) == 0
     assert "GiB a GPU" in capsys.readouterr().out
