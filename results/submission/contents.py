@@ -25,6 +25,8 @@ MAX_FILES = 5_000
 MAX_NAME = 240
 MAX_RATIO = 200
 MIB = 2**20
+MAX_TOTAL = 512 * MIB
+"""Bytes of all files but weights, which are read in pieces; also of all predictions tables when decompressed."""
 LAYOUT = (
     ("json", re.compile(r"(submission|card|environment)\.json"), 8 * MIB),
     ("record", re.compile(r"records/[A-Za-z0-9][A-Za-z0-9._+-]*\.record\.json"), 4 * MIB),
@@ -107,6 +109,8 @@ class Contents:
     path: Path
     entries: dict[str, Entry] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
+    total: int = 0
+    """Bytes of the files admitted so far, weights aside."""
     complete: bool = True
     """Whether all files were looked at; a damaged container is given up."""
 
@@ -245,6 +249,10 @@ def _admit(contents: Contents, name: str, mode: int, size: int, opener: Callable
         return
     if size > limit:
         contents.add("F002", name, f"{size} bytes", f"at most {limit}")
+        return
+    contents.total += 0 if kind == "weights" else size
+    if contents.total > MAX_TOTAL:
+        contents.add("F002", name, f"more than {MAX_TOTAL} bytes together", "files that fit into memory")
         return
     try:
         start = next(entry.pieces(16), b"")

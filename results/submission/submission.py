@@ -18,12 +18,12 @@ from results.predictions import COLUMNS
 from results.record import PREDICTIONS_SUFFIX, RECORD_SUFFIX, Record
 from results.record import SCHEMA as RECORD_SCHEMA
 from results.schema import section_problems
-from results.submission.contents import Contents, Entry, printable
+from results.submission.contents import MAX_TOTAL, Contents, Entry, printable
 from results.submission.documents import DocumentError, read_json
 from results.submission.layout import SCHEMA, layout_problems
 from results.submission.rules import Finding
 from results.submission.safetensors import safetensors_problem
-from results.submission.tables import TooLargeError, decompress, parse_table
+from results.submission.tables import TABLE_LIMIT, TooLargeError, decompress, parse_table
 
 MANIFEST = "submission.json"
 WEIGHTS = "weights/"
@@ -69,6 +69,7 @@ class Submission:
         fits: Content of the fits' files by key.
         weights: Weight files by fit key.
         hashes: sha256 of every admitted file.
+        table_bytes: Of all predictions tables so far, decompressed.
         complete: Whether every record could be read; if not, what is missing is not reported a second time.
         findings: Of the format rules.
     """
@@ -81,6 +82,7 @@ class Submission:
     fits: dict[str, dict[str, Any]] = field(default_factory=dict)
     weights: dict[str, Entry] = field(default_factory=dict)
     hashes: dict[str, str] = field(default_factory=dict)
+    table_bytes: int = 0
     complete: bool = True
     findings: list[Finding] = field(default_factory=list)
 
@@ -252,7 +254,8 @@ def read_table(submission: Submission, one: Measured, entry: Entry) -> None:
     """Read the predictions of a record (rule F015)."""
     try:
         data = entry.read()
-        text = decompress(data)
+        text = decompress(data, min(TABLE_LIMIT, MAX_TOTAL - submission.table_bytes))
+        submission.table_bytes += len(text)
         one.frame = parse_table(text)
     except TooLargeError as error:
         submission.note("F002", entry.name, error, "a table of predictions")

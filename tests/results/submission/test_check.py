@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from results.submission.check import check_submission
+from results.submission.contents import Entry, open_contents
 from results.submission.facts import Facts
 from results.submission.rules import GROUPS, RULES
 from tests.results.submission.corrupted import fresh
@@ -34,6 +35,20 @@ def test_a_finding_says_what_was_found_expected_why_and_the_way_out(tmp_path: Pa
     text = checked.text()
     assert "why:" in text and "fix:" in text and "REFUSED" in text
     json.dumps(checked.as_dict(), allow_nan=False)
+
+
+@pytest.mark.parametrize("module", ["contents", "submission"])
+def test_many_files_together_stay_within_memory(module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each file is small enough; the sum is not. The limit is lowered, so that the test need not fill a disk."""
+    path = fresh().write(tmp_path / "a.zip")
+    size = sum(entry.size for entry in _entries(path)) if module == "contents" else 60_000
+    monkeypatch.setattr(f"results.submission.{module}.MAX_TOTAL", size - 1)
+    assert check(path).rules() == {"F002"}
+
+
+def _entries(path: Path) -> list[Entry]:
+    with open_contents(path) as contents:
+        return [entry for entry in contents.entries.values() if entry.kind != "weights"]
 
 
 def test_a_fault_of_the_checker_refuses(tmp_path: Path) -> None:
