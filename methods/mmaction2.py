@@ -39,7 +39,7 @@ class RecognizerOptions(MethodOptions):
         The weights and the class names count by their content.
         """
         names = f"sha256:{LabelSet(read_head_classes(Path(self.classes))).sha256}" if self.classes else ""
-        weights = self.checkpoint if self.checkpoint in ("", RANDOM) else "file"
+        weights = self.checkpoint if self.checkpoint in ("", RANDOM) else "FILE"
         return {"config": Path(self.config).name.removesuffix(".py"), "checkpoint": weights, "classes": names}
 
 
