@@ -111,10 +111,7 @@ def has_finite_scores(subject: Subject) -> str:
 
 
 def follows_label_order(subject: Subject) -> str:
-    """Reordering the classes reorders the logits and changes nothing else.
-
-    A fixed set of classes is refused in any other number; which output is which class the checkpoint alone knows.
-    """
+    """Reordering the classes reorders the logits and changes nothing else; a fixed set is refused in another number."""
     if not subject.cls.open_vocabulary:
         return _refuses_other_classes(subject)
     method, order = subject.fresh(), [2, 0, 3, 1]
