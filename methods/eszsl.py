@@ -119,13 +119,12 @@ def choose(
         new[part] = torch.arange(int(part.sum()), device=ids.device)
     tests = held[labels]
     moments = _Moments(videos[~tests], new[labels[~tests]], classes[~held])
+    unseen, true, candidates = videos[tests], new[labels[tests]], classes[held].t()
+    counts = torch.bincount(true, minlength=candidates.shape[1]).clamp(min=1)
     best = (-1.0, GRID[0], GRID[0])
     for g in GRID if gamma is None else (gamma,):
         for p in GRID if penalty is None else (penalty,):
-            found = (videos[tests] @ moments.solution(g, p) @ classes[held].t()).argmax(dim=-1)
-            hits = (found == new[labels[tests]]).double()
-            of_class = torch.zeros(int(held.sum()), dtype=hits.dtype, device=hits.device)
-            counts = torch.bincount(new[labels[tests]], minlength=len(of_class)).clamp(min=1)
-            accuracy = float((of_class.index_add(0, new[labels[tests]], hits) / counts).mean())
+            hits = (unseen @ (moments.solution(g, p) @ candidates)).argmax(dim=-1) == true
+            accuracy = float((torch.bincount(true[hits], minlength=len(counts)) / counts).mean())
             best = max(best, (accuracy, g, p), key=lambda row: row[0])
     return best[1:]
