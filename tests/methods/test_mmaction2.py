@@ -68,7 +68,7 @@ def test_the_scores_are_those_of_mmaction2s_own_pipeline(
     found = find_recognizer(config, "random")
     views = views_for(SUPERVISED, found, {"clips": str(clips), "crops": str(crops)})
     files = sorted(small_dataset.glob("*/clip0.avi"))
-    batch = next(iter(eval_loader([(f, 0) for f in files], views, found.size, 0, 4, Runtime(workers=0), 0)))
+    batch = next(iter(eval_loader([(f, 0) for f in files], views, found.size, [list(range(4))], Runtime(workers=0), 0)))
     ours = view_probabilities(view_logits(method, batch.frames, method.encode_text(FOUR), views, CPU, 4))
     pipeline = mm.eval_pipeline(views, found.size)  # reader, resize and crop are the same step there
     frames = found.frames
