@@ -26,6 +26,7 @@ from results.metrics import harmonic_mean
 
 if TYPE_CHECKING:
     from harness.engine.backbone import Backbone, load_backbone
+    from harness.engine.contract import check_method
     from harness.engine.method import ClipMethod, build_method
     from harness.engine.recognizer import find_recognizer, read_head_classes
 
@@ -34,6 +35,7 @@ _LAZY = {
     "load_backbone": "harness.engine.backbone",
     "ClipMethod": "harness.engine.method",
     "build_method": "harness.engine.method",
+    "check_method": "harness.engine.contract",
     "find_recognizer": "harness.engine.recognizer",
     "read_head_classes": "harness.engine.recognizer",
 }
@@ -58,6 +60,7 @@ __all__ = [
     "VideoList",
     "Views",
     "build_method",
+    "check_method",
     "find_recognizer",
     "harmonic_mean",
     "load_backbone",

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.engine.backbone import Backbone
-from harness.engine.method import ClipMethod
+from harness.engine.method import ClipMethod, method_class
 from harness.engine.subject import BASE, BATCH, NOVEL, OTHER, Subject
 from harness.engine.tiny_clip import tiny_backbone
 from harness.errors import UserError, described
@@ -272,15 +272,16 @@ FIRST = (only_reads_in_evaluation, is_deterministic)
 
 
 def check_method(
-    cls: type[ClipMethod], options: Mapping[str, Any] | None = None, backbone: Backbone | None = None
+    cls: type[ClipMethod] | str, options: Mapping[str, Any] | None = None, backbone: Backbone | None = None
 ) -> list[Check]:
     """Run all checks on a method; one that raises, or that another has to come before, counts as failed and says so.
 
     Args:
-        cls: A registered method.
+        cls: A registered method, or its name.
         options: Option values that differ from the defaults.
         backbone: Where to run; the seeded tiny CLIP if not given.
     """
+    cls = method_class(cls) if isinstance(cls, str) else cls
     backbone = backbone or tiny_backbone()
     results: list[Check] = []
     raised: dict[str, str] = {}
@@ -292,7 +293,7 @@ def check_method(
             explanation = _explain(check, cls, options or {}, backbone, raised)
         if explanation and check in FIRST:
             unsettled = unsettled or check.__name__
-        promise = (check.__doc__ or "").strip().rstrip(".")
+        promise = (check.__doc__ or "").partition("\n")[0].rstrip(".")
         results.append(Check(check.__name__, not explanation, explanation, promise))
     return results
 
