@@ -1,4 +1,4 @@
-"""docs/write_a_method.md leads from an idea to a row on a board; issue 6, shown by 1: a package in a fresh environment."""
+"""docs/write_a_method.md leads from an idea to a row on a board; a package in a fresh environment does too."""
 
 from __future__ import annotations
 
