@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -71,7 +72,7 @@ def read_predictions(path: Path) -> pd.DataFrame:
         frame = pd.read_csv(path, compression="gzip", keep_default_na=False, dtype={"video": str})
     except FileNotFoundError:
         raise UserError(f"The predictions file {path} is missing.", "Restore it, or run the eval again.") from None
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, zlib.error) as error:
         raise UserError(f"The predictions file {path} cannot be read: {error}") from None
     missing = [name for name in COLUMNS if name not in frame.columns]
     unknown = [name for name in frame.columns if name not in COLUMNS]

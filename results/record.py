@@ -99,7 +99,10 @@ def read_record(path: Path) -> Record:
         UserError: Not JSON, a schema without a migration, a missing or unknown section, a missing or malformed entry.
     """
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        value = json.loads(text)
+        if "\\ud" in text.lower():  # half of a surrogate pair is JSON, and no text that could be written again
+            json.dumps(value, ensure_ascii=False).encode()
     except FileNotFoundError:
         raise UserError(f"The record {path} is missing.") from None
     except (OSError, ValueError, RecursionError) as error:

@@ -80,6 +80,6 @@ def _value_problems(value: dict[str, Any]) -> list[str]:
         if not isinstance(rule, dict) or "name" not in rule or ("part" in rule) == ("harmonic_of" in rule):
             problems.append(f"protocol.columns holds {rule!r}, expected a name and either a part or harmonic_of")
     file = value["predictions"]["file"]
-    if "/" in file or "\\" in file or file.startswith("."):
+    if "/" in file or "\\" in file or file.startswith(".") or not file.isprintable() or not file:
         problems.append(f"predictions.file is {file!r}, expected the name of a file beside the record")
     return problems

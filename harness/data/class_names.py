@@ -25,7 +25,10 @@ def read_class_names(path: Path) -> LabelSet:
         raise UserError(f"The class file {path} cannot be read as text: {error}") from None
     lines = [line for line in text.splitlines() if line.strip()]
     if lines and lines[0].strip().lower() == "id,name":
-        rows = list(csv.reader(lines[1:]))
+        try:
+            rows = list(csv.reader(lines[1:], strict=True))
+        except csv.Error as error:
+            raise UserError(f"The class file {path} cannot be read as CSV: {error}") from None
         for number, row in enumerate(rows):
             if len(row) != 2 or row[0].strip() != str(number):
                 raise UserError(f"{path}: row {number + 1} is {row}, expected id {number} and a name.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -144,9 +145,20 @@ def _read_table(table: Path) -> Iterator[Clip]:
             raise UserError(f"{where}: {path!r} stands on line {seen[path]} already; a clip has one class.")
         seen[path] = line
         video = table.parent / row[0]
-        if not video.is_file():
-            raise UserError(f"{where}: there is no file {video}.", "Paths are relative to the table's folder.")
+        if not _is_file(video):
+            named = str(video)[:300]
+            raise UserError(f"{where}: there is no file {named}.", "Paths are relative to the table's folder.")
         yield Clip(path, row[1], SPLIT_NAMES.get(split, ""), video)
+
+
+def _is_file(path: Path) -> bool:
+    """Whether a file of that name is there; no file has a name that is too long for one."""
+    try:
+        return path.is_file()
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return False
+        raise
 
 
 def _portable(path: str) -> str:

@@ -8,10 +8,12 @@ not hold what it states is computed anew. The folder may be deleted at any time.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import logging
 import os
+import stat
 import time
 import uuid
 from dataclasses import asdict
@@ -108,10 +110,12 @@ class FeatureCache:
             OSError: The file cannot be read.
         """
         place = video.resolve()
-        stat = place.stat()
+        status = place.stat()
+        if not stat.S_ISREG(status.st_mode):  # hashing a pipe would wait for somebody to write into it
+            raise OSError(errno.EINVAL, "not a regular file", str(place))
         known = hashlib.sha256(os.fsencode(place)).hexdigest()
         note = self.folder / "videos" / known[:2] / f"{known}.json"
-        seen = {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
+        seen = {"size": status.st_size, "mtime_ns": status.st_mtime_ns}
         try:
             noted = json.loads(note.read_bytes())
             if {k: noted[k] for k in seen} == seen and len(noted["sha256"]) == 64:
@@ -121,7 +125,7 @@ class FeatureCache:
         except (OSError, ValueError, KeyError, TypeError) as error:
             logger.debug("the note %s cannot be read: %s", note, error)
         digest = file_sha256(place)
-        if time.time() - stat.st_mtime > RACY_SECONDS:
+        if time.time() - status.st_mtime > RACY_SECONDS:
             write_quietly(note, canonical_json({**seen, "sha256": digest}).encode())
         return digest
 

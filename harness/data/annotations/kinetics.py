@@ -10,6 +10,8 @@ from harness.data.annotations.find import AnnotationFolder, bad_line
 from harness.data.rules import Row, Rows
 from harness.errors import UserError
 
+_DIGITS = 9
+
 
 def find_kinetics(folder: AnnotationFolder, version: int, split: str) -> Path | None:
     """The CSV of a split under one of its usual names (`val.csv`, `kinetics-400_val.csv`, ...), or None."""
@@ -40,7 +42,7 @@ def read_kinetics(file: Path, names: Sequence[str], split: str) -> Rows:
                 if label not in ids:
                     raise bad_line(file, number, label, f"one of the {len(ids)} class names")
                 times = (row["time_start"] or "", row["time_end"] or "")
-                if not all(time.isascii() and time.isdigit() for time in times):
+                if not all(time.isascii() and time.isdigit() and len(time) <= _DIGITS for time in times):
                     raise bad_line(file, number, times, "whole seconds")
                 clip = f"{row['youtube_id']}_{int(times[0]):06d}_{int(times[1]):06d}"
                 if clip in seen:

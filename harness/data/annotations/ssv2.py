@@ -23,6 +23,9 @@ def read_ssv2(folder: AnnotationFolder, card: Card) -> dict[str, Rows]:
     labels = folder.find("labels.json", f"{_OLD}labels.json")
     if labels is not None:
         table = _json(labels, dict)
+        for name, label in table.items():
+            if not isinstance(label, str) or not (label.isascii() and label.isdigit()) or len(label) > 6:
+                raise UserError(f"{labels}: the id of {name!r} is {label!r:.80}, expected digits.")
         by_id = sorted(table.items(), key=lambda item: int(item[1]))
         check_names([_class_name(template) for template, _ in by_id], card.names, labels, card.title)
     ids = {name: i for i, name in enumerate(card.names)}
@@ -63,7 +66,7 @@ def _read_items(file: Path, ids: dict[str, int]) -> Rows:
 def _json(file: Path, kind: type) -> Any:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{file} cannot be read as JSON: {error}") from None
     if not isinstance(content, kind):
         raise UserError(f"{file} holds a JSON {type(content).__name__}, expected a {kind.__name__}.")
