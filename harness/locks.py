@@ -86,7 +86,7 @@ def holder_text(note: Path) -> str:
         held = json.loads(note.read_text(encoding="utf-8"))
         since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(float(held["since"])))
         return f"process {int(held['pid'])} on {held['host']} computes it since {since}"
-    except (OSError, ValueError, KeyError, TypeError, OverflowError):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return "another process computes it"
 
 

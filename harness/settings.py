@@ -94,7 +94,7 @@ def _read_file(config: Path, found: dict[str, Setting], data: dict[str, Setting]
     """Add the settings of a TOML file; relative paths are relative to the file's folder."""
     try:
         content = tomllib.loads(config.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{config} cannot be read as TOML: {error}") from None
     base = config.resolve().parent
     for key, value in content.items():

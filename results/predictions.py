@@ -81,5 +81,5 @@ def read_predictions(path: Path) -> pd.DataFrame:
     try:
         types = dict.fromkeys(["label", *ID_COLUMNS], "int64") | dict.fromkeys(PROBABILITY_COLUMNS, "float64")
         return frame[COLUMNS].astype(types)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OverflowError) as error:
         raise UserError(f"{path}: ids must be integers and probabilities numbers: {error}") from None

@@ -28,6 +28,23 @@ ENTRIES: dict[str, dict[str, tuple[type, ...]]] = {
     "cost": {"gflops": (*NUMBER, type(None)), "score_gflops": (*NUMBER, type(None))},
     "predictions": {"file": (str,), "sha256": (str,)},
 }  # fmt: skip
+OPTIONAL: dict[str, dict[str, tuple[type, ...]]] = {
+    "protocol": {"incomplete": (list, type(None))},
+    "backbone": {"arch": (str, type(None))},
+    "overlap": {
+        "train_videos": (int, type(None)), "seen_classes": (list, type(None)), "top1_strict": (*NUMBER, type(None)),
+    },
+    "fit": {
+        "key": (str,), "name": (str,), "shots": (int, type(None)), "seed": (int, type(None)), "recipe": (dict,),
+        "selection": (str,), "weights_sha256": (str,),
+    },
+    "environment": {},
+}  # fmt: skip
+"""Entries that need not be there, and sections of which only some entries are looked at."""
+TEXTS = {
+    "data": ("classes",), "method": ("extra_data",), "protocol": ("incomplete",), "overlap": ("seen_classes",),
+}  # fmt: skip
+"""Lists that hold texts only."""
 REPEAT_KINDS = ("test_split", "class_subset", "train_subset", "seed", "single")
 
 
@@ -45,7 +62,37 @@ def section_problems(value: dict[str, Any]) -> list[str]:
             elif not _is(content[name], types):
                 kinds = " or ".join(kind.__name__ for kind in types)
                 problems.append(f"{section}.{name} is {content[name]!r}, expected {kinds}")
+    problems += _plain_problems(value)
     return problems or _value_problems(value)
+
+
+def _plain_problems(value: dict[str, Any]) -> list[str]:
+    """What is wrong with the types of the other entries: texts, objects, and lists of texts."""
+    problems = [
+        f"{name} is {value[name]!r}, expected a text"
+        for name in ("cell", "signature", "created")
+        if not isinstance(value[name], str)
+    ]
+    if not isinstance(value["identity"], dict):
+        problems.append(f"identity is {value['identity']!r}, expected an object")
+    for section, entries in OPTIONAL.items():
+        content = value[section]
+        if section == "fit" and content is None:
+            continue
+        if not isinstance(content, dict):
+            problems.append(f"{section} is {content!r}, expected an object")
+            continue
+        for name, types in entries.items():
+            if name in content and not _is(content[name], types):
+                problems.append(f"{section}.{name} is {content[name]!r}, expected {types[0].__name__}")
+    if isinstance(value["fit"], dict) and "init" not in value["fit"]:
+        problems.append("fit.init is missing")
+    for section, names in TEXTS.items():
+        for name in names:
+            found = value[section].get(name) if isinstance(value[section], dict) else None
+            if isinstance(found, list) and not all(isinstance(text, str) for text in found):
+                problems.append(f"{section}.{name} holds {found!r:.80}, expected texts")
+    return problems
 
 
 def _is(value: Any, types: tuple[type, ...]) -> bool:
@@ -77,9 +124,21 @@ def _value_problems(value: dict[str, Any]) -> list[str]:
     if not value["protocol"]["columns"]:
         problems.append("protocol.columns is empty, expected at least one rule")
     for rule in value["protocol"]["columns"]:
-        if not isinstance(rule, dict) or "name" not in rule or ("part" in rule) == ("harmonic_of" in rule):
+        if not _is_rule(rule):
             problems.append(f"protocol.columns holds {rule!r}, expected a name and either a part or harmonic_of")
     file = value["predictions"]["file"]
     if "/" in file or "\\" in file or file.startswith(".") or not file.isprintable() or not file:
         problems.append(f"predictions.file is {file!r}, expected the name of a file beside the record")
     return problems
+
+
+def _is_rule(rule: Any) -> bool:
+    """Whether a column rule has a name and either a part or the two columns of a harmonic mean."""
+    if not isinstance(rule, dict) or not isinstance(rule.get("name"), str):
+        return False
+    if ("part" in rule) == ("harmonic_of" in rule):
+        return False
+    if "part" in rule:
+        return isinstance(rule["part"], str)
+    of = rule["harmonic_of"]
+    return isinstance(of, (list, tuple)) and len(of) == 2 and all(isinstance(name, str) for name in of)

@@ -1,14 +1,11 @@
-"""Carrying out a plan: reuse, force, failures, and two processes on one run folder."""
+"""Carrying out a plan: reuse, force, failures; several processes on one run folder: tests/endurance."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -20,7 +17,7 @@ from harness.request import BackboneChoice, MethodChoice, Request
 from harness.runtime import Runtime
 from harness.settings import load_settings
 from results.record import find_records, read_record
-from tests.conftest import ROOT, TINY_RUN, in_process, machine_free
+from tests.conftest import TINY_RUN, in_process
 
 pytestmark = pytest.mark.usefixtures("plugins_forgotten")
 
@@ -84,22 +81,6 @@ def test_force_computes_again_and_finds_the_same(
     assert said(capsys).startswith("1 fits and 3 evals done, 0 cells reused")
     after = content(runs)
     assert len(before) == 4 and all(after[name] == value for name, value in before.items())
-
-
-def test_two_processes_compute_each_cell_once(small_dataset: Path, tmp_path: Path) -> None:
-    command = [
-        sys.executable, "-m", "harness", "run", "--method", "vificlip", *TINY_RUN, "--dataset", str(small_dataset),
-        "--runs", str(tmp_path / "runs"), "--cache", str(tmp_path / "cache"),
-    ]  # fmt: skip
-    pipes: dict[str, Any] = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    both = [subprocess.Popen(command, cwd=ROOT, env=machine_free(), **pipes) for _ in range(2)]
-    outputs = [process.communicate(timeout=240) for process in both]
-    assert [process.returncode for process in both] == [0, 0], outputs
-    done = [next(line for line in err.splitlines() if "cells reused" in line).split() for _, err in outputs]
-    assert sum(int(words[0]) for words in done) == 1  # fits
-    assert sum(int(words[3]) for words in done) == 3  # evals
-    assert outputs[0][0] == outputs[1][0] and len(json.loads(outputs[0][0])) == 3
-    assert len(list((tmp_path / "runs").rglob("*.record.json"))) == 3
 
 
 BROKEN_METHOD = '''"""A method that fails when it scores."""

@@ -189,5 +189,5 @@ def _read_cache(file: Path, root: Path) -> dict[str, Entry]:
             folder: (int(modified), list(folders), list(files))
             for folder, (modified, folders, files) in content["folders"].items()
         }
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import random
 from typing import Any
@@ -67,7 +68,7 @@ def mutated_json(data: bytes, draw: random.Random) -> bytes:
         if draw.random() < 0.2:
             del inner[last]
         elif draw.random() < 0.2 and isinstance(inner, dict):
-            inner[draw.choice(("", "extra", "schema", "__class__", "\0"))] = draw.choice(VALUES)
+            inner[draw.choice(("", "extra", "schema", "__class__", "\0"))] = copy.deepcopy(draw.choice(VALUES))
         else:
-            inner[last] = draw.choice(VALUES)
+            inner[last] = copy.deepcopy(draw.choice(VALUES))
     return json.dumps(value).encode()

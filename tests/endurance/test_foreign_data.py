@@ -172,7 +172,7 @@ def test_a_checkpoint(server: Server, tiny_dataset: Path, copy: Path, finished: 
     assert outcome_of(copy) == outcome_of(finished)
 
 
-@pytest.mark.parametrize("kind", ["torch", "pickle"])
+@pytest.mark.parametrize("kind", ["torch", pytest.param("pickle", marks=pytest.mark.slow)])
 def test_the_weights_of_a_fit(server: Server, tiny_dataset: Path, copy: Path, kind: str, marker: Path) -> None:
     weights = only(copy, "weights.safetensors")
     weights.write_bytes(KINDS[kind](Bomb(marker)))
@@ -216,6 +216,7 @@ def test_a_weight_file_on_the_command_line(server: Server, tiny_dataset: Path, t
     one_error(server.run("predict", clip, "--labels", names, "--arch", "mini-clip"), "names.txt")
 
 
+@pytest.mark.slow
 def test_entries_of_the_feature_cache(
     server: Server, tiny_dataset: Path, copy: Path, finished: Path, marker: Path
 ) -> None:
@@ -305,3 +306,33 @@ def test_indexes_of_datasets(server: Server, tiny_dataset: Path, copy: Path, mar
         path.write_bytes(raw(Bomb(marker)))
     done = server.run(*run_arguments(tiny_dataset, copy))
     assert done.code == 0 and done.err.startswith("0 fits and 0 evals done, 4 cells reused"), done.err
+
+
+@pytest.fixture(scope="module")
+def submission(server: Server, finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A submission of the finished run."""
+    path = tmp_path_factory.mktemp("packed") / "good.zip"
+    done = server.run("submit", "pack", "vificlip", "--runs", finished / "runs", "--weights", "--out", path)
+    assert done.code == 0, done.err
+    return path
+
+
+def test_a_submission(server: Server, submission: Path, tmp_path: Path, marker: Path) -> None:
+    """As a whole, and in each of its members: nothing is unpickled, extracted or left unsaid."""
+    with zipfile.ZipFile(submission) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    assert len(members) >= 6
+    folder = tmp_path / "submissions"
+    folder.mkdir()
+    for kind, bomb in KINDS.items():
+        (folder / f"whole-{kind}.zip").write_bytes(bomb(Bomb(marker)))
+    for number, planted in enumerate(members):
+        bomb = list(KINDS.values())[number % len(KINDS)](Bomb(marker))
+        with zipfile.ZipFile(folder / f"member{number}.zip", "w") as archive:
+            for name, data in members.items():
+                archive.writestr(name, bomb if name == planted else data)
+    before = sorted(tmp_path.rglob("*"))
+    done = server.run("submit", "check", *sorted(folder.iterdir()))
+    assert done.code in (1, 2) and "Traceback" not in done.err, done.err
+    assert all(path.name in done.out + done.err for path in folder.iterdir())
+    assert sorted(tmp_path.rglob("*")) == before

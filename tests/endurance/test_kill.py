@@ -128,6 +128,7 @@ def complete(server: Server, scene: Scene, folder: Path, what: str) -> None:
     shutil.rmtree(folder)
 
 
+@pytest.mark.slow
 def test_the_scenes_are_what_they_are_called(scenes: Callable[[str], Scene], finished: Path) -> None:
     """Evals go through intermediate results here, and end like those of a run from nothing."""
     trained = {name: value for name, value in outcome_of(finished).items() if name in scenes("eval").undisturbed}
@@ -135,7 +136,7 @@ def test_the_scenes_are_what_they_are_called(scenes: Callable[[str], Scene], fin
     assert scenes("eval").changes > 3 * 6
 
 
-@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("verb", ["fit", "prepare"])
 def test_killed_at_a_change_of_a_file(
     server: Server, scenes: Callable[[str], Scene], verb: str, tmp_path: Path
 ) -> None:

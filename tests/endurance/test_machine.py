@@ -49,6 +49,7 @@ def trained(outcome: dict[str, object]) -> dict[str, object]:
     return {name: value for name, value in outcome.items() if "vanilla_clip" not in str(value)}
 
 
+@pytest.mark.slow
 def test_a_file_that_may_not_grow(server: Server, tiny_dataset: Path, finished: Path, tmp_path: Path) -> None:
     """The first checkpoint is larger than the limit; without the limit the run ends as any other."""
     arguments = run_arguments(tiny_dataset, tmp_path)
@@ -100,6 +101,7 @@ def test_a_disk_that_is_full_when_scores_are_written(
     assert outcome_of(folder) == outcome_of(finished) and not left_over(folder)
 
 
+@pytest.mark.slow
 def test_a_cache_without_room_costs_time_only(
     server: Server, tiny_dataset: Path, finished: Path, disk: Callable[[int], Path], tmp_path: Path
 ) -> None:
@@ -200,6 +202,7 @@ def test_a_run_folder_without_permission(
     one_error(server.run("report", "--runs", copy / "runs", "--out", copy / "site", **ordinary), record.name, code=1)
 
 
+@pytest.mark.slow
 def test_vanished_weights_of_a_fit(server: Server, tiny_dataset: Path, copy: Path, finished: Path) -> None:
     """Verbs that need them say so; `run` reports finished evals without them and fits again where one is missing."""
     fit = only(copy, "fit.json").parent

@@ -50,7 +50,7 @@ from tests.endurance.test_kill import write_annotations
 
 SEED = int(os.environ.get("HARNESS_TEST_SEED", "1"))
 SECONDS = 10
-FEW, MANY = 20, 480
+FEW, MANY = 15, 480
 
 
 @dataclass(frozen=True)
@@ -104,6 +104,19 @@ def parsers(tmp_path_factory: pytest.TempPathFactory, finished: Path) -> dict[st
     files = {f"{name} {i}.avi": name for name in CLASSES for i in range(2)}
     clip_table = "path,class,split\n" + "".join(f"{f},{n},{'train' if '0' in f else 'val'}\n" for f, n in files.items())
 
+    words = [{"word": f"class {i}"} for i in range(620)]
+    zsar = root / "zsar"
+    zsar.mkdir()
+    (zsar / "classes620_label_defn.json").write_text(json.dumps(words))
+    (zsar / "tst_class_idxs.json").write_text(json.dumps([list(range(160))] * 3))
+    (zsar / "tst_video_metas.jsonl").write_text('{"videoname": "abcdefghijk_000001_000011.mp4", "label": 3}\n' * 9)
+
+    def zsar_with(path: Path) -> object:
+        for file in zsar.iterdir():
+            if file.name != path.name:
+                shutil.copy(file, path.parent)
+        return annotations("k600")(path)
+
     def with_videos(path: Path) -> object:
         for name in files:
             (path.parent / name).touch()
@@ -149,6 +162,10 @@ def parsers(tmp_path_factory: pytest.TempPathFactory, finished: Path) -> dict[st
             json.dumps({name: str(i) for i, name in enumerate(ssv2.names)}).encode(), annotations("ssv2"),
             "labels.json", either,
         ),
+        **{
+            f"zsar {name}": Parser((zsar / name).read_bytes(), zsar_with, name, mutated if "l" in name[-1] else either)
+            for name in ZSAR
+        },
         "table": Parser(clip_table.encode(), with_videos, "clips.csv"),
         "tab table": Parser(clip_table.replace(",", "\t").encode(), with_videos, "clips.tsv"),
         "record": Parser(record, records, "a.record.json", either),
@@ -175,7 +192,9 @@ def parsers(tmp_path_factory: pytest.TempPathFactory, finished: Path) -> dict[st
     }  # fmt: skip
 
 
+ZSAR = ("classes620_label_defn.json", "tst_class_idxs.json", "tst_video_metas.jsonl")
 PARSERS = (
+    *(f"zsar {name}" for name in ZSAR),
     "list", "labels", "class names", "ucf classes", "ucf list", "kinetics", "ssv2", "ssv2 labels", "table", "tab table",
     "record", "fit", "predictions", "settings", "inventory", "contents", "intermediate results", "weights",
     "safetensors",
@@ -258,6 +277,9 @@ def test_the_good_files_parse(parsers: dict[str, Parser], tmp_path: Path) -> Non
         (folder / parser.name).write_bytes(parser.good)
         if parser.name == "labels.json":  # labels alone are no dataset
             with pytest.raises(UserError, match=r"neither train\.json nor"):
+                parser.read(folder / parser.name)
+        elif parser.name in ZSAR:  # class names of its own
+            with pytest.raises(UserError, match="not the published ones"):
                 parser.read(folder / parser.name)
         else:
             assert parser.read(folder / parser.name) is not None

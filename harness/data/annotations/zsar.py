@@ -29,16 +29,22 @@ def read_zsar(folder: AnnotationFolder, card: Card) -> dict[str, Rows]:
     definitions = folder.need("classes620_label_defn.json", page=card.annotations)
     indices = folder.need("tst_class_idxs.json", page=card.annotations)
     metas = folder.need("tst_video_metas.jsonl", page=card.annotations)
-    words = [str(entry["word"]) for entry in _json(definitions)]
+    table = _json(definitions)
+    if not isinstance(table, list) or not all(isinstance(entry, dict) and "word" in entry for entry in table):
+        raise UserError(f"{definitions}: expected a list of objects with the key word.")
+    words = [str(entry["word"]) for entry in table]
     clips: list[tuple[str, str]] = []
     for number, line in enumerate(read_lines(metas), 1):
         try:
             entry = json.loads(line)
             clips.append((Path(entry["videoname"]).stem, words[entry["label"]]))
-        except (ValueError, KeyError, TypeError, IndexError):
+        except (ValueError, KeyError, TypeError, IndexError, RecursionError):
             raise bad_line(metas, number, line[:80], "an object with videoname and a label below 620") from None
     lists: dict[str, Rows] = {}
-    for split, chosen in enumerate(_json(indices), 1):
+    splits = _json(indices)
+    if not isinstance(splits, list) or not all(_are_indices(chosen, len(words)) for chosen in splits[:3]):
+        raise UserError(f"{indices}: expected lists of class indices below {len(words)}.")
+    for split, chosen in enumerate(splits[:3], 1):
         name = f"zs_split{split}"
         names = card.labels(name).names
         if sorted(words[i] for i in chosen) != sorted(names):
@@ -53,8 +59,12 @@ def read_zsar(folder: AnnotationFolder, card: Card) -> dict[str, Rows]:
     return lists
 
 
+def _are_indices(chosen: Any, classes: int) -> bool:
+    return isinstance(chosen, list) and all(type(i) is int and 0 <= i < classes for i in chosen)
+
+
 def _json(file: Path) -> Any:
     try:
         return json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{file} cannot be read as JSON: {error}") from None
