@@ -197,3 +197,11 @@ def test_json_is_all_that_is_on_stdout(
     assert exit_code("run", "--method", "vificlip", *TINY_RUN, *places) == 0
     rows = json.loads(capsys.readouterr().out)
     assert len(rows) == 3 and all({"signature", "cell", "top1", "top5", "mean_class"} == set(row) for row in rows)
+
+
+def test_compare_takes_a_method_whose_source_lies_in_a_folder_of_its_name(
+    finished_runs: Path, elsewhere: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (elsewhere / "vificlip").mkdir()
+    assert exit_code("compare", "vificlip", finished_runs, "--runs", finished_runs) == 0
+    assert "accuracy A - B" in capsys.readouterr().out

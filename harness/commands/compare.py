@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     runs = settings_of(arguments).runs.path
     (path_a, name_a), (path_b, name_b) = (
-        (Path(text), "") if Path(text).exists() else (runs, text) for text in (arguments.a, arguments.b)
+        (Path(text), "") if _holds_records(Path(text)) else (runs, text) for text in (arguments.a, arguments.b)
     )
     result = compare(path_a, path_b, name_a, name_b, arguments.seed)
     if arguments.json:
@@ -63,3 +63,8 @@ def run(arguments: argparse.Namespace) -> int:
         for flip in part.flips[: arguments.flips]:
             put(f"  only {flip.right} right: {flip.video} ({flip.label}; A: {flip.predicted_a}, B: {flip.predicted_b})")
     return EXIT_DONE
+
+
+def _holds_records(path: Path) -> bool:
+    """Whether a path is meant rather than a method of that name: the folder of its source holds no records."""
+    return path.is_file() or any(path.rglob("*.record.json"))
