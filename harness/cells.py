@@ -63,12 +63,14 @@ class MethodRow:
             "code": self.source_sha256,
             "options": self.options.as_dict(),
             "backbone": self.backbone.identity(),
+            **({"checkpoint": self.choice.checkpoint_sha256} if self.choice.checkpoint else {}),
         }
 
     def folder(self, runs: Path) -> Path:
         """The folder of the row's cells."""
         usual = self.defaults.as_dict()
         own = {name: value for name, value in self.options.as_dict().items() if value != usual[name]}
+        own |= {"checkpoint": self.choice.checkpoint_sha256} if self.choice.checkpoint else {}
         suffix = f"-{fingerprint(own, 6)}" if own else ""
         return runs / self.backbone.slug() / f"{self.name}{suffix}"
 
@@ -79,7 +81,9 @@ class MethodRow:
 
     @property
     def init(self) -> str:
-        """What an untrained method is: `clip`, or the weights of its own model, `checkpoint` or `random`."""
+        """What an untrained method is: `clip`, the weights of its own model, or a given checkpoint by its content."""
+        if self.choice.checkpoint:
+            return f"checkpoint-{self.choice.checkpoint_sha256[:8]}"
         return self.backbone.init
 
     @property
@@ -281,7 +285,7 @@ def _expand_one(
     """The fits (parents first) and evals of one method under one protocol on one dataset."""
     row, views = _row_and_views(choice, protocol, dataset, request)
     instance = protocol()
-    trained = row.cls.recipe is not None or bool(row.cls.recipes)
+    trained = choice.checkpoint is None and (row.cls.recipe is not None or bool(row.cls.recipes))
     parent = _parent_cell(row, dataset, dataset_of, request, settings) if trained else None
     if parent is not None:
         yield parent
@@ -410,5 +414,7 @@ def _eval_cell(
 def _division(row: MethodRow, fit: FitCell | None, request: Request, own_views: bool) -> str:
     """`closed`: the protocol's views, published class names, last checkpoint, no extra data; `open` otherwise."""
     card = row.card
-    own = bool(own_views or request.source or card.extra_data) or card.class_text == "llm-rewritten"
+    # What a checkpoint was trained on is its authors' word.
+    more_data = card.extra_data or row.choice.checkpoint or request.source
+    own = bool(own_views or more_data) or card.class_text == "llm-rewritten"
     return "open" if own or (fit is not None and fit.recipe.selection != "last") else "closed"

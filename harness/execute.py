@@ -6,7 +6,7 @@ import contextlib
 import logging
 import shutil
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -224,12 +224,16 @@ def _tidy(plan: Plan, settings: Settings) -> None:
 
 
 def build_row(row: MethodRow, settings: Settings) -> ClipMethod:
-    """A fresh method on a freshly loaded backbone, or on the model that it brings along."""
+    """A fresh method on a freshly loaded backbone or on the model it brings, with its checkpoint where one is given."""
     from harness.engine.backbone import load_backbone
+    from harness.engine.published_weights import load_published
 
-    if isinstance(row.backbone, BackboneChoice):
-        return row.cls(load_backbone(row.backbone.arch, row.backbone.weights, settings.weights.path), row.options)
-    return row.cls(row.backbone.load(), row.options)
+    if not isinstance(row.backbone, BackboneChoice):
+        return row.cls(row.backbone.load(), row.options)
+    method = row.cls(load_backbone(row.backbone.arch, row.backbone.weights, settings.weights.path), row.options)
+    if row.choice.checkpoint:
+        load_published(method, Path(row.choice.checkpoint))
+    return method
 
 
 def build_fit_start(cell: FitCell, settings: Settings) -> ClipMethod:
@@ -366,5 +370,7 @@ def audit_cell(cell: EvalCell) -> list[Audit]:
     """
     trained = [] if cell.fit is None else [cell.fit, *([cell.fit.parent] if cell.fit.parent else [])]
     if not trained:
-        return [audit(None, None, cell.test, cell.labels, "", cell.dataset.name)]
+        nothing = audit(None, None, cell.test, cell.labels, "", cell.dataset.name)
+        unknown = "a checkpoint, whose training data are not known here"
+        return [replace(nothing, source=unknown) if cell.row.choice.checkpoint else nothing]
     return [audit(f.train, f.labels, cell.test, cell.labels, f.dataset.name, cell.dataset.name) for f in trained]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import asdict
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -79,7 +80,8 @@ def record_eval(
             "name": cell.row.name, "title": card.title, "version": cell.row.cls.version, "family": card.family,
             "origin": registry.recorded_origin("method", cell.row.name), "source_sha256": cell.row.source_sha256,
             "options": cell.row.options.as_dict(), "class_text": card.class_text,
-            "extra_data": list(card.extra_data), "params_total": total, "params_trained": trained if fit_cell else 0,
+            "extra_data": [*card.extra_data, *checkpoint_data(cell)],
+            "params_total": total, "params_trained": trained if fit_cell else 0,
             "unverified": card.unverified, "paper": card.paper, "source": card.source,
         },
         backbone={
@@ -114,6 +116,14 @@ def record_eval(
         created=utc_now(),
     )  # fmt: skip
     write_record(cell.record, record)
+
+
+def checkpoint_data(cell: EvalCell) -> list[str]:
+    """The checkpoint as training data that nobody here can vouch for; empty without one."""
+    choice = cell.row.choice
+    if not choice.checkpoint:
+        return []
+    return [f"checkpoint {Path(choice.checkpoint).name} ({choice.checkpoint_sha256[:8]})"]
 
 
 def measured_on(device: Device, processes: int = 1) -> dict[str, Any]:

@@ -80,10 +80,29 @@ class BackboneChoice:
 
 @dataclass(frozen=True)
 class MethodChoice:
-    """A method by name with raw option values, as typed by the user."""
+    """A method by name with raw option values, as typed by the user.
+
+    Args:
+        name: Registered name.
+        options: Raw values by option.
+        checkpoint: File of published or exported weights of the method, which is then evaluated and not fitted.
+    """
 
     name: str
     options: Mapping[str, Any] = field(default_factory=dict)
+    checkpoint: str | None = None
+
+    @property
+    def checkpoint_sha256(self) -> str:
+        """Content of the checkpoint, by which it counts; its place does not.
+
+        Raises:
+            UserError: There is no such file.
+        """
+        path = Path(self.checkpoint or "")
+        if not path.is_file():
+            raise UserError(f"The checkpoint {self.checkpoint} does not exist.", "Give the path of a file.")
+        return _file_sha256(path.resolve())
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from typing import Any
 
@@ -16,6 +17,8 @@ def reproduce_command(facts: dict[str, Any]) -> str:
         method += ":" + ",".join(f"{name}={_value(value)}" for name, value in sorted(options.items()))
     parts = ["python", "-m", "harness", "run", "--method", method, "--protocol", str(facts["protocol"]),
              "--dataset", str(facts["dataset"])]  # fmt: skip
+    if checkpoint := re.search(r"checkpoint (.+) \([0-9a-f]{8}\)", str(facts["extra_data"])):
+        parts += ["--checkpoint", checkpoint[1]]
     if facts["label_variant"] != "published":
         parts += ["--label-set", str(facts["label_variant"])]
     if facts["list_origin"] == "own":

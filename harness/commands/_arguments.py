@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,10 @@ def add_request(parser: argparse.ArgumentParser) -> None:
         "--arch", metavar="NAME", help="open_clip architecture, or mini-clip (default for embedded data)"
     )
     group.add_argument("--weights", metavar="TAG|FILE", help="open_clip tag, weight file, or random (default: openai)")
+    group.add_argument(
+        "--checkpoint", metavar="FILE",
+        help="published or exported weights of the (single) method: evaluate them instead of fitting",
+    )  # fmt: skip
     group.add_argument("--recipe", action="append", default=[], metavar="KEY=VALUE", help="override a recipe setting")
     group.add_argument("--views", action="append", default=[], metavar="KEY=VALUE", help="override a view setting")
     group.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="option of the (single) method")
@@ -90,7 +95,11 @@ def request_of(arguments: argparse.Namespace) -> Request:
             raise UserError(
                 f"--set needs exactly one --method, found {len(methods)}.", "Write NAME:OPTION=VALUE instead."
             )
-        methods = (type(methods[0])(methods[0].name, {**methods[0].options, **options}),)
+        methods = (replace(methods[0], options={**methods[0].options, **options}),)
+    if arguments.checkpoint:
+        if len(methods) != 1:
+            raise UserError(f"--checkpoint needs exactly one --method, found {len(methods)}.", "Run them one by one.")
+        methods = (replace(methods[0], checkpoint=arguments.checkpoint),)
     backbone = BackboneChoice(arguments.arch, arguments.weights) if arguments.arch or arguments.weights else None
     return Request(
         methods=methods,

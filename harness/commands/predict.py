@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ def add_parser(verbs: Any) -> None:
     parser.add_argument("--labels", required=True, metavar="FILE", help="class names: one a line, or a CSV `id,name`")
     parser.add_argument("--method", metavar="NAME[:OPTION=VALUE]", help="untrained method (vanilla_clip)")
     parser.add_argument("--fit", metavar="DIR", help="folder of a finished fit; default: the untrained method")
+    parser.add_argument("--checkpoint", metavar="FILE", help="published or exported weights of --method")
     parser.add_argument("--arch", metavar="NAME", help="architecture, or mini-clip (default: ViT-B-16)")
     parser.add_argument("--weights", metavar="TAG|FILE", help="open_clip tag, weight file, or random (default: openai)")
     parser.add_argument("--frames", type=int, help="frames per video (32; 8 for mini-clip)")
@@ -54,14 +56,19 @@ def run(arguments: argparse.Namespace) -> int:
 
     labels = read_class_names(Path(arguments.labels))
     fit = Path(arguments.fit) if arguments.fit else None
-    if fit is not None and arguments.method:
-        raise UserError("--fit says which method it is; --method is for an untrained one.", "Leave one of them out.")
+    if fit is not None and (arguments.method or arguments.checkpoint):
+        raise UserError(
+            "--fit says which method and weights it is; --method and --checkpoint are for others.",
+            "Leave one of them out.",
+        )
     chosen = BackboneChoice(arguments.arch, arguments.weights) if arguments.arch or arguments.weights else None
     if fit is not None:
         row = fit_row(fit, chosen)
     else:
-        method = parse_methods([arguments.method or "vanilla_clip"])[0]
-        row = method_row(method, chosen or BackboneChoice("ViT-B-16", "openai"))
+        method = replace(parse_methods([arguments.method or "vanilla_clip"])[0], checkpoint=arguments.checkpoint)
+        backbone = chosen or BackboneChoice("ViT-B-16", "openai")
+        usual = MINI_FRAMES if backbone.is_mini else 32
+        row = method_row(method, backbone, frames=arguments.frames or usual)
     frames = arguments.frames or (MINI_FRAMES if row.backbone.is_mini else 32)
     views = Views(frames=frames, reader=arguments.reader)
     if not row.cls.uses_clip:

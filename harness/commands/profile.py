@@ -52,10 +52,9 @@ def run(arguments: argparse.Namespace) -> int:
     ]  # fmt: skip
     header = ["METHOD", "FRAMES", "PARAMS M", "TRAINED M", "VIDEO GMAC", "SCORE GMAC", "TEXT GMAC", "TEXTS/CLASS"]
     put(table(cells, header))
-    for row in rows:
-        if row.published is not None:
-            p = row.published
-            put(f"{row.method}: published {p.gmacs} GFLOPs, {p.parameters} M parameters: {p.explanation}")
+    explained = {row.method: row.published for row in rows if row.published is not None}
+    for name, p in explained.items():
+        put(f"{name}: published {p.gmacs} GFLOPs, {p.parameters} M parameters: {p.explanation}")
     return EXIT_DONE
 
 

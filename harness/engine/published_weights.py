@@ -154,7 +154,7 @@ def load_clip(clip: nn.Module, content: dict[str, Any], what: str, keep_absent: 
         raise UserError(
             f"{what} holds {len(found.own)} tensors of a method, not CLIP alone ({found.family}; first: "
             f"{min(found.own)}).",
-            "Load it into that method: harness.engine.published_weights.load_published(method, path).",
+            "Name the method and give the file with --checkpoint (Python: load_published(method, path)).",
         )
     strict_load(clip, fit_names(clip, found.clip), what, found.absent if keep_absent else ())
 

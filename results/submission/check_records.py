@@ -181,7 +181,7 @@ def signature_parts(record: Record) -> tuple[str, str, str]:
         f"{record.method['name']}.{record.method['version']}"
     )
     recipe = "none" if record.fit is None else r"(?:own|published)[^|]*"
-    init = r"(?:clip|checkpoint|random)" if record.fit is None else re.escape(str(fit["init"]))
+    init = r"(?:clip|random|checkpoint(?:-[0-9a-f]{8})?)" if record.fit is None else re.escape(str(fit["init"]))
     end = (
         rf"\|init:{init}\|recipe:{recipe}"
         + re.escape(f"|select:{fit.get('selection', 'last')}|{record.repeat['kind']}.{record.repeat['index']}")

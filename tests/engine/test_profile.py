@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
 
 from harness.api import UserError
 from harness.engine.profile import ProfileRow, profile
+
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "methods.md"
+IN_DOCS = (
+    "vanilla_clip", "image_ft", "text_ft", "vificlip", "bridge_prompt (b2n)", "bridge_prompt (few_shot)", "actionclip",
+    "xclip", "efficient_prompt",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +53,25 @@ def test_published_numbers_are_explained(rows: dict[str, ProfileRow]) -> None:
     assert xclip.score_gmacs == pytest.approx(0.21, abs=0.01)
     assert xclip.score_gmacs_all == pytest.approx(2.46, abs=0.01)
     assert rows["actionclip"].texts_per_class == 16
+
+
+def test_the_table_in_the_docs_is_what_profile_counts(rows: dict[str, ProfileRow]) -> None:
+    lines = ["| method | parameters M | trained M | GMAC at 16 frames | published GFLOPs, M | where they differ |",
+             "| --- | --- | --- | --- | --- | --- |"]  # fmt: skip
+    for name in IN_DOCS:
+        row, p = rows[name], rows[name].published
+        printed = (f"{p.gmacs:g}, {p.parameters}", p.explanation) if p else ("-", "")
+        lines.append(
+            f"| {name} | {row.parameters_total / 1e6:.2f} | {row.parameters_trained / 1e6:.2f} | "
+            f"{row.video_gmacs:.1f} | {printed[0]} | {printed[1]} |"
+        )
+    begin, end = "<!-- compute: begin -->\n", "<!-- compute: end -->"
+    before, rest = DOCS.read_text().split(begin)
+    table = "\n".join(lines)
+    if os.environ.get("HARNESS_UPDATE_DOCS"):
+        DOCS.write_text(f"{before}{begin}\n{table}\n\n{end}{rest.split(end)[1]}")
+    else:
+        assert rest.split(end)[0].strip() == table
 
 
 def test_frames_scale(rows: dict[str, ProfileRow]) -> None:

@@ -29,12 +29,6 @@ def taken(made: Forge, folder: Path) -> tuple[Path, Path]:
     return path, board
 
 
-def shown_statuses(site: Path) -> list[str]:
-    """The statuses of a board's measured rows."""
-    groups = json.loads((site / "leaderboard.json").read_text())["groups"]
-    return [row["status"] for group in groups if not group["published"] for row in group["rows"]]
-
-
 def waiver(root: Path, **changes: object) -> Path:
     value = {
         "schema": 1, "method": "mymethod", "version": 1, "rule": "P009", "where": "", "by": "A. Keeper",
@@ -54,9 +48,8 @@ def test_the_board_says_verified_and_an_unchecked_record_says_submitted(tmp_path
     assert row.statuses == ("verified",) and not row.marks
     (unchecked,) = rows_of(records_frame(unpacked(made, tmp_path / "runs")))
     assert unchecked.statuses == ("submitted",)
-    page = build_report(board, tmp_path / "site")
-    assert 'data-status="verified"' in page.read_text()
-    assert shown_statuses(page.parent) == ["verified"]
+    html = build_report(board, tmp_path / "site").read_text()
+    assert '<td data-col="status">verified</td>' in html
 
 
 def test_a_copy_on_the_board_takes_the_place_of_the_run(tmp_path: Path) -> None:
