@@ -17,7 +17,7 @@ from harness.errors import EXIT_INTERRUPTED, EXIT_USAGE, UserError, machine_erro
 
 VERBS = (
     "list", "show", "check", "data", "plan", "run", "score", "compare", "report", "predict",
-    "attention", "profile", "export", "new", "submit",
+    "attention", "features", "profile", "export", "new", "submit",
 )  # fmt: skip
 
 DESCRIPTION = """\
