@@ -113,7 +113,9 @@ def fit_loader(
         return FitClips(_stack([clip["frames"] for clip in clips], pin), labels, draws)
 
     substitute = same_class(rows)
-    return GuardedLoader(dataset, batches, collate, workers_of(runtime, pin), runtime.decode_seconds, substitute)
+    return GuardedLoader(
+        dataset, batches, collate, workers_of(runtime, pin), runtime.decode_seconds, substitute, keep_workers=True
+    )
 
 
 def same_class(rows: list[Row]) -> Callable[[Draw, int], Draw | None]:

@@ -244,6 +244,9 @@ class FeatureLoader(DataLoader):  # type: ignore[type-arg]
         views = range(min(self.recipe.views_cached, self.recipe.epochs)) if self.recipe.views_cached else [-1]
         self.features.complete([self._view(Draw(index, view)) for view in views for index in rows])
 
+    def close(self) -> None:
+        """Nothing to end: features are read in this process."""
+
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
         batches: Any = self.batch_sampler
         for draws in batches:

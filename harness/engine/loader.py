@@ -159,6 +159,8 @@ class GuardedLoader(DataLoader):  # type: ignore[type-arg]
         workers: Decode processes; 0 decodes in this process, without guard.
         seconds: Time limit per clip.
         substitute: For fits: the draw to decode instead of an undecodable one, or None where there is none.
+        keep_workers: Let the workers live on from one complete pass to the next, until `close`. Forking a process
+            with a model in memory anew for every epoch cost more than decoding a small list.
     """
 
     def __init__(
@@ -169,10 +171,15 @@ class GuardedLoader(DataLoader):  # type: ignore[type-arg]
         workers: int,
         seconds: float = DECODE_SECONDS,
         substitute: Callable[[Draw, int], Draw | None] | None = None,
+        keep_workers: bool = False,
     ) -> None:
         super().__init__(dataset, batch_sampler=batches, num_workers=0)  # type: ignore[arg-type]
-        self.guard = _Guard(workers, seconds, substitute)
+        self.guard = _Guard(workers, seconds, substitute, keep_workers)
         self.collate = collate
+
+    def close(self) -> None:
+        """End the workers that were kept; the loader can still be iterated."""
+        self.guard.close()
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
         batches: Iterable[list[Draw]] = self.batch_sampler  # type: ignore[assignment]
@@ -185,9 +192,16 @@ class GuardedLoader(DataLoader):  # type: ignore[type-arg]
 
 
 class _Guard:
-    def __init__(self, workers: int, seconds: float, substitute: Callable[[Draw, int], Draw | None] | None) -> None:
-        self.workers, self.seconds, self.substitute = workers, seconds, substitute
+    def __init__(
+        self, workers: int, seconds: float, substitute: Callable[[Draw, int], Draw | None] | None, keep: bool
+    ) -> None:
+        self.workers, self.seconds, self.substitute, self.keep = workers, seconds, substitute, keep
         self.replaced: set[int] = set()
+        self.idle: list[_Worker] = []
+
+    def close(self) -> None:
+        while self.idle:
+            self.idle.pop().stop()
 
     def run(self, dataset: Dataset[Any], batches: Iterable[list[Draw]], collate: Collate) -> Iterator[Any]:
         if self.workers == 0:
@@ -198,13 +212,16 @@ class _Guard:
         stop = threading.Event()
         # Workers are forked before the thread starts, from a process that does nothing else at that moment.
         listed = list(batches)
-        pool = [_Worker(dataset) for _ in range(min(self.workers, sum(map(len, listed))))]
+        pool, self.idle = self.idle, []
+        pool += [_Worker(dataset) for _ in range(min(self.workers, sum(map(len, listed))) - len(pool))]
         thread = threading.Thread(target=self._serve, args=(dataset, listed, collate, pool, results, stop), daemon=True)
         thread.start()
+        complete = False
         try:
             while True:
                 item = results.get()
                 if item is None:
+                    complete = True
                     return
                 if isinstance(item, BaseException):
                     raise item
@@ -216,8 +233,11 @@ class _Guard:
                     results.get(timeout=0.05)
                 except queue.Empty:
                     continue
-            for worker in pool:
-                worker.stop()
+            if complete and self.keep:
+                self.idle = pool
+            else:  # after an abandoned pass workers are still decoding for it
+                for worker in pool:
+                    worker.stop()
 
     def _inline(self, dataset: Dataset[Any], draw: Draw) -> Any:
         clip, attempt = decode(dataset, draw), 0

@@ -111,6 +111,37 @@ def test_the_loader_can_be_iterated_again() -> None:
     assert list(loader) == list(loader)
 
 
+def test_kept_workers_serve_the_next_pass_and_end_on_close() -> None:
+    before = children()
+    loader = GuardedLoader(Numbers(), batches(6, 2), pairs, 2, keep_workers=True)
+    first, kept = list(loader), children() - before
+    assert len(kept) == 2
+    assert list(loader) == first
+    assert children() - before == kept
+    loader.close()
+    assert children() == before
+    assert list(loader) == first
+    loader.close()
+
+
+def test_kept_workers_end_with_an_abandoned_pass() -> None:
+    before = children()
+    loader = GuardedLoader(Numbers(delay=0.01), batches(400, 4), pairs, 2, keep_workers=True)
+    stream = iter(loader)
+    next(stream)
+    stream.close()  # type: ignore[attr-defined]
+    assert children() == before
+    assert len(list(GuardedLoader(Numbers(), batches(6, 2), pairs, 2))) == 3
+
+
+def test_a_kept_worker_that_crashed_is_replaced() -> None:
+    loader = GuardedLoader(Numbers({3: killed}), batches(6, 2), pairs, 2, keep_workers=True)
+    for _ in range(2):
+        clips = [clip for batch in loader for _, clip in batch]
+        assert [i for i, clip in enumerate(clips) if clip != i] == [3]
+    loader.close()
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 def test_an_exception_is_one_line_of_reason(workers: int) -> None:
     found = dict(load(Numbers({3: refuse}), workers))
