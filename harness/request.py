@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from harness.engine.method import OwnModel
 
 MINI_ARCH = "mini-clip"
-MINI_FRAMES = 8
+MINI_FRAMES = 4
 EMBEDDED_DEFAULT = {"supervised": "mini_source"}
 
 

@@ -148,7 +148,7 @@ def fit(
         raise world.common(failure) from None
     finally:
         curve.close()
-<<<<<<< HEAD
+        loader.close()
     peak = torch.cuda.max_memory_allocated(device.device) / 2**30 if device.kind == "cuda" else 0.0
     told = world.gather([sorted(loader.replaced), peak])
     outcome: dict[str, Any] = {}
@@ -164,14 +164,6 @@ def _outcome(batches: FitBatches, curve: _Curve, status: dict[str, Any], told: l
     recipe = batches.recipe
     last = [row["loss"] for row in curve.read() if row["epoch"] == recipe.epochs - 1]
     return dict(
-=======
-        loader.close()
-    state = {name: value.detach().cpu().contiguous() for name, value in method.trained_state().items()}
-    write_bytes(folder / WEIGHTS, save(state))
-    rows_read = curve.read()
-    last = [row["loss"] for row in rows_read if row["epoch"] == recipe.epochs - 1]
-    return FitOutcome(
->>>>>>> 73ad445 (Decode workers live from epoch to epoch; freed memory is reused)
         updates=batches.plan.updates * recipe.epochs,
         updates_per_epoch=batches.plan.updates,
         unused_per_epoch=batches.plan.unused,

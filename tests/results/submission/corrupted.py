@@ -574,7 +574,7 @@ def _(made: Forge) -> None:
 @forged("A013", "signature with fewer frames")
 def _(made: Forge) -> None:
     item = made.of("novel")
-    item.record["signature"] = item.record["signature"].replace("8x1x1", "4x1x1")
+    item.record["signature"] = item.record["signature"].replace("4x1x1", "8x1x1")
 
 
 @forged("A014", "class names changed under the old hash")
