@@ -77,7 +77,7 @@ def test_views_take_published_and_clean(cell_of: Any, change: str, published: st
 
 def test_several_clips_take_published_and_clean(cell_of: Any) -> None:
     one, other = (cell_of(protocols=("supervised",), views={"sampling": way}) for way in PUBLISHED_OR_CLEAN)
-    assert "|8x4x3-random|" in one.signature and "|8x4x3-uniform|" in other.signature
+    assert "|4x4x3-random|" in one.signature and "|4x4x3-uniform|" in other.signature
     assert one.signature.endswith("|closed") and other.signature.endswith("|open")
     assert one.fit and other.fit and one.fit.key == other.fit.key  # training draws its frames either way
 
