@@ -78,7 +78,7 @@ def test_an_unknown_setting_lists_the_known_ones() -> None:
 
 
 def test_views_of_the_tiny_model_have_fewer_frames() -> None:
-    assert views_for(Views(frames=32), MINI, {}).frames == 8
+    assert views_for(Views(frames=32), MINI, {}).frames == 4
     assert views_for(Views(frames=32), BackboneChoice(None, None), {}).frames == 32
     assert views_for(Views(frames=32), MINI, {"frames": "16"}).frames == 16
     for values, message in (({"frames": "0"}, "at least one frame"), ({"reader": "fast"}, "reader is 'fast'")):

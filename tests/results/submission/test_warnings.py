@@ -23,8 +23,9 @@ def _permuted(made: Forge) -> None:
         frame = made.of("novel", index).frame
         ids = frame[ID_COLUMNS].to_numpy()
         swapped = np.where(ids == 0, 1, np.where(ids == 1, 0, ids))
-        both = frame["label"].isin([0, 1]).to_numpy()
-        frame[ID_COLUMNS] = np.where(both[:, None], swapped, ids)
+        label = frame["label"].to_numpy()
+        right = np.isin(label, [0, 1]) & (ids[:, 0] == label)
+        frame[ID_COLUMNS] = np.where(right[:, None], swapped, ids)
 
 
 def _rolled(made: Forge) -> None:
