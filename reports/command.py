@@ -25,9 +25,19 @@ def reproduce_command(facts: dict[str, Any]) -> str:
         parts += ["--lists", "own"]
     for name, value in _views(facts["view_values"]).items():
         parts += ["--views", f"{name}={value}"]
+    recipe = _recipe(str(facts["signature"]))
     if facts["seed"] not in (None, USUAL_SEED):
-        parts += ["--recipe", f"seed={facts['seed']:.0f}"]
+        recipe.append(f"seed={facts['seed']:.0f}")
+    if recipe:
+        parts += ["--recipe", *recipe]
     return shlex.join(parts)
+
+
+def _recipe(signature: str) -> list[str]:
+    """The recipe settings that the user changed, `name=value` each: the signature carries them after the origin."""
+    text = next((part for part in signature.split("|") if part.startswith("recipe:")), "")
+    changed = re.split(r"\+(?=[a-z_]+=)", text)[1:]
+    return [re.sub(r"[\[\] ]", "", pair) for pair in changed]  # a pair of numbers is typed as 0.9,0.98
 
 
 def _views(views: dict[str, Any]) -> dict[str, Any]:

@@ -208,9 +208,10 @@ class _Found:
         for path in partial_files(self.partial):
             try:
                 with np.load(path, allow_pickle=False) as saved:
-                    if saved["ids"].shape != self.ids.shape or saved["done"].shape != self.done.shape:
+                    done, ids, probabilities = (saved[name] for name in ("done", "ids", "probabilities"))
+                    mine = ((self.done, done), (self.ids, ids), (self.probabilities, probabilities))
+                    if any(own.shape != found.shape or own.dtype != found.dtype for own, found in mine):
                         continue
-                    done, ids, probabilities = saved["done"].astype(bool), saved["ids"], saved["probabilities"]
                     failed = {int(r): str(t) for r, t in zip(saved["rows"], saved["reasons"], strict=True)}
             except Exception as error:  # whatever a torn file makes of a parser
                 logger.warning("intermediate results %s cannot be read, the eval starts anew: %s", path, error)

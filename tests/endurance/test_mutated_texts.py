@@ -33,7 +33,7 @@ from harness.data.content import ContentIndex
 from harness.data.generate import generate
 from harness.data.grammar import format_labels, format_list, parse_labels, parse_list
 from harness.data.inventory import Inventory
-from harness.engine.evaluate import _restore
+from harness.engine.evaluate import _Found
 from harness.engine.weights import read_weights
 from harness.errors import UserError
 from harness.plan import read_fit
@@ -147,7 +147,9 @@ def parsers(tmp_path_factory: pytest.TempPathFactory, finished: Path) -> dict[st
         return Inventory.open(path.parent, path.parent).find("x.avi")
 
     def restored(path: Path) -> object:
-        return _restore(path, np.zeros((8, 4), dtype=np.int64), np.zeros((8, 4)), {})
+        found = _Found(8, 4, path)
+        found.restore()
+        return found
 
     names = format_labels(ucf.names)
     return {
