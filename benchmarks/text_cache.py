@@ -2,7 +2,8 @@
 
     python benchmarks/text_cache.py --out benchmarks/results/text_cache.json
 
-Both ways score the same clips with ViT-B/16 in the same precision and batches, in turn; the texts that are recomputed
+Both ways score the same clips with ViT-B/16 in the same precision and batches, in turn, as an eval does: `auto` takes
+bf16 for the vision tower where the CPU multiplies in it, and texts stay in fp32 on a CPU. The texts that are recomputed
 are encoded over the full context of 77 tokens, as published code does. Predictions must agree. The speedup of the few
 batches that are measured still carries the one encoding of the texts; that of a list of `--list` videos follows from
 the same times, and is said apart.
@@ -14,6 +15,7 @@ import argparse
 import statistics
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,7 @@ import torch
 from benchmarks.timing import Spread, save, synchronise, table
 from benchmarks.workloads import autocast, build, label_set, naive_text, random_frames
 from harness.engine.backbone import load_backbone
-from harness.engine.device import Device, choose_device
+from harness.engine.device import Device, casts_kept, choose_device, for_evaluation
 from harness.engine.method import ClipMethod
 from harness.engine.step import view_logits
 from harness.runtime import Runtime
@@ -39,16 +41,22 @@ def score(
     synchronise(device.device)
     started = time.perf_counter()
     logits = []
-    with autocast(device):
-        text = method.encode_text(names) if once else None
-        synchronise(device.device)
-        before = time.perf_counter() - started
-        for frames in batches:
-            if not once:
-                text = method.encode_text(names)
+    text = _text(method, names, device) if once else None
+    synchronise(device.device)
+    before = time.perf_counter() - started
+    for frames in batches:
+        if not once:
+            text = _text(method, names, device)
+        with autocast(device), casts_kept(device, method.backbone):
             logits.append(view_logits(method, frames, text, views, device, len(names))[:, 0].cpu())
     synchronise(device.device)
     return torch.cat(logits), time.perf_counter() - started, before
+
+
+def _text(method: ClipMethod, names: LabelSet, device: Device) -> Any:
+    """The encoded texts, in the precision in which an eval encodes them."""
+    with autocast(device) if device.kind != "cpu" else nullcontext():
+        return method.encode_text(names)
 
 
 def main() -> None:
@@ -64,8 +72,9 @@ def main() -> None:
     parser.add_argument("--precision", default="auto", choices=("auto", "fp32", "bf16"))
     parser.add_argument("--out", type=Path, help="JSON file")
     arguments = parser.parse_args()
-    device = choose_device(Runtime(device=arguments.device, precision=arguments.precision))
+    runtime = Runtime(device=arguments.device, precision=arguments.precision)
     backbone = load_backbone(arguments.arch, None if arguments.arch == "mini-clip" else "random")
+    device = for_evaluation(choose_device(runtime), runtime, backbone)
     ours, naive = (build("vanilla_clip", backbone, arguments.frames, device.device).eval() for _ in range(2))
     naive_text(naive)
     names, views = label_set(arguments.names), Views(frames=arguments.frames)

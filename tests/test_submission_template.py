@@ -69,7 +69,7 @@ def test_the_workflow_accepts_a_new_version_and_builds_the_board(board: Path) ->
         done = run(command, board, BASE=base, HEAD=head, GITHUB_STEP_SUMMARY=str(summary))
         assert done.returncode == 0, done.stdout + done.stderr
     assert "mymethod/v2: passed" in summary.read_text().replace("&#95;", "_")
-    assert (board / "site" / "index.html").read_text().count('<td data-col="status">verified</td>') == 2
+    assert (board / "site" / "index.html").read_text().count('<span class="status verified">verified</span>') == 2
 
 
 def test_the_workflow_refuses_a_changed_record(board: Path) -> None:

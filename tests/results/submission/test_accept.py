@@ -49,7 +49,7 @@ def test_the_board_says_verified_and_an_unchecked_record_says_submitted(tmp_path
     (unchecked,) = rows_of(records_frame(unpacked(made, tmp_path / "runs")))
     assert unchecked.statuses == ("submitted",)
     html = build_report(board, tmp_path / "site").read_text()
-    assert '<td data-col="status">verified</td>' in html
+    assert '<span class="status verified">verified</span>' in html
 
 
 def test_a_copy_on_the_board_takes_the_place_of_the_run(tmp_path: Path) -> None:
