@@ -16,7 +16,7 @@ class Glance:
     """A method's line.
 
     Args:
-        title: The method, with options where it has some.
+        title: The method, with its options where several lines are of one method.
         method: Its name, for the link to its section.
         cells: For each column the row's anchor and its cell, or None.
     """
@@ -55,7 +55,8 @@ def overview(groups: Sequence[Group]) -> Overview:
                 key = (row.row.facts["method"], row.row.facts["options"])
                 found.setdefault(key, {}).setdefault(place, row)
     kept = sorted(found, key=lambda key: (-len(found[key]), key))[:MOST_METHODS]
-    lines = [_line(found[key], columns, *key) for key in kept]
+    several = {method for method, _ in kept if sum(other == method for other, _ in kept) > 1}
+    lines = [_line(found[key], columns, key[0], key[1] if key[0] in several else "") for key in kept]
     family = {key: _family(next(iter(found[key].values()))) for key in kept}
     order = sorted(range(len(kept)), key=lambda i: (family[kept[i]], lines[i].title.casefold()))
     return Overview(columns, tuple(lines[i] for i in order), len(found) - len(kept))

@@ -231,6 +231,7 @@ def test_the_overview_leads_to_the_largest_group_and_to_every_method(grid: tuple
     for anchor in ("t-zero-shot-mini-target-0", "t-b2n-mini-target-0", "m-vificlip", "m-clip"):
         assert f'href="#{anchor}"' in glance
     assert glance.count("<tr>") == 1 + len(METHODS)
+    assert "template=" not in glance  # options are said where a method has several lines
 
 
 def test_cards_cite_and_datasets_tell_their_overlap(tmp_path: Path) -> None:
