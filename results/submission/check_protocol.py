@@ -45,7 +45,7 @@ def _method(submission: Submission, facts: Facts) -> None:
     """One method in one version, under a name of its own (rules P017, P016)."""
     manifest = submission.manifest
     programs = Counter(
-        canonical_json([m.record.method[name] for name in ("name", "version", "source_sha256", "origin")])
+        canonical_json([m.record.method[name] for name in ("name", "version", "source_sha256")])
         for m in submission.measured
     )
     if len(programs) > 1:
