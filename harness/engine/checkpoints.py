@@ -38,8 +38,8 @@ def sweep(folder: Path) -> None:
 
 
 def resumed_at(checkpoint: Path | None) -> dict[str, Any]:
-    """`epoch` and `iteration` at which a fit goes on from a checkpoint, and the rows `replaced` before it."""
+    """The `epoch` at which a fit goes on from a checkpoint, and the rows `replaced` before it."""
     if checkpoint is None:
-        return {"epoch": 0, "iteration": 0, "replaced": []}
+        return {"epoch": 0, "replaced": []}
     meta = torch.load(checkpoint, map_location="cpu", weights_only=True)["meta"]
-    return {"epoch": int(meta["epoch"]), "iteration": int(meta["iter"]), "replaced": meta.get("replaced", [])}
+    return {"epoch": int(meta["epoch"]), "replaced": meta.get("replaced", [])}

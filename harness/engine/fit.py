@@ -254,7 +254,7 @@ class _Curve:
 
     def add(self, epoch: int, iteration: int, loss: float, rate: float, seconds: float) -> None:
         if self._file is None:
-            kept = [row for row in self.read() if row["iteration"] < iteration]
+            kept = [row for row in self.read() if row["epoch"] < epoch]
             self._before = max((row["seconds"] for row in kept), default=0.0)
             self.path.parent.mkdir(parents=True, exist_ok=True)
             write_bytes(self.path, "".join(json.dumps(row) + "\n" for row in kept).encode())

@@ -266,10 +266,14 @@ class EpochCheckpoints(Hook):  # type: ignore[misc]
 
 
 class EpochOrder(Hook):  # type: ignore[misc]
-    """Tells the batch sampler which epoch it is."""
+    """Tells the batch sampler which epoch it is, and a resumed fit how many of its own iterations that stands for."""
 
     def __init__(self, batches: FitBatches) -> None:
         self.batches = batches
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Count iterations as this session does: the last one may have had other device batches or processes."""
+        checkpoint["meta"]["iter"] = checkpoint["meta"]["epoch"] * len(self.batches)
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Set the epoch."""
@@ -416,7 +420,7 @@ def run_fit(
     The leading process chooses the checkpoint; all read it, so that `work_dir` lies where every process sees it.
 
     Returns:
-        `epoch` and `iteration` at the start, and `skipped_updates` (overflows under float16).
+        `epoch` at the start, and `skipped_updates` (overflows under float16).
     """
     resume: Path | None = None
     with world.together():

@@ -23,6 +23,7 @@ import torch
 from harness.engine import mm
 from harness.engine.clips import Row
 from harness.engine.fit import WEIGHTS
+from harness.runtime import Runtime
 from tests.conftest import ROOT, machine_free
 from tests.engine.conftest import run_fit
 
@@ -167,6 +168,25 @@ def test_resumes_from_the_newest_epoch(stopped: Path, whole: bytes, small_fit: C
     assert weights(folder) == whole
     rows = [json.loads(line) for line in (folder / "curve.jsonl").read_text().splitlines()]
     assert [row["iteration"] for row in rows] == list(range(12))
+
+
+@pytest.mark.parametrize(("before", "after"), [(4, 16), (16, 4)])
+def test_another_device_batch_after_the_interruption(
+    before: int, after: int, rows: list[Row], tmp_path: Path
+) -> None:
+    """Iterations are then fewer or more, updates are not: the rates and losses of an undisturbed fit."""
+    kept, settings = rows[::2], {"accumulate": 4, "epochs": 3}
+    first, second = (Runtime(device="cpu", workers=0, fit_clips=clips) for clips in (before, after))
+    run_fit(tmp_path / "whole", kept, runtime=second, **settings)
+    with pytest.raises(StoppedError):
+        run_fit(tmp_path / "cut", kept, runtime=first, progress=stop_at(16 // before + 1), **settings)
+    assert run_fit(tmp_path / "cut", kept, runtime=second, **settings)[1].resumed_at == 1
+    curves = [(tmp_path / name / "curve.jsonl").read_text().splitlines() for name in ("whole", "cut")]
+    whole, cut = ([row for row in map(json.loads, lines) if row["epoch"]] for lines in curves)
+    assert [row["iteration"] for row in cut] == [row["iteration"] for row in whole]
+    np.testing.assert_allclose([row["lr"] for row in cut], [row["lr"] for row in whole], rtol=1e-9)
+    np.testing.assert_allclose([row["loss"] for row in cut], [row["loss"] for row in whole], rtol=1e-3)
+    assert len(curves[1]) - len(cut) == 16 // before
 
 
 @pytest.mark.parametrize("damage", ["empty", "cut", "text", "other keys"])
