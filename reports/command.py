@@ -16,7 +16,7 @@ def reproduce_command(facts: dict[str, Any]) -> str:
     if options:
         method += ":" + ",".join(f"{name}={_value(value)}" for name, value in sorted(options.items()))
     parts = ["python", "-m", "harness", "run", "--method", method, "--protocol", str(facts["protocol"]),
-             "--dataset", str(facts["dataset"])]  # fmt: skip
+             "--dataset", str(facts["dataset"]), *_backbone(facts), *_source(facts)]  # fmt: skip
     if checkpoint := re.search(r"checkpoint (.+) \([0-9a-f]{8}\)", str(facts["extra_data"])):
         parts += ["--checkpoint", checkpoint[1]]
     if facts["label_variant"] != "published":
@@ -28,9 +28,27 @@ def reproduce_command(facts: dict[str, Any]) -> str:
     recipe = _recipe(str(facts["signature"]))
     if facts["seed"] not in (None, USUAL_SEED):
         recipe.append(f"seed={facts['seed']:.0f}")
-    if recipe:
-        parts += ["--recipe", *recipe]
+    for setting in recipe:
+        parts += ["--recipe", setting]
     return shlex.join(parts)
+
+
+def _backbone(facts: dict[str, Any]) -> list[str]:
+    """The backbone's flags where it is not the one that the dataset gets anyway; none for a model of the method's."""
+    arch, weights = str(facts["arch"]), str(facts["weights"])
+    usual = ("mini-clip", "embedded") if facts["embedded"] else ("ViT-B-16", "openai")
+    if (arch, weights) == usual or not arch or facts["view_values"]["normalize"] == "raw":
+        return []
+    named = [] if arch == "inferred" else ["--arch", arch]
+    return named if arch == "mini-clip" else [*named, "--weights", weights]
+
+
+def _source(facts: dict[str, Any]) -> list[str]:
+    """The dataset that zero-shot transfer was fitted on, where the user chose it: fits are named `METHOD DATA/LIST`."""
+    if facts["protocol"] != "zero_shot" or not facts["fit_name"]:
+        return []
+    source = str(facts["fit_name"]).removeprefix(f"{facts['method']} ").rpartition("/")[0]
+    return [] if source == ("mini_source" if facts["embedded"] else "k400") else ["--source", source]
 
 
 def _recipe(signature: str) -> list[str]:
