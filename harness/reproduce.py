@@ -179,8 +179,14 @@ def _method(one: Measured, runs: Path, settings: Settings) -> ClipMethod:
     """The method of a record as it was scored.
 
     Raises:
-        UserError: The code installed here is not the code that was measured.
+        UserError: The code installed here is not the code that was measured, or the weights are not in a submission.
     """
+    if one.record.identity["method"].get("checkpoint"):
+        raise UserError(
+            f"{one.name} was measured on {', '.join(one.record.method['extra_data'])}, which no submission holds.",
+            "Measure it again with `run --checkpoint FILE`, and compare with `python -m harness compare`.",
+            EXIT_FAILED,
+        )
     row = described_row(one.record.identity["method"], one.name)
     if row.source_sha256 != one.record.method["source_sha256"]:
         raise UserError(

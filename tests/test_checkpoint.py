@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,14 @@ from harness.engine.backbone import load_backbone
 from harness.engine.export import export
 from harness.engine.method import method_class
 from harness.engine.published_weights import read_published
+from harness.errors import UserError
+from harness.reproduce import _method
+from harness.settings import load_settings
 from reports.command import reproduce_command
 from reports.frame import records_frame
-from results.record import find_records, read_record
+from results.record import Record, find_records, read_record
+from results.submission.check_records import _signature, differences, identity_of
+from results.submission.submission import Measured
 from tests.conftest import in_process
 
 ASK = (
@@ -78,11 +84,25 @@ def test_a_published_file_is_evaluated(
         assert "|init:checkpoint-" in record.signature and record.signature.endswith("|open")
         assert record.overlap["audits"][0]["source"].startswith("a checkpoint, whose training data are not known")
         assert record.method["extra_data"] == [f"checkpoint published.pth ({record.signature.split('t-')[1][:8]})"]
+    _the_rules_take_it(records[0])
     frame = records_frame(tmp_path / "runs")
     assert "--checkpoint published.pth" in reproduce_command(dict(frame.iloc[0]))
     moved = file.rename(tmp_path / "elsewhere.pth")
     assert in_process("run", "--method", method, "--checkpoint", moved, *ASK, *places) == 0
     assert "3 cells reused" in capsys.readouterr().err
+
+
+def _the_rules_take_it(record: Record) -> None:
+    """`submit check` derives the identity with the checkpoint; `submit reproduce` says that it has no such file."""
+    assert list(differences(record.identity, identity_of(record))) == []
+    assert list(_signature(Measured("x", record), None)) == []  # type: ignore[arg-type]
+    hidden = replace(record, method={**record.method, "extra_data": []})
+    assert [place.split(" ")[0] for place, _ in differences(hidden.identity, identity_of(hidden))] == [
+        "identity.method.checkpoint"
+    ]
+    assert list(_signature(Measured("x", hidden), None))  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="which no submission holds"):
+        _method(Measured("x", record), Path(), load_settings({}))
 
 
 def test_an_export_goes_back_in(places: tuple[object, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,12 +1,11 @@
-"""The only file that imports mmengine, mmaction2 or mmcv: it uses their parts and owns their known faults.
+"""mmengine and mmaction2 as they are used here, without their known faults; beside it only `mm_*.py` import them.
 
-Handled here (numbers as in the documentation of the stack, docs/stack.md):
+Handled here and in mm_hooks.py (numbers as in the documentation of the stack, docs/stack.md):
 D1 mmcv-lite must be 2.1 (pinned in pyproject.toml, checked by `check env`); D2 mmaction2's wheel lacks the package
 `drn`; D3 it imports an undeclared `importlib_metadata`; D4 resuming unpickles objects that torch refuses; D5
-checkpoints are written in place; D6 decoding from memory crashes on truncated AVI files; D7
-wrong frame counts in headers (reader
-`exact`, and `check data`); D8, D9 wrong metrics (results/metrics.py instead); D10 no distributed runs on CPUs, no
-autocast on CPUs; D11 the same augmentation in every epoch.
+checkpoints are written in place; D6 decoding from memory crashes on truncated AVI files; D7 wrong frame counts in
+headers (reader `exact`, and `check data`); D8, D9 wrong metrics (results/metrics.py instead); D10 no distributed runs
+on CPUs, no autocast on CPUs; D11 the same augmentation in every epoch.
 """
 
 from __future__ import annotations
@@ -18,13 +17,12 @@ import logging
 import sys
 import uuid
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -38,16 +36,16 @@ from mmaction.datasets import VideoDataset  # noqa: E402
 from mmaction.datasets.transforms import DecordInit  # noqa: E402
 from mmaction.registry import TRANSFORMS  # noqa: E402
 from mmengine.fileio import LocalBackend, register_backend  # noqa: E402
-from mmengine.hooks import Hook  # noqa: E402
-from mmengine.logging import HistoryBuffer, MMLogger  # noqa: E402
+from mmengine.logging import MMLogger  # noqa: E402
 from mmengine.model import BaseModel  # noqa: E402
 from mmengine.optim import OptimWrapper  # noqa: E402
 from mmengine.runner import Runner  # noqa: E402
 
 from harness.engine.batches import Draw, FitBatches  # noqa: E402
-from harness.engine.checkpoints import CHECKPOINT, epoch_checkpoints, newest_readable, resumed_at, sweep  # noqa: E402
+from harness.engine.checkpoints import newest_readable, resumed_at, sweep  # noqa: E402
 from harness.engine.exact_reader import SequentialVideo  # noqa: E402
-from harness.engine.parallel import consolidate, spread  # noqa: E402
+from harness.engine.mm_hooks import EpochCheckpoints, EpochOrder, FitProgress, PlainCheckpoints  # noqa: E402
+from harness.engine.parallel import spread  # noqa: E402
 from harness.engine.transforms import (  # noqa: E402
     ClipGrayScale,
     PackClip,
@@ -197,107 +195,6 @@ class AtomicLocalBackend(LocalBackend):  # type: ignore[misc]
 
 
 register_backend("local", AtomicLocalBackend, force=True, prefixes="")
-
-
-class PlainCheckpoints(Hook):  # type: ignore[misc]
-    """Turns what mmengine puts into checkpoints into plain types, so that `weights_only` loading accepts it (D4).
-
-    Also drops parameters that do not learn: they are known from the backbone.
-    """
-
-    priority = "VERY_LOW"
-
-    def __init__(self, keep: Callable[[str], bool]) -> None:
-        self.keep = keep
-
-    def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        """Make the checkpoint plain."""
-        checkpoint["message_hub"] = _plain(checkpoint["message_hub"])
-        checkpoint["meta"] = {k: v for k, v in _plain(checkpoint["meta"]).items() if k != "cfg"}
-        checkpoint["state_dict"] = {k: v for k, v in checkpoint["state_dict"].items() if self.keep(k)}
-
-    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        """Restore mmengine's history objects."""
-        checkpoint["message_hub"] = _restored(checkpoint["message_hub"])
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, HistoryBuffer):
-        log, count = value.data
-        return {"__history__": True, "max_length": value.max_length, "log": log.tolist(), "count": count.tolist()}
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, np.ndarray):
-        return value.tolist()
-    if isinstance(value, Mapping):
-        return {k: _plain(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return type(value)(_plain(v) for v in value) if type(value) in (list, tuple) else [_plain(v) for v in value]
-    return value
-
-
-def _restored(value: Any) -> Any:
-    if isinstance(value, dict) and value.get("__history__"):
-        return HistoryBuffer(value["log"], value["count"], value["max_length"])
-    if isinstance(value, dict):
-        return {k: _restored(v) for k, v in value.items()}
-    return value
-
-
-class EpochCheckpoints(Hook):  # type: ignore[misc]
-    """Writes a checkpoint after every epoch and keeps the last two: the older goes only after the newer is on disk."""
-
-    priority = "LOW"
-
-    def __init__(self, world: World) -> None:
-        self.world = world
-
-    def after_train_epoch(self, runner: Runner) -> None:
-        """Save, then drop what is older than the previous epoch. All bring what they know, the leading one writes."""
-        consolidate(runner.optim_wrapper.optimizer)
-        told = self.world.gather(sorted(runner.train_loop.dataloader.replaced))
-        if not self.world.leads:
-            return
-        done = runner.epoch + 1
-        known = {"replaced": sorted({row for rows in told for row in rows})}
-        runner.save_checkpoint(runner.work_dir, CHECKPOINT.format(done), meta=known, by_epoch=True)
-        for old in epoch_checkpoints(Path(runner.work_dir))[2:]:
-            old.unlink(missing_ok=True)
-
-
-class EpochOrder(Hook):  # type: ignore[misc]
-    """Tells the batch sampler which epoch it is, and a resumed fit how many of its own iterations that stands for."""
-
-    def __init__(self, batches: FitBatches) -> None:
-        self.batches = batches
-
-    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        """Count iterations as this session does: the last one may have had other device batches or processes."""
-        checkpoint["meta"]["iter"] = checkpoint["meta"]["epoch"] * len(self.batches)
-
-    def before_train_epoch(self, runner: Runner) -> None:
-        """Set the epoch."""
-        self.batches.epoch = runner.epoch
-
-
-class FitProgress(Hook):  # type: ignore[misc]
-    """Sets each group's learning rate before an update and reports loss and rate after every iteration."""
-
-    def __init__(
-        self, rate: Callable[[int, float], float], per_update: int, report: Callable[[int, int, float, float], None]
-    ) -> None:
-        self.rate, self.per_update, self.report = rate, per_update, report
-
-    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
-        """Put the published rate of the coming update into force."""
-        update = runner.iter // self.per_update
-        for group in runner.optim_wrapper.optimizer.param_groups:
-            group["lr"] = self.rate(update, group["peak_lr"])
-
-    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        """Report (epoch, iteration, loss, rate)."""
-        rate = runner.optim_wrapper.optimizer.param_groups[0]["lr"]
-        self.report(runner.epoch, runner.iter, float(outputs["loss"]), float(rate))
 
 
 class PrecisionOptimWrapper(OptimWrapper):  # type: ignore[misc]

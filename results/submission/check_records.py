@@ -150,6 +150,7 @@ def identity_of(record: Record) -> dict[str, Any]:
         "method": {
             "name": method["name"], "version": method["version"], "code": method["source_sha256"],
             "options": method["options"], "backbone": claimed.get("backbone") if isinstance(claimed, dict) else None,
+            **_checkpoint(method, claimed),
         },
         "test": {
             "dataset": data["dataset"], "list": data["list"], "sha256": data["list_sha256"],
@@ -161,6 +162,14 @@ def identity_of(record: Record) -> dict[str, Any]:
             "repeat": record.repeat,
         },
     }  # fmt: skip
+
+
+def _checkpoint(method: dict[str, Any], claimed: Any) -> dict[str, Any]:
+    """The checkpoint of an identity where the record names it as extra data, by the first digits of its hash."""
+    form = re.compile(r"checkpoint .* \(([0-9a-f]{8})\)", re.DOTALL)
+    named = [found[1] for text in method["extra_data"] if (found := form.fullmatch(text))]
+    whole = str(claimed.get("checkpoint", "")) if isinstance(claimed, dict) else ""
+    return {"checkpoint": whole if whole[:8] == named[0] else named[0]} if named else {}
 
 
 def _signature(one: Measured, _: Submission) -> Iterator[Found]:
@@ -181,7 +190,9 @@ def signature_parts(record: Record) -> tuple[str, str, str]:
         f"{record.method['name']}.{record.method['version']}"
     )
     recipe = "none" if record.fit is None else r"(?:own|published)[^|]*"
-    init = r"(?:clip|random|checkpoint(?:-[0-9a-f]{8})?)" if record.fit is None else re.escape(str(fit["init"]))
+    init = r"(?:clip|random|checkpoint)" if record.fit is None else re.escape(str(fit["init"]))
+    if of := _checkpoint(record.method, record.identity.get("method")):
+        init = re.escape(f"checkpoint-{of['checkpoint'][:8]}")
     end = (
         rf"\|init:{init}\|recipe:{recipe}"
         + re.escape(f"|select:{fit.get('selection', 'last')}|{record.repeat['kind']}.{record.repeat['index']}")

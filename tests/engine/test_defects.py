@@ -33,6 +33,7 @@ from harness.engine.batches import Draw
 from harness.engine.clips import Row, eval_loader, fit_loader
 from harness.engine.device import Device
 from harness.engine.exact_reader import SequentialVideo
+from harness.engine.mm_hooks import PlainCheckpoints
 from harness.runtime import Runtime
 from harness.spec import Views
 from results.metrics import accuracies, rank
@@ -107,7 +108,7 @@ def test_d04_checkpoints_load_without_unpickling(tmp_path: Path) -> None:
     with pytest.raises(Exception, match=r"[Ww]eights.only"):
         torch.load(tmp_path / "stock.pth", weights_only=True)
 
-    hook = mm.PlainCheckpoints(lambda name: name != "method.frozen")
+    hook = PlainCheckpoints(lambda name: name != "method.frozen")
     hook.before_save_checkpoint(runner, stock)
     torch.save(stock, tmp_path / "plain.pth")
     loaded = torch.load(tmp_path / "plain.pth", weights_only=True)

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 import torch
 
-from harness.engine import mm
+from harness.engine.checkpoints import epoch_checkpoints
 from harness.engine.clips import Row
 from harness.engine.fit import WEIGHTS
 from harness.runtime import Runtime
@@ -237,7 +237,7 @@ def test_a_curve_that_was_lost_does_not_stop_the_fit(
 
 def test_checkpoints_hold_plain_types_only(stopped: Path) -> None:
     """Loading needs no class but torch's own tensors; nothing is executed."""
-    for path in mm.epoch_checkpoints(stopped):
+    for path in epoch_checkpoints(stopped):
         torch.load(path, weights_only=True)
         with zipfile.ZipFile(path) as archive:
             name = next(n for n in archive.namelist() if n.endswith("data.pkl"))
@@ -264,7 +264,7 @@ def test_checkpoints_hold_what_learns_and_no_more(stopped: Path, small_fit: Call
 
 def test_the_last_two_checkpoints_are_kept(small_fit: Callable[..., Any]) -> None:
     _, _, folder = small_fit(epochs=4)
-    assert [p.name for p in mm.epoch_checkpoints(folder)] == ["epoch_4.pth", "epoch_3.pth"]
+    assert [p.name for p in epoch_checkpoints(folder)] == ["epoch_4.pth", "epoch_3.pth"]
 
 
 def test_left_overs_of_a_kill_are_swept(stopped: Path, small_fit: Callable[..., Any]) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from harness.cli import build_parser
 from harness.commands._arguments import request_of
-from harness.request import BackboneChoice, recipe_with
+from harness.request import BackboneChoice, Request, recipe_with
 from harness.spec import Recipe
 from reports.command import reproduce_command
 
@@ -57,7 +57,7 @@ def test_the_recipe_is_understood_by_the_command_line() -> None:
         ({"arch": "inferred", "weights": "mine.pt"}, BackboneChoice(None, "mine.pt")),
         ({"arch": "mini-clip", "weights": "embedded"}, BackboneChoice("mini-clip", None)),
         ({"arch": "mini-clip", "weights": "embedded", "embedded": True}, None),
-        ({"arch": "Recognizer3D", "weights": "w.pth", "view_values": {**FACTS["view_values"], "normalize": "raw"}}, None),
+        ({"arch": "Recognizer3D", "weights": "w", "view_values": {**FACTS["view_values"], "normalize": "raw"}}, None),
     ],
 )
 def test_another_backbone_is_named(facts: dict[str, Any], backbone: BackboneChoice | None) -> None:
