@@ -97,8 +97,10 @@ def execute(
     Raises:
         UserError: A cell failed and `keep_going` is off.
     """
-    if force and world.leads:
-        _discard(plan)
+    if force:
+        with world.together():
+            if world.leads:
+                _discard(plan, settings)
         plan = Plan(tuple(fit_state(s.cell) for s in plan.fits), tuple(eval_state(s.cell) for s in plan.evals))
     open_fits, open_evals = _open_cells(plan, world)
     outcome = Outcome(reused=len(plan.fits) + len(plan.evals) - len(open_fits) - len(open_evals))
@@ -174,14 +176,31 @@ def _tasks(fits: Iterable[Any], evals: Iterable[Any]) -> Iterable[tuple[str, Any
         yield f"eval {item.name}", item, run_eval_cell
 
 
-def _discard(plan: Plan) -> None:
-    """Remove what `--force` computes anew: the evals and the fits they score, not the fits that those start from."""
-    for state in plan.evals:
-        if isinstance(state.cell, EvalCell):
-            for path in (state.cell.record, state.cell.predictions):
-                path.unlink(missing_ok=True)
-            if state.cell.fit is not None:
-                shutil.rmtree(state.cell.fit.folder, ignore_errors=True)
+def _discard(plan: Plan, settings: Settings) -> None:
+    """Remove what `--force` computes anew: the evals and the fits they score, not the fits that those start from.
+
+    Each under its lock, so that nobody who is at work on a cell of the request loses its files.
+    """
+    evals = [state.cell for state in plan.evals if isinstance(state.cell, EvalCell)]
+    for fit_key in dict.fromkeys(cell.fit.key if cell.fit else None for cell in evals):
+        of_fit = [cell for cell in evals if (cell.fit.key if cell.fit else None) == fit_key]
+        with contextlib.ExitStack() as held:
+            if (trained := of_fit[0].fit) is not None:
+                held.enter_context(_lock(settings, trained))
+            for cell in of_fit:
+                held.enter_context(_lock(settings, cell))
+            if trained is not None:
+                shutil.rmtree(trained.folder)  # with its evals
+                continue
+            for cell in of_fit:
+                for path in (cell.record, cell.predictions, *left_over(cell)):
+                    path.unlink(missing_ok=True)
+
+
+def _lock(settings: Settings, cell: FitCell | EvalCell) -> contextlib.AbstractContextManager[None]:
+    """The lock of a cell; its folder is made if it is not there."""
+    kind, folder = ("fit", cell.folder) if isinstance(cell, FitCell) else ("eval", cell.record.parent)
+    return cell_lock(settings.runs.path, folder, cell.key, f"{kind} {cell.name}")
 
 
 def left_over(cell: FitCell | EvalCell) -> list[Path]:
@@ -199,13 +218,13 @@ def partial_results(cell: EvalCell) -> Path:
 
 
 @contextlib.contextmanager
-def _claimed(session: Session, folder: Path, key: str, name: str, state: Callable[[], CellState]) -> Iterator[bool]:
+def _claimed(session: Session, cell: FitCell | EvalCell, state: Callable[[], CellState]) -> Iterator[bool]:
     """Hold the lock of a cell for all processes; yields whether the cell still is to be computed."""
     world, done = session.world, False
     with contextlib.ExitStack() as held:
         with world.together():
             if world.leads:
-                held.enter_context(cell_lock(session.settings.runs.path, folder, key, name))
+                held.enter_context(_lock(session.settings, cell))
                 done = state().state == "done"
         yield not world.share(done)
 
@@ -214,11 +233,8 @@ def _tidy(plan: Plan, settings: Settings) -> None:
     """Remove what finished cells left because they were killed in their very last step."""
     for state in (*plan.fits, *plan.evals):
         if state.state == "done" and left_over(state.cell):
-            folder = state.cell.folder if isinstance(state.cell, FitCell) else state.cell.record.parent
-            with (
-                contextlib.suppress(OSError, UserError),  # a folder that cannot be changed keeps them
-                cell_lock(settings.runs.path, folder, state.cell.key, f"{state.kind} {state.cell.name}"),
-            ):
+            # A folder that cannot be changed keeps them.
+            with contextlib.suppress(OSError, UserError), _lock(settings, state.cell):
                 for path in left_over(state.cell):
                     path.unlink(missing_ok=True)
 
@@ -247,7 +263,7 @@ def build_fit_start(cell: FitCell, settings: Settings) -> ClipMethod:
 def run_fit_cell(cell: FitCell, session: Session) -> bool:
     """Fit a cell and write its `fit.json`; False if another run did so meanwhile."""
     world = session.world
-    with _claimed(session, cell.folder, cell.key, f"fit {cell.name}", lambda: fit_state(cell)) as wanted:
+    with _claimed(session, cell, lambda: fit_state(cell)) as wanted:
         if not wanted:
             return False
         with world.together():
@@ -321,8 +337,8 @@ def present_rows(video_list: VideoList, locate: Callable[[str], Path | None], na
 
 def run_eval_cell(cell: EvalCell, session: Session) -> bool:
     """Score a cell's list and write predictions and record; False if another run did so meanwhile."""
-    folder, world = cell.record.parent, session.world
-    with _claimed(session, folder, cell.key, f"eval {cell.name}", lambda: eval_state(cell)) as wanted:
+    world = session.world
+    with _claimed(session, cell, lambda: eval_state(cell)) as wanted:
         if not wanted:
             return False
         with world.together():

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import threading
 from pathlib import Path
 
 import pytest
 
-from harness.cells import expand
+from harness.cells import EvalCell, expand
 from harness.errors import UserError
-from harness.execute import execute
+from harness.execute import _discard, _lock, execute, partial_results
 from harness.plan import make_plan
 from harness.request import BackboneChoice, MethodChoice, Request
 from harness.runtime import Runtime
@@ -81,6 +82,28 @@ def test_force_computes_again_and_finds_the_same(
     assert said(capsys).startswith("1 fits and 3 evals done, 0 cells reused")
     after = content(runs)
     assert len(before) == 4 and all(after[name] == value for name, value in before.items())
+
+
+@pytest.mark.parametrize("method", ["vificlip", "vanilla_clip"])
+def test_force_waits_for_whoever_is_at_work_on_a_cell(
+    method: str, runs: Path, small_dataset: Path, tmp_path: Path
+) -> None:
+    """Nothing of a fit, or of an untrained method, goes before the lock of each of its evals is free."""
+    settings = load_settings({"runs": str(runs), "cache": str(tmp_path / "cache")})
+    request = Request((MethodChoice(method),), ("b2n",), (str(small_dataset),), repeats=(1,))
+    plan = make_plan(expand(request, settings))
+    cell = plan.evals[-1].cell
+    assert isinstance(cell, EvalCell)
+    left = [cell.record, cell.predictions, partial_results(cell)]
+    with _lock(settings, cell):
+        for path in left:
+            path.write_text("of another")
+        thread = threading.Thread(target=_discard, args=(plan, settings))
+        thread.start()
+        thread.join(timeout=0.5)
+        assert thread.is_alive() and all(path.is_file() for path in left)
+    thread.join(timeout=30)
+    assert not thread.is_alive() and not any(path.exists() for path in left)
 
 
 BROKEN_METHOD = '''"""A method that fails when it scores."""
