@@ -30,7 +30,7 @@ from harness.engine.step import feature_logits, view_logits
 from harness.engine.world import ALONE, World
 from harness.errors import EXIT_FAILED, UserError
 from harness.runtime import Runtime
-from harness.spec import LabelSet, Views
+from harness.spec import LabelSet, Views, fingerprint
 from results.atomic import write_bytes
 from results.metrics import NO_PREDICTION, rank
 
@@ -105,7 +105,7 @@ def evaluate(
         compile_vision(method)
     per_batch = runtime.eval_clips or (32 if device.kind == "cuda" else 8)
     features = eval_features(cache, method, rows, views, device, runtime, seed, per_batch, world)
-    found = _Found(len(rows), min(DEPTH, classes), partial if features is None else None)  # features are kept anyway
+    found = _Found(rows, min(DEPTH, classes), partial if features is None else None)  # features are kept anyway
     if world.leads:
         found.restore()
     todo = world.share([batch for batch in in_batches(len(rows), per_batch) if not found.done[batch].all()])
@@ -146,12 +146,15 @@ class _Found:
     """What is known of a list's videos, and the file in which it outlives an interruption.
 
     Args:
-        videos: N.
+        rows: (path or None, label) per video.
         depth: Classes kept a video.
         partial: Place of the file of the leading process; the others put theirs beside it. None keeps nothing.
     """
 
-    def __init__(self, videos: int, depth: int, partial: Path | None) -> None:
+    def __init__(self, rows: list[Row], depth: int, partial: Path | None) -> None:
+        videos = len(rows)
+        # Of a list with missing videos other ones may be there the next time.
+        self.of = fingerprint([[str(path), label] for path, label in rows]) if partial else ""
         self.ids = np.full((videos, depth), NO_PREDICTION, dtype=np.int64)
         self.probabilities = np.zeros((videos, depth))
         self.done = np.zeros(videos, dtype=bool)
@@ -195,8 +198,9 @@ class _Found:
         rows = np.array(sorted(self.failed), dtype=np.int64)
         reasons = np.array([self.failed[int(r)] for r in rows], dtype=np.str_)
         np.savez_compressed(
-            buffer, done=self.done, ids=self.ids, probabilities=self.probabilities, rows=rows, reasons=reasons
-        )
+            buffer, of=np.array(self.of), done=self.done, ids=self.ids, probabilities=self.probabilities, rows=rows,
+            reasons=reasons,
+        )  # fmt: skip
         own = self.partial if rank_of_writer == 0 else self.partial.with_suffix(f".{rank_of_writer}.npz")
         write_bytes(own, buffer.getvalue())
         self.saved = time.monotonic()
@@ -210,7 +214,8 @@ class _Found:
                 with np.load(path, allow_pickle=False) as saved:
                     done, ids, probabilities = (saved[name] for name in ("done", "ids", "probabilities"))
                     mine = ((self.done, done), (self.ids, ids), (self.probabilities, probabilities))
-                    if any(own.shape != found.shape or own.dtype != found.dtype for own, found in mine):
+                    other = any(own.shape != found.shape or own.dtype != found.dtype for own, found in mine)
+                    if other or str(saved["of"]) != self.of:
                         continue
                     failed = {int(r): str(t) for r, t in zip(saved["rows"], saved["reasons"], strict=True)}
             except Exception as error:  # whatever a torn file makes of a parser

@@ -51,6 +51,7 @@ from tests.endurance.test_kill import write_annotations
 SEED = int(os.environ.get("HARNESS_TEST_SEED", "1"))
 SECONDS = 10
 FEW, MANY = 15, 480
+UNREAD: list[tuple[Path | None, int]] = [(None, 0)] * 8
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ def parsers(tmp_path_factory: pytest.TempPathFactory, finished: Path) -> dict[st
     torch.save({"model": {"visual.conv1.weight": torch.zeros(3, 3)}}, tensors)
     np.savez_compressed(
         partial, done=np.array(4), ids=np.zeros((8, 4), int), probabilities=np.zeros((8, 4)), rows=np.array([2]),
-        reasons=np.array(["broken"]),
+        reasons=np.array(["broken"]), of=np.array(_Found(UNREAD, 4, root).of),
     )  # fmt: skip
     files = {f"{name} {i}.avi": name for name in CLASSES for i in range(2)}
     clip_table = "path,class,split\n" + "".join(f"{f},{n},{'train' if '0' in f else 'val'}\n" for f, n in files.items())
@@ -147,7 +148,7 @@ def parsers(tmp_path_factory: pytest.TempPathFactory, finished: Path) -> dict[st
         return Inventory.open(path.parent, path.parent).find("x.avi")
 
     def restored(path: Path) -> object:
-        found = _Found(8, 4, path)
+        found = _Found(UNREAD, 4, path)
         found.restore()
         return found
 
