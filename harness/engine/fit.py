@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -155,8 +156,18 @@ def fit(
     with world.together():
         if world.leads:
             _write_weights(method, folder)
+            _remove_session_files(folder)
             outcome = _outcome(batches, curve, status, told)
     return FitOutcome(**world.share(outcome))
+
+
+def _remove_session_files(folder: Path) -> None:
+    """Remove what mmengine leaves of every session: an empty log and a dump of its configuration."""
+    for path in folder.glob("[0-9]*_[0-9]*"):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        elif path.suffix == ".py":
+            path.unlink(missing_ok=True)
 
 
 def _outcome(batches: FitBatches, curve: _Curve, status: dict[str, Any], told: list[Any]) -> dict[str, Any]:
