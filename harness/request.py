@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.data.catalog import OFFICIAL, open_dataset
+from harness.data.catalog import open_dataset
 from harness.data.dataset import Dataset
 from harness.errors import UserError, unknown_name
 from harness.options import split_method
@@ -239,11 +239,6 @@ def recipe_with(recipe: Recipe, overrides: Mapping[str, str]) -> Recipe:
         return recipe
     changed: Recipe = override(recipe, recipe_values(overrides), "recipe")
     return replace(changed, source=f"own: {recipe.source}, changed {', '.join(sorted(overrides))}")
-
-
-def is_official(name: str) -> bool:
-    """Whether a dataset has published lists."""
-    return name in OFFICIAL
 
 
 @cache

@@ -7,7 +7,7 @@ call and never state, so the text of base classes cannot leak into novel ones.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields
 from pathlib import Path
@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from harness import registry
-from harness.engine.backbone import MINI, Backbone
+from harness.engine.backbone import Backbone
 from harness.errors import EXIT_FAILED, UserError, described
 from harness.options import MethodOptions, build_options
 from harness.spec import LabelSet, MethodCard, ParentFit, Recipe, Views
@@ -355,11 +355,6 @@ class ClipMethod(nn.Module):
         return sum(p.numel() for p in self.parameters()), sum(p.numel() for p in self.trainable())
 
 
-def unique_parameters(groups: Iterable[dict[str, Any]]) -> list[nn.Parameter]:
-    """All parameters of optimiser groups, each once."""
-    return list({id(p): p for group in groups for p in group["params"]}.values())
-
-
 def build_method(name: str, backbone: Backbone, **options: Any) -> ClipMethod:
     """The method of a name on a backbone, with its options checked.
 
@@ -400,8 +395,3 @@ def _class_problem(cls: Any) -> tuple[str, str]:
     if undeclared:
         return f"has options that are no fields: {', '.join(undeclared)}", "Decorate them with @dataclass(frozen=True)."
     return "", ""
-
-
-def preset_of(arch: str | None) -> str:
-    """`mini` for the embedded tiny model, whose recipes differ from the published ones; empty otherwise."""
-    return "mini" if arch == MINI else ""
