@@ -753,14 +753,17 @@ def _(made: Forge) -> None:
     made.refit(lambda fit: rename(fit["identity"]["method"]))
 
 
-@forged("P017", "two versions of a method")
+@forged("P017", "two programs under one name")
 def _(made: Forge) -> None:
-    # Only the evaluations that the first fit serves are of version 2, so that each row keeps its fits.
-    for item in made.items:
+    # A second row that is complete in itself, of other code.
+    other = copy.deepcopy(made)
+    for item in other.items:
         item.record["method"]["source_sha256"] = "e" * 64
         item.identify()
-    made.refit(lambda fit: fit["identity"]["method"].update(code="e" * 64))
-    made.of("novel").record["method"]["origin"] = "another-package"
+    other.refit(lambda fit: fit["identity"]["method"].update(code="e" * 64))
+    made.items += other.items
+    made.fits |= other.fits
+    made.weights |= other.weights
 
 
 @refiled("P017", "manifest of another method")
