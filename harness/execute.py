@@ -10,8 +10,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from harness.auditing import audit_cell
 from harness.cells import EvalCell, FitCell, MethodRow
-from harness.data.overlap import Audit, audit
 from harness.engine.clips import Row, locate_rows
 from harness.engine.device import Device, choose_device, for_evaluation
 from harness.engine.evaluate import Scores, evaluate, partial_files
@@ -22,7 +22,8 @@ from harness.engine.weights import file_sha256
 from harness.engine.world import ALONE, World
 from harness.errors import UserError, machine_error
 from harness.locks import cell_lock, half_written
-from harness.plan import FIT_FILE, FIT_SCHEMA, CellState, Plan, eval_state, fit_state, read_fit
+from harness.outcome import Outcome
+from harness.plan import FIT_FILE, FIT_SCHEMA, CellState, Plan, eval_state, fit_state, read_fit, refreshed
 from harness.progress import Progress
 from harness.recording import measured_on, record_eval, utc_now
 from harness.request import BackboneChoice
@@ -32,22 +33,6 @@ from harness.spec import VideoList, fingerprint
 from results.atomic import write_json
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass
-class Outcome:
-    """What became of a plan.
-
-    Args:
-        fits, evals: Numbers of cells carried out in this call.
-        reused: Cells that were done before.
-        failures: (cell name, error) of cells that failed.
-    """
-
-    fits: int = 0
-    evals: int = 0
-    reused: int = 0
-    failures: list[tuple[str, str]] = field(default_factory=list)
 
 
 @dataclass
@@ -100,8 +85,8 @@ def execute(
     if force:
         with world.together():
             if world.leads:
-                _discard(plan, settings)
-        plan = Plan(tuple(fit_state(s.cell) for s in plan.fits), tuple(eval_state(s.cell) for s in plan.evals))
+                discard(plan, settings)
+        plan = refreshed(plan)
     open_fits, open_evals = _open_cells(plan, world)
     outcome = Outcome(reused=len(plan.fits) + len(plan.evals) - len(open_fits) - len(open_evals))
     for cell in open_evals:
@@ -176,7 +161,7 @@ def _tasks(fits: Iterable[Any], evals: Iterable[Any]) -> Iterable[tuple[str, Any
         yield f"eval {item.name}", item, run_eval_cell
 
 
-def _discard(plan: Plan, settings: Settings) -> None:
+def discard(plan: Plan, settings: Settings) -> None:
     """Remove what `--force` computes anew: the evals and the fits they score, not the fits that those start from.
 
     Each under its lock, so that nobody who is at work on a cell of the request loses its files.
@@ -376,17 +361,3 @@ def run_eval_cell(cell: EvalCell, session: Session) -> bool:
                 for path in left_over(cell):
                     path.unlink(missing_ok=True)
     return True
-
-
-def audit_cell(cell: EvalCell) -> list[Audit]:
-    """The audits of a list against everything its model was trained on: the fit's list, and the parent fit's.
-
-    Raises:
-        UserError: Videos are shared between training and evaluation.
-    """
-    trained = [] if cell.fit is None else [cell.fit, *([cell.fit.parent] if cell.fit.parent else [])]
-    if not trained:
-        nothing = audit(None, None, cell.test, cell.labels, "", cell.dataset.name)
-        unknown = "a checkpoint, whose training data are not known here"
-        return [replace(nothing, source=unknown) if cell.row.choice.checkpoint else nothing]
-    return [audit(f.train, f.labels, cell.test, cell.labels, f.dataset.name, cell.dataset.name) for f in trained]

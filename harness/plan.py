@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,11 @@ class CellState:
     reason: str = ""
 
     @property
+    def open(self) -> bool:
+        """Whether it is still to be done."""
+        return self.state != "done"
+
+    @property
     def kind(self) -> str:
         """`fit` or `eval`."""
         return "fit" if isinstance(self.cell, FitCell) else "eval"
@@ -45,14 +50,20 @@ class CellState:
 
 @dataclass(frozen=True)
 class Plan:
-    """The states of all cells of a request."""
+    """The states of all cells of a request.
+
+    Args:
+        fits, evals: States of the cells.
+        wanted: Keys of fits to be done whether or not an open eval needs them.
+    """
 
     fits: tuple[CellState, ...]
     evals: tuple[CellState, ...]
+    wanted: frozenset[str] = frozenset()
 
     def open_fits(self) -> list[FitCell]:
-        """Fits to run: those that are not done and have an eval that is not done."""
-        needed: set[str] = set()
+        """Fits to run: those that are not done and are wanted or have an eval that is not done."""
+        needed = set(self.wanted)
         for state in self.evals:
             if state.state != "done" and isinstance(state.cell, EvalCell) and state.cell.fit is not None:
                 needed.add(state.cell.fit.key)
@@ -67,10 +78,33 @@ class Plan:
         return [s.cell for s in self.evals if s.state != "done"]  # type: ignore[misc]
 
 
-def make_plan(cells: Cells) -> Plan:
-    """The state of every cell, judged from the files on disk."""
+def make_plan(cells: Cells, wanted: frozenset[str] = frozenset()) -> Plan:
+    """The state of every cell, judged from the files on disk; fits with keys in `wanted` are to be done anyway."""
     fits = tuple(fit_state(cell) for cell in cells.fits)
-    return Plan(fits, tuple(eval_state(cell) for cell in cells.evals))
+    return Plan(fits, tuple(eval_state(cell) for cell in cells.evals), wanted)
+
+
+def refreshed(plan: Plan) -> Plan:
+    """The same cells in the states that they have now."""
+    fits, evals = tuple(fit_state(s.cell) for s in plan.fits), tuple(eval_state(s.cell) for s in plan.evals)  # type: ignore[arg-type]
+    return replace(plan, fits=fits, evals=evals)
+
+
+def select(cells: Cells, keys: frozenset[str]) -> Cells:
+    """The cells with given keys, and the fits that these need.
+
+    Raises:
+        UserError: A key that no cell has.
+    """
+    if unknown := keys - {cell.key for cell in (*cells.fits, *cells.evals)}:
+        raise UserError(
+            f"{len(unknown)} of {len(keys)} cells are none of this request (first: {sorted(unknown)[0]}).",
+            "A method, a list or the engine changed since they were planned: give the command for the whole again.",
+        )
+    evals = tuple(cell for cell in cells.evals if cell.key in keys)
+    needed = keys | {cell.fit.key for cell in evals if cell.fit is not None}
+    needed |= {cell.parent.key for cell in cells.fits if cell.key in needed and cell.parent is not None}
+    return replace(cells, fits=tuple(cell for cell in cells.fits if cell.key in needed), evals=evals)
 
 
 def read_fit(folder: Path) -> dict[str, Any] | None:

@@ -10,6 +10,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from harness.errors import UserError
 
@@ -25,6 +26,14 @@ class Setting:
 
 
 @dataclass(frozen=True)
+class Given:
+    """A value of `[executor]` as it was given, and where it comes from."""
+
+    value: Any
+    origin: str
+
+
+@dataclass(frozen=True)
 class Settings:
     """Resolved settings.
 
@@ -34,6 +43,7 @@ class Settings:
         data: Root folder of each configured dataset, by name.
         weights: Folder in which weight files are looked for by name.
         lists: Folder with published or generated list files, in the published relative layout.
+        executor: What was said about jobs, by name; read by `harness.executor.options`.
     """
 
     runs: Setting
@@ -41,15 +51,17 @@ class Settings:
     weights: Setting
     lists: Setting
     data: Mapping[str, Setting] = field(default_factory=dict)
+    executor: Mapping[str, Given] = field(default_factory=dict)
 
 
 def load_settings(flags: Mapping[str, str] | None = None, environment: Mapping[str, str] | None = None) -> Settings:
     """Settings from defaults, `harness.toml`, `HARNESS_*` variables and flags, the later ones winning.
 
     Args:
-        flags: `runs`, `cache`, `weights`, `lists`, and `data.NAME` for a dataset's root.
+        flags: `runs`, `cache`, `weights`, `lists`, `data.NAME` for a dataset's root, `executor.NAME`.
         environment: Defaults to `os.environ`. `HARNESS_RUNS`, `HARNESS_CACHE`, `HARNESS_WEIGHTS`, `HARNESS_LISTS`,
-            `HARNESS_DATA` (a folder with one sub-folder a dataset, such as `ucf101`) and `HARNESS_DATA_UCF101`.
+            `HARNESS_DATA` (a folder with one sub-folder a dataset, such as `ucf101`), `HARNESS_DATA_UCF101`,
+            `HARNESS_EXECUTOR` (its kind) and `HARNESS_EXECUTOR_PARTITION` and the like.
 
     Raises:
         UserError: The configuration file is not TOML, or holds unknown keys.
@@ -63,9 +75,10 @@ def load_settings(flags: Mapping[str, str] | None = None, environment: Mapping[s
         "lists": Setting(cache_home / "lists", "default"),
     }
     data: dict[str, Setting] = {}
+    executor: dict[str, Given] = {}
     config = Path(environment.get("HARNESS_CONFIG") or CONFIG_NAME)
     if config.is_file():
-        _read_file(config, found, data)
+        _read_file(config, found, data, executor)
     elif environment.get("HARNESS_CONFIG") and not config.exists():
         raise UserError(f"HARNESS_CONFIG is {str(config)!r}, and there is no such file.", "Mend or unset it.")
     if parent := environment.get("HARNESS_DATA"):
@@ -79,18 +92,24 @@ def load_settings(flags: Mapping[str, str] | None = None, environment: Mapping[s
     for key, text in environment.items():
         if key.startswith("HARNESS_DATA_") and text:
             data[key.removeprefix("HARNESS_DATA_").lower()] = Setting(Path(text), key)
+        elif key.startswith("HARNESS_EXECUTOR") and text:
+            executor[key.removeprefix("HARNESS_EXECUTOR").strip("_").lower() or "kind"] = Given(text, key)
     for name in found:
         if value := environment.get(f"HARNESS_{name.upper()}"):
             found[name] = Setting(Path(value), f"HARNESS_{name.upper()}")
     for key, value in (flags or {}).items():
         if key.startswith("data."):
             data[key.removeprefix("data.")] = Setting(Path(value), "flag")
+        elif key.startswith("executor."):
+            executor[key.removeprefix("executor.")] = Given(value, "flag")
         else:
             found[key] = Setting(Path(value), "flag")
-    return Settings(data=data, **found)
+    return Settings(data=data, executor=executor, **found)
 
 
-def _read_file(config: Path, found: dict[str, Setting], data: dict[str, Setting]) -> None:
+def _read_file(
+    config: Path, found: dict[str, Setting], data: dict[str, Setting], executor: dict[str, Given]
+) -> None:
     """Add the settings of a TOML file; relative paths are relative to the file's folder."""
     try:
         content = tomllib.loads(config.read_text(encoding="utf-8"))
@@ -100,7 +119,12 @@ def _read_file(config: Path, found: dict[str, Setting], data: dict[str, Setting]
     for key, value in content.items():
         if key == "data" and isinstance(value, dict):
             data.update({name: Setting(base / str(path), str(config)) for name, path in value.items()})
+        elif key == "executor" and isinstance(value, dict):
+            for name, item in value.items():
+                inner = {f"{name}.{key}": v for key, v in item.items()} if isinstance(item, dict) else {name: item}
+                executor.update({key: Given(v, str(config)) for key, v in inner.items()})
         elif key in found and isinstance(value, str):
             found[key] = Setting(base / value, str(config))
         else:
-            raise UserError(f"{config}: unknown setting {key!r}.", f"Known: {', '.join(found)} and the table [data].")
+            known = f"Known: {', '.join(found)} and the tables [data] and [executor]."
+            raise UserError(f"{config}: unknown setting {key!r}.", known)

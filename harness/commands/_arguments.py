@@ -45,7 +45,40 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
     ):  # fmt: skip
         if value:
             flags[name] = value
+    for name in EXECUTOR_FLAGS:
+        if (value := getattr(arguments, name, None)) is not None:
+            flags["executor.kind" if name == "executor" else f"executor.{name}"] = value
+    for name, value in parse_pairs(getattr(arguments, "sbatch", []), "--sbatch").items():
+        flags[f"executor.sbatch.{name}"] = value
     return load_settings(flags)
+
+
+EXECUTOR_FLAGS = (
+    "executor", "partition", "account", "qos", "constraint", "time", "gpus", "processes", "cpus", "memory", "parallel",
+)  # fmt: skip
+
+
+def add_executor(parser: argparse.ArgumentParser) -> None:
+    """Where the cells are computed, and what a job asks for."""
+    group = parser.add_argument_group("jobs (also [executor] in harness.toml and HARNESS_EXECUTOR* variables)")
+    group.add_argument(
+        "--executor", metavar="inline|local|slurm",
+        help="in this process (default), as processes of this machine, or as SLURM jobs; one job a fit with its evals",
+    )  # fmt: skip
+    group.add_argument("--detach", action="store_true", help="submit the jobs and return")
+    for name, metavar, text in (
+        ("partition", "NAME", "SLURM partition"), ("account", "NAME", "SLURM account"), ("qos", "NAME", "SLURM QOS"),
+        ("constraint", "TEXT", "node features, e.g. a100"),
+        ("time", "TIME", "minutes, HH:MM:SS or D-HH:MM:SS a job (720); longer fits go on in the next turn"),
+        ("gpus", "N", "GPUs a job; more than one starts torchrun in it"),
+        ("processes", "N", "processes a job (default: one a GPU)"), ("cpus", "N", "CPU cores a job"),
+        ("memory", "SIZE", "memory a job, e.g. 64GB"), ("parallel", "N", "jobs at a time (slurm: 256, local: 1)"),
+    ):  # fmt: skip
+        group.add_argument(f"--{name}", metavar=metavar, help=text)
+    group.add_argument(
+        "--sbatch", action="append", default=[], metavar="OPTION=VALUE", help="any further sbatch option, repeatable"
+    )
+    group.add_argument("--cells", help=argparse.SUPPRESS)  # keys, comma-separated: what a job computes of a request
 
 
 def add_request(parser: argparse.ArgumentParser) -> None:

@@ -25,19 +25,29 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the plan."""
     from harness.budget import estimate
     from harness.cells import expand
+    from harness.commands._jobs import jobs_of, troubles
     from harness.plan import make_plan
 
     settings = settings_of(arguments)
     cells = expand(request_of(arguments), settings)
     plan = make_plan(cells)
+    runs = settings.runs.path
+    states = (*plan.fits, *plan.evals)
+    jobs = {key: job for key, job in jobs_of(cells, runs).items() if key in {s.cell.key for s in states if s.open}}
     rows = [
-        {"kind": s.kind, "cell": s.cell.name, "state": s.state, "key": s.cell.key, "reason": s.reason}
-        for s in (*plan.fits, *plan.evals)
-    ]
+        {
+            "kind": s.kind, "cell": s.cell.name, "state": s.state, "key": s.cell.key,
+            "job": f"{job.state} ({job.label})" if (job := jobs.get(s.cell.key)) else "", "reason": s.reason,
+        }
+        for s in states
+    ]  # fmt: skip
     if arguments.json:
         put(rows)
         return EXIT_DONE
-    put(table([list(row.values()) for row in rows], [key.upper() for key in rows[0]]))
+    columns = [name for name in rows[0] if name != "job" or jobs]
+    put(table([[row[name] for name in columns] for row in rows], [name.upper() for name in columns]))
+    for text in troubles(jobs.values(), runs):
+        say(text)
     for name in cells.missing_datasets:
         say(f"not configured: {name} (give its videos with --data {name}=DIR)")
     for name, reason in cells.left_out:
@@ -45,5 +55,5 @@ def run(arguments: argparse.Namespace) -> int:
     say(
         f"to do: {len(plan.open_fits())} fits, {len(plan.open_evals())} evals of {len(plan.fits)} and {len(plan.evals)}"
     )
-    say(str(estimate(plan, settings.runs.path)))
+    say(str(estimate(plan, runs)))
     return EXIT_DONE

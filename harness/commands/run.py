@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.commands._arguments import (
+    add_executor,
     add_places,
     add_request,
     add_runtime,
@@ -20,10 +21,14 @@ from harness.commands._arguments import (
     settings_of,
     verb_parser,
 )
-from harness.errors import EXIT_DONE, EXIT_FAILED
+from harness.errors import EXIT_DONE, EXIT_FAILED, UserError
 
 if TYPE_CHECKING:
+    from harness.cells import Cells
     from harness.engine.world import World
+    from harness.outcome import Outcome
+    from harness.runtime import Runtime
+    from harness.settings import Settings
 
 REPORT = Path("reports") / "site"
 
@@ -43,6 +48,8 @@ def add_parser(verbs: Any) -> None:
     add_request(parser)
     add_runtime(parser)
     add_places(parser)
+    add_executor(parser)
+    parser.set_defaults(parser=parser)
     parser.add_argument("--keep-going", action="store_true", help="go on with other cells after a failure")
     parser.add_argument("--force", action="store_true", help="compute finished cells anew")
     parser.add_argument("--dry-run", action="store_true", help="print the plan and stop, as `plan` does")
@@ -66,8 +73,6 @@ def run(arguments: argparse.Namespace) -> int:
 def _run(arguments: argparse.Namespace, world: World) -> int:
     """Carry out a request together with the other processes of the run; the leading one writes and speaks."""
     from harness.cells import expand
-    from harness.execute import execute
-    from harness.plan import make_plan
 
     started = time.monotonic()
     settings, runtime = settings_of(arguments), runtime_of(arguments)
@@ -82,7 +87,9 @@ def _run(arguments: argparse.Namespace, world: World) -> int:
         say(f"left out, not configured: {name} (give its videos with --data {name}=DIR)")
     for name, reason in cells.left_out:
         say(f"left out: {name}: {reason}")
-    outcome = execute(make_plan(cells), settings, runtime, arguments.keep_going, arguments.force, world)
+    outcome = _outcome(arguments, cells, settings, runtime, world)
+    if outcome is None:
+        return EXIT_DONE
     if not world.leads:
         return EXIT_FAILED if outcome.failures else EXIT_DONE
     say(
@@ -104,6 +111,33 @@ def _run(arguments: argparse.Namespace, world: World) -> int:
         say(f"to retry what failed: python -m harness {shlex.join(sys.argv[1:])}")
         return EXIT_FAILED
     return EXIT_DONE
+
+
+def _outcome(
+    arguments: argparse.Namespace, cells: Cells, settings: Settings, runtime: Runtime, world: World
+) -> Outcome | None:
+    """What became of the cells, computed here or as jobs; None where nobody waits for the jobs."""
+    from harness.executor.options import executor_options
+    from harness.plan import make_plan, select
+
+    wanted = frozenset(arguments.cells.split(",")) if arguments.cells else frozenset()
+    if wanted:
+        cells = select(cells, wanted)
+    options = executor_options(settings.executor)
+    if options.kind == "inline":
+        if arguments.detach:
+            raise UserError("--detach needs jobs.", "Add --executor slurm or --executor local.")
+        from harness.execute import execute
+
+        return execute(make_plan(cells, wanted), settings, runtime, arguments.keep_going, arguments.force, world)
+    if world.size > 1:
+        raise UserError(
+            f"--executor {options.kind} submits jobs, and {world.size} processes would submit each of them.",
+            "Start it without torchrun, and let each job start its processes: --gpus N.",
+        )
+    from harness.commands._jobs import run_jobs
+
+    return run_jobs(arguments, cells, settings, options)
 
 
 def _scores(records: list[Path]) -> list[dict[str, Any]]:
