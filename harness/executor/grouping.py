@@ -1,4 +1,4 @@
-"""From the open cells of a plan to jobs: one a fit with its evals behind it, one for all evals without a fit."""
+"""From the open cells of a plan to jobs: one a fit with its evals behind it, one for the evals of an untrained method."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def group(plan: Plan, active: Mapping[str, Job]) -> list[Work]:
             works.append(Work((fit, *own), after))
     by_fit: dict[str, list[EvalCell]] = {}
     for cell in evals:
-        by_fit.setdefault(cell.fit.key if cell.fit else "", []).append(cell)
+        by_fit.setdefault(cell.fit.key if cell.fit else str(cell.record.parent), []).append(cell)
     works += [Work(tuple(cells), (key,) if key in active else ()) for key, cells in by_fit.items()]
     return works
 
