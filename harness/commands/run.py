@@ -73,11 +73,14 @@ def run(arguments: argparse.Namespace) -> int:
 def _run(arguments: argparse.Namespace, world: World) -> int:
     """Carry out a request together with the other processes of the run; the leading one writes and speaks."""
     from harness.cells import expand
+    from harness.plan import select
 
     started = time.monotonic()
     settings, runtime = settings_of(arguments), runtime_of(arguments)
     with world.in_turn():  # looking for videos leaves an index in the cache
         cells = expand(request_of(arguments), settings)
+    if wanted := _wanted(arguments):
+        cells = select(cells, wanted)
     if cells.embedded:
         say(
             "No dataset is configured: using the embedded benchmark. "
@@ -113,23 +116,26 @@ def _run(arguments: argparse.Namespace, world: World) -> int:
     return EXIT_DONE
 
 
+def _wanted(arguments: argparse.Namespace) -> frozenset[str]:
+    """Keys of the cells that a job was given; empty for all."""
+    return frozenset(arguments.cells.split(",")) if arguments.cells else frozenset()
+
+
 def _outcome(
     arguments: argparse.Namespace, cells: Cells, settings: Settings, runtime: Runtime, world: World
 ) -> Outcome | None:
     """What became of the cells, computed here or as jobs; None where nobody waits for the jobs."""
     from harness.executor.options import executor_options
-    from harness.plan import make_plan, select
+    from harness.plan import make_plan
 
-    wanted = frozenset(arguments.cells.split(",")) if arguments.cells else frozenset()
-    if wanted:
-        cells = select(cells, wanted)
     options = executor_options(settings.executor)
     if options.kind == "inline":
         if arguments.detach:
             raise UserError("--detach needs jobs.", "Add --executor slurm or --executor local.")
         from harness.execute import execute
 
-        return execute(make_plan(cells, wanted), settings, runtime, arguments.keep_going, arguments.force, world)
+        plan = make_plan(cells, _wanted(arguments))
+        return execute(plan, settings, runtime, arguments.keep_going, arguments.force, world)
     if world.size > 1:
         raise UserError(
             f"--executor {options.kind} submits jobs, and {world.size} processes would submit each of them.",

@@ -1,4 +1,4 @@
-"""From the open cells of a plan to jobs: one a fit with its evals behind it, one for the evals of an untrained method."""
+"""From the open cells of a plan to jobs: one a fit with its evals behind it, one for an untrained method's evals."""
 
 from __future__ import annotations
 
