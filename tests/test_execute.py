@@ -12,7 +12,7 @@ import pytest
 
 from harness.cells import EvalCell, expand
 from harness.errors import UserError
-from harness.execute import _discard, _lock, execute, partial_results
+from harness.execute import discard, _lock, execute, partial_results
 from harness.plan import make_plan
 from harness.request import BackboneChoice, MethodChoice, Request
 from harness.runtime import Runtime
@@ -98,7 +98,7 @@ def test_force_waits_for_whoever_is_at_work_on_a_cell(
     with _lock(settings, cell):
         for path in left:
             path.write_text("of another")
-        thread = threading.Thread(target=_discard, args=(plan, settings))
+        thread = threading.Thread(target=discard, args=(plan, settings))
         thread.start()
         thread.join(timeout=0.5)
         assert thread.is_alive() and all(path.is_file() for path in left)
