@@ -12,7 +12,7 @@ import pytest
 
 from harness.cells import EvalCell, expand
 from harness.errors import UserError
-from harness.execute import discard, _lock, execute, partial_results
+from harness.execute import _lock, discard, execute, partial_results
 from harness.plan import make_plan
 from harness.request import BackboneChoice, MethodChoice, Request
 from harness.runtime import Runtime
