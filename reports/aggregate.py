@@ -214,7 +214,9 @@ def _reasons(records: list[Facts]) -> tuple[str, ...]:
 def _marks(records: list[Facts]) -> tuple[str, ...]:
     """Warnings that stand beside a row whether or not it is ranked."""
     marks = []
-    seen = sorted({name for record in records for name in record["seen_classes"]})
+    # Base classes are what base-to-novel trains on: only a novel class that was seen is worth a warning there.
+    unmeant = [r for r in records if r["protocol"] != "b2n" or r["part"] == "novel"]
+    seen = sorted({name for record in unmeant for name in record["seen_classes"]})
     if seen:
         marks.append(f"{len(seen)} classes were seen in training: {', '.join(seen[:8])}")
     own = sorted({record["recipe_source"] for record in records if record["recipe_source"].startswith("own")})
