@@ -134,7 +134,7 @@ def _row(records: list[Facts], suffix: str) -> Row:
     facts = {
         **records[0],
         "statuses": sorted({record["status"] for record in records}),
-        "seen_classes": tuple(sorted({name for record in records for name in record["seen_classes"]})),
+        "seen_classes": tuple(_seen(records)),
         "missing": sum(record["n_undecodable"] + record["n_expected"] - record["n_evaluated"] for record in records),
         "train_videos": max(record["train_videos"] for record in records),
     }
@@ -211,12 +211,19 @@ def _reasons(records: list[Facts]) -> tuple[str, ...]:
     return tuple(sorted(reasons))
 
 
+def _seen(records: list[Facts]) -> list[str]:
+    """Classes that were seen in training and should not have been, sorted.
+
+    Base-to-novel trains on the base classes: only a novel one is worth a warning there.
+    """
+    unmeant = [record for record in records if record["protocol"] != "b2n" or record["part"] == "novel"]
+    return sorted({name for record in unmeant for name in record["seen_classes"]})
+
+
 def _marks(records: list[Facts]) -> tuple[str, ...]:
     """Warnings that stand beside a row whether or not it is ranked."""
     marks = []
-    # Base classes are what base-to-novel trains on: only a novel class that was seen is worth a warning there.
-    unmeant = [r for r in records if r["protocol"] != "b2n" or r["part"] == "novel"]
-    seen = sorted({name for record in unmeant for name in record["seen_classes"]})
+    seen = _seen(records)
     if seen:
         marks.append(f"{len(seen)} classes were seen in training: {', '.join(seen[:8])}")
     own = sorted({record["recipe_source"] for record in records if record["recipe_source"].startswith("own")})

@@ -166,7 +166,7 @@ def test_a_row_with_fewer_repeats_or_altered_predictions_is_shown_and_not_ranked
 
 
 def test_marks_for_seen_classes_missing_videos_and_training_on_evaluation_videos(tmp_path: Path) -> None:
-    path = write_sample(tmp_path / "runs", method="marked")
+    path = write_sample(tmp_path / "runs", method="marked", part="novel")
     value = json.loads(path.read_text("utf-8"))
     value["overlap"] = {"train_videos": 7, "seen_classes": ["class 3"], "top1_strict": 41.25}
     value["data"]["n_evaluated"] -= 2
@@ -254,3 +254,12 @@ def test_marks_come_from_every_record_of_a_row(tmp_path: Path) -> None:
     path.write_text(json.dumps(value), "utf-8")
     page = build_report(tmp_path / "runs", tmp_path / "site").read_text("utf-8")
     assert '<span class="chip warn">seen classes</span>' in page
+
+
+@pytest.mark.parametrize("part", ["base", "joint"])
+def test_base_classes_are_meant_to_be_seen(tmp_path: Path, part: str) -> None:
+    path = write_sample(tmp_path / "runs", part=part)
+    value = json.loads(path.read_text("utf-8"))
+    value["overlap"]["seen_classes"] = ["class 3"]
+    path.write_text(json.dumps(value), "utf-8")
+    assert '<span class="chip warn">' not in build_report(tmp_path / "runs", tmp_path / "site").read_text("utf-8")
