@@ -211,7 +211,7 @@ def test_more_processes_than_groups_are_refused(small_dataset: Path, tmp_path: P
     _, err = torchrun(3, arguments(small_dataset, tmp_path / "runs", "--recipe", "epochs=1"), code=1)
     assert err.count("error: 3 processes cannot share 2 groups of 4 clips evenly.") == 1
     assert err.count("Use a number of processes that divides 2.") == 1
-    assert not list(tmp_path.rglob("*.json"))
+    assert not list((tmp_path / "runs").rglob("*.json"))
 
 
 PLUGIN = '''
