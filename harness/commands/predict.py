@@ -37,7 +37,7 @@ def add_parser(verbs: Any) -> None:
     parser.add_argument("--checkpoint", metavar="FILE", help="published or exported weights of --method")
     parser.add_argument("--arch", metavar="NAME", help="architecture, or mini-clip (default: ViT-B-16)")
     parser.add_argument("--weights", metavar="TAG|FILE", help="open_clip tag, weight file, or random (default: openai)")
-    parser.add_argument("--frames", type=int, help="frames per video (32; 8 for mini-clip)")
+    parser.add_argument("--frames", type=int, help="frames per video (32; 4 for mini-clip)")
     parser.add_argument("--reader", default="decord", choices=("decord", "exact"), help="how frames are read")
     parser.add_argument("--plugin", action="append", default=[], metavar="FILE", help="load a plugin file first")
     parser.add_argument("--json", action="store_true", help="print data on stdout")
