@@ -58,7 +58,13 @@ def open_dataset(
     if name_or_path in settings.data:
         return FolderDataset(settings.data[name_or_path].path, name_or_path, source, seed, settings.cache.path)
     path = Path(name_or_path)
-    if path.is_dir() or path.is_file() or _looks_like_path(name_or_path):
+    if _looks_like_path(name_or_path) and not path.exists():
+        raise UserError(
+            f"The dataset {name_or_path} does not exist.",
+            "Give a folder of class folders, a CSV with the columns path,class, or a name of "
+            "`python -m harness list datasets`.",
+        )
+    if path.is_dir() or path.is_file():
         name = path.stem if path.is_file() else path.resolve().name
         if name in dataset_names():
             name = f"custom_{name}"  # results of a folder never pass for those of the official dataset
