@@ -172,7 +172,16 @@ def choose_datasets(
 
 
 def open_requested(name: str, request: Request, settings: Settings) -> Dataset:
-    """The dataset of a name with the request's label variant, list origin and zero-shot source."""
+    """The dataset of a name with the request's label variant, list origin and zero-shot source.
+
+    Raises:
+        UserError: Its configured folder is not there, which would otherwise show as missing lists or videos.
+    """
+    if name in settings.data and not settings.data[name].path.exists():
+        raise UserError(
+            f"The video folder {settings.data[name].path} of {name} does not exist.",
+            f"Give the folder that holds its videos: --data {name}=DIR, or harness.toml under [data].",
+        )
     dataset = open_dataset(name, settings, lists=request.lists, variant=request.variant)
     if request.source is not None and dataset.source is not None:
         dataset.source = request.source
