@@ -36,6 +36,17 @@ def add_places(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_fit_backbone(parser: argparse.ArgumentParser) -> None:
+    """The backbone of a fit, for those whose file is not recorded: only its content is."""
+    parser.add_argument("--arch", metavar="NAME", help="architecture, if the fit's weights came from a file")
+    parser.add_argument("--weights", metavar="TAG|FILE", help="weights, if they came from a file")
+
+
+def backbone_of(arguments: argparse.Namespace) -> BackboneChoice | None:
+    """The backbone that `--arch` and `--weights` choose; None where neither is given."""
+    return BackboneChoice(arguments.arch, arguments.weights) if arguments.arch or arguments.weights else None
+
+
 def settings_of(arguments: argparse.Namespace) -> Settings:
     """Settings from the flags of `add_places`, the environment and the configuration file."""
     flags = {f"data.{name}": place for name, place in parse_pairs(arguments.data, "--data").items()}
@@ -133,7 +144,7 @@ def request_of(arguments: argparse.Namespace) -> Request:
         if len(methods) != 1:
             raise UserError(f"--checkpoint needs exactly one --method, found {len(methods)}.", "Run them one by one.")
         methods = (replace(methods[0], checkpoint=arguments.checkpoint),)
-    backbone = BackboneChoice(arguments.arch, arguments.weights) if arguments.arch or arguments.weights else None
+    backbone = backbone_of(arguments)
     return Request(
         methods=methods,
         protocols=tuple(dict.fromkeys(arguments.protocol)),

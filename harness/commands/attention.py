@@ -6,7 +6,15 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from harness.commands._arguments import add_places, load_plugins, say, settings_of, verb_parser
+from harness.commands._arguments import (
+    add_fit_backbone,
+    add_places,
+    backbone_of,
+    load_plugins,
+    say,
+    settings_of,
+    verb_parser,
+)
 from harness.errors import EXIT_DONE, UserError
 
 
@@ -29,8 +37,7 @@ def add_parser(verbs: Any) -> None:
     parser.add_argument(
         "--out", action="append", metavar="FILE", help=".png, .mp4 or .gif; repeatable (attention.png, attention.mp4)"
     )
-    parser.add_argument("--arch", metavar="NAME", help="architecture, if the fit's weights came from a file")
-    parser.add_argument("--weights", metavar="TAG|FILE", help="weights, if they came from a file")
+    add_fit_backbone(parser)
     parser.add_argument("--frames", type=int, default=8, help="frames (8)")
     parser.add_argument("--plugin", action="append", default=[], metavar="FILE", help="load a plugin file first")
     add_places(parser)
@@ -46,13 +53,13 @@ def run(arguments: argparse.Namespace) -> int:
     from harness.engine.clips import eval_loader
     from harness.engine.step import normalise
     from harness.execute import build_row
-    from harness.request import BackboneChoice, MethodChoice
+    from harness.request import MethodChoice
     from harness.restore import find_fits, fit_row, restore
     from harness.runtime import Runtime
     from harness.spec import Views
 
     settings = settings_of(arguments)
-    chosen = BackboneChoice(arguments.arch, arguments.weights) if arguments.arch or arguments.weights else None
+    chosen = backbone_of(arguments)
     folders = find_fits(settings.runs.path, arguments.method, arguments.fit)
     rows = [fit_row(folder, chosen) for folder in folders]
     methods = {"vanilla CLIP": build_row(method_row(MethodChoice("vanilla_clip"), rows[0].backbone), settings).eval()}

@@ -6,7 +6,15 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from harness.commands._arguments import add_places, load_plugins, say, settings_of, verb_parser
+from harness.commands._arguments import (
+    add_fit_backbone,
+    add_places,
+    backbone_of,
+    load_plugins,
+    say,
+    settings_of,
+    verb_parser,
+)
 from harness.errors import EXIT_DONE
 
 
@@ -19,8 +27,7 @@ def add_parser(verbs: Any) -> None:
     )  # fmt: skip
     parser.add_argument("fit", metavar="DIR", help="folder of a finished fit")
     parser.add_argument("--out", required=True, metavar="FILE", help="file to write, .safetensors")
-    parser.add_argument("--arch", metavar="NAME", help="architecture, if the fit's weights came from a file")
-    parser.add_argument("--weights", metavar="TAG|FILE", help="weights, if they came from a file")
+    add_fit_backbone(parser)
     parser.add_argument("--plugin", action="append", default=[], metavar="FILE", help="load a plugin file first")
     add_places(parser)
 
@@ -29,10 +36,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Write the file."""
     load_plugins(arguments)
     from harness.engine.export import export
-    from harness.request import BackboneChoice
     from harness.restore import fit_row, restore
 
-    chosen = BackboneChoice(arguments.arch, arguments.weights) if arguments.arch or arguments.weights else None
+    chosen = backbone_of(arguments)
     folder = Path(arguments.fit)
     row = fit_row(folder, chosen)
     say(f"weights: {export(restore(folder, row, settings_of(arguments)), Path(arguments.out))}")

@@ -6,7 +6,15 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from harness.commands._arguments import add_places, load_plugins, say, settings_of, verb_parser
+from harness.commands._arguments import (
+    add_fit_backbone,
+    add_places,
+    backbone_of,
+    load_plugins,
+    say,
+    settings_of,
+    verb_parser,
+)
 from harness.errors import EXIT_DONE, UserError, unknown_name
 
 
@@ -24,8 +32,7 @@ def add_parser(verbs: Any) -> None:
     parser.add_argument("--dataset", metavar="DIR", help="folder of the dataset, if it is none with a name")
     parser.add_argument("--with", dest="by", choices=("tsne", "umap"), default="tsne", help="how (tsne)")
     parser.add_argument("--out", default="features.svg", metavar="FILE", help="file to write (features.svg)")
-    parser.add_argument("--arch", metavar="NAME", help="architecture, if the fit's weights came from a file")
-    parser.add_argument("--weights", metavar="TAG|FILE", help="weights, if they came from a file")
+    add_fit_backbone(parser)
     parser.add_argument("--plugin", action="append", default=[], metavar="FILE", help="load a plugin file first")
     add_places(parser)
 
@@ -36,7 +43,6 @@ def run(arguments: argparse.Namespace) -> int:
     from harness.data.catalog import open_dataset
     from harness.engine.clips import locate_rows
     from harness.engine.video_features import video_features
-    from harness.request import BackboneChoice
     from harness.restore import find_fits, fit_row, restore
     from harness.runtime import Runtime
     from harness.spec import Views
@@ -44,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
     from results.atomic import write_bytes
 
     settings = settings_of(arguments)
-    chosen = BackboneChoice(arguments.arch, arguments.weights) if arguments.arch or arguments.weights else None
+    chosen = backbone_of(arguments)
     folders = find_fits(settings.runs.path, arguments.method, arguments.fit)
     if len(folders) > 1:
         raise UserError(f"{len(folders)} fits were named, one figure holds one.", "Name one fit.")

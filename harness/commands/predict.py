@@ -10,6 +10,7 @@ from typing import Any
 from harness.commands._arguments import (
     add_places,
     add_runtime,
+    backbone_of,
     load_plugins,
     put,
     runtime_of,
@@ -61,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
             "--fit says which method and weights it is; --method and --checkpoint are for others.",
             "Leave one of them out.",
         )
-    chosen = BackboneChoice(arguments.arch, arguments.weights) if arguments.arch or arguments.weights else None
+    chosen = backbone_of(arguments)
     if fit is not None:
         row = fit_row(fit, chosen)
     else:
