@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from results.submission.rules import RULES
-from tests.results.submission.corrupted import CASES
+from tests.results.submission.all_corrupted import CASES
 from tests.results.submission.forge import check
 
 OFTEN = 2
