@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.cells import EvalCell, expand
+from harness.cells import EvalCell
 from harness.errors import UserError
 from harness.execute import _lock, discard, execute, partial_results
+from harness.expand import expand
 from harness.plan import make_plan
 from harness.request import BackboneChoice, MethodChoice, Request
 from harness.runtime import Runtime

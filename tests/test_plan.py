@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from harness.cells import expand
 from harness.errors import UserError
+from harness.expand import expand
 from harness.plan import Plan, make_plan, read_fit
 from harness.request import BackboneChoice, MethodChoice, Request
 from harness.settings import load_settings

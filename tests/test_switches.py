@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from harness import registry
-from harness.cells import EvalCell, expand
+from harness.cells import EvalCell
+from harness.expand import expand
 from harness.request import BackboneChoice, MethodChoice, Request
 from harness.settings import load_settings
 from harness.switches import PUBLISHED_OR_CLEAN, SWITCHES, switches_table

@@ -48,11 +48,11 @@ def run(arguments: argparse.Namespace) -> int:
     load_plugins(arguments)
     import torch
 
-    from harness.cells import method_row
     from harness.engine.attention import compare_attention, render
     from harness.engine.clips import eval_loader
     from harness.engine.step import normalise
     from harness.execute import build_row
+    from harness.expand import method_row
     from harness.request import MethodChoice
     from harness.restore import find_fits, fit_row, restore
     from harness.runtime import Runtime

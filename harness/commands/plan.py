@@ -24,8 +24,8 @@ def add_parser(verbs: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the plan."""
     from harness.budget import estimate
-    from harness.cells import expand
     from harness.commands._jobs import jobs_of, troubles
+    from harness.expand import expand
     from harness.plan import make_plan
 
     settings = settings_of(arguments)

@@ -49,7 +49,7 @@ def add_parser(verbs: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the predictions; 1 if a file could not be decoded."""
     load_plugins(arguments)
-    from harness.cells import method_row
+    from harness.expand import method_row
     from harness.predict import predict, read_class_names
     from harness.request import MINI_FRAMES, BackboneChoice, parse_methods
     from harness.restore import fit_row

@@ -72,7 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _run(arguments: argparse.Namespace, world: World) -> int:
     """Carry out a request together with the other processes of the run; the leading one writes and speaks."""
-    from harness.cells import expand
+    from harness.expand import expand
     from harness.plan import select
 
     started = time.monotonic()

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from harness.cells import Cells, expand
+from harness.cells import Cells
 from harness.data.content import END_BYTES, ContentIndex, file_fingerprint
 from harness.data.folder import FolderDataset
 from harness.errors import UserError
+from harness.expand import expand
 from harness.request import BackboneChoice, MethodChoice, Request
 from harness.settings import load_settings
 from tests.conftest import write_clip

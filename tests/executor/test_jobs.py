@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from harness.cells import EvalCell, FitCell, expand
+from harness.cells import EvalCell, FitCell
 from harness.errors import UserError
 from harness.executor.grouping import group, waves
 from harness.executor.ledger import LEDGER, Job, latest_by_cell, open_ledger, read_ledger, tail, write_states
 from harness.executor.options import executor_options
+from harness.expand import expand
 from harness.plan import Plan, make_plan
 from harness.request import Request, parse_methods
 from harness.settings import load_settings

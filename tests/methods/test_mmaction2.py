@@ -18,7 +18,6 @@ from mmaction.structures import ActionDataSample
 from mmengine.registry import DefaultScope
 
 from harness.api import LabelSet, UserError, Views
-from harness.cells import expand
 from harness.engine import mm
 from harness.engine.clips import eval_loader
 from harness.engine.evaluate import view_probabilities
@@ -29,6 +28,7 @@ from harness.engine.step import view_logits
 from harness.engine.transforms import dense_indices
 from harness.engine.view_cost import view_cost
 from harness.errors import NotApplicableError
+from harness.expand import expand
 from harness.request import BackboneChoice, MethodChoice, Request, views_for
 from harness.runtime import Runtime
 from harness.settings import load_settings
