@@ -263,3 +263,15 @@ def test_base_classes_are_meant_to_be_seen(tmp_path: Path, part: str) -> None:
     value["overlap"]["seen_classes"] = ["class 3"]
     path.write_text(json.dumps(value), "utf-8")
     assert '<span class="chip warn">' not in build_report(tmp_path / "runs", tmp_path / "site").read_text("utf-8")
+
+
+def test_what_a_record_does_not_have_is_no_number(tmp_path: Path) -> None:
+    """A frame holds NaN where some records have a seed, shots or a strict score and others have none."""
+    for part in ("base", "novel"):
+        write_sample(tmp_path / "runs", method="untrained", part=part, trained=False)
+        path = write_sample(tmp_path / "runs", method="tuned", part=part)
+    value = json.loads(path.read_text("utf-8"))
+    value["overlap"]["top1_strict"] = 41.25
+    path.write_text(json.dumps(value), "utf-8")
+    text = Page(build_report(tmp_path / "runs", tmp_path / "site").read_text("utf-8")).visible()
+    assert "41.25" in text and not re.search(r"\bnan\b", text)
