@@ -36,12 +36,13 @@ class JobCommand:
         cwd: The folder it runs in.
         status: JSON file that says when it started and how it ended.
         lock: File that is locked as long as the job lives; empty for none (cluster file systems need not have locks).
-        environment: Variables that are set for the command.
+        environment: Variables that are set for the command; those that are None are removed.
     """
 
     def __init__(
-        self, command: list[str], cwd: str, status: str, lock: str = "", environment: dict[str, str] | None = None
-    ) -> None:
+        self, command: list[str], cwd: str, status: str, lock: str = "",
+        environment: dict[str, str | None] | None = None,
+    ) -> None:  # fmt: skip
         self.command = command
         self.cwd = cwd
         self.status = status
@@ -76,9 +77,9 @@ class JobCommand:
         return DelayedSubmission(self)
 
     def _run(self) -> int:
+        environment = {k: v for k, v in {**os.environ, **self.environment}.items() if v is not None}
         self._child = subprocess.Popen(
-            self.command, cwd=self.cwd, env={**os.environ, **self.environment}, stdin=subprocess.DEVNULL,
-            preexec_fn=_deaf_to_notice,
+            self.command, cwd=self.cwd, env=environment, stdin=subprocess.DEVNULL, preexec_fn=_deaf_to_notice,
         )  # fmt: skip
         code = self._child.wait()
         if code == -signal.SIGTERM and os.environ.get("SUBMITIT_EXECUTOR") == "slurm":

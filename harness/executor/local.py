@@ -43,6 +43,7 @@ QUEUE_START_SECONDS = 60.0
 QUEUE_WAIT_SECONDS = 3.0
 """Longer than a look at the lock holds it, shorter than anybody waits."""
 POLL_SECONDS = 0.5
+GPUS_SEEN = "CUDA_VISIBLE_DEVICES"
 NOTICE_SECONDS = 30
 
 
@@ -111,10 +112,10 @@ def _start(job: Job, runs: Path, slot: int) -> Any:
     """Start a job through submitit; returns its handle."""
     import submitit
 
-    wanted, environment = job.resources, {}
+    wanted = job.resources
     gpus = wanted["gpus"] or 0
-    if not gpus and "CUDA_VISIBLE_DEVICES" in os.environ:
-        environment["CUDA_VISIBLE_DEVICES"] = os.environ["CUDA_VISIBLE_DEVICES"]
+    # submitit hides every GPU from a job that asks for none; such a job sees what a run in one process would see.
+    environment = {} if gpus else {GPUS_SEEN: os.environ.get(GPUS_SEEN)}
     executor = submitit.LocalExecutor(runs / job.folder, max_num_timeout=wanted["turns"])
     executor.update_parameters(
         timeout_min=wanted["time"], gpus_per_node=gpus, visible_gpus=list(range(slot * gpus, (slot + 1) * gpus)),

@@ -1,4 +1,8 @@
-"""A SLURM of one node, started in a folder of the test's own and stopped with it."""
+"""A SLURM of one node, started in a folder of the test's own and stopped with it.
+
+The node has two GPUs in name: SLURM counts them out and tells jobs their numbers, and there is nothing behind them.
+Jobs of the partition `urgent` take the place of those of `debug`, which are queued again.
+"""
 
 from __future__ import annotations
 
@@ -30,6 +34,9 @@ SelectType=select/cons_tres
 SelectTypeParameters=CR_Core
 AccountingStorageType=accounting_storage/none
 JobAcctGatherType=jobacct_gather/none
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
+GresTypes=gpu
 ReturnToService=2
 KillWait=3
 StateSaveLocation={folder}/state
@@ -38,8 +45,13 @@ SlurmctldPidFile={folder}/slurmctld.pid
 SlurmdPidFile={folder}/slurmd.pid
 SlurmctldLogFile={folder}/slurmctld.log
 SlurmdLogFile={folder}/slurmd.log
-NodeName={host} NodeAddr=127.0.0.1 CPUs={cores} RealMemory=4000 State=UNKNOWN
+NodeName={host} NodeAddr=127.0.0.1 CPUs={cores} RealMemory=4000 Gres=gpu:2 State=UNKNOWN
 PartitionName=debug Nodes={host} Default=YES MaxTime=INFINITE State=UP
+PartitionName=urgent Nodes={host} PriorityTier=10 PreemptMode=OFF MaxTime=INFINITE State=UP
+"""
+GPUS = """\
+Name=gpu File=/dev/null
+Name=gpu File=/dev/zero
 """
 
 
@@ -65,6 +77,7 @@ def slurm(folder: Path) -> Iterator[dict[str, str]]:
     ports = dict(zip(("controller", "node"), _free_ports(2), strict=True))
     cores = os.cpu_count() or 1
     configuration.write_text(CONFIGURATION.format(folder=folder, host=socket.gethostname(), cores=cores, **ports))
+    (folder / "gres.conf").write_text(GPUS)
     key = folder / "munge.key"
     key.write_bytes(os.urandom(1024))
     key.chmod(0o400)
@@ -74,12 +87,12 @@ def slurm(folder: Path) -> Iterator[dict[str, str]]:
     )]  # fmt: skip
     try:
         for command in (["munged", "--force", *munge], ["slurmctld", "-c"], ["slurmd"]):
-            _run(command, environment)
+            ask(command, environment)
         _wait_for_node(environment)
         yield environment
     finally:
         with suppress(subprocess.SubprocessError):
-            _run(["scancel", "--user=root"], environment)
+            ask(["scancel", "--user=root"], environment)
         for name in ("slurmd", "slurmctld", "munge"):
             with suppress(OSError, ValueError):
                 os.kill(int((folder / f"{name}.pid").read_text()), signal.SIGTERM)
@@ -95,7 +108,8 @@ def _free_ports(count: int) -> list[int]:
     return ports
 
 
-def _run(command: list[str], environment: dict[str, str]) -> str:
+def ask(command: list[str], environment: dict[str, str]) -> str:
+    """What a program of the cluster prints."""
     found = {**os.environ, **environment}
     program = shutil.which(command[0], path=environment["PATH"]) or command[0]
     return subprocess.run(
@@ -107,7 +121,7 @@ def _wait_for_node(environment: dict[str, str]) -> None:
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         with suppress(subprocess.SubprocessError):
-            if _run(["sinfo", "--noheader", "--format=%T"], environment).strip() in ("idle", "mixed", "allocated"):
+            if ask(["sinfo", "--noheader", "--format=%T"], environment).strip() in ("idle", "mixed", "allocated"):
                 return
         time.sleep(0.5)
     raise TimeoutError("the node did not become idle")

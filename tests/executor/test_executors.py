@@ -5,13 +5,15 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from harness.executor.ledger import read_ledger
+from harness.executor.ledger import Job, open_ledger, read_ledger
+from harness.executor.local import serve
 from tests.conftest import TINY_RUN
 from tests.executor.slurm_node import missing, slurm
 
@@ -102,3 +104,21 @@ def test_detached_jobs_are_seen_by_plan_and_not_submitted_twice(
     assert finished.returncode == 0, finished.stderr
     assert len(read_ledger(tmp_path / "runs")) == 1, os.linesep.join(finished.stderr.splitlines())
     assert len(outcomes(tmp_path / "runs")) == 3
+
+
+@pytest.mark.parametrize("before", [None, "", "1,0"])
+def test_a_job_of_this_machine_that_asks_for_no_gpus_sees_what_one_process_would(
+    before: str | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    if before is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    else:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", before)
+    code = "import os; print('seen', repr(os.environ.get('CUDA_VISIBLE_DEVICES')))"
+    resources = {"time": 5, "turns": 0, "gpus": None, "parallel": 1}
+    job = Job("one", "prints", "local", (), (sys.executable, "-c", code), str(tmp_path), "logs", resources=resources)
+    with open_ledger(tmp_path) as jobs:
+        jobs[job.uid] = job
+    serve(tmp_path)
+    (done,) = read_ledger(tmp_path)
+    assert done.state == "done" and f"seen {before!r}" in done.log(tmp_path).read_text()  # type: ignore[union-attr]
