@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from harness.cells import EvalCell, FitCell
 from harness.executor.ledger import Job
@@ -33,6 +34,12 @@ class Work:
             return f"eval {evals[0].name}"
         of = dict.fromkeys(cell.row.name if cell.fit is None else cell.fit.name for cell in evals)
         return f"{len(evals)} evals of {', '.join(of)}"
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """Of its fits and of its records, each once."""
+        found = (cell.folder if isinstance(cell, FitCell) else cell.record.parent for cell in self.cells)
+        return tuple(dict.fromkeys(found))
 
     @property
     def keys(self) -> tuple[str, ...]:

@@ -11,7 +11,8 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from collections.abc import Iterable
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -37,17 +38,19 @@ class JobCommand:
         status: JSON file that says when it started and how it ended.
         lock: File that is locked as long as the job lives; empty for none (cluster file systems need not have locks).
         environment: Variables that are set for the command; those that are None are removed.
+        beside: Folders that get a link to the log, if they are there when the command ends: those of its results.
     """
 
     def __init__(
         self, command: list[str], cwd: str, status: str, lock: str = "",
-        environment: dict[str, str | None] | None = None,
+        environment: dict[str, str | None] | None = None, beside: Iterable[str] = (),
     ) -> None:  # fmt: skip
         self.command = command
         self.cwd = cwd
         self.status = status
         self.lock = lock
         self.environment = dict(environment or {})
+        self.beside = tuple(beside)
         self._child: subprocess.Popen[bytes] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -59,6 +62,7 @@ class JobCommand:
             turn = int(read_status(Path(self.status)).get("turn", 0)) + 1
             self._write(state="running", turn=turn)
             code = self._run()
+            self._link_log()
             self._write(state="ended", turn=turn, returncode=code)
         if code:
             # No traceback of ours: the log shall end with the command's own words, and the job fail with its code.
@@ -87,6 +91,17 @@ class JobCommand:
             # SLURM kills it when its grace time is over.
             time.sleep(GRACE_SECONDS)
         return code
+
+    def _link_log(self) -> None:
+        from submitit import JobEnvironment
+
+        job = JobEnvironment()
+        log = job.paths.stdout
+        for folder in map(Path, self.beside):
+            link = folder / f"job_{job.job_id}.log"
+            with suppress(OSError):  # file systems without links do without them
+                if folder.is_dir() and not link.is_symlink():
+                    link.symlink_to(os.path.relpath(log, folder))
 
     def _write(self, **facts: Any) -> None:
         now = datetime.now(UTC).isoformat(timespec="seconds")

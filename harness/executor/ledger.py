@@ -36,6 +36,7 @@ class Job:
         cwd: The folder it runs in.
         folder: Of its log and status, relative to the run folder.
         after: Ledger names of the jobs that have to succeed before.
+        beside: Folders of its results, relative to the run folder; each gets a link to the log.
         resources: What a job of this machine asks for: minutes, GPUs, jobs at a time.
         submitted: When, ISO 8601.
         id: The executor's id; empty while a job of this machine waits for its turn.
@@ -51,6 +52,7 @@ class Job:
     cwd: str
     folder: str
     after: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
     resources: dict[str, Any] = field(default_factory=dict)
     submitted: str = ""
     id: str = ""
@@ -70,6 +72,10 @@ class Job:
     def log(self, runs: Path) -> Path | None:
         """Its log, which need not be there yet; None before it has an id."""
         return runs / self.folder / f"{self.id}_0_log.out" if self.id else None
+
+    def result_folders(self, runs: Path) -> list[str]:
+        """The folders of its results."""
+        return [str((runs / name).absolute()) for name in self.beside]
 
     def status_file(self, runs: Path) -> Path:
         """What the job itself writes when it starts and ends."""
@@ -103,7 +109,10 @@ def read_ledger(runs: Path) -> list[Job]:
 
 def _job(entry: dict[str, Any]) -> Job:
     job = Job(**entry)
-    return replace(job, cells=tuple(job.cells), command=tuple(job.command), after=tuple(job.after))
+    return replace(
+        job, cells=tuple(job.cells), command=tuple(job.command), after=tuple(job.after),
+        beside=tuple(job.beside),
+    )
 
 
 @contextmanager

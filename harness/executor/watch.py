@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import time
 from collections.abc import Callable, Iterable
@@ -133,6 +134,7 @@ def _submit_wave(
         Job(
             uid=secrets.token_hex(6), title=work.title, executor=options.kind, cells=work.keys,
             command=tuple(command(work.keys)), cwd=str(Path.cwd()), folder=folder, after=after,
+            beside=tuple(os.path.relpath(path, runs) for path in work.folders),
             resources=asked if options.kind == "local" else {}, submitted=now.isoformat(timespec="seconds"),
         )
         for work in works

@@ -68,6 +68,8 @@ def test_jobs_give_the_records_of_one_process(
     assert outcomes(runs) == outcomes(finished_runs) and len(outcomes(runs)) == 3
     (job,) = read_ledger(runs)
     assert job.executor == kind and job.state == "done" and job.log(runs).is_file()  # type: ignore[union-attr]
+    for folder in {path.parent for name in ("fit.json", "*.record.json") for path in runs.rglob(name)}:
+        assert (folder / f"job_{job.id}.log").resolve() == job.log(runs).resolve()  # type: ignore[union-attr]
     again = harness(*command, **environment)
     assert again.returncode == 0 and "4 cells reused" in again.stderr
     assert len(read_ledger(runs)) == 1
