@@ -13,6 +13,7 @@ from typing import Any
 from harness.auditing import audit_cell
 from harness.cells import EvalCell, FitCell, MethodRow
 from harness.engine.clips import Row, locate_rows
+from harness.engine.compiled import runs_compiled
 from harness.engine.device import Device, choose_device, for_evaluation
 from harness.engine.evaluate import Scores, evaluate, partial_files
 from harness.engine.features import FeatureCache
@@ -290,7 +291,7 @@ def _write_fit(cell: FitCell, method: ClipMethod, outcome: FitOutcome, used: int
             "weights": {"file": WEIGHTS, "sha256": file_sha256(cell.folder / WEIGHTS)},
             "outcome": dict(vars(outcome)),
             "parameters": {"total": total, "trained": trained},
-            "environment": measured_on(session.device, session.world.size),
+            "environment": measured_on(session.device, session.world.size, runs_compiled(method)),
             "created": utc_now(),
         },
     )

@@ -14,6 +14,7 @@ import torch
 from harness import registry
 from harness.cells import EvalCell
 from harness.data.overlap import Audit
+from harness.engine.compiled import runs_compiled
 from harness.engine.device import Device
 from harness.engine.evaluate import Scores
 from harness.engine.method import ClipMethod
@@ -111,7 +112,7 @@ def record_eval(
             "videos_per_second": round(scores.scored / scores.seconds, 3) if scores.seconds else 0.0,
             **asdict(view_cost(method, cell.views.frames, cell.labels)),
         },
-        environment=measured_on(device, processes),
+        environment=measured_on(device, processes, runs_compiled(method)),
         predictions={"file": cell.predictions.name, "sha256": sha256},
         created=utc_now(),
     )  # fmt: skip
@@ -126,11 +127,11 @@ def checkpoint_data(cell: EvalCell) -> list[str]:
     return [f"checkpoint {Path(choice.checkpoint).name} ({choice.checkpoint_sha256[:8]})"]
 
 
-def measured_on(device: Device, processes: int = 1) -> dict[str, Any]:
-    """Packages, git state, device, precision, threads and number of processes, for records."""
+def measured_on(device: Device, processes: int = 1, compiled: bool = False) -> dict[str, Any]:
+    """Packages, git state, device, precision, threads, processes, and whether blocks were compiled, for records."""
     return {
         **environment(), "device": device.label, "dtype": device.precision, "threads": torch.get_num_threads(),
-        "processes": processes,
+        "processes": processes, "compiled": compiled,
     }  # fmt: skip
 
 

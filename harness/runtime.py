@@ -22,7 +22,7 @@ class Runtime:
         allow_missing: Evaluate what is present of a list whose videos are partly missing; the row is not ranked.
         quiet: No progress bars.
         feature_cache: Keep frame features of frozen vision towers and use kept ones.
-        compile: Run the blocks of the vision tower compiled; pays in long fits on a GPU.
+        compile: Run the blocks of the vision tower compiled: `on`, `off`, or `auto`, where it pays.
         shard: `zero` shares the optimiser's moments out among the processes of a fit, `none` keeps them on each.
         grad_checkpointing: Keep only what enters a transformer block and compute the rest again for the backward pass.
     """
@@ -36,7 +36,7 @@ class Runtime:
     allow_missing: bool = False
     quiet: bool = False
     feature_cache: bool = True
-    compile: bool = False
+    compile: str = "auto"
     shard: str = "none"
     grad_checkpointing: bool = False
 
@@ -47,5 +47,7 @@ class Runtime:
                 raise UserError(f"{name} is {value}, expected at least {least}.")
         if self.shard not in ("none", "zero"):
             raise UserError(f"shard is {self.shard!r}.", "Choose none or zero.")
+        if self.compile not in ("auto", "on", "off"):
+            raise UserError(f"compile is {self.compile!r}.", "Choose auto, on or off.")
         if not self.decode_seconds > 0:
             raise UserError(f"decode_seconds is {self.decode_seconds:g}, expected a time above 0.")

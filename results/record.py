@@ -48,7 +48,8 @@ class Record:
         overlap: `train_videos` (count shared with the training list), `seen_classes` (names), `top1_strict` (or None).
         cost: `gflops` and `score_gflops` (10^9 multiply-adds of one view's video features and of its scores, or None),
             `fit_seconds`, `eval_seconds`, `videos_per_second`, ...
-        environment: `python`, `packages`, `git`, `platform`, `device`, `dtype`, `threads`.
+        environment: `python`, `packages`, `git`, `platform`, `device`, `dtype`, `threads`,
+            `processes`, `compiled`.
         predictions: `file` (name beside the record), `sha256`.
         status: One of `STATUSES`.
         created: UTC time, ISO 8601.

@@ -183,7 +183,10 @@ def add_runtime(parser: argparse.ArgumentParser) -> None:
         "--allow-missing", action="store_true", help="use what is present of a list; the row is not ranked"
     )
     group.add_argument("--no-feature-cache", action="store_true", help="compute frozen frame features anew")
-    group.add_argument("--compile", action="store_true", help="compile the vision tower (pays on a GPU)")
+    group.add_argument(
+        "--compile", nargs="?", const="on", default="auto", choices=("auto", "on", "off"),
+        help="compile the vision tower's blocks (auto: in long fits and evals, where it pays)",
+    )  # fmt: skip
     group.add_argument(
         "--grad-checkpointing", action="store_true", help="less memory, a third more work: recompute activations"
     )

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from harness.engine.batches import Draw
 from harness.engine.clips import EvalClips, Row, eval_loader, in_batches
-from harness.engine.compiled import compile_vision
+from harness.engine.compiled import compile_if_asked, compile_if_it_pays
 from harness.engine.device import Device, casts_kept
 from harness.engine.feature_clips import eval_batches, eval_features
 from harness.engine.features import FeatureCache
@@ -101,10 +101,12 @@ def evaluate(
     started = time.perf_counter()
     size, classes = method.backbone.image_size, len(label_set)
     method = method.to(device.device).eval()
-    if runtime.compile:
-        compile_vision(method)
+    with world.together():
+        compile_if_asked(method, runtime.compile, device)
     per_batch = runtime.eval_clips or (32 if device.kind == "cuda" else 8)
     features = eval_features(cache, method, rows, views, device, runtime, seed, per_batch, world)
+    if features is None:
+        compile_if_it_pays(method, runtime.compile, device, "eval", len(rows) * views.count * views.frames)
     found = _Found(rows, min(DEPTH, classes), partial if features is None else None)  # features are kept anyway
     if world.leads:
         found.restore()

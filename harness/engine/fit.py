@@ -20,7 +20,7 @@ from harness.engine.batches import FitBatches
 from harness.engine.checkpointing import checkpointed
 from harness.engine.clips import Row, fit_loader
 from harness.engine.closed_form import solve
-from harness.engine.compiled import compile_vision
+from harness.engine.compiled import compile_if_asked, compile_if_it_pays
 from harness.engine.device import Device
 from harness.engine.feature_clips import fit_features, training_loader
 from harness.engine.features import FeatureCache
@@ -112,10 +112,11 @@ def fit(
         clips = runtime.fit_clips or (16 if device.kind == "cpu" else 32)
         batches = FitBatches(len(rows), recipe, clips, world.rank, world.size)
         optimizer = build_optimizer(method, recipe, sharded=runtime.shard == "zero" and world.size > 1)
-        if runtime.compile:
-            compile_vision(method)
+        compile_if_asked(method, runtime.compile, device)
         clips = batches.groups_per_batch * recipe.micro_batch
         features = fit_features(cache, method, rows, recipe, views, device, runtime, clips, world)
+        if features is None:
+            compile_if_it_pays(method, runtime.compile, device, "fit", recipe.epochs * len(rows) * views.frames)
     size, pin = method.backbone.image_size, device.kind == "cuda"
     loader = training_loader(
         features, lambda: fit_loader(rows, recipe, views, size, batches, runtime, pin), batches, recipe
@@ -192,8 +193,8 @@ def _fit_at_once(
     device: Device, runtime: Runtime, progress: Progress | None, cache: FeatureCache | None, world: World,
 ) -> FitOutcome:  # fmt: skip
     """A fit in closed form: one update, and no loss to report."""
-    if runtime.compile:
-        compile_vision(method)
+    with world.together():
+        compile_if_asked(method, runtime.compile, device)
     started = time.perf_counter()
     replaced = solve(method, rows, label_set, recipe, views, device, runtime, cache, progress, world)
     with world.together():

@@ -59,7 +59,7 @@ TRAIN = _object(
     dataset=TEXT, list=TEXT, sha256=SHA256, n=COUNT,
 )
 ENVIRONMENT = _object(
-    {"cpus": _or_null(COUNT), "threads": COUNT, "processes": COUNT},
+    {"cpus": _or_null(COUNT), "threads": COUNT, "processes": COUNT, "compiled": BOOL},
     python=TEXT, platform=TEXT, packages=_map(TEXT), device=TEXT, dtype=TEXT,
     git=_object({"dirty": {"type": ["boolean", "null"]}}, commit={"type": ["string", "null"]}),
 )  # fmt: skip

@@ -3,12 +3,29 @@
 from __future__ import annotations
 
 import copy
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from harness.engine import compiled
-from harness.engine.compiled import compile_vision, is_compiled
+from harness.engine.compiled import (
+    compile_if_asked,
+    compile_if_it_pays,
+    compile_vision,
+    is_compiled,
+    runs_compiled,
+    seconds_saved,
+)
+from harness.engine.device import Device
+from harness.engine.method import method_class
+from harness.engine.profile import meta_backbone
+from tests.conftest import ROOT, TINY_RUN, machine_free
 from tests.engine.conftest import LABELS, tiny_method
 
 
@@ -65,3 +82,72 @@ def test_a_mask_takes_the_plain_path(uncompiled: None) -> None:
         torch.testing.assert_close(block(tokens, attn_mask=mask), wanted)
         torch.testing.assert_close(block(tokens), free, rtol=1e-5, atol=1e-5)
     assert not torch.allclose(wanted, free)
+
+
+@pytest.mark.parametrize(("wanted", "kind", "work", "frames", "runs"), [
+    ("off", "cuda", "fit", 10**12, False),
+    ("auto", "cuda", "fit", 10**12, True), ("auto", "cuda", "fit", 10**6, False),
+    ("auto", "cuda", "eval", 10**12, True), ("auto", "cpu", "eval", 10**12, False),
+    ("auto", "cpu", "fit", 10**12, False),
+])  # fmt: skip
+def test_compiled_where_it_pays(
+    uncompiled: None, monkeypatch: pytest.MonkeyPatch, wanted: str, kind: str, work: str, frames: int, runs: bool
+) -> None:
+    """The tiny tower saves little a frame, so that it takes many."""
+    monkeypatch.setattr(compiled, "compiler_problem", lambda kind: "")
+    method = tiny_method()
+    device = Device(torch.device(kind), torch.float32)
+    compile_if_asked(method, wanted, device)
+    assert not runs_compiled(method)
+    compile_if_it_pays(method, wanted, device, work, frames)
+    assert runs_compiled(method) == runs
+
+
+def test_a_published_fit_on_a_gpu_is_worth_it_and_a_small_eval_is_not() -> None:
+    """A ViT-B/16 at 16 frames: b2n of K-400 (6,400 clips, 11 epochs); HMDB-51's first test list, and K-400's."""
+    backbone = meta_backbone("ViT-B-16")
+    with torch.device("meta"):
+        method = method_class("vificlip")(backbone, method_class("vificlip").options_for({}, "b2n", "k400"))
+    fit = seconds_saved(method, "cuda", "fit", 11 * 200 * 16 * 16)
+    evals = [seconds_saved(method, "cuda", "eval", 16 * n) for n in (1530, 19_796)]
+    assert fit > compiled.WORTH_SECONDS > evals[1] > evals[0] and fit == pytest.approx(107, abs=2)
+
+
+BROKEN = {"CXX": "/nonexistent/compiler", "TORCHINDUCTOR_FORCE_DISABLE_CACHES": "1"}
+
+
+def test_without_a_compiler_on_is_an_error_and_auto_goes_on(
+    harness: Callable[..., Any], small_dataset: Path, tmp_path: Path
+) -> None:
+    places = ("--dataset", small_dataset, "--runs", tmp_path / "runs", "--cache", tmp_path / "cache")
+    command = ("run", "--method", "vanilla_clip", *TINY_RUN, *places)
+    failed = harness(*command, "--compile", "--no-feature-cache", **BROKEN)
+    assert failed.returncode == 1 and "error: --compile: torch.compile does not work here" in failed.stderr
+    assert "Use --compile off" in failed.stderr and "Traceback" not in failed.stderr
+    code = "import harness.engine.compiled as c; c.WORTH_SECONDS = -1.0; from harness.cli import main; exit(main())"
+    argv = [sys.executable, "-c", code, *map(str, command), "--no-feature-cache"]
+    done = subprocess.run(argv, env=machine_free(BROKEN), cwd=ROOT, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0 and "the vision tower is not compiled" in done.stderr, done.stderr
+    assert {record["environment"]["compiled"] for record in records(tmp_path / "runs")} == {False}
+
+
+@pytest.mark.slow
+def test_a_compiled_run_gives_the_scores_of_a_plain_one(
+    harness: Callable[..., Any], small_dataset: Path, tmp_path: Path
+) -> None:
+    """The real compiler, on a CPU: fit and evals; batches of several sizes."""
+    found = []
+    for name in ("off", "on"):
+        places = ("--dataset", small_dataset, "--runs", tmp_path / name, "--cache", tmp_path / "cache")
+        done = harness("run", "--method", "vificlip", *TINY_RUN, *places, "--compile", name, "--eval-clips", "3",
+                       timeout=500)  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        found.append({record["cell"]: record for record in records(tmp_path / name)})
+    assert {record["environment"]["compiled"] for record in found[1].values()} == {True}
+    assert found[0].keys() == found[1].keys()
+    for key, record in found[0].items():
+        assert record["metrics"] == found[1][key]["metrics"]
+
+
+def records(runs: Path) -> list[dict[str, Any]]:
+    return [json.loads(path.read_text()) for path in runs.rglob("*.record.json")]
