@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from harness.cells import Cells, EvalCell, FitCell
+from harness.data.dataset import Dataset
 from harness.errors import EXIT_FAILED, UserError
-from harness.spec import changed
-from results.record import RECORD_SUFFIX, read_record
+from harness.spec import VideoList, changed
+from results.record import RECORD_SUFFIX, Record, read_record
 
 FIT_FILE = "fit.json"
 FIT_SCHEMA = 1
@@ -144,9 +145,14 @@ def _fit_problem(value: dict[str, Any]) -> str:
 
 
 def fit_state(cell: FitCell) -> CellState:
-    """The state of a fit: done when `fit.json` carries its key and the weights are there."""
+    """The state of a fit: done when `fit.json` carries its key and the weights are there.
+
+    Stale where videos of its list were missing then and some of them are there now.
+    """
     found = read_fit(cell.folder)
     if found is not None and found["key"] == cell.key:
+        if found_since := _found_since(found["train"]["n_used"], cell.train, cell.dataset):
+            return CellState(cell, "stale", found_since)
         if (cell.folder / found["weights"]["file"]).is_file():
             return CellState(cell, "done")
         return CellState(cell, "stale", "its weights were removed")
@@ -160,7 +166,11 @@ def fit_state(cell: FitCell) -> CellState:
 
 
 def eval_state(cell: EvalCell) -> CellState:
-    """The state of an eval: done when its record carries its key and the predictions are the recorded ones."""
+    """The state of an eval: done when its record carries its key and the predictions are the recorded ones.
+
+    Stale where its fit has other weights by now or is to be computed again, and where videos of its list were missing
+    then and some of them are there now.
+    """
     if cell.record.is_file():
         try:
             record = read_record(cell.record)
@@ -172,7 +182,8 @@ def eval_state(cell: EvalCell) -> CellState:
             return CellState(cell, "stale", "its predictions were removed")
         if hashlib.sha256(cell.predictions.read_bytes()).hexdigest() != record.predictions["sha256"]:
             return CellState(cell, "stale", "its predictions were changed")
-        return CellState(cell, "done")
+        outdated = _outdated(cell, record)
+        return CellState(cell, "stale" if outdated else "done", outdated)
     stem = cell.record.name.removesuffix(RECORD_SUFFIX).rsplit("-", 1)[0]
     folders = {cell.record.parent, *(cell.record.parent.parent.parent.glob("*/evals") if cell.fit else [])}
     for folder in sorted(folders):
@@ -184,6 +195,28 @@ def eval_state(cell: EvalCell) -> CellState:
             if identity.get("test", {}).get("list") == cell.test.name and _same_repeat(identity, cell.identity):
                 return CellState(cell, "stale", _why(identity, cell.identity))
     return CellState(cell, "missing", "not evaluated yet")
+
+
+def _outdated(cell: EvalCell, record: Record) -> str:
+    """What came about since an eval that makes it another measurement; empty if nothing did."""
+    if cell.fit is not None and (fitted := read_fit(cell.fit.folder)) is not None and fitted["key"] == cell.fit.key:
+        if found_since := _found_since(fitted["train"]["n_used"], cell.fit.train, cell.fit.dataset):
+            return f"its fit is stale: {found_since}"
+        if (record.fit or {}).get("weights_sha256", fitted["weights"]["sha256"]) != fitted["weights"]["sha256"]:
+            return "its fit was computed again and has other weights"
+    return _found_since(record.data["n_evaluated"], cell.test, cell.dataset)
+
+
+def _found_since(used: int, videos: VideoList, dataset: Dataset) -> str:
+    """How many videos of a list that were missing are there now, in words; empty for none."""
+    missing = len(videos) - used
+    if missing <= 0:
+        return ""
+    try:
+        now = sum(dataset.locate(path) is not None for path, _ in videos.rows)
+    except UserError:  # no place is configured for them: what was measured stays
+        return ""
+    return f"{now - used} of {missing} videos that were missing are there now" if now > used else ""
 
 
 def _same_repeat(a: dict[str, Any], b: dict[str, Any]) -> bool:

@@ -11,11 +11,14 @@ from typing import Any
 import pytest
 
 from harness.errors import UserError
+from harness.execute import execute
 from harness.expand import expand
 from harness.plan import Plan, make_plan, read_fit
 from harness.request import BackboneChoice, MethodChoice, Request
+from harness.runtime import Runtime
 from harness.settings import load_settings
 
+NO_CONFIG = {"HARNESS_CONFIG": "/dev/null"}
 RECIPE = {"epochs": "1", "ranks": "1", "accumulate": "1", "warmup_epochs": "0"}
 
 
@@ -116,3 +119,53 @@ def test_a_fit_file_that_cannot_be_read(plan_of: Any, runs: Path) -> None:
         plan_of()
     path.write_text(json.dumps({"schema": 99}))
     assert read_fit(path.parent) is None
+
+
+def test_videos_that_were_missing_and_are_there_now(small_dataset: Path, tmp_path: Path) -> None:
+    """Fit and evals that lacked a video are computed again once it is there; others stay as they are."""
+    data, away = Path(shutil.copytree(small_dataset, tmp_path / "shapes")), tmp_path / "away"
+    away.mkdir()
+    settings = load_settings({"runs": str(tmp_path / "runs"), "cache": str(tmp_path / "cache")}, NO_CONFIG)
+    request = Request(
+        (MethodChoice("vificlip"),), ("b2n",), (str(data),), BackboneChoice("mini-clip", None), RECIPE, {"frames": "2"},
+        repeats=(1,),
+    )  # fmt: skip
+    cells = expand(request, settings)
+    fit, (base, novel, joint) = cells.fits[0], cells.evals
+    trained, tested = fit.train.rows[0][0], novel.test.rows[0][0]
+    runtime = Runtime(device="cpu", workers=0, quiet=True, allow_missing=True)
+    for name in (trained, tested):
+        shutil.move(data / name, away / Path(name).name)
+    execute(make_plan(cells), settings, runtime)
+    assert states(make_plan(cells)) == ["done"] * 4
+    before = {cell.key: json.loads(cell.record.read_text()) for cell in cells.evals}
+
+    shutil.move(away / Path(tested).name, data / tested)
+    plan = make_plan(cells)
+    assert {state.cell.key for state in plan.evals if state.open} == {novel.key, joint.key}
+    assert {state.reason for state in plan.evals if state.open} == {"1 of 1 videos that were missing are there now"}
+    assert plan.open_fits() == []
+    outcome = execute(plan, settings, runtime)
+    assert (outcome.fits, outcome.evals) == (0, 2) and states(make_plan(cells)) == ["done"] * 4
+    record = json.loads(novel.record.read_text())
+    assert record["data"]["n_evaluated"] == record["data"]["n_expected"] == before[novel.key]["data"]["n_evaluated"] + 1
+
+    shutil.move(away / Path(trained).name, data / trained)
+    plan = make_plan(cells)
+    assert states(plan) == ["stale"] * 4
+    assert plan.evals[0].reason == "its fit is stale: 1 of 1 videos that were missing are there now"
+    outcome = execute(plan, settings, Runtime(device="cpu", workers=0, quiet=True))
+    assert (outcome.fits, outcome.evals) == (1, 3) and states(make_plan(cells)) == ["done"] * 4
+    record = json.loads(base.record.read_text())
+    assert record["fit"]["weights_sha256"] != before[base.key]["fit"]["weights_sha256"]
+    assert before[base.key]["protocol"]["incomplete"] and not record["protocol"]["incomplete"]
+
+
+def test_evals_of_weights_that_are_no_longer_those_of_the_fit(plan_of: Any, runs: Path) -> None:
+    path = file(runs, "fit.json")
+    fitted = json.loads(path.read_text())
+    fitted["weights"]["sha256"] = "0" * 64
+    path.write_text(json.dumps(fitted))
+    plan = plan_of()
+    assert states(plan) == ["done", "stale", "stale", "stale"]
+    assert {state.reason for state in plan.evals} == {"its fit was computed again and has other weights"}

@@ -18,16 +18,24 @@ def epoch_checkpoints(folder: Path) -> list[Path]:
     return sorted(found, key=lambda p: -int(p.stem.split("_")[1]))
 
 
-def newest_readable(folder: Path) -> Path | None:
-    """The newest checkpoint that loads; damaged ones are skipped, so a kill costs an epoch at most."""
+def newest_readable(folder: Path, clips: str = "") -> Path | None:
+    """The newest checkpoint that loads; damaged ones are skipped, so a kill costs an epoch at most.
+
+    Args:
+        folder: Of the fit.
+        clips: Fingerprint of the training clips at hand; checkpoints that tell of others are skipped too, since of a
+            list with missing videos other ones may be there by now.
+    """
     for path in epoch_checkpoints(folder):
         try:
             checkpoint = torch.load(path, map_location="cpu", weights_only=True)
             if absent := {"meta", "state_dict", "optimizer"} - set(checkpoint):
                 raise ValueError(f"it lacks {', '.join(sorted(absent))}")
+            if checkpoint["meta"].get("clips", clips) != clips:
+                raise ValueError("it was fitted on other clips of the list than are there now")
             return path
         except Exception as error:
-            logger.warning("checkpoint %s cannot be read and is skipped: %s", path, error)
+            logger.warning("checkpoint %s cannot be read and is not used: %s", path, error)
     return None
 
 

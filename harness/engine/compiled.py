@@ -26,8 +26,8 @@ from harness.errors import EXIT_FAILED, UserError
 
 logger = logging.getLogger(__name__)
 SAVED = {("cuda", "fit"): 0.19e-3, ("cuda", "eval"): 0.074e-3}
-"""Seconds saved a frame of a ViT-B/16 at 224 pixels, in bf16 on one H200 (benchmarks/results/throughput-h200.json). CPUs
-are left out: there an eval becomes 1.06 to 1.13 times as fast (benchmarks/results/cpu-precision.json)."""
+"""Seconds saved a frame of a ViT-B/16 at 224 pixels, in bf16 on one H200 (benchmarks/results/throughput-h200.json).
+CPUs are left out: there an eval becomes 1.06 to 1.13 times as fast (benchmarks/results/cpu-precision.json)."""
 WORTH_SECONDS = 90.0
 """What has to be saved for the compiler to be worth it, which takes up to a minute where nothing is cached."""
 MEASURED_ON = 86e6 * 197

@@ -31,7 +31,7 @@ from harness.engine.weights import file_sha256
 from harness.engine.world import ALONE, World
 from harness.errors import EXIT_FAILED, UserError
 from harness.runtime import Runtime
-from harness.spec import LabelSet, Recipe, Views
+from harness.spec import LabelSet, Recipe, Views, fingerprint
 from results.atomic import write_bytes
 
 logger = logging.getLogger(__name__)
@@ -142,6 +142,7 @@ def fit(
                 model, loader, batches, optimizer, recipe, folder,
                 lambda update, peak: rate_of_update(update, recipe, batches.plan.micro_batches, peak),
                 report, device.dtype, device.kind, lambda name: name in trained, world,
+                fingerprint([[path.name if path else None, label] for path, label in rows]),
             )  # fmt: skip
     except FloatingPointError as error:
         failure = UserError(

@@ -311,10 +311,12 @@ def run_fit(
     device: str,
     learns: Callable[[str], bool],
     world: World,
+    clips: str = "",
 ) -> dict[str, Any]:
     """Train with mmengine's Runner, resuming from the newest checkpoint of `work_dir` if there is one.
 
     The leading process chooses the checkpoint; all read it, so that `work_dir` lies where every process sees it.
+    `clips` tells the training clips apart from others of the same list.
 
     Returns:
         `epoch` at the start, and `skipped_updates` (overflows under float16).
@@ -323,7 +325,7 @@ def run_fit(
     with world.together():
         if world.leads:
             sweep(work_dir)
-            resume = newest_readable(work_dir)
+            resume = newest_readable(work_dir, clips)
     name = world.share(None if resume is None else resume.name)
     resume = None if name is None else work_dir / name
     with _quiet_mmengine():
@@ -341,7 +343,7 @@ def run_fit(
             custom_hooks=[
                 EpochOrder(batches),
                 FitProgress(rate, batches.batches_per_update, report),
-                EpochCheckpoints(world),
+                EpochCheckpoints(world, clips),
                 PlainCheckpoints(learns),
             ],
             resume=resume is not None,

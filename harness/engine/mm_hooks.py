@@ -70,8 +70,8 @@ class EpochCheckpoints(Hook):  # type: ignore[misc]
 
     priority = "LOW"
 
-    def __init__(self, world: World) -> None:
-        self.world = world
+    def __init__(self, world: World, clips: str) -> None:
+        self.world, self.clips = world, clips
 
     def after_train_epoch(self, runner: Runner) -> None:
         """Save, then drop what is older than the previous epoch. All bring what they know, the leading one writes."""
@@ -80,7 +80,7 @@ class EpochCheckpoints(Hook):  # type: ignore[misc]
         if not self.world.leads:
             return
         done = runner.epoch + 1
-        known = {"replaced": sorted({row for rows in told for row in rows})}
+        known = {"replaced": sorted({row for rows in told for row in rows}), "clips": self.clips}
         runner.save_checkpoint(runner.work_dir, CHECKPOINT.format(done), meta=known, by_epoch=True)
         for old in epoch_checkpoints(Path(runner.work_dir))[2:]:
             old.unlink(missing_ok=True)
