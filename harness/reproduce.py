@@ -24,7 +24,8 @@ from harness.errors import EXIT_FAILED, UserError
 from harness.execute import build_row
 from harness.plan import FIT_FILE
 from harness.recording import measured_on, utc_now
-from harness.restore import described_row, restore
+from harness.request import MINI_ARCH, BackboneChoice
+from harness.restore import described_row, from_file, restore
 from harness.runtime import Runtime
 from harness.settings import Settings
 from harness.spec import Views, fingerprint
@@ -127,8 +128,9 @@ class Reproduced:
 
 
 def reproduce(
-    path: Path, settings: Settings, runtime: Runtime, seed: int, fraction: float = FRACTION, root: Path = Path()
-) -> Reproduced:
+    path: Path, settings: Settings, runtime: Runtime, seed: int, fraction: float = FRACTION, root: Path = Path(),
+    weights: str | None = None,
+) -> Reproduced:  # fmt: skip
     """Evaluate a seeded sample of every list of a submission again, from the submitted weights.
 
     Args:
@@ -138,6 +140,7 @@ def reproduce(
         seed: Of the sample. Draw it after the submission was handed in: who knows it, knows what is looked at.
         fraction: Of each list, at least `LEAST` videos.
         root: Repository of the board, with its waivers.
+        weights: The file of the backbone's weights, where the records are of a file; its content is compared.
 
     Raises:
         UserError: The submission is refused, has no weights, its method is not the one installed here, or videos are
@@ -147,6 +150,8 @@ def reproduce(
     if not checked.passed:
         ways = f"See: python -m harness submit check {path}"
         raise UserError(f"{path} is refused by {', '.join(sorted(checked.rules()))}.", ways, EXIT_FAILED)
+    if weights is not None and not Path(weights).is_file():
+        raise UserError(f"--weights {weights} is no file.", "Give the file that the records name by its sha256.")
     submission, device = checked.submission, choose_device(runtime)
     absent = sorted(set(submission.fits) - set(submission.weights))
     if absent:
@@ -158,7 +163,7 @@ def reproduce(
         for one in submission.measured:
             key = fingerprint([one.record.identity["fit"], one.record.identity["method"]])
             if key not in built:
-                built = {key: _method(one, Path(scratch), settings)}  # one at a time: methods are large
+                built = {key: _method(one, Path(scratch), settings, weights)}  # one at a time: methods are large
             agreements.append(_again(one, built[key], settings, runtime, device, seed, fraction))
     return Reproduced(submission, seed, fraction, tuple(agreements), measured_on(device))
 
@@ -175,11 +180,12 @@ def _lay_out(path: Path, submission: Submission, runs: Path) -> None:
                 shutil.copyfileobj(source, target)
 
 
-def _method(one: Measured, runs: Path, settings: Settings) -> ClipMethod:
+def _method(one: Measured, runs: Path, settings: Settings, weights: str | None = None) -> ClipMethod:
     """The method of a record as it was scored.
 
     Raises:
-        UserError: The code installed here is not the code that was measured, or the weights are not in a submission.
+        UserError: The code installed here is not the code that was measured, or the weights are not in a submission,
+            or those of the backbone are of a file, and this is not it.
     """
     if one.record.identity["method"].get("checkpoint"):
         raise UserError(
@@ -187,7 +193,10 @@ def _method(one: Measured, runs: Path, settings: Settings) -> ClipMethod:
             "Measure it again with `run --checkpoint FILE`, and compare with `python -m harness compare`.",
             EXIT_FAILED,
         )
-    row = described_row(one.record.identity["method"], one.name)
+    of = one.record.identity["method"]["backbone"]
+    arch = None if of["arch"] == "inferred" else of["arch"]
+    backbone = BackboneChoice(arch, weights) if weights and of["arch"] != MINI_ARCH and from_file(of) else None
+    row = described_row(one.record.identity["method"], one.name, backbone)
     if row.source_sha256 != one.record.method["source_sha256"]:
         raise UserError(
             f"The code of {row.name} here has sha256 {row.source_sha256}, measured was "

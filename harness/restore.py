@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -43,11 +44,17 @@ def described_row(of: Mapping[str, Any], where: str, backbone: BackboneChoice | 
         backbone: Needed where the weights came from a file, whose place an identity does not hold.
 
     Raises:
-        UserError: A backbone other than the one described.
+        UserError: A backbone other than the one described, or none where the weights came from a file.
     """
     cls = method_class(of["name"])
     options, usual = (build_options(cls.options_type, values, of["name"]) for values in (of["options"], {}))
     arch, weights = of["backbone"]["arch"], of["backbone"]["weights"]
+    if backbone is None and arch != MINI_ARCH and from_file(of["backbone"]) and cls.own_model(options) is None:
+        known_as = "" if arch == "inferred" else f" --arch {arch}"
+        raise UserError(
+            f"{where} starts from the weights of a file with sha256 {weights}.",
+            f"Give that file:{known_as} --weights FILE.",
+        )
     model = cls.own_model(options) or backbone or BackboneChoice(arch, None if arch == MINI_ARCH else weights)
     if model.identity() != of["backbone"]:
         raise UserError(
@@ -55,6 +62,11 @@ def described_row(of: Mapping[str, Any], where: str, backbone: BackboneChoice | 
             "Give the --arch and --weights of the fit.",
         )
     return MethodRow(MethodChoice(of["name"], of["options"]), model, cls, options, usual, code_sha256(cls))
+
+
+def from_file(backbone: Mapping[str, Any]) -> bool:
+    """Whether the weights of a described backbone are those of a file, known by its content."""
+    return re.fullmatch(r"[0-9a-f]{64}", str(backbone["weights"])) is not None
 
 
 def find_fits(runs: Path, methods: Sequence[str], names: Sequence[str]) -> list[Path]:

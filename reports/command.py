@@ -10,12 +10,17 @@ USUAL_SEED = 1024
 
 
 def reproduce_command(facts: dict[str, Any]) -> str:
-    """`python -m harness run ...` for a row of the tidy frame, quoted for a shell."""
+    """`python -m harness run ...` for a row of the tidy frame, quoted for a shell.
+
+    Records know a loose plugin file by its name alone: the command is for the folder that holds it.
+    """
     method = str(facts["method"])
     options = facts.get("option_values") or {}
     if options:
         method += ":" + ",".join(f"{name}={_value(value)}" for name, value in sorted(options.items()))
-    parts = ["python", "-m", "harness", "run", "--method", method, "--protocol", str(facts["protocol"]),
+    origin = str(facts["origin"])
+    plugin = ["--plugin", origin.removeprefix("file ")] if origin.startswith("file ") else []
+    parts = ["python", "-m", "harness", "run", *plugin, "--method", method, "--protocol", str(facts["protocol"]),
              "--dataset", str(facts["dataset"]), *_backbone(facts), *_source(facts)]  # fmt: skip
     if checkpoint := re.search(r"checkpoint (.+) \([0-9a-f]{8}\)", str(facts["extra_data"])):
         parts += ["--checkpoint", checkpoint[1]]

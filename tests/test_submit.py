@@ -9,7 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from safetensors.torch import save_file
 
+from harness.engine.tiny_clip import tiny_state
 from results.metrics import accuracies
 from results.predictions import ID_COLUMNS, read_predictions, write_predictions
 from results.record import find_records, read_record, write_record
@@ -123,6 +125,25 @@ def test_a_fit_is_reproduced_from_its_weights(tmp_path: Path, capsys: pytest.Cap
     assert in_process("submit", "pack", "eszsl", "--weights", "--runs", runs, "--out", file) == 0
     assert in_process("submit", "reproduce", file, *places, "--seed", 1, "--quiet", "--json") == 0
     assert json.loads(capsys.readouterr().out)["videos"] == 3 * 24
+
+
+@pytest.mark.slow
+def test_weights_of_a_file_are_asked_for_and_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runs, file, mine, other = (tmp_path / name for name in ("runs", "a.zip", "mine.safetensors", "other.safetensors"))
+    save_file(tiny_state(0), mine)
+    save_file(tiny_state(1), other)
+    run = ("run", "--method", "vanilla_clip", "--protocol", "b2n", "--weights", mine, "--runs", runs, "--no-report")
+    assert in_process(*run, "--views", "frames=2", "--quiet") == 0
+    assert in_process("submit", "pack", "vanilla_clip", "--runs", runs, "--out", file) == 0
+    again = ("submit", "reproduce", file, "--root", tmp_path, "--seed", 1, "--quiet", "--workers", "0")
+    for weights, message in (
+        ((), "starts from the weights of a file with sha256"), (("--weights", tmp_path / "none"), "is no file"),
+        (("--weights", other), "asked for is"),
+    ):  # fmt: skip
+        assert in_process(*again, *weights) != 0
+        assert message in capsys.readouterr().err
+    assert in_process(*again, "--weights", mine) == 0
+    assert "reproduced: 0 of" in capsys.readouterr().out
 
 
 def test_the_page_names_every_rule_as_it_is() -> None:

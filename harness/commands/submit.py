@@ -89,6 +89,7 @@ def _add_reproduce(kinds: Any) -> None:
     again.add_argument("--root", default=".", metavar="DIR", help="the board's repository (default: here)")
     again.add_argument("--json", action="store_true", help="print data on stdout")
     again.add_argument("--plugin", action="append", default=[], metavar="FILE", help="load a plugin file first")
+    again.add_argument("--weights", metavar="FILE", help="the backbone's weights, where the records are of a file")
     add_runtime(again)
     add_places(again)
 
@@ -169,8 +170,9 @@ def _reproduce(arguments: argparse.Namespace) -> int:
     seed = secrets.randbits(32) if arguments.seed is None else arguments.seed
     root = Path(arguments.root)
     found = reproduce(
-        Path(arguments.path), settings_of(arguments), runtime_of(arguments), seed, arguments.fraction, root
-    )
+        Path(arguments.path), settings_of(arguments), runtime_of(arguments), seed, arguments.fraction, root,
+        arguments.weights,
+    )  # fmt: skip
     name = f"{found.submission.manifest['method']}-v{found.submission.manifest['version']}.json"
     write_json(root / REPRODUCTIONS / name, found.as_dict())
     put(found.as_dict() if arguments.json else found.text())

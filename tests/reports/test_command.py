@@ -14,7 +14,7 @@ from harness.spec import Recipe
 from reports.command import reproduce_command
 
 FACTS: dict[str, Any] = {
-    "method": "vificlip", "option_values": {}, "protocol": "b2n", "dataset": "ucf101", "extra_data": "",
+    "method": "vificlip", "origin": "built-in", "option_values": {}, "protocol": "b2n", "dataset": "ucf101", "extra_data": "",
     "label_variant": "published", "list_origin": "generated", "seed": 1024, "arch": "ViT-B-16", "weights": "openai",
     "embedded": False, "fit_name": "vificlip ucf101/base_s1",
     "view_values": {"frames": 32, "clips": 1, "crops": 1, "sampling": "centre", "normalize": "imagenet",
@@ -70,3 +70,8 @@ def test_another_source_of_zero_shot_transfer_is_named() -> None:
     for name, embedded in (("vificlip k400/train", False), ("vificlip mini_source/train", True), ("", False)):
         facts = {**zero, "fit_name": name, "embedded": embedded}
         assert request(command("published", **facts)).source is None
+
+
+def test_a_loose_plugin_file_is_loaded_first() -> None:
+    text = command("published", method="mine", origin="file mine.py")
+    assert text[4:6] == ["--plugin", "mine.py"] and "--plugin" not in command("published", origin="package mine 1.0")
