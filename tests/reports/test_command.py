@@ -15,7 +15,8 @@ from reports.command import reproduce_command
 
 FACTS: dict[str, Any] = {
     "method": "vificlip", "origin": "built-in", "option_values": {}, "protocol": "b2n", "dataset": "ucf101",
-    "extra_data": "", "label_variant": "published", "list_origin": "generated", "seed": 1024, "arch": "ViT-B-16", "weights": "openai",
+    "extra_data": "", "label_variant": "published", "list_origin": "generated", "seed": 1024, "arch": "ViT-B-16",
+    "weights": "openai",
     "embedded": False, "fit_name": "vificlip ucf101/base_s1",
     "view_values": {"frames": 32, "clips": 1, "crops": 1, "sampling": "centre", "normalize": "imagenet",
                     "reader": "decord"},
