@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from harness.errors import UserError
 
+SHARDS = ("none", "zero", "fsdp")
+
 
 @dataclass(frozen=True)
 class Runtime:
@@ -23,7 +25,8 @@ class Runtime:
         quiet: No progress bars.
         feature_cache: Keep frame features of frozen vision towers and use kept ones.
         compile: Run the blocks of the vision tower compiled: `on`, `off`, or `auto`, where it pays.
-        shard: `zero` shares the optimiser's moments out among the processes of a fit, `none` keeps them on each.
+        shard: What the processes of a fit share out among them: `none`, `zero` (the optimiser's moments), or `fsdp`
+            (parameters, gradients and moments of the towers' blocks).
         grad_checkpointing: Keep only what enters a transformer block and compute the rest again for the backward pass.
     """
 
@@ -45,8 +48,8 @@ class Runtime:
             value = getattr(self, name)
             if value is not None and value < least:
                 raise UserError(f"{name} is {value}, expected at least {least}.")
-        if self.shard not in ("none", "zero"):
-            raise UserError(f"shard is {self.shard!r}.", "Choose none or zero.")
+        if self.shard not in SHARDS:
+            raise UserError(f"shard is {self.shard!r}.", f"Choose {', '.join(SHARDS)}.")
         if self.compile not in ("auto", "on", "off"):
             raise UserError(f"compile is {self.compile!r}.", "Choose auto, on or off.")
         if not self.decode_seconds > 0:

@@ -12,7 +12,7 @@ from typing import Any
 from harness.engine.world import rank_of_process
 from harness.errors import UserError
 from harness.request import BackboneChoice, Request, parse_methods, parse_pairs
-from harness.runtime import Runtime
+from harness.runtime import SHARDS, Runtime
 from harness.settings import Settings, load_settings
 
 
@@ -191,8 +191,9 @@ def add_runtime(parser: argparse.ArgumentParser) -> None:
         "--grad-checkpointing", action="store_true", help="less memory, a third more work: recompute activations"
     )
     group.add_argument(
-        "--shard", default="none", choices=("none", "zero"), help="zero: share the optimiser's state among processes"
-    )
+        "--shard", default="none", choices=SHARDS,
+        help="with several processes: zero shares the optimiser's moments out, fsdp all of the towers' blocks",
+    )  # fmt: skip
     group.add_argument("--quiet", action="store_true", help="no progress bars")
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from harness.commands._arguments import load_plugins, put, table, verb_parser
 from harness.errors import EXIT_DONE
+from harness.runtime import SHARDS
 
 
 def add_parser(verbs: Any) -> None:
@@ -26,8 +27,8 @@ def add_parser(verbs: Any) -> None:
     group.add_argument("--names", type=int, default=400, metavar="C", help="classes (400)")
     group.add_argument("--precision", default="bf16", choices=("bf16", "fp32"), help="of the forward pass (bf16)")
     group.add_argument("--grad-checkpointing", action="store_true", help="as in `run`")
-    group.add_argument("--shard", default="none", choices=("none", "zero"), help="as in `run`")
-    group.add_argument("--processes", type=int, default=1, metavar="N", help="that the moments are shared among (1)")
+    group.add_argument("--shard", default="none", choices=SHARDS, help="as in `run`")
+    group.add_argument("--processes", type=int, default=1, metavar="N", help="that share it (1)")
     parser.add_argument("--plugin", action="append", default=[], metavar="FILE", help="load a plugin file first")
     parser.add_argument("--json", action="store_true", help="print data on stdout")
 
@@ -73,7 +74,8 @@ def _memory(arguments: argparse.Namespace) -> int:
             for clips in arguments.clips:
                 shape = FitShape(
                     name, arguments.arch, frames, clips, arguments.names, arguments.precision,
-                    arguments.grad_checkpointing, arguments.processes if arguments.shard == "zero" else 1,
+                    arguments.grad_checkpointing, arguments.processes if arguments.shard != "none" else 1,
+                    "fsdp" if arguments.shard == "fsdp" else "zero",
                 )  # fmt: skip
                 rows.append((shape, fit_memory(shape)))
     if arguments.json:

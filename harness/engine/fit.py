@@ -26,6 +26,7 @@ from harness.engine.feature_clips import fit_features, training_loader
 from harness.engine.features import FeatureCache
 from harness.engine.method import ClipMethod
 from harness.engine.schedule import rate_of_update
+from harness.engine.sharding import Sharding
 from harness.engine.step import batch_loss, build_optimizer
 from harness.engine.weights import file_sha256
 from harness.engine.world import ALONE, World
@@ -111,12 +112,14 @@ def fit(
     with world.together():
         clips = runtime.fit_clips or (16 if device.kind == "cpu" else 32)
         batches = FitBatches(len(rows), recipe, clips, world.rank, world.size)
-        optimizer = build_optimizer(method, recipe, sharded=runtime.shard == "zero" and world.size > 1)
         compile_if_asked(method, runtime.compile, device)
         clips = batches.groups_per_batch * recipe.micro_batch
         features = fit_features(cache, method, rows, recipe, views, device, runtime, clips, world)
         if features is None:
             compile_if_it_pays(method, runtime.compile, device, "fit", recipe.epochs * len(rows) * views.frames)
+        shard = runtime.shard if world.size > 1 else "none"
+        sharding = Sharding(method, device, world, vision=features is None) if shard == "fsdp" else None
+        optimizer = build_optimizer(method, recipe, shard)
     size, pin = method.backbone.image_size, device.kind == "cuda"
     loader = training_loader(
         features, lambda: fit_loader(rows, recipe, views, size, batches, runtime, pin), batches, recipe
@@ -149,9 +152,16 @@ def fit(
             f"The fit of {method.name} failed: {error}.", "Lower the rate: --recipe lr=...", EXIT_FAILED
         )
         raise world.common(failure) from None
+    except RuntimeError as error:
+        if sharding is None or "DTensor" not in str(error):
+            raise
+        reason = f"{method.name} uses weights of a block outside of it, which --shard fsdp shares out: {error}"
+        raise world.common(UserError(reason, "Use --shard zero.", EXIT_FAILED)) from None
     finally:
         curve.close()
         loader.close()
+    if sharding is not None:
+        sharding.undo()
     peak = torch.cuda.max_memory_allocated(device.device) / 2**30 if device.kind == "cuda" else 0.0
     told = world.gather([sorted(loader.replaced), peak])
     outcome: dict[str, Any] = {}

@@ -40,9 +40,9 @@ class FitMemory:
     """The memory of a fit on each device, in bytes.
 
     Args:
-        parameters: All of the model, fp32.
-        gradients: Of the parameters that learn, fp32.
-        moments: AdamW's, fp32; a share of them where they are sharded.
+        parameters: All of the model, fp32; a share of the blocks', and two whole blocks, where blocks are shared out.
+        gradients: Of the parameters that learn, fp32; a share of the blocks', and two whole blocks, where they are.
+        moments: AdamW's, fp32; a share of them where they are shared out, or of the blocks' where blocks are.
         activations: What the forward pass keeps for the backward pass, with the frames that enter it.
         working: What comes and goes: gradients of activations, the results of frozen layers and, with gradient
             checkpointing, the activations of one block.
@@ -72,7 +72,8 @@ class FitShape:
         names: Classes.
         precision: `fp32` or `bf16`.
         grad_checkpointing: Recompute activations block by block.
-        processes: Processes among which moments are shared out; 1 where they are not.
+        processes: Processes among which something is shared out; 1 where nothing is.
+        shard: What is: `zero` (moments) or `fsdp` (all of the blocks).
     """
 
     method: str = "vificlip"
@@ -83,10 +84,13 @@ class FitShape:
     precision: str = "bf16"
     grad_checkpointing: bool = False
     processes: int = 1
+    shard: str = "zero"
 
     def __post_init__(self) -> None:
         if self.precision not in DTYPES:
             raise UserError(f"Memory is estimated in {' or '.join(DTYPES)}, not in {self.precision!r}.")
+        if self.shard not in ("zero", "fsdp"):
+            raise UserError(f"Memory is estimated for shard zero or fsdp, not {self.shard!r}.")
         if min(self.frames, self.clips, self.names, self.processes) < 1:
             raise UserError(f"Frames, clips, names and processes are at least 1, found {self}.")
         if self.arch not in open_clip.list_models():
@@ -115,14 +119,28 @@ def fit_memory(shape: FitShape, cuda: bool = True) -> FitMemory:
         frames = torch.empty(shape.clips, shape.frames, 3, side, side, dtype=torch.uint8)
     saved = saved_by_loss(method, recipe, frames, shape, cuda)
     total, trained = method.parameter_counts()
+    # What is shared out: every trained parameter's moments (ZeRO), or all of the blocks (FSDP).
+    blocks = [list(block.parameters()) for block in blocks_of(method.backbone)] if shape.shard == "fsdp" else []
+    sizes = [(sum(p.numel() for p in of), sum(p.numel() for p in of if p.requires_grad)) for of in blocks]
+    in_blocks, learning = (sum(size[i] for size in sizes) for i in (0, 1))
+    largest, largest_learning = (max((size[i] for size in sizes), default=0) for i in (0, 1))
+    whole = shape.processes == 1
+    shared = trained if shape.shard == "zero" else learning
     return FitMemory(
-        parameters=4 * total,
-        gradients=4 * trained,
-        moments=-(-MOMENTS * trained // shape.processes),
+        # The next block is gathered while one is at work.
+        parameters=_bytes(total, in_blocks, shape.processes) + (0 if whole else 2 * 4 * largest),
+        # A block's gradients, and their copy in the order in which they are sent.
+        gradients=_bytes(trained, learning, shape.processes) + (0 if whole else 2 * 4 * largest_learning),
+        moments=MOMENTS // 4 * _bytes(trained, shared, shape.processes),
         activations=saved.bytes + frames.numel() * (1 + 4),
         # Backward: two gradients of the largest activation. Frozen: the input of an MLP's activation and its steps.
         working=saved.block + max(2 * saved.largest, 3 * saved.passing),
     )
+
+
+def _bytes(count: int, shared: int, processes: int) -> int:
+    """Bytes of fp32 numbers on each process, of which some are shared out."""
+    return 4 * (count - shared) + -(-4 * shared // processes)
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,7 @@ from harness.engine.checkpoints import newest_readable, resumed_at, sweep  # noq
 from harness.engine.exact_reader import SequentialVideo  # noqa: E402
 from harness.engine.mm_hooks import EpochCheckpoints, EpochOrder, FitProgress, PlainCheckpoints  # noqa: E402
 from harness.engine.parallel import spread  # noqa: E402
+from harness.engine.sharding import ShardedAdamW  # noqa: E402
 from harness.engine.transforms import (  # noqa: E402
     ClipGrayScale,
     PackClip,
@@ -203,10 +204,13 @@ class PrecisionOptimWrapper(OptimWrapper):  # type: ignore[misc]
     Args:
         dtype: `float32`, `bfloat16` or `float16`; only the last is loss-scaled.
         device: Type of the device, `cpu` or `cuda`.
+        keep_casts: Keep the casts of weights over a forward pass; not where weights are gathered block by block, to be
+            dropped again.
     """
 
-    def __init__(self, dtype: torch.dtype, device: str, **kwargs: Any) -> None:
+    def __init__(self, dtype: torch.dtype, device: str, keep_casts: bool = True, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        self.keep_casts = keep_casts
         self.dtype, self.device_type = dtype, device
         self.scaler = torch.amp.GradScaler(device, enabled=dtype == torch.float16)
         self.skipped_updates = 0
@@ -216,7 +220,9 @@ class PrecisionOptimWrapper(OptimWrapper):  # type: ignore[misc]
         """Autocast around the forward pass, beside mmengine's own accumulation context."""
         with (
             super().optim_context(model),
-            torch.autocast(self.device_type, dtype=self.dtype, enabled=self.dtype != torch.float32),
+            torch.autocast(
+                self.device_type, dtype=self.dtype, enabled=self.dtype != torch.float32, cache_enabled=self.keep_casts
+            ),
         ):
             yield
 
@@ -291,6 +297,9 @@ class FitRunner(Runner):  # type: ignore[misc]
         """The model as it is: mmengine would move it to a GPU even where `--device cpu` was asked for."""
         return model
 
+    def _init_model_weights(self) -> None:
+        """Nothing: weights are set when a method is built, and what processes share cannot be sent by mmengine."""
+
     def resume(self, filename: str, *args: Any, **kwargs: Any) -> None:
         """Resume; what mmengine prints of it (expected missing keys) must not get into `--json` output."""
         with redirect_stdout(io.StringIO()) as printed:
@@ -335,7 +344,8 @@ def run_fit(
             train_dataloader=loader,
             train_cfg=dict(by_epoch=True, max_epochs=recipe.epochs),
             optim_wrapper=PrecisionOptimWrapper(
-                dtype=dtype, device=device, optimizer=optimizer, accumulative_counts=batches.batches_per_update
+                dtype=dtype, device=device, keep_casts=not isinstance(optimizer, ShardedAdamW), optimizer=optimizer,
+                accumulative_counts=batches.batches_per_update,
             ),
             default_hooks=dict(
                 logger=None, timer=None, checkpoint=None, sampler_seed=None, param_scheduler=None, runtime_info=None

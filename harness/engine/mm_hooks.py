@@ -13,11 +13,19 @@ import numpy as np
 from mmengine.hooks import Hook
 from mmengine.logging import HistoryBuffer
 from mmengine.runner import Runner
+from torch import Tensor, nn
 
 from harness.engine.batches import FitBatches
 from harness.engine.checkpoints import CHECKPOINT, epoch_checkpoints
-from harness.engine.parallel import consolidate
+from harness.engine.parallel import SpreadModel, consolidate
+from harness.engine.sharding import gathered, shared_out
 from harness.engine.world import World
+
+
+def model_of(runner: Runner) -> nn.Module:
+    """The model of a runner without what wraps it."""
+    model: nn.Module = runner.model.module if isinstance(runner.model, SpreadModel) else runner.model
+    return model
 
 
 class PlainCheckpoints(Hook):  # type: ignore[misc]
@@ -72,10 +80,12 @@ class EpochCheckpoints(Hook):  # type: ignore[misc]
 
     def __init__(self, world: World, clips: str) -> None:
         self.world, self.clips = world, clips
+        self._shared: dict[str, Tensor] = {}
 
     def after_train_epoch(self, runner: Runner) -> None:
         """Save, then drop what is older than the previous epoch. All bring what they know, the leading one writes."""
         consolidate(runner.optim_wrapper.optimizer)
+        self._shared = gathered(model_of(runner))
         told = self.world.gather(sorted(runner.train_loop.dataloader.replaced))
         if not self.world.leads:
             return
@@ -84,6 +94,15 @@ class EpochCheckpoints(Hook):  # type: ignore[misc]
         runner.save_checkpoint(runner.work_dir, CHECKPOINT.format(done), meta=known, by_epoch=True)
         for old in epoch_checkpoints(Path(runner.work_dir))[2:]:
             old.unlink(missing_ok=True)
+        self._shared = {}
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Put the whole in place of shares of parameters."""
+        checkpoint["state_dict"].update(self._shared)
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Share out what this session shares."""
+        checkpoint["state_dict"] = shared_out(checkpoint["state_dict"], model_of(runner))
 
 
 class EpochOrder(Hook):  # type: ignore[misc]

@@ -90,13 +90,13 @@ def blend_groups(video: Tensor, targets: Tensor, clips: FitClips, recipe: Recipe
     return (videos[0], soft[0]) if len(videos) == 1 else (torch.cat(videos), torch.cat(soft))
 
 
-def build_optimizer(method: ClipMethod, recipe: Recipe, sharded: bool = False) -> torch.optim.Optimizer:
+def build_optimizer(method: ClipMethod, recipe: Recipe, shard: str = "none") -> torch.optim.Optimizer:
     """AdamW over the method's groups; each group remembers its peak rate for the schedule.
 
     Args:
         method: Whose parameters learn.
         recipe: Gives rates, betas and decay.
-        sharded: Share the moments out among the processes.
+        shard: How it is shared out among the processes: `none`, `zero` or `fsdp`.
 
     Raises:
         UserError: Nothing learns, or a group holds a parameter that does not learn.
@@ -114,7 +114,7 @@ def build_optimizer(method: ClipMethod, recipe: Recipe, sharded: bool = False) -
     groups = [{**group, "peak_lr": group.get("lr", recipe.lr)} for group in groups if group["params"]]
     fused = all(p.is_cuda for group in groups for p in group["params"])
     return adamw(
-        groups, sharded, lr=recipe.lr, betas=recipe.betas, eps=recipe.eps, weight_decay=recipe.weight_decay,
+        groups, shard, lr=recipe.lr, betas=recipe.betas, eps=recipe.eps, weight_decay=recipe.weight_decay,
         fused=fused or None,
     )  # fmt: skip
 

@@ -135,14 +135,15 @@ def test_a_large_backbone_inside_24_gb() -> None:
 
 
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two CUDA devices")
-def test_two_gpus_give_the_records_of_one(small_dataset: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("shard", ["none", "zero", "fsdp"])
+def test_two_gpus_give_the_records_of_one(small_dataset: Path, tmp_path: Path, shard: str) -> None:
     """NCCL: the same curve to 1e-4 in fp32 and the same scores of an untrained method."""
     from tests.engine.test_world import arguments, assert_same_scores, curve, torchrun
 
     more = ("--recipe", "epochs=3", "--device", "cuda", "--precision", "fp32")
     methods = ("vificlip", "vanilla_clip")
     assert in_process(*arguments(small_dataset, tmp_path / "one", *more, methods=methods)) == 0
-    torchrun(2, arguments(small_dataset, tmp_path / "two", *more, methods=methods))
+    torchrun(2, arguments(small_dataset, tmp_path / "two", *more, "--shard", shard, methods=methods))
     one, two = ([row["loss"] for row in curve(tmp_path / folder)] for folder in ("one", "two"))
     np.testing.assert_allclose(one, two, rtol=0, atol=1e-4)
     assert_same_scores(tmp_path / "two", tmp_path / "one", "vanilla_clip", 1e-5)

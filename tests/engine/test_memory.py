@@ -144,7 +144,7 @@ def test_the_estimate_against_peaks_of_a_gpu() -> None:
     learning = [row for row in recorded if row["method"] in ("vificlip", "image_ft", "xclip", "actionclip")]
     assert len(learning) >= 6 and all(abs(row["ratio"] - 1) < 0.05 for row in learning)
     row = next(row for row in learning if row["precision"] == "bf16")
-    fields = {k: row[k] for k in FitShape.__dataclass_fields__}
+    fields = {k: row[k] for k in FitShape.__dataclass_fields__ if k in row}
     assert fit_memory(FitShape(**fields)).total / GIB == pytest.approx(row["measured_gib"], rel=0.05)
 
 
@@ -155,12 +155,25 @@ def test_sharded_moments_are_a_share() -> None:
     assert replace(shared, moments=whole.moments) == whole
 
 
+@pytest.mark.slow
+def test_shared_blocks_are_a_share_and_the_rest_is_whole() -> None:
+    """ViT-B/32: 12 blocks of 768 and 12 of 512 with 12 w^2 + 13 w parameters each."""
+    block, text = (12 * w * w + 13 * w for w in (768, 512))
+    blocks = 12 * (block + text)
+    whole, shared = fit_memory(SMALL), fit_memory(replace(SMALL, processes=8, shard="fsdp"))
+    saved, gathered = 4 * blocks * 7 // 8, 2 * 4 * block
+    assert shared.parameters == whole.parameters - saved + gathered
+    assert shared.gradients == whole.gradients - saved + gathered and shared.moments == whole.moments - 2 * saved
+    assert (shared.activations, shared.working) == (whole.activations, whole.working)
+    assert fit_memory(replace(SMALL, shard="fsdp")) == whole, "one process shares nothing"
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
         ({"arch": "ViT-B-33"}, "no architecture named 'ViT-B-33'"),
         ({"precision": "fp8"}, "not in 'fp8'"),
-        ({"clips": 0}, "at least 1"),
+        ({"clips": 0}, "at least 1"), ({"shard": "all"}, "zero or fsdp"),
         ({"method": "vanilla_clip"}, "vanilla_clip is not trained"),
     ],
 )
