@@ -1,4 +1,4 @@
-"""Lists of videos as batches of clips: rows to loaders, uint8 frames to normalised tensors."""
+"""Lists of videos as batches of clips: rows to loaders, clips to uint8 tensors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from torch import Tensor
 from harness.engine import mm
 from harness.engine.batches import Draw, FitBatches
 from harness.engine.loader import GuardedLoader, Undecodable, default_workers
-from harness.engine.step import normalise as normalise
 from harness.errors import UserError
 from harness.runtime import Runtime
 from harness.spec import Recipe, VideoList, Views
