@@ -24,9 +24,7 @@ from harness.engine.clips import Row
 from harness.engine.evaluate import Scores, evaluate
 from harness.engine.feature_clips import ListFeatures, eval_features
 from harness.engine.features import FeatureCache, fits_from_features, pools_from_features
-from harness.engine.fit import fit
 from harness.engine.step import view_logits
-from harness.errors import UserError
 from harness.runtime import Runtime
 from tests.conftest import CLASSES, write_clip
 from tests.engine.conftest import CPU, LABELS, VIEWS, tiny_method
@@ -333,94 +331,6 @@ def test_two_processes_at_once(rows: list[Row], cache: FeatureCache) -> None:
     wanted = score(method_of("vanilla_clip"), rows[:12], None).ids.tolist()
     assert found == [wanted, wanted]
     assert len(entries_of(cache)) == 12 and not list(cache.folder.rglob("*.tmp"))
-
-
-# training -----------------------------------------------------------------------------------------------------------
-
-
-def train(
-    folder: Path, rows: list[Row], cache: FeatureCache | None, name: str, **recipe: Any
-) -> tuple[list[float], Any]:
-    """(losses, outcome) of a fit."""
-    losses: list[float] = []
-    outcome = fit(
-        method_of(name), rows, LABELS, replace(PLAIN, **recipe), VIEWS, folder, CPU, RUNTIME,
-        lambda done, total, loss: losses.append(loss), cache,
-    )  # fmt: skip
-    return losses, outcome
-
-
-def test_training_without_augmentation_decodes_each_clip_once(
-    rows: list[Row], cache: FeatureCache, tmp_path: Path, decodes: list[Draw]
-) -> None:
-    wanted, _ = train(tmp_path / "a", rows[::2], None, "efficient_prompt", epochs=3)
-    assert len(decodes) == 48
-    found, _ = train(tmp_path / "b", rows[::2], cache, "efficient_prompt", epochs=3)
-    assert len(decodes) == 48 + 16
-    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-4)
-    assert len(set(found)) > 3
-    score(method_of("vanilla_clip"), rows[::2], cache)
-    assert len(decodes) == 48 + 16, "an eval of the same views finds the features of the fit"
-
-
-def test_augmented_training_does_not_use_the_cache(
-    rows: list[Row], cache: FeatureCache, tmp_path: Path, decodes: list[Draw]
-) -> None:
-    train(tmp_path / "a", rows[::2], cache, "text_ft", augmentation="published")
-    train(tmp_path / "b", rows[::2], cache, "text_ft", mixup=0.8)
-    assert len(decodes) == 64 and not cache.folder.exists()
-
-
-def test_cached_augmented_views(rows: list[Row], cache: FeatureCache, tmp_path: Path, decodes: list[Draw]) -> None:
-    settings: dict[str, Any] = dict(augmentation="published", views_cached=2, epochs=4)
-    wanted, _ = train(tmp_path / "a", rows[::2], None, "text_ft", **settings)
-    del decodes[:]
-    found, _ = train(tmp_path / "b", rows[::2], cache, "text_ft", **settings)
-    assert len(decodes) == 32
-    assert {(draw.epoch, draw.position) for draw in decodes} == {(v, i) for v in (0, 1) for i in range(16)}
-    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-4)
-    fresh, _ = train(tmp_path / "c", rows[::2], None, "text_ft", augmentation="published", epochs=4)
-    assert not np.allclose(fresh, wanted, atol=1e-4), "fewer views are another method"
-
-
-def test_views_cached_is_part_of_the_recipe_where_it_is_used() -> None:
-    assert "views_cached" not in PLAIN.as_dict()
-    assert replace(PLAIN, views_cached=4).as_dict()["views_cached"] == 4
-
-
-@pytest.mark.parametrize(
-    ("name", "recipe", "message"),
-    [
-        ("text_ft", {"mixup": 0.8}, "cannot be blended"),
-        ("text_ft", {"cutmix": 1.0}, "cannot be blended"),
-        ("vificlip", {}, "frozen, unchanged vision tower"),
-    ],
-)
-def test_views_that_cannot_be_cached(
-    rows: list[Row], cache: FeatureCache, tmp_path: Path, name: str, recipe: dict[str, Any], message: str
-) -> None:
-    with pytest.raises(UserError, match=message):
-        train(tmp_path / "fit", rows[::2], cache, name, augmentation="published", views_cached=2, **recipe)
-
-
-@pytest.mark.parametrize("cached", [False, True])
-def test_an_undecodable_training_clip_is_replaced_by_the_same_clip(
-    rows: list[Row], cache: FeatureCache, tmp_path: Path, cached: bool
-) -> None:
-    broken = tmp_path / "page.avi"
-    broken.write_text("<html>404</html>")
-    training = [*rows[::2][:15], (broken, 3)]
-    losses, outcome = train(tmp_path / "fit", training, cache if cached else None, "efficient_prompt")
-    assert outcome.replaced == [15]
-    standing_in = [*training[:15], training[12]]
-    wanted, _ = train(tmp_path / "other", standing_in, None, "efficient_prompt")
-    np.testing.assert_allclose(losses, wanted, rtol=0, atol=1e-4)
-
-
-def test_a_class_without_a_decodable_clip_ends_the_fit(rows: list[Row], cache: FeatureCache, tmp_path: Path) -> None:
-    training = [*rows[:15], (tmp_path / "absent.avi", 3)]
-    with pytest.raises(UserError, match="No training clip of class 3"):
-        train(tmp_path / "fit", training, cache, "efficient_prompt")
 
 
 def test_cached_evals_are_fast(rows: list[Row], cache: FeatureCache) -> None:
