@@ -118,7 +118,10 @@ def fit(
         if features is None:
             compile_if_it_pays(method, runtime.compile, device, "fit", recipe.epochs * len(rows) * views.frames)
         shard = runtime.shard if world.size > 1 else "none"
-        sharding = Sharding(method, device, world, vision=features is None) if shard == "fsdp" else None
+        sharding = Sharding(method, device, vision=features is None) if shard == "fsdp" else None
+    if sharding is not None:
+        sharding.share(world)
+    with world.together():
         optimizer = build_optimizer(method, recipe, shard)
     size, pin = method.backbone.image_size, device.kind == "cuda"
     loader = training_loader(

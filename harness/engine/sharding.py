@@ -29,41 +29,42 @@ CPU = torch.device("cpu")
 
 
 class Sharding:
-    """The blocks of a method, shared out among the processes until `undo`.
+    """The blocks of a method, shared out among the processes from `share` to `undo`; all call both.
 
     Args:
         method: On its device, in one piece.
         device: Of the fit.
-        world: The processes.
         vision: Share the vision tower out too; not where it is not run in training, as with cached features.
 
     Raises:
-        UserError: Loss scaling, which would look for overflows in shares only, or a tower without blocks.
+        UserError: Loss scaling, which would look for overflows in shares only, or a method without blocks.
     """
 
-    def __init__(self, method: ClipMethod, device: Device, world: World, vision: bool = True) -> None:
+    def __init__(self, method: ClipMethod, device: Device, vision: bool = True) -> None:
         if device.dtype == torch.float16:
             raise UserError("--shard fsdp does not go with --precision fp16.", "Use bf16 or fp32, or --shard zero.")
-        # FSDP turns a block into another class for good, so that a plain one without values is kept for the end.
-        self._plain: list[tuple[nn.Module, str, nn.Module]] = []
-        mesh = init_device_mesh(device.kind, (world.size,))
         of_vision = {id(module) for module in method.backbone.visual.modules()}
-        for block in blocks_of(method.backbone):
-            if id(block) in of_vision and not vision:
-                continue
-            parent, name = _place_of(method, block)
-            self._plain.append((parent, name, copy.deepcopy(block).to("meta")))
+        blocks = [block for block in blocks_of(method.backbone) if vision or id(block) not in of_vision]
+        if not blocks:
+            raise UserError(f"--shard fsdp: {method.name} has no blocks to share out.", "Use --shard zero.")
+        # FSDP turns a block into another class for good, so that a plain one without values is kept for the end.
+        self._blocks = [(*_place_of(method, block), copy.deepcopy(block).to("meta")) for block in blocks]
+        self._device = device
+
+    def share(self, world: World) -> None:
+        """Share the blocks out; all start from the first process's weights, as the wrapper of the rest has it."""
+        mesh = init_device_mesh(self._device.kind, (world.size,))
+        for parent, name, _ in self._blocks:
+            block = getattr(parent, name)
             for tensor in block.state_dict().values():
-                dist.broadcast(tensor, 0)  # as the wrapper of the rest does: all start from the first one's weights
+                dist.broadcast(tensor, 0)
             # A block is called by itself, as if it were the whole, which would stay gathered until the backward pass.
             fully_shard(block, mesh=mesh, reshard_after_forward=True)
-        if not self._plain:
-            raise UserError(f"--shard fsdp: {method.name} has no blocks to share out.", "Use --shard zero.")
 
     @torch.no_grad()
     def undo(self) -> None:
-        """Make the method one piece again, on every process. All call it."""
-        for parent, name, plain in self._plain:
+        """Make the method one piece again, on every process."""
+        for parent, name, plain in self._blocks:
             sharded = getattr(parent, name)
             state = {key: whole(value) for key, value in sharded.state_dict().items()}
             plain.to_empty(device=next(iter(state.values())).device)
