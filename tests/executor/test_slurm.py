@@ -181,7 +181,7 @@ def test_what_starts_from_another_fit_waits_for_it_and_is_cancelled_with_it(
     until(lambda: state(child, cluster) == "CANCELLED")
     said = planned(harness, cluster, command)
     assert f"failed (slurm job {parent.id})" in said and f"cancelled (slurm job {child.id})" in said, said
-    finished = harness(*command, "--executor", "slurm", timeout=400, **cluster)
+    finished = harness(*command, "--executor", "slurm", timeout=900, **cluster)
     assert finished.returncode == 0, finished.stderr
     assert [job.state for job in read_ledger(runs)] == ["failed", "cancelled", "done", "done"]
     assert len(outcomes(runs)) == 3 and "2 fits and 3 evals done" in finished.stderr
