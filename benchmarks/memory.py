@@ -106,6 +106,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--recorded", type=Path, help="compare with the peaks of a throughput run instead of measuring")
     parser.add_argument("--limit-gib", type=float, help="a GPU: stay inside this many GB (10^9 bytes)")
+    parser.add_argument("--large", action="store_true", help="a CPU: the ViT-L/14 of one card (20 minutes, 16 GiB)")
     parser.add_argument("--out", type=Path, help="JSON file")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -119,7 +120,8 @@ def main() -> None:
         limit = None if arguments.limit_gib is None else 1e9 * arguments.limit_gib
         pairs = [(shape, measure(shape, device, limit)) for shape in CARD_CASES]
     else:
-        pairs = [(shape, in_own_process(shape)) for shape in CPU_CASES]
+        cases = CARD_CASES[::2] if arguments.large else CPU_CASES
+        pairs = [(shape, in_own_process(shape)) for shape in cases]
     rows: list[dict[str, Any]] = []
     for shape, measured in pairs:
         estimate = fit_memory(shape, cuda=device.type == "cuda" or arguments.recorded is not None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import signal
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -157,6 +158,17 @@ def read_status(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return value if isinstance(value, dict) and value.get("schema") == LEDGER_SCHEMA else {}
+
+
+def ending(returncode: Any) -> str:
+    """How a command ended that did not succeed, in words."""
+    if isinstance(returncode, int) and returncode < 0:
+        try:
+            name = signal.Signals(-returncode).name
+        except ValueError:
+            name = f"signal {-returncode}"
+        return f"killed by {name}" + (" (by hand, or for want of memory)" if name == "SIGKILL" else "")
+    return f"exit code {returncode}"
 
 
 def tail(path: Path | None, lines: int = TAIL_LINES) -> list[str]:

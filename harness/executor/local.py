@@ -29,6 +29,7 @@ from harness.executor.ledger import (
     LOST,
     RUNNING,
     Job,
+    ending,
     open_ledger,
     read_ledger,
     read_status,
@@ -144,7 +145,7 @@ def _ended(job: Job, runs: Path) -> tuple[str, str]:
     if status.get("state") != "ended":
         return FAILED, "killed, or stopped more often than it may be"
     code = status.get("returncode")
-    return (DONE, "") if code == 0 else (FAILED, f"exit code {code}")
+    return (DONE, "") if code == 0 else (FAILED, ending(code))
 
 
 def states(jobs: list[Job], runs: Path) -> dict[str, tuple[str, str]]:

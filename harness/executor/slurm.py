@@ -16,7 +16,7 @@ from pathlib import Path
 
 from harness.errors import UserError
 from harness.executor.job import JobCommand
-from harness.executor.ledger import CANCELLED, DONE, FAILED, LOST, PENDING, RUNNING, Job, read_status
+from harness.executor.ledger import CANCELLED, DONE, FAILED, LOST, PENDING, RUNNING, Job, ending, read_status
 from harness.executor.options import ExecutorOptions
 
 ARRAY_SIZE = 1000
@@ -111,6 +111,9 @@ def states(jobs: list[Job], runs: Path) -> dict[str, tuple[str, str]]:
     for job in jobs:
         state, reason = known.get(job.id, ("", ""))
         found[job.uid] = _translated(state, reason) if state else _from_status(job, runs)
+        code = read_status(job.status_file(runs)).get("returncode")
+        if state == "FAILED" and code:
+            found[job.uid] = (FAILED, ending(code))  # says more than SLURM's NonZeroExitCode
     return found
 
 
@@ -143,7 +146,7 @@ def _from_status(job: Job, runs: Path) -> tuple[str, str]:
     if status.get("state") != "ended":
         return LOST, "SLURM does not know it any more, and it left no result"
     code = status.get("returncode")
-    return (DONE, "") if code == 0 else (FAILED, f"exit code {code}")
+    return (DONE, "") if code == 0 else (FAILED, ending(code))
 
 
 def cancel(jobs: list[Job]) -> None:

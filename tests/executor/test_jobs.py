@@ -11,7 +11,7 @@ import pytest
 from harness.cells import EvalCell, FitCell
 from harness.errors import UserError
 from harness.executor.grouping import group, waves
-from harness.executor.ledger import LEDGER, Job, latest_by_cell, open_ledger, read_ledger, tail, write_states
+from harness.executor.ledger import LEDGER, Job, ending, latest_by_cell, open_ledger, read_ledger, tail, write_states
 from harness.executor.options import executor_options
 from harness.expand import expand
 from harness.plan import Plan, make_plan
@@ -87,6 +87,12 @@ def test_the_tail_of_a_log(tmp_path: Path) -> None:
     log.write_bytes(b"\n".join(b"line %d" % n for n in range(5000)) + b"\n\xff end\n")
     assert tail(log, 2) == ["line 4999", "\ufffd end"]
     assert tail(tmp_path / "none") == [] and tail(None) == []
+
+
+def test_endings_in_words() -> None:
+    assert ending(1) == "exit code 1" and ending(None) == "exit code None"
+    assert ending(-9).startswith("killed by SIGKILL") and "memory" in ending(-9)
+    assert ending(-15) == "killed by SIGTERM" and ending(-99) == "killed by signal 99"
 
 
 def test_options_say_where_they_come_from(tmp_path: Path) -> None:
