@@ -10,8 +10,12 @@ import numpy as np
 import pytest
 import torch
 
+from harness.engine.device import Device
+from harness.engine.sharding import Sharding
+from harness.errors import UserError
 from harness.runtime import Runtime
 from tests.conftest import in_process
+from tests.engine.conftest import CPU, tiny_method
 from tests.engine.test_world import _kill_when, arguments, assert_same_scores, curve, launch, records, torchrun
 
 EPOCHS = ("--recipe", "epochs=3")
@@ -140,10 +144,13 @@ def test_a_method_that_reaches_into_a_block_is_told_what_to_do(small_dataset: Pa
     assert err.count("reaches_in uses weights of a block outside of it") == 1 and "--shard zero" in err
 
 
-def test_loss_scaling_is_refused(small_dataset: Path, tmp_path: Path) -> None:
-    command = arguments(small_dataset, tmp_path / "runs", "--shard", "fsdp", "--precision", "fp16")
-    _, err = torchrun(2, command, code=1)
-    assert err.count("--shard fsdp does not go with --precision fp16") == 1
+def test_what_cannot_be_shared_is_refused() -> None:
+    method = tiny_method()
+    with pytest.raises(UserError, match="does not go with --precision fp16"):
+        Sharding(method, Device(torch.device("cpu"), torch.float16))
+    method.backbone.visual.transformer = method.backbone.text.transformer = torch.nn.Identity()
+    with pytest.raises(UserError, match="vificlip has no blocks to share out"):
+        Sharding(method, CPU)
 
 
 def test_one_process_shares_nothing(small_dataset: Path, tmp_path: Path) -> None:
