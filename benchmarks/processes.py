@@ -72,7 +72,7 @@ def main() -> None:
     if arguments.out:
         content = {
             "method": arguments.method, "arch": arguments.arch or "mini-clip", "epochs": arguments.epochs,
-            "repeats": arguments.repeats, "cores": os.cpu_count(),
+            "repeats": arguments.repeats, "cores": os.cpu_count(), "threads_a_process": 1,
             "seconds": {str(n): {what: s.as_dict() for what, s in of.items()} for n, of in spreads.items()},
             "times": {str(n): of for n, of in times.items()},
             "largest_difference": {
