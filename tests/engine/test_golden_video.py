@@ -13,7 +13,7 @@ import torch
 from mmaction.registry import TRANSFORMS
 
 from harness.engine import mm
-from harness.engine.clips import normalise
+from harness.engine.step import normalise
 from harness.engine.transforms import centre_indices, train_indices
 from harness.spec import Recipe, Views
 from tests.engine import golden
