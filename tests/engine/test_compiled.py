@@ -116,16 +116,22 @@ def test_a_published_fit_on_a_gpu_is_worth_it_and_a_small_eval_is_not() -> None:
 BROKEN = {"CXX": "/nonexistent/compiler", "TORCHINDUCTOR_FORCE_DISABLE_CACHES": "1"}
 
 
-def test_without_a_compiler_on_is_an_error_and_auto_goes_on(
-    harness: Callable[..., Any], small_dataset: Path, tmp_path: Path
-) -> None:
+@pytest.fixture
+def command(small_dataset: Path, tmp_path: Path) -> tuple[object, ...]:
     places = ("--dataset", small_dataset, "--runs", tmp_path / "runs", "--cache", tmp_path / "cache")
-    command = ("run", "--method", "vanilla_clip", *TINY_RUN, *places)
-    failed = harness(*command, "--compile", "--no-feature-cache", **BROKEN)
+    return "run", "--method", "vanilla_clip", *TINY_RUN, *places, "--no-feature-cache"
+
+
+def test_without_a_compiler_on_is_an_error(harness: Callable[..., Any], command: tuple[object, ...]) -> None:
+    failed = harness(*command, "--compile", **BROKEN)
     assert failed.returncode == 1 and "error: --compile: torch.compile does not work here" in failed.stderr
     assert "Use --compile off" in failed.stderr and "Traceback" not in failed.stderr
+
+
+@pytest.mark.slow
+def test_without_a_compiler_auto_goes_on(command: tuple[object, ...], tmp_path: Path) -> None:
     code = "import harness.engine.compiled as c; c.WORTH_SECONDS = -1.0; from harness.cli import main; exit(main())"
-    argv = [sys.executable, "-c", code, *map(str, command), "--no-feature-cache"]
+    argv = [sys.executable, "-c", code, *map(str, command)]
     done = subprocess.run(argv, env=machine_free(BROKEN), cwd=ROOT, capture_output=True, text=True, timeout=200)
     assert done.returncode == 0 and "the vision tower is not compiled" in done.stderr, done.stderr
     assert {record["environment"]["compiled"] for record in records(tmp_path / "runs")} == {False}

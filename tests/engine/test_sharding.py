@@ -133,6 +133,7 @@ def test_compiled_blocks_are_shared_out_too(small_dataset: Path, tmp_path: Path)
     assert compare(runs, alone, "vificlip")["environment"]["compiled"]
 
 
+@pytest.mark.slow
 def test_a_method_that_reaches_into_a_block_is_told_what_to_do(small_dataset: Path, tmp_path: Path) -> None:
     plugin = tmp_path / "reaches_in.py"
     plugin.write_text(REACHES_IN)
