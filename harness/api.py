@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import NotApplicableError, UserError
+from harness.base.errors import NotApplicableError, UserError
 from harness.options import MethodOptions, option
 from harness.registry import register_method, register_protocol
 from harness.spec import (

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.base.errors import UserError
 from harness.cells import EvalCell, FitCell
-from harness.errors import UserError
 from harness.plan import FIT_FILE, Plan, read_fit
 from results.record import find_records, read_record
 

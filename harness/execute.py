@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from harness.auditing import audit_cell
+from harness.base.atomic import write_json
+from harness.base.errors import UserError, machine_error
+from harness.base.locks import cell_lock, half_written
 from harness.cells import EvalCell, FitCell, MethodRow
 from harness.engine.clips import Row, locate_rows
 from harness.engine.compiled import runs_compiled
@@ -21,8 +24,6 @@ from harness.engine.fit import WEIGHTS, FitOutcome, fit, load_fit, read_trained
 from harness.engine.method import ClipMethod
 from harness.engine.weights import file_sha256
 from harness.engine.world import ALONE, World
-from harness.errors import UserError, machine_error
-from harness.locks import cell_lock, half_written
 from harness.outcome import Outcome
 from harness.plan import FIT_FILE, FIT_SCHEMA, CellState, Plan, eval_state, fit_state, read_fit, refreshed
 from harness.progress import Progress
@@ -31,7 +32,6 @@ from harness.request import BackboneChoice
 from harness.runtime import Runtime
 from harness.settings import Settings
 from harness.spec import VideoList, fingerprint
-from results.atomic import write_json
 
 logger = logging.getLogger(__name__)
 

@@ -10,10 +10,10 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from harness import registry
+from harness.base.errors import EXIT_FAILED, NotApplicableError, UserError
 from harness.cells import Cells, EvalCell, FitCell, MethodRow
 from harness.code_identity import code_sha256
 from harness.data.dataset import Dataset
-from harness.errors import EXIT_FAILED, NotApplicableError, UserError
 from harness.request import (
     BackboneChoice,
     MethodChoice,

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, get_args, get_origin
 
-from harness.errors import UserError, unknown_name
+from harness.base.errors import UserError, unknown_name
 
 
 @dataclass(frozen=True)

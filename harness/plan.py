@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from harness.base.errors import EXIT_FAILED, UserError
 from harness.cells import Cells, EvalCell, FitCell
 from harness.data.dataset import Dataset
-from harness.errors import EXIT_FAILED, UserError
 from harness.spec import VideoList, changed
 from results.record import RECORD_SUFFIX, Record, read_record
 

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.base.errors import UserError
 from harness.cells import MethodRow
 from harness.data.class_names import read_class_names as read_class_names
 from harness.engine.device import choose_device, for_evaluation
 from harness.engine.evaluate import evaluate
-from harness.errors import UserError
 from harness.execute import build_row
 from harness.restore import restore
 from harness.runtime import Runtime

@@ -20,7 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from harness.errors import UserError, described, unknown_name
+from harness.base.errors import UserError, described, unknown_name
 from harness.plugin_sources import Source, installed_sources, is_name, summary_of
 
 logger = logging.getLogger(__name__)

@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from harness.base.errors import EXIT_FAILED, UserError
 from harness.data.catalog import open_dataset
 from harness.engine.clips import locate_rows
 from harness.engine.device import Device, choose_device
 from harness.engine.evaluate import Scores, evaluate
 from harness.engine.fit import WEIGHTS
 from harness.engine.method import ClipMethod
-from harness.errors import EXIT_FAILED, UserError
 from harness.execute import build_row
 from harness.plan import FIT_FILE
 from harness.recording import measured_on, utc_now

@@ -10,9 +10,9 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.base.errors import UserError, unknown_name
 from harness.data.catalog import open_dataset
 from harness.data.dataset import Dataset
-from harness.errors import UserError, unknown_name
 from harness.options import split_method
 from harness.settings import Settings
 from harness.spec import Recipe, Views

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from harness.base.errors import UserError
 from harness.cells import MethodRow
 from harness.code_identity import code_sha256
 from harness.engine.fit import WEIGHTS, load_fit, read_trained
 from harness.engine.method import ClipMethod, method_class
-from harness.errors import UserError
 from harness.execute import build_row
 from harness.options import build_options
 from harness.plan import FIT_FILE, read_fit

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.errors import UserError
+from harness.base.errors import UserError
 
 SHARDS = ("none", "zero", "fsdp")
 

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 from harness import registry
-from harness.errors import UserError
+from harness.base.errors import UserError
 
 TEMPLATES = Path(__file__).resolve().parent / "skeletons"
 

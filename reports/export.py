@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from harness.errors import unknown_name
+from harness.base.errors import unknown_name
 from reports.aggregate import Row, rows_of
 from reports.frame import records_frame
 from reports.latex import latex

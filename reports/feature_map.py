@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from harness.errors import UserError, unknown_name
+from harness.base.errors import UserError, unknown_name
 from reports.plot import COLOURS, MARKERS, canvas, shorten, svg
 
 METHODS = ("tsne", "umap")

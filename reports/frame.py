@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from harness.errors import UserError
+from harness.base.errors import UserError
 from results.record import STATUSES, Record, find_records, read_record
 
 METRICS = ("top1", "top5", "mean_class")

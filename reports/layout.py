@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.errors import unknown_name
+from harness.base.errors import unknown_name
 
 FAMILIES = {
     "unimodal": "Methods with uni-modal training",

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.errors import UserError
+from harness.base.errors import UserError
 from reports.aggregate import Row
 from results.outcomes import Outcome, read_outcome, videos_of
 from results.ranking import harmonic_pairwise_p, pairwise_p, rank

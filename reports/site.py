@@ -16,6 +16,7 @@ from urllib.parse import quote
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from harness.base.atomic import write_bytes
 from reports.aggregate import DDOF, rows_of
 from reports.board import Group, dataset_title, groups_of, section_title, slug, source_of
 from reports.board_json import board_csv, board_json
@@ -26,7 +27,6 @@ from reports.overview import overview
 from reports.ranks import rank_rows
 from reports.sections import comparison_sections, dataset_sections, group_figures, method_sections
 from reports.table_html import html
-from results.atomic import write_bytes
 
 TEMPLATES = Path(__file__).with_name("templates")
 INDEX = "index.html"

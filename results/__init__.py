@@ -1,1 +1,1 @@
-"""Records, predictions, metrics, statistics, published numbers. Imports nothing else of ours but `harness.errors`."""
+"""Records, predictions, metrics, statistics and published numbers. Imports `harness.base` and `harness.spec` only."""

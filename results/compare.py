@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harness.errors import UserError
+from harness.base.errors import UserError
 from results.holm import holm
 from results.intervals import Interval
 from results.paired import bootstrap_interval, mcnemar_p, sign_flip_p

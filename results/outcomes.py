@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.errors import UserError
+from harness.base.errors import UserError
 from results.predictions import COLUMNS
 
 _ROW = re.compile(rb'^((?:"(?:[^"]|"")*")|[^",\n]*),(-?\d+),(-?\d+),', re.MULTILINE)

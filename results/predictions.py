@@ -16,8 +16,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from harness.errors import UserError
-from results.atomic import write_bytes
+from harness.base.atomic import write_bytes
+from harness.base.errors import UserError
 from results.metrics import NO_PREDICTION
 
 DEPTH = 5

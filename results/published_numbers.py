@@ -15,7 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from harness.errors import UserError
+from harness.base.errors import UserError
 
 FOLDER = Path(__file__).with_name("published")
 METHODS_FILE = "methods.json"

@@ -12,8 +12,8 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from harness.errors import EXIT_FAILED, UserError
-from results.atomic import write_json
+from harness.base.atomic import write_json
+from harness.base.errors import EXIT_FAILED, UserError
 from results.migrations import migrate
 from results.schema import section_problems
 

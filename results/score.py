@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from harness.errors import UserError
+from harness.base.errors import UserError
 from results.metrics import NO_PREDICTION, accuracies
 from results.predictions import ID_COLUMNS, PROBABILITY_COLUMNS, read_predictions
 from results.record import PREDICTIONS_SUFFIX, RECORD_SUFFIX, Record, find_records, read_record

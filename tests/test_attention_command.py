@@ -8,7 +8,7 @@ import av
 import pytest
 from PIL import Image
 
-from harness.errors import UserError
+from harness.base.errors import UserError
 from harness.restore import find_fits
 from tests.conftest import in_process
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
+from harness.base.errors import UserError
 from harness.cells import Cells
 from harness.code_identity import code_sha256
-from harness.errors import UserError
 from harness.expand import expand
 from harness.request import BackboneChoice, MethodChoice, Request
 from harness.settings import Settings, load_settings

@@ -11,11 +11,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from harness.base.errors import UserError
 from harness.engine.backbone import load_backbone
 from harness.engine.export import export
 from harness.engine.method import method_class
 from harness.engine.published_weights import read_published
-from harness.errors import UserError
 from harness.reproduce import _method
 from harness.settings import load_settings
 from reports.command import reproduce_command

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from harness.base.errors import UserError
 from harness.cells import EvalCell
-from harness.errors import UserError
 from harness.execute import _lock, discard, execute, partial_results
 from harness.expand import expand
 from harness.plan import make_plan

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from harness import locks
-from harness.errors import UserError
-from harness.locks import cell_lock, half_written, holder_text
+from harness.base import locks
+from harness.base.errors import UserError
+from harness.base.locks import cell_lock, half_written, holder_text
 
 
 def hold(runs: Path, ready: Any) -> None:

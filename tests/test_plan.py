@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from harness.errors import UserError
+from harness.base.errors import UserError
 from harness.execute import execute
 from harness.expand import expand
 from harness.plan import Plan, make_plan, read_fit

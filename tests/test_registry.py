@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness import registry
-from harness.errors import UserError
+from harness.base.errors import UserError
 
 GOOD = '''"""A protocol of a plugin file."""
 

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from harness.auditing import audit_cell
+from harness.base.errors import UserError
 from harness.cells import Cells
 from harness.commands._arguments import say
-from harness.errors import UserError
 from harness.executor.command import job_command, plan_command
 from harness.executor.ledger import FAILED, LOST, Job, latest_by_cell
 from harness.executor.options import ExecutorOptions

@@ -7,8 +7,8 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+from harness.base.errors import EXIT_DONE, EXIT_FAILED, UserError
 from harness.commands._arguments import add_places, put, say, settings_of, table, verb_parser
-from harness.errors import EXIT_DONE, EXIT_FAILED, UserError
 
 
 def add_parser(verbs: Any) -> None:

@@ -7,8 +7,8 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+from harness.base.errors import EXIT_DONE
 from harness.commands._arguments import add_places, put, settings_of, table, verb_parser
-from harness.errors import EXIT_DONE
 
 
 def add_parser(verbs: Any) -> None:

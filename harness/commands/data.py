@@ -7,8 +7,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from harness.base.errors import EXIT_DONE
 from harness.commands._arguments import add_places, put, say, settings_of, verb_parser
-from harness.errors import EXIT_DONE
 from harness.settings import Settings
 
 

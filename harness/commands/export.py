@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from harness.base.errors import EXIT_DONE
 from harness.commands._arguments import (
     add_fit_backbone,
     add_places,
@@ -15,7 +16,6 @@ from harness.commands._arguments import (
     settings_of,
     verb_parser,
 )
-from harness.errors import EXIT_DONE
 
 
 def add_parser(verbs: Any) -> None:

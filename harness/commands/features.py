@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from harness.base.errors import EXIT_DONE, UserError, unknown_name
 from harness.commands._arguments import (
     add_fit_backbone,
     add_places,
@@ -15,7 +16,6 @@ from harness.commands._arguments import (
     settings_of,
     verb_parser,
 )
-from harness.errors import EXIT_DONE, UserError, unknown_name
 
 
 def add_parser(verbs: Any) -> None:
@@ -40,6 +40,7 @@ def add_parser(verbs: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Write the figure."""
     load_plugins(arguments)
+    from harness.base.atomic import write_bytes
     from harness.data.catalog import open_dataset
     from harness.engine.clips import locate_rows
     from harness.engine.video_features import video_features
@@ -47,7 +48,6 @@ def run(arguments: argparse.Namespace) -> int:
     from harness.runtime import Runtime
     from harness.spec import Views
     from reports.feature_map import feature_map
-    from results.atomic import write_bytes
 
     settings = settings_of(arguments)
     chosen = backbone_of(arguments)

@@ -6,8 +6,8 @@ import argparse
 from typing import Any
 
 from harness import registry
+from harness.base.errors import EXIT_DONE
 from harness.commands._arguments import add_places, load_plugins, put, settings_of, table
-from harness.errors import EXIT_DONE
 
 
 def add_parser(verbs: Any) -> None:

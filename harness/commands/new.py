@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from harness.base.errors import EXIT_DONE
 from harness.commands._arguments import put, say, verb_parser
-from harness.errors import EXIT_DONE
 
 
 def add_parser(verbs: Any) -> None:

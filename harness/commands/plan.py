@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from harness.base.errors import EXIT_DONE
 from harness.commands._arguments import add_places, add_request, put, request_of, say, settings_of, table, verb_parser
-from harness.errors import EXIT_DONE
 
 
 def add_parser(verbs: Any) -> None:

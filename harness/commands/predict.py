@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from harness.base.errors import EXIT_DONE, EXIT_FAILED, UserError
 from harness.commands._arguments import (
     add_places,
     add_runtime,
@@ -18,7 +19,6 @@ from harness.commands._arguments import (
     settings_of,
     verb_parser,
 )
-from harness.errors import EXIT_DONE, EXIT_FAILED, UserError
 
 
 def add_parser(verbs: Any) -> None:

@@ -6,8 +6,8 @@ import argparse
 import dataclasses
 from typing import Any
 
+from harness.base.errors import EXIT_DONE
 from harness.commands._arguments import load_plugins, put, table, verb_parser
-from harness.errors import EXIT_DONE
 from harness.runtime import SHARDS
 
 

@@ -6,9 +6,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from harness.base.atomic import write_bytes
+from harness.base.errors import EXIT_DONE
 from harness.commands._arguments import add_places, put, say, settings_of, verb_parser
-from harness.errors import EXIT_DONE
-from results.atomic import write_bytes
 
 TABLES = ("zero_shot", "b2n", "few_shot", "supervised", "compute", "bridge_prompt", "all")
 

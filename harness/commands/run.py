@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.base.errors import EXIT_DONE, EXIT_FAILED, UserError
 from harness.commands._arguments import (
     add_executor,
     add_places,
@@ -21,7 +22,6 @@ from harness.commands._arguments import (
     settings_of,
     verb_parser,
 )
-from harness.errors import EXIT_DONE, EXIT_FAILED, UserError
 
 if TYPE_CHECKING:
     from harness.cells import Cells

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.base.errors import EXIT_DONE, EXIT_FAILED, UserError
 from harness.commands._arguments import put, say, verb_parser
-from harness.errors import EXIT_DONE, EXIT_FAILED, UserError
 
 if TYPE_CHECKING:
     from results.drop_last import DropLast

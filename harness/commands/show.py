@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from harness import registry
+from harness.base.errors import EXIT_DONE, unknown_name
 from harness.commands._arguments import add_places, load_plugins, put, settings_of, table, verb_parser
-from harness.errors import EXIT_DONE, unknown_name
 
 
 def add_parser(verbs: Any) -> None:
@@ -110,9 +110,9 @@ def _protocol(name: str) -> tuple[dict[str, Any], str]:
 
 
 def _dataset(name: str, settings: Any) -> tuple[dict[str, Any], str]:
+    from harness.base.errors import UserError
     from harness.data.catalog import open_dataset
     from harness.data.official import OfficialDataset
-    from harness.errors import UserError
 
     dataset = open_dataset(name, settings)
     labels = dataset.labels("all")

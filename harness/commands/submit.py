@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from harness.base.errors import EXIT_DONE, EXIT_FAILED, UserError
 from harness.commands._arguments import (
     add_places,
     add_runtime,
@@ -16,7 +17,6 @@ from harness.commands._arguments import (
     settings_of,
     verb_parser,
 )
-from harness.errors import EXIT_DONE, EXIT_FAILED, UserError
 
 
 def add_parser(verbs: Any) -> None:
@@ -160,8 +160,8 @@ def _diff(arguments: argparse.Namespace) -> int:
 def _reproduce(arguments: argparse.Namespace) -> int:
     import secrets
 
+    from harness.base.atomic import write_json
     from harness.reproduce import reproduce
-    from results.atomic import write_json
     from results.submission.accept import REPRODUCTIONS
 
     load_plugins(arguments)

@@ -10,9 +10,9 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
+from harness.base.errors import unknown_name
 from harness.data.grammar import PathForm, format_labels
 from harness.data.rules import ClassSplit
-from harness.errors import unknown_name
 from harness.spec import LabelSet, ZeroShotTest
 
 LABEL_VARIANTS = ("published", "corrected", "split")

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from harness.base.errors import UserError, unknown_name
 from harness.data.cards import LABEL_VARIANTS, OFFICIAL
 from harness.data.dataset import Dataset
 from harness.data.embedded import EMBEDDED, EmbeddedDataset
 from harness.data.folder import SPLIT_SEED, FolderDataset
 from harness.data.official import OfficialDataset
-from harness.errors import UserError, unknown_name
 from harness.settings import Settings
 
 __all__ = ["OFFICIAL", "dataset_names", "open_dataset"]

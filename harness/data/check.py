@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from harness.base.errors import UserError
 from harness.data.dataset import Dataset
 from harness.data.decode import DecodeCheck, DecodeWorker
 from harness.data.official import OfficialDataset
-from harness.errors import UserError
 from harness.spec import VideoList
 
 _SHOWN = 5

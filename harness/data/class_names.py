@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from harness.errors import UserError
+from harness.base.errors import UserError
 from harness.spec import LabelSet
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.errors import EXIT_FAILED, UserError
+from harness.base.errors import EXIT_FAILED, UserError
 
 VIDEO_EXTENSIONS = frozenset(
     {"3gp", "asf", "avi", "flv", "gif", "m2ts", "m4v", "mkv", "mov", "mp4", "mpeg", "mpg", "mts", "ogv", "ts"}

@@ -15,8 +15,8 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from harness.errors import EXIT_FAILED, UserError
-from results.atomic import write_bytes
+from harness.base.atomic import write_bytes
+from harness.base.errors import EXIT_FAILED, UserError
 
 SCHEMA = 1
 END_BYTES = 64 * 1024

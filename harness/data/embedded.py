@@ -12,9 +12,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from harness.base.errors import unknown_name
 from harness.data import rules
 from harness.data.dataset import Dataset
-from harness.errors import unknown_name
 from harness.spec import LabelSet, VideoList, ZeroShotTest
 
 EMBEDDED = {"mini_source": "Mini source (synthetic)", "mini_target": "Mini target (synthetic)"}

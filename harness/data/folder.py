@@ -23,11 +23,11 @@ from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 
+from harness.base.errors import UserError, unknown_name
 from harness.data import rules
 from harness.data.clips import Clip, read_clips
 from harness.data.content import ContentIndex
 from harness.data.dataset import Dataset
-from harness.errors import UserError, unknown_name
 from harness.spec import LabelSet, VideoList, ZeroShotTest
 
 VAL_SHARE = 0.3

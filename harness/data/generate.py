@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from harness.base.errors import UserError
 from harness.data import rules
 from harness.data.annotations.find import AnnotationFolder
 from harness.data.annotations.hmdb51 import read_hmdb51
@@ -13,7 +14,6 @@ from harness.data.annotations.ssv2 import read_ssv2
 from harness.data.annotations.ucf101 import read_ucf101
 from harness.data.annotations.zsar import has_zsar, read_zsar
 from harness.data.cards import Card
-from harness.errors import UserError
 
 
 @dataclass

@@ -15,7 +15,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-from harness.errors import UserError
+from harness.base.errors import UserError
 from harness.spec import LabelSet
 
 Row = tuple[str, int]

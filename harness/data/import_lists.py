@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.base.atomic import write_bytes
+from harness.base.errors import UserError
 from harness.data.acceptance import compare
 from harness.data.cards import OFFICIAL, Card, ListCard, load_card, published_labels, published_lists
 from harness.data.grammar import Row, parse_labels, parse_list
-from harness.errors import UserError
-from results.atomic import write_bytes
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.base.atomic import write_bytes
+from harness.base.errors import EXIT_FAILED, UserError
 from harness.data.clips import is_video
 from harness.data.grammar import base_name
-from harness.errors import EXIT_FAILED, UserError
-from results.atomic import write_bytes
 
 SCHEMA = 1
 # A folder changed in the same tick as it was read could change again unseen: such folders are read anew next time.

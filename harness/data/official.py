@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
+from harness.base.errors import UserError
 from harness.data import rules
 from harness.data.acceptance import Acceptance, compare
 from harness.data.cards import ListCard, load_card, published_lists
 from harness.data.dataset import Dataset
 from harness.data.grammar import parse_list
 from harness.data.inventory import Inventory
-from harness.errors import UserError
 from harness.spec import LabelSet, VideoList
 
 OWN_FEW_SHOT = tuple(f"few_shot_{shots}" for shots in rules.FEW_SHOTS)

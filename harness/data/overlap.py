@@ -14,9 +14,9 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
+from harness.base.errors import UserError
 from harness.data.cards import OFFICIAL, load_card, split_words
 from harness.data.grammar import base_name
-from harness.errors import UserError
 from harness.spec import LabelSet, VideoList
 
 # The evaluation class is the training class, a part of it, or contains it: a model trained on it has seen the action.

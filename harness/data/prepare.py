@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.base.atomic import write_bytes
+from harness.base.errors import UserError
 from harness.data.acceptance import MEANING, Acceptance, compare, published_bytes
 from harness.data.annotations.find import AnnotationFolder
 from harness.data.cards import Card, ListCard, load_card, published_lists
@@ -13,8 +15,6 @@ from harness.data.generate import generate
 from harness.data.grammar import format_list, parse_list
 from harness.data.inventory import Inventory
 from harness.data.rules import Rows
-from harness.errors import UserError
-from results.atomic import write_bytes
 
 
 @dataclass(frozen=True)

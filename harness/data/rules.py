@@ -10,7 +10,7 @@ import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from harness.errors import UserError
+from harness.base.errors import UserError
 
 Row = tuple[str, int]
 Rows = tuple[Row, ...]

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from torch import Tensor, nn
 
+from harness.base.atomic import write_bytes
+from harness.base.errors import UserError
 from harness.engine.method import ClipMethod
-from harness.errors import UserError
-from results.atomic import write_bytes
 
 GAP = 4
 HEADER = 14

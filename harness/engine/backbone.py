@@ -16,10 +16,10 @@ from open_clip.pretrained import download_pretrained, get_pretrained_cfg
 from open_clip.transformer import QuickGELU
 from torch import Tensor, nn
 
+from harness.base.errors import UserError, unknown_name
 from harness.engine.clip_model import Backbone, BackboneFacts
 from harness.engine.published_weights import load_clip, read_published
 from harness.engine.weights import read_metadata, read_weights, state_sha256, strict_load
-from harness.errors import UserError, unknown_name
 
 MINI = "mini-clip"
 DEFAULT_ARCH = "ViT-B-16"

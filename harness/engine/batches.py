@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from harness.base.errors import UserError
 from harness.engine.schedule import UpdatePlan, plan_updates
-from harness.errors import UserError
 from harness.spec import Recipe
 
 

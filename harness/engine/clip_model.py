@@ -13,9 +13,9 @@ import torch
 from open_clip.transformer import VisionTransformer
 from torch import Tensor, nn
 
+from harness.base.errors import UserError
 from harness.engine.published_weights import load_clip
 from harness.engine.weights import read_weights
-from harness.errors import UserError
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from harness.base.errors import UserError
 from harness.engine import mm
 from harness.engine.batches import Draw, FitBatches
 from harness.engine.loader import GuardedLoader, Undecodable, default_workers
-from harness.errors import UserError
 from harness.runtime import Runtime
 from harness.spec import Recipe, VideoList, Views
 

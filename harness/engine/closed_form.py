@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from harness.base.errors import UserError
 from harness.engine import mm
 from harness.engine.batches import Draw
 from harness.engine.clips import Row, drawn_loader, in_batches, no_clip_of_class, same_class
@@ -21,7 +22,6 @@ from harness.engine.feature_clips import ListFeatures, encode_clips, list_featur
 from harness.engine.features import FeatureCache, pools_from_features
 from harness.engine.method import ClipMethod
 from harness.engine.world import ALONE, World
-from harness.errors import UserError
 from harness.runtime import Runtime
 from harness.spec import LabelSet, Recipe, Views
 

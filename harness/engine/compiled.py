@@ -20,9 +20,9 @@ import torch.nn.functional as F
 from open_clip.transformer import LayerNorm, QuickGELU, ResidualAttentionBlock
 from torch import Tensor, nn
 
+from harness.base.errors import EXIT_FAILED, UserError
 from harness.engine.device import Device
 from harness.engine.method import ClipMethod
-from harness.errors import EXIT_FAILED, UserError
 
 logger = logging.getLogger(__name__)
 SAVED = {("cuda", "fit"): 0.19e-3, ("cuda", "eval"): 0.074e-3}

@@ -15,11 +15,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from harness.base.errors import UserError, described
 from harness.engine.backbone import Backbone
 from harness.engine.method import ClipMethod, method_class
 from harness.engine.subject import BASE, BATCH, NOVEL, OTHER, Subject
 from harness.engine.tiny_clip import tiny_backbone
-from harness.errors import UserError, described
 from harness.spec import LabelSet
 
 TOLERANCE = 1e-4

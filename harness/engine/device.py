@@ -10,7 +10,7 @@ import torch
 from open_clip.transformer import VisionTransformer
 from torch import nn
 
-from harness.errors import UserError
+from harness.base.errors import UserError
 from harness.runtime import Runtime
 
 LARGE = 20_000_000

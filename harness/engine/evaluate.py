@@ -19,6 +19,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from harness.base.atomic import write_bytes
+from harness.base.errors import EXIT_FAILED, UserError
 from harness.engine.batches import Draw
 from harness.engine.clips import EvalClips, Row, eval_loader, in_batches
 from harness.engine.compiled import compile_if_asked, compile_if_it_pays
@@ -28,10 +30,8 @@ from harness.engine.features import FeatureCache
 from harness.engine.method import ClipMethod
 from harness.engine.step import feature_logits, view_logits
 from harness.engine.world import ALONE, World
-from harness.errors import EXIT_FAILED, UserError
 from harness.runtime import Runtime
 from harness.spec import LabelSet, Views, fingerprint
-from results.atomic import write_bytes
 from results.metrics import NO_PREDICTION, rank
 
 logger = logging.getLogger(__name__)

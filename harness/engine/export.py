@@ -7,9 +7,9 @@ from pathlib import Path
 
 from safetensors.torch import save
 
+from harness.base.atomic import write_bytes
 from harness.engine.method import ClipMethod
 from harness.engine.published_weights import EXPORT_PREFIX
-from results.atomic import write_bytes
 
 SCHEMA = "1"
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from harness.base.errors import EXIT_FAILED, UserError
 from harness.engine import mm
 from harness.engine.batches import Draw, FitBatches
 from harness.engine.clips import EvalClips, FitClips, Row, drawn_loader, no_clip_of_class, repeated_view, same_class
@@ -19,7 +20,6 @@ from harness.engine.loader import GuardedLoader
 from harness.engine.method import ClipMethod
 from harness.engine.step import normalise, split_views
 from harness.engine.world import ALONE, World
-from harness.errors import EXIT_FAILED, UserError
 from harness.runtime import Runtime
 from harness.spec import Recipe, Views
 

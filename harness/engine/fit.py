@@ -15,6 +15,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
+from harness.base.atomic import write_bytes
+from harness.base.errors import EXIT_FAILED, UserError
 from harness.engine import mm
 from harness.engine.batches import FitBatches
 from harness.engine.checkpointing import checkpointed
@@ -30,10 +32,8 @@ from harness.engine.sharding import Sharding
 from harness.engine.step import batch_loss, build_optimizer
 from harness.engine.weights import file_sha256
 from harness.engine.world import ALONE, World
-from harness.errors import EXIT_FAILED, UserError
 from harness.runtime import Runtime
 from harness.spec import LabelSet, Recipe, Views, fingerprint
-from results.atomic import write_bytes
 
 logger = logging.getLogger(__name__)
 WEIGHTS = "weights.safetensors"

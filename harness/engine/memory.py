@@ -20,6 +20,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.autograd.graph import saved_tensors_hooks
 from torch.overrides import TorchFunctionMode
 
+from harness.base.errors import UserError, unknown_name
 from harness.engine.batches import Draw
 from harness.engine.checkpointing import blocks_of
 from harness.engine.clips import FitClips
@@ -27,7 +28,6 @@ from harness.engine.device import Device
 from harness.engine.method import ClipMethod, method_class
 from harness.engine.profile import meta_backbone
 from harness.engine.step import batch_loss
-from harness.errors import UserError, unknown_name
 from harness.spec import LabelSet, Recipe, Views
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}

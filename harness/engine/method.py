@@ -18,8 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from harness import registry
+from harness.base.errors import EXIT_FAILED, UserError, described
 from harness.engine.backbone import Backbone
-from harness.errors import EXIT_FAILED, UserError, described
 from harness.options import MethodOptions, build_options
 from harness.spec import LabelSet, MethodCard, ParentFit, Recipe, Views
 

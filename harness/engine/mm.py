@@ -41,6 +41,7 @@ from mmengine.model import BaseModel  # noqa: E402
 from mmengine.optim import OptimWrapper  # noqa: E402
 from mmengine.runner import Runner  # noqa: E402
 
+from harness.base.atomic import write_bytes  # noqa: E402
 from harness.engine.batches import Draw, FitBatches  # noqa: E402
 from harness.engine.checkpoints import newest_readable, resumed_at, sweep  # noqa: E402
 from harness.engine.exact_reader import SequentialVideo  # noqa: E402
@@ -57,7 +58,6 @@ from harness.engine.transforms import (  # noqa: E402
 )
 from harness.engine.world import World  # noqa: E402
 from harness.spec import Recipe, Views  # noqa: E402
-from results.atomic import write_bytes  # noqa: E402
 
 logger = logging.getLogger(__name__)
 Mean = Callable[[torch.Tensor], torch.Tensor]

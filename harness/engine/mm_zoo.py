@@ -15,8 +15,8 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
+from harness.base.errors import UserError
 from harness.engine.mm import ensure_action_models
-from harness.errors import UserError
 
 KINDS = ("Recognizer2D", "Recognizer3D")
 

@@ -17,9 +17,9 @@ import open_clip
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from harness.base.errors import UserError, unknown_name
 from harness.engine.backbone import DEFAULT_ARCH, Backbone, BackboneFacts, create_clip
 from harness.engine.method import ClipMethod, method_class
-from harness.errors import UserError, unknown_name
 from harness.spec import LabelSet
 
 logger = logging.getLogger(__name__)

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
+from harness.base.errors import UserError
 from harness.engine.weights import read_weights, strict_load
-from harness.errors import UserError
 
 if TYPE_CHECKING:
     from harness.engine.method import ClipMethod

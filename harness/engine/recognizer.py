@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from harness.base.errors import UserError, unknown_name
 from harness.data.class_names import read_class_names
 from harness.engine.clip_model import BackboneFacts
 from harness.engine.weights import file_sha256, read_weights, state_sha256, strict_load
-from harness.errors import UserError, unknown_name
 from harness.spec import Views, canonical_json
 
 RANDOM = "random"

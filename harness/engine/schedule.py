@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from harness.errors import UserError, unknown_name
+from harness.base.errors import UserError, unknown_name
 from harness.spec import Recipe
 
 SCHEDULES = ("absolute_cosine", "stepped_cosine", "constant")

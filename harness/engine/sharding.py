@@ -19,11 +19,11 @@ from torch.distributed import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
+from harness.base.errors import UserError
 from harness.engine.checkpointing import blocks_of
 from harness.engine.device import Device
 from harness.engine.method import ClipMethod
 from harness.engine.world import World
-from harness.errors import UserError
 
 CPU = torch.device("cpu")
 

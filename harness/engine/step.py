@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from harness.base.errors import EXIT_FAILED, UserError
 from harness.engine.blending import apply_blend, draw_blend, smooth
 from harness.engine.device import Device
 from harness.engine.method import ClipMethod
 from harness.engine.parallel import adamw
 from harness.engine.transforms import NORMALIZATION
-from harness.errors import EXIT_FAILED, UserError
 from harness.spec import LabelSet, Recipe, Views
 
 if TYPE_CHECKING:

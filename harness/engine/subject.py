@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from harness.base.errors import described
 from harness.engine.backbone import Backbone
 from harness.engine.method import ClipMethod
 from harness.engine.step import build_optimizer
-from harness.errors import described
 from harness.spec import LabelSet, Recipe, Views
 
 FRAMES = 4

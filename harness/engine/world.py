@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import EXIT_FAILED, EXIT_INTERRUPTED, UserError, machine_error
+from harness.base.errors import EXIT_FAILED, EXIT_INTERRUPTED, UserError, machine_error
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -19,8 +19,8 @@ from typing import Any
 
 from filelock import FileLock
 
+from harness.base.atomic import write_json
 from harness.executor.ledger import LEDGER_SCHEMA, read_status
-from results.atomic import write_json
 
 TERMINATION_SECONDS = 20.0
 GRACE_SECONDS = 180.0

@@ -13,8 +13,8 @@ from typing import Any
 
 from filelock import FileLock
 
-from harness.errors import UserError
-from results.atomic import write_json
+from harness.base.atomic import write_json
+from harness.base.errors import UserError
 
 LEDGER = "jobs.json"
 LEDGER_SCHEMA = 1

@@ -18,7 +18,8 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from harness.errors import EXIT_FAILED, UserError
+from harness.base.atomic import write_json
+from harness.base.errors import EXIT_FAILED, UserError
 from harness.executor.job import JobCommand
 from harness.executor.ledger import (
     CANCELLED,
@@ -35,7 +36,6 @@ from harness.executor.ledger import (
     read_status,
     write_states,
 )
-from results.atomic import write_json
 
 QUEUE_LOCK = "local_queue.lock"
 PID_FILE = "local_queue.json"

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness.errors import UserError, unknown_name
+from harness.base.errors import UserError, unknown_name
 from harness.settings import Given
 
 KINDS = ("inline", "local", "slurm")

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from harness.errors import UserError
+from harness.base.errors import UserError
 from harness.executor.job import JobCommand
 from harness.executor.ledger import CANCELLED, DONE, FAILED, LOST, PENDING, RUNNING, Job, ending, read_status
 from harness.executor.options import ExecutorOptions

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from harness.base.errors import UserError
 from harness.cells import Cells, EvalCell, FitCell
-from harness.errors import UserError
 from harness.executor import local, slurm
 from harness.executor.grouping import Work, group, waves
 from harness.executor.ledger import (

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.errors import EXIT_FAILED, UserError
-from results.atomic import write_bytes, write_json
+from harness.base.atomic import write_bytes, write_json
+from harness.base.errors import EXIT_FAILED, UserError
 from results.record import RECORD_SUFFIX
 from results.submission.check import Checked
 from results.submission.contents import open_contents

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.errors import UserError
+from harness.base.errors import UserError
 from results.submission.contents import printable
 from results.submission.rules import Finding
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from results.canonical import canonical_json, fingerprint
+from harness.base.canonical import canonical_json, fingerprint
 from results.record import Record
 from results.submission.check_records import RECORD_RULES, TOLERANCE, UNREADABLE, differences
 from results.submission.layout import SCHEMA

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from typing import Any
 
-from results.canonical import canonical_json, row_set_sha256
+from harness.base.canonical import canonical_json, row_set_sha256
 from results.record import Record
 from results.submission.facts import EvalFacts, Facts, ListFacts, ProtocolFacts
 from results.submission.scores import variants

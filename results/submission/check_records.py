@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from results.canonical import canonical_json, fingerprint, labels_sha256, rows_sha256
+from harness.base.canonical import canonical_json, fingerprint, labels_sha256, rows_sha256
 from results.metrics import NO_PREDICTION, accuracies
 from results.predictions import ID_COLUMNS, PROBABILITY_COLUMNS
 from results.record import Record

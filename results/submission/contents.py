@@ -18,7 +18,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import IO
 
-from harness.errors import UserError
+from harness.base.errors import UserError
 from results.submission.rules import Finding
 
 MAX_FILES = 5_000

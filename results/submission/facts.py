@@ -14,7 +14,7 @@ class ListFacts:
     Args:
         n: Rows, 0 if unknown.
         sha256: Of the lines `path label` with LF; empty if unknown.
-        set_sha256: Of the sorted lines `name label` (`results.canonical.row_set_sha256`); empty if unknown.
+        set_sha256: Of the sorted lines `name label` (`harness.base.canonical.row_set_sha256`); empty if unknown.
     """
 
     n: int

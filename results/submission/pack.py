@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.errors import UserError, unknown_name
+from harness.base.errors import UserError, unknown_name
 from results.record import Record, find_records, read_record
 from results.submission.check_arithmetic import card_of, environments_of
 from results.submission.layout import SCHEMA

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
-from harness.errors import UserError
+from harness.base.errors import UserError
 from results.submission.contents import MIB, Entry
 from results.submission.documents import DocumentError, read_json
 

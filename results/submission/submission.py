@@ -11,8 +11,8 @@ from typing import Any
 
 import pandas as pd
 
-from harness.errors import UserError
-from results.canonical import fingerprint
+from harness.base.canonical import fingerprint
+from harness.base.errors import UserError
 from results.migrations import migrate
 from results.predictions import COLUMNS
 from results.record import PREDICTIONS_SUFFIX, RECORD_SUFFIX, Record

@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.errors import EXIT_FAILED, UserError
+from harness.base.errors import EXIT_FAILED, UserError
 from results.submission.documents import DocumentError, read_json
 from results.submission.rules import RULES, Finding
 from results.submission.submission import Submission

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from harness.base.errors import UserError
 from harness.data.annotations.find import AnnotationFolder
 from harness.data.annotations.hmdb51 import read_hmdb51
 from harness.data.annotations.kinetics import read_kinetics
@@ -15,7 +16,6 @@ from harness.data.annotations.zsar import read_zsar
 from harness.data.cards import OFFICIAL, load_card
 from harness.data.catalog import dataset_names, open_dataset
 from harness.data.prepare import prepare
-from harness.errors import UserError
 from harness.settings import load_settings
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from harness.base.errors import UserError
 from harness.cells import Cells
 from harness.data.content import END_BYTES, ContentIndex, file_fingerprint
 from harness.data.folder import FolderDataset
-from harness.errors import UserError
 from harness.expand import expand
 from harness.request import BackboneChoice, MethodChoice, Request
 from harness.settings import load_settings

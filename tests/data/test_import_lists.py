@@ -4,10 +4,10 @@ import shutil
 
 import pytest
 
+from harness.base.errors import UserError
 from harness.data.cards import load_card, published_labels, published_lists
 from harness.data.import_lists import import_lists
 from harness.data.official import OfficialDataset
-from harness.errors import UserError
 
 NOT_OBTAINED = ("base2novel_splits/k400_splits/base_train.txt", "k400_splits/train.txt")
 VAL = "hmdb_splits/val1.txt"

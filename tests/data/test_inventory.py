@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from harness.base.errors import UserError
 from harness.data.catalog import open_dataset
 from harness.data.check import check_data
 from harness.data.inventory import Inventory
-from harness.errors import UserError
 from harness.settings import load_settings
 
 

@@ -4,9 +4,9 @@ from collections import Counter
 
 import pytest
 
+from harness.base.errors import EXIT_FAILED, UserError
 from harness.data.cards import load_card
 from harness.data.overlap import audit, normalise, seen_classes
-from harness.errors import EXIT_FAILED, UserError
 from harness.spec import LabelSet, VideoList
 
 K400 = load_card("k400")

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.base.errors import UserError
 from harness.data import rules
-from harness.errors import UserError
 
 
 def rows_of(counts):

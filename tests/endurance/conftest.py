@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from results.atomic import write_json
+from harness.base.atomic import write_json
 from tests.conftest import CLASSES
 from tests.endurance.preloaded import Done, Server
 

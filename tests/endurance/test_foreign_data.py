@@ -196,8 +196,8 @@ def test_the_weights_of_another_run_are_noticed(server: Server, tiny_dataset: Pa
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("suffix", [".pt", ".pth", ".bin", ".safetensors"])
 def test_a_weight_file(kind: str, suffix: str, tmp_path: Path, marker: Path) -> None:
+    from harness.base.errors import UserError
     from harness.engine.backbone import load_backbone
-    from harness.errors import UserError
 
     path = tmp_path / f"weights{suffix}"
     path.write_bytes(KINDS[kind](Bomb(marker)))

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from torch.utils.data import BatchSampler, DataLoader
 from torch.utils.data.distributed import DistributedSampler
 
+from harness.base.errors import UserError
 from harness.engine.batches import Draw, FitBatches, epoch_groups
 from harness.engine.schedule import plan_updates
-from harness.errors import UserError
 from harness.spec import Recipe
 
 Updates = list[list[tuple[int, ...]]]

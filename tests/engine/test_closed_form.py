@@ -13,11 +13,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from harness.api import ClipMethod, LabelSet, MethodCard, Recipe, load_backbone
+from harness.base.errors import UserError
 from harness.engine.batches import Draw
 from harness.engine.clips import Row
 from harness.engine.features import FeatureCache, fits_from_features
 from harness.engine.fit import CURVE, WEIGHTS, FitOutcome, fit, load_fit
-from harness.errors import UserError
 from harness.runtime import Runtime
 from tests.engine.conftest import CPU, LABELS, VIEWS, tiny_method
 

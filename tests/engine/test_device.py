@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from harness.base.errors import UserError
 from harness.engine import device as module
 from harness.engine.clip_model import Backbone
 from harness.engine.device import Device, casts_kept, choose_device, for_evaluation
 from harness.engine.profile import meta_backbone
-from harness.errors import UserError
 from harness.runtime import Runtime
 from tests.engine.conftest import CPU, tiny_method
 

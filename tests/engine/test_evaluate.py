@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 
 from harness.api import ClipMethod, LabelSet, MethodCard, Views, load_backbone
+from harness.base.errors import UserError
 from harness.engine import evaluate as module
 from harness.engine.clips import Row, eval_loader
 from harness.engine.evaluate import Scores, evaluate, view_probabilities
 from harness.engine.step import normalise
-from harness.errors import UserError
 from harness.runtime import Runtime
 from results.metrics import NO_PREDICTION, accuracies
 from results.predictions import read_predictions

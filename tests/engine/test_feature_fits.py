@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from harness.base.errors import UserError
 from harness.engine.batches import Draw
 from harness.engine.clips import Row
 from harness.engine.features import FeatureCache
 from harness.engine.fit import fit
-from harness.errors import UserError
 from tests.engine.conftest import CPU, LABELS, VIEWS
 from tests.engine.test_features import PLAIN, RUNTIME, method_of, score
 

@@ -14,11 +14,11 @@ import torch
 from safetensors.torch import load_file
 
 from harness.api import ClipMethod, MethodCard, Recipe, load_backbone
+from harness.base.errors import UserError
 from harness.engine.clips import Row
 from harness.engine.fit import CURVE, WEIGHTS, load_fit
 from harness.engine.schedule import rate_of_update
 from harness.engine.step import build_optimizer
-from harness.errors import UserError
 from harness.runtime import Runtime
 from tests.engine.conftest import LABELS, RECIPE, VIEWS, run_fit, tiny_method
 

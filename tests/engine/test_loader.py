@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 from torch.utils.data import Dataset
 
+from harness.base.errors import UserError
 from harness.engine.batches import Draw
 from harness.engine.clips import Row, fit_loader
 from harness.engine.loader import GuardedLoader, Undecodable
-from harness.errors import UserError
 from harness.runtime import Runtime
 from tests.engine.conftest import RECIPE, VIEWS
 

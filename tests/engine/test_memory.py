@@ -12,12 +12,12 @@ import pytest
 import torch
 
 from harness.api import ClipMethod, LabelSet, build_method, load_backbone
+from harness.base.errors import UserError
 from harness.engine.checkpointing import blocks_of, checkpointed
 from harness.engine.clips import Row
 from harness.engine.compiled import is_compiled
 from harness.engine.memory import FitShape, fit_memory, saved_by_loss
 from harness.engine.method import method_class
-from harness.errors import UserError
 from harness.runtime import Runtime
 from tests.conftest import ROOT, in_process
 from tests.engine.conftest import run_fit, tiny_method

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 
+from harness.base.errors import UserError
 from harness.engine.device import Device
 from harness.engine.sharding import Sharding
-from harness.errors import UserError
 from harness.runtime import Runtime
 from tests.conftest import in_process
 from tests.engine.conftest import CPU, tiny_method

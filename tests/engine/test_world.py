@@ -18,9 +18,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from harness.base.errors import UserError
 from harness.engine.loader import default_workers
 from harness.engine.world import ALONE, joined, processes_here, rank_of_process, size_of_world
-from harness.errors import UserError
 from tests.conftest import CLASSES, ROOT, in_process, machine_free
 
 WHAT = (

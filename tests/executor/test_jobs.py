@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from harness.base.errors import UserError
 from harness.cells import EvalCell, FitCell
-from harness.errors import UserError
 from harness.executor.grouping import group, waves
 from harness.executor.ledger import LEDGER, Job, ending, latest_by_cell, open_ledger, read_ledger, tail, write_states
 from harness.executor.options import executor_options

@@ -18,6 +18,7 @@ from mmaction.structures import ActionDataSample
 from mmengine.registry import DefaultScope
 
 from harness.api import LabelSet, UserError, Views
+from harness.base.errors import NotApplicableError
 from harness.engine import mm
 from harness.engine.clips import eval_loader
 from harness.engine.evaluate import view_probabilities
@@ -27,7 +28,6 @@ from harness.engine.recognizer import SHORT, find_recognizer
 from harness.engine.step import view_logits
 from harness.engine.transforms import dense_indices
 from harness.engine.view_cost import view_cost
-from harness.errors import NotApplicableError
 from harness.expand import expand
 from harness.request import BackboneChoice, MethodChoice, Request, views_for
 from harness.runtime import Runtime

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 import torch
 
+from harness.base.atomic import write_bytes
 from harness.engine.contract import NOVEL, Subject
 from harness.engine.method import ClipMethod, method_class
 from harness.engine.step import build_optimizer
 from harness.engine.tiny_clip import tiny_backbone
-from results.atomic import write_bytes
 
 FILE = Path(__file__).with_name("regression.json")
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from harness.errors import UserError
+from harness.base.errors import UserError
 from harness.registry import load
 from harness.spec import ListRef, Repeat, Views, ZeroShotTest
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.errors import UserError
+from harness.base.errors import UserError
 from reports.aggregate import Row, rows_of
 from reports.classes import class_changes, confusion
 from reports.curves import few_shot_curves

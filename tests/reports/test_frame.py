@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.errors import UserError
+from harness.base.errors import UserError
 from reports.aggregate import rows_of
 from reports.frame import records_frame
 from results.metrics import harmonic_mean

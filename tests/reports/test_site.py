@@ -14,7 +14,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from harness.errors import UserError
+from harness.base.errors import UserError
 from reports.site import build_report
 from results.published_numbers import published_numbers
 from tests.results.factories import METHODS, Sample, write_grid, write_sample

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import UserError
+from harness.base.errors import UserError
 from reports.aggregate import Row, rows_of
 from reports.export import render_table
 from reports.frame import records_frame

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import UserError
+from harness.base.errors import UserError
 from reports.export import render_table
 from reports.layout import LAYOUTS
 from reports.lines import lines_of

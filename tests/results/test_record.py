@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from harness.errors import UserError
+from harness.base.errors import UserError
 from reports.site import build_report
 from results.migrations import STEPS, migrate
 from results.record import SCHEMA, find_records, read_record, write_record

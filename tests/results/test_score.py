@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from harness.errors import UserError
+from harness.base.errors import UserError
 from results.metrics import NO_PREDICTION
 from results.predictions import ID_COLUMNS, PROBABILITY_COLUMNS, read_predictions, write_predictions
 from results.score import score

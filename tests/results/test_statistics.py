@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar
 
-from harness.errors import UserError
+from harness.base.errors import UserError
 from results.compare import compare
 from results.intervals import harmonic_interval, wilson
 from results.metrics import harmonic_mean

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.errors import EXIT_FAILED, UserError
+from harness.base.errors import EXIT_FAILED, UserError
 
 
 class AnnotationFolder:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 
+from harness.base.errors import UserError
 from harness.data.annotations.find import AnnotationFolder, bad_line, read_lines
 from harness.data.cards import Card
 from harness.data.rules import Row, Rows
-from harness.errors import UserError
 
 _NAME = re.compile(r"(.+)_test_split([123])\.txt")
 

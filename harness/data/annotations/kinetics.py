@@ -6,9 +6,9 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
+from harness.base.errors import UserError
 from harness.data.annotations.find import AnnotationFolder, bad_line
 from harness.data.rules import Row, Rows
-from harness.errors import UserError
 
 _DIGITS = 9
 

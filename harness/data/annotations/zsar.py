@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+from harness.base.errors import UserError
 from harness.data.annotations.find import AnnotationFolder, bad_line, read_lines
 from harness.data.cards import Card
 from harness.data.rules import Row, Rows
-from harness.errors import UserError
 
 
 def has_zsar(folder: AnnotationFolder) -> bool:

@@ -10,7 +10,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from results.canonical import fingerprint
+from harness.base.canonical import fingerprint
 from tests.results.submission.corrupted import (
     PICKLE,
     case,

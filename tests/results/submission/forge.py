@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from harness.base.canonical import fingerprint, labels_sha256, rows_sha256
 from harness.data.embedded import EmbeddedDataset
 from harness.submission_facts import facts_of, pair_facts
-from results.canonical import fingerprint, labels_sha256, rows_sha256
 from results.metrics import accuracies
 from results.predictions import ID_COLUMNS, encode_predictions, predictions_frame
 from results.record import SCHEMA, Record

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import UserError
+from harness.base.errors import UserError
 from harness.submissions import check_all, submissions_below
 from reports.aggregate import rows_of
 from reports.frame import records_frame

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import UserError
+from harness.base.errors import UserError
 from harness.submissions import check_changes
 from results.submission.summary import summary
 from tests.results.submission.corrupted import fresh

@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, ClassVar
 from typing import Protocol as StructuralType
 
-from harness.errors import UserError
-from results.canonical import canonical_json, fingerprint, labels_sha256, rows_sha256
+from harness.base.canonical import canonical_json, fingerprint, labels_sha256, rows_sha256
+from harness.base.errors import UserError
 
 
 @dataclass(frozen=True)

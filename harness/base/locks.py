@@ -23,7 +23,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from harness.errors import EXIT_FAILED, EXIT_USAGE, UserError
+from harness.base.errors import EXIT_FAILED, EXIT_USAGE, UserError
 
 QUIET_SECONDS = 3.0
 """How long a wait for another process stays unsaid."""

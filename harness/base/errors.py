@@ -68,7 +68,7 @@ _MACHINE = {
 def machine_error(error: OSError) -> UserError:
     """What the operating system refused as an error that a user can act on: the file, the reason, the way out.
 
-    Files are written as a whole or not at all (`results.atomic`), so nothing finished is lost by it.
+    Files are written as a whole or not at all (`harness.base.atomic`), so nothing finished is lost by it.
     """
     reason = os.strerror(error.errno) if error.errno else str(error) or type(error).__name__
     what, hint = _MACHINE.get(error.errno or 0, ("The machine refused", _AGAIN))
