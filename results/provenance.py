@@ -6,9 +6,9 @@ import importlib.metadata
 import os
 import platform
 import subprocess
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 PACKAGES = (
     "torch", "torchvision", "open_clip_torch", "timm", "mmengine", "mmaction2", "mmcv-lite", "decord", "av",
@@ -16,16 +16,53 @@ PACKAGES = (
 )  # fmt: skip
 
 
+@dataclass(frozen=True)
+class GitState:
+    """Commit of the harness and whether tracked files differ from it; None outside a checkout."""
+
+    commit: str | None = None
+    dirty: bool | None = None
+
+
+@dataclass(frozen=True)
+class Environment:
+    """Where and with what a cell was computed; nothing of it enters a key.
+
+    Args:
+        python: Version of the interpreter.
+        platform: Operating system and machine.
+        packages: Version by distribution.
+        git: State of the harness's checkout.
+        cpus: Processors of the machine.
+        device: Device in words.
+        dtype: Precision, e.g. `float32`.
+        threads: Threads of torch.
+        processes: Processes that computed the cell together.
+        compiled: Whether blocks of the vision tower were compiled.
+    """
+
+    python: str
+    platform: str
+    packages: dict[str, str]
+    git: GitState
+    cpus: int | None = None
+    device: str = ""
+    dtype: str = ""
+    threads: int = 0
+    processes: int = 1
+    compiled: bool = False
+
+
 @cache
-def environment() -> dict[str, Any]:
+def environment() -> Environment:
     """Python, packages, platform and the git state of the harness, gathered once per process."""
-    return {
-        "python": platform.python_version(),
-        "platform": f"{platform.system()}-{platform.machine()}",
-        "packages": {name: version for name in PACKAGES if (version := _version(name))},
-        "git": git_state(Path(__file__).resolve().parent.parent),
-        "cpus": os.cpu_count(),
-    }
+    return Environment(
+        python=platform.python_version(),
+        platform=f"{platform.system()}-{platform.machine()}",
+        packages={name: version for name in PACKAGES if (version := _version(name))},
+        git=git_state(Path(__file__).resolve().parent.parent),
+        cpus=os.cpu_count(),
+    )
 
 
 def _version(name: str) -> str | None:
@@ -35,13 +72,13 @@ def _version(name: str) -> str | None:
         return None
 
 
-def git_state(folder: Path) -> dict[str, Any]:
-    """Commit and whether tracked files differ from it; `{"commit": None}` outside a checkout."""
+def git_state(folder: Path) -> GitState:
+    """Commit and whether tracked files differ from it; empty outside a checkout."""
     try:
         commit = _git(folder, "rev-parse", "HEAD")
-        return {"commit": commit, "dirty": bool(_git(folder, "status", "--porcelain", "--untracked-files=no"))}
+        return GitState(commit, bool(_git(folder, "status", "--porcelain", "--untracked-files=no")))
     except (OSError, subprocess.SubprocessError):
-        return {"commit": None, "dirty": None}
+        return GitState()
 
 
 def _git(folder: Path, *arguments: str) -> str:

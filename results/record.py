@@ -1,135 +1,290 @@
-"""A record: what an eval leaves behind. Metrics, identity, provenance; the predictions lie in a file beside it.
+"""A record: the result file of one eval. Metrics, measurement and provenance; predictions are in a file beside it.
 
-Schema 2. A record is one JSON object with exactly the sections of `Record`; their keys are documented there. Numbers
-are percent where they are accuracies. Aggregates over repeats are never stored: they are computed from records.
+A record is one JSON object with exactly the fields of `Record`. Accuracies are in percent. Means over repeats are never
+stored: they are computed from records.
 """
 
 from __future__ import annotations
 
-import json
+import math
 import os
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Literal
+
+from msgspec import Meta
 
 from harness.base.atomic import write_json
 from harness.base.errors import EXIT_FAILED, UserError
-from results.migrations import migrate
-from results.schema import section_problems
+from harness.spec import Column
+from results.codec import DecodeError, decode, encode, read_json_file
+from results.measurement import Count, Measurement, Positive, cell_key
+from results.measurement_words import incomplete, signature
+from results.provenance import Environment
 
-SCHEMA = 2
-STATUSES = ("reported", "submitted", "verified", "reproduced")
+SCHEMA = 3
+Status = Literal["reported", "submitted", "verified", "reproduced"]
+STATUSES: tuple[Status, ...] = ("reported", "submitted", "verified", "reproduced")
 RECORD_SUFFIX = ".record.json"
 PREDICTIONS_SUFFIX = ".predictions.csv.gz"
+BOARD = "board"
+"""Folder below a run folder that holds the board, never records."""
+AGAIN = "Records are written by `python -m harness run`; run the same command again."
+
+Percent = Annotated[float, Meta(ge=0, le=100)]
+Cost = Annotated[float, Meta(ge=0)]
+
+
+@dataclass(frozen=True)
+class MethodCard:
+    """What people read about the method.
+
+    Args:
+        title: Display name.
+        family: `adapting`, `tuning`, `unimodal` or empty.
+        origin: `built-in`, a distribution with its version, or a file's name.
+        paper, source, unverified: As on the method's card.
+        params_total: Parameters.
+        params_trained: Parameters that the fit trained; 0 for an untrained method.
+    """
+
+    title: str
+    family: str
+    origin: str
+    paper: str
+    source: str
+    unverified: str
+    params_total: Count
+    params_trained: Count
+
+
+@dataclass(frozen=True)
+class FitFacts:
+    """Facts of the evaluated fit that no key contains.
+
+    Args:
+        name: Readable name, e.g. `vificlip mini_target/base_s1`.
+        shots: Clips per class, or None for a list that is not few-shot.
+        updates: Parameter updates.
+        effective_batch: Clips per update.
+        seconds: Wall time.
+        peak_memory_gib: Peak device memory; 0 on a CPU.
+    """
+
+    name: str
+    shots: Positive | None
+    updates: Count
+    effective_batch: Positive
+    seconds: Cost
+    peak_memory_gib: Cost
+
+
+@dataclass(frozen=True)
+class Undecodable:
+    """An evaluated video that could not be decoded; it counts as a wrong prediction."""
+
+    video: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """Accuracies in percent."""
+
+    top1: Percent
+    top5: Percent
+    mean_class: Percent
+
+
+@dataclass(frozen=True)
+class Seen:
+    """An evaluation class with a counterpart among the training classes, see `harness.data.overlap`."""
+
+    id: Count
+    name: str
+    relation: str
+    counterparts: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class AuditFacts:
+    """The leakage check of the evaluation list against one training list."""
+
+    train: str
+    test: str
+    same_classes: bool
+    classes: Count
+    source: str
+    strict_relations: tuple[str, ...] = ()
+    seen_ids: tuple[Count, ...] = ()
+    seen: tuple[Seen, ...] = ()
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """Training and evaluation data in common.
+
+    Args:
+        train_videos: Evaluation videos that were trained on.
+        seen_classes: Names of evaluation classes with a counterpart in training.
+        top1_strict: Top-1 without the seen classes; None if there are none, or no others.
+        audits: One for each training list of the model.
+    """
+
+    train_videos: Count = 0
+    seen_classes: tuple[str, ...] = ()
+    top1_strict: Percent | None = None
+    audits: tuple[AuditFacts, ...] = ()
+
+
+@dataclass(frozen=True)
+class CostFacts:
+    """Cost of the eval.
+
+    Args:
+        gflops: 10^9 multiply-adds of the video features of one view; None where they cannot be counted.
+        score_gflops: 10^9 multiply-adds of the scores of one view.
+        eval_seconds: Wall time.
+        videos_per_second: Throughput, 0 if nothing was computed.
+        features_cached: Whether frame features came from the cache; such a throughput is not the method's.
+    """
+
+    gflops: Cost | None = None
+    score_gflops: Cost | None = None
+    eval_seconds: Cost = 0.0
+    videos_per_second: Cost = 0.0
+    features_cached: bool = False
+
+
+@dataclass(frozen=True)
+class PredictionsFile:
+    """The predictions file beside the record."""
+
+    file: str
+    sha256: str
 
 
 @dataclass(frozen=True)
 class Record:
-    """One scored list of one fit, or of the untrained method.
+    """One scored list of one fit, or of an untrained method.
 
     Args:
-        cell: Hex key of `identity`: what this number is a measurement of, excluding transport (paths, workers, device).
-        signature: Short text with the settings that decide comparability, printed with every score.
-        identity: The mapping whose fingerprint is `cell`.
-        protocol: `id`, `version`, `division` (`closed` or `open`), `part`, `columns` (list of column rules),
-            `incomplete` (list of reasons why the row is not ranked, usually empty).
-        data: `dataset`, `list`, `list_sha256`, `list_origin`, `labels`, `labels_sha256`, `label_variant`, `classes`,
-            `n_expected`, `n_evaluated`, `n_undecodable`, `undecodable` (list of {video, reason}), `embedded` (bool).
-        method: `name`, `title`, `version`, `family`, `origin` (`built-in`, a distribution or a file),
-            `source_sha256`, `options`, `class_text`, `extra_data`, `params_total`, `params_trained`, `unverified`,
-            `paper` and `source` (what the card cites; empty where it cites nothing).
-        backbone: `name`, `arch`, `weights`, `weights_sha256`, `image_size`.
-        fit: None for an untrained method; else `key`, `name`, `train` ({dataset, list, labels, sha256, n}), `repeat`
-            ({kind, index}), `shots`, `seed`, `recipe`, `effective_batch`, `updates`, `init`, `selection`,
-            `weights_sha256`.
-        repeat: `kind` and `index` of this measurement among those averaged in a table.
-        views: `frames`, `clips`, `crops`, `sampling`, `normalize`, `reader`, `size`, `text`.
-        metrics: `top1`, `top5`, `mean_class` in percent.
-        overlap: `train_videos` (count shared with the training list), `seen_classes` (names), `top1_strict` (or None).
-        cost: `gflops` and `score_gflops` (10^9 multiply-adds of one view's video features and of its scores, or None),
-            `fit_seconds`, `eval_seconds`, `videos_per_second`, ...
-        environment: `python`, `packages`, `git`, `platform`, `device`, `dtype`, `threads`,
-            `processes`, `compiled`.
-        predictions: `file` (name beside the record), `sha256`.
+        key: `results.measurement.cell_key` of the measurement.
+        signature: `results.measurement_words.signature` of the measurement, printed with the score.
+        measurement: Everything that decides the number and its comparability.
+        columns: Column rules of the protocol, so that reports need not import it.
+        classes: Class names in the order of their ids.
+        embedded: Whether the dataset is the embedded benchmark.
+        method: What people read about the method.
+        fit: Facts of the fit; None for an untrained method.
+        undecodable: Videos that could not be decoded.
+        metrics: Accuracies.
+        overlap: Training and evaluation data in common.
+        cost: Cost of the eval.
+        environment: Packages, device and precision.
+        predictions: The predictions file.
+        remarks: Remarks of the board's keepers.
         status: One of `STATUSES`.
         created: UTC time, ISO 8601.
         schema: Version of this layout.
     """
 
-    cell: str
+    key: str
     signature: str
-    identity: dict[str, Any]
-    protocol: dict[str, Any]
-    data: dict[str, Any]
-    method: dict[str, Any]
-    backbone: dict[str, Any]
-    fit: dict[str, Any] | None
-    repeat: dict[str, Any]
-    views: dict[str, Any]
-    metrics: dict[str, float]
-    overlap: dict[str, Any]
-    cost: dict[str, Any]
-    environment: dict[str, Any]
-    predictions: dict[str, str]
-    status: str = "submitted"
+    measurement: Measurement
+    columns: Annotated[tuple[Column, ...], Meta(min_length=1)]
+    classes: Annotated[tuple[str, ...], Meta(min_length=1)]
+    embedded: bool
+    method: MethodCard
+    fit: FitFacts | None
+    undecodable: tuple[Undecodable, ...]
+    metrics: Metrics
+    overlap: Overlap
+    cost: CostFacts
+    environment: Environment
+    predictions: PredictionsFile
+    remarks: tuple[str, ...] = ()
+    status: Status = "submitted"
     created: str = ""
     schema: int = field(default=SCHEMA)
 
-    def as_dict(self) -> dict[str, Any]:
-        """The record as a JSON-ready mapping."""
-        return asdict(self)
+    @property
+    def incomplete(self) -> tuple[str, ...]:
+        """Reasons why videos or weights are missing."""
+        return incomplete(self.measurement)
 
 
 def write_record(path: Path, record: Record) -> None:
     """Write a record atomically, checked as on reading; the name must end in `.record.json`.
 
     Raises:
-        UserError: A section lacks an entry or holds a value of another type; nothing is written.
+        UserError: A field has a value that a reader would refuse; nothing is written.
     """
     if not path.name.endswith(RECORD_SUFFIX):
         raise ValueError(f"a record's name ends in {RECORD_SUFFIX}, found {path.name}")
-    value = record.as_dict()
-    _check(value, path)
+    value = encode(record)
+    try:
+        record_of(value)
+    except DecodeError as error:
+        raise UserError(f"{path}: {error}.", exit_code=EXIT_FAILED) from None
     write_json(path, value)
 
 
 def read_record(path: Path) -> Record:
-    """The record of a file, brought to the current schema and checked.
+    """The record of a file.
 
     Raises:
-        UserError: Not JSON, a schema without a migration, a missing or unknown section, a missing or malformed entry.
+        UserError: Not JSON, another schema, a missing, unknown or malformed field, or a key or signature that does not
+            follow from the measurement.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-        value = json.loads(text)
-        if "\\ud" in text.lower():  # half of a surrogate pair is JSON, and no text that could be written again
-            json.dumps(value, ensure_ascii=False).encode()
-    except FileNotFoundError:
-        raise UserError(f"The record {path} is missing.") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"The record {path} cannot be read: {error}", exit_code=EXIT_FAILED) from None
-    if not isinstance(value, dict):
-        raise UserError(f"{path} holds a JSON {type(value).__name__}, expected an object.")
-    value = migrate(value, path, SCHEMA)
-    _check(value, path)
-    return Record(**value)
+        return record_of(read_json_file(path, SCHEMA, AGAIN))
+    except DecodeError as error:
+        raise UserError(f"The record {path} is not valid: {error}.", AGAIN, EXIT_FAILED) from None
 
 
-def _check(value: dict[str, Any], path: Path) -> None:
-    """Refuse a record that the reports could misread."""
-    names = {f.name for f in fields(Record)}
-    missing, unknown = sorted(names - set(value)), sorted(set(value) - names)
-    if missing or unknown:
-        raise UserError(f"{path}: sections missing {missing}, unknown {unknown}.")
-    if value["status"] not in STATUSES:
-        raise UserError(f"{path}: status is {value['status']!r}, expected one of {STATUSES}.")
-    problems = section_problems(value)
-    if problems:
-        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        raise UserError(f"{path}: {problems[0]}{more}.", "Records are written by `python -m harness run`.")
+def record_of(value: object) -> Record:
+    """The record of a JSON value, checked.
+
+    Raises:
+        DecodeError: See `read_record`.
+    """
+    record = decode(value, Record)
+    if problem := next(_problems(record), ""):
+        raise DecodeError(problem)
+    return record
+
+
+def _problems(record: Record) -> Iterator[str]:
+    """Values that contradict each other."""
+    m = record.measurement
+    if record.key != cell_key(m):
+        yield f"key is {record.key}, the measurement gives {cell_key(m)}"
+    if record.signature != signature(m):
+        yield f"signature is {record.signature!r}, the measurement gives {signature(m)!r}"
+    if not 0 < m.evaluation.evaluated <= m.evaluation.list.n:
+        yield f"evaluation.evaluated is {m.evaluation.evaluated}, expected 1 to {m.evaluation.list.n}"
+    if m.fitted is not None and not 0 < m.fitted.used <= m.fitted.list.n:
+        yield f"training.used is {m.fitted.used}, expected 1 to {m.fitted.list.n}"
+    if (record.fit is None) != (m.training is None) and m.training != "unknown":
+        yield "fit and measurement.training must both be given or both be null"
+    for column in record.columns:
+        if bool(column.part) == (column.harmonic_of is not None):
+            yield f"column {column.name!r} needs either a part or harmonic_of"
+    numbers = (record.cost.gflops, record.cost.score_gflops, record.cost.eval_seconds, record.cost.videos_per_second)
+    if not all(math.isfinite(number) for number in numbers if number is not None):
+        yield f"cost holds {numbers}, expected finite numbers"
+    file = record.predictions.file
+    if "/" in file or "\\" in file or file.startswith(".") or not file.isprintable() or not file:
+        yield f"predictions.file is {file!r}, expected the name of a file beside the record"
 
 
 def find_records(folder: Path) -> list[Path]:
-    """All record files under a folder, sorted by path."""
-    found = (os.path.join(root, name) for root, _, names in os.walk(folder) for name in names)  # noqa: PTH118
-    return sorted(map(Path, filter(lambda path: path.endswith(RECORD_SUFFIX), found)))
+    """All record files under a run folder, sorted by path; the board's own folder is left out."""
+    found: list[str] = []
+    for root, folders, names in os.walk(folder):
+        if Path(root) == folder and BOARD in folders:
+            folders.remove(BOARD)
+        found += (os.path.join(root, name) for name in names if name.endswith(RECORD_SUFFIX))  # noqa: PTH118
+    return sorted(map(Path, found))

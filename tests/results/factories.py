@@ -11,26 +11,49 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from harness.base.canonical import rows_sha256
+from harness.spec import Column, Recipe, Repeat, Views
+from results.measurement import (
+    Evaluation,
+    Expected,
+    ListId,
+    Measurement,
+    MethodId,
+    ModelId,
+    Prescribed,
+    ProtocolId,
+    Scope,
+    Start,
+    Training,
+    keys_of,
+)
+from results.measurement_words import signature
 from results.metrics import accuracies
 from results.predictions import ID_COLUMNS, predictions_frame, write_predictions
-from results.record import PREDICTIONS_SUFFIX, RECORD_SUFFIX, Record, write_record
+from results.provenance import Environment, GitState
+from results.record import (
+    PREDICTIONS_SUFFIX,
+    RECORD_SUFFIX,
+    CostFacts,
+    FitFacts,
+    MethodCard,
+    Metrics,
+    Overlap,
+    PredictionsFile,
+    Record,
+    write_record,
+)
 
-COLUMNS: dict[str, list[dict[str, Any]]] = {
-    "zero_shot": [
-        {"name": "top1", "part": "all", "metric": "top1"},
-        {"name": "top5", "part": "all", "metric": "top5"},
-    ],
-    "b2n": [
-        {"name": "base", "part": "base", "metric": "top1"},
-        {"name": "novel", "part": "novel", "metric": "top1"},
-        {"name": "hm", "harmonic_of": ["base", "novel"]},
-        {"name": "joint", "part": "joint", "metric": "top1"},
-    ],
-    "few_shot": [{"name": f"k{k}", "part": f"k{k}", "metric": "top1"} for k in (2, 4, 8, 16)],
-    "supervised": [
-        {"name": "top1", "part": "all", "metric": "top1"},
-        {"name": "top5", "part": "all", "metric": "top5"},
-    ],
+COLUMNS: dict[str, tuple[Column, ...]] = {
+    "zero_shot": (Column("top1", "all"), Column("top5", "all", "top5")),
+    "b2n": (
+        Column("base", "base"),
+        Column("novel", "novel"),
+        Column("hm", harmonic_of=("base", "novel")),
+        Column("joint", "joint"),
+    ),
+    "few_shot": tuple(Column(f"k{k}", f"k{k}") for k in (2, 4, 8, 16)),
+    "supervised": (Column("top1", "all"), Column("top5", "all", "top5")),
 }
 
 
@@ -41,7 +64,11 @@ def digest(value: Any) -> str:
 
 @dataclass(frozen=True)
 class Sample:
-    """What decides one synthetic record; every field has a plain default."""
+    """Settings of one synthetic record; every field has a plain default.
+
+    `lists` and `content` stand for the lists of the dataset and the videos of an own one: another value is another
+    generation. `root` stands for an own dataset's place, `recipe` for changed recipe settings.
+    """
 
     protocol: str = "b2n"
     dataset: str = "mini_target"
@@ -72,6 +99,17 @@ class Sample:
     status: str = "submitted"
     list_name: str = ""
     options: tuple[tuple[str, Any], ...] = ()
+    recipe: tuple[tuple[str, Any], ...] = ()
+    training_origin: str = "generated"
+    lists: str = ""
+    content: str = ""
+    root: str = ""
+    code: str = ""
+    arch: str = "tiny"
+    engine: int = 1
+    used: int = 0
+    sample: str = ""
+    created: str = ""
 
 
 def sample_predictions(sample: Sample) -> pd.DataFrame:
@@ -95,6 +133,65 @@ def sample_predictions(sample: Sample) -> pd.DataFrame:
     return predictions_frame(videos, labels.astype(np.int64), ids, probabilities)
 
 
+PARTS = {
+    "zero_shot": ("all",),
+    "b2n": ("base", "novel", "joint"),
+    "few_shot": ("k2", "k4", "k8", "k16"),
+    "supervised": ("all",),
+}
+REPEATS = {"test_split": 3, "train_subset": 3, "class_subset": 3, "seed": 3, "single": 1}
+
+
+def sample_measurement(sample: Sample, listed: str, rows_sha: str, names: tuple[str, ...], n: int) -> Measurement:
+    """The measurement of a sample; `n` videos of the list `listed`, whose rows have the hash `rows_sha`."""
+    kind, index = sample.repeat
+    own = sample.list_origin == "own"
+    root = digest(["root", sample.root])[:8] if own else ""
+    content = digest([sample.content, listed]) if own else ""
+    test = ListId(
+        sample.dataset, listed, sample.list_origin, rows_sha, "all", digest(names), "published", n, content, root
+    )  # fmt: skip
+    views = Views(
+        frames=sample.frames, clips=sample.clips, sampling="centre" if sample.clips == 1 else "uniform"
+    )
+    declared = Recipe(epochs=11, lr=2e-6, source="factories")
+    training = None
+    if sample.trained:
+        train_name = f"train_{index}" if kind == "train_subset" else f"few_shot_{sample.shots or 'all'}"
+        train = replace(
+            test, name=train_name, sha256=digest([train_name, sample.lists]), n=192, origin=sample.training_origin,
+            content=digest([sample.content, train_name]) if own else "",
+        )  # fmt: skip
+        recipe = replace(declared, **dict(sample.recipe), seed=sample.seed)
+        start_kind = "clip" if sample.init == "clip" else "fit" if sample.init.startswith("fit") else "checkpoint"
+        start = Start(start_kind, sample.init.removeprefix("fit ") if start_kind == "fit" else "")
+        training = Training(
+            train, recipe, declared, Views(frames=sample.frames), start, "float32", sample.used or 192,
+            digest(["weights", sample.method, train_name, sample.lists, dict(sample.recipe), sample.seed, sample.draw]),
+        )  # fmt: skip
+    scope = Scope(
+        lists=digest([sample.dataset, sample.protocol, sample.lists, sample.content]),
+        evaluation_lists=digest([sample.dataset, sample.protocol, sample.content]),
+        own_training_lists=digest(sample.lists) if sample.training_origin == "own" else "",
+        recipes=digest([dict(sample.recipe), sample.seed]) if sample.trained else "",
+        views=digest([sample.frames, sample.clips]),
+        evaluation_views=digest([sample.frames, sample.clips]),
+        expected=tuple(
+            Expected(part, Repeat(kind, i + 1)) for part in PARTS[sample.protocol] for i in range(REPEATS[kind])
+        ),
+    )
+    return Measurement(
+        protocol=ProtocolId(sample.protocol, 1, sample.part, Repeat(kind, index), Prescribed(views), scope),
+        method=MethodId(sample.method, 1, sample.code or digest(sample.method), dict(sample.options),
+                        class_text=sample.class_text),
+        model=ModelId(sample.arch, "mini", tensors_sha256=digest(sample.arch), image_size=64, activation="quick_gelu",
+                      text_length=77),
+        training=training,
+        evaluation=Evaluation(test, views, sample=sample.sample, precision="float32", evaluated=n),
+        engine=sample.engine,
+    )  # fmt: skip
+
+
 def write_sample(folder: Path, sample: Sample | None = None, **changes: Any) -> Path:
     """Write a record and its predictions under `folder`; returns the record's path."""
     sample = replace(sample or Sample(), **changes)
@@ -103,71 +200,37 @@ def write_sample(folder: Path, sample: Sample | None = None, **changes: Any) -> 
     frame = sample_predictions(sample)
     kind, index = sample.repeat
     list_name = sample.list_name or (f"{sample.part}_{index}" if kind == "test_split" else f"{sample.part}_1")
-    identity = {**sample.__dict__, "options": [list(o) for o in sample.options]}
-    cell = digest(identity)
-    stem = f"{sample.part}-{list_name}-{cell[:8]}"
-    fit_name = f"{sample.protocol}-{sample.dataset}-{sample.method}-{kind}{index}-{sample.shots}-{digest(identity)[:6]}"
-    target = folder / digest(fit_name)[:12] if sample.trained else folder / f"untrained-{cell[:10]}"
+    names = sample.class_names or tuple(f"class {i}" for i in range(sample.classes))
+    rows_sha = rows_sha256(zip(frame["video"], (int(label) for label in frame["label"]), strict=True))
+    m = sample_measurement(sample, list_name, rows_sha, names, len(frame))
+    keys = keys_of(m)
+    stem = f"{sample.part}-{list_name}-{keys.cell[:8]}" + (f"-{sample.draw}" if sample.draw else "")
+    target = folder / (keys.fit[:12] if sample.trained else f"untrained-{keys.row[:10]}")
     file = target / f"{stem}{PREDICTIONS_SUFFIX}"
     sha = write_predictions(file, frame)
-    rows = "".join(f"{v} {y}\n" for v, y in zip(frame["video"], frame["label"], strict=True))
-    metrics = accuracies(frame["label"], frame[ID_COLUMNS])
-    names = sample.class_names or tuple(f"class {i}" for i in range(sample.classes))
-    fit = None
-    if sample.trained:
-        fit = {
-            "key": digest(fit_name), "name": fit_name, "shots": sample.shots, "seed": sample.seed,
-            "train": {"dataset": sample.dataset, "list": "train", "labels": "all", "sha256": digest("train"), "n": 192},
-            "repeat": {"kind": kind, "index": index}, "recipe": {"epochs": 11, "lr": 2e-6, "seed": sample.seed},
-            "effective_batch": 64, "updates": 33, "init": sample.init, "selection": "last",
-            "weights_sha256": digest("w" + fit_name),
-        }
+    fit_name = f"{sample.method} {sample.dataset}/train-{kind}{index}-{sample.shots}"
     record = Record(
-        cell=cell,
-        signature=f"{sample.protocol}.1|{sample.dataset}|{sample.method}.1|tiny|{sample.frames}x{sample.clips}x1@64|"
-        f"text:{sample.class_text}|init:{sample.init}|select:last",
-        identity={"cell": identity},
-        protocol={
-            "id": sample.protocol, "version": 1, "division": "closed", "part": sample.part,
-            "columns": COLUMNS[sample.protocol], "incomplete": [],
-        },
-        data={
-            "dataset": sample.dataset, "list": list_name, "list_sha256": hashlib.sha256(rows.encode()).hexdigest(),
-            "list_origin": sample.list_origin, "labels": "all", "labels_sha256": digest(names),
-            "label_variant": "published", "classes": list(names), "n_expected": len(frame),
-            "n_evaluated": len(frame), "n_undecodable": 0, "undecodable": [], "embedded": sample.embedded,
-        },
-        method={
-            "name": sample.method, "title": sample.title or sample.method, "version": 1, "family": sample.family,
-            "origin": "built-in", "source_sha256": digest(sample.method), "options": dict(sample.options),
-            "class_text": sample.class_text, "extra_data": [], "params_total": 149_620_737,
-            "params_trained": sample.params_trained if sample.trained else 0, "unverified": sample.notes,
-            "paper": sample.paper, "source": sample.source,
-        },
-        backbone={
-            "name": "tiny", "arch": "tiny", "weights": "mini", "weights_sha256": digest("tiny"), "image_size": 64,
-        },
-        fit=fit,
-        repeat={"kind": kind, "index": index},
-        views={
-            "frames": sample.frames, "clips": sample.clips, "crops": 1,
-            "sampling": "centre" if sample.clips == 1 else "uniform",
-            "normalize": "imagenet", "reader": "decord", "size": 64, "text": "a photo of a {}.",
-        },
-        metrics=metrics.as_dict(),
-        overlap={"train_videos": 0, "seen_classes": [], "top1_strict": None},
-        cost={
-            "gflops": sample.gflops, "score_gflops": 0.1, "fit_seconds": 50.0, "eval_seconds": 2.5,
-            "videos_per_second": 48.0,
-        },
-        environment={
-            "python": "3.11", "packages": {"torch": "2"}, "git": {"commit": "0" * 40, "dirty": False},
-            "platform": "linux", "device": "cpu", "dtype": "float32", "threads": 2,
-        },
-        predictions={"file": file.name, "sha256": sha},
+        key=keys.cell,
+        signature=signature(m),
+        measurement=m,
+        columns=COLUMNS[sample.protocol],
+        classes=names,
+        embedded=sample.embedded,
+        method=MethodCard(
+            title=sample.title or sample.method, family=sample.family, origin="built-in", paper=sample.paper,
+            source=sample.source, unverified=sample.notes, params_total=149_620_737,
+            params_trained=sample.params_trained if sample.trained else 0,
+        ),
+        fit=FitFacts(fit_name, sample.shots, 33, 64, 50.0, 0.0) if sample.trained else None,
+        undecodable=(),
+        metrics=Metrics(**accuracies(frame["label"], frame[ID_COLUMNS]).as_dict()),
+        overlap=Overlap(),
+        cost=CostFacts(sample.gflops, 0.1, 2.5, 48.0, False),
+        environment=Environment("3.11", "linux", {"torch": "2"}, GitState("0" * 40, False), 2, "cpu", "float32", 2),
+        predictions=PredictionsFile(file.name, sha),
         status=sample.status,
-        created=f"2026-01-01T00:{sample.draw % 60:02d}:00Z",
-    )
+        created=sample.created or f"2026-01-01T00:{sample.draw % 60:02d}:00Z",
+    )  # fmt: skip
     path = target / f"{stem}{RECORD_SUFFIX}"
     write_record(path, record)
     return path

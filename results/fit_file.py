@@ -1,0 +1,133 @@
+"""The file `fit.json` of a finished fit: what was fitted, from what, and the hash of the weights beside it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from harness.base.atomic import write_json
+from harness.base.errors import EXIT_FAILED, UserError
+from results.codec import DecodeError, decode, encode, read_json_file
+from results.measurement import Count, FitDescription, fit_key
+from results.provenance import Environment
+
+FIT_FILE = "fit.json"
+SCHEMA = 2
+AGAIN = "Remove the file and run the same command again to fit again."
+
+
+@dataclass(frozen=True)
+class WeightsFile:
+    """The file of the trained tensors, in the fit's folder, with the sha256 of its content."""
+
+    file: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """Numbers of parameters."""
+
+    total: Count
+    trained: Count
+
+
+@dataclass(frozen=True)
+class FitOutcome:
+    """Facts that a fit reports besides its weights.
+
+    Args:
+        updates: Parameter updates in all.
+        updates_per_epoch: m of the schedule.
+        unused_per_epoch: Clips that do not contribute in a given epoch (published behaviour).
+        final_loss: Mean training loss over the last epoch, in nats; None if the curve was lost.
+        seconds: Wall time over all sessions of the fit.
+        resumed_at: Epoch at which this session began, 0 for a fresh fit.
+        skipped_updates: Updates skipped because of float16 overflow.
+        replaced: Training clips that could not be decoded, by row, over all sessions of the fit.
+        peak_memory_gib: Peak device memory of the process that needed most, 0 on a CPU.
+    """
+
+    updates: int
+    updates_per_epoch: int
+    unused_per_epoch: int
+    final_loss: float | None
+    seconds: float
+    resumed_at: int
+    skipped_updates: int
+    replaced: list[int] = field(default_factory=list)
+    peak_memory_gib: float = 0.0
+
+
+@dataclass(frozen=True)
+class FitFile:
+    """The content of `fit.json`.
+
+    Args:
+        key: `results.measurement.fit_key` of the description.
+        name: Readable name, e.g. `vificlip mini_target/base_s1`.
+        described: The measurement's part that describes a fit.
+        weights: The file of the trained tensors.
+        outcome: Updates, loss, time.
+        parameters: Numbers of parameters.
+        environment: Packages, device and precision.
+        created: UTC time, ISO 8601.
+        schema: Version of this layout.
+    """
+
+    key: str
+    name: str
+    described: FitDescription
+    weights: WeightsFile
+    outcome: FitOutcome
+    parameters: Parameters
+    environment: Environment
+    created: str
+    schema: int = field(default=SCHEMA)
+
+
+def write_fit_file(folder: Path, content: FitFile) -> None:
+    """Write `fit.json` atomically, which says that the fit is finished.
+
+    Raises:
+        UserError: A field has a value that a reader would refuse; nothing is written.
+    """
+    value = encode(content)
+    try:
+        fit_file_of(value)
+    except DecodeError as error:
+        raise UserError(f"{folder / FIT_FILE}: {error}.", exit_code=EXIT_FAILED) from None
+    write_json(folder / FIT_FILE, value)
+
+
+def read_fit_file(folder: Path) -> FitFile | None:
+    """The content of `fit.json` in a fit's folder, or None if the fit is not finished.
+
+    Raises:
+        UserError: The file cannot be read, has another schema or is not valid.
+    """
+    path = folder / FIT_FILE
+    if not path.is_file():
+        return None
+    try:
+        return fit_file_of(read_json_file(path, SCHEMA, AGAIN))
+    except DecodeError as error:
+        raise UserError(f"{path} is not valid: {error}.", AGAIN, EXIT_FAILED) from None
+
+
+def fit_file_of(value: object) -> FitFile:
+    """The content of a `fit.json`, checked.
+
+    Raises:
+        DecodeError: A field is missing, unknown or malformed, or the key does not follow from the description.
+    """
+    found = decode(value, FitFile)
+    if found.key != fit_key(found.described):
+        raise DecodeError(f"key is {found.key}, the description gives {fit_key(found.described)}")
+    name = found.weights.file
+    if not name or Path(name).name != name:
+        raise DecodeError(f"weights.file is {name!r}, expected the name of a file in the fit's folder")
+    training = found.described.training
+    if not 0 < training.used <= training.list.n:
+        raise DecodeError(f"training.used is {training.used}, expected 1 to {training.list.n}")
+    return found

@@ -1,0 +1,267 @@
+"""A measurement in words: signature, division, differences, and why its row is not ranked."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, fields
+
+from harness.spec import Recipe, Views
+from results.measurement import RANDOM, UNKNOWN, ListId, Measurement, ModelId, Training, Value, keys_of, leaves
+
+NOT_SHOWN = (
+    "protocol.part", "protocol.repeat.", "protocol.scope.", "protocol.prescribed.", "training.declared.",
+    "training.recipe.source", "training.list.labels", "evaluation.list.labels", "training.list.root",
+    "evaluation.list.root", "training.weights_sha256", "training.start.weights_sha256", "training.start.complete",
+)  # fmt: skip
+"""Fields that `differences` leaves out: the place of a record in its row, and fields that follow from others."""
+_LABELS = {
+    "engine": "engine version", "protocol.name": "protocol", "protocol.version": "protocol version",
+    "method.name": "method", "method.version": "method version", "method.code": "code",
+    "method.class_text": "class text", "method.class_text_sha256": "class text file",
+    "method.extra_data": "extra data", "method.checkpoint": "checkpoint", "model.arch": "backbone",
+    "model.weights": "weights", "model.config": "model configuration", "model.tensors_sha256": "tensors of the weights",
+    "model.image_size": "image size", "model.text_length": "text length", "training.precision": "precision of the fit",
+    "training.used": "training videos used", "training.start.kind": "start", "training.start.name": "parent fit",
+    "training.start.key": "parent fit's key", "evaluation.evaluated": "videos evaluated",
+    "evaluation.precision": "precision of the eval", "evaluation.transform": "view transform",
+    "evaluation.sample": "sample",
+}  # fmt: skip
+_PLACES = {
+    "training.recipe.": "", "training.views.": "training views ", "evaluation.views.": "views ",
+    "training.list.": "training list ", "evaluation.list.": "evaluation list ", "model.": "model ",
+}  # fmt: skip
+_HASHES = ("sha256", "code", "content", "key", "checkpoint", "config")
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A field in which two measurements differ, with both values; None where a side has no such field."""
+
+    path: str
+    a: object
+    b: object
+
+    @property
+    def label(self) -> str:
+        """Name of the field for people, e.g. `lr` or `views frames`."""
+        if self.path.startswith(("method.options.", "method.evaluation_options.")):
+            return f"option {self.path.split('.', 2)[2]}"
+        if self.path in _LABELS:
+            return _LABELS[self.path]
+        place = next((p for p in _PLACES if self.path.startswith(p)), "")
+        return _PLACES.get(place, "") + self.path.removeprefix(place).replace("_", " ")
+
+    def value(self, value: object) -> str:
+        """One of the two values as text: hashes by their first eight digits."""
+        if value is None:
+            return "none"
+        hashed = self.path.rpartition(".")[2].endswith(_HASHES) and value not in ("", UNKNOWN)
+        if hashed:
+            return str(value)[:8]
+        return plain(value) or "none"
+
+    @property
+    def short(self) -> str:
+        """The label with the value of the first side, e.g. `lr 8e-06`."""
+        return f"{self.label} {self.value(self.a)}"
+
+    def __str__(self) -> str:
+        return f"{self.label} {self.value(self.a)} against {self.value(self.b)}"
+
+
+def plain(value: object) -> str:
+    """A value as people write it: `8e-06`, `true`, `0.9, 0.98`, a text as it is."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, tuple):
+        return ", ".join(plain(item) for item in value)
+    return "none" if value is None else str(value)
+
+
+def differences(a: Measurement, b: Measurement, besides: Collection[str] = ()) -> tuple[Difference, ...]:
+    """All fields in which two measurements differ, in the order of the definition.
+
+    Args:
+        a: One measurement.
+        b: The other.
+        besides: Paths of fields to leave out, e.g. `method.name`.
+
+    Options that only one of two methods has are left out; they are part of what the methods are. The training of an
+    untrained method is not compared with that of a trained one.
+    """
+    sides = [_values(a), _values(b)]
+    same_method = a.method.name == b.method.name
+    both_trained = (a.fitted is None) == (b.fitted is None)
+    found = []
+    for path in dict.fromkeys([*sides[0], *sides[1]]):
+        if path in besides or path.startswith(NOT_SHOWN):
+            continue
+        if not both_trained and path.startswith("training"):
+            continue
+        if ".options." in path and not same_method and not all(path in side for side in sides):
+            continue
+        values = [side.get(path) for side in sides]
+        if values[0] != values[1]:
+            found.append(Difference(path, *values))
+    if not both_trained and same_method:
+        found.append(Difference("training", *("trained" if m.fitted else "untrained" for m in (a, b))))
+    return tuple(found)
+
+
+def _values(m: Measurement) -> dict[str, object]:
+    """Values by path, options by name; a list's hashes are compared only where its name does not tell it apart."""
+    found: dict[str, object] = {}
+    for path, value in leaves(m):
+        if isinstance(value, dict):
+            found |= {f"{path}.{name}": option for name, option in value.items()}
+        else:
+            found[path] = value
+    return found
+
+
+def recipe_changes(training: Training | None) -> dict[str, Value]:
+    """The recipe settings that differ from the recipe that the method declares, with the values used."""
+    if training is None:
+        return {}
+    used, declared = training.recipe, training.declared
+    names = [f.name for f in fields(Recipe) if f.name != "source"]
+    return {name: getattr(used, name) for name in names if getattr(used, name) != getattr(declared, name)}
+
+
+def own_recipe(training: Training | None) -> bool:
+    """Whether the method's declared recipe is not a published one."""
+    return training is not None and training.declared.source.startswith("own")
+
+
+def open_reasons(m: Measurement) -> tuple[str, ...]:
+    """The settings that take a measurement out of the closed division, in words; empty in the closed division."""
+    prescribed, evaluation = m.protocol.prescribed, m.evaluation
+    selection = m.fitted.recipe.selection if m.fitted else prescribed.selection
+    found = {
+        "own evaluation list": evaluation.list.origin == "own",
+        "own training list or source": bool(m.protocol.scope.own_training_lists),
+        f"views {views_text(evaluation.views)}, prescribed {views_text(prescribed.views)}":
+            evaluation.views != prescribed.views,
+        f"view transform {evaluation.transform or 'none'}": evaluation.transform != prescribed.transform,
+        f"sample: {evaluation.sample}": bool(evaluation.sample),
+        f"extra data: {', '.join(m.method.extra_data)}": bool(m.method.extra_data),
+        "weights of a checkpoint": bool(m.method.checkpoint),
+        "class text of a language model": m.method.class_text == "llm-rewritten",
+        f"checkpoint selection {selection}": selection != prescribed.selection,
+    }  # fmt: skip
+    return tuple(text for text, applies in found.items() if applies)
+
+
+def division(m: Measurement) -> str:
+    """`closed` (the protocol's own rules) or `open` (anything else)."""
+    return "open" if open_reasons(m) else "closed"
+
+
+def incomplete(m: Measurement) -> tuple[str, ...]:
+    """Reasons why a measurement lacks videos or weights: missing videos, an incomplete parent fit, random weights."""
+    found = []
+    missing = m.evaluation.list.n - m.evaluation.evaluated
+    if missing > 0 and not m.evaluation.sample:
+        found.append(f"{missing} of {m.evaluation.list.n} videos missing")
+    if (training := m.fitted) is not None:
+        if training.used < training.list.n:
+            found.append(f"fitted on {training.used} of {training.list.n} videos")
+        if not training.start.complete:
+            found.append(f"the parent fit {training.start.name} lacked videos")
+    if m.model.weights == RANDOM:
+        found.append("random weights: only the pipeline is shown")
+    return tuple(found)
+
+
+def unknown_fields(m: Measurement) -> tuple[str, ...]:
+    """Paths of the fields whose value is `unknown`."""
+    return tuple(path for path, value in _values(m).items() if value == UNKNOWN)
+
+
+def unranked_reasons(m: Measurement) -> tuple[str, ...]:
+    """Reasons why a row with this measurement has no rank; empty if it may have one."""
+    found = list(incomplete(m))
+    if unknown := unknown_fields(m):
+        found.append(f"unknown: {', '.join(Difference(path, None, None).label for path in unknown)}")
+    if m.evaluation.sample:
+        found.append(f"a sample of the list: {m.evaluation.sample}")
+    changes = recipe_changes(m.fitted)
+    if changes and division(m) == "closed":
+        found.append(f"changed recipe: {recipe_text(changes)}")
+    return tuple(found)
+
+
+def recipe_text(changes: Mapping[str, Value]) -> str:
+    """`name=value` of changed recipe settings, sorted."""
+    return ", ".join(f"{name}={plain(changes[name])}" for name in sorted(changes))
+
+
+def views_text(views: Views) -> str:
+    """`frames x clips x crops`, then every setting that differs from the published single view: `16x4x3-random`."""
+    text = f"{views.frames}x{views.clips}x{views.crops}"
+    for name, usual in (("sampling", "centre"), ("normalize", "imagenet"), ("reader", "decord")):
+        if (value := getattr(views, name)) != usual:
+            text += f"-{value}{'norm' if name == 'normalize' else ''}"
+    return text
+
+
+def model_text(model: ModelId) -> str:
+    """Architecture and weights, e.g. `ViT-B-16/openai`; a weight file by the first eight digits of its hash."""
+    weights = f"file-{model.weights[7:15]}" if model.weights.startswith("sha256:") else model.weights
+    return model.arch if model.arch == "mini-clip" else f"{model.arch}/{weights}"
+
+
+def signature(m: Measurement) -> str:
+    """One line that names every setting that decides whether two scores may be compared.
+
+    Fields are separated by `|`; a backslash stands before a `|` or a backslash of a value. The last field is the row
+    key, so that two rows never have the same signature.
+    """
+    training, protocol, listed = m.fitted, m.protocol, m.evaluation.list
+    parts = (
+        f"{protocol.name}.{protocol.version}",
+        f"{listed.dataset}.{listed.name}{_list_marks(listed, m)}",
+        f"{m.method.name}.{m.method.version}",
+        model_text(m.model),
+        views_text(m.evaluation.views) + (f"-{m.evaluation.transform}" if m.evaluation.transform else ""),
+        f"text:{m.method.class_text}",
+        f"set:{_options(m)}",
+        f"init:{_start(m)}",
+        f"recipe:{_recipe(m)}",
+        f"select:{training.recipe.selection if training else 'last'}",
+        f"{protocol.repeat.kind}.{protocol.repeat.index}",
+        division(m),
+        f"row:{keys_of(m).row}",
+    )
+    return "|".join(part.replace("\\", "\\\\").replace("|", "\\|") for part in parts)
+
+
+def _list_marks(listed: ListId, m: Measurement) -> str:
+    marks = "" if listed.label_variant == "published" else f"+{listed.label_variant}"
+    marks += "+own" if listed.origin == "own" else ""
+    marks += "+own-training" if m.protocol.scope.own_training_lists else ""
+    return marks + (f"+sample({m.evaluation.sample})" if m.evaluation.sample else "")
+
+
+def _options(m: Measurement) -> str:
+    values = {**m.method.options, **m.method.evaluation_options}
+    return ",".join(f"{name}={plain(values[name])}" for name in sorted(values)) or "-"
+
+
+def _start(m: Measurement) -> str:
+    if m.method.checkpoint:
+        return f"checkpoint-{m.method.checkpoint[:8]}"
+    if m.fitted is None:
+        return RANDOM if m.model.weights == RANDOM else "clip"
+    start = m.fitted.start
+    return f"fit {start.name}" if start.kind == "fit" else start.kind
+
+
+def _recipe(m: Measurement) -> str:
+    if m.fitted is None:
+        return UNKNOWN if m.training == UNKNOWN else "none"
+    changes = recipe_changes(m.fitted)
+    origin = "own" if own_recipe(m.fitted) else "published"
+    return f"{origin}+{recipe_text(changes).replace(', ', '+')}" if changes else origin
