@@ -15,17 +15,17 @@ import numpy as np
 import pandas as pd
 
 from harness.base.errors import EXIT_FAILED, UserError
+from harness.cells.plan import FIT_FILE
+from harness.cells.request import MINI_ARCH, BackboneChoice
 from harness.data.catalog import open_dataset
 from harness.engine.clips import locate_rows
 from harness.engine.device import Device, choose_device
 from harness.engine.evaluate import Scores, evaluate
 from harness.engine.fit import WEIGHTS
 from harness.engine.method import ClipMethod
-from harness.execute import build_row
-from harness.plan import FIT_FILE
-from harness.recording import measured_on, utc_now
-from harness.request import MINI_ARCH, BackboneChoice
-from harness.restore import described_row, from_file, restore
+from harness.running.load_fit import described_row, from_file, restore
+from harness.running.run import build_row
+from harness.running.write_record import measured_on, utc_now
 from harness.runtime import Runtime
 from harness.settings import Settings
 from harness.spec import Views, fingerprint

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from harness.budget import estimate
-from harness.expand import expand
-from harness.plan import Plan, make_plan
-from harness.request import BackboneChoice, MethodChoice, Request
+from harness.cells.estimate import estimate
+from harness.cells.from_request import expand
+from harness.cells.plan import Plan, make_plan
+from harness.cells.request import BackboneChoice, MethodChoice, Request
 from harness.settings import load_settings
 from tests.endurance.conftest import only
 

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from harness.base.errors import UserError
-from harness.cells import Cells
+from harness.cells.cell import Cells
+from harness.cells.from_request import expand
+from harness.cells.request import BackboneChoice, MethodChoice, Request
 from harness.code_identity import code_sha256
-from harness.expand import expand
-from harness.request import BackboneChoice, MethodChoice, Request
 from harness.settings import Settings, load_settings
 from harness.spec import Recipe
 from tests.conftest import CLASSES

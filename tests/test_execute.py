@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from harness.base.errors import UserError
-from harness.cells import EvalCell
-from harness.execute import _lock, discard, execute, partial_results
-from harness.expand import expand
-from harness.plan import make_plan
-from harness.request import BackboneChoice, MethodChoice, Request
+from harness.cells.cell import EvalCell
+from harness.cells.from_request import expand
+from harness.cells.plan import make_plan
+from harness.cells.request import BackboneChoice, MethodChoice, Request
+from harness.running.run import _lock, discard, execute, partial_results
 from harness.runtime import Runtime
 from harness.settings import load_settings
 from results.record import find_records, read_record

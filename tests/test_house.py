@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 ROOMS = ("harness", "methods", "protocols", "results", "reports")
 OPEN_MMLAB = {"mmengine", "mmaction", "mmcv"}
 HEAVY = {"torch", "torchvision", "open_clip", "decord", "timm", *OPEN_MMLAB}
-TORCH_AT_THE_TOP = ("harness/execute.py", "harness/predict.py", "harness/recording.py")
+TORCH_AT_THE_TOP = ("harness/running/run.py", "harness/running/predict.py", "harness/running/write_record.py")
 FILES = sorted(p for room in ROOMS for p in (ROOT / room).rglob("*.py"))
 
 

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from harness.base.errors import UserError
-from harness.execute import execute
-from harness.expand import expand
-from harness.plan import Plan, make_plan, read_fit
-from harness.request import BackboneChoice, MethodChoice, Request
+from harness.cells.from_request import expand
+from harness.cells.plan import Plan, make_plan, read_fit
+from harness.cells.request import BackboneChoice, MethodChoice, Request
+from harness.running.run import execute
 from harness.runtime import Runtime
 from harness.settings import load_settings
 

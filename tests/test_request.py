@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness.base.errors import UserError
-from harness.request import (
+from harness.cells.request import (
     BackboneChoice,
     MethodChoice,
     Request,

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from harness import registry
-from harness.cells import EvalCell
-from harness.expand import expand
-from harness.request import BackboneChoice, MethodChoice, Request
+from harness.cells.cell import EvalCell
+from harness.cells.from_request import expand
+from harness.cells.request import BackboneChoice, MethodChoice, Request
 from harness.settings import load_settings
 from harness.switches import PUBLISHED_OR_CLEAN, SWITCHES, switches_table
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.base.errors import UserError
+from harness.cells.request import BackboneChoice, Request, parse_methods, parse_pairs
 from harness.engine.world import rank_of_process
-from harness.request import BackboneChoice, Request, parse_methods, parse_pairs
 from harness.runtime import SHARDS, Runtime
 from harness.settings import Settings, load_settings
 

@@ -48,13 +48,13 @@ def run(arguments: argparse.Namespace) -> int:
     load_plugins(arguments)
     import torch
 
+    from harness.cells.from_request import method_row
+    from harness.cells.request import MethodChoice
     from harness.engine.attention import compare_attention, render
     from harness.engine.clips import eval_loader
     from harness.engine.step import normalise
-    from harness.execute import build_row
-    from harness.expand import method_row
-    from harness.request import MethodChoice
-    from harness.restore import find_fits, fit_row, restore
+    from harness.running.load_fit import find_fits, fit_row, restore
+    from harness.running.run import build_row
     from harness.runtime import Runtime
     from harness.spec import Views
 

@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Write the file."""
     load_plugins(arguments)
     from harness.engine.export import export
-    from harness.restore import fit_row, restore
+    from harness.running.load_fit import fit_row, restore
 
     chosen = backbone_of(arguments)
     folder = Path(arguments.fit)

@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
     from harness.data.catalog import open_dataset
     from harness.engine.clips import locate_rows
     from harness.engine.video_features import video_features
-    from harness.restore import find_fits, fit_row, restore
+    from harness.running.load_fit import find_fits, fit_row, restore
     from harness.runtime import Runtime
     from harness.spec import Views
     from reports.feature_map import feature_map

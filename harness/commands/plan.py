@@ -23,10 +23,10 @@ def add_parser(verbs: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the plan."""
-    from harness.budget import estimate
+    from harness.cells.estimate import estimate
+    from harness.cells.from_request import expand
+    from harness.cells.plan import make_plan
     from harness.commands._jobs import jobs_of, troubles
-    from harness.expand import expand
-    from harness.plan import make_plan
 
     settings = settings_of(arguments)
     cells = expand(request_of(arguments), settings)

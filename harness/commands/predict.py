@@ -49,10 +49,10 @@ def add_parser(verbs: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the predictions; 1 if a file could not be decoded."""
     load_plugins(arguments)
-    from harness.expand import method_row
-    from harness.predict import predict, read_class_names
-    from harness.request import MINI_FRAMES, BackboneChoice, parse_methods
-    from harness.restore import fit_row
+    from harness.cells.from_request import method_row
+    from harness.cells.request import MINI_FRAMES, BackboneChoice, parse_methods
+    from harness.running.load_fit import fit_row
+    from harness.running.predict import predict, read_class_names
     from harness.spec import Views
 
     labels = read_class_names(Path(arguments.labels))

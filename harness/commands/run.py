@@ -24,9 +24,9 @@ from harness.commands._arguments import (
 )
 
 if TYPE_CHECKING:
-    from harness.cells import Cells
+    from harness.cells.cell import Cells
     from harness.engine.world import World
-    from harness.outcome import Outcome
+    from harness.running.outcome import Outcome
     from harness.runtime import Runtime
     from harness.settings import Settings
 
@@ -72,8 +72,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _run(arguments: argparse.Namespace, world: World) -> int:
     """Carry out a request together with the other processes of the run; the leading one writes and speaks."""
-    from harness.expand import expand
-    from harness.plan import select
+    from harness.cells.from_request import expand
+    from harness.cells.plan import select
 
     started = time.monotonic()
     settings, runtime = settings_of(arguments), runtime_of(arguments)
@@ -125,14 +125,14 @@ def _outcome(
     arguments: argparse.Namespace, cells: Cells, settings: Settings, runtime: Runtime, world: World
 ) -> Outcome | None:
     """What became of the cells, computed here or as jobs; None where nobody waits for the jobs."""
+    from harness.cells.plan import make_plan
     from harness.executor.options import executor_options
-    from harness.plan import make_plan
 
     options = executor_options(settings.executor)
     if options.kind == "inline":
         if arguments.detach:
             raise UserError("--detach needs jobs.", "Add --executor slurm or --executor local.")
-        from harness.execute import execute
+        from harness.running.run import execute
 
         plan = make_plan(cells, _wanted(arguments))
         return execute(plan, settings, runtime, arguments.keep_going, arguments.force, world)

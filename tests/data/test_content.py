@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from harness.base.errors import UserError
-from harness.cells import Cells
+from harness.cells.cell import Cells
+from harness.cells.from_request import expand
+from harness.cells.request import BackboneChoice, MethodChoice, Request
 from harness.data.content import END_BYTES, ContentIndex, file_fingerprint
 from harness.data.folder import FolderDataset
-from harness.expand import expand
-from harness.request import BackboneChoice, MethodChoice, Request
 from harness.settings import load_settings
 from tests.conftest import write_clip
 

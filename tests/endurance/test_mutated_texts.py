@@ -27,6 +27,7 @@ import pytest
 import torch
 
 from harness.base.errors import UserError
+from harness.cells.plan import read_fit
 from harness.data.annotations.find import AnnotationFolder
 from harness.data.cards import load_card
 from harness.data.clips import read_clips
@@ -36,8 +37,7 @@ from harness.data.grammar import format_labels, format_list, parse_labels, parse
 from harness.data.inventory import Inventory
 from harness.engine.evaluate import _Found
 from harness.engine.weights import read_weights
-from harness.plan import read_fit
-from harness.predict import read_class_names
+from harness.running.predict import read_class_names
 from harness.settings import load_settings
 from reports.frame import records_frame
 from results.predictions import read_predictions

@@ -19,6 +19,8 @@ from mmengine.registry import DefaultScope
 
 from harness.api import LabelSet, UserError, Views
 from harness.base.errors import NotApplicableError
+from harness.cells.from_request import expand
+from harness.cells.request import BackboneChoice, MethodChoice, Request, views_for
 from harness.engine import mm
 from harness.engine.clips import eval_loader
 from harness.engine.evaluate import view_probabilities
@@ -28,8 +30,6 @@ from harness.engine.recognizer import SHORT, find_recognizer
 from harness.engine.step import view_logits
 from harness.engine.transforms import dense_indices
 from harness.engine.view_cost import view_cost
-from harness.expand import expand
-from harness.request import BackboneChoice, MethodChoice, Request, views_for
 from harness.runtime import Runtime
 from harness.settings import load_settings
 from tests.conftest import CLASSES, in_process

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from harness.cells.request import BackboneChoice, Request, recipe_with
 from harness.cli import build_parser
 from harness.commands._arguments import request_of
-from harness.request import BackboneChoice, Request, recipe_with
 from harness.spec import Recipe
 from reports.command import reproduce_command
 

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from results.migrations import STEPS, migrate
 
 from harness.base.errors import UserError
 from reports.site import build_report
-from results.migrations import STEPS, migrate
 from results.record import SCHEMA, find_records, read_record, write_record
 from results.score import score
 from tests.results.factories import write_sample

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.cells.request import BackboneChoice, MethodChoice
 from harness.data.dataset import Dataset
 from harness.options import MethodOptions
-from harness.request import BackboneChoice, MethodChoice
 from harness.signature import signature
 from harness.spec import Eval, Fit, LabelSet, MethodCard, Protocol, Recipe, Repeat, VideoList, Views, fingerprint
 from results.record import PREDICTIONS_SUFFIX, RECORD_SUFFIX

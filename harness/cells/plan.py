@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.base.errors import EXIT_FAILED, UserError
-from harness.cells import Cells, EvalCell, FitCell
+from harness.cells.cell import Cells, EvalCell, FitCell
 from harness.data.dataset import Dataset
 from harness.spec import VideoList, changed
 from results.record import RECORD_SUFFIX, Record, read_record

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from harness import registry
-from harness.cells import EvalCell
+from harness.cells.cell import EvalCell
 from harness.data.overlap import Audit
 from harness.engine.compiled import runs_compiled
 from harness.engine.device import Device

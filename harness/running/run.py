@@ -10,11 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.auditing import audit_cell
 from harness.base.atomic import write_json
 from harness.base.errors import UserError, machine_error
 from harness.base.locks import cell_lock, half_written
-from harness.cells import EvalCell, FitCell, MethodRow
+from harness.cells.cell import EvalCell, FitCell, MethodRow
+from harness.cells.leakage import audit_cell
+from harness.cells.plan import FIT_FILE, FIT_SCHEMA, CellState, Plan, eval_state, fit_state, read_fit, refreshed
+from harness.cells.request import BackboneChoice
 from harness.engine.clips import Row, locate_rows
 from harness.engine.compiled import runs_compiled
 from harness.engine.device import Device, choose_device, for_evaluation
@@ -24,11 +26,9 @@ from harness.engine.fit import WEIGHTS, FitOutcome, fit, load_fit, read_trained
 from harness.engine.method import ClipMethod
 from harness.engine.weights import file_sha256
 from harness.engine.world import ALONE, World
-from harness.outcome import Outcome
-from harness.plan import FIT_FILE, FIT_SCHEMA, CellState, Plan, eval_state, fit_state, read_fit, refreshed
 from harness.progress import Progress
-from harness.recording import measured_on, record_eval, utc_now
-from harness.request import BackboneChoice
+from harness.running.outcome import Outcome
+from harness.running.write_record import measured_on, record_eval, utc_now
 from harness.runtime import Runtime
 from harness.settings import Settings
 from harness.spec import VideoList, fingerprint

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from harness.base.errors import UserError
-from harness.cells import MethodRow
+from harness.cells.cell import MethodRow
+from harness.cells.plan import FIT_FILE, read_fit
+from harness.cells.request import MINI_ARCH, BackboneChoice, MethodChoice
 from harness.code_identity import code_sha256
 from harness.engine.fit import WEIGHTS, load_fit, read_trained
 from harness.engine.method import ClipMethod, method_class
-from harness.execute import build_row
 from harness.options import build_options
-from harness.plan import FIT_FILE, read_fit
-from harness.request import MINI_ARCH, BackboneChoice, MethodChoice
+from harness.running.run import build_row
 from harness.settings import Settings
 
 

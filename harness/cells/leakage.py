@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from harness.cells import EvalCell
+from harness.cells.cell import EvalCell
 from harness.data.overlap import Audit, audit
 
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.base.errors import UserError
-from harness.cells import MethodRow
+from harness.cells.cell import MethodRow
 from harness.data.class_names import read_class_names as read_class_names
 from harness.engine.device import choose_device, for_evaluation
 from harness.engine.evaluate import evaluate
-from harness.execute import build_row
-from harness.restore import restore
+from harness.running.load_fit import restore
+from harness.running.run import build_row
 from harness.runtime import Runtime
 from harness.settings import Settings
 from harness.spec import LabelSet, Views

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.base.errors import UserError
-from harness.cells import EvalCell, FitCell
-from harness.plan import FIT_FILE, Plan, read_fit
+from harness.cells.cell import EvalCell, FitCell
+from harness.cells.plan import FIT_FILE, Plan, read_fit
 from results.record import find_records, read_record
 
 

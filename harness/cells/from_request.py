@@ -11,10 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from harness import registry
 from harness.base.errors import EXIT_FAILED, NotApplicableError, UserError
-from harness.cells import Cells, EvalCell, FitCell, MethodRow
-from harness.code_identity import code_sha256
-from harness.data.dataset import Dataset
-from harness.request import (
+from harness.cells.cell import Cells, EvalCell, FitCell, MethodRow
+from harness.cells.request import (
     BackboneChoice,
     MethodChoice,
     Request,
@@ -25,6 +23,8 @@ from harness.request import (
     single_view,
     views_for,
 )
+from harness.code_identity import code_sha256
+from harness.data.dataset import Dataset
 from harness.settings import Settings
 from harness.spec import Eval, Fit, LabelSet, Protocol, Repeat, VideoList, Views, fingerprint
 from results.record import RECORD_SUFFIX
