@@ -6,7 +6,19 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
 
 from harness.spec import Recipe, Views
-from results.measurement import RANDOM, UNKNOWN, ListId, Measurement, ModelId, Training, Value, keys_of, leaves
+from results.measurement import (
+    FIELDS,
+    RANDOM,
+    UNKNOWN,
+    FitDescription,
+    ListId,
+    Measurement,
+    ModelId,
+    Training,
+    Value,
+    keys_of,
+    leaves,
+)
 
 NOT_SHOWN = (
     "protocol.part", "protocol.repeat.", "protocol.scope.", "protocol.prescribed.", "training.declared.",
@@ -50,6 +62,12 @@ class Difference:
             return _LABELS[self.path]
         place = next((p for p in _PLACES if self.path.startswith(p)), "")
         return _PLACES.get(place, "") + self.path.removeprefix(place).replace("_", " ")
+
+    @property
+    def keyed(self) -> bool:
+        """Whether the field enters the key of a fit or an eval; the others are known only after computing."""
+        path = next((p for p in ("method.options", "method.evaluation_options") if self.path.startswith(p)), self.path)
+        return bool({"fit", "cell"} & set(FIELDS.get(path, "cell").split()))
 
     def value(self, value: object) -> str:
         """One of the two values as text: hashes by their first eight digits."""
@@ -110,8 +128,16 @@ def differences(a: Measurement, b: Measurement, besides: Collection[str] = ()) -
     return tuple(found)
 
 
-def _values(m: Measurement) -> dict[str, object]:
-    """Values by path, options by name; a list's hashes are compared only where its name does not tell it apart."""
+def differences_of_fits(a: FitDescription, b: FitDescription) -> tuple[Difference, ...]:
+    """All fields in which two fits differ, in the order of the definition."""
+    sides = [_values(a), _values(b)]
+    paths = [path for path in dict.fromkeys([*sides[0], *sides[1]]) if not path.startswith(NOT_SHOWN)]
+    pairs = [Difference(path, sides[0].get(path), sides[1].get(path)) for path in paths]
+    return tuple(pair for pair in pairs if pair.a != pair.b)
+
+
+def _values(m: Measurement | FitDescription) -> dict[str, object]:
+    """Values by path, options by name."""
     found: dict[str, object] = {}
     for path, value in leaves(m):
         if isinstance(value, dict):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 PACKAGES = (
     "torch", "torchvision", "open_clip_torch", "timm", "mmengine", "mmaction2", "mmcv-lite", "decord", "av",
-    "opencv-python", "numpy", "pandas", "scipy", "pillow", "safetensors",
+    "opencv-python", "opencv-contrib-python", "numpy", "pandas", "scipy", "pillow", "safetensors",
 )  # fmt: skip
 
 

@@ -1,84 +1,106 @@
-"""Fits and evals as units of work with an identity and a place on disk.
-
-Identity holds what decides the number and nothing of how it was computed: no paths, workers, devices or batch on the
-device.
-"""
+"""Fits and evals as units of work: each with its measurement, its key and its place on disk."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from harness.cells.request import BackboneChoice, MethodChoice
 from harness.data.dataset import Dataset
-from harness.options import MethodOptions
-from harness.signature import signature
 from harness.spec import Eval, Fit, LabelSet, MethodCard, Protocol, Recipe, Repeat, VideoList, Views, fingerprint
+from harness.spec.method_spec import MethodSpec, OwnModel
+from harness.spec.options import MethodOptions
+from results.measurement import FitDescription, Measurement, MethodId, ModelId, Value, fit_key, keys_of
+from results.measurement_words import plain, recipe_changes, recipe_text
 from results.record import PREDICTIONS_SUFFIX, RECORD_SUFFIX
-
-if TYPE_CHECKING:
-    from harness.engine.method import ClipMethod, OwnModel
 
 
 @dataclass(frozen=True)
 class MethodRow:
-    """A method with its options on a backbone: one row of a table."""
+    """A method with its options on a backbone.
+
+    Args:
+        choice: The method as the user named it.
+        backbone: The CLIP model, or the model that the method brings along.
+        spec: Card, recipes and options of the method.
+        options: Options of the run.
+        defaults: Options of the run if the user had given none.
+        code: Hash of the method's source code.
+    """
 
     choice: MethodChoice
     backbone: BackboneChoice | OwnModel
-    cls: type[ClipMethod]
+    spec: type[MethodSpec]
     options: MethodOptions
     defaults: MethodOptions
-    source_sha256: str
+    code: str
 
     @property
     def name(self) -> str:
         """Registered name."""
         return self.choice.name
 
-    def identity(self) -> dict[str, Any]:
-        """What decides the method's numbers besides lists and recipe."""
-        return {
-            "name": self.name,
-            "version": self.cls.version,
-            "code": self.source_sha256,
-            "options": self.options.as_dict(),
-            "backbone": self.backbone.identity(),
-            **({"checkpoint": self.choice.checkpoint_sha256} if self.choice.checkpoint else {}),
-        }
+    @property
+    def card(self) -> MethodCard:
+        """The method's card under the row's options."""
+        return self.spec.card_for(self.options)
+
+    @cached_property
+    def changed(self) -> dict[str, Value]:
+        """The options that the user set to another value than the default."""
+        values, usual = self.options.as_dict(), self.defaults.as_dict()
+        return {name: value for name, value in values.items() if value != usual[name]}
+
+    @property
+    def shown(self) -> str:
+        """Name with changed options, for people: `vificlip`, `vificlip:template=a {}`."""
+        own = self.changed | ({"checkpoint": self.choice.checkpoint_sha256[:8]} if self.choice.checkpoint else {})
+        return ":".join(filter(None, (self.name, ",".join(f"{name}={plain(own[name])}" for name in sorted(own)))))
+
+    def method_id(self) -> MethodId:
+        """The method as measurements state it."""
+        values, checkpoint = self.options.as_dict(), self.choice.checkpoint
+        late = {f.name for f in fields(self.options) if f.metadata.get("evaluation_only")}
+        extra = [f"checkpoint {Path(checkpoint).name} ({self.choice.checkpoint_sha256[:8]})"] if checkpoint else []
+        return MethodId(
+            name=self.name,
+            version=self.spec.version,
+            code=self.code,
+            options={name: value for name, value in values.items() if name not in late},
+            evaluation_options={name: value for name, value in values.items() if name in late},
+            class_text=self.card.class_text,
+            extra_data=(*self.card.extra_data, *extra),
+            checkpoint=self.choice.checkpoint_sha256 if checkpoint else "",
+        )
+
+    def model_id(self) -> ModelId:
+        """The model as measurements state it before its weights are read."""
+        return ModelId(**self.backbone.identity())
 
     def folder(self, runs: Path) -> Path:
-        """The folder of the row's cells."""
-        usual = self.defaults.as_dict()
-        own = {name: value for name, value in self.options.as_dict().items() if value != usual[name]}
+        """The folder of the row's cells; options that matter only in evaluation share it, and so the fits in it."""
+        late = {f.name for f in fields(self.options) if f.metadata.get("evaluation_only")}
+        own = {name: value for name, value in self.changed.items() if name not in late}
         own |= {"checkpoint": self.choice.checkpoint_sha256} if self.choice.checkpoint else {}
         suffix = f"-{fingerprint(own, 6)}" if own else ""
         return runs / self.backbone.slug() / f"{self.name}{suffix}"
 
-    @property
-    def text(self) -> str:
-        """The text around class names, for signatures."""
-        return str(self.options.as_dict().get("template", self.cls.card.class_text))
-
-    @property
-    def init(self) -> str:
-        """What an untrained method is: `clip`, the weights of its own model, or a given checkpoint by its content."""
-        if self.choice.checkpoint:
-            return f"checkpoint-{self.choice.checkpoint_sha256[:8]}"
-        return self.backbone.init
-
-    @property
-    def card(self) -> MethodCard:
-        """The method's card under the row's options."""
-        return self.cls.card_for(self.options)
-
 
 @dataclass(frozen=True)
 class FitCell:
-    """One training run with its identity and folder.
+    """One training run.
 
-    `parent` is the fit whose weights it starts from, `usual_recipe` the method's own before the user's changes.
+    Args:
+        row: The method.
+        fit: The protocol's request for this run.
+        dataset: Dataset of the training list.
+        train: Training list.
+        labels: Its label set.
+        views: Views of training clips.
+        described: The measurement's part that describes the fit.
+        folder: Folder of the weights, `fit.json` and the evals.
+        parent: The fit whose weights this one starts from.
     """
 
     row: MethodRow
@@ -86,30 +108,50 @@ class FitCell:
     dataset: Dataset
     train: VideoList
     labels: LabelSet
-    recipe: Recipe
     views: Views
-    key: str
-    identity: dict[str, Any]
+    described: FitDescription
     folder: Path
-    usual_recipe: Recipe
     parent: FitCell | None = None
+
+    @cached_property
+    def key(self) -> str:
+        """Key of the fit."""
+        return fit_key(self.described)
+
+    @property
+    def recipe(self) -> Recipe:
+        """Optimisation settings."""
+        return self.described.training.recipe
 
     @property
     def name(self) -> str:
-        """Readable name, e.g. `vificlip mini_target/base_s1`."""
-        return f"{self.row.name} {self.fit.train.dataset}/{self.fit.train.list}"
+        """Readable name, e.g. `vificlip mini_target/base_s1 [epochs=1]`."""
+        changes = recipe_text(recipe_changes(self.described.training))
+        return f"{self.row.shown} {self.dataset.shown}/{self.fit.train.list}" + (f" [{changes}]" if changes else "")
 
     @property
-    def init(self) -> str:
-        """What the fit starts from: `clip`, another fit by name, or `checkpoint` for a given file."""
-        if self.parent is not None:
-            return f"fit {self.parent.name}"
-        return "clip" if self.row.options.as_dict().get("stage_one", "clip") in ("clip", "fit") else "checkpoint"
+    def start_name(self) -> str:
+        """The name under which children record this fit as their start."""
+        return f"{self.row.name} {self.dataset.name}/{self.fit.train.list}"
 
 
 @dataclass(frozen=True)
 class EvalCell:
-    """One scored list of one fit, or of an untrained method, with its identity and record file."""
+    """One evaluation list scored by one fit, or by an untrained method.
+
+    Args:
+        row: The method.
+        fit: The fit that is evaluated; None for an untrained method.
+        eval: The protocol's request for this eval.
+        protocol: The protocol.
+        dataset: Dataset of the evaluation list.
+        test: Evaluation list.
+        labels: Its label set.
+        views: Views of each video.
+        repeat: The repeat that the eval belongs to.
+        measurement: Everything known of the measurement before it is carried out.
+        record: The record's file.
+    """
 
     row: MethodRow
     fit: FitCell | None
@@ -120,26 +162,30 @@ class EvalCell:
     labels: LabelSet
     views: Views
     repeat: Repeat
-    key: str
-    measurement: str
-    identity: dict[str, Any]
+    measurement: Measurement
     record: Path
-    division: str
+
+    @cached_property
+    def key(self) -> str:
+        """Key of the eval."""
+        return keys_of(self.measurement).cell
+
+    @cached_property
+    def number(self) -> str:
+        """Key of the score, which untrained evals of several protocols share."""
+        return keys_of(self.measurement).number
 
     @property
     def name(self) -> str:
-        """Readable name, e.g. `vificlip b2n mini_target novel 2`."""
-        return f"{self.row.name} {self.protocol.name} {self.dataset.name} {self.eval.part} {self.repeat.index}"
+        """Readable name, e.g. `vificlip b2n mini_target novel 2 [epochs=1]`."""
+        changes = recipe_text(recipe_changes(self.measurement.fitted))
+        name = f"{self.row.shown} {self.protocol.name} {self.dataset.shown} {self.eval.part} {self.repeat.index}"
+        return f"{name} [{changes}]" if changes else name
 
     @property
     def predictions(self) -> Path:
         """The predictions file beside the record."""
         return self.record.with_name(self.record.name.removesuffix(RECORD_SUFFIX) + PREDICTIONS_SUFFIX)
-
-    @property
-    def signature(self) -> str:
-        """The settings that decide comparability, in one line."""
-        return signature(self)
 
 
 @dataclass(frozen=True)

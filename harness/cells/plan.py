@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-import json
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
 
-from harness.base.errors import EXIT_FAILED, UserError
+from harness.base.errors import UserError
 from harness.cells.cell import Cells, EvalCell, FitCell
 from harness.data.dataset import Dataset
-from harness.spec import VideoList, changed
+from harness.spec import VideoList
+from results.fit_file import FitFile, read_fit_file
+from results.measurement import ModelId
+from results.measurement_words import Difference, differences, differences_of_fits
 from results.record import RECORD_SUFFIX, Record, read_record
 
-FIT_FILE = "fit.json"
-FIT_SCHEMA = 1
-_FIT_ENTRIES: dict[str, dict[str, tuple[type, ...]]] = {
-    "identity": {"method": (dict,)},
-    "train": {"n": (int,), "n_used": (int,)},
-    "weights": {"file": (str,), "sha256": (str,)},
-    "outcome": {"updates": (int,), "seconds": (float, int), "peak_memory_gib": (float, int)},
-}
+TensorsOf = Callable[[ModelId], str]
+"""Hash of a model's tensors as far as it is known without reading the weights; empty if it is not."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +26,7 @@ class CellState:
     Args:
         cell: The fit or eval.
         state: `done`, `missing` or `stale`.
-        reason: Why it is not done; for stale cells what changed since.
+        reason: Why it is not done; for stale cells the change that made it stale.
     """
 
     cell: FitCell | EvalCell
@@ -40,7 +35,7 @@ class CellState:
 
     @property
     def open(self) -> bool:
-        """Whether it is still to be done."""
+        """Whether the cell is still to be computed."""
         return self.state != "done"
 
     @property
@@ -55,40 +50,61 @@ class Plan:
 
     Args:
         fits, evals: States of the cells.
-        wanted: Keys of fits to be done whether or not an open eval needs them.
+        wanted: Keys of fits to compute even if no unfinished eval needs them.
+        tensors_of: As given to `make_plan`.
     """
 
     fits: tuple[CellState, ...]
     evals: tuple[CellState, ...]
     wanted: frozenset[str] = frozenset()
+    tensors_of: TensorsOf = lambda model: ""
 
     def open_fits(self) -> list[FitCell]:
-        """Fits to run: those that are not done and are wanted or have an eval that is not done."""
+        """Unfinished fits that are wanted, or that an unfinished eval or such a fit depends on."""
         needed = set(self.wanted)
         for state in self.evals:
-            if state.state != "done" and isinstance(state.cell, EvalCell) and state.cell.fit is not None:
+            if state.open and isinstance(state.cell, EvalCell) and state.cell.fit is not None:
                 needed.add(state.cell.fit.key)
-        undone = {s.cell.key: s.cell for s in self.fits if s.state != "done"}
-        for cell in undone.values():
-            if cell.key in needed and isinstance(cell, FitCell) and cell.parent is not None:
+        cells = {s.cell.key: s.cell for s in self.fits if isinstance(s.cell, FitCell)}
+        for cell in cells.values():
+            if cell.key in needed and cell.parent is not None:  # a finished child is restored on its parent's weights
                 needed.add(cell.parent.key)
-        return [s.cell for s in self.fits if s.state != "done" and s.cell.key in needed]  # type: ignore[misc]
+        # A fit whose parent is computed again is looked at once more when its turn comes.
+        undone = {s.cell.key for s in self.fits if s.open and s.cell.key in needed}
+        return [
+            cell
+            for key, cell in cells.items()
+            if key in needed and (key in undone or (cell.parent is not None and cell.parent.key in undone))
+        ]
 
     def open_evals(self) -> list[EvalCell]:
-        """Evals to run."""
-        return [s.cell for s in self.evals if s.state != "done"]  # type: ignore[misc]
+        """Unfinished evals, and those whose fit is computed again."""
+        fits = {cell.key for cell in self.open_fits()}
+        cells = [(s.open, s.cell) for s in self.evals if isinstance(s.cell, EvalCell)]
+        return [cell for is_open, cell in cells if is_open or (cell.fit is not None and cell.fit.key in fits)]
 
 
-def make_plan(cells: Cells, wanted: frozenset[str] = frozenset()) -> Plan:
-    """The state of every cell, judged from the files on disk; fits with keys in `wanted` are to be done anyway."""
-    fits = tuple(fit_state(cell) for cell in cells.fits)
-    return Plan(fits, tuple(eval_state(cell) for cell in cells.evals), wanted)
+def make_plan(
+    cells: Cells, wanted: frozenset[str] = frozenset(), tensors_of: TensorsOf = lambda model: ""
+) -> Plan:  # fmt: skip
+    """The state of every cell, judged from the files on disk.
+
+    Args:
+        cells: Of the request.
+        wanted: Keys of fits to compute even if no unfinished eval needs them.
+        tensors_of: Known hashes of the tensors of models; a cell that was computed with other tensors is stale.
+    """
+    fits = tuple(fit_state(cell, tensors_of) for cell in cells.fits)
+    return Plan(fits, tuple(eval_state(cell, tensors_of) for cell in cells.evals), wanted, tensors_of)
 
 
 def refreshed(plan: Plan) -> Plan:
     """The same cells in the states that they have now."""
-    fits, evals = tuple(fit_state(s.cell) for s in plan.fits), tuple(eval_state(s.cell) for s in plan.evals)  # type: ignore[arg-type]
-    return replace(plan, fits=fits, evals=evals)
+    cells = Cells(
+        tuple(s.cell for s in plan.fits if isinstance(s.cell, FitCell)),
+        tuple(s.cell for s in plan.evals if isinstance(s.cell, EvalCell)), (), False,
+    )  # fmt: skip
+    return make_plan(cells, plan.wanted, plan.tensors_of)
 
 
 def select(cells: Cells, keys: frozenset[str]) -> Cells:
@@ -99,7 +115,7 @@ def select(cells: Cells, keys: frozenset[str]) -> Cells:
     """
     if unknown := keys - {cell.key for cell in (*cells.fits, *cells.evals)}:
         raise UserError(
-            f"{len(unknown)} of {len(keys)} cells are none of this request (first: {sorted(unknown)[0]}).",
+            f"{len(unknown)} of {len(keys)} cell keys do not belong to this request (first: {sorted(unknown)[0]}).",
             "A method, a list or the engine changed since they were planned: give the command for the whole again.",
         )
     evals = tuple(cell for cell in cells.evals if cell.key in keys)
@@ -108,103 +124,128 @@ def select(cells: Cells, keys: frozenset[str]) -> Cells:
     return replace(cells, fits=tuple(cell for cell in cells.fits if cell.key in needed), evals=evals)
 
 
-def read_fit(folder: Path) -> dict[str, Any] | None:
-    """The content of a finished fit's `fit.json`, or None if there is none.
+def fit_state(cell: FitCell, tensors_of: TensorsOf = lambda model: "") -> CellState:
+    """The state of a fit: done when `fit.json` has its key and its start is unchanged, and the weights are there.
 
-    Raises:
-        UserError: The file is there but not readable.
+    Stale where videos of its list were missing then and some of them are there now, where its parent fit has other
+    weights by now, and where the model has other tensors.
     """
-    path = folder / FIT_FILE
-    if not path.is_file():
-        return None
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path} cannot be read: {error}", "Remove the file to fit again.", EXIT_FAILED) from None
-    if not isinstance(value, dict) or value.get("schema") != FIT_SCHEMA:
-        return None
-    problem = _fit_problem(value)
-    if problem:
-        raise UserError(f"{path}: {problem}.", "Remove the file to fit again.", EXIT_FAILED)
-    return value
-
-
-def _fit_problem(value: dict[str, Any]) -> str:
-    """What a `fit.json` lacks of what evals and records read from it; empty if nothing."""
-    if not isinstance(value.get("key"), str):
-        return f"key is {value.get('key')!r}, expected the hex key of the fit"
-    for section, entries in _FIT_ENTRIES.items():
-        content = value.get(section)
-        if not isinstance(content, dict):
-            return f"{section} is {content!r}, expected an object"
-        for name, kinds in entries.items():
-            if not isinstance(content.get(name), kinds) or isinstance(content.get(name), bool):
-                return f"{section}.{name} is {content.get(name)!r}, expected {kinds[0].__name__}"
-    file = value["weights"]["file"]
-    return "" if file and Path(file).name == file else f"weights.file is {file!r}, expected a name in the fit's folder"
-
-
-def fit_state(cell: FitCell) -> CellState:
-    """The state of a fit: done when `fit.json` carries its key and the weights are there.
-
-    Stale where videos of its list were missing then and some of them are there now.
-    """
-    found = read_fit(cell.folder)
-    if found is not None and found["key"] == cell.key:
-        if found_since := _found_since(found["train"]["n_used"], cell.train, cell.dataset):
-            return CellState(cell, "stale", found_since)
-        if (cell.folder / found["weights"]["file"]).is_file():
+        found = read_fit_file(cell.folder)
+    except UserError as error:
+        return CellState(cell, "stale", error.message)
+    if found is not None and found.key == cell.key:
+        if outdated := _fit_outdated(cell, found, tensors_of):
+            return CellState(cell, "stale", outdated)
+        if (cell.folder / found.weights.file).is_file():
             return CellState(cell, "done")
         return CellState(cell, "stale", "its weights were removed")
     if any(cell.folder.glob("epoch_*.pth")):
         return CellState(cell, "missing", "interrupted; resumes from its last epoch")
-    for sibling in sorted(cell.folder.parent.glob(f"{cell.folder.name.rsplit('-', 1)[0]}-*")):
-        other = read_fit(sibling) if sibling != cell.folder else None
-        if other is not None:
-            return CellState(cell, "stale", _why(other["identity"], cell.identity))
+    for other in _sibling_fits(cell):
+        return CellState(cell, "stale", _why(differences_of_fits(other.described, cell.described)))
     return CellState(cell, "missing", "not fitted yet")
 
 
-def eval_state(cell: EvalCell) -> CellState:
-    """The state of an eval: done when its record carries its key and the predictions are the recorded ones.
+def _sibling_fits(cell: FitCell) -> list[FitFile]:
+    """Finished fits of the same method and list with other keys."""
+    found = []
+    for sibling in sorted(cell.folder.parent.glob(f"{cell.folder.name.rsplit('-', 1)[0]}-*")):
+        try:
+            other = read_fit_file(sibling) if sibling != cell.folder else None
+        except UserError:
+            continue
+        if other is not None and other.described.training.list.root == cell.described.training.list.root:
+            found.append(other)
+    return found
 
-    Stale where its fit has other weights by now or is to be computed again, and where videos of its list were missing
-    then and some of them are there now.
+
+def _fit_outdated(cell: FitCell, found: FitFile, tensors_of: TensorsOf) -> str:
+    """The reason why a finished fit is stale; empty if it is not."""
+    training = found.described.training
+    if found_since := _found_since(training.used, cell.train, cell.dataset):
+        return found_since
+    if changed := _other_tensors(found.described.model, cell.described.model, tensors_of):
+        return changed
+    if cell.parent is None:
+        return ""
+    try:
+        parent = read_fit_file(cell.parent.folder)
+    except UserError as error:
+        return f"its parent fit cannot be read: {error.message}"
+    if parent is None:
+        return ""  # computed again only if something needs it; its weights are then compared
+    if parent.key != cell.parent.key or parent.weights.sha256 != training.start.weights_sha256:
+        return f"its parent fit {cell.parent.name} was computed again and has other weights"
+    if outdated := _fit_outdated(cell.parent, parent, tensors_of):
+        return f"its parent fit is stale: {outdated}"
+    return ""
+
+
+def _other_tensors(recorded: ModelId, planned: ModelId, tensors_of: TensorsOf) -> str:
+    now = tensors_of(planned)
+    if not now or not recorded.tensors_sha256 or now == recorded.tensors_sha256:
+        return ""
+    return f"the weights {planned.weights} have other tensors ({recorded.tensors_sha256[:8]} then, {now[:8]} now)"
+
+
+def eval_state(cell: EvalCell, tensors_of: TensorsOf = lambda model: "") -> CellState:
+    """The state of an eval: done when its record has its key and the predictions are the recorded ones.
+
+    Stale where its fit is stale or has other weights, where the model has other tensors, and where videos of its list
+    were missing then and some of them are there now.
     """
     if cell.record.is_file():
         try:
             record = read_record(cell.record)
         except UserError as error:
             return CellState(cell, "stale", error.message)
-        if record.cell != cell.key:
-            return CellState(cell, "stale", _why(record.identity, cell.identity))
+        if record.key != cell.key:
+            return CellState(cell, "stale", _why(differences(record.measurement, cell.measurement)))
         if not cell.predictions.is_file():
             return CellState(cell, "stale", "its predictions were removed")
-        if hashlib.sha256(cell.predictions.read_bytes()).hexdigest() != record.predictions["sha256"]:
+        if hashlib.sha256(cell.predictions.read_bytes()).hexdigest() != record.predictions.sha256:
             return CellState(cell, "stale", "its predictions were changed")
-        outdated = _outdated(cell, record)
+        outdated = _eval_outdated(cell, record, tensors_of)
         return CellState(cell, "stale" if outdated else "done", outdated)
-    stem = cell.record.name.removesuffix(RECORD_SUFFIX).rsplit("-", 1)[0]
-    folders = {cell.record.parent, *(cell.record.parent.parent.parent.glob("*/evals") if cell.fit else [])}
-    for folder in sorted(folders):
-        for sibling in sorted(folder.glob(f"{stem}-*{RECORD_SUFFIX}")):
-            try:
-                identity = read_record(sibling).identity
-            except UserError:
-                continue
-            if identity.get("test", {}).get("list") == cell.test.name and _same_repeat(identity, cell.identity):
-                return CellState(cell, "stale", _why(identity, cell.identity))
+    for other in _sibling_records(cell):
+        return CellState(cell, "stale", _why(differences(other.measurement, cell.measurement)))
     return CellState(cell, "missing", "not evaluated yet")
 
 
-def _outdated(cell: EvalCell, record: Record) -> str:
-    """What came about since an eval that makes it another measurement; empty if nothing did."""
-    if cell.fit is not None and (fitted := read_fit(cell.fit.folder)) is not None and fitted["key"] == cell.fit.key:
-        if found_since := _found_since(fitted["train"]["n_used"], cell.fit.train, cell.fit.dataset):
-            return f"its fit is stale: {found_since}"
-        if (record.fit or {}).get("weights_sha256", fitted["weights"]["sha256"]) != fitted["weights"]["sha256"]:
+def _sibling_records(cell: EvalCell) -> list[Record]:
+    """Records of the same part, repeat and list of the method with other keys."""
+    stem = cell.record.name.removesuffix(RECORD_SUFFIX).rsplit("-", 1)[0]
+    folders = {cell.record.parent, *(cell.record.parent.parent.parent.glob("*/evals") if cell.fit else [])}
+    found = []
+    for path in sorted(path for folder in folders for path in folder.glob(f"{stem}-*{RECORD_SUFFIX}")):
+        try:
+            record = read_record(path)
+        except UserError:
+            continue
+        listed = record.measurement.evaluation.list
+        mine = cell.measurement.evaluation.list
+        same_list = (listed.name, listed.root) == (mine.name, mine.root)
+        if same_list and record.measurement.protocol.repeat == cell.repeat:
+            found.append(record)
+    return found
+
+
+def _eval_outdated(cell: EvalCell, record: Record, tensors_of: TensorsOf) -> str:
+    """The reason why a finished eval is stale; empty if it is not."""
+    if changed := _other_tensors(record.measurement.model, cell.measurement.model, tensors_of):
+        return changed
+    try:
+        fitted = read_fit_file(cell.fit.folder) if cell.fit is not None else None
+    except UserError as error:
+        return f"its fit cannot be read: {error.message}"
+    if cell.fit is not None and fitted is not None and fitted.key == cell.fit.key:
+        if outdated := _fit_outdated(cell.fit, fitted, tensors_of):
+            return f"its fit is stale: {outdated}"
+        training = record.measurement.fitted
+        if training is None or training.weights_sha256 != fitted.weights.sha256:
             return "its fit was computed again and has other weights"
-    return _found_since(record.data["n_evaluated"], cell.test, cell.dataset)
+    return _found_since(record.measurement.evaluation.evaluated, cell.test, cell.dataset)
 
 
 def _found_since(used: int, videos: VideoList, dataset: Dataset) -> str:
@@ -214,21 +255,16 @@ def _found_since(used: int, videos: VideoList, dataset: Dataset) -> str:
         return ""
     try:
         now = sum(dataset.locate(path) is not None for path, _ in videos.rows)
-    except UserError:  # no place is configured for them: what was measured stays
+    except UserError:  # no folder is configured for them: the measurement stays
         return ""
     return f"{now - used} of {missing} videos that were missing are there now" if now > used else ""
 
 
-def _same_repeat(a: dict[str, Any], b: dict[str, Any]) -> bool:
-    return bool(a.get("protocol", {}).get("repeat") == b["protocol"]["repeat"])
+def _why(changes: tuple[Difference, ...]) -> str:
+    """At most three changes of what enters a key, from the old value to the new one."""
+    texts = [
+        f"{change.label} {change.value(change.a)} -> {change.value(change.b)}" for change in changes if change.keyed
+    ]
+    more = f"; and {len(texts) - 3} more" if len(texts) > 3 else ""
+    return "; ".join(texts[:3]) + more or "the lists that the protocol prescribes changed"
 
-
-def _why(old: dict[str, Any], new: dict[str, Any]) -> str:
-    """What changed between two identities, at most three entries; hashes are named, not printed."""
-    rows = changed(old, new)
-    texts = []
-    for row in rows[:3]:
-        path, _, values = row.partition(" ")
-        is_hash = path.split(".")[-1] in ("sha256", "code", "labels", "fit", "weights", "content") and len(values) > 40
-        texts.append(f"{path} changed" if is_hash or path == "fit" else row)
-    return "; ".join(texts) + (f"; and {len(rows) - 3} more" if len(rows) > 3 else "")

@@ -39,20 +39,15 @@ class BackboneChoice:
         return self.arch == MINI_ARCH
 
     def identity(self) -> dict[str, str]:
-        """What decides the weights: architecture and tag, or the file's content; not where the file lies."""
+        """`arch` and `weights` as in `results.measurement.ModelId`: tag, or hash of the file wherever it lies."""
         if self.is_mini:
-            weights_file = Path(__file__).resolve().parent / "data" / "assets" / "mini_clip.safetensors"
-            return {"arch": MINI_ARCH, "weights": _file_sha256(weights_file)}
+            weights_file = Path(__file__).resolve().parents[1] / "data" / "assets" / "mini_clip.safetensors"
+            return {"arch": MINI_ARCH, "weights": f"sha256:{_file_sha256(weights_file)}"}
         weights = self.weights or "openai"
         path = Path(weights)
         if path.is_file():
-            return {"arch": self.arch or "inferred", "weights": _file_sha256(path)}
+            return {"arch": self.arch or "inferred", "weights": f"sha256:{_file_sha256(path.resolve())}"}
         return {"arch": self.arch or "ViT-B-16", "weights": weights}
-
-    @property
-    def init(self) -> str:
-        """What a method on it starts from, for signatures."""
-        return "clip"
 
     def views_of(self, views: Views) -> Views:
         """A protocol's views, with fewer frames for the embedded tiny CLIP."""
@@ -115,7 +110,8 @@ class Request:
         datasets: Names or paths; empty for the default of each protocol.
         backbone: Backbone choice; None for the default of each dataset.
         recipe: Overrides of recipe fields, raw text.
-        views: Overrides of view fields, raw text.
+        views: Overrides of view fields in training and evaluation, raw text.
+        eval_views: Overrides of view fields in evaluation alone, raw text.
         variant: `published`, `corrected` or `split` class names.
         lists: `published` or `own`.
         repeats: Restrict to these repeat indices; empty for all.
@@ -129,6 +125,7 @@ class Request:
     backbone: BackboneChoice | None = None
     recipe: Mapping[str, str] = field(default_factory=dict)
     views: Mapping[str, str] = field(default_factory=dict)
+    eval_views: Mapping[str, str] = field(default_factory=dict)
     variant: str = "published"
     lists: str = "published"
     repeats: tuple[int, ...] = ()
@@ -243,11 +240,9 @@ def single_view(views: Views) -> Views:
 
 
 def recipe_with(recipe: Recipe, overrides: Mapping[str, str]) -> Recipe:
-    """The recipe with the user's overrides; its source says so."""
-    if not overrides:
-        return recipe
+    """The recipe with the user's overrides."""
     changed: Recipe = override(recipe, recipe_values(overrides), "recipe")
-    return replace(changed, source=f"own: {recipe.source}, changed {', '.join(sorted(overrides))}")
+    return changed
 
 
 @cache

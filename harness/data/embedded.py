@@ -14,6 +14,7 @@ from typing import Any
 
 from harness.base.errors import unknown_name
 from harness.data import rules
+from harness.data.clusters import group_cluster
 from harness.data.dataset import Dataset
 from harness.spec import LabelSet, VideoList, ZeroShotTest
 
@@ -106,6 +107,10 @@ class EmbeddedDataset(Dataset):
         if name not in ("all", "base", "novel"):
             raise unknown_name(f"label set of {self.name}", name, ("all", "base", "novel"))
         return self._labels[name]
+
+    def cluster(self, path: str) -> str:
+        """Class and group of a clip."""
+        return group_cluster(path)
 
     def prepare(self, progress: Callable[[int, int], None] | None = None) -> None:
         """Render the videos unless the cache holds them already; `progress` gets clips done and clips in all."""

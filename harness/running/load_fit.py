@@ -1,72 +1,184 @@
-"""A finished fit as a method again: built from what `fit.json` says, on the backbone it was fitted on."""
+"""Finished fits as methods again: built from their `fit.json`, on the weights, views and options of the fit."""
 
 from __future__ import annotations
 
-import re
+import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from harness.base.errors import UserError
+from harness import registry
+from harness.base.errors import EXIT_FAILED, UserError
 from harness.cells.cell import MethodRow
-from harness.cells.plan import FIT_FILE, read_fit
+from harness.cells.from_request import code_of
 from harness.cells.request import MINI_ARCH, BackboneChoice, MethodChoice
-from harness.code_identity import code_sha256
-from harness.engine.fit import WEIGHTS, load_fit, read_trained
-from harness.engine.method import ClipMethod, method_class
-from harness.options import build_options
-from harness.running.run import build_row
+from harness.engine.fit import load_fit, read_trained
+from harness.engine.method import ClipMethod
+from harness.running.build import build_row, loaded_model, require_recorded
+from harness.running.inputs import WEIGHTS_INPUT, read_inputs
 from harness.settings import Settings
+from harness.spec import Views
+from harness.spec.options import build_options
+from results.fit_file import FIT_FILE, FitFile, read_fit_file
+from results.measurement import MethodId, ModelId
+
+FILE_HASH = "sha256:"
 
 
-def fit_row(folder: Path, backbone: BackboneChoice | None = None) -> MethodRow:
-    """The method row of a finished fit: name and options as fitted.
+@dataclass(frozen=True)
+class FinishedFit:
+    """A finished fit.
 
     Args:
-        folder: Of the fit.
-        backbone: Needed where the fit's weights came from a file, whose place `fit.json` does not hold.
+        folder: Folder of the fit.
+        content: Content of its `fit.json`.
+        row: Method, options and backbone as fitted.
+    """
+
+    folder: Path
+    content: FitFile
+    row: MethodRow
+
+    @property
+    def views(self) -> Views:
+        """Views of the fit: frames, statistics and reader that its evaluation takes too."""
+        return self.content.described.training.views
+
+
+def open_fit(
+    folder: Path, backbone: BackboneChoice | None = None, files: Mapping[str, str] | None = None
+) -> FinishedFit:
+    """A finished fit by its folder.
+
+    Args:
+        folder: Folder of the fit.
+        backbone: The model, where its weights came from a file that is no longer where it was.
+        files: Places of the files that options name, by option, where they are no longer where they were.
 
     Raises:
-        UserError: No finished fit, or a backbone other than the fit's.
+        UserError: No finished fit, or files or a backbone other than the fit's.
     """
-    found = read_fit(folder)
-    if found is None:
+    content = read_fit_file(folder)
+    if content is None:
         raise UserError(f"{folder} holds no finished fit ({FIT_FILE}).", "Give the folder of a fit below runs/.")
-    return described_row(found["identity"]["method"], str(folder), backbone)
+    noted = {name: place for name, place in read_inputs(folder).items() if Path(place).is_file()}
+    model = content.described.model
+    if backbone is None and WEIGHTS_INPUT in noted and is_file_hash(model.weights):
+        backbone = BackboneChoice(None if model.arch == "inferred" else model.arch, noted[WEIGHTS_INPUT])
+    row = method_row_of(content.described.method, model, str(folder), backbone, {**noted, **(files or {})})
+    return FinishedFit(folder, content, row)
 
 
-def described_row(of: Mapping[str, Any], where: str, backbone: BackboneChoice | None = None) -> MethodRow:
-    """The method row that an identity describes: name, options and backbone.
+def method_row_of(
+    method: MethodId, model: ModelId, where: str, backbone: BackboneChoice | None = None,
+    files: Mapping[str, str] | None = None,
+) -> MethodRow:  # fmt: skip
+    """The method row that a measurement describes: name, options and backbone.
 
     Args:
-        of: The entry `method` of a fit's or a record's identity.
-        where: For messages.
-        backbone: Needed where the weights came from a file, whose place an identity does not hold.
+        method: Of the measurement.
+        model: Of the measurement.
+        where: Name of the fit or record, for messages.
+        backbone: The model, where its weights are those of a file: a measurement holds no places.
+        files: Places of the files that options name, by option.
 
     Raises:
-        UserError: A backbone other than the one described, or none where the weights came from a file.
+        UserError: A backbone or a file other than the one described, or none where one is needed.
     """
-    cls = method_class(of["name"])
-    options, usual = (build_options(cls.options_type, values, of["name"]) for values in (of["options"], {}))
-    arch, weights = of["backbone"]["arch"], of["backbone"]["weights"]
-    if backbone is None and arch != MINI_ARCH and from_file(of["backbone"]) and cls.own_model(options) is None:
-        known_as = "" if arch == "inferred" else f" --arch {arch}"
+    spec = registry.method_spec(method.name)
+    values = {**method.options, **method.evaluation_options}
+    values |= _file_options(values, files or {}, where)
+    options, usual = (build_options(spec.options_type, some, method.name) for some in (values, {}))
+    own = spec.own_model(options)
+    if own is None and backbone is None and model.arch != MINI_ARCH and is_file_hash(model.weights):
+        known_as = "" if model.arch == "inferred" else f" --arch {model.arch}"
         raise UserError(
-            f"{where} starts from the weights of a file with sha256 {weights}.",
+            f"{where} starts from the weights of a file with sha256 {model.weights.removeprefix(FILE_HASH)}.",
             f"Give that file:{known_as} --weights FILE.",
         )
-    model = cls.own_model(options) or backbone or BackboneChoice(arch, None if arch == MINI_ARCH else weights)
-    if model.identity() != of["backbone"]:
+    chosen = own or backbone or BackboneChoice(model.arch, None if model.arch == MINI_ARCH else model.weights)
+    found = ModelId(**chosen.identity())
+    if (found.arch, found.weights, found.config) != (model.arch, model.weights, model.config):
         raise UserError(
-            f"{where} is on the backbone {of['backbone']}, asked for is {model.identity()}.",
+            f"{where} is on the backbone {model.arch} with the weights {model.weights}, found {found.arch} with "
+            f"{found.weights}.",
             "Give the --arch and --weights of the fit.",
         )
-    return MethodRow(MethodChoice(of["name"], of["options"]), model, cls, options, usual, code_sha256(cls))
+    return MethodRow(MethodChoice(method.name, values), chosen, spec, options, usual, code_of(spec))
 
 
-def from_file(backbone: Mapping[str, Any]) -> bool:
-    """Whether the weights of a described backbone are those of a file, known by its content."""
-    return re.fullmatch(r"[0-9a-f]{64}", str(backbone["weights"])) is not None
+def _file_options(values: Mapping[str, object], files: Mapping[str, str], where: str) -> dict[str, str]:
+    """The places of the files that options name by their hash.
+
+    Raises:
+        UserError: No place is known for a file, or another file lies there.
+    """
+    found = {}
+    for name, value in values.items():
+        if not is_file_hash(str(value)):
+            continue
+        place = files.get(name)
+        if place is None or not Path(place).is_file():
+            raise UserError(
+                f"{where} was given a file for the option {name} ({value}), and its place is not known.",
+                f"Give it with --file {name}=FILE.",
+            )
+        with Path(place).open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if f"{FILE_HASH}{digest}" != value:
+            raise UserError(
+                f"{where}: the option {name} names the file {value}, {place} has sha256 {digest}.",
+                f"Give the file of the fit with --file {name}=FILE.",
+            )
+        found[name] = place
+    return found
+
+
+def is_file_hash(text: str) -> bool:
+    """Whether a recorded value is the hash of a file."""
+    digits = text.removeprefix(FILE_HASH)
+    return text.startswith(FILE_HASH) and len(digits) == 64 and set(digits) <= set("0123456789abcdef")
+
+
+def restore(folder: Path, row: MethodRow, settings: Settings) -> ClipMethod:
+    """The method of a finished fit with its trained tensors, on its parent fit's weights where it has one.
+
+    Raises:
+        UserError: The model has other tensors than the fit started from, the parent fit is not below the same run
+            folder or has other weights, or weights are missing or of another method.
+    """
+    fitted = read_fit_file(folder)
+    if fitted is None:
+        raise UserError(f"{folder} holds no finished fit ({FIT_FILE}).", "Give the folder of a fit below runs/.")
+    method = build_row(row, settings)
+    start = fitted.described.training.start
+    if start.kind == "fit":
+        parent_folder = _folder_of(start.key, folder)
+        parent = read_fit_file(parent_folder)
+        assert parent is not None  # `_folder_of` read it
+        method.adopt(read_trained(parent_folder / parent.weights.file, parent.weights.sha256))
+        start = replace(start, weights_sha256=parent.weights.sha256)
+    require_recorded(fitted, loaded_model(row, method), start, fitted.name)
+    load_fit(method, folder, fitted.weights.sha256)
+    return method
+
+
+def _folder_of(key: str, beside: Path) -> Path:
+    """The folder of the fit with a key, in the same run folder as another fit."""
+    runs = beside.resolve().parents[2]
+    for path in sorted(runs.glob(f"*/*/*/{FIT_FILE}")):
+        found = _readable(path.parent)
+        if found is not None and found.key == key:
+            return path.parent
+    raise UserError(f"The fit {key}, from which {beside} starts, is not below {runs}.", exit_code=EXIT_FAILED)
+
+
+def _readable(folder: Path) -> FitFile | None:
+    """The content of a `fit.json`; None for one that is damaged or of another schema."""
+    try:
+        return read_fit_file(folder)
+    except UserError:
+        return None
 
 
 def find_fits(runs: Path, methods: Sequence[str], names: Sequence[str]) -> list[Path]:
@@ -82,20 +194,20 @@ def find_fits(runs: Path, methods: Sequence[str], names: Sequence[str]) -> list[
     """
     if not names and not methods:
         raise UserError("No fit was named.", "Give --fit DIR, or --method M where it has one fit.")
-    there = {path.parent: read_fit(path.parent) or {} for path in sorted(runs.glob(f"*/*/*/{FIT_FILE}"))}
+    there = {path.parent: fit for path in sorted(runs.glob(f"*/*/*/{FIT_FILE}")) if (fit := _readable(path.parent))}
     mine = {folder: fit for folder, fit in there.items() if not methods or _method(fit) in methods}
     if not names:
         return [_only(f"method {one}", [f for f, fit in mine.items() if _method(fit) == one]) for one in methods]
     return [_named(Path(name), mine, methods) for name in names]
 
 
-def _named(name: Path, there: Mapping[Path, dict[str, Any]], methods: Sequence[str]) -> Path:
+def _named(name: Path, there: Mapping[Path, FitFile], methods: Sequence[str]) -> Path:
     if name.is_dir():
-        method = _method(read_fit(name) or {})
-        if methods and method and method not in methods:
-            raise UserError(f"{name} holds a fit of {method}, asked for is {' or '.join(methods)}.")
+        fit = read_fit_file(name)
+        if methods and fit is not None and _method(fit) not in methods:
+            raise UserError(f"{name} holds a fit of {_method(fit)}, asked for is {' or '.join(methods)}.")
         return name
-    starts = [f for f, fit in there.items() if f.name.startswith(str(name)) or fit["key"].startswith(str(name))]
+    starts = [f for f, fit in there.items() if f.name.startswith(str(name)) or fit.key.startswith(str(name))]
     return _only(f"--fit {name}", starts)
 
 
@@ -107,29 +219,6 @@ def _only(what: str, found: list[Path]) -> Path:
     return found[0]
 
 
-def _method(fit: Mapping[str, Any]) -> str:
-    return str(fit.get("identity", {}).get("method", {}).get("name", ""))
+def _method(fit: FitFile) -> str:
+    return fit.described.method.name
 
-
-def restore(folder: Path, row: MethodRow, settings: Settings) -> ClipMethod:
-    """The method of a finished fit with its trained tensors, on its parent fit's weights where it has one.
-
-    Raises:
-        UserError: The parent fit is not below the same run folder, or weights are missing or of another method.
-    """
-    method = build_row(row, settings)
-    found: dict[str, Any] = read_fit(folder) or {}
-    init = found.get("identity", {}).get("init", "clip")
-    if init != "clip":
-        method.adopt(read_trained(_folder_of(init, folder) / WEIGHTS))
-    load_fit(method, folder, found["weights"]["sha256"] if found else None)
-    return method
-
-
-def _folder_of(key: str, beside: Path) -> Path:
-    """The folder of the fit with a key, in the same run folder as another fit."""
-    for path in sorted(beside.resolve().parents[1].glob(f"*/*/{FIT_FILE}")):
-        found = read_fit(path.parent)
-        if found is not None and found["key"] == key:
-            return path.parent
-    raise UserError(f"The fit {key}, from which {beside} starts, is not below {beside.resolve().parents[1]}.")

@@ -1,0 +1,52 @@
+"""One eval carried out: from its cell to the predictions and the record."""
+
+from __future__ import annotations
+
+from harness.cells.cell import EvalCell
+from harness.cells.leakage import audit_cell
+from harness.cells.plan import eval_state
+from harness.engine.clips import locate_rows
+from harness.engine.device import for_evaluation
+from harness.engine.evaluate import evaluate
+from harness.running.build import fitted_method, loaded_model
+from harness.running.session import Session, claimed, left_over, partial_results, present_rows
+from harness.running.write_record import Scored, record_eval
+from harness.spec import fingerprint
+
+
+def run_eval_cell(cell: EvalCell, session: Session) -> bool:
+    """Score a cell's list and write predictions and record; False if another run did so meanwhile."""
+    world = session.world
+    with claimed(session, cell, lambda: eval_state(cell, session.tensors_of)) as wanted:
+        if not wanted:
+            return False
+        with world.together():
+            audited = audit_cell(cell)
+            located = locate_rows(cell.test, cell.dataset.locate)
+            rows = present_rows(cell.test, cell.dataset.locate, cell.name, session.runtime)
+            kept = [i for i, (path, _) in enumerate(located) if path is not None]
+            method, fitted = fitted_method(cell, session.settings)
+            partial = partial_results(cell, fitted.weights.sha256 if fitted else "")
+        device = for_evaluation(session.device, session.runtime, method.backbone)
+        seed = int(fingerprint([cell.test.sha256, "views"], 8), 16)
+        if cell.number not in session.scores:
+            session.scores[cell.number] = evaluate(
+                method,
+                rows,
+                cell.labels,
+                cell.views,
+                device,
+                session.runtime,
+                partial,
+                seed,
+                session.progress.eval_step,
+                session.features,
+                world,
+            )
+        with world.together():
+            if world.leads:
+                scored = Scored(session.scores[cell.number], kept, audited, device, world.size)
+                record_eval(cell, method, loaded_model(cell.row, method), scored, fitted)
+                for path in left_over(cell):
+                    path.unlink(missing_ok=True)
+    return True
