@@ -68,6 +68,7 @@ class FitFile:
         name: Readable name, e.g. `vificlip mini_target/base_s1`.
         described: The measurement's part that describes a fit.
         weights: The file of the trained tensors.
+        classes: Class names of the training list in the order of their ids.
         outcome: Updates, loss, time.
         parameters: Numbers of parameters.
         environment: Packages, device and precision.
@@ -79,6 +80,7 @@ class FitFile:
     name: str
     described: FitDescription
     weights: WeightsFile
+    classes: tuple[str, ...]
     outcome: FitOutcome
     parameters: Parameters
     environment: Environment

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from harness.base.errors import UserError
 from harness.cells.cell import EvalCell, FitCell
-from harness.cells.plan import FIT_FILE, Plan, read_fit
+from harness.cells.plan import Plan
+from results.fit_file import FIT_FILE, read_fit_file
 from results.record import find_records, read_record
 
 
@@ -78,15 +79,16 @@ def _fit_rates(runs: Path) -> tuple[Rates, dict[tuple[str, str], float]]:
     sizes: dict[tuple[str, str], float] = {}
     for path in sorted(runs.glob(f"*/*/*/{FIT_FILE}")):
         try:
-            found = read_fit(path.parent)
+            found = read_fit_file(path.parent)
         except UserError:
             continue
         if found is None:
             continue
-        key = (path.parents[2].name, found["identity"]["method"]["name"])
-        work = found["train"]["n_used"] * found["recipe"]["epochs"] * found["identity"]["views"]["frames"]
-        rates.setdefault(key, []).append(found["outcome"]["seconds"] / work)
-        weights = path.parent / found["weights"]["file"]
+        training = found.described.training
+        key = (path.parents[2].name, found.described.method.name)
+        work = training.used * training.recipe.epochs * training.views.frames
+        rates.setdefault(key, []).append(found.outcome.seconds / work)
+        weights = path.parent / found.weights.file
         if weights.is_file():
             sizes[key] = float(weights.stat().st_size)
     return rates, sizes
@@ -99,11 +101,10 @@ def _eval_rates(runs: Path) -> Rates:
             record = read_record(path)
         except UserError:
             continue
-        per_second = record.cost.get("videos_per_second") or 0.0
-        views = record.views["frames"] * record.views["clips"] * record.views["crops"]
-        if per_second > 0:
-            key = (path.parents[3].name, record.method["name"])
-            rates.setdefault(key, []).append(1.0 / (per_second * views))
+        views, cost = record.measurement.evaluation.views, record.cost
+        if cost.videos_per_second > 0 and not cost.features_cached:
+            key = (path.parents[3].name, record.measurement.method.name)
+            rates.setdefault(key, []).append(1.0 / (cost.videos_per_second * views.count * views.frames))
     return rates
 
 

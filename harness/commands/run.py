@@ -132,9 +132,14 @@ def _outcome(
     if options.kind == "inline":
         if arguments.detach:
             raise UserError("--detach needs jobs.", "Add --executor slurm or --executor local.")
+        from harness.machine.weights_index import WeightsIndex
+        from harness.running.build import read_unknown_weights
         from harness.running.run import execute
 
-        plan = make_plan(cells, _wanted(arguments))
+        index = WeightsIndex(settings.cache.path, settings.weights.path)
+        with world.together():
+            read_unknown_weights(cells, index, settings)
+        plan = make_plan(cells, _wanted(arguments), index.of)
         return execute(plan, settings, runtime, arguments.keep_going, arguments.force, world)
     if world.size > 1:
         raise UserError(
@@ -150,7 +155,7 @@ def _scores(records: list[Path]) -> list[dict[str, Any]]:
     from results.record import read_record
 
     found = [read_record(path) for path in records]
-    return [{"signature": r.signature, "cell": r.cell, **r.metrics} for r in found]
+    return [{"signature": r.signature, "key": r.key, **vars(r.metrics)} for r in found]
 
 
 def _summary(runs: Path, cells: list[str]) -> str:

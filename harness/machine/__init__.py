@@ -1,1 +1,1 @@
-"""This machine: places, compute options and caches. Nothing here enters a key. Imports `harness.base` only."""
+"""This machine: places, compute options and caches. Nothing here enters a key. Imports `base` and `results` only."""

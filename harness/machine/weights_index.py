@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.base.atomic import write_json
+from results.measurement import RANDOM, ModelId
+from results.measurement_words import model_text
 
 SCHEMA = 1
 _SUFFIXES = (".safetensors", ".pt", ".bin")
@@ -28,6 +30,21 @@ class WeightsIndex:
     def __init__(self, cache: Path, weights: Path) -> None:
         self._file = cache / "weights-index.json"
         self._weights = weights
+        self.unread: list[str] = []
+        """Names of the tags that were asked for and are not known."""
+
+    def needs(self, model: ModelId) -> bool:
+        """Whether the tensors of a model can change behind its name."""
+        return not (model.config or model.weights == RANDOM or model.weights.startswith("sha256:"))
+
+    def of(self, model: ModelId) -> str:
+        """Hash of the tensors of a model known by a tag; empty if it is not known, or if the key of a cell holds it."""
+        if not self.needs(model):
+            return ""
+        found, name = self.tensors_sha256(model.arch, model.weights), model_text(model)
+        if not found and name not in self.unread:
+            self.unread.append(name)
+        return found
 
     def tensors_sha256(self, arch: str, tag: str) -> str:
         """Hash of the tensors of a tag; empty if its file was not read yet, or changed or moved since."""

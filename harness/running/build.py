@@ -2,37 +2,59 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 from pathlib import Path
 
 from harness.base.errors import EXIT_FAILED, UserError
-from harness.cells.cell import EvalCell, FitCell, MethodRow
+from harness.cells.cell import Cells, EvalCell, FitCell, MethodRow
 from harness.cells.request import BackboneChoice
+from harness.engine.clip_model import Backbone
 from harness.engine.fit import load_fit, read_trained
 from harness.engine.method import ClipMethod
 from harness.machine.weights_index import WeightsIndex
 from harness.settings import Settings
 from results.fit_file import FitFile, read_fit_file
 from results.measurement import ModelId, Start
+from results.measurement_words import model_text
 
 
 def build_row(row: MethodRow, settings: Settings) -> ClipMethod:
     """A fresh method on a freshly loaded backbone or on the model it brings, with its checkpoint where one is given."""
-    from harness.engine.backbone import load_backbone
     from harness.engine.method import method_class
     from harness.engine.published_weights import load_published
 
     cls = method_class(row.name)
     if not isinstance(row.backbone, BackboneChoice):
         return cls(row.backbone.load(), row.options)
-    backbone = load_backbone(row.backbone.arch, row.backbone.weights, settings.weights.path)
-    if backbone.file is not None:
-        index = WeightsIndex(settings.cache.path, settings.weights.path)
-        index.remember(backbone.facts.arch, backbone.facts.weights, backbone.file, backbone.facts.weights_sha256)
-    method = cls(backbone, row.options)
+    method = cls(_load_backbone(row.backbone, settings), row.options)
     if row.choice.checkpoint:
         load_published(method, Path(row.choice.checkpoint))
     return method
+
+
+def _load_backbone(choice: BackboneChoice, settings: Settings) -> Backbone:
+    """A backbone with its weights; the hash of the tensors of a tag is remembered for plans."""
+    from harness.engine.backbone import load_backbone
+
+    backbone = load_backbone(choice.arch, choice.weights, settings.weights.path)
+    if backbone.file is not None:
+        index = WeightsIndex(settings.cache.path, settings.weights.path)
+        index.remember(backbone.facts.arch, backbone.facts.weights, backbone.file, backbone.facts.weights_sha256)
+    return backbone
+
+
+def read_unknown_weights(cells: Cells, index: WeightsIndex, settings: Settings) -> None:
+    """Read the weights of tags whose tensors are not known although cells were computed with them.
+
+    Weights that are not on this machine stay unknown: finished cells then count as they are.
+    """
+    rows = {model_text(row.model_id()): row for row in (cell.row for cell in cells.evals if cell.record.is_file())}
+    for row in rows.values():
+        model = row.model_id()
+        if isinstance(row.backbone, BackboneChoice) and not index.of(model) and index.needs(model):
+            with contextlib.suppress(UserError):
+                _load_backbone(row.backbone, settings)
 
 
 def loaded_model(row: MethodRow, method: ClipMethod) -> ModelId:

@@ -81,6 +81,7 @@ def _write_fit(
             name=cell.name,
             described=replace(described, training=replace(described.training, weights_sha256=sha256)),
             weights=WeightsFile(WEIGHTS, sha256),
+            classes=cell.labels.names,
             outcome=outcome,
             parameters=Parameters(total, trained),
             environment=measured_on(session.device, session.world.size, runs_compiled(method)),

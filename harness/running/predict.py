@@ -8,11 +8,10 @@ from pathlib import Path
 
 from harness.base.errors import UserError
 from harness.cells.cell import MethodRow
-from harness.data.class_names import read_class_names as read_class_names
 from harness.engine.device import choose_device, for_evaluation
 from harness.engine.evaluate import evaluate
+from harness.running.build import build_row
 from harness.running.load_fit import restore
-from harness.running.run import build_row
 from harness.runtime import Runtime
 from harness.settings import Settings
 from harness.spec import LabelSet, Views
@@ -27,26 +26,36 @@ class Prediction:
     problem: str = ""
 
 
-def predict(
-    videos: list[Path],
-    labels: LabelSet,
-    row: MethodRow,
-    views: Views,
-    settings: Settings,
-    runtime: Runtime,
-    fit_folder: Path | None = None,
-) -> Iterator[Prediction]:
+@dataclass(frozen=True)
+class Subject:
+    """A method to predict with.
+
+    Args:
+        row: Method, options and backbone.
+        labels: The classes to choose from.
+        views: How videos are read.
+        fit: Folder of a finished fit; None for an untrained method.
+    """
+
+    row: MethodRow
+    labels: LabelSet
+    views: Views
+    fit: Path | None = None
+
+
+def predict(videos: list[Path], subject: Subject, settings: Settings, runtime: Runtime) -> Iterator[Prediction]:
     """One prediction per file, in order; a file that cannot be decoded never ends the others.
 
     Raises:
         UserError: The fit is not there or belongs to another method or backbone.
     """
-    method = build_row(row, settings) if fit_folder is None else restore(fit_folder, row, settings)
+    row, labels = subject.row, subject.labels
+    method = build_row(row, settings) if subject.fit is None else restore(subject.fit, row, settings)
     method.requires_grad_(False)  # nothing learns here, so the texts are encoded once for all files
     device = for_evaluation(choose_device(runtime), runtime, method.backbone)
     for video in videos:
         try:
-            scores = evaluate(method, [(video, 0)], labels, views, device, runtime)
+            scores = evaluate(method, [(video, 0)], labels, subject.views, device, runtime)
         except UserError as error:
             reason = error.message.partition("the first: ")[2]
             if not reason:
