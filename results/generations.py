@@ -1,0 +1,176 @@
+"""Rows of records, and the generation of each row that counts.
+
+Records with one line key and several row keys are generations of one row: the lists, the code or the engine changed
+between them. The newest complete generation counts. The others are superseded, and listed with what changed.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from results.measurement import Expected, Keys, Measurement, keys_of
+from results.measurement_words import differences, incomplete
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Dated(Generic[T]):
+    """A record with the time by which generations are ordered.
+
+    Args:
+        item: The record, in the form that the caller has it.
+        measurement: Of the record.
+        time: Text that sorts by time, such as ISO 8601 in UTC: when an own run completed the record, or when the board
+            accepted it. A submission does not choose it.
+    """
+
+    item: T
+    measurement: Measurement
+    time: str
+
+    @property
+    def place(self) -> Expected:
+        """The part and the repeat that the record measures."""
+        return Expected(self.measurement.protocol.part, self.measurement.protocol.repeat)
+
+
+@dataclass(frozen=True)
+class Row(Generic[T]):
+    """All current records of one row key: one for each part and repeat.
+
+    Args:
+        keys: Keys of the first record; all records share `row`, `line` and `group`.
+        records: By part and repeat.
+        missing: Parts and repeats that the protocol prescribes and no record measures.
+        unfinished: What single records lack, see `incomplete`.
+    """
+
+    keys: Keys
+    records: tuple[Dated[T], ...]
+    missing: tuple[Expected, ...]
+    unfinished: tuple[str, ...]
+
+    @property
+    def complete(self) -> bool:
+        """Whether every prescribed part and repeat was measured, with all videos and trained weights."""
+        return not self.missing and not self.unfinished
+
+    @property
+    def time(self) -> str:
+        """Time of the newest record."""
+        return max(record.time for record in self.records)
+
+
+@dataclass(frozen=True)
+class Superseded(Generic[T]):
+    """A record that does not count, with the reason in words."""
+
+    record: Dated[T]
+    reason: str
+
+
+@dataclass(frozen=True)
+class Generations(Generic[T]):
+    """The rows that count, in the order in which their first records were given, and the superseded records."""
+
+    rows: tuple[Row[T], ...]
+    superseded: tuple[Superseded[T], ...]
+
+
+def generations(records: Iterable[Dated[T]]) -> Generations[T]:
+    """Rows with their current records, and the records that newer ones supersede.
+
+    Of several generations of a row the newest complete one counts; if none is complete, the newest. Within a row the
+    records of one fit count only with its newest weights, and one record counts for each part and repeat.
+    """
+    keyed = [(record, keys_of(record.measurement)) for record in records]
+    superseded: list[Superseded[T]] = []
+    lines: dict[str, list[Row[T]]] = defaultdict(list)
+    for members in _grouped(keyed, lambda pair: pair[1].row):
+        keys = members[0][1]
+        current = _of_newest_weights(members, superseded)
+        lines[keys.line].append(_row(keys, _one_a_place(current, superseded)))
+    rows = [_newest(of_line, superseded) for of_line in lines.values()]
+    return Generations(tuple(rows), tuple(superseded))
+
+
+_V = TypeVar("_V")
+
+
+def _grouped(values: Iterable[_V], key: Callable[[_V], Hashable]) -> list[list[_V]]:
+    """Values of one key together, in the order of their first."""
+    groups: dict[Hashable, list[_V]] = defaultdict(list)
+    for value in values:
+        groups[key(value)].append(value)
+    return list(groups.values())
+
+
+def _of_newest_weights(members: Sequence[tuple[Dated[T], Keys]], superseded: list[Superseded[T]]) -> list[Dated[T]]:
+    """The records of a row whose fits have the newest weights; an untrained method's records all count."""
+    kept = []
+    for of_fit in _grouped(members, lambda pair: pair[1].fit):
+        by_weights = _grouped((record for record, _ in of_fit), _weights)
+        newest = max(by_weights, key=lambda some: (max(record.time for record in some), _weights(some[0])))
+        kept += newest
+        for others in by_weights:
+            if others is not newest:
+                reason = f"its fit was computed again: weights {_weights(newest[0])[:8]} count"
+                superseded += [Superseded(record, reason) for record in others]
+    return kept
+
+
+def _weights(record: Dated[T]) -> str:
+    training = record.measurement.fitted
+    return training.weights_sha256 if training else ""
+
+
+def _one_a_place(records: Iterable[Dated[T]], superseded: list[Superseded[T]]) -> list[Dated[T]]:
+    """One record for each part and repeat: complete before incomplete, then the newest."""
+    kept = []
+    for same in _grouped(records, lambda record: record.place):
+        place = max(range(len(same)), key=lambda i: (not incomplete(same[i].measurement), same[i].time))
+        best = same.pop(place)
+        kept.append(best)
+        for record in same:
+            copied = (record.time, record.measurement) == (best.time, best.measurement)
+            reason = (
+                "a copy of the record that counts" if copied else f"evaluated again: the record of {best.time} counts"
+            )
+            superseded.append(Superseded(record, reason))
+    return kept
+
+
+def _row(keys: Keys, records: list[Dated[T]]) -> Row[T]:
+    records.sort(key=lambda record: (record.place.part, record.place.repeat.kind, record.place.repeat.index))
+    expected = max(records, key=lambda record: record.time).measurement.protocol.scope.expected
+    present = {record.place for record in records}
+    missing = tuple(place for place in expected if place not in present)
+    unfinished = dict.fromkeys(reason for record in records for reason in incomplete(record.measurement))
+    return Row(keys, tuple(records), missing, tuple(unfinished))
+
+
+def _newest(rows: Sequence[Row[T]], superseded: list[Superseded[T]]) -> Row[T]:
+    """The generation that counts."""
+    best = max(rows, key=lambda row: (row.complete, row.time, row.keys.row))
+    for row in rows:
+        if row is not best:
+            newer = " although older: these are incomplete" if best.time < row.time else ""
+            reason = f"the records of {best.time} count{newer}; {changes_text(row, best)}"
+            superseded += [Superseded(record, reason) for record in row.records]
+    return best
+
+
+def changes_text(old: Row[T], new: Row[T]) -> str:
+    """The differences between two generations of a row in words, taken from records of one part and repeat."""
+    by_place = {record.place: record for record in new.records}
+    pairs = [(record, by_place[record.place]) for record in old.records if record.place in by_place]
+    pairs = pairs or [(old.records[0], new.records[0])]
+    found = dict.fromkeys(str(d) for a, b in pairs for d in differences(a.measurement, b.measurement))
+    scopes = [side.records[0].measurement.protocol.scope.lists for side in (old, new)]
+    if scopes[0] != scopes[1] and not any(" list " in text for text in found):
+        found["other lists of the protocol"] = None
+    return "; ".join(found)
