@@ -12,9 +12,10 @@ from harness.data.dataset import Dataset
 from harness.spec import VideoList
 from results.fit_file import FitFile, read_fit_file
 from results.measurement import ModelId
-from results.measurement_words import Difference, differences, differences_of_fits
+from results.measurement_words import Difference, differences, differences_of_fits, signature
 from results.record import RECORD_SUFFIX, Record, read_record
 
+RENEWED = "other lists or settings of its row, or its card, changed; the record is written again without computing"
 TensorsOf = Callable[[ModelId], str]
 """Hash of a model's tensors as far as it is known without reading the weights; empty if it is not."""
 
@@ -192,8 +193,8 @@ def _other_tensors(recorded: ModelId, planned: ModelId, tensors_of: TensorsOf) -
 def eval_state(cell: EvalCell, tensors_of: TensorsOf = lambda model: "") -> CellState:
     """The state of an eval: done when its record has its key and the predictions are the recorded ones.
 
-    Stale where its fit is stale or has other weights, where the model has other tensors, and where videos of its list
-    were missing then and some of them are there now.
+    Stale where its fit is stale or has other weights, where the model has other tensors, where videos of its list were
+    missing then and some of them are there now, and where only its place in a row changed (`RENEWED`).
     """
     if cell.record.is_file():
         try:
@@ -206,8 +207,11 @@ def eval_state(cell: EvalCell, tensors_of: TensorsOf = lambda model: "") -> Cell
             return CellState(cell, "stale", "its predictions were removed")
         if hashlib.sha256(cell.predictions.read_bytes()).hexdigest() != record.predictions.sha256:
             return CellState(cell, "stale", "its predictions were changed")
-        outdated = _eval_outdated(cell, record, tensors_of)
-        return CellState(cell, "stale" if outdated else "done", outdated)
+        if outdated := _eval_outdated(cell, record, tensors_of):
+            return CellState(cell, "stale", outdated)
+        if renewed(cell, record) != record:
+            return CellState(cell, "stale", RENEWED)
+        return CellState(cell, "done")
     for other in _sibling_records(cell):
         return CellState(cell, "stale", _why(differences(other.measurement, cell.measurement)))
     return CellState(cell, "missing", "not evaluated yet")
@@ -246,6 +250,39 @@ def _eval_outdated(cell: EvalCell, record: Record, tensors_of: TensorsOf) -> str
         if training is None or training.weights_sha256 != fitted.weights.sha256:
             return "its fit was computed again and has other weights"
     return _found_since(record.measurement.evaluation.evaluated, cell.test, cell.dataset)
+
+
+def renewed(cell: EvalCell, record: Record) -> Record:
+    """The record with everything that the plan knows and no number depends on: scope, prescribed settings, card.
+
+    The record itself where nothing of that changed.
+    """
+    planned, recorded = cell.measurement, record.measurement
+    training = planned.fitted
+    if training is not None and recorded.fitted is not None:
+        training = replace(
+            training,
+            list=replace(training.list, root=recorded.fitted.list.root),
+            start=replace(recorded.fitted.start, name=training.start.name),
+            precision=recorded.fitted.precision,
+            used=recorded.fitted.used,
+            weights_sha256=recorded.fitted.weights_sha256,
+        )
+    evaluation = replace(
+        planned.evaluation,
+        list=replace(planned.evaluation.list, root=recorded.evaluation.list.root),
+        precision=recorded.evaluation.precision,
+        evaluated=recorded.evaluation.evaluated,
+    )
+    measurement = replace(planned, model=recorded.model, training=training, evaluation=evaluation)
+    card = cell.row.card
+    method = replace(
+        record.method, title=card.title, family=card.family, paper=card.paper, source=card.source,
+        unverified=card.unverified,
+    )  # fmt: skip
+    return replace(
+        record, measurement=measurement, signature=signature(measurement), method=method, columns=cell.protocol.columns
+    )
 
 
 def _found_since(used: int, videos: VideoList, dataset: Dataset) -> str:

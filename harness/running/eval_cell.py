@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from harness.cells.cell import EvalCell
 from harness.cells.leakage import audit_cell
-from harness.cells.plan import eval_state
+from harness.cells.plan import RENEWED, eval_state, renewed
 from harness.engine.clips import locate_rows
 from harness.engine.device import for_evaluation
 from harness.engine.evaluate import evaluate
@@ -12,6 +12,7 @@ from harness.running.build import fitted_method, loaded_model
 from harness.running.session import Session, claimed, left_over, partial_results, present_rows
 from harness.running.write_record import Scored, record_eval
 from harness.spec import fingerprint
+from results.record import read_record, write_record
 
 
 def run_eval_cell(cell: EvalCell, session: Session) -> bool:
@@ -20,6 +21,8 @@ def run_eval_cell(cell: EvalCell, session: Session) -> bool:
     with claimed(session, cell, lambda: eval_state(cell, session.tensors_of)) as wanted:
         if not wanted:
             return False
+        if _renew(cell, session):
+            return True
         with world.together():
             audited = audit_cell(cell)
             located = locate_rows(cell.test, cell.dataset.locate)
@@ -49,4 +52,17 @@ def run_eval_cell(cell: EvalCell, session: Session) -> bool:
                 record_eval(cell, method, loaded_model(cell.row, method), scored, fitted)
                 for path in left_over(cell):
                     path.unlink(missing_ok=True)
+    return True
+
+
+def _renew(cell: EvalCell, session: Session) -> bool:
+    """Write the record again where only its place in a row changed; False where the list must be scored."""
+    world = session.world
+    state = world.share(eval_state(cell, session.tensors_of).reason if world.leads else "")
+    if state != RENEWED:
+        return False
+    with world.together():
+        if world.leads:
+            audit_cell(cell)
+            write_record(cell.record, renewed(cell, read_record(cell.record)))
     return True
