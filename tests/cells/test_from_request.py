@@ -17,7 +17,8 @@ from harness.cells.from_request import expand
 from harness.cells.request import BackboneChoice, MethodChoice, Request
 from harness.code_identity import code_sha256
 from harness.settings import Settings, load_settings
-from harness.spec import Recipe
+from results import measurement_words as words
+from results.measurement import fit_key
 from tests.conftest import CLASSES
 
 MINI = BackboneChoice("mini-clip", None)
@@ -142,12 +143,12 @@ def test_an_untrained_method_is_measured_once(request_of: Any) -> None:
 
 def test_signatures_tell_rows_apart(request_of: Any) -> None:
     def signature(**more: Any) -> str:
-        return expand(request_of(**more), settings()).evals[0].signature
+        return words.signature(expand(request_of(**more), settings()).evals[0].measurement)
 
     texts = [signature(), signature(views={"frames": "2"}), signature(options={"template": "{}"})]
     assert len(set(texts)) == 3
-    assert signature().endswith("|closed") and signature(views={"frames": "2"}).endswith("|open")
-    assert "b2n.1|shapes.base_val+own|vificlip.1|mini-clip" in signature()
+    assert "|open|" in signature() and "|recipe:own|" in signature()
+    assert "b2n.1|shapes.base_val+own+own-training|vificlip.1|mini-clip" in signature()
 
 
 def test_wrong_names(request_of: Any) -> None:
@@ -206,6 +207,7 @@ def test_all_modules_of_a_package_count_and_its_neighbours_do_not(
     assert other[:64] != first[:64] and other[64:] == first[64:]
 
 
-def test_the_source_of_a_recipe_is_no_identity(request_of: Any) -> None:
-    cell = expand(request_of(), settings()).fits[0]
-    assert "source" not in cell.identity["recipe"] and "source" in Recipe(epochs=1, lr=1).as_dict()
+def test_the_source_of_a_recipe_enters_no_key(request_of: Any) -> None:
+    described = expand(request_of(), settings()).fits[0].described
+    recipe = replace(described.training.recipe, source="another text")
+    assert fit_key(replace(described, training=replace(described.training, recipe=recipe))) == fit_key(described)
