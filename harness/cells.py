@@ -8,17 +8,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harness.data.dataset import Dataset
-from harness.options import MethodOptions
 from harness.request import BackboneChoice, MethodChoice
 from harness.signature import signature
 from harness.spec import Eval, Fit, LabelSet, MethodCard, Protocol, Recipe, Repeat, VideoList, Views, fingerprint
+from harness.spec.method_spec import MethodSpec, OwnModel
+from harness.spec.options import MethodOptions
 from results.record import PREDICTIONS_SUFFIX, RECORD_SUFFIX
-
-if TYPE_CHECKING:
-    from harness.engine.method import ClipMethod, OwnModel
 
 
 @dataclass(frozen=True)
@@ -27,7 +25,7 @@ class MethodRow:
 
     choice: MethodChoice
     backbone: BackboneChoice | OwnModel
-    cls: type[ClipMethod]
+    spec: type[MethodSpec]
     options: MethodOptions
     defaults: MethodOptions
     source_sha256: str
@@ -41,7 +39,7 @@ class MethodRow:
         """What decides the method's numbers besides lists and recipe."""
         return {
             "name": self.name,
-            "version": self.cls.version,
+            "version": self.spec.version,
             "code": self.source_sha256,
             "options": self.options.as_dict(),
             "backbone": self.backbone.identity(),
@@ -59,7 +57,7 @@ class MethodRow:
     @property
     def text(self) -> str:
         """The text around class names, for signatures."""
-        return str(self.options.as_dict().get("template", self.cls.card.class_text))
+        return str(self.options.as_dict().get("template", self.spec.card.class_text))
 
     @property
     def init(self) -> str:
@@ -71,7 +69,7 @@ class MethodRow:
     @property
     def card(self) -> MethodCard:
         """The method's card under the row's options."""
-        return self.cls.card_for(self.options)
+        return self.spec.card_for(self.options)
 
 
 @dataclass(frozen=True)

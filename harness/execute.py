@@ -21,7 +21,7 @@ from harness.engine.device import Device, choose_device, for_evaluation
 from harness.engine.evaluate import Scores, evaluate, partial_files
 from harness.engine.features import FeatureCache
 from harness.engine.fit import WEIGHTS, FitOutcome, fit, load_fit, read_trained
-from harness.engine.method import ClipMethod
+from harness.engine.method import ClipMethod, method_class
 from harness.engine.weights import file_sha256
 from harness.engine.world import ALONE, World
 from harness.outcome import Outcome
@@ -230,9 +230,10 @@ def build_row(row: MethodRow, settings: Settings) -> ClipMethod:
     from harness.engine.backbone import load_backbone
     from harness.engine.published_weights import load_published
 
+    cls = method_class(row.name)
     if not isinstance(row.backbone, BackboneChoice):
-        return row.cls(row.backbone.load(), row.options)
-    method = row.cls(load_backbone(row.backbone.arch, row.backbone.weights, settings.weights.path), row.options)
+        return cls(row.backbone.load(), row.options)
+    method = cls(load_backbone(row.backbone.arch, row.backbone.weights, settings.weights.path), row.options)
     if row.choice.checkpoint:
         load_published(method, Path(row.choice.checkpoint))
     return method

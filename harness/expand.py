@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harness import registry
 from harness.base.errors import EXIT_FAILED, NotApplicableError, UserError
@@ -27,10 +27,8 @@ from harness.request import (
 )
 from harness.settings import Settings
 from harness.spec import Eval, Fit, LabelSet, Protocol, Repeat, VideoList, Views, fingerprint
+from harness.spec.method_spec import OwnModel
 from results.record import RECORD_SUFFIX
-
-if TYPE_CHECKING:
-    from harness.engine.method import OwnModel
 
 ENGINE_VERSION = 1
 """Raised when a change of the engine changes numbers; finished cells then become stale."""
@@ -87,27 +85,23 @@ def method_row(
     choice: MethodChoice, backbone: BackboneChoice, protocol: str = "", dataset: str = "", frames: int | None = None
 ) -> MethodRow:
     """A method with the options of a protocol and dataset, and the user's, on a backbone or on a model of its own."""
-    from harness.engine.method import method_class
-
-    cls = method_class(choice.name)
+    spec = registry.method_spec(choice.name)
     options, usual = (
-        cls.options_for(values, protocol, dataset, _preset(backbone), frames) for values in (choice.options, {})
+        spec.options_for(values, protocol, dataset, _preset(backbone), frames) for values in (choice.options, {})
     )
-    return MethodRow(choice, cls.own_model(options) or backbone, cls, options, usual, code_sha256(cls))
+    return MethodRow(choice, spec.own_model(options) or backbone, spec, options, usual, code_sha256(spec))
 
 
 def _row_and_views(
     choice: MethodChoice, protocol: type[Protocol], dataset: Dataset, request: Request
 ) -> tuple[MethodRow, Views]:
     """A method's row and how it looks at videos: as its backbone does, or as its own model does."""
-    from harness.engine.method import method_class
-
     backbone = default_backbone(dataset, request)
-    if method_class(choice.name).uses_clip:
+    if registry.method_spec(choice.name).uses_clip:
         views = views_for(protocol.views, backbone, request.views)
         return method_row(choice, backbone, protocol.name, dataset.name, views.frames), views
     row = method_row(choice, backbone, protocol.name, dataset.name)
-    if not row.cls.open_vocabulary:
+    if not row.spec.open_vocabulary:
         _require_trained_classes(row, protocol(), dataset)
     return row, views_for(protocol.views, row.backbone, request.views)
 
@@ -124,7 +118,7 @@ def _require_trained_classes(row: MethodRow, protocol: Protocol, dataset: Datase
                 "Use a protocol with one set of classes, such as supervised.",
             )
     for _, item in pairs:
-        row.cls.check_classes(row.options, dataset.labels(item.test.labels))
+        row.spec.check_classes(row.options, dataset.labels(item.test.labels))
 
 
 def _preset(backbone: BackboneChoice | OwnModel) -> str:
@@ -142,7 +136,7 @@ def _expand_one(
     """The fits (parents first) and evals of one method under one protocol on one dataset."""
     row, views = _row_and_views(choice, protocol, dataset, request)
     instance = protocol()
-    trained = choice.checkpoint is None and (row.cls.recipe is not None or bool(row.cls.recipes))
+    trained = choice.checkpoint is None and (row.spec.recipe is not None or bool(row.spec.recipes))
     parent = _parent_cell(row, dataset, dataset_of, request, settings) if trained else None
     if parent is not None:
         yield parent
@@ -181,7 +175,7 @@ def _parent_cell(
     row: MethodRow, dataset: Dataset, dataset_of: Any, request: Request, settings: Settings
 ) -> FitCell | None:
     """The fit that a method starts from, on the same backbone and with its own published recipe."""
-    parent = row.cls.parent_fit(row.options)
+    parent = row.spec.parent_fit(row.options)
     if parent is None:
         return None
     protocol = registry.load("protocol", parent.protocol)
@@ -202,7 +196,7 @@ def _fit_cell(
     settings: Settings,
     parent: FitCell | None,
 ) -> FitCell:
-    recipe = row.cls.recipe_for(protocol, dataset.name, fit.shots, _preset(row.backbone))
+    recipe = row.spec.recipe_for(protocol, dataset.name, fit.shots, _preset(row.backbone))
     if recipe is None:
         raise NotApplicableError(
             f"{row.name} has no recipe for {protocol} on {dataset.name}.",

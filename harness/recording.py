@@ -78,7 +78,7 @@ def record_eval(
             "embedded": cell.dataset.kind == "embedded",
         },
         method={
-            "name": cell.row.name, "title": card.title, "version": cell.row.cls.version, "family": card.family,
+            "name": cell.row.name, "title": card.title, "version": cell.row.spec.version, "family": card.family,
             "origin": registry.recorded_origin("method", cell.row.name), "source_sha256": cell.row.source_sha256,
             "options": cell.row.options.as_dict(), "class_text": card.class_text,
             "extra_data": [*card.extra_data, *checkpoint_data(cell)],

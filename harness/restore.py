@@ -7,16 +7,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from harness import registry
 from harness.base.errors import UserError
 from harness.cells import MethodRow
 from harness.code_identity import code_sha256
 from harness.engine.fit import WEIGHTS, load_fit, read_trained
-from harness.engine.method import ClipMethod, method_class
+from harness.engine.method import ClipMethod
 from harness.execute import build_row
-from harness.options import build_options
 from harness.plan import FIT_FILE, read_fit
 from harness.request import MINI_ARCH, BackboneChoice, MethodChoice
 from harness.settings import Settings
+from harness.spec.options import build_options
 
 
 def fit_row(folder: Path, backbone: BackboneChoice | None = None) -> MethodRow:
@@ -46,22 +47,22 @@ def described_row(of: Mapping[str, Any], where: str, backbone: BackboneChoice | 
     Raises:
         UserError: A backbone other than the one described, or none where the weights came from a file.
     """
-    cls = method_class(of["name"])
-    options, usual = (build_options(cls.options_type, values, of["name"]) for values in (of["options"], {}))
+    spec = registry.method_spec(of["name"])
+    options, usual = (build_options(spec.options_type, values, of["name"]) for values in (of["options"], {}))
     arch, weights = of["backbone"]["arch"], of["backbone"]["weights"]
-    if backbone is None and arch != MINI_ARCH and from_file(of["backbone"]) and cls.own_model(options) is None:
+    if backbone is None and arch != MINI_ARCH and from_file(of["backbone"]) and spec.own_model(options) is None:
         known_as = "" if arch == "inferred" else f" --arch {arch}"
         raise UserError(
             f"{where} starts from the weights of a file with sha256 {weights}.",
             f"Give that file:{known_as} --weights FILE.",
         )
-    model = cls.own_model(options) or backbone or BackboneChoice(arch, None if arch == MINI_ARCH else weights)
+    model = spec.own_model(options) or backbone or BackboneChoice(arch, None if arch == MINI_ARCH else weights)
     if model.identity() != of["backbone"]:
         raise UserError(
             f"{where} is on the backbone {of['backbone']}, asked for is {model.identity()}.",
             "Give the --arch and --weights of the fit.",
         )
-    return MethodRow(MethodChoice(of["name"], of["options"]), model, cls, options, usual, code_sha256(cls))
+    return MethodRow(MethodChoice(of["name"], of["options"]), model, spec, options, usual, code_sha256(spec))
 
 
 def from_file(backbone: Mapping[str, Any]) -> bool:

@@ -24,7 +24,7 @@ def signature(cell: EvalCell) -> str:
         (
             f"{cell.protocol.name}.{cell.protocol.version}",
             f"{cell.dataset.name}.{cell.test.name}{labels}{origin}",
-            f"{cell.row.name}.{cell.row.cls.version}",
+            f"{cell.row.name}.{cell.row.spec.version}",
             cell.row.backbone.slug(),
             str(cell.views),
             f"text:{cell.row.text}",

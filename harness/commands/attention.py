@@ -64,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
     rows = [fit_row(folder, chosen) for folder in folders]
     methods = {"vanilla CLIP": build_row(method_row(MethodChoice("vanilla_clip"), rows[0].backbone), settings).eval()}
     for folder, row in zip(folders, rows, strict=True):
-        title = row.cls.card.title if row.cls.card.title not in methods else f"{row.cls.card.title} ({folder.name})"
+        title = row.spec.card.title if row.spec.card.title not in methods else f"{row.spec.card.title} ({folder.name})"
         methods[title] = restore(folder, row, settings).eval()
     views, size = Views(frames=arguments.frames), methods["vanilla CLIP"].backbone.image_size
     loader = eval_loader([(Path(arguments.video), 0)], views, size, [[0]], Runtime(workers=1), seed=0)

@@ -72,7 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
         row = method_row(method, backbone, frames=arguments.frames or usual)
     frames = arguments.frames or (MINI_FRAMES if row.backbone.is_mini else 32)
     views = Views(frames=frames, reader=arguments.reader)
-    if not row.cls.uses_clip:
+    if not row.spec.uses_clip:
         views = row.backbone.views_of(Views(frames=arguments.frames or 1, reader=arguments.reader))
         if arguments.frames and arguments.frames != views.frames:
             raise UserError(f"{row.backbone.slug()} takes {views.frames} frames, not {arguments.frames}.")
