@@ -8,18 +8,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harness.base.errors import UserError, unknown_name
 from harness.data.catalog import open_dataset
 from harness.data.dataset import Dataset
-from harness.options import split_method
 from harness.settings import Settings
 from harness.spec import Recipe, Views
+from harness.spec.method_spec import OwnModel
+from harness.spec.options import split_method
 from harness.switches import recipe_values, views_values
-
-if TYPE_CHECKING:
-    from harness.engine.method import OwnModel
 
 MINI_ARCH = "mini-clip"
 MINI_FRAMES = 4
