@@ -21,6 +21,9 @@ SCHEMA = 2
 STATUSES = ("reported", "submitted", "verified", "reproduced")
 RECORD_SUFFIX = ".record.json"
 PREDICTIONS_SUFFIX = ".predictions.csv.gz"
+BOARD = "board"
+"""Folder directly below a runs folder in which its board is built."""
+_ACCEPTED = ("*/acceptance.json", "*/*/acceptance.json")
 
 
 @dataclass(frozen=True)
@@ -130,6 +133,17 @@ def _check(value: dict[str, Any], path: Path) -> None:
 
 
 def find_records(folder: Path) -> list[Path]:
-    """All record files under a folder, sorted by path."""
-    found = (os.path.join(root, name) for root, _, names in os.walk(folder) for name in names)  # noqa: PTH118
-    return sorted(map(Path, filter(lambda path: path.endswith(RECORD_SUFFIX), found)))
+    """All record files under a folder, sorted by path, without those in the board of a runs folder.
+
+    A folder `board` of accepted submissions, or of a method of that name among them, is not such a board.
+    """
+    found = []
+    for root, folders, names in os.walk(folder):
+        if root == os.fspath(folder) and BOARD in folders and not _holds_accepted(folder / BOARD):
+            folders.remove(BOARD)
+        found += [os.path.join(root, name) for name in names if name.endswith(RECORD_SUFFIX)]  # noqa: PTH118
+    return sorted(map(Path, found))
+
+
+def _holds_accepted(folder: Path) -> bool:
+    return any(any(folder.glob(pattern)) for pattern in _ACCEPTED)
