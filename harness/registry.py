@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from harness.base.errors import UserError, described, unknown_name
+from harness.base.packages import serve_plugin_folder
 from harness.plugin_sources import Source, installed_sources, is_name, summary_of
 from harness.spec.method_spec import MethodSpec, spec_problem
 
@@ -292,6 +293,7 @@ def load_file(path: Path) -> list[str]:
     sys.modules[module_name] = module
     try:
         with _loading(f"The plugin file {path}", "Mend it; every other plugin goes on working.", path):
+            serve_plugin_folder(path)
             spec.loader.exec_module(module)
             names = {kind: sorted(name for name, of in _files[kind].items() if of == path) for kind in KINDS}
             _refuse_installed_names(names, path)

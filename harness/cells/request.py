@@ -26,10 +26,31 @@ EMBEDDED_DEFAULT = {"supervised": "mini_source"}
 
 @dataclass(frozen=True)
 class BackboneChoice:
-    """The backbone by name: an architecture and an open_clip tag, a weight file, or the embedded tiny CLIP."""
+    """The backbone by name: an architecture and an open_clip tag, a weight file, or the embedded tiny CLIP.
+
+    Raises:
+        UserError: Weights for the embedded tiny CLIP, which has its own, or an empty name.
+    """
 
     arch: str | None
     weights: str | None
+
+    def __post_init__(self) -> None:
+        """Refuse what would be ignored."""
+        for flag, value in (("--arch", self.arch), ("--weights", self.weights)):
+            if value == "":
+                raise UserError(f"{flag} is empty, expected a name.", f"Leave {flag} out for its default.")
+        if self.weights == MINI_ARCH:
+            raise UserError(
+                f"--weights is {MINI_ARCH!r}, which is an architecture.", f"Write --arch {MINI_ARCH} and no --weights."
+            )
+        if self.is_mini and self.weights is not None:
+            raise UserError(
+                f"--weights is {self.weights!r}, but --arch {MINI_ARCH} takes none: {MINI_ARCH} is the embedded tiny "
+                "CLIP with weights of its own.",
+                "Leave --weights out. Weights of a method: --checkpoint FILE. "
+                "Another CLIP: --arch ViT-B-16 --weights FILE.",
+            )
 
     @property
     def is_mini(self) -> bool:

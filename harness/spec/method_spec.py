@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 from harness.spec import LabelSet, MethodCard, ParentFit, Recipe, Views
 from harness.spec.options import MethodOptions, build_options
@@ -18,17 +18,12 @@ class OwnModel(Protocol):
         """Whether it is the embedded tiny CLIP: no."""
         ...
 
-    @property
-    def init(self) -> str:
-        """`checkpoint` or `random`, for signatures."""
-        ...
-
     def slug(self) -> str:
         """A folder name."""
         ...
 
     def identity(self) -> dict[str, str]:
-        """What decides its scores, without places on disk."""
+        """`arch`, `weights` and `config` as in `results.measurement.ModelId`, without places on disk."""
         ...
 
     def views_of(self, views: Views) -> Views:
@@ -93,6 +88,11 @@ class MethodSpec:
     def parent_fit(cls, options: Any) -> ParentFit | None:
         """The fit to start from under these options, None to start from the backbone's weights."""
         return cls.parent
+
+    @classmethod
+    def start_kind(cls, options: Any) -> Literal["clip", "checkpoint"]:
+        """Start of a fit without a parent: the backbone's weights, or a file that an option names."""
+        return "clip"
 
     @classmethod
     def own_model(cls, options: Any) -> OwnModel | None:

@@ -17,21 +17,13 @@ class RecognizerOptions(MethodOptions):
     """Which model, with which weights."""
 
     config: str = option(
-        "", "short name (uniformer-b-32, swin-l, timesformer-96, ...), name of a config in mmaction2's wheel, or a file"
+        "", "short name (uniformer-b-32, swin-l, timesformer-96, ...), name of a config in mmaction2's wheel, or a file",
+        file=True,
+    )  # fmt: skip
+    checkpoint: str = option("", "weight file; random: none, to run the pipeline", file=True, words=("", RANDOM))
+    classes: str = option(
+        "", "file that names the head's classes in order; else the dataset's order is taken", file=True, words=("",)
     )
-    checkpoint: str = option("", "weight file; random: none, to run the pipeline")
-    classes: str = option("", "file that names the head's classes in order; else the dataset's order is taken")
-
-    def as_dict(self) -> dict[str, Any]:
-        """Option values by name; a config file counts by its name, its content being part of the model's identity.
-
-        The weights and the class names count by their content.
-        """
-        from harness.api import read_head_classes
-
-        names = f"sha256:{LabelSet(read_head_classes(Path(self.classes))).sha256}" if self.classes else ""
-        weights = self.checkpoint if self.checkpoint in ("", RANDOM) else "FILE"
-        return {"config": Path(self.config).name.removesuffix(".py"), "checkpoint": weights, "classes": names}
 
 
 class RecogniserSpec(MethodSpec):
