@@ -94,7 +94,9 @@ class Scope:
     Args:
         lists: All training and evaluation lists with labels, content and the fits they start from.
         evaluation_lists: The evaluation lists alone.
-        own_training_lists: Training lists that are not the protocol's: own lists and a chosen source. Empty if none.
+        training_origin: Why training lists are not the protocol's: `own` lists, or a `source` that the user chose;
+            empty if they are the protocol's.
+        own_training_lists: Those training lists; empty if there are none.
         recipes: All recipes; empty for an untrained method.
         views: Views in training and evaluation.
         evaluation_views: Views and view transforms in evaluation, with the prescribed ones.
@@ -103,6 +105,7 @@ class Scope:
 
     lists: str
     evaluation_lists: str
+    training_origin: Literal["", "own", "source"]
     own_training_lists: str
     recipes: str
     views: str
@@ -298,18 +301,18 @@ FIELDS: Mapping[str, str] = {
     "protocol.part": "cell",
     "protocol.repeat.kind": "cell",
     "protocol.repeat.index": "cell",
-    # A record whose number stays and whose place in a row changes is written again without computing, so that the scope
-    # enters no key of a cell. The prescribed settings decide the division. They reach row and group through `scope.evaluation_views`, because
+    # The prescribed settings decide the division. They reach row and group through `scope.evaluation_views`, because
     # the parts of a row may have views of their own.
     **_prefixed("protocol.prescribed.views", _every(Views, "")),
     "protocol.prescribed.transform": "",
     "protocol.prescribed.selection": "",
-    "protocol.scope.lists": "row",
-    "protocol.scope.evaluation_lists": "group",
-    "protocol.scope.own_training_lists": "row line group",
-    "protocol.scope.recipes": "row line",
-    "protocol.scope.views": "row line",
-    "protocol.scope.evaluation_views": "row line group",
+    "protocol.scope.lists": "cell row",
+    "protocol.scope.evaluation_lists": "cell group",
+    "protocol.scope.training_origin": "cell row line group",
+    "protocol.scope.own_training_lists": "cell row group",
+    "protocol.scope.recipes": "cell row line",
+    "protocol.scope.views": "cell row line",
+    "protocol.scope.evaluation_views": "cell row line group",
     "protocol.scope.expected": "",
     "method.name": f"{_FIT} row line",
     "method.version": f"{_FIT} row line",

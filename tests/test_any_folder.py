@@ -194,7 +194,7 @@ def test_the_same_run_twice(
     (where / "runs" / "board" / "index.html").unlink()
     assert "0 fits and 0 evals done, 4 cells reused" in installed.must(where, "harness", *command)
     assert (where / "runs" / "board" / "index.html").is_file()
-    heavy = ("harness.api", "reports.site", "results.compare", "methods.vificlip", "protocols.b2n", "harness.execute")
+    heavy = ("harness.api", "reports.site", "results.compare", "methods.vificlip", "protocols.b2n")
     assert all_ours(installed.must(where, "python", "-c", places_of(*heavy)), installed)
 
 

@@ -249,7 +249,7 @@ def test_an_empty_weights_flag_is_refused(capsys: pytest.CaptureFixture[str]) ->
 def test_the_board_lies_in_the_runs_folder_and_is_no_part_of_it(
     finished_runs: Path, elsewhere: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from harness.restore import find_fits
+    from harness.running.load_fit import find_fits
     from results.record import find_records
 
     runs = elsewhere / "mine"

@@ -5,17 +5,19 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from harness.base.errors import UserError
 from harness.cells.cell import Cells, EvalCell, FitCell
 from harness.data.dataset import Dataset
 from harness.spec import VideoList
 from results.fit_file import FitFile, read_fit_file
-from results.measurement import ModelId
+from results.measurement import ModelId, keys_of
 from results.measurement_words import Difference, differences, differences_of_fits, signature
 from results.record import RECORD_SUFFIX, Record, read_record
 
-RENEWED = "other lists or settings of its row, or its card, changed; the record is written again without computing"
+RENEWED = "its card or its declared recipe changed; the record is written again without computing"
+REUSED = "scored before for another row; the record is written without computing"
 TensorsOf = Callable[[ModelId], str]
 """Hash of a model's tensors as far as it is known without reading the weights; empty if it is not."""
 
@@ -194,7 +196,7 @@ def eval_state(cell: EvalCell, tensors_of: TensorsOf = lambda model: "") -> Cell
     """The state of an eval: done when its record has its key and the predictions are the recorded ones.
 
     Stale where its fit is stale or has other weights, where the model has other tensors, where videos of its list were
-    missing then and some of them are there now, and where only its place in a row changed (`RENEWED`).
+    missing then and some of them are there now, and where only its card or the declared recipe changed (`RENEWED`).
     """
     if cell.record.is_file():
         try:
@@ -212,9 +214,36 @@ def eval_state(cell: EvalCell, tensors_of: TensorsOf = lambda model: "") -> Cell
         if renewed(cell, record) != record:
             return CellState(cell, "stale", RENEWED)
         return CellState(cell, "done")
+    if scored_before(cell, tensors_of) is not None:
+        return CellState(cell, "missing", REUSED)
     for other in _sibling_records(cell):
         return CellState(cell, "stale", _why(differences(other.measurement, cell.measurement)))
     return CellState(cell, "missing", "not evaluated yet")
+
+
+def scored_before(cell: EvalCell, tensors_of: TensorsOf = lambda model: "") -> Path | None:
+    """The file of a record with the same number in another row, whose predictions can be taken over; None if none is.
+
+    Untrained evals of several protocols share a number, and so do evals of lists that stayed when another list of the
+    row changed.
+    """
+    for path in sorted(cell.record.parent.glob(f"*-{_escape(cell.test.name)}-*{RECORD_SUFFIX}")):
+        try:
+            record = read_record(path)
+        except UserError:
+            continue
+        predictions = path.with_name(record.predictions.file)
+        if keys_of(record.measurement).number != cell.number or not predictions.is_file():
+            continue
+        intact = hashlib.sha256(predictions.read_bytes()).hexdigest() == record.predictions.sha256
+        if intact and not _eval_outdated(cell, record, tensors_of):
+            return path
+    return None
+
+
+def _escape(name: str) -> str:
+    """A name as a pattern that matches itself."""
+    return "".join(f"[{c}]" if c in "*?[" else c for c in name)
 
 
 def _sibling_records(cell: EvalCell) -> list[Record]:
@@ -253,7 +282,7 @@ def _eval_outdated(cell: EvalCell, record: Record, tensors_of: TensorsOf) -> str
 
 
 def renewed(cell: EvalCell, record: Record) -> Record:
-    """The record with everything that the plan knows and no number depends on: scope, prescribed settings, card.
+    """A record with the same number as this cell's record: with its place in a row, declared recipe and card.
 
     The record itself where nothing of that changed.
     """
@@ -281,8 +310,9 @@ def renewed(cell: EvalCell, record: Record) -> Record:
         unverified=card.unverified,
     )  # fmt: skip
     return replace(
-        record, measurement=measurement, signature=signature(measurement), method=method, columns=cell.protocol.columns
-    )
+        record, key=cell.key, measurement=measurement, signature=signature(measurement), method=method,
+        columns=cell.protocol.columns,
+    )  # fmt: skip
 
 
 def _found_since(used: int, videos: VideoList, dataset: Dataset) -> str:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
+from harness.base.atomic import write_bytes
 from harness.cells.cell import EvalCell
 from harness.cells.leakage import audit_cell
-from harness.cells.plan import RENEWED, eval_state, renewed
+from harness.cells.plan import RENEWED, REUSED, eval_state, renewed, scored_before
 from harness.engine.clips import locate_rows
 from harness.engine.device import for_evaluation
 from harness.engine.evaluate import evaluate
 from harness.running.build import fitted_method, loaded_model
 from harness.running.session import Session, claimed, left_over, partial_results, present_rows
-from harness.running.write_record import Scored, record_eval
+from harness.running.write_record import Scored, record_eval, utc_now
 from harness.spec import fingerprint
 from results.record import read_record, write_record
 
@@ -56,13 +60,28 @@ def run_eval_cell(cell: EvalCell, session: Session) -> bool:
 
 
 def _renew(cell: EvalCell, session: Session) -> bool:
-    """Write the record again where only its place in a row changed; False where the list must be scored."""
+    """Write the record without computing where its number is known; False where the list must be scored."""
     world = session.world
-    state = world.share(eval_state(cell, session.tensors_of).reason if world.leads else "")
-    if state != RENEWED:
+    reason = world.share(eval_state(cell, session.tensors_of).reason if world.leads else "")
+    if reason not in (RENEWED, REUSED):
         return False
     with world.together():
         if world.leads:
             audit_cell(cell)
-            write_record(cell.record, renewed(cell, read_record(cell.record)))
+            _take_over(cell, scored_before(cell, session.tensors_of) if reason == REUSED else None)
     return True
+
+
+def _take_over(cell: EvalCell, source: Path | None) -> None:
+    """Write the record of a cell from a record with the same number, with a copy of its predictions.
+
+    Args:
+        cell: The eval.
+        source: That record; None for the cell's own.
+    """
+    record = renewed(cell, read_record(source or cell.record))
+    if source is not None:
+        write_bytes(cell.predictions, source.with_name(record.predictions.file).read_bytes())
+        predictions = replace(record.predictions, file=cell.predictions.name)
+        record = replace(record, predictions=predictions, status="submitted", remarks=(), created=utc_now())
+    write_record(cell.record, record)

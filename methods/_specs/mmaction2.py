@@ -17,7 +17,7 @@ class RecognizerOptions(MethodOptions):
     """Which model, with which weights."""
 
     config: str = option(
-        "", "short name (uniformer-b-32, swin-l, timesformer-96, ...), name of a config in mmaction2's wheel, or a file",
+        "", "short name (uniformer-b-32, swin-l, timesformer-96, ...), name of a config in mmaction2's wheel, or file",
         file=True,
     )  # fmt: skip
     checkpoint: str = option("", "weight file; random: none, to run the pipeline", file=True, words=("", RANDOM))

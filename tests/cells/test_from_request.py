@@ -44,7 +44,8 @@ def keys(cells: Cells) -> tuple[list[str], list[str]]:
 
 def test_a_request_expands_into_fits_and_evals(request_of: Any) -> None:
     cells = expand(request_of(), settings())
-    assert [(c.fit.repeat.index, c.name) for c in cells.fits] == [(i, f"vificlip shapes/base_s{i}") for i in (1, 2, 3)]
+    names = [f"vificlip shapes/base_s{i} [accumulate=1]" for i in (1, 2, 3)]
+    assert [c.name for c in cells.fits] == names and [c.fit.repeat.index for c in cells.fits] == [1, 2, 3]
     assert sorted((c.eval.part, c.repeat.index) for c in cells.evals) == sorted(
         (part, i) for part in ("base", "novel", "joint") for i in (1, 2, 3)
     )
@@ -119,11 +120,11 @@ def test_another_list_or_label_set_is_another_identity(request_of: Any, small_da
 def test_a_renamed_class_changes_the_cells_that_know_it(request_of: Any, small_dataset: Path, tmp_path: Path) -> None:
     renamed = Path(shutil.copytree(small_dataset, tmp_path / "shapes"))
     (renamed / CLASSES[0]).rename(renamed / "circle leftwards")
-    before = {c.key for c in expand(request_of("vanilla_clip"), settings()).evals}
+    before = {c.number for c in expand(request_of("vanilla_clip"), settings()).evals}
     after = expand(request_of("vanilla_clip", datasets=(str(renamed),)), settings()).evals
     assert len(after) == 3
     for cell in after:
-        assert (cell.key in before) == ("circle leftwards" not in cell.labels.names)
+        assert (cell.number in before) == ("circle leftwards" not in cell.labels.names)
 
 
 def test_repeats_and_shots_restrict(request_of: Any) -> None:
@@ -147,7 +148,7 @@ def test_signatures_tell_rows_apart(request_of: Any) -> None:
 
     texts = [signature(), signature(views={"frames": "2"}), signature(options={"template": "{}"})]
     assert len(set(texts)) == 3
-    assert "|open|" in signature() and "|recipe:own|" in signature()
+    assert "|open|" in signature() and "|recipe:own+accumulate=1|" in signature()
     assert "b2n.1|shapes.base_val+own+own-training|vificlip.1|mini-clip" in signature()
 
 
