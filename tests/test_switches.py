@@ -14,7 +14,7 @@ from harness.cells.cell import EvalCell
 from harness.cells.from_request import expand
 from harness.cells.request import BackboneChoice, MethodChoice, Request
 from harness.settings import load_settings
-from harness.switches import PUBLISHED_OR_CLEAN, SWITCHES, switches_table
+from harness.spec.switches import PUBLISHED_OR_CLEAN, SWITCHES, switches_table
 from results import measurement_words as words
 from results.measurement_words import open_reasons
 
@@ -42,7 +42,7 @@ def cell_of(small_dataset: Path) -> Any:
 
 def test_the_signature_carries_every_switch_of_a_method(cell_of: Any) -> None:
     options = "set:logits=clean,template=a photo of a {}.,text_embedding=published"
-    assert f"|text:templates|{options}|" in signature(cell_of())
+    assert f"|text:names|{options}|" in signature(cell_of())
     bridge = signature(cell_of("bridge_prompt", {"stage_one": "clip", "prompt_rounding": "clean"}))
     for text in ("logits=clean", "prompt_rounding=clean", "stage_one=clip", "text_embedding=published"):
         assert text in bridge

@@ -17,7 +17,7 @@ from harness.settings import Settings
 from harness.spec import Recipe, Views
 from harness.spec.method_spec import OwnModel
 from harness.spec.options import split_method
-from harness.switches import recipe_values, views_values
+from harness.spec.switches import recipe_values, views_values
 
 MINI_ARCH = "mini-clip"
 MINI_FRAMES = 4
@@ -260,6 +260,8 @@ def single_view(views: Views) -> Views:
 
 def recipe_with(recipe: Recipe, overrides: Mapping[str, str]) -> Recipe:
     """The recipe with the user's overrides."""
+    if not overrides:
+        return recipe
     changed: Recipe = override(recipe, recipe_values(overrides), "recipe")
     return changed
 
