@@ -70,9 +70,9 @@ class Difference:
         """One of the two values as text: hashes by their first eight digits."""
         if value is None:
             return "none"
-        text = plain(value)
-        if _is_option(self.path) or value in ("", UNKNOWN):
-            return text or "none"
+        text = plain(value) or "none"
+        if _is_option(self.path) or text in ("none", UNKNOWN):
+            return text
         return text.removeprefix("sha256:")[:8] if self.path.endswith(_HASHES) or text.startswith("sha256:") else text
 
     @property
