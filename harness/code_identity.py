@@ -39,8 +39,10 @@ def _digest(files: Mapping[Path, str]) -> str:
 
 
 def _built_in_files(file: Path) -> dict[Path, str]:
-    helpers = (p for p in sorted(file.parent.glob("_*.py")) if p.name != "__init__.py")
-    return {path: path.name for path in [file, *helpers]}
+    """The file of a built-in plugin, its specification where it has one, and all underscored helpers."""
+    helpers = (p for p in sorted(file.parent.rglob("_*.py")) if p.name != "__init__.py")
+    specs = filter(Path.is_file, [file.parent / "_specs" / file.name])
+    return {path: path.relative_to(file.parent).as_posix() for path in [file, *specs, *helpers]}
 
 
 def _code_files(cls: type) -> dict[Path, str]:
@@ -50,6 +52,8 @@ def _code_files(cls: type) -> dict[Path, str]:
     """
     module = cls.__module__
     file = Path(sys.modules[module].__file__ or "").resolve()
+    if file.parent.name == "_specs":
+        file = file.parent.parent / file.name
     if file.parent in [registry.ROOT / folder for folder in registry.KINDS.values()]:
         return _built_in_files(file)
     depth = module.count(".") + (file.name == "__init__.py")

@@ -94,7 +94,9 @@ class Scope:
     Args:
         lists: All training and evaluation lists with labels, content and the fits they start from.
         evaluation_lists: The evaluation lists alone.
-        own_training_lists: Training lists that are not the protocol's: own lists and a chosen source. Empty if none.
+        training_origin: Why training lists are not the protocol's: `own` lists, or a `source` that the user chose;
+            empty if they are the protocol's.
+        own_training_lists: Those training lists; empty if there are none.
         recipes: All recipes; empty for an untrained method.
         views: Views in training and evaluation.
         evaluation_views: Views and view transforms in evaluation, with the prescribed ones.
@@ -103,6 +105,7 @@ class Scope:
 
     lists: str
     evaluation_lists: str
+    training_origin: Literal["", "own", "source"]
     own_training_lists: str
     recipes: str
     views: str
@@ -305,7 +308,8 @@ FIELDS: Mapping[str, str] = {
     "protocol.prescribed.selection": "",
     "protocol.scope.lists": "cell row",
     "protocol.scope.evaluation_lists": "cell group",
-    "protocol.scope.own_training_lists": "cell row line group",
+    "protocol.scope.training_origin": "cell row line group",
+    "protocol.scope.own_training_lists": "cell row group",
     "protocol.scope.recipes": "cell row line",
     "protocol.scope.views": "cell row line",
     "protocol.scope.evaluation_views": "cell row line group",
@@ -328,7 +332,7 @@ FIELDS: Mapping[str, str] = {
     "model.text_length": "row line group",
     "training.list.dataset": f"{_FIT} row line",
     "training.list.name": _FIT,
-    "training.list.origin": "cell",
+    "training.list.origin": "",
     "training.list.sha256": _FIT,
     "training.list.labels": "",
     "training.list.labels_sha256": _FIT,
@@ -350,7 +354,7 @@ FIELDS: Mapping[str, str] = {
     "training.weights_sha256": "",
     "evaluation.list.dataset": _ALWAYS,
     "evaluation.list.name": "number cell",
-    "evaluation.list.origin": "cell",
+    "evaluation.list.origin": "",
     "evaluation.list.sha256": "number cell",
     "evaluation.list.labels": "",
     "evaluation.list.labels_sha256": "number cell",

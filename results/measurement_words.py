@@ -167,7 +167,8 @@ def open_reasons(m: Measurement) -> tuple[str, ...]:
     selection = m.fitted.recipe.selection if m.fitted else prescribed.selection
     found = {
         "own evaluation list": evaluation.list.origin == "own",
-        "own training list or source": bool(m.protocol.scope.own_training_lists),
+        "own training list": m.protocol.scope.training_origin == "own",
+        "a chosen source": m.protocol.scope.training_origin == "source",
         f"views {views_text(evaluation.views)}, prescribed {views_text(prescribed.views)}":
             evaluation.views != prescribed.views,
         f"view transform {evaluation.transform or 'none'}": evaluation.transform != prescribed.transform,
@@ -267,7 +268,7 @@ def signature(m: Measurement) -> str:
 def _list_marks(listed: ListId, m: Measurement) -> str:
     marks = "" if listed.label_variant == "published" else f"+{listed.label_variant}"
     marks += "+own" if listed.origin == "own" else ""
-    marks += "+own-training" if m.protocol.scope.own_training_lists else ""
+    marks += f"+{origin}-training" if (origin := m.protocol.scope.training_origin) else ""
     return marks + (f"+sample({m.evaluation.sample})" if m.evaluation.sample else "")
 
 

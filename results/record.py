@@ -29,7 +29,8 @@ STATUSES: tuple[Status, ...] = ("reported", "submitted", "verified", "reproduced
 RECORD_SUFFIX = ".record.json"
 PREDICTIONS_SUFFIX = ".predictions.csv.gz"
 BOARD = "board"
-"""Folder below a run folder that holds the board, never records."""
+"""Folder directly below a run folder in which its board is built; it holds no records."""
+_ACCEPTED = ("*/acceptance.json", "*/*/acceptance.json")
 AGAIN = "Records are written by `python -m harness run`; run the same command again."
 
 Percent = Annotated[float, Meta(ge=0, le=100)]
@@ -281,10 +282,17 @@ def _problems(record: Record) -> Iterator[str]:
 
 
 def find_records(folder: Path) -> list[Path]:
-    """All record files under a run folder, sorted by path; the board's own folder is left out."""
-    found: list[str] = []
+    """All record files under a folder, sorted by path, without those in the board of a runs folder.
+
+    A folder `board` of accepted submissions, or of a method of that name among them, is not such a board.
+    """
+    found = []
     for root, folders, names in os.walk(folder):
-        if Path(root) == folder and BOARD in folders:
+        if root == os.fspath(folder) and BOARD in folders and not _holds_accepted(folder / BOARD):
             folders.remove(BOARD)
-        found += (os.path.join(root, name) for name in names if name.endswith(RECORD_SUFFIX))  # noqa: PTH118
+        found += [os.path.join(root, name) for name in names if name.endswith(RECORD_SUFFIX)]  # noqa: PTH118
     return sorted(map(Path, found))
+
+
+def _holds_accepted(folder: Path) -> bool:
+    return any(any(folder.glob(pattern)) for pattern in _ACCEPTED)

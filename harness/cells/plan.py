@@ -5,16 +5,19 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from harness.base.errors import UserError
 from harness.cells.cell import Cells, EvalCell, FitCell
 from harness.data.dataset import Dataset
 from harness.spec import VideoList
 from results.fit_file import FitFile, read_fit_file
-from results.measurement import ModelId
-from results.measurement_words import Difference, differences, differences_of_fits
+from results.measurement import ModelId, keys_of
+from results.measurement_words import Difference, differences, differences_of_fits, signature
 from results.record import RECORD_SUFFIX, Record, read_record
 
+RENEWED = "its card or its declared recipe changed; the record is written again without computing"
+REUSED = "scored before for another row; the record is written without computing"
 TensorsOf = Callable[[ModelId], str]
 """Hash of a model's tensors as far as it is known without reading the weights; empty if it is not."""
 
@@ -192,8 +195,8 @@ def _other_tensors(recorded: ModelId, planned: ModelId, tensors_of: TensorsOf) -
 def eval_state(cell: EvalCell, tensors_of: TensorsOf = lambda model: "") -> CellState:
     """The state of an eval: done when its record has its key and the predictions are the recorded ones.
 
-    Stale where its fit is stale or has other weights, where the model has other tensors, and where videos of its list
-    were missing then and some of them are there now.
+    Stale where its fit is stale or has other weights, where the model has other tensors, where videos of its list were
+    missing then and some of them are there now, and where only its card or the declared recipe changed (`RENEWED`).
     """
     if cell.record.is_file():
         try:
@@ -206,11 +209,41 @@ def eval_state(cell: EvalCell, tensors_of: TensorsOf = lambda model: "") -> Cell
             return CellState(cell, "stale", "its predictions were removed")
         if hashlib.sha256(cell.predictions.read_bytes()).hexdigest() != record.predictions.sha256:
             return CellState(cell, "stale", "its predictions were changed")
-        outdated = _eval_outdated(cell, record, tensors_of)
-        return CellState(cell, "stale" if outdated else "done", outdated)
+        if outdated := _eval_outdated(cell, record, tensors_of):
+            return CellState(cell, "stale", outdated)
+        if renewed(cell, record) != record:
+            return CellState(cell, "stale", RENEWED)
+        return CellState(cell, "done")
+    if scored_before(cell, tensors_of) is not None:
+        return CellState(cell, "missing", REUSED)
     for other in _sibling_records(cell):
         return CellState(cell, "stale", _why(differences(other.measurement, cell.measurement)))
     return CellState(cell, "missing", "not evaluated yet")
+
+
+def scored_before(cell: EvalCell, tensors_of: TensorsOf = lambda model: "") -> Path | None:
+    """The file of a record with the same number in another row, whose predictions can be taken over; None if none is.
+
+    Untrained evals of several protocols share a number, and so do evals of lists that stayed when another list of the
+    row changed.
+    """
+    for path in sorted(cell.record.parent.glob(f"*-{_escape(cell.test.name)}-*{RECORD_SUFFIX}")):
+        try:
+            record = read_record(path)
+        except UserError:
+            continue
+        predictions = path.with_name(record.predictions.file)
+        if keys_of(record.measurement).number != cell.number or not predictions.is_file():
+            continue
+        intact = hashlib.sha256(predictions.read_bytes()).hexdigest() == record.predictions.sha256
+        if intact and not _eval_outdated(cell, record, tensors_of):
+            return path
+    return None
+
+
+def _escape(name: str) -> str:
+    """A name as a pattern that matches itself."""
+    return "".join(f"[{c}]" if c in "*?[" else c for c in name)
 
 
 def _sibling_records(cell: EvalCell) -> list[Record]:
@@ -246,6 +279,40 @@ def _eval_outdated(cell: EvalCell, record: Record, tensors_of: TensorsOf) -> str
         if training is None or training.weights_sha256 != fitted.weights.sha256:
             return "its fit was computed again and has other weights"
     return _found_since(record.measurement.evaluation.evaluated, cell.test, cell.dataset)
+
+
+def renewed(cell: EvalCell, record: Record) -> Record:
+    """A record with the same number as this cell's record: with its place in a row, declared recipe and card.
+
+    The record itself where nothing of that changed.
+    """
+    planned, recorded = cell.measurement, record.measurement
+    training = planned.fitted
+    if training is not None and recorded.fitted is not None:
+        training = replace(
+            training,
+            list=replace(training.list, root=recorded.fitted.list.root),
+            start=replace(recorded.fitted.start, name=training.start.name),
+            precision=recorded.fitted.precision,
+            used=recorded.fitted.used,
+            weights_sha256=recorded.fitted.weights_sha256,
+        )
+    evaluation = replace(
+        planned.evaluation,
+        list=replace(planned.evaluation.list, root=recorded.evaluation.list.root),
+        precision=recorded.evaluation.precision,
+        evaluated=recorded.evaluation.evaluated,
+    )
+    measurement = replace(planned, model=recorded.model, training=training, evaluation=evaluation)
+    card = cell.row.card
+    method = replace(
+        record.method, title=card.title, family=card.family, paper=card.paper, source=card.source,
+        unverified=card.unverified,
+    )  # fmt: skip
+    return replace(
+        record, key=cell.key, measurement=measurement, signature=signature(measurement), method=method,
+        columns=cell.protocol.columns,
+    )  # fmt: skip
 
 
 def _found_since(used: int, videos: VideoList, dataset: Dataset) -> str:

@@ -8,18 +8,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harness.base.errors import UserError, unknown_name
 from harness.data.catalog import open_dataset
 from harness.data.dataset import Dataset
-from harness.options import split_method
 from harness.settings import Settings
 from harness.spec import Recipe, Views
-from harness.switches import recipe_values, views_values
-
-if TYPE_CHECKING:
-    from harness.engine.method import OwnModel
+from harness.spec.method_spec import OwnModel
+from harness.spec.options import split_method
+from harness.spec.switches import recipe_values, views_values
 
 MINI_ARCH = "mini-clip"
 MINI_FRAMES = 4
@@ -28,10 +26,31 @@ EMBEDDED_DEFAULT = {"supervised": "mini_source"}
 
 @dataclass(frozen=True)
 class BackboneChoice:
-    """The backbone by name: an architecture and an open_clip tag, a weight file, or the embedded tiny CLIP."""
+    """The backbone by name: an architecture and an open_clip tag, a weight file, or the embedded tiny CLIP.
+
+    Raises:
+        UserError: Weights for the embedded tiny CLIP, which has its own, or an empty name.
+    """
 
     arch: str | None
     weights: str | None
+
+    def __post_init__(self) -> None:
+        """Refuse what would be ignored."""
+        for flag, value in (("--arch", self.arch), ("--weights", self.weights)):
+            if value == "":
+                raise UserError(f"{flag} is empty, expected a name.", f"Leave {flag} out for its default.")
+        if self.weights == MINI_ARCH:
+            raise UserError(
+                f"--weights is {MINI_ARCH!r}, which is an architecture.", f"Write --arch {MINI_ARCH} and no --weights."
+            )
+        if self.is_mini and self.weights is not None:
+            raise UserError(
+                f"--weights is {self.weights!r}, but --arch {MINI_ARCH} takes none: {MINI_ARCH} is the embedded tiny "
+                "CLIP with weights of its own.",
+                "Leave --weights out. Weights of a method: --checkpoint FILE. "
+                "Another CLIP: --arch ViT-B-16 --weights FILE.",
+            )
 
     @property
     def is_mini(self) -> bool:
@@ -241,6 +260,8 @@ def single_view(views: Views) -> Views:
 
 def recipe_with(recipe: Recipe, overrides: Mapping[str, str]) -> Recipe:
     """The recipe with the user's overrides."""
+    if not overrides:
+        return recipe
     changed: Recipe = override(recipe, recipe_values(overrides), "recipe")
     return changed
 

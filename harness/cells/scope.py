@@ -93,6 +93,7 @@ def scope_of(
     return Scope(
         lists=_set([*tested, *(training_lists if trained else []), start]),
         evaluation_lists=_set(tested),
+        training_origin="source" if chosen_source else "own" if own else "",
         own_training_lists=_set(own) if own else "",
         recipes=_set(recipes) if recipes else "",
         views=_set([*([encode(training_views)] if trained else []), *([part, views] for part, views, _ in seen)]),

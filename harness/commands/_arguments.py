@@ -63,7 +63,9 @@ def fit_of(arguments: argparse.Namespace, folder: Path) -> FinishedFit:
 
 def backbone_of(arguments: argparse.Namespace) -> BackboneChoice | None:
     """The backbone that `--arch` and `--weights` choose; None where neither is given."""
-    return BackboneChoice(arguments.arch, arguments.weights) if arguments.arch or arguments.weights else None
+    if arguments.arch is None and arguments.weights is None:
+        return None
+    return BackboneChoice(arguments.arch, arguments.weights)
 
 
 def settings_of(arguments: argparse.Namespace) -> Settings:

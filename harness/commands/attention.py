@@ -11,6 +11,7 @@ from harness.base.errors import EXIT_DONE, UserError
 from harness.commands._arguments import (
     add_fit_backbone,
     add_places,
+    backbone_of,
     fit_of,
     load_plugins,
     say,
@@ -63,10 +64,12 @@ def run(arguments: argparse.Namespace) -> int:
     from harness.runtime import Runtime
 
     settings = settings_of(arguments)
+    backbone_of(arguments)  # flags that contradict each other are named before a fit that is not there
     fits = [fit_of(arguments, folder) for folder in find_fits(settings.runs.path, arguments.method, arguments.fit)]
     views = _common_views(fits, arguments.frames)
     vanilla = build_row(method_row(MethodChoice("vanilla_clip"), fits[0].row.backbone), settings).eval()
-    loader = eval_loader([(Path(arguments.video), 0)], views, vanilla.backbone.image_size, [[0]], Runtime(workers=1))
+    size, rows = vanilla.backbone.image_size, [(Path(arguments.video), 0)]
+    loader = eval_loader(rows, views, size, [[0]], Runtime(workers=1), seed=0)
     clips = next(iter(loader))
     if clips.frames is None:
         raise UserError(f"{arguments.video} cannot be decoded: {clips.failed[0]}.")

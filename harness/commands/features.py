@@ -10,6 +10,7 @@ from harness.base.errors import EXIT_DONE, UserError, unknown_name
 from harness.commands._arguments import (
     add_fit_backbone,
     add_places,
+    backbone_of,
     fit_of,
     load_plugins,
     say,
@@ -53,6 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
     from reports.feature_map import feature_map
 
     settings = settings_of(arguments)
+    backbone_of(arguments)  # flags that contradict each other are named before a fit that is not there
     folders = find_fits(settings.runs.path, arguments.method, arguments.fit)
     if len(folders) > 1:
         raise UserError(f"{len(folders)} fits were named, one figure holds one.", "Name one fit.")

@@ -27,7 +27,7 @@ def add_parser(verbs: Any) -> None:
     parser.add_argument("--against", choices=("paper", "nothing"), default="paper", help="published values beside ours")
     parser.add_argument("--format", choices=("html", "md", "latex", "csv"), default="md", help="format of --table")
     parser.add_argument(
-        "--out", metavar="PATH", help="folder of the board (reports/site), or file of the table (stdout)"
+        "--out", metavar="PATH", help="folder of the board (RUNS/board), or file of the table (stdout)"
     )
     add_places(parser)
 
@@ -37,8 +37,9 @@ def run(arguments: argparse.Namespace) -> int:
     runs = settings_of(arguments).runs.path
     if arguments.table is None:
         from reports.site import build_report
+        from results.record import BOARD
 
-        say(f"report: {build_report(runs, Path(arguments.out or 'reports/site'))}")
+        say(f"report: {build_report(runs, Path(arguments.out) if arguments.out else runs / BOARD)}")
         return EXIT_DONE
     from reports.export import render_table
 

@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from harness.runtime import Runtime
     from harness.settings import Settings
 
-REPORT = Path("reports") / "site"
-
 
 def add_parser(verbs: Any) -> None:
     """Arguments of `run`."""
@@ -54,7 +52,7 @@ def add_parser(verbs: Any) -> None:
     parser.add_argument("--force", action="store_true", help="compute finished cells anew")
     parser.add_argument("--dry-run", action="store_true", help="print the plan and stop, as `plan` does")
     parser.add_argument("--no-report", action="store_true", help="leave the report as it is")
-    parser.add_argument("--report", metavar="DIR", default=str(REPORT), help=f"folder of the report ({REPORT})")
+    parser.add_argument("--report", metavar="DIR", help="folder of the board (RUNS/board)")
     parser.add_argument("--json", action="store_true", help="print the scores as data on stdout")
 
 
@@ -108,8 +106,10 @@ def _run(arguments: argparse.Namespace, world: World) -> int:
         put(_summary(settings.runs.path, [cell.key for cell in cells.evals]))
     if records and not arguments.no_report:
         from reports.site import build_report
+        from results.record import BOARD
 
-        say(f"report: {build_report(settings.runs.path, Path(arguments.report))}")
+        runs = settings.runs.path
+        say(f"report: {build_report(runs, Path(arguments.report) if arguments.report else runs / BOARD)}")
     if outcome.failures:
         say(f"to retry what failed: python -m harness {shlex.join(sys.argv[1:])}")
         return EXIT_FAILED

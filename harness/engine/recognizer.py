@@ -169,11 +169,6 @@ class Recognizer:
                 "Leave frames and normalize out of --views.",
             )
 
-    @property
-    def init(self) -> str:
-        """`checkpoint` or `random`, for signatures."""
-        return RANDOM if self.checkpoint == RANDOM else "checkpoint"
-
     def slug(self) -> str:
         """A folder name."""
         return f"{self.name}-{self.weights_name}"
@@ -186,7 +181,7 @@ class Recognizer:
     def identity(self) -> dict[str, str]:
         """What decides the model: the config's content and the checkpoint's, not where they lie."""
         config = canonical_json([self.model, self.frames, self.size])
-        weights = RANDOM if self.checkpoint == RANDOM else _sha256(Path(self.checkpoint).resolve())
+        weights = RANDOM if self.checkpoint == RANDOM else f"sha256:{_sha256(Path(self.checkpoint).resolve())}"
         return {"arch": self.name, "config": hashlib.sha256(config.encode()).hexdigest(), "weights": weights}
 
     def load(self) -> RecognizerModel:

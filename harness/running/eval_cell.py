@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
+from harness.base.atomic import write_bytes
 from harness.cells.cell import EvalCell
 from harness.cells.leakage import audit_cell
-from harness.cells.plan import eval_state
+from harness.cells.plan import RENEWED, REUSED, eval_state, renewed, scored_before
 from harness.engine.clips import locate_rows
 from harness.engine.device import for_evaluation
 from harness.engine.evaluate import evaluate
 from harness.running.build import fitted_method, loaded_model
 from harness.running.session import Session, claimed, left_over, partial_results, present_rows
-from harness.running.write_record import Scored, record_eval
+from harness.running.write_record import Scored, record_eval, utc_now
 from harness.spec import fingerprint
+from results.record import read_record, write_record
 
 
 def run_eval_cell(cell: EvalCell, session: Session) -> bool:
@@ -20,6 +25,8 @@ def run_eval_cell(cell: EvalCell, session: Session) -> bool:
     with claimed(session, cell, lambda: eval_state(cell, session.tensors_of)) as wanted:
         if not wanted:
             return False
+        if _renew(cell, session):
+            return True
         with world.together():
             audited = audit_cell(cell)
             located = locate_rows(cell.test, cell.dataset.locate)
@@ -50,3 +57,31 @@ def run_eval_cell(cell: EvalCell, session: Session) -> bool:
                 for path in left_over(cell):
                     path.unlink(missing_ok=True)
     return True
+
+
+def _renew(cell: EvalCell, session: Session) -> bool:
+    """Write the record without computing where its number is known; False where the list must be scored."""
+    world = session.world
+    reason = world.share(eval_state(cell, session.tensors_of).reason if world.leads else "")
+    if reason not in (RENEWED, REUSED):
+        return False
+    with world.together():
+        if world.leads:
+            audit_cell(cell)
+            _take_over(cell, scored_before(cell, session.tensors_of) if reason == REUSED else None)
+    return True
+
+
+def _take_over(cell: EvalCell, source: Path | None) -> None:
+    """Write the record of a cell from a record with the same number, with a copy of its predictions.
+
+    Args:
+        cell: The eval.
+        source: That record; None for the cell's own.
+    """
+    record = renewed(cell, read_record(source or cell.record))
+    if source is not None:
+        write_bytes(cell.predictions, source.with_name(record.predictions.file).read_bytes())
+        predictions = replace(record.predictions, file=cell.predictions.name)
+        record = replace(record, predictions=predictions, status="submitted", remarks=(), created=utc_now())
+    write_record(cell.record, record)

@@ -17,7 +17,8 @@ from harness.cells.from_request import expand
 from harness.cells.request import BackboneChoice, MethodChoice, Request
 from harness.code_identity import code_sha256
 from harness.settings import Settings, load_settings
-from harness.spec import Recipe
+from results import measurement_words as words
+from results.measurement import fit_key
 from tests.conftest import CLASSES
 
 MINI = BackboneChoice("mini-clip", None)
@@ -43,7 +44,8 @@ def keys(cells: Cells) -> tuple[list[str], list[str]]:
 
 def test_a_request_expands_into_fits_and_evals(request_of: Any) -> None:
     cells = expand(request_of(), settings())
-    assert [(c.fit.repeat.index, c.name) for c in cells.fits] == [(i, f"vificlip shapes/base_s{i}") for i in (1, 2, 3)]
+    names = [f"vificlip shapes/base_s{i} [accumulate=1]" for i in (1, 2, 3)]
+    assert [c.name for c in cells.fits] == names and [c.fit.repeat.index for c in cells.fits] == [1, 2, 3]
     assert sorted((c.eval.part, c.repeat.index) for c in cells.evals) == sorted(
         (part, i) for part in ("base", "novel", "joint") for i in (1, 2, 3)
     )
@@ -118,11 +120,11 @@ def test_another_list_or_label_set_is_another_identity(request_of: Any, small_da
 def test_a_renamed_class_changes_the_cells_that_know_it(request_of: Any, small_dataset: Path, tmp_path: Path) -> None:
     renamed = Path(shutil.copytree(small_dataset, tmp_path / "shapes"))
     (renamed / CLASSES[0]).rename(renamed / "circle leftwards")
-    before = {c.key for c in expand(request_of("vanilla_clip"), settings()).evals}
+    before = {c.number for c in expand(request_of("vanilla_clip"), settings()).evals}
     after = expand(request_of("vanilla_clip", datasets=(str(renamed),)), settings()).evals
     assert len(after) == 3
     for cell in after:
-        assert (cell.key in before) == ("circle leftwards" not in cell.labels.names)
+        assert (cell.number in before) == ("circle leftwards" not in cell.labels.names)
 
 
 def test_repeats_and_shots_restrict(request_of: Any) -> None:
@@ -142,12 +144,12 @@ def test_an_untrained_method_is_measured_once(request_of: Any) -> None:
 
 def test_signatures_tell_rows_apart(request_of: Any) -> None:
     def signature(**more: Any) -> str:
-        return expand(request_of(**more), settings()).evals[0].signature
+        return words.signature(expand(request_of(**more), settings()).evals[0].measurement)
 
     texts = [signature(), signature(views={"frames": "2"}), signature(options={"template": "{}"})]
     assert len(set(texts)) == 3
-    assert signature().endswith("|closed") and signature(views={"frames": "2"}).endswith("|open")
-    assert "b2n.1|shapes.base_val+own|vificlip.1|mini-clip" in signature()
+    assert "|open|" in signature() and "|recipe:own+accumulate=1|" in signature()
+    assert "b2n.1|shapes.base_val+own+own-training|vificlip.1|mini-clip" in signature()
 
 
 def test_wrong_names(request_of: Any) -> None:
@@ -206,6 +208,7 @@ def test_all_modules_of_a_package_count_and_its_neighbours_do_not(
     assert other[:64] != first[:64] and other[64:] == first[64:]
 
 
-def test_the_source_of_a_recipe_is_no_identity(request_of: Any) -> None:
-    cell = expand(request_of(), settings()).fits[0]
-    assert "source" not in cell.identity["recipe"] and "source" in Recipe(epochs=1, lr=1).as_dict()
+def test_the_source_of_a_recipe_enters_no_key(request_of: Any) -> None:
+    described = expand(request_of(), settings()).fits[0].described
+    recipe = replace(described.training.recipe, source="another text")
+    assert fit_key(replace(described, training=replace(described.training, recipe=recipe))) == fit_key(described)

@@ -25,6 +25,31 @@ RECIPE = Recipe(epochs=11, lr=1e-3, source="published")
 MINI = BackboneChoice("mini-clip", None)
 
 
+@pytest.mark.parametrize(
+    ("arch", "weights", "message", "hint"),
+    [
+        ("mini-clip", "openai", "--weights is 'openai', but --arch mini-clip takes none", "--checkpoint FILE"),
+        ("mini-clip", "w.safetensors", "with weights of its own", "--arch ViT-B-16 --weights FILE"),
+        ("mini-clip", "", "--weights is empty", "Leave --weights out"),
+        ("mini-clip", "mini-clip", "--weights is 'mini-clip', which is an architecture", "--arch mini-clip"),
+        (None, "mini-clip", "--weights is 'mini-clip', which is an architecture", "--arch mini-clip"),
+        ("ViT-B-16", "mini-clip", "--weights is 'mini-clip', which is an architecture", "--arch mini-clip"),
+        ("", "openai", "--arch is empty", "Leave --arch out"),
+    ],
+)
+def test_weights_that_would_be_ignored(arch: str | None, weights: str, message: str, hint: str) -> None:
+    with pytest.raises(UserError) as caught:
+        BackboneChoice(arch, weights)
+    assert message in caught.value.message and hint in caught.value.hint and caught.value.exit_code == 2
+
+
+def test_weights_of_a_file_need_no_architecture(tmp_path: Path) -> None:
+    file = tmp_path / "w.safetensors"
+    file.write_bytes(b"weights")
+    assert BackboneChoice(None, str(file)).identity()["arch"] == "inferred"
+    assert BackboneChoice(None, str(file)).slug() == "inferred-w"
+
+
 def test_methods_and_pairs() -> None:
     assert parse_methods(["a", "b:x=1"]) == (MethodChoice("a"), MethodChoice("b", {"x": "1"}))
     assert parse_pairs(["a=1", " b = x=y "], "--recipe") == {"a": "1", "b": "x=y"}
@@ -43,7 +68,7 @@ def test_recipe_overrides_are_typed_and_named() -> None:
         (0.9, 0.99),
         "constant",
     )
-    assert found.source == "own: published, changed betas, epochs, flip, lr, schedule"
+    assert found.source == "published", "a change shows by comparison with the declared recipe"
     assert recipe_with(RECIPE, {}) is RECIPE
 
 

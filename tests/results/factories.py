@@ -172,6 +172,7 @@ def sample_measurement(sample: Sample, listed: str, rows_sha: str, names: tuple[
     scope = Scope(
         lists=digest([sample.dataset, sample.protocol, sample.lists, sample.content]),
         evaluation_lists=digest([sample.dataset, sample.protocol, sample.content]),
+        training_origin="own" if sample.training_origin == "own" else "",
         own_training_lists=digest(sample.lists) if sample.training_origin == "own" else "",
         recipes=digest([dict(sample.recipe), sample.seed]) if sample.trained else "",
         views=digest([sample.frames, sample.clips]),

@@ -131,7 +131,7 @@ def test_a_fit_knows_what_it_started_from_and_another_start_makes_it_stale(cells
 
 
 def test_an_interrupted_fit_is_not_resumed_from_another_start(cells: Cells, settings: Settings) -> None:
-    parent, child = cells.fits
+    _, child = cells.fits
     execute(make_plan(cells), settings, RUNTIME)
     undisturbed = read_fit_file(child.folder)
     shutil.rmtree(child.folder)

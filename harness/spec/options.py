@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ast
+import hashlib
 import math
 import types
 import typing
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
+from functools import lru_cache
+from pathlib import Path
 from typing import Any, get_args, get_origin
 
 from harness.base.errors import UserError, unknown_name
@@ -18,13 +21,54 @@ class MethodOptions:
     """Base class of a method's options; a method without options uses it as it is."""
 
     def as_dict(self) -> dict[str, Any]:
-        """Option values by name, JSON-ready; part of a fit's and an eval's identity."""
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+        """Option values by name as measurements hold them: a file counts by the hash of its content, not its place."""
+        return {f.name: _recorded(f.name, getattr(self, f.name), f.metadata) for f in fields(self)}
 
 
-def option(default: Any, help: str, choices: tuple[Any, ...] = ()) -> Any:
-    """A dataclass field for `MethodOptions` with a help text and, optionally, the allowed values."""
-    return field(default=default, metadata={"help": help, "choices": choices})
+def option(
+    default: Any,
+    help: str,
+    choices: tuple[Any, ...] = (),
+    file: bool = False,
+    words: tuple[str, ...] = (),
+    evaluation_only: bool = False,
+) -> Any:
+    """A dataclass field for `MethodOptions`.
+
+    Args:
+        default: Value if the user gives none.
+        help: Text for `show`.
+        choices: Allowed values; any value if empty.
+        file: Whether the value is the path of a file, which is recorded by its hash.
+        words: Values of such an option that are not paths. Without words, a value that is not a path is allowed too.
+        evaluation_only: Whether the option changes scores and leaves fits as they are: another value does not refit.
+    """
+    metadata = {"help": help, "choices": choices, "file": file, "words": words, "evaluation_only": evaluation_only}
+    return field(default=default, metadata=metadata)
+
+
+def _recorded(name: str, value: Any, metadata: Mapping[str, Any]) -> Any:
+    """The value of an option as measurements hold it.
+
+    Raises:
+        UserError: The option names a file that does not exist.
+    """
+    words = metadata.get("words") or ()
+    if not metadata.get("file") or value in words:
+        return list(value) if isinstance(value, tuple) else value
+    path = Path(value)
+    if path.is_file():
+        return f"sha256:{_file_sha256(path.resolve())}"
+    if words or path.suffix or len(path.parts) > 1:
+        allowed = f", or one of {', '.join(filter(None, words))}" if any(words) else ""
+        raise UserError(f"The file {value} of the option {name} does not exist.", f"Give the path of a file{allowed}.")
+    return value
+
+
+@lru_cache
+def _file_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def split_method(text: str) -> tuple[str, dict[str, str]]:
