@@ -12,8 +12,8 @@ from typing import Any
 from harness import registry
 from harness.base.errors import EXIT_FAILED, NotApplicableError, UserError
 from harness.cells import Cells, EvalCell, FitCell, MethodRow
-from harness.code_identity import code_sha256
 from harness.data.dataset import Dataset
+from harness.plugins.code_hash import code_sha256
 from harness.request import (
     BackboneChoice,
     MethodChoice,

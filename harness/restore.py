@@ -10,11 +10,11 @@ from typing import Any
 from harness import registry
 from harness.base.errors import UserError
 from harness.cells import MethodRow
-from harness.code_identity import code_sha256
 from harness.engine.fit import WEIGHTS, load_fit, read_trained
 from harness.engine.method import ClipMethod
 from harness.execute import build_row
 from harness.plan import FIT_FILE, read_fit
+from harness.plugins.code_hash import code_sha256
 from harness.request import MINI_ARCH, BackboneChoice, MethodChoice
 from harness.settings import Settings
 from harness.spec.options import build_options

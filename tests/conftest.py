@@ -87,8 +87,9 @@ def plugins_forgotten() -> Iterator[None]:
     """What a test registers besides the built-ins is forgotten afterwards."""
     from harness import registry
 
-    loaded = set(registry._loaded_files)
+    loaded, path = set(registry._loaded_files), list(sys.path)
     yield
+    sys.path[:] = [folder for folder in sys.path if folder in path]
     for kind, folder in registry.KINDS.items():
         own = [name for name, file in registry._files[kind].items() if file.parent != ROOT / folder]
         for name in own:

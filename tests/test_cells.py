@@ -13,8 +13,8 @@ import pytest
 
 from harness.base.errors import UserError
 from harness.cells import Cells
-from harness.code_identity import code_sha256
 from harness.expand import expand
+from harness.plugins.code_hash import code_sha256
 from harness.request import BackboneChoice, MethodChoice, Request
 from harness.settings import Settings, load_settings
 from harness.spec import Recipe
