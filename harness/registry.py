@@ -275,7 +275,7 @@ def load_or_warn(path: Path) -> None:
 
 
 def load_file(path: Path) -> list[str]:
-    """Import a loose plugin file and return the names that it registered.
+    """Import a loose plugin file and return the names that it registered. It may import modules that lie beside it.
 
     Raises:
         UserError: The file is missing, fails to import, registers nothing, or a name of an installed package.
@@ -289,6 +289,8 @@ def load_file(path: Path) -> list[str]:
     spec = importlib.util.spec_from_file_location(module_name, path)
     if spec is None or spec.loader is None:
         raise UserError(f"The plugin file {path} is not a Python file.")
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))  # modules beside the plugin are found; last, so that they hide no others
     module = importlib.util.module_from_spec(spec)
     sys.modules[module_name] = module
     try:

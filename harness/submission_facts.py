@@ -12,12 +12,12 @@ from harness.base.canonical import row_set_sha256
 from harness.base.errors import UserError
 from harness.cells.request import MINI_ARCH, MINI_FRAMES, BackboneChoice
 from harness.cells.scope import Planned, PlannedEval, scope_of
-from harness.code_identity import file_code_sha256
 from harness.data.cards import LABEL_VARIANTS, OFFICIAL, published_lists
 from harness.data.dataset import Dataset
 from harness.data.embedded import EMBEDDED, EmbeddedDataset
 from harness.data.official import OfficialDataset
 from harness.data.overlap import STRICT_RELATIONS, seen_classes
+from harness.plugins.code_hash import file_code_sha256
 from harness.spec import Eval, Fit, LabelSet, Protocol, Repeat, VideoList
 from results.measurement import Expected, ListId, Measurement, Scope
 from results.submission.facts import EvalFacts, Facts, ListFacts, ListPlace, ProtocolFacts
