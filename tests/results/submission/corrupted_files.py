@@ -19,7 +19,7 @@ from tests.results.submission.corrupted import (
     refiled,
     table_name,
 )
-from tests.results.submission.forge import Forge, listed, tensors
+from tests.results.submission.forge import Forge, listed, tensors, with_parent
 
 
 @raw("F008", "no manifest")
@@ -35,6 +35,14 @@ refiled("F008", "record without predictions")(lambda files, _: files.pop(table_n
 def _(made: Forge) -> None:
     key = next(iter(made.fits))
     del made.fits[key], made.weights[key]
+
+
+@forged("F008", "fit without the parent fit that it starts from")
+def _(made: Forge) -> None:
+    with_parent(made)
+    parents = {fit["described"]["training"]["start"]["key"] for fit in made.fits.values()} - {""}
+    for key in parents:
+        del made.fits[key], made.weights[key]
 
 
 @refiled("F009", "key given twice")
