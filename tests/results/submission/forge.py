@@ -58,7 +58,6 @@ from results.submission.check_arithmetic import card_of, environments_of
 from results.submission.documents import json_bytes
 from results.submission.facts import EvalFacts, ProtocolFacts
 from results.submission.layout import Environments, Manifest, record_stem
-from results.submission.pack import write_submission
 from results.submission.scores import scores_of
 from results.submission.submission import Measured, Submission
 
