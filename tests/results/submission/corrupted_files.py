@@ -124,14 +124,18 @@ for _name, _edit in (
     ("hash of the list in words", lambda r: r["measurement"]["evaluation"]["list"].update(sha256="the published one")),
     ("hash of the code cut", lambda r: r["measurement"]["method"].update(code="abc")),
     ("hash of the predictions in capitals", lambda r: r["predictions"].update(sha256="A" * 64)),
-    ("repeat of no known kind", lambda r: r["measurement"]["protocol"]["repeat"].update(kind="lucky")),
-    ("repeat number zero", lambda r: r["measurement"]["protocol"]["repeat"].update(index=0)),
     ("more videos evaluated than listed", lambda r: r["measurement"]["evaluation"].update(evaluated=10_000)),
     ("trained without facts of the fit", lambda r: r.update(fit=None)),
     ("selection on the evaluation list", lambda r: r["measurement"]["training"]["recipe"].update(selection="best")),
 ):  # fmt: skip
     refiled("F012", _name)(
         lambda files, _manifest, edit=_edit: edit_json(files, record_name(files), edit)
+    )
+
+
+for _name, _value in (("repeat of no known kind", {"kind": "lucky"}), ("repeat number zero", {"index": 0})):
+    forged("F012", _name)(
+        lambda made, value=_value: made.change(lambda record: record["measurement"]["protocol"]["repeat"].update(value))
     )
 
 

@@ -355,7 +355,8 @@ def test_the_highest_version_is_packed(tmp_path: Path) -> None:
 
 
 def test_weights_and_statements_are_packed(tmp_path: Path) -> None:
-    done = pack(runs(tmp_path, fresh()), Choice("mymethod"), tmp_path / "a.zip", About("A. Author", "https://x", "1", True))
+    about = About("A. Author", "https://x", "1", weights=True)
+    done = pack(runs(tmp_path, fresh()), Choice("mymethod"), tmp_path / "a.zip", about)
     found = check(done.path).submission
     assert found.manifest is not None and (found.manifest.submitter, found.manifest.code) == ("A. Author", "https://x")
     assert len(found.weights) == 3 and done.fits == 3
