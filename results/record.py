@@ -18,13 +18,14 @@ from harness.base.atomic import write_json
 from harness.base.errors import EXIT_FAILED, UserError
 from harness.spec import Column
 from results.codec import DecodeError, decode, encode, read_json_file
-from results.measurement import UNKNOWN, Count, Measurement, Positive
+from results.measurement import UNKNOWN, Count, Key, Measurement, Positive, Sha256
 from results.measurement_words import incomplete, signature
 from results.provenance import Environment
 
 SCHEMA = 3
 Status = Literal["reported", "submitted", "verified", "reproduced"]
 STATUSES: tuple[Status, ...] = ("reported", "submitted", "verified", "reproduced")
+REPEAT_KINDS = ("test_split", "class_subset", "train_subset", "seed", "single")
 RECORD_SUFFIX = ".record.json"
 PREDICTIONS_SUFFIX = ".predictions.csv.gz"
 BOARD = "board"
@@ -163,7 +164,7 @@ class PredictionsFile:
     """The predictions file beside the record."""
 
     file: str
-    sha256: str
+    sha256: Sha256
 
 
 @dataclass(frozen=True)
@@ -191,7 +192,7 @@ class Record:
         schema: Version of this layout.
     """
 
-    key: str
+    key: Key
     signature: str
     measurement: Measurement
     columns: Annotated[tuple[Column, ...], Meta(min_length=1)]
@@ -264,6 +265,10 @@ def _problems(record: Record) -> Iterator[str]:
         yield f"key is {record.key!r}, expected {m.keys.cell!r}, which follows from the measurement"
     if record.signature != signature(m):
         yield f"signature is {record.signature!r}, expected {signature(m)!r}, which follows from the measurement"
+    for repeat in (m.protocol.repeat, *(expected.repeat for expected in m.protocol.scope.expected)):
+        if repeat.kind not in REPEAT_KINDS or repeat.index < 1:
+            kinds = ", ".join(REPEAT_KINDS)
+            yield f"the repeat is {repeat.kind} {repeat.index}, expected one of {kinds} and a number from 1"
     if not 0 < m.evaluation.evaluated <= m.evaluation.list.n:
         yield f"measurement.evaluation.evaluated is {m.evaluation.evaluated}, expected 1 to {m.evaluation.list.n}"
     if m.fitted is not None and not 0 < m.fitted.used <= m.fitted.list.n:
