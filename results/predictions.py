@@ -95,9 +95,8 @@ def read_predictions(path: Path) -> pd.DataFrame:
         message = f"The predictions file {path} cannot be read: {error}".replace("\n", " ").rstrip(". ")
         raise UserError(f"{message}.", AGAIN, EXIT_FAILED) from None
     check_columns(path, frame.columns)
-    ragged = not isinstance(frame.index, pd.RangeIndex) or bool(frame.isna().any(axis=None))
-    if ragged:  # pandas takes surplus fields for an index and absent ones for NaN
-        raise UserError(f"{path}: a row has more or fewer than {len(COLUMNS)} fields.", AGAIN, EXIT_FAILED)
+    if not isinstance(frame.index, pd.RangeIndex):  # pandas takes surplus fields of the rows for an index
+        raise UserError(f"{path}: rows have more than {len(COLUMNS)} fields.", AGAIN, EXIT_FAILED)
     try:
         types = dict.fromkeys(["label", *ID_COLUMNS], "int64") | dict.fromkeys(PROBABILITY_COLUMNS, "float64")
         return frame[COLUMNS].astype(types)
