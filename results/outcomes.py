@@ -22,7 +22,7 @@ _COMMA, _MINUS, _ZERO = b","[0], b"-"[0], b"0"[0]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a model got right on one list, in list order.
+    """Right and wrong answers of a model on one list, in list order.
 
     Args:
         hits: (N,) whether the first predicted id is the label.

@@ -64,7 +64,7 @@ class Score:
 
     @property
     def passed(self) -> bool:
-        """Whether nothing disagrees."""
+        """True if no number disagrees with the predictions."""
         return not self.findings
 
 
