@@ -289,8 +289,6 @@ def load_file(path: Path) -> list[str]:
     spec = importlib.util.spec_from_file_location(module_name, path)
     if spec is None or spec.loader is None:
         raise UserError(f"The plugin file {path} is not a Python file.")
-    if str(path.parent) not in sys.path:
-        sys.path.append(str(path.parent))  # modules beside the plugin are found; last, so that they hide no others
     module = importlib.util.module_from_spec(spec)
     sys.modules[module_name] = module
     try:

@@ -32,7 +32,7 @@ def facts_of(pairs: Iterable[tuple[str, str]], known: Mapping[str, str] | None =
     """
     protocols = tuple(sorted(registry.sources("protocol")))
     found = {pair: facts for pair in pairs if pair[0] in protocols and (facts := pair_facts(*pair))}
-    weights = BackboneChoice(MINI_ARCH, None).identity()["weights"]
+    weights = BackboneChoice(MINI_ARCH, None).model_id().weights
     return Facts(protocols, found, builtin_code(), weights, _declared, known or {})
 
 

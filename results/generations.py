@@ -46,7 +46,7 @@ class Row(Generic[T]):
         keys: Keys of the first record; all records share `row`, `line` and `group`.
         records: By part and repeat.
         missing: Parts and repeats that the protocol prescribes and no record measures.
-        unfinished: What single records lack, see `incomplete`.
+        unfinished: Missing videos and weights of single records, see `incomplete`.
     """
 
     keys: Keys
@@ -56,7 +56,7 @@ class Row(Generic[T]):
 
     @property
     def complete(self) -> bool:
-        """Whether every prescribed part and repeat was measured, with all videos and trained weights."""
+        """True if every prescribed part and repeat was measured, with all videos and trained weights."""
         return not self.missing and not self.unfinished
 
     @property

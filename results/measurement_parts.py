@@ -5,7 +5,7 @@ Everybody imports them from `results.measurement`, which puts them together and 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Literal
 
 from msgspec import Meta
@@ -164,6 +164,11 @@ class ModelId:
     image_size: Count = 0
     activation: str = ""
     text_length: Count = 0
+
+    @property
+    def unread(self) -> ModelId:
+        """The model as it is known before its weights are read."""
+        return replace(self, tensors_sha256="", image_size=0, activation="", text_length=0)
 
 
 @dataclass(frozen=True)

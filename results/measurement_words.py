@@ -155,7 +155,7 @@ def differences_of_fits(a: FitDescription, b: FitDescription) -> tuple[Differenc
 
 
 def _same(path: str, a: Mapping[str, object], b: Mapping[str, object]) -> bool:
-    """Whether two sides have one value; True and 1 are two values, as they are in the keys."""
+    """True if two sides have one value; True and 1 are two values, as they are in the keys."""
     values = a.get(path), b.get(path)
     bools = [isinstance(value, bool) for value in values]
     return (path in a) == (path in b) and values[0] == values[1] and bools[0] == bools[1]
@@ -190,7 +190,7 @@ def recipe_changes(training: Training | None) -> dict[str, Value]:
 
 
 def own_recipe(training: Training | None) -> bool:
-    """Whether the method's declared recipe is not a published one."""
+    """True if the method's declared recipe is not a published one."""
     return training is not None and training.declared.source.startswith("own")
 
 

@@ -40,7 +40,7 @@ Cost = Annotated[float, Meta(ge=0)]
 
 @dataclass(frozen=True)
 class MethodCard:
-    """What people read about the method.
+    """Description of the method for people.
 
     Args:
         title: Display name.
@@ -178,7 +178,7 @@ class Record:
         columns: Column rules of the protocol, so that reports need not import it.
         classes: Class names in the order of their ids.
         embedded: Whether the dataset is the embedded benchmark.
-        method: What people read about the method.
+        method: Description of the method for people.
         fit: Facts of the fit; None for an untrained method.
         undecodable: Videos that could not be decoded.
         metrics: Accuracies.
