@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -19,7 +19,7 @@ from harness.base.atomic import write_json
 from harness.base.errors import EXIT_FAILED, UserError
 from harness.spec import Column
 from results.codec import DecodeError, decode, encode, read_json_file
-from results.measurement import Count, Measurement, Positive, cell_key
+from results.measurement import Count, Measurement, Positive, Value, cell_key
 from results.measurement_words import incomplete, signature
 from results.provenance import Environment
 
@@ -48,6 +48,8 @@ class MethodCard:
         paper, source, unverified: As on the method's card.
         params_total: Parameters.
         params_trained: Parameters that the fit trained; 0 for an untrained method.
+        defaults: Values that the method's options have for this protocol, dataset and model if the user gives none.
+            Empty where they are not known.
     """
 
     title: str
@@ -58,6 +60,7 @@ class MethodCard:
     unverified: str
     params_total: Count
     params_trained: Count
+    defaults: dict[str, Value] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,9 @@ class Metrics:
     top1: Percent
     top5: Percent
     mean_class: Percent
+
+
+METRICS = tuple(f.name for f in fields(Metrics))
 
 
 @dataclass(frozen=True)
@@ -273,6 +279,8 @@ def _problems(record: Record) -> Iterator[str]:
     for column in record.columns:
         if bool(column.part) == (column.harmonic_of is not None):
             yield f"column {column.name!r} needs either a part or harmonic_of"
+        if column.metric not in METRICS:
+            yield f"column {column.name!r} has metric {column.metric!r}, expected one of {', '.join(METRICS)}"
     numbers = (record.cost.gflops, record.cost.score_gflops, record.cost.eval_seconds, record.cost.videos_per_second)
     if not all(math.isfinite(number) for number in numbers if number is not None):
         yield f"cost holds {numbers}, expected finite numbers"

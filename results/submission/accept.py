@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -115,6 +116,29 @@ def _with_status(data: bytes, status: str, remarks: list[str]) -> bytes:
     if remarks:
         record["protocol"]["remarks"] = remarks
     return json_bytes(record)
+
+
+def acceptance_times(runs: Path) -> dict[Path, str]:
+    """The folder of every accepted submission below a folder, with the ISO time of its acceptance.
+
+    The time is empty where `acceptance.json` does not state one or cannot be read. A submission counts by its
+    outermost `acceptance.json`, because the board writes that one and the submission may bring others.
+    """
+    found: dict[Path, str] = {}
+    for root, folders, names in os.walk(runs):
+        if ACCEPTANCE in names:
+            folders.clear()
+            found[Path(root)] = _accepted(Path(root) / ACCEPTANCE)
+    return found
+
+
+def _accepted(path: Path) -> str:
+    try:
+        value = read_json(path.read_bytes())
+    except (OSError, DocumentError):
+        return ""
+    accepted = value.get("accepted") if isinstance(value, dict) else None
+    return accepted if isinstance(accepted, str) else ""
 
 
 def known_tables(board: Path) -> dict[str, str]:
