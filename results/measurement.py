@@ -19,225 +19,42 @@ Planning, reports, ranks, verdicts, `compare` and the submission rules call the 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import math
+import types
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from dataclasses import dataclass
+from functools import cache, cached_property
+from json.encoder import encode_basestring
+from operator import attrgetter, itemgetter
+from typing import Literal, Union, get_args, get_origin, get_type_hints
 
-from msgspec import Meta
+from harness.base.canonical import canonical_json
+from harness.spec import Recipe, Views
+from results.measurement_parts import (
+    RANDOM,
+    UNKNOWN,
+    Count,
+    Evaluation,
+    Expected,
+    ListId,
+    MethodId,
+    ModelId,
+    Plain,
+    Positive,
+    Prescribed,
+    ProtocolId,
+    Scope,
+    Start,
+    Training,
+    Value,
+)
 
-from harness.base.canonical import fingerprint
-from harness.spec import Recipe, Repeat, Views
-
-UNKNOWN = "unknown"
-"""Value of a text field that an imported record cannot know; rows with such a value are shown and not ranked."""
-RANDOM = "random"
-"""Value of `ModelId.weights` for weights that were drawn and not trained."""
-
-Count = Annotated[int, Meta(ge=0)]
-Positive = Annotated[int, Meta(ge=1)]
-Plain = bool | int | float | str | None
-Value = Plain | tuple[Plain, ...]
-"""Value of a method option, as JSON stores it."""
-
-
-@dataclass(frozen=True)
-class ListId:
-    """A training or evaluation list.
-
-    Args:
-        dataset: Name of the dataset.
-        name: Name of the list in its dataset.
-        origin: `published`, `generated` from official annotations by the published rules, or `own`.
-        sha256: Hash of the rows, see `harness.base.canonical.rows_sha256`.
-        labels: Name of the label set (`all`, `base`, ...).
-        labels_sha256: Hash of the class names in order.
-        label_variant: `published`, `corrected` or `split` class names.
-        n: Videos listed.
-        content: Hash of the videos of an own dataset, whose paths do not tell which videos they are; else empty.
-        root: Eight hex digits of the hash of an own dataset's place on the machine; else empty. It tells a folder that
-            grew from another folder of the same name, and enters no other key than `line`.
-    """
-
-    dataset: str
-    name: str
-    origin: Literal["published", "generated", "own", "unknown"]
-    sha256: str
-    labels: str
-    labels_sha256: str
-    label_variant: Literal["published", "corrected", "split", "unknown"]
-    n: Positive
-    content: str = ""
-    root: str = ""
-
-
-@dataclass(frozen=True)
-class Prescribed:
-    """Settings of an eval as its protocol prescribes them; any other setting makes the division `open`."""
-
-    views: Views
-    transform: str = ""
-    selection: str = "last"
-
-
-@dataclass(frozen=True)
-class Expected:
-    """One evaluation that the protocol prescribes: a part in one repeat."""
-
-    part: str
-    repeat: Repeat
-
-
-@dataclass(frozen=True)
-class Scope:
-    """Fingerprints over all fits and evals that the protocol prescribes, so that all records of a row share them.
-
-    Args:
-        lists: All training and evaluation lists with labels, content and the fits they start from.
-        evaluation_lists: The evaluation lists alone.
-        training_origin: Why training lists are not the protocol's: `own` lists, or a `source` that the user chose;
-            empty if they are the protocol's.
-        own_training_lists: Those training lists; empty if there are none.
-        recipes: All recipes; empty for an untrained method.
-        views: Views in training and evaluation.
-        evaluation_views: Views and view transforms in evaluation, with the prescribed ones.
-        expected: Every part and repeat that makes the row complete.
-    """
-
-    lists: str
-    evaluation_lists: str
-    training_origin: Literal["", "own", "source"]
-    own_training_lists: str
-    recipes: str
-    views: str
-    evaluation_views: str
-    expected: tuple[Expected, ...]
-
-
-@dataclass(frozen=True)
-class ProtocolId:
-    """A protocol, the part and the repeat that are measured, and what the protocol prescribes."""
-
-    name: str
-    version: Positive
-    part: str
-    repeat: Repeat
-    prescribed: Prescribed
-    scope: Scope
-
-
-@dataclass(frozen=True)
-class MethodId:
-    """A method.
-
-    Args:
-        name: Registered name.
-        version: Version of the method.
-        code: Hash of the source code, see `harness.plugins.code_hash`.
-        options: Values of the options that decide a fit.
-        evaluation_options: Values of the options that matter only in evaluation.
-        class_text: Source of the class texts: `names`, `templates`, `llm-rewritten`, `learned` or `none`.
-        class_text_sha256: Hash of a file of class texts; empty without one.
-        extra_data: Training data beyond the protocol's.
-        checkpoint: sha256 of a file of the method's weights that was evaluated instead of a fit; empty without one.
-    """
-
-    name: str
-    version: Positive
-    code: str
-    options: dict[str, Value] = field(default_factory=dict)
-    evaluation_options: dict[str, Value] = field(default_factory=dict)
-    class_text: str = "names"
-    class_text_sha256: str = ""
-    extra_data: tuple[str, ...] = ()
-    checkpoint: str = ""
-
-
-@dataclass(frozen=True)
-class ModelId:
-    """The CLIP model, or the model that a method brings along.
-
-    Args:
-        arch: Architecture, or the name of a method's own model.
-        weights: Pretrained tag, `sha256:` and the hash of a file, or `random`.
-        config: Hash of the configuration of a method's own model; empty for CLIP.
-        tensors_sha256: Hash of the tensors, recorded and compared on reuse; empty while it has not been read.
-        image_size: Side of the square input in pixels; 0 while the model has not been loaded.
-        activation: `quick_gelu` or `gelu` for CLIP.
-        text_length: Tokens of a text; 0 without a text tower.
-    """
-
-    arch: str
-    weights: str
-    config: str = ""
-    tensors_sha256: str = ""
-    image_size: Count = 0
-    activation: str = ""
-    text_length: Count = 0
-
-
-@dataclass(frozen=True)
-class Start:
-    """The weights that a fit starts from.
-
-    Args:
-        kind: `clip` (the model's own), `fit` (a parent fit) or `checkpoint` (a file that an option names).
-        name: Name of the parent fit, e.g. `vificlip mini_source/train`.
-        key: Key of the parent fit.
-        weights_sha256: Hash of the parent fit's weights file.
-        complete: Whether the parent fit, and its own parent, used all listed videos.
-    """
-
-    kind: Literal["clip", "fit", "checkpoint", "unknown"] = "clip"
-    name: str = ""
-    key: str = ""
-    weights_sha256: str = ""
-    complete: bool = True
-
-
-@dataclass(frozen=True)
-class Training:
-    """The fit that is evaluated.
-
-    Args:
-        list: Training list.
-        recipe: Optimisation settings as used.
-        declared: The recipe that the method declares for this protocol and dataset.
-        views: Views of training clips.
-        start: The weights that the fit starts from.
-        precision: Precision of the fit, e.g. `float32`.
-        used: Videos used, of `list.n` listed.
-        weights_sha256: Hash of the fit's weights file; empty while the fit is not finished.
-    """
-
-    list: ListId
-    recipe: Recipe
-    declared: Recipe
-    views: Views
-    start: Start = field(default_factory=Start)
-    precision: str = ""
-    used: Count = 0
-    weights_sha256: str = ""
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """The evaluation list and how its videos are read.
-
-    Args:
-        list: Evaluation list.
-        views: Views of each video.
-        transform: Name of a view transform; empty for none.
-        sample: Description of the sample if not the whole list is evaluated; empty otherwise.
-        precision: Precision of the eval, e.g. `float32`.
-        evaluated: Videos evaluated, of `list.n` listed.
-    """
-
-    list: ListId
-    views: Views
-    transform: str = ""
-    sample: str = ""
-    precision: str = ""
-    evaluated: Count = 0
+__all__ = [
+    "FIELDS", "KEY_NAMES", "RANDOM", "UNKNOWN", "Count", "Evaluation", "Expected", "FitDescription", "Keys", "ListId",
+    "Measurement", "MethodId", "ModelId", "Plain", "Positive", "Prescribed", "ProtocolId", "Scope", "Start", "Training",
+    "Value", "cell_key", "fit_key", "keys_of", "leaves",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -265,6 +82,13 @@ class Measurement:
     def fitted(self) -> Training | None:
         """The training, or None for an untrained method and for an unknown training."""
         return self.training if isinstance(self.training, Training) else None
+
+    @cached_property
+    def keys(self) -> Keys:
+        """All keys, computed once; the mappings of options must not be changed in place."""
+        shape = _shape(Measurement, self.fitted is not None)
+        texts = shape.texts(self) + [f'"{path}":{_text(value)}' for path, value in _as_grouped(self).items()]
+        return Keys(**{"fit": "", **{key: _hash(key, pick(texts)) for key, pick in shape.picks.items()}})
 
 
 @dataclass(frozen=True)
@@ -332,7 +156,7 @@ FIELDS: Mapping[str, str] = {
     "model.text_length": "row line group",
     "training.list.dataset": f"{_FIT} row line",
     "training.list.name": _FIT,
-    "training.list.origin": "",
+    "training.list.origin": "cell",
     "training.list.sha256": _FIT,
     "training.list.labels": "",
     "training.list.labels_sha256": _FIT,
@@ -354,7 +178,7 @@ FIELDS: Mapping[str, str] = {
     "training.weights_sha256": "",
     "evaluation.list.dataset": _ALWAYS,
     "evaluation.list.name": "number cell",
-    "evaluation.list.origin": "",
+    "evaluation.list.origin": "cell",
     "evaluation.list.sha256": "number cell",
     "evaluation.list.labels": "",
     "evaluation.list.labels_sha256": "number cell",
@@ -370,7 +194,8 @@ FIELDS: Mapping[str, str] = {
 }
 """For every field of a measurement the keys that it enters, separated by blanks. A test holds it complete."""
 
-_PATHS = {key: tuple(path for path, keys in FIELDS.items() if key in keys.split()) for key in KEY_NAMES}
+_OF_TRAINING = "number cell row line"
+"""Keys that the field `training` itself enters where it is not a dataclass: untrained, or unknown."""
 _UNTRAINED = {"training.recipe.selection": "last", "training.start.kind": "clip", "training.start.name": ""}
 """Values with which an untrained method joins the group of the methods that start from the same weights."""
 
@@ -383,41 +208,101 @@ def _class_text_kind(value: object) -> str:
 _AS_GROUPED: Mapping[str, Callable[[object], object]] = {"method.class_text": _class_text_kind}
 
 
-def leaves(part: object, place: str = "") -> Iterator[tuple[str, object]]:
-    """(path, value) of every field of a measurement or of one of its parts; fields of dataclasses are entered."""
-    if dataclasses.is_dataclass(part) and not isinstance(part, type):
-        for f in dataclasses.fields(part):
-            path = f"{place}.{f.name}" if place else f.name
-            value = getattr(part, f.name)
-            yield from leaves(value, path) if dataclasses.is_dataclass(value) else [(path, value)]
+def _as_grouped(m: Measurement) -> dict[str, object]:
+    """Values that the group key has in place of the measurement's own."""
+    values = {path: of(attrgetter(path)(m)) for path, of in _AS_GROUPED.items()}
+    if m.fitted is None:
+        values |= {path: UNKNOWN if m.training == UNKNOWN else default for path, default in _UNTRAINED.items()}
+    return values
+
+
+@cache
+def _paths(kind: type, trained: bool) -> tuple[str, ...]:
+    """Paths of all fields of a dataclass, in order; fields that are dataclasses are entered."""
+    found: list[str] = []
+    for name, hint in get_type_hints(kind).items():
+        union = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+        part = next((k for k in union if dataclasses.is_dataclass(k) and isinstance(k, type)), None)
+        if part is None or (part is Training and not trained):
+            found.append(name)
+        else:
+            found += [f"{name}.{path}" for path in _paths(part, trained)]
+    return tuple(found)
+
+
+@cache
+def _getter(paths: tuple[str, ...]) -> Callable[[object], tuple[object, ...]]:
+    return attrgetter(*paths)
+
+
+@dataclass(frozen=True)
+class _Shape:
+    """The fields of a trained or an untrained measurement, or of a fit's description, prepared for hashing.
+
+    Args:
+        paths: Fields that enter a key; `training` itself where it is not a dataclass.
+        picks: By key, the function that picks its fields from all fields, by path. The group key also picks from the
+            values of `_as_grouped`, which stand behind the fields.
+    """
+
+    paths: tuple[str, ...]
+    picks: Mapping[str, Callable[[list[str]], tuple[str, ...]]]
+
+    def texts(self, part: FitDescription | Measurement) -> list[str]:
+        """Entries of the fields in the canonical JSON object that a key is the hash of."""
+        return [f'"{path}":{_text(value)}' for path, value in zip(self.paths, _getter(self.paths)(part), strict=True)]
+
+
+@cache
+def _shape(kind: type, trained: bool) -> _Shape:
+    paths = tuple(path for path in _paths(kind, trained) if FIELDS.get(path, _OF_TRAINING))
+    grouped = (*_AS_GROUPED, *(() if trained else _UNTRAINED))
+    picks = {}
+    for key in (name for name in KEY_NAMES if trained or name != "fit"):
+        places = {path: i for i, path in enumerate(paths) if key in FIELDS.get(path, _OF_TRAINING).split()}
+        if key == "group":
+            places |= {path: i for i, path in enumerate(grouped, start=len(paths))}
+        picks[key] = itemgetter(*(places[path] for path in sorted(places)))
+    return _Shape(paths, picks)
+
+
+def leaves(part: object) -> Iterator[tuple[str, object]]:
+    """(path, value) of every field of a measurement or of one of its parts; fields that are dataclasses are entered."""
+    kind: type = type(part)
+    paths = _paths(kind, isinstance(getattr(part, "training", None), Training))
+    return zip(paths, _getter(paths)(part), strict=True)
 
 
 def keys_of(measurement: Measurement) -> Keys:
     """All keys of a measurement."""
-    values = dict(leaves(measurement))
-    trained = measurement.fitted is not None
-    return Keys(**{key: _hash(key, values) if trained or key != "fit" else "" for key in KEY_NAMES})
+    return measurement.keys
 
 
 def fit_key(described: FitDescription | Measurement) -> str:
-    """The key of a fit, 16 hex digits."""
-    return _hash("fit", dict(leaves(described)))
+    """The key of a fit, 16 hex digits; empty for an untrained method."""
+    if isinstance(described, Measurement):
+        return described.keys.fit
+    shape = _shape(FitDescription, True)
+    return _hash("fit", shape.picks["fit"](shape.texts(described)))
 
 
 def cell_key(measurement: Measurement) -> str:
     """The key of an eval, 16 hex digits."""
-    return _hash("cell", dict(leaves(measurement)))
+    return measurement.keys.cell
 
 
-def _hash(key: str, values: Mapping[str, object]) -> str:
-    chosen = {path: values[path] for path in _PATHS[key] if path in values}
-    if "training" in values and key in ("number", "cell", "row", "line"):
-        chosen["training"] = values["training"]  # untrained, or unknown
-    if key == "group":
-        unknown = values.get("training") == UNKNOWN
-        chosen = {p: UNKNOWN if unknown else default for p, default in _UNTRAINED.items()} | chosen
-        chosen |= {path: of(chosen[path]) for path, of in _AS_GROUPED.items()}
-    return fingerprint({path: _normal(value) for path, value in chosen.items()}, _LENGTHS[key])
+def _hash(key: str, entries: tuple[str, ...]) -> str:
+    return hashlib.sha256(f"{{{','.join(entries)}}}".encode()).hexdigest()[: _LENGTHS[key]]
+
+
+def _text(value: object) -> str:
+    """Canonical JSON of a value, in which 5 and 5.0 are one number."""
+    # Most values are texts and numbers, for which the general encoder takes several times as long.
+    if type(value) is str:
+        return encode_basestring(value)
+    if type(value) is int or (type(value) is float and math.isfinite(value)):
+        return repr(int(value) if int(value) == value else value)
+    return canonical_json(_normal(value))
 
 
 def _normal(value: object) -> object:

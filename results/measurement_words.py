@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, fields
 
 from harness.spec import Recipe, Views
@@ -22,10 +22,21 @@ from results.measurement import (
 
 NOT_SHOWN = (
     "protocol.part", "protocol.repeat.", "protocol.scope.", "protocol.prescribed.", "training.declared.",
-    "training.recipe.source", "training.list.labels", "evaluation.list.labels", "training.list.root",
-    "evaluation.list.root", "training.weights_sha256", "training.start.weights_sha256", "training.start.complete",
+    "training.recipe.source", "training.list.root", "evaluation.list.root", "training.weights_sha256",
+    "training.start.weights_sha256", "training.start.complete",
 )  # fmt: skip
-"""Fields that `differences` leaves out: the place of a record in its row, and fields that follow from others."""
+"""Fields that `differences` leaves out: the place of a record in its row, and fields that say nothing of how it was
+measured. A name that ends in a dot stands for all its fields."""
+_LIST_NAMES = ("dataset", "name", "label_variant")
+_FOLLOWS = {
+    "method.version": ("method.name",), "method.code": ("method.name",), "training.start.key": ("training.start.name",),
+    "model.tensors_sha256": ("model.arch", "model.weights"),
+    **{
+        f"{side}.list.{name}": tuple(f"{side}.list.{told}" for told in _LIST_NAMES)
+        for side in ("training", "evaluation") for name in ("labels", "sha256", "labels_sha256", "n", "content")
+    },
+}  # fmt: skip
+"""Fields that `differences` leaves out where one of the other fields differs, from which they follow."""
 _LABELS = {
     "engine": "engine version", "protocol.name": "protocol", "protocol.version": "protocol version",
     "method.name": "method", "method.version": "method version", "method.code": "code",
@@ -42,7 +53,11 @@ _PLACES = {
     "training.recipe.": "", "training.views.": "training views ", "evaluation.views.": "views ",
     "training.list.": "training list ", "evaluation.list.": "evaluation list ", "model.": "model ",
 }  # fmt: skip
-_HASHES = ("sha256", "code", "content", "key", "checkpoint", "config")
+_HASHES = ("sha256", ".code", ".content", ".key", ".checkpoint", ".config")
+
+
+def _is_option(path: str) -> bool:
+    return path.startswith(("method.options.", "method.evaluation_options."))
 
 
 @dataclass(frozen=True)
@@ -56,27 +71,27 @@ class Difference:
     @property
     def label(self) -> str:
         """Name of the field for people, e.g. `lr` or `views frames`."""
-        if self.path.startswith(("method.options.", "method.evaluation_options.")):
+        if _is_option(self.path):
             return f"option {self.path.split('.', 2)[2]}"
         if self.path in _LABELS:
             return _LABELS[self.path]
         place = next((p for p in _PLACES if self.path.startswith(p)), "")
         return _PLACES.get(place, "") + self.path.removeprefix(place).replace("_", " ")
 
-    @property
-    def keyed(self) -> bool:
-        """Whether the field enters the key of a fit or an eval; the others are known only after computing."""
-        path = next((p for p in ("method.options", "method.evaluation_options") if self.path.startswith(p)), self.path)
-        return bool({"fit", "cell"} & set(FIELDS.get(path, "cell").split()))
-
     def value(self, value: object) -> str:
         """One of the two values as text: hashes by their first eight digits."""
         if value is None:
             return "none"
-        hashed = self.path.rpartition(".")[2].endswith(_HASHES) and value not in ("", UNKNOWN)
-        if hashed:
-            return str(value)[:8]
-        return plain(value) or "none"
+        text = plain(value) or "none"
+        if _is_option(self.path) or text in ("none", UNKNOWN):
+            return text
+        return text.removeprefix("sha256:")[:8] if self.path.endswith(_HASHES) or text.startswith("sha256:") else text
+
+    @property
+    def keyed(self) -> bool:
+        """Whether the field enters the key of a fit or an eval; the others are known only after computing."""
+        path = ".".join(self.path.split(".")[:2]) if _is_option(self.path) else self.path
+        return bool({"fit", "cell"} & set(FIELDS.get(path, "cell").split()))
 
     @property
     def short(self) -> str:
@@ -92,7 +107,10 @@ def plain(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float):
-        return f"{value:g}"
+        if value.is_integer() and abs(value) < 1e16:
+            return str(int(value))  # 5 and 5.0 are one number
+        short = f"{value:g}"
+        return short if float(short) == value else repr(value)
     if isinstance(value, tuple):
         return ", ".join(plain(item) for item in value)
     return "none" if value is None else str(value)
@@ -107,33 +125,48 @@ def differences(a: Measurement, b: Measurement, besides: Collection[str] = ()) -
         besides: Paths of fields to leave out, e.g. `method.name`.
 
     Options that only one of two methods has are left out; they are part of what the methods are. The training of an
-    untrained method is not compared with that of a trained one.
+    untrained method is not compared with that of a trained one. Hashes are left out where a name tells the difference.
     """
     sides = [_values(a), _values(b)]
     same_method = a.method.name == b.method.name
-    both_trained = (a.fitted is None) == (b.fitted is None)
+    same_kind = (a.fitted is None) == (b.fitted is None)
     found = []
     for path in dict.fromkeys([*sides[0], *sides[1]]):
-        if path in besides or path.startswith(NOT_SHOWN):
+        if _same(path, *sides) or path in besides or _not_shown(path):
             continue
-        if not both_trained and path.startswith("training"):
+        if not same_kind and path.startswith("training"):
             continue
-        if ".options." in path and not same_method and not all(path in side for side in sides):
+        if _is_option(path) and not same_method and not all(path in side for side in sides):
             continue
-        values = [side.get(path) for side in sides]
-        if values[0] != values[1]:
-            found.append(Difference(path, *values))
-    if not both_trained and same_method:
-        found.append(Difference("training", *("trained" if m.fitted else "untrained" for m in (a, b))))
+        if any(not _same(told, *sides) for told in _FOLLOWS.get(path, ())):
+            continue
+        found.append(Difference(path, *(side.get(path) for side in sides)))
+    if not same_kind and same_method:
+        found.append(Difference("training", _training_word(a), _training_word(b)))
     return tuple(found)
 
 
 def differences_of_fits(a: FitDescription, b: FitDescription) -> tuple[Difference, ...]:
-    """All fields in which two fits differ, in the order of the definition."""
+    """All fields in which two fits of one method differ, in the order of the definition."""
     sides = [_values(a), _values(b)]
-    paths = [path for path in dict.fromkeys([*sides[0], *sides[1]]) if not path.startswith(NOT_SHOWN)]
-    pairs = [Difference(path, sides[0].get(path), sides[1].get(path)) for path in paths]
-    return tuple(pair for pair in pairs if pair.a != pair.b)
+    paths = [path for path in dict.fromkeys([*sides[0], *sides[1]]) if not (_same(path, *sides) or _not_shown(path))]
+    told = [path for path in paths if all(_same(name, *sides) for name in _FOLLOWS.get(path, ()))]
+    return tuple(Difference(path, sides[0].get(path), sides[1].get(path)) for path in told)
+
+
+def _same(path: str, a: Mapping[str, object], b: Mapping[str, object]) -> bool:
+    """Whether two sides have one value; True and 1 are two values, as they are in the keys."""
+    values = a.get(path), b.get(path)
+    bools = [isinstance(value, bool) for value in values]
+    return (path in a) == (path in b) and values[0] == values[1] and bools[0] == bools[1]
+
+
+def _not_shown(path: str) -> bool:
+    return any(path == name or (name.endswith(".") and path.startswith(name)) for name in NOT_SHOWN)
+
+
+def _training_word(m: Measurement) -> str:
+    return "trained" if m.fitted else UNKNOWN if m.training == UNKNOWN else "untrained"
 
 
 def _values(m: Measurement | FitDescription) -> dict[str, object]:
@@ -163,22 +196,29 @@ def own_recipe(training: Training | None) -> bool:
 
 def open_reasons(m: Measurement) -> tuple[str, ...]:
     """The settings that take a measurement out of the closed division, in words; empty in the closed division."""
+    return tuple(_open_reasons(m))
+
+
+def _open_reasons(m: Measurement) -> Iterator[str]:
     prescribed, evaluation = m.protocol.prescribed, m.evaluation
-    selection = m.fitted.recipe.selection if m.fitted else prescribed.selection
-    found = {
-        "own evaluation list": evaluation.list.origin == "own",
-        "own training list": m.protocol.scope.training_origin == "own",
-        "a chosen source": m.protocol.scope.training_origin == "source",
-        f"views {views_text(evaluation.views)}, prescribed {views_text(prescribed.views)}":
-            evaluation.views != prescribed.views,
-        f"view transform {evaluation.transform or 'none'}": evaluation.transform != prescribed.transform,
-        f"sample: {evaluation.sample}": bool(evaluation.sample),
-        f"extra data: {', '.join(m.method.extra_data)}": bool(m.method.extra_data),
-        "weights of a checkpoint": bool(m.method.checkpoint),
-        "class text of a language model": m.method.class_text == "llm-rewritten",
-        f"checkpoint selection {selection}": selection != prescribed.selection,
-    }  # fmt: skip
-    return tuple(text for text, applies in found.items() if applies)
+    if evaluation.list.origin == "own":
+        yield "own evaluation list"
+    if m.protocol.scope.training_origin:
+        yield {"own": "own training list", "source": "a chosen source"}[m.protocol.scope.training_origin]
+    if evaluation.views != prescribed.views:
+        yield f"views {views_text(evaluation.views)}, prescribed {views_text(prescribed.views)}"
+    if evaluation.transform != prescribed.transform:
+        yield f"view transform {evaluation.transform or 'none'}, prescribed {prescribed.transform or 'none'}"
+    if evaluation.sample:
+        yield f"sample: {evaluation.sample}"
+    if m.method.extra_data:
+        yield f"extra data: {', '.join(m.method.extra_data)}"
+    if m.method.checkpoint:
+        yield "weights of a checkpoint"
+    if m.method.class_text == "llm-rewritten":
+        yield "class text of a language model"
+    if m.fitted and m.fitted.recipe.selection != prescribed.selection:
+        yield f"checkpoint selection {m.fitted.recipe.selection}, prescribed {prescribed.selection}"
 
 
 def division(m: Measurement) -> str:
@@ -204,7 +244,7 @@ def incomplete(m: Measurement) -> tuple[str, ...]:
 
 def unknown_fields(m: Measurement) -> tuple[str, ...]:
     """Paths of the fields whose value is `unknown`."""
-    return tuple(path for path, value in _values(m).items() if value == UNKNOWN)
+    return tuple(path for path, value in leaves(m) if value == UNKNOWN)
 
 
 def unranked_reasons(m: Measurement) -> tuple[str, ...]:

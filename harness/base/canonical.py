@@ -7,10 +7,13 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+# One encoder for all calls: `json.dumps` would make one in each call.
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
+
 
 def canonical_json(value: Any) -> str:
     """JSON with sorted keys and no blanks: equal values give equal text, whatever their order of construction."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return _encode(value)
 
 
 def fingerprint(value: Any, length: int = 64) -> str:

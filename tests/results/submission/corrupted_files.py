@@ -62,6 +62,11 @@ def _(files: dict[str, bytes], manifest: dict[str, Any]) -> None:
     manifest["schema"] = 2
 
 
+@refiled("F010", "record of an older version")
+def _(files: dict[str, bytes], _manifest: dict[str, Any]) -> None:
+    edit_json(files, record_name(files), lambda record: record.update(schema=2))
+
+
 @refiled("F011", "unknown entry of the manifest")
 def _(files: dict[str, bytes], manifest: dict[str, Any]) -> None:
     manifest["waivers"] = ["P006"]
@@ -69,7 +74,13 @@ def _(files: dict[str, bytes], manifest: dict[str, Any]) -> None:
 
 @refiled("F011", "unknown entry of a record")
 def _(files: dict[str, bytes], _manifest: dict[str, Any]) -> None:
-    edit_json(files, record_name(files), lambda record: record["protocol"].update(remarks=["verified by us"]))
+    edit_json(files, record_name(files), lambda record: record["measurement"]["protocol"].update(division="closed"))
+
+
+@refiled("F011", "unknown entry of a fit")
+def _(files: dict[str, bytes], _manifest: dict[str, Any]) -> None:
+    name = next(name for name in files if name.startswith("fits/"))
+    edit_json(files, name, lambda fit: fit["described"]["training"].update(note="published weights"))
 
 
 @refiled("F012", "NaN for a metric")
@@ -80,7 +91,7 @@ def _(files: dict[str, bytes], _manifest: dict[str, Any]) -> None:
 @refiled("F012", "number beyond all numbers")
 def _(files: dict[str, bytes], _manifest: dict[str, Any]) -> None:
     name = record_name(files)
-    files[name] = files[name].replace(b'"fit_seconds": 4.5', b'"fit_seconds": 1e999')
+    files[name] = files[name].replace(b'"eval_seconds": 1.0', b'"eval_seconds": 1e999')
 
 
 @refiled("F012", "text for a number")
@@ -96,6 +107,24 @@ def _(files: dict[str, bytes], _manifest: dict[str, Any]) -> None:
 @refiled("F012", "record without an overlap section")
 def _(files: dict[str, bytes], _manifest: dict[str, Any]) -> None:
     edit_json(files, record_name(files), lambda record: record.pop("overlap"))
+
+
+for _name, _edit in (
+    ("title of a novel", lambda r: r["method"].update(title="My method" * 300)),
+    ("name of the method that is a path", lambda r: r["measurement"]["method"].update(name="../mymethod")),
+    ("protocol of a name with blanks", lambda r: r["measurement"]["protocol"].update(name="b2n easy")),
+    ("hash of the list in words", lambda r: r["measurement"]["evaluation"]["list"].update(sha256="the published one")),
+    ("hash of the code cut", lambda r: r["measurement"]["method"].update(code="abc")),
+    ("hash of the predictions in capitals", lambda r: r["predictions"].update(sha256="A" * 64)),
+    ("repeat of no known kind", lambda r: r["measurement"]["protocol"]["repeat"].update(kind="lucky")),
+    ("repeat number zero", lambda r: r["measurement"]["protocol"]["repeat"].update(index=0)),
+    ("more videos evaluated than listed", lambda r: r["measurement"]["evaluation"].update(evaluated=10_000)),
+    ("trained without facts of the fit", lambda r: r.update(fit=None)),
+    ("selection on the evaluation list", lambda r: r["measurement"]["training"]["recipe"].update(selection="best")),
+):  # fmt: skip
+    refiled("F012", _name)(
+        lambda files, _manifest, edit=_edit: edit_json(files, record_name(files), edit)
+    )
 
 
 raw("F013", "file changed after packing")(

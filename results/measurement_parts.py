@@ -1,0 +1,224 @@
+"""The typed parts of a measurement: lists, protocol, method, model, training and evaluation.
+
+Everybody imports them from `results.measurement`, which puts them together and says which keys each field enters.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from harness.spec import Recipe, Repeat, Views
+
+UNKNOWN = "unknown"
+"""Value of a text field that an imported record cannot know; rows with such a value are shown and not ranked."""
+RANDOM = "random"
+"""Value of `ModelId.weights` for weights that were drawn and not trained."""
+
+Count = Annotated[int, Meta(ge=0)]
+Positive = Annotated[int, Meta(ge=1)]
+Plain = bool | int | float | str | None
+Value = Plain | tuple[Plain, ...]
+"""Value of a method option, as JSON stores it."""
+
+
+@dataclass(frozen=True)
+class ListId:
+    """A training or evaluation list.
+
+    Args:
+        dataset: Name of the dataset.
+        name: Name of the list in its dataset.
+        origin: `published`, `generated` from official annotations by the published rules, or `own`.
+        sha256: Hash of the rows, see `harness.base.canonical.rows_sha256`.
+        labels: Name of the label set (`all`, `base`, ...).
+        labels_sha256: Hash of the class names in order.
+        label_variant: `published`, `corrected` or `split` class names.
+        n: Videos listed.
+        content: Hash of the videos of an own dataset, whose paths do not tell which videos they are; else empty.
+        root: Eight hex digits of the hash of an own dataset's place on the machine; else empty. It tells a folder that
+            grew from another folder of the same name, and enters no other key than `line`.
+    """
+
+    dataset: str
+    name: str
+    origin: Literal["published", "generated", "own", "unknown"]
+    sha256: str
+    labels: str
+    labels_sha256: str
+    label_variant: Literal["published", "corrected", "split", "unknown"]
+    n: Positive
+    content: str = ""
+    root: str = ""
+
+
+@dataclass(frozen=True)
+class Prescribed:
+    """Settings of an eval as its protocol prescribes them; any other setting makes the division `open`."""
+
+    views: Views
+    transform: str = ""
+    selection: str = "last"
+
+
+@dataclass(frozen=True)
+class Expected:
+    """One evaluation that the protocol prescribes: a part in one repeat."""
+
+    part: str
+    repeat: Repeat
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Fingerprints over all fits and evals that the protocol prescribes, so that all records of a row share them.
+
+    Args:
+        lists: All training and evaluation lists with labels, content and the fits they start from.
+        evaluation_lists: The evaluation lists alone.
+        training_origin: Why training lists are not the protocol's: `own` lists, or a `source` that the user chose;
+            empty if they are the protocol's.
+        own_training_lists: Those training lists; empty if there are none.
+        recipes: All recipes; empty for an untrained method.
+        views: Views in training and evaluation.
+        evaluation_views: Views and view transforms in evaluation, with the prescribed ones.
+        expected: Every part and repeat that makes the row complete.
+    """
+
+    lists: str
+    evaluation_lists: str
+    training_origin: Literal["", "own", "source"]
+    own_training_lists: str
+    recipes: str
+    views: str
+    evaluation_views: str
+    expected: tuple[Expected, ...]
+
+
+@dataclass(frozen=True)
+class ProtocolId:
+    """A protocol, the part and the repeat that are measured, and what the protocol prescribes."""
+
+    name: str
+    version: Positive
+    part: str
+    repeat: Repeat
+    prescribed: Prescribed
+    scope: Scope
+
+
+@dataclass(frozen=True)
+class MethodId:
+    """A method.
+
+    Args:
+        name: Registered name.
+        version: Version of the method.
+        code: Hash of the source code, see `harness.plugins.code_hash`.
+        options: Values of the options that decide a fit.
+        evaluation_options: Values of the options that matter only in evaluation.
+        class_text: Source of the class texts: `names`, `templates`, `llm-rewritten`, `learned` or `none`.
+        class_text_sha256: Hash of a file of class texts; empty without one.
+        extra_data: Training data beyond the protocol's.
+        checkpoint: sha256 of a file of the method's weights that was evaluated instead of a fit; empty without one.
+    """
+
+    name: str
+    version: Positive
+    code: str
+    options: dict[str, Value] = field(default_factory=dict)
+    evaluation_options: dict[str, Value] = field(default_factory=dict)
+    class_text: str = "names"
+    class_text_sha256: str = ""
+    extra_data: tuple[str, ...] = ()
+    checkpoint: str = ""
+
+
+@dataclass(frozen=True)
+class ModelId:
+    """The CLIP model, or the model that a method brings along.
+
+    Args:
+        arch: Architecture, or the name of a method's own model.
+        weights: Pretrained tag, `sha256:` and the hash of a file, or `random`.
+        config: Hash of the configuration of a method's own model; empty for CLIP.
+        tensors_sha256: Hash of the tensors, recorded and compared on reuse; empty while it has not been read.
+        image_size: Side of the square input in pixels; 0 while the model has not been loaded.
+        activation: `quick_gelu` or `gelu` for CLIP.
+        text_length: Tokens of a text; 0 without a text tower.
+    """
+
+    arch: str
+    weights: str
+    config: str = ""
+    tensors_sha256: str = ""
+    image_size: Count = 0
+    activation: str = ""
+    text_length: Count = 0
+
+
+@dataclass(frozen=True)
+class Start:
+    """The weights that a fit starts from.
+
+    Args:
+        kind: `clip` (the model's own), `fit` (a parent fit) or `checkpoint` (a file that an option names).
+        name: Name of the parent fit, e.g. `vificlip mini_source/train`.
+        key: Key of the parent fit.
+        weights_sha256: Hash of the parent fit's weights file.
+        complete: Whether the parent fit, and its own parent, used all listed videos.
+    """
+
+    kind: Literal["clip", "fit", "checkpoint", "unknown"] = "clip"
+    name: str = ""
+    key: str = ""
+    weights_sha256: str = ""
+    complete: bool = True
+
+
+@dataclass(frozen=True)
+class Training:
+    """The fit that is evaluated.
+
+    Args:
+        list: Training list.
+        recipe: Optimisation settings as used.
+        declared: The recipe that the method declares for this protocol and dataset.
+        views: Views of training clips.
+        start: The weights that the fit starts from.
+        precision: Precision of the fit, e.g. `float32`.
+        used: Videos used, of `list.n` listed.
+        weights_sha256: Hash of the fit's weights file; empty while the fit is not finished.
+    """
+
+    list: ListId
+    recipe: Recipe
+    declared: Recipe
+    views: Views
+    start: Start = field(default_factory=Start)
+    precision: str = ""
+    used: Count = 0
+    weights_sha256: str = ""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The evaluation list and how its videos are read.
+
+    Args:
+        list: Evaluation list.
+        views: Views of each video.
+        transform: Name of a view transform; empty for none.
+        sample: Description of the sample if not the whole list is evaluated; empty otherwise.
+        precision: Precision of the eval, e.g. `float32`.
+        evaluated: Videos evaluated, of `list.n` listed.
+    """
+
+    list: ListId
+    views: Views
+    transform: str = ""
+    sample: str = ""
+    precision: str = ""
+    evaluated: Count = 0
