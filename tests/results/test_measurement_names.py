@@ -7,11 +7,14 @@ from itertools import permutations
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from harness.spec import Views
 from results.measurement import Measurement, keys_of
 from results.measurement_names import changes_of, names_of
 from tests.results.factories import Sample, digest, sample_measurement
+from tests.results.measurements import leaf_paths, measurements, others
 
 
 def measured(part: str = "base", repeat: tuple[str, int] = ("train_subset", 1), **changes: Any) -> Measurement:
@@ -42,7 +45,8 @@ CHANGES: list[tuple[dict[str, Any], str]] = [
 def test_the_changed_measurement_names_its_change_and_the_other_has_no_name(change: dict[str, Any], name: str) -> None:
     plain, changed = measured(options=(("layers", 2),)), measured(**{"options": (("layers", 2),), **change})
     if change.keys() & {"recipe", "seed", "sample", "training_origin", "list_origin"}:
-        assert names_of([plain, changed]) == ["", name] and names_of([changed, plain]) == [name, ""]
+        first, second = names_of([plain, changed])
+        assert first == "" and second.endswith(name) and names_of([changed, plain]) == [second, ""]
     else:  # a measurement does not say which of the two values is the usual one
         first, second = names_of([plain, changed])
         assert name in second and first and first != second
@@ -105,3 +109,15 @@ def test_rows_that_no_shown_field_tells_apart_are_named_by_their_keys() -> None:
     own = replace(one, training=None, protocol=replace(one.protocol, scope=replace(
         one.protocol.scope, training_origin="own", own_training_lists="x")))  # fmt: skip
     assert names_of([replace(one, training=None), own]) == ["", "own training list"]
+
+
+@settings(max_examples=25, deadline=None)
+@given(measurements(), st.data())
+def test_rows_that_differ_in_any_fields_have_different_names(m: Measurement, data: st.DataObject) -> None:
+    """Whatever fields differ: where the row keys differ, the names do."""
+    paths = [path for path in leaf_paths(Measurement) if m.fitted or not path.startswith("training")]
+    for path in data.draw(st.lists(st.sampled_from(paths), min_size=8, max_size=8, unique=True)):
+        found = [m, *others(m, path)[:3]]
+        found += [other for one in found[1:2] for other in others(one, data.draw(st.sampled_from(paths)))[:2]]
+        rows = {keys_of(one).row: name for one, name in zip(found, names_of(found), strict=True)}
+        assert len(set(rows.values())) == len(rows), (path, rows)
