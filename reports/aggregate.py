@@ -108,7 +108,7 @@ def _lacks(part: str, entries: Sequence[Entry], expected: Sequence[Expected]) ->
 
 def _harmonic(column: str, a: Cell, b: Cell) -> Cell:
     """The harmonic mean of two unrounded means over repeats, never the mean of harmonic means."""
-    sizes = [max(r.entry.measurement.evaluation.evaluated for r in cell.repeats) if cell.repeats else 1 for cell in (a, b)]
+    sizes = [max((r.entry.measurement.evaluation.evaluated for r in cell.repeats), default=1) for cell in (a, b)]
     lacks = dict.fromkeys(f"{cell.column}: {cell.lacks}" for cell in (a, b) if cell.lacks)
     return Cell(
         column=column,

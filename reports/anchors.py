@@ -11,8 +11,8 @@ _LONGEST = 48
 def slug(*parts: str) -> str:
     """An id from any texts, e.g. `t-b2n-mini_target-0`.
 
-    A text of letters, digits and underscores stands as it is. Of any other text, and of a long one, the other characters
-    are dropped and eight digits of its hash follow after a dot.
+    A text of letters, digits and underscores stands as it is. Of any other text, and of a long one, characters are
+    dropped, and eight digits of its hash follow after a dot.
     """
     return "-".join(_word(part) for part in parts)
 

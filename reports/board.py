@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from itertools import groupby
 
@@ -16,7 +16,7 @@ from reports.paper import protocol_of
 from reports.ranks import Ranks
 from reports.row import Cell, Row
 from results.measurement_names import names_of
-from results.measurement_words import division, model_text, open_reasons, start_text, views_text
+from results.measurement_words import division, model_text, open_reasons
 from results.published_numbers import DATASETS, PublishedNumber, published_numbers, sources
 
 PRIMARY = {"b2n": "hm", "few_shot": "k16"}

@@ -74,7 +74,7 @@ class _Command:
             known = _PRECISIONS.get(precision, precision)
             yield from ("--precision", known) if known in _PRECISIONS.values() else ()
         if m.evaluation.sample:
-            self.notes.append(f"The row was measured on a sample ({m.evaluation.sample}), the command takes all videos.")
+            self.notes.append(f"Measured on a sample ({m.evaluation.sample}); the command takes all videos.")
 
     def _file(self, name: str, sha256: str) -> str:
         """A file of which a record holds the hash."""
@@ -100,8 +100,10 @@ class _Command:
                 if name in defaults and f"method.{kind}.{name}" not in changed:
                     continue
                 text = str(value)
-                is_tuple = isinstance(value, tuple)
-                text = self._file(f"option-{name}", text) if _is_file(text) else repr(value) if is_tuple else _text(value)
+                if _is_file(text):
+                    text = self._file(f"option-{name}", text)
+                elif not isinstance(value, tuple):
+                    text = _text(value)
                 yield from ("--set", f"{name}={text}")
 
     def _model(self, model: ModelId) -> Iterator[str]:

@@ -31,10 +31,10 @@ class RecordsFrame:
 def records_frame(runs: Path) -> RecordsFrame:
     """All records under `runs` as a table with an index from 0, sorted by row, part and repeat.
 
-    Columns are the fields of the measurement by their path (`evaluation.views.frames`), the keys of the measurement
-    (`row`, `group`, ...), the metrics in percent (`top1`, `top5`, `mean_class`), and `record`, `title`, `shown_dataset`,
-    `division`, `incomplete`, `status`, `created`, `time`. `superseded` holds the reason why a record does not count, and
-    is empty for a record that does: only such records may be averaged, and only those of one `row`.
+    Columns are the fields of the measurement by their path (`evaluation.views.frames`), its keys (`row`, `group`, ...),
+    the metrics in percent (`top1`, `top5`, `mean_class`), and `record`, `title`, `shown_dataset`, `division`,
+    `incomplete`, `status`, `created`, `time`. `superseded` holds the reason why a record does not count, and is empty
+    for a record that does: only such records may be averaged, and only those of one `row`.
 
     Raises:
         UserError: The folder is missing, or holds no record file at all.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 
 from reports.paper import has_published
@@ -64,6 +63,5 @@ def _of_data(row: Row) -> Iterator[Mark]:
         yield Mark("evaluation videos were trained on", "trained on test videos")
     for text in sorted({remark for entry in row.entries for remark in entry.record.remarks}):
         yield Mark(text)
-    counts = Counter(record.reason for record in row.superseded)
-    for reason, n in counts.items():
-        yield Mark(f"superseded: {n} record{'' if n == 1 else 's'}: {reason}", f"{len(row.superseded)} superseded", warn=False)
+    if row.superseded:
+        yield Mark(f"superseded: {row.superseded_text}", f"{len(row.superseded)} superseded", warn=False)

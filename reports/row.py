@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -224,6 +225,12 @@ class Row:
     def train_videos(self) -> int:
         """Evaluation videos that were trained on."""
         return max(entry.record.overlap.train_videos for entry in self.entries)
+
+    @property
+    def superseded_text(self) -> str:
+        """The superseded records by their reason, on one line; empty if there are none."""
+        counts = Counter(one.reason for one in self.superseded)
+        return "; ".join(f"{n} record{'' if n == 1 else 's'}: {reason}" for reason, n in counts.items())
 
     def rule(self, column: str) -> Column:
         """The rule of a column."""

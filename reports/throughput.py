@@ -11,8 +11,8 @@ SEVERAL = "several devices"
 def throughput(row: Row) -> float | str | None:
     """Videos per second over all evals of a row; a word where they say nothing about the method, None if unknown.
 
-    An eval that took frame features from the cache did not run the vision tower: it is left out, and a row of such evals
-    is `cached`. Evals on several devices are not added up.
+    An eval that took frame features from the cache did not run the vision tower: it is left out, and a row of such
+    evals alone is `cached`. Evals on several devices are not added up.
     """
     costs = [(entry.record.cost, entry.record.environment.device, entry.measurement.evaluation.evaluated)
              for entry in row.entries]  # fmt: skip

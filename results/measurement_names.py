@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
-from results.measurement import FIELDS, Measurement, Value, keys_of
+from results.measurement import FIELDS, Measurement, Value, keys_of, leaves
 from results.measurement_words import Difference, differences, open_reasons, recipe_changes
 
 _LISTS = ("training.list.", "evaluation.list.")
 _ORIGINS = tuple(f"{place}origin" for place in _LISTS)
 _IN_A_ROW = (*_LISTS, "training.start.key", "training.recipe.")
-"""Fields that differ between the parts and repeats of one row; `training.recipe` by the number of shots."""
+"""Fields that differ between the parts, repeats and datasets of one row; `training.recipe` by the number of shots."""
 _PRINCIPAL = {
     "model.": ("model.arch", "model.weights"),
     "training.start.": ("training.start.kind", "training.start.name"),
@@ -42,6 +42,26 @@ def changes_of(m: Measurement, defaults: Mapping[str, Value] | None = None) -> t
     return tuple(found)
 
 
+def way_of(m: Measurement, defaults: Mapping[str, Value] | None = None) -> tuple[tuple[str, object], ...]:
+    """How a row was measured, whatever its dataset: rows of several datasets with equal ways are a line of a table.
+
+    Recipes and options count by what they change, because a method declares them for each dataset.
+    """
+    found: dict[str, object] = {}
+    for path, value in leaves(m):
+        scoped = path.startswith("protocol.scope.") and path != "protocol.scope.training_origin"
+        of_dataset = path.startswith(_LISTS) and not path.endswith((".origin", ".label_variant"))
+        views = path.startswith(("evaluation.views.", "training.views."))
+        if path in _ORIGINS or views or ("line" in FIELDS[path].split() and not scoped and not of_dataset):
+            found[path] = value
+    for place in ("method.options", "method.evaluation_options"):
+        options = found.pop(place)
+        assert isinstance(options, dict)
+        found |= {f"{place}.{name}": str(value) for name, value in options.items() if name not in (defaults or {})}
+    found |= {change.path: str(change.a) for change in changes_of(m, defaults)}
+    return tuple(sorted(found.items()))
+
+
 def names_of(measurements: Sequence[Measurement], defaults: Sequence[Mapping[str, Value]] = ()) -> list[str]:
     """A name for each measurement of one title; measurements of different rows have different names.
 
@@ -60,7 +80,7 @@ def names_of(measurements: Sequence[Measurement], defaults: Sequence[Mapping[str
         if _rows(members) > 1:
             for i, further in zip(same, _told_apart(members), strict=True):
                 labels[i] += further
-    for add in (open_reasons, _row_key):
+    for add in (open_reasons, _dataset, _row_key):
         for same in _grouped(labels):
             members = [measurements[i] for i in same]
             if _rows(members) > 1:
@@ -68,6 +88,10 @@ def names_of(measurements: Sequence[Measurement], defaults: Sequence[Mapping[str
                 for i, m in zip(same, members, strict=True):
                     labels[i] += [text for text in add(m) if text not in shared]
     return [", ".join(label) for label in labels]
+
+
+def _dataset(m: Measurement) -> tuple[str, ...]:
+    return (f"on {m.evaluation.list.dataset}",)
 
 
 def _row_key(m: Measurement) -> tuple[str, ...]:
@@ -116,7 +140,7 @@ def _variants(m: Measurement) -> set[str]:
 
 def _differing(a: Measurement, b: Measurement) -> list[Difference]:
     """Differences that can tell two rows apart: of the same part and repeat all that enter a key, else of the row."""
-    same_place = (a.protocol.part, a.protocol.repeat) == (b.protocol.part, b.protocol.repeat)
+    same_place = _record_of(a) == _record_of(b)
     return [
         d
         for d in differences(a, b)
@@ -124,9 +148,15 @@ def _differing(a: Measurement, b: Measurement) -> list[Difference]:
     ]
 
 
+def _record_of(m: Measurement) -> tuple[object, ...]:
+    """The dataset, part and repeat: records that agree in them are compared list by list."""
+    return m.evaluation.list.dataset, m.protocol.part, m.protocol.repeat
+
+
 def _varies(path: str) -> bool:
-    """Whether a field may differ within a row."""
-    return path.startswith(_IN_A_ROW) and not {"row", "line"} & set(FIELDS[path].split())
+    """Whether a field may differ within a row, or between equal rows of two datasets."""
+    kept = path.endswith(".label_variant") or path == "training.recipe.selection"
+    return path.startswith(_IN_A_ROW) and not kept
 
 
 def _main(found: Sequence[Difference]) -> list[Difference]:
