@@ -11,8 +11,8 @@ from reports.table import Table, TableCell, TableRow
 from results.published_numbers import sources
 
 CSV_FIELDS = (
-    "table", "method", "label", "family", "reference", "dataset", "column", "ours", "spread", "n", "repeat_kind", "ddof",
-    "low", "high", "signature", "published", "published_std", "emphasis", "delta", "verdict", "why", "source",
+    "table", "method", "label", "family", "reference", "dataset", "column", "ours", "spread", "n", "repeat_kind",
+    "ddof", "low", "high", "signature", "published", "published_std", "emphasis", "delta", "verdict", "why", "source",
     "measured_by", "setting", "notes", "not_ranked", "marks", "superseded",
 )  # fmt: skip
 
