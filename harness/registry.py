@@ -275,7 +275,7 @@ def load_or_warn(path: Path) -> None:
 
 
 def load_file(path: Path) -> list[str]:
-    """Import a loose plugin file and return the names that it registered.
+    """Import a loose plugin file and return the names that it registered. It may import modules that lie beside it.
 
     Raises:
         UserError: The file is missing, fails to import, registers nothing, or a name of an installed package.

@@ -12,13 +12,13 @@ from harness.base.canonical import row_set_sha256
 from harness.base.errors import UserError
 from harness.cells.request import MINI_ARCH, MINI_FRAMES, BackboneChoice
 from harness.cells.scope import Planned, PlannedEval, scope_of
-from harness.code_identity import file_code_sha256
 from harness.data.cards import LABEL_VARIANTS, OFFICIAL, published_lists
 from harness.data.dataset import Dataset
 from harness.data.embedded import EMBEDDED, EmbeddedDataset
 from harness.data.official import OfficialDataset
 from harness.data.overlap import STRICT_RELATIONS, seen_classes
-from harness.spec import Eval, Fit, LabelSet, Protocol, Repeat, VideoList
+from harness.plugins.code_hash import file_code_sha256
+from harness.spec import Eval, Fit, LabelSet, Protocol, Recipe, Repeat, VideoList
 from results.measurement import Expected, ListId, Measurement, Scope
 from results.submission.facts import EvalFacts, Facts, ListFacts, ListPlace, ProtocolFacts
 
@@ -33,7 +33,18 @@ def facts_of(pairs: Iterable[tuple[str, str]], known: Mapping[str, str] | None =
     protocols = tuple(sorted(registry.sources("protocol")))
     found = {pair: facts for pair in pairs if pair[0] in protocols and (facts := pair_facts(*pair))}
     weights = BackboneChoice(MINI_ARCH, None).identity()["weights"]
-    return Facts(protocols, found, builtin_code(), weights, known=known or {})
+    return Facts(protocols, found, builtin_code(), weights, _declared, known or {})
+
+
+def _declared(m: Measurement, shots: int | None) -> Recipe | None:
+    """The recipe that the built-in method of a measurement declares; None for other methods and other versions."""
+    if m.method.name not in builtin_code() or m.fitted is None:
+        return None
+    spec = registry.method_spec(m.method.name)
+    if spec.version != m.method.version:
+        return None
+    preset = "mini" if m.model.arch == MINI_ARCH else ""
+    return spec.recipe_for(m.protocol.name, m.fitted.list.dataset, shots, preset)
 
 
 @cache

@@ -41,6 +41,8 @@ def decode(value: Any, kind: type[T]) -> T:
         raise DecodeError(_message(str(error), value, kind)) from None
     except UserError as error:  # a dataclass of `harness.spec` checks its own values
         raise DecodeError(error.message.rstrip(".")) from None
+    if absent := next(_absent(found), ""):
+        raise DecodeError(absent)
     try:
         # Two passes through msgspec and one comparison of builtins are faster than a walk in Python.
         written = msgspec.json.decode(msgspec.json.encode(found))
@@ -168,6 +170,32 @@ def _hints(kind: type) -> dict[str, Any]:
     return get_type_hints(kind, include_extras=True)
 
 
+@cache
+def _fields(kind: type) -> tuple[frozenset[str], tuple[str, ...]]:
+    """Names of the fields of a dataclass, and of those that hold dataclasses, alone or in a tuple."""
+    holding = []
+    for name, hint in _hints(kind).items():
+        kinds = list(_alternatives(hint))
+        items = [item for k in kinds if get_origin(k) in (list, tuple) for item in get_args(k)]
+        if any(dataclasses.is_dataclass(k) for k in (*kinds, *items)):
+            holding.append(name)
+    return frozenset(_hints(kind)), tuple(holding)
+
+
+def _absent(part: Any, place: str = "") -> Iterator[str]:
+    """Messages for fields with a plain default that were not given: msgspec leaves them out of the instance."""
+    kind: type = type(part)
+    names, holding = _fields(kind)
+    if absent := names - vars(part).keys():
+        name = min(absent)
+        yield f"{place}{name} is missing, expected {_expected([_hints(kind)[name]])}"
+    for name in holding:
+        value = vars(part).get(name)
+        for i, item in enumerate(value if isinstance(value, (list, tuple)) else (value,)):
+            if dataclasses.is_dataclass(item):
+                yield from _absent(item, f"{place}{name}." if item is value else f"{place}{name}[{i}].")
+
+
 def _fits(value: Any, kind: Any) -> bool:
     try:
         msgspec.convert(value, kind)
@@ -183,7 +211,7 @@ def _differing(value: Any, written: Any, place: str = "") -> str:
         if unknown := sorted(set(value) - set(written)):
             return f"{start}{unknown[0]} is unknown, expected only {', '.join(written) or 'nothing'}"
         if absent := sorted(set(written) - set(value)):
-            return f"{start}{absent[0]} is missing, expected a value such as {_shown(written[absent[0]])}"
+            return f"{start}{absent[0]} is missing, expected {_shown(written[absent[0]])} or another value"
         return next((d for key in written if (d := _differing(value[key], written[key], f"{start}{key}"))), "")
     if isinstance(written, list) and isinstance(value, list) and len(written) == len(value):
         pairs = enumerate(zip(value, written, strict=True))

@@ -8,7 +8,7 @@ from pathlib import Path
 from harness.base.atomic import write_json
 from harness.base.errors import EXIT_FAILED, UserError
 from results.codec import DecodeError, decode, encode, read_json_file
-from results.measurement import Count, FitDescription, fit_key
+from results.measurement import Count, FitDescription, Key, Sha256, fit_key
 from results.provenance import Environment
 
 FIT_FILE = "fit.json"
@@ -21,7 +21,7 @@ class WeightsFile:
     """The file of the trained tensors, in the fit's folder, with the sha256 of its content."""
 
     file: str
-    sha256: str
+    sha256: Sha256
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class FitFile:
         schema: Version of this layout.
     """
 
-    key: str
+    key: Key
     name: str
     described: FitDescription
     weights: WeightsFile
@@ -98,7 +98,8 @@ def write_fit_file(folder: Path, content: FitFile) -> None:
     try:
         fit_file_of(value)
     except DecodeError as error:
-        raise UserError(f"{folder / FIT_FILE}: {error}.", exit_code=EXIT_FAILED) from None
+        message = f"{folder / FIT_FILE} would not be valid: {error}."
+        raise UserError(message, "Nothing was written. Correct the code that gave this value.", EXIT_FAILED) from None
     write_json(folder / FIT_FILE, value)
 
 
@@ -124,12 +125,12 @@ def fit_file_of(value: object) -> FitFile:
         DecodeError: A field is missing, unknown or malformed, or the key does not follow from the description.
     """
     found = decode(value, FitFile)
-    if found.key != fit_key(found.described):
-        raise DecodeError(f"key is {found.key}, the description gives {fit_key(found.described)}")
+    if found.key != (key := fit_key(found.described)):
+        raise DecodeError(f"key is {found.key!r}, expected {key!r}, which follows from the description")
     name = found.weights.file
-    if not name or Path(name).name != name:
+    if not name or Path(name).name != name or "\\" in name or name.startswith(".") or not name.isprintable():
         raise DecodeError(f"weights.file is {name!r}, expected the name of a file in the fit's folder")
     training = found.described.training
     if not 0 < training.used <= training.list.n:
-        raise DecodeError(f"training.used is {training.used}, expected 1 to {training.list.n}")
+        raise DecodeError(f"described.training.used is {training.used}, expected 1 to {training.list.n}")
     return found

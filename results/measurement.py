@@ -37,6 +37,7 @@ from results.measurement_parts import (
     Count,
     Evaluation,
     Expected,
+    Key,
     ListId,
     MethodId,
     ModelId,
@@ -45,15 +46,16 @@ from results.measurement_parts import (
     Prescribed,
     ProtocolId,
     Scope,
+    Sha256,
     Start,
     Training,
     Value,
 )
 
 __all__ = [
-    "FIELDS", "KEY_NAMES", "RANDOM", "UNKNOWN", "Count", "Evaluation", "Expected", "FitDescription", "Keys", "ListId",
-    "Measurement", "MethodId", "ModelId", "Plain", "Positive", "Prescribed", "ProtocolId", "Scope", "Start", "Training",
-    "Value", "cell_key", "fit_key", "keys_of", "leaves",
+    "FIELDS", "KEY_NAMES", "RANDOM", "UNKNOWN", "Count", "Evaluation", "Expected", "FitDescription", "Key", "Keys",
+    "ListId", "Measurement", "MethodId", "ModelId", "Plain", "Positive", "Prescribed", "ProtocolId", "Scope", "Sha256",
+    "Start", "Training", "Value", "cell_key", "fit_key", "keys_of", "leaves",
 ]  # fmt: skip
 
 

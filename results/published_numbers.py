@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -173,7 +173,7 @@ def _read(path: Path) -> list[PublishedNumber]:
 
 
 def _setting(value: dict[str, Any]) -> Setting:
-    known = ("frames", "views", "text", "init", "measured_by", "n")
+    known = [f.name for f in fields(Setting) if f.name != "more"]
     more = tuple((name, str(text)) for name, text in value.items() if name not in known)
     stated: dict[str, Any] = {name: value.get(name) for name in known}
     return Setting(**stated, more=more)

@@ -6,7 +6,6 @@ stored: they are computed from records.
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
@@ -19,18 +18,20 @@ from harness.base.atomic import write_json
 from harness.base.errors import EXIT_FAILED, UserError
 from harness.spec import Column
 from results.codec import DecodeError, decode, encode, read_json_file
-from results.measurement import Count, Measurement, Positive, Value, cell_key
+from results.measurement import UNKNOWN, Count, Key, Measurement, Positive, Sha256, Value
 from results.measurement_words import incomplete, signature
 from results.provenance import Environment
 
 SCHEMA = 3
 Status = Literal["reported", "submitted", "verified", "reproduced"]
 STATUSES: tuple[Status, ...] = ("reported", "submitted", "verified", "reproduced")
+REPEAT_KINDS = ("test_split", "class_subset", "train_subset", "seed", "single")
 RECORD_SUFFIX = ".record.json"
 PREDICTIONS_SUFFIX = ".predictions.csv.gz"
 BOARD = "board"
 """Folder directly below a run folder in which its board is built; it holds no records."""
 _ACCEPTED = ("*/acceptance.json", "*/*/acceptance.json")
+NOT_WRITTEN = "Nothing was written. Correct the code that gave this value."
 AGAIN = "Records are written by `python -m harness run`; run the same command again."
 
 Percent = Annotated[float, Meta(ge=0, le=100)]
@@ -169,7 +170,7 @@ class PredictionsFile:
     """The predictions file beside the record."""
 
     file: str
-    sha256: str
+    sha256: Sha256
 
 
 @dataclass(frozen=True)
@@ -197,7 +198,7 @@ class Record:
         schema: Version of this layout.
     """
 
-    key: str
+    key: Key
     signature: str
     measurement: Measurement
     columns: Annotated[tuple[Column, ...], Meta(min_length=1)]
@@ -234,7 +235,7 @@ def write_record(path: Path, record: Record) -> None:
     try:
         record_of(value)
     except DecodeError as error:
-        raise UserError(f"{path}: {error}.", exit_code=EXIT_FAILED) from None
+        raise UserError(f"The record {path} would not be valid: {error}.", NOT_WRITTEN, EXIT_FAILED) from None
     write_json(path, value)
 
 
@@ -266,24 +267,28 @@ def record_of(value: object) -> Record:
 def _problems(record: Record) -> Iterator[str]:
     """Values that contradict each other."""
     m = record.measurement
-    if record.key != cell_key(m):
-        yield f"key is {record.key}, the measurement gives {cell_key(m)}"
+    if record.key != m.keys.cell:
+        yield f"key is {record.key!r}, expected {m.keys.cell!r}, which follows from the measurement"
     if record.signature != signature(m):
-        yield f"signature is {record.signature!r}, the measurement gives {signature(m)!r}"
+        yield f"signature is {record.signature!r}, expected {signature(m)!r}, which follows from the measurement"
+    for repeat in (m.protocol.repeat, *(expected.repeat for expected in m.protocol.scope.expected)):
+        if repeat.kind not in REPEAT_KINDS or repeat.index < 1:
+            kinds = ", ".join(REPEAT_KINDS)
+            yield f"the repeat is {repeat.kind} {repeat.index}, expected one of {kinds} and a number from 1"
     if not 0 < m.evaluation.evaluated <= m.evaluation.list.n:
-        yield f"evaluation.evaluated is {m.evaluation.evaluated}, expected 1 to {m.evaluation.list.n}"
+        yield f"measurement.evaluation.evaluated is {m.evaluation.evaluated}, expected 1 to {m.evaluation.list.n}"
     if m.fitted is not None and not 0 < m.fitted.used <= m.fitted.list.n:
-        yield f"training.used is {m.fitted.used}, expected 1 to {m.fitted.list.n}"
-    if (record.fit is None) != (m.training is None) and m.training != "unknown":
-        yield "fit and measurement.training must both be given or both be null"
-    for column in record.columns:
+        yield f"measurement.training.used is {m.fitted.used}, expected 1 to {m.fitted.list.n}"
+    if m.training != UNKNOWN and (record.fit is None) != (m.training is None):
+        trained = m.training is not None
+        found, expected = ("null", "facts of the fit") if trained else ("given", "null")
+        yield f"fit is {found}, expected {expected}, as measurement.training is {'given' if trained else 'null'}"
+    for i, column in enumerate(record.columns):
         if bool(column.part) == (column.harmonic_of is not None):
-            yield f"column {column.name!r} needs either a part or harmonic_of"
+            found = f"part {column.part!r} and harmonic_of {column.harmonic_of}"
+            yield f"columns[{i}] has {found}, expected either a part or harmonic_of"
         if column.metric not in METRICS:
-            yield f"column {column.name!r} has metric {column.metric!r}, expected one of {', '.join(METRICS)}"
-    numbers = (record.cost.gflops, record.cost.score_gflops, record.cost.eval_seconds, record.cost.videos_per_second)
-    if not all(math.isfinite(number) for number in numbers if number is not None):
-        yield f"cost holds {numbers}, expected finite numbers"
+            yield f"columns[{i}] has metric {column.metric!r}, expected one of {', '.join(METRICS)}"
     file = record.predictions.file
     if "/" in file or "\\" in file or file.startswith(".") or not file.isprintable() or not file:
         yield f"predictions.file is {file!r}, expected the name of a file beside the record"

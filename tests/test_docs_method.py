@@ -87,6 +87,7 @@ def test_an_installed_package_from_list_to_board(fresh: Fresh, tmp_path: Path) -
     fresh.run("python -m harness submit check it.zip")
     records = list((fresh.folder / "runs").rglob("*.record.json"))
     assert len(records) == 9
-    method = json.loads(records[0].read_text())["method"]
-    assert (method["name"], method["origin"]) == ("attention_pooling", "harness-attention-pooling 0.1.0")
+    record = json.loads(records[0].read_text())
+    name, origin = record["measurement"]["method"]["name"], record["method"]["origin"]
+    assert (name, origin) == ("attention_pooling", "harness-attention-pooling 0.1.0")
     assert "CLIP + attention pooling" in (fresh.folder / "runs/board/index.html").read_text()

@@ -62,7 +62,7 @@ class MethodRow:
         """The method as measurements state it."""
         values, checkpoint = self.options.as_dict(), self.choice.checkpoint
         late = {f.name for f in fields(self.options) if f.metadata.get("evaluation_only")}
-        extra = [f"checkpoint {Path(checkpoint).name} ({self.choice.checkpoint_sha256[:8]})"] if checkpoint else []
+        extra = [f"checkpoint {self.choice.checkpoint_sha256[:8]}"] if checkpoint else []
         return MethodId(
             name=self.name,
             version=self.spec.version,

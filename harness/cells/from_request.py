@@ -23,8 +23,8 @@ from harness.cells.request import (
     views_for,
 )
 from harness.cells.scope import Planned, PlannedEval, list_id, scope_of
-from harness.code_identity import code_sha256, file_code_sha256
 from harness.data.dataset import Dataset
+from harness.plugins.code_hash import code_sha256, file_code_sha256
 from harness.settings import Settings
 from harness.spec import Fit, Protocol, Recipe, Repeat, Views
 from harness.spec.method_spec import MethodSpec, OwnModel

@@ -57,7 +57,9 @@ def run(arguments: argparse.Namespace) -> int:
     say(
         f"to do: {len(plan.open_fits())} fits, {len(plan.open_evals())} evals of {len(plan.fits)} and {len(plan.evals)}"
     )
-    for model in index.unread:
-        say(f"weights not read yet: {model}; cells that were computed with other tensors show only when they are")
+    for model in {cell.measurement.model for cell in cells.evals}:
+        index.of(model)
+    for name in sorted(index.unread):
+        say(f"weights not read yet: {name}; whether finished cells were computed with other tensors shows in `run`")
     say(str(estimate(plan, runs)))
     return EXIT_DONE

@@ -210,8 +210,8 @@ def _training_list(
 
 def _declared(submission: Submission, one: Measured, expected: EvalFacts, facts: Facts) -> None:
     """The recipe that a record calls declared is the one that the built-in method declares (rule P025)."""
-    training = one.m.fitted
-    declared = facts.declared(one.m, expected.shots) if training is not None else None
+    training, builtin = one.m.fitted, one.record.method.origin == "built-in"
+    declared = facts.declared(one.m, expected.shots) if builtin and training is not None else None
     if training is None or declared is None:
         return
     stated, wanted = (encode(recipe) for recipe in (training.declared, declared))

@@ -137,6 +137,6 @@ def _scope(submission: Submission, members: list[Measured], known: ProtocolFacts
         return
     scope = known.scope([one.m for one in members])
     for name, value in leaves(scope) if scope is not None else ():
-        opens = name == "own_training_lists" and stated.own_training_lists  # a row that says so is in the open division
+        opens = name in ("training_origin", "own_training_lists") and stated.training_origin  # in the open division
         if name != "expected" and getattr(stated, name) != value and not opens:
             submission.note("P026", where, f"scope.{name} {getattr(stated, name) or 'none'}", value or "none")

@@ -18,7 +18,7 @@ from msgspec import Meta
 
 from results.codec import json_schema
 from results.fit_file import FitFile
-from results.measurement import Count, Positive
+from results.measurement import Count, Positive, Sha256
 from results.provenance import Environment
 from results.record import Percent, Record
 from results.submission.contents import printable
@@ -34,7 +34,6 @@ MOST_PROBLEMS = 20
 """Problems of one file that are reported; a file of half a million wrong entries is refused for the first ones."""
 
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,99}\Z")]
-Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 
 
 @dataclass(frozen=True)

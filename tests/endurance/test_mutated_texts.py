@@ -27,7 +27,6 @@ import pytest
 import torch
 
 from harness.base.errors import UserError
-from harness.cells.plan import read_fit
 from harness.data.annotations.find import AnnotationFolder
 from harness.data.cards import load_card
 from harness.data.clips import read_clips
@@ -40,6 +39,7 @@ from harness.engine.weights import read_weights
 from harness.running.predict import read_class_names
 from harness.settings import load_settings
 from reports.frame import records_frame
+from results.fit_file import read_fit_file
 from results.predictions import read_predictions
 from results.record import read_record
 from results.score import score
@@ -172,7 +172,7 @@ def parsers(tmp_path_factory: pytest.TempPathFactory, finished: Path) -> dict[st
         "table": Parser(clip_table.encode(), with_videos, "clips.csv"),
         "tab table": Parser(clip_table.replace(",", "\t").encode(), with_videos, "clips.tsv"),
         "record": Parser(record, records, "a.record.json", either),
-        "fit": Parser(only(finished, "fit.json").read_bytes(), lambda p: read_fit(p.parent), "fit.json", either),
+        "fit": Parser(only(finished, "fit.json").read_bytes(), lambda p: read_fit_file(p.parent), "fit.json", either),
         "predictions": Parser(
             only(finished, "*base_val*.predictions.csv.gz").read_bytes(), read_predictions, "a.predictions.csv.gz",
             packed,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +11,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from harness.base.errors import UserError
 from harness.engine.backbone import load_backbone
 from harness.engine.export import export
 from harness.engine.method import method_class
 from harness.engine.published_weights import read_published
-from harness.reproduce import _method
-from harness.settings import load_settings
-from reports.command import reproduce_command
-from reports.frame import records_frame
-from results.record import Record, find_records, read_record
-from results.submission.check_records import _signature, differences, identity_of
-from results.submission.submission import Measured
+from results.measurement_words import division
+from results.record import find_records, read_record
 from tests.conftest import in_process
 
 ASK = (
@@ -76,33 +70,19 @@ def test_a_published_file_is_evaluated(
 ) -> None:
     file = write(tmp_path / "published.pth")
     assert read_published(torch.load(file, weights_only=True)).family == method
+    sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
     assert in_process("run", "--method", method, "--checkpoint", file, *ASK, *places) == 0
     assert "0 fits and 3 evals done" in capsys.readouterr().err
     records = [read_record(path) for path in find_records(tmp_path / "runs")]
     for record in records:
-        assert record.fit is None and record.identity["method"]["checkpoint"]
-        assert "|init:checkpoint-" in record.signature and record.signature.endswith("|open")
-        assert record.overlap["audits"][0]["source"].startswith("a checkpoint, whose training data are not known")
-        assert record.method["extra_data"] == [f"checkpoint published.pth ({record.signature.split('t-')[1][:8]})"]
-    _the_rules_take_it(records[0])
-    frame = records_frame(tmp_path / "runs")
-    assert "--checkpoint published.pth" in reproduce_command(dict(frame.iloc[0]))
+        method_id = record.measurement.method
+        assert record.fit is None and method_id.checkpoint == sha256
+        assert f"|init:checkpoint-{sha256[:8]}|" in record.signature and division(record.measurement) == "open"
+        assert record.overlap.audits[0].source.startswith("a checkpoint, whose training data are not known")
+        assert method_id.extra_data == (f"checkpoint {sha256[:8]}",)
     moved = file.rename(tmp_path / "elsewhere.pth")
     assert in_process("run", "--method", method, "--checkpoint", moved, *ASK, *places) == 0
     assert "3 cells reused" in capsys.readouterr().err
-
-
-def _the_rules_take_it(record: Record) -> None:
-    """`submit check` derives the identity with the checkpoint; `submit reproduce` says that it has no such file."""
-    assert list(differences(record.identity, identity_of(record))) == []
-    assert list(_signature(Measured("x", record), None)) == []  # type: ignore[arg-type]
-    hidden = replace(record, method={**record.method, "extra_data": []})
-    assert [place.split(" ")[0] for place, _ in differences(hidden.identity, identity_of(hidden))] == [
-        "identity.method.checkpoint"
-    ]
-    assert list(_signature(Measured("x", hidden), None))  # type: ignore[arg-type]
-    with pytest.raises(UserError, match="which no submission holds"):
-        _method(Measured("x", record), Path(), load_settings({}))
 
 
 def test_an_export_goes_back_in(places: tuple[object, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

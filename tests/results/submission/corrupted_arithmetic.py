@@ -7,7 +7,7 @@ from typing import Any
 
 from results.predictions import ID_COLUMNS, PROBABILITY_COLUMNS
 from tests.results.submission.corrupted import edit_json, forged, record_name, refiled
-from tests.results.submission.forge import Forge, tensors
+from tests.results.submission.forge import Forge, tensors, with_parent
 
 
 @forged("A001", "better predictions under the old hash")
@@ -194,6 +194,28 @@ def _(made: Forge) -> None:
         item = made.of("base", index)
         item.m["training"]["weights_sha256"] = item.m["training"]["weights_sha256"][::-1]
         item.identify()
+
+
+def _start_alone(case: str, **changes: Any) -> None:
+    """A field of the start of a fit that differs from the parent fit."""
+
+    @forged("A015", case)
+    def _(made: Forge) -> None:
+        with_parent(made)
+        made.refit(lambda fit: fit["described"]["training"]["start"].update(changes)
+                   if fit["described"]["training"]["start"]["kind"] == "fit" else None)  # fmt: skip
+
+
+_start_alone("other weights than the parent fit has", weights_sha256="d" * 64)
+_start_alone("name of another parent fit", name="vificlip mini_target/val")
+
+
+@forged("A015", "parent fit that lacked videos, stated to be complete")
+def _(made: Forge) -> None:
+    with_parent(made)
+    for fit in made.fits.values():
+        if fit["described"]["training"]["list"]["dataset"] == "mini_source":
+            fit["described"]["training"]["used"] = 10
 
 
 @forged("A015", "weights of another fit")

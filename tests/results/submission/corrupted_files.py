@@ -19,7 +19,7 @@ from tests.results.submission.corrupted import (
     refiled,
     table_name,
 )
-from tests.results.submission.forge import Forge, listed, tensors
+from tests.results.submission.forge import Forge, listed, tensors, with_parent
 
 
 @raw("F008", "no manifest")
@@ -35,6 +35,14 @@ refiled("F008", "record without predictions")(lambda files, _: files.pop(table_n
 def _(made: Forge) -> None:
     key = next(iter(made.fits))
     del made.fits[key], made.weights[key]
+
+
+@forged("F008", "fit without the parent fit that it starts from")
+def _(made: Forge) -> None:
+    with_parent(made)
+    parents = {fit["described"]["training"]["start"]["key"] for fit in made.fits.values()} - {""}
+    for key in parents:
+        del made.fits[key], made.weights[key]
 
 
 @refiled("F009", "key given twice")
@@ -116,14 +124,18 @@ for _name, _edit in (
     ("hash of the list in words", lambda r: r["measurement"]["evaluation"]["list"].update(sha256="the published one")),
     ("hash of the code cut", lambda r: r["measurement"]["method"].update(code="abc")),
     ("hash of the predictions in capitals", lambda r: r["predictions"].update(sha256="A" * 64)),
-    ("repeat of no known kind", lambda r: r["measurement"]["protocol"]["repeat"].update(kind="lucky")),
-    ("repeat number zero", lambda r: r["measurement"]["protocol"]["repeat"].update(index=0)),
     ("more videos evaluated than listed", lambda r: r["measurement"]["evaluation"].update(evaluated=10_000)),
     ("trained without facts of the fit", lambda r: r.update(fit=None)),
     ("selection on the evaluation list", lambda r: r["measurement"]["training"]["recipe"].update(selection="best")),
 ):  # fmt: skip
     refiled("F012", _name)(
         lambda files, _manifest, edit=_edit: edit_json(files, record_name(files), edit)
+    )
+
+
+for _name, _value in (("repeat of no known kind", {"kind": "lucky"}), ("repeat number zero", {"index": 0})):
+    forged("F012", _name)(
+        lambda made, value=_value: made.change(lambda record: record["measurement"]["protocol"]["repeat"].update(value))
     )
 
 

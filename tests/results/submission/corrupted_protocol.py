@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.results.submission.corrupted import forged, refiled
-from tests.results.submission.forge import Forge, Item
+from tests.results.submission.forge import Forge, Item, with_parent
 
 Json = dict[str, Any]
 
@@ -135,6 +135,46 @@ def _(made: Forge) -> None:
     made.change(lambda record: record["fit"].update(shots=2))
 
 
+@forged("P005", "parent fit on the evaluation list")
+def _(made: Forge) -> None:
+    with_parent(made, "mini_target", "val")
+
+
+@forged("P019", "parent fit that lacked videos")
+def _(made: Forge) -> None:
+    with_parent(made)
+    _parent(made)["described"]["training"]["used"] = 10
+    made.refit(lambda fit: fit["described"]["training"]["start"].update(complete=not _is_child(fit)))
+
+
+@forged("P014", "parent fit that starts from a file")
+def _(made: Forge) -> None:
+    _reparent(made, lambda training: training.update(start=_start("checkpoint")))
+
+
+@forged("P025", "parent fit of a changed recipe")
+def _(made: Forge) -> None:
+    _reparent(made, lambda training: training["recipe"].update(epochs=100))
+
+
+def _parent(made: Forge) -> Json:
+    """The fit from which the others start."""
+    return next(fit for fit in made.fits.values() if fit["described"]["training"]["list"]["dataset"] == "mini_source")
+
+
+def _reparent(made: Forge, edit: Callable[[Json], Any]) -> None:
+    """A parent fit that is changed, and the fits and records that then start from it."""
+    with_parent(made)
+    edit(_parent(made)["described"]["training"])
+    made.refit(lambda fit: None)  # gives the parent its key
+    key = _parent(made)["key"]
+    made.refit(lambda fit: fit["described"]["training"]["start"].update(key=key) if _is_child(fit) else None)
+
+
+def _is_child(fit: Json) -> bool:
+    return bool(fit["described"]["training"]["start"]["kind"] == "fit")
+
+
 @forged("P006", "worst repeat left out")
 def _(made: Forge) -> None:
     made.keep(lambda item: item.m["protocol"]["repeat"]["index"] != 2)
@@ -159,14 +199,6 @@ def _(made: Forge) -> None:
     made.add(other)
 
 
-def _second_try(made: Forge) -> Forge:
-    """The records of one repeat measured again from another fit that is stated to be of the same row."""
-    other = copy.deepcopy(made)
-    other.keep(lambda item: item.m["protocol"]["repeat"]["index"] == 2)
-    other.weights = {}
-    return other
-
-
 def _new_predictions(item: Item) -> None:
     item.frame = item.frame.copy()
     item.frame["p5"] = 0.0
@@ -175,15 +207,9 @@ def _new_predictions(item: Item) -> None:
 
 @forged("P007", "second try of an evaluation")
 def _(made: Forge) -> None:
-    """Two records of one cell cannot stand under one name; other weights of a tag with equal tensors are another cell.
-
-    The tries are of an untrained method, so that no fit tells them apart.
-    """
-    made.fits, made.weights = {}, {}
-    untrained = _untrained()
-    made.items = untrained.items
+    """Read by another reader, and stated to be of the same row."""
     again = copy.deepcopy(made.of("novel"))
-    again.m["evaluation"]["list"]["origin"] = "published"
+    again.m["evaluation"]["views"]["reader"] = "exact"
     _new_predictions(again)
     made.items.append(again)
 
@@ -366,6 +392,16 @@ def _(made: Forge) -> None:
     for item in made.items:
         item.m["protocol"]["scope"] = scope
         item.identify()
+
+
+@forged("P025", "built-in method that calls another recipe declared")
+def _(made: Forge) -> None:
+    def builtin(fit: Json) -> None:
+        fit["described"]["method"]["name"] = "vificlip"
+        fit["name"] = fit["name"].replace("mymethod", "vificlip")
+
+    made.refit(builtin)
+    made.change(lambda record: record["method"].update(origin="built-in"))
 
 
 @forged("P025", "closed division with a changed recipe")

@@ -26,6 +26,7 @@ from results.codec import DecodeError, decode, encode
 from results.fit_file import FitFile, FitOutcome, Parameters, WeightsFile
 from results.measurement import (
     Evaluation,
+    Expected,
     FitDescription,
     ListId,
     Measurement,
@@ -57,7 +58,6 @@ from results.submission.check_arithmetic import card_of, environments_of
 from results.submission.documents import json_bytes
 from results.submission.facts import EvalFacts, ProtocolFacts
 from results.submission.layout import Environments, Manifest, record_stem
-from results.submission.pack import write_submission
 from results.submission.scores import scores_of
 from results.submission.submission import Measured, Submission
 
@@ -214,15 +214,18 @@ class Forge:
 
     def _fits_of_items(self) -> list[str]:
         """The key of each record's fit, found by its training list."""
-        placed = {(listed["dataset"], listed["name"]): key for key, fit in self.fits.items()
-                  if (listed := fit["described"]["training"]["list"])}  # fmt: skip
-        lists = [item.m["training"]["list"] for item in self.items]
-        return [placed[listed["dataset"], listed["name"]] for listed in lists]
+        placed = {}
+        for key, fit in self.fits.items():
+            training = fit["described"]["training"]
+            placed[training["list"]["dataset"], training["list"]["name"], training["start"]["key"]] = key
+        trainings = [item.m["training"] for item in self.items]
+        return [placed[one["list"]["dataset"], one["list"]["name"], one["start"]["key"]] for one in trainings]
 
     def keep(self, wanted: Callable[[Item], bool]) -> None:
         """Leave out the other records, and the fits that only they rest on."""
         kept = [(item, key) for item, key in zip(self.items, self._fits_of_items(), strict=True) if wanted(item)]
         self.items, keys = [item for item, _ in kept], {key for _, key in kept}
+        keys |= {self.fits[key]["described"]["training"]["start"]["key"] for key in keys}
         self.fits = {key: fit for key, fit in self.fits.items() if key in keys}
         self.weights = {key: data for key, data in self.weights.items() if key in keys}
 
@@ -362,6 +365,33 @@ def _fit(made: Forge, facts: ProtocolFacts, item: EvalFacts, weights: bool) -> d
     return made.fits[key]
 
 
+def with_parent(made: Forge, dataset: str = "mini_source", name: str = "train", labels: str = "all") -> Forge:
+    """The same submission, its fits starting from one parent fit on a list of an embedded dataset."""
+    opened = EmbeddedDataset(dataset, Path())
+    rows, names = opened.list(name), opened.labels(labels).names
+    listed = ListId(dataset, name, "generated", rows.sha256, labels, labels_sha256(names), "published", len(rows))
+    data = tensors(7.0)
+    sha256 = hashlib.sha256(data).hexdigest()
+    training = Training(listed, RECIPE, RECIPE, Views(frames=4), Start(), "float32", len(rows), sha256)
+    described = FitDescription(METHOD, MODEL, training, 1)
+    parent = FitFile(
+        fit_key(described), f"mymethod {dataset}/{name}", described, WeightsFile("weights.safetensors", sha256), names,
+        FitOutcome(33, 3, 0, 0.5, 4.5, 0, 0), Parameters(1_100_000, 2), ENVIRONMENT, CREATED,
+    )  # fmt: skip
+    start = encode(Start("fit", parent.name, parent.key, sha256))
+    made.refit(lambda fit: fit["described"]["training"].update(start=dict(start)))
+    for item in made.items:
+        m = decode(item.m, Measurement)
+        pair = m.protocol.name, m.evaluation.list.dataset
+        known = facts_of([pair]).pairs[pair].expected(m)[Expected(m.protocol.part, m.protocol.repeat)]
+        seen = sorted({*known.seen, *known.parent_seen})
+        item.record["overlap"]["seen_classes"] = [item.record["classes"][id] for id in seen]
+    made.fits[parent.key] = encode(parent)
+    made.weights[parent.key] = data
+    made.derive()
+    return made
+
+
 def _record(
     facts: ProtocolFacts, item: EvalFacts, classes: tuple[str, ...], fit: dict[str, Any] | None
 ) -> dict[str, Any]:
@@ -369,7 +399,7 @@ def _record(
     views = _views(facts, item)
     listed = ListId(facts.dataset, item.test.name, "generated", "0" * 64, item.test.labels, "0" * 64, "published", 1)
     places = tuple(one.place for one in (facts.untrained if fit is None else facts.trained))
-    scope = Scope("", "", "", "", "", "", places)
+    scope = Scope("", "", "", "", "", "", "", places)
     measurement = Measurement(
         ProtocolId(facts.protocol, facts.version, item.part, item.repeat, Prescribed(views), scope), METHOD, MODEL,
         None if fit is None else decode(fit, FitFile).described.training,
