@@ -22,6 +22,11 @@ from results.published_numbers import DATASETS, PublishedNumber, published_numbe
 PRIMARY = {"b2n": "hm", "few_shot": "k16"}
 """The column by which a group is sorted at first; other protocols take their first column."""
 
+FILTERS = (
+    ("protocol", "Protocol"), ("dataset", "Dataset"), ("backbone", "Backbone"), ("views", "Views"), ("text", "Text"),
+    ("init", "Init"), ("status", "Status"), ("params", "Trained parameters"),
+)  # fmt: skip
+"""Name and title of each filter of the board."""
 PROTOCOL_ORDER = ("zero_shot", "b2n", "few_shot", "supervised")
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from reports.aggregate import DDOF
-from reports.board import BoardCell, BoardRow, Group, source_of
+from reports.board import FILTERS, BoardCell, BoardRow, Group, source_of
 from reports.entries import Damaged
 
 SCHEMA = 2
@@ -73,7 +73,7 @@ def _cell(cell: BoardCell) -> dict[str, Any]:
 
 FIELDS = (
     "protocol", "dataset", "group", "method", "title", "label", "column", "value", "spread", "n", "repeat_kind", "ddof",
-    "low", "high", "rank", "not_ranked", "status", "backbone", "views", "text", "init", "params_trained", "signature",
+    "low", "high", "rank", "not_ranked", *(name for name, _ in FILTERS[2:]), "params_trained", "signature",
     "measured_by", "source", "records", "marks", "superseded", "time",
 )  # fmt: skip
 

@@ -20,7 +20,7 @@ from markupsafe import Markup
 from harness.base.atomic import write_bytes
 from reports.aggregate import DDOF, rows_of
 from reports.anchors import slug
-from reports.board import Group, dataset_title, groups_of, section_title, source_of
+from reports.board import FILTERS, Group, dataset_title, groups_of, section_title, source_of
 from reports.board_json import board_csv, board_json
 from reports.entries import Damaged, read_entries
 from reports.export import tables_of
@@ -32,10 +32,6 @@ from reports.table_html import html
 
 TEMPLATES = Path(__file__).with_name("templates")
 INDEX = "index.html"
-FILTERS = (
-    ("protocol", "Protocol"), ("dataset", "Dataset"), ("backbone", "Backbone"), ("views", "Views"), ("text", "Text"),
-    ("init", "Init"), ("status", "Status"), ("params", "Trained parameters"),
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
