@@ -103,13 +103,21 @@ def _run(arguments: argparse.Namespace, world: World) -> int:
     if arguments.json:
         put(_scores(records))
     elif records:
-        put(_summary(settings.runs.path, [cell.key for cell in cells.evals]))
+        from reports.console import summary
+
+        found = summary(records, settings.runs.path)
+        put(found.text)
+        for damaged in found.damaged:
+            say(str(damaged))
     if records and not arguments.no_report:
         from reports.site import build_report
         from results.record import BOARD
 
         runs = settings.runs.path
-        say(f"report: {build_report(runs, Path(arguments.report) if arguments.report else runs / BOARD)}")
+        built = build_report(runs, Path(arguments.report) if arguments.report else runs / BOARD)
+        say(f"report: {built.index}")
+        if built.damaged:
+            say(f"{len(built.damaged)} damaged files are left out of the report; name them: python -m harness report")
     if outcome.failures:
         say(f"to retry what failed: python -m harness {shlex.join(sys.argv[1:])}")
         return EXIT_FAILED
@@ -156,26 +164,3 @@ def _scores(records: list[Path]) -> list[dict[str, Any]]:
 
     found = [read_record(path) for path in records]
     return [{"signature": r.signature, "key": r.key, **vars(r.metrics)} for r in found]
-
-
-def _summary(runs: Path, cells: list[str]) -> str:
-    """Mean and spread per column, one line per row of the request's records."""
-    from reports.aggregate import rows_of
-    from reports.frame import records_frame
-
-    frame = records_frame(runs)
-    lines = []
-    for row in rows_of(frame[frame["cell"].isin(cells)]):
-        facts = row.facts
-        values = "  ".join(f"{name} {_cell(row.cells[name])}" for name in row.columns if name in row.cells)
-        kind = next((f"{c.kind} x {c.n}" for c in row.cells.values() if c.n > 1), "single")
-        lines.append(
-            f"{facts['title']:<16} {facts['protocol']} {facts['dataset']} {facts['views']}@{facts['size']}  "
-            f"{values}  ({kind})"
-        )
-    return "\n".join(lines)
-
-
-def _cell(cell: Any) -> str:
-    spread = "" if cell.spread is None else f" ± {cell.spread:.1f}"
-    return f"{cell.mean:.1f}{spread}"

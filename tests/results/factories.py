@@ -170,8 +170,10 @@ def sample_measurement(sample: Sample, listed: str, rows_sha: str, names: tuple[
             digest(["weights", sample.method, train_name, sample.lists, dict(sample.recipe), sample.seed, sample.draw]),
         )  # fmt: skip
     scope = Scope(
-        lists=digest([sample.dataset, sample.protocol, sample.lists, sample.content]),
-        evaluation_lists=digest([sample.dataset, sample.protocol, sample.content]),
+        lists=digest(
+            [sample.dataset, sample.protocol, sample.lists, sample.content, sample.list_origin, sample.training_origin]
+        ),
+        evaluation_lists=digest([sample.dataset, sample.protocol, sample.content, sample.list_origin]),
         training_origin="own" if sample.training_origin == "own" else "",
         own_training_lists=digest(sample.lists) if sample.training_origin == "own" else "",
         recipes=digest([dict(sample.recipe), sample.seed]) if sample.trained else "",
