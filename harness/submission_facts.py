@@ -84,7 +84,7 @@ def pair_facts(protocol: str, dataset: str) -> ProtocolFacts | None:
     return ProtocolFacts(
         protocol=protocol, version=cls.version, dataset=dataset, embedded=opened.kind == "embedded",
         mini_frames=MINI_FRAMES, columns=cls.columns, trained=trained, untrained=tuple(untrained.values()),
-        parent=pinned.source, lists=pinned.lists, labels=pinned.labels,
+        parent=pinned.source, lists=pinned.lists, labels=pinned.labels, cluster=opened.cluster,
         scope=lambda row: _row_scope(cls, opened, fits, row),
     )  # fmt: skip
 

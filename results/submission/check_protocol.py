@@ -132,6 +132,12 @@ def _list(submission: Submission, one: Measured, place: ListPlace, known: Protoc
     elif not one.failed & BAD_TABLE and not _is_list(one, listed, pinned):
         found = f"{listed.n} videos, sha256 {listed.sha256}"
         submission.note_of(one, "P003", found, f"{pinned.n} videos, sha256 {pinned.sha256}")
+    elif one.frame is not None:
+        rows = zip(one.frame["video"], one.frame["cluster"], strict=True)
+        wrong = next(((video, stated) for video, stated in rows if stated != known.cluster(video)), None)
+        if wrong is not None:
+            found, expected = f"cluster {wrong[1]!r} of {wrong[0]}", repr(known.cluster(wrong[0]))
+            submission.note_of(one, "P003", found, expected)
 
 
 def _is_list(one: Measured, listed: ListId, pinned: ListFacts) -> bool:

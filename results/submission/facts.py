@@ -81,6 +81,7 @@ class ProtocolFacts:
         parent: The training list of a parent fit; None where no parent can be fitted.
         lists: Pinned facts by (dataset, list).
         labels: Class names by (dataset, label set, variant).
+        cluster: Gives the cluster of a video of the evaluation lists: the source that it was cut from.
         scope: Computes the scope of a complete row from its measurements; None if it cannot be computed.
     """
 
@@ -95,6 +96,7 @@ class ProtocolFacts:
     parent: ListPlace | None
     lists: Mapping[tuple[str, str], ListFacts]
     labels: Mapping[tuple[str, str, str], tuple[str, ...]]
+    cluster: Callable[[str], str]
     scope: Callable[[Sequence[Measurement]], Scope | None]
 
     def expected(self, m: Measurement) -> dict[Expected, EvalFacts]:

@@ -80,6 +80,13 @@ def _(made: Forge) -> None:
     novel.derive()
 
 
+@forged("P003", "every video a cluster of its own")
+def _(made: Forge) -> None:
+    item = made.of("novel")
+    item.frame["cluster"] = item.frame["video"]
+    item.derive()
+
+
 @forged("P004", "class names improved, with all hashes")
 def _(made: Forge) -> None:
     for index in (1, 2, 3):
