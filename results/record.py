@@ -32,7 +32,7 @@ BOARD = "board"
 """Folder directly below a run folder in which its board is built; it holds no records."""
 _ACCEPTED = ("*/acceptance.json", "*/*/acceptance.json")
 NOT_WRITTEN = "Nothing was written. Correct the code that gave this value."
-AGAIN = "Records are written by `python -m harness run`; run the same command again."
+AGAIN = "Remove the file and run its command again: records are written by `python -m harness run`."
 
 Percent = Annotated[float, Meta(ge=0, le=100)]
 Cost = Annotated[float, Meta(ge=0)]

@@ -194,6 +194,6 @@ def test_a_damaged_record_is_named_and_stops_nothing(
     assert in_process("run", "--method", "vificlip", *arguments, *places) == 1
     captured = capsys.readouterr()
     assert "ViFi-CLIP" in captured.out and "report: " in captured.err
-    for words in ("damaged.record.json", "old.record.json has schema 2, expected schema 3"):
+    for words in ("damaged.record.json", "old.record.json: schema is 2, expected 3", "Remove the file and run"):
         assert words in captured.err, captured.err
     assert (runs / "board" / "index.html").is_file()
