@@ -190,13 +190,71 @@ def test_weights_of_a_file_are_asked_for_and_compared(tmp_path: Path, capsys: py
     assert in_process("submit", "pack", "vanilla_clip", "--runs", runs, "--out", file) == 0
     again = ("submit", "reproduce", file, "--root", tmp_path, "--seed", 1, "--quiet", "--workers", "0")
     for weights, message in (
-        ((), "starts from the weights of a file with sha256"), (("--weights", tmp_path / "none"), "is no file"),
-        (("--weights", other), "asked for is"),
+        ((), "starts from the weights of a file with sha256"), (("--weights", tmp_path / "none"), "is not a file"),
+        (("--weights", other), "is on the backbone inferred with the weights sha256"),
     ):  # fmt: skip
         assert in_process(*again, *weights) != 0
         assert message in capsys.readouterr().err
     assert in_process(*again, "--weights", mine) == 0
     assert "reproduced: 0 of" in capsys.readouterr().out
+
+
+SHARPER = '''
+from dataclasses import dataclass
+
+import torch
+
+from harness.api import ClipMethod, MethodCard, MethodOptions, option, register_method
+
+
+@dataclass(frozen=True)
+class Options(MethodOptions):
+    template: str = option("{}", "text around the class name")
+    opposite: bool = option(False, "the least similar class wins", evaluation_only=True)
+
+
+@register_method("sharper")
+class Sharper(ClipMethod):
+    """CLIP whose scores an option of the evaluation turns round."""
+
+    card = MethodCard(title="Sharper", source="a test")
+    options_type = Options
+
+    def setup(self):
+        self.requires_grad_(False)
+
+    def encode_text(self, label_set):
+        features = super().encode_text(label_set)
+        return -features if self.options.opposite else features
+'''
+
+
+def test_a_record_is_reproduced_with_its_own_views_and_evaluation_options(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], plugins_forgotten: None
+) -> None:
+    """Neither the protocol's views nor the defaults of options would give these predictions."""
+    plugin, runs, file = tmp_path / "sharper.py", tmp_path / "runs", tmp_path / "a.zip"
+    plugin.write_text(SHARPER)
+    run = ("run", "--method", "sharper:opposite=true", "--protocol", "few_shot", "--shots", "2", "--plugin", plugin)
+    views = ("--views", "frames=3", "--views", "normalize=clip", "--views", "reader=exact")
+    assert in_process(*run, *views, "--runs", runs, "--no-report", "--quiet", "--workers", "0") == 0
+    assert in_process("submit", "pack", "sharper", "--runs", runs, "--out", file) == 0
+    waive(tmp_path, "P006")
+    again = ("submit", "reproduce", file, "--root", tmp_path, "--seed", 1, "--quiet", "--workers", "0", "--json")
+    capsys.readouterr()
+    assert in_process(*again, "--plugin", plugin) == 0
+    done = json.loads(capsys.readouterr().out)
+    assert done["flips"] == 0 and max(record["largest"] for record in done["records"]) < 1e-3
+
+def waive(root: Path, rule: str) -> None:
+    """Let a finding on version 1 of `sharper` pass."""
+    value = {
+        "schema": 1, "method": "sharper", "version": 1, "rule": rule, "where": "", "by": "A. Keeper",
+        "reason": "One of the four rows is enough to test it.", "date": "2026-01-31",
+    }  # fmt: skip
+    path = root / "results" / "waivers" / "sharper.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(value))
 
 
 def test_the_page_names_every_rule_as_it_is() -> None:
