@@ -47,7 +47,7 @@ class Damaged:
 
     Args:
         name: The file relative to the run folder, with `/`.
-        message: What is wrong with it.
+        message: The fault, with the file's name; a published board states no place on a machine.
         hint: The command or action that mends it.
     """
 
@@ -90,7 +90,7 @@ def entries_of(paths: Iterable[Path], runs: Path) -> Entries:
         try:
             record = read_record(path)
         except UserError as error:
-            damaged.append(Damaged(name, error.message, error.hint))
+            damaged.append(_damaged(path, runs, error))
             continue
         folder = next((parent for parent in path.parents if parent in accepted), None) if accepted else None
         entries.append(Entry(path, name, record, _utc(record.created if folder is None else accepted[folder])))
@@ -111,9 +111,14 @@ def _accepted(runs: Path) -> tuple[dict[Path, str], list[Damaged]]:
             times[folder] = acceptance_times(folder).get(folder, "")
         except UserError as error:
             times[folder] = ""
-            name = (folder / ACCEPTANCE).relative_to(runs).as_posix()
-            damaged.append(Damaged(name, error.message, error.hint))
+            damaged.append(_damaged(folder / ACCEPTANCE, runs, error))
     return times, damaged
+
+
+def _damaged(path: Path, runs: Path, error: UserError) -> Damaged:
+    name = path.relative_to(runs).as_posix()
+    message = error.message.replace(str(path), name)
+    return Damaged(name, message if name in message else f"{name}: {message}", error.hint)
 
 
 def _utc(text: str) -> str:
