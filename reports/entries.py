@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -39,6 +40,10 @@ class Entry:
     def predictions(self) -> Path:
         """The predictions file beside the record."""
         return self.path.with_name(self.record.predictions.file)
+
+    def told(self, message: str) -> str:
+        """A message about the record or its predictions, with names of files in place of their places."""
+        return message.replace(str(self.path), self.name).replace(f"{self.path.parent}{os.sep}", "")
 
 
 @dataclass(frozen=True)
