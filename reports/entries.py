@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -40,6 +41,10 @@ class Entry:
         """The predictions file beside the record."""
         return self.path.with_name(self.record.predictions.file)
 
+    def told(self, message: str) -> str:
+        """A message about the record or its predictions, with names of files in place of their places."""
+        return message.replace(str(self.path), self.name).replace(f"{self.path.parent}{os.sep}", "")
+
 
 @dataclass(frozen=True)
 class Damaged:
@@ -47,7 +52,7 @@ class Damaged:
 
     Args:
         name: The file relative to the run folder, with `/`.
-        message: What is wrong with it.
+        message: The fault, with the file's name; a published board states no place on a machine.
         hint: The command or action that mends it.
     """
 
@@ -90,7 +95,7 @@ def entries_of(paths: Iterable[Path], runs: Path) -> Entries:
         try:
             record = read_record(path)
         except UserError as error:
-            damaged.append(Damaged(name, error.message, error.hint))
+            damaged.append(_damaged(path, runs, error))
             continue
         folder = next((parent for parent in path.parents if parent in accepted), None) if accepted else None
         entries.append(Entry(path, name, record, _utc(record.created if folder is None else accepted[folder])))
@@ -111,9 +116,14 @@ def _accepted(runs: Path) -> tuple[dict[Path, str], list[Damaged]]:
             times[folder] = acceptance_times(folder).get(folder, "")
         except UserError as error:
             times[folder] = ""
-            name = (folder / ACCEPTANCE).relative_to(runs).as_posix()
-            damaged.append(Damaged(name, error.message, error.hint))
+            damaged.append(_damaged(folder / ACCEPTANCE, runs, error))
     return times, damaged
+
+
+def _damaged(path: Path, runs: Path, error: UserError) -> Damaged:
+    name = path.relative_to(runs).as_posix()
+    message = error.message.replace(str(path), name)
+    return Damaged(name, message if name in message else f"{name}: {message}", error.hint)
 
 
 def _utc(text: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from reports.paper import has_published
 from reports.row import Mark, Row
+from results.measurement import keys_of
 from results.measurement_names import changes_of
 from results.measurement_words import open_reasons, own_recipe, unranked_reasons
 
@@ -17,6 +18,9 @@ def reasons_of(row: Row) -> tuple[str, ...]:
     reasons = {reason for entry in row.entries for reason in unranked_reasons(entry.measurement)}
     if row.train_videos:
         reasons.add(f"{row.train_videos} evaluation videos were trained on")
+    groups = {keys_of(entry.measurement).group for entry in row.entries}
+    if len(groups) > 1:
+        reasons.add(f"its records belong to {len(groups)} different tables")
     return tuple(sorted(reasons))
 
 

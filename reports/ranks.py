@@ -114,7 +114,7 @@ def _read(rows: Sequence[Row], ranks: Ranks) -> dict[Path, Outcome]:
             try:
                 results.append((entry.path, key, read_outcome(entry.predictions, sha, n)))
             except UserError as error:
-                results.append((entry.path, key, error.message))
+                results.append((entry.path, key, entry.told(error.message)))
         return results
 
     found: dict[Path, Outcome] = {}

@@ -184,7 +184,10 @@ def comparison_sections(groups: Sequence[Group]) -> tuple[list[ComparisonSection
         try:
             sections.append(_comparison(group, rows[0], rows[1]))
         except UserError as error:
-            damaged.append(Damaged(f"{rows[0].name} against {rows[1].name}", error.message, error.hint))
+            message = error.message
+            for entry in (entry for board in rows[:2] if board.row for entry in board.row.entries):
+                message = entry.told(message)
+            damaged.append(Damaged(f"{rows[0].name} against {rows[1].name}", message, error.hint))
     return sections, damaged
 
 

@@ -261,8 +261,9 @@ def _classes(pooled: pd.DataFrame, names: Sequence[str]) -> tuple[ClassChange, .
 def _flips(pair: _Pair) -> list[Flip]:
     names = pair.a.classes
     flipped = pair.table[pair.table["hit_a"] != pair.table["hit_b"]]
+    listed = pair.a.measurement.evaluation.list.name
     return [
-        Flip(row.video, pair.a.measurement.evaluation.list.name, _name(row.label, names), _name(row.id_a, names), _name(row.id_b, names),
+        Flip(row.video, listed, _name(row.label, names), _name(row.id_a, names), _name(row.id_b, names),
              "a" if row.hit_a else "b")
         for row in flipped.itertuples()
     ]  # fmt: skip
