@@ -14,6 +14,7 @@ import pandas as pd
 from harness.base.errors import UserError
 from results.holm import holm
 from results.intervals import Interval
+from results.measurement_words import differences
 from results.paired import bootstrap_interval, mcnemar_p, sign_flip_p
 from results.predictions import read_predictions
 from results.record import Record, find_records, read_record
@@ -137,7 +138,7 @@ def compare_files(
     for key in sorted(set(sides[0]) & set(sides[1])):
         for path_a, path_b in _match(sides[0][key], sides[1][key]):
             pair = _join(path_a, path_b)
-            pairs["/".join([pair.a.protocol["id"], pair.a.data["dataset"], pair.a.protocol["part"]])].append(pair)
+            pairs[_part_name(pair.a)].append(pair)
     if not pairs:
         raise UserError(
             "The two sides have no evaluated list in common.",
@@ -151,19 +152,23 @@ def compare_files(
     return Comparison(_label(first.a), _label(first.b), done)
 
 
+def _part_name(record: Record) -> str:
+    m = record.measurement
+    return f"{m.protocol.name}/{m.evaluation.list.dataset}/{m.protocol.part}"
+
+
 def _label(record: Record) -> str:
-    return str(record.method["title"] or record.method["name"])
+    return record.method.title or record.measurement.method.name
 
 
-def _side(files: Sequence[Path], method: str) -> dict[tuple[str, ...], list[tuple[Record, Path]]]:
+def _side(files: Sequence[Path], method: str) -> dict[tuple[str, str], list[tuple[Record, Path]]]:
     """Records by what must be equal for a pair."""
-    found: dict[tuple[str, ...], list[tuple[Record, Path]]] = defaultdict(list)
+    found: dict[tuple[str, str], list[tuple[Record, Path]]] = defaultdict(list)
     for file in files:
         record = read_record(file)
-        if method and record.method["name"] != method:
+        if method and record.measurement.method.name != method:
             continue
-        key = (record.protocol["id"], record.data["dataset"], record.protocol["part"], record.data["list_sha256"])
-        found[tuple(str(item) for item in key)].append((record, file))
+        found[_part_name(record), record.measurement.evaluation.list.sha256].append((record, file))
     if not found:
         place = files[0].parent if files else "The folder"
         raise UserError(f"{place} holds no record{f' of method {method!r}' if method else ''}.")
@@ -178,21 +183,22 @@ def _match(
         return [(x, y) for x in a for y in b]
     by_repeat = {_repeat(record): (record, path) for record, path in b}
     if len(by_repeat) < len(b) or len({_repeat(record) for record, _ in a}) < len(a):
+        listed = a[0][0].measurement.evaluation.list
         raise UserError(
-            f"Several records measure the same repeat of {a[0][0].data['list']}.",
-            "Name one method, or the two record files.",
+            f"Several records measure the same repeat of {listed.name}.", "Name one method, or the two record files."
         )
     return [(one, by_repeat[_repeat(one[0])]) for one in a if _repeat(one[0]) in by_repeat]
 
 
 def _repeat(record: Record) -> tuple[str, int, Any]:
-    return record.repeat["kind"], record.repeat["index"], (record.fit or {}).get("shots")
+    repeat = record.measurement.protocol.repeat
+    return repeat.kind, repeat.index, record.fit.shots if record.fit else None
 
 
 def _join(a: tuple[Record, Path], b: tuple[Record, Path]) -> _Pair:
     """Both predictions side by side: video, label, id_a, id_b."""
-    frames = [read_predictions(path.with_name(record.predictions["file"])) for record, path in (a, b)]
-    if any(record.data["n_evaluated"] < record.data["n_expected"] for record, _ in (a, b)):
+    frames = [read_predictions(path.with_name(record.predictions.file)) for record, path in (a, b)]
+    if any(_missing(record) for record, _ in (a, b)):
         common = set(frames[0]["video"]) & set(frames[1]["video"])  # videos that are missing on one side tell nothing
         frames = [frame[frame["video"].isin(common)].reset_index(drop=True) for frame in frames]
     if frames[0]["video"].tolist() != frames[1]["video"].tolist() or (frames[0]["label"] != frames[1]["label"]).any():
@@ -203,6 +209,10 @@ def _join(a: tuple[Record, Path], b: tuple[Record, Path]) -> _Pair:
     table = frames[0][["video", "label"]].assign(id_a=frames[0]["id1"], id_b=frames[1]["id1"])
     table["hit_a"], table["hit_b"] = table["id_a"] == table["label"], table["id_b"] == table["label"]
     return _Pair(a[0], b[0], table)
+
+
+def _missing(record: Record) -> int:
+    return record.measurement.evaluation.list.n - record.measurement.evaluation.evaluated
 
 
 def _part(name: str, pairs: list[_Pair], seed: int) -> PartComparison:
@@ -222,7 +232,7 @@ def _part(name: str, pairs: list[_Pair], seed: int) -> PartComparison:
         p_holm=1.0,
         videos=len(per_video),
         lists=lists,
-        classes=_classes(pooled, pairs[0].a.data["classes"]),
+        classes=_classes(pooled, pairs[0].a.classes),
         flips=tuple(flip for pair in pairs for flip in _flips(pair)),
         differing=_differing(pairs[0]),
     )
@@ -231,14 +241,15 @@ def _part(name: str, pairs: list[_Pair], seed: int) -> PartComparison:
 def _list(pair: _Pair) -> ListComparison:
     a, b = pair.table["hit_a"].to_numpy(), pair.table["hit_b"].to_numpy()
     only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
-    repeat = f"{pair.a.repeat['kind']} {pair.a.repeat['index']}"
+    m = pair.a.measurement
+    repeat = f"{m.protocol.repeat.kind} {m.protocol.repeat.index}"
     return ListComparison(
-        f"{pair.a.data['list']} ({repeat})", len(a), 100.0 * float(a.mean()), 100.0 * float(b.mean()),
+        f"{m.evaluation.list.name} ({repeat})", len(a), 100.0 * float(a.mean()), 100.0 * float(b.mean()),
         int((a & b).sum()), only_a, only_b, int((~a & ~b).sum()), mcnemar_p(only_a, only_b),
     )  # fmt: skip
 
 
-def _classes(pooled: pd.DataFrame, names: list[str]) -> tuple[ClassChange, ...]:
+def _classes(pooled: pd.DataFrame, names: Sequence[str]) -> tuple[ClassChange, ...]:
     grouped = pooled.groupby("label").agg(n=("label", "size"), a=("hit_a", "mean"), b=("hit_b", "mean"))
     changes = [
         ClassChange(_name(int(label), names), int(row["n"]), 100.0 * float(row["a"]), 100.0 * float(row["b"]))
@@ -248,36 +259,27 @@ def _classes(pooled: pd.DataFrame, names: list[str]) -> tuple[ClassChange, ...]:
 
 
 def _flips(pair: _Pair) -> list[Flip]:
-    names = pair.a.data["classes"]
+    names = pair.a.classes
     flipped = pair.table[pair.table["hit_a"] != pair.table["hit_b"]]
+    listed = pair.a.measurement.evaluation.list.name
     return [
-        Flip(row.video, pair.a.data["list"], _name(row.label, names), _name(row.id_a, names), _name(row.id_b, names),
+        Flip(row.video, listed, _name(row.label, names), _name(row.id_a, names), _name(row.id_b, names),
              "a" if row.hit_a else "b")
         for row in flipped.itertuples()
     ]  # fmt: skip
 
 
-def _name(label: int, names: list[str]) -> str:
+def _name(label: int, names: Sequence[str]) -> str:
     """The class name of an id; `no prediction` for an undecodable video."""
     return names[label] if 0 <= label < len(names) else "no prediction"
 
 
 def _differing(pair: _Pair) -> tuple[str, ...]:
     """Settings that differ although they are not the method: what else the difference may come from."""
-    found = []
-    for section, names in (
-        ("views", ("frames", "clips", "crops", "sampling", "normalize", "reader", "size", "text")),
-        ("backbone", ("name", "weights")),
-        ("data", ("labels_sha256", "label_variant")),
-        ("protocol", ("version", "division")),
-        ("method", ("class_text", "extra_data")),
-    ):
-        a, b = getattr(pair.a, section), getattr(pair.b, section)
-        found += [f"{section}.{n}: {a.get(n)!r} against {b.get(n)!r}" for n in names if a.get(n) != b.get(n)]
+    a, b = pair.a.measurement, pair.b.measurement
+    found = [str(one) for one in differences(a, b, besides=("method.name",))]
     for side, record in (("A", pair.a), ("B", pair.b)):
-        if record.data["n_evaluated"] < record.data["n_expected"]:
-            found.append(f"{side} has {record.data['n_evaluated']} of {record.data['n_expected']} videos")
-    init = [(record.fit or {}).get("init") for record in (pair.a, pair.b)]
-    if None not in init and init[0] != init[1]:
-        found.append(f"fit.init: {init[0]!r} against {init[1]!r}")
+        if _missing(record):
+            n = record.measurement.evaluation.list.n
+            found.append(f"{side} has {record.measurement.evaluation.evaluated} of {n} videos")
     return tuple(found)

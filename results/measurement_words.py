@@ -295,7 +295,7 @@ def signature(m: Measurement) -> str:
         views_text(m.evaluation.views) + (f"-{m.evaluation.transform}" if m.evaluation.transform else ""),
         f"text:{m.method.class_text}",
         f"set:{_options(m)}",
-        f"init:{_start(m)}",
+        f"init:{start_text(m)}",
         f"recipe:{_recipe(m)}",
         f"select:{training.recipe.selection if training else 'last'}",
         f"{protocol.repeat.kind}.{protocol.repeat.index}",
@@ -317,7 +317,8 @@ def _options(m: Measurement) -> str:
     return ",".join(f"{name}={plain(values[name])}" for name in sorted(values)) or "-"
 
 
-def _start(m: Measurement) -> str:
+def start_text(m: Measurement) -> str:
+    """The weights that a method starts from: `clip`, `fit NAME`, `checkpoint-1a2b3c4d`, `random`."""
     if m.method.checkpoint:
         return f"checkpoint-{m.method.checkpoint[:8]}"
     if m.fitted is None:

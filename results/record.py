@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -18,7 +18,7 @@ from harness.base.atomic import write_json
 from harness.base.errors import EXIT_FAILED, UserError
 from harness.spec import Column
 from results.codec import DecodeError, decode, encode, read_json_file
-from results.measurement import UNKNOWN, Count, Key, Measurement, Positive, Sha256
+from results.measurement import UNKNOWN, Count, Key, Measurement, Positive, Sha256, Value
 from results.measurement_words import incomplete, signature
 from results.provenance import Environment
 
@@ -32,7 +32,7 @@ BOARD = "board"
 """Folder directly below a run folder in which its board is built; it holds no records."""
 _ACCEPTED = ("*/acceptance.json", "*/*/acceptance.json")
 NOT_WRITTEN = "Nothing was written. Correct the code that gave this value."
-AGAIN = "Records are written by `python -m harness run`; run the same command again."
+AGAIN = "Remove the file and run its command again: records are written by `python -m harness run`."
 
 Percent = Annotated[float, Meta(ge=0, le=100)]
 Cost = Annotated[float, Meta(ge=0)]
@@ -49,6 +49,8 @@ class MethodCard:
         paper, source, unverified: As on the method's card.
         params_total: Parameters.
         params_trained: Parameters that the fit trained; 0 for an untrained method.
+        defaults: Values that the method's options have for this protocol, dataset and model if the user gives none.
+            Empty where they are not known.
     """
 
     title: str
@@ -59,6 +61,7 @@ class MethodCard:
     unverified: str
     params_total: Count
     params_trained: Count
+    defaults: dict[str, Value] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,9 @@ class Metrics:
     top1: Percent
     top5: Percent
     mean_class: Percent
+
+
+METRICS = tuple(f.name for f in fields(Metrics))
 
 
 @dataclass(frozen=True)
@@ -281,6 +287,8 @@ def _problems(record: Record) -> Iterator[str]:
         if bool(column.part) == (column.harmonic_of is not None):
             found = f"part {column.part!r} and harmonic_of {column.harmonic_of}"
             yield f"columns[{i}] has {found}, expected either a part or harmonic_of"
+        if column.metric not in METRICS:
+            yield f"columns[{i}] has metric {column.metric!r}, expected one of {', '.join(METRICS)}"
     file = record.predictions.file
     if "/" in file or "\\" in file or file.startswith(".") or not file.isprintable() or not file:
         yield f"predictions.file is {file!r}, expected the name of a file beside the record"

@@ -307,7 +307,7 @@ def renewed(cell: EvalCell, record: Record) -> Record:
     card = cell.row.card
     method = replace(
         record.method, title=card.title, family=card.family, paper=card.paper, source=card.source,
-        unverified=card.unverified,
+        unverified=card.unverified, defaults=cell.row.defaults.as_dict(),
     )  # fmt: skip
     return replace(
         record, key=cell.key, measurement=measurement, signature=signature(measurement), method=method,

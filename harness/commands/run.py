@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from harness.settings import Settings
 
 
+MOST_NAMED = 5
+"""Damaged records that are named one by one."""
+
+
 def add_parser(verbs: Any) -> None:
     """Arguments of `run`."""
     parser = verb_parser(
@@ -99,21 +103,36 @@ def _run(arguments: argparse.Namespace, world: World) -> int:
     )
     for name, error in outcome.failures:
         say(f"failed: {name}: {error}")
+    damaged = _show(arguments, cells, settings.runs.path)
+    if outcome.failures:
+        say(f"to retry what failed: python -m harness {shlex.join(sys.argv[1:])}")
+    return EXIT_FAILED if outcome.failures or damaged else EXIT_DONE
+
+
+def _show(arguments: argparse.Namespace, cells: Cells, runs: Path) -> bool:
+    """Print the scores and build the board; True if damaged records were left out, each named."""
     records = [cell.record for cell in cells.evals if cell.record.is_file()]
+    left_out: dict[str, str] = {}
     if arguments.json:
         put(_scores(records))
     elif records:
-        put(_summary(settings.runs.path, [cell.key for cell in cells.evals]))
+        from reports.console import summary
+
+        found = summary(records, runs)
+        put(found.text)
+        left_out |= {one.name: str(one) for one in found.damaged}
     if records and not arguments.no_report:
         from reports.site import build_report
         from results.record import BOARD
 
-        runs = settings.runs.path
-        say(f"report: {build_report(runs, Path(arguments.report) if arguments.report else runs / BOARD)}")
-    if outcome.failures:
-        say(f"to retry what failed: python -m harness {shlex.join(sys.argv[1:])}")
-        return EXIT_FAILED
-    return EXIT_DONE
+        built = build_report(runs, Path(arguments.report) if arguments.report else runs / BOARD)
+        say(f"report: {built.index}")
+        left_out |= {one.name: str(one) for one in built.damaged}
+    for text in list(left_out.values())[:MOST_NAMED]:
+        say(text)
+    if len(left_out) > MOST_NAMED:
+        say(f"left out: {len(left_out) - MOST_NAMED} more files; the board names all of them")
+    return bool(left_out)
 
 
 def _wanted(arguments: argparse.Namespace) -> frozenset[str]:
@@ -156,26 +175,3 @@ def _scores(records: list[Path]) -> list[dict[str, Any]]:
 
     found = [read_record(path) for path in records]
     return [{"signature": r.signature, "key": r.key, **vars(r.metrics)} for r in found]
-
-
-def _summary(runs: Path, cells: list[str]) -> str:
-    """Mean and spread per column, one line per row of the request's records."""
-    from reports.aggregate import rows_of
-    from reports.frame import records_frame
-
-    frame = records_frame(runs)
-    lines = []
-    for row in rows_of(frame[frame["cell"].isin(cells)]):
-        facts = row.facts
-        values = "  ".join(f"{name} {_cell(row.cells[name])}" for name in row.columns if name in row.cells)
-        kind = next((f"{c.kind} x {c.n}" for c in row.cells.values() if c.n > 1), "single")
-        lines.append(
-            f"{facts['title']:<16} {facts['protocol']} {facts['dataset']} {facts['views']}@{facts['size']}  "
-            f"{values}  ({kind})"
-        )
-    return "\n".join(lines)
-
-
-def _cell(cell: Any) -> str:
-    spread = "" if cell.spread is None else f" ± {cell.spread:.1f}"
-    return f"{cell.mean:.1f}{spread}"

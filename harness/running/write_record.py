@@ -92,6 +92,7 @@ def record_eval(cell: EvalCell, method: ClipMethod, model: ModelId, scored: Scor
             unverified=card.unverified,
             params_total=total,
             params_trained=trained if fitted else 0,
+            defaults=cell.row.defaults.as_dict(),
         ),
         fit=_fit_facts(cell, fitted),
         undecodable=tuple(Undecodable(rows[i][0], scores.failed[i]) for i in sorted(scores.failed)),
