@@ -42,31 +42,33 @@ def waiver(root: Path, **changes: object) -> Path:
 
 def test_the_board_says_verified_and_an_unchecked_record_says_submitted(tmp_path: Path) -> None:
     from reports.aggregate import rows_of
-    from reports.frame import records_frame
+    from reports.entries import read_entries
     from reports.site import build_report
 
     made = fresh("few_shot")
     _, board = taken(made, tmp_path)
     assert {read_record(path).status for path in find_records(board)} == {"verified"}
-    (row,) = rows_of(records_frame(board))
+    (row,) = rows_of(read_entries(board).entries)
     assert row.statuses == ("verified",) and not row.marks
-    (unchecked,) = rows_of(records_frame(unpacked(made, tmp_path / "runs")))
+    (unchecked,) = rows_of(read_entries(unpacked(made, tmp_path / "runs")).entries)
     assert unchecked.statuses == ("submitted",)
-    html = build_report(board, tmp_path / "site").read_text()
+    html = build_report(board, tmp_path / "site").index.read_text()
     assert '<span class="status verified">verified</span>' in html
 
 
 def test_a_copy_on_the_board_takes_the_place_of_the_run(tmp_path: Path) -> None:
     from reports.aggregate import rows_of
-    from reports.frame import records_frame
+    from reports.entries import read_entries
 
     made = fresh("few_shot")
     path = made.write(tmp_path / "a.zip")
     runs = unpacked(made, tmp_path / "runs")
     list(check_all([path], tmp_path, runs / "board"))
-    (row,) = rows_of(records_frame(runs))
+    (row,) = rows_of(read_entries(runs).entries)
     assert row.statuses == ("verified",)
-    assert not any("older record" in mark for mark in row.marks)
+    assert {record.name for record in row.superseded} == {
+        path.relative_to(runs).as_posix() for path in find_records(runs) if "board" not in path.parts
+    }
 
 
 def test_a_reproduction_raises_the_status_of_this_submission_only(tmp_path: Path) -> None:
@@ -185,7 +187,7 @@ def test_a_waiver_is_shown_on_the_board(tmp_path: Path) -> None:
     made.change(lambda record: record["overlap"].update(train_videos=3))
     waiver(tmp_path)
     list(check_all([made.write(tmp_path / "a.zip")], tmp_path, tmp_path / "board"))
-    assert "A. Keeper" in build_report(tmp_path / "board", tmp_path / "site").read_text()
+    assert "A. Keeper" in build_report(tmp_path / "board", tmp_path / "site").index.read_text()
 
 
 @pytest.mark.parametrize(
