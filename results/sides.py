@@ -196,7 +196,7 @@ def variants_text(side: Side, table: Table) -> tuple[str, str]:
     rows = side.tables[table]
     labels, names = [], []
     changes = [row_differences(rows[0], row) for row in rows[1:]]
-    paths = list(dict.fromkeys(difference.path for found in changes for difference in found))
+    paths = _without_followers(difference.path for found in changes for difference in found)
     for place, row in enumerate(rows):
         own = {}
         for path in paths:
@@ -210,6 +210,12 @@ def variants_text(side: Side, table: Table) -> tuple[str, str]:
     return "; ".join(labels), " or ".join(names)
 
 
+def _without_followers(paths: Iterable[str]) -> list[str]:
+    """Paths once each; a view setting in training is left out beside the same setting in evaluation."""
+    found = list(dict.fromkeys(paths))
+    return [path for path in found if path.replace("training.views.", "evaluation.views.") not in set(found) - {path}]
+
+
 def _name(choice: Choice, row: Row[Stored], own: Mapping[str, Difference]) -> str:
     """The arguments that choose a row: the method with the settings that tell it from the others."""
     m = row.records[0].measurement
@@ -220,7 +226,7 @@ def _name(choice: Choice, row: Row[Stored], own: Mapping[str, Difference]) -> st
             flags.append(f"--arch {m.model.arch}")
         elif name in known and path.startswith(("method.", "training.recipe.", "evaluation.views.")):
             settings[name] = plain(difference.a)
-        elif path not in ("method.name", "training.views.frames"):
+        elif path != "method.name":
             settings[ROW] = row.keys.row
     return " ".join([_spec(choice, row, settings), *flags])
 
