@@ -92,10 +92,13 @@ _MEASURE = "Only rows of one table may be compared. Measure one side again with 
 def _problem(sides: Sequence[Side], table: Table) -> _Refused | None:
     """The reason why two sides cannot be compared in a table that both have."""
     shown = _shown(table, sides)
-    for side, letter in zip(sides, "AB", strict=True):
-        if len(rows := side.tables[table]) > 1:
-            labels, names = variants_text(side, table)
-            return f"{letter} has {len(rows)} rows of {shown}: {labels}.", f"Choose one: {names}"
+    several = [
+        (f"{letter} has {len(side.tables[table])} rows of {shown}: {labels}.", f"Choose one for {letter}: {names}.")
+        for side, letter in zip(sides, "AB", strict=True) if len(side.tables[table]) > 1
+        for labels, names in [variants_text(side, table)]
+    ]  # fmt: skip
+    if several:
+        return " ".join(message for message, _ in several), " ".join(hint for _, hint in several)
     row_a, row_b = (side.tables[table][0] for side in sides)
     if row_a.keys.group == row_b.keys.group:
         return None

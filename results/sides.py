@@ -127,7 +127,8 @@ def read_side(choice: Choice, filters: Filters, reader: Reader) -> Side:
         raise UserError(f"{place} holds no record of method {choice.method!r}.", error.hint)
     chosen = [one for one in named if _has(one.record.measurement, choice.settings)]
     if not chosen:
-        raise UserError(f"{place} holds no record of {choice.name}.", _known_settings(named, choice.settings))
+        name = choice.name or choice.method or "these settings"
+        raise UserError(f"{place} holds no record of {name}.", _known_settings(named, choice.settings))
     kept = [one for one in chosen if filters.keep(one.record.measurement)]
     if not kept:
         tables = sorted({_table_text(one.record.measurement) for one in chosen})
@@ -207,7 +208,10 @@ def variants_text(side: Side, table: Table) -> tuple[str, str]:
         names.append(_name(side.choice, row, own))
     if len(set(names)) < len(names):
         names = [_spec(side.choice, row, {ROW: row.keys.row}) for row in rows]
-    return "; ".join(labels), " or ".join(names)
+    places = (
+        "" if side.choice.method else f", with --runs {side.choice.paths[0]}; or name a record or the folder of a fit"
+    )
+    return "; ".join(labels), " or ".join(names) + places
 
 
 def _without_followers(paths: Iterable[str]) -> list[str]:

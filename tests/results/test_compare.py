@@ -121,7 +121,7 @@ def test_an_untrained_method_is_compared_with_every_repeat_of_one_row(tmp_path: 
         write_row(tmp_path, ("base",), method="two", frames=frames)
     error = refused(of(tmp_path, "clip"), of(tmp_path, "two"))
     assert error.message == "B has 2 rows of b2n/mini_target: views frames 8; views frames 16."
-    assert error.hint == "Choose one: two:frames=8 or two:frames=16"
+    assert error.hint == "Choose one for B: two:frames=8 or two:frames=16."
 
 
 def test_two_untrained_methods_are_a_pair(tmp_path: Path) -> None:
@@ -152,7 +152,7 @@ def test_recipes_are_never_pooled_whatever_the_other_side_is(tmp_path: Path) -> 
     for other in ("b", "clip"):
         error = refused(of(tmp_path, "a"), of(tmp_path, other))
         assert error.message == "A has 2 rows of b2n/mini_target: epochs 11; epochs 1."
-        assert error.hint == "Choose one: a:epochs=11 or a:epochs=1"
+        assert error.hint == "Choose one for A: a:epochs=11 or a:epochs=1."
         result = compare(of(tmp_path, "a", epochs="1"), of(tmp_path, other))
         assert [len(part.lists) for part in result.parts] == [3, 3, 3]
         assert "A: changed recipe: epochs=1" in result.notes
@@ -189,7 +189,18 @@ def test_variants_are_listed_by_what_differs_and_each_can_be_chosen(
     assert error.message == f"A has 2 rows of b2n/mini_target: {'; '.join(texts)}."
     rows = [keys_of(read_record(path).measurement).row for path in order]
     choices = names.split(" or ") if names else [f"a:row={row}" for row in rows]
-    assert error.hint == f"Choose one: {' or '.join(choices if order == a or not names else choices[::-1])}"
+    assert error.hint == f"Choose one for A: {' or '.join(choices if order == a or not names else choices[::-1])}."
+
+
+def test_several_rows_on_both_sides_and_of_a_folder_are_said_at_once(tmp_path: Path) -> None:
+    for k in (3, 5):
+        write_sample(tmp_path, method="a", options=(("k", k),))
+    write_sample(tmp_path, method="b")
+    error = refused(tmp_path, of(tmp_path, "a"))
+    assert "A has 3 rows of b2n/mini_target: " in error.message and "B has 2 rows of b2n/mini_target" in error.message
+    assert all(word in error.message for word in ("method a", "method b", "option k 3", "option k 5"))
+    assert f", with --runs {tmp_path}; or name a record or the folder of a fit. Choose one for B: a:k=" in error.hint
+    assert compare(of(tmp_path, "a", k="3"), of(tmp_path, "b")).parts
 
 
 def test_settings_are_read_as_people_write_them(tmp_path: Path) -> None:
