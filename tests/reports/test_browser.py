@@ -38,7 +38,7 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The board of the embedded benchmark's full grid."""
     folder = tmp_path_factory.mktemp("board")
     write_grid(folder / "runs")
-    return build_report(folder / "runs", folder / "site")
+    return build_report(folder / "runs", folder / "site").index
 
 
 class Visit:
@@ -71,7 +71,7 @@ def visit(browser: Any, board: Path) -> Iterator[Visit]:
     one.close()
 
 
-TABLE = "#t-b2n-mini-target-0"
+TABLE = "#t-b2n-mini_target-0"
 
 
 def titles(page: Any, table: str = TABLE) -> list[str]:
@@ -254,7 +254,7 @@ def test_foreign_text_runs_nothing_and_breaks_nothing(browser: Any, tmp_path: Pa
                 method=f"{evil} {number}{draw}", title=evil, notes=evil, accuracy=accuracy, draw=draw,
                 class_names=tuple(f"{evil} {i}" for i in range(12)),
             )  # fmt: skip
-    address = build_report(tmp_path / "runs", tmp_path / "site").as_uri()
+    address = build_report(tmp_path / "runs", tmp_path / "site").index.as_uri()
     one = Visit(browser, address, viewport={"width": 390, "height": 844})
     dialogs: list[str] = []
     one.page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
@@ -274,7 +274,7 @@ def test_foreign_text_runs_nothing_and_breaks_nothing(browser: Any, tmp_path: Pa
 def test_ten_thousand_records_open_and_filter_without_visible_delay(browser: Any, tmp_path: Path) -> None:
     methods = [(f"method_{i}", f"Method {i}", "tuning", True, 0.3 + i / 600, 10**6 * (i % 170)) for i in range(304)]
     write_grid(tmp_path / "runs", methods=methods, datasets=("mini_target", "another"))
-    address = build_report(tmp_path / "runs", tmp_path / "site").as_uri()
+    address = build_report(tmp_path / "runs", tmp_path / "site").index.as_uri()
     start = time.perf_counter()
     one = Visit(browser, address)
     one.page.locator("#count").wait_for()
