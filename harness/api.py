@@ -1,11 +1,10 @@
-"""The only module that plugins import: specification words at once, everything that needs torch on first use."""
+"""The only module that plugins import: specification words at once, names that need torch or numpy on first use."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from harness.base.errors import NotApplicableError, UserError
-from harness.options import MethodOptions, option
 from harness.registry import register_method, register_protocol
 from harness.spec import (
     Column,
@@ -22,13 +21,15 @@ from harness.spec import (
     VideoList,
     Views,
 )
-from results.metrics import harmonic_mean
+from harness.spec.method_spec import MethodSpec
+from harness.spec.options import MethodOptions, option
 
 if TYPE_CHECKING:
     from harness.engine.backbone import Backbone, load_backbone
     from harness.engine.contract import check_method
     from harness.engine.method import ClipMethod, build_method
     from harness.engine.recognizer import find_recognizer, read_head_classes
+    from results.metrics import harmonic_mean
 
 _LAZY = {
     "Backbone": "harness.engine.backbone",
@@ -38,6 +39,7 @@ _LAZY = {
     "check_method": "harness.engine.contract",
     "find_recognizer": "harness.engine.recognizer",
     "read_head_classes": "harness.engine.recognizer",
+    "harmonic_mean": "results.metrics",
 }
 
 __all__ = [
@@ -51,6 +53,7 @@ __all__ = [
     "ListRef",
     "MethodCard",
     "MethodOptions",
+    "MethodSpec",
     "NotApplicableError",
     "ParentFit",
     "Protocol",
@@ -72,7 +75,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import the torch-dependent names on first use, so that listing plugins never imports torch."""
+    """Import names that need torch or numpy on first use, so that listing and planning import neither."""
     if name in _LAZY:
         import importlib
 

@@ -21,7 +21,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from harness.base.errors import UserError, described, unknown_name
+from harness.base.packages import serve_plugin_folder
 from harness.plugin_sources import Source, installed_sources, is_name, summary_of
+from harness.spec.method_spec import MethodSpec, spec_problem
 
 logger = logging.getLogger(__name__)
 ROOT = Path(__file__).resolve().parent.parent
@@ -35,17 +37,27 @@ _loaded_files: set[Path] = set()
 _warned: set[str] = set()
 
 
-def register_method(name: str, version: int = 1) -> Callable[[type[T]], type[T]]:
-    """A class decorator that registers a `ClipMethod` under a name; `version` changes when its numbers would."""
+def register_method(name: str, version: int | None = None) -> Callable[[type[T]], type[T]]:
+    """A class decorator that registers a `ClipMethod` under a name.
+
+    Args:
+        name: Of the method.
+        version: Changes when the method's numbers would; None for the `version` that the class sets, or 1.
+    """
     return _register("method", name, version)
 
 
-def register_protocol(name: str, version: int = 1) -> Callable[[type[T]], type[T]]:
-    """A class decorator that registers a `Protocol` under a name; `version` changes when its numbers would."""
+def register_protocol(name: str, version: int | None = None) -> Callable[[type[T]], type[T]]:
+    """A class decorator that registers a `Protocol` under a name.
+
+    Args:
+        name: Of the protocol.
+        version: Changes when the protocol's numbers would; None for the `version` that the class sets, or 1.
+    """
     return _register("protocol", name, version)
 
 
-def _register(kind: str, name: str, version: int) -> Callable[[type[T]], type[T]]:
+def _register(kind: str, name: str, version: int | None) -> Callable[[type[T]], type[T]]:
     def decorate(cls: type[T]) -> type[T]:
         file = Path(sys.modules[cls.__module__].__file__ or "").resolve()
         if not is_name(name):
@@ -58,12 +70,39 @@ def _register(kind: str, name: str, version: int) -> Callable[[type[T]], type[T]
             raise UserError(
                 f"The {kind} {name!r} of {file} is already registered by {known}.", "Give one of them another name."
             )
-        cls.name, cls.version = name, version  # type: ignore[attr-defined]
+        checked = _version(cls, f"The {kind} {name!r} ({file})", version)
+        cls.name, cls.version = name, checked  # type: ignore[attr-defined]
         _classes[kind][name] = cls
         _files[kind][name] = file
         return cls
 
     return decorate
+
+
+def _version(cls: type, what: str, given: int | None) -> int:
+    """The version of a plugin: the one that its decorator or its class states, else 1.
+
+    The class states it itself or inherits it from a base class of its own. The version of another registered plugin
+    that it extends is about the numbers of that one.
+
+    Raises:
+        UserError: No whole number from 1, or the decorator and the class state different ones.
+    """
+    bases = cls.__mro__ if isinstance(cls, type) else ()
+    others = {one for base in bases if base is not cls and is_registered(base) for one in base.__mro__}
+    own = [base for base in bases if base not in others and base.__module__.partition(".")[0] != "harness"]
+    stated = next((vars(base)["version"] for base in own if "version" in vars(base)), None)
+    for version in (given, stated):
+        if version is not None and (type(version) is not int or version < 1):
+            raise UserError(
+                f"{what} has the version {version!r}, expected a whole number from 1.", "Set `version = 1`."
+            )
+    if given is not None and stated is not None and given != stated:
+        raise UserError(
+            f"{what} has two versions: {stated} on the class and {given} in its decorator.",
+            "Leave `version` out of one of them.",
+        )
+    return given or stated or 1
 
 
 def sources(kind: str) -> dict[str, Source]:
@@ -111,6 +150,41 @@ def load(kind: str, name: str) -> Any:
     cls = _classes[kind][name]
     if kind == "protocol":
         _check_protocol(name, cls)
+    return cls
+
+
+def method_spec(name: str) -> type[MethodSpec]:
+    """The specification of a method; that of a built-in one is found without importing torch.
+
+    Raises:
+        UserError: No such plugin, one that fails to import, or a class that is not a method.
+    """
+    specs = ROOT / KINDS["method"] / "_specs"
+    if name.startswith("_") or name not in {file.stem for file in specs.glob("*.py")}:
+        return checked_method(name, load("method", name))  # type: ignore[no-any-return]
+    module = f"{KINDS['method']}.{specs.name}.{name}"
+    with _loading(f"The built-in method {name!r} ({module})", "Install the harness again.", None):
+        found = vars(importlib.import_module(module)).values()
+        for cls in found:
+            if isinstance(cls, type) and issubclass(cls, MethodSpec) and (cls.__module__, cls.name) == (module, name):
+                return cls
+        raise ImportError(f"no subclass of MethodSpec in it is named {name!r}")
+
+
+def checked_method(name: str, cls: Any) -> Any:
+    """The class registered as a method, if it is one.
+
+    Raises:
+        UserError: It is not a subclass of `ClipMethod`, or has a card, recipes or options of a wrong type.
+    """
+    engine = sys.modules.get("harness.engine.method")  # without it there is no subclass of ClipMethod
+    if engine is None or not (isinstance(cls, type) and issubclass(cls, engine.ClipMethod)):
+        problem = f"is a {cls!r}, expected a subclass of harness.api.ClipMethod"
+        hint = "Write `class Mine(ClipMethod): ...`."
+    else:
+        problem, hint = spec_problem(cls)
+    if problem:
+        raise UserError(f"The method {name!r} of {origin_of('method', name)} {problem}.", hint)
     return cls
 
 
@@ -201,7 +275,7 @@ def load_or_warn(path: Path) -> None:
 
 
 def load_file(path: Path) -> list[str]:
-    """Import a loose plugin file and return the names that it registered.
+    """Import a loose plugin file and return the names that it registered. It may import modules that lie beside it.
 
     Raises:
         UserError: The file is missing, fails to import, registers nothing, or a name of an installed package.
@@ -219,6 +293,7 @@ def load_file(path: Path) -> list[str]:
     sys.modules[module_name] = module
     try:
         with _loading(f"The plugin file {path}", "Mend it; every other plugin goes on working.", path):
+            serve_plugin_folder(path)
             spec.loader.exec_module(module)
             names = {kind: sorted(name for name, of in _files[kind].items() if of == path) for kind in KINDS}
             _refuse_installed_names(names, path)

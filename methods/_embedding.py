@@ -4,31 +4,15 @@ The papers use the features of an image network and attributes or word vectors o
 two towers of a frozen CLIP, each scaled to length 1. What a method learns is the map between them.
 """
 
-from dataclasses import dataclass
-
 import torch.nn.functional as F
 from torch import Tensor
 
-from harness.api import ClipMethod, MethodOptions, option
-
-FEATURES = (
-    "the published rows take features and class embeddings of other networks and other training lists; here both are "
-    "CLIP's, and the settings are this project's own"
-)
-"""What the cards of these methods say besides."""
+from harness.api import ClipMethod
+from methods._specs._embedding import EmbeddingSpec
 
 
-@dataclass(frozen=True)
-class EmbeddingOptions(MethodOptions):
-    """The text whose feature is the class embedding."""
-
-    template: str = option("a photo of a {}.", "text around the class name, which replaces {}")
-
-
-class EmbeddingMethod(ClipMethod):
+class EmbeddingMethod(EmbeddingSpec, ClipMethod):
     """CLIP is frozen and gives (B, D) video features and (C, D) class embeddings of length 1."""
-
-    options_type = EmbeddingOptions
 
     def setup(self) -> None:
         """Freeze CLIP."""

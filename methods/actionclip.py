@@ -1,16 +1,15 @@
 """ActionCLIP: sixteen templates, a contrastive loss over the batch, and a temporal Transformer over frames."""
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from harness.api import ClipMethod, LabelSet, MethodCard, MethodOptions, Recipe, UserError, option, register_method
+from harness.api import ClipMethod, LabelSet, Recipe, UserError, register_method
 from methods._blocks import Blocks, draw_linear
-from methods._recipes import ACTIONCLIP
+from methods._specs.actionclip import ActionClipSpec
 from methods._templates import ACTION_TEMPLATES
 
 POSITIONS = 77
@@ -18,17 +17,6 @@ POSITIONS = 77
 EVAL_SCALE = 100.0
 """The scale of similarities in evaluation, whatever the learned scale has become."""
 TARGET_SCALE = 10.0
-
-
-@dataclass(frozen=True)
-class ActionClipOptions(MethodOptions):
-    """How frames become a video."""
-
-    fusion: str = option(
-        "transf", "transf: temporal Transformer (published); mean: average of frames", ("transf", "mean")
-    )
-    layers: int = option(6, "blocks of the temporal Transformer")
-    fusion_lr: float = option(10.0, "learning rate of the fusion module, in multiples of the recipe's")
 
 
 class TemporalFusion(nn.Module):
@@ -47,25 +35,8 @@ class TemporalFusion(nn.Module):
 
 
 @register_method("actionclip")
-class ActionClip(ClipMethod):
+class ActionClip(ActionClipSpec, ClipMethod):
     """All of CLIP learns, token embedding and scale included, and so does the fusion module."""
-
-    card = MethodCard(
-        title="ActionCLIP",
-        paper="Wang et al., ActionCLIP: A New Paradigm for Video Action Recognition, arXiv 2109.08472",
-        class_text="templates",
-        family="adapting",
-        source="sallymmx/ActionCLIP, modules/Visual_Prompt.py, train.py, test.py, utils/KLLoss.py",
-        unverified=(
-            "how it was trained for the base-to-novel and few-shot tables is not public; the published code trains in "
-            "float16 without a master copy, and its own pipeline (frames as JPEG, CLIP statistics, bicubic resize, "
-            "13 crops, RandAugment on K-400) is replaced by the one that all methods share"
-        ),
-    )
-    recipes = ACTIONCLIP
-    options_type = ActionClipOptions
-    couples_clips = True
-    version = 2  # templates are drawn by group, so that the number of processes changes nothing
 
     def setup(self) -> None:
         """Add the fusion module; everything learns."""

@@ -1,39 +1,16 @@
 """DEM: class embeddings mapped into the space of videos, where the nearest one is the class."""
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 
-from harness.api import MethodCard, Recipe, UserError, option, register_method
-from methods._embedding import FEATURES, EmbeddingMethod, EmbeddingOptions
-from methods._recipes import DEM
-
-
-@dataclass(frozen=True)
-class DemOptions(EmbeddingOptions):
-    """The size of the map and its penalty."""
-
-    hidden: int = option(700, "width between the two layers")
-    penalty: float = option(1e-5, "lambda, on the squared weights of both layers")
-    output: str = option(
-        "linear", "last activation: relu (published, for features never negative) or linear", ("linear", "relu")
-    )
+from harness.api import Recipe, UserError, register_method
+from methods._embedding import EmbeddingMethod
+from methods._specs.dem import DemSpec
 
 
 @register_method("dem")
-class Dem(EmbeddingMethod):
+class Dem(DemSpec, EmbeddingMethod):
     """Two layers take the embedding of a class to the features of its videos, by least squares."""
-
-    card = MethodCard(
-        title="DEM on CLIP features",
-        paper="Zhang, Xiang and Gong, Learning a deep embedding model for zero-shot learning, CVPR 2017",
-        family="unimodal",
-        source="the paper's objective with one kind of class embedding, section 3.3; no code is followed",
-        unverified=f"CLIP's features may be negative, so that the last activation is left out by default; {FEATURES}",
-    )
-    recipes = DEM
-    options_type = DemOptions
 
     def setup(self) -> None:
         """Freeze CLIP; add the two layers."""

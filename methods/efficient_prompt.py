@@ -1,47 +1,20 @@
 """Efficient-Prompt: learned vectors around the class name, and optionally a small Transformer on frozen frames."""
 
-from dataclasses import dataclass
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from harness.api import ClipMethod, LabelSet, MethodCard, MethodOptions, UserError, option, register_method
+from harness.api import ClipMethod, LabelSet, UserError, register_method
 from methods._blocks import Blocks
-from methods._recipes import EFFICIENT_PROMPT
+from methods._specs.efficient_prompt import EfficientPromptSpec
 
 TEMPERATURE = 0.07
 HEADS = 8
 
 
-@dataclass(frozen=True)
-class EfficientPromptOptions(MethodOptions):
-    """Numbers of learned vectors and layers. Which of them make the published rows A5 and A6 cannot be traced."""
-
-    prefix: int = option(16, "learned vectors before the class name")
-    postfix: int = option(16, "learned vectors after the class name")
-    temporal: bool = option(True, "learn positions and a Transformer over frames; otherwise frames are averaged")
-    temporal_layers: int = option(1, "blocks of that Transformer; 0 leaves the positions alone")
-    frames: int = option(16, "frames per view, for the temporal positions")
-
-
 @register_method("efficient_prompt")
-class EfficientPrompt(ClipMethod):
+class EfficientPrompt(EfficientPromptSpec, ClipMethod):
     """CLIP is frozen; a table of vectors, one per position, fills what the class name leaves free."""
-
-    card = MethodCard(
-        title="Efficient-Prompt",
-        paper="Ju et al., Prompting Visual-Language Models for Efficient Video Understanding, ECCV 2022",
-        class_text="learned",
-        family="adapting",
-        source="ju-chen/Efficient-Prompt, src/model.py and src/prompt.py",
-        unverified=(
-            "the settings behind the rows A5 and A6 and their training for the protocols here are not public; the "
-            "published code samples frames at random rates from stored features and repeats the test five times"
-        ),
-    )
-    recipes = EFFICIENT_PROMPT
-    options_type = EfficientPromptOptions
 
     def setup(self) -> None:
         """Freeze CLIP; add the table of vectors and, where asked for, the temporal module."""

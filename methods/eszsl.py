@@ -1,13 +1,11 @@
 """ESZSL: a bilinear map between videos and classes, in closed form."""
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 
-from harness.api import LabelSet, MethodCard, UserError, option, register_method
-from methods._embedding import FEATURES, EmbeddingMethod, EmbeddingOptions
-from methods._recipes import CLOSED_FORM
+from harness.api import LabelSet, UserError, register_method
+from methods._embedding import EmbeddingMethod
+from methods._specs.eszsl import EszslSpec
 
 GRID = tuple(10.0**power for power in range(-3, 4))
 """The values that both penalties are chosen from."""
@@ -17,29 +15,9 @@ FEWEST = 10
 """With fewer classes none can be held out; penalties that are not given are then 1."""
 
 
-@dataclass(frozen=True)
-class EszslOptions(EmbeddingOptions):
-    """The two penalties."""
-
-    visual_penalty: float | None = option(
-        None, "gamma; none: chosen on held-out training classes (1 if there are fewer than ten classes)"
-    )
-    class_penalty: float | None = option(None, "lambda; none: chosen likewise")
-
-
 @register_method("eszsl")
-class Eszsl(EmbeddingMethod):
+class Eszsl(EszslSpec, EmbeddingMethod):
     """The matrix V of x' V s is the solution of a regularised least-squares problem; x a video, s a class."""
-
-    card = MethodCard(
-        title="ESZSL on CLIP features",
-        paper="Romera-Paredes and Torr, An embarrassingly simple approach to zero-shot learning, ICML 2015",
-        family="unimodal",
-        source="the paper's equation for V; no code is followed",
-        unverified=FEATURES,
-    )
-    recipes = CLOSED_FORM
-    options_type = EszslOptions
 
     def setup(self) -> None:
         """Freeze CLIP; V is zero until the fit."""

@@ -3,23 +3,14 @@
 import torch
 from torch import Tensor, nn
 
-from harness.api import MethodCard, register_method
-from methods._embedding import FEATURES, EmbeddingMethod
-from methods._recipes import SJE
+from harness.api import register_method
+from methods._embedding import EmbeddingMethod
+from methods._specs.sje import SjeSpec
 
 
 @register_method("sje")
-class Sje(EmbeddingMethod):
+class Sje(SjeSpec, EmbeddingMethod):
     """F(x, y) = x' W s_y is to exceed that of every other class by a margin of 1."""
-
-    card = MethodCard(
-        title="SJE on CLIP features",
-        paper="Akata et al., Evaluation of output embeddings for fine-grained image classification, CVPR 2015",
-        family="unimodal",
-        source="the paper's structured joint embedding, section 3; no code is followed",
-        unverified=f"AdamW takes the place of plain gradient steps that are stopped early; {FEATURES}",
-    )
-    recipes = SJE
 
     def setup(self) -> None:
         """Freeze CLIP; W is drawn with the deviation 1/sqrt(D)."""

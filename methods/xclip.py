@@ -1,32 +1,16 @@
 """X-CLIP: frames exchange messages inside the vision tower, and each video adapts the text of the classes."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from harness.api import ClipMethod, MethodCard, MethodOptions, Recipe, UserError, option, register_method
+from harness.api import ClipMethod, Recipe, UserError, register_method
 from methods._blocks import Blocks, QuickGELU, draw_linear
-from methods._prompted import PUBLISHED_OR_CLEAN
-from methods._recipes import XCLIP
+from methods._specs.xclip import XClipSpec
 
 HEAD_WIDTH = 64
-
-
-@dataclass(frozen=True)
-class XClipOptions(MethodOptions):
-    """Sizes of the added modules; defaults are the published ones."""
-
-    template: str = option("{}", "text around the class name, which replaces {}; published: the bare name")
-    logits: str = option("clean", "last product: published rounds it to float16, clean keeps fp32", PUBLISHED_OR_CLEAN)
-    frames: int = option(32, "frames per view; the weights fit this number only")
-    mit_layers: int = option(1, "blocks of the multi-frame integration transformer")
-    prompt_layers: int = option(2, "layers of the video-specific prompt generator")
-    alpha: float = option(0.1, "initial weight of the video-specific part of a text")
-    tune_text: bool = option(False, "let the text tower, token embedding and scale learn too (published: frozen)")
-    new_lr: float = option(10.0, "learning rate of the added modules, in multiples of the recipe's")
 
 
 class Message(nn.Module):
@@ -114,21 +98,8 @@ class PromptGenerator(nn.Module):
 
 
 @register_method("xclip")
-class XClip(ClipMethod):
+class XClip(XClipSpec, ClipMethod):
     """The vision tower and the added modules learn; texts are encoded once by the frozen text tower."""
-
-    card = MethodCard(
-        title="X-CLIP",
-        paper="Ni et al., Expanding Language-Image Pretrained Models for General Video Recognition, ECCV 2022",
-        family="adapting",
-        source="microsoft/VideoX, X-CLIP/models/{xclip,cct,mit,prompt}.py",
-        unverified=(
-            "how it was trained for the base-to-novel and SSv2 tables is not public, and "
-            "no published checkpoint was at hand"
-        ),
-    )
-    recipes = XCLIP
-    options_type = XClipOptions
 
     def setup(self) -> None:
         """Add messages, integration and prompt generator to a ViT."""

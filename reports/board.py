@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
-import re
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import groupby
-from typing import Any
 
-from reports.aggregate import Cell, Row
-from reports.command import reproduce_command
+from reports.anchors import slug
+from reports.command import Again, again
+from reports.labels import labels_of, named
 from reports.layout import COLUMN_TITLES, DATASET_TITLES, PROTOCOL_TITLES
+from reports.paper import protocol_of
 from reports.ranks import Ranks
+from reports.row import Cell, Row
+from results.measurement_names import names_of
+from results.measurement_words import division, model_text, open_reasons
 from results.published_numbers import DATASETS, PublishedNumber, published_numbers, sources
 
 PRIMARY = {"b2n": "hm", "few_shot": "k16"}
 """The column by which a group is sorted at first; other protocols take their first column."""
 
+FILTERS = (
+    ("protocol", "Protocol"), ("dataset", "Dataset"), ("backbone", "Backbone"), ("views", "Views"), ("text", "Text"),
+    ("init", "Init"), ("status", "Status"), ("params", "Trained parameters"),
+)  # fmt: skip
+"""Name and title of each filter of the board."""
 PROTOCOL_ORDER = ("zero_shot", "b2n", "few_shot", "supervised")
 
 
@@ -30,6 +40,7 @@ class BoardCell:
         cell: Our measurement.
         number: The published number.
         rank: Rank in its group, or None.
+        reason: Why this cell has no rank although its row may have one; empty otherwise.
         low: Left end of the interval on the column's scale, in percent of the scale's length.
         high: Right end.
     """
@@ -39,24 +50,54 @@ class BoardCell:
     cell: Cell | None = None
     number: PublishedNumber | None = None
     rank: int | None = None
+    reason: str = ""
     low: float = 0.0
     high: float = 0.0
 
 
 @dataclass(frozen=True)
 class BoardRow:
-    """A row of a group: measured, or known from a paper only."""
+    """A row of a group: measured, or known from a paper only.
+
+    Args:
+        anchor: Id of the row.
+        title: Display name of the method.
+        label: Second label, which tells rows of one title apart; empty for the unchanged one.
+        cells: By column.
+        row: Our row; None for a published one.
+        numbers: The published numbers of a published row.
+        filters: Values by which the row can be filtered.
+        rank: Rank in the primary column, or None.
+        reasons: Reasons why the row is not ranked.
+        again: The command that measures the row again; None for a published row.
+        signature: Signature, or the setting of a published row.
+    """
 
     anchor: str
     title: str
+    label: str
     cells: dict[str, BoardCell]
     row: Row | None
     numbers: tuple[PublishedNumber, ...]
     filters: dict[str, str]
     rank: int | None
     reasons: tuple[str, ...]
-    command: str
+    again: Again | None
     signature: str
+
+    @property
+    def name(self) -> str:
+        """Title and second label on one line."""
+        return named(self.title, self.label)
+
+    @property
+    def chips(self) -> dict[str, bool]:
+        """Short remarks that stand in the row, with whether they are warnings."""
+        found: dict[str, bool] = {"not ranked": False} if self.row and self.reasons else {}
+        for mark in self.row.marks if self.row else ():
+            if mark.chip:
+                found.setdefault(mark.chip, mark.warn)
+        return found
 
 
 @dataclass(frozen=True)
@@ -66,7 +107,7 @@ class Group:
     Args:
         anchor: Id of the table.
         protocol: Protocol id.
-        dataset: Dataset name.
+        dataset: Shown name of the dataset.
         caption: What all rows share.
         columns: (name, title).
         primary: The column by which rows are sorted and ranked first.
@@ -88,19 +129,24 @@ class Group:
 
 def groups_of(rows: Sequence[Row], ranks: Ranks) -> list[Group]:
     """All groups: measured ones by protocol and dataset, each followed by what papers report in the same columns."""
-    groups = []
-    own = {(row.facts["protocol"], row.facts["dataset"]) for row in rows}
-    protocols = {protocol for protocol, _ in own}
+    groups: list[Group] = []
+    by_place: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    for row in rows:
+        by_place[row.protocol, row.dataset].append(row)
+    protocols = {protocol for protocol, _ in by_place}
     # What was measured here comes before what only papers report: it is what the reader just ran.
-    def place(key: tuple[str, str]) -> tuple[Any, ...]:
-        return key[0] not in protocols, *_order(key)[:2], key not in own, _order(key)
+    def order(key: tuple[str, str]) -> tuple[object, ...]:
+        return key[0] not in protocols, *_order(key)[:2], key not in by_place, _order(key)
 
-    for protocol, dataset in sorted(own | set(_published_keys()), key=place):
-        mine = [row for row in rows if (row.facts["protocol"], row.facts["dataset"]) == (protocol, dataset)]
-        mine.sort(key=lambda row: row.group)
+    for protocol, dataset in sorted({*by_place, *_published_keys()}, key=order):
+        mine = sorted(by_place.get((protocol, dataset), ()), key=lambda row: row.group)
         measured = [list(members) for _, members in groupby(mine, lambda row: row.group)]
         measured.sort(key=lambda members: (-len(members), members[0].group))
-        groups += [_measured(members, ranks, number) for number, members in enumerate(measured)]
+        captions = _captions([members[0] for members in measured])
+        groups += [
+            _measured(members, ranks, slug("t", protocol, dataset, str(number)), caption)
+            for number, (members, caption) in enumerate(zip(measured, captions, strict=True))
+        ]
         reported = _reported(protocol, dataset)
         if reported:
             groups.append(reported)
@@ -114,25 +160,18 @@ def _order(key: tuple[str, str]) -> tuple[int, str, bool, int, str]:
     return place, protocol, dataset in known, known.index(dataset) if dataset in known else 0, dataset
 
 
-def slug(*parts: object) -> str:
-    """An id for an anchor from any text."""
-    return "-".join(re.sub(r"[^A-Za-z0-9]+", "-", str(part)).strip("-") or "x" for part in parts)[:120]
-
-
-def _measured(rows: Sequence[Row], ranks: Ranks, number: int) -> Group:
-    facts = rows[0].facts
+def _measured(rows: Sequence[Row], ranks: Ranks, anchor: str, caption: str) -> Group:
     columns = tuple(dict.fromkeys(column for row in rows for column in row.columns))
-    primary = PRIMARY.get(facts["protocol"], columns[0])
+    primary = PRIMARY.get(rows[0].protocol, columns[0])
     primary = primary if primary in columns else columns[-1]
-    complete = max((cell.n for row in rows if row.facts["trained"] for cell in row.cells.values()), default=1)
     scales = {column: _scale(row.cells[column] for row in rows if column in row.cells) for column in columns}
-    board_rows = [_row(row, ranks, primary, scales, complete) for row in rows]
-    board_rows.sort(key=lambda row: (bool(row.reasons), -_value(row, primary), row.title))
+    labels = labels_of(rows)
+    board_rows = [_row(row, label, ranks, primary, scales) for row, label in zip(rows, labels, strict=True)]
+    board_rows.sort(key=lambda row: (bool(row.reasons), -_value(row, primary), row.title, row.label))
     return Group(
-        anchor=slug("t", facts["protocol"], facts["dataset"], number), protocol=facts["protocol"],
-        dataset=facts["dataset"], caption=_caption(facts), primary=primary, rows=tuple(board_rows), published=False,
+        anchor=anchor, protocol=rows[0].protocol, dataset=rows[0].dataset, caption=caption, primary=primary,
+        rows=tuple(board_rows), published=False, embedded=any(row.embedded for row in rows),
         columns=tuple((column, COLUMN_TITLES.get(column, column)) for column in columns),
-        embedded=any(row.facts["embedded"] for row in rows),
     )  # fmt: skip
 
 
@@ -147,44 +186,41 @@ def _scale(cells: Iterable[Cell]) -> tuple[float, float]:
     return low, max(max((interval.high for interval in intervals), default=100.0), low + 1e-9)
 
 
-def _row(
-    row: Row, ranks: Ranks, primary: str, scales: dict[str, tuple[float, float]], complete: int
-) -> BoardRow:
+def _row(row: Row, label: str, ranks: Ranks, primary: str, scales: dict[str, tuple[float, float]]) -> BoardRow:
     cells = {}
     for column, cell in row.cells.items():
         low, high = scales[column]
         cells[column] = BoardCell(
             column, cell.mean, cell, rank=ranks.of(row, column),
+            reason=cell.lacks or ranks.lists.get((row.key, column), ""),
             low=round(100 * (cell.interval.low - low) / (high - low), 1),
             high=round(100 * (cell.interval.high - low) / (high - low), 1),
         )  # fmt: skip
     reasons = list(row.reasons)
     if row.key in ranks.reasons:
         reasons.append(ranks.reasons[row.key])
-    fewest = min((cell.n for cell in row.cells.values()), default=1)
-    if row.facts["trained"] and fewest < complete:
-        reasons.append(f"{fewest} of {complete} repeats")
     if primary not in row.cells:
         reasons.append(f"{COLUMN_TITLES.get(primary, primary)} is not measured")
-    facts = row.facts
+    elif cells[primary].reason:
+        reasons.append(f"{COLUMN_TITLES.get(primary, primary)}: {cells[primary].reason}")
     return BoardRow(
-        anchor=slug("r", row.key), title=str(facts["title"]), cells=cells, row=row, numbers=(),
-        filters=filters_of(facts, row.statuses), rank=None if reasons else ranks.of(row, primary),
-        reasons=tuple(reasons), command=reproduce_command(facts), signature=str(facts["signature"]),
+        anchor=slug("r", row.key), title=row.title, label=label, cells=cells, row=row, numbers=(),
+        filters=filters_of(row), rank=None if reasons else ranks.of(row, primary), reasons=tuple(reasons),
+        again=again(row), signature=row.signature,
     )  # fmt: skip
 
 
-def filters_of(facts: dict[str, Any], statuses: Sequence[str]) -> dict[str, str]:
-    """What a row can be filtered by, in the order of the filter bar; several statuses are joined by blanks."""
+def filters_of(row: Row) -> dict[str, str]:
+    """Values by which a row can be filtered, in the order of the filter bar; statuses are joined by blanks."""
     return {
-        "protocol": facts["protocol"],
-        "dataset": facts["dataset"],
-        "backbone": f"{facts['backbone']}/{facts['weights']}",
-        "views": facts["views"],
-        "text": facts["class_text"],
-        "init": facts["init"] or "backbone",
-        "status": " ".join(statuses),
-        "params": _params_class(facts["params_trained"]),
+        "protocol": row.protocol,
+        "dataset": row.dataset,
+        "backbone": row.backbone,
+        "views": row.views,
+        "text": row.text,
+        "init": row.start,
+        "status": " ".join(row.statuses),
+        "params": _params_class(row.params_trained),
     }
 
 
@@ -195,36 +231,45 @@ def _params_class(count: int) -> str:
     return next((name for limit, name in PARAMS_CLASSES if count <= limit), "over 100 M")
 
 
-def _caption(facts: dict[str, Any]) -> str:
+def _captions(rows: Sequence[Row]) -> list[str]:
+    """What the rows of each group share, by one row of each; no two groups have one caption."""
+    captions = [_caption(row) for row in rows]
+    for caption in {one for one in captions if captions.count(one) > 1}:
+        places = [i for i, one in enumerate(captions) if one == caption]
+        names = names_of([rows[i].measurement for i in places])
+        for i, name in zip(places, names, strict=True):
+            # The key is named where the settings that differ are those of other records.
+            captions[i] = f"{caption}, {name or f'table {rows[i].group[:8]}'}"
+    return captions
+
+
+def _caption(row: Row) -> str:
     """What the rows of a group share."""
+    m = row.measurement
+    start = row.start
     parts = [
-        f"views {facts['views']}", f"{facts['backbone']}/{facts['weights']} at {facts['size']} px",
-        f"{facts['label_variant']} class names" if facts["label_variant"] != "published" else "",
-        "class texts by a language model" if facts["class_text"] == "llm-rewritten" else "",
-        f"init {facts['init']}" if facts["init"] not in ("", "clip", "backbone", "pretrained") else "",
-        f"{facts['list_origin']} lists", f"checkpoint {facts['selection']}" if facts["selection"] else "",
-        f"extra data: {facts['extra_data']}" if facts["extra_data"] else "",
-        f"protocol version {facts['protocol_version']}, {facts['division']}",
-    ]  # fmt: skip
+        f"views {row.views}",
+        f"{model_text(m.model)} at {m.model.image_size} px",
+        f"{m.evaluation.list.label_variant} class names" if m.evaluation.list.label_variant != "published" else "",
+        f"init {start}" if start != "clip" else "",
+        f"{m.evaluation.list.origin} lists",
+        f"checkpoint {m.fitted.recipe.selection}" if m.fitted else "",
+        f"protocol version {m.protocol.version}, {division(m)}",
+        *open_reasons(m),
+    ]
     return ", ".join(part for part in parts if part)
 
 
 def _published_keys() -> list[tuple[str, str]]:
-    return list(dict.fromkeys((_protocol(n), DATASETS[n.dataset]) for n in published_numbers() if n.dataset))
+    return list(dict.fromkeys((protocol_of(n), DATASETS[n.dataset]) for n in published_numbers() if n.dataset))
 
 
-def _protocol(number: PublishedNumber) -> str:
-    """The protocol whose columns a number belongs to; bridge-and-prompt rows share those of the other tables."""
-    if number.table != "bridge_prompt":
-        return number.table
-    return "b2n" if number.column in ("base", "novel", "hm") else "few_shot"
-
-
+@cache
 def _reported(protocol: str, dataset: str) -> Group | None:
     """What papers print for a protocol and dataset; rows in the order of the sources, never ranked."""
     numbers = [
         n for n in published_numbers()
-        if n.dataset and (_protocol(n), DATASETS[n.dataset]) == (protocol, dataset)
+        if n.dataset and (protocol_of(n), DATASETS[n.dataset]) == (protocol, dataset)
         and n.column in COLUMN_TITLES and n.column not in ("gflops", "throughput")
     ]  # fmt: skip
     if not numbers:
@@ -240,13 +285,14 @@ def _reported(protocol: str, dataset: str) -> Group | None:
         text = "llm-rewritten" if "language model" in (first.setting.text or "") else "names"
         rows.append(
             BoardRow(
-                anchor=slug("p", *key, protocol, dataset), title=first.name, cells=cells, row=None, numbers=mine,
+                anchor=slug("p", *key, protocol, dataset), title=first.name, label="", cells=cells, row=None,
+                numbers=mine,
                 filters={
                     "protocol": protocol, "dataset": dataset, "backbone": "as published",
                     "views": f"{first.setting.frames or '?'}x{first.setting.views or '?'}", "text": text,
                     "init": first.setting.init or "not stated", "status": "reported", "params": "not stated",
                 },
-                rank=None, reasons=("reported by a paper, not measured here",), command="",
+                rank=None, reasons=("reported by a paper, not measured here",), again=None,
                 signature=str(first.setting),
             )
         )  # fmt: skip

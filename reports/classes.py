@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from reports.plot import COLOURS, INK, canvas, shorten, svg
+from reports.labels import shorten
+from reports.plot import COLOURS, INK, canvas, svg
 from results.compare import PartComparison
 
 

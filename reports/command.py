@@ -1,77 +1,199 @@
-"""The command that measures a row again."""
+"""The command that measures a row again, made from its measurements."""
 
 from __future__ import annotations
 
-import re
+import dataclasses
 import shlex
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import dataclass
 
-USUAL_SEED = 1024
+from harness.spec import Views
+from reports.row import Row
+from results.measurement import ListId, Measurement, ModelId, Training
+from results.measurement_names import changes_of
+from results.measurement_words import recipe_changes
+
+MINI, USUAL = "mini-clip", ("ViT-B-16", "openai")
+INFERRED = "inferred"
+_FILE = "sha256:"
+_PRECISIONS = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
 
 
-def reproduce_command(facts: dict[str, Any]) -> str:
-    """`python -m harness run ...` for a row of the tidy frame, quoted for a shell.
+@dataclass(frozen=True)
+class Again:
+    """A command line, and what a reader must know to use it.
 
-    Records know a loose plugin file by its name alone: the command is for the folder that holds it.
+    Args:
+        command: `python -m harness run ...`, quoted for a shell. Places of files and folders, which a record does not
+            hold, stand in it as `PATH-TO-...`.
+        notes: What to fill in, and what the command cannot state.
     """
-    method = str(facts["method"])
-    options = facts.get("option_values") or {}
-    if options:
-        method += ":" + ",".join(f"{name}={_value(value)}" for name, value in sorted(options.items()))
-    origin = str(facts["origin"])
-    plugin = ["--plugin", origin.removeprefix("file ")] if origin.startswith("file ") else []
-    parts = ["python", "-m", "harness", "run", *plugin, "--method", method, "--protocol", str(facts["protocol"]),
-             "--dataset", str(facts["dataset"]), *_backbone(facts), *_source(facts)]  # fmt: skip
-    if checkpoint := re.search(r"checkpoint (.+) \([0-9a-f]{8}\)", str(facts["extra_data"])):
-        parts += ["--checkpoint", checkpoint[1]]
-    if facts["label_variant"] != "published":
-        parts += ["--label-set", str(facts["label_variant"])]
-    if facts["list_origin"] == "own":
-        parts += ["--lists", "own"]
-    for name, value in _views(facts["view_values"]).items():
-        parts += ["--views", f"{name}={value}"]
-    recipe = _recipe(str(facts["signature"]))
-    if facts["seed"] not in (None, USUAL_SEED):
-        recipe.append(f"seed={facts['seed']:.0f}")
-    for setting in recipe:
-        parts += ["--recipe", setting]
-    return shlex.join(parts)
+
+    command: str
+    notes: tuple[str, ...] = ()
 
 
-def _backbone(facts: dict[str, Any]) -> list[str]:
-    """The backbone's flags where it is not the one that the dataset gets anyway; none for a model of the method's."""
-    arch, weights = str(facts["arch"]), str(facts["weights"])
-    usual = ("mini-clip", "embedded") if facts["embedded"] else ("ViT-B-16", "openai")
-    if (arch, weights) == usual or not arch or facts["view_values"]["normalize"] == "raw":
-        return []
-    named = [] if arch == "inferred" else ["--arch", arch]
-    return named if arch == "mini-clip" else [*named, "--weights", weights]
+def again(row: Row) -> Again:
+    """The command that measures a row again.
+
+    A record knows a loose plugin file by its name alone: the command is for the folder that holds it.
+    """
+    made = _Command(row)
+    words = ["python", "-m", "harness", "run", *made.words()]
+    return Again(shlex.join(words), tuple(dict.fromkeys(made.notes)))
 
 
-def _source(facts: dict[str, Any]) -> list[str]:
-    """The dataset that zero-shot transfer was fitted on, where the user chose it: fits are named `METHOD DATA/LIST`."""
-    if facts["protocol"] != "zero_shot" or not facts["fit_name"]:
-        return []
-    source = str(facts["fit_name"]).removeprefix(f"{facts['method']} ").rpartition("/")[0]
-    return [] if source == ("mini_source" if facts["embedded"] else "k400") else ["--source", source]
+class _Command:
+    """Words of the command of one row, and the notes that arise with them."""
+
+    def __init__(self, row: Row) -> None:
+        self.row = row
+        self.measurements = [entry.measurement for entry in row.entries]
+        self.fits = [m.fitted for m in self.measurements if m.fitted is not None]
+        self.notes: list[str] = []
+
+    def words(self) -> Iterator[str]:
+        """Everything behind `run`."""
+        m, origin = self.row.measurement, self.row.record.method.origin
+        if origin.startswith("file "):
+            yield from ("--plugin", origin.removeprefix("file "))
+        yield from ("--method", m.method.name, "--protocol", m.protocol.name)
+        yield from ("--dataset", self._dataset(m.evaluation.list))
+        yield from self._options(m)
+        yield from self._model(m.model)
+        if m.method.checkpoint:
+            yield from ("--checkpoint", self._file("checkpoint", m.method.checkpoint))
+        yield from self._lists(m)
+        yield from self._views()
+        yield from self._recipe()
+        seeds = [one.repeat.index for one in m.protocol.scope.expected if one.repeat.kind == "seed"]
+        if seeds:
+            yield from ("--seeds", str(max(seeds)))
+        if self.fits:
+            precision = self.fits[0].precision
+            known = _PRECISIONS.get(precision, precision)
+            yield from ("--precision", known) if known in _PRECISIONS.values() else ()
+        if m.evaluation.sample:
+            self.notes.append(f"Measured on a sample ({m.evaluation.sample}); the command takes all videos.")
+
+    def _file(self, name: str, sha256: str) -> str:
+        """A file of which a record holds the hash."""
+        place = f"PATH-TO-{name.upper()}"
+        self.notes.append(f"{place}: the file with sha256 {sha256.removeprefix(_FILE)}.")
+        return place
+
+    def _dataset(self, listed: ListId) -> str:
+        if not listed.root:
+            return listed.dataset
+        place = f"PATH-TO-{listed.dataset}"
+        self.notes.append(
+            f"{place}: the folder or table of the own dataset {listed.dataset} (its place had the hash {listed.root})."
+        )
+        return place
+
+    def _options(self, m: Measurement) -> Iterator[str]:
+        """Options that are not known to have their default value."""
+        defaults = self.row.record.method.defaults
+        changed = {change.path for change in changes_of(m, defaults)}
+        for kind, options in (("options", m.method.options), ("evaluation_options", m.method.evaluation_options)):
+            for name, value in options.items():
+                if name in defaults and f"method.{kind}.{name}" not in changed:
+                    continue
+                text = str(value)
+                if _is_file(text):
+                    text = self._file(f"option-{name}", text)
+                elif not isinstance(value, tuple):
+                    text = _text(value)
+                yield from ("--set", f"{name}={text}")
+
+    def _model(self, model: ModelId) -> Iterator[str]:
+        """The backbone where it is not the one that the dataset gets anyway; nothing for a model of the method's."""
+        usual = model.arch == MINI if self.row.embedded else (model.arch, model.weights) == USUAL
+        if usual or model.config:
+            return
+        if model.arch != INFERRED:
+            yield from ("--arch", model.arch)
+        if model.arch != MINI:
+            weights = self._file("weights", model.weights) if _is_file(model.weights) else model.weights
+            yield from ("--weights", weights)
+
+    def _lists(self, m: Measurement) -> Iterator[str]:
+        """Class names, drawn lists, and the dataset that is trained on where the user chose it."""
+        listed = [one.evaluation.list for one in self.measurements] + [fit.list for fit in self.fits]
+        variants = {one.label_variant for one in listed} - {"published", "unknown"}
+        for variant in sorted(variants)[:1]:
+            yield from ("--label-set", variant)
+        origin = m.protocol.scope.training_origin
+        drawn_unseen = origin == "own" and not any(one.origin == "own" for one in listed)
+        if drawn_unseen or any(one.origin == "own" and not one.root for one in listed):
+            yield from ("--lists", "own")
+        source = self.fits[0].list if self.fits else None
+        if origin == "source":
+            if source is None:
+                self.notes.append("NAME-OF-THE-SOURCE: the record of an untrained method does not name it.")
+            yield from ("--source", self._dataset(source) if source else "NAME-OF-THE-SOURCE")
+        elif source is not None and m.evaluation.list.root and _place(source) != _place(m.evaluation.list):
+            self.notes.append(
+                f"The row was trained on {source.dataset}, the default source of an own dataset "
+                + ("where no videos of k400 are configured." if source.dataset == "mini_source" else "there.")
+            )
+
+    def _views(self) -> Iterator[str]:
+        """View settings that are not the prescribed ones: of fits and evals, then of evals alone."""
+        both: dict[str, object] = {}
+        evals: dict[str, object] = {}
+        prescribed_views = {m.protocol.prescribed.views for m in self.measurements}
+        as_prescribed = all(m.evaluation.views == m.protocol.prescribed.views for m in self.measurements)
+        if len(prescribed_views) > 1 and as_prescribed:
+            return  # parts with views of their own: the views of the fits are those of one of them, or the protocol's
+        for m in self.measurements:
+            single = dataclasses.replace(m.evaluation.views, clips=1, crops=1, sampling="centre")
+            for f in dataclasses.fields(Views):
+                prescribed = getattr(m.protocol.prescribed.views, f.name)
+                used, in_fit = getattr(m.evaluation.views, f.name), getattr(m.evaluation.views, f.name)
+                if m.fitted and getattr(m.fitted.views, f.name) != getattr(single, f.name):
+                    in_fit = getattr(m.fitted.views, f.name)
+                if in_fit != prescribed:
+                    both.setdefault(f.name, in_fit)
+                if used != in_fit:
+                    evals.setdefault(f.name, used)
+        for flag, values in (("--views", both), ("--eval-views", evals)):
+            for name, value in values.items():
+                yield from (flag, f"{name}={_text(value)}")
+        for transform in dict.fromkeys(m.evaluation.transform for m in self.measurements if m.evaluation.transform):
+            self.notes.append(f"The evaluation videos went through the view transform {transform}.")
+
+    def _recipe(self) -> Iterator[str]:
+        """Recipe settings that are not the declared ones."""
+        changes: dict[str, object] = {}
+        for fit, m in ((m.fitted, m) for m in self.measurements):
+            for name, value in _changes(fit).items():
+                if name == "seed" and m.protocol.repeat.kind == "seed":
+                    continue
+                if changes.setdefault(name, value) != value:
+                    self.notes.append(f"Fits of the row differ in {name}: {_text(changes[name])} and {_text(value)}.")
+        for name in sorted(changes):
+            yield from ("--recipe", f"{name}={_text(changes[name])}")
 
 
-def _recipe(signature: str) -> list[str]:
-    """The recipe settings that the user changed, `name=value` each: the signature carries them after the origin."""
-    text = next((part for part in signature.split("|") if part.startswith("recipe:")), "")
-    changed = re.split(r"\+(?=[a-z_]+=)", text)[1:]
-    return [re.sub(r"[\[\] ]", "", pair) for pair in changed]  # a pair of numbers is typed as 0.9,0.98
+def _changes(fit: Training | None) -> dict[str, object]:
+    return dict(recipe_changes(fit))
 
 
-def _views(views: dict[str, Any]) -> dict[str, Any]:
-    """The view settings that a protocol or dataset may set otherwise: numbers always, the rest where unusual."""
-    wanted = {name: views[name] for name in ("frames", "clips", "crops")}
-    if views["clips"] > 1:
-        wanted["sampling"] = views["sampling"]
-    return wanted | {n: views[n] for n, usual in (("normalize", "imagenet"), ("reader", "decord")) if views[n] != usual}
+def _place(listed: ListId) -> tuple[str, str]:
+    return listed.dataset, listed.root
 
 
-def _value(value: Any) -> str:
-    """An option's value as the command line takes it: quoted where a comma or a blank would end it."""
-    text = str(value)
-    return f'"{text}"' if any(char in text for char in ", '") else text
+def _is_file(text: str) -> bool:
+    """Whether a recorded value is the hash of a file."""
+    digits = text.removeprefix(_FILE)
+    return text.startswith(_FILE) and len(digits) == 64 and set(digits) <= set("0123456789abcdef")
+
+
+def _text(value: object) -> str:
+    """A value as the command line takes it, with all its digits."""
+    if isinstance(value, bool) or value is None:
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return ",".join(_text(item) for item in value)
+    return repr(value) if isinstance(value, float) else str(value)

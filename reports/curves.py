@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 from matplotlib.collections import LineCollection
 
-from reports.aggregate import Cell, Row
-from reports.plot import COLOURS, MARKERS, canvas, shorten, svg
+from reports.labels import legend_of, shorten
+from reports.plot import COLOURS, MARKERS, canvas, svg
+from reports.row import Cell, Row
 
 
 def few_shot_curves(rows: Sequence[Row], title: str, name: str = "curves") -> str:
@@ -19,7 +20,7 @@ def few_shot_curves(rows: Sequence[Row], title: str, name: str = "curves") -> st
         title: Shown above.
         name: Makes ids unique on a page.
     """
-    titles = [shorten(row.facts["title"], 24) for row in rows[: len(COLOURS)]]
+    titles = legend_of(rows)[: len(COLOURS)]
     with canvas(legend=titles) as (figure, axes):
         shots = {k for row in rows for k in _shots(row).values()}
         for number, row in enumerate(rows[: len(COLOURS)]):
@@ -29,7 +30,7 @@ def few_shot_curves(rows: Sequence[Row], title: str, name: str = "curves") -> st
             axes.plot(xs, ys, color=colour, linewidth=1.4, label=titles[number], zorder=3)
             for k, cell in points:
                 axes.vlines(k, *cell.interval, color=colour, alpha=0.35, linewidth=3, zorder=2)
-                values = [m.value for m in cell.measurements]
+                values = [repeat.value for repeat in cell.repeats]
                 axes.plot([k] * len(values), values, MARKERS[number], color=colour, markersize=4, zorder=4)
         rest = [[(k, cell.mean) for k, cell in _points(row)] for row in rows[len(COLOURS) :]]
         axes.add_collection(LineCollection(rest, colors="#88888859", linewidths=0.6, zorder=1))

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from harness.base.errors import unknown_name
-from reports.aggregate import Row, rows_of
-from reports.frame import records_frame
+from reports.aggregate import rows_of
+from reports.entries import Damaged, read_entries
 from reports.latex import latex
 from reports.layout import Layout, layouts
 from reports.markdown import markdown
 from reports.ranks import Ranks, rank_rows
+from reports.row import Row
 from reports.table import Table
 from reports.table_csv import csv_text
 from reports.table_html import html
@@ -20,7 +22,17 @@ from reports.tables import later_table, other_tables, our_table, published_table
 FORMATS: dict[str, Callable[[Sequence[Table]], str]] = {"md": markdown, "latex": latex, "csv": csv_text, "html": html}
 
 
-def render_table(table: str, runs: Path | None = None, against_paper: bool = True, format: str = "md") -> str:
+@dataclass(frozen=True)
+class RenderedTable:
+    """A table as text, and the files that were left out of it."""
+
+    text: str
+    damaged: tuple[Damaged, ...] = ()
+
+
+def render_table(
+    table: str, runs: Path | None = None, against_paper: bool = True, format: str = "md"
+) -> RenderedTable:  # fmt: skip
     """A table of the paper as text.
 
     Args:
@@ -30,15 +42,16 @@ def render_table(table: str, runs: Path | None = None, against_paper: bool = Tru
         format: `md`, `latex`, `csv` or `html` (a fragment).
 
     Raises:
-        UserError: An unknown table or format, or `runs` holds no record.
+        UserError: An unknown table or format, or `runs` holds no record file at all.
     """
     if format not in FORMATS:
         raise unknown_name("format", format, FORMATS)
     chosen = layouts(table)
     if runs is None:
-        return FORMATS[format](_with_later(chosen, [published_table(layout) for layout in chosen]))
-    rows = rows_of(records_frame(runs))
-    return FORMATS[format](tables_of(chosen, rows, rank_rows(rows), against_paper))
+        return RenderedTable(FORMATS[format](_with_later(chosen, [published_table(layout) for layout in chosen])))
+    found = read_entries(runs)
+    rows = rows_of(found.entries)
+    return RenderedTable(FORMATS[format](tables_of(chosen, rows, rank_rows(rows), against_paper)), found.damaged)
 
 
 def tables_of(

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from harness.base.errors import UserError, unknown_name
-from reports.plot import COLOURS, MARKERS, canvas, shorten, svg
+from reports.labels import shorten
+from reports.plot import COLOURS, MARKERS, canvas, svg
 
 METHODS = ("tsne", "umap")
 

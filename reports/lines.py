@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from reports.labels import named
 from reports.layout import FAMILIES
 from reports.table import Table, TableCell, TableRow
 
 MINUS = "\N{MINUS SIGN}"
 MISSING = "\N{EN DASH}"
 TIMES = "\N{MULTIPLICATION SIGN}"
+UNRANKED = "\N{DAGGER}"
 
 
 def signed(value: float) -> str:
@@ -19,10 +21,12 @@ def signed(value: float) -> str:
 
 
 def ours_text(cell: TableCell) -> str:
-    """Our value: `51.1 ± 0.5`, a plain number for compute, or a dash."""
+    """Our value: `51.1 ± 0.5`, with a dagger if it is not ranked; a number or a word for compute, or a dash."""
     if cell.ours:
         spread = f" ± {cell.ours.spread:.1f}" if cell.ours.spread is not None else ""
-        return f"{cell.ours.mean:.1f}{spread}"
+        return f"{cell.ours.mean:.1f}{spread}{UNRANKED if cell.marked else ''}"
+    if isinstance(cell.plain, str):
+        return cell.plain
     return f"{cell.plain:.1f}" if cell.plain is not None else MISSING
 
 
@@ -43,13 +47,13 @@ def lines_of(table: Table, row: TableRow) -> list[tuple[str, list[tuple[str, str
     if row.is_delta:
         lines = []
         if table.with_ours:
-            lines.append((row.label, [(delta_text(c.delta_ours), "") for c in row.cells]))
+            lines.append((row.name, [(delta_text(c.delta_ours), "") for c in row.cells]))
         if table.with_published:
-            label = "· published" if table.with_ours else row.label
+            label = "· published" if table.with_ours else row.name
             values = [float(c.delta_published) if c.delta_published is not None else None for c in row.cells]
             lines.append((label, [(delta_text(value), "") for value in values]))
         return lines
-    label = f"{row.label} [{row.reference}]" if row.reference else row.label
+    label = named(f"{row.title} [{row.reference}]" if row.reference else row.title, row.label)
     if not table.with_ours:
         return [(label, [(published_text(c), c.emphasis) for c in row.cells])]
     lines = [(label, [(ours_text(c), c.emphasis if c.ours else "") for c in row.cells])]

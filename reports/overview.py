@@ -12,18 +12,40 @@ _FAMILIES = {"unimodal": 0, "adapting": 1, "tuning": 2}
 
 
 @dataclass(frozen=True)
+class GlanceCell:
+    """A method's place in a column: the row with the declared recipe and default options, or the range of all rows.
+
+    Args:
+        anchor: Id of the row, or of the table where no row is shown.
+        cell: The row's cell; None where no row is the unchanged one.
+        variants: Rows of the method in the column besides the one shown.
+        low, high: Smallest and largest value of these rows.
+        names: Their names.
+        reasons: Reasons why the shown row is not ranked.
+    """
+
+    anchor: str
+    cell: BoardCell | None
+    variants: int = 0
+    low: float = 0.0
+    high: float = 0.0
+    names: tuple[str, ...] = ()
+    reasons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Glance:
     """A method's line.
 
     Args:
-        title: The method, with its options where several lines are of one method.
-        method: Its name, for the link to its section.
-        cells: For each column the row's anchor and its cell, or None.
+        title: Display name of the method.
+        method: Registered name, for the link to its section.
+        cells: By column; None where the method has no row.
     """
 
     title: str
     method: str
-    cells: tuple[tuple[str, BoardCell] | None, ...]
+    cells: tuple[GlanceCell | None, ...]
 
 
 @dataclass(frozen=True)
@@ -48,28 +70,44 @@ def overview(groups: Sequence[Group]) -> Overview:
         if not group.published:
             chosen.setdefault((group.protocol, group.dataset), group)  # the largest stands first
     columns = tuple(chosen.values())
-    found: dict[tuple[str, str], dict[int, BoardRow]] = {}
+    found: dict[tuple[str, str], dict[int, list[BoardRow]]] = {}
     for place, group in enumerate(columns):
         for row in group.rows:
             if row.row and group.primary in row.cells:
-                key = (row.row.facts["method"], row.row.facts["options"])
-                found.setdefault(key, {}).setdefault(place, row)
+                found.setdefault((row.row.method, row.title), {}).setdefault(place, []).append(row)
     kept = sorted(found, key=lambda key: (-len(found[key]), key))[:MOST_METHODS]
-    several = {method for method, _ in kept if sum(other == method for other, _ in kept) > 1}
-    lines = [_line(found[key], columns, key[0], key[1] if key[0] in several else "") for key in kept]
-    family = {key: _family(next(iter(found[key].values()))) for key in kept}
+    titles = [title for _, title in kept]
+    lines = [
+        Glance(
+            title if titles.count(title) == 1 else f"{title} ({method})",
+            method,
+            tuple(_cell(found[method, title].get(place), group) for place, group in enumerate(columns)),
+        )
+        for method, title in kept
+    ]
+    family = {key: _family(next(iter(found[key].values()))[0]) for key in kept}
     order = sorted(range(len(kept)), key=lambda i: (family[kept[i]], lines[i].title.casefold()))
     return Overview(columns, tuple(lines[i] for i in order), len(found) - len(kept))
 
 
-def _family(row: BoardRow) -> int:
-    return _FAMILIES.get(row.row.facts["family"], 3) if row.row else 3
-
-
-def _line(rows: dict[int, BoardRow], columns: Sequence[Group], method: str, options: str) -> Glance:
-    title = next(iter(rows.values())).title
-    cells = tuple(
-        (rows[place].anchor, rows[place].cells[group.primary]) if place in rows else None
-        for place, group in enumerate(columns)
+def _cell(rows: Sequence[BoardRow] | None, group: Group) -> GlanceCell | None:
+    """A column's place of a method: never the best of several rows."""
+    if not rows:
+        return None
+    declared = [row for row in rows if row.row and row.row.declared]
+    shown = declared[0] if len(declared) == 1 else None
+    others = [row for row in rows if row is not shown]
+    values = [row.cells[group.primary].value for row in others]
+    return GlanceCell(
+        anchor=shown.anchor if shown else rows[0].anchor if len(rows) == 1 else group.anchor,
+        cell=shown.cells[group.primary] if shown else None,
+        variants=len(others),
+        low=min(values, default=0.0),
+        high=max(values, default=0.0),
+        names=tuple(row.label or row.title for row in others),
+        reasons=shown.reasons if shown else (),
     )
-    return Glance(f"{title} ({options})" if options else title, method, cells)
+
+
+def _family(row: BoardRow) -> int:
+    return _FAMILIES.get(row.row.family, 3) if row.row else 3

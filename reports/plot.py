@@ -13,6 +13,8 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from reports.anchors import slug
+
 INK = "#010203"
 """Replaced by `currentColor` in the SVG, so that axes and text follow a light or a dark page."""
 
@@ -75,15 +77,9 @@ def svg(figure: Figure, name: str, description: str) -> str:
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = re.sub(r"\s*<\?xml[^>]*>|<!DOCTYPE[^>]*>", "", text).replace(INK, "currentColor")
     # Glyph definitions and style of matplotlib's own are prefixed, so that two figures cannot share an id.
-    prefix = re.sub(r"[^A-Za-z0-9]", "", name)
+    prefix = slug(name)
     text = re.sub(r'\bid="', f'id="{prefix}-', text)
     text = re.sub(r"url\(#", f"url(#{prefix}-", text)
     text = re.sub(r'href="#', f'href="#{prefix}-', text)
     text = re.sub(r'\sxmlns:(?:dc|cc|rdf)="[^"]*"', "", text)
     return text.replace("<svg ", f"<svg role=\"img\" aria-label={quoteattr(description)} ", 1).strip()
-
-
-def shorten(text: str, length: int = 32) -> str:
-    """Text for a label: one line, at most `length` characters, control characters left out."""
-    clean = "".join(char for char in " ".join(text.split()) if char.isprintable())
-    return clean if len(clean) <= length else clean[: length - 1] + "\N{HORIZONTAL ELLIPSIS}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -14,7 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.base.errors import UserError
-from reports.aggregate import Row
+from harness.spec import Column
+from reports.entries import Entry
+from reports.row import RepeatScore, Row
 from results.outcomes import Outcome, read_outcome, videos_of
 from results.ranking import harmonic_pairwise_p, pairwise_p, rank
 
@@ -24,26 +26,37 @@ class Ranks:
     """Ranks of rows.
 
     Args:
-        by_cell: (row key, column) to rank; a cell without an entry is not ranked.
-        reasons: Row key to why a row that could be ranked is not.
+        by_cell: (row key, column) to rank; a cell without an entry has no rank.
+        reasons: By row key the reason why a row that could be ranked is not.
+        lists: By (row key, column) the reason why a cell is not ranked with the others of its column.
     """
 
     by_cell: dict[tuple[str, str], int] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)
+    lists: dict[tuple[str, str], str] = field(default_factory=dict)
 
     def of(self, row: Row, column: str) -> int | None:
         """The rank of a cell, or None."""
         return self.by_cell.get((row.key, column))
 
 
+@dataclass(frozen=True)
+class _Tested:
+    """The rows that a column compares, with the fraction of repeats that each got right on each video."""
+
+    rows: list[Row]
+    right: NDArray[np.float64]
+
+
 def rank_rows(rows: Iterable[Row]) -> Ranks:
-    """Ranks within each group and top-1 column; rows with a reason not to be ranked are left out.
+    """Ranks within each group and top-1 column, of the rows that have all repeats of the column.
 
     Rank = 1 + the number of rows that are better and separable by a paired test (Holm over all pairs of the group's
-    column). Top-5 columns are not ranked: the test is one on right or wrong.
+    column). Rows with a reason not to be ranked are left out, and take part in no test. Where one row alone is left
+    there is no rank. Top-5 columns are not ranked: the test is one on right or wrong.
     """
     ranks = Ranks()
-    for _, members in groupby(sorted(rows, key=lambda row: row.group), lambda row: row.group):
+    for _, members in groupby(sorted(rows, key=lambda row: (row.group, row.key)), lambda row: row.group):
         _rank_group([row for row in members if not row.reasons], ranks)
     return ranks
 
@@ -51,110 +64,118 @@ def rank_rows(rows: Iterable[Row]) -> Ranks:
 def _rank_group(rows: list[Row], ranks: Ranks) -> None:
     outcomes = _read(rows, ranks)
     rows = [row for row in rows if row.key not in ranks.reasons]
-    if not rows:
-        return
-    tested: dict[str, tuple[list[Row], NDArray[np.int64], NDArray[np.float64]]] = {}
-    for rule in rows[0].facts["rules"]:
-        column = rule["name"]
-        if "harmonic_of" in rule:
-            _rank_harmonic(column, rule["harmonic_of"], tested, ranks)
-        elif rule.get("metric", "top1") == "top1":
-            comparable = _same_lists([row for row in rows if column in row.cells], column, ranks)
-            if comparable:
-                right, mean = _right(comparable, column, outcomes)
-                tested[column] = (comparable, right, mean)
-                values = [row.cells[column].mean for row in comparable]
-                _store(comparable, column, values, pairwise_p(right), ranks)
+    tested: dict[str, _Tested] = {}
+    for rule in dict.fromkeys(rule for row in rows for rule in row.rules):
+        if rule.harmonic_of is not None:
+            _rank_harmonic(rule, tested, ranks)
+        elif rule.metric == "top1":
+            complete = [row for row in rows if rule in row.rules and _complete(row, rule.name)]
+            comparable = _of_same_lists(complete, rule.name, ranks)
+            if len(comparable) > 1:
+                right, mean = _right(comparable, rule.name, outcomes)
+                tested[rule.name] = _Tested(comparable, mean)
+                _store(comparable, rule.name, pairwise_p(right), ranks)
 
 
-def _rank_harmonic(
-    column: str,
-    parts: list[str],
-    tested: dict[str, tuple[list[Row], NDArray[np.int64], NDArray[np.float64]]],
-    ranks: Ranks,
-) -> None:
+def _complete(row: Row, column: str) -> bool:
+    return column in row.cells and not row.cells[column].lacks
+
+
+def _rank_harmonic(rule: Column, tested: dict[str, _Tested], ranks: Ranks) -> None:
     """Rank the rows that have both parts."""
-    if parts[0] not in tested or parts[1] not in tested:
+    first, second = (tested.get(part) for part in rule.harmonic_of or ("", ""))
+    if first is None or second is None:
         return
-    (rows_a, _, first), (rows_b, _, second) = tested[parts[0]], tested[parts[1]]
-    both = [row for row in rows_a if row.key in {other.key for other in rows_b} and column in row.cells]
-    place_a = {row.key: i for i, row in enumerate(rows_a)}
-    place_b = {row.key: i for i, row in enumerate(rows_b)}
-    if both:
-        p = harmonic_pairwise_p(first[[place_a[r.key] for r in both]], second[[place_b[r.key] for r in both]])
-        _store(both, column, [row.cells[column].mean for row in both], p, ranks)
+    in_second = {row.key: i for i, row in enumerate(second.rows)}
+    both = [
+        (i, in_second[row.key])
+        for i, row in enumerate(first.rows)
+        if row.key in in_second and rule in row.rules and _complete(row, rule.name)
+    ]
+    if len(both) > 1:
+        p = harmonic_pairwise_p(first.right[[i for i, _ in both]], second.right[[j for _, j in both]])
+        _store([first.rows[i] for i, _ in both], rule.name, p, ranks)
 
 
-def _store(rows: list[Row], column: str, values: list[float], p: NDArray[np.float64], ranks: Ranks) -> None:
+def _store(rows: Sequence[Row], column: str, p: NDArray[np.float64], ranks: Ranks) -> None:
+    values = [row.cells[column].mean for row in rows]
     for row, position in zip(rows, rank(values, p).ranks, strict=True):
         ranks.by_cell[row.key, column] = position
 
 
-def _read(rows: list[Row], ranks: Ranks) -> dict[Path, Outcome]:
+def _read(rows: Sequence[Row], ranks: Ranks) -> dict[Path, Outcome]:
     """All outcomes of the rows' records; a row with unreadable predictions gets a reason instead."""
-    jobs = {
-        m.facts["predictions_path"]: (row.key, m.facts["predictions_sha256"], int(m.facts["n_expected"]))
-        for row in rows
-        for cell in row.cells.values()
-        for m in cell.measurements
-    }
+    todo = [(row.key, entry) for row in rows for entry in row.entries]
 
-    def read(some: list[tuple[Path, tuple[str, str, int]]]) -> list[tuple[Path, str, Outcome | str]]:
+    def read(some: Sequence[tuple[str, Entry]]) -> list[tuple[Path, str, Outcome | str]]:
         results: list[tuple[Path, str, Outcome | str]] = []
-        for path, (key, sha, n) in some:
+        for key, entry in some:
+            sha, n = entry.record.predictions.sha256, entry.measurement.evaluation.evaluated
             try:
-                results.append((path, key, read_outcome(path, sha, n)))
+                results.append((entry.path, key, read_outcome(entry.predictions, sha, n)))
             except UserError as error:
-                results.append((path, key, error.message))
+                results.append((entry.path, key, entry.told(error.message)))
         return results
 
     found: dict[Path, Outcome] = {}
-    todo = list(jobs.items())
     with ThreadPoolExecutor(4) as pool:  # a slow disk is waited for in turns; a thread for each file costs more
         for results in pool.map(read, [todo[i : i + 64] for i in range(0, len(todo), 64)]):
             for path, key, outcome in results:
                 if isinstance(outcome, str):
-                    ranks.reasons[key] = outcome
+                    ranks.reasons.setdefault(key, outcome)
                 else:
                     found[path] = outcome
     return found
 
 
-def _same_lists(rows: list[Row], column: str, ranks: Ranks) -> list[Row]:
-    """The rows measured on the lists that most rows of the column share; the others are not ranked, and told why."""
-    lists = {row.key: tuple(sorted({m.facts["list_sha256"] for m in row.cells[column].measurements})) for row in rows}
-    counts = Counter(lists.values())
-    if not counts:
-        return []
-    usual = max(counts, key=lambda key: (len(key), counts[key], key))
+def _of_same_lists(rows: Sequence[Row], column: str, ranks: Ranks) -> list[Row]:
+    """The rows measured on the lists that most rows of the column share; the others are told why they have no rank.
+
+    Of two sets of lists with equally many rows the set that was measured first counts, so that a new row cannot take
+    the rank of others.
+    """
+    by_lists: dict[tuple[str, ...], list[Row]] = defaultdict(list)
     for row in rows:
-        if lists[row.key] != usual:
-            ranks.reasons[row.key] = f"{column}: {len(lists[row.key])} of {len(usual)} lists, or other lists"
-    return [row for row in rows if lists[row.key] == usual]
+        by_lists[tuple(sorted({_list(score) for score in row.cells[column].repeats}))].append(row)
+    if not by_lists:
+        return []
+    oldest = {lists: min(row.newest.time for row in members) for lists, members in by_lists.items()}
+    usual = min(by_lists, key=lambda lists: (-len(by_lists[lists]), oldest[lists], lists))
+    for lists, members in by_lists.items():
+        if lists != usual:
+            for row in members:
+                ranks.lists[row.key, column] = (
+                    f"{len(set(lists) - set(usual))} of {len(lists)} lists are not those of the {len(by_lists[usual])} "
+                    "rows that are ranked"
+                )
+    return by_lists[usual]
+
+
+def _list(score: RepeatScore) -> str:
+    return score.entry.measurement.evaluation.list.sha256
 
 
 def _right(
-    rows: list[Row], column: str, outcomes: dict[Path, Outcome]
+    rows: Sequence[Row], column: str, outcomes: dict[Path, Outcome]
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Right answers of each row on each distinct video: whole numbers in shared units, and fractions of repeats."""
-    measurements = [list(row.cells[column].measurements) for row in rows]
-    places, size = _places([outcomes[m.facts["predictions_path"]] for m in measurements[0]],
-                           [m.facts["list_sha256"] for m in measurements[0]])  # fmt: skip
-    repeats = [Counter(m.facts["list_sha256"] for m in ms) for ms in measurements]
+    scores = [row.cells[column].repeats for row in rows]
+    first = scores[0]
+    places, size = _places([outcomes[score.entry.path] for score in first], [_list(score) for score in first])
+    repeats = [Counter(map(_list, some)) for some in scores]
     unit = math.lcm(*{n for counts in repeats for n in counts.values()})
     right = np.zeros((len(rows), size), dtype=np.int64)
     weight = np.zeros(size)
     for sha in places:
         weight[places[sha]] += 1
-    for index, (ms, counts) in enumerate(zip(measurements, repeats, strict=True)):
-        for m in ms:
-            sha = m.facts["list_sha256"]
-            hits = outcomes[m.facts["predictions_path"]].hits
-            right[index, places[sha]] += hits * (unit // counts[sha])
+    for index, (some, counts) in enumerate(zip(scores, repeats, strict=True)):
+        for score in some:
+            sha = _list(score)
+            right[index, places[sha]] += outcomes[score.entry.path].hits * (unit // counts[sha])
     return right, right / (unit * np.maximum(weight, 1))
 
 
-def _places(outcomes: list[Outcome], shas: list[str]) -> tuple[dict[str, NDArray[np.int64]], int]:
+def _places(outcomes: Sequence[Outcome], shas: Sequence[str]) -> tuple[dict[str, NDArray[np.int64]], int]:
     """For each list the positions of its videos among the distinct videos of all lists, and their number."""
     if len(set(shas)) == 1:
         return {shas[0]: np.arange(len(outcomes[0].hits))}, len(outcomes[0].hits)

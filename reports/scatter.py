@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from reports.aggregate import Cell, Row
-from reports.plot import COLOURS, INK, MARKERS, canvas, shorten, svg
+from reports.labels import legend_of, shorten
+from reports.plot import COLOURS, INK, MARKERS, canvas, svg
+from reports.row import Cell, Row
 
 
 def base_novel(rows: Sequence[Row], title: str, name: str = "iso") -> str:
@@ -22,15 +22,15 @@ def base_novel(rows: Sequence[Row], title: str, name: str = "iso") -> str:
         name: Makes ids unique on a page.
     """
     rows = [row for row in rows if {"base", "novel"} <= row.cells.keys()]
-    titles = [shorten(row.facts["title"], 24) for row in rows[: len(COLOURS)]]
+    titles = legend_of(rows)[: len(COLOURS)]
     with canvas(height=3.8, legend=titles) as (figure, axes):
         rest = [(row.cells["base"].mean, row.cells["novel"].mean) for row in rows[len(COLOURS) :]]
         _grey(axes, rest)
         for number, row in enumerate(rows[: len(COLOURS)]):
             colour, marker = COLOURS[number], MARKERS[number]
             base, novel = row.cells["base"], row.cells["novel"]
-            pairs = zip(base.measurements, novel.measurements, strict=False)
-            axes.plot(*zip(*((a.value, b.value) for a, b in pairs), strict=True), ".", color=colour, alpha=0.4)
+            pairs = _pairs(base, novel)
+            axes.plot([a for a, _ in pairs], [b for _, b in pairs], ".", color=colour, alpha=0.4, linestyle="")
             axes.errorbar(
                 base.mean, novel.mean, xerr=_bars(base), yerr=_bars(novel), color=colour, alpha=0.35, linewidth=1
             )
@@ -39,6 +39,12 @@ def base_novel(rows: Sequence[Row], title: str, name: str = "iso") -> str:
         axes.set(xlabel="Base top-1 (%)", ylabel="Novel top-1 (%)", title=shorten(title, 60))
         axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8)
         return svg(figure, name, f"Base against novel accuracy: {title}")
+
+
+def _pairs(base: Cell, novel: Cell) -> list[tuple[float, float]]:
+    """Base and novel accuracy of each repeat that has both."""
+    by_index = {repeat.index: repeat.value for repeat in novel.repeats}
+    return [(repeat.value, by_index[repeat.index]) for repeat in base.repeats if repeat.index in by_index]
 
 
 def _grey(axes: Axes, points: Sequence[tuple[float, float]]) -> None:
@@ -84,7 +90,7 @@ def accuracy_cost(
     points = [(value, row) for row in rows if column in row.cells and (value := _cost(row, cost)) is not None]
     if not points:
         return ""
-    titles = [shorten(row.facts["title"], 24) for _, row in points[: len(COLOURS)]]
+    titles = legend_of([row for _, row in points])[: len(COLOURS)]
     with canvas(legend=titles) as (figure, axes):
         _grey(axes, [(value, row.cells[column].mean) for value, row in points[len(COLOURS) :]])
         for number, (value, row) in enumerate(points[: len(COLOURS)]):
@@ -100,6 +106,5 @@ def accuracy_cost(
 
 def _cost(row: Row, cost: str) -> float | None:
     if cost == "params_trained":
-        return float(row.facts["params_trained"]) / 1e6
-    value = row.facts[cost]
-    return float(value) if value is not None and math.isfinite(value) else None
+        return row.params_trained / 1e6
+    return row.gflops

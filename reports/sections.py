@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, fields
+from pathlib import Path
 
-from reports.aggregate import Row
-from reports.board import Group, dataset_title, section_title, slug
+from harness.base.errors import UserError
+from harness.spec import Recipe
+from reports.anchors import slug
+from reports.board import BoardRow, Group, dataset_title, section_title
 from reports.classes import class_changes, confusion
 from reports.curves import few_shot_curves
+from reports.entries import Damaged, Entry
+from reports.labels import labels_of
+from reports.row import Row
 from reports.scatter import accuracy_cost, base_novel
 from results.compare import PartComparison, compare_files
+from results.measurement_words import plain
 from results.predictions import read_predictions
 
 MOST_COMPARISONS = 8
@@ -21,12 +27,19 @@ FLIPS_SHOWN = 12
 
 @dataclass(frozen=True)
 class MethodSection:
-    """A method's card, recipes and rows."""
+    """A method's card, recipes and rows.
+
+    Args:
+        anchor: Id of the section.
+        row: The newest row, whose card is shown.
+        recipes: (protocols, recipe as text), each recipe once.
+        rows: (row, second label).
+    """
 
     anchor: str
-    facts: dict[str, Any]
+    row: Row
     recipes: tuple[tuple[str, str], ...]
-    rows: tuple[Row, ...]
+    rows: tuple[tuple[Row, str], ...]
 
 
 @dataclass(frozen=True)
@@ -82,14 +95,29 @@ class ComparisonSection:
 
 def method_sections(rows: Sequence[Row]) -> list[MethodSection]:
     """One section a method name, in alphabetical order."""
-    by_name: dict[str, list[Row]] = defaultdict(list)
+    by_name: dict[str, list[tuple[Row, str]]] = defaultdict(list)
+    for row, label in zip(rows, labels_of(rows), strict=True):
+        by_name[row.method].append((row, label))
+    return [
+        MethodSection(
+            slug("m", name), max((row for row, _ in mine), key=lambda row: (row.newest.time, row.key)),
+            _recipes([row for row, _ in mine]), tuple(mine),
+        )
+        for name, mine in sorted(by_name.items())
+    ]  # fmt: skip
+
+
+def _recipes(rows: Sequence[Row]) -> tuple[tuple[str, str], ...]:
+    """The recipes of some rows with the protocols and datasets that use them."""
+    places: dict[str, dict[str, None]] = defaultdict(dict)
     for row in rows:
-        by_name[row.facts["method"]].append(row)
-    sections = []
-    for name, mine in sorted(by_name.items()):
-        recipes = dict.fromkeys((row.facts["protocol"], row.facts["recipe"]) for row in mine if row.facts["recipe"])
-        sections.append(MethodSection(slug("m", name), mine[0].facts, tuple(recipes), tuple(mine)))
-    return sections
+        for recipe in dict.fromkeys(m.fitted.recipe for m in (e.measurement for e in row.entries) if m.fitted):
+            places[_recipe_text(recipe)][f"{section_title(row.protocol)}, {dataset_title(row.dataset)}"] = None
+    return tuple(("; ".join(found), text) for text, found in places.items())
+
+
+def _recipe_text(recipe: Recipe) -> str:
+    return ", ".join(f"{f.name}={plain(getattr(recipe, f.name))}" for f in fields(Recipe))
 
 
 def dataset_sections(rows: Sequence[Row]) -> list[DatasetSection]:
@@ -97,18 +125,17 @@ def dataset_sections(rows: Sequence[Row]) -> list[DatasetSection]:
     lists: dict[str, dict[tuple[str, str], ListFacts]] = defaultdict(dict)
     embedded: dict[str, bool] = {}
     for row in rows:
-        for cell in row.cells.values():
-            for m in cell.measurements:
-                f = m.facts
-                embedded[f["dataset"]] = f["embedded"]
-                key = (f["list_sha256"], f["labels_sha256"])
-                old = lists[f["dataset"]].get(key)
-                lists[f["dataset"]][key] = ListFacts(
-                    f["list"], f["list_origin"], f["label_variant"], f["n_expected"], len(f["classes"]), *key,
-                    max(f["n_undecodable"], old.undecodable if old else 0),
-                    tuple(sorted({*f["seen_classes"], *(old.seen if old else ())})),
-                    tuple(sorted({*_overlaps(f), *(old.overlaps if old else ())}, key=lambda one: one.train)),
-                )  # fmt: skip
+        embedded[row.dataset] = row.embedded
+        for entry in row.entries:
+            listed, record = entry.measurement.evaluation.list, entry.record
+            key = (listed.sha256, listed.labels_sha256)
+            old = lists[row.dataset].get(key)
+            lists[row.dataset][key] = ListFacts(
+                listed.name, listed.origin, listed.label_variant, listed.n, len(record.classes), *key,
+                max(len(record.undecodable), old.undecodable if old else 0),
+                tuple(sorted({*record.overlap.seen_classes, *(old.seen if old else ())})),
+                tuple(sorted({*_overlaps(entry), *(old.overlaps if old else ())}, key=lambda one: one.train)),
+            )  # fmt: skip
     return [
         DatasetSection(slug("d", name), dataset_title(name), name, embedded[name],
                        tuple(sorted(found.values(), key=lambda one: (one.name, one.list_sha256))))
@@ -116,15 +143,14 @@ def dataset_sections(rows: Sequence[Row]) -> list[DatasetSection]:
     ]  # fmt: skip
 
 
-def _overlaps(facts: dict[str, Any]) -> list[Overlap]:
-    """What the record's audits say of its list, one entry for each training list."""
+def _overlaps(entry: Entry) -> list[Overlap]:
+    """The findings of the record's audits of its list, one entry for each training list."""
     found = []
-    for audit in facts["audits"]:
-        if audit.get("train"):
-            counts = Counter(str(one.get("relation")) for one in audit.get("seen", ()))
-            relations = tuple(f"{n} {name}" for name, n in sorted(counts.items()))
-            same = bool(audit.get("same_classes"))
-            found.append(Overlap(str(audit["train"]), same, relations, str(audit.get("source")), facts["train_videos"]))
+    for audit in entry.record.overlap.audits:
+        counts = Counter(one.relation for one in audit.seen)
+        relations = tuple(f"{n} {name}" for name, n in sorted(counts.items()))
+        videos = entry.record.overlap.train_videos
+        found.append(Overlap(audit.train, audit.same_classes, relations, audit.source, videos))
     return found
 
 
@@ -145,43 +171,54 @@ def group_figures(group: Group) -> list[str]:
     return [figure for figure in figures if figure]
 
 
-def comparison_sections(groups: Sequence[Group]) -> list[ComparisonSection]:
-    """The best two ranked rows of the largest measured groups, compared by their predictions."""
-    ranked = [(group, [row.row for row in group.rows if row.row and row.rank]) for group in groups]
+def comparison_sections(groups: Sequence[Group]) -> tuple[list[ComparisonSection], list[Damaged]]:
+    """The best two ranked rows of the largest measured groups, compared by their predictions.
+
+    Comparisons whose predictions cannot be read are left out, and named.
+    """
+    ranked = [(group, [row for row in group.rows if row.row and row.rank]) for group in groups]
     ranked = [(group, rows) for group, rows in ranked if len(rows) > 1]
     ranked.sort(key=lambda item: -len(item[1]))
-    sections = []
+    sections, damaged = [], []
     for group, rows in ranked[:MOST_COMPARISONS]:
-        a, b = rows[:2]
-        if a is None or b is None:
-            continue
-        result = compare_files(_paths(a), _paths(b))
-        name_a, name_b = str(a.facts["title"]), str(b.facts["title"])
-        figure = class_changes(result.parts[0], name_a, name_b, 12, group.anchor + "cc")
-        title = f"{section_title(group.protocol)}, {dataset_title(group.dataset)}"
-        anchor = slug("c", group.anchor)
-        mistakes = _confusion(a, group, anchor)
-        sections.append(ComparisonSection(anchor, title, name_a, name_b, result.parts, figure, mistakes))
-    return sections
+        try:
+            sections.append(_comparison(group, rows[0], rows[1]))
+        except UserError as error:
+            message = error.message
+            for entry in (entry for board in rows[:2] if board.row for entry in board.row.entries):
+                message = entry.told(message)
+            damaged.append(Damaged(f"{rows[0].name} against {rows[1].name}", message, error.hint))
+    return sections, damaged
 
 
-def _confusion(row: Row, group: Group, anchor: str) -> str:
-    """The confusion of a row's first part, from its first repeat; empty where the predictions cannot be read."""
-    cell = next((cell for cell in row.cells.values() if cell.measurements and _counts(row, cell.column)), None)
+def _comparison(group: Group, a: BoardRow, b: BoardRow) -> ComparisonSection:
+    result = compare_files(_paths(a), _paths(b))
+    figure = class_changes(result.parts[0], a.name, b.name, 12, group.anchor + "cc")
+    title = f"{section_title(group.protocol)}, {dataset_title(group.dataset)}"
+    anchor = slug("c", group.anchor)
+    return ComparisonSection(anchor, title, a.name, b.name, result.parts, figure, _confusion(a, group, anchor))
+
+
+def _confusion(board: BoardRow, group: Group, anchor: str) -> str:
+    """The confusion of a row's first top-1 part, from its first repeat."""
+    cells = board.row.cells.values() if board.row else ()
+    cell = next((cell for cell in cells if board.row and _counts(board.row, cell.column)), None)
     if cell is None:
         return ""
-    facts = cell.measurements[0].facts
-    title = f"{row.facts['title']}, {dict(group.columns).get(cell.column, cell.column)}"
-    return confusion(read_predictions(facts["predictions_path"]), facts["classes"], 10, anchor + "cf", title)
+    entry = cell.repeats[0].entry
+    title = f"{board.name}, {dict(group.columns).get(cell.column, cell.column)}"
+    return confusion(read_predictions(entry.predictions), entry.record.classes, 10, anchor + "cf", title)
 
 
-def _paths(row: Row) -> list[Any]:
-    """The row's records, each once: several columns may come from one record."""
-    cells = [cell for cell in row.cells.values() if _counts(row, cell.column)]
-    return list(dict.fromkeys(m.facts["path"] for cell in cells for m in cell.measurements))
+def _paths(board: BoardRow) -> list[Path]:
+    """The records of a row's top-1 columns, each once."""
+    if board.row is None:
+        return []
+    cells = [cell for cell in board.row.cells.values() if _counts(board.row, cell.column)]
+    return list(dict.fromkeys(repeat.entry.path for cell in cells for repeat in cell.repeats))
 
 
 def _counts(row: Row, column: str) -> bool:
     """Whether a column is a part's top-1: top-5 columns hold the same records again."""
-    rule = next(rule for rule in row.facts["rules"] if rule["name"] == column)
-    return bool(rule.get("metric", "top1") == "top1")
+    rule = row.rule(column)
+    return rule.harmonic_of is None and rule.metric == "top1"

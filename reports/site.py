@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
@@ -18,10 +19,11 @@ from markupsafe import Markup
 
 from harness.base.atomic import write_bytes
 from reports.aggregate import DDOF, rows_of
-from reports.board import Group, dataset_title, groups_of, section_title, slug, source_of
+from reports.anchors import slug
+from reports.board import FILTERS, Group, dataset_title, groups_of, section_title, source_of
 from reports.board_json import board_csv, board_json
+from reports.entries import Damaged, read_entries
 from reports.export import tables_of
-from reports.frame import records_frame
 from reports.layout import layouts
 from reports.overview import overview
 from reports.ranks import rank_rows
@@ -30,19 +32,29 @@ from reports.table_html import html
 
 TEMPLATES = Path(__file__).with_name("templates")
 INDEX = "index.html"
-FILTERS = (
-    ("protocol", "Protocol"), ("dataset", "Dataset"), ("backbone", "Backbone"), ("views", "Views"), ("text", "Text"),
-    ("init", "Init"), ("status", "Status"), ("params", "Trained parameters"),
-)  # fmt: skip
 
 
-def build_report(runs: Path, out: Path) -> Path:
-    """Write the board of all records under `runs` into `out`; returns `out/index.html`.
+@dataclass(frozen=True)
+class BuiltReport:
+    """A board that was written.
 
-    The file needs nothing else: no network, no script to be read. Links to records are relative to `out`.
+    Args:
+        index: Its `index.html`.
+        damaged: Files that were left out of it; the page names them too.
+    """
+
+    index: Path
+    damaged: tuple[Damaged, ...] = ()
+
+
+def build_report(runs: Path, out: Path) -> BuiltReport:
+    """Write the board of all records under `runs` into `out`.
+
+    The file needs nothing else: no network, no script to be read. Links to records are relative to `out`. A damaged
+    record is left out and named.
 
     Raises:
-        UserError: The folder holds no record, or a record is not valid.
+        UserError: The folder is missing or holds no record file at all.
     """
     with _quiet_collector():
         return _build(runs, out)
@@ -60,26 +72,31 @@ def _quiet_collector() -> Iterator[None]:
             gc.enable()
 
 
-def _build(runs: Path, out: Path) -> Path:
-    rows = rows_of(records_frame(runs))
+def _build(runs: Path, out: Path) -> BuiltReport:
+    found = read_entries(runs)
+    rows = rows_of(found.entries)
     ranks = rank_rows(rows)
     groups = groups_of(rows, ranks)
     paper = tables_of(layouts("all"), rows, ranks, against_paper=True, verdicts_of_nothing=False)
+    comparisons, unread = comparison_sections(groups)
+    damaged = (*found.damaged, *unread)
     base = "/".join(quote(part) for part in Path(os.path.relpath(runs, out)).parts)
     text = _environment().get_template("board.html.jinja").render(
         sections=_sections(groups),
         glance=overview(groups),
         figures={group.anchor: list(map(Markup, group_figures(group))) for group in groups if not group.published},
-        comparisons=comparison_sections(groups),
+        comparisons=comparisons,
         methods=method_sections(rows),
         datasets=dataset_sections(rows),
+        damaged=damaged,
         paper=Markup(html(paper)),
         filters=[(name, title, _values(groups, name)) for name, title in FILTERS],
         n_rows=sum(len(group.rows) for group in groups),
         n_measured=len(rows),
-        n_records=sum(len(row.records) for row in rows),
-        n_embedded=sum(bool(row.facts["embedded"]) for row in rows),
-        newest=max(str(row.facts["created"]) for row in rows),
+        n_records=sum(len(row.entries) for row in rows),
+        n_superseded=sum(len(row.superseded) for row in rows),
+        n_embedded=sum(row.embedded for row in rows),
+        newest=max((row.newest.time for row in rows), default=""),
         ddof=DDOF,
         base=base,
         css=Markup((TEMPLATES / "board.css").read_text(encoding="utf-8")),
@@ -87,10 +104,11 @@ def _build(runs: Path, out: Path) -> Path:
     )  # fmt: skip
     target = out / INDEX
     write_bytes(target, text.encode("utf-8", errors="replace"))
-    data = json.dumps(board_json(groups), sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    value = board_json(groups, damaged)
+    data = json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     write_bytes(out / "leaderboard.json", (data + "\n").encode("utf-8", errors="replace"))
-    write_bytes(out / "leaderboard.csv", board_csv(groups).encode())
-    return target
+    write_bytes(out / "leaderboard.csv", board_csv(groups).encode("utf-8", errors="replace"))
+    return BuiltReport(target, damaged)
 
 
 def _sections(groups: Sequence[Group]) -> list[tuple[str, list[tuple[str, list[Group]]]]]:

@@ -5,14 +5,26 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from reports.aggregate import Cell, Row
+from reports.labels import named
+from reports.row import Cell, Row
 from reports.verdict import Verdict
 from results.published_numbers import PublishedNumber
 
 
 @dataclass(frozen=True)
 class TableCell:
-    """A cell: a published number, our measurement, or both with the verdict; `text` for computed deltas."""
+    """A cell: a published number, our measurement, or both with the verdict.
+
+    Args:
+        published: The published number.
+        ours: Our measurement.
+        row: Our row.
+        verdict: Comparison of the two.
+        emphasis: `bold`, `underline` or empty.
+        delta_published, delta_ours: Values of a delta row.
+        plain: Our value of a compute column: a number, or a word where there is none.
+        reasons: Reasons why our value is not ranked; it is marked, and the notes name them.
+    """
 
     published: PublishedNumber | None = None
     ours: Cell | None = None
@@ -21,14 +33,32 @@ class TableCell:
     emphasis: str = ""
     delta_published: Decimal | None = None
     delta_ours: float | None = None
-    plain: float | None = None
+    plain: float | str | None = None
+    reasons: tuple[str, ...] = ()
+
+    @property
+    def marked(self) -> bool:
+        """Whether the notes say something about our value: why it is not ranked, or what was changed."""
+        return bool(self.reasons) or (self.row is not None and any(mark.chip for mark in self.row.marks))
 
 
 @dataclass(frozen=True)
 class TableRow:
-    """A row: a method, or the delta row. `setting` says how it was measured, as far as it is known."""
+    """A row: a method, or the delta row.
 
-    label: str
+    Args:
+        title: The method.
+        family: Its family.
+        cells: By column.
+        method: Name by which delta rows find it.
+        reference: The print's reference number.
+        is_delta: Whether it is the delta row.
+        setting: How it was measured, as far as it is known.
+        extra: Further columns with their texts.
+        label: Second label, which tells our rows of one title apart; empty for the unchanged one.
+    """
+
+    title: str
     family: str
     cells: tuple[TableCell, ...]
     method: str = ""
@@ -36,6 +66,12 @@ class TableRow:
     is_delta: bool = False
     setting: str = ""
     extra: tuple[tuple[str, str], ...] = ()
+    label: str = ""
+
+    @property
+    def name(self) -> str:
+        """Title and second label."""
+        return named(self.title, self.label)
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from reports.table import Table, TableCell, TableRow
 from results.published_numbers import sources
 
 CSV_FIELDS = (
-    "table", "method", "family", "reference", "dataset", "column", "ours", "spread", "n", "repeat_kind", "ddof", "low",
-    "high", "signature", "published", "published_std", "emphasis", "delta", "verdict", "why", "source", "measured_by",
-    "setting", "notes",
+    "table", "method", "label", "family", "reference", "dataset", "column", "ours", "spread", "n", "repeat_kind",
+    "ddof", "low", "high", "signature", "published", "published_std", "emphasis", "delta", "verdict", "why", "source",
+    "measured_by", "setting", "notes", "not_ranked", "marks", "superseded",
 )  # fmt: skip
 
 
@@ -31,15 +31,22 @@ def csv_text(tables: Sequence[Table]) -> str:
 
 def _csv_row(table: Table, row: TableRow, dataset: str, column: str, cell: TableCell) -> dict[str, object]:
     values: dict[str, object] = {
-        "table": table.name, "method": _csv(row.label), "family": row.family, "reference": row.reference,
+        "table": table.name, "method": _csv(row.title), "label": _csv(row.label), "family": row.family,
+        "reference": row.reference,
         "dataset": dataset, "column": column, "emphasis": cell.emphasis,
     }  # fmt: skip
     if cell.ours:
         values |= {
             "ours": cell.ours.mean, "spread": cell.ours.spread, "n": cell.ours.n, "repeat_kind": cell.ours.kind,
             "ddof": DDOF if cell.ours.spread is not None else None, "low": cell.ours.interval.low,
-            "high": cell.ours.interval.high, "signature": _csv(cell.row.facts["signature"] if cell.row else ""),
+            "high": cell.ours.interval.high, "signature": _csv(cell.row.signature if cell.row else ""),
+            "not_ranked": _csv("; ".join(cell.reasons)),
         }  # fmt: skip
+        if cell.row:
+            values |= {
+                "marks": _csv("; ".join(mark.text for mark in cell.row.marks)),
+                "superseded": _csv(cell.row.superseded_text),
+            }  # fmt: skip
     elif cell.plain is not None:
         values["ours"] = cell.plain
     if cell.published:

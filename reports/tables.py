@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-import math
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import Any
 
-from reports.aggregate import DDOF, Row
+from reports.aggregate import DDOF
+from reports.labels import labels_of, of_one_place
 from reports.layout import BEST, COLUMN_TITLES, DATASET_TITLES, DELTA_LABEL, DELTA_METHOD, PROTOCOL_TITLES, Layout
+from reports.lines import UNRANKED
+from reports.paper import method_of
 from reports.ranks import Ranks
+from reports.row import Row
 from reports.table import Table, TableCell, TableRow
+from reports.throughput import throughput
 from reports.verdict import verdict
+from results.measurement_names import names_of, way_of
 from results.published_numbers import DATASETS, harness_names, published_numbers
 
 _ORDER = {"unimodal": 0, "adapting": 1, "tuning": 2}
@@ -65,18 +70,23 @@ def _published_rows(layout: Layout) -> list[TableRow]:
 
 
 def _delta_row(rows: Sequence[TableRow]) -> TableRow:
-    """The delta method minus the best adapting method, in each column, published and ours each among their own."""
+    """The delta method minus the best adapting method, in each column, published and ours each among their own.
+
+    Ours are the unchanged rows alone: the best of several variants would be a best of k.
+    """
     cells = []
+    unchanged = [row for row in rows if not row.label]
     for column in range(len(rows[0].cells)):
-        mine = [row.cells[column] for row in rows if row.method == DELTA_METHOD]
-        others = [row.cells[column] for row in rows if row.family == "adapting"]
-        printed = [Decimal(c.published.value) for c in others if c.published]
-        measured = [c.ours.mean for c in others if c.ours]
+        mine = [row.cells[column].published for row in rows if row.method == DELTA_METHOD]
+        others = [row.cells[column].published for row in rows if row.family == "adapting"]
+        printed = [Decimal(number.value) for number in others if number]
+        ours = [row.cells[column].ours for row in unchanged if row.method == DELTA_METHOD]
+        measured = [mean.mean for row in unchanged if row.family == "adapting" and (mean := row.cells[column].ours)]
         cell = TableCell()
-        if mine and mine[0].published and printed:
-            cell = replace(cell, delta_published=Decimal(mine[0].published.value) - max(printed))
-        if mine and mine[0].ours and measured:
-            cell = replace(cell, delta_ours=mine[0].ours.mean - max(measured))
+        if mine and mine[0] and printed:
+            cell = replace(cell, delta_published=Decimal(mine[0].value) - max(printed))
+        if len(ours) == 1 and ours[0] and measured:
+            cell = replace(cell, delta_ours=ours[0].mean - max(measured))
         cells.append(cell)
     return TableRow(DELTA_LABEL, "tuning", tuple(cells), is_delta=True)
 
@@ -84,19 +94,31 @@ def _delta_row(rows: Sequence[TableRow]) -> TableRow:
 def _notes(rows: Sequence[TableRow]) -> tuple[str, ...]:
     """The known problems of the printed cells, each once, with their cells unless these are the whole row."""
     found: dict[str, list[str]] = {}
-    cells = {row.label: sum(cell.published is not None for cell in row.cells) for row in rows}
+    cells = {row.title: sum(cell.published is not None for cell in row.cells) for row in rows}
     whole: dict[str, int] = {}
     for row in rows:
         for cell in row.cells:
             number = cell.published
             for note in number.notes if number else ():
                 place = f"{number.dataset} {COLUMN_TITLES.get(number.column, number.column)}" if number else ""
-                text = f"{row.label}: {note}"
-                whole[text] = cells[row.label]
+                text = f"{row.title}: {note}"
+                whole[text] = cells[row.title]
                 found.setdefault(text, []).append(place.strip())
     return tuple(
         text if len(places) >= whole[text] else f"{text} [{', '.join(places)}]" for text, places in found.items()
     )
+
+
+@dataclass(frozen=True)
+class _Variant:
+    """The rows of one method measured one way, by printed dataset; the label tells the method's variants apart."""
+
+    label: str
+    rows: dict[str, Row]
+
+    @property
+    def first(self) -> Row:
+        return next(iter(self.rows.values()))
 
 
 def our_table(layout: Layout, rows: Sequence[Row], ranks: Ranks, against_paper: bool) -> Table:
@@ -112,121 +134,156 @@ def our_table(layout: Layout, rows: Sequence[Row], ranks: Ranks, against_paper: 
         name = harness_names().get(printed.method)
         variants = ours.get(name, []) if name else []
         used |= {name} if name else set()
-        if not against_paper and not variants:
-            continue
-        for number, variant in enumerate(variants or [{}]):
-            filled.append(_fill(layout, printed, variant, ranks, against_paper, number > 0))
+        if not variants and against_paper:
+            filled.append(_fill(layout, printed, None, ranks, against_paper))
+        filled += [_fill(layout, printed, variant, ranks, against_paper) for variant in variants]
     for name, variants in ours.items():
         if name not in used:
-            first = next(iter(variants[0].values()))
-            printed = TableRow(first.facts["title"], first.facts["family"] or "tuning", (TableCell(),) * 99, name)
-            for number, variant in enumerate(variants):
-                filled.append(_fill(layout, printed, variant, ranks, against_paper, number > 0))
+            first = variants[0].first
+            printed = TableRow(first.title, first.family or "tuning", (TableCell(),) * len(layout.columns), name)
+            filled += [_fill(layout, printed, variant, ranks, against_paper) for variant in variants]
     filled.sort(key=lambda row: _ORDER.get(row.family, 3))
     if layout.delta and filled:
         filled.append(_delta_row(filled))
     return Table(
         name=_name(layout), title=layout.title, columns=_titles(layout), rows=tuple(filled), with_ours=True,
         with_published=against_paper, keys=layout.columns,
-        notes=(*_spread_notes(filled), *(_notes(filled) if against_paper else ())),
+        notes=(
+            *_spread_notes(filled), *_remarks(filled, layout.columns), *(_notes(filled) if against_paper else ())
+        ),
     )  # fmt: skip
 
 
-Variant = dict[str, Row]
-"""The rows of one method measured one way, by printed dataset."""
-
-
-def _by_method(layout: Layout, rows: Sequence[Row]) -> dict[str, list[Variant]]:
+def _by_method(layout: Layout, rows: Sequence[Row]) -> dict[str, list[_Variant]]:
     """Our rows that belong into a layout, by method and then by way of measuring."""
     printed = {own: title for title, own in DATASETS.items()}
     wanted = {dataset for dataset, _ in layout.columns}
-    found: dict[str, dict[tuple[Any, ...], Variant]] = {}
+    found: dict[str, list[tuple[str, Row]]] = defaultdict(list)
     for row in rows:
-        dataset = printed.get(row.facts["dataset"], "")
-        is_bridge = row.facts["method"] == harness_names()["vifi-clip-bridge-and-prompt"]
+        dataset = printed.get(row.dataset, "")
+        is_bridge = row.method == harness_names()["vifi-clip-bridge-and-prompt"]
         if layout.protocol:
-            if row.facts["protocol"] != layout.protocol or dataset not in wanted:
+            if row.protocol != layout.protocol or dataset not in wanted:
                 continue
             if is_bridge != (layout.table == "bridge_prompt"):
                 continue
-        elif row.facts["protocol"] != "supervised" or dataset != "K-400":
+        elif row.protocol != "supervised" or dataset != "K-400":
             continue
-        names = ("backbone", "weights", "views", "text", "class_text", "init", "selection", "label_variant", "options")
-        way = (*(row.facts[name] for name in names), row.key.partition("-")[2])
-        found.setdefault(_method_of(row.facts), {}).setdefault(way, {})[dataset if layout.protocol else ""] = row
-    return {method: list(ways.values()) for method, ways in found.items()}
+        found[method_of(row.measurement)].append((dataset if layout.protocol else "", row))
+    return {method: _variants(members) for method, members in found.items()}
 
 
-def _method_of(facts: dict[str, Any]) -> str:
-    """A row's method, with its `config` where one method wraps many models."""
-    config = (facts["option_values"] or {}).get("config")
-    return f"{facts['method']}:{config}" if config else str(facts["method"])
+def _variants(members: Sequence[tuple[str, Row]]) -> list[_Variant]:
+    """Rows of several datasets on one line where they were measured in one way; no two rows in one cell."""
+    ways: dict[tuple[object, ...], list[dict[str, Row]]] = defaultdict(list)
+    for dataset, row in members:
+        lines = ways[row.title, *way_of(row.entries[0].measurement, row.record.method.defaults)]
+        line = next((line for line in lines if dataset not in line), None)
+        if line is None:
+            lines.append(line := {})
+        line[dataset] = row
+    lines = [line for found in ways.values() for line in found]
+    # Lines are compared on the dataset that most of them have.
+    datasets = [dataset for line in lines for dataset in line]
+    common = max(datasets, key=datasets.count)
+    chosen = [line.get(common, next(iter(line.values()))) for line in lines]
+    names = names_of(of_one_place(chosen), [row.record.method.defaults for row in chosen])
+    return sorted((_Variant(*one) for one in zip(names, lines, strict=True)), key=lambda variant: variant.label)
 
 
 def _fill(
-    layout: Layout, printed: TableRow, variant: Variant, ranks: Ranks, against_paper: bool, further: bool
+    layout: Layout, printed: TableRow, variant: _Variant | None, ranks: Ranks, against_paper: bool
 ) -> TableRow:
     """A printed row with our measurements of one variant in its cells."""
     cells = []
-    for (dataset, column), cell in zip(layout.columns, printed.cells, strict=False):
-        row = variant.get(dataset)
+    for (dataset, column), cell in zip(layout.columns, printed.cells, strict=True):
+        row = variant.rows.get(dataset) if variant else None
         ours = row.cells.get(column) if row else None
         number = cell.published if against_paper else None
-        plain = _cost(row, column) if row else None
-        best = row is not None and ranks.of(row, column) == 1
         cells.append(
             TableCell(
-                published=number, ours=ours, row=row if ours else None, plain=plain, emphasis=BEST if best else "",
+                published=number, ours=ours, row=row if ours else None, plain=_cost(row, column) if row else None,
+                emphasis=BEST if row is not None and ranks.of(row, column) == 1 else "",
                 verdict=verdict(number, ours, row) if number and not _is_cost(column) else None,
+                reasons=_reasons(row, column, ranks) if row and ours else (),
             )
         )  # fmt: skip
-    first = next(iter(variant.values()), None)
-    label = f"{printed.label} [{first.facts['views']}, {first.facts['text']}]" if further and first else printed.label
-    setting = first.facts["signature"] if first else printed.setting
-    return replace(printed, label=label, cells=tuple(cells), setting=setting)
+    if variant is None:
+        return replace(printed, cells=tuple(cells))
+    return replace(printed, label=variant.label, cells=tuple(cells), setting=variant.first.signature)
+
+
+def _reasons(row: Row, column: str, ranks: Ranks) -> tuple[str, ...]:
+    """Reasons why a cell of ours is not ranked."""
+    cell = row.cells[column]
+    found = (*row.reasons, ranks.reasons.get(row.key, ""), cell.lacks, ranks.lists.get((row.key, column), ""))
+    return tuple(reason for reason in found if reason)
+
+
+def _remarks(rows: Sequence[TableRow], columns: Sequence[tuple[str, str]]) -> tuple[str, ...]:
+    """Notes on the marked cells: why a value is not ranked, and what was not as the protocol or the method has it."""
+    found: dict[str, None] = {}
+    for row in rows:
+        for (dataset, column), cell in zip(columns, row.cells, strict=True):
+            place = f"{UNRANKED} {row.name}, {dataset}".rstrip(", ")
+            if cell.row:
+                found |= dict.fromkeys(f"{place}: {mark.text}" for mark in cell.row.marks if mark.chip)
+                rank = [reason for reason in cell.reasons if reason not in cell.row.reasons]
+                found |= dict.fromkeys(f"{place}: not ranked: {reason}" for reason in cell.row.reasons)
+                title = COLUMN_TITLES.get(column, column)
+                found |= dict.fromkeys(f"{place} {title}: not ranked: {reason}" for reason in rank)
+    return tuple(found)
 
 
 def _is_cost(column: str) -> bool:
     return column in ("gflops", "throughput", "params_m")
 
 
-def _cost(row: Row, column: str) -> float | None:
+def _cost(row: Row, column: str) -> float | str | None:
     """Our value of a compute column: trained parameters in millions, videos per second, GFLOPs where recorded."""
     if column == "params_m":
-        return float(row.facts["params_trained"]) / 1e6
-    value = {"gflops": row.facts["gflops"], "throughput": row.facts["cost"].get("videos_per_second")}.get(column)
-    return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else None
+        return row.params_trained / 1e6
+    return throughput(row) if column == "throughput" else row.gflops if column == "gflops" else None
 
 
 def other_tables(protocol: str, rows: Sequence[Row], ranks: Ranks) -> list[Table]:
-    """Tables of the datasets that no paper has: the embedded benchmark, custom datasets. One for each dataset."""
-    tables = []
+    """Tables of the datasets that no paper has: the embedded benchmark, own datasets. One for each dataset."""
     known = set(DATASETS.values())
-    chosen = [row for row in rows if row.facts["protocol"] == protocol and row.facts["dataset"] not in known]
-    for dataset in dict.fromkeys(row.facts["dataset"] for row in chosen):
-        mine = [row for row in chosen if row.facts["dataset"] == dataset]
-        title = DATASET_TITLES.get(dataset, dataset)
-        names = mine[0].columns
-        table_rows = [
-            TableRow(
-                row.facts["title"], row.facts["family"] or "tuning",
-                tuple(TableCell(ours=row.cells.get(n), row=row, emphasis=BEST if ranks.of(row, n) == 1 else "")
-                      for n in names),
-                row.facts["method"].replace("vificlip", DELTA_METHOD), setting=row.facts["signature"],
-            )
-            for row in sorted(mine, key=lambda r: _ORDER.get(r.facts["family"], 2))
-        ]  # fmt: skip
-        if any(row.method == DELTA_METHOD for row in table_rows):
-            table_rows.append(_delta_row(table_rows))
-        tables.append(
-            Table(
-                f"{protocol}_{dataset}", f"{PROTOCOL_TITLES.get(protocol, protocol)}: {title}",
-                tuple((title, COLUMN_TITLES.get(n, n)) for n in names), tuple(table_rows), True, False,
-                _spread_notes(table_rows), BANNER if any(r.facts["embedded"] for r in mine) else "",
-                tuple((dataset, n) for n in names),
-            )
-        )  # fmt: skip
-    return tables
+    chosen = [row for row in rows if row.protocol == protocol and row.dataset not in known]
+    return [
+        _other_table(protocol, dataset, [row for row in chosen if row.dataset == dataset], ranks)
+        for dataset in dict.fromkeys(row.dataset for row in chosen)
+    ]
+
+
+def _other_table(protocol: str, dataset: str, rows: Sequence[Row], ranks: Ranks) -> Table:
+    title = DATASET_TITLES.get(dataset, dataset)
+    names = tuple(dict.fromkeys(name for row in rows for name in row.columns))
+    rows = sorted(rows, key=lambda row: _ORDER.get(row.family, 2))
+    table_rows = [
+        TableRow(
+            row.title, row.family or "tuning",
+            tuple(
+                TableCell(
+                    ours=row.cells.get(name), row=row if name in row.cells else None,
+                    emphasis=BEST if ranks.of(row, name) == 1 else "",
+                    reasons=_reasons(row, name, ranks) if name in row.cells else (),
+                )
+                for name in names
+            ),
+            row.method.replace("vificlip", DELTA_METHOD), setting=row.signature, label=label,
+        )
+        for row, label in zip(rows, labels_of(rows), strict=True)
+    ]  # fmt: skip
+    if any(row.method == DELTA_METHOD for row in table_rows):
+        table_rows.append(_delta_row(table_rows))
+    columns = tuple((dataset, name) for name in names)
+    return Table(
+        f"{protocol}_{dataset}", f"{PROTOCOL_TITLES.get(protocol, protocol)}: {title}",
+        tuple((title, COLUMN_TITLES.get(name, name)) for name in names), tuple(table_rows), True, False,
+        (*_spread_notes(table_rows), *_remarks(table_rows, tuple((title, name) for name in names))),
+        BANNER if any(row.embedded for row in rows) else "", columns,
+    )  # fmt: skip
 
 
 def later_table(layout: Layout) -> Table | None:
@@ -249,7 +306,7 @@ def later_table(layout: Layout) -> Table | None:
     rows.sort(key=lambda row: _ORDER.get(row.family, 3))
     return Table(
         f"{_name(layout)}_later", f"{layout.title}: other sources, not ranked (settings differ)", _titles(layout),
-        tuple(rows), False, True, (*(f"{row.label}: {row.setting}" for row in rows), *_notes(rows)), "", layout.columns,
+        tuple(rows), False, True, (*(f"{row.title}: {row.setting}" for row in rows), *_notes(rows)), "", layout.columns,
     )  # fmt: skip
 
 

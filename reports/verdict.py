@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
-from reports.aggregate import Cell, Row
-from results.published_numbers import PublishedNumber
+from harness.spec import Views
+from reports.row import Cell, Row
+from results.measurement import UNKNOWN, Measurement, ModelId
+from results.measurement_words import model_text, open_reasons, own_recipe, plain, recipe_changes, recipe_text
+from results.published_numbers import PublishedNumber, Setting
 
 INSIDE, OUTSIDE, NOT_MEASURED, DIFFERENT = "inside", "outside", "not measured", "measured differently"
+_FULL_PRECISION = ("", UNKNOWN, "fp32", "float32")
 
 
 @dataclass(frozen=True)
@@ -31,7 +36,11 @@ class Verdict:
 
 
 def verdict(number: PublishedNumber, cell: Cell | None, row: Row | None) -> Verdict:
-    """The verdict on one cell; settings that the source does not state are not held against it."""
+    """The verdict on one cell.
+
+    A setting that the source states is compared with it; any other must be as the protocol prescribes and the method
+    declares.
+    """
     if cell is None or row is None:
         return Verdict(NOT_MEASURED)
     delta = cell.mean - number.number
@@ -43,38 +52,72 @@ def verdict(number: PublishedNumber, cell: Cell | None, row: Row | None) -> Verd
 
 
 def differences(number: PublishedNumber, cell: Cell, row: Row) -> tuple[str, ...]:
-    """How our measurement differs from the published one, as `ours, paper: theirs`."""
-    facts, setting = row.facts, number.setting
-    found = []
-    if number.family != "unimodal" and not _is_openai_b16(facts):
-        found.append(f"backbone {facts['backbone']}/{facts['weights']}, paper ViT-B-16/openai")
-    if setting.frames and setting.frames != facts["frames"]:
-        found.append(f"{facts['frames']} frames, paper {setting.frames}")
-    clips, crops = facts["views"].split("-")[0].split("x")[1:3]
-    if setting.views and setting.views != f"{clips}x{crops}":
-        found.append(f"{clips}x{crops} views, paper {setting.views}")
-    more = dict(setting.more)
-    if "normalize" in more and (theirs := more["normalize"]) != _normalize(facts["views"]):
-        found.append(f"{_normalize(facts['views'])} statistics, paper {theirs}")
-    if "sampling" in more and int(clips) > 1 and more["sampling"] not in facts["views"]:
-        found.append(f"views sampled {facts['views'].partition('-')[2] or 'at the centre'}, paper {more['sampling']}")
-    if facts["label_variant"] != "published":
-        found.append(f"{facts['label_variant']} class names")
-    if facts["list_origin"] == "own":
-        found.append("an own list")
+    """How our measurement differs from the published one, each reason once."""
+    found: list[str] = []
+    for entry in row.entries:
+        found += _of_settings(number, entry.measurement)
+    if cell.lacks:
+        found.append(cell.lacks)
+    n = number.setting.n
+    if n and row.measurement.fitted is not None and cell.n != n and not cell.lacks:
+        found.append(f"{cell.n} of {n} repeats")
+    return tuple(dict.fromkeys((*found, *row.reasons)))
+
+
+def _of_settings(number: PublishedNumber, m: Measurement) -> Iterator[str]:
+    setting = number.setting
+    if number.family != "unimodal" and not _is_openai_b16(m.model):
+        yield f"backbone {model_text(m.model)}, paper ViT-B-16/openai"
+    yield from _of_views(setting, m)
+    for listed in (m.evaluation.list, *([m.fitted.list] if m.fitted else ())):
+        if listed.label_variant != "published":
+            yield f"{listed.label_variant} class names"
     rewritten = "language model" in (setting.text or "")
-    if (facts["class_text"] == "llm-rewritten") != rewritten:
-        found.append(f"class text {facts['class_text']}, paper {setting.text or 'class names'}")
-    if setting.n and cell.measurements and facts["trained"] and cell.n != setting.n:
-        found.append(f"{cell.n} of {setting.n} repeats")
-    found += row.reasons
-    return tuple(found)
+    if (m.method.class_text == "llm-rewritten") != rewritten:
+        yield f"class text {m.method.class_text}, paper {setting.text or 'class names'}"
+    yield from open_reasons(_apart_from(number, m))
+    if changes := recipe_changes(m.fitted):
+        yield f"changed recipe: {recipe_text(changes)}"
+    if own_recipe(m.fitted):
+        yield "not a published recipe"
+    stated = dict(setting.more).get("precision", "")
+    for place, used in (("fit", m.fitted.precision if m.fitted else ""), ("eval", m.evaluation.precision)):
+        if used != stated and not (used in _FULL_PRECISION and stated in _FULL_PRECISION):
+            yield f"precision of the {place} {used}, paper {stated or 'not stated'}"
 
 
-def _normalize(views: str) -> str:
-    return "clip" if "clipnorm" in views else "imagenet"
+def _of_views(setting: Setting, m: Measurement) -> Iterator[str]:
+    """View settings that are not those of the source, or where it does not state them, not the prescribed ones."""
+    stated: dict[str, object] = {"frames": setting.frames} if setting.frames else {}
+    clips, _, crops = (setting.views or "").partition("x")
+    used_views = m.evaluation.views
+    if clips.isdecimal() and crops.isdecimal():
+        stated |= {"clips": int(clips), "crops": int(crops)}
+    elif setting.views:
+        yield f"{used_views.clips}x{used_views.crops} views, paper {setting.views}"
+    more = dict(setting.more)
+    stated |= {f.name: more[f.name] for f in dataclasses.fields(Views) if f.name in more}
+    several = used_views.clips > 1 or stated.get("clips", 1) != 1
+    for f in dataclasses.fields(Views):
+        used = getattr(used_views, f.name)
+        wanted = stated.get(f.name, getattr(m.protocol.prescribed.views, f.name))
+        if f.name == "sampling" and not several:
+            continue  # one view lies at the centre, however several would be sampled
+        if used != wanted and not (f.name == "sampling" and f.name not in stated and "clips" in stated):
+            source = "paper" if f.name in stated else "prescribed"
+            yield f"{f.name} {plain(used)}, {source} {plain(wanted)}"
 
 
-def _is_openai_b16(facts: dict[str, Any]) -> bool:
-    name = f"{facts['backbone']} {facts['arch']}".lower().replace("_", "-").replace("/", "-")
-    return "vit-b-16" in name and "openai" in f"{name} {facts['weights']}".lower()
+def _apart_from(number: PublishedNumber, m: Measurement) -> Measurement:
+    """The measurement without the deviations from its protocol that are compared with the source, or are in it too."""
+    prescribed = replace(m.protocol.prescribed, views=m.evaluation.views)
+    # The numbers of uni-modal methods and of bridge and prompt come from models that were trained on other data before.
+    trained_before = number.family == "unimodal" or number.table == "bridge_prompt"
+    stated = trained_before or "extra_data" in dict(number.setting.more)
+    method = replace(m.method, class_text="names", extra_data=() if stated else m.method.extra_data)
+    return replace(m, protocol=replace(m.protocol, prescribed=prescribed), method=method)
+
+
+def _is_openai_b16(model: ModelId) -> bool:
+    name = f"{model.arch}".lower().replace("_", "-").replace("/", "-")
+    return name in ("vit-b-16", "vit-b-16-quickgelu") and model.weights == "openai"

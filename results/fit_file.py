@@ -8,7 +8,7 @@ from pathlib import Path
 from harness.base.atomic import write_json
 from harness.base.errors import EXIT_FAILED, UserError
 from results.codec import DecodeError, decode, encode, read_json_file
-from results.measurement import Count, FitDescription, fit_key
+from results.measurement import Count, FitDescription, Key, Sha256, fit_key
 from results.provenance import Environment
 
 FIT_FILE = "fit.json"
@@ -21,7 +21,7 @@ class WeightsFile:
     """The file of the trained tensors, in the fit's folder, with the sha256 of its content."""
 
     file: str
-    sha256: str
+    sha256: Sha256
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,7 @@ class FitFile:
         name: Readable name, e.g. `vificlip mini_target/base_s1`.
         described: The measurement's part that describes a fit.
         weights: The file of the trained tensors.
+        classes: Class names of the training list in the order of their ids.
         outcome: Updates, loss, time.
         parameters: Numbers of parameters.
         environment: Packages, device and precision.
@@ -75,10 +76,11 @@ class FitFile:
         schema: Version of this layout.
     """
 
-    key: str
+    key: Key
     name: str
     described: FitDescription
     weights: WeightsFile
+    classes: tuple[str, ...]
     outcome: FitOutcome
     parameters: Parameters
     environment: Environment

@@ -37,6 +37,7 @@ from results.measurement_parts import (
     Count,
     Evaluation,
     Expected,
+    Key,
     ListId,
     MethodId,
     ModelId,
@@ -45,15 +46,16 @@ from results.measurement_parts import (
     Prescribed,
     ProtocolId,
     Scope,
+    Sha256,
     Start,
     Training,
     Value,
 )
 
 __all__ = [
-    "FIELDS", "KEY_NAMES", "RANDOM", "UNKNOWN", "Count", "Evaluation", "Expected", "FitDescription", "Keys", "ListId",
-    "Measurement", "MethodId", "ModelId", "Plain", "Positive", "Prescribed", "ProtocolId", "Scope", "Start", "Training",
-    "Value", "cell_key", "fit_key", "keys_of", "leaves",
+    "FIELDS", "KEY_NAMES", "RANDOM", "UNKNOWN", "Count", "Evaluation", "Expected", "FitDescription", "Key", "Keys",
+    "ListId", "Measurement", "MethodId", "ModelId", "Plain", "Positive", "Prescribed", "ProtocolId", "Scope", "Sha256",
+    "Start", "Training", "Value", "cell_key", "fit_key", "keys_of", "leaves", "normal",
 ]  # fmt: skip
 
 
@@ -132,7 +134,8 @@ FIELDS: Mapping[str, str] = {
     "protocol.prescribed.selection": "",
     "protocol.scope.lists": "cell row",
     "protocol.scope.evaluation_lists": "cell group",
-    "protocol.scope.own_training_lists": "cell row line group",
+    "protocol.scope.training_origin": "cell row line group",
+    "protocol.scope.own_training_lists": "cell row group",
     "protocol.scope.recipes": "cell row line",
     "protocol.scope.views": "cell row line",
     "protocol.scope.evaluation_views": "cell row line group",
@@ -301,13 +304,13 @@ def _text(value: object) -> str:
         return encode_basestring(value)
     if type(value) is int or (type(value) is float and math.isfinite(value)):
         return repr(int(value) if int(value) == value else value)
-    return canonical_json(_normal(value))
+    return canonical_json(normal(value))
 
 
-def _normal(value: object) -> object:
+def normal(value: object) -> object:
     """A value as hashed: 5 and 5.0 are one number, in options and in recipes."""
     if isinstance(value, float) and value.is_integer():
         return int(value)
     if isinstance(value, (list, tuple)):
-        return [_normal(item) for item in value]
-    return {name: _normal(item) for name, item in value.items()} if isinstance(value, dict) else value
+        return [normal(item) for item in value]
+    return {name: normal(item) for name, item in value.items()} if isinstance(value, dict) else value

@@ -5,7 +5,7 @@ Everybody imports them from `results.measurement`, which puts them together and 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Literal
 
 from msgspec import Meta
@@ -19,6 +19,13 @@ RANDOM = "random"
 
 Count = Annotated[int, Meta(ge=0)]
 Positive = Annotated[int, Meta(ge=1)]
+Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+Sha256OrUnknown = Annotated[str, Meta(pattern=r"^([0-9a-f]{64}|unknown)\Z")]
+Sha256OrEmpty = Annotated[str, Meta(pattern=r"^([0-9a-f]{64}|unknown)?\Z")]
+"""A hash that need not be there, or that an imported record cannot know."""
+Fingerprint = Annotated[str, Meta(pattern=r"^([0-9a-f]{1,64}|unknown)?\Z")]
+"""The first digits of a hash, as many as its maker keeps."""
+Key = Annotated[str, Meta(pattern=r"^[0-9a-f]{16}\Z")]
 Plain = bool | int | float | str | None
 Value = Plain | tuple[Plain, ...]
 """Value of a method option, as JSON stores it."""
@@ -45,13 +52,13 @@ class ListId:
     dataset: str
     name: str
     origin: Literal["published", "generated", "own", "unknown"]
-    sha256: str
+    sha256: Sha256OrUnknown
     labels: str
-    labels_sha256: str
+    labels_sha256: Sha256OrUnknown
     label_variant: Literal["published", "corrected", "split", "unknown"]
     n: Positive
-    content: str = ""
-    root: str = ""
+    content: Sha256OrEmpty = ""
+    root: Fingerprint = ""
 
 
 @dataclass(frozen=True)
@@ -78,19 +85,22 @@ class Scope:
     Args:
         lists: All training and evaluation lists with labels, content and the fits they start from.
         evaluation_lists: The evaluation lists alone.
-        own_training_lists: Training lists that are not the protocol's: own lists and a chosen source. Empty if none.
+        training_origin: Why training lists are not the protocol's: `own` lists, or a `source` that the user chose;
+            empty if they are the protocol's.
+        own_training_lists: Those training lists; empty if there are none.
         recipes: All recipes; empty for an untrained method.
         views: Views in training and evaluation.
         evaluation_views: Views and view transforms in evaluation, with the prescribed ones.
         expected: Every part and repeat that makes the row complete.
     """
 
-    lists: str
-    evaluation_lists: str
-    own_training_lists: str
-    recipes: str
-    views: str
-    evaluation_views: str
+    lists: Fingerprint
+    evaluation_lists: Fingerprint
+    training_origin: Literal["", "own", "source"]
+    own_training_lists: Fingerprint
+    recipes: Fingerprint
+    views: Fingerprint
+    evaluation_views: Fingerprint
     expected: tuple[Expected, ...]
 
 
@@ -124,13 +134,13 @@ class MethodId:
 
     name: str
     version: Positive
-    code: str
+    code: Sha256OrUnknown
     options: dict[str, Value] = field(default_factory=dict)
     evaluation_options: dict[str, Value] = field(default_factory=dict)
     class_text: str = "names"
-    class_text_sha256: str = ""
+    class_text_sha256: Sha256OrEmpty = ""
     extra_data: tuple[str, ...] = ()
-    checkpoint: str = ""
+    checkpoint: Sha256OrEmpty = ""
 
 
 @dataclass(frozen=True)
@@ -149,11 +159,16 @@ class ModelId:
 
     arch: str
     weights: str
-    config: str = ""
-    tensors_sha256: str = ""
+    config: Sha256OrEmpty = ""
+    tensors_sha256: Sha256OrEmpty = ""
     image_size: Count = 0
     activation: str = ""
     text_length: Count = 0
+
+    @property
+    def unread(self) -> ModelId:
+        """The model as it is known before its weights are read."""
+        return replace(self, tensors_sha256="", image_size=0, activation="", text_length=0)
 
 
 @dataclass(frozen=True)
@@ -170,8 +185,8 @@ class Start:
 
     kind: Literal["clip", "fit", "checkpoint", "unknown"] = "clip"
     name: str = ""
-    key: str = ""
-    weights_sha256: str = ""
+    key: Fingerprint = ""
+    weights_sha256: Sha256OrEmpty = ""
     complete: bool = True
 
 
@@ -197,7 +212,7 @@ class Training:
     start: Start = field(default_factory=Start)
     precision: str = ""
     used: Count = 0
-    weights_sha256: str = ""
+    weights_sha256: Sha256OrEmpty = ""
 
 
 @dataclass(frozen=True)

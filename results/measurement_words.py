@@ -6,7 +6,19 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, fields
 
 from harness.spec import Recipe, Views
-from results.measurement import RANDOM, UNKNOWN, ListId, Measurement, ModelId, Training, Value, keys_of, leaves
+from results.measurement import (
+    FIELDS,
+    RANDOM,
+    UNKNOWN,
+    FitDescription,
+    ListId,
+    Measurement,
+    ModelId,
+    Training,
+    Value,
+    keys_of,
+    leaves,
+)
 
 NOT_SHOWN = (
     "protocol.part", "protocol.repeat.", "protocol.scope.", "protocol.prescribed.", "training.declared.",
@@ -76,6 +88,12 @@ class Difference:
         return text.removeprefix("sha256:")[:8] if self.path.endswith(_HASHES) or text.startswith("sha256:") else text
 
     @property
+    def keyed(self) -> bool:
+        """Whether the field enters the key of a fit or an eval; the others are known only after computing."""
+        path = ".".join(self.path.split(".")[:2]) if _is_option(self.path) else self.path
+        return bool({"fit", "cell"} & set(FIELDS.get(path, "cell").split()))
+
+    @property
     def short(self) -> str:
         """The label with the value of the first side, e.g. `lr 8e-06`."""
         return f"{self.label} {self.value(self.a)}"
@@ -128,6 +146,14 @@ def differences(a: Measurement, b: Measurement, besides: Collection[str] = ()) -
     return tuple(found)
 
 
+def differences_of_fits(a: FitDescription, b: FitDescription) -> tuple[Difference, ...]:
+    """All fields in which two fits of one method differ, in the order of the definition."""
+    sides = [_values(a), _values(b)]
+    paths = [path for path in dict.fromkeys([*sides[0], *sides[1]]) if not (_same(path, *sides) or _not_shown(path))]
+    told = [path for path in paths if all(_same(name, *sides) for name in _FOLLOWS.get(path, ()))]
+    return tuple(Difference(path, sides[0].get(path), sides[1].get(path)) for path in told)
+
+
 def _same(path: str, a: Mapping[str, object], b: Mapping[str, object]) -> bool:
     """True if two sides have one value; True and 1 are two values, as they are in the keys."""
     values = a.get(path), b.get(path)
@@ -143,7 +169,7 @@ def _training_word(m: Measurement) -> str:
     return "trained" if m.fitted else UNKNOWN if m.training == UNKNOWN else "untrained"
 
 
-def _values(m: Measurement) -> dict[str, object]:
+def _values(m: Measurement | FitDescription) -> dict[str, object]:
     """Values by path, options by name."""
     found: dict[str, object] = {}
     for path, value in leaves(m):
@@ -177,8 +203,8 @@ def _open_reasons(m: Measurement) -> Iterator[str]:
     prescribed, evaluation = m.protocol.prescribed, m.evaluation
     if evaluation.list.origin == "own":
         yield "own evaluation list"
-    if m.protocol.scope.own_training_lists:
-        yield "own training list or source"
+    if m.protocol.scope.training_origin:
+        yield {"own": "own training list", "source": "a chosen source"}[m.protocol.scope.training_origin]
     if evaluation.views != prescribed.views:
         yield f"views {views_text(evaluation.views)}, prescribed {views_text(prescribed.views)}"
     if evaluation.transform != prescribed.transform:
@@ -269,7 +295,7 @@ def signature(m: Measurement) -> str:
         views_text(m.evaluation.views) + (f"-{m.evaluation.transform}" if m.evaluation.transform else ""),
         f"text:{m.method.class_text}",
         f"set:{_options(m)}",
-        f"init:{_start(m)}",
+        f"init:{start_text(m)}",
         f"recipe:{_recipe(m)}",
         f"select:{training.recipe.selection if training else 'last'}",
         f"{protocol.repeat.kind}.{protocol.repeat.index}",
@@ -282,7 +308,7 @@ def signature(m: Measurement) -> str:
 def _list_marks(listed: ListId, m: Measurement) -> str:
     marks = "" if listed.label_variant == "published" else f"+{listed.label_variant}"
     marks += "+own" if listed.origin == "own" else ""
-    marks += "+own-training" if m.protocol.scope.own_training_lists else ""
+    marks += f"+{origin}-training" if (origin := m.protocol.scope.training_origin) else ""
     return marks + (f"+sample({m.evaluation.sample})" if m.evaluation.sample else "")
 
 
@@ -291,7 +317,8 @@ def _options(m: Measurement) -> str:
     return ",".join(f"{name}={plain(values[name])}" for name in sorted(values)) or "-"
 
 
-def _start(m: Measurement) -> str:
+def start_text(m: Measurement) -> str:
+    """The weights that a method starts from: `clip`, `fit NAME`, `checkpoint-1a2b3c4d`, `random`."""
     if m.method.checkpoint:
         return f"checkpoint-{m.method.checkpoint[:8]}"
     if m.fitted is None:

@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from results.measurement import Count
+
 PACKAGES = (
     "torch", "torchvision", "open_clip_torch", "timm", "mmengine", "mmaction2", "mmcv-lite", "decord", "av",
-    "opencv-python", "numpy", "pandas", "scipy", "pillow", "safetensors",
+    "opencv-python", "opencv-contrib-python", "numpy", "pandas", "scipy", "pillow", "safetensors",
 )  # fmt: skip
 
 
@@ -45,11 +47,11 @@ class Environment:
     platform: str
     packages: dict[str, str]
     git: GitState
-    cpus: int | None = None
+    cpus: Count | None = None
     device: str = ""
     dtype: str = ""
-    threads: int = 0
-    processes: int = 1
+    threads: Count = 0
+    processes: Count = 1
     compiled: bool = False
 
 

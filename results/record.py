@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -18,19 +18,21 @@ from harness.base.atomic import write_json
 from harness.base.errors import EXIT_FAILED, UserError
 from harness.spec import Column
 from results.codec import DecodeError, decode, encode, read_json_file
-from results.measurement import UNKNOWN, Count, Measurement, Positive
+from results.measurement import UNKNOWN, Count, Key, Measurement, Positive, Sha256, Value
 from results.measurement_words import incomplete, signature
 from results.provenance import Environment
 
 SCHEMA = 3
 Status = Literal["reported", "submitted", "verified", "reproduced"]
 STATUSES: tuple[Status, ...] = ("reported", "submitted", "verified", "reproduced")
+REPEAT_KINDS = ("test_split", "class_subset", "train_subset", "seed", "single")
 RECORD_SUFFIX = ".record.json"
 PREDICTIONS_SUFFIX = ".predictions.csv.gz"
 BOARD = "board"
-"""Folder below a run folder that holds the board, never records."""
+"""Folder directly below a run folder in which its board is built; it holds no records."""
+_ACCEPTED = ("*/acceptance.json", "*/*/acceptance.json")
 NOT_WRITTEN = "Nothing was written. Correct the code that gave this value."
-AGAIN = "Records are written by `python -m harness run`; run the same command again."
+AGAIN = "Remove the file and run its command again: records are written by `python -m harness run`."
 
 Percent = Annotated[float, Meta(ge=0, le=100)]
 Cost = Annotated[float, Meta(ge=0)]
@@ -47,6 +49,8 @@ class MethodCard:
         paper, source, unverified: As on the method's card.
         params_total: Parameters.
         params_trained: Parameters that the fit trained; 0 for an untrained method.
+        defaults: Values that the method's options have for this protocol, dataset and model if the user gives none.
+            Empty where they are not known.
     """
 
     title: str
@@ -57,6 +61,7 @@ class MethodCard:
     unverified: str
     params_total: Count
     params_trained: Count
+    defaults: dict[str, Value] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -95,6 +100,9 @@ class Metrics:
     top1: Percent
     top5: Percent
     mean_class: Percent
+
+
+METRICS = tuple(f.name for f in fields(Metrics))
 
 
 @dataclass(frozen=True)
@@ -162,7 +170,7 @@ class PredictionsFile:
     """The predictions file beside the record."""
 
     file: str
-    sha256: str
+    sha256: Sha256
 
 
 @dataclass(frozen=True)
@@ -190,7 +198,7 @@ class Record:
         schema: Version of this layout.
     """
 
-    key: str
+    key: Key
     signature: str
     measurement: Measurement
     columns: Annotated[tuple[Column, ...], Meta(min_length=1)]
@@ -263,6 +271,10 @@ def _problems(record: Record) -> Iterator[str]:
         yield f"key is {record.key!r}, expected {m.keys.cell!r}, which follows from the measurement"
     if record.signature != signature(m):
         yield f"signature is {record.signature!r}, expected {signature(m)!r}, which follows from the measurement"
+    for repeat in (m.protocol.repeat, *(expected.repeat for expected in m.protocol.scope.expected)):
+        if repeat.kind not in REPEAT_KINDS or repeat.index < 1:
+            kinds = ", ".join(REPEAT_KINDS)
+            yield f"the repeat is {repeat.kind} {repeat.index}, expected one of {kinds} and a number from 1"
     if not 0 < m.evaluation.evaluated <= m.evaluation.list.n:
         yield f"measurement.evaluation.evaluated is {m.evaluation.evaluated}, expected 1 to {m.evaluation.list.n}"
     if m.fitted is not None and not 0 < m.fitted.used <= m.fitted.list.n:
@@ -275,16 +287,25 @@ def _problems(record: Record) -> Iterator[str]:
         if bool(column.part) == (column.harmonic_of is not None):
             found = f"part {column.part!r} and harmonic_of {column.harmonic_of}"
             yield f"columns[{i}] has {found}, expected either a part or harmonic_of"
+        if column.metric not in METRICS:
+            yield f"columns[{i}] has metric {column.metric!r}, expected one of {', '.join(METRICS)}"
     file = record.predictions.file
     if "/" in file or "\\" in file or file.startswith(".") or not file.isprintable() or not file:
         yield f"predictions.file is {file!r}, expected the name of a file beside the record"
 
 
 def find_records(folder: Path) -> list[Path]:
-    """All record files under a run folder, sorted by path; the board's own folder is left out."""
-    found: list[str] = []
+    """All record files under a folder, sorted by path, without those in the board of a runs folder.
+
+    A folder `board` of accepted submissions, or of a method of that name among them, is not such a board.
+    """
+    found = []
     for root, folders, names in os.walk(folder):
-        if Path(root) == folder and BOARD in folders:
+        if root == os.fspath(folder) and BOARD in folders and not _holds_accepted(folder / BOARD):
             folders.remove(BOARD)
-        found += (os.path.join(root, name) for name in names if name.endswith(RECORD_SUFFIX))  # noqa: PTH118
+        found += [os.path.join(root, name) for name in names if name.endswith(RECORD_SUFFIX)]  # noqa: PTH118
     return sorted(map(Path, found))
+
+
+def _holds_accepted(folder: Path) -> bool:
+    return any(any(folder.glob(pattern)) for pattern in _ACCEPTED)

@@ -86,9 +86,17 @@ def harness() -> Callable[..., subprocess.CompletedProcess[str]]:
 def plugins_forgotten() -> Iterator[None]:
     """What a test registers besides the built-ins is forgotten afterwards."""
     from harness import registry
+    from harness.base.packages import FINDER
 
     loaded = set(registry._loaded_files)
+    homes, path, modules = dict(FINDER.homes), list(sys.path), set(sys.modules)
     yield
+    folders = {entry for entry in sys.path if entry not in path}
+    for name in set(sys.modules) - modules:
+        if folders & set(map(str, Path(getattr(sys.modules[name], "__file__", None) or "").parents)):
+            del sys.modules[name]
+    FINDER.homes = homes
+    sys.path[:] = [entry for entry in sys.path if entry not in folders]
     for kind, folder in registry.KINDS.items():
         own = [name for name, file in registry._files[kind].items() if file.parent != ROOT / folder]
         for name in own:

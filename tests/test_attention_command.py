@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from harness.base.errors import UserError
-from harness.restore import find_fits
+from harness.running.load_fit import find_fits
 from tests.conftest import in_process
 
 

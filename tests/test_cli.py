@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+import re
+import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 
@@ -196,7 +199,7 @@ def test_json_is_all_that_is_on_stdout(
     places = ("--dataset", small_dataset, "--runs", finished_runs)
     assert exit_code("run", "--method", "vificlip", *TINY_RUN, *places) == 0
     rows = json.loads(capsys.readouterr().out)
-    assert len(rows) == 3 and all({"signature", "cell", "top1", "top5", "mean_class"} == set(row) for row in rows)
+    assert len(rows) == 3 and all({"signature", "key", "top1", "top5", "mean_class"} == set(row) for row in rows)
 
 
 def test_compare_takes_a_method_whose_source_lies_in_a_folder_of_its_name(
@@ -205,3 +208,59 @@ def test_compare_takes_a_method_whose_source_lies_in_a_folder_of_its_name(
     (elsewhere / "vificlip").mkdir()
     assert exit_code("compare", "vificlip", finished_runs, "--runs", finished_runs) == 0
     assert "accuracy A - B" in capsys.readouterr().out
+
+
+BACKBONE_VERBS = {
+    "run": ("--method", "vanilla_clip", "--protocol", "b2n"),
+    "plan": ("--method", "vanilla_clip", "--protocol", "b2n"),
+    "predict": ("clip.avi", "--labels", "names.txt"),
+    "attention": ("clip.avi", "--fit", "fit"),
+    "features": ("--fit", "fit"),
+    "export": ("fit", "--out", "out.safetensors"),
+}
+"""Every verb that takes --arch and --weights, with the arguments that it needs."""
+
+
+def test_the_verbs_that_take_a_backbone() -> None:
+    parsers = {verb: parser_of((verb,)) for verb in cli.VERBS}
+    takes = {verb for verb, parser in parsers.items() if {"arch", "weights"} <= {a.dest for a in parser._actions}}
+    assert takes == set(BACKBONE_VERBS)
+
+
+@pytest.mark.parametrize("verb", BACKBONE_VERBS)
+@pytest.mark.parametrize("weights", ["nosuch", "openai", "w.safetensors"])
+def test_weights_for_the_embedded_clip_are_refused_by_every_verb(
+    verb: str, weights: str, elsewhere: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (elsewhere / "w.safetensors").write_bytes(b"weights")
+    (elsewhere / "names.txt").write_text("walk\nrun\n")
+    assert in_process(verb, *BACKBONE_VERBS[verb], "--arch", "mini-clip", "--weights", weights) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: --weights is '{weights}', but --arch mini-clip takes none: mini-clip is the ")
+    assert "--checkpoint FILE" in said and "--arch ViT-B-16 --weights FILE" in said
+    assert not (elsewhere / "runs").exists()
+
+
+def test_an_empty_weights_flag_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert in_process("plan", *BACKBONE_VERBS["plan"], "--weights", "") == 2
+    assert "--weights is empty" in capsys.readouterr().err
+
+
+def test_the_board_lies_in_the_runs_folder_and_is_no_part_of_it(
+    finished_runs: Path, elsewhere: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from harness.running.load_fit import find_fits
+    from results.record import find_records
+
+    runs = elsewhere / "mine"
+    shutil.copytree(finished_runs, runs)
+    before = find_records(runs), find_fits(runs, ["vificlip"], [])
+    assert in_process("report", "--runs", runs) == 0
+    assert f"report: {runs / 'board' / 'index.html'}" in capsys.readouterr().err
+    assert (find_records(runs), find_fits(runs, ["vificlip"], [])) == before
+    page = (runs / "board" / "index.html").read_text(encoding="utf-8")
+    links = [runs / "board" / unquote(link) for link in re.findall(r'href="([^"#]+\.record\.json)"', page)]
+    assert {link.resolve() for link in links} == {path.resolve() for path in before[0]}
+    assert in_process("report", "--runs", runs) == 0  # again, now that the board is there
+    assert in_process("report", "--runs", runs, "--out", elsewhere / "site") == 0
+    assert (elsewhere / "site" / "index.html").is_file() and not (elsewhere / "reports").exists()

@@ -70,9 +70,9 @@ def fresh(tmp_path: Path) -> Fresh:
 def test_the_whole_page_in_a_fresh_environment(fresh: Fresh) -> None:
     said = {line: fresh.run(line) for line in commands()}
     assert "harness-my-pooling 0.1.0" in said["python -m harness list methods"].stdout
-    board = json.loads((fresh.folder / "reports/site/leaderboard.json").read_text())
+    board = json.loads((fresh.folder / "runs/board/leaderboard.json").read_text())
     assert "my_pooling" in json.dumps(board) and (fresh.folder / "my_pooling.zip").is_file()
-    assert "My pooling" in (fresh.folder / "reports/site/index.html").read_text()
+    assert "My pooling" in (fresh.folder / "runs/board/index.html").read_text()
 
 
 @pytest.mark.slow
@@ -87,6 +87,7 @@ def test_an_installed_package_from_list_to_board(fresh: Fresh, tmp_path: Path) -
     fresh.run("python -m harness submit check it.zip")
     records = list((fresh.folder / "runs").rglob("*.record.json"))
     assert len(records) == 9
-    method = json.loads(records[0].read_text())["method"]
-    assert (method["name"], method["origin"]) == ("attention_pooling", "harness-attention-pooling 0.1.0")
-    assert "CLIP + attention pooling" in (fresh.folder / "reports/site/index.html").read_text()
+    record = json.loads(records[0].read_text())
+    name, origin = record["measurement"]["method"]["name"], record["method"]["origin"]
+    assert (name, origin) == ("attention_pooling", "harness-attention-pooling 0.1.0")
+    assert "CLIP + attention pooling" in (fresh.folder / "runs/board/index.html").read_text()

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.base.errors import UserError
-from harness.options import MethodOptions, build_options, option, split_method
+from harness.spec.options import MethodOptions, build_options, option, split_method
 
 
 @dataclass(frozen=True)

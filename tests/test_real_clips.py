@@ -105,13 +105,14 @@ def test_every_protocol_runs_on_what_is_present(
     records = [read_record(path) for path in find_records(tmp_path / "runs")]
     assert len(records) == {"supervised": 1, "few_shot": 1, "b2n": 3, "zero_shot": 3}[protocol]
     for record in records:
-        evaluated, expected = record.data["n_evaluated"], record.data["n_expected"]
-        assert 0 < evaluated < expected and record.data["n_undecodable"] == 0
-        assert any(f"{expected - evaluated} of {expected} videos missing" in r for r in record.protocol["incomplete"])
-        assert record.fit and (record.fit["train"]["n_used"] == 19) == (protocol == "zero_shot")
+        evaluation, training = record.measurement.evaluation, record.measurement.fitted
+        evaluated, expected = evaluation.evaluated, evaluation.list.n
+        assert 0 < evaluated < expected and not record.undecodable
+        assert any(f"{expected - evaluated} of {expected} videos missing" in r for r in record.incomplete)
+        assert training and (training.used == 19) == (protocol == "zero_shot")
         # The same cell with the same predictions, wherever the clips lie.
-        known = scores.setdefault(record.cell, record.predictions["sha256"])
-        assert known == record.predictions["sha256"]
+        known = scores.setdefault(record.key, record.predictions.sha256)
+        assert known == record.predictions.sha256
     assert in_process("run", *request, *places(layouts[layout], lists, tmp_path)) == 0
 
 

@@ -155,3 +155,109 @@ def test_a_built_in_wins_over_an_entry_point(monkeypatch: pytest.MonkeyPatch) ->
     entry = EntryPoint("b2n", "elsewhere", "harness.protocols")
     monkeypatch.setattr("importlib.metadata.entry_points", lambda group: [entry])
     assert registry.sources("protocol")["b2n"].origin == "built-in"
+
+
+VERSIONED = '''"""A protocol of a plugin file."""
+
+from harness.api import Column, Eval, Fit, ListRef, Protocol, register_protocol
+
+
+class Base(Protocol):
+    {base}
+    title = "Mine"
+    columns = (Column("top1", "all"),)
+
+    def fits(self, dataset):
+        yield Fit(ListRef(dataset.name, "train", "all"))
+
+    def evals(self, dataset, fit):
+        yield Eval("all", ListRef(dataset.name, "val", "all"))
+
+
+@register_protocol("mine"{given})
+class Mine(Base):
+    {own}
+'''
+
+
+def versioned(tmp_path: Path, base: str = "pass", given: str = "", own: str = "pass") -> Path:
+    text = VERSIONED.replace("{base}", base).replace("{given}", given).replace("{own}", own)
+    return plugin(tmp_path, text, f"versioned_{len(list(tmp_path.iterdir()))}.py")
+
+
+@pytest.mark.parametrize(
+    ("parts", "version"),
+    [
+        ({}, 1),
+        ({"given": ", 4"}, 4),
+        ({"given": ", version=4"}, 4),
+        ({"own": "version = 3"}, 3),
+        ({"base": "version = 3"}, 3),
+        ({"own": "version = 3", "given": ", version=3"}, 3),
+        ({"own": "version = 1", "given": ", version=None"}, 1),
+        ({"base": "version = 2", "own": "version = 3"}, 3),
+    ],
+    ids=str,
+)
+def test_the_version_is_that_of_the_class_or_of_the_decorator(
+    parts: dict[str, str], version: int, tmp_path: Path
+) -> None:
+    registry.load_file(versioned(tmp_path, **parts))
+    assert registry.load("protocol", "mine").version == version
+
+
+@pytest.mark.parametrize(
+    ("parts", "says"),
+    [
+        ({"own": "version = 3", "given": ", version=2"}, "has two versions: 3 on the class and 2 in its decorator"),
+        ({"base": "version = 3", "given": ", version=2"}, "has two versions: 3 on the class and 2 in its decorator"),
+        ({"own": "version = 2", "given": ", version=1"}, "has two versions: 2 on the class and 1 in its decorator"),
+        ({"given": ", version=0"}, "has the version 0, expected a whole number from 1"),
+        ({"given": ", version=-1"}, "has the version -1, expected"),
+        ({"given": ", version=True"}, "has the version True, expected"),
+        ({"own": "version = True"}, "has the version True, expected"),
+        ({"own": "version = False"}, "has the version False, expected"),
+        ({"own": "version = '2'"}, "has the version '2', expected"),
+        ({"given": ", version='2'"}, "has the version '2', expected"),
+        ({"given": ", version=1.0"}, "has the version 1.0, expected"),
+        ({"own": "version = 2.5", "given": ", version=2"}, "has the version 2.5, expected"),
+        ({"own": "version = property(lambda self: 2)"}, "expected a whole number from 1"),
+    ],
+    ids=str,
+)
+def test_versions_that_cannot_be(parts: dict[str, str], says: str, tmp_path: Path) -> None:
+    path = versioned(tmp_path, **parts)
+    with pytest.raises(UserError) as caught:
+        registry.load_file(path)
+    assert says in caught.value.message and "'mine'" in caught.value.message and str(path) in caught.value.message
+    assert caught.value.hint and "\n" not in caught.value.message
+    with pytest.raises(UserError, match="no protocol named 'mine'"):
+        registry.load("protocol", "mine")
+
+
+EXTENDS = '''"""A method that extends a built-in one."""
+
+from harness.api import register_method
+from methods.actionclip import ActionClip
+
+
+@register_method("extends"{given})
+class Extends(ActionClip):
+    {own}
+'''
+
+
+@pytest.mark.parametrize(
+    ("given", "own", "version"), [("", "pass", 1), (", 5", "pass", 5), ("", "version = 7", 7), (", 1", "pass", 1)]
+)
+def test_a_method_that_extends_another_has_its_own_version(given: str, own: str, version: int, tmp_path: Path) -> None:
+    registry.load_file(plugin(tmp_path, EXTENDS.replace("{given}", given).replace("{own}", own)))
+    assert registry.load("method", "extends").version == version
+    assert registry.load("method", "actionclip").version == 2
+
+
+def test_versions_of_the_built_ins() -> None:
+    """ActionCLIP's templates are drawn by group since version 2; every other one is at its first version."""
+    methods = {name: registry.load("method", name).version for name in registry.sources("method")}
+    assert {name: version for name, version in methods.items() if version != 1} == {"actionclip": 2}
+    assert {registry.load("protocol", name).version for name in registry.sources("protocol")} == {1}

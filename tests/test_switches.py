@@ -10,11 +10,18 @@ from typing import Any
 import pytest
 
 from harness import registry
-from harness.cells import EvalCell
-from harness.expand import expand
-from harness.request import BackboneChoice, MethodChoice, Request
+from harness.cells.cell import EvalCell
+from harness.cells.from_request import expand
+from harness.cells.request import BackboneChoice, MethodChoice, Request
 from harness.settings import load_settings
-from harness.switches import PUBLISHED_OR_CLEAN, SWITCHES, switches_table
+from harness.spec.switches import PUBLISHED_OR_CLEAN, SWITCHES, switches_table
+from results import measurement_words as words
+from results.measurement_words import open_reasons
+
+
+def signature(cell: EvalCell) -> str:
+    return words.signature(cell.measurement)
+
 
 DOCS = Path(__file__).resolve().parents[1] / "docs" / "methods.md"
 MINI = BackboneChoice("mini-clip", None)
@@ -34,13 +41,15 @@ def cell_of(small_dataset: Path) -> Any:
 
 
 def test_the_signature_carries_every_switch_of_a_method(cell_of: Any) -> None:
-    assert "|text:a photo of a {}.|set:logits=clean,text_embedding=published|" in cell_of().signature
-    bridge = cell_of("bridge_prompt", {"stage_one": "clip", "prompt_rounding": "clean"}).signature
-    assert "|set:logits=clean,prompt_rounding=clean,stage_one=clip,text_embedding=published|" in bridge
-    assert "|set:logits=clean|" in cell_of("xclip").signature
-    assert "|set:fusion=mean|" in cell_of("actionclip", {"fusion": "mean"}).signature
-    assert "|set:-|init:clip|recipe:own|" in cell_of("efficient_prompt").signature
-    assert "|recipe:none|" in cell_of("vanilla_clip").signature
+    options = "set:logits=clean,template=a photo of a {}.,text_embedding=published"
+    assert f"|text:names|{options}|" in signature(cell_of())
+    bridge = signature(cell_of("bridge_prompt", {"stage_one": "clip", "prompt_rounding": "clean"}))
+    for text in ("logits=clean", "prompt_rounding=clean", "stage_one=clip", "text_embedding=published"):
+        assert text in bridge
+    assert "logits=clean" in signature(cell_of("xclip"))
+    assert "fusion=mean" in signature(cell_of("actionclip", {"fusion": "mean"}))
+    assert "|init:clip|recipe:own|" in signature(cell_of("efficient_prompt"))
+    assert "|recipe:none|" in signature(cell_of("vanilla_clip"))
 
 
 def test_every_option_with_two_ways_is_published_or_clean_in_signature_and_identity(cell_of: Any) -> None:
@@ -54,9 +63,9 @@ def test_every_option_with_two_ways_is_published_or_clean_in_signature_and_ident
                 start = {"stage_one": "clip"} if name == "bridge_prompt" else {}
                 one, other = (cell_of(name, {**start, option.name: way}) for way in PUBLISHED_OR_CLEAN)
                 for cell, way in ((one, "published"), (other, "clean")):
-                    assert f"{option.name}={way}" in cell.signature
-                    assert cell.identity["method"]["options"][option.name] == way
-                assert one.key != other.key and one.signature != other.signature
+                    assert f"{option.name}={way}" in signature(cell)
+                    assert cell.measurement.method.options[option.name] == way
+                assert one.key != other.key and signature(one) != signature(other)
                 found += 1
     assert found >= 12
 
@@ -71,25 +80,26 @@ def test_every_option_with_two_ways_is_published_or_clean_in_signature_and_ident
 )
 def test_views_take_published_and_clean(cell_of: Any, change: str, published: str, clean: str) -> None:
     one, other = (cell_of(views={change: way}) for way in PUBLISHED_OR_CLEAN)
-    assert f"|{published}|" in one.signature and f"|{clean}|" in other.signature
-    assert one.key == cell_of().key and one.signature == cell_of().signature  # the same row, `closed` like any other
+    assert f"|{published}|" in signature(one) and f"|{clean}|" in signature(other)
+    assert one.key == cell_of().key and signature(one) == signature(cell_of())  # the same row, `closed` like any other
     assert (other.key == one.key) == (published == clean)
 
 
 def test_several_clips_take_published_and_clean(cell_of: Any) -> None:
     one, other = (cell_of(protocols=("supervised",), views={"sampling": way}) for way in PUBLISHED_OR_CLEAN)
-    assert "|4x4x3-random|" in one.signature and "|4x4x3-uniform|" in other.signature
-    assert one.signature.endswith("|closed") and other.signature.endswith("|open")
+    assert "|4x4x3-random|" in signature(one) and "|4x4x3-uniform|" in signature(other)
+    assert not [reason for reason in open_reasons(one.measurement) if "views" in reason]
+    assert [reason for reason in open_reasons(other.measurement) if "views" in reason]
     assert one.fit and other.fit and one.fit.key == other.fit.key  # training draws its frames either way
 
 
 def test_recipes_show_their_origin_and_every_change(cell_of: Any) -> None:
-    assert "|recipe:own|" in cell_of().signature  # scaled to the tiny model
+    assert "|recipe:own|" in signature(cell_of())  # scaled to the tiny model
     one, other = (cell_of(recipe={"flip": way}) for way in PUBLISHED_OR_CLEAN)
     assert one.key == cell_of().key and other.key != one.key
-    assert "|recipe:own+flip=False|" in other.signature
-    assert "|recipe:own+accumulate=2+lr=0.1|" in cell_of(recipe={"lr": "0.1", "accumulate": "2"}).signature
-    assert cell_of(recipe={"seed": "7"}).signature == cell_of().signature
+    assert "|recipe:own+flip=false|" in signature(other)
+    assert "|recipe:own+accumulate=2+lr=0.1|" in signature(cell_of(recipe={"lr": "0.1", "accumulate": "2"}))
+    assert "|recipe:own+seed=7|" in signature(cell_of(recipe={"seed": "7"}))
 
 
 @pytest.mark.parametrize(
@@ -103,7 +113,7 @@ def test_recipes_show_their_origin_and_every_change(cell_of: Any) -> None:
 def test_a_recipe_that_nobody_published_is_own(cell_of: Any, method: str, protocol: str, origin: str) -> None:
     options = {"stage_one": "clip"} if method == "bridge_prompt" else {}
     cell = cell_of(method, options, protocols=(protocol,), backbone=BackboneChoice("ViT-B-16", "random"))
-    assert f"|recipe:{origin}|" in cell.signature
+    assert f"|recipe:{origin}|" in signature(cell)
 
 
 def test_the_table_in_the_docs_names_every_switch() -> None:

@@ -7,13 +7,16 @@ import json
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.base.errors import UserError
+from harness.cells.request import BackboneChoice, Request, parse_methods, parse_pairs
 from harness.engine.world import rank_of_process
-from harness.request import BackboneChoice, Request, parse_methods, parse_pairs
 from harness.runtime import SHARDS, Runtime
 from harness.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from harness.running.load_fit import FinishedFit
 
 
 def verb_parser(verbs: Any, name: str, help: str, description: str, epilog: str = "") -> argparse.ArgumentParser:
@@ -39,12 +42,30 @@ def add_places(parser: argparse.ArgumentParser) -> None:
 def add_fit_backbone(parser: argparse.ArgumentParser) -> None:
     """The backbone of a fit, for those whose file is not recorded: only its content is."""
     parser.add_argument("--arch", metavar="NAME", help="architecture, if the fit's weights came from a file")
-    parser.add_argument("--weights", metavar="TAG|FILE", help="weights, if they came from a file")
+    parser.add_argument("--weights", metavar="TAG|FILE", help="weights, if they came from a file that was moved")
+    add_fit_files(parser)
+
+
+def add_fit_files(parser: argparse.ArgumentParser) -> None:
+    """The places of files that options of a fit name, if they were moved since."""
+    parser.add_argument(
+        "--file", action="append", default=[], metavar="OPTION=FILE",
+        help="file that an option of the fit named, if it was moved; repeatable",
+    )  # fmt: skip
+
+
+def fit_of(arguments: argparse.Namespace, folder: Path) -> FinishedFit:
+    """The finished fit of a folder, with the backbone and the files that the flags name."""
+    from harness.running.load_fit import open_fit
+
+    return open_fit(folder, backbone_of(arguments), parse_pairs(arguments.file, "--file"))
 
 
 def backbone_of(arguments: argparse.Namespace) -> BackboneChoice | None:
     """The backbone that `--arch` and `--weights` choose; None where neither is given."""
-    return BackboneChoice(arguments.arch, arguments.weights) if arguments.arch or arguments.weights else None
+    if arguments.arch is None and arguments.weights is None:
+        return None
+    return BackboneChoice(arguments.arch, arguments.weights)
 
 
 def settings_of(arguments: argparse.Namespace) -> Settings:
@@ -117,6 +138,10 @@ def add_request(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     group.add_argument("--recipe", action="append", default=[], metavar="KEY=VALUE", help="override a recipe setting")
     group.add_argument("--views", action="append", default=[], metavar="KEY=VALUE", help="override a view setting")
+    group.add_argument(
+        "--eval-views", action="append", default=[], metavar="KEY=VALUE",
+        help="override a view setting in evaluation only; fits stay as they are",
+    )  # fmt: skip
     group.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="option of the (single) method")
     group.add_argument(
         "--label-set", default="published", choices=("published", "corrected", "split"),
@@ -152,6 +177,7 @@ def request_of(arguments: argparse.Namespace) -> Request:
         backbone=backbone,
         recipe=parse_pairs(arguments.recipe, "--recipe"),
         views=parse_pairs(arguments.views, "--views"),
+        eval_views=parse_pairs(arguments.eval_views, "--eval-views"),
         variant=arguments.label_set,
         lists=arguments.lists,
         repeats=tuple(arguments.repeat),

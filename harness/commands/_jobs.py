@@ -8,16 +8,16 @@ import shlex
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from harness.auditing import audit_cell
 from harness.base.errors import UserError
-from harness.cells import Cells
+from harness.cells.cell import Cells
+from harness.cells.leakage import audit_cell
+from harness.cells.plan import Plan, refreshed
 from harness.commands._arguments import say
 from harness.executor.command import job_command, plan_command
 from harness.executor.ledger import FAILED, LOST, Job, latest_by_cell
 from harness.executor.options import ExecutorOptions
 from harness.executor.watch import Submission, current_jobs, log_text, submit, watch, ways_out
-from harness.outcome import Outcome
-from harness.plan import Plan, refreshed
+from harness.running.outcome import Outcome
 from harness.settings import Settings
 
 
@@ -60,7 +60,7 @@ def _discarding(settings: Settings) -> Callable[[Plan], Plan]:
     """What `--force` does to a plan before its cells become jobs."""
 
     def discarded(plan: Plan) -> Plan:
-        from harness.execute import discard
+        from harness.running.run import discard
 
         discard(plan, settings)
         return refreshed(plan)

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.base.errors import EXIT_DONE, UserError
 from harness.commands._arguments import (
     add_fit_backbone,
     add_places,
     backbone_of,
+    fit_of,
     load_plugins,
     say,
     settings_of,
     verb_parser,
 )
+
+if TYPE_CHECKING:
+    from harness.running.load_fit import FinishedFit
+    from harness.spec import Views
 
 
 def add_parser(verbs: Any) -> None:
@@ -38,7 +44,7 @@ def add_parser(verbs: Any) -> None:
         "--out", action="append", metavar="FILE", help=".png, .mp4 or .gif; repeatable (attention.png, attention.mp4)"
     )
     add_fit_backbone(parser)
-    parser.add_argument("--frames", type=int, default=8, help="frames (8)")
+    parser.add_argument("--frames", type=int, help="frames (those of the fit)")
     parser.add_argument("--plugin", action="append", default=[], metavar="FILE", help="load a plugin file first")
     add_places(parser)
 
@@ -48,31 +54,49 @@ def run(arguments: argparse.Namespace) -> int:
     load_plugins(arguments)
     import torch
 
+    from harness.cells.from_request import method_row
+    from harness.cells.request import MethodChoice
     from harness.engine.attention import compare_attention, render
     from harness.engine.clips import eval_loader
     from harness.engine.step import normalise
-    from harness.execute import build_row
-    from harness.expand import method_row
-    from harness.request import MethodChoice
-    from harness.restore import find_fits, fit_row, restore
+    from harness.running.build import build_row
+    from harness.running.load_fit import find_fits, restore
     from harness.runtime import Runtime
-    from harness.spec import Views
 
     settings = settings_of(arguments)
-    chosen = backbone_of(arguments)
-    folders = find_fits(settings.runs.path, arguments.method, arguments.fit)
-    rows = [fit_row(folder, chosen) for folder in folders]
-    methods = {"vanilla CLIP": build_row(method_row(MethodChoice("vanilla_clip"), rows[0].backbone), settings).eval()}
-    for folder, row in zip(folders, rows, strict=True):
-        title = row.cls.card.title if row.cls.card.title not in methods else f"{row.cls.card.title} ({folder.name})"
-        methods[title] = restore(folder, row, settings).eval()
-    views, size = Views(frames=arguments.frames), methods["vanilla CLIP"].backbone.image_size
-    loader = eval_loader([(Path(arguments.video), 0)], views, size, [[0]], Runtime(workers=1), seed=0)
+    backbone_of(arguments)  # flags that contradict each other are named before a fit that is not there
+    fits = [fit_of(arguments, folder) for folder in find_fits(settings.runs.path, arguments.method, arguments.fit)]
+    views = _common_views(fits, arguments.frames)
+    vanilla = build_row(method_row(MethodChoice("vanilla_clip"), fits[0].row.backbone), settings).eval()
+    size, rows = vanilla.backbone.image_size, [(Path(arguments.video), 0)]
+    loader = eval_loader(rows, views, size, [[0]], Runtime(workers=1), seed=0)
     clips = next(iter(loader))
     if clips.frames is None:
         raise UserError(f"{arguments.video} cannot be decoded: {clips.failed[0]}.")
+    methods = {"vanilla CLIP": (vanilla, normalise(clips.frames, views, torch.device("cpu")))}
+    for fit in fits:
+        title = fit.row.card.title if fit.row.card.title not in methods else f"{fit.row.card.title} ({fit.folder.name})"
+        own = replace(views, normalize=fit.views.normalize)
+        video = normalise(clips.frames, own, torch.device("cpu"))
+        methods[title] = restore(fit.folder, fit.row, settings).eval(), video
     with torch.no_grad():
-        maps = compare_attention(methods, normalise(clips.frames, views, torch.device("cpu")), clips.frames[0].numpy())
+        maps = compare_attention(methods, clips.frames[0].numpy())
     for text in arguments.out or ["attention.png", "attention.mp4"]:
         say(f"attention: {render(maps, Path(text))}")
     return EXIT_DONE
+
+
+def _common_views(fits: list[FinishedFit], frames: int | None) -> Views:
+    """The views of the fits, whose frames stand side by side; statistics may differ.
+
+    Raises:
+        UserError: The fits read videos in different ways.
+    """
+    views = [replace(fit.views, frames=frames or fit.views.frames) for fit in fits]
+    others = [view for view in views if replace(view, normalize=views[0].normalize) != views[0]]
+    if others:
+        raise UserError(
+            f"The fits have the views {views[0]} and {others[0]}, whose frames cannot stand side by side.",
+            "Name fits of equal views, or one fit at a time.",
+        )
+    return views[0]

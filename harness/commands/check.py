@@ -75,7 +75,7 @@ def _method(arguments: argparse.Namespace) -> int:
 def _methods(text: str) -> tuple[list[str], dict[str, str]]:
     """The methods of a plugin file, or the one that is named with its options."""
     from harness import registry
-    from harness.options import split_method
+    from harness.spec.options import split_method
 
     if not text.endswith(".py"):
         name, options = split_method(text)

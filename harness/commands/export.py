@@ -10,7 +10,7 @@ from harness.base.errors import EXIT_DONE
 from harness.commands._arguments import (
     add_fit_backbone,
     add_places,
-    backbone_of,
+    fit_of,
     load_plugins,
     say,
     settings_of,
@@ -36,10 +36,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Write the file."""
     load_plugins(arguments)
     from harness.engine.export import export
-    from harness.restore import fit_row, restore
+    from harness.running.load_fit import restore
 
-    chosen = backbone_of(arguments)
-    folder = Path(arguments.fit)
-    row = fit_row(folder, chosen)
-    say(f"weights: {export(restore(folder, row, settings_of(arguments)), Path(arguments.out))}")
+    fit = fit_of(arguments, Path(arguments.fit))
+    say(f"weights: {export(restore(fit.folder, fit.row, settings_of(arguments)), Path(arguments.out))}")
     return EXIT_DONE

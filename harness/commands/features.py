@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.base.errors import EXIT_DONE, UserError, unknown_name
 from harness.commands._arguments import (
     add_fit_backbone,
     add_places,
     backbone_of,
+    fit_of,
     load_plugins,
     say,
     settings_of,
     verb_parser,
 )
+
+if TYPE_CHECKING:
+    from harness.engine.clips import Row
+    from harness.settings import Settings
+    from results.measurement import ListId
+    from results.record import Record
 
 
 def add_parser(verbs: Any) -> None:
@@ -41,39 +48,57 @@ def run(arguments: argparse.Namespace) -> int:
     """Write the figure."""
     load_plugins(arguments)
     from harness.base.atomic import write_bytes
-    from harness.data.catalog import open_dataset
-    from harness.engine.clips import locate_rows
     from harness.engine.video_features import video_features
-    from harness.restore import find_fits, fit_row, restore
+    from harness.running.load_fit import find_fits, restore
     from harness.runtime import Runtime
-    from harness.spec import Views
     from reports.feature_map import feature_map
 
     settings = settings_of(arguments)
-    chosen = backbone_of(arguments)
+    backbone_of(arguments)  # flags that contradict each other are named before a fit that is not there
     folders = find_fits(settings.runs.path, arguments.method, arguments.fit)
     if len(folders) > 1:
         raise UserError(f"{len(folders)} fits were named, one figure holds one.", "Name one fit.")
     record = _record(folders[0], arguments.part)
-    dataset = open_dataset(arguments.dataset or record.data["dataset"], settings)
-    dataset.prepare(None)
-    rows = locate_rows(dataset.list(record.data["list"]), dataset.locate)
-    views = Views(**{name: record.views[name] for name in Views.__dataclass_fields__})
-    method = restore(folders[0], fit_row(folders[0], chosen), settings).eval()
-    features, numbers = video_features(method, rows, views, Runtime())
-    title = f"{record.method['title']}, {record.data['dataset']}/{record.data['list']}"
+    evaluation = record.measurement.evaluation
+    rows = _rows(evaluation.list, arguments.dataset, settings)
+    fit = fit_of(arguments, folders[0])
+    method = restore(fit.folder, fit.row, settings).eval()
+    features, numbers = video_features(method, rows, evaluation.views, Runtime())
+    title = f"{record.method.title}, {evaluation.list.dataset}/{evaluation.list.name}"
     labels = [rows[number][1] for number in numbers]
-    svg = feature_map(features, labels, record.data["classes"], arguments.by, title)
+    svg = feature_map(features, labels, list(record.classes), arguments.by, title)
     write_bytes(Path(arguments.out), svg.replace("currentColor", "#555555").encode())
     say(f"features: {arguments.out}")
     return EXIT_DONE
 
 
-def _record(folder: Path, part: str | None) -> Any:
+def _rows(listed: ListId, place: str | None, settings: Settings) -> list[Row]:
+    """The videos of a recorded list.
+
+    Raises:
+        UserError: The list has other rows or other videos than the record says.
+    """
+    from harness.data.catalog import open_dataset
+    from harness.engine.clips import locate_rows
+
+    variant = "published" if listed.label_variant == "unknown" else listed.label_variant
+    lists = "own" if listed.origin == "own" and not listed.root else "published"
+    dataset = open_dataset(place or listed.dataset, settings, lists=lists, variant=variant)
+    dataset.prepare(None)
+    found = dataset.list(listed.name)
+    if found.sha256 != listed.sha256 or (dataset.content(found) or "") != listed.content:
+        raise UserError(
+            f"The list {listed.dataset}/{listed.name} has other videos than those that were evaluated.",
+            "Give the dataset's folder with --dataset DIR, or evaluate again: python -m harness run",
+        )
+    return locate_rows(found, dataset.locate)
+
+
+def _record(folder: Path, part: str | None) -> Record:
     """The record of a part, or of the first one, that a fit was scored on."""
     from results.record import find_records, read_record
 
-    records = {record.protocol["part"]: record for record in map(read_record, find_records(folder))}
+    records = {record.measurement.protocol.part: record for record in map(read_record, find_records(folder))}
     if not records:
         raise UserError(f"{folder} holds no record.", "Score the fit first: python -m harness run")
     if part is not None and part not in records:

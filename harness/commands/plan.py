@@ -23,14 +23,16 @@ def add_parser(verbs: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the plan."""
-    from harness.budget import estimate
+    from harness.cells.estimate import estimate
+    from harness.cells.from_request import expand
+    from harness.cells.plan import make_plan
     from harness.commands._jobs import jobs_of, troubles
-    from harness.expand import expand
-    from harness.plan import make_plan
+    from harness.machine.weights_index import WeightsIndex
 
     settings = settings_of(arguments)
     cells = expand(request_of(arguments), settings)
-    plan = make_plan(cells)
+    index = WeightsIndex(settings.cache.path, settings.weights.path)
+    plan = make_plan(cells, tensors_of=index.of)
     runs = settings.runs.path
     states = (*plan.fits, *plan.evals)
     jobs = {key: job for key, job in jobs_of(cells, runs).items() if key in {s.cell.key for s in states if s.open}}
@@ -55,5 +57,9 @@ def run(arguments: argparse.Namespace) -> int:
     say(
         f"to do: {len(plan.open_fits())} fits, {len(plan.open_evals())} evals of {len(plan.fits)} and {len(plan.evals)}"
     )
+    for model in {cell.measurement.model for cell in cells.evals}:
+        index.of(model)
+    for name in sorted(index.unread):
+        say(f"weights not read yet: {name}; whether finished cells were computed with other tensors shows in `run`")
     say(str(estimate(plan, runs)))
     return EXIT_DONE

@@ -63,10 +63,9 @@ def _memory(arguments: argparse.Namespace) -> int:
     """Print the memory of fits."""
     from harness import registry
     from harness.engine.memory import FitShape, fit_memory
-    from harness.engine.method import method_class
 
     names = arguments.method or [
-        name for name in sorted(registry.sources("method")) if method_class(name).recipe_for("b2n", "ucf101")
+        name for name in sorted(registry.sources("method")) if registry.method_spec(name).recipe_for("b2n", "ucf101")
     ]
     rows = []
     for name in names:
@@ -83,8 +82,7 @@ def _memory(arguments: argparse.Namespace) -> int:
         return EXIT_DONE
     parts = ("parameters", "gradients", "moments", "activations", "working", "total")
     cells = [
-        [s.method, str(s.frames), str(s.clips), *(f"{getattr(m, part) / 2**30:.2f}" for part in parts)]
-        for s, m in rows
+        [s.method, str(s.frames), str(s.clips), *(f"{getattr(m, part) / 2**30:.2f}" for part in parts)] for s, m in rows
     ]
     put(table(cells, ["METHOD", "FRAMES", "CLIPS", *(part.upper() for part in parts)]))
     put("GiB a GPU, AdamW in fp32; the CUDA runtime takes 0.5 to 1 GiB more.")

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.base.atomic import write_bytes
-from harness.base.errors import EXIT_DONE
+from harness.base.errors import EXIT_DONE, EXIT_FAILED
 from harness.commands._arguments import add_places, put, say, settings_of, verb_parser
 
+if TYPE_CHECKING:
+    from reports.entries import Damaged
+
+MOST_NAMED = 100
+"""Damaged files that are named on stderr."""
 TABLES = ("zero_shot", "b2n", "few_shot", "supervised", "compute", "bridge_prompt", "all")
 
 
@@ -27,7 +33,7 @@ def add_parser(verbs: Any) -> None:
     parser.add_argument("--against", choices=("paper", "nothing"), default="paper", help="published values beside ours")
     parser.add_argument("--format", choices=("html", "md", "latex", "csv"), default="md", help="format of --table")
     parser.add_argument(
-        "--out", metavar="PATH", help="folder of the board (reports/site), or file of the table (stdout)"
+        "--out", metavar="PATH", help="folder of the board (RUNS/board), or file of the table (stdout)"
     )
     add_places(parser)
 
@@ -37,16 +43,27 @@ def run(arguments: argparse.Namespace) -> int:
     runs = settings_of(arguments).runs.path
     if arguments.table is None:
         from reports.site import build_report
+        from results.record import BOARD
 
-        say(f"report: {build_report(runs, Path(arguments.out or 'reports/site'))}")
-        return EXIT_DONE
+        built = build_report(runs, Path(arguments.out) if arguments.out else runs / BOARD)
+        say(f"report: {built.index}")
+        return _name(built.damaged)
     from reports.export import render_table
 
     against = arguments.against == "paper"
-    text = render_table(arguments.table, runs if runs.is_dir() else None, against, arguments.format)
+    table = render_table(arguments.table, runs if runs.is_dir() else None, against, arguments.format)
     if arguments.out:
-        write_bytes(Path(arguments.out), text.encode())
+        write_bytes(Path(arguments.out), table.text.encode())
         say(f"table: {arguments.out}")
     else:
-        put(text)
-    return EXIT_DONE
+        put(table.text)
+    return _name(table.damaged)
+
+
+def _name(damaged: Sequence[Damaged]) -> int:
+    """Name the files that were left out; the exit code, 1 if there are any."""
+    for one in damaged[:MOST_NAMED]:
+        say(str(one))
+    if len(damaged) > MOST_NAMED:
+        say(f"left out: {len(damaged) - MOST_NAMED} more files; the board names all of them")
+    return EXIT_FAILED if damaged else EXIT_DONE

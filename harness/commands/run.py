@@ -24,13 +24,15 @@ from harness.commands._arguments import (
 )
 
 if TYPE_CHECKING:
-    from harness.cells import Cells
+    from harness.cells.cell import Cells
     from harness.engine.world import World
-    from harness.outcome import Outcome
+    from harness.running.outcome import Outcome
     from harness.runtime import Runtime
     from harness.settings import Settings
 
-REPORT = Path("reports") / "site"
+
+MOST_NAMED = 5
+"""Damaged records that are named one by one."""
 
 
 def add_parser(verbs: Any) -> None:
@@ -54,7 +56,7 @@ def add_parser(verbs: Any) -> None:
     parser.add_argument("--force", action="store_true", help="compute finished cells anew")
     parser.add_argument("--dry-run", action="store_true", help="print the plan and stop, as `plan` does")
     parser.add_argument("--no-report", action="store_true", help="leave the report as it is")
-    parser.add_argument("--report", metavar="DIR", default=str(REPORT), help=f"folder of the report ({REPORT})")
+    parser.add_argument("--report", metavar="DIR", help="folder of the board (RUNS/board)")
     parser.add_argument("--json", action="store_true", help="print the scores as data on stdout")
 
 
@@ -72,8 +74,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _run(arguments: argparse.Namespace, world: World) -> int:
     """Carry out a request together with the other processes of the run; the leading one writes and speaks."""
-    from harness.expand import expand
-    from harness.plan import select
+    from harness.cells.from_request import expand
+    from harness.cells.plan import select
 
     started = time.monotonic()
     settings, runtime = settings_of(arguments), runtime_of(arguments)
@@ -101,19 +103,36 @@ def _run(arguments: argparse.Namespace, world: World) -> int:
     )
     for name, error in outcome.failures:
         say(f"failed: {name}: {error}")
+    damaged = _show(arguments, cells, settings.runs.path)
+    if outcome.failures:
+        say(f"to retry what failed: python -m harness {shlex.join(sys.argv[1:])}")
+    return EXIT_FAILED if outcome.failures or damaged else EXIT_DONE
+
+
+def _show(arguments: argparse.Namespace, cells: Cells, runs: Path) -> bool:
+    """Print the scores and build the board; True if damaged records were left out, each named."""
     records = [cell.record for cell in cells.evals if cell.record.is_file()]
+    left_out: dict[str, str] = {}
     if arguments.json:
         put(_scores(records))
     elif records:
-        put(_summary(settings.runs.path, [cell.key for cell in cells.evals]))
+        from reports.console import summary
+
+        found = summary(records, runs)
+        put(found.text)
+        left_out |= {one.name: str(one) for one in found.damaged}
     if records and not arguments.no_report:
         from reports.site import build_report
+        from results.record import BOARD
 
-        say(f"report: {build_report(settings.runs.path, Path(arguments.report))}")
-    if outcome.failures:
-        say(f"to retry what failed: python -m harness {shlex.join(sys.argv[1:])}")
-        return EXIT_FAILED
-    return EXIT_DONE
+        built = build_report(runs, Path(arguments.report) if arguments.report else runs / BOARD)
+        say(f"report: {built.index}")
+        left_out |= {one.name: str(one) for one in built.damaged}
+    for text in list(left_out.values())[:MOST_NAMED]:
+        say(text)
+    if len(left_out) > MOST_NAMED:
+        say(f"left out: {len(left_out) - MOST_NAMED} more files; the board names all of them")
+    return bool(left_out)
 
 
 def _wanted(arguments: argparse.Namespace) -> frozenset[str]:
@@ -125,16 +144,21 @@ def _outcome(
     arguments: argparse.Namespace, cells: Cells, settings: Settings, runtime: Runtime, world: World
 ) -> Outcome | None:
     """What became of the cells, computed here or as jobs; None where nobody waits for the jobs."""
+    from harness.cells.plan import make_plan
     from harness.executor.options import executor_options
-    from harness.plan import make_plan
 
     options = executor_options(settings.executor)
     if options.kind == "inline":
         if arguments.detach:
             raise UserError("--detach needs jobs.", "Add --executor slurm or --executor local.")
-        from harness.execute import execute
+        from harness.machine.weights_index import WeightsIndex
+        from harness.running.build import read_unknown_weights
+        from harness.running.run import execute
 
-        plan = make_plan(cells, _wanted(arguments))
+        index = WeightsIndex(settings.cache.path, settings.weights.path)
+        with world.together():
+            read_unknown_weights(cells, index, settings)
+        plan = make_plan(cells, _wanted(arguments), index.of)
         return execute(plan, settings, runtime, arguments.keep_going, arguments.force, world)
     if world.size > 1:
         raise UserError(
@@ -150,27 +174,4 @@ def _scores(records: list[Path]) -> list[dict[str, Any]]:
     from results.record import read_record
 
     found = [read_record(path) for path in records]
-    return [{"signature": r.signature, "cell": r.cell, **r.metrics} for r in found]
-
-
-def _summary(runs: Path, cells: list[str]) -> str:
-    """Mean and spread per column, one line per row of the request's records."""
-    from reports.aggregate import rows_of
-    from reports.frame import records_frame
-
-    frame = records_frame(runs)
-    lines = []
-    for row in rows_of(frame[frame["cell"].isin(cells)]):
-        facts = row.facts
-        values = "  ".join(f"{name} {_cell(row.cells[name])}" for name in row.columns if name in row.cells)
-        kind = next((f"{c.kind} x {c.n}" for c in row.cells.values() if c.n > 1), "single")
-        lines.append(
-            f"{facts['title']:<16} {facts['protocol']} {facts['dataset']} {facts['views']}@{facts['size']}  "
-            f"{values}  ({kind})"
-        )
-    return "\n".join(lines)
-
-
-def _cell(cell: Any) -> str:
-    spread = "" if cell.spread is None else f" ± {cell.spread:.1f}"
-    return f"{cell.mean:.1f}{spread}"
+    return [{"signature": r.signature, "key": r.key, **vars(r.metrics)} for r in found]

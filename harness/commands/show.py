@@ -10,6 +10,7 @@ from typing import Any
 from harness import registry
 from harness.base.errors import EXIT_DONE, unknown_name
 from harness.commands._arguments import add_places, load_plugins, put, settings_of, table, verb_parser
+from harness.spec.method_spec import MethodSpec
 
 
 def add_parser(verbs: Any) -> None:
@@ -20,7 +21,7 @@ def add_parser(verbs: Any) -> None:
         "lists and columns; a dataset's lists and classes.",
     )  # fmt: skip
     parser.add_argument("name", metavar="NAME")
-    parser.add_argument("--arch", metavar="NAME", help="architecture for parameter counts (ViT-B-16, random weights)")
+    parser.add_argument("--arch", metavar="NAME", help="count parameters on this architecture (ViT-B-16)")
     parser.add_argument("--plugin", action="append", default=[], metavar="FILE", help="load a plugin file first")
     parser.add_argument("--json", action="store_true", help="print data on stdout")
     add_places(parser)
@@ -47,11 +48,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _method(name: str, arch: str | None) -> tuple[dict[str, Any], str]:
-    from harness.engine.backbone import MINI, load_backbone
-    from harness.engine.method import method_class
-
-    cls = method_class(name)
-    card = dataclasses.asdict(cls.card)
+    spec = registry.method_spec(name)
+    card = dataclasses.asdict(spec.card)
     options = [
         {
             "name": f.name,
@@ -59,22 +57,18 @@ def _method(name: str, arch: str | None) -> tuple[dict[str, Any], str]:
             "help": f.metadata.get("help", ""),
             "choices": f.metadata.get("choices", ()),
         }
-        for f in dataclasses.fields(cls.options_type)
+        for f in dataclasses.fields(spec.options_type)
     ]
-    recipes = {key: r.as_dict() for key, r in cls.recipes.items()}
-    if cls.recipe is not None:
-        recipes["every other"] = cls.recipe.as_dict()
-    parameters: dict[str, Any] | None = None
-    if cls.uses_clip:
-        backbone = load_backbone(MINI) if arch == MINI else load_backbone(arch or "ViT-B-16", "random")
-        total, trained = cls(backbone).parameter_counts()
-        parameters = {"arch": backbone.facts.arch, "total": total, "trained": trained if recipes else 0}
+    recipes = {key: r.as_dict() for key, r in spec.recipes.items()}
+    if spec.recipe is not None:
+        recipes["every other"] = spec.recipe.as_dict()
+    parameters = _parameters(spec, arch)
     facts = {
-        "name": name, "version": cls.version, "origin": registry.origin_of("method", name), "card": card,
+        "name": name, "version": spec.version, "origin": registry.origin_of("method", name), "card": card,
         "options": options, "recipes": recipes,
         "parameters": parameters,
     }  # fmt: skip
-    lines = [f"{card['title']} ({name}, version {cls.version}, {facts['origin']})"]
+    lines = [f"{card['title']} ({name}, version {spec.version}, {facts['origin']})"]
     lines += [f"  {key}: {value}" for key, value in card.items() if value and key != "title"]
     if parameters is None:
         lines.append("  parameters: those of the model that the options name")
@@ -91,6 +85,23 @@ def _method(name: str, arch: str | None) -> tuple[dict[str, Any], str]:
     else:
         lines.append("\nnot trained: no recipe")
     return facts, "\n".join(lines)
+
+
+def _parameters(spec: type[MethodSpec], arch: str | None) -> dict[str, Any] | None:
+    """Parameter counts: those that a built-in method records for ViT-B/16, otherwise counted on a model built here."""
+    if not spec.uses_clip:
+        return None
+    recorded = vars(spec).get("parameters_vit_b16")  # not those of a method that a plugin extends
+    if arch is None and recorded is not None:
+        total, trained = recorded
+        return {"arch": "ViT-B-16", "total": total, "trained": trained}
+    from harness.engine.backbone import MINI, load_backbone
+    from harness.engine.method import method_class
+
+    backbone = load_backbone(MINI) if arch == MINI else load_backbone(arch or "ViT-B-16", "random")
+    total, trained = method_class(spec.name)(backbone).parameter_counts()
+    is_trained = spec.recipe is not None or bool(spec.recipes)
+    return {"arch": backbone.facts.arch, "total": total, "trained": trained if is_trained else 0}
 
 
 def _protocol(name: str) -> tuple[dict[str, Any], str]:

@@ -26,6 +26,8 @@ class Dataset(ABC):
         kind: `embedded`, `official` or `custom`.
         source: Dataset that zero-shot transfer fits on when this one is the target, or None where it is not a target.
         zero_shot_tests: The evaluation lists of the zero-shot protocol, empty where it is not a target.
+        draws: Whether absent training lists are drawn here instead of being refused; such lists have the origin `own`.
+        marked: Whether messages show `root_id` beside the name, because another dataset of the name is in use.
     """
 
     name: str
@@ -33,6 +35,18 @@ class Dataset(ABC):
     kind: str
     source: str | None = None
     zero_shot_tests: tuple[ZeroShotTest, ...] = ()
+    draws: bool = False
+    marked: bool = False
+
+    @property
+    def root_id(self) -> str:
+        """Eight hex digits of the hash of an own dataset's place; empty for datasets that are known by their name."""
+        return ""
+
+    @property
+    def shown(self) -> str:
+        """The name for people, with `root_id` where the name alone does not tell two datasets apart."""
+        return f"{self.name} ({self.root_id})" if self.marked else self.name
 
     @abstractmethod
     def list_names(self) -> tuple[str, ...]:
@@ -65,6 +79,10 @@ class Dataset(ABC):
             UserError: A video cannot be read.
         """
         return None
+
+    def cluster(self, path: str) -> str:
+        """The source that the video of a list path was cut from, unique in the dataset; empty where it is unknown."""
+        return ""
 
     def prepare(self, progress: Callable[[int, int], None] | None = None) -> None:  # noqa: B027, nothing to do on disk
         """Make the videos available where the dataset can do that itself (embedded datasets render on first use).

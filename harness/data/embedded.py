@@ -14,7 +14,9 @@ from typing import Any
 
 from harness.base.errors import unknown_name
 from harness.data import rules
+from harness.data.clusters import group_cluster
 from harness.data.dataset import Dataset
+from harness.data.mini_lists import mini_class_names, mini_list
 from harness.spec import LabelSet, VideoList, ZeroShotTest
 
 EMBEDDED = {"mini_source": "Mini source (synthetic)", "mini_target": "Mini target (synthetic)"}
@@ -49,7 +51,7 @@ class EmbeddedDataset(Dataset):
 
     @cached_property
     def _labels(self) -> dict[str, LabelSet]:
-        names = tuple(_mini().mini_class_names(self.name))
+        names = mini_class_names(self.name)
         return {
             "all": LabelSet(names),
             "base": LabelSet(tuple(names[i] for i in self._split.base)),
@@ -62,7 +64,7 @@ class EmbeddedDataset(Dataset):
 
     @cached_property
     def _classes(self) -> int:
-        return len(_mini().mini_class_names(self.name))
+        return len(mini_class_names(self.name))
 
     @cached_property
     def _b2n(self) -> dict[str, rules.Rows]:
@@ -71,7 +73,7 @@ class EmbeddedDataset(Dataset):
     def _official(self, name: str) -> rules.Rows:
         if name == "val" and self.name == "mini_target":
             name = "val1"
-        return tuple(_mini().mini_list(self.name, name))
+        return mini_list(self.name, name)
 
     def list_names(self) -> tuple[str, ...]:
         """All names of the contract; `val1..val3` on the target only."""
@@ -106,6 +108,10 @@ class EmbeddedDataset(Dataset):
         if name not in ("all", "base", "novel"):
             raise unknown_name(f"label set of {self.name}", name, ("all", "base", "novel"))
         return self._labels[name]
+
+    def cluster(self, path: str) -> str:
+        """Class and group of a clip."""
+        return group_cluster(path)
 
     def prepare(self, progress: Callable[[int, int], None] | None = None) -> None:
         """Render the videos unless the cache holds them already; `progress` gets clips done and clips in all."""

@@ -16,6 +16,8 @@ Rules, all deterministic:
 
 from __future__ import annotations
 
+import hashlib
+import os
 import random
 import re
 from collections import defaultdict
@@ -63,6 +65,11 @@ class FolderDataset(Dataset):
         self.seed = seed
         self.zero_shot_tests = (ZeroShotTest("val", "all", "single", 1),)
         self._content = ContentIndex(path, cache)
+
+    @property
+    def root_id(self) -> str:
+        """Eight hex digits of the hash of the folder's or the table's absolute path."""
+        return hashlib.sha256(os.fsencode(self.path.resolve())).hexdigest()[:8]
 
     @cached_property
     def _clips(self) -> tuple[Clip, ...]:
@@ -181,6 +188,14 @@ class FolderDataset(Dataset):
         """
         return self._content.of(self._files, video_list.paths)
 
+    def cluster(self, path: str) -> str:
+        """The group of a clip: a person or a source across classes, `gNN` within its class, else the clip alone."""
+        return self._clusters.get(path, "")
+
+    @cached_property
+    def _clusters(self) -> dict[str, str]:
+        return {clip.path: _cluster_of(clip) for clip in self._clips}
+
     def locate(self, path: str) -> Path | None:
         """The file of a row, or None if it is not a row of this dataset or has gone."""
         file = self._files.get(path)
@@ -240,6 +255,12 @@ def group_of(clip: Clip) -> str:
     if lowered.startswith(f"{label}_"):
         return lowered.removeprefix(f"{label}_")
     return stem
+
+
+def _cluster_of(clip: Clip) -> str:
+    group, stem = group_of(clip), Path(clip.path).stem
+    within_class = group == stem or _UCF_GROUP.search(stem)
+    return f"{clip.label}/{group}" if within_class else group
 
 
 def _names(names: Sequence[str]) -> str:

@@ -10,6 +10,7 @@ from harness.base.errors import UserError
 from harness.data import rules
 from harness.data.acceptance import Acceptance, compare
 from harness.data.cards import ListCard, load_card, published_lists
+from harness.data.clusters import film_cluster, group_cluster
 from harness.data.dataset import Dataset
 from harness.data.grammar import parse_list
 from harness.data.inventory import Inventory
@@ -49,6 +50,7 @@ class OfficialDataset(Dataset):
         self.zero_shot_tests = self.card.zero_shot_tests
         self.root = root
         self.own_seed = own_seed
+        self.draws = own_seed is not None
         self.variant = variant
         self._folders = tuple(lists)
         self._cache = cache
@@ -139,6 +141,12 @@ class OfficialDataset(Dataset):
             ways.append("or --lists own for a draw of your own, never ranked with the published ones")
         places = ", ".join(str(folder) for folder in self._folders) or "no folder"
         return UserError(f"{self.name}: the list {entry.file} is not in {places}.", "; ".join(ways))
+
+    def cluster(self, path: str) -> str:
+        """Group of a UCF-101 clip, film of an HMDB-51 clip; unknown for the other datasets."""
+        if self.name == "ucf101":
+            return group_cluster(path)
+        return film_cluster(path, self.card.names) if self.name == "hmdb51" else ""
 
     @cached_property
     def inventory(self) -> Inventory:

@@ -80,16 +80,16 @@ def _class_row(attention: nn.MultiheadAttention, x: Tensor) -> Tensor:
     return scores.softmax(dim=-1).mean(dim=1)[:, 0]
 
 
-def compare_attention(methods: dict[str, ClipMethod], video: Tensor, frames: NDArray[np.uint8]) -> AttentionMaps:
+def compare_attention(methods: dict[str, tuple[ClipMethod, Tensor]], frames: NDArray[np.uint8]) -> AttentionMaps:
     """Attention maps of one clip under each method.
 
     Args:
-        methods: Title -> method, in the order in which they are shown, e.g. vanilla before tuned.
-        video: (1, T, 3, H, W), normalised.
+        methods: Title -> method and its input (1, T, 3, H, W), normalised as the method takes it; in the order in which
+            they are shown, e.g. vanilla before tuned.
         frames: The same frames, (T, 3, H, W) or (T, H, W, 3) uint8 RGB.
     """
     shown = frames.transpose(0, 2, 3, 1) if frames.shape[1] == 3 and frames.shape[-1] != 3 else frames
-    maps = {title: class_token_attention(method, video) for title, method in methods.items()}
+    maps = {title: class_token_attention(method, video) for title, (method, video) in methods.items()}
     return AttentionMaps(np.ascontiguousarray(shown), maps)
 
 

@@ -106,7 +106,9 @@ def _from_tag(arch: str, tag: str, weights_dir: Path | None) -> Backbone:
     content, _ = read_weights(path)
     clip = create_clip(arch, quick_gelu=wants_quick)
     load_clip(clip, content, f"{arch}/{tag} ({path.name})")
-    return as_backbone(clip, arch, tag)
+    backbone = as_backbone(clip, arch, tag)
+    backbone.file = path
+    return backbone
 
 
 def _find_tag_file(arch: str, tag: str, config: dict[str, Any], weights_dir: Path | None) -> Path:

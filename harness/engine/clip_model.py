@@ -38,6 +38,7 @@ class Backbone(nn.Module):
         facts: Name, architecture, weights and their hash.
         embed_dim: Joint dimension D.
         image_size: Side of the square input in pixels.
+        file: File of a pretrained tag that the weights were read from; None for other weights.
     """
 
     def __init__(self, clip: nn.Module, facts: BackboneFacts) -> None:
@@ -45,6 +46,7 @@ class Backbone(nn.Module):
         self.clip = clip
         self.facts = facts
         self.image_size = facts.image_size
+        self.file: Path | None = None
         self.embed_dim = int(_output_dim(clip))
 
     @property

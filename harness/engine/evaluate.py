@@ -49,6 +49,7 @@ class Scores:
         failed: Row number -> why the video could not be decoded.
         seconds: Time spent in this call.
         scored: Videos scored in this call, by all processes (fewer than N after a resume).
+        cached: Whether features of some videos came from the cache, so that `seconds` does not tell the method's speed.
     """
 
     ids: NDArray[np.int64]
@@ -56,6 +57,7 @@ class Scores:
     failed: dict[int, str]
     seconds: float
     scored: int
+    cached: bool = False
 
 
 def view_probabilities(logits: Tensor) -> Tensor:
@@ -141,7 +143,8 @@ def evaluate(
             )
         )
     scored = sum(map(len, todo))
-    return Scores(found.ids, found.probabilities, found.failed, time.perf_counter() - started, scored)
+    cached = features is not None and sum(world.gather(features.computed)) < scored - len(found.failed)
+    return Scores(found.ids, found.probabilities, found.failed, time.perf_counter() - started, scored, cached)
 
 
 class _Found:

@@ -31,6 +31,7 @@ from harness.engine.device import Device
 from harness.engine.method import ClipMethod
 from harness.engine.weights import file_sha256, state_sha256
 from harness.spec import Recipe, Views, canonical_json, fingerprint
+from results.provenance import environment
 
 logger = logging.getLogger(__name__)
 FEATURES_VERSION = 1
@@ -38,6 +39,11 @@ FEATURES_VERSION = 1
 RACY_SECONDS = 2.0
 """A file changed this recently may change again without a new time stamp; its hash is not remembered."""
 KEPT_BYTES = 1 << 30
+FRAME_PACKAGES = (
+    "torch", "torchvision", "open_clip_torch", "timm", "mmengine", "mmaction2", "mmcv-lite", "decord", "av",
+    "opencv-python", "opencv-contrib-python", "numpy", "pillow",
+)  # fmt: skip
+"""Packages that decode, transform or encode frames: another version of one of them may give other features."""
 
 
 def pools_from_features(method: ClipMethod) -> bool:
@@ -99,7 +105,7 @@ class FeatureCache:
             "precision": device.precision,
             "device": device.kind,
             "compiled": any(is_compiled(module) for module in backbone.visual.modules()),
-            "torch": torch.__version__,
+            "packages": {name: environment().packages.get(name, "") for name in FRAME_PACKAGES},
         }
         return FeatureStore(self, fingerprint(of), views.count * views.frames, method.embed_dim)
 

@@ -7,7 +7,6 @@ import logging
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,39 +33,13 @@ from harness.engine.weights import file_sha256
 from harness.engine.world import ALONE, World
 from harness.runtime import Runtime
 from harness.spec import LabelSet, Recipe, Views, fingerprint
+from results.fit_file import FitOutcome
 
 logger = logging.getLogger(__name__)
 WEIGHTS = "weights.safetensors"
 CURVE = "curve.jsonl"
 Progress = Callable[[int, int, float | None], None]
 """Called with (iterations done, iterations in all, loss); the loss is None in a closed form."""
-
-
-@dataclass
-class FitOutcome:
-    """What a fit reports besides its weights.
-
-    Args:
-        updates: Parameter updates in all.
-        updates_per_epoch: m of the schedule.
-        unused_per_epoch: Clips that do not contribute in a given epoch (published behaviour).
-        final_loss: Mean training loss over the last epoch, in nats; None if the curve was lost.
-        seconds: Wall time over all sessions of the fit.
-        resumed_at: Epoch at which this session began, 0 for a fresh fit.
-        skipped_updates: Updates skipped because of float16 overflow.
-        replaced: Training clips that could not be decoded, by row, over all sessions of the fit.
-        peak_memory_gib: Peak device memory of the process that needed most, 0 on a CPU.
-    """
-
-    updates: int
-    updates_per_epoch: int
-    unused_per_epoch: int
-    final_loss: float | None
-    seconds: float
-    resumed_at: int
-    skipped_updates: int
-    replaced: list[int] = field(default_factory=list)
-    peak_memory_gib: float = 0.0
 
 
 def fit(
@@ -225,15 +198,21 @@ def _write_weights(method: ClipMethod, folder: Path) -> None:
     write_bytes(folder / WEIGHTS, save(state))
 
 
-def read_trained(path: Path) -> dict[str, torch.Tensor]:
+def read_trained(path: Path, sha256: str | None = None) -> dict[str, torch.Tensor]:
     """The trained tensors of a finished fit, name -> tensor.
 
+    Args:
+        path: The weights file.
+        sha256: Hash of the file as the fit left it, where it is known.
+
     Raises:
-        UserError: The file is missing, or is no safetensors file.
+        UserError: The file is missing, changed since, or not a safetensors file.
     """
     way_out = "Restore them, or fit again with --force."
     if not path.is_file():
         raise UserError(f"The weights {path} of a finished fit are missing.", way_out, EXIT_FAILED)
+    if sha256 is not None and (found := file_sha256(path)) != sha256:
+        raise UserError(f"The weights {path} have sha256 {found}, expected {sha256}.", way_out, EXIT_FAILED)
     try:
         return load_file(path)
     except SafetensorError as error:
@@ -252,13 +231,7 @@ def load_fit(method: ClipMethod, folder: Path, sha256: str | None = None) -> Non
         UserError: The weights are missing, changed since, or of another method or backbone: never a silent fall-back.
     """
     path = folder / WEIGHTS
-    state = read_trained(path)
-    if sha256 is not None and file_sha256(path) != sha256:
-        raise UserError(
-            f"The weights {path} are not those that the fit left (sha256 {sha256}).",
-            "Restore them, or fit again with --force.",
-            EXIT_FAILED,
-        )
+    state = read_trained(path, sha256)
     expected = method.trained_state()
     missing, unexpected = sorted(set(expected) - set(state)), sorted(set(state) - set(expected))
     shapes = [n for n in state if n in expected and state[n].shape != expected[n].shape]

@@ -9,9 +9,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import fields
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -20,80 +19,19 @@ from torch import Tensor, nn
 from harness import registry
 from harness.base.errors import EXIT_FAILED, UserError, described
 from harness.engine.backbone import Backbone
-from harness.options import MethodOptions, build_options
-from harness.spec import LabelSet, MethodCard, ParentFit, Recipe, Views
-
-
-class OwnModel(Protocol):
-    """A model that a method brings along instead of CLIP, before it is built."""
-
-    @property
-    def is_mini(self) -> bool:
-        """Whether it is the embedded tiny CLIP: no."""
-        ...
-
-    @property
-    def init(self) -> str:
-        """`checkpoint` or `random`, for signatures."""
-        ...
-
-    def slug(self) -> str:
-        """A folder name."""
-        ...
-
-    def identity(self) -> dict[str, str]:
-        """What decides its scores, without places on disk."""
-        ...
-
-    def views_of(self, views: Views) -> Views:
-        """A protocol's views as this model takes them."""
-        ...
-
-    def check_views(self, views: Views) -> None:
-        """Raise a `UserError` for views that it cannot take."""
-        ...
-
-    def load(self) -> Any:
-        """The model, a module with `facts` and `image_size`."""
-        ...
-
+from harness.spec import LabelSet, Recipe
+from harness.spec.method_spec import MethodSpec
+from harness.spec.options import MethodOptions, build_options
 
 Encoded = Any
 """What `encode_video` and `encode_text` return: a tensor of features, or a tuple where a method needs more."""
 
 
-class ClipMethod(nn.Module):
+class ClipMethod(MethodSpec, nn.Module):
     """A video classifier made from CLIP. Override one step; the others have CLIP's own meaning.
 
-    Class attributes:
-        card: What the method is, for people.
-        recipe: Optimisation settings; None for a method that is not trained.
-        recipes: More specific settings, looked up before `recipe` in the order
-            `PRESET/PROTOCOL/DATASET`, `PRESET/PROTOCOL`, `PRESET` where the backbone has a preset (`mini` for the
-            embedded tiny model), then `PROTOCOL/DATASET`, `PROTOCOL`.
-        options_type: A `MethodOptions` dataclass with the method's typed options. Three names have a meaning here:
-            `template` (the text around a class name), `text_embedding` and `logits` (`published` rounds token
-            embeddings, or the last product, to float16), and `frames` (frames per view, filled in by the harness).
-        protocol_options: Published option values where they differ by protocol, looked up like `recipes`.
-        parent: The fit whose trained tensors the method starts from, handed to `adopt`.
-        couples_clips: Whether the loss of a clip depends on the others of its blending group, as in contrastive
-            losses; each group of `micro_batch` clips is then a batch of its own, whatever the device batch.
-        uses_clip: Whether CLIP is what videos go through; otherwise `own_model` says what takes its place.
-        open_vocabulary: Whether any classes can be asked for. A fixed set of classes is refused wherever a protocol
-            evaluates other classes than it trains on.
+    The class attributes (`card`, `recipe`, `recipes`, `options_type`, ...) are those of `MethodSpec`.
     """
-
-    name: ClassVar[str] = ""
-    version: ClassVar[int] = 1
-    card: ClassVar[MethodCard] = MethodCard(title="")
-    recipe: ClassVar[Recipe | None] = None
-    recipes: ClassVar[Mapping[str, Recipe]] = {}
-    options_type: ClassVar[type[MethodOptions]] = MethodOptions
-    protocol_options: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
-    parent: ClassVar[ParentFit | None] = None
-    couples_clips: ClassVar[bool] = False
-    uses_clip: ClassVar[bool] = True
-    open_vocabulary: ClassVar[bool] = True
 
     def __init__(self, backbone: Backbone, options: MethodOptions | None = None, seed: int = 1024) -> None:
         super().__init__()
@@ -198,36 +136,6 @@ class ClipMethod(nn.Module):
         """
         return [{"params": self.trainable(), "lr": recipe.lr, "weight_decay": recipe.weight_decay}]
 
-    @classmethod
-    def recipe_for(cls, protocol: str, dataset: str, shots: int | None = None, preset: str = "") -> Recipe | None:
-        """The recipe for a protocol and dataset: the most specific entry of `recipes`, else `recipe`."""
-        keys = [f"{preset}/{protocol}/{dataset}", f"{preset}/{protocol}", preset] if preset else []
-        keys += [f"{protocol}/{dataset}", protocol]
-        return next((cls.recipes[key] for key in keys if key in cls.recipes), cls.recipe)
-
-    @classmethod
-    def parent_fit(cls, options: MethodOptions) -> ParentFit | None:
-        """The fit to start from under these options, None to start from the backbone's weights."""
-        return cls.parent
-
-    @classmethod
-    def own_model(cls, options: MethodOptions) -> OwnModel | None:
-        """What takes CLIP's place under these options; None for methods that use CLIP."""
-        return None
-
-    @classmethod
-    def check_classes(cls, options: MethodOptions, label_set: LabelSet) -> None:
-        """Refuse a label set, before anything is computed, that a method with fixed classes does not have.
-
-        Raises:
-            NotApplicableError: It has other classes.
-        """
-
-    @classmethod
-    def card_for(cls, options: MethodOptions) -> MethodCard:
-        """The card under these options, where one method gives several rows of a table."""
-        return cls.card
-
     def adopt(self, state: Mapping[str, Tensor]) -> None:
         """Put the trained tensors of the parent fit in place of the backbone's, strictly.
 
@@ -257,34 +165,6 @@ class ClipMethod(nn.Module):
     def forward(self, video: Tensor, label_set: LabelSet) -> Tensor:
         """Logits (B, C) of videos (B, T, 3, H, W), normalised, for the classes of a label set."""
         return self.score(self.encode_video(video), self.encode_text(label_set))
-
-    @classmethod
-    def options_for(
-        cls,
-        values: Mapping[str, Any],
-        protocol: str = "",
-        dataset: str = "",
-        preset: str = "",
-        frames: int | None = None,
-    ) -> MethodOptions:
-        """The options of a run: defaults, then the protocol's published values, then what the user gave.
-
-        Args:
-            values: The user's, raw.
-            protocol: Of the run.
-            dataset: Of the run.
-            preset: `mini` for the embedded tiny model.
-            frames: Frames per view, for methods with an option of that name.
-
-        Raises:
-            UserError: An unknown option or value.
-        """
-        keys = [f"{preset}/{protocol}/{dataset}", f"{preset}/{protocol}", preset] if preset else []
-        keys += [f"{protocol}/{dataset}", protocol]
-        merged = dict(next((cls.protocol_options[key] for key in keys if key in cls.protocol_options), {}))
-        if frames is not None and any(f.name == "frames" for f in fields(cls.options_type)):
-            merged["frames"] = frames
-        return build_options(cls.options_type, {**merged, **values}, cls.name)
 
     def encode_prompts(self, texts: tuple[str, ...]) -> Tensor:
         """Text features (N, D) of texts, not normalised; computed once as long as nothing on the text side learns.
@@ -371,27 +251,4 @@ def method_class(name: str) -> type[ClipMethod]:
     Raises:
         UserError: Unknown name, or a class that is not a method.
     """
-    cls = registry.load("method", name)
-    problem, hint = _class_problem(cls)
-    if problem:
-        raise UserError(f"The method {name!r} of {registry.origin_of('method', name)} {problem}.", hint)
-    return cls  # type: ignore[no-any-return]
-
-
-def _class_problem(cls: Any) -> tuple[str, str]:
-    """What keeps a class from being a method, and the way out; empty if nothing does."""
-    if not (isinstance(cls, type) and issubclass(cls, ClipMethod)):
-        return f"is a {cls!r}, expected a subclass of harness.api.ClipMethod", "Write `class Mine(ClipMethod): ...`."
-    if not isinstance(cls.card, MethodCard) or not cls.card.title:
-        return "has no card", "Set `card = MethodCard(title=..., source=...)` on the class."
-    recipes = [*([] if cls.recipe is None else [cls.recipe]), *dict(cls.recipes).values()]
-    wrong = next((recipe for recipe in recipes if not isinstance(recipe, Recipe)), None)
-    if wrong is not None:
-        return f"has the recipe {wrong!r}, expected a Recipe", "Set `recipe = Recipe(epochs=..., lr=...)`."
-    options = cls.options_type
-    if not (isinstance(options, type) and issubclass(options, MethodOptions)):
-        return f"has the options_type {options!r}, expected a subclass of MethodOptions", "See harness.api.option."
-    undeclared = [n for n in vars(options).get("__annotations__", {}) if n not in {f.name for f in fields(options)}]
-    if undeclared:
-        return f"has options that are no fields: {', '.join(undeclared)}", "Decorate them with @dataclass(frozen=True)."
-    return "", ""
+    return registry.checked_method(name, registry.load("method", name))

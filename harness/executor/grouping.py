@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.cells import EvalCell, FitCell
+from harness.cells.cell import EvalCell, FitCell
+from harness.cells.plan import Plan
 from harness.executor.ledger import Job
-from harness.plan import Plan
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from harness.base.errors import UserError
-from harness.cells import Cells, EvalCell, FitCell
+from harness.cells.cell import Cells, EvalCell, FitCell
+from harness.cells.plan import Plan, eval_state, fit_state, make_plan
 from harness.executor import local, slurm
 from harness.executor.grouping import Work, group, waves
 from harness.executor.ledger import (
@@ -28,8 +29,7 @@ from harness.executor.ledger import (
     write_states,
 )
 from harness.executor.options import ExecutorOptions
-from harness.outcome import Outcome
-from harness.plan import Plan, eval_state, fit_state, make_plan
+from harness.running.outcome import Outcome
 
 POLL_SECONDS = (1.0, 15.0)
 SETTLE_SECONDS = 10.0

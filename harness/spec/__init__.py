@@ -207,11 +207,8 @@ class Recipe:
         return self.micro_batch * self.ranks * self.accumulate
 
     def as_dict(self) -> dict[str, Any]:
-        """The settings by name, JSON-ready; `views_cached` only where it is used, as identities had no such setting."""
-        values = {**asdict(self), "betas": list(self.betas)}
-        if not self.views_cached:
-            del values["views_cached"]
-        return values
+        """The settings by name, JSON-ready."""
+        return {**asdict(self), "betas": list(self.betas)}
 
 
 @dataclass(frozen=True)
@@ -266,11 +263,13 @@ class Eval:
         part: What the list measures: `base`, `novel`, `all`, `joint`. Columns of a table are made of parts.
         test: The list and its label set.
         repeat: Set where the repeats are evaluation lists of one fit (zero-shot test splits); otherwise the fit's.
+        views: Views of this evaluation, None for the protocol's.
     """
 
     part: str
     test: ListRef
     repeat: Repeat | None = None
+    views: Views | None = None
 
 
 @dataclass(frozen=True)

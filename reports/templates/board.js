@@ -14,7 +14,7 @@
     entry.facts = entry.rows.map((row) => names.map((name) => row.getAttribute("data-" + name)));
     entry.shared = names.map((_, index) => entry.facts.every((facts) => facts[index] === entry.facts[0][index]));
   }
-  const searchText = (entry) => entry.texts ??= entry.rows.map((row, index) => ($(".title", row).textContent + " " + entry.facts[index].join(" ")).toLowerCase());
+  const searchText = (entry) => entry.texts ??= entry.rows.map((row, index) => (row.dataset.name + " " + entry.facts[index].join(" ")).toLowerCase());
 
   // --- the view: filters, sorting, columns; kept in the query so that a view is a link
   let view = new URLSearchParams(location.search);
@@ -67,7 +67,7 @@
   // --- sorting, one table at a time
   const valueOf = (row, column) => {
     const cell = row.cells[column];
-    return cell.dataset.v !== undefined ? Number(cell.dataset.v) : ($(".title", cell) || cell).textContent.trim().toLowerCase();
+    return cell.dataset.v !== undefined ? Number(cell.dataset.v) : (cell.tagName === "TH" ? row.dataset.name : cell.textContent).trim().toLowerCase();
   };
   const sortTable = (table, column, direction) => {
     const rows = all.find((entry) => entry.table === table).rows.slice();
@@ -147,6 +147,10 @@
   const grid = (table) => {
     const heads = headsOf(table), shown = heads.map((head, index) => [head, index]).filter(([head]) => head.offsetParent !== null || getComputedStyle(head).display !== "none").map(([, index]) => index);
     const text = (cell) => {
+      if (cell.classList.contains("method") && cell.closest("tbody")) {
+        const chips = $$("summary .chip", cell).map((chip) => chip.textContent);
+        return cell.parentElement.dataset.name.replace(/\s+/g, " ").trim() + (chips.length ? " [" + chips.join(", ") + "]" : "");
+      }
       const copy = cell.cloneNode(true);
       for (const extra of $$(".panel,.n,.ci,.note", copy)) extra.remove();
       return copy.textContent.replace(/\s+/g, " ").trim();
@@ -185,7 +189,7 @@
   const measured = all.filter(({ rows, group }) => rows.length > 1 && !group.classList.contains("published"));
   const fillPair = () => {
     const entry = measured.find(({ table }) => table.id === pick.table.value);
-    const options = entry ? entry.rows.map((row, index) => option(index, $(".title", row).textContent)) : [];
+    const options = entry ? entry.rows.map((row, index) => option(index, row.dataset.name)) : [];
     pick.a.replaceChildren(...options); pick.b.replaceChildren(...options.map((item) => item.cloneNode(true)));
     if (pick.b.options.length > 1) pick.b.selectedIndex = 1;
     drawPair();

@@ -11,20 +11,20 @@ Only this step writes them: a record that arrives with one of them is refused (P
 from __future__ import annotations
 
 import hashlib
-import json
 import zlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from harness.base.atomic import write_bytes, write_json
 from harness.base.errors import EXIT_FAILED, UserError
-from results.record import RECORD_SUFFIX
+from results.codec import encode
+from results.record import RECORD_SUFFIX, Status, record_of
 from results.submission.check import Checked
 from results.submission.contents import open_contents
-from results.submission.documents import DocumentError, read_json
-from results.submission.pack import json_bytes
+from results.submission.documents import DocumentError, json_bytes, read_json
 from results.submission.rules import RULES
 from results.submission.tables import decompress
 
@@ -35,7 +35,7 @@ REPRODUCTIONS = Path("results") / "reproductions"
 
 @dataclass(frozen=True)
 class Reproduction:
-    """That a submission was evaluated again: its digest, whether it agreed, and the measured flips."""
+    """An attestation that a submission was evaluated again: its digest, whether it agreed, and the measured flips."""
 
     digest: str
     passed: bool
@@ -47,36 +47,84 @@ def read_reproductions(root: Path) -> tuple[Reproduction, ...]:
     """All attestations below `results/reproductions` of a board's repository.
 
     Raises:
-        UserError: A file is none (exit code 1).
+        UserError: A file is not one (exit code 1).
     """
-    found = []
-    for path in sorted((root / REPRODUCTIONS).glob("*.json")):
-        try:
-            value = read_json(path.read_bytes())
-            found.append(Reproduction(value["digest"], value["passed"] is True, value["videos"], value["flips"]))
-        except (OSError, DocumentError, KeyError) as error:
-            raise UserError(f"The reproduction {path} cannot be read: {error}", exit_code=EXIT_FAILED) from None
-    return tuple(found)
+    return tuple(map(_reproduction, sorted((root / REPRODUCTIONS).glob("*.json"))))
 
 
-def accept(checked: Checked, board: Path, reproductions: Iterable[Reproduction] = ()) -> Path:
-    """Write a submission that passed below a board's folder; returns the folder. The same again changes nothing.
+def _reproduction(path: Path) -> Reproduction:
+    again = "Write it with: python -m harness submit reproduce FILE"
+    try:
+        value = read_json(path.read_bytes())
+    except (OSError, DocumentError) as error:
+        raise UserError(f"The reproduction {path} cannot be read: {error}.", again, EXIT_FAILED) from None
+    names = ("digest", "passed", "videos", "flips")
+    digest, passed, videos, flips = (value.get(name) for name in names)
+    typed = isinstance(digest, str) and isinstance(passed, bool)
+    if not typed or not isinstance(videos, int) or not isinstance(flips, int) or not 0 <= flips <= videos or not videos:
+        found = {name: value.get(name) for name in names}
+        expected = "a digest, true or false, and at most as many flips as videos"
+        raise UserError(f"The reproduction {path} states {found}, expected {expected}.", again, EXIT_FAILED)
+    return Reproduction(str(digest), passed is True, videos, flips)
+
+
+@dataclass(frozen=True)
+class Acceptance:
+    """The content of `acceptance.json`.
+
+    Args:
+        method, version: Name and version of the method.
+        digest: Digest of the submission.
+        accepted: UTC time at which the board took it over first, ISO 8601. A copy of the board keeps it.
+        harness: Version of the harness that packed it.
+        status: The records' status.
+        submitter, code: Who handed it in, and where the method's code is public.
+        findings: Warnings and waived findings.
+        files: sha256 of every file.
+        reproduced: Videos and flips of the reproductions that agreed.
+        schema: Version of this layout.
+    """
+
+    method: str
+    version: int
+    digest: str
+    accepted: str
+    harness: str
+    status: str
+    submitter: str
+    code: str
+    findings: tuple[dict[str, str], ...]
+    files: dict[str, str]
+    reproduced: tuple[dict[str, int], ...]
+    schema: int = SCHEMA
+
+
+def accept(checked: Checked, board: Path, reproductions: Iterable[Reproduction] = (), now: str = "") -> Path:
+    """Write a submission that passed below a board's folder; returns the folder.
+
+    The same submission again changes nothing but its status; its time of acceptance stays.
+
+    Args:
+        checked: The check that it passed.
+        board: The board's folder.
+        reproductions: Attestations of the board's keepers.
+        now: The time, ISO 8601 in UTC; empty for this moment.
 
     Raises:
         UserError: It did not pass, was changed since, or this version of the method is on the board with other
             numbers (exit code 1).
     """
-    submission = checked.submission
-    if not checked.passed:
+    submission, manifest = checked.submission, checked.submission.manifest
+    if not checked.passed or manifest is None:
         raise UserError(f"{submission.path} is refused and not taken over.", exit_code=EXIT_FAILED)
-    folder = board / str(submission.manifest["method"]) / f"v{submission.manifest['version']}"
-    _refuse_other(folder, submission.digest, submission.name)
+    folder = board / manifest.method / f"v{manifest.version}"
+    earlier = _earlier(folder, submission.digest, submission.name)
     done = [r for r in reproductions if r.digest == submission.digest and r.passed]
-    status = "reproduced" if done else "verified"
-    remarks = [
+    status: Status = "reproduced" if done else "verified"
+    remarks = tuple(
         f"{f.rule} {RULES[f.rule].asks}: {f.where}: {f.found}" + (f"; waived: {f.waived}" if f.waived else "")
         for f in checked.findings
-    ]
+    )
     with open_contents(submission.path) as contents:
         for name, entry in contents.entries.items():
             if entry.kind == "weights":
@@ -85,36 +133,60 @@ def accept(checked: Checked, board: Path, reproductions: Iterable[Reproduction] 
             if hashlib.sha256(data).hexdigest() != submission.hashes.get(name):
                 raise UserError(f"{name} of {submission.path} changed after the check.", exit_code=EXIT_FAILED)
             write_bytes(folder / name, _with_status(data, status, remarks) if name.endswith(RECORD_SUFFIX) else data)
-    write_json(
-        folder / ACCEPTANCE,
-        {
-            "schema": SCHEMA, "method": submission.manifest["method"], "version": submission.manifest["version"],
-            "digest": submission.digest, "harness": submission.manifest["harness"], "status": status,
-            "submitter": submission.manifest["submitter"], "code": submission.manifest["code"],
-            "findings": [f.as_dict() for f in checked.findings], "files": submission.hashes,
-            "reproduced": [{"videos": r.videos, "flips": r.flips} for r in done],
-        },
+    acceptance = Acceptance(
+        method=manifest.method, version=manifest.version, digest=submission.digest,
+        accepted=earlier or now or datetime.now(UTC).isoformat(timespec="seconds"), harness=manifest.harness,
+        status=status, submitter=manifest.submitter, code=manifest.code,
+        findings=tuple(f.as_dict() for f in checked.findings), files=submission.hashes,
+        reproduced=tuple({"videos": r.videos, "flips": r.flips} for r in done),
     )  # fmt: skip
+    write_json(folder / ACCEPTANCE, encode(acceptance))
     return folder
 
 
-def _refuse_other(folder: Path, digest: str, name: str) -> None:
-    """Numbers that are on the board stay: another submission of the same version is refused."""
+def _earlier(folder: Path, digest: str, name: str) -> str:
+    """The time at which the same submission was accepted before; empty if it was not.
+
+    Raises:
+        UserError: Another submission of the version is on the board, whose numbers stay.
+    """
     path = folder / ACCEPTANCE
     if not path.is_file():
-        return
-    found = json.loads(path.read_text(encoding="utf-8")).get("digest")
-    if found != digest:
+        return ""
+    found = _read(path)
+    if found.get("digest") != digest:
         raise UserError(f"{name} is on the board with other content ({path}).", RULES["D001"].fix, EXIT_FAILED)
+    return str(found.get("accepted", ""))
 
 
-def _with_status(data: bytes, status: str, remarks: list[str]) -> bytes:
-    """A record with its new status and what the check remarked, shown beside its row."""
-    record: dict[str, Any] = json.loads(data)
-    record["status"] = status
-    if remarks:
-        record["protocol"]["remarks"] = remarks
-    return json_bytes(record)
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return read_json(path.read_bytes())
+    except (OSError, DocumentError) as error:
+        hint = "Restore it from the board's repository."
+        raise UserError(f"{path} cannot be read: {error}.", hint, EXIT_FAILED) from None
+
+
+def acceptance_times(runs: Path) -> dict[Path, str]:
+    """The times at which a board accepted the submissions below a folder, by the folder of the submission.
+
+    Raises:
+        UserError: An `acceptance.json` cannot be read, or states no time.
+    """
+    times = {}
+    for path in sorted(runs.rglob(ACCEPTANCE)):
+        accepted = _read(path).get("accepted")
+        if not isinstance(accepted, str) or not accepted:
+            message = f"{path} states the time of acceptance {accepted!r}, expected an ISO 8601 time."
+            raise UserError(message, "Take the submission over again: submit check FILE --accept BOARD", EXIT_FAILED)
+        times[path.parent] = accepted
+    return times
+
+
+def _with_status(data: bytes, status: Status, remarks: tuple[str, ...]) -> bytes:
+    """A record with its new status and the remarks of the check, shown beside its row."""
+    record = record_of(read_json(data))
+    return json_bytes(encode(replace(record, status=status, remarks=remarks)))
 
 
 def known_tables(board: Path) -> dict[str, str]:

@@ -7,13 +7,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from results.codec import encode
 from results.submission.check_arithmetic import check_arithmetic
 from results.submission.check_plausibility import check_plausibility
 from results.submission.check_protocol import check_protocol
 from results.submission.contents import open_contents, printable
 from results.submission.facts import Facts
 from results.submission.rules import RULES, Finding
-from results.submission.submission import Submission, keys_of, load_submission
+from results.submission.submission import Submission, load_submission, pairs_of
 from results.submission.waivers import Waiver, waiver_of
 
 FactsOf = Callable[[set[tuple[str, str]]], Facts]
@@ -44,13 +45,14 @@ class Checked:
     def as_dict(self) -> dict[str, Any]:
         """For bots: verdict, counts, findings with reason and fix, and the scores of the submission."""
         refused = sum(finding.refuses for finding in self.findings)
+        manifest = self.submission.manifest
         return {
             "schema": 1, "submission": str(self.submission.path), "name": printable(self.submission.name),
             "digest": self.submission.digest, "passed": self.passed, "records": len(self.submission.measured),
             "errors": refused, "warnings": sum(RULES[f.rule].is_warning for f in self.findings),
             "waived": sum(bool(f.waived) for f in self.findings),
             "findings": [finding.as_dict() for finding in self.findings],
-            "scores": self.submission.manifest.get("scores", []) if self.passed else [],
+            "scores": encode(manifest)["scores"] if manifest is not None and self.passed else [],
         }  # fmt: skip
 
     def text(self) -> str:
@@ -80,7 +82,7 @@ def check_submission(path: Path, facts_of: FactsOf, waivers: Iterable[Waiver] = 
         submission = load_submission(contents)
         try:
             check_arithmetic(submission)
-            facts = facts_of(keys_of([submission]))
+            facts = facts_of(pairs_of([submission]))
             check_protocol(submission, facts)
             check_plausibility(submission, facts)
         except Exception as error:  # a fault here must refuse the submission, never let it pass or crash a bot

@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from dataclasses import asdict, replace
 from typing import Any
 
-from harness.base.canonical import canonical_json, fingerprint
+from harness.base.canonical import canonical_json, labels_sha256
+from results.codec import encode
+from results.fit_file import FitFile
+from results.measurement import FitDescription, Measurement, leaves
+from results.measurement_words import Difference
+from results.provenance import Environment
 from results.record import Record
-from results.submission.check_records import RECORD_RULES, TOLERANCE, UNREADABLE, differences
-from results.submission.layout import SCHEMA
+from results.submission.check_records import RECORD_RULES, TOLERANCE, UNREADABLE, Found
+from results.submission.layout import Card, Score
 from results.submission.scores import scores_of
 from results.submission.submission import Measured, Submission, parent_of
+
+OF_THE_PROTOCOL = ("training.declared.", "training.recipe.source")
+"""Fields of a training that may differ between the records of one fit: protocols that share it declare recipes."""
+SECONDS = 0.01
+"""Difference of two statements of one time or size that rounding explains."""
 
 
 def check_arithmetic(submission: Submission) -> None:
@@ -19,103 +31,135 @@ def check_arithmetic(submission: Submission) -> None:
         for rule, needs, check in RECORD_RULES:
             if not needs & one.failed:
                 for found, expected in check(one, submission):
-                    one.failed.add(rule)
-                    submission.note(rule, one.name, found, expected)
-    _fits(submission)
+                    submission.note_of(one, rule, found, expected)
+    for key, fit in sorted(submission.fits.items()):
+        _fit(submission, f"fits/{key}.json", fit)
+    for one in submission.measured:
+        fitted = submission.fits.get(one.keys.fit)
+        for found, expected in _record_of_fit(one.record, fitted) if fitted is not None else ():
+            submission.note_of(one, "A015", found, expected)
     _scores(submission)
     _summaries(submission)
 
 
-def _fits(submission: Submission) -> None:
-    """Fits, and records that rest on them (rule A015)."""
-    for key, fit in sorted(submission.fits.items()):
-        name, identity, recipe = f"fits/{key}.json", fit["identity"], fit["recipe"]
-        pairs: list[tuple[str, Any, Any]] = [
-            ("key", key, fingerprint(identity, 16)),
-            ("identity.recipe", identity.get("recipe"), {k: v for k, v in recipe.items() if k != "source"}),
-            ("identity.train", identity.get("train"), {k: v for k, v in fit["train"].items() if k != "n_used"}),
+def _fit(submission: Submission, name: str, fit: FitFile) -> None:
+    """A fit, its weights, and the parent fit that it starts from (rules A014, A015)."""
+    training, stated = fit.described.training, fit.weights.sha256
+    labels = labels_sha256(fit.classes)
+    if labels != training.list.labels_sha256:
+        found = f"labels sha256 {training.list.labels_sha256}"
+        submission.note("A014", name, found, f"{labels}, as the class names give")
+    pairs: list[tuple[str, object, object]] = [("training.weights_sha256", training.weights_sha256, stated)]
+    if fit.key in submission.weights:
+        stored = submission.hashes.get(f"weights/{fit.key}.safetensors", stated)
+        pairs.append(("weights.sha256", stated, stored))
+    parent = submission.fits.get(parent_of(fit))
+    if parent is not None:
+        start, theirs = training.start, parent.described.training
+        whole = theirs.used == theirs.list.n and theirs.start.complete
+        pairs += [
+            ("training.start.weights_sha256", start.weights_sha256, parent.weights.sha256),
+            ("training.start.complete", start.complete, whole),
+            *_names("training.start.name", start.name, parent.described),
         ]
-        if key in submission.weights:
-            stored = submission.hashes.get(f"weights/{key}.safetensors", fit["weights"]["sha256"])
-            pairs.append(("weights.sha256", fit["weights"]["sha256"], stored))
-        _compare(submission, name, pairs)
-    for one in submission.measured:
-        found = submission.fits.get(one.record.fit["key"]) if one.record.fit else None
-        if found is not None and one.record.fit is not None:
-            _compare(submission, one.name, _fit_pairs(one.record, one.record.fit, found))
+    for place, a, b in pairs:
+        if a != b:
+            submission.note("A015", name, f"{place} {a!r}", repr(b))
 
 
-def _fit_pairs(record: Record, stated: dict[str, Any], fit: dict[str, Any]) -> list[tuple[str, Any, Any]]:
-    """What a record says of its fit, and what the fit says."""
-    recipe, method = fit["recipe"], fit["identity"].get("method")
-    batch = [recipe.get(name) for name in ("micro_batch", "ranks", "accumulate")]
-    init = "clip" if not parent_of(fit) else "fit"
-    return [
-        ("fit.name", stated["name"], fit["name"]),
-        ("fit.recipe", stated["recipe"], recipe),
-        ("fit.seed", stated["seed"], recipe.get("seed")),
-        ("fit.selection", stated["selection"], recipe.get("selection")),
-        ("fit.effective_batch", stated["effective_batch"],
-         math.prod(batch) if all(isinstance(n, int) for n in batch) else None),
-        ("fit.updates", stated["updates"], fit["outcome"].get("updates")),
-        ("fit.train", {k: v for k, v in stated["train"].items() if k != "labels"},
-         {k: v for k, v in fit["train"].items() if k != "labels"}),
-        ("fit.weights_sha256", stated["weights_sha256"], fit["weights"]["sha256"]),
-        ("fit.init", "clip" if stated["init"] in ("clip", "checkpoint") else stated["init"].split(" ")[0], init),
-        ("identity.method", record.identity.get("method"), method),
-        ("method.params_total", record.method["params_total"], fit["parameters"]["total"]),
-        ("method.params_trained", record.method["params_trained"], fit["parameters"]["trained"]),
-    ]  # fmt: skip
+def _names(place: str, stated: str, described: FitDescription) -> Iterator[tuple[str, object, object]]:
+    """A readable name of a fit, which begins with its method and the dataset of its training list."""
+    start = f"{described.method.name} {described.training.list.dataset}/"
+    if not stated.startswith(start):
+        yield place, stated, f"{start}..."
 
 
-def _compare(submission: Submission, where: str, pairs: list[tuple[str, Any, Any]]) -> None:
+def _record_of_fit(record: Record, fit: FitFile) -> Iterator[Found]:
+    """The fields of a record that differ from its fit."""
+    for difference in _described(record.measurement, fit.described):
+        yield f"{difference.label} {difference.a!r}", repr(difference.b)
+    stated, outcome = record.fit, fit.outcome
+    if stated is None:
+        return  # `record_of` refuses a trained record without facts of its fit
+    pairs: list[tuple[str, Any, Any]] = [
+        *_names("fit.name", stated.name, fit.described),
+        ("fit.effective_batch", stated.effective_batch, fit.described.training.recipe.effective_batch),
+        ("fit.updates", stated.updates, outcome.updates),
+        ("fit.seconds", stated.seconds, outcome.seconds),
+        ("fit.peak_memory_gib", stated.peak_memory_gib, outcome.peak_memory_gib),
+        ("method.params_total", record.method.params_total, fit.parameters.total),
+        ("method.params_trained", record.method.params_trained, fit.parameters.trained),
+    ]
     for place, found, expected in pairs:
-        for a, b in differences(found, expected, place):
-            submission.note("A015", where, a, b)
+        measured = isinstance(found, float) and math.isclose(found, expected, rel_tol=1e-3, abs_tol=SECONDS)
+        if found != expected and not measured:
+            yield f"{place} {found!r}", repr(expected)
+
+
+def _described(m: Measurement, described: FitDescription) -> Iterator[Difference]:
+    """All fields in which a measurement differs from the description of its fit."""
+    method = replace(described.method, evaluation_options=m.method.evaluation_options)
+    fitted = replace(m, method=method, model=described.model, training=described.training, engine=described.engine)
+    sides = dict(leaves(m)), dict(leaves(fitted))
+    for path in sides[1]:
+        if sides[0].get(path) != sides[1][path] and not path.startswith(OF_THE_PROTOCOL):
+            yield Difference(path, sides[0].get(path), sides[1][path])
 
 
 def _scores(submission: Submission) -> None:
     """Means, spreads, intervals and harmonic means (rule A009); records that fail already are not reported twice."""
-    stated = submission.manifest.get("scores")
     refuted = any(one.failed & {*UNREADABLE, "A007"} for one in submission.measured)
-    if stated is None or refuted or not submission.complete:
+    if submission.manifest is None or refuted or not submission.complete:
         return
-    expected = {(s["row"], s["column"]): s for s in scores_of(submission)}
-    listed = {(s["row"], s["column"]): s for s in stated}
+    stated = submission.manifest.scores
+    expected = {(s.row, s.column): s for s in scores_of(submission)}
+    listed = {(s.row, s.column): s for s in stated}
     for place in sorted(set(expected) | set(listed)):
         found, wanted = listed.get(place), expected.get(place)
         if found is None or wanted is None:
-            some = "no score" if found is None else f"a score {found['mean']}"
+            some = "no score" if found is None else f"a score {found.mean}"
             submission.note("A009", "submission.json scores", f"{some} for {' '.join(place)}", "the records' rows")
             continue
-        for name in wanted:
-            a, b = found[name], wanted[name]
-            numbers = all(isinstance(x, (int, float)) for x in (a, b))
-            if a != b and not (numbers and math.isclose(a, b, rel_tol=0.0, abs_tol=TOLERANCE)):
-                submission.note("A009", f"submission.json scores {' '.join(place)}", f"{name} {a}", b)
+        for name, a, b in _differing(found, wanted):
+            submission.note("A009", f"submission.json scores {' '.join(place)}", f"{name} {a}", b)
     if len(stated) != len(listed):
         submission.note("A009", "submission.json scores", "a score given twice", "each once")
+
+
+def _differing(found: Score, wanted: Score) -> Iterator[tuple[str, object, object]]:
+    """The entries of two scores that differ by more than rounding."""
+    for name, b in asdict(wanted).items():
+        a = getattr(found, name)
+        numbers = all(isinstance(x, (int, float)) for x in (a, b))
+        if a != b and not (numbers and math.isclose(a, b, rel_tol=0.0, abs_tol=TOLERANCE)):
+            yield name, a, b
 
 
 def _summaries(submission: Submission) -> None:
     """Card and environment (rule A016)."""
     if not submission.measured:
         return
-    for name, value in card_of(submission.measured[0].record).items():
-        if submission.card and submission.card[name] != value:
-            submission.note("A016", "card.json", f"{name} {submission.card[name]!r}", repr(value))
-    expected = environments_of(submission.measured)
-    if submission.environments and submission.environments["environments"] != expected:
-        submission.note("A016", "environment.json", "other environments", f"the {len(expected)} of the records")
+    card, expected = submission.card, card_of(submission.measured[0].record)
+    if card is not None:
+        for name, value in asdict(expected).items():
+            if getattr(card, name) != value:
+                submission.note("A016", "card.json", f"{name} {getattr(card, name)!r}", repr(value))
+    environments = environments_of(submission.measured)
+    if submission.environments is not None and submission.environments.environments != environments:
+        expectation = f"the {len(environments)} of the records"
+        submission.note("A016", "environment.json", "other environments", expectation)
 
 
-def card_of(record: Record) -> dict[str, Any]:
+def card_of(record: Record) -> Card:
     """The card of a record's method."""
-    names = ("name", "title", "version", "family", "class_text", "extra_data", "unverified", "paper", "source")
-    return {"schema": SCHEMA, **{name: record.method[name] for name in names}}
+    method, card = record.measurement.method, record.method
+    return Card(
+        name=method.name, title=card.title, version=method.version, family=card.family, class_text=method.class_text,
+        extra_data=method.extra_data, unverified=card.unverified, paper=card.paper, source=card.source,
+    )  # fmt: skip
 
 
-def environments_of(measured: list[Measured]) -> list[dict[str, Any]]:
+def environments_of(measured: list[Measured]) -> tuple[Environment, ...]:
     """The different environments of records, sorted."""
-    found = {canonical_json(one.record.environment): one.record.environment for one in measured}
-    return [found[text] for text in sorted(found)]
+    found = {canonical_json(encode(one.record.environment)): one.record.environment for one in measured}
+    return tuple(found[text] for text in sorted(found))

@@ -1,19 +1,16 @@
-"""Arithmetic rules (A) on single records: metrics, counts, hashes, keys and signature from predictions and identity."""
+"""Arithmetic rules (A) on single records: metrics, counts and hashes from predictions and class names."""
 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from harness.base.canonical import canonical_json, fingerprint, labels_sha256, rows_sha256
+from harness.base.canonical import labels_sha256, rows_sha256
 from results.metrics import NO_PREDICTION, accuracies
 from results.predictions import ID_COLUMNS, PROBABILITY_COLUMNS
-from results.record import Record
 from results.submission.submission import Measured, Submission
 
 TOLERANCE = 1e-9
@@ -21,7 +18,7 @@ TOLERANCE = 1e-9
 ROUNDING = 1e-6
 """Probabilities are stored with six decimals."""
 Found = tuple[object, object]
-"""What is there, and what should be."""
+"""The value found, and the value expected."""
 
 
 def _frame(one: Measured) -> pd.DataFrame:
@@ -29,11 +26,11 @@ def _frame(one: Measured) -> pd.DataFrame:
 
 
 def _file(one: Measured, submission: Submission) -> Iterator[Found]:
-    stored = submission.hashes.get(f"records/{one.record.predictions['file']}")
+    stored = submission.hashes.get(f"records/{one.record.predictions.file}")
     if stored is None or one.frame is None:
         one.failed.add("A000")  # a format rule says why
-    elif stored != one.record.predictions["sha256"]:
-        yield f"predictions of sha256 {stored}", one.record.predictions["sha256"]
+    elif stored != one.record.predictions.sha256:
+        yield f"predictions of sha256 {stored}", one.record.predictions.sha256
 
 
 def _once(one: Measured, _: Submission) -> Iterator[Found]:
@@ -43,20 +40,21 @@ def _once(one: Measured, _: Submission) -> Iterator[Found]:
 
 
 def _counts(one: Measured, _: Submission) -> Iterator[Found]:
-    evaluated = one.record.data["n_evaluated"]
+    evaluated = one.m.evaluation.evaluated
     if len(_frame(one)) != evaluated:
         yield f"{evaluated} videos said to be evaluated", f"{len(_frame(one))}, as the predictions have"
 
 
 def _list_hash(one: Measured, _: Submission) -> Iterator[Found]:
-    if one.record.data["n_evaluated"] == one.record.data["n_expected"]:  # of a part, the list's hash cannot be had
+    listed = one.m.evaluation.list
+    if one.m.evaluation.evaluated == listed.n:  # the hash of a list does not follow from a part of it
         found = rows_sha256(zip(_frame(one)["video"], _frame(one)["label"], strict=True))
-        if found != one.record.data["list_sha256"]:
-            yield f"list sha256 {one.record.data['list_sha256']}", f"{found}, as the predictions give"
+        if found != listed.sha256:
+            yield f"list sha256 {listed.sha256}", f"{found}, as the predictions give"
 
 
 def _ids(one: Measured, _: Submission) -> Iterator[Found]:
-    classes = len(one.record.data["classes"])
+    classes = len(one.record.classes)
     labels, ids = _frame(one)["label"], _frame(one)[ID_COLUMNS].to_numpy()
     if not labels.between(0, classes - 1).all():
         yield f"labels from {labels.min()} to {labels.max()}", f"0 to {classes - 1}"
@@ -85,27 +83,28 @@ def _probabilities(one: Measured, _: Submission) -> Iterator[Found]:
 
 
 def _undecodable(one: Measured, _: Submission) -> Iterator[Found]:
-    data = one.record.data
+    named = one.record.undecodable
     none = _frame(one)["video"][_frame(one)["id1"] == NO_PREDICTION]
-    if len(none) != data["n_undecodable"]:
-        yield f"{data['n_undecodable']} undecodable videos", f"{len(none)}, as the predictions have"
-    elif sorted(item["video"] for item in data["undecodable"]) != sorted(none):
-        yield "other names under data.undecodable", "the videos without a prediction"
+    if len(none) != len(named):
+        yield f"{len(named)} undecodable videos", f"{len(none)}, as the predictions have"
+    elif sorted(item.video for item in named) != sorted(none):
+        yield "other names of undecodable videos", "the videos without a prediction"
 
 
 def _metrics(one: Measured, _: Submission) -> Iterator[Found]:
     for name, value in accuracies(_frame(one)["label"], _frame(one)[ID_COLUMNS]).as_dict().items():
-        if not math.isclose(one.record.metrics[name], value, rel_tol=0.0, abs_tol=TOLERANCE):
-            yield f"{name} {one.record.metrics[name]}", f"{value}, as the predictions give"
+        stored = getattr(one.record.metrics, name)
+        if not math.isclose(stored, value, rel_tol=0.0, abs_tol=TOLERANCE):
+            yield f"{name} {stored}", f"{value}, as the predictions give"
 
 
 def _strict(one: Measured, _: Submission) -> Iterator[Found]:
-    names, seen = one.record.data["classes"], set(one.record.overlap["seen_classes"])
+    names, seen = one.record.classes, set(one.record.overlap.seen_classes)
     unseen = np.array([names[label] not in seen for label in _frame(one)["label"]])
     value = None
     if seen and unseen.any():
         value = accuracies(_frame(one)["label"][unseen], _frame(one)[ID_COLUMNS][unseen]).top1
-    stored = one.record.overlap["top1_strict"]
+    stored = one.record.overlap.top1_strict
     if stored is None or value is None:
         same = stored is value
     else:
@@ -115,99 +114,9 @@ def _strict(one: Measured, _: Submission) -> Iterator[Found]:
 
 
 def _labels(one: Measured, _: Submission) -> Iterator[Found]:
-    found = labels_sha256(one.record.data["classes"])
-    if found != one.record.data["labels_sha256"]:
-        yield f"labels sha256 {one.record.data['labels_sha256']}", f"{found}, as data.classes gives"
-
-
-def _cell(one: Measured, _: Submission) -> Iterator[Found]:
-    key = fingerprint(one.record.identity, 16)
-    if key != one.record.cell:
-        yield f"cell {one.record.cell}", f"{key}, as the identity gives"
-
-
-def _identity(one: Measured, _: Submission) -> Iterator[Found]:
-    yield from differences(one.record.identity, identity_of(one.record))
-
-
-def differences(found: Any, expected: Any, place: str = "identity") -> Iterator[Found]:
-    """Entries that differ between two nested mappings; numbers and truth values are told apart."""
-    if isinstance(found, dict) and isinstance(expected, dict):
-        for key in sorted(set(found) | set(expected)):
-            yield from differences(found.get(key), expected.get(key), f"{place}.{key}")
-    elif canonical_json(found) != canonical_json(expected):
-        yield f"{place} {found!r}", repr(expected)
-
-
-def identity_of(record: Record) -> dict[str, Any]:
-    """The identity that a record's other sections imply; engine and backbone are the identity's own."""
-    data, method, claimed = record.data, record.method, record.identity.get("method")
-    test = record.identity.get("test")
-    content = {"content": test["content"]} if isinstance(test, dict) and "content" in test else {}
-    return {
-        "engine": record.identity.get("engine"),
-        "fit": record.fit["key"] if record.fit else None,
-        "method": {
-            "name": method["name"], "version": method["version"], "code": method["source_sha256"],
-            "options": method["options"], "backbone": claimed.get("backbone") if isinstance(claimed, dict) else None,
-            **_checkpoint(method, claimed),
-        },
-        "test": {
-            "dataset": data["dataset"], "list": data["list"], "sha256": data["list_sha256"],
-            "labels": data["labels_sha256"], "variant": data["label_variant"], "n": data["n_expected"], **content,
-        },
-        "views": {name: value for name, value in record.views.items() if name not in ("size", "text")},
-        "protocol": {
-            "id": record.protocol["id"], "version": record.protocol["version"], "part": record.protocol["part"],
-            "repeat": record.repeat,
-        },
-    }  # fmt: skip
-
-
-def _checkpoint(method: dict[str, Any], claimed: Any) -> dict[str, Any]:
-    """The checkpoint of an identity where the record names it as extra data, by the first digits of its hash."""
-    form = re.compile(r"checkpoint .* \(([0-9a-f]{8})\)", re.DOTALL)
-    named = [found[1] for text in method["extra_data"] if (found := form.fullmatch(text))]
-    whole = str(claimed.get("checkpoint", "")) if isinstance(claimed, dict) else ""
-    return {"checkpoint": whole if whole[:8] == named[0] else named[0]} if named else {}
-
-
-def _signature(one: Measured, _: Submission) -> Iterator[Found]:
-    """The backbone's short name, switches and the recipe's changes are free; everything else must be the record's."""
-    start, middle, end = signature_parts(one.record)
-    form = re.escape(start) + r"\|[^|]*\|" + re.escape(middle) + r"\|set:.*" + end
-    if not re.fullmatch(form, one.record.signature, re.DOTALL):
-        yield f"signature {one.record.signature}", f"{start}|BACKBONE|{middle}|set:...{end.replace(chr(92), '')}"
-
-
-def signature_parts(record: Record) -> tuple[str, str, str]:
-    """What a signature must say: before the backbone, between it and the switches, and (as a pattern) behind them."""
-    data, fit = record.data, record.fit or {}
-    variant = "" if data["label_variant"] == "published" else f"+{data['label_variant']}"
-    own = "+own" if data["list_origin"] == "own" else ""
-    start = (
-        f"{record.protocol['id']}.{record.protocol['version']}|{data['dataset']}.{data['list']}{variant}{own}|"
-        f"{record.method['name']}.{record.method['version']}"
-    )
-    recipe = "none" if record.fit is None else r"(?:own|published)[^|]*"
-    init = r"(?:clip|random|checkpoint)" if record.fit is None else re.escape(str(fit["init"]))
-    if of := _checkpoint(record.method, record.identity.get("method")):
-        init = re.escape(f"checkpoint-{of['checkpoint'][:8]}")
-    end = (
-        rf"\|init:{init}\|recipe:{recipe}"
-        + re.escape(f"|select:{fit.get('selection', 'last')}|{record.repeat['kind']}.{record.repeat['index']}")
-        + re.escape(f"|{record.protocol['division']}")
-    )  # fmt: skip
-    return start, f"{views_text(record.views)}|text:{record.views['text']}", end
-
-
-def views_text(views: dict[str, Any]) -> str:
-    """`frames x clips x crops` with what departs from the published single view, as in signatures."""
-    text = f"{views['frames']}x{views['clips']}x{views['crops']}"
-    for name, usual in (("sampling", "centre"), ("normalize", "imagenet"), ("reader", "decord")):
-        if views[name] != usual:
-            text += f"-{views[name]}{'norm' if name == 'normalize' else ''}"
-    return text
+    found, stated = labels_sha256(one.record.classes), one.m.evaluation.list.labels_sha256
+    if found != stated:
+        yield f"labels sha256 {stated}", f"{found}, as the class names give"
 
 
 UNREADABLE = frozenset(("A000", "A001", "A002", "A003", "A005"))
@@ -222,8 +131,8 @@ RECORD_RULES: tuple[tuple[str, frozenset[str], Callable[[Measured, Submission], 
     ("A007", UNREADABLE, _metrics),
     ("A010", UNREADABLE | {"A007"}, _strict),
     ("A014", frozenset(), _labels),
-    ("A011", frozenset(), _cell),
-    ("A012", frozenset({"A011"}), _identity),
-    ("A013", frozenset(), _signature),
 )
-"""Rules on single records: id, the rules without which it means nothing, check. In this order."""
+"""Rules on single records: id, the rules without which it means nothing, check. In this order.
+
+Keys and signature (A011, A013) are checked where records are read: a record that breaks them is not one.
+"""

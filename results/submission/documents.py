@@ -1,4 +1,4 @@
-"""JSON files of a submission, read strictly: no repeated key, nothing infinite, no depth that breaks a reader."""
+"""JSON files of a submission: written in one form, read strictly, without repeated keys, infinities or great depth."""
 
 from __future__ import annotations
 
@@ -42,6 +42,11 @@ def read_json(data: bytes) -> dict[str, Any]:
         raise DocumentError("F009", f"a JSON {type(value).__name__}, not an object")
     _walk(value, 0)
     return value
+
+
+def json_bytes(value: Any) -> bytes:
+    """JSON as all files of a submission are written."""
+    return (json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
 def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -1,145 +1,179 @@
-"""What each JSON file of a submission holds, as JSON Schema: closed objects, so that an unknown entry is an error.
+"""The files that a submission adds to records and fits, and JSON Schema for all of them, derived from dataclasses.
 
-Entries that differ from method to method (options, recipe, costs, packages) are open in their names and closed in
-their types.
+Objects of the schemas are closed, so that an unknown field is an error. Readers of a submission trust nobody: texts and
+names have a longest length here, which the files of a run need not have.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from functools import cache
-from typing import Any
+from itertools import islice
+from typing import Annotated, Any
 
 from jsonschema import Draft202012Validator
+from msgspec import Meta
 
-from results.record import STATUSES
-from results.schema import REPEAT_KINDS
+from results.codec import json_schema
+from results.fit_file import FitFile
+from results.measurement import Count, Positive, Sha256
+from results.provenance import Environment
+from results.record import Percent, Record
 from results.submission.contents import printable
 
 Schema = dict[str, Any]
 SCHEMA = 1
 """Version of the layout of submission.json, card.json and environment.json."""
+LONGEST_TEXT = 2000
+LONGEST_KEY = 100
+"""Characters of a key of an open mapping, such as a package or an option."""
+LONGEST_PATH = 240
+MOST_PROBLEMS = 20
+"""Problems of one file that are reported; a file of half a million wrong entries is refused for the first ones."""
 
-TEXT: Schema = {"type": "string", "maxLength": 2000}
-NAME: Schema = {"type": "string", "pattern": r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,99}\Z"}
-COUNT: Schema = {"type": "integer", "minimum": 0}
-NUMBER: Schema = {"type": "number"}
-PERCENT: Schema = {"type": "number", "minimum": 0, "maximum": 100}
-SHA256: Schema = {"type": "string", "pattern": r"^[0-9a-f]{64}\Z"}
-KEY: Schema = {"type": "string", "pattern": r"^[0-9a-f]{16}\Z"}
-BOOL: Schema = {"type": "boolean"}
-VERSION: Schema = {"anyOf": [{"type": "integer", "minimum": 0}, NAME]}
-PLAIN: Schema = {"type": ["string", "number", "boolean", "null"]}
-OPEN: Schema = {"type": "object"}
+Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,99}\Z")]
 
 
-def _object(optional: Schema | None = None, **required: Schema) -> Schema:
-    return {
-        "type": "object", "properties": {**required, **(optional or {})}, "required": sorted(required),
-        "additionalProperties": False,
-    }  # fmt: skip
+@dataclass(frozen=True)
+class ListedFile:
+    """A file of the submission as the manifest lists it."""
+
+    sha256: Sha256
+    bytes: Count
 
 
-def _list(items: Schema, least: int = 0) -> Schema:
-    return {"type": "array", "items": items, "minItems": least}
+@dataclass(frozen=True)
+class Score:
+    """A table cell in percent: the mean over repeats, or the harmonic mean of two such means.
+
+    Args:
+        row: Row key of the records.
+        protocol: Name of the protocol.
+        dataset: Name of the dataset.
+        column: Name of the column.
+        mean: Mean over repeats, not rounded.
+        spread: Standard deviation over repeats; None for a single repeat and for harmonic means.
+        n: Number of repeats.
+        kind: Kind of the repeats.
+        low, high: 95 % interval.
+    """
+
+    row: str
+    protocol: str
+    dataset: str
+    column: str
+    mean: Percent
+    spread: float | None
+    n: Count
+    kind: str
+    low: Percent
+    high: Percent
 
 
-def _map(values: Schema) -> Schema:
-    return {"type": "object", "propertyNames": {"maxLength": 100}, "additionalProperties": values}
+@dataclass(frozen=True)
+class Manifest:
+    """The content of `submission.json`.
+
+    Args:
+        method: Name of the method.
+        version: Version of the method.
+        title: Display name of the method.
+        submitter: Who hands it in.
+        code: Address of the method's code.
+        harness: Version of the harness that packed it.
+        scores: All table cells of the records.
+        files: sha256 and size of every other file, by path.
+        schema: Version of this layout.
+    """
+
+    method: Name
+    version: Positive
+    title: str
+    submitter: str
+    code: str
+    harness: str
+    scores: tuple[Score, ...]
+    files: dict[Annotated[str, Meta(max_length=LONGEST_PATH)], ListedFile] = field(default_factory=dict)
+    schema: int = SCHEMA
 
 
-def _or_null(schema: Schema) -> Schema:
-    return {"anyOf": [schema, {"type": "null"}]}
+@dataclass(frozen=True)
+class Card:
+    """The content of `card.json`: the method for people, as its records state it."""
+
+    name: Name
+    title: str
+    version: Positive
+    family: str
+    class_text: str
+    extra_data: tuple[str, ...]
+    unverified: str
+    paper: str
+    source: str
+    schema: int = SCHEMA
 
 
-VALUE: Schema = {"anyOf": [PLAIN, _list(PLAIN)]}
-REPEAT = _object(kind={"enum": list(REPEAT_KINDS)}, index={"type": "integer", "minimum": 1})
-TRAIN = _object(
-    {"labels": TEXT, "variant": TEXT, "n_used": COUNT, "content": SHA256},
-    dataset=TEXT, list=TEXT, sha256=SHA256, n=COUNT,
-)
-ENVIRONMENT = _object(
-    {"cpus": _or_null(COUNT), "threads": COUNT, "processes": COUNT, "compiled": BOOL},
-    python=TEXT, platform=TEXT, packages=_map(TEXT), device=TEXT, dtype=TEXT,
-    git=_object({"dirty": {"type": ["boolean", "null"]}}, commit={"type": ["string", "null"]}),
-)  # fmt: skip
-AUDIT = _object(
-    train=TEXT, test=TEXT, same_classes=BOOL, classes=COUNT, source=TEXT, strict_relations=_list(TEXT),
-    seen_ids=_list(COUNT), seen=_list(_object(id=COUNT, name=TEXT, relation=TEXT, counterparts=_list(TEXT))),
-)  # fmt: skip
+@dataclass(frozen=True)
+class Environments:
+    """The content of `environment.json`: the different environments of the records."""
 
-RECORD = _object(
-    schema=COUNT, cell=KEY, signature=TEXT, identity=OPEN, status={"enum": list(STATUSES)}, created=TEXT,
-    protocol=_object(
-        id=NAME, version=COUNT, division={"enum": ["closed", "open"]}, part=TEXT, incomplete=_list(TEXT),
-        columns=_list(_object({"part": TEXT, "metric": TEXT, "harmonic_of": _list(TEXT)}, name=TEXT), 1),
-    ),
-    data=_object(
-        dataset=TEXT, list=TEXT, list_sha256=SHA256, list_origin={"enum": ["published", "generated", "own"]},
-        labels=TEXT, labels_sha256=SHA256, label_variant={"enum": ["published", "corrected", "split"]},
-        classes=_list(TEXT, 1), n_expected={"type": "integer", "minimum": 1}, n_evaluated=COUNT, n_undecodable=COUNT,
-        undecodable=_list(_object(video=TEXT, reason=TEXT)), embedded=BOOL,
-    ),
-    method=_object(
-        name=NAME, title=TEXT, version=VERSION, family=TEXT, origin=TEXT, source_sha256=SHA256, options=_map(VALUE),
-        class_text=TEXT, extra_data=_list(TEXT), params_total=COUNT, params_trained=COUNT, unverified=TEXT,
-        paper=TEXT, source=TEXT,
-    ),
-    backbone=_object(name=TEXT, arch=TEXT, weights=TEXT, weights_sha256=SHA256, image_size=COUNT),
-    fit=_or_null(_object(
-        key=KEY, name=TEXT, train=TRAIN, repeat=REPEAT, shots=_or_null(COUNT), seed=COUNT, recipe=_map(VALUE),
-        effective_batch=COUNT, updates=COUNT, init=TEXT, selection=TEXT, weights_sha256=SHA256,
-    )),
-    repeat=REPEAT,
-    views=_object(
-        frames=COUNT, clips=COUNT, crops=COUNT, sampling=TEXT, normalize=TEXT, reader=TEXT, size=COUNT, text=TEXT,
-    ),
-    metrics=_object(top1=PERCENT, top5=PERCENT, mean_class=PERCENT),
-    overlap=_object(
-        {"audits": _list(AUDIT)}, train_videos=COUNT, seen_classes=_list(TEXT), top1_strict=_or_null(PERCENT),
-    ),
-    cost=_map({"type": ["number", "null"]}),
-    environment=ENVIRONMENT,
-    predictions=_object(file=TEXT, sha256=SHA256),
-)  # fmt: skip
+    environments: Annotated[tuple[Environment, ...], Meta(min_length=1)]
+    schema: int = SCHEMA
 
-SUBMISSION = _object(
-    schema=COUNT, method=NAME, version=VERSION, title=TEXT, submitter=TEXT, code=TEXT, harness=TEXT,
-    files=_map(_object(sha256=SHA256, bytes=COUNT)),
-    scores=_list(_object(
-        row=TEXT, protocol=TEXT, dataset=TEXT, column=TEXT, mean=PERCENT, spread=_or_null(NUMBER), n=COUNT,
-        kind=TEXT, low=PERCENT, high=PERCENT,
-    )),
-)  # fmt: skip
-CARD = _object(
-    schema=COUNT, name=NAME, title=TEXT, version=VERSION, family=TEXT, class_text=TEXT, extra_data=_list(TEXT),
-    unverified=TEXT, paper=TEXT, source=TEXT,
-)  # fmt: skip
-ENVIRONMENTS = _object(schema=COUNT, environments=_list(ENVIRONMENT, 1))
-FIT = _object(
-    schema=COUNT, key=KEY, name=TEXT, identity=OPEN, recipe=_map(VALUE), train=TRAIN,
-    weights=_object(file=TEXT, sha256=SHA256), outcome=_map({"anyOf": [PLAIN, _list(NUMBER)]}),
-    parameters=_object(total=COUNT, trained=COUNT), environment=ENVIRONMENT, created=TEXT,
-)  # fmt: skip
 
-SCHEMAS = {
-    "submission.json": SUBMISSION, "card.json": CARD, "environment.json": ENVIRONMENTS, "record": RECORD, "fit": FIT,
+KINDS: dict[str, type] = {
+    "submission.json": Manifest, "card.json": Card, "environment.json": Environments, "record": Record, "fit": FitFile,
 }  # fmt: skip
+"""The dataclass of each kind of JSON file."""
+_NAMED = {"MethodId": "name", "ProtocolId": "name"}
+"""Dataclasses of measurements whose names have the form `Name` in a submission."""
 
 
 @cache
-def _validator(name: str) -> Draft202012Validator:
-    return Draft202012Validator(SCHEMAS[name])
+def schema_of(kind: str) -> Schema:
+    """JSON Schema of a kind of JSON file, with the limits of submissions."""
+    schema = json_schema(KINDS[kind])
+    for part, name in _NAMED.items():
+        if part in schema["$defs"]:
+            schema["$defs"][part]["properties"][name]["pattern"] = _pattern(Name)
+    _limit(schema)
+    return schema
 
 
-def layout_problems(name: str, value: Any) -> Iterator[tuple[str, str, str, str]]:
-    """What is wrong with a JSON file's entries, as (rule, place, found, expected).
+def _pattern(annotated: Any) -> str:
+    return str(annotated.__metadata__[0].pattern)
+
+
+def _limit(node: Any) -> None:
+    """Give every text and every key of an open mapping below a node its longest length."""
+    if isinstance(node, list):
+        for item in node:
+            _limit(item)
+    if not isinstance(node, dict):
+        return
+    if node.get("type") == "string" and "pattern" not in node:
+        node.setdefault("maxLength", LONGEST_TEXT)
+    if isinstance(node.get("additionalProperties"), dict):
+        node.setdefault("propertyNames", {"maxLength": LONGEST_KEY})
+    for item in node.values():
+        _limit(item)
+
+
+@cache
+def _validator(kind: str) -> Draft202012Validator:
+    return Draft202012Validator(schema_of(kind))
+
+
+def layout_problems(kind: str, value: Any) -> Iterator[tuple[str, str, str, str]]:
+    """The first problems of a JSON file's entries, as (rule, place, found, expected).
 
     Args:
-        name: Of `SCHEMAS`.
+        kind: Of `KINDS`.
         value: As read.
     """
-    for error in _validator(name).iter_errors(value):
+    for error in islice(_validator(kind).iter_errors(value), MOST_PROBLEMS):
         yield _problem(error)
 
 
@@ -164,3 +198,14 @@ def _words(validator: str, wanted: Any) -> str:
     }  # fmt: skip
     shown = " or ".join(map(str, wanted)) if isinstance(wanted, list) else str(wanted)
     return names.get(validator, f"{validator} {{}}").format(shown)
+
+
+_PLACE = re.compile(r"[^A-Za-z0-9._+-]")
+
+
+def record_stem(record: Record) -> str:
+    """Name of a record's file in a submission without its suffix: what is measured, and the start of its key."""
+    m = record.measurement
+    parts = (m.protocol.name, m.evaluation.list.dataset, m.evaluation.list.name, m.protocol.part, record.key[:8])
+    stem = _PLACE.sub("_", "-".join(parts))[-150:]
+    return stem if stem[0].isalnum() else f"x{stem}"

@@ -6,25 +6,30 @@ import hashlib
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 
 from harness.base.canonical import fingerprint
 from harness.base.errors import UserError
-from results.migrations import migrate
+from results.codec import DecodeError, decode, encode
+from results.fit_file import SCHEMA as FIT_SCHEMA
+from results.fit_file import FitFile, fit_file_of
+from results.measurement import Expected, Keys, Measurement, cell_key, fit_key, keys_of
+from results.measurement_words import signature, views_text
 from results.predictions import COLUMNS
-from results.record import PREDICTIONS_SUFFIX, RECORD_SUFFIX, Record
+from results.record import PREDICTIONS_SUFFIX, RECORD_SUFFIX, Record, record_of
 from results.record import SCHEMA as RECORD_SCHEMA
-from results.schema import section_problems
 from results.submission.contents import MAX_TOTAL, Contents, Entry, printable
 from results.submission.documents import DocumentError, read_json
-from results.submission.layout import SCHEMA, layout_problems
+from results.submission.layout import SCHEMA, Card, Environments, Manifest, layout_problems, record_stem
 from results.submission.rules import Finding
 from results.submission.safetensors import safetensors_problem
 from results.submission.tables import TABLE_LIMIT, TooLargeError, decompress, parse_table
 
+T = TypeVar("T")
 MANIFEST = "submission.json"
 WEIGHTS = "weights/"
 
@@ -34,7 +39,7 @@ class Measured:
     """A record with its predictions.
 
     Args:
-        name: Of the record's file in the submission.
+        name: Name of the record's file in the submission.
         record: As read.
         frame: The predictions table, None if it cannot be read.
         table_sha256: Of the uncompressed table: equal predictions have equal values.
@@ -48,13 +53,24 @@ class Measured:
     failed: set[str] = field(default_factory=set)
 
     @property
-    def place(self) -> tuple[str, str, str, int]:
-        """Which of the protocol's evaluations it is: part, list, kind and index of the repeat."""
-        record = self.record
-        return (
-            str(record.protocol["part"]), str(record.data["list"]), str(record.repeat["kind"]),
-            int(record.repeat["index"]),
-        )  # fmt: skip
+    def m(self) -> Measurement:
+        """The record's measurement."""
+        return self.record.measurement
+
+    @cached_property
+    def keys(self) -> Keys:
+        """Keys of the measurement."""
+        return keys_of(self.m)
+
+    @property
+    def place(self) -> Expected:
+        """The part and the repeat that it measures."""
+        return Expected(self.m.protocol.part, self.m.protocol.repeat)
+
+    @property
+    def weights(self) -> str:
+        """Hash of the weights of the evaluated fit; empty for an untrained method."""
+        return self.m.fitted.weights_sha256 if self.m.fitted else ""
 
 
 @dataclass
@@ -63,10 +79,10 @@ class Submission:
 
     Args:
         path: File or folder.
-        manifest: Content of submission.json; empty if it cannot be read.
-        card, environments: Content of the two other files.
-        measured: Records that are well formed.
-        fits: Content of the fits' files by key.
+        manifest: Content of submission.json; None if it cannot be read.
+        card, environments: Content of the two other files; None if they cannot be read.
+        measured: Records that are valid.
+        fits: Content of the valid fits' files by key.
         weights: Weight files by fit key.
         hashes: sha256 of every admitted file.
         table_bytes: Of all predictions tables so far, decompressed.
@@ -75,11 +91,11 @@ class Submission:
     """
 
     path: Path
-    manifest: dict[str, Any] = field(default_factory=dict)
-    card: dict[str, Any] = field(default_factory=dict)
-    environments: dict[str, Any] = field(default_factory=dict)
+    manifest: Manifest | None = None
+    card: Card | None = None
+    environments: Environments | None = None
     measured: list[Measured] = field(default_factory=list)
-    fits: dict[str, dict[str, Any]] = field(default_factory=dict)
+    fits: dict[str, FitFile] = field(default_factory=dict)
     weights: dict[str, Entry] = field(default_factory=dict)
     hashes: dict[str, str] = field(default_factory=dict)
     table_bytes: int = 0
@@ -88,47 +104,38 @@ class Submission:
 
     @property
     def digest(self) -> str:
-        """Hash of all listed hashes: names it in acceptances and reproductions, with its weights or without."""
-        listed = {name: entry["sha256"] for name, entry in self.manifest.get("files", {}).items()}
-        return fingerprint(listed or self.hashes)
+        """Hash that names the submission in acceptances and reproductions, with its weights or without.
+
+        It covers the hashes of all files, and who handed them in.
+        """
+        return fingerprint(self.hashes if self.manifest is None else encode(self.manifest))
 
     @property
     def name(self) -> str:
         """Method and version, as the folders of a board are named."""
-        return f"{self.manifest.get('method', self.path.stem)}/v{self.manifest.get('version', '?')}"
+        return f"{self.path.stem}/v?" if self.manifest is None else f"{self.manifest.method}/v{self.manifest.version}"
 
     def rows(self) -> dict[str, list[Measured]]:
-        """The records of each table row, by a key of what they share."""
+        """The records of each table row, by row key."""
         rows: dict[str, list[Measured]] = {}
         for one in self.measured:
-            rows.setdefault(row_key(one.record), []).append(one)
+            rows.setdefault(one.keys.row, []).append(one)
         return rows
 
     def row_name(self, members: list[Measured]) -> str:
-        """A row for people: method, protocol, dataset, views."""
-        record = members[0].record
-        views = record.views
-        shown = f"{views['frames']}x{views['clips']}x{views['crops']}"
-        return f"{record.method['name']} {record.protocol['id']} {record.data['dataset']} {shown}"
+        """A row for people: method, protocol, dataset, views, and its key."""
+        m = members[0].m
+        where = f"{m.method.name} {m.protocol.name} {m.evaluation.list.dataset}"
+        return f"{where} {views_text(m.evaluation.views)} (row {members[0].keys.row})"
 
     def note(self, rule: str, where: str, found: object, expected: object) -> None:
         """Add a finding."""
         self.findings.append(Finding(rule, printable(where), printable(str(found)), printable(str(expected))))
 
-
-def row_key(record: Record) -> str:
-    """Twelve hex digits shared by the records that a table averages."""
-    method = record.identity.get("method")
-    views = {name: record.views.get(name) for name in record.views}
-    fit = record.fit or {}
-    return fingerprint(
-        [
-            record.protocol["id"], record.protocol["version"], record.protocol["division"], record.data["dataset"],
-            record.data["label_variant"], method, views, record.method["class_text"], fit.get("init"),
-            fit.get("selection"), bool(fit),
-        ],
-        12,
-    )  # fmt: skip
+    def note_of(self, one: Measured, rule: str, found: object, expected: object) -> None:
+        """Add a finding on one record."""
+        one.failed.add(rule)
+        self.note(rule, one.name, found, expected)
 
 
 def load_submission(contents: Contents) -> Submission:
@@ -136,40 +143,44 @@ def load_submission(contents: Contents) -> Submission:
     submission = Submission(contents.path, findings=list(contents.findings))
     refused = {finding.where for finding in contents.findings}
     if MANIFEST in contents.entries:
-        submission.manifest = _document(submission, contents.entries[MANIFEST], MANIFEST) or {}
+        submission.manifest = _of_kind(submission, contents.entries[MANIFEST], Manifest)
     elif MANIFEST not in refused and contents.complete:
         submission.note("F008", contents.path.name, f"no {MANIFEST} at the top level", MANIFEST)
     refused |= _hash(submission, contents, refused)
-    for name, target in (("card.json", "card"), ("environment.json", "environments")):
-        if name in contents.entries:
-            setattr(submission, target, _document(submission, contents.entries[name], name) or {})
-        elif submission.manifest and name not in refused:
+    for name in ("card.json", "environment.json"):
+        if name not in contents.entries and submission.manifest and name not in refused:
             submission.note("F008", name, "no such file", "one in every submission")
+    if "card.json" in contents.entries:
+        submission.card = _of_kind(submission, contents.entries["card.json"], Card)
+    if "environment.json" in contents.entries:
+        submission.environments = _of_kind(submission, contents.entries["environment.json"], Environments)
     for entry in contents.of("fit"):
-        if fit := _document(submission, entry, "fit"):
-            submission.fits[fit["key"]] = fit
-            if entry.name != f"fits/{fit['key']}.json":
-                submission.note("F016", entry.name, f"the fit {fit['key']}", f"fits/{fit['key']}.json")
+        if (value := _document(submission, entry, "fit")) is not None:
+            _fit(submission, entry, value)
     for entry in contents.of("weights"):
         if problem := safetensors_problem(entry):
             submission.note("F014", entry.name, problem, "header, tensors and size that agree")
         submission.weights[entry.name.removeprefix("weights/").removesuffix(".safetensors")] = entry
+    _records(submission, contents, refused)
+    _fits(submission, contents, refused)
+    return submission
+
+
+def _records(submission: Submission, contents: Contents, refused: set[str]) -> None:
+    """Read all records with their predictions."""
     tables = {entry.name: entry for entry in contents.of("predictions")}
     for entry in contents.of("record"):
-        if value := _document(submission, entry, "record"):
+        if (value := _document(submission, entry, "record")) is not None:
             _record(submission, entry, value, tables, refused)
     if submission.manifest and not contents.of("record"):
         submission.note("F008", "records/", "no record", "at least one")
-    records = {entry.name for entry in contents.of("record")} | refused
-    records |= {name for name in submission.manifest.get("files", ()) if name.endswith(RECORD_SUFFIX)}
-    wanted = {name for name in records if name.endswith(RECORD_SUFFIX)}
+    listed = submission.manifest.files if submission.manifest else ()
+    wanted = {name for name in (*contents.entries, *refused, *listed) if name.endswith(RECORD_SUFFIX)}
     submission.complete = wanted <= {one.name for one in submission.measured} and contents.complete
-    owned = {f"records/{one.record.predictions['file']}" for one in submission.measured}
+    owned = {f"records/{one.record.predictions.file}" for one in submission.measured}
     for name in sorted(set(tables) - owned):
-        if name.removesuffix(PREDICTIONS_SUFFIX) + RECORD_SUFFIX not in records:
+        if name.removesuffix(PREDICTIONS_SUFFIX) + RECORD_SUFFIX not in wanted:
             submission.note("F008", name, "predictions without a record", "the record beside them")
-    _fits(submission, contents, refused)
-    return submission
 
 
 def _hash(submission: Submission, contents: Contents, refused: set[str]) -> set[str]:
@@ -177,7 +188,7 @@ def _hash(submission: Submission, contents: Contents, refused: set[str]) -> set[
 
     Weights may be left out, as a repository does: their hashes stay in the list.
     """
-    listed = submission.manifest.get("files")
+    listed = None if submission.manifest is None else submission.manifest.files
     for name, entry in sorted(contents.entries.items()):
         digest = hashlib.sha256()
         try:
@@ -191,15 +202,19 @@ def _hash(submission: Submission, contents: Contents, refused: set[str]) -> set[
             continue
         if name not in listed:
             submission.note("F013", name, "a file that submission.json does not list", "every file listed")
-        elif listed[name] != {"sha256": digest.hexdigest(), "bytes": entry.size}:
-            submission.note("F013", name, f"sha256 {digest.hexdigest()}", f"sha256 {listed[name]['sha256']}")
+        elif (listed[name].sha256, listed[name].bytes) != (digest.hexdigest(), entry.size):
+            found, expected = f"sha256 {digest.hexdigest()}, {entry.size} bytes", listed[name]
+            submission.note("F013", name, found, f"sha256 {expected.sha256}, {expected.bytes} bytes")
     missing = set(listed or ()) - set(contents.entries) - refused
     for name in sorted(name for name in missing if not name.startswith(WEIGHTS)):
         submission.note("F013", name, "no such file", "the file that submission.json lists")
     return missing
 
 
-def _document(submission: Submission, entry: Entry, schema: str) -> dict[str, Any] | None:
+_SCHEMAS = {"record": RECORD_SCHEMA, "fit": FIT_SCHEMA}
+
+
+def _document(submission: Submission, entry: Entry, kind: str) -> dict[str, Any] | None:
     """A JSON file that meets its schema, or None with findings."""
     try:
         value = read_json(entry.read())
@@ -210,44 +225,78 @@ def _document(submission: Submission, entry: Entry, schema: str) -> dict[str, An
         expected = "finite numbers" if error.rule == "F012" else "one UTF-8 JSON object, each key once"
         submission.note(error.rule, entry.name, error, expected)
         return None
-    if schema == "record":
-        try:
-            value = migrate(value, Path(entry.name), RECORD_SCHEMA)
-        except Exception as error:  # a step meets whatever an unchecked record of an older version holds
-            submission.note("F010", entry.name, f"{type(error).__name__}: {error}", f"schema {RECORD_SCHEMA} or older")
-            return None
-    elif value.get("schema") != SCHEMA or isinstance(value.get("schema"), bool):
-        submission.note("F010", entry.name, f"schema {value.get('schema')!r}", f"schema {SCHEMA}")
+    schema, found = _SCHEMAS.get(kind, SCHEMA), value.get("schema", "no schema")
+    if found != schema or isinstance(found, bool):
+        submission.note("F010", entry.name, f"schema {found!r}", f"schema {schema}")
         return None
-    problems = list(layout_problems(schema, value))
-    for rule, place, found, expected in problems:
-        submission.note(rule, f"{entry.name} {place}", found, expected)
+    problems = list(layout_problems(kind, value))
+    for rule, place, shown, expected in problems:
+        submission.note(rule, f"{entry.name} {place}", shown, expected)
     return None if problems else value
+
+
+def _of_kind(submission: Submission, entry: Entry, kind: type[T]) -> T | None:
+    """A file of the submission's own as its dataclass, or None with findings."""
+    value = _document(submission, entry, entry.name)
+    try:
+        return None if value is None else decode(value, kind)
+    except DecodeError as error:
+        submission.note("F012", entry.name, error, f"a {entry.name} as `submit pack` writes it")
+    return None
+
+
+def _fit(submission: Submission, entry: Entry, value: dict[str, Any]) -> None:
+    """Take up one fit that meets its schema; the reader of `fit.json` decides whether it is valid."""
+    try:
+        fit = fit_file_of(value)
+    except DecodeError as error:
+        readable = _decoded(value, FitFile)
+        rule = "A011" if readable is not None and readable.key != fit_key(readable.described) else "F012"
+        submission.note(rule, entry.name, error, "a fit as `run` writes it")
+        return
+    submission.fits[fit.key] = fit
+    if entry.name != f"fits/{fit.key}.json":
+        submission.note("F016", entry.name, f"the fit {fit.key}", f"fits/{fit.key}.json")
 
 
 def _record(
     submission: Submission, entry: Entry, value: dict[str, Any], tables: dict[str, Entry], refused: set[str]
 ) -> None:
-    """Take up one record that meets its schema, and its predictions."""
-    problems = section_problems(value)
-    for problem in problems:
-        submission.note("F012", entry.name, problem, "a record as `run` writes it")
-    if problems:
+    """Take up one record that meets its schema, and its predictions; the reader of records decides."""
+    try:
+        record = record_of(value)
+    except DecodeError as error:
+        submission.note(_rule_of(value), entry.name, error, "a record as `run` writes it")
         return
-    record = Record(**value)
     one = Measured(entry.name, record)
     submission.measured.append(one)
-    data, protocol = record.data, record.protocol
-    stem = f"{protocol['id']}-{data['dataset']}-{data['list']}-{protocol['part']}-{record.cell[:8]}"
-    file = entry.name.removeprefix("records/").removesuffix(RECORD_SUFFIX)
-    if file != stem or record.predictions["file"] != file + PREDICTIONS_SUFFIX:
-        submission.note("F016", entry.name, f"{file}, predictions {record.predictions['file']}", f"{stem} for both")
+    file, stem = entry.name.removeprefix("records/").removesuffix(RECORD_SUFFIX), record_stem(record)
+    if file != stem or record.predictions.file != file + PREDICTIONS_SUFFIX:
+        submission.note("F016", entry.name, f"{file}, predictions {record.predictions.file}", f"{stem} for both")
         return
-    table = f"records/{record.predictions['file']}"
+    table = f"records/{record.predictions.file}"
     if table in tables:
         read_table(submission, one, tables[table])
     elif table not in refused:
         submission.note("F008", table, "no such file", "the predictions of the record beside it")
+
+
+def _rule_of(value: dict[str, Any]) -> str:
+    """The rule that a record breaks which `record_of` refuses."""
+    record = _decoded(value, Record)
+    if record is None:
+        return "F012"
+    if record.key != cell_key(record.measurement):
+        return "A011"
+    return "A013" if record.signature != signature(record.measurement) else "F012"
+
+
+def _decoded(value: dict[str, Any], kind: type[T]) -> T | None:
+    """An instance of a dataclass whose fields may contradict each other; None if it cannot be read."""
+    try:
+        return decode(value, kind)
+    except DecodeError:
+        return None
 
 
 def read_table(submission: Submission, one: Measured, entry: Entry) -> None:
@@ -269,10 +318,13 @@ def read_table(submission: Submission, one: Measured, entry: Entry) -> None:
 
 def _fits(submission: Submission, contents: Contents, refused: set[str]) -> None:
     """Each fit that a record or another fit starts from is there, and no other (rules F008, F006)."""
-    needed = {str(one.record.fit["key"]): one.name for one in submission.measured if one.record.fit}
-    for key, fit in submission.fits.items():
-        if key in needed and (parent := parent_of(fit)):
-            needed.setdefault(parent, f"fits/{key}.json")
+    needed = {one.keys.fit: one.name for one in submission.measured if one.keys.fit}
+    pending = list(needed)
+    while pending:
+        fit = submission.fits.get(key := pending.pop())
+        if fit is not None and (parent := parent_of(fit)) and parent not in needed:
+            needed[parent] = f"fits/{key}.json"
+            pending.append(parent)
     for key, where in sorted(needed.items()):
         if key not in submission.fits and f"fits/{key}.json" not in {*contents.entries, *refused}:
             submission.note("F008", where, f"no fits/{key}.json", "the fit that it rests on")
@@ -284,15 +336,12 @@ def _fits(submission: Submission, contents: Contents, refused: set[str]) -> None
             submission.note("F006", name, "weights without their fit", "only weights of the fits")
 
 
-def parent_of(fit: dict[str, Any]) -> str:
+def parent_of(fit: FitFile) -> str:
     """The key of the fit that a fit starts from, or an empty text."""
-    init = fit["identity"].get("init", "clip")
-    return init if isinstance(init, str) and init != "clip" else ""
+    start = fit.described.training.start
+    return start.key if start.kind == "fit" else ""
 
 
-def keys_of(submissions: Iterable[Submission]) -> set[tuple[str, str]]:
+def pairs_of(submissions: Iterable[Submission]) -> set[tuple[str, str]]:
     """The (protocol, dataset) pairs that are measured."""
-    found = set()
-    for submission in submissions:
-        found |= {(str(m.record.protocol["id"]), str(m.record.data["dataset"])) for m in submission.measured}
-    return found
+    return {(m.m.protocol.name, m.m.evaluation.list.dataset) for one in submissions for m in one.measured}

@@ -20,14 +20,15 @@ def summary(findings: Iterable[Finding], checked: Iterable[Checked]) -> str:
     for one in checked:
         verdict = "passed" if one.passed else "refused"
         lines += ["", f"## {_cell(one.submission.name)}: {verdict}", ""]
-        scores = one.submission.manifest.get("scores", ()) if one.passed else ()
+        manifest = one.submission.manifest
+        scores = manifest.scores if manifest is not None and one.passed else ()
         if scores:
             lines += list(HEADER)
         for s in scores:
-            spread = "" if s["spread"] is None else f"{s['spread']:.1f} ({s['n']} {s['kind']})"
+            spread = "" if s.spread is None else f"{s.spread:.1f} ({s.n} {s.kind})"
             lines.append(
-                f"| {_cell(s['protocol'])} | {_cell(s['dataset'])} | {_cell(s['column'])} | {s['mean']:.1f} | "
-                f"{_cell(spread)} | {s['low']:.1f} to {s['high']:.1f} |"
+                f"| {_cell(s.protocol)} | {_cell(s.dataset)} | {_cell(s.column)} | {s.mean:.1f} | "
+                f"{_cell(spread)} | {s.low:.1f} to {s.high:.1f} |"
             )
         lines += [""] if scores else []
         for f in one.findings:

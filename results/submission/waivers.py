@@ -33,7 +33,7 @@ class Waiver:
     """One waiver: of which rule, for which method and version, why, by whom and when."""
 
     method: str
-    version: int | str
+    version: int
     rule: str
     where: str
     reason: str
@@ -65,8 +65,11 @@ def _read(path: Path) -> Waiver:
             exit_code=EXIT_FAILED,
         )
     texts = {name: value[name] for name in ("method", "rule", "where", "reason", "by", "date")}
-    if not all(isinstance(text, str) for text in texts.values()) or not isinstance(value["version"], (int, str)):
+    if not all(isinstance(text, str) for text in texts.values()):
         raise UserError(f"The waiver {path} holds an entry that is no text.", exit_code=EXIT_FAILED)
+    if type(value["version"]) is not int or value["version"] < 1:
+        found = repr(value["version"])
+        raise UserError(f"The waiver {path} has the version {found}, expected a number from 1.", exit_code=EXIT_FAILED)
     rule = RULES.get(texts["rule"])
     if rule is None or not rule.waivable:
         ways = "Protocol (P) and plausibility (W) rules can be waived; damage and false arithmetic can not."
@@ -88,8 +91,8 @@ def _is_date(text: str) -> bool:
 def waiver_of(finding: Finding, submission: Submission, waivers: Iterable[Waiver]) -> str:
     """Why a finding is let pass, with who said so; empty if it is not."""
     manifest = submission.manifest
-    for waiver in waivers:
-        mine = (waiver.method, waiver.version) == (manifest.get("method"), manifest.get("version"))
+    for waiver in waivers if manifest is not None else ():
+        mine = manifest is not None and (waiver.method, waiver.version) == (manifest.method, manifest.version)
         if mine and waiver.rule == finding.rule and RULES[waiver.rule].waivable and waiver.where in finding.where:
             return f"{waiver.reason} ({waiver.by}, {waiver.date}, {FOLDER.as_posix()}/{waiver.file})"
     return ""

@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from harness.base.errors import UserError
-from harness.cells import Cells
+from harness.cells.cell import Cells
+from harness.cells.from_request import expand
+from harness.cells.request import BackboneChoice, MethodChoice, Request
 from harness.data.content import END_BYTES, ContentIndex, file_fingerprint
 from harness.data.folder import FolderDataset
-from harness.expand import expand
-from harness.request import BackboneChoice, MethodChoice, Request
 from harness.settings import load_settings
 from tests.conftest import write_clip
 
@@ -50,7 +51,8 @@ def test_a_folder_with_other_videos_is_other_data(folder: Path, tmp_path: Path) 
         assert changed in one.train.paths and one.train == two.train and one.key != two.key
     for one, two in zip(first.evals, second.evals, strict=True):
         assert one.test == two.test and one.key != two.key  # the fit is another one
-        assert changed not in one.test.paths and one.identity["test"] == two.identity["test"]
+        listed = [cell.measurement.evaluation.list for cell in (one, two)]
+        assert changed not in one.test.paths and replace(listed[0], root="") == replace(listed[1], root="")
 
 
 def test_a_copy_elsewhere_is_the_same_data(folder: Path, tmp_path: Path) -> None:
@@ -64,8 +66,8 @@ def test_a_copy_elsewhere_is_the_same_data(folder: Path, tmp_path: Path) -> None
 def test_official_and_embedded_lists_have_no_content_in_their_identity(tmp_path: Path) -> None:
     request = Request((MethodChoice("vificlip"),), ("b2n",), ("mini_target",))
     cells = expand(request, load_settings({"cache": str(tmp_path)}, {"HARNESS_CONFIG": "/dev/null"}))
-    assert all("content" not in cell.identity["train"] for cell in cells.fits)
-    assert all("content" not in cell.identity["test"] for cell in cells.evals)
+    assert all(cell.described.training.list.content == "" for cell in cells.fits)
+    assert all(cell.measurement.evaluation.list.content == "" for cell in cells.evals)
 
 
 @pytest.mark.parametrize("size", [0, 1, END_BYTES, END_BYTES + 1, 2 * END_BYTES, 5 * END_BYTES])

@@ -24,7 +24,8 @@ from typing import Any
 from tests.conftest import ROOT, machine_free
 
 MODULES = (
-    "harness.execute", "harness.restore", "harness.predict", "harness.engine.backbone", "harness.engine.mm",
+    "harness.running.run", "harness.running.load_fit", "harness.running.predict", "harness.engine.backbone",
+    "harness.engine.mm",
     "harness.engine.attention", "harness.data.prepare", "reports.site", "reports.export", "results.compare",
     "results.score",
 )  # fmt: skip

@@ -142,11 +142,11 @@ def test_a_run_scores_each_or_names_it(server: Server, index: list[Row], reader:
     scored = 0
     for path in tmp_path.rglob("*.record.json"):
         record = json.loads(path.read_text())
-        if record["protocol"]["part"] in ("base", "novel"):
-            data = record["data"]
-            assert data["n_evaluated"] == data["n_expected"] and data["n_undecodable"] == len(data["undecodable"])
-            scored += data["n_expected"]
-            undecodable |= {Path(item["video"]).name: item["reason"] for item in data["undecodable"]}
+        if record["measurement"]["protocol"]["part"] in ("base", "novel"):
+            evaluation = record["measurement"]["evaluation"]
+            assert evaluation["evaluated"] == evaluation["list"]["n"]
+            scored += evaluation["list"]["n"]
+            undecodable |= {Path(item["video"]).name: item["reason"] for item in record["undecodable"]}
     assert scored == 71 - 2  # the directory is no file; one clip is trained on
     broken = {row.name for row in index if row.frames is None and not row.path.is_dir()}
     refused = {name for name in DECORD_REFUSES if reader == "decord"}

@@ -36,10 +36,10 @@ from harness.data.grammar import format_labels, format_list, parse_labels, parse
 from harness.data.inventory import Inventory
 from harness.engine.evaluate import _Found
 from harness.engine.weights import read_weights
-from harness.plan import read_fit
-from harness.predict import read_class_names
+from harness.running.predict import read_class_names
 from harness.settings import load_settings
 from reports.frame import records_frame
+from results.fit_file import read_fit_file
 from results.predictions import read_predictions
 from results.record import read_record
 from results.score import score
@@ -172,7 +172,7 @@ def parsers(tmp_path_factory: pytest.TempPathFactory, finished: Path) -> dict[st
         "table": Parser(clip_table.encode(), with_videos, "clips.csv"),
         "tab table": Parser(clip_table.replace(",", "\t").encode(), with_videos, "clips.tsv"),
         "record": Parser(record, records, "a.record.json", either),
-        "fit": Parser(only(finished, "fit.json").read_bytes(), lambda p: read_fit(p.parent), "fit.json", either),
+        "fit": Parser(only(finished, "fit.json").read_bytes(), lambda p: read_fit_file(p.parent), "fit.json", either),
         "predictions": Parser(
             only(finished, "*base_val*.predictions.csv.gz").read_bytes(), read_predictions, "a.predictions.csv.gz",
             packed,

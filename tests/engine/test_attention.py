@@ -45,7 +45,9 @@ def test_maps_of_every_method(name: str) -> None:
 
 def test_drawn_side_by_side(tmp_path: Path) -> None:
     frames = np.random.default_rng(0).integers(0, 255, (3, 3, 32, 32), dtype=np.uint8)
-    attention = compare_attention({"vanilla": build("vanilla_clip"), "prompts": build("bridge_prompt")}, VIDEO, frames)
+    attention = compare_attention(
+        {"vanilla": (build("vanilla_clip"), VIDEO), "prompts": (build("bridge_prompt"), VIDEO)}, frames
+    )
     assert attention.frames.shape == (3, 32, 32, 3)
     assert list(attention.maps) == ["vanilla", "prompts"]
     assert not np.allclose(attention.maps["vanilla"], attention.maps["prompts"])

@@ -148,7 +148,7 @@ def test_a_compiled_run_gives_the_scores_of_a_plain_one(
         done = harness("run", "--method", "vificlip", *TINY_RUN, *places, "--compile", name, "--eval-clips", "3",
                        timeout=500)  # fmt: skip
         assert done.returncode == 0, done.stderr
-        found.append({record["cell"]: record for record in records(tmp_path / name)})
+        found.append({record["key"]: record for record in records(tmp_path / name)})
     assert {record["environment"]["compiled"] for record in found[1].values()} == {True}
     assert found[0].keys() == found[1].keys()
     for key, record in found[0].items():

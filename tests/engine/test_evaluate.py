@@ -288,8 +288,9 @@ def test_every_video_of_the_list_is_predicted_once_in_list_order(run_folder: Pat
         frame = read_predictions(path.with_name(record["predictions"]["file"]))
         rows = list(zip(frame["video"], frame["label"], strict=True))
         text = "".join(f"{video} {label}\n" for video, label in rows)
-        assert hashlib.sha256(text.encode()).hexdigest() == record["data"]["list_sha256"]
-        assert record["data"]["n_evaluated"] == record["data"]["n_expected"] == len(rows)
+        assert hashlib.sha256(text.encode()).hexdigest() == record["measurement"]["evaluation"]["list"]["sha256"]
+        evaluation = record["measurement"]["evaluation"]
+        assert evaluation["evaluated"] == evaluation["list"]["n"] == len(rows)
 
 
 def test_undecodable_videos_are_named_and_counted_wrong(run_folder: Path) -> None:
@@ -297,8 +298,7 @@ def test_undecodable_videos_are_named_and_counted_wrong(run_folder: Path) -> Non
     for path in run_folder.rglob("*.record.json"):
         record = json.loads(path.read_text())
         frame = read_predictions(path.with_name(record["predictions"]["file"])).set_index("video")
-        assert record["data"]["n_undecodable"] == len(record["data"]["undecodable"])
-        for row in record["data"]["undecodable"]:
+        for row in record["undecodable"]:
             assert "\n" not in row["reason"] and row["reason"]
             assert frame.loc[row["video"], "id1"] == NO_PREDICTION
             named.add(row["video"])

@@ -59,7 +59,7 @@ def outcome_of(runs: Path) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for path in sorted(runs.rglob("*.record.json")):
         record = json.loads(path.read_text())
-        found[path.name] = {k: record[k] for k in ("cell", "identity", "metrics", "data", "fit", "overlap")}
+        found[path.name] = {k: record[k] for k in ("key", "measurement", "metrics", "undecodable", "overlap")}
         found[path.name]["predictions"] = record["predictions"]["sha256"]
     for path in runs.rglob("fit.json"):
         fit = json.loads(path.read_text())

@@ -75,14 +75,14 @@ def test_the_fit_ends_between_clip_and_the_fine_tuned_weights(
         (file,) = runs.rglob("weights.safetensors")
         weights[alpha] = load_file(file)
         (fit,) = runs.rglob("fit.json")
-        assert json.loads(fit.read_text())["identity"]["method"]["options"]["alpha"] == alpha
+        assert json.loads(fit.read_text())["described"]["method"]["options"]["alpha"] == alpha
     clip = build_method("weight_interpolation", _mini()).trained_state()
     for name, value in clip.items():
         assert torch.equal(weights[0.0][name], value)
         expected = 0.75 * value + 0.25 * weights[1.0][name]
         torch.testing.assert_close(weights[0.25][name], expected, rtol=1e-6, atol=1e-6)
     assert any(not torch.equal(weights[1.0][name], value) for name, value in clip.items())
-    assert len({row["cell"] for rows in scores.values() for row in rows}) == sum(map(len, scores.values()))
+    assert len({row["key"] for rows in scores.values() for row in rows}) == sum(map(len, scores.values()))
 
 
 def _mini() -> Any:

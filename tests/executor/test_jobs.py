@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from harness.base.errors import UserError
-from harness.cells import EvalCell, FitCell
+from harness.cells.cell import EvalCell, FitCell
+from harness.cells.from_request import expand
+from harness.cells.plan import Plan, make_plan
+from harness.cells.request import Request, parse_methods
 from harness.executor.grouping import group, waves
 from harness.executor.ledger import LEDGER, Job, ending, latest_by_cell, open_ledger, read_ledger, tail, write_states
 from harness.executor.options import executor_options
-from harness.expand import expand
-from harness.plan import Plan, make_plan
-from harness.request import Request, parse_methods
 from harness.settings import load_settings
 
 

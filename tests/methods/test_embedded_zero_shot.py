@@ -32,4 +32,4 @@ def test_classic_methods_transfer_and_share_their_features(harness: Callable[...
     assert all(min(values) > 3 * 100 / CLASSES for values in scores.values()), scores
     fits = [json.loads(path.read_text()) for path in (tmp_path / "runs").rglob("fit.json")]
     assert {fit["outcome"]["updates"] for fit in fits if "eszsl" in fit["name"]} == {1}
-    assert all(fit["train"]["n_used"] == 792 for fit in fits)
+    assert all(fit["described"]["training"]["used"] == 792 for fit in fits)

@@ -19,6 +19,8 @@ from mmengine.registry import DefaultScope
 
 from harness.api import LabelSet, UserError, Views
 from harness.base.errors import NotApplicableError
+from harness.cells.from_request import expand
+from harness.cells.request import BackboneChoice, MethodChoice, Request, views_for
 from harness.engine import mm
 from harness.engine.clips import eval_loader
 from harness.engine.evaluate import view_probabilities
@@ -28,10 +30,10 @@ from harness.engine.recognizer import SHORT, find_recognizer
 from harness.engine.step import view_logits
 from harness.engine.transforms import dense_indices
 from harness.engine.view_cost import view_cost
-from harness.expand import expand
-from harness.request import BackboneChoice, MethodChoice, Request, views_for
 from harness.runtime import Runtime
 from harness.settings import load_settings
+from results.measurement_words import division, incomplete
+from results.record import read_record
 from tests.conftest import CLASSES, in_process
 from tests.engine.conftest import CPU
 
@@ -220,12 +222,14 @@ def test_a_run_from_the_command_line_to_record_and_report(small_dataset: Path, t
     (path,) = (tmp_path / "runs").rglob("*.record.json")
     record = json.loads(path.read_text())
     assert record["fit"] is None and record["method"]["title"] == "tiny_swin (mmaction2, random weights)"
-    assert record["backbone"]["name"] == "tiny_swin/random" and record["backbone"]["arch"] == "SwinTransformer3D"
-    assert record["protocol"]["division"] == "open" and "random weights" in record["protocol"]["incomplete"][0]
-    for part in ("tiny_swin-random", "4x4x3-dense:2-rawnorm", "checkpoint=random", "init:random", "text:none"):
+    measurement = read_record(path).measurement
+    assert (measurement.model.arch, measurement.model.weights) == ("tiny_swin", "random")
+    assert division(measurement) == "open" and "random weights" in incomplete(measurement)[0]
+    for part in ("tiny_swin/random", "4x4x3-dense:2-rawnorm", "checkpoint=random", "init:random", "text:none"):
         assert part in record["signature"]
-    assert record["cost"]["gflops"] > 0 and record["views"]["frames"] == 4
-    assert record["data"]["n_evaluated"] == record["data"]["n_expected"]
+    evaluation = measurement.evaluation
+    assert record["cost"]["gflops"] > 0 and evaluation.views.frames == 4
+    assert evaluation.evaluated == evaluation.list.n
     assert "tiny_swin (mmaction2, random weights)" in (tmp_path / "site" / "index.html").read_text()
 
 
@@ -276,8 +280,8 @@ def test_the_rows_of_the_supervised_table_run_on_real_clips(
     assert done.returncode == 0, done.stderr
     (path,) = runs.rglob("*.record.json")
     record = json.loads(path.read_text())
-    assert record["data"]["n_evaluated"] > 0 and record["data"]["n_undecodable"] == 0
-    assert len(record["data"]["classes"]) == 400
+    assert record["measurement"]["evaluation"]["evaluated"] > 0 and record["undecodable"] == []
+    assert len(record["classes"]) == 400
     assert harness("report", "--runs", runs, "--out", site).returncode == 0
     assert config in (site / "index.html").read_text()
     table = harness("report", "--table", "supervised", "--against", "paper", "--runs", runs)

@@ -110,6 +110,11 @@ class Sample:
     used: int = 0
     sample: str = ""
     created: str = ""
+    defaults: tuple[tuple[str, Any], ...] = ()
+    cached: bool = False
+    device: str = "cpu"
+    fit_precision: str = "float32"
+    declared_source: str = "factories"
 
 
 def sample_predictions(sample: Sample) -> pd.DataFrame:
@@ -154,7 +159,7 @@ def sample_measurement(sample: Sample, listed: str, rows_sha: str, names: tuple[
     views = Views(
         frames=sample.frames, clips=sample.clips, sampling="centre" if sample.clips == 1 else "uniform"
     )
-    declared = Recipe(epochs=11, lr=2e-6, source="factories")
+    declared = Recipe(epochs=11, lr=2e-6, source=sample.declared_source)
     training = None
     if sample.trained:
         train_name = f"train_{index}" if kind == "train_subset" else f"few_shot_{sample.shots or 'all'}"
@@ -166,12 +171,15 @@ def sample_measurement(sample: Sample, listed: str, rows_sha: str, names: tuple[
         start_kind = "clip" if sample.init == "clip" else "fit" if sample.init.startswith("fit") else "checkpoint"
         start = Start(start_kind, sample.init.removeprefix("fit ") if start_kind == "fit" else "")
         training = Training(
-            train, recipe, declared, Views(frames=sample.frames), start, "float32", sample.used or 192,
+            train, recipe, declared, Views(frames=sample.frames), start, sample.fit_precision, sample.used or 192,
             digest(["weights", sample.method, train_name, sample.lists, dict(sample.recipe), sample.seed, sample.draw]),
         )  # fmt: skip
     scope = Scope(
-        lists=digest([sample.dataset, sample.protocol, sample.lists, sample.content]),
-        evaluation_lists=digest([sample.dataset, sample.protocol, sample.content]),
+        lists=digest(
+            [sample.dataset, sample.protocol, sample.lists, sample.content, sample.list_origin, sample.training_origin]
+        ),
+        evaluation_lists=digest([sample.dataset, sample.protocol, sample.content, sample.list_origin]),
+        training_origin="own" if sample.training_origin == "own" else "",
         own_training_lists=digest(sample.lists) if sample.training_origin == "own" else "",
         recipes=digest([dict(sample.recipe), sample.seed]) if sample.trained else "",
         views=digest([sample.frames, sample.clips]),
@@ -219,14 +227,16 @@ def write_sample(folder: Path, sample: Sample | None = None, **changes: Any) -> 
         method=MethodCard(
             title=sample.title or sample.method, family=sample.family, origin="built-in", paper=sample.paper,
             source=sample.source, unverified=sample.notes, params_total=149_620_737,
-            params_trained=sample.params_trained if sample.trained else 0,
+            params_trained=sample.params_trained if sample.trained else 0, defaults=dict(sample.defaults),
         ),
         fit=FitFacts(fit_name, sample.shots, 33, 64, 50.0, 0.0) if sample.trained else None,
         undecodable=(),
         metrics=Metrics(**accuracies(frame["label"], frame[ID_COLUMNS]).as_dict()),
         overlap=Overlap(),
-        cost=CostFacts(sample.gflops, 0.1, 2.5, 48.0, False),
-        environment=Environment("3.11", "linux", {"torch": "2"}, GitState("0" * 40, False), 2, "cpu", "float32", 2),
+        cost=CostFacts(sample.gflops, 0.1, 2.5, 48.0, sample.cached),
+        environment=Environment(
+            "3.11", "linux", {"torch": "2"}, GitState("0" * 40, False), 2, sample.device, "float32", 2
+        ),
         predictions=PredictionsFile(file.name, sha),
         status=sample.status,
         created=sample.created or f"2026-01-01T00:{sample.draw % 60:02d}:00Z",

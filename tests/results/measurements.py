@@ -100,7 +100,8 @@ def measurements(draw: st.DrawFn, trained: bool | None = None) -> Measurement:
     )
     part = draw(st.sampled_from(("all", "base", "novel")))
     scope = Scope(
-        draw(HASHES), draw(HASHES), draw(HASHES) if own_training else "", draw(HASHES), draw(HASHES), draw(HASHES),
+        draw(HASHES), draw(HASHES), draw(st.sampled_from(("own", "source"))) if own_training else "",
+        draw(HASHES) if own_training else "", draw(HASHES), draw(HASHES), draw(HASHES),
         tuple(Expected(part, Repeat(repeat.kind, i)) for i in range(1, draw(st.integers(1, 5)) + 1)),
     )  # fmt: skip
     return Measurement(

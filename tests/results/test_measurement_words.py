@@ -56,7 +56,8 @@ def test_a_plain_measurement_is_closed_complete_known_and_ranked() -> None:
 
 OPEN: list[tuple[str, Any, str]] = [
     ("evaluation.list.origin", "own", "own evaluation list"),
-    ("protocol.scope.own_training_lists", SHA, "own training list or source"),
+    ("protocol.scope.training_origin", "own", "own training list"),
+    ("protocol.scope.training_origin", "source", "a chosen source"),
     ("evaluation.views.frames", 16, "views 16x1x1, prescribed 8x1x1"),
     ("evaluation.views.reader", "exact", "views 8x1x1-exact, prescribed 8x1x1"),
     ("protocol.prescribed.views.normalize", "clip", "views 8x1x1, prescribed 8x1x1-clipnorm"),

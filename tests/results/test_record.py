@@ -313,3 +313,22 @@ def test_several_processes_may_write_into_one_folder(tmp_path: Path) -> None:
     assert len(find_records(tmp_path)) == 2 + 3 * 10
     assert score(tmp_path).passed
     assert not list(tmp_path.rglob("*.tmp"))
+
+
+def test_the_board_of_a_runs_folder_is_never_read(tmp_path: Path) -> None:
+    """Only the folder `board` directly below is one; copies of records in it would count twice."""
+    record = write_sample(tmp_path)
+    deep = tmp_path / "backbone" / "board"
+    for folder in (tmp_path / "board", tmp_path / "board" / "records", deep):
+        folder.mkdir(parents=True)
+        shutil.copy(record, folder)
+    assert find_records(tmp_path) == sorted([record, deep / record.name])
+    assert find_records(tmp_path / "board") == sorted((tmp_path / "board").rglob("*.record.json"))
+
+
+@pytest.mark.parametrize("below", ["some_method/v1", "v1"])
+def test_a_board_of_accepted_submissions_is_read(tmp_path: Path, below: str) -> None:
+    """A repository's `board/METHOD/v1`, and `board/v1` of a method that is called board."""
+    record = write_sample(tmp_path / "board" / below)
+    (tmp_path / "board" / below / "acceptance.json").write_text("{}")
+    assert find_records(tmp_path) == [record]

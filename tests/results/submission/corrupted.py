@@ -13,8 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from results.submission.pack import write_submission
-from tests.results.submission.forge import Forge, forge, listed, write_zip
+from tests.results.submission.forge import Forge, forge, listed, seal, write_zip
 
 Maker = Callable[[Path], Path]
 CASES: dict[str, tuple[str, Maker]] = {}
@@ -75,8 +74,7 @@ def refiled(rule: str, name: str) -> Callable[[Callable[[dict[str, bytes], dict[
         def make(folder: Path) -> Path:
             files, manifest = fresh_files()
             edit(files, manifest)
-            write_submission(folder / "a.zip", manifest, files)
-            return folder / "a.zip"
+            return seal(folder / "a.zip", files, manifest)
 
         case(rule, name)(make)
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from results.predictions import ID_COLUMNS, PROBABILITY_COLUMNS
-from tests.results.submission.corrupted import edit_json, forged, refiled
-from tests.results.submission.forge import Forge, tensors
+from tests.results.submission.corrupted import edit_json, forged, record_name, refiled
+from tests.results.submission.forge import Forge, tensors, with_parent
 
 
 @forged("A001", "better predictions under the old hash")
@@ -89,7 +89,7 @@ def _(made: Forge) -> None:
     item = made.of("novel")
     item.frame.loc[:2, ID_COLUMNS], item.frame.loc[:2, PROBABILITY_COLUMNS] = -1, 0.0
     item.derive()
-    item.record["data"] |= {"n_undecodable": 0, "undecodable": []}
+    item.record["undecodable"] = []
 
 
 def _score(column: str, edit: Callable[[dict[str, Any]], Any]) -> Callable[[dict[str, bytes], dict[str, Any]], None]:
@@ -113,49 +113,120 @@ def _(made: Forge) -> None:
     made.of("joint").record["overlap"]["top1_strict"] += 5.0
 
 
-@forged("A011", "cell key of another cell")
-def _(made: Forge) -> None:
-    item = made.of("novel")
-    item.record["cell"] = item.record["cell"][:8] + "0" * 8
+@refiled("A011", "cell key of another cell")
+def _(files: dict[str, bytes], _manifest: dict[str, Any]) -> None:
+    edit_json(files, record_name(files), lambda record: record.update(key=record["key"][:8] + "0" * 8))
 
 
-@forged("A012", "identity with other options than the record")
-def _(made: Forge) -> None:
-    for item in made.items:
-        item.record["method"]["options"] = {"width": 8}
+def _in_measurement(*path: str, value: Any) -> Callable[[dict[str, bytes], dict[str, Any]], None]:
+    """An edit of one field of a record's measurement, with the old key and signature."""
+
+    def change(record: dict[str, Any]) -> None:
+        place = record["measurement"]
+        for name in path[:-1]:
+            place = place[name]
+        assert place[path[-1]] != value
+        place[path[-1]] = value
+
+    return lambda files, _manifest: edit_json(files, record_name(files), change)
 
 
-@forged("A013", "signature of another method")
-def _(made: Forge) -> None:
-    item = made.of("novel")
-    item.record["signature"] = item.record["signature"].replace("mymethod", "vificlip")
+for _name, _path, _value in (
+    ("other options than the key's", ("method", "options"), {"width": 8}),
+    ("other evaluation options than the key's", ("method", "evaluation_options"), {"temperature": 2}),
+    ("other recipe than the key's", ("training", "recipe", "lr"), 1e-6),
+    ("other views than the key's", ("evaluation", "views", "frames"), 2),
+    ("other backbone than the key's", ("model", "arch"), "ViT-B-16"),
+    ("other engine than the key's", ("engine",), 2),
+    ("other part than the key's", ("protocol", "part"), "base"),
+):
+    refiled("A011", _name)(_in_measurement(*_path, value=_value))
 
 
-@forged("A013", "signature with fewer frames")
-def _(made: Forge) -> None:
-    item = made.of("novel")
-    item.record["signature"] = item.record["signature"].replace("4x1x1", "8x1x1")
+@refiled("A011", "fit with a description that is not its key's")
+def _(files: dict[str, bytes], _manifest: dict[str, Any]) -> None:
+    name = next(name for name in files if name.startswith("fits/"))
+    edit_json(files, name, lambda fit: fit["described"].update(engine=2))
+
+
+for _name, _old, _new in (
+    ("signature of another method", "mymethod", "vificlip"), ("signature with fewer frames", "4x1x1", "8x1x1"),
+    ("signature of the open division", "closed", "open"), ("signature of a published recipe", "own", "published"),
+    ("signature without its options", "temperature=1,width=4", "-"),
+):  # fmt: skip
+
+    @forged("A013", _name)
+    def _(made: Forge, old: str = _old, new: str = _new) -> None:
+        item = made.of("novel")
+        assert old in item.record["signature"]
+        item.record["signature"] = item.record["signature"].replace(old, new)
 
 
 @forged("A014", "class names changed under the old hash")
 def _(made: Forge) -> None:
-    made.of("novel").record["data"]["classes"][0] = "something easier"
+    made.of("novel").record["classes"][0] = "something easier"
 
 
-@forged("A015", "record with another learning rate than its fit")
+@forged("A014", "class names of a fit changed under the old hash")
 def _(made: Forge) -> None:
-    item = made.of("novel")
-    item.record["fit"]["recipe"] = {**item.record["fit"]["recipe"], "lr": 1e-6}
+    next(iter(made.fits.values()))["classes"][0] = "something easier"
 
 
-@forged("A015", "fit with an identity that is not its key's")
+def _records_alone(name: str, edit: Callable[[dict[str, Any]], Any]) -> None:
+    """A field that no key of a fit contains, in the records and not in their fits."""
+    forged("A015", name)(lambda made: made.change(edit))
+
+
+_records_alone("other videos used than in the fit", lambda r: r["measurement"]["training"]["list"].update(root="0" * 8))
+_records_alone("other precision than the fit", lambda r: r["measurement"]["training"].update(precision="bf16"))
+_records_alone("other tensors than the fit", lambda r: r["measurement"]["model"].update(tensors_sha256="f" * 64))
+_records_alone("other image size than the fit", lambda r: r["measurement"]["model"].update(image_size=336))
+_records_alone("other updates than the fit", lambda r: r["fit"].update(updates=1))
+_records_alone("other batch than the fit", lambda r: r["fit"].update(effective_batch=64))
+_records_alone("less time than the fit took", lambda r: r["fit"].update(seconds=0.1))
+_records_alone("less memory than the fit took", lambda r: r["fit"].update(peak_memory_gib=8.0))
+_records_alone("name of another fit", lambda r: r["fit"].update(name="vificlip mini_target/base_s1"))
+
+
+@forged("A015", "base of a second computation of the fit")
 def _(made: Forge) -> None:
-    next(iter(made.fits.values()))["identity"]["engine"] = 2
+    for index in (1, 2, 3):
+        item = made.of("base", index)
+        item.m["training"]["weights_sha256"] = item.m["training"]["weights_sha256"][::-1]
+        item.identify()
+
+
+def _start_alone(case: str, **changes: Any) -> None:
+    """A field of the start of a fit that differs from the parent fit."""
+
+    @forged("A015", case)
+    def _(made: Forge) -> None:
+        with_parent(made)
+        made.refit(lambda fit: fit["described"]["training"]["start"].update(changes)
+                   if fit["described"]["training"]["start"]["kind"] == "fit" else None)  # fmt: skip
+
+
+_start_alone("other weights than the parent fit has", weights_sha256="d" * 64)
+_start_alone("name of another parent fit", name="vificlip mini_target/val")
+
+
+@forged("A015", "parent fit that lacked videos, stated to be complete")
+def _(made: Forge) -> None:
+    with_parent(made)
+    for fit in made.fits.values():
+        if fit["described"]["training"]["list"]["dataset"] == "mini_source":
+            fit["described"]["training"]["used"] = 10
 
 
 @forged("A015", "weights of another fit")
 def _(made: Forge) -> None:
     made.weights[next(iter(made.weights))] = tensors(99.0)
+
+
+@forged("A015", "fit that states other weights than it has")
+def _(made: Forge) -> None:
+    next(iter(made.fits.values()))["weights"]["sha256"] = "d" * 64
+    made.weights.pop(next(iter(made.weights)))
 
 
 @forged("A015", "fewer trained parameters than the fit has")

@@ -10,7 +10,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from harness.base.canonical import fingerprint
+from results.measurement import FitDescription, fit_key
 from tests.results.submission.corrupted import (
     PICKLE,
     case,
@@ -25,7 +25,7 @@ from tests.results.submission.corrupted import (
     refiled,
     table_name,
 )
-from tests.results.submission.forge import Forge, write_zip
+from tests.results.submission.forge import Forge, decoded, write_zip
 
 
 @case("F001", "not an archive")
@@ -143,8 +143,8 @@ for _name, _path in (
 @forged("F006", "fit that no record rests on")
 def _(made: Forge) -> None:
     fit = copy.deepcopy(next(iter(made.fits.values())))
-    fit["recipe"]["seed"] = fit["identity"]["recipe"]["seed"] = 7
-    fit["key"] = fingerprint(fit["identity"], 16)
+    fit["described"]["training"]["recipe"]["seed"] = 7
+    fit["key"] = fit_key(decoded(fit["described"], FitDescription))
     made.fits[fit["key"]] = fit
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import struct
 import zipfile
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from tests.results.submission.corrupted import (
     refiled,
     table_name,
 )
-from tests.results.submission.forge import Forge, listed, tensors
+from tests.results.submission.forge import Forge, listed, tensors, with_parent
 
 
 @raw("F008", "no manifest")
@@ -35,6 +36,14 @@ refiled("F008", "record without predictions")(lambda files, _: files.pop(table_n
 def _(made: Forge) -> None:
     key = next(iter(made.fits))
     del made.fits[key], made.weights[key]
+
+
+@forged("F008", "fit without the parent fit that it starts from")
+def _(made: Forge) -> None:
+    with_parent(made)
+    parents = {fit["described"]["training"]["start"]["key"] for fit in made.fits.values()} - {""}
+    for key in parents:
+        del made.fits[key], made.weights[key]
 
 
 @refiled("F009", "key given twice")
@@ -62,6 +71,11 @@ def _(files: dict[str, bytes], manifest: dict[str, Any]) -> None:
     manifest["schema"] = 2
 
 
+@refiled("F010", "record of an older version")
+def _(files: dict[str, bytes], _manifest: dict[str, Any]) -> None:
+    edit_json(files, record_name(files), lambda record: record.update(schema=2))
+
+
 @refiled("F011", "unknown entry of the manifest")
 def _(files: dict[str, bytes], manifest: dict[str, Any]) -> None:
     manifest["waivers"] = ["P006"]
@@ -69,7 +83,13 @@ def _(files: dict[str, bytes], manifest: dict[str, Any]) -> None:
 
 @refiled("F011", "unknown entry of a record")
 def _(files: dict[str, bytes], _manifest: dict[str, Any]) -> None:
-    edit_json(files, record_name(files), lambda record: record["protocol"].update(remarks=["verified by us"]))
+    edit_json(files, record_name(files), lambda record: record["measurement"]["protocol"].update(division="closed"))
+
+
+@refiled("F011", "unknown entry of a fit")
+def _(files: dict[str, bytes], _manifest: dict[str, Any]) -> None:
+    name = next(name for name in files if name.startswith("fits/"))
+    edit_json(files, name, lambda fit: fit["described"]["training"].update(note="published weights"))
 
 
 @refiled("F012", "NaN for a metric")
@@ -80,7 +100,7 @@ def _(files: dict[str, bytes], _manifest: dict[str, Any]) -> None:
 @refiled("F012", "number beyond all numbers")
 def _(files: dict[str, bytes], _manifest: dict[str, Any]) -> None:
     name = record_name(files)
-    files[name] = files[name].replace(b'"fit_seconds": 4.5', b'"fit_seconds": 1e999')
+    files[name] = files[name].replace(b'"eval_seconds": 1.0', b'"eval_seconds": 1e999')
 
 
 @refiled("F012", "text for a number")
@@ -96,6 +116,28 @@ def _(files: dict[str, bytes], _manifest: dict[str, Any]) -> None:
 @refiled("F012", "record without an overlap section")
 def _(files: dict[str, bytes], _manifest: dict[str, Any]) -> None:
     edit_json(files, record_name(files), lambda record: record.pop("overlap"))
+
+
+for _name, _edit in (
+    ("title of a novel", lambda r: r["method"].update(title="My method" * 300)),
+    ("name of the method that is a path", lambda r: r["measurement"]["method"].update(name="../mymethod")),
+    ("protocol of a name with blanks", lambda r: r["measurement"]["protocol"].update(name="b2n easy")),
+    ("hash of the list in words", lambda r: r["measurement"]["evaluation"]["list"].update(sha256="the published one")),
+    ("hash of the code cut", lambda r: r["measurement"]["method"].update(code="abc")),
+    ("hash of the predictions in capitals", lambda r: r["predictions"].update(sha256="A" * 64)),
+    ("more videos evaluated than listed", lambda r: r["measurement"]["evaluation"].update(evaluated=10_000)),
+    ("trained without facts of the fit", lambda r: r.update(fit=None)),
+    ("selection on the evaluation list", lambda r: r["measurement"]["training"]["recipe"].update(selection="best")),
+):  # fmt: skip
+    refiled("F012", _name)(
+        lambda files, _manifest, edit=_edit: edit_json(files, record_name(files), edit)
+    )
+
+
+for _name, _value in (("repeat of no known kind", {"kind": "lucky"}), ("repeat number zero", {"index": 0})):
+    forged("F012", _name)(
+        lambda made, value=_value: made.change(lambda record: record["measurement"]["protocol"]["repeat"].update(value))
+    )
 
 
 raw("F013", "file changed after packing")(
@@ -156,7 +198,7 @@ def _text(edit: Callable[[bytes], bytes]) -> Callable[[bytes], bytes]:
 
 
 _table_case("table with another column", _text(lambda t: t.replace(b"\n", b",note\n", 1)))
-_table_case("table with an infinite probability", _text(lambda t: t[:-9] + b"inf\n"))
+_table_case("table with an infinite probability", _text(lambda t: re.sub(rb",0\.\d{6}", b",inf", t, count=1)))
 _table_case("table with a fraction for an id", _text(lambda t: t.replace(b".avi,", b".avi,0.5", 1)))
 _table_case("table with data behind its end", lambda data: data + b"more")
 _table_case("table that is cut", lambda data: data[: len(data) // 2])

@@ -1,12 +1,11 @@
 """Submissions made by code: a valid one on the lists of the embedded benchmark, and everything to forge it.
 
 `Forge` does what a competent and dishonest author would do: whatever is changed, all that depends on it is computed
-anew, unless the fixture is about exactly that.
+anew, unless the fixture is about exactly that. Records and fits are JSON here, because that is what is forged.
 """
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
 import struct
@@ -21,33 +20,63 @@ import pandas as pd
 
 from harness.base.canonical import fingerprint, labels_sha256, rows_sha256
 from harness.data.embedded import EmbeddedDataset
+from harness.spec import Recipe, Views
 from harness.submission_facts import facts_of, pair_facts
+from results.codec import DecodeError, decode, encode
+from results.fit_file import FitFile, FitOutcome, Parameters, WeightsFile
+from results.measurement import (
+    Evaluation,
+    Expected,
+    FitDescription,
+    ListId,
+    Measurement,
+    MethodId,
+    ModelId,
+    Prescribed,
+    ProtocolId,
+    Scope,
+    Start,
+    Training,
+    cell_key,
+    fit_key,
+)
+from results.measurement_words import signature
 from results.metrics import accuracies
 from results.predictions import ID_COLUMNS, encode_predictions, predictions_frame
-from results.record import SCHEMA, Record
+from results.provenance import Environment, GitState
+from results.record import (
+    CostFacts,
+    FitFacts,
+    MethodCard,
+    Metrics,
+    Overlap,
+    PredictionsFile,
+    Record,
+)
 from results.submission.check import Checked, check_submission
 from results.submission.check_arithmetic import card_of, environments_of
-from results.submission.check_records import identity_of, signature_parts
-from results.submission.pack import json_bytes, write_submission
+from results.submission.documents import json_bytes
+from results.submission.facts import EvalFacts, ProtocolFacts
+from results.submission.layout import Environments, Manifest, record_stem
 from results.submission.scores import scores_of
 from results.submission.submission import Measured, Submission
 
 CODE = hashlib.sha256(b"code of mymethod").hexdigest()
-RECIPE = {
-    "epochs": 11, "lr": 8e-4, "warmup_epochs": 5, "micro_batch": 4, "ranks": 1, "accumulate": 4, "seed": 1024,
-    "selection": "last", "betas": [0.9, 0.98], "source": "own",
-}  # fmt: skip
-ENVIRONMENT = {
-    "python": "3.11.7", "platform": "Linux-x86_64", "packages": {"torch": "2.15.0"}, "device": "cpu", "dtype": "fp32",
-    "git": {"commit": "0" * 40, "dirty": False}, "cpus": 2, "threads": 1,
-}  # fmt: skip
-MINI_FILE = facts_of([]).mini_weights
+CREATED = "2026-01-01T00:00:00+00:00"
+RECIPE = Recipe(epochs=11, lr=8e-4, ranks=1, accumulate=4)
+ENVIRONMENT = Environment(
+    "3.11.7", "Linux-x86_64", {"torch": "2.15.0"}, GitState("0" * 40, False), 2, "cpu", "float32", 1
+)  # fmt: skip
+METHOD = MethodId("mymethod", 1, CODE, {"width": 4}, {"temperature": 1})
+MODEL = ModelId(
+    "mini-clip", facts_of([]).mini_weights, "", hashlib.sha256(b"mini").hexdigest(), 64, "quick_gelu", 77
+)  # fmt: skip
 
 
 _encoded: dict[tuple[int, int], bytes] = {}
 
 
-def encode(frame: pd.DataFrame) -> bytes:
+def encode_table(frame: pd.DataFrame) -> bytes:
     """`encode_predictions`, once for equal tables."""
     key = (len(frame), hash(tuple(pd.util.hash_pandas_object(frame, index=False))))
     if key not in _encoded:
@@ -61,6 +90,14 @@ def tensors(value: float = 1.0) -> bytes:
     return struct.pack("<Q", len(header)) + header + struct.pack("<2f", value, value)
 
 
+def decoded(value: Any, kind: type) -> Any:
+    """An instance of a dataclass, or None for a forged value that is not one."""
+    try:
+        return decode(value, kind)
+    except DecodeError:
+        return None
+
+
 @dataclass
 class Item:
     """A record as JSON with its predictions table."""
@@ -69,21 +106,26 @@ class Item:
     frame: pd.DataFrame
 
     @property
+    def m(self) -> dict[str, Any]:
+        """The measurement."""
+        return self.record["measurement"]
+
+    @property
     def stem(self) -> str:
-        data, protocol = self.record["data"], self.record["protocol"]
-        return f"{protocol['id']}-{data['dataset']}-{data['list']}-{protocol['part']}-{self.record['cell'][:8]}"
+        """Name of the record's file."""
+        readable = decoded(self.record, Record)
+        return record_stem(readable) if readable is not None else self.record["predictions"]["file"].partition(".")[0]
 
     def derive(self) -> None:
         """Everything that follows from the table and the record's own entries."""
-        record, data = self.record, self.record["data"]
+        record, listed = self.record, self.m["evaluation"]["list"]
         seen = set(record["overlap"]["seen_classes"])
-        data["list_sha256"] = rows_sha256(zip(self.frame["video"], self.frame["label"], strict=True))
-        data["n_expected"] = data["n_evaluated"] = len(self.frame)
+        listed["sha256"] = rows_sha256(zip(self.frame["video"], self.frame["label"], strict=True))
+        listed["n"] = self.m["evaluation"]["evaluated"] = len(self.frame)
         none = self.frame["video"][self.frame["id1"] < 0]
-        data["n_undecodable"] = len(none)
-        data["undecodable"] = [{"video": video, "reason": "damaged"} for video in none]
+        record["undecodable"] = [{"video": video, "reason": "damaged"} for video in none]
         self.measure()
-        unseen = np.array([data["classes"][label] not in seen for label in self.frame["label"]])
+        unseen = np.array([record["classes"][label] not in seen for label in self.frame["label"]])
         strict = seen and unseen.any()
         record["overlap"]["top1_strict"] = (
             accuracies(self.frame["label"][unseen], self.frame[ID_COLUMNS][unseen]).top1 if strict else None
@@ -91,34 +133,26 @@ class Item:
         self.identify()
 
     def measure(self) -> None:
-        """Metrics and the hash of the predictions."""
+        """Metrics."""
         self.record["metrics"] = accuracies(self.frame["label"], self.frame[ID_COLUMNS]).as_dict()
 
     def identify(self) -> None:
-        """Identity, cell key, signature, and the name of the predictions."""
-        record = self.record
-        record["data"]["labels_sha256"] = labels_sha256(record["data"]["classes"])
-        record["identity"] = identity_of(Record(**record))
-        record["cell"] = fingerprint(record["identity"], 16)
-        start, middle, _ = signature_parts(Record(**record))
-        fit = record["fit"]
-        end = (
-            f"set:-|init:{fit['init'] if fit else 'clip'}|recipe:{'own' if fit else 'none'}|"
-            f"select:{fit['selection'] if fit else 'last'}|{record['repeat']['kind']}.{record['repeat']['index']}|"
-            f"{record['protocol']['division']}"
-        )
-        record["signature"] = f"{start}|mini-clip|{middle}|{end}"
+        """Key, signature, and the name of the predictions."""
+        self.m["evaluation"]["list"]["labels_sha256"] = labels_sha256(self.record["classes"])
+        measurement = decoded(self.m, Measurement)
+        if measurement is not None:
+            self.record["key"], self.record["signature"] = cell_key(measurement), signature(measurement)
         self.name()
 
     def name(self) -> None:
         """File name and hash of the predictions."""
-        sha = hashlib.sha256(encode(self.frame)).hexdigest()
+        sha = hashlib.sha256(encode_table(self.frame)).hexdigest()
         self.record["predictions"] = {"file": f"{self.stem}.predictions.csv.gz", "sha256": sha}
 
 
 @dataclass
 class Forge:
-    """A submission in the making."""
+    """A submission in the making: one row."""
 
     items: list[Item] = field(default_factory=list)
     fits: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -129,39 +163,77 @@ class Forge:
     def of(self, part: str, index: int = 1) -> Item:
         """The record of a part and repeat."""
         wanted = (part, index)
-        return next(i for i in self.items if (i.record["protocol"]["part"], i.record["repeat"]["index"]) == wanted)
+        return next(i for i in self.items if (i.m["protocol"]["part"], i.m["protocol"]["repeat"]["index"]) == wanted)
 
     def derive(self) -> None:
         """Everything of all records."""
         for item in self.items:
             item.derive()
+        self.identify()
+
+    def identify(self) -> None:
+        """The scope of the row where it is complete, and the keys of its records."""
+        found = [decoded(item.m, Measurement) for item in self.items]
+        measurements = [m for m in found if m is not None]
+        if len(measurements) == len(found):
+            pair = measurements[0].protocol.name, measurements[0].evaluation.list.dataset
+            facts = facts_of([pair]).pairs.get(pair)
+            scope = facts.scope(measurements) if facts is not None else None
+            for item in self.items if scope is not None else ():
+                item.m["protocol"]["scope"] = {**encode(scope), "expected": item.m["protocol"]["scope"]["expected"]}
+        for item in self.items:
+            item.identify()
 
     def change(self, edit: Callable[[dict[str, Any]], Any]) -> None:
         """Edit every record, then compute what depends on it."""
         for item in self.items:
             edit(item.record)
-            item.identify()
+        self.identify()
 
     def refit(self, edit: Callable[[dict[str, Any]], Any]) -> None:
         """Edit every fit, give it its key, and let its records say the same."""
-        moved = {}
+        before, moved = self._fits_of_items(), {}
         for old, fit in self.fits.items():
             edit(fit)
-            fit["identity"]["recipe"] = {k: v for k, v in fit["recipe"].items() if k != "source"}
-            fit["identity"]["train"] = {k: v for k, v in fit["train"].items() if k != "n_used"}
-            fit["key"] = fingerprint(fit["identity"], 16)
+            fit["described"]["training"]["weights_sha256"] = fit["weights"]["sha256"]
+            described = decoded(fit["described"], FitDescription)
+            fit["key"] = fit["key"] if described is None else fit_key(described)
             moved[old] = fit
         self.weights = {moved[key]["key"]: data for key, data in self.weights.items()}
+        for item, key in zip(self.items, before, strict=True):
+            fit = moved[key]
+            described, method = fit["described"], item.m["method"]
+            item.m["training"] = described["training"]
+            item.m["method"] = {**described["method"], "evaluation_options": method["evaluation_options"]}
+            item.m.update(model=described["model"], engine=described["engine"])
+            item.record["fit"] |= {"name": fit["name"], "updates": fit["outcome"]["updates"]}
         for item in self.items:
-            stated, fit = item.record["fit"], moved[item.record["fit"]["key"]]
-            stated |= {
-                "key": fit["key"], "name": fit["name"], "recipe": fit["recipe"], "seed": fit["recipe"]["seed"],
-                "selection": fit["recipe"]["selection"], "updates": fit["outcome"]["updates"],
-                "train": {**fit["train"], "labels": stated["train"]["labels"]},
-                "weights_sha256": fit["weights"]["sha256"],
-            }  # fmt: skip
-            item.identify()
+            item.record["measurement"] = json.loads(json.dumps(item.m))
         self.fits = {fit["key"]: fit for fit in moved.values()}
+        self.identify()
+
+    def _fits_of_items(self) -> list[str]:
+        """The key of each record's fit, found by its training list."""
+        placed = {}
+        for key, fit in self.fits.items():
+            training = fit["described"]["training"]
+            placed[training["list"]["dataset"], training["list"]["name"], training["start"]["key"]] = key
+        trainings = [item.m["training"] for item in self.items]
+        return [placed[one["list"]["dataset"], one["list"]["name"], one["start"]["key"]] for one in trainings]
+
+    def keep(self, wanted: Callable[[Item], bool]) -> None:
+        """Leave out the other records, and the fits that only they rest on."""
+        kept = [(item, key) for item, key in zip(self.items, self._fits_of_items(), strict=True) if wanted(item)]
+        self.items, keys = [item for item, _ in kept], {key for _, key in kept}
+        keys |= {self.fits[key]["described"]["training"]["start"]["key"] for key in keys}
+        self.fits = {key: fit for key, fit in self.fits.items() if key in keys}
+        self.weights = {key: data for key, data in self.weights.items() if key in keys}
+
+    def add(self, other: Forge) -> None:
+        """Take up the records of another row with their fits."""
+        self.items += other.items
+        self.fits |= other.fits
+        self.weights |= other.weights
 
     def files(self) -> dict[str, bytes]:
         """All files but the manifest, in the state of this moment."""
@@ -169,27 +241,45 @@ class Forge:
         measured = []
         for item in self.items:
             files[f"records/{item.stem}.record.json"] = json_bytes(item.record)
-            files[f"records/{item.record['predictions']['file']}"] = encode(item.frame)
-            measured.append(Measured("", Record(**item.record)))
+            files[f"records/{item.record['predictions']['file']}"] = encode_table(item.frame)
+            record = decoded(item.record, Record)
+            measured += [] if record is None else [Measured("", record)]
         for key, fit in self.fits.items():
             files[f"fits/{key}.json"] = json_bytes(fit)
         for key, data in self.weights.items():
             files[f"weights/{key}.safetensors"] = data
-        method = self.items[0].record["method"]
-        files["card.json"] = json_bytes(card_of(measured[0].record))
-        files["environment.json"] = json_bytes({"schema": 1, "environments": environments_of(measured)})
-        self.manifest = {
-            "schema": 1, "method": method["name"], "version": method["version"], "title": method["title"],
-            "submitter": "", "code": "", "harness": "0.1.0",
-            "scores": scores_of(Submission(Path("x"), measured=measured)),
-        }  # fmt: skip
+        first = measured[0].record
+        files["card.json"] = json_bytes(encode(card_of(first)))
+        files["environment.json"] = json_bytes(encode(Environments(environments_of(measured))))
+        method, scores = first.measurement.method, scores_of(Submission(Path("x"), measured=measured))
+        self.manifest = encode(
+            Manifest(method.name, method.version, first.method.title, "", "", "0.1.0", scores)
+        )
         return files
 
     def write(self, path: Path) -> Path:
         """The submission as a zip file."""
         files = self.files()
-        write_submission(path, self.manifest, files)
-        return path
+        return seal(path, files, self.manifest)
+
+
+def seal(path: Path, files: dict[str, bytes], manifest: dict[str, Any]) -> Path:
+    """A zip file of files and a manifest, which then lists them, whatever it says."""
+    members = [*sorted(files.items()), ("submission.json", json_bytes_loose(listed(files, manifest)))]
+    return write_zip(path, [(plain_entry(name), data) for name, data in members])
+
+
+def json_bytes_loose(value: Any) -> bytes:
+    """JSON of a manifest that may hold anything."""
+    return json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass")
+
+
+def plain_entry(name: str) -> zipfile.ZipInfo:
+    """A member as `submit pack` writes it."""
+    info = zipfile.ZipInfo(name, (2020, 1, 1, 0, 0, 0))
+    info.external_attr = 0o100644 << 16
+    info.create_system = 3
+    return info
 
 
 def listed(files: dict[str, bytes], manifest: dict[str, Any]) -> dict[str, Any]:
@@ -230,94 +320,101 @@ def forge(protocol: str = "b2n", dataset: str = "mini_target", trained: bool = T
     facts = pair_facts(protocol, dataset)
     assert facts is not None
     made = Forge()
-    views = {**facts.views, "frames": min(facts.views["frames"], facts.mini_frames)}
     for item in facts.trained if trained else facts.untrained:
-        rows = EmbeddedDataset(dataset, Path()).list(item.list)
-        classes = facts.labels[dataset, item.labels, "published"]
-        fit = _fit(made, facts, item, views, weights) if trained else None
+        rows = EmbeddedDataset(dataset, Path()).list(item.test.name)
+        classes = facts.labels[dataset, item.test.labels, "published"]
+        fit = _fit(made, facts, item, weights) if trained else None
         key = (protocol, item.place, fit and fit["key"])
-        accuracy = ACCURACY[item.part] + item.index / 20
+        accuracy = ACCURACY[item.part] + item.repeat.index / 20
         frame = table(list(rows.paths), [label for _, label in rows.rows], len(classes), accuracy, key)
-        made.items.append(Item(_record(facts, item, classes, fit, views), frame))
+        frame["cluster"] = [facts.cluster(path) for path in rows.paths]
+        made.items.append(Item(_record(facts, item, classes, fit), frame))
     made.derive()
     return made
 
 
-def _fit(made: Forge, facts: Any, item: Any, views: dict[str, Any], weights: bool) -> dict[str, Any]:
+def _views(facts: ProtocolFacts, item: EvalFacts) -> Views:
+    prescribed = facts.prescribed(item, MODEL)
+    assert prescribed is not None
+    return prescribed.views
+
+
+def _fit(made: Forge, facts: ProtocolFacts, item: EvalFacts, weights: bool) -> dict[str, Any]:
     """The fit of an evaluation, made once for all of its evaluations."""
-    source, name, labels = item.train
-    rows = EmbeddedDataset(source, Path()).list(name)
-    names = facts.labels[source, labels, "published"]
-    train = {
-        "dataset": source, "list": name, "sha256": rows.sha256, "labels": labels_sha256(names), "variant": "published",
-        "n": len(rows),
-    }  # fmt: skip
-    recipe = {k: v for k, v in RECIPE.items() if k != "source"}
-    identity = {
-        "engine": 1, "method": _method_identity(), "train": train, "recipe": recipe, "views": views, "init": "clip",
-    }  # fmt: skip
-    key = fingerprint(identity, 16)
+    assert item.train is not None
+    rows = EmbeddedDataset(item.train.dataset, Path()).list(item.train.name)
+    names = facts.labels[item.train.dataset, item.train.labels, "published"]
+    listed = ListId(
+        item.train.dataset, item.train.name, "generated", rows.sha256, item.train.labels, labels_sha256(names),
+        "published", len(rows),
+    )  # fmt: skip
     data = tensors(float(len(made.fits) + 1))
+    sha256 = hashlib.sha256(data).hexdigest()
+    views = Views(frames=_views(facts, item).frames)
+    training = Training(listed, RECIPE, RECIPE, views, Start(), "float32", len(rows), sha256)
+    described = FitDescription(METHOD, MODEL, training, 1)
+    key = fit_key(described)
     if key not in made.fits:
-        made.fits[key] = {
-            "schema": 1, "key": key, "name": f"mymethod {source}/{name}", "identity": identity, "recipe": dict(RECIPE),
-            "train": {**train, "n_used": len(rows)},
-            "weights": {"file": "weights.safetensors", "sha256": hashlib.sha256(data).hexdigest()},
-            "outcome": {"updates": 33, "seconds": 4.5, "peak_memory_gib": 0.0, "replaced": []},
-            "parameters": {"total": 1_100_000, "trained": 2}, "environment": ENVIRONMENT,
-            "created": "2026-01-01T00:00:00+00:00",
-        }  # fmt: skip
+        name = f"mymethod {item.train.dataset}/{item.train.name}"
+        fit = FitFile(
+            key, name, described, WeightsFile("weights.safetensors", sha256), names,
+            FitOutcome(33, 3, 0, 0.5, 4.5, 0, 0), Parameters(1_100_000, 2), ENVIRONMENT, CREATED,
+        )  # fmt: skip
+        made.fits[key] = encode(fit)
         if weights:
             made.weights[key] = data
     return made.fits[key]
 
 
-def _method_identity() -> dict[str, Any]:
-    return {
-        "name": "mymethod", "version": 1, "code": CODE, "options": {"width": 4},
-        "backbone": {"arch": "mini-clip", "weights": MINI_FILE},
-    }  # fmt: skip
+def with_parent(made: Forge, dataset: str = "mini_source", name: str = "train", labels: str = "all") -> Forge:
+    """The same submission, its fits starting from one parent fit on a list of an embedded dataset."""
+    opened = EmbeddedDataset(dataset, Path())
+    rows, names = opened.list(name), opened.labels(labels).names
+    listed = ListId(dataset, name, "generated", rows.sha256, labels, labels_sha256(names), "published", len(rows))
+    data = tensors(7.0)
+    sha256 = hashlib.sha256(data).hexdigest()
+    training = Training(listed, RECIPE, RECIPE, Views(frames=4), Start(), "float32", len(rows), sha256)
+    described = FitDescription(METHOD, MODEL, training, 1)
+    parent = FitFile(
+        fit_key(described), f"mymethod {dataset}/{name}", described, WeightsFile("weights.safetensors", sha256), names,
+        FitOutcome(33, 3, 0, 0.5, 4.5, 0, 0), Parameters(1_100_000, 2), ENVIRONMENT, CREATED,
+    )  # fmt: skip
+    start = encode(Start("fit", parent.name, parent.key, sha256))
+    made.refit(lambda fit: fit["described"]["training"].update(start=dict(start)))
+    for item in made.items:
+        m = decode(item.m, Measurement)
+        pair = m.protocol.name, m.evaluation.list.dataset
+        known = facts_of([pair]).pairs[pair].expected(m)[Expected(m.protocol.part, m.protocol.repeat)]
+        seen = sorted({*known.seen, *known.parent_seen})
+        item.record["overlap"]["seen_classes"] = [item.record["classes"][id] for id in seen]
+    made.fits[parent.key] = encode(parent)
+    made.weights[parent.key] = data
+    made.derive()
+    return made
 
 
-def _record(facts: Any, item: Any, classes: tuple[str, ...], fit: Any, views: dict[str, Any]) -> dict[str, Any]:
-    kind, index = item.kind, item.index
-    stated = None if fit is None else {
-        "key": fit["key"], "name": fit["name"], "train": {**fit["train"], "labels": item.train[2]},
-        "repeat": {"kind": item.fit_repeat[0], "index": item.fit_repeat[1]}, "shots": item.shots, "seed": 1024,
-        "recipe": fit["recipe"], "effective_batch": 16, "updates": 33, "init": "clip", "selection": "last",
-        "weights_sha256": fit["weights"]["sha256"],
-    }  # fmt: skip
-    return {
-        "schema": SCHEMA, "cell": "0" * 16, "signature": "", "status": "submitted",
-        "created": "2026-01-01T00:00:00+00:00",
-        "identity": {"engine": 1, "method": _method_identity()},
-        "protocol": {
-            "id": facts.protocol, "version": facts.version, "division": "closed", "part": item.part,
-            "columns": [dict(c) for c in facts.columns], "incomplete": [],
-        },
-        "data": {
-            "dataset": facts.dataset, "list": item.list, "list_sha256": "", "list_origin": "generated",
-            "labels": item.labels, "labels_sha256": "", "label_variant": "published", "classes": list(classes),
-            "n_expected": 1, "n_evaluated": 1, "n_undecodable": 0, "undecodable": [], "embedded": True,
-        },
-        "method": {
-            "name": "mymethod", "title": "My method", "version": 1, "family": "tuning", "origin": "my-package",
-            "source_sha256": CODE, "options": {"width": 4}, "class_text": "names", "extra_data": [],
-            "params_total": 1_100_000, "params_trained": 0 if fit is None else 2, "unverified": "",
-            "paper": "", "source": "",
-        },
-        "backbone": {
-            "name": "mini-clip", "arch": "mini-clip", "weights": "embedded", "image_size": 64,
-            "weights_sha256": hashlib.sha256(b"mini").hexdigest(),
-        },
-        "fit": stated, "repeat": {"kind": kind, "index": index}, "views": {**views, "size": 64, "text": "a {}."},
-        "metrics": {}, "overlap": {
-            "train_videos": 0, "seen_classes": [classes[id] for id in item.seen] if fit else [], "top1_strict": None,
-        },
-        "cost": {"fit_seconds": 4.5, "eval_seconds": 1.0, "gflops": None, "score_gflops": None},
-        "environment": copy.deepcopy(ENVIRONMENT),
-        "predictions": {},
-    }  # fmt: skip
+def _record(
+    facts: ProtocolFacts, item: EvalFacts, classes: tuple[str, ...], fit: dict[str, Any] | None
+) -> dict[str, Any]:
+    """A record without everything that `Item.derive` and `Forge.derive` compute."""
+    views = _views(facts, item)
+    listed = ListId(facts.dataset, item.test.name, "generated", "0" * 64, item.test.labels, "0" * 64, "published", 1)
+    places = tuple(one.place for one in (facts.untrained if fit is None else facts.trained))
+    scope = Scope("", "", "", "", "", "", "", places)
+    measurement = Measurement(
+        ProtocolId(facts.protocol, facts.version, item.part, item.repeat, Prescribed(views), scope), METHOD, MODEL,
+        None if fit is None else decode(fit, FitFile).described.training,
+        Evaluation(listed, views, precision="float32", evaluated=1), 1,
+    )  # fmt: skip
+    record = Record(
+        key="0" * 16, signature="", measurement=measurement, columns=facts.columns, classes=classes, embedded=True,
+        method=MethodCard("My method", "tuning", "my-package", "", "", "", 1_100_000, 0 if fit is None else 2),
+        fit=None if fit is None else FitFacts(fit["name"], item.shots, 33, 16, 4.5, 0.0), undecodable=(),
+        metrics=Metrics(0.0, 0.0, 0.0), overlap=Overlap(seen_classes=tuple(classes[id] for id in item.seen)),
+        cost=CostFacts(eval_seconds=1.0), environment=ENVIRONMENT, predictions=PredictionsFile("", "0" * 64),
+        created=CREATED,
+    )  # fmt: skip
+    return encode(record)
 
 
 def check(path: Path, **changes: Any) -> Checked:

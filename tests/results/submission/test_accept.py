@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import json
+import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from harness.base.errors import UserError
 from harness.submissions import check_all, submissions_below
-from reports.aggregate import rows_of
-from reports.frame import records_frame
-from reports.site import build_report
 from results.record import find_records, read_record
-from results.submission.accept import REPRODUCTIONS, accept
-from results.submission.pack import Choice, pack
+from results.submission.accept import REPRODUCTIONS, accept, acceptance_times, read_reproductions
+from results.submission.choose import Choice
+from results.submission.pack import pack
 from results.submission.waivers import read_waivers
 from tests.results.submission.corrupted import fresh
-from tests.results.submission.forge import Forge, check
+from tests.results.submission.forge import Forge, check, seal
 from tests.results.submission.test_valid import unpacked
 
 
@@ -41,25 +41,34 @@ def waiver(root: Path, **changes: object) -> Path:
 
 
 def test_the_board_says_verified_and_an_unchecked_record_says_submitted(tmp_path: Path) -> None:
+    from reports.aggregate import rows_of
+    from reports.entries import read_entries
+    from reports.site import build_report
+
     made = fresh("few_shot")
     _, board = taken(made, tmp_path)
     assert {read_record(path).status for path in find_records(board)} == {"verified"}
-    (row,) = rows_of(records_frame(board))
+    (row,) = rows_of(read_entries(board).entries)
     assert row.statuses == ("verified",) and not row.marks
-    (unchecked,) = rows_of(records_frame(unpacked(made, tmp_path / "runs")))
+    (unchecked,) = rows_of(read_entries(unpacked(made, tmp_path / "runs")).entries)
     assert unchecked.statuses == ("submitted",)
-    html = build_report(board, tmp_path / "site").read_text()
+    html = build_report(board, tmp_path / "site").index.read_text()
     assert '<span class="status verified">verified</span>' in html
 
 
 def test_a_copy_on_the_board_takes_the_place_of_the_run(tmp_path: Path) -> None:
+    from reports.aggregate import rows_of
+    from reports.entries import read_entries
+
     made = fresh("few_shot")
     path = made.write(tmp_path / "a.zip")
     runs = unpacked(made, tmp_path / "runs")
     list(check_all([path], tmp_path, runs / "board"))
-    (row,) = rows_of(records_frame(runs))
+    (row,) = rows_of(read_entries(runs).entries)
     assert row.statuses == ("verified",)
-    assert not any("older record" in mark for mark in row.marks)
+    assert {record.name for record in row.superseded} == {
+        path.relative_to(runs).as_posix() for path in find_records(runs) if "board" not in path.parts
+    }
 
 
 def test_a_reproduction_raises_the_status_of_this_submission_only(tmp_path: Path) -> None:
@@ -88,6 +97,53 @@ def test_another_submission_of_a_version_is_refused_and_the_same_is_not(tmp_path
         list(check_all([other.write(tmp_path / "b.zip")], tmp_path, board))
 
 
+def test_the_time_of_acceptance_stays_with_the_submission_and_its_copies(tmp_path: Path) -> None:
+    """Not with the files' times, which a clone of the board does not keep, and not with what records state."""
+    path = fresh("few_shot").write(tmp_path / "a.zip")
+    folder = accept(check(path), tmp_path / "board", now="2026-02-01T00:00:00+00:00")
+    assert acceptance_times(tmp_path / "board") == {folder: "2026-02-01T00:00:00+00:00"}
+    accept(check(path), tmp_path / "board", now="2027-01-01T00:00:00+00:00")
+    assert acceptance_times(tmp_path / "board") == {folder: "2026-02-01T00:00:00+00:00"}
+    shutil.copytree(tmp_path / "board", tmp_path / "clone" / "deeper")
+    ((copied, time),) = acceptance_times(tmp_path / "clone").items()
+    assert time == "2026-02-01T00:00:00+00:00" and copied.name == "v1"
+
+
+def test_a_submission_is_accepted_now(tmp_path: Path) -> None:
+    before = datetime.now(UTC).isoformat(timespec="seconds")
+    taken(fresh("few_shot"), tmp_path)
+    (time,) = acceptance_times(tmp_path / "board").values()
+    assert before <= time <= datetime.now(UTC).isoformat(timespec="seconds")
+
+
+@pytest.mark.parametrize("content", ["{}", '{"accepted": 5}', "not json", '{"accepted": ""}'])
+def test_an_acceptance_without_a_time_is_named(content: str, tmp_path: Path) -> None:
+    (tmp_path / "m" / "v1").mkdir(parents=True)
+    (tmp_path / "m" / "v1" / "acceptance.json").write_text(content)
+    with pytest.raises(UserError, match=r"acceptance\.json"):
+        acceptance_times(tmp_path)
+
+
+def test_the_same_files_under_another_name_are_another_submission(tmp_path: Path) -> None:
+    made = fresh("few_shot")
+    files = made.files()
+    taken(made, tmp_path)
+    seal(tmp_path / "b.zip", files, {**made.manifest, "submitter": "Somebody else"})
+    with pytest.raises(UserError, match="other content"):
+        list(check_all([tmp_path / "b.zip"], tmp_path, tmp_path / "board"))
+
+
+@pytest.mark.parametrize(
+    "changes", [{"videos": 0}, {"flips": -5}, {"flips": 90}, {"passed": "yes"}, {"digest": None}, {"videos": "many"}]
+)
+def test_an_attestation_that_cannot_be_one_is_refused(changes: dict[str, object], tmp_path: Path) -> None:
+    file = tmp_path / REPRODUCTIONS / "mymethod-v1.json"
+    file.parent.mkdir(parents=True)
+    file.write_text(json.dumps({"digest": "0" * 64, "passed": True, "videos": 80, "flips": 0, **changes}))
+    with pytest.raises(UserError, match=r"mymethod-v1\.json"):
+        read_reproductions(tmp_path)
+
+
 def test_what_was_taken_over_packs_into_the_same_records(tmp_path: Path) -> None:
     path, board = taken(fresh("few_shot"), tmp_path)
     folder = board / "mymethod" / "v1"
@@ -111,7 +167,7 @@ def test_nothing_that_is_refused_is_taken_over(tmp_path: Path) -> None:
         accept(checked, tmp_path / "board")
 
 
-def test_a_waiver_lets_pass_and_is_shown_on_the_board(tmp_path: Path) -> None:
+def test_a_waiver_lets_pass_and_is_a_remark_of_the_records(tmp_path: Path) -> None:
     made = fresh("few_shot")
     made.change(lambda record: record["overlap"].update(train_videos=3))
     waiver(tmp_path)
@@ -119,9 +175,19 @@ def test_a_waiver_lets_pass_and_is_shown_on_the_board(tmp_path: Path) -> None:
     ((checked, folder),) = check_all([path], tmp_path, tmp_path / "board")
     assert checked.passed and folder is not None
     assert {f.rule for f in checked.findings if f.waived} == {"P009"}
-    (row,) = rows_of(records_frame(tmp_path / "board"))
-    assert any("P009" in mark and "A. Keeper" in mark for mark in row.marks)
-    assert "A. Keeper" in build_report(tmp_path / "board", tmp_path / "site").read_text()
+    for path in find_records(tmp_path / "board"):
+        (remark,) = {text for text in read_record(path).remarks if path.name in text}
+        assert "P009" in remark and "A. Keeper" in remark
+
+
+def test_a_waiver_is_shown_on_the_board(tmp_path: Path) -> None:
+    from reports.site import build_report
+
+    made = fresh("few_shot")
+    made.change(lambda record: record["overlap"].update(train_videos=3))
+    waiver(tmp_path)
+    list(check_all([made.write(tmp_path / "a.zip")], tmp_path, tmp_path / "board"))
+    assert "A. Keeper" in build_report(tmp_path / "board", tmp_path / "site").index.read_text()
 
 
 @pytest.mark.parametrize(
@@ -130,6 +196,7 @@ def test_a_waiver_lets_pass_and_is_shown_on_the_board(tmp_path: Path) -> None:
         ({"rule": "A007"}, "cannot be waived"), ({"rule": "F007"}, "cannot be waived"), ({"rule": "X1"}, "cannot be"),
         ({"reason": "because"}, "does not say why"), ({"by": ""}, "does not say why"), ({"date": "soon"}, "does not"),
         ({"more": 1}, "entries"), ({"schema": 2}, "entries"), ({"where": 3}, "no text"),
+        ({"version": "one"}, "expected a number"), ({"version": True}, "expected a number"),
     ],
 )  # fmt: skip
 def test_a_waiver_needs_a_rule_that_can_be_waived_and_a_reason(

@@ -21,7 +21,7 @@ def git(folder: Path, *arguments: str) -> str:
     return subprocess.run([*command, *arguments], check=True, capture_output=True, text=True).stdout.strip()
 
 
-def put(repository: Path, made: Forge, place: str = "mymethod/v1") -> Path:
+def put(repository: Path, made: Forge, place: str = "mymethod/v2") -> Path:
     """A submission unpacked below `submissions/`."""
     folder = repository / "submissions" / place
     path = made.write(repository.parent / "made.zip")
@@ -36,10 +36,9 @@ def commit(repository: Path) -> str:
     return git(repository, "rev-parse", "HEAD")
 
 
-def version(number: int = 2) -> Forge:
+def version(number: int = 3) -> Forge:
     made = fresh("few_shot")
-    made.change(lambda record: record["method"].update(version=number))
-    made.refit(lambda fit: fit["identity"]["method"].update(version=number))
+    made.refit(lambda fit: fit["described"]["method"].update(version=number))
     return made
 
 
@@ -50,7 +49,7 @@ def repository(tmp_path: Path) -> Path:
     folder.mkdir()
     git(folder, "init", "-q", "-b", "main")
     (folder / "README.md").write_text("board\n")
-    put(folder, fresh("few_shot"))
+    put(folder, version(2), "mymethod/v2")
     commit(folder)
     return folder
 
@@ -65,7 +64,7 @@ def rules(repository: Path, change: Callable[[Path], object]) -> tuple[set[str],
 
 
 def test_a_new_version_and_a_new_method_are_welcome(repository: Path) -> None:
-    assert rules(repository, lambda r: put(r, version(), "mymethod/v2")) == (set(), set(), ["mymethod/v2"])
+    assert rules(repository, lambda r: put(r, version(), "mymethod/v3")) == (set(), set(), ["mymethod/v3"])
 
 
 def test_other_changes_alone_are_none_of_its_business(repository: Path) -> None:
@@ -75,24 +74,24 @@ def test_other_changes_alone_are_none_of_its_business(repository: Path) -> None:
 CHANGES: dict[str, tuple[str, Callable[[Path], object]]] = {
     "number of a record": ("D001", lambda r: _edit(r, "records/*.record.json")),
     "record added to a version that is there": ("D001", lambda r: _copy(r)),
-    "record removed": ("D002", lambda r: next((r / "submissions/mymethod/v1/records").glob("*.json")).unlink()),
-    "rules beside numbers": ("D003", lambda r: (put(r, version(), "mymethod/v2"), (r / "ci.yml").write_text("x"))),
-    "waiver beside numbers": ("D003", lambda r: (put(r, version(), "mymethod/v2"), _waiver(r))),
+    "record removed": ("D002", lambda r: next((r / "submissions/mymethod/v2/records").glob("*.json")).unlink()),
+    "rules beside numbers": ("D003", lambda r: (put(r, version(), "mymethod/v3"), (r / "ci.yml").write_text("x"))),
+    "waiver beside numbers": ("D003", lambda r: (put(r, version(), "mymethod/v3"), _waiver(r))),
     "archive in place of a folder": ("D004", lambda r: (r / "submissions" / "mine.zip").write_bytes(b"PK")),
-    "folder of another method": ("D004", lambda r: put(r, version(), "theirs/v2")),
-    "version below the one that is there": ("D005", lambda r: put(r, version(0), "mymethod/v0")),
-    "link": ("D006", lambda r: (put(r, version(), "mymethod/v2") / "records" / "x").symlink_to("/etc/passwd")),
-    "execute bit": ("D006", lambda r: (put(r, version(), "mymethod/v2") / "card.json").chmod(0o755)),
+    "folder of another method": ("D004", lambda r: put(r, version(), "theirs/v3")),
+    "version below the one that is there": ("D005", lambda r: put(r, version(1), "mymethod/v1")),
+    "link": ("D006", lambda r: (put(r, version(), "mymethod/v3") / "records" / "x").symlink_to("/etc/passwd")),
+    "execute bit": ("D006", lambda r: (put(r, version(), "mymethod/v3") / "card.json").chmod(0o755)),
 }
 
 
 def _edit(repository: Path, pattern: str) -> None:
-    path = next((repository / "submissions/mymethod/v1").glob(pattern))
+    path = next((repository / "submissions/mymethod/v2").glob(pattern))
     path.write_text(path.read_text().replace('"eval_seconds": 1.0', '"eval_seconds": 0.5'))
 
 
 def _copy(repository: Path) -> None:
-    path = next((repository / "submissions/mymethod/v1/records").glob("*.record.json"))
+    path = next((repository / "submissions/mymethod/v2/records").glob("*.record.json"))
     path.with_name("more.record.json").write_bytes(path.read_bytes())
 
 
@@ -113,7 +112,7 @@ def test_the_commit_counts_and_not_the_work_tree(repository: Path) -> None:
     base = git(repository, "rev-parse", "HEAD")
     made = version()
     made.of("k16").record["metrics"]["top1"] += 1.0
-    folder = put(repository, made, "mymethod/v2")
+    folder = put(repository, made, "mymethod/v3")
     head = commit(repository)
     for file in folder.rglob("*.record.json"):
         file.unlink()
@@ -124,8 +123,8 @@ def test_the_commit_counts_and_not_the_work_tree(repository: Path) -> None:
 def test_the_summary_escapes_what_it_quotes(repository: Path) -> None:
     base = git(repository, "rev-parse", "HEAD")
     made = version()
-    made.of("k16").record["data"]["classes"][0] = "<img src=x> | [a](b)"
-    put(repository, made, "mymethod/v2")
+    made.of("k16").record["classes"][0] = "<img src=x> | [a](b)"
+    put(repository, made, "mymethod/v3")
     text = summary(*check_changes(repository, base, commit(repository)))
     assert "refused" in text and "A014" in text and "<img" not in text
 

@@ -17,10 +17,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from results.measurement import FitDescription, Measurement, cell_key, fit_key
+from results.measurement_words import signature
+from results.record import Record
 from results.submission.check import Checked
 from results.submission.contents import printable
+from results.submission.layout import record_stem
 from tests.results.submission.corrupted import PICKLE, entry, fresh
-from tests.results.submission.forge import check, listed, write_zip
+from tests.results.submission.forge import check, decoded, listed, write_zip
 
 ACTS = (
     "os.system", "os.exec", "os.posix_spawn", "os.fork", "subprocess.Popen", "pickle.find_class", "ctypes.dlopen",
@@ -62,9 +66,8 @@ def watched_check(path: Path) -> tuple[Checked, list[str]]:
 def _small() -> tuple[tuple[tuple[str, bytes], ...], str]:
     """Files and manifest of a submission of one record with 48 videos."""
     made = fresh("few_shot")
-    made.items = made.items[:1]
-    key = made.items[0].record["fit"]["key"]
-    made.fits, made.weights = {key: made.fits[key]}, {key: made.weights[key]}
+    first = made.items[0]
+    made.keep(lambda item: item is first)
     made.items[0].frame = made.items[0].frame.iloc[::10].reset_index(drop=True)
     made.derive()
     return tuple(made.files().items()), json.dumps(made.manifest)
@@ -113,6 +116,37 @@ def _damage_json(draw: st.DataObject, data: bytes) -> bytes:
     return json.dumps(value).encode("utf-8", "surrogatepass")
 
 
+def _rekeyed(data: bytes) -> bytes:
+    """A damaged record or fit with the keys that follow from it, so that the rules on its content are reached."""
+    value = json.loads(data)
+    if (m := decoded(value.get("measurement"), Measurement)) is not None:
+        value |= {"key": cell_key(m), "signature": signature(m)}
+    if (described := decoded(value.get("described"), FitDescription)) is not None:
+        value["key"] = fit_key(described)
+    return json.dumps(value).encode("utf-8", "surrogatepass")
+
+
+def _renamed(files: dict[str, bytes]) -> dict[str, bytes]:
+    """Files under the names that their keys ask for, where they have keys."""
+    found = {}
+    for name, data in files.items():
+        value = _json(data) if name.endswith(".json") else {}
+        if (record := decoded(value, Record)) is not None:
+            name = f"records/{record_stem(record)}.record.json"
+        elif name.startswith("fits/") and isinstance(value.get("key"), str):
+            name = f"fits/{value['key']}.json"
+        found[name] = data
+    return found
+
+
+def _json(data: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
 def _damage_bytes(draw: st.DataObject, data: bytes) -> bytes:
     """Bytes overwritten, cut out, put in, or the rest cut off."""
     for _ in range(draw.draw(st.integers(1, 4))):
@@ -142,6 +176,8 @@ def damaged(draw: st.DataObject, folder: Path) -> Path:
         data, act = files[name], draw.draw(st.sampled_from(["json", "bytes", "table", "rename", "add", "remove"]))
         if act == "json" and name.endswith(".json") and data == before.get(name):
             files[name] = _damage_json(draw, data)
+            if draw.draw(st.booleans()):
+                files[name] = _rekeyed(files[name])
         elif act == "table" and name.endswith(".gz") and data == before.get(name):
             files[name] = gzip.compress(_damage_bytes(draw, gzip.decompress(data)), mtime=0)
         elif act == "rename":
@@ -154,6 +190,8 @@ def damaged(draw: st.DataObject, folder: Path) -> Path:
             files[name] = _damage_bytes(draw, data)
         if not files:
             break
+    if draw.draw(st.booleans()):
+        files = _renamed(files)
     whole = listed(files if sealed else before, manifest)
     text = json.dumps(whole).encode("utf-8", "surrogatepass")
     if draw.draw(st.integers(0, 5)) == 0:

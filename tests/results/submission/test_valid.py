@@ -9,12 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from reports.aggregate import rows_of
-from reports.frame import records_frame
-from results.submission.pack import Choice, pack
+from results.submission.choose import Choice
+from results.submission.pack import About, pack
 from results.submission.scores import scores_of
 from tests.conftest import ROOT
-from tests.results.submission.forge import Forge, check, forge
+from tests.results.submission.forge import Forge, check, forge, with_parent
 
 CASES = [
     ("b2n", "mini_target", True), ("b2n", "mini_target", False), ("few_shot", "mini_target", True),
@@ -47,6 +46,13 @@ def test_a_valid_submission_passes_without_a_finding(
     assert checked.passed
 
 
+def test_a_submission_of_fits_with_a_parent_passes(tmp_path: Path) -> None:
+    made = with_parent(forge())
+    assert len(made.fits) == 4
+    checked = check(made.write(tmp_path / "a.zip"))
+    assert [str(finding) for finding in checked.findings] == []
+
+
 def test_a_folder_and_its_archive_are_one_submission(tmp_path: Path) -> None:
     path = forge().write(tmp_path / "a.zip")
     with zipfile.ZipFile(path) as archive:
@@ -70,8 +76,8 @@ def test_weights_may_be_left_out_and_it_stays_the_same_submission(tmp_path: Path
 
 def test_packing_twice_gives_equal_bytes_that_pass(tmp_path: Path) -> None:
     runs = unpacked(forge(), tmp_path / "runs")
-    first = pack(runs, Choice("mymethod", weights=True), tmp_path / "a.zip")
-    pack(runs, Choice("mymethod", weights=True), tmp_path / "b.zip")
+    first = pack(runs, Choice("mymethod"), tmp_path / "a.zip", About(weights=True))
+    pack(runs, Choice("mymethod"), tmp_path / "b.zip", About(weights=True))
     assert (tmp_path / "a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()
     assert (first.records, first.fits) == (9, 3)
     checked = check(tmp_path / "a.zip")
@@ -81,19 +87,22 @@ def test_packing_twice_gives_equal_bytes_that_pass(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("protocol", "dataset", "trained"), CASES)
 def test_scores_are_those_of_the_board(protocol: str, dataset: str, trained: bool, tmp_path: Path) -> None:
+    from reports.aggregate import rows_of
+    from reports.entries import read_entries
+
     made = forge(protocol, dataset, trained)
     submission = check(made.write(tmp_path / "a.zip")).submission
-    rows = rows_of(records_frame(unpacked(made, tmp_path / "runs")))
+    rows = rows_of(read_entries(unpacked(made, tmp_path / "runs")).entries)
     board = {name: cell for row in rows for name, cell in row.cells.items()}
-    ours = {score["column"]: score for score in scores_of(submission)}
+    ours = {score.column: score for score in scores_of(submission)}
     assert set(ours) == set(board)
     for column, cell in board.items():
         score = ours[column]
-        assert score["mean"] == pytest.approx(cell.mean, abs=1e-12)
-        assert (score["spread"] is None) == (cell.spread is None)
-        assert score["spread"] is None or score["spread"] == pytest.approx(cell.spread, abs=1e-12)
-        assert (score["low"], score["high"]) == pytest.approx(tuple(cell.interval), abs=1e-9)
-        assert (score["n"], score["kind"]) == (cell.n, cell.kind)
+        assert score.mean == pytest.approx(cell.mean, abs=1e-12)
+        assert (score.spread is None) == (cell.spread is None)
+        assert score.spread is None or score.spread == pytest.approx(cell.spread, abs=1e-12)
+        assert (score.low, score.high) == pytest.approx(tuple(cell.interval), abs=1e-9)
+        assert (score.n, score.kind) == (cell.n, cell.kind)
 
 
 def test_checking_needs_no_torch(tmp_path: Path) -> None:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from harness.base.canonical import labels_sha256
 from harness.data.cards import load_card
-from harness.submission_facts import pair_facts
+from harness.submission_facts import facts_of, pair_facts
+from results.codec import decode, encode
 from results.predictions import ID_COLUMNS, PROBABILITY_COLUMNS
+from results.record import Record
 from results.submission.rules import RULES
 from tests.results.submission.corrupted import fresh
 from tests.results.submission.forge import Forge, Item, check, forge, table
@@ -71,11 +75,21 @@ def _perfect(made: Forge) -> None:
 
 
 def _changed_builtin(made: Forge) -> None:
-    def claim(method: dict) -> None:
-        method["name"] = "vificlip"
+    """A method named `vificlip` that calls itself built in, with the recipe that vificlip declares, and other code."""
+    measured = decode(made.items[0].record, Record).measurement
+    vificlip = replace(measured, method=replace(measured.method, name="vificlip"))
+    found = facts_of([]).declared(vificlip, 16)
+    assert found is not None and found.recipe is not None
+    declared = found.recipe
 
-    made.change(lambda record: (claim(record["method"]), record["method"].update(origin="built-in")))
-    made.refit(lambda fit: claim(fit["identity"]["method"]))
+    def claim(fit: dict) -> None:
+        fit["described"]["method"]["name"] = "vificlip"
+        fit["described"]["training"] |= {"recipe": encode(declared), "declared": encode(declared)}
+        fit["name"] = fit["name"].replace("mymethod", "vificlip")
+
+    made.refit(claim)
+    made.change(lambda record: (record["method"].update(origin="built-in", defaults=dict(found.defaults)),
+                                record["fit"].update(effective_batch=declared.effective_batch)))
 
 
 CASES: dict[str, tuple[str, Callable[[Forge], None]]] = {
@@ -103,7 +117,7 @@ def test_a_label_order_bug_names_the_classes_that_are_swapped(tmp_path: Path) ->
     made = fresh()
     _permuted(made)
     made.derive()
-    names = made.of("novel").record["data"]["classes"]
+    names = made.of("novel").record["classes"]
     found = check(made.write(tmp_path / "a.zip")).findings[0].found
     assert "2 of 12 classes" in found and f"{names[0]!r} as {names[1]!r}" in found
 
@@ -120,14 +134,12 @@ def test_predictions_of_another_row_on_the_board_are_noticed(tmp_path: Path) -> 
 def test_predictions_of_another_row_of_the_submission_are_noticed(tmp_path: Path) -> None:
     made = fresh("few_shot")
     other = copy.deepcopy(made)
-    other.change(lambda record: record["method"]["options"].update(width=8))
-    other.refit(lambda fit: fit["identity"]["method"]["options"].update(width=8))
+    other.refit(lambda fit: fit["described"]["method"]["options"].update(width=8))
     for number, fit in enumerate(other.fits.values()):
         fit["weights"]["sha256"] = f"{number + 1:064x}"
     other.weights = {}
     other.refit(lambda fit: None)
-    made.items += other.items
-    made.fits |= other.fits
+    made.add(other)
     checked = check(made.write(tmp_path / "a.zip"))
     assert checked.passed, checked.text()
     assert {f.rule for f in checked.findings} == {"W004"}
@@ -140,13 +152,15 @@ def _official(dataset: str, accuracy: float) -> Forge:
     assert facts is not None
     names = {part: load_card(dataset).labels(part).names for part in ("base", "novel", "all")}
     for item in made.items:
-        part = item.record["protocol"]["part"]
+        part = item.m["protocol"]["part"]
         classes = names["all" if part == "joint" else part]
         labels = [label for label in range(len(classes)) for _ in range(20)]
         videos = [f"{part}{number}.avi" for number in range(len(labels))]
-        item.record["data"] |= {"dataset": dataset, "classes": list(classes), "embedded": False}
+        item.m["evaluation"]["list"]["dataset"] = dataset
+        item.record |= {"classes": list(classes), "embedded": False}
         item.record["overlap"] |= {"seen_classes": []}
-        item.frame = table(videos, labels, len(classes), accuracy - item.record["repeat"]["index"] / 50, item.stem)
+        index = item.m["protocol"]["repeat"]["index"]
+        item.frame = table(videos, labels, len(classes), accuracy - index / 50, (part, index))
     made.derive()
     return made
 
@@ -163,22 +177,29 @@ def test_a_score_above_all_published_ones_is_too_good(accuracy: float, expected:
 def test_a_training_list_without_a_pinned_hash_is_said_to_be_unchecked(tmp_path: Path) -> None:
     facts = pair_facts("zero_shot", "ucf101")
     assert facts is not None and facts.lists["k400", "train"].sha256 == ""
+    names = facts.labels["k400", "all", "published"]
     made = forge("zero_shot")
 
     def official(item: Item) -> None:
-        data = item.record["data"]
+        listed = item.m["evaluation"]["list"]
         classes = facts.labels["ucf101", "all", "published"]
         labels = [label for label in range(len(classes)) for _ in range(5)]
-        item.frame = table([f"v{i}.avi" for i in range(len(labels))], labels, len(classes), 0.6, data["list"])
-        data |= {"dataset": "ucf101", "classes": list(classes), "embedded": False}
+        item.frame = table([f"v{i}.avi" for i in range(len(labels))], labels, len(classes), 0.6, listed["name"])
+        listed["dataset"] = "ucf101"
+        item.record |= {"classes": list(classes), "embedded": False}
         item.record["overlap"] |= {"seen_classes": [classes[i] for i in facts.trained[0].seen]}
 
     for item in made.items:
         official(item)
-    made.refit(lambda fit: fit["train"].update(dataset="k400"))
+    made.refit(lambda fit: (fit["described"]["training"]["list"].update(dataset="k400"), _of_k400(fit, names)))
     made.derive()
     checked = check(made.write(tmp_path / "a.zip"))
     assert "W010" in {f.rule for f in checked.findings} and "P005" not in checked.rules()
+
+
+def _of_k400(fit: dict, names: tuple[str, ...]) -> None:
+    fit["classes"] = list(names)
+    fit["described"]["training"]["list"]["labels_sha256"] = labels_sha256(names)
 
 
 def test_every_warning_has_a_case() -> None:

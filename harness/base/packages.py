@@ -1,0 +1,154 @@
+"""Our packages are those beside `harness`, whatever the working directory and `sys.path` hold.
+
+`methods`, `protocols`, `reports` and `results` are names that a user's own folder may have as well, and Python would
+import from there first. A finder before all others serves them from the folder of the installation, and the modules
+that loose plugins import from their own folders. `import harness` starts it, so this module imports `os` and `sys`
+alone: both are loaded before Python looks into the working directory.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib.machinery import ModuleSpec, PathFinder
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+    from types import ModuleType
+
+OURS = ("methods", "protocols", "reports", "results")
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))  # noqa: PTH120
+
+
+class PackageFinder:
+    """A meta path finder for top-level modules that have one home, independent of `sys.path`."""
+
+    def __init__(self) -> None:
+        self.homes = dict.fromkeys(OURS, ROOT)
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """The spec of a module in its home; None for a module without one.
+
+        Raises:
+            ModuleNotFoundError: A package of ours is not there.
+        """
+        home = self.homes.get(name)
+        spec = None if home is None else PathFinder.find_spec(name, [home], target)
+        if spec is None and name in OURS:
+            raise ModuleNotFoundError(
+                f"The harness in {ROOT} is incomplete: it has no package {name!r}. Install clip-video-harness again.",
+                name=name,
+            )
+        return spec
+
+
+FINDER = PackageFinder()
+
+
+def use_our_packages() -> None:
+    """Import our packages from beside `harness` from now on.
+
+    Raises:
+        ImportError: Another module of one of their names was imported before.
+    """
+    for name in OURS:
+        module = sys.modules.get(name)
+        if module is not None and not _is_in(module, name, ROOT):
+            place = getattr(module, "__file__", None) or next(iter(getattr(module, "__path__", ())), "an unknown place")
+            raise ImportError(
+                f"The module {name!r} of {place} was imported before harness and hides the package {name!r} that "
+                f"belongs to harness ({ROOT}). Rename that file or folder, then start Python again.",
+                name=name, path=place,
+            )  # fmt: skip
+    if FINDER not in sys.meta_path:
+        sys.meta_path.insert(0, FINDER)
+
+
+def _is_in(module: ModuleType, name: str, folder: str) -> bool:
+    """Whether a module is the package of a name in a folder."""
+    wanted = os.path.realpath(os.path.join(folder, name))  # noqa: PTH118
+    return wanted in map(os.path.realpath, getattr(module, "__path__", ()))
+
+
+def leave_working_directory() -> None:
+    """Take the working directory, which `python -m` puts first, out of `sys.path`.
+
+    A file `inspect.py` or a folder `wandb/` there would be imported in place of a package that we, or the packages we
+    use, ask for. The folder of the installation stays in the path, for child processes of Python's own.
+    """
+    if not sys.flags.safe_path and sys.path and sys.path[0] in ("", _working_directory()):
+        del sys.path[0]
+    if ROOT not in sys.path:
+        sys.path.append(ROOT)
+
+
+def _working_directory() -> str | None:
+    try:
+        return os.getcwd()  # noqa: PTH109
+    except OSError:  # removed meanwhile
+        return None
+
+
+def serve_plugin_folder(file: Path) -> None:
+    """Let a loose plugin import the modules beside it, wherever the command was started.
+
+    The modules that it imports are taken from its folder before any other place; what it imports by computed names is
+    found there last.
+
+    Args:
+        file: The plugin, resolved.
+
+    Raises:
+        UserError: A plugin of another folder imports a module of one of these names from its folder.
+    """
+    from harness.base.errors import UserError
+
+    folder = str(file.parent)
+    for name in sorted(_imported_from_beside(file)):
+        home = FINDER.homes.setdefault(name, folder)
+        if home not in (folder, ROOT):
+            raise UserError(
+                f"It imports {name!r} from its folder {folder}, but a plugin loaded before it imports another {name!r} "
+                f"from {home}, and Python keeps one module of a name.",
+                f"Rename {name!r} in one of the two folders, or load the plugins in separate commands.",
+            )
+    if folder not in sys.path:
+        sys.path.append(folder)
+
+
+def _imported_from_beside(file: Path) -> set[str]:
+    """Names of the modules beside a file that it imports, itself or through them."""
+    found: set[str] = set()
+    waiting = [file]
+    while waiting:
+        for name in _imports(waiting.pop()):
+            module, package = file.with_name(f"{name}.py"), file.with_name(name)
+            if name in found or name in OURS or name == "harness":
+                continue
+            if (package / "__init__.py").is_file():
+                waiting += sorted(package.rglob("*.py"))
+            elif module.is_file():
+                waiting.append(module)
+            else:
+                continue
+            found.add(name)
+    return found
+
+
+def _imports(file: Path) -> Iterator[str]:
+    """Top-level names of the modules that a file imports; none if it is not valid Python."""
+    import ast
+
+    try:
+        tree = ast.parse(file.read_bytes())
+    except (SyntaxError, ValueError, OSError):  # importing it will say so
+        return
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module.partition(".")[0]

@@ -1,0 +1,99 @@
+"""The hash of the code that decides a method's numbers, a field of every measurement.
+
+It covers the files of the plugin class and of the classes it extends, without those of the harness and of installed
+packages, and every module that these import from their own folder or package. Two states have one hash exactly if
+their syntax trees are equal up to comments, docstrings and data (`code_data`), on every Python version and at every
+place on disk. Files that are not Python count as little as modules that are found at run time only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
+
+from harness import registry
+from harness.base.errors import UserError
+from harness.plugins.code_data import data_nodes
+from harness.plugins.code_imports import (
+    BUILT_IN,
+    ROOT,
+    Module,
+    Place,
+    follow,
+    in_package,
+    is_installed,
+    parsed,
+    place_of,
+)
+from harness.plugins.code_text import code_text
+
+
+def code_sha256(cls: type) -> str:
+    """sha256 of the code of a method, of its torch class or of its specification.
+
+    Raises:
+        UserError: The class has no file, or a file that it imports cannot be read or does not parse.
+    """
+    return _sha256(_starts(cls))
+
+
+def file_code_sha256(file: Path) -> str:
+    """`code_sha256` of the method that a file of `methods/`, or of a copy of it, defines; nothing is imported.
+
+    Raises:
+        UserError: A file that cannot be read or does not parse.
+    """
+    file = file.resolve()
+    is_package = (file.parent / "__init__.py").is_file()
+    return _sha256([in_package(file, file.parent) if is_package else Module(Place(file.parent), file.stem, file)])
+
+
+def _sha256(starts: Iterable[Module]) -> str:
+    return _digest(tuple(sorted((module.name, source) for module, source in follow(starts))))
+
+
+@lru_cache(maxsize=256)
+def _digest(modules: tuple[tuple[str, bytes], ...]) -> str:
+    """The digest of modules by name and source."""
+    trees = [(name, parsed(source)) for name, source in modules]
+    data = data_nodes([tree for _, tree in trees])
+    digest = hashlib.sha256(b"code 1\n")
+    for name, text in sorted({(name, code_text(tree, data)) for name, tree in trees}):
+        digest.update(f"{name!a}\n{text}\n".encode("ascii"))
+    return digest.hexdigest()
+
+
+def _starts(cls: type) -> list[Module]:
+    """The modules of a class and of the classes it extends, without those of the harness, Python and other packages."""
+    own = _module_of(cls)
+    starts = [own]
+    engine = {one for base in cls.__mro__ if base.__module__.partition(".")[0] == "harness" for one in base.__mro__}
+    for base in cls.__mro__[1:]:
+        file = _file_of(base)
+        if base in engine or file is None:
+            continue
+        start = _module_of(base)
+        if start.place == own.place or registry.is_registered(base) or not is_installed(file, base.__module__):
+            starts.append(start)
+    return starts
+
+
+def _file_of(cls: type) -> Path | None:
+    file = getattr(sys.modules.get(cls.__module__), "__file__", None)
+    return Path(file).resolve() if file else None
+
+
+def _module_of(cls: type) -> Module:
+    file = _file_of(cls)
+    if file is None:
+        raise UserError(
+            f"The class {cls.__qualname__} of {cls.__module__} has no source file, so that its code has no hash.",
+            "Put it into a file of its own, and give that with --plugin FILE.",
+        )
+    module = place_of(cls.__module__, file)
+    if file.parent == ROOT / BUILT_IN / "_specs" and not file.stem.startswith("_"):
+        return in_package(ROOT / BUILT_IN / file.name, ROOT / BUILT_IN)  # a specification is a part of its method
+    return module

@@ -1,0 +1,1 @@
+"""Cells carried out: the run loop, fits, evals, records, and finished fits loaded again. Needs torch."""

@@ -1,0 +1,129 @@
+"""Methods built for a cell: on their backbone, on the weights of a parent fit, with the weights of a finished fit."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import replace
+from pathlib import Path
+
+from harness.base.errors import EXIT_FAILED, UserError
+from harness.cells.cell import Cells, EvalCell, FitCell, MethodRow
+from harness.cells.request import BackboneChoice
+from harness.engine.clip_model import Backbone
+from harness.engine.fit import load_fit, read_trained
+from harness.engine.method import ClipMethod
+from harness.machine.weights_index import WeightsIndex
+from harness.settings import Settings
+from results.fit_file import FitFile, read_fit_file
+from results.measurement import ModelId, Start
+from results.measurement_words import model_text
+
+
+def build_row(row: MethodRow, settings: Settings) -> ClipMethod:
+    """A fresh method on a freshly loaded backbone or on the model it brings, with its checkpoint where one is given."""
+    from harness.engine.method import method_class
+    from harness.engine.published_weights import load_published
+
+    cls = method_class(row.name)
+    if not isinstance(row.backbone, BackboneChoice):
+        return cls(row.backbone.load(), row.options)
+    method = cls(_load_backbone(row.backbone, settings), row.options)
+    if row.choice.checkpoint:
+        load_published(method, Path(row.choice.checkpoint))
+    return method
+
+
+def _load_backbone(choice: BackboneChoice, settings: Settings) -> Backbone:
+    """A backbone with its weights; the hash of the tensors of a tag is remembered for plans."""
+    from harness.engine.backbone import load_backbone
+
+    backbone = load_backbone(choice.arch, choice.weights, settings.weights.path)
+    if backbone.file is not None:
+        index = WeightsIndex(settings.cache.path, settings.weights.path)
+        index.remember(backbone.facts.arch, backbone.facts.weights, backbone.file, backbone.facts.weights_sha256)
+    return backbone
+
+
+def read_unknown_weights(cells: Cells, index: WeightsIndex, settings: Settings) -> None:
+    """Read the weights of tags whose tensors are not known although cells were computed with them.
+
+    Weights that are not on this machine stay unknown: finished cells then count as they are.
+    """
+    rows = {model_text(row.model_id()): row for row in (cell.row for cell in cells.evals if cell.record.is_file())}
+    for row in rows.values():
+        model = row.model_id()
+        if isinstance(row.backbone, BackboneChoice) and not index.of(model) and index.needs(model):
+            with contextlib.suppress(UserError):
+                _load_backbone(row.backbone, settings)
+
+
+def loaded_model(row: MethodRow, method: ClipMethod) -> ModelId:
+    """The model of a row as measurements state it once its weights are read."""
+    facts, clip = method.backbone.facts, isinstance(row.backbone, BackboneChoice)
+    return replace(
+        row.model_id(),
+        tensors_sha256=facts.weights_sha256,
+        image_size=facts.image_size,
+        activation=("quick_gelu" if facts.quick_gelu else "gelu") if clip else "",
+        text_length=method.backbone.context_length if clip else 0,
+    )
+
+
+def build_fit_start(cell: FitCell, settings: Settings) -> tuple[ClipMethod, Start]:
+    """The method of a fit before its first update, and the weights that it starts from.
+
+    Raises:
+        UserError: The parent fit is not finished, or its weights are not those that it left.
+    """
+    method, start = build_row(cell.row, settings), cell.described.training.start
+    if cell.parent is None:
+        return method, start
+    parent = read_fit_file(cell.parent.folder)
+    if parent is None or parent.key != cell.parent.key:
+        message = f"The parent fit {cell.parent.name} is not finished."
+        raise UserError(message, "Run the same command again.", EXIT_FAILED)
+    method.adopt(read_trained(cell.parent.folder / parent.weights.file, parent.weights.sha256))
+    training = parent.described.training
+    complete = training.used == training.list.n and training.start.complete
+    return method, replace(start, weights_sha256=parent.weights.sha256, complete=complete)
+
+
+def require_recorded(fitted: FitFile, model: ModelId, start: Start, name: str) -> None:
+    """Refuse to evaluate a fit on other weights than it was fitted on.
+
+    Raises:
+        UserError: The model has other tensors than the recorded ones, or the parent fit other weights.
+    """
+    recorded = fitted.described.model.tensors_sha256
+    if model.tensors_sha256 != recorded:
+        raise UserError(
+            f"The fit {name} was fitted on the weights {fitted.described.model.weights} with tensors of sha256 "
+            f"{recorded}; the weights on this machine have {model.tensors_sha256}.",
+            "Restore those weights, or run the same command again to fit again.",
+            EXIT_FAILED,
+        )
+    expected = fitted.described.training.start.weights_sha256
+    if start.weights_sha256 != expected:
+        raise UserError(
+            f"The fit {name} started from the weights {expected[:8]} of {start.name}, which was computed again and has "
+            f"the weights {start.weights_sha256[:8]} now.",
+            "Run the same command again to fit again.",
+            EXIT_FAILED,
+        )
+
+
+def fitted_method(cell: EvalCell, settings: Settings) -> tuple[ClipMethod, FitFile | None]:
+    """The method that an eval scores, with the content of its fit's `fit.json`; None for an untrained method.
+
+    Raises:
+        UserError: The fit is not finished or stale, or its weights or those of its parent are not the recorded ones.
+    """
+    if cell.fit is None:
+        return build_row(cell.row, settings), None
+    fitted = read_fit_file(cell.fit.folder)
+    if fitted is None or fitted.key != cell.fit.key:
+        raise UserError(f"The fit {cell.fit.name} is not finished.", "Run the same command again.", EXIT_FAILED)
+    method, start = build_fit_start(cell.fit, settings)
+    require_recorded(fitted, loaded_model(cell.row, method), start, cell.fit.name)
+    load_fit(method, cell.fit.folder, fitted.weights.sha256)
+    return method, fitted

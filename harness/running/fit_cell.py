@@ -1,0 +1,93 @@
+"""One fit carried out: from its cell to the weights and `fit.json`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from harness.base.atomic import write_bytes
+from harness.base.locks import half_written
+from harness.cells.cell import FitCell
+from harness.cells.plan import fit_state
+from harness.engine.compiled import runs_compiled
+from harness.engine.fit import CURVE, WEIGHTS, fit
+from harness.engine.method import ClipMethod
+from harness.engine.weights import file_sha256
+from harness.running.build import build_fit_start, loaded_model
+from harness.running.inputs import write_inputs
+from harness.running.session import START_FILE, Session, claimed, left_over, present_rows
+from harness.running.write_record import measured_on, utc_now
+from harness.spec import fingerprint
+from results.fit_file import FitFile, FitOutcome, Parameters, WeightsFile, write_fit_file
+from results.measurement import FitDescription
+
+
+def run_fit_cell(cell: FitCell, session: Session) -> bool:
+    """Fit a cell and write its `fit.json`; False if another run did so meanwhile."""
+    world = session.world
+    with claimed(session, cell, lambda: fit_state(cell, session.tensors_of)) as wanted:
+        if not wanted:
+            return False
+        with world.together():
+            for path in half_written(cell.folder) if world.leads else ():
+                path.unlink(missing_ok=True)
+            rows = present_rows(cell.train, cell.dataset.locate, cell.name, session.runtime)
+            method, start = build_fit_start(cell, session.settings)
+            model = loaded_model(cell.row, method)
+            if world.leads:
+                _keep_resumable(cell.folder, [model.tensors_sha256, start.weights_sha256])
+        outcome = fit(
+            method,
+            rows,
+            cell.labels,
+            cell.recipe,
+            cell.views,
+            cell.folder,
+            session.device,
+            session.runtime,
+            session.progress.fit_step,
+            session.features,
+            world,
+        )
+        with world.together():
+            if world.leads:
+                training = replace(
+                    cell.described.training, start=start, precision=session.device.precision, used=len(rows)
+                )
+                described = replace(cell.described, model=model, training=training)
+                _write_fit(cell, described, method, outcome, session)
+    return True
+
+
+def _keep_resumable(folder: Path, start: list[str]) -> None:
+    """Remove checkpoints of a fit that started from other weights than this one does."""
+    note = folder / START_FILE
+    if note.is_file() and note.read_text(encoding="utf-8") != fingerprint(start):
+        for path in (*folder.glob("epoch_*.pth"), folder / "last_checkpoint", folder / CURVE):
+            path.unlink(missing_ok=True)
+    write_bytes(note, fingerprint(start).encode())
+
+
+def _write_fit(
+    cell: FitCell, described: FitDescription, method: ClipMethod, outcome: FitOutcome, session: Session
+) -> None:
+    """Write `fit.json`, which says that the fit is done, then remove the files that are no longer needed."""
+    total, trained = method.parameter_counts()
+    sha256 = file_sha256(cell.folder / WEIGHTS)
+    write_fit_file(
+        cell.folder,
+        FitFile(
+            key=cell.key,
+            name=cell.name,
+            described=replace(described, training=replace(described.training, weights_sha256=sha256)),
+            weights=WeightsFile(WEIGHTS, sha256),
+            classes=cell.labels.names,
+            outcome=outcome,
+            parameters=Parameters(total, trained),
+            environment=measured_on(session.device, session.world.size, runs_compiled(method)),
+            created=utc_now(),
+        ),
+    )
+    write_inputs(cell.folder, cell.row)
+    for path in left_over(cell):
+        path.unlink(missing_ok=True)

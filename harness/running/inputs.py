@@ -1,0 +1,37 @@
+"""The places of the files that a fit was given, kept beside it: a measurement holds their hashes and no paths."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+
+from harness.base.atomic import write_json
+from harness.cells.cell import MethodRow
+from harness.cells.request import BackboneChoice
+
+INPUTS_FILE = "inputs.json"
+WEIGHTS_INPUT = "weights"
+
+
+def write_inputs(folder: Path, row: MethodRow) -> None:
+    """Note the places of a row's weight file and of the files that its options name; nothing without such files."""
+    found = {
+        f.name: str(Path(value).resolve())
+        for f in fields(row.options)
+        if f.metadata.get("file") and Path(value := str(getattr(row.options, f.name))).is_file()
+    }
+    if isinstance(row.backbone, BackboneChoice) and row.backbone.weights and Path(row.backbone.weights).is_file():
+        found[WEIGHTS_INPUT] = str(Path(row.backbone.weights).resolve())
+    if found:
+        write_json(folder / INPUTS_FILE, found)
+
+
+def read_inputs(folder: Path) -> Mapping[str, str]:
+    """The noted places by option name, `weights` for the backbone's file; empty if nothing was noted."""
+    try:
+        content = json.loads((folder / INPUTS_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return {str(k): str(v) for k, v in content.items()} if isinstance(content, dict) else {}

@@ -1,0 +1,105 @@
+"""State that all cells of one run share, and each cell's lock, temporary files and present videos."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from harness.base.errors import UserError
+from harness.base.locks import cell_lock, half_written
+from harness.cells.cell import EvalCell, FitCell
+from harness.cells.plan import CellState, TensorsOf
+from harness.engine.clips import Row, locate_rows
+from harness.engine.device import Device
+from harness.engine.evaluate import Scores
+from harness.engine.features import FeatureCache
+from harness.engine.world import ALONE, World
+from harness.progress import Progress
+from harness.runtime import Runtime
+from harness.settings import Settings
+from harness.spec import VideoList
+
+START_FILE = ".start"
+"""File of an unfinished fit with the hash of the weights that it starts from."""
+
+
+@dataclass
+class Session:
+    """State shared by all cells of one run.
+
+    Args:
+        world: The processes that carry out each cell together.
+        tensors_of: Known hashes of the tensors of models, see `harness.cells.plan`.
+        scores: By number key, so that untrained evals of several protocols are computed once.
+    """
+
+    settings: Settings
+    runtime: Runtime
+    device: Device
+    progress: Progress
+    world: World = ALONE
+    tensors_of: TensorsOf = lambda model: ""
+    scores: dict[str, Scores] = field(default_factory=dict)
+
+    @property
+    def features(self) -> FeatureCache | None:
+        """The cache of frame features, None where it is switched off."""
+        return FeatureCache(self.settings.cache.path / "features") if self.runtime.feature_cache else None
+
+
+def lock_of(settings: Settings, cell: FitCell | EvalCell) -> contextlib.AbstractContextManager[None]:
+    """The lock of a cell; its folder is made if it is not there."""
+    kind, folder = ("fit", cell.folder) if isinstance(cell, FitCell) else ("eval", cell.record.parent)
+    return cell_lock(settings.runs.path, folder, cell.key, f"{kind} {cell.name}")
+
+
+def left_over(cell: FitCell | EvalCell) -> list[Path]:
+    """Temporary files of a finished cell: checkpoints, intermediate results, files that a kill left half written."""
+    if isinstance(cell, FitCell):
+        kept = [*cell.folder.glob("epoch_*.pth"), *cell.folder.glob("last_checkpoint"), *cell.folder.glob(START_FILE)]
+        return [*kept, *half_written(cell.folder)]
+    folder = cell.record.parent
+    partial = [path for path in folder.glob(f".{cell.key}*.partial*.npz") if path.is_file()]
+    torn = [*half_written(folder, cell.record.name, cell.predictions.name), *folder.glob(f"..{cell.key}*.tmp")]
+    return [*partial, *torn]
+
+
+def partial_results(cell: EvalCell, weights_sha256: str = "") -> Path:
+    """The file of an eval's intermediate results under the fit's weights; other processes write theirs beside it."""
+    return cell.record.parent / f".{cell.key}-{weights_sha256[:8]}.partial.npz"
+
+
+@contextlib.contextmanager
+def claimed(session: Session, cell: FitCell | EvalCell, state: Callable[[], CellState]) -> Iterator[bool]:
+    """Hold the lock of a cell for all processes; yields whether the cell still is to be computed."""
+    world, done = session.world, False
+    with contextlib.ExitStack() as held:
+        with world.together():
+            if world.leads:
+                held.enter_context(lock_of(session.settings, cell))
+                done = state().state == "done"
+        yield not world.share(done)
+
+
+def present_rows(video_list: VideoList, locate: Callable[[str], Path | None], name: str, runtime: Runtime) -> list[Row]:
+    """The rows of a list with their files; refuses a list with missing videos unless that is allowed.
+
+    Raises:
+        UserError: Videos are missing and `allow_missing` is off, or none is there at all.
+    """
+    rows = locate_rows(video_list, locate)
+    missing = [path for (path, _), (found, _) in zip(video_list.rows, rows, strict=True) if found is None]
+    if len(missing) == len(rows):
+        raise UserError(
+            f"{name}: none of the {len(rows)} videos of the list {video_list.name!r} was found (first: {missing[0]}).",
+            "Give the videos' folder with --data NAME=DIR, or in harness.toml under [data].",
+        )
+    if missing and not runtime.allow_missing:
+        raise UserError(
+            f"{name}: {len(missing)} of {len(rows)} videos of the list {video_list.name!r} were not found "
+            f"(first: {', '.join(missing[:3])}).",
+            "Complete the dataset, or pass --allow-missing: the row is then marked incomplete and not ranked.",
+        )
+    return [row for row in rows if row[0] is not None]

@@ -1,0 +1,157 @@
+"""Typed options of a method: declared as dataclass fields with help, parsed from the command line, part of identity."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import math
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+from harness.base.errors import UserError, unknown_name
+
+
+@dataclass(frozen=True)
+class MethodOptions:
+    """Base class of a method's options; a method without options uses it as it is."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Option values by name as measurements hold them: a file counts by the hash of its content, not its place."""
+        return {f.name: _recorded(f.name, getattr(self, f.name), f.metadata) for f in fields(self)}
+
+
+def option(
+    default: Any,
+    help: str,
+    choices: tuple[Any, ...] = (),
+    file: bool = False,
+    words: tuple[str, ...] = (),
+    evaluation_only: bool = False,
+) -> Any:
+    """A dataclass field for `MethodOptions`.
+
+    Args:
+        default: Value if the user gives none.
+        help: Text for `show`.
+        choices: Allowed values; any value if empty.
+        file: Whether the value is the path of a file, which is recorded by its hash.
+        words: Values of such an option that are not paths. Without words, a value that is not a path is allowed too.
+        evaluation_only: Whether the option changes scores and leaves fits as they are: another value does not refit.
+    """
+    metadata = {"help": help, "choices": choices, "file": file, "words": words, "evaluation_only": evaluation_only}
+    return field(default=default, metadata=metadata)
+
+
+def _recorded(name: str, value: Any, metadata: Mapping[str, Any]) -> Any:
+    """The value of an option as measurements hold it.
+
+    Raises:
+        UserError: The option names a file that does not exist.
+    """
+    words = metadata.get("words") or ()
+    if not metadata.get("file") or value in words:
+        return list(value) if isinstance(value, tuple) else value
+    path = Path(value)
+    if path.is_file():
+        return f"sha256:{_file_sha256(path.resolve())}"
+    if words or path.suffix or len(path.parts) > 1:
+        allowed = f", or one of {', '.join(filter(None, words))}" if any(words) else ""
+        raise UserError(f"The file {value} of the option {name} does not exist.", f"Give the path of a file{allowed}.")
+    return value
+
+
+@lru_cache
+def _file_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def split_method(text: str) -> tuple[str, dict[str, str]]:
+    """The name and the raw option values of `name` or `name:key=value,key=value`.
+
+    Values may be quoted (`template='a video of {}'`), so that they can hold commas and colons.
+    """
+    name, _, rest = text.partition(":")
+    values: dict[str, str] = {}
+    for part in _split_quoted(rest):
+        key, equals, value = part.partition("=")
+        if not equals or not key.strip():
+            raise UserError(
+                f"Option {part!r} of method {name!r} is not key=value.", "Write e.g. vificlip:template='a {}'."
+            )
+        values[key.strip()] = value.strip().strip("'\"")
+    return name.strip(), values
+
+
+def _split_quoted(text: str) -> list[str]:
+    """Parts of a comma-separated text; commas inside quotes do not separate."""
+    parts, current, quote = [], "", ""
+    for char in text:
+        if quote:
+            quote = "" if char == quote else quote
+            current += char
+        elif char in "'\"":
+            quote = char
+            current += char
+        elif char == ",":
+            parts.append(current)
+            current = ""
+        else:
+            current += char
+    if quote:
+        raise UserError(f"The quote {quote} in {text!r} is not closed.")
+    return [part.strip() for part in [*parts, current] if part.strip()]
+
+
+def build_options(options_type: type[MethodOptions], values: Mapping[str, Any], method: str) -> MethodOptions:
+    """The options of a method from raw values (text from the command line, or typed values from Python).
+
+    Raises:
+        UserError: An unknown option (with the nearest), a value of the wrong type, or one that is not allowed.
+    """
+    hints = typing.get_type_hints(options_type)
+    known = {f.name: f for f in fields(options_type)}
+    typed: dict[str, Any] = {}
+    for key, value in values.items():
+        if key not in known:
+            error = unknown_name(f"option of {method}", key, known)
+            raise UserError(
+                error.message, f"Options: {', '.join(known) or 'none'}. See: python -m harness show {method}"
+            )
+        converted = _convert(value, hints[key], f"{method}:{key}")
+        choices = known[key].metadata.get("choices") or ()
+        if choices and converted not in choices:
+            raise UserError(f"Option {method}:{key} is {converted!r}, expected one of {', '.join(map(repr, choices))}.")
+        typed[key] = converted
+    return options_type(**typed)
+
+
+def _convert(value: Any, hint: Any, where: str) -> Any:
+    """`value` as the type of its field; text is parsed."""
+    origin = get_origin(hint)
+    if origin in (typing.Union, types.UnionType):
+        if value is None or (isinstance(value, str) and value.lower() == "none"):
+            return None
+        hint = next(a for a in get_args(hint) if a is not type(None))
+        origin = get_origin(hint)
+    try:
+        if origin is tuple:
+            items = ast.literal_eval(value) if isinstance(value, str) else value
+            return tuple(items)
+        if hint is bool:
+            if isinstance(value, bool):
+                return value
+            return {"true": True, "false": False, "1": True, "0": False, "yes": True, "no": False}[str(value).lower()]
+        if hint is int and isinstance(value, float) and not value.is_integer():
+            raise ValueError("not a whole number")
+        typed = hint(value)
+        if isinstance(typed, float) and not math.isfinite(typed):
+            raise ValueError("not finite")
+        return typed
+    except (ValueError, TypeError, KeyError, SyntaxError):
+        raise UserError(f"Option {where} is {value!r}, expected {getattr(hint, '__name__', hint)}.") from None

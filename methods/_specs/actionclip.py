@@ -1,0 +1,40 @@
+"""Specification of ActionCLIP."""
+
+from dataclasses import dataclass
+
+from harness.api import MethodCard, MethodOptions, MethodSpec, option
+from methods._recipes import ACTIONCLIP
+
+
+@dataclass(frozen=True)
+class ActionClipOptions(MethodOptions):
+    """How frames become a video."""
+
+    fusion: str = option(
+        "transf", "transf: temporal Transformer (published); mean: average of frames", ("transf", "mean")
+    )
+    layers: int = option(6, "blocks of the temporal Transformer")
+    fusion_lr: float = option(10.0, "learning rate of the fusion module, in multiples of the recipe's")
+
+
+class ActionClipSpec(MethodSpec):
+    """Card, recipes and options."""
+
+    name = "actionclip"
+    card = MethodCard(
+        title="ActionCLIP",
+        paper="Wang et al., ActionCLIP: A New Paradigm for Video Action Recognition, arXiv 2109.08472",
+        class_text="templates",
+        family="adapting",
+        source="sallymmx/ActionCLIP, modules/Visual_Prompt.py, train.py, test.py, utils/KLLoss.py",
+        unverified=(
+            "how it was trained for the base-to-novel and few-shot tables is not public; the published code trains in "
+            "float16 without a master copy, and its own pipeline (frames as JPEG, CLIP statistics, bicubic resize, "
+            "13 crops, RandAugment on K-400) is replaced by the one that all methods share"
+        ),
+    )
+    recipes = ACTIONCLIP
+    options_type = ActionClipOptions
+    couples_clips = True
+    version = 2  # templates are drawn by group, so that the number of processes changes nothing
+    parameters_vit_b16 = (168_574_465, 168_574_465)

@@ -1,0 +1,33 @@
+"""Specification of ESZSL."""
+
+from dataclasses import dataclass
+
+from harness.api import MethodCard, option
+from methods._recipes import CLOSED_FORM
+from methods._specs._embedding import FEATURES, EmbeddingOptions, EmbeddingSpec
+
+
+@dataclass(frozen=True)
+class EszslOptions(EmbeddingOptions):
+    """The two penalties."""
+
+    visual_penalty: float | None = option(
+        None, "gamma; none: chosen on held-out training classes (1 if there are fewer than ten classes)"
+    )
+    class_penalty: float | None = option(None, "lambda; none: chosen likewise")
+
+
+class EszslSpec(EmbeddingSpec):
+    """Card, recipes and options."""
+
+    name = "eszsl"
+    card = MethodCard(
+        title="ESZSL on CLIP features",
+        paper="Romera-Paredes and Torr, An embarrassingly simple approach to zero-shot learning, ICML 2015",
+        family="unimodal",
+        source="the paper's equation for V; no code is followed",
+        unverified=FEATURES,
+    )
+    recipes = CLOSED_FORM
+    options_type = EszslOptions
+    parameters_vit_b16 = (149_882_881, 262_144)

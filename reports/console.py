@@ -1,0 +1,48 @@
+"""Rows as lines of text: what `run` prints at its end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from reports.aggregate import rows_of
+from reports.entries import Damaged, entries_of
+from reports.labels import labels_of, named
+from reports.row import Cell, Row
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One line for each row, and the records that could not be read."""
+
+    text: str
+    damaged: tuple[Damaged, ...] = ()
+
+
+def summary(records: Iterable[Path], runs: Path) -> Summary:
+    """Mean and spread per column of the rows that some records make up.
+
+    Args:
+        records: Record files of one request; other records of their rows are not looked at.
+        runs: The run folder that holds them.
+    """
+    found = entries_of(records, runs)
+    rows = rows_of(found.entries)
+    lines = [_line(row, label) for row, label in zip(rows, labels_of(rows), strict=True)]
+    return Summary("\n".join(lines), found.damaged)
+
+
+def _line(row: Row, label: str) -> str:
+    values = "  ".join(f"{name} {_cell(row.cells[name])}" for name in row.columns if name in row.cells)
+    kind = next((f"{c.kind} x {c.n}" for c in row.cells.values() if c.n > 1), "single")
+    chips = dict.fromkeys(mark.chip for mark in row.marks if mark.chip and mark.warn)
+    marks = f"  [{', '.join(chips)}]" if chips else ""
+    title = named(row.title, label)
+    size = row.measurement.model.image_size
+    return f"{title:<16} {row.protocol} {row.dataset} {row.views}@{size}  {values}  ({kind}){marks}"
+
+
+def _cell(cell: Cell) -> str:
+    spread = "" if cell.spread is None else f" ± {cell.spread:.1f}"
+    return f"{cell.mean:.1f}{spread}" + (f" [{cell.lacks}]" if cell.lacks else "")

@@ -1,0 +1,135 @@
+"""Records of a folder with the times by which their generations are ordered. Damaged records are left out and named."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from harness.base.errors import UserError
+from results.measurement import Measurement
+from results.record import Record, find_records, read_record
+from results.submission.accept import ACCEPTANCE, acceptance_times
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A record on disk.
+
+    Args:
+        path: Its file.
+        name: The file relative to the run folder, with `/`.
+        record: Its content.
+        time: UTC time that orders generations: the time of acceptance for a record of an accepted submission, else the
+            time of completion. Empty if it is not known.
+    """
+
+    path: Path
+    name: str
+    record: Record
+    time: str
+
+    @property
+    def measurement(self) -> Measurement:
+        """The measurement of the record."""
+        return self.record.measurement
+
+    @property
+    def predictions(self) -> Path:
+        """The predictions file beside the record."""
+        return self.path.with_name(self.record.predictions.file)
+
+    def told(self, message: str) -> str:
+        """A message about the record or its predictions, with names of files in place of their places."""
+        return message.replace(str(self.path), self.name).replace(f"{self.path.parent}{os.sep}", "")
+
+
+@dataclass(frozen=True)
+class Damaged:
+    """A file that is left out of a report.
+
+    Args:
+        name: The file relative to the run folder, with `/`.
+        message: The fault, with the file's name; a published board states no place on a machine.
+        hint: The command or action that mends it.
+    """
+
+    name: str
+    message: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        return f"left out: {self.message} {self.hint}".strip()
+
+
+@dataclass(frozen=True)
+class Entries:
+    """The readable records of a folder, sorted by path, and the files that are left out."""
+
+    entries: tuple[Entry, ...]
+    damaged: tuple[Damaged, ...] = ()
+
+
+def read_entries(runs: Path) -> Entries:
+    """All records under a run folder.
+
+    Raises:
+        UserError: The folder is missing, or holds no record file at all.
+    """
+    if not runs.is_dir():
+        raise UserError(f"The runs folder {runs} does not exist.", "Name another, or fill it: python -m harness run")
+    paths = find_records(runs)
+    if not paths:
+        raise UserError(f"The runs folder {runs} holds no record (*.record.json).", "Fill it: python -m harness run")
+    return entries_of(paths, runs)
+
+
+def entries_of(paths: Iterable[Path], runs: Path) -> Entries:
+    """The records of some files under a run folder."""
+    accepted, damaged = _accepted(runs)
+    entries = []
+    for path in paths:
+        name = path.relative_to(runs).as_posix()
+        try:
+            record = read_record(path)
+        except UserError as error:
+            damaged.append(_damaged(path, runs, error))
+            continue
+        folder = next((parent for parent in path.parents if parent in accepted), None) if accepted else None
+        entries.append(Entry(path, name, record, _utc(record.created if folder is None else accepted[folder])))
+    return Entries(tuple(entries), tuple(damaged))
+
+
+def _accepted(runs: Path) -> tuple[dict[Path, str], list[Damaged]]:
+    """Times of acceptance by folder; empty, and the file named, where it cannot be read.
+
+    The outermost `acceptance.json` counts: a submission does not state the time of its own acceptance.
+    """
+    times: dict[Path, str] = {}
+    damaged = []
+    for folder in sorted((path.parent for path in runs.rglob(ACCEPTANCE)), key=lambda folder: len(folder.parts)):
+        if any(parent in times for parent in folder.parents):
+            continue
+        try:
+            times[folder] = acceptance_times(folder).get(folder, "")
+        except UserError as error:
+            times[folder] = ""
+            damaged.append(_damaged(folder / ACCEPTANCE, runs, error))
+    return times, damaged
+
+
+def _damaged(path: Path, runs: Path, error: UserError) -> Damaged:
+    name = path.relative_to(runs).as_posix()
+    message = error.message.replace(str(path), name)
+    return Damaged(name, message if name in message else f"{name}: {message}", error.hint)
+
+
+def _utc(text: str) -> str:
+    """An ISO 8601 time in UTC, so that times sort as text; empty for any other text."""
+    try:
+        time = datetime.fromisoformat(text)
+        return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC).isoformat()
+    except (ValueError, OverflowError):
+        return ""

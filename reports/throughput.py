@@ -1,0 +1,26 @@
+"""Videos per second of a row, from evals that computed the video features themselves."""
+
+from __future__ import annotations
+
+from reports.row import Row
+
+CACHED = "cached"
+SEVERAL = "several devices"
+
+
+def throughput(row: Row) -> float | str | None:
+    """Videos per second over all evals of a row; a word where they say nothing about the method, None if unknown.
+
+    An eval that took frame features from the cache did not run the vision tower: it is left out, and a row of such
+    evals alone is `cached`. Evals on several devices are not added up.
+    """
+    costs = [(entry.record.cost, entry.record.environment.device, entry.measurement.evaluation.evaluated)
+             for entry in row.entries]  # fmt: skip
+    timed = [(cost.videos_per_second, device, n) for cost, device, n in costs if not cost.features_cached]
+    if not timed:
+        return CACHED
+    timed = [one for one in timed if one[0] > 0]
+    if len({device for _, device, _ in timed}) > 1:
+        return SEVERAL
+    seconds = sum(n / speed for speed, _, n in timed)
+    return sum(n for _, _, n in timed) / seconds if seconds else None

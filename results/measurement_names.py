@@ -1,0 +1,192 @@
+"""Names of measurements that are shown under one title: the settings in which they differ.
+
+A table shows the title of a method once for every row of the method. The name of a row stands beside the title. It says
+what the row changes (`lr 8e-06`, `seed 7`, `option layers 3`); the unchanged row has no name.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+from results.measurement import FIELDS, Measurement, Value, keys_of, leaves
+from results.measurement_words import Difference, differences, open_reasons, recipe_changes
+
+_LISTS = ("training.list.", "evaluation.list.")
+_ORIGINS = tuple(f"{place}origin" for place in _LISTS)
+_IN_A_ROW = (*_LISTS, "training.start.key", "training.recipe.")
+"""Fields that differ between the parts, repeats and datasets of one row; `training.recipe` by the number of shots."""
+_PRINCIPAL = {
+    "model.": ("model.arch", "model.weights"),
+    "training.start.": ("training.start.kind", "training.start.name"),
+    "method.code": ("method.version",),
+    **{place: (f"{place}dataset", f"{place}origin", f"{place}label_variant") for place in _LISTS},
+}
+"""By part of a measurement the fields from which its other fields follow: these are named alone."""
+
+
+def changes_of(m: Measurement, defaults: Mapping[str, Value] | None = None) -> tuple[Difference, ...]:
+    """Recipe settings and options that differ from those that the method declares, as (value, declared value).
+
+    Args:
+        m: The measurement.
+        defaults: Default values of the method's options; an option without an entry is not compared.
+    """
+    used = recipe_changes(m.fitted)
+    declared = m.fitted.declared if m.fitted else None
+    found = [Difference(f"training.recipe.{name}", value, getattr(declared, name)) for name, value in used.items()]
+    for place, options in (("options", m.method.options), ("evaluation_options", m.method.evaluation_options)):
+        for name, value in options.items():
+            if defaults and name in defaults and value != defaults[name]:
+                found.append(Difference(f"method.{place}.{name}", value, defaults[name]))
+    return tuple(found)
+
+
+def way_of(m: Measurement, defaults: Mapping[str, Value] | None = None) -> tuple[tuple[str, object], ...]:
+    """How a row was measured, whatever its dataset: rows of several datasets with equal ways are a line of a table.
+
+    Recipes and options count by what they change, because a method declares them for each dataset.
+    """
+    found: dict[str, object] = {}
+    for path, value in leaves(m):
+        scoped = path.startswith("protocol.scope.") and path != "protocol.scope.training_origin"
+        of_dataset = path.startswith(_LISTS) and not path.endswith((".origin", ".label_variant"))
+        views = path.startswith(("evaluation.views.", "training.views."))
+        if path in _ORIGINS or views or ("line" in FIELDS[path].split() and not scoped and not of_dataset):
+            found[path] = value
+    for place in ("method.options", "method.evaluation_options"):
+        options = found.pop(place)
+        assert isinstance(options, dict)
+        found |= {f"{place}.{name}": str(value) for name, value in options.items() if name not in (defaults or {})}
+    found |= {change.path: str(change.a) for change in changes_of(m, defaults)}
+    return tuple(sorted(found.items()))
+
+
+def names_of(measurements: Sequence[Measurement], defaults: Sequence[Mapping[str, Value]] = ()) -> list[str]:
+    """A name for each measurement of one title; measurements of different rows have different names.
+
+    Args:
+        measurements: One of each row, of one part and repeat where the rows have one in common.
+        defaults: For each measurement the default values of its method's options, as far as they are known.
+
+    A measurement with the declared recipe, default options and the protocol's own settings has an empty name, if there
+    is only one such row. A changed recipe or option is named even if there is nothing else under the title.
+    """
+    known = defaults or [{}] * len(measurements)
+    changes = [changes_of(m, options) for m, options in zip(measurements, known, strict=True)]
+    labels = [[change.short for change in found] for found in changes]
+    for same in _grouped(labels):
+        members = [measurements[i] for i in same]
+        if _rows(members) > 1:
+            for i, further in zip(same, _told_apart(members), strict=True):
+                labels[i] += further
+    for add in (open_reasons, _dataset, _row_key):
+        for same in _grouped(labels):
+            members = [measurements[i] for i in same]
+            if _rows(members) > 1:
+                shared = set.intersection(*(set(add(m)) for m in members))
+                for i, m in zip(same, members, strict=True):
+                    labels[i] += [text for text in add(m) if text not in shared]
+    return [", ".join(label) for label in labels]
+
+
+def _dataset(m: Measurement) -> tuple[str, ...]:
+    return (f"on {m.evaluation.list.dataset}",)
+
+
+def _row_key(m: Measurement) -> tuple[str, ...]:
+    return (f"row {keys_of(m).row[:8]}",)
+
+
+def _rows(members: Sequence[Measurement]) -> int:
+    return len({keys_of(m).row for m in members}) if len(members) > 1 else 1
+
+
+def _grouped(labels: Sequence[Sequence[str]]) -> list[list[int]]:
+    """Positions of equal labels together."""
+    found: dict[tuple[str, ...], list[int]] = defaultdict(list)
+    for i, label in enumerate(labels):
+        found[tuple(label)].append(i)
+    return list(found.values())
+
+
+def _told_apart(members: Sequence[Measurement]) -> list[list[str]]:
+    """What tells apart measurements whose recipes and options change nothing, or the same."""
+    usual = _usual(members)
+    reference = members[0] if usual is None else usual
+    found = [{d.path: d for d in _main(_differing(m, reference))} for m in members]
+    if usual is not None:
+        return [[d.short for d in of_one.values()] for of_one in found]
+    base = {path: d.b for of_one in found for path, d in of_one.items()}
+    values = [{path: of_one[path].a if path in of_one else value for path, value in base.items()} for of_one in found]
+    chosen = _fewest(values, sorted(base, key=_place))
+    return [[Difference(path, of_one[path], None).short for path in chosen] for of_one in values]
+
+
+def _usual(members: Sequence[Measurement]) -> Measurement | None:
+    """The row that leaves the protocol's own settings in nothing in which not all others leave them too."""
+    reasons = [{*open_reasons(m), *_variants(m)} for m in members]
+    fewest = min(reasons, key=len)
+    found = [m for m, own in zip(members, reasons, strict=True) if own == fewest]
+    if _rows(found) > 1 or not all(fewest <= own for own in reasons):
+        return None
+    return found[0]
+
+
+def _variants(m: Measurement) -> set[str]:
+    lists = [m.evaluation.list, *([m.fitted.list] if m.fitted else [])]
+    return {f"{one.label_variant} class names" for one in lists if one.label_variant != "published"}
+
+
+def _differing(a: Measurement, b: Measurement) -> list[Difference]:
+    """Differences that can tell two rows apart: of the same part and repeat all that enter a key, else of the row."""
+    same_place = _record_of(a) == _record_of(b)
+    return [
+        d
+        for d in differences(a, b)
+        if d.path in _ORIGINS or (FIELDS.get(d.path, "row") and (same_place or not _varies(d.path)))
+    ]
+
+
+def _record_of(m: Measurement) -> tuple[object, ...]:
+    """The dataset, part and repeat: records that agree in them are compared list by list."""
+    return m.evaluation.list.dataset, m.protocol.part, m.protocol.repeat
+
+
+def _varies(path: str) -> bool:
+    """Whether a field may differ within a row, or between equal rows of two datasets."""
+    kept = path.endswith(".label_variant") or path == "training.recipe.selection"
+    return path.startswith(_IN_A_ROW) and not kept
+
+
+def _main(found: Sequence[Difference]) -> list[Difference]:
+    """Differences without those that follow from others."""
+    paths = {d.path for d in found}
+    values = {(d.path, d.a, d.b) for d in found if d.path.startswith("evaluation.views.")}
+    kept = []
+    for d in found:
+        principal = next((names for place, names in _PRINCIPAL.items() if d.path.startswith(place)), ())
+        follows = d.path not in principal and bool(paths & set(principal))
+        as_evaluated = (d.path.replace("training.views.", "evaluation.views."), d.a, d.b)
+        if not follows and not (d.path.startswith("training.views.") and as_evaluated in values):
+            kept.append(d)
+    return kept
+
+
+def _place(path: str) -> int:
+    """The place of a field in the definition."""
+    order = list(FIELDS)
+    field = next((p for p in ("method.options", "method.evaluation_options") if path.startswith(p)), path)
+    return order.index(field) if field in order else len(order)
+
+
+def _fewest(values: Sequence[Mapping[str, object]], paths: Sequence[str]) -> list[str]:
+    """The first fields that together tell all measurements apart, without those that tell apart no more of them."""
+    chosen: list[str] = []
+    classes = 1
+    for path in paths:
+        tried = [*chosen, path]
+        count = len({tuple(str(of_one[p]) for p in tried) for of_one in values})
+        if count > classes:
+            chosen, classes = tried, count
+    return chosen

@@ -1,0 +1,111 @@
+"""The specification of each built-in method: found without torch, and the one that its torch class has."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness import registry
+from harness.base.errors import UserError
+from harness.commands import show
+from harness.engine.backbone import load_backbone
+from harness.engine.method import method_class
+from harness.spec.method_spec import MethodSpec
+from tests.conftest import ROOT, machine_free
+
+BUILT_IN = sorted(p.stem for p in (ROOT / "methods").glob("*.py") if not p.stem.startswith("_"))
+STATED = tuple(name for name in vars(MethodSpec).get("__annotations__", {}))
+DECIDED = ("recipe_for", "parent_fit", "own_model", "check_classes", "card_for", "options_for")
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_the_torch_class_has_its_specification(name: str) -> None:
+    spec, cls = registry.method_spec(name), method_class(name)
+    assert issubclass(cls, spec) and cls is not spec
+    assert spec.name == cls.name == name and cls.card.title
+    assert {field: getattr(cls, field) for field in STATED} == {field: getattr(spec, field) for field in STATED}
+    for decision in DECIDED:
+        assert getattr(cls, decision).__func__ is getattr(spec, decision).__func__, decision
+
+
+def test_every_method_has_a_specification_and_nothing_else_has() -> None:
+    assert sorted(p.stem for p in (ROOT / "methods" / "_specs").glob("[!_]*.py")) == BUILT_IN
+
+
+def test_no_specification_needs_torch() -> None:
+    code = (
+        "import sys; from harness import registry\n"
+        f"for name in {BUILT_IN}: assert registry.method_spec(name).name == name\n"
+        "heavy = {'torch', 'numpy', 'pandas', 'cv2', 'mmengine'} & set(sys.modules)\n"
+        "sys.exit(f'imported {heavy}' if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=machine_free(), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_recorded_parameters_are_those_on_vit_b16() -> None:
+    backbone = load_backbone("ViT-B-16", "random")
+    for name in BUILT_IN:
+        cls = method_class(name)
+        if not cls.uses_clip:
+            assert cls.parameters_vit_b16 is None
+            continue
+        total, trained = cls(backbone).parameter_counts()
+        assert cls.parameters_vit_b16 == (total, trained), name
+        assert show._parameters(registry.method_spec(name), None) == {
+            "arch": "ViT-B-16", "total": total, "trained": trained
+        }  # fmt: skip
+
+
+EXTENDED = '''"""A built-in method with one more parameter."""
+
+import torch
+
+from harness.api import register_method
+from methods.vificlip import ViFiClip
+
+
+@register_method("extended")
+class Extended(ViFiClip):
+    def setup(self):
+        super().setup()
+        self.extra = torch.nn.Parameter(torch.zeros(7))
+'''
+
+
+@pytest.mark.usefixtures("plugins_forgotten")
+def test_a_plugin_is_its_own_specification(tmp_path: Path) -> None:
+    """What it inherits of a built-in method's specification holds; the built-in's parameter count does not."""
+    path = tmp_path / "extended.py"
+    path.write_text(EXTENDED)
+    registry.load_file(path)
+    spec = registry.method_spec("extended")
+    assert spec is method_class("extended") and issubclass(spec, registry.method_spec("vificlip"))
+    assert (spec.name, spec.recipes) == ("extended", method_class("vificlip").recipes)
+    counted = show._parameters(spec, "mini-clip"), show._parameters(registry.method_spec("vificlip"), "mini-clip")
+    assert counted[0] and counted[1] and counted[0]["trained"] == counted[1]["trained"] + 7
+    on_vit = show._parameters(spec, None)
+    assert on_vit and on_vit["total"] == method_class("vificlip").parameters_vit_b16[0] + 7  # type: ignore[index]
+
+
+@pytest.mark.usefixtures("plugins_forgotten")
+@pytest.mark.parametrize("base", ["MethodSpec", "object"])
+def test_a_specification_alone_is_no_method(base: str, tmp_path: Path) -> None:
+    path = tmp_path / "bare.py"
+    path.write_text(
+        "from harness.api import MethodCard, MethodSpec, register_method\n\n\n"
+        f'@register_method("bare")\nclass Bare({base}):\n    card = MethodCard(title="Bare", source="a test")\n'
+    )
+    registry.load_file(path)
+    for find in (registry.method_spec, method_class):
+        with pytest.raises(UserError, match=r"expected a subclass of harness\.api\.ClipMethod"):
+            find("bare")
+
+
+@pytest.mark.parametrize("name", ["_embedding", "ViFiClip", "vifi_clip", "../vificlip", ""])
+def test_a_name_of_no_method(name: str) -> None:
+    with pytest.raises(UserError, match="There is no method named"):
+        registry.method_spec(name)

@@ -1,0 +1,119 @@
+"""`--checkpoint`: published weights of a method are evaluated, not fitted; wrong ones are refused by name."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from harness.engine.backbone import load_backbone
+from harness.engine.export import export
+from harness.engine.method import method_class
+from harness.engine.published_weights import read_published
+from results.measurement_words import division
+from results.record import find_records, read_record
+from tests.conftest import in_process
+
+ASK = (
+    "--protocol", "b2n", "--arch", "mini-clip", "--views", "frames=2", "--workers", "0", "--quiet", "--no-report",
+    "--json",
+)  # fmt: skip
+
+
+def scrambled(name: str, **options: Any) -> Any:
+    """A method on the tiny CLIP whose own tensors are drawn anew."""
+    cls = method_class(name)
+    method = cls(load_backbone("mini-clip"), cls.options_for(options, "b2n", "x", "mini", 2))
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for parameter in method.parameters():
+            if parameter.ndim > 1:
+                parameter.add_(0.05 * torch.randn(parameter.shape, generator=generator))
+    return method
+
+
+def xclip_file(path: Path) -> Path:
+    """The layout that X-CLIP's authors save: OpenAI's names and its own under `model`."""
+    state: dict[str, Tensor] = {}
+    for name, value in scrambled("xclip").state_dict().items():
+        short = name.removeprefix("backbone.clip.")
+        if short.startswith("messages."):
+            _, number, rest = short.split(".", 2)
+            short = f"visual.transformer.resblocks.{number}.message_{rest}"
+        state[short] = value
+    torch.save({"model": state, "epoch": 9, "max_accuracy": 0.0}, path)
+    return path
+
+
+def actionclip_file(path: Path) -> Path:
+    """The layout that ActionCLIP's authors save: CLIP in half precision, the fusion module wrapped."""
+    state = scrambled("actionclip").state_dict()
+    clip = {n.removeprefix("backbone.clip."): v.half() for n, v in state.items() if n.startswith("backbone.")}
+    fusion = {n.replace("fusion.", "module."): v for n, v in state.items() if n.startswith("fusion.")}
+    torch.save({"epoch": 50, "model_state_dict": clip, "fusion_model_state_dict": fusion}, path)
+    return path
+
+
+@pytest.fixture
+def places(small_dataset: Path, tmp_path: Path) -> tuple[object, ...]:
+    return ("--dataset", small_dataset, "--runs", tmp_path / "runs", "--cache", tmp_path / "cache")
+
+
+@pytest.mark.parametrize(("method", "write"), [("xclip", xclip_file), ("actionclip", actionclip_file)])
+def test_a_published_file_is_evaluated(
+    method: str, write: Any, places: tuple[object, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = write(tmp_path / "published.pth")
+    assert read_published(torch.load(file, weights_only=True)).family == method
+    sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
+    assert in_process("run", "--method", method, "--checkpoint", file, *ASK, *places) == 0
+    assert "0 fits and 3 evals done" in capsys.readouterr().err
+    records = [read_record(path) for path in find_records(tmp_path / "runs")]
+    for record in records:
+        method_id = record.measurement.method
+        assert record.fit is None and method_id.checkpoint == sha256
+        assert f"|init:checkpoint-{sha256[:8]}|" in record.signature and division(record.measurement) == "open"
+        assert record.overlap.audits[0].source.startswith("a checkpoint, whose training data are not known")
+        assert method_id.extra_data == (f"checkpoint {sha256[:8]}",)
+    moved = file.rename(tmp_path / "elsewhere.pth")
+    assert in_process("run", "--method", method, "--checkpoint", moved, *ASK, *places) == 0
+    assert "3 cells reused" in capsys.readouterr().err
+
+
+def test_an_export_goes_back_in(places: tuple[object, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = export(scrambled("efficient_prompt"), tmp_path / "mine.safetensors")
+    assert in_process("run", "--method", "efficient_prompt", "--checkpoint", file, *ASK, *places) == 0
+    scores = json.loads(capsys.readouterr().out)
+    assert len(scores) == 3
+    names = tmp_path / "names.txt"
+    names.write_text("circle left\nsquare right\n")
+    clip = next(Path(str(places[1])).rglob("*.avi"))
+    request = ("--labels", names, "--method", "efficient_prompt", "--arch", "mini-clip", "--frames", 2, "--workers", 0)
+    assert in_process("predict", clip, *request, "--checkpoint", file, "--quiet") == 0
+
+
+def test_a_file_that_does_not_fit_is_named_and_nothing_is_evaluated(
+    places: tuple[object, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = xclip_file(tmp_path / "x.pth")
+    content = torch.load(file, weights_only=True)
+    del content["model"]["prompts_visual_proj"]
+    content["model"]["mit.positional_embedding"] = torch.zeros(1, 3, 4)
+    torch.save(content, file)
+    for arguments, words in (
+        (("--method", "xclip", "--checkpoint", file), ("prompts_visual_proj", "mit.positional_embedding: file (1, 3")),
+        (("--method", "vificlip", "--checkpoint", file), ("unexpected", "messages.0.fc.weight")),
+        (("--method", "xclip", "--checkpoint", tmp_path / "gone.pth"), ("gone.pth does not exist",)),
+        (("--method", "xclip", "vificlip", "--checkpoint", file), ("exactly one --method",)),
+        (("--method", "vanilla_clip", "--weights", file), ("--checkpoint",)),
+    ):
+        asked = [a for a in ASK if a not in ("--arch", "mini-clip")] if "--weights" in arguments else ASK
+        assert in_process("run", *arguments, *asked, *places) in (1, 2)
+        said = capsys.readouterr().err
+        assert all(word in said for word in words), said
+    assert not (tmp_path / "runs").is_dir() or find_records(tmp_path / "runs") == []

@@ -1,0 +1,189 @@
+"""A fit that starts from another fit: its start is recorded, and another start makes it stale."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file, save_file
+
+from harness import registry
+from harness.base.errors import UserError
+from harness.cells.cell import Cells
+from harness.cells.from_request import expand
+from harness.cells.plan import Plan, make_plan
+from harness.cells.request import BackboneChoice, MethodChoice, Request
+from harness.engine.weights import file_sha256
+from harness.running.build import fitted_method
+from harness.running.run import execute
+from harness.runtime import Runtime
+from harness.settings import Settings, load_settings
+from results.fit_file import read_fit_file, write_fit_file
+from results.measurement_words import unranked_reasons
+from results.record import read_record
+
+PLUGIN = '''
+"""Two stages: a projection learnt on the whole training list, then a shift of the features."""
+
+import torch
+
+from harness.api import ClipMethod, MethodCard, ParentFit, Recipe, register_method
+
+RECIPE = Recipe(epochs=1, lr=1e-2, warmup_epochs=0, ranks=1, accumulate=1, augmentation="none", mixup=0.0, cutmix=0.0)
+
+
+@register_method("stage_one")
+class StageOne(ClipMethod):
+    card = MethodCard(title="Stage one")
+    recipe = RECIPE
+
+    def setup(self):
+        self.learn_only("visual.proj")
+
+
+@register_method("stage_two")
+class StageTwo(ClipMethod):
+    card = MethodCard(title="Stage two")
+    recipe = RECIPE
+    parent = ParentFit("stage_one", "supervised")
+
+    def setup(self):
+        self.freeze_clip()
+        self.shift = torch.nn.Parameter(torch.zeros(self.embed_dim))
+
+    def pool(self, frames):
+        return frames.mean(dim=1) + self.shift
+'''
+RUNTIME = Runtime(device="cpu", workers=0, quiet=True)
+pytestmark = pytest.mark.usefixtures("plugins_forgotten")
+
+
+@pytest.fixture
+def two_stages(tmp_path: Path) -> None:
+    file = tmp_path / "two_stages.py"
+    file.write_text(PLUGIN)
+    registry.load_file(file)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    places = {"runs": str(tmp_path / "runs"), "cache": str(tmp_path / "cache")}
+    return load_settings(places, {"HARNESS_CONFIG": "/dev/null"})
+
+
+@pytest.fixture
+def cells(two_stages: None, settings: Settings, small_dataset: Path, tmp_path: Path) -> Iterator[Cells]:
+    data = Path(shutil.copytree(small_dataset, tmp_path / "shapes"))
+    request = Request(
+        (MethodChoice("stage_two"),), ("b2n",), (str(data),), BackboneChoice("mini-clip", None), {}, {"frames": "2"},
+        repeats=(1,),
+    )  # fmt: skip
+    yield expand(request, settings)
+
+
+def computed_again(folder: Path) -> None:
+    """The state after a fit was computed again and ended with other weights, as on another machine."""
+    fitted = read_fit_file(folder)
+    assert fitted is not None
+    path = folder / fitted.weights.file
+    state = {name: value * 1.5 for name, value in load_file(path).items()}
+    save_file(state, path)
+    sha256 = file_sha256(path)
+    training = replace(fitted.described.training, weights_sha256=sha256)
+    described = replace(fitted.described, training=training)
+    write_fit_file(folder, replace(fitted, described=described, weights=replace(fitted.weights, sha256=sha256)))
+
+
+def states(plan: Plan) -> dict[str, list[str]]:
+    return {"fits": [s.state for s in plan.fits], "evals": sorted({s.state for s in plan.evals})}
+
+
+def test_a_fit_knows_what_it_started_from_and_another_start_makes_it_stale(cells: Cells, settings: Settings) -> None:
+    parent, child = cells.fits
+    execute(make_plan(cells), settings, RUNTIME)
+    assert states(make_plan(cells)) == {"fits": ["done", "done"], "evals": ["done"]}
+    first = read_fit_file(child.folder)
+    parent_fit = read_fit_file(parent.folder)
+    assert first is not None and parent_fit is not None
+    start = first.described.training.start
+    assert (start.kind, start.key, start.weights_sha256) == ("fit", parent.key, parent_fit.weights.sha256)
+    record = read_record(cells.evals[0].record)
+    assert record.measurement.fitted is not None and record.measurement.fitted.start == start
+
+    computed_again(parent.folder)
+    plan = make_plan(cells)
+    assert states(plan) == {"fits": ["done", "stale"], "evals": ["stale"]}
+    assert "was computed again and has other weights" in plan.fits[1].reason
+    assert all(s.reason.startswith("its fit is stale: its parent fit") for s in plan.evals)
+    with pytest.raises(UserError, match="computed again"):
+        fitted_method(cells.evals[0], settings)
+
+    execute(plan, settings, RUNTIME)
+    assert states(make_plan(cells)) == {"fits": ["done", "done"], "evals": ["done"]}
+    second = read_fit_file(child.folder)
+    assert second is not None
+    assert second.described.training.start.weights_sha256 != start.weights_sha256
+    assert second.weights.sha256 != first.weights.sha256
+
+
+def test_an_interrupted_fit_is_not_resumed_from_another_start(cells: Cells, settings: Settings) -> None:
+    _, child = cells.fits
+    execute(make_plan(cells), settings, RUNTIME)
+    undisturbed = read_fit_file(child.folder)
+    shutil.rmtree(child.folder)
+    child.folder.mkdir()
+    (child.folder / ".start").write_text("of other weights")
+    (child.folder / "epoch_1.pth").write_bytes(b"of other weights")
+    execute(make_plan(cells), settings, RUNTIME)
+    again = read_fit_file(child.folder)
+    assert undisturbed is not None and again is not None
+    assert again.weights.sha256 == undisturbed.weights.sha256
+    assert sorted(path.name for path in child.folder.glob("*")) == [
+        "curve.jsonl", "evals", "fit.json", "weights.safetensors"
+    ]  # fmt: skip
+
+
+def test_an_incomplete_parent_makes_its_children_incomplete(cells: Cells, settings: Settings, tmp_path: Path) -> None:
+    parent, child = cells.fits
+    base = {path for path, _ in child.train.rows}
+    gone = next(path for path, _ in parent.train.rows if path not in base)
+    place = parent.dataset.locate(gone)
+    assert place is not None
+    place.rename(tmp_path / "away.avi")
+    execute(make_plan(cells), settings, replace(RUNTIME, allow_missing=True))
+    record = read_record(cells.evals[0].record)
+    training = record.measurement.fitted
+    assert training is not None and training.used == training.list.n and not training.start.complete
+    assert any("parent fit" in reason for reason in unranked_reasons(record.measurement))
+
+    (tmp_path / "away.avi").rename(place)
+    plan = make_plan(cells)
+    assert states(plan) == {"fits": ["stale", "stale"], "evals": ["stale"]}
+    assert "its parent fit is stale" in plan.fits[1].reason
+    execute(plan, settings, RUNTIME)
+    assert not unranked_reasons(read_record(cells.evals[0].record).measurement)
+
+
+def test_a_parent_whose_weights_were_changed_is_refused(cells: Cells, settings: Settings) -> None:
+    parent, _ = cells.fits
+    execute(make_plan(cells), settings, RUNTIME)
+    (parent.folder / "weights.safetensors").write_bytes(b"damaged")
+    with pytest.raises(UserError, match="have sha256"):
+        fitted_method(cells.evals[0], settings)
+
+
+def test_a_removed_parent_is_computed_again_only_if_it_is_needed(cells: Cells, settings: Settings) -> None:
+    parent, child = cells.fits
+    execute(make_plan(cells), settings, RUNTIME)
+    before = json.loads((child.folder / "fit.json").read_text())["weights"]
+    shutil.rmtree(parent.folder)
+    assert make_plan(cells).open_fits() == []
+    cells.evals[0].record.unlink()
+    assert [cell.key for cell in make_plan(cells).open_fits()] == [parent.key, child.key]
+    outcome = execute(make_plan(cells), settings, RUNTIME)
+    assert (outcome.fits, outcome.evals) == (1, 1)
+    assert json.loads((child.folder / "fit.json").read_text())["weights"] == before

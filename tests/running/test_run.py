@@ -1,0 +1,199 @@
+"""Carrying out a plan: reuse, force, failures; several processes on one run folder: tests/endurance."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import threading
+from pathlib import Path
+
+import pytest
+
+from harness.base.errors import UserError
+from harness.cells.cell import EvalCell
+from harness.cells.from_request import expand
+from harness.cells.plan import make_plan
+from harness.cells.request import BackboneChoice, MethodChoice, Request
+from harness.running.run import discard, execute
+from harness.running.session import lock_of, partial_results
+from harness.runtime import Runtime
+from harness.settings import load_settings
+from results.record import find_records, read_record
+from tests.conftest import TINY_RUN, in_process
+
+pytestmark = pytest.mark.usefixtures("plugins_forgotten")
+
+
+@pytest.fixture
+def places(small_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[object, ...]:
+    monkeypatch.setenv("HARNESS_CONFIG", "/dev/null")
+    return ("--dataset", small_dataset, "--runs", tmp_path / "runs", "--cache", tmp_path / "cache")
+
+
+@pytest.fixture
+def runs(finished_runs: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(finished_runs, tmp_path / "runs"))
+
+
+def content(runs: Path) -> dict[str, str]:
+    found = {p.relative_to(runs): p for p in sorted(runs.rglob("*")) if p.is_file() and ".locks" not in p.parts}
+    return {str(name): hashlib.sha256(path.read_bytes()).hexdigest() for name, path in found.items()}
+
+
+def said(capsys: pytest.CaptureFixture[str]) -> str:
+    return next(line for line in capsys.readouterr().err.splitlines() if "cells reused" in line)
+
+
+def test_a_second_run_reuses_everything(
+    runs: Path, places: tuple[object, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = content(runs)
+    assert in_process("run", "--method", "vificlip", *TINY_RUN, *places) == 0
+    assert said(capsys).startswith("0 fits and 0 evals done, 4 cells reused")
+    assert content(runs) == before
+
+
+def test_records_hold_what_a_view_costs_and_what_the_card_cites(finished_runs: Path) -> None:
+    for path in find_records(finished_runs):
+        record = read_record(path)
+        # Two frames of the embedded model: 64 patches of 8 x 8, 65 tokens of width 128, four blocks.
+        assert record.cost.gflops == pytest.approx(2 * 0.45627 / 8, rel=1e-3)
+        assert record.cost.score_gflops > 0 or (0 < 1e-4 and record.cost.eval_seconds > 0)
+        assert record.method.paper.startswith("Rasheed") and record.method.source
+
+
+def test_a_removed_prediction_is_computed_again(
+    runs: Path, places: tuple[object, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = content(runs)
+    path = next(runs.rglob("*base_val*.predictions.csv.gz"))
+    path.unlink()
+    assert in_process("run", "--method", "vificlip", *TINY_RUN, *places) == 0
+    assert said(capsys).startswith("0 fits and 1 evals done, 3 cells reused")
+    after = content(runs)
+    changed = {name for name in before if before[name] != after[name]}
+    assert set(after) == set(before) and all("base_val" in n and n.endswith(".record.json") for n in changed)
+
+
+def test_force_computes_again_and_finds_the_same(
+    runs: Path, places: tuple[object, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = {name: value for name, value in content(runs).items() if name.endswith((".safetensors", ".csv.gz"))}
+    assert in_process("run", "--method", "vificlip", *TINY_RUN, *places, "--force") == 0
+    assert said(capsys).startswith("1 fits and 3 evals done, 0 cells reused")
+    after = content(runs)
+    assert len(before) == 4 and all(after[name] == value for name, value in before.items())
+
+
+@pytest.mark.parametrize("method", ["vificlip", "vanilla_clip"])
+def test_force_waits_for_whoever_is_at_work_on_a_cell(
+    method: str, runs: Path, small_dataset: Path, tmp_path: Path
+) -> None:
+    """Nothing of a fit, or of an untrained method, goes before the lock of each of its evals is free."""
+    settings = load_settings({"runs": str(runs), "cache": str(tmp_path / "cache")})
+    request = Request((MethodChoice(method),), ("b2n",), (str(small_dataset),), repeats=(1,))
+    plan = make_plan(expand(request, settings))
+    cell = plan.evals[-1].cell
+    assert isinstance(cell, EvalCell)
+    left = [cell.record, cell.predictions, partial_results(cell)]
+    with lock_of(settings, cell):
+        for path in left:
+            path.write_text("of another")
+        thread = threading.Thread(target=discard, args=(plan, settings))
+        thread.start()
+        thread.join(timeout=0.5)
+        assert thread.is_alive() and all(path.is_file() for path in left)
+    thread.join(timeout=30)
+    assert not thread.is_alive() and not any(path.exists() for path in left)
+
+
+BROKEN_METHOD = '''"""A method that fails when it scores."""
+
+from harness.api import ClipMethod, MethodCard, register_method
+
+
+@register_method("breaks")
+class Breaks(ClipMethod):
+    card = MethodCard(title="Breaks")
+
+    def score(self, video, text):
+        raise RuntimeError("out of tune")
+'''
+
+
+@pytest.fixture
+def broken_method(tmp_path: Path) -> Path:
+    path = tmp_path / "breaks.py"
+    path.write_text(BROKEN_METHOD)
+    return path
+
+
+def test_keep_going_names_what_failed_and_does_the_rest(
+    places: tuple[object, ...], broken_method: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ("run", "--plugin", broken_method, "--method", "breaks", "vanilla_clip", *TINY_RUN, *places)
+    assert in_process(*arguments, "--keep-going") == 1
+    captured = capsys.readouterr()
+    failed = [line for line in captured.err.splitlines() if line.startswith("failed: ")]
+    assert len(failed) == 3 and all("eval breaks b2n" in line and "out of tune" in line for line in failed)
+    assert len(json.loads(captured.out)) == 3
+    assert len(list((tmp_path / "runs").rglob("*.record.json"))) == 3
+
+
+def test_without_keep_going_the_first_failure_ends_the_run(
+    places: tuple[object, ...], broken_method: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(RuntimeError, match="out of tune"):
+        in_process("run", "--plugin", broken_method, "--method", "breaks", *TINY_RUN, *places)
+    assert list((tmp_path / "runs").rglob("*.record.json")) == []
+
+
+def test_missing_videos(small_dataset: Path, tmp_path: Path) -> None:
+    """A list with videos that have gone is refused, or used as far as it is there and marked so."""
+    moved = Path(shutil.copytree(small_dataset, tmp_path / "moved"))
+    request = Request(
+        (MethodChoice("vanilla_clip"),),
+        ("b2n",),
+        (str(moved),),
+        BackboneChoice("mini-clip", None),
+        views={"frames": "2"},
+    )
+    settings = load_settings(
+        {"runs": str(tmp_path / "runs"), "cache": str(tmp_path / "cache")}, {"HARNESS_CONFIG": "/dev/null"}
+    )
+    cells = expand(request, settings)
+    gone = cells.evals[0].test.rows[0][0]
+    (moved / gone).unlink()
+    with pytest.raises(UserError, match=r"1 of .* videos of the list .* were not found") as caught:
+        execute(make_plan(cells), settings, Runtime(device="cpu", workers=0, quiet=True))
+    assert gone in caught.value.message and "--allow-missing" in caught.value.hint
+    execute(make_plan(cells), settings, Runtime(device="cpu", workers=0, quiet=True, allow_missing=True))
+    record = read_record(cells.evals[0].record)
+    assert record.measurement.evaluation.evaluated == record.measurement.evaluation.list.n - 1
+    assert record.incomplete
+
+
+def test_a_run_folder_that_cannot_be_made(
+    places: tuple[object, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "runs").write_text("a file")
+    assert in_process("run", "--method", "vanilla_clip", *TINY_RUN, *places) == 2
+    assert "cannot be made" in capsys.readouterr().err
+
+
+def test_a_damaged_record_is_named_and_stops_nothing(
+    runs: Path, places: tuple[object, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A record of another method is damaged, and one has an older schema: the rest is shown, with exit code 1."""
+    arguments = [part for part in TINY_RUN if part not in ("--no-report", "--json")]
+    stray = runs / "mini-clip" / "other" / "evals"
+    stray.mkdir(parents=True)
+    (stray / "damaged.record.json").write_text("{")
+    (stray / "old.record.json").write_text('{"schema": 2}')
+    assert in_process("run", "--method", "vificlip", *arguments, *places) == 1
+    captured = capsys.readouterr()
+    assert "ViFi-CLIP" in captured.out and "report: " in captured.err
+    for words in ("damaged.record.json", "old.record.json: schema is 2, expected 3", "Remove the file and run"):
+        assert words in captured.err, captured.err
+    assert (runs / "board" / "index.html").is_file()

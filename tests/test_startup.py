@@ -1,0 +1,44 @@
+"""Listing, showing and planning start fast: without torch or numpy, in less than a second of computing."""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT, machine_free
+
+HEAVY = ("torch", "numpy", "pandas", "cv2", "mmengine", "mmaction", "scipy", "open_clip", "decord", "matplotlib")
+SECONDS = 1.0
+LIGHT = (
+    ("list", "methods"), ("list", "protocols"), ("list", "datasets"),
+    ("show", "vificlip"), ("show", "xclip"), ("show", "eszsl"), ("show", "mmaction2"),
+    ("show", "b2n"), ("show", "mini_target"), ("show", "hmdb51"),
+    ("plan", "--method", "vificlip", "--protocol", "b2n"),
+    ("plan", "--method", "bridge_prompt", "vanilla_clip", "--protocol", "few_shot"),
+    ("--help",),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("arguments", LIGHT, ids=" ".join)
+def test_starts_fast(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    places = () if arguments == ("--help",) else ("--runs", str(tmp_path / "runs"), "--cache", str(tmp_path / "cache"))
+    code = (
+        "import sys; from harness.cli import main\n"
+        f"try: code = main({[*arguments, *places]!r})\n"
+        "except SystemExit as error: code = error.code\n"
+        f"heavy = [name for name in {HEAVY} if name in sys.modules]\n"
+        "sys.exit(f'imported {heavy}' if heavy else code)"
+    )
+    seconds = []
+    for _ in range(2):  # the first may compile to bytecode
+        before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=ROOT, env=machine_free(), capture_output=True, text=True, check=False
+        )
+        seconds.append(resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before)
+        assert done.returncode == 0, done.stderr
+    assert min(seconds) < SECONDS, f"{' '.join(arguments)} took {min(seconds):.2f} s of user CPU time"
