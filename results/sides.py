@@ -127,7 +127,8 @@ def read_side(choice: Choice, filters: Filters, reader: Reader) -> Side:
         raise UserError(f"{place} holds no record of method {choice.method!r}.", error.hint)
     chosen = [one for one in named if _has(one.record.measurement, choice.settings)]
     if not chosen:
-        raise UserError(f"{place} holds no record of {choice.name}.", _known_settings(named, choice.settings))
+        name = choice.name or choice.method or "these settings"
+        raise UserError(f"{place} holds no record of {name}.", _known_settings(named, choice.settings))
     kept = [one for one in chosen if filters.keep(one.record.measurement)]
     if not kept:
         tables = sorted({_table_text(one.record.measurement) for one in chosen})
@@ -196,7 +197,7 @@ def variants_text(side: Side, table: Table) -> tuple[str, str]:
     rows = side.tables[table]
     labels, names = [], []
     changes = [row_differences(rows[0], row) for row in rows[1:]]
-    paths = list(dict.fromkeys(difference.path for found in changes for difference in found))
+    paths = _without_followers(difference.path for found in changes for difference in found)
     for place, row in enumerate(rows):
         own = {}
         for path in paths:
@@ -207,7 +208,16 @@ def variants_text(side: Side, table: Table) -> tuple[str, str]:
         names.append(_name(side.choice, row, own))
     if len(set(names)) < len(names):
         names = [_spec(side.choice, row, {ROW: row.keys.row}) for row in rows]
-    return "; ".join(labels), " or ".join(names)
+    places = (
+        "" if side.choice.method else f", with --runs {side.choice.paths[0]}; or name a record or the folder of a fit"
+    )
+    return "; ".join(labels), " or ".join(names) + places
+
+
+def _without_followers(paths: Iterable[str]) -> list[str]:
+    """Paths once each; a view setting in training is left out beside the same setting in evaluation."""
+    found = list(dict.fromkeys(paths))
+    return [path for path in found if path.replace("training.views.", "evaluation.views.") not in set(found) - {path}]
 
 
 def _name(choice: Choice, row: Row[Stored], own: Mapping[str, Difference]) -> str:
@@ -220,7 +230,7 @@ def _name(choice: Choice, row: Row[Stored], own: Mapping[str, Difference]) -> st
             flags.append(f"--arch {m.model.arch}")
         elif name in known and path.startswith(("method.", "training.recipe.", "evaluation.views.")):
             settings[name] = plain(difference.a)
-        elif path not in ("method.name", "training.views.frames"):
+        elif path != "method.name":
             settings[ROW] = row.keys.row
     return " ".join([_spec(choice, row, settings), *flags])
 
