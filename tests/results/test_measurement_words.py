@@ -86,7 +86,7 @@ def test_nothing_else_opens_the_division(m: Measurement) -> None:
         f"protocol.prescribed.views.{name}" for name in ("frames", "clips", "crops", "sampling", "normalize", "reader")
     }
     deciding |= {path.replace("protocol.prescribed", "evaluation") for path in deciding}
-    deciding |= {"protocol.prescribed.selection"}
+    deciding |= {"protocol.prescribed.selection", "model.arch", "model.config"}  # they tell whose file of weights it is
     for path in leaf_paths(Measurement):
         if path not in deciding and (m.fitted is not None or not path.startswith("training")):
             assert all(open_reasons(other) == open_reasons(m) for other in others(m, path)), path
