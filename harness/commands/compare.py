@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.base.errors import EXIT_DONE, EXIT_FAILED, UserError
 from harness.commands._arguments import add_places, put, say, settings_of, table, verb_parser
-from harness.options import split_method
+from harness.spec.options import split_method
 
 if TYPE_CHECKING:
     from results.compare import Comparison, PartComparison

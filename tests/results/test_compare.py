@@ -256,7 +256,7 @@ GROUPS: list[tuple[dict[str, Any], str]] = [
     ({"class_text": "llm-rewritten"}, "class text names against llm-rewritten"),
     ({"init": "fit parent"}, "start clip against fit"),
     ({"sample": "every 10th"}, "sample none against every 10th"),
-    ({"training_origin": "own"}, "B: own training list or source"),
+    ({"training_origin": "own"}, "B: own training list"),
     ({"engine": 2}, "engine version 1 against 2"),
 ]
 

@@ -128,7 +128,7 @@ def test_a_wrong_value_is_named_with_what_was_expected(tmp_path: Path, place: st
 
 def fields_of(value: Any, place: str = "") -> list[str]:
     """Places of all fields of objects whose names the schema fixes."""
-    if not isinstance(value, dict) or place.endswith(("options", "packages")):
+    if not isinstance(value, dict) or place.endswith(("options", "packages", "defaults")):
         return []
     inner = [f"{place}.{name}".removeprefix(".") for name in value]
     return inner + [p for name, v in value.items() for p in fields_of(v, f"{place}.{name}".removeprefix("."))]
@@ -145,7 +145,7 @@ def test_every_missing_and_every_unknown_field_is_refused_by_name(tmp_path: Path
         del holder[last]
         message = refused(path, content).message
         assert place.rpartition(".")[2] in message and ("missing, expected" in message or place == "schema"), message
-        if isinstance(load_text(kept, place), dict) and not place.endswith(("options", "packages")):
+        if isinstance(load_text(kept, place), dict) and not place.endswith(("options", "packages", "defaults")):
             content = json.loads(kept)
             holder, last = at(content, place)
             holder[last]["extra"] = 1
