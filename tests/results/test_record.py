@@ -301,7 +301,7 @@ def test_reading_is_quick_enough_for_a_board_of_ten_thousand_records(tmp_path: P
 
     read = min(seconds(lambda: [read_record(path) for path in paths * 5]) for _ in range(5))
     parsed = min(seconds(lambda: [json.loads(text) for text in texts * 5]) for _ in range(5))
-    assert read < 15 * parsed, f"{read / 100 * 1e3:.2f} ms a record, json.loads {parsed / 100 * 1e3:.3f} ms"
+    assert read < 11 * parsed, f"{read / 100 * 1e3:.2f} ms a record, json.loads {parsed / 100 * 1e3:.3f} ms"
 
 
 def _write_many(folder: Path, worker: int) -> None:
