@@ -50,7 +50,7 @@ SCHEMA = 1
 
 @dataclass(frozen=True)
 class Agreement:
-    """How a record's sample compares.
+    """The agreement of a record's sample with its predictions.
 
     Args:
         record: File name.
@@ -278,7 +278,7 @@ def _again(
 def compare(
     name: str, recorded: pd.DataFrame, scores: Scores, rows: np.ndarray[Any, Any], tolerance: float
 ) -> Agreement:
-    """How recorded predictions and new scores of the same videos agree.
+    """The agreement of recorded predictions with new scores of the same videos.
 
     Args:
         name: Of the record.

@@ -1,130 +1,24 @@
-"""What the leaderboard shows, as data: sections, groups of rows measured the same way, rows, cells."""
+"""The leaderboard as data: groups of rows measured the same way, each followed by what papers report."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from functools import cache
 from itertools import groupby
 
 from reports.anchors import slug
-from reports.command import Again, again
-from reports.labels import labels_of, named
-from reports.layout import COLUMN_TITLES, DATASET_TITLES, PROTOCOL_TITLES
-from reports.paper import protocol_of
+from reports.board_rows import PRIMARY, BoardCell, BoardRow, Group
+from reports.command import again
+from reports.labels import labels_of
+from reports.layout import COLUMN_TITLES
 from reports.ranks import Ranks
+from reports.reported import reported_group, reported_places
 from reports.row import Cell, Row
 from results.measurement_names import names_of
 from results.measurement_words import division, model_text, open_reasons
-from results.published_numbers import DATASETS, PublishedNumber, published_numbers, sources
+from results.published_numbers import DATASETS
 
-PRIMARY = {"b2n": "hm", "few_shot": "k16"}
-"""The column by which a group is sorted at first; other protocols take their first column."""
-
-FILTERS = (
-    ("protocol", "Protocol"), ("dataset", "Dataset"), ("backbone", "Backbone"), ("views", "Views"), ("text", "Text"),
-    ("init", "Init"), ("status", "Status"), ("params", "Trained parameters"),
-)  # fmt: skip
-"""Name and title of each filter of the board."""
 PROTOCOL_ORDER = ("zero_shot", "b2n", "few_shot", "supervised")
-
-
-@dataclass(frozen=True)
-class BoardCell:
-    """A score of a board row: ours with its repeats, or a published one.
-
-    Args:
-        column: Column name.
-        value: Mean in percent, for sorting.
-        cell: Our measurement.
-        number: The published number.
-        rank: Rank in its group, or None.
-        reason: Why this cell has no rank although its row may have one; empty otherwise.
-        low: Left end of the interval on the column's scale, in percent of the scale's length.
-        high: Right end.
-    """
-
-    column: str
-    value: float
-    cell: Cell | None = None
-    number: PublishedNumber | None = None
-    rank: int | None = None
-    reason: str = ""
-    low: float = 0.0
-    high: float = 0.0
-
-
-@dataclass(frozen=True)
-class BoardRow:
-    """A row of a group: measured, or known from a paper only.
-
-    Args:
-        anchor: Id of the row.
-        title: Display name of the method.
-        label: Second label, which tells rows of one title apart; empty for the unchanged one.
-        cells: By column.
-        row: Our row; None for a published one.
-        numbers: The published numbers of a published row.
-        filters: Values by which the row can be filtered.
-        rank: Rank in the primary column, or None.
-        reasons: Reasons why the row is not ranked.
-        again: The command that measures the row again; None for a published row.
-        signature: Signature, or the setting of a published row.
-    """
-
-    anchor: str
-    title: str
-    label: str
-    cells: dict[str, BoardCell]
-    row: Row | None
-    numbers: tuple[PublishedNumber, ...]
-    filters: dict[str, str]
-    rank: int | None
-    reasons: tuple[str, ...]
-    again: Again | None
-    signature: str
-
-    @property
-    def name(self) -> str:
-        """Title and second label on one line."""
-        return named(self.title, self.label)
-
-    @property
-    def chips(self) -> dict[str, bool]:
-        """Short remarks that stand in the row, with whether they are warnings."""
-        found: dict[str, bool] = {"not ranked": False} if self.row and self.reasons else {}
-        for mark in self.row.marks if self.row else ():
-            if mark.chip:
-                found.setdefault(mark.chip, mark.warn)
-        return found
-
-
-@dataclass(frozen=True)
-class Group:
-    """Rows that may stand beside each other, under what they share.
-
-    Args:
-        anchor: Id of the table.
-        protocol: Protocol id.
-        dataset: Shown name of the dataset.
-        caption: What all rows share.
-        columns: (name, title).
-        primary: The column by which rows are sorted and ranked first.
-        rows: Best first; rows that are not ranked, and published ones, last.
-        published: Whether all rows come from papers.
-        embedded: Whether the dataset is an embedded one.
-    """
-
-    anchor: str
-    protocol: str
-    dataset: str
-    caption: str
-    columns: tuple[tuple[str, str], ...]
-    primary: str
-    rows: tuple[BoardRow, ...]
-    published: bool
-    embedded: bool
 
 
 def groups_of(rows: Sequence[Row], ranks: Ranks) -> list[Group]:
@@ -138,7 +32,7 @@ def groups_of(rows: Sequence[Row], ranks: Ranks) -> list[Group]:
     def order(key: tuple[str, str]) -> tuple[object, ...]:
         return key[0] not in protocols, *_order(key)[:2], key not in by_place, _order(key)
 
-    for protocol, dataset in sorted({*by_place, *_published_keys()}, key=order):
+    for protocol, dataset in sorted({*by_place, *reported_places()}, key=order):
         mine = sorted(by_place.get((protocol, dataset), ()), key=lambda row: row.group)
         measured = [list(members) for _, members in groupby(mine, lambda row: row.group)]
         measured.sort(key=lambda members: (-len(members), members[0].group))
@@ -147,7 +41,7 @@ def groups_of(rows: Sequence[Row], ranks: Ranks) -> list[Group]:
             _measured(members, ranks, slug("t", protocol, dataset, str(number)), caption)
             for number, (members, caption) in enumerate(zip(measured, captions, strict=True))
         ]
-        reported = _reported(protocol, dataset)
+        reported = reported_group(protocol, dataset)
         if reported:
             groups.append(reported)
     return groups
@@ -258,65 +152,3 @@ def _caption(row: Row) -> str:
         *open_reasons(m),
     ]
     return ", ".join(part for part in parts if part)
-
-
-def _published_keys() -> list[tuple[str, str]]:
-    return list(dict.fromkeys((protocol_of(n), DATASETS[n.dataset]) for n in published_numbers() if n.dataset))
-
-
-@cache
-def _reported(protocol: str, dataset: str) -> Group | None:
-    """What papers print for a protocol and dataset; rows in the order of the sources, never ranked."""
-    numbers = [
-        n for n in published_numbers()
-        if n.dataset and (protocol_of(n), DATASETS[n.dataset]) == (protocol, dataset)
-        and n.column in COLUMN_TITLES and n.column not in ("gflops", "throughput")
-    ]  # fmt: skip
-    if not numbers:
-        return None
-    columns = tuple(dict.fromkeys(n.column for n in numbers))
-    rows = []
-    for key, members in groupby(
-        sorted(numbers, key=lambda n: (n.source, n.table)), lambda n: (n.source, n.table, n.method)
-    ):
-        mine = tuple(members)
-        first = mine[0]
-        cells = {n.column: BoardCell(n.column, n.number, number=n) for n in mine}
-        text = "llm-rewritten" if "language model" in (first.setting.text or "") else "names"
-        rows.append(
-            BoardRow(
-                anchor=slug("p", *key, protocol, dataset), title=first.name, label="", cells=cells, row=None,
-                numbers=mine,
-                filters={
-                    "protocol": protocol, "dataset": dataset, "backbone": "as published",
-                    "views": f"{first.setting.frames or '?'}x{first.setting.views or '?'}", "text": text,
-                    "init": first.setting.init or "not stated", "status": "reported", "params": "not stated",
-                },
-                rank=None, reasons=("reported by a paper, not measured here",), again=None,
-                signature=str(first.setting),
-            )
-        )  # fmt: skip
-    primary = PRIMARY.get(protocol, columns[0])
-    rows.sort(key=lambda row: (row.numbers[0].source != "vificlip_slides", row.numbers[0].source))
-    return Group(
-        anchor=slug("t", protocol, dataset, "published"), protocol=protocol, dataset=dataset,
-        caption="Reported by papers, each measured its own way; order of print, not ranked",
-        columns=tuple((column, COLUMN_TITLES.get(column, column)) for column in columns), primary=primary,
-        rows=tuple(rows), published=True, embedded=False,
-    )  # fmt: skip
-
-
-def source_of(number: PublishedNumber) -> tuple[str, str]:
-    """Title and address of where a number was printed."""
-    source = sources()[number.source]
-    return source.title, source.url
-
-
-def section_title(protocol: str) -> str:
-    """A protocol's name for people."""
-    return PROTOCOL_TITLES.get(protocol, protocol)
-
-
-def dataset_title(dataset: str) -> str:
-    """A dataset's name for people."""
-    return DATASET_TITLES.get(dataset, dataset)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from reports.aggregate import DDOF
-from reports.board import FILTERS, BoardCell, BoardRow, Group, source_of
+from reports.board_rows import FILTERS, BoardCell, BoardRow, Group, source_of
 from reports.entries import Damaged
 
 SCHEMA = 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from reports.board import BoardCell, BoardRow, Group
+from reports.board_rows import BoardCell, BoardRow, Group
 
 MOST_METHODS = 40
 _FAMILIES = {"unimodal": 0, "adapting": 1, "tuning": 2}

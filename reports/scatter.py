@@ -37,7 +37,8 @@ def base_novel(rows: Sequence[Row], title: str, name: str = "iso") -> str:
             axes.plot(base.mean, novel.mean, marker, color=colour, markersize=6, label=titles[number], linestyle="")
         _iso_curves(axes)
         axes.set(xlabel="Base top-1 (%)", ylabel="Novel top-1 (%)", title=shorten(title, 60))
-        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8)
+        if rows:
+            axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8)
         return svg(figure, name, f"Base against novel accuracy: {title}")
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from harness.base.errors import UserError
 from harness.spec import Recipe
 from reports.anchors import slug
-from reports.board import BoardRow, Group, dataset_title, section_title
+from reports.board_rows import BoardRow, Group, dataset_title, section_title
 from reports.classes import class_changes, confusion
 from reports.curves import few_shot_curves
 from reports.entries import Damaged, Entry

@@ -20,8 +20,9 @@ from markupsafe import Markup
 from harness.base.atomic import write_bytes
 from reports.aggregate import DDOF, rows_of
 from reports.anchors import slug
-from reports.board import FILTERS, Group, dataset_title, groups_of, section_title, source_of
+from reports.board import groups_of
 from reports.board_json import board_csv, board_json
+from reports.board_rows import FILTERS, Group, dataset_title, section_title, source_of
 from reports.entries import Damaged, read_entries
 from reports.export import tables_of
 from reports.layout import layouts

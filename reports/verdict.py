@@ -9,7 +9,15 @@ from dataclasses import dataclass, replace
 from harness.spec import Views
 from reports.row import Cell, Row
 from results.measurement import UNKNOWN, Measurement, ModelId
-from results.measurement_words import model_text, open_reasons, own_recipe, plain, recipe_changes, recipe_text
+from results.measurement_words import (
+    model_text,
+    open_reasons,
+    own_recipe,
+    plain,
+    recipe_changes,
+    recipe_text,
+    start_text,
+)
 from results.published_numbers import PublishedNumber, Setting
 
 INSIDE, OUTSIDE, NOT_MEASURED, DIFFERENT = "inside", "outside", "not measured", "measured differently"
@@ -76,6 +84,8 @@ def _of_settings(number: PublishedNumber, m: Measurement) -> Iterator[str]:
     if (m.method.class_text == "llm-rewritten") != rewritten:
         yield f"class text {m.method.class_text}, paper {setting.text or 'class names'}"
     yield from open_reasons(_apart_from(number, m))
+    if m.fitted and (m.fitted.start.kind == "clip") is (number.table == "bridge_prompt"):
+        yield f"starts from {start_text(m)}, paper {setting.init or 'CLIP'}"
     if changes := recipe_changes(m.fitted):
         yield f"changed recipe: {recipe_text(changes)}"
     if own_recipe(m.fitted):

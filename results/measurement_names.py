@@ -52,7 +52,7 @@ def way_of(m: Measurement, defaults: Mapping[str, Value] | None = None) -> tuple
         scoped = path.startswith("protocol.scope.") and path != "protocol.scope.training_origin"
         of_dataset = path.startswith(_LISTS) and not path.endswith((".origin", ".label_variant"))
         views = path.startswith(("evaluation.views.", "training.views."))
-        if path in _ORIGINS or views or ("line" in FIELDS[path].split() and not scoped and not of_dataset):
+        if path in _ORIGINS or views or ("line" in FIELDS.get(path, "line").split() and not scoped and not of_dataset):
             found[path] = value
     for place in ("method.options", "method.evaluation_options"):
         options = found.pop(place)
@@ -119,8 +119,18 @@ def _told_apart(members: Sequence[Measurement]) -> list[list[str]]:
         return [[d.short for d in of_one.values()] for of_one in found]
     base = {path: d.b for of_one in found for path, d in of_one.items()}
     values = [{path: of_one[path].a if path in of_one else value for path, value in base.items()} for of_one in found]
-    chosen = _fewest(values, sorted(base, key=_place))
-    return [[Difference(path, of_one[path], None).short for path in chosen] for of_one in values]
+    common = {path: _common(path, [of_one[path] for of_one in values]) for path in sorted(base, key=_place)}
+    return [
+        [Difference(path, of_one[path], None).short for path, usual in common.items() if of_one[path] not in usual]
+        for of_one in values
+    ]
+
+
+def _common(path: str, values: Sequence[object]) -> list[object]:
+    """The value that most measurements have and that needs no name; none for an option, whose default is not known."""
+    if path.startswith(("method.options.", "method.evaluation_options.")):
+        return []
+    return [value for value in (values[0], *values) if list(values).count(value) * 2 > len(values)][:1]
 
 
 def _usual(members: Sequence[Measurement]) -> Measurement | None:
@@ -178,15 +188,3 @@ def _place(path: str) -> int:
     order = list(FIELDS)
     field = next((p for p in ("method.options", "method.evaluation_options") if path.startswith(p)), path)
     return order.index(field) if field in order else len(order)
-
-
-def _fewest(values: Sequence[Mapping[str, object]], paths: Sequence[str]) -> list[str]:
-    """The first fields that together tell all measurements apart, without those that tell apart no more of them."""
-    chosen: list[str] = []
-    classes = 1
-    for path in paths:
-        tried = [*chosen, path]
-        count = len({tuple(str(of_one[p]) for p in tried) for of_one in values})
-        if count > classes:
-            chosen, classes = tried, count
-    return chosen

@@ -17,6 +17,7 @@ from results.predictions import ID_COLUMNS, read_predictions, write_predictions
 from results.record import Metrics, PredictionsFile, find_records, read_record, write_record
 from results.submission.rules import GROUPS, RULES
 from tests.conftest import ROOT, in_process
+from tests.running.test_parents import PLUGIN
 
 
 def test_a_real_fit_packs_and_breaks_only_the_rules_that_its_request_broke(
@@ -245,6 +246,26 @@ def test_a_record_is_reproduced_with_its_own_views_and_evaluation_options(
     assert in_process(*again, "--plugin", plugin) == 0
     done = json.loads(capsys.readouterr().out)
     assert done["flips"] == 0 and max(record["largest"] for record in done["records"]) < 1e-3
+
+@pytest.mark.slow
+def test_fits_with_a_parent_pass_and_are_reproduced(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], plugins_forgotten: None
+) -> None:
+    """All four shots, each from one fit on the whole training list of the source; nothing of it needs a waiver."""
+    plugin, runs, file = tmp_path / "two_stages.py", tmp_path / "runs", tmp_path / "a.zip"
+    plugin.write_text(PLUGIN.replace('"supervised"', '"zero_shot"'))
+    run = ("run", "--method", "stage_two", "--protocol", "few_shot", "--plugin", plugin, "--runs", runs)
+    assert in_process(*run, "--no-report", "--quiet", "--workers", "0") == 0
+    assert in_process("submit", "pack", "stage_two", "--weights", "--runs", runs, "--out", file) == 0
+    capsys.readouterr()
+    assert in_process("submit", "check", file, "--root", tmp_path, "--json") == 0
+    (found,) = json.loads(capsys.readouterr().out)["submissions"]
+    assert found["passed"] and found["records"] == 4
+    again = ("submit", "reproduce", file, "--root", tmp_path, "--seed", 1, "--quiet", "--workers", "0", "--json")
+    assert in_process(*again, "--plugin", plugin) == 0
+    done = json.loads(capsys.readouterr().out)
+    assert done["flips"] == 0 and max(record["largest"] for record in done["records"]) < 1e-3
+
 
 def waive(root: Path, rule: str) -> None:
     """Let a finding on version 1 of `sharper` pass."""

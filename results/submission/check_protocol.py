@@ -227,4 +227,5 @@ def _declared(submission: Submission, one: Measured, expected: EvalFacts, facts:
     for name in wanted:
         if name not in stated or normal(stated[name]) != normal(wanted[name]):
             found = plain(stated[name]) if name in stated else "none"
-            submission.note_of(one, "P025", f"declared {name} {found}", f"{plain(wanted[name])}, as the method declares")
+            as_declared = f"{plain(wanted[name])}, as the method declares"
+            submission.note_of(one, "P025", f"declared {name} {found}", as_declared)

@@ -155,7 +155,7 @@ def _other(what: str, values: Mapping[str, Value], wanted: Mapping[str, str]) ->
 
 
 def _says(value: Value, text: str) -> bool:
-    """Whether a typed text means a value: `8e-6` means 0.000008, `0.9,0.98` a pair."""
+    """True if a typed text means a value: `8e-6` means 0.000008, `0.9,0.98` a pair."""
     if isinstance(value, (list, tuple)):
         parts = [part.strip() for part in text.split(",")]
         return len(parts) == len(value) and all(_says(item, part) for item, part in zip(value, parts, strict=True))

@@ -36,12 +36,12 @@ class Rule:
 
     @property
     def is_warning(self) -> bool:
-        """Whether a finding warns instead of refusing."""
+        """True for a rule whose findings warn instead of refusing."""
         return self.id.startswith("W")
 
     @property
     def waivable(self) -> bool:
-        """Whether the keepers of a board may waive it."""
+        """True if the keepers of a board may waive it."""
         return self.id[0] in "PW"
 
 
@@ -65,7 +65,7 @@ class Finding:
 
     @property
     def refuses(self) -> bool:
-        """Whether the submission is refused for it."""
+        """True if the submission is refused for it."""
         return not RULES[self.rule].is_warning and not self.waived
 
     def as_dict(self) -> dict[str, str]:
@@ -124,7 +124,7 @@ _TABLE = (
     ("A003", "counts follow from the predictions", "Coverage must be counted, not claimed.", _RUN),
     ("A004", "the list's hash follows from the predictions",
      "Another list, order or label is another benchmark.", _RUN),
-    ("A005", "ids are those of the classes", "An id outside the label set is no answer.", _RUN),
+    ("A005", "ids are those of the classes", "An id outside the label set is not an answer.", _RUN),
     ("A006", "probabilities are probabilities",
      "Five sorted values in 0..1 with a sum of at most 1, or made up.", _RUN),
     ("A007", "metrics follow from the predictions", "This is the number that is published.", _RUN),

@@ -44,7 +44,7 @@ StoredRow = Row[Stored]
 
 
 def in_folder_of(path: Path, runs: Path, method: str) -> bool:
-    """Whether a file lies in a folder of a method, as far as names tell: `METHOD`, or with the options' hash behind."""
+    """True if a file lies in a folder of a method as far as names tell: `METHOD`, or with the options' hash behind."""
     form = re.compile(rf"{re.escape(method)}(-[0-9a-f]{{6}})?")
     return any(form.fullmatch(part) for part in path.relative_to(runs).parts)
 

@@ -14,6 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from reports.site import build_report
+from tests.reports.test_generations import write_folder
 from tests.reports.test_site import EVILS
 from tests.results.factories import Sample, write_grid, write_sample
 
@@ -38,7 +39,7 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The board of the embedded benchmark's full grid."""
     folder = tmp_path_factory.mktemp("board")
     write_grid(folder / "runs")
-    return build_report(folder / "runs", folder / "site")
+    return build_report(folder / "runs", folder / "site").index
 
 
 class Visit:
@@ -71,7 +72,7 @@ def visit(browser: Any, board: Path) -> Iterator[Visit]:
     one.close()
 
 
-TABLE = "#t-b2n-mini-target-0"
+TABLE = "#t-b2n-mini_target-0"
 
 
 def titles(page: Any, table: str = TABLE) -> list[str]:
@@ -180,6 +181,55 @@ def test_two_rows_side_by_side(visit: Visit) -> None:
     assert float(base[3]) == pytest.approx(float(base[1]) - float(base[2]), abs=0.11) and base[3].startswith("+")
 
 
+@pytest.fixture(scope="module")
+def variants(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The board of a folder with several recipes of one method, see `tests.reports.test_generations`."""
+    folder = tmp_path_factory.mktemp("variants")
+    write_folder(folder / "runs")
+    return build_report(folder / "runs", folder / "site").index
+
+
+def test_rows_of_one_title_are_told_apart_in_selects_copies_search_and_sorting(browser: Any, variants: Path) -> None:
+    one = Visit(browser, variants.as_uri())
+    page = one.page
+    page.evaluate("navigator.clipboard.writeText = async (text) => { window.copied = text; }")
+    page.select_option("#pair-table", TABLE[1:])
+    options = page.locator("#pair-a option").all_text_contents()
+    assert len(options) == len(set(options))
+    assert {"ViFi-CLIP (lr 8e-06)", "ViFi-CLIP (seed 7)", "ViFi-CLIP"} <= set(options)
+    for format in ("md", "latex", "csv"):
+        page.evaluate("window.copied = ''")
+        page.locator(f"p.copy[data-for='{TABLE[1:]}'] button[data-copy={format}]").click()
+        page.wait_for_function("window.copied")
+        lines = [line for line in page.evaluate("window.copied").splitlines() if "ViFi-CLIP" in line]
+        assert len(lines) == 3 and sum("ViFi-CLIP (seed 7)" in line for line in lines) == 1
+        assert sum("changed recipe" in line for line in lines) == 2, "a copy keeps the mark of a changed recipe"
+    page.locator(f"{TABLE} th[data-col=method] button").click()
+    names = page.locator(f"{TABLE} tr[data-name]").evaluate_all("rows => rows.map(row => row.dataset.name)")
+    assert names == sorted(names, key=str.lower) and len(set(names)) == len(names)
+    page.fill("#q", "seed 7")
+    assert page.locator("table.board tr[data-name]:visible").count() == 1
+    page.fill("#q", "")
+    for name in page.locator("select[name=dataset] option").evaluate_all("options => options.map(o => o.value)"):
+        if name.startswith("w10"):
+            page.select_option("select[name=dataset]", name)
+            assert page.locator("table.board:visible").count() == 1
+    one.close()
+
+
+def test_superseded_and_damaged_records_can_be_found_on_the_page(browser: Any, variants: Path) -> None:
+    one = Visit(browser, variants.as_uri())
+    page = one.page
+    page.locator(f"{TABLE} tbody tr:has-text('superseded') th summary").first.click()
+    opened = page.locator(f"{TABLE} tr.opened")
+    assert "engine version 1 against 2" in opened.inner_text() and opened.locator(".superseded a").count() == 9
+    page.locator("p.banner a[href='#damaged']").click()
+    assert page.locator("#damaged li").count() == 2
+    assert page.evaluate("document.documentElement.scrollWidth") <= 1280
+    assert page.evaluate(CONTRAST) == []
+    one.close()
+
+
 def test_works_with_javascript_off(browser: Any, board: Path) -> None:
     one = Visit(browser, board.as_uri(), java_script_enabled=False)
     page = one.page
@@ -254,7 +304,7 @@ def test_foreign_text_runs_nothing_and_breaks_nothing(browser: Any, tmp_path: Pa
                 method=f"{evil} {number}{draw}", title=evil, notes=evil, accuracy=accuracy, draw=draw,
                 class_names=tuple(f"{evil} {i}" for i in range(12)),
             )  # fmt: skip
-    address = build_report(tmp_path / "runs", tmp_path / "site").as_uri()
+    address = build_report(tmp_path / "runs", tmp_path / "site").index.as_uri()
     one = Visit(browser, address, viewport={"width": 390, "height": 844})
     dialogs: list[str] = []
     one.page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
@@ -274,7 +324,7 @@ def test_foreign_text_runs_nothing_and_breaks_nothing(browser: Any, tmp_path: Pa
 def test_ten_thousand_records_open_and_filter_without_visible_delay(browser: Any, tmp_path: Path) -> None:
     methods = [(f"method_{i}", f"Method {i}", "tuning", True, 0.3 + i / 600, 10**6 * (i % 170)) for i in range(304)]
     write_grid(tmp_path / "runs", methods=methods, datasets=("mini_target", "another"))
-    address = build_report(tmp_path / "runs", tmp_path / "site").as_uri()
+    address = build_report(tmp_path / "runs", tmp_path / "site").index.as_uri()
     start = time.perf_counter()
     one = Visit(browser, address)
     one.page.locator("#count").wait_for()

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 
 from harness.base.errors import UserError
-from reports.aggregate import Row, rows_of
+from reports.aggregate import rows_of
 from reports.classes import class_changes, confusion
 from reports.curves import few_shot_curves
+from reports.entries import read_entries
 from reports.feature_map import feature_map
-from reports.frame import records_frame
 from reports.plot import INK, MARKERS
+from reports.row import Row
 from reports.scatter import accuracy_cost, base_novel
 from results.compare import compare
 from results.predictions import read_predictions
@@ -29,11 +30,11 @@ EVIL = '$x^2$ <script>alert(1)</script> & "q" \u202e'
 def rows(tmp_path_factory: pytest.TempPathFactory) -> list[Row]:
     folder = tmp_path_factory.mktemp("figures")
     write_grid(folder)
-    return rows_of(records_frame(folder))
+    return rows_of(read_entries(folder).entries)
 
 
 def chosen(rows: list[Row], protocol: str) -> list[Row]:
-    return [row for row in rows if row.facts["protocol"] == protocol]
+    return [row for row in rows if row.protocol == protocol]
 
 
 def texts(figure: str) -> list[str]:
@@ -60,7 +61,7 @@ def test_few_shot_curves_have_a_dot_for_each_repeat(rows: list[Row], tmp_path: P
     assert one
     for index in (1, 2, 3):
         write_sample(tmp_path / "three", few, repeat=("seed", index))
-    dots = [marks(few_shot_curves(rows_of(records_frame(tmp_path / name)), "x")) for name in ("one", "three")]
+    dots = [marks(few_shot_curves(rows_of(read_entries(tmp_path / name).entries), "x")) for name in ("one", "three")]
     assert dots[1] - dots[0] == 2 and before > 20
 
 
@@ -69,11 +70,20 @@ def test_base_against_novel_has_iso_curves_of_the_harmonic_mean(rows: list[Row])
     assert "HM 50" in shown and "ViFi-CLIP" in shown
 
 
+def without_cost(row: Row) -> Row:
+    """A row of records whose GFLOPs could not be counted."""
+    costs = [replace(entry.record.cost, gflops=None) for entry in row.entries]
+    entries = [
+        replace(entry, record=replace(entry.record, cost=cost)) for entry, cost in zip(row.entries, costs, strict=True)
+    ]
+    return replace(row, entries=tuple(entries))
+
+
 def test_accuracy_against_cost(rows: list[Row]) -> None:
     b2n = chosen(rows, "b2n")
     assert "Trained parameters (millions)" in texts(accuracy_cost(b2n, "hm", "HM"))
     assert "GFLOPs per view" in texts(accuracy_cost(b2n, "hm", "HM", "gflops"))
-    uncounted = [replace(row, facts={**row.facts, "gflops": None}) for row in b2n]
+    uncounted = [without_cost(row) for row in b2n]
     assert accuracy_cost(uncounted, "hm", "HM", "gflops") == "", "no method can be counted"
     assert marks(accuracy_cost([b2n[0], *uncounted[1:]], "hm", "HM", "gflops")) < marks(accuracy_cost(b2n, "hm", "HM"))
 
@@ -91,8 +101,7 @@ def test_class_changes_and_confusion(tmp_path: Path) -> None:
     part = compare(a, b).parts[0]
     shown = texts(class_changes(part, EVIL, "b", top=5))
     assert sum(text.startswith("$x^2$ <script>") for text in shown) >= 5, "no mathematics, no markup"
-    frame = records_frame(tmp_path)
-    predictions = read_predictions(frame["predictions_path"][0])
+    predictions = read_predictions(read_entries(tmp_path).entries[0].predictions)
     shown = texts(confusion(predictions, [f"class {i}" for i in range(12)], pairs=3))
     counts = predictions[predictions["id1"] != predictions["label"]].groupby(["label", "id1"]).size()
     label, predicted = counts.idxmax()
@@ -102,7 +111,7 @@ def test_class_changes_and_confusion(tmp_path: Path) -> None:
 
 def test_confusion_of_a_perfect_model_and_of_undecodable_videos(tmp_path: Path) -> None:
     write_sample(tmp_path, accuracy=1.0)
-    predictions = read_predictions(records_frame(tmp_path)["predictions_path"][0])
+    predictions = read_predictions(read_entries(tmp_path).entries[0].predictions)
     predictions.loc[0, "id1"] = -1
     assert "100" in texts(confusion(predictions, [f"class {i}" for i in range(12)]))
 

@@ -20,7 +20,8 @@ import pytest
 
 from harness.cli import main
 from reports.aggregate import rows_of
-from reports.board import Group, groups_of
+from reports.board import groups_of
+from reports.board_rows import Group
 from reports.console import summary
 from reports.curves import few_shot_curves
 from reports.entries import read_entries

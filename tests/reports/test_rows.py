@@ -59,7 +59,8 @@ def test_harmonic_mean_is_taken_of_unrounded_means_over_repeats(tmp_path: Path) 
         write_sample(tmp_path, part="novel", accuracy=novel, **common)
     (row,) = rows(tmp_path)
     values = {part: np.array([repeat.value for repeat in row.cells[part].repeats]) for part in ("base", "novel")}
-    assert row.cells["hm"].mean == pytest.approx(harmonic_mean(values["base"].mean(), values["novel"].mean()), abs=1e-12)
+    expected = harmonic_mean(values["base"].mean(), values["novel"].mean())
+    assert row.cells["hm"].mean == pytest.approx(expected, abs=1e-12)
     per_repeat = np.mean([harmonic_mean(a, b) for a, b in zip(values["base"], values["novel"], strict=True)])
     assert abs(row.cells["hm"].mean - per_repeat) > 1
     cell = row.cells["base"]
@@ -320,8 +321,8 @@ def test_a_column_of_an_unknown_metric_is_a_damaged_record(tmp_path: Path) -> No
 def test_columns_may_be_harmonic_means_of_anything(tmp_path: Path) -> None:
     path = write_sample(tmp_path, FEW)
     record = read_record(path)
-    columns = (*record.columns, Column("odd", harmonic_of=("k16", "nowhere")), Column("two", harmonic_of=("k16", "k16")),
-               Column("three", harmonic_of=("two", "k16")))  # fmt: skip
+    odd = {"odd": ("k16", "nowhere"), "two": ("k16", "k16"), "three": ("two", "k16")}
+    columns = (*record.columns, *(Column(name, harmonic_of=of) for name, of in odd.items()))
     (row,) = rows_of([Entry(path, path.name, replace(record, columns=columns), "")])
     assert "odd" not in row.cells and row.cells["three"].mean == pytest.approx(row.cells["k16"].mean)
 
@@ -330,7 +331,8 @@ def test_throughput_leaves_out_evals_with_cached_features(tmp_path: Path) -> Non
     def of(*cached: bool, **more: Any) -> float | str | None:
         folder = tmp_path / f"{cached}{sorted(more)}"
         for index, is_cached in enumerate(cached, start=1):
-            path = write_sample(folder, protocol="zero_shot", part="all", repeat=("test_split", index), cached=is_cached)
+            repeat = ("test_split", index)
+            path = write_sample(folder, protocol="zero_shot", part="all", repeat=repeat, cached=is_cached)
             change(path, **{"cost__videos_per_second": 1000.0 if is_cached else 40.0 + 20 * index, **more})
         (row,) = rows(folder)
         return throughput(row)

@@ -8,15 +8,21 @@ import re
 import resource
 import sys
 import time
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 import pytest
 
 from harness.base.errors import UserError
+from harness.spec import Column
+from reports.anchors import slug
 from reports.site import build_report
 from results.published_numbers import published_numbers
+from results.record import AuditFacts, Overlap, Seen, Undecodable, read_record, write_record
+from tests.reports.test_rows import change
 from tests.results.factories import METHODS, Sample, write_grid, write_sample
 
 EVILS = {
@@ -61,7 +67,7 @@ def grid(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, str]:
     folder = tmp_path_factory.mktemp("grid")
     write_grid(folder / "runs")
     page = build_report(folder / "runs", folder / "site")
-    return folder / "runs", folder / "site", page.read_text(encoding="utf-8")
+    return folder / "runs", folder / "site", page.index.read_text(encoding="utf-8")
 
 
 def test_nothing_to_report_is_one_clear_error(tmp_path: Path) -> None:
@@ -76,7 +82,7 @@ def test_the_grid_is_on_the_board_for_every_protocol_and_method(grid: tuple[Path
     text = page.visible()
     for _, title, *_ in METHODS:
         assert title in text
-    for protocol in ("zero-shot", "b2n", "few-shot", "supervised"):
+    for protocol in ("zero_shot", "b2n", "few_shot", "supervised"):
         assert f"s-{protocol}" in ids
     assert "nothing about CLIP" in text and "n=3" in text and "ddof 0" in text
 
@@ -109,7 +115,7 @@ def test_every_link_leads_somewhere_and_nothing_is_loaded(grid: tuple[Path, Path
 def test_json_and_csv_hold_what_the_page_shows(grid: tuple[Path, Path, str]) -> None:
     runs, site, text = grid
     board = json.loads((site / "leaderboard.json").read_text(encoding="utf-8"))
-    assert board["schema"] == 1
+    assert board["schema"] == 2 and board["damaged"] == []
     cells = 0
     for group in board["groups"]:
         assert f'id="{group["id"]}"' in text
@@ -127,7 +133,7 @@ def test_json_and_csv_hold_what_the_page_shows(grid: tuple[Path, Path, str]) -> 
 
 def test_the_board_is_equal_for_equal_records(grid: tuple[Path, Path, str], tmp_path: Path) -> None:
     again = build_report(grid[0], grid[1].parent / "again")
-    assert again.read_text(encoding="utf-8") == grid[2]
+    assert again.index.read_text(encoding="utf-8") == grid[2]
 
 
 def groups(site: Path) -> list[dict]:
@@ -139,12 +145,13 @@ def test_rows_measured_differently_stand_in_separate_groups(tmp_path: Path) -> N
     for method, accuracy in (("a", 0.8), ("b", 0.3)):
         write_sample(tmp_path / "runs", few, method=method, accuracy=accuracy)
     write_sample(tmp_path / "runs", few, method="more_frames", frames=16, accuracy=0.9)
-    write_sample(tmp_path / "runs", few, method="own", list_origin="own", accuracy=0.95)
+    for method, accuracy in (("own", 0.95), ("own_too", 0.3)):
+        write_sample(tmp_path / "runs", few, method=method, list_origin="own", accuracy=accuracy)
     build_report(tmp_path / "runs", tmp_path / "site")
     found = {tuple(row["method"] for row in group["rows"]): group["rows"] for group in groups(tmp_path / "site")}
-    assert set(found) == {("a", "b"), ("more_frames",), ("own",)}
-    assert [row["rank"] for row in found["a", "b"]] == [1, 2]
-    assert found["own",][0]["rank"] is None and "own list" in found["own",][0]["not_ranked"][0]
+    assert set(found) == {("a", "b"), ("more_frames",), ("own", "own_too")}
+    assert [row["rank"] for row in found["a", "b"]] == [row["rank"] for row in found["own", "own_too"]] == [1, 2]
+    assert found["more_frames",][0]["rank"] is None, "there is nothing to compare it with"
 
 
 def test_a_row_with_fewer_repeats_or_altered_predictions_is_shown_and_not_ranked(tmp_path: Path) -> None:
@@ -167,40 +174,33 @@ def test_a_row_with_fewer_repeats_or_altered_predictions_is_shown_and_not_ranked
 
 def test_marks_for_seen_classes_missing_videos_and_training_on_evaluation_videos(tmp_path: Path) -> None:
     path = write_sample(tmp_path / "runs", method="marked", part="novel")
-    value = json.loads(path.read_text("utf-8"))
-    value["overlap"] = {"train_videos": 7, "seen_classes": ["class 3"], "top1_strict": 41.25}
-    value["data"]["n_evaluated"] -= 2
-    value["data"]["n_undecodable"] = 2
-    path.write_text(json.dumps(value), "utf-8")
-    text = Page(build_report(tmp_path / "runs", tmp_path / "site").read_text("utf-8")).visible()
+    overlap = {"train_videos": 7, "seen_classes": ["class 3"], "top1_strict": 41.25, "audits": []}
+    undecodable = [{"video": f"v{i}", "reason": "cut"} for i in (1, 2)]
+    change(path, overlap=overlap, undecodable=undecodable, measurement__evaluation__evaluated=118)
+    text = Page(build_report(tmp_path / "runs", tmp_path / "site").index.read_text("utf-8")).visible()
     for mark in ("seen classes", "missing videos", "trained on test videos", "not ranked", "118 of 120", "41.25"):
         assert mark in text
 
 
 @pytest.mark.parametrize("name", EVILS)
 def test_foreign_text_is_shown_as_text_everywhere(tmp_path: Path, name: str) -> None:
+    """Every text of a record that somebody else may choose, in rows that are ranked, unranked and superseded."""
     evil = EVILS[name]
-    few = Sample(protocol="few_shot", part="k16", shots=16, list_name="val")
-    common = {
-        "title": evil, "notes": evil, "init": evil, "class_names": tuple(f"{evil} {i}" for i in range(12)),
-        "options": (("template", evil),),
-    }  # fmt: skip
+    few = Sample(
+        protocol="few_shot", part="k16", shots=16, list_name="val", title=evil, notes=evil, paper=evil, source=evil,
+        class_names=tuple(f"{evil} {i}" for i in range(12)), options=(("template", evil),), declared_source=evil,
+        class_text="templates", dataset=evil, extra_data=(evil,), arch=evil, weights=evil, init=f"fit {evil}",
+    )  # fmt: skip
     runs = tmp_path / "runs"
     for method in ("plain", evil):
         for accuracy, draw in ((0.8, 0), (0.4, 1)):
-            path = write_sample(runs, few, method=f"{method}{draw}", accuracy=accuracy, draw=draw, **common)
-            value = json.loads(path.read_text("utf-8"))
-            value["signature"] = evil
-            value["data"]["dataset"] = evil
-            value["protocol"]["incomplete"] = [evil] if draw and method != "plain" else []
-            value["overlap"]["seen_classes"] = [evil]
-            value["method"] |= {"class_text": evil, "extra_data": [evil], "origin": evil}
-            value["views"]["text"] = evil
-            value["backbone"] |= {"name": evil, "weights": evil}
-            value["fit"]["recipe"] = {evil: evil}
-            value["protocol"]["columns"].append({"name": evil, "part": "k16", "metric": "top1"})
-            path.write_text(json.dumps(value), "utf-8")
-    page = Page(build_report(runs, tmp_path / "site").read_text("utf-8"))
+            for engine in (1, 2):
+                sample = replace(few, method=f"{method}{draw}", accuracy=accuracy, draw=draw, engine=engine)
+                if draw and method != "plain":
+                    sample = replace(sample, sample=evil)
+                _evil_record(write_sample(runs, sample), evil)
+    write_sample(runs / "damaged", few).write_text("{", "utf-8")
+    page = Page(build_report(runs, tmp_path / "site").index.read_text("utf-8"))
     assert [tag for tag, _ in page.tags].count("script") == 1
     assert not any(key.startswith("on") for _, attributes in page.tags for key in attributes)
     assert not any(tag == "img" for tag, _ in page.tags)
@@ -209,6 +209,20 @@ def test_foreign_text_is_shown_as_text_everywhere(tmp_path: Path, name: str) -> 
     with (tmp_path / "site" / "leaderboard.csv").open(encoding="utf-8") as file:
         for row in csv.DictReader(file):
             assert not any((value or "").startswith(("=", "@")) for value in row.values())
+
+
+def _evil_record(path: Path, evil: str) -> None:
+    """A record with the text in the fields that no factory sets."""
+    record = read_record(path)
+    audit = AuditFacts(evil, evil, False, 12, evil, (), (1,), (Seen(1, evil, evil, (evil,)),))
+    write_record(
+        path,
+        replace(
+            record, method=replace(record.method, origin=evil, family=evil), remarks=(evil,), created=evil,
+            overlap=Overlap(0, (evil,), None, (audit,)), columns=(*record.columns, Column(evil, "k16")),
+            undecodable=(Undecodable(evil, evil),),
+        ),
+    )  # fmt: skip
 
 
 @pytest.mark.slow
@@ -228,7 +242,7 @@ def test_ten_thousand_records_in_twenty_seconds_and_one_gibibyte(tmp_path: Path)
 
 def test_the_overview_leads_to_the_largest_group_and_to_every_method(grid: tuple[Path, Path, str]) -> None:
     glance = grid[2].split('id="glance"')[1].split("</section>")[0]
-    for anchor in ("t-zero-shot-mini-target-0", "t-b2n-mini-target-0", "m-vificlip", "m-clip"):
+    for anchor in ("t-zero_shot-mini_target-0", "t-b2n-mini_target-0", "m-vificlip", "m-clip"):
         assert f'href="#{anchor}"' in glance
     assert glance.count("<tr>") == 1 + len(METHODS)
     assert "template=" not in glance  # options are said where a method has several lines
@@ -236,42 +250,72 @@ def test_the_overview_leads_to_the_largest_group_and_to_every_method(grid: tuple
 
 def test_cards_cite_and_datasets_tell_their_overlap(tmp_path: Path) -> None:
     path = write_sample(tmp_path / "runs", paper="Someone 2024", source="someone/repository", gflops=281.25)
-    value = json.loads(path.read_text("utf-8"))
-    seen = [{"id": 1, "name": "class 1", "relation": "same", "counterparts": ["class one"]}]
-    audit = {"train": "k400/train", "same_classes": False, "seen": seen, "source": "names, normalised"}
-    value["overlap"]["audits"] = [audit]
-    path.write_text(json.dumps(value), "utf-8")
-    text = Page(build_report(tmp_path / "runs", tmp_path / "site").read_text("utf-8")).visible()
+    seen = Seen(1, "class 1", "same", ("class one",))
+    audit = AuditFacts("k400/train", "mini_target/val", False, 12, "names, normalised", (), (1,), (seen,))
+    write_record(path, replace(read_record(path), overlap=Overlap(audits=(audit,))))
+    text = Page(build_report(tmp_path / "runs", tmp_path / "site").index.read_text("utf-8")).visible()
     for part in ("Someone 2024", "someone/repository", "281.2 GFLOPs", "after k400/train: 1 same of 12"):
         assert part in text
 
 
+def see(path: Path, **overlap: Any) -> None:
+    write_record(path, replace(read_record(path), overlap=Overlap(**overlap)))
+
+
 def test_marks_come_from_every_record_of_a_row(tmp_path: Path) -> None:
     write_sample(tmp_path / "runs", part="base")
-    path = write_sample(tmp_path / "runs", part="novel")
-    value = json.loads(path.read_text("utf-8"))
-    value["overlap"]["seen_classes"] = ["class 3"]
-    path.write_text(json.dumps(value), "utf-8")
-    page = build_report(tmp_path / "runs", tmp_path / "site").read_text("utf-8")
+    see(write_sample(tmp_path / "runs", part="novel"), seen_classes=("class 3",))
+    page = build_report(tmp_path / "runs", tmp_path / "site").index.read_text("utf-8")
     assert '<span class="chip warn">seen classes</span>' in page
 
 
 @pytest.mark.parametrize("part", ["base", "joint"])
 def test_base_classes_are_meant_to_be_seen(tmp_path: Path, part: str) -> None:
-    path = write_sample(tmp_path / "runs", part=part)
-    value = json.loads(path.read_text("utf-8"))
-    value["overlap"]["seen_classes"] = ["class 3"]
-    path.write_text(json.dumps(value), "utf-8")
-    assert '<span class="chip warn">' not in build_report(tmp_path / "runs", tmp_path / "site").read_text("utf-8")
+    see(write_sample(tmp_path / "runs", part=part), seen_classes=("class 3",))
+    page = build_report(tmp_path / "runs", tmp_path / "site").index.read_text("utf-8")
+    assert '<span class="chip warn">' not in page
 
 
 def test_what_a_record_does_not_have_is_no_number(tmp_path: Path) -> None:
-    """A frame holds NaN where some records have a seed, shots or a strict score and others have none."""
+    """Some records have a fit, shots or a strict score and others have none."""
     for part in ("base", "novel"):
         write_sample(tmp_path / "runs", method="untrained", part=part, trained=False)
         path = write_sample(tmp_path / "runs", method="tuned", part=part)
-    value = json.loads(path.read_text("utf-8"))
-    value["overlap"]["top1_strict"] = 41.25
-    path.write_text(json.dumps(value), "utf-8")
-    text = Page(build_report(tmp_path / "runs", tmp_path / "site").read_text("utf-8")).visible()
-    assert "41.25" in text and not re.search(r"\bnan\b", text)
+    see(path, top1_strict=41.25)
+    text = Page(build_report(tmp_path / "runs", tmp_path / "site").index.read_text("utf-8")).visible()
+    assert "41.25" in text and not re.search(r"\bnan\b|\bNone\b", text)
+
+
+NAMES = (
+    "\u8dd1\u6b65", "\u8df3\u8dc3", "a b", "a-b", "a_b", "a--b", "A_b", "", "x", "a" * 60, "a" * 61, "a.b",
+    "\U0001f3c3",
+)  # fmt: skip
+
+
+def test_different_texts_have_different_anchors() -> None:
+    """Also texts without any letter that an anchor may have, long ones, and parts that could run into each other."""
+    parts = [(one,) for one in NAMES] + [(one, other) for one in NAMES for other in NAMES]
+    parts += [("a", "b", "c"), ("a-b", "c"), ("a", "b-c")]
+    assert len({slug("t", *words) for words in parts}) == len(parts)
+    assert all(re.fullmatch(r"[A-Za-z0-9_.-]+", slug(*words)) and len(slug(*words)) < 150 for words in parts)
+    assert slug("t", "b2n", "mini_target", "0") == "t-b2n-mini_target-0"
+
+
+def test_datasets_and_methods_without_ascii_letters_have_tables_of_their_own(tmp_path: Path) -> None:
+    for number, name in enumerate(NAMES[:2]):
+        for method in NAMES[:2]:
+            write_sample(tmp_path / "runs", dataset=name, method=method, part="base", accuracy=0.3 + number / 4)
+    page = Page(build_report(tmp_path / "runs", tmp_path / "site").index.read_text("utf-8"))
+    ids = [attributes["id"] for _, attributes in page.tags if attributes.get("id")]
+    assert len(ids) == len(set(ids))
+    tables = [name for name in ids if name.startswith("t-b2n-x.") and name.endswith("-0")]
+    assert len(tables) == 2 and len([name for name in ids if name.startswith("m-x.")]) == 2
+
+
+def test_groups_of_one_dataset_have_different_captions(tmp_path: Path) -> None:
+    """Two groups that differ in the engine or in another field that no caption names."""
+    for method, engine in (("a", 1), ("b", 1), ("a2", 2), ("b2", 2)):
+        write_sample(tmp_path / "runs", Sample(protocol="few_shot", part="k16", shots=16), method=method, engine=engine)
+    build_report(tmp_path / "runs", tmp_path / "site")
+    captions = [group["measured_as"] for group in groups(tmp_path / "site")]
+    assert len(set(captions)) == len(captions) == 2 and "engine version 1" in captions[0] + captions[1]

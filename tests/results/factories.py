@@ -106,6 +106,11 @@ class Sample:
     root: str = ""
     code: str = ""
     arch: str = "tiny"
+    weights: str = "mini"
+    label_variant: str = "published"
+    prescribed_frames: int = 0
+    extra_data: tuple[str, ...] = ()
+    precision: str = "float32"
     engine: int = 1
     used: int = 0
     sample: str = ""
@@ -154,11 +159,13 @@ def sample_measurement(sample: Sample, listed: str, rows_sha: str, names: tuple[
     root = digest(["root", sample.root])[:8] if own else ""
     content = digest([sample.content, listed]) if own else ""
     test = ListId(
-        sample.dataset, listed, sample.list_origin, rows_sha, "all", labels_sha256(names), "published", n, content, root
+        sample.dataset, listed, sample.list_origin, rows_sha, "all", labels_sha256(names), sample.label_variant, n,
+        content, root,
     )  # fmt: skip
     views = Views(
         frames=sample.frames, clips=sample.clips, sampling="centre" if sample.clips == 1 else "uniform"
     )
+    prescribed = replace(views, frames=sample.prescribed_frames or sample.frames)
     declared = Recipe(epochs=11, lr=2e-6, source=sample.declared_source)
     training = None
     if sample.trained:
@@ -183,19 +190,19 @@ def sample_measurement(sample: Sample, listed: str, rows_sha: str, names: tuple[
         own_training_lists=digest(sample.lists) if sample.training_origin == "own" else "",
         recipes=digest([dict(sample.recipe), sample.seed]) if sample.trained else "",
         views=digest([sample.frames, sample.clips]),
-        evaluation_views=digest([sample.frames, sample.clips]),
+        evaluation_views=digest([sample.frames, sample.clips, sample.prescribed_frames]),
         expected=tuple(
             Expected(part, Repeat(kind, i + 1)) for part in PARTS[sample.protocol] for i in range(REPEATS[kind])
         ),
     )
     return Measurement(
-        protocol=ProtocolId(sample.protocol, 1, sample.part, Repeat(kind, index), Prescribed(views), scope),
+        protocol=ProtocolId(sample.protocol, 1, sample.part, Repeat(kind, index), Prescribed(prescribed), scope),
         method=MethodId(sample.method, 1, sample.code or digest(sample.method), dict(sample.options),
-                        class_text=sample.class_text),
-        model=ModelId(sample.arch, "mini", tensors_sha256=digest(sample.arch), image_size=64, activation="quick_gelu",
-                      text_length=77),
+                        class_text=sample.class_text, extra_data=sample.extra_data),
+        model=ModelId(sample.arch, sample.weights, tensors_sha256=digest([sample.arch, sample.weights]), image_size=64,
+                      activation="quick_gelu", text_length=77),
         training=training,
-        evaluation=Evaluation(test, views, sample=sample.sample, precision="float32", evaluated=n),
+        evaluation=Evaluation(test, views, sample=sample.sample, precision=sample.precision, evaluated=n),
         engine=sample.engine,
     )  # fmt: skip
 

@@ -36,13 +36,12 @@ def fit_file(m: Measurement | None = None) -> FitFile:
     if m is None:
         m = sample_measurement(Sample(part="base", options=(("k", 3),)), "base_1", "0" * 64, ("a",), 120)
         assert m.fitted is not None
-        m = replace(m, training=replace(m.fitted, start=Start("fit", "vificlip mini_source/train", "0" * 16, "0" * 64)))
+        m = replace(m, training=replace(m.fitted, start=Start("fit", "vificlip mini_source/train", "5" * 16, "0" * 64)))
     assert m.fitted is not None
     described = FitDescription(m.method, m.model, m.fitted, m.engine)
     return FitFile(
         fit_key(described), "vificlip mini_target/base_s1", described, WeightsFile("weights.safetensors", "1" * 64),
-        ("a", "b"),
-        FitOutcome(33, 3, 0, 1.5, 50.0, 0, 0, [3, 5], 0.5), Parameters(10, 5),
+        ("walk", "run"), FitOutcome(33, 3, 0, 1.5, 50.0, 0, 0, [3, 5], 0.5), Parameters(10, 5),
         Environment("3.11", "Linux", {"torch": "2"}, GitState("0" * 40, False), 2, "cpu", "float32", 2),
         "2026-01-01T00:00:00Z",
     )  # fmt: skip

@@ -195,7 +195,7 @@ def test_a_waiver_is_shown_on_the_board(tmp_path: Path) -> None:
     [
         ({"rule": "A007"}, "cannot be waived"), ({"rule": "F007"}, "cannot be waived"), ({"rule": "X1"}, "cannot be"),
         ({"reason": "because"}, "does not say why"), ({"by": ""}, "does not say why"), ({"date": "soon"}, "does not"),
-        ({"more": 1}, "entries"), ({"schema": 2}, "entries"), ({"where": 3}, "no text"),
+        ({"more": 1}, "entries"), ({"schema": 2}, "entries"), ({"where": 3}, "not a text"),
         ({"version": "one"}, "expected a number"), ({"version": True}, "expected a number"),
     ],
 )  # fmt: skip

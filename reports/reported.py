@@ -1,0 +1,95 @@
+"""Groups of the leaderboard that papers report and nobody measured here."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache
+from itertools import groupby
+
+from reports.anchors import slug
+from reports.board_rows import PRIMARY, BoardCell, BoardRow, Group
+from reports.layout import COLUMN_TITLES
+from reports.paper import protocol_of
+from results.published_numbers import DATASETS, PublishedNumber, published_numbers, sources
+
+
+def reported_places() -> list[tuple[str, str]]:
+    """Protocol and dataset of every group."""
+    return list(dict.fromkeys((protocol_of(n), DATASETS[n.dataset]) for n in published_numbers() if n.dataset))
+
+
+@cache
+def reported_group(protocol: str, dataset: str) -> Group | None:
+    """What papers print for a protocol and dataset; rows in the order of the sources, never ranked."""
+    numbers = [
+        n for n in published_numbers()
+        if n.dataset and (protocol_of(n), DATASETS[n.dataset]) == (protocol, dataset)
+        and n.column in COLUMN_TITLES and n.column not in ("gflops", "throughput")
+    ]  # fmt: skip
+    if not numbers:
+        return None
+    columns = tuple(dict.fromkeys(n.column for n in numbers))
+    rows = []
+    for key, members in groupby(
+        sorted(numbers, key=lambda n: (n.source, n.table)), lambda n: (n.source, n.table, n.method)
+    ):
+        mine = tuple(members)
+        first = mine[0]
+        cells = {n.column: BoardCell(n.column, n.number, number=n) for n in mine}
+        text = "llm-rewritten" if "language model" in (first.setting.text or "") else "names"
+        rows.append(
+            BoardRow(
+                anchor=slug("p", *key, protocol, dataset), title=first.name, label="", cells=cells, row=None,
+                numbers=mine,
+                filters={
+                    "protocol": protocol, "dataset": dataset, "backbone": "as published",
+                    "views": f"{first.setting.frames or '?'}x{first.setting.views or '?'}", "text": text,
+                    "init": first.setting.init or "not stated", "status": "reported", "params": "not stated",
+                },
+                rank=None, reasons=("reported by a paper, not measured here",), again=None,
+                signature=str(first.setting),
+            )
+        )  # fmt: skip
+    rows = _with_labels(rows)
+    primary = PRIMARY.get(protocol, columns[0])
+    rows.sort(key=lambda row: (row.numbers[0].source != "vificlip_slides", row.numbers[0].source))
+    return Group(
+        anchor=slug("t", protocol, dataset, "published"), protocol=protocol, dataset=dataset,
+        caption="Reported by papers, each measured its own way; order of print, not ranked",
+        columns=tuple((column, COLUMN_TITLES.get(column, column)) for column in columns), primary=primary,
+        rows=tuple(rows), published=True, embedded=False,
+    )  # fmt: skip
+
+
+def _with_labels(rows: Sequence[BoardRow]) -> list[BoardRow]:
+    """Published rows with second labels: of one title by the first settings of their sources that differ."""
+    same: dict[str, list[int]] = defaultdict(list)
+    for i, row in enumerate(rows):
+        same[row.title].append(i)
+    labels = [""] * len(rows)
+    for places in same.values():
+        stated = [_stated(rows[i].numbers[0]) for i in places]
+        chosen: list[int] = []
+        for column in range(len(stated[0])):
+            tried = [*chosen, column]
+            if _distinct(stated, tried) > _distinct(stated, chosen):
+                chosen = tried
+        for i, one in zip(places, stated, strict=True):
+            labels[i] = ", ".join(one[column] for column in chosen)
+    return [replace(row, label=label) for row, label in zip(rows, labels, strict=True)]
+
+
+def _distinct(stated: Sequence[tuple[str, ...]], columns: Sequence[int]) -> int:
+    return len({tuple(one[column] for column in columns) for one in stated})
+
+
+def _stated(number: PublishedNumber) -> tuple[str, ...]:
+    """What a source states of a number, in words."""
+    setting = number.setting
+    return (
+        f"{setting.frames or '?'} frames", f"{setting.views or '?'} views", f"from {setting.init or 'not stated'}",
+        f"text: {setting.text or 'not stated'}", setting.measured_by, number.table.replace("_", " "),
+        sources()[number.source].title,
+    )  # fmt: skip
