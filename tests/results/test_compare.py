@@ -493,7 +493,7 @@ def _without(bits: np.ndarray, places: list[int]) -> np.ndarray:
 
 
 @given(lists=tables())
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_0_lies_in_the_interval_exactly_where_p_is_005_or_more(
     tmp_path_factory: pytest.TempPathFactory, lists: list[tuple[np.ndarray, np.ndarray, np.ndarray]]
 ) -> None:
