@@ -104,7 +104,11 @@ def _message(text: str, value: Any, kind: Any) -> str:
         name = text.rpartition(" ")[2]
         kinds = [inner for one in kinds for inner in _inner(one, name)]
         return f"{place}.{name} is missing, expected {_expected(kinds)}".removeprefix(".")
-    expected = _expected(kinds) if text.startswith("Invalid enum value") else re.sub("^Expected |, got .*$", "", text)
+    if text.startswith("Invalid enum value"):
+        expected = _expected(kinds)
+    else:
+        described = "" if "matching regex" not in text else _description(kinds)
+        expected = described or re.sub("^Expected |, got .*$", "", text)
     return f"{place or 'the file'} is {_shown(value)}, expected {expected}"
 
 
@@ -139,7 +143,13 @@ def _at(path: str, value: Any, kinds: list[Any]) -> tuple[str, Any, list[Any]]:
             name = wrong[0] if wrong else next(iter(value))
         value = value[int(index)] if index.isdigit() else value[name]
         place += f"[{index}]" if index.isdigit() else f".{name}"
-    return place.removeprefix("."), value, [k for kind in kinds for k in _alternatives(kind)]
+    return place.removeprefix("."), value, kinds
+
+
+def _description(kinds: list[Any]) -> str:
+    """The words that an annotation has for its pattern; empty without."""
+    annotations = [meta for kind in kinds if get_origin(kind) is Annotated for meta in kind.__metadata__]
+    return next((str(meta.description) for meta in annotations if getattr(meta, "description", None)), "")
 
 
 def _alternatives(kind: Any) -> Iterator[Any]:

@@ -256,7 +256,7 @@ GROUPS: list[tuple[dict[str, Any], str]] = [
     ({"class_text": "llm-rewritten"}, "class text names against llm-rewritten"),
     ({"init": "fit parent"}, "start clip against fit"),
     ({"sample": "every 10th"}, "sample none against every 10th"),
-    ({"training_origin": "own"}, "B: own training list or source"),
+    ({"training_origin": "own"}, "B: own training list"),
     ({"engine": 2}, "engine version 1 against 2"),
 ]
 
@@ -493,7 +493,7 @@ def _without(bits: np.ndarray, places: list[int]) -> np.ndarray:
 
 
 @given(lists=tables())
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_0_lies_in_the_interval_exactly_where_p_is_005_or_more(
     tmp_path_factory: pytest.TempPathFactory, lists: list[tuple[np.ndarray, np.ndarray, np.ndarray]]
 ) -> None:

@@ -85,6 +85,9 @@ def test_any_valid_fit_survives_and_has_the_key_of_its_measurements(
 
 WRONG: list[tuple[str, Any, str]] = [
     ("key", "0" * 16, "key is '0000000000000000', expected '"),
+    ("key", "abc", "key is 'abc', expected 16 hex digits"),
+    ("weights.sha256", "g" * 64, "expected 64 hex digits"),
+    ("described.training.start.key", "k", "described.training.start.key is 'k', expected hex digits"),
     ("described.engine", 9, "which follows from the description"),
     ("described.training", None, "described.training is None, expected object"),
     ("described.training.used", 193, "described.training.used is 193, expected 1 to 192"),

@@ -128,7 +128,7 @@ def test_a_wrong_value_is_named_with_what_was_expected(tmp_path: Path, place: st
 
 def fields_of(value: Any, place: str = "") -> list[str]:
     """Places of all fields of objects whose names the schema fixes."""
-    if not isinstance(value, dict) or place.endswith(("options", "packages")):
+    if not isinstance(value, dict) or place.endswith(("options", "packages", "defaults")):
         return []
     inner = [f"{place}.{name}".removeprefix(".") for name in value]
     return inner + [p for name, v in value.items() for p in fields_of(v, f"{place}.{name}".removeprefix("."))]
@@ -290,14 +290,18 @@ def test_the_json_schema_is_the_dataclass(tmp_path: Path) -> None:
 
 
 def test_reading_is_quick_enough_for_a_board_of_ten_thousand_records(tmp_path: Path) -> None:
-    """CPU time a record: about 0.3 ms on an idle core; the limit leaves room for a busy machine."""
+    """About 0.3 ms a record on an idle core; measured against `json.loads`, so that a busy machine does not matter."""
     paths = [write_sample(tmp_path, method=f"m{i}", videos=20) for i in range(20)]
-    seconds = []
-    for _ in range(5):
+    texts = [path.read_text(encoding="utf-8") for path in paths]
+
+    def seconds(work: Callable[[], object]) -> float:
         start = time.process_time()
-        records = [read_record(path) for path in paths * 5]
-        seconds.append((time.process_time() - start) / len(records))
-    assert min(seconds) < 0.001
+        work()
+        return time.process_time() - start
+
+    read = min(seconds(lambda: [read_record(path) for path in paths * 5]) for _ in range(5))
+    parsed = min(seconds(lambda: [json.loads(text) for text in texts * 5]) for _ in range(5))
+    assert read < 11 * parsed, f"{read / 100 * 1e3:.2f} ms a record, json.loads {parsed / 100 * 1e3:.3f} ms"
 
 
 def _write_many(folder: Path, worker: int) -> None:
