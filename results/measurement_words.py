@@ -27,6 +27,8 @@ NOT_SHOWN = (
 )  # fmt: skip
 """Fields that `differences` leaves out: the place of a record in its row, and fields that say nothing of how it was
 measured. A name that ends in a dot stands for all its fields."""
+EMBEDDED_ARCH = "mini-clip"
+"""Architecture of the embedded tiny CLIP, whose weights are a file of the package."""
 _LIST_NAMES = ("dataset", "name", "label_variant")
 _FOLLOWS = {
     "method.version": ("method.name",), "method.code": ("method.name",), "training.start.key": ("training.start.name",),
@@ -215,6 +217,10 @@ def _open_reasons(m: Measurement) -> Iterator[str]:
         yield f"extra data: {', '.join(m.method.extra_data)}"
     if m.method.checkpoint:
         yield "weights of a checkpoint"
+    if m.model.weights.startswith("sha256:") and m.model.arch != EMBEDDED_ARCH and not m.model.config:
+        yield "weights of a file"
+    if m.fitted and m.fitted.start.kind == "checkpoint":
+        yield "a fit that starts from a checkpoint"
     if m.method.class_text == "llm-rewritten":
         yield "class text of a language model"
     if m.fitted and m.fitted.recipe.selection != prescribed.selection:
@@ -277,7 +283,7 @@ def views_text(views: Views) -> str:
 def model_text(model: ModelId) -> str:
     """Architecture and weights, e.g. `ViT-B-16/openai`; a weight file by the first eight digits of its hash."""
     weights = f"file-{model.weights[7:15]}" if model.weights.startswith("sha256:") else model.weights
-    return model.arch if model.arch == "mini-clip" else f"{model.arch}/{weights}"
+    return model.arch if model.arch == EMBEDDED_ARCH else f"{model.arch}/{weights}"
 
 
 def signature(m: Measurement) -> str:

@@ -66,6 +66,8 @@ OPEN: list[tuple[str, Any, str]] = [
     ("evaluation.sample", "every 10th", "sample: every 10th"),
     ("method.extra_data", ("k710", "ssv2"), "extra data: k710, ssv2"),
     ("method.checkpoint", SHA, "weights of a checkpoint"),
+    ("model.weights", f"sha256:{SHA}", "weights of a file"),
+    ("training.start.kind", "checkpoint", "a fit that starts from a checkpoint"),
     ("method.class_text", "llm-rewritten", "class text of a language model"),
     ("training.recipe.selection", "best", "checkpoint selection best, prescribed last"),
 ]
