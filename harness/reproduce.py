@@ -6,7 +6,7 @@ import math
 import shutil
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,24 +15,26 @@ import numpy as np
 import pandas as pd
 
 from harness.base.errors import EXIT_FAILED, UserError
-from harness.cells.plan import FIT_FILE
 from harness.cells.request import MINI_ARCH, BackboneChoice
 from harness.data.catalog import open_dataset
 from harness.engine.clips import locate_rows
-from harness.engine.device import Device, choose_device
+from harness.engine.device import Device, choose_device, for_evaluation
 from harness.engine.evaluate import Scores, evaluate
 from harness.engine.fit import WEIGHTS
 from harness.engine.method import ClipMethod
-from harness.running.load_fit import described_row, from_file, restore
-from harness.running.run import build_row
+from harness.running.build import build_row, loaded_model
+from harness.running.load_fit import is_file_hash, method_row_of, restore
 from harness.running.write_record import measured_on, utc_now
 from harness.runtime import Runtime
 from harness.settings import Settings
-from harness.spec import Views, fingerprint
+from harness.spec import LabelSet, VideoList, fingerprint
 from harness.submission_facts import facts_of
+from results.codec import encode
+from results.fit_file import write_fit_file
+from results.measurement import Measurement
+from results.provenance import Environment
 from results.submission.check import check_submission
 from results.submission.contents import open_contents
-from results.submission.pack import json_bytes
 from results.submission.submission import Measured, Submission
 from results.submission.waivers import read_waivers
 
@@ -48,7 +50,7 @@ SCHEMA = 1
 
 @dataclass(frozen=True)
 class Agreement:
-    """How a record's sample compares.
+    """The agreement of a record's sample with its predictions.
 
     Args:
         record: File name.
@@ -77,7 +79,7 @@ class Reproduced:
     seed: int
     fraction: float
     agreements: tuple[Agreement, ...]
-    environment: dict[str, Any]
+    environment: Environment
 
     @property
     def videos(self) -> int:
@@ -103,13 +105,15 @@ class Reproduced:
 
     def as_dict(self) -> dict[str, Any]:
         """The attestation."""
+        manifest = self.submission.manifest
+        assert manifest is not None  # a submission without one is refused before anything is evaluated
         return {
-            "schema": SCHEMA, "digest": self.submission.digest, "method": self.submission.manifest["method"],
-            "version": self.submission.manifest["version"], "passed": self.passed, "seed": self.seed,
+            "schema": SCHEMA, "digest": self.submission.digest, "method": manifest.method,
+            "version": manifest.version, "passed": self.passed, "seed": self.seed,
             "fraction": self.fraction, "videos": self.videos, "flips": self.flips,
             "tolerance": {"flips": FLIPS, "unexplained": 0}, "undetected_percent": self.undetected,
-            "records": [dict(vars(agreement)) for agreement in self.agreements], "environment": self.environment,
-            "created": utc_now(),
+            "records": [dict(vars(agreement)) for agreement in self.agreements],
+            "environment": encode(self.environment), "created": utc_now(),
         }  # fmt: skip
 
     def text(self) -> str:
@@ -127,20 +131,32 @@ class Reproduced:
         return "\n".join(lines)
 
 
-def reproduce(
-    path: Path, settings: Settings, runtime: Runtime, seed: int, fraction: float = FRACTION, root: Path = Path(),
-    weights: str | None = None,
-) -> Reproduced:  # fmt: skip
+@dataclass(frozen=True)
+class Sampling:
+    """The sample, and the files that a submission names only by their hashes.
+
+    Args:
+        seed: Seed of the sample. Draw it after the submission was handed in: who knows it, knows what is looked at.
+        fraction: Share of each list, at least `LEAST` videos.
+        weights: File of the backbone's weights, where records are of a file.
+        files: Places of the files that options name, by option.
+    """
+
+    seed: int
+    fraction: float = FRACTION
+    weights: str | None = None
+    files: Mapping[str, str] = field(default_factory=dict)
+
+
+def reproduce(path: Path, settings: Settings, runtime: Runtime, sampling: Sampling, root: Path = Path()) -> Reproduced:
     """Evaluate a seeded sample of every list of a submission again, from the submitted weights.
 
     Args:
         path: A submission with weights, whose method is installed here (a submission carries no code).
         settings: Where videos lie.
         runtime: How to compute.
-        seed: Of the sample. Draw it after the submission was handed in: who knows it, knows what is looked at.
-        fraction: Of each list, at least `LEAST` videos.
+        sampling: The sample.
         root: Repository of the board, with its waivers.
-        weights: The file of the backbone's weights, where the records are of a file; its content is compared.
 
     Raises:
         UserError: The submission is refused, has no weights, its method is not the one installed here, or videos are
@@ -150,8 +166,9 @@ def reproduce(
     if not checked.passed:
         ways = f"See: python -m harness submit check {path}"
         raise UserError(f"{path} is refused by {', '.join(sorted(checked.rules()))}.", ways, EXIT_FAILED)
-    if weights is not None and not Path(weights).is_file():
-        raise UserError(f"--weights {weights} is no file.", "Give the file that the records name by its sha256.")
+    if sampling.weights is not None and not Path(sampling.weights).is_file():
+        message = f"--weights {sampling.weights} is not a file."
+        raise UserError(message, "Give the file that the records name by its sha256.")
     submission, device = checked.submission, choose_device(runtime)
     absent = sorted(set(submission.fits) - set(submission.weights))
     if absent:
@@ -161,66 +178,88 @@ def reproduce(
         _lay_out(path, submission, Path(scratch))
         agreements, built = [], {}
         for one in submission.measured:
-            key = fingerprint([one.record.identity["fit"], one.record.identity["method"]])
+            key = fingerprint([one.keys.fit, encode(one.m.method), encode(one.m.model)])
             if key not in built:
-                built = {key: _method(one, Path(scratch), settings, weights)}  # one at a time: methods are large
-            agreements.append(_again(one, built[key], settings, runtime, device, seed, fraction))
-    return Reproduced(submission, seed, fraction, tuple(agreements), measured_on(device))
+                built = {key: _method(one, Path(scratch), settings, sampling)}  # one at a time: methods are large
+            agreements.append(_again(one, built[key], settings, runtime, device, sampling))
+    return Reproduced(submission, sampling.seed, sampling.fraction, tuple(agreements), measured_on(device))
+
+
+def _folder(runs: Path, key: str) -> Path:
+    """The folder of a fit in the run folder that a reproduction makes."""
+    return runs / "backbone" / "method" / key
 
 
 def _lay_out(path: Path, submission: Submission, runs: Path) -> None:
     """The fits of a submission as a run folder."""
     with open_contents(path) as contents:
         for key, fit in submission.fits.items():
-            folder = runs / "backbone" / "fits" / key
+            folder = _folder(runs, key)
             folder.mkdir(parents=True)
-            (folder / FIT_FILE).write_bytes(json_bytes(fit))
             entry = contents.entries[f"weights/{key}.safetensors"]
             with (folder / WEIGHTS).open("wb") as target, entry.opener() as source:
                 shutil.copyfileobj(source, target)
+            write_fit_file(folder, replace(fit, weights=replace(fit.weights, file=WEIGHTS)))
 
 
-def _method(one: Measured, runs: Path, settings: Settings, weights: str | None = None) -> ClipMethod:
-    """The method of a record as it was scored.
+def _method(one: Measured, runs: Path, settings: Settings, sampling: Sampling) -> ClipMethod:
+    """The method of a record as it was scored: options of training and evaluation, backbone, weights of the fit.
 
     Raises:
-        UserError: The code installed here is not the code that was measured, or the weights are not in a submission,
-            or those of the backbone are of a file, and this is not it.
+        UserError: The code or the weights here are not those that were measured, or are not in a submission.
     """
-    if one.record.identity["method"].get("checkpoint"):
+    m = one.m
+    if m.method.checkpoint:
         raise UserError(
-            f"{one.name} was measured on {', '.join(one.record.method['extra_data'])}, which no submission holds.",
+            f"{one.name} was measured on {', '.join(m.method.extra_data)}, which no submission holds.",
             "Measure it again with `run --checkpoint FILE`, and compare with `python -m harness compare`.",
             EXIT_FAILED,
         )
-    of = one.record.identity["method"]["backbone"]
-    arch = None if of["arch"] == "inferred" else of["arch"]
-    backbone = BackboneChoice(arch, weights) if weights and of["arch"] != MINI_ARCH and from_file(of) else None
-    row = described_row(one.record.identity["method"], one.name, backbone)
-    if row.source_sha256 != one.record.method["source_sha256"]:
+    row = method_row_of(m.method, m.model, one.name, _backbone(m, sampling.weights), sampling.files)
+    if row.code != m.method.code:
         raise UserError(
-            f"The code of {row.name} here has sha256 {row.source_sha256}, measured was "
-            f"{one.record.method['source_sha256']}.",
+            f"The code of {row.name} here has sha256 {row.code}, measured was {m.method.code}.",
             "Install the version of the method that was measured.",
             EXIT_FAILED,
         )
-    if one.record.fit is None:
-        return build_row(row, settings)
-    return restore(runs / "backbone" / "fits" / str(one.record.fit["key"]), row, settings)
+    if m.fitted is not None:
+        return restore(_folder(runs, one.keys.fit), row, settings)
+    method = build_row(row, settings)
+    found = loaded_model(row, method).tensors_sha256
+    if found != m.model.tensors_sha256:
+        raise UserError(
+            f"The weights {m.model.weights} here have tensors of sha256 {found}, "
+            f"measured was {m.model.tensors_sha256}.",
+            "Use the weights that were measured.",
+            EXIT_FAILED,
+        )
+    return method
+
+
+def _backbone(m: Measurement, weights: str | None) -> BackboneChoice | None:
+    """The backbone of a weight file that was given, where the measurement is of one."""
+    if weights is None or m.model.arch == MINI_ARCH or m.model.config or not is_file_hash(m.model.weights):
+        return None
+    return BackboneChoice(None if m.model.arch == "inferred" else m.model.arch, weights)
 
 
 def _again(
-    one: Measured, method: ClipMethod, settings: Settings, runtime: Runtime, device: Device, seed: int, fraction: float
+    one: Measured, method: ClipMethod, settings: Settings, runtime: Runtime, device: Device, sampling: Sampling
 ) -> Agreement:
     """Evaluate the sample of one record and compare."""
-    data = one.record.data
-    dataset = open_dataset(data["dataset"], settings, variant=data["label_variant"])
+    evaluation = one.m.evaluation
+    if evaluation.transform:
+        message = f"{one.name} was measured with the view transform {evaluation.transform}."
+        raise UserError(message, "This version evaluates without view transforms.", EXIT_FAILED)
+    listed = evaluation.list
+    dataset = open_dataset(listed.dataset, settings, variant=listed.label_variant)
     dataset.prepare()
-    test, labels = dataset.list(data["list"]), dataset.labels(data["labels"])
-    assert one.frame is not None
-    recorded = one.frame.set_index("video")
-    count = min(len(test), max(LEAST, math.ceil(fraction * len(test))))
-    rng = np.random.default_rng([seed, int(one.record.cell, 16)])
+    assert one.frame is not None  # a record without predictions is refused
+    # The list as the record has it: its order is the one in which random views were drawn.
+    pairs = zip(one.frame["video"].tolist(), one.frame["label"].tolist(), strict=True)
+    test, labels = VideoList(listed.name, tuple(pairs)), LabelSet(one.record.classes, listed.label_variant)
+    count = min(len(test), max(LEAST, math.ceil(sampling.fraction * len(test))))
+    rng = np.random.default_rng([sampling.seed, int(one.record.key, 16)])
     chosen = np.sort(rng.choice(len(test), size=count, replace=False))
     located = locate_rows(test, dataset.locate)
     missing = [test.paths[i] for i in chosen if located[i][0] is None]
@@ -229,17 +268,17 @@ def _again(
     # Rows keep their places, because random views are drawn by place; a row without a file is passed over.
     picked = set(chosen.tolist())
     rows = [(path if i in picked else None, label) for i, (path, label) in enumerate(located)]
-    views = Views(**{name: value for name, value in one.record.views.items() if name not in ("size", "text")})
-    draws = int(fingerprint([data["list_sha256"], "views"], 8), 16)
-    scores = evaluate(method, rows, labels, views, device, runtime, None, draws)
-    both_fp32 = one.record.environment["dtype"] == device.precision == "fp32"
-    return compare(one.name, recorded.loc[[test.paths[i] for i in chosen]], scores, chosen, TOLERANCE[both_fp32])
+    draws = int(fingerprint([listed.sha256, "views"], 8), 16)
+    here = for_evaluation(device, runtime, method.backbone)
+    scores = evaluate(method, rows, labels, evaluation.views, here, runtime, None, draws)
+    both_fp32 = evaluation.precision == here.precision == "fp32"
+    return compare(one.name, one.frame.iloc[chosen], scores, chosen, TOLERANCE[both_fp32])
 
 
 def compare(
     name: str, recorded: pd.DataFrame, scores: Scores, rows: np.ndarray[Any, Any], tolerance: float
 ) -> Agreement:
-    """How recorded predictions and new scores of the same videos agree.
+    """The agreement of recorded predictions with new scores of the same videos.
 
     Args:
         name: Of the record.

@@ -18,9 +18,9 @@ from harness.data.embedded import EMBEDDED, EmbeddedDataset
 from harness.data.official import OfficialDataset
 from harness.data.overlap import STRICT_RELATIONS, seen_classes
 from harness.plugins.code_hash import file_code_sha256
-from harness.spec import Eval, Fit, LabelSet, Protocol, Recipe, Repeat, VideoList
+from harness.spec import Eval, Fit, LabelSet, Protocol, Repeat, VideoList
 from results.measurement import Expected, ListId, Measurement, Scope
-from results.submission.facts import EvalFacts, Facts, ListFacts, ListPlace, ProtocolFacts
+from results.submission.facts import Declared, EvalFacts, Facts, ListFacts, ListPlace, ProtocolFacts
 
 
 def facts_of(pairs: Iterable[tuple[str, str]], known: Mapping[str, str] | None = None) -> Facts:
@@ -32,19 +32,23 @@ def facts_of(pairs: Iterable[tuple[str, str]], known: Mapping[str, str] | None =
     """
     protocols = tuple(sorted(registry.sources("protocol")))
     found = {pair: facts for pair in pairs if pair[0] in protocols and (facts := pair_facts(*pair))}
-    weights = BackboneChoice(MINI_ARCH, None).identity()["weights"]
+    weights = BackboneChoice(MINI_ARCH, None).model_id().weights
     return Facts(protocols, found, builtin_code(), weights, _declared, known or {})
 
 
-def _declared(m: Measurement, shots: int | None) -> Recipe | None:
-    """The recipe that the built-in method of a measurement declares; None for other methods and other versions."""
-    if m.method.name not in builtin_code() or m.fitted is None:
+def _declared(m: Measurement, shots: int | None) -> Declared | None:
+    """The declarations of the built-in method of a measurement; None for other methods and other versions."""
+    if m.method.name not in builtin_code():
         return None
     spec = registry.method_spec(m.method.name)
     if spec.version != m.method.version:
         return None
-    preset = "mini" if m.model.arch == MINI_ARCH else ""
-    return spec.recipe_for(m.protocol.name, m.fitted.list.dataset, shots, preset)
+    preset, protocol = "mini" if m.model.arch == MINI_ARCH else "", m.protocol.name
+    defaults = spec.options_for({}, protocol, m.evaluation.list.dataset, preset).as_dict()
+    defaults.pop("frames", None)  # the harness fills it in
+    trained = m.fitted
+    recipe = spec.recipe_for(protocol, trained.list.dataset, shots, preset) if trained is not None else None
+    return Declared(recipe, defaults)
 
 
 @cache
@@ -84,7 +88,7 @@ def pair_facts(protocol: str, dataset: str) -> ProtocolFacts | None:
     return ProtocolFacts(
         protocol=protocol, version=cls.version, dataset=dataset, embedded=opened.kind == "embedded",
         mini_frames=MINI_FRAMES, columns=cls.columns, trained=trained, untrained=tuple(untrained.values()),
-        parent=pinned.source, lists=pinned.lists, labels=pinned.labels,
+        parent=pinned.source, lists=pinned.lists, labels=pinned.labels, cluster=opened.cluster,
         scope=lambda row: _row_scope(cls, opened, fits, row),
     )  # fmt: skip
 

@@ -41,8 +41,8 @@ def decode(value: Any, kind: type[T]) -> T:
         raise DecodeError(_message(str(error), value, kind)) from None
     except UserError as error:  # a dataclass of `harness.spec` checks its own values
         raise DecodeError(error.message.rstrip(".")) from None
-    if absent := next(_absent(found), ""):
-        raise DecodeError(absent)
+    if not _complete(found):
+        raise DecodeError(next(_absent(found)))
     try:
         # Two passes through msgspec and one comparison of builtins are faster than a walk in Python.
         written = msgspec.json.decode(msgspec.json.encode(found))
@@ -104,7 +104,11 @@ def _message(text: str, value: Any, kind: Any) -> str:
         name = text.rpartition(" ")[2]
         kinds = [inner for one in kinds for inner in _inner(one, name)]
         return f"{place}.{name} is missing, expected {_expected(kinds)}".removeprefix(".")
-    expected = _expected(kinds) if text.startswith("Invalid enum value") else re.sub("^Expected |, got .*$", "", text)
+    if text.startswith("Invalid enum value"):
+        expected = _expected(kinds)
+    else:
+        described = "" if "matching regex" not in text else _description(kinds)
+        expected = described or re.sub("^Expected |, got .*$", "", text)
     return f"{place or 'the file'} is {_shown(value)}, expected {expected}"
 
 
@@ -139,7 +143,13 @@ def _at(path: str, value: Any, kinds: list[Any]) -> tuple[str, Any, list[Any]]:
             name = wrong[0] if wrong else next(iter(value))
         value = value[int(index)] if index.isdigit() else value[name]
         place += f"[{index}]" if index.isdigit() else f".{name}"
-    return place.removeprefix("."), value, [k for kind in kinds for k in _alternatives(kind)]
+    return place.removeprefix("."), value, kinds
+
+
+def _description(kinds: list[Any]) -> str:
+    """The words that an annotation has for its pattern; empty without."""
+    annotations = [meta for kind in kinds if get_origin(kind) is Annotated for meta in kind.__metadata__]
+    return next((str(meta.description) for meta in annotations if getattr(meta, "description", None)), "")
 
 
 def _alternatives(kind: Any) -> Iterator[Any]:
@@ -182,8 +192,43 @@ def _fields(kind: type) -> tuple[frozenset[str], tuple[str, ...]]:
     return frozenset(_hints(kind)), tuple(holding)
 
 
+@cache
+def _parts(kind: type) -> dict[type, tuple[int, tuple[str, ...]]]:
+    """For a dataclass and all dataclasses below it: how many fields it has, and which of them hold dataclasses."""
+    found: dict[type, tuple[int, tuple[str, ...]]] = {}
+    left = [kind]
+    while left:
+        if (one := left.pop()) not in found:
+            names, holding = _fields(one)
+            found[one] = len(names), holding
+            kinds = [k for name in holding for k in _alternatives(_hints(one)[name])]
+            kinds += [item for k in kinds if get_origin(k) in (list, tuple) for item in get_args(k)]
+            left += [k for k in kinds if dataclasses.is_dataclass(k) and isinstance(k, type)]
+    return found
+
+
+def _complete(part: Any) -> bool:
+    """True if every field was given. msgspec leaves a field with a plain default out of the instance."""
+    kind: type = type(part)
+    known = _parts(kind)
+    left = [part]
+    while left:
+        one = left.pop()
+        count, holding = known[type(one)]
+        held = vars(one)
+        if len(held) < count:
+            return False
+        for name in holding:
+            value = held[name]
+            if type(value) in known:
+                left.append(value)
+            elif isinstance(value, (list, tuple)):
+                left += value
+    return True
+
+
 def _absent(part: Any, place: str = "") -> Iterator[str]:
-    """Messages for fields with a plain default that were not given: msgspec leaves them out of the instance."""
+    """Messages for the fields that make `_complete` false."""
     kind: type = type(part)
     names, holding = _fields(kind)
     if absent := names - vars(part).keys():

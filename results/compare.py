@@ -1,285 +1,262 @@
-"""Two methods on the same videos: difference, interval, p value, the classes that moved, the videos that flipped."""
+"""Two methods on the same videos: difference, interval, p value, the classes that moved, the videos that flipped.
+
+Each side comes down to one row of a table (`results.generations`), and only rows of one group are compared.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from harness.base.errors import UserError
+from harness.base.errors import EXIT_FAILED, UserError
+from results.comparison import (
+    ClassChange,
+    Comparison,
+    Flip,
+    ListComparison,
+    Pair,
+    PartComparison,
+    compare_part,
+    with_places,
+)
+from results.generations import Row, row_differences
 from results.holm import holm
-from results.intervals import Interval
-from results.measurement_words import differences
-from results.paired import bootstrap_interval, mcnemar_p, sign_flip_p
-from results.predictions import read_predictions
-from results.record import Record, find_records, read_record
+from results.measurement import FIELDS, Expected
+from results.measurement_words import differences, open_reasons, recipe_changes, recipe_text, unranked_reasons
+from results.predictions import AGAIN, read_predictions
+from results.sides import Choice, Filters, Reader, Side, Stored, Table, dataset_and_root, read_side, variants_text
+
+__all__ = [
+    "ClassChange", "Comparison", "Flip", "ListComparison", "PartComparison", "compare", "compare_files",
+]  # fmt: skip
+_Rows = tuple[Row[Stored], Row[Stored]]
 
 
-@dataclass(frozen=True)
-class ListComparison:
-    """A and B on one list and one repeat: accuracies in percent, the 2 x 2 counts, McNemar's exact p value."""
-
-    name: str
-    n: int
-    accuracy_a: float
-    accuracy_b: float
-    both: int
-    only_a: int
-    only_b: int
-    neither: int
-    p: float
-
-
-@dataclass(frozen=True)
-class ClassChange:
-    """A class's accuracy in percent with A and with B, over `n` outcomes."""
-
-    name: str
-    n: int
-    accuracy_a: float
-    accuracy_b: float
-
-    @property
-    def change(self) -> float:
-        """Percent points that A is better."""
-        return self.accuracy_a - self.accuracy_b
-
-
-@dataclass(frozen=True)
-class Flip:
-    """A video that exactly one of the two got right, with the class names of the label and of both predictions."""
-
-    video: str
-    list: str
-    label: str
-    predicted_a: str
-    predicted_b: str
-    right: str
-
-
-@dataclass(frozen=True)
-class PartComparison:
-    """A and B on one part of a protocol, over all lists and repeats that both have.
+def compare(a: Choice | Path, b: Choice | Path, filters: Filters | None = None) -> Comparison:
+    """The paired comparison of two rows, in every table that both sides have.
 
     Args:
-        name: `protocol/dataset/part`.
-        difference: Mean over lists of accuracy A - accuracy B, in percent points.
-        interval: 95 % paired bootstrap interval of the difference, stratified by class.
-        p: Two-sided, sign-flip over videos; McNemar's exact test where there is one list.
-        p_holm: `p` after Holm's correction over the parts of this comparison.
-        videos: Distinct videos.
-        lists: One entry for each list and repeat.
-        classes: Largest change first.
-        flips: Videos on which exactly one is right.
-        differing: Settings in which A and B differ, other than the method.
-    """
-
-    name: str
-    difference: float
-    interval: Interval
-    p: float
-    p_holm: float
-    videos: int
-    lists: tuple[ListComparison, ...]
-    classes: tuple[ClassChange, ...]
-    flips: tuple[Flip, ...]
-    differing: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """A against B, by part."""
-
-    a: str
-    b: str
-    parts: tuple[PartComparison, ...]
-
-
-@dataclass(frozen=True)
-class _Pair:
-    a: Record
-    b: Record
-    table: pd.DataFrame
-
-
-def compare(a: Path, b: Path, method_a: str = "", method_b: str = "", seed: int = 0) -> Comparison:
-    """The paired comparison of two records, or of two folders of records matched by protocol, list and repeat.
-
-    Args:
-        a: A record file, or a folder (searched to any depth).
-        b: The same; the two may be one folder if `method_a` and `method_b` choose from it.
-        method_a: Keep only records of this method.
-        method_b: The same for B.
-        seed: Of the bootstrap.
+        a: The records of A: a record file, a folder (searched to any depth), or a choice from them.
+        b: The same for B; the two may choose from one folder.
+        filters: Restrictions of both sides.
 
     A list on which an untrained method has one record and the other several repeats pairs that record with each.
+    Files that cannot be read are named in the result, and the others are compared.
 
     Raises:
-        UserError: No record on either side, nothing in common, or predictions of other videos than the list's.
+        UserError: A side has no record, or several rows in every table; the sides have no table in common; or their
+            rows may not be compared.
     """
-    return compare_files(_files(a), _files(b), method_a, method_b, seed)
-
-
-def _files(path: Path) -> list[Path]:
-    return find_records(path) if path.is_dir() else [path]
-
-
-def compare_files(
-    a: Sequence[Path], b: Sequence[Path], method_a: str = "", method_b: str = "", seed: int = 0
-) -> Comparison:
-    """As `compare`, for two sets of record files."""
-    sides = [_side(a, method_a), _side(b, method_b)]
-    pairs: dict[str, list[_Pair]] = defaultdict(list)
-    for key in sorted(set(sides[0]) & set(sides[1])):
-        for path_a, path_b in _match(sides[0][key], sides[1][key]):
-            pair = _join(path_a, path_b)
-            pairs[_part_name(pair.a)].append(pair)
-    if not pairs:
-        raise UserError(
-            "The two sides have no evaluated list in common.",
-            "Compare records of one protocol, dataset, part and list (see `list_sha256` in the records).",
-        )
-    parts = [_part(name, members, seed) for name, members in pairs.items()]
+    choices = [side if isinstance(side, Choice) else Choice((side,), name=str(side)) for side in (a, b)]
+    reader, allowed = Reader(), filters or Filters()
+    sides = [read_side(choice, allowed, reader) for choice in choices]
+    refused = _without_common_lists(sides)
+    tables: dict[Table, _Rows] = {}
+    for table in sides[0].tables:
+        if table in sides[1].tables:
+            if problem := _problem(sides, table):
+                refused.append(problem)
+            else:
+                tables[table] = (sides[0].tables[table][0], sides[1].tables[table][0])
+    if not tables:
+        raise _nothing(sides, refused)
+    damaged = dict(reader.damaged)
+    parts = [part for table, rows in tables.items() for part in _table_parts(_shown(table, sides), rows, damaged)]
+    if not parts:
+        reasons = [text for path, text in damaged.items() if path not in reader.damaged]
+        raise UserError(f"No list could be compared: {' '.join(reasons)}", AGAIN, EXIT_FAILED)
     corrected = holm([part.p for part in parts])
-    pairs_p = zip(parts, corrected, strict=True)
-    done = tuple(PartComparison(**{**part.__dict__, "p_holm": float(p)}) for part, p in pairs_p)
-    first = next(iter(pairs.values()))[0]
-    return Comparison(_label(first.a), _label(first.b), done)
-
-
-def _part_name(record: Record) -> str:
-    m = record.measurement
-    return f"{m.protocol.name}/{m.evaluation.list.dataset}/{m.protocol.part}"
-
-
-def _label(record: Record) -> str:
-    return record.method.title or record.measurement.method.name
-
-
-def _side(files: Sequence[Path], method: str) -> dict[tuple[str, str], list[tuple[Record, Path]]]:
-    """Records by what must be equal for a pair."""
-    found: dict[tuple[str, str], list[tuple[Record, Path]]] = defaultdict(list)
-    for file in files:
-        record = read_record(file)
-        if method and record.measurement.method.name != method:
-            continue
-        found[_part_name(record), record.measurement.evaluation.list.sha256].append((record, file))
-    if not found:
-        place = files[0].parent if files else "The folder"
-        raise UserError(f"{place} holds no record{f' of method {method!r}' if method else ''}.")
-    return found
-
-
-def _match(
-    a: list[tuple[Record, Path]], b: list[tuple[Record, Path]]
-) -> list[tuple[tuple[Record, Path], tuple[Record, Path]]]:
-    """Pairs of equal repeat; a single record pairs with every repeat of the other side."""
-    if len(a) == 1 or len(b) == 1:
-        return [(x, y) for x in a for y in b]
-    by_repeat = {_repeat(record): (record, path) for record, path in b}
-    if len(by_repeat) < len(b) or len({_repeat(record) for record, _ in a}) < len(a):
-        listed = a[0][0].measurement.evaluation.list
-        raise UserError(
-            f"Several records measure the same repeat of {listed.name}.", "Name one method, or the two record files."
-        )
-    return [(one, by_repeat[_repeat(one[0])]) for one in a if _repeat(one[0]) in by_repeat]
-
-
-def _repeat(record: Record) -> tuple[str, int, Any]:
-    repeat = record.measurement.protocol.repeat
-    return repeat.kind, repeat.index, record.fit.shots if record.fit else None
-
-
-def _join(a: tuple[Record, Path], b: tuple[Record, Path]) -> _Pair:
-    """Both predictions side by side: video, label, id_a, id_b."""
-    frames = [read_predictions(path.with_name(record.predictions.file)) for record, path in (a, b)]
-    if any(_missing(record) for record, _ in (a, b)):
-        common = set(frames[0]["video"]) & set(frames[1]["video"])  # videos that are missing on one side tell nothing
-        frames = [frame[frame["video"].isin(common)].reset_index(drop=True) for frame in frames]
-    if frames[0]["video"].tolist() != frames[1]["video"].tolist() or (frames[0]["label"] != frames[1]["label"]).any():
-        raise UserError(
-            f"{a[1]} and {b[1]} have the same list hash, but predictions of other videos.",
-            f"Find the altered one: python -m harness score {a[1]}",
-        )
-    table = frames[0][["video", "label"]].assign(id_a=frames[0]["id1"], id_b=frames[1]["id1"])
-    table["hit_a"], table["hit_b"] = table["id_a"] == table["label"], table["id_b"] == table["label"]
-    return _Pair(a[0], b[0], table)
-
-
-def _missing(record: Record) -> int:
-    return record.measurement.evaluation.list.n - record.measurement.evaluation.evaluated
-
-
-def _part(name: str, pairs: list[_Pair], seed: int) -> PartComparison:
-    lists = tuple(_list(pair) for pair in pairs)
-    pooled = pd.concat([pair.table.assign(size=len(pair.table)) for pair in pairs], ignore_index=True)
-    step = pooled["hit_a"].astype(int) - pooled["hit_b"].astype(int)
-    # One row a video: whole numbers for the test, percent points of the mean over lists for the interval.
-    videos = pooled.assign(step=step, share=100.0 * step / pooled["size"] / len(pairs)).groupby("video", sort=False)
-    per_video = videos.agg(label=("label", "first"), step=("step", "sum"), share=("share", "sum"))
-    difference = float(per_video["share"].sum())
-    interval = bootstrap_interval(per_video["share"].to_numpy() * len(per_video), per_video["label"].to_numpy(), seed)
-    return PartComparison(
-        name=name,
-        difference=difference,
-        interval=interval,
-        p=lists[0].p if len(lists) == 1 else sign_flip_p(per_video["step"].to_numpy(dtype=np.int64)),
-        p_holm=1.0,
-        videos=len(per_video),
-        lists=lists,
-        classes=_classes(pooled, pairs[0].a.classes),
-        flips=tuple(flip for pair in pairs for flip in _flips(pair)),
-        differing=_differing(pairs[0]),
-    )
-
-
-def _list(pair: _Pair) -> ListComparison:
-    a, b = pair.table["hit_a"].to_numpy(), pair.table["hit_b"].to_numpy()
-    only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
-    m = pair.a.measurement
-    repeat = f"{m.protocol.repeat.kind} {m.protocol.repeat.index}"
-    return ListComparison(
-        f"{m.evaluation.list.name} ({repeat})", len(a), 100.0 * float(a.mean()), 100.0 * float(b.mean()),
-        int((a & b).sum()), only_a, only_b, int((~a & ~b).sum()), mcnemar_p(only_a, only_b),
+    names = _names(choices, next(iter(tables.values())))
+    return Comparison(
+        names[0], names[1], tuple(replace(part, p_holm=float(p)) for part, p in zip(parts, corrected, strict=True)),
+        tuple(_notes(sides, tables)), tuple(message for message, _ in refused), tuple(damaged.values()),
     )  # fmt: skip
 
 
-def _classes(pooled: pd.DataFrame, names: Sequence[str]) -> tuple[ClassChange, ...]:
-    grouped = pooled.groupby("label").agg(n=("label", "size"), a=("hit_a", "mean"), b=("hit_b", "mean"))
-    changes = [
-        ClassChange(_name(int(label), names), int(row["n"]), 100.0 * float(row["a"]), 100.0 * float(row["b"]))
-        for label, row in grouped.iterrows()
-    ]
-    return tuple(sorted(changes, key=lambda change: (-abs(change.change), change.name)))
+def compare_files(a: Sequence[Path], b: Sequence[Path]) -> Comparison:
+    """As `compare`, for two sets of record files."""
+    return compare(Choice(tuple(a), name="the first records"), Choice(tuple(b), name="the second records"))
 
 
-def _flips(pair: _Pair) -> list[Flip]:
-    names = pair.a.classes
-    flipped = pair.table[pair.table["hit_a"] != pair.table["hit_b"]]
-    listed = pair.a.measurement.evaluation.list.name
-    return [
-        Flip(row.video, listed, _name(row.label, names), _name(row.id_a, names), _name(row.id_b, names),
-             "a" if row.hit_a else "b")
-        for row in flipped.itertuples()
+# --- which rows may be compared
+
+_Refused = tuple[str, str]
+"""A reason and the way out."""
+_MEASURE = "Only rows of one table may be compared. Measure one side again with the settings of the other."
+
+
+def _problem(sides: Sequence[Side], table: Table) -> _Refused | None:
+    """The reason why two sides cannot be compared in a table that both have."""
+    shown = _shown(table, sides)
+    several = [
+        (f"{letter} has {len(side.tables[table])} rows of {shown}: {labels}.", f"Choose one for {letter}: {names}.")
+        for side, letter in zip(sides, "AB", strict=True) if len(side.tables[table]) > 1
+        for labels, names in [variants_text(side, table)]
     ]  # fmt: skip
+    if several:
+        return " ".join(message for message, _ in several), " ".join(hint for _, hint in several)
+    row_a, row_b = (side.tables[table][0] for side in sides)
+    if row_a.keys.group == row_b.keys.group:
+        return None
+    places = _places(row_a, row_b) or [(row_a.records[0].place, 0, 0)]
+    found: dict[str, list[str]] = defaultdict(list)
+    for place, i, j in places:
+        one, other = row_a.records[i].measurement, row_b.records[j].measurement
+        reasons = [str(d) for d in differences(one, other) if _decides_group(d.path)]
+        for letter, m, counterpart in (("A", one, other), ("B", other, one)):
+            own = set(open_reasons(m)) - set(open_reasons(counterpart))
+            reasons += [f"{letter}: {reason}" for reason in sorted(own)]
+        for reason in reasons:
+            found[reason].append(f"{place.part} {place.repeat.index}")
+    text = "; ".join(with_places(found, len(places))) or "other evaluation lists"
+    return f"{shown} of A and B may not be compared: {text}.", _MEASURE
 
 
-def _name(label: int, names: Sequence[str]) -> str:
-    """The class name of an id; `no prediction` for an undecodable video."""
-    return names[label] if 0 <= label < len(names) else "no prediction"
+def _decides_group(path: str) -> bool:
+    """True for a field that enters the group key, by itself or through the protocol's evaluation lists and views."""
+    return "group" in FIELDS.get(path, "").split() or path.startswith("evaluation.")
 
 
-def _differing(pair: _Pair) -> tuple[str, ...]:
-    """Settings that differ although they are not the method: what else the difference may come from."""
-    a, b = pair.a.measurement, pair.b.measurement
-    found = [str(one) for one in differences(a, b, besides=("method.name",))]
-    for side, record in (("A", pair.a), ("B", pair.b)):
-        if _missing(record):
-            n = record.measurement.evaluation.list.n
-            found.append(f"{side} has {record.measurement.evaluation.evaluated} of {n} videos")
-    return tuple(found)
+def _without_common_lists(sides: Sequence[Side]) -> list[_Refused]:
+    """Datasets of one name with other lists: two own folders, or an own list and a published one. Never paired."""
+    found = []
+    for key in dict.fromkeys((table.protocol, table.dataset) for table in sides[0].tables):
+        tables = [[t for t in side.tables if (t.protocol, t.dataset) == key] for side in sides]
+        if tables[1] and not set(tables[0]) & set(tables[1]):
+            texts = [
+                f"{dataset_and_root(side.tables[own[0]][0].records[0].measurement.evaluation.list)} of {letter}"
+                for side, own, letter in zip(sides, tables, "AB", strict=True)
+            ]
+            message = f"{key[0]} on {texts[0]} and on {texts[1]} may not be compared: they hold other videos."
+            found.append((message, "Evaluate both methods on one dataset: python -m harness run --dataset FOLDER"))
+    return found
+
+
+def _nothing(sides: Sequence[Side], refused: Sequence[_Refused]) -> UserError:
+    """The error of a comparison without a table."""
+    if refused:
+        return UserError("\n".join(message for message, _ in refused), refused[0][1])
+    there = [", ".join(sorted({f"{t.protocol} on {t.dataset}" for t in side.tables})) for side in sides]
+    message = f"A and B have no table in common: A has {there[0]}; B has {there[1]}."
+    return UserError(message, "Compare records of one protocol and dataset.")
+
+
+def _shown(table: Table, sides: Sequence[Side]) -> str:
+    """`PROTOCOL/DATASET`; an own dataset with its root where another one of its name is there."""
+    own = {t for side in sides for t in side.tables if t.own_lists and t.dataset == table.dataset}
+    if len({t.own_lists for t in own}) > 1 and table.own_lists:
+        side = next(side for side in sides if table in side.tables)
+        listed = side.tables[table][0].records[0].measurement.evaluation.list
+        return f"{table.protocol}/{dataset_and_root(listed)}"
+    return f"{table.protocol}/{table.dataset}"
+
+
+# --- pairs of records
+
+
+def _places(a: Row[Stored], b: Row[Stored]) -> list[tuple[Expected, int, int]]:
+    """Part, repeat and the numbers of the two records of every pair.
+
+    Records of equal part and repeat are a pair. A part's single record of an untrained method pairs with every repeat.
+    """
+    found = []
+    single = [_singles(row) for row in (a, b)]
+    at_b = {record.place: j for j, record in enumerate(b.records)}
+    for i, record in enumerate(a.records):
+        j = at_b.get(record.place, single[1].get(record.place.part))
+        if j is not None:
+            found.append((record.place, i, j))
+    paired = {j for _, _, j in found}
+    for j, record in enumerate(b.records):
+        if j not in paired and record.place.part in single[0]:
+            found.append((record.place, single[0][record.place.part], j))
+    return found
+
+
+def _singles(row: Row[Stored]) -> dict[str, int]:
+    """By part, the number of an untrained method's only record."""
+    by_part: dict[str, list[int]] = defaultdict(list)
+    for i, record in enumerate(row.records):
+        if record.measurement.fitted is None and record.place.repeat.kind == "single":
+            by_part[record.place.part].append(i)
+    return {part: numbers[0] for part, numbers in by_part.items() if len(numbers) == 1}
+
+
+def _table_parts(name: str, rows: _Rows, damaged: dict[Path, str]) -> list[PartComparison]:
+    """All parts of a table; files that cannot be read are added to `damaged`."""
+    pairs: dict[str, list[Pair]] = defaultdict(list)
+    for place, i, j in _places(*rows):
+        a, b = rows[0].records[i].item, rows[1].records[j].item
+        if (table := _joined(a, b, damaged)) is not None:
+            pairs[place.part].append(Pair(a.record, b.record, place.repeat, table))
+    order = [column.part for column in rows[0].records[0].item.record.columns]
+    order += sorted(set(pairs) - set(order))
+    return [compare_part(f"{name}/{part}", pairs[part]) for part in sorted(pairs, key=order.index)]
+
+
+def _joined(a: Stored, b: Stored, damaged: dict[Path, str]) -> pd.DataFrame | None:
+    """Both predictions side by side, on the videos that both have; None where a file cannot be read."""
+    frames = []
+    for one in (a, b):
+        file = one.path.with_name(one.record.predictions.file)
+        try:
+            frames.append(read_predictions(file))
+        except UserError as error:
+            damaged[file] = error.message
+    if len(frames) < 2:
+        return None
+    if a.record.incomplete or b.record.incomplete:
+        common = set(frames[0]["video"]) & set(frames[1]["video"])  # a video that one side lacks tells nothing
+        frames = [frame[frame["video"].isin(common)].reset_index(drop=True) for frame in frames]
+    videos, labels = ([frame[name].tolist() for frame in frames] for name in ("video", "label"))
+    if videos[0] != videos[1] or labels[0] != labels[1]:
+        damaged[b.path] = (
+            f"{a.path} and {b.path} have one list, but predictions of other videos or labels. "
+            f"Find the altered one: python -m harness score {a.path}"
+        )
+        return None
+    table = frames[0][["video", "label"]].assign(id_a=frames[0]["id1"], id_b=frames[1]["id1"])
+    table["hit_a"], table["hit_b"] = table["id_a"] == table["label"], table["id_b"] == table["label"]
+    return table
+
+
+# --- words
+
+
+def _names(choices: Sequence[Choice], rows: _Rows) -> tuple[str, str]:
+    """Two names that are never equal: titles, or titles with the settings that differ."""
+    first = [row.records[0].item.record for row in rows]
+    titles = [record.method.title or record.measurement.method.name for record in first]
+    if titles[0] != titles[1]:
+        return titles[0], titles[1]
+    found = row_differences(*rows)
+    if found:
+        a, b = (", ".join(f"{d.label} {d.value(value)}" for d, value in side) for side in
+                ([(d, d.a) for d in found], [(d, d.b) for d in found]))  # fmt: skip
+        return f"{titles[0]} ({a})", f"{titles[1]} ({b})"
+    if choices[0].name != choices[1].name:
+        return f"{titles[0]} ({choices[0].name})", f"{titles[1]} ({choices[1].name})"
+    return f"{titles[0]} (A)", f"{titles[1]} (B)"
+
+
+def _notes(sides: Sequence[Side], tables: dict[Table, _Rows]) -> Iterable[str]:
+    """Reasons why a side has no rank, its changed recipe, and its superseded records."""
+    for number, (side, letter) in enumerate(zip(sides, "AB", strict=True)):
+        found: dict[str, None] = {}
+        for rows in tables.values():
+            row = rows[number]
+            for record in row.records:
+                found |= dict.fromkeys(unranked_reasons(record.measurement))
+                if changes := recipe_changes(record.measurement.fitted):
+                    found[f"changed recipe: {recipe_text(changes)}"] = None
+            if row.missing:
+                places = ", ".join(f"{place.part} {place.repeat.index}" for place in row.missing)
+                found[f"not measured: {places}"] = None
+        yield from (f"{letter}: {text}" for text in found)
+        reasons = dict.fromkeys(one.reason for one in side.superseded)
+        if reasons:
+            yield f"{letter}: {len(side.superseded)} older records are left out: {'; '.join(reasons)}"

@@ -1,8 +1,8 @@
-"""What the published evaluation loader would have left out of a list, and how far that can move an accuracy.
+"""The effect of the published evaluation loader, which leaves videos out of a list, on an accuracy.
 
 The published loader deals a list out to R processes, shuffles each share and drops its last incomplete batch of two, so
-every process with an odd share silently leaves out one random video. Here every video is scored; this says what the
-difference is. Source: specification of the methods, section 5.2.
+every process with an odd share leaves out one random video without a message. This project scores every video; the
+functions below compute the size of the difference. Source: specification of the methods, section 5.2.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def dropped_videos(videos: int, ranks: int = RANKS, batch: int = BATCH) -> int:
 
 
 def drop_last(correct: int, videos: int, ranks: int = RANKS) -> DropLast:
-    """What the published loader would do to a top-1 accuracy of `correct` of `videos` on `ranks` processes."""
+    """The effect of the published loader on a top-1 accuracy of `correct` of `videos`, on `ranks` processes."""
     dropped = dropped_videos(videos, ranks)
     left = videos - dropped
     if left < 1:

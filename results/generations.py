@@ -7,12 +7,12 @@ between them. The newest complete generation counts. The others are superseded, 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from results.measurement import Expected, Keys, Measurement, keys_of
-from results.measurement_words import differences, incomplete
+from results.measurement_words import Difference, differences, incomplete
 
 T = TypeVar("T")
 
@@ -46,7 +46,7 @@ class Row(Generic[T]):
         keys: Keys of the first record; all records share `row`, `line` and `group`.
         records: By part and repeat.
         missing: Parts and repeats that the protocol prescribes and no record measures.
-        unfinished: What single records lack, see `incomplete`.
+        unfinished: Missing videos and weights of single records, see `incomplete`.
     """
 
     keys: Keys
@@ -56,7 +56,7 @@ class Row(Generic[T]):
 
     @property
     def complete(self) -> bool:
-        """Whether every prescribed part and repeat was measured, with all videos and trained weights."""
+        """True if every prescribed part and repeat was measured, with all videos and trained weights."""
         return not self.missing and not self.unfinished
 
     @property
@@ -165,12 +165,21 @@ def _newest(rows: Sequence[Row[T]], superseded: list[Superseded[T]]) -> Row[T]:
 
 
 def changes_text(old: Row[T], new: Row[T]) -> str:
-    """The differences between two generations of a row in words, taken from records of one part and repeat."""
-    by_place = {record.place: record for record in new.records}
-    pairs = [(record, by_place[record.place]) for record in old.records if record.place in by_place]
-    pairs = pairs or [(old.records[0], new.records[0])]
-    found = dict.fromkeys(str(d) for a, b in pairs for d in differences(a.measurement, b.measurement))
+    """The differences between two generations of a row in words."""
+    found = [str(difference) for difference in row_differences(old, new)]
     scopes = [side.records[0].measurement.protocol.scope.lists for side in (old, new)]
     if scopes[0] != scopes[1] and not any(" list " in text for text in found):
-        found["other lists of the protocol"] = None
-    return "; ".join(found)
+        found.append("other lists of the protocol")
+    return "; ".join(dict.fromkeys(found))
+
+
+def row_differences(a: Row[T], b: Row[T], besides: Collection[str] = ()) -> tuple[Difference, ...]:
+    """The differences between two rows, taken from their records of equal part and repeat.
+
+    Two records of different parts or repeats are compared only where the rows have no part and repeat in common.
+    """
+    by_place = {record.place: record for record in b.records}
+    pairs = [(record, by_place[record.place]) for record in a.records if record.place in by_place]
+    pairs = pairs or [(a.records[0], b.records[0])]
+    found = [d for one, other in pairs for d in differences(one.measurement, other.measurement, besides)]
+    return tuple({(d.path, str(d)): d for d in found}.values())

@@ -21,7 +21,7 @@ class Interval(NamedTuple):
     high: float
 
     def holds(self, value: float, slack: float = 0.0) -> bool:
-        """Whether `value` lies inside, or outside by no more than `slack` (the rounding of a printed number)."""
+        """True if `value` lies inside, or outside by no more than `slack` (the rounding of a printed number)."""
         return self.low - slack <= value <= self.high + slack
 
 

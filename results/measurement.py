@@ -55,7 +55,7 @@ from results.measurement_parts import (
 __all__ = [
     "FIELDS", "KEY_NAMES", "RANDOM", "UNKNOWN", "Count", "Evaluation", "Expected", "FitDescription", "Key", "Keys",
     "ListId", "Measurement", "MethodId", "ModelId", "Plain", "Positive", "Prescribed", "ProtocolId", "Scope", "Sha256",
-    "Start", "Training", "Value", "cell_key", "fit_key", "keys_of", "leaves",
+    "Start", "Training", "Value", "cell_key", "fit_key", "keys_of", "leaves", "normal",
 ]  # fmt: skip
 
 
@@ -304,13 +304,13 @@ def _text(value: object) -> str:
         return encode_basestring(value)
     if type(value) is int or (type(value) is float and math.isfinite(value)):
         return repr(int(value) if int(value) == value else value)
-    return canonical_json(_normal(value))
+    return canonical_json(normal(value))
 
 
-def _normal(value: object) -> object:
+def normal(value: object) -> object:
     """A value as hashed: 5 and 5.0 are one number, in options and in recipes."""
     if isinstance(value, float) and value.is_integer():
         return int(value)
     if isinstance(value, (list, tuple)):
-        return [_normal(item) for item in value]
-    return {name: _normal(item) for name, item in value.items()} if isinstance(value, dict) else value
+        return [normal(item) for item in value]
+    return {name: normal(item) for name, item in value.items()} if isinstance(value, dict) else value

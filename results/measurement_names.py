@@ -130,7 +130,7 @@ def _common(path: str, values: Sequence[object]) -> list[object]:
     """The value that most measurements have and that needs no name; none for an option, whose default is not known."""
     if path.startswith(("method.options.", "method.evaluation_options.")):
         return []
-    return [value for value in values[:1] + values if values.count(value) * 2 > len(values)][:1]
+    return [value for value in (values[0], *values) if list(values).count(value) * 2 > len(values)][:1]
 
 
 def _usual(members: Sequence[Measurement]) -> Measurement | None:

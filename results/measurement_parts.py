@@ -5,7 +5,7 @@ Everybody imports them from `results.measurement`, which puts them together and 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Literal
 
 from msgspec import Meta
@@ -19,13 +19,19 @@ RANDOM = "random"
 
 Count = Annotated[int, Meta(ge=0)]
 Positive = Annotated[int, Meta(ge=1)]
-Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
-Sha256OrUnknown = Annotated[str, Meta(pattern=r"^([0-9a-f]{64}|unknown)\Z")]
-Sha256OrEmpty = Annotated[str, Meta(pattern=r"^([0-9a-f]{64}|unknown)?\Z")]
+Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z", description="64 hex digits")]
+Sha256OrUnknown = Annotated[
+    str, Meta(pattern=r"^([0-9a-f]{64}|unknown)\Z", description="64 hex digits, or unknown")
+]  # fmt: skip
+Sha256OrEmpty = Annotated[
+    str, Meta(pattern=r"^([0-9a-f]{64}|unknown)?\Z", description="64 hex digits, unknown, or an empty text")
+]  # fmt: skip
 """A hash that need not be there, or that an imported record cannot know."""
-Fingerprint = Annotated[str, Meta(pattern=r"^([0-9a-f]{1,64}|unknown)?\Z")]
+Fingerprint = Annotated[
+    str, Meta(pattern=r"^([0-9a-f]{1,64}|unknown)?\Z", description="hex digits, unknown, or an empty text")
+]  # fmt: skip
 """The first digits of a hash, as many as its maker keeps."""
-Key = Annotated[str, Meta(pattern=r"^[0-9a-f]{16}\Z")]
+Key = Annotated[str, Meta(pattern=r"^[0-9a-f]{16}\Z", description="16 hex digits")]
 Plain = bool | int | float | str | None
 Value = Plain | tuple[Plain, ...]
 """Value of a method option, as JSON stores it."""
@@ -164,6 +170,11 @@ class ModelId:
     image_size: Count = 0
     activation: str = ""
     text_length: Count = 0
+
+    @property
+    def unread(self) -> ModelId:
+        """The model as it is known before its weights are read."""
+        return replace(self, tensors_sha256="", image_size=0, activation="", text_length=0)
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,8 @@ NOT_SHOWN = (
 )  # fmt: skip
 """Fields that `differences` leaves out: the place of a record in its row, and fields that say nothing of how it was
 measured. A name that ends in a dot stands for all its fields."""
+EMBEDDED_ARCH = "mini-clip"
+"""Architecture of the embedded tiny CLIP, whose weights are a file of the package."""
 _LIST_NAMES = ("dataset", "name", "label_variant")
 _FOLLOWS = {
     "method.version": ("method.name",), "method.code": ("method.name",), "training.start.key": ("training.start.name",),
@@ -155,7 +157,7 @@ def differences_of_fits(a: FitDescription, b: FitDescription) -> tuple[Differenc
 
 
 def _same(path: str, a: Mapping[str, object], b: Mapping[str, object]) -> bool:
-    """Whether two sides have one value; True and 1 are two values, as they are in the keys."""
+    """True if two sides have one value; True and 1 are two values, as they are in the keys."""
     values = a.get(path), b.get(path)
     bools = [isinstance(value, bool) for value in values]
     return (path in a) == (path in b) and values[0] == values[1] and bools[0] == bools[1]
@@ -192,7 +194,7 @@ def recipe_changes(training: Training | None) -> dict[str, Value]:
 
 
 def own_recipe(training: Training | None) -> bool:
-    """Whether the method's declared recipe is not a published one."""
+    """True if the method's declared recipe is not a published one."""
     return training is not None and training.declared.source.startswith("own")
 
 
@@ -217,6 +219,10 @@ def _open_reasons(m: Measurement) -> Iterator[str]:
         yield f"extra data: {', '.join(m.method.extra_data)}"
     if m.method.checkpoint:
         yield "weights of a checkpoint"
+    if m.model.weights.startswith("sha256:") and m.model.arch != EMBEDDED_ARCH and not m.model.config:
+        yield "weights of a file"
+    if m.fitted and m.fitted.start.kind == "checkpoint":
+        yield "a fit that starts from a checkpoint"
     if m.method.class_text == "llm-rewritten":
         yield "class text of a language model"
     if m.fitted and m.fitted.recipe.selection != prescribed.selection:
@@ -279,7 +285,7 @@ def views_text(views: Views) -> str:
 def model_text(model: ModelId) -> str:
     """Architecture and weights, e.g. `ViT-B-16/openai`; a weight file by the first eight digits of its hash."""
     weights = f"file-{model.weights[7:15]}" if model.weights.startswith("sha256:") else model.weights
-    return model.arch if model.arch == "mini-clip" else f"{model.arch}/{weights}"
+    return model.arch if model.arch == EMBEDDED_ARCH else f"{model.arch}/{weights}"
 
 
 def signature(m: Measurement) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import hashlib
-import re
+import io
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,20 +13,20 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.base.errors import UserError
-from results.predictions import COLUMNS
+from harness.base.errors import EXIT_FAILED, UserError
+from results.predictions import AGAIN, COLUMNS, check_columns
 
-_ROW = re.compile(rb'^((?:"(?:[^"]|"")*")|[^",\n]*),(-?\d+),(-?\d+),', re.MULTILINE)
+_HEADER = ",".join(COLUMNS).encode()
 _COMMA, _MINUS, _ZERO = b","[0], b"-"[0], b"0"[0]
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a model got right on one list, in list order.
+    """Right and wrong answers of a model on one list, in list order.
 
     Args:
         hits: (N,) whether the first predicted id is the label.
-        data: The file as it is, for `videos_of`.
+        data: The file as it is, for `videos_of` and `clusters_of`.
     """
 
     hits: NDArray[np.bool_]
@@ -41,44 +42,69 @@ def read_outcome(path: Path, sha256: str, expected: int) -> Outcome:
         expected: Videos that the file must hold.
 
     Raises:
-        UserError: The file is missing, was changed, or does not hold `expected` videos.
+        UserError: The file is missing, was changed, has other columns, or does not hold `expected` videos.
     """
     try:
         data = path.read_bytes()
+    except FileNotFoundError:
+        raise UserError(f"The predictions file {path} is missing.", AGAIN, EXIT_FAILED) from None
     except OSError as error:
-        raise UserError(f"The predictions {path} cannot be read: {error}") from None
+        raise UserError(f"The predictions file {path} cannot be read: {error}.", AGAIN, EXIT_FAILED) from None
     if hashlib.sha256(data).hexdigest() != sha256:
-        hint = f"See: python -m harness score {path}"
-        raise UserError(f"The predictions {path} are not those of their record.", hint)
+        message = f"The predictions {path} are not those of their record: their sha256 is another."
+        raise UserError(message, f"See: python -m harness score {path}", EXIT_FAILED)
     try:
         text = gzip.decompress(data)
     except (OSError, EOFError, zlib.error) as error:
-        raise UserError(f"The predictions {path} cannot be read: {error}") from None
-    fields = _fields(text)
+        raise UserError(f"The predictions file {path} cannot be read: {error}.", AGAIN, EXIT_FAILED) from None
+    header, _, rows = text.partition(b"\n")
+    if header != _HEADER:
+        check_columns(path, header.decode(errors="replace").replace('"', "").split(","))
+    fields = _quick(rows) if b'"' not in text else None
     if fields is None:
-        rows = _ROW.findall(text)
-        fields = np.array([row[1:] for row in rows], dtype=np.int64).reshape(-1, 2)
+        try:
+            fields = np.array([(int(row[1]), int(row[2])) for row in _parsed(text)], dtype=np.int64).reshape(-1, 2)
+        except (ValueError, IndexError, csv.Error) as error:
+            message = f"{path}: label and ids must be whole numbers, found: {error}."
+            raise UserError(message, AGAIN, EXIT_FAILED) from None
     if len(fields) != expected:
-        raise UserError(f"{path} holds {len(fields)} videos, the record says {expected}.")
+        raise UserError(f"{path} holds {len(fields)} videos, the record says {expected}.", AGAIN, EXIT_FAILED)
     return Outcome(fields[:, 0] == fields[:, 1], data)
 
 
 def videos_of(outcome: Outcome) -> list[bytes]:
-    """The list paths of an outcome, as bytes as they stand in the file."""
-    return [row[0] for row in _ROW.findall(gzip.decompress(outcome.data))]
+    """The list paths of an outcome."""
+    return _column(outcome, 0)
 
 
-def _fields(text: bytes) -> NDArray[np.int64] | None:
-    """(N, 2) label and first id, found by counting commas; None where a quoted path may hold some."""
+def clusters_of(outcome: Outcome) -> list[bytes]:
+    """The clusters of the videos of an outcome, empty where unknown."""
+    return _column(outcome, -1)
+
+
+def _column(outcome: Outcome, place: int) -> list[bytes]:
+    """The first or the last column, as text."""
+    text = gzip.decompress(outcome.data)
     if b'"' in text:
-        return None
+        return [row[place].encode() for row in _parsed(text)]
+    lines = text.split(b"\n")[1:-1]
+    return [line.split(b",", 1)[0] if place == 0 else line.rpartition(b",")[2] for line in lines]
+
+
+def _parsed(text: bytes) -> list[list[str]]:
+    """All rows of a table with quoted names, which may hold commas, quotes and line ends."""
+    return list(csv.reader(io.StringIO(text.decode(), newline="")))[1:]
+
+
+def _quick(text: bytes) -> NDArray[np.int64] | None:
+    """(N, 2) label and first id of a table without quotes, found by counting commas; None where rows are cut."""
     raw = np.frombuffer(text, dtype=np.uint8)
     commas = np.flatnonzero(raw == _COMMA)
     lines = text.count(b"\n")
     if not lines or len(commas) != lines * (len(COLUMNS) - 1):
         return None
-    commas = commas.reshape(lines, -1)[1:]
-    return np.stack([_whole(raw, commas[:, k] + 1, commas[:, k + 1]) for k in (0, 1)], axis=1)
+    places = commas.reshape(lines, -1)
+    return np.stack([_whole(raw, places[:, k] + 1, places[:, k + 1]) for k in (0, 1)], axis=1)
 
 
 def _whole(raw: NDArray[np.uint8], start: NDArray[np.int64], stop: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -1,15 +1,18 @@
 """One prediction per video of a scored list, stored next to its record as `*.predictions.csv.gz`.
 
-Columns: `video` (the list's path), `label` (true id), `id1..id5` (predicted ids, best first; -1 where there is none)
-and `p1..p5` (their probabilities; 0 where there is none). A row of -1 is a video that could not be decoded.
+Columns: `video` (the list's path), `label` (true id), `id1..id5` (predicted ids, best first; -1 where there is none),
+`p1..p5` (their probabilities; 0 where there is none) and `cluster` (clips of one source video, or of one group of the
+dataset, share it; empty where the dataset knows none). A row of -1 is a video that could not be decoded.
 """
 
 from __future__ import annotations
 
+import csv
 import gzip
 import hashlib
 import io
 import zlib
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,17 +20,22 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from harness.base.atomic import write_bytes
-from harness.base.errors import UserError
+from harness.base.errors import EXIT_FAILED, UserError
 from results.metrics import NO_PREDICTION
 
 DEPTH = 5
 ID_COLUMNS = [f"id{k}" for k in range(1, DEPTH + 1)]
 PROBABILITY_COLUMNS = [f"p{k}" for k in range(1, DEPTH + 1)]
-COLUMNS = ["video", "label", *ID_COLUMNS, *PROBABILITY_COLUMNS]
+COLUMNS = ["video", "label", *ID_COLUMNS, *PROBABILITY_COLUMNS, "cluster"]
+AGAIN = "Predictions are written by `python -m harness run`; remove the record beside them and run its command again."
 
 
 def predictions_frame(
-    videos: list[str], labels: NDArray[np.int64], ids: NDArray[np.int64], probabilities: NDArray[np.float64]
+    videos: Sequence[str],
+    labels: NDArray[np.int64],
+    ids: NDArray[np.int64],
+    probabilities: NDArray[np.float64],
+    clusters: Sequence[str] | None = None,
 ) -> pd.DataFrame:
     """The predictions table of a list, padded to five columns where there are fewer than five classes.
 
@@ -36,19 +44,29 @@ def predictions_frame(
         labels: (N,) true ids.
         ids: (N, k) predicted ids, best first; k <= 5.
         probabilities: (N, k) their probabilities, stored with 6 decimals.
+        clusters: N names of clusters, empty where unknown; None where the dataset knows none.
+
+    Raises:
+        ValueError: There are more or fewer clusters than videos.
     """
+    if clusters is not None and len(clusters) != len(videos):
+        raise ValueError(f"{len(clusters)} clusters for {len(videos)} videos")
     pad = DEPTH - ids.shape[1]
     ids = np.pad(ids, ((0, 0), (0, pad)), constant_values=NO_PREDICTION)
     probabilities = np.pad(np.round(probabilities, 6), ((0, 0), (0, pad)))
     frame = pd.DataFrame({"video": videos, "label": labels})
     frame[ID_COLUMNS] = ids
     frame[PROBABILITY_COLUMNS] = probabilities
+    frame["cluster"] = [""] * len(videos) if clusters is None else list(clusters)
     return frame
 
 
 def encode_predictions(frame: pd.DataFrame) -> bytes:
     """The gzipped CSV bytes of a predictions table; equal tables give equal bytes (no time stamp inside)."""
-    text = frame[COLUMNS].to_csv(index=False, float_format="%.6f", lineterminator="\n")
+    quoted = frame[["video", "cluster"]].apply(lambda column: column.str.contains("\r", regex=False)).any(axis=None)
+    # Python's csv does not quote a carriage return, which readers take for the end of a line.
+    quoting = csv.QUOTE_NONNUMERIC if quoted else csv.QUOTE_MINIMAL
+    text = frame[COLUMNS].to_csv(index=False, float_format="%.6f", lineterminator="\n", quoting=quoting)
     buffer = io.BytesIO()
     with gzip.GzipFile(fileobj=buffer, mode="wb", mtime=0, filename="") as file:
         file.write(text.encode())
@@ -69,17 +87,32 @@ def read_predictions(path: Path) -> pd.DataFrame:
         UserError: The file is missing, not a gzipped CSV, or lacks columns.
     """
     try:
-        frame = pd.read_csv(path, compression="gzip", keep_default_na=False, dtype={"video": str})
+        text = {"video": str, "cluster": str}
+        frame = pd.read_csv(path, compression="gzip", keep_default_na=False, dtype=text)
     except FileNotFoundError:
-        raise UserError(f"The predictions file {path} is missing.", "Restore it, or run the eval again.") from None
+        raise UserError(f"The predictions file {path} is missing.", AGAIN, EXIT_FAILED) from None
     except (OSError, ValueError, EOFError, zlib.error) as error:
-        raise UserError(f"The predictions file {path} cannot be read: {error}") from None
-    missing = [name for name in COLUMNS if name not in frame.columns]
-    unknown = [name for name in frame.columns if name not in COLUMNS]
-    if missing or unknown:
-        raise UserError(f"{path}: columns missing {missing}, unknown {unknown}; expected {COLUMNS}.")
+        message = f"The predictions file {path} cannot be read: {error}".replace("\n", " ").rstrip(". ")
+        raise UserError(f"{message}.", AGAIN, EXIT_FAILED) from None
+    check_columns(path, frame.columns)
+    if not isinstance(frame.index, pd.RangeIndex):  # pandas takes surplus fields of the rows for an index
+        raise UserError(f"{path}: rows have more than {len(COLUMNS)} fields.", AGAIN, EXIT_FAILED)
     try:
         types = dict.fromkeys(["label", *ID_COLUMNS], "int64") | dict.fromkeys(PROBABILITY_COLUMNS, "float64")
         return frame[COLUMNS].astype(types)
     except (ValueError, TypeError, OverflowError) as error:
-        raise UserError(f"{path}: ids must be integers and probabilities numbers: {error}") from None
+        message = f"{path}: label and ids must be whole numbers and probabilities numbers, found: {error}."
+        raise UserError(message, AGAIN, EXIT_FAILED) from None
+
+
+def check_columns(path: Path, found: Iterable[str]) -> None:
+    """Refuse a table with other columns, such as one that an older version wrote.
+
+    Raises:
+        UserError: A column is missing or unknown.
+    """
+    names = list(found)
+    problems = [f"column {name} is missing" for name in COLUMNS if name not in names]
+    problems += [f"column {name} is unknown" for name in names if name not in COLUMNS]
+    if problems:
+        raise UserError(f"{path}: {', '.join(problems)}; expected {', '.join(COLUMNS)}.", AGAIN, EXIT_FAILED)

@@ -189,5 +189,5 @@ def _parse(text: str, path: Path) -> tuple[str, str | None, str]:
 
 
 def _applies(where: dict[str, Any], place: dict[str, str]) -> bool:
-    """Whether every key of a note's `where` names (or lists) the cell's value."""
+    """True if every key of a note's `where` names (or lists) the cell's value."""
     return all(place[name] in (wanted if isinstance(wanted, list) else [wanted]) for name, wanted in where.items())

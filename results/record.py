@@ -32,7 +32,7 @@ BOARD = "board"
 """Folder directly below a run folder in which its board is built; it holds no records."""
 _ACCEPTED = ("*/acceptance.json", "*/*/acceptance.json")
 NOT_WRITTEN = "Nothing was written. Correct the code that gave this value."
-AGAIN = "Records are written by `python -m harness run`; run the same command again."
+AGAIN = "Remove the file and run its command again: records are written by `python -m harness run`."
 
 Percent = Annotated[float, Meta(ge=0, le=100)]
 Cost = Annotated[float, Meta(ge=0)]
@@ -40,7 +40,7 @@ Cost = Annotated[float, Meta(ge=0)]
 
 @dataclass(frozen=True)
 class MethodCard:
-    """What people read about the method.
+    """Description of the method for people.
 
     Args:
         title: Display name.
@@ -184,7 +184,7 @@ class Record:
         columns: Column rules of the protocol, so that reports need not import it.
         classes: Class names in the order of their ids.
         embedded: Whether the dataset is the embedded benchmark.
-        method: What people read about the method.
+        method: Description of the method for people.
         fit: Facts of the fit; None for an untrained method.
         undecodable: Videos that could not be decoded.
         metrics: Accuracies.

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
+from harness.base.canonical import labels_sha256, rows_sha256
 from harness.base.errors import UserError
 from results.metrics import NO_PREDICTION, accuracies
 from results.predictions import ID_COLUMNS, PROBABILITY_COLUMNS, read_predictions
@@ -24,7 +27,8 @@ class Finding:
 
     Args:
         path: The record.
-        rule: A short name: `file_hash`, `duplicate`, `count`, `list_hash`, `metric`, `ids`, `probabilities`, ...
+        rule: `record` or `file` where one cannot be read; else `file_hash`, `duplicate`, `count`, `list_hash`,
+            `labels`, `ids`, `probabilities`, `undecodable` or `metric`.
         message: The thing, the value found and the value expected.
     """
 
@@ -37,34 +41,44 @@ class Finding:
 
 
 @dataclass(frozen=True)
+class Recomputed:
+    """Metrics computed from predictions, in percent, and the number of predictions."""
+
+    metrics: dict[str, float]
+    videos: int
+
+
+@dataclass(frozen=True)
 class Score:
-    """What `score` found.
+    """Disagreements between records and their predictions.
 
     Args:
         records: Records looked at.
         findings: Disagreements; empty if every number follows from the predictions.
-        recomputed: By record path, the metrics computed from the predictions, in percent.
+        recomputed: By record path; without the records whose files cannot be read.
     """
 
     records: tuple[Path, ...]
     findings: tuple[Finding, ...]
-    recomputed: dict[Path, dict[str, float]]
+    recomputed: dict[Path, Recomputed]
 
     @property
     def passed(self) -> bool:
-        """Whether nothing disagrees."""
+        """True if no number disagrees with the predictions."""
         return not self.findings
 
 
 def score(path: Path) -> Score:
     """Recompute all metrics of a record, of a prediction file's record, or of every record under a folder.
 
+    A record or predictions that cannot be read are a finding; the other records are scored all the same.
+
     Raises:
         UserError: Nothing to score at `path`.
     """
     records = _records(path)
     findings: list[Finding] = []
-    recomputed: dict[Path, dict[str, float]] = {}
+    recomputed: dict[Path, Recomputed] = {}
     for file in records:
         try:
             record = read_record(file)
@@ -73,7 +87,7 @@ def score(path: Path) -> Score:
             continue
         found, metrics = check_record(file, record)
         findings += found
-        if metrics:
+        if metrics is not None:
             recomputed[file] = metrics
     return Score(tuple(records), tuple(findings), recomputed)
 
@@ -82,7 +96,7 @@ def _records(path: Path) -> list[Path]:
     if path.is_dir():
         found = find_records(path)
         if not found:
-            raise UserError(f"{path} holds no record (*{RECORD_SUFFIX}).")
+            raise UserError(f"{path} holds no record (*{RECORD_SUFFIX}).", "Name a folder that `run` wrote records to.")
         return found
     if path.name.endswith(PREDICTIONS_SUFFIX):
         path = path.with_name(path.name.removesuffix(PREDICTIONS_SUFFIX) + RECORD_SUFFIX)
@@ -91,71 +105,82 @@ def _records(path: Path) -> list[Path]:
     return [path]
 
 
-def check_record(path: Path, record: Record) -> tuple[list[Finding], dict[str, float]]:
-    """The disagreements of one record, and its metrics recomputed (empty where the predictions cannot be read)."""
-    file = path.with_name(record.predictions["file"])
-    findings: list[Finding] = []
+def check_record(path: Path, record: Record) -> tuple[list[Finding], Recomputed | None]:
+    """The disagreements of one record, and its metrics recomputed (None where there are no predictions)."""
+    file = path.with_name(record.predictions.file)
     try:
         digest = hashlib.sha256(file.read_bytes()).hexdigest()
         frame = read_predictions(file)
-    except (OSError, UserError) as error:
-        return [Finding(path, "file", error.message if isinstance(error, UserError) else str(error))], {}
-    if digest != record.predictions["sha256"]:
-        findings.append(
-            Finding(path, "file_hash", f"{file.name} has sha256 {digest}, recorded {record.predictions['sha256']}")
-        )
-    findings += [Finding(path, rule, message) for rule, message in _row_findings(frame, record)]
+    except UserError as error:
+        return [Finding(path, "file", error.message)], None
+    except OSError as error:
+        return [Finding(path, "file", f"{file} cannot be read: {error.strerror}")], None
+    found = [("file_hash", f"{file.name} has sha256 {digest}, recorded {record.predictions.sha256}")]
+    found = found if digest != record.predictions.sha256 else []
     if not len(frame):
-        return [*findings, Finding(path, "count", "the predictions are empty")], {}
+        return [Finding(path, rule, text) for rule, text in [*found, ("count", "the predictions are empty")]], None
+    found += [*_list_findings(frame, record), *_row_findings(frame, record)]
     metrics = accuracies(frame["label"], frame[ID_COLUMNS]).as_dict()
-    for name, value in metrics.items():
-        stored = record.metrics.get(name)
-        if stored is None or not math.isclose(stored, value, rel_tol=0.0, abs_tol=TOLERANCE):
-            findings.append(Finding(path, "metric", f"{name} is recorded as {stored}, the predictions give {value}"))
-    unknown = sorted(set(record.metrics) - set(metrics))
-    if unknown:
-        findings.append(Finding(path, "metric", f"{', '.join(unknown)} cannot be computed from predictions"))
-    return findings, metrics
+    found += _metric_findings(frame, record, metrics)
+    return [Finding(path, rule, text) for rule, text in found], Recomputed(metrics, len(frame))
 
 
-def _row_findings(frame: pd.DataFrame, record: Record) -> list[tuple[str, str]]:
-    """Disagreements about which videos were scored and about the rows themselves."""
-    data = record.data
-    findings: list[tuple[str, str]] = []
+def _list_findings(frame: pd.DataFrame, record: Record) -> Iterator[tuple[str, str]]:
+    """Disagreements about which videos and classes were scored."""
+    evaluation = record.measurement.evaluation
     twice = frame["video"][frame["video"].duplicated()]
     if len(twice):
-        findings.append(("duplicate", f"{len(twice)} videos occur more than once, e.g. {twice.iloc[0]}"))
-    if len(frame) != data["n_evaluated"]:
-        findings.append(("count", f"{len(frame)} predictions, {data['n_evaluated']} videos are said to be evaluated"))
-    whole = data["n_evaluated"] == data["n_expected"]
-    if not whole and not record.protocol.get("incomplete"):
-        findings.append(("count", f"{data['n_evaluated']} of {data['n_expected']} videos, but not marked incomplete"))
-    found = list_sha256(frame)
-    if whole and found != data["list_sha256"]:  # the hash of a list cannot be had from a part of it
-        findings.append(("list_hash", f"videos and labels have sha256 {found}, recorded {data['list_sha256']}"))
-    classes = len(data["classes"])
+        yield "duplicate", f"{len(twice)} videos occur more than once, e.g. {twice.iloc[0]}"
+    if len(frame) != evaluation.evaluated:
+        yield "count", f"{len(frame)} predictions, the record has {evaluation.evaluated} videos evaluated"
+    found = rows_sha256(zip(frame["video"], frame["label"], strict=True))
+    # The hash of a list cannot be computed from a part of it.
+    if evaluation.evaluated == evaluation.list.n and found != evaluation.list.sha256:
+        yield "list_hash", f"videos and labels have sha256 {found}, recorded {evaluation.list.sha256}"
+    found = labels_sha256(record.classes)
+    if found != evaluation.list.labels_sha256:
+        yield "labels", f"the classes have sha256 {found}, recorded {evaluation.list.labels_sha256}"
+    without = set(frame["video"][frame["id1"] == NO_PREDICTION])
+    recorded = {item.video for item in record.undecodable}
+    if without != recorded:
+        odd = sorted(without ^ recorded)[0]
+        message = f"{len(without)} videos without a prediction, recorded {len(recorded)}, e.g. {odd} in one of them"
+        yield "undecodable", message
+
+
+def _row_findings(frame: pd.DataFrame, record: Record) -> Iterator[tuple[str, str]]:
+    """Labels, ids and probabilities that no evaluation writes."""
+    classes = len(record.classes)
     if not frame["label"].between(0, classes - 1).all():
-        findings.append(("ids", f"a label lies outside 0..{classes - 1}"))
-    ids, probabilities = frame[ID_COLUMNS], frame[PROBABILITY_COLUMNS]
-    if not ((ids >= NO_PREDICTION) & (ids < classes)).all(axis=None):
-        findings.append(("ids", f"a predicted id lies outside -1..{classes - 1}"))
-    repeated = sum(
-        int(((ids.iloc[:, i] == ids.iloc[:, j]) & (ids.iloc[:, i] != NO_PREDICTION)).sum())
-        for i in range(len(ID_COLUMNS))
-        for j in range(i)
-    )
+        yield "ids", f"a label lies outside 0..{classes - 1}"
+    ids, probabilities = frame[ID_COLUMNS].to_numpy(), frame[PROBABILITY_COLUMNS].to_numpy()
+    if not ((ids >= NO_PREDICTION) & (ids < classes)).all():
+        yield "ids", f"a predicted id lies outside -1..{classes - 1}"
+    ordered = np.sort(ids, axis=1)
+    repeated = int(((ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] != NO_PREDICTION)).sum())
     if repeated:
-        findings.append(("ids", f"{repeated} times a class is predicted twice for one video"))
-    falling = (probabilities.to_numpy()[:, :-1] >= probabilities.to_numpy()[:, 1:] - 1e-6).all()
-    if not falling or not ((probabilities >= 0) & (probabilities <= 1 + 1e-6)).all(axis=None):
-        findings.append(("probabilities", "not sorted from the best to the worst within 0..1"))
-    undecodable = int((ids["id1"] == NO_PREDICTION).sum())
-    if undecodable != data["n_undecodable"]:
-        findings.append(("count", f"{undecodable} videos without a prediction, recorded {data['n_undecodable']}"))
-    return findings
+        yield "ids", f"{repeated} times a class is predicted twice for one video"
+    falling = (probabilities[:, :-1] >= probabilities[:, 1:] - 1e-6).all()
+    if not falling or not ((probabilities >= 0) & (probabilities <= 1 + 1e-6)).all():
+        yield "probabilities", "not sorted from the best to the worst within 0..1"
 
 
-def list_sha256(frame: pd.DataFrame) -> str:
-    """sha256 of the lines `video label` (LF) of a predictions table: the hash of the list that was scored."""
-    rows = "".join(f"{video} {label}\n" for video, label in zip(frame["video"], frame["label"], strict=True))
-    return hashlib.sha256(rows.encode()).hexdigest()
+def _metric_findings(frame: pd.DataFrame, record: Record, metrics: dict[str, float]) -> Iterator[tuple[str, str]]:
+    """Recorded metrics that the predictions do not give."""
+    stored: dict[str, float | None] = {name: getattr(record.metrics, name) for name in metrics}
+    computed: dict[str, float | None] = dict(metrics)
+    stored["overlap.top1_strict"], computed["overlap.top1_strict"] = record.overlap.top1_strict, _strict(frame, record)
+    for name, value in computed.items():
+        recorded = stored[name]
+        same = recorded is value if recorded is None or value is None else math.isclose(
+            recorded, value, rel_tol=0.0, abs_tol=TOLERANCE
+        )  # fmt: skip
+        if not same:
+            yield "metric", f"{name} is recorded as {recorded}, the predictions give {value}"
+
+
+def _strict(frame: pd.DataFrame, record: Record) -> float | None:
+    """Top-1 accuracy without the classes that training has seen; None if there are none, or no others."""
+    seen = {label for label, name in enumerate(record.classes) if name in record.overlap.seen_classes}
+    unseen = frame[~frame["label"].isin(seen)]
+    return accuracies(unseen["label"], unseen[ID_COLUMNS]).top1 if seen and len(unseen) else None

@@ -76,7 +76,7 @@ class MethodRow:
 
     def model_id(self) -> ModelId:
         """The model as measurements state it before its weights are read."""
-        return ModelId(**self.backbone.identity())
+        return self.backbone.model_id()
 
     def folder(self, runs: Path) -> Path:
         """The folder of the row's cells; options that matter only in evaluation share it, and so the fits in it."""

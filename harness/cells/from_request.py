@@ -113,7 +113,11 @@ def _nothing(request: Request) -> str:
 
 
 def method_row(
-    choice: MethodChoice, backbone: BackboneChoice, protocol: str = "", dataset: str = "", frames: int | None = None
+    choice: MethodChoice,
+    backbone: BackboneChoice | OwnModel,
+    protocol: str = "",
+    dataset: str = "",
+    frames: int | None = None,
 ) -> MethodRow:
     """A method with the options of a protocol and dataset, and the user's, on a backbone or on a model of its own."""
     spec = registry.method_spec(choice.name)

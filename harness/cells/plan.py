@@ -116,7 +116,7 @@ def select(cells: Cells, keys: frozenset[str]) -> Cells:
     Raises:
         UserError: A key that no cell has.
     """
-    if unknown := keys - {cell.key for cell in (*cells.fits, *cells.evals)}:
+    if unknown := keys - {cell.key for cell in cells.fits} - {cell.key for cell in cells.evals}:
         raise UserError(
             f"{len(unknown)} of {len(keys)} cell keys do not belong to this request (first: {sorted(unknown)[0]}).",
             "A method, a list or the engine changed since they were planned: give the command for the whole again.",

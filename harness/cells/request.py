@@ -18,6 +18,7 @@ from harness.spec import Recipe, Views
 from harness.spec.method_spec import OwnModel
 from harness.spec.options import split_method
 from harness.spec.switches import recipe_values, views_values
+from results.measurement import ModelId
 
 MINI_ARCH = "mini-clip"
 MINI_FRAMES = 4
@@ -57,16 +58,16 @@ class BackboneChoice:
         """Whether it is the embedded tiny CLIP."""
         return self.arch == MINI_ARCH
 
-    def identity(self) -> dict[str, str]:
-        """`arch` and `weights` as in `results.measurement.ModelId`: tag, or hash of the file wherever it lies."""
+    def model_id(self) -> ModelId:
+        """The model as measurements state it before its weights are read: tag, or hash of the file wherever it lies."""
         if self.is_mini:
             weights_file = Path(__file__).resolve().parents[1] / "data" / "assets" / "mini_clip.safetensors"
-            return {"arch": MINI_ARCH, "weights": f"sha256:{_file_sha256(weights_file)}"}
+            return ModelId(MINI_ARCH, f"sha256:{_file_sha256(weights_file)}")
         weights = self.weights or "openai"
         path = Path(weights)
         if path.is_file():
-            return {"arch": self.arch or "inferred", "weights": f"sha256:{_file_sha256(path.resolve())}"}
-        return {"arch": self.arch or "ViT-B-16", "weights": weights}
+            return ModelId(self.arch or "inferred", f"sha256:{_file_sha256(path.resolve())}")
+        return ModelId(self.arch or "ViT-B-16", weights)
 
     def views_of(self, views: Views) -> Views:
         """A protocol's views, with fewer frames for the embedded tiny CLIP."""

@@ -10,7 +10,7 @@ from harness.base.errors import UserError
 from harness.data.dataset import Dataset
 from harness.spec import Eval, Fit, LabelSet, ListRef, Recipe, Repeat, VideoList, Views
 from results.codec import encode
-from results.measurement import Expected, ListId, Prescribed, Scope
+from results.measurement import Expected, ListId, Prescribed, Scope, normal
 
 Identified = list[str | int]
 
@@ -103,8 +103,8 @@ def scope_of(
 
 
 def _set(entries: Iterable[object]) -> str:
-    """Fingerprint of a set of JSON values: their order and their number do not count."""
-    return fingerprint(sorted({fingerprint(entry) for entry in entries}), 16)
+    """Fingerprint of a set of JSON values: their order and their number do not count, and 5 and 5.0 are one value."""
+    return fingerprint(sorted({fingerprint(normal(entry)) for entry in entries}), 16)
 
 
 def _identified(ref: ListRef, dataset: Dataset) -> Identified:

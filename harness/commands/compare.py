@@ -5,10 +5,15 @@ from __future__ import annotations
 import argparse
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from harness.base.errors import EXIT_DONE
-from harness.commands._arguments import add_places, put, settings_of, table, verb_parser
+from harness.base.errors import EXIT_DONE, EXIT_FAILED, UserError
+from harness.commands._arguments import add_places, put, say, settings_of, table, verb_parser
+from harness.spec.options import split_method
+
+if TYPE_CHECKING:
+    from results.compare import Comparison, PartComparison
+    from results.sides import Choice
 
 
 def add_parser(verbs: Any) -> None:
@@ -16,32 +21,69 @@ def add_parser(verbs: Any) -> None:
     parser = verb_parser(
         verbs, "compare", "two methods on the same videos",
         "The difference between two methods with its interval and p value, paired by video, per part of a protocol;\n"
-        "the classes that moved most and the videos that flipped.",
+        "the classes that moved most and the videos that flipped. Each side must come down to one row of a table:\n"
+        "options, recipe and view settings after the name choose it. Exit code 1 if a file could not be read, or if a\n"
+        "table was not compared.",
         "examples:\n"
         "  python -m harness compare vificlip text_ft\n"
+        "  python -m harness compare vificlip:epochs=11 vificlip:epochs=1 --protocol b2n --dataset hmdb51\n"
+        "  python -m harness compare \"vificlip:template='a video of {}'\" vanilla_clip --arch ViT-B-16\n"
         "  python -m harness compare runs/a/x.record.json runs/b/x.record.json\n",
     )  # fmt: skip
-    parser.add_argument("a", metavar="A", help="a method of the run folder, a record, or a folder of records")
+    sides = "NAME, NAME:SETTING=VALUE,... of the run folder; or a record, a folder of records, a fit's folder"
+    parser.add_argument("a", metavar="A", help=sides)
     parser.add_argument("b", metavar="B", help="the same")
+    for name, text in (("protocol", "NAME"), ("dataset", "NAME"), ("arch", "NAME")):
+        parser.add_argument(
+            f"--{name}", metavar=text, nargs="+", action="extend", default=[], help=f"only this {name}; repeatable"
+        )
     parser.add_argument("--classes", type=int, default=5, metavar="N", help="classes to print per part (5)")
     parser.add_argument("--flips", type=int, default=5, metavar="N", help="flipped videos to print per part (5)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the bootstrap")
     parser.add_argument("--json", action="store_true", help="print data on stdout")
     add_places(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the comparison."""
+    """Print the comparison; 1 if a file or a table was left out."""
     from results.compare import compare
+    from results.sides import Filters
 
     runs = settings_of(arguments).runs.path
-    (path_a, name_a), (path_b, name_b) = (
-        (Path(text), "") if _holds_records(Path(text)) else (runs, text) for text in (arguments.a, arguments.b)
-    )
-    result = compare(path_a, path_b, name_a, name_b, arguments.seed)
+    filters = Filters(tuple(arguments.protocol), tuple(arguments.dataset), tuple(arguments.arch))
+    result = compare(_choice(arguments.a, runs), _choice(arguments.b, runs), filters)
+    for problem in (*result.refused, *result.damaged):
+        say(problem)
     if arguments.json:
         put(dataclasses.asdict(result))
-        return EXIT_DONE
+    else:
+        _print(result, arguments.classes, arguments.flips)
+    return EXIT_FAILED if result.refused or result.damaged else EXIT_DONE
+
+
+def _choice(text: str, runs: Path) -> Choice:
+    """The records that an argument names: those of a path, or those of a method in the run folder.
+
+    Raises:
+        UserError: The argument is a path that does not exist, or an option is not `SETTING=VALUE`.
+    """
+    from results.record import RECORD_SUFFIX
+    from results.sides import Choice
+
+    path = Path(text)
+    # A folder of a method's source that is named like the method holds no records.
+    if path.is_file() or (path.is_dir() and any(path.rglob(f"*{RECORD_SUFFIX}"))):
+        return Choice((path,), name=text)
+    if path.name.endswith(RECORD_SUFFIX) or ("/" in text.partition(":")[0] and not path.exists()):
+        raise UserError(f"There is no file or folder {text}.", "Name a record, a folder of records, or a method.")
+    if not runs.is_dir():
+        hint = "Name another with --runs DIR, or fill it: python -m harness run"
+        raise UserError(f"The runs folder {runs} does not exist.", hint)
+    name, settings = split_method(text)
+    return Choice((runs,), name, settings, text)
+
+
+def _print(result: Comparison, classes: int, flips: int) -> None:
+    put(f"A = {result.a}\nB = {result.b}\naccuracy A - B in points, 95 % interval, paired by video")
     rows = [
         [
             part.name, f"{part.difference:+.2f}", f"[{part.interval.low:+.2f}, {part.interval.high:+.2f}]",
@@ -49,22 +91,19 @@ def run(arguments: argparse.Namespace) -> int:
         ]
         for part in result.parts
     ]  # fmt: skip
-    put(f"A = {result.a}, B = {result.b}; accuracy A - B in points, 95 % interval, paired by video")
     put(table(rows, ["PART", "A-B", "INTERVAL", "P", "P HOLM", "LISTS", "VIDEOS"]))
+    for note in result.notes:
+        put(note)
     for part in result.parts:
-        put(f"\n{part.name}")
-        for warning in part.differing:
-            put(f"  differs besides the method: {warning}")
-        for change in part.classes[: arguments.classes]:
-            put(
-                f"  {change.change:+6.1f}  {change.name} "
-                f"({change.accuracy_a:.1f} against {change.accuracy_b:.1f}, n = {change.n})"
-            )
-        for flip in part.flips[: arguments.flips]:
-            put(f"  only {flip.right} right: {flip.video} ({flip.label}; A: {flip.predicted_a}, B: {flip.predicted_b})")
-    return EXIT_DONE
+        _print_part(part, classes, flips)
 
 
-def _holds_records(path: Path) -> bool:
-    """Whether a path is meant rather than a method of that name: the folder of its source holds no records."""
-    return path.is_file() or any(path.rglob("*.record.json"))
+def _print_part(part: PartComparison, classes: int, flips: int) -> None:
+    put(f"\n{part.name}")
+    for text in part.differing:
+        put(f"  differs besides the method: {text}")
+    for change in part.classes[:classes]:
+        accuracies = f"{change.accuracy_a:.1f} against {change.accuracy_b:.1f}"
+        put(f"  {change.change:+6.1f}  {change.name} ({accuracies}, n = {change.n})")
+    for flip in part.flips[:flips]:
+        put(f"  only {flip.right} right: {flip.video} ({flip.label}; A: {flip.predicted_a}, B: {flip.predicted_b})")

@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from harness.settings import Settings
 
 
+MOST_NAMED = 5
+"""Damaged records that are named one by one."""
+
+
 def add_parser(verbs: Any) -> None:
     """Arguments of `run`."""
     parser = verb_parser(
@@ -99,29 +103,36 @@ def _run(arguments: argparse.Namespace, world: World) -> int:
     )
     for name, error in outcome.failures:
         say(f"failed: {name}: {error}")
+    damaged = _show(arguments, cells, settings.runs.path)
+    if outcome.failures:
+        say(f"to retry what failed: python -m harness {shlex.join(sys.argv[1:])}")
+    return EXIT_FAILED if outcome.failures or damaged else EXIT_DONE
+
+
+def _show(arguments: argparse.Namespace, cells: Cells, runs: Path) -> bool:
+    """Print the scores and build the board; True if damaged records were left out, each named."""
     records = [cell.record for cell in cells.evals if cell.record.is_file()]
+    left_out: dict[str, str] = {}
     if arguments.json:
         put(_scores(records))
     elif records:
         from reports.console import summary
 
-        found = summary(records, settings.runs.path)
+        found = summary(records, runs)
         put(found.text)
-        for damaged in found.damaged:
-            say(str(damaged))
+        left_out |= {one.name: str(one) for one in found.damaged}
     if records and not arguments.no_report:
         from reports.site import build_report
         from results.record import BOARD
 
-        runs = settings.runs.path
         built = build_report(runs, Path(arguments.report) if arguments.report else runs / BOARD)
         say(f"report: {built.index}")
-        if built.damaged:
-            say(f"{len(built.damaged)} damaged files are left out of the report; name them: python -m harness report")
-    if outcome.failures:
-        say(f"to retry what failed: python -m harness {shlex.join(sys.argv[1:])}")
-        return EXIT_FAILED
-    return EXIT_DONE
+        left_out |= {one.name: str(one) for one in built.damaged}
+    for text in list(left_out.values())[:MOST_NAMED]:
+        say(text)
+    if len(left_out) > MOST_NAMED:
+        say(f"left out: {len(left_out) - MOST_NAMED} more files; the board names all of them")
+    return bool(left_out)
 
 
 def _wanted(arguments: argparse.Namespace) -> frozenset[str]:

@@ -25,7 +25,7 @@ def add_parser(verbs: Any) -> None:
         "Recompute every metric of records from their predictions and fail on any difference: a changed prediction, a\n"
         "missing, added or repeated video, a changed metric or list.",
     )  # fmt: skip
-    parser.add_argument("path", metavar="PATH", help="a record, or a folder of records")
+    parser.add_argument("path", metavar="PATH", help="a record, its predictions, or a folder of records")
     parser.add_argument(
         "--drop-last", type=int, nargs="?", const=RANKS, metavar="PROCESSES",
         help=f"also say what the published loader, which drops incomplete batches, would leave out ({RANKS} processes)",
@@ -37,28 +37,36 @@ def run(arguments: argparse.Namespace) -> int:
     """Print findings; 1 if there are any."""
     from results.score import score
 
-    result = score(Path(arguments.path))
     if arguments.drop_last is not None and arguments.drop_last < 1:
-        raise UserError(f"--drop-last is {arguments.drop_last}, expected a number of processes from 1.")
+        message = f"--drop-last is {arguments.drop_last}, expected a number of processes from 1."
+        raise UserError(message, "The published runs had 8: --drop-last 8")
+    result = score(Path(arguments.path))
     drops = dict(_drops(result, arguments.drop_last)) if arguments.drop_last else {}
     if arguments.json:
         findings = [{"record": str(f.path), "rule": f.rule, "message": f.message} for f in result.findings]
         dropped = {str(path): vars(drop) for path, drop in drops.items()}
-        put({"records": len(result.records), "findings": findings, **({"drop_last": dropped} if drops else {})})
+        put(
+            {
+                "records": len(result.records),
+                "recomputed": len(result.recomputed),
+                "findings": findings,
+                **({"drop_last": dropped} if drops else {}),
+            }
+        )
     else:
         for finding in result.findings:
             say(str(finding))
         for path, drop in drops.items():
             put(f"{path}: {drop}")
-        put(f"{len(result.records)} records recomputed, {len(result.findings)} findings")
+        done, records = len(result.recomputed), len(result.records)
+        count = f"{records}" if done == records else f"{done} of {records}"
+        put(f"{count} records recomputed, {len(result.findings)} findings")
     return EXIT_FAILED if result.findings else EXIT_DONE
 
 
 def _drops(result: Score, ranks: int) -> Iterator[tuple[Path, DropLast]]:
-    """What the published loader would do to the top-1 of each recomputed record."""
+    """The effect of the published loader on the top-1 accuracy of each recomputed record."""
     from results.drop_last import drop_last
-    from results.record import read_record
 
-    for path, metrics in result.recomputed.items():
-        videos = read_record(path).data["n_evaluated"]
-        yield path, drop_last(round(metrics["top1"] * videos / 100), videos, ranks)
+    for path, one in result.recomputed.items():
+        yield path, drop_last(round(one.metrics["top1"] * one.videos / 100), one.videos, ranks)

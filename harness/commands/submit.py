@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.base.errors import EXIT_DONE, EXIT_FAILED, UserError
+from harness.cells.request import parse_pairs
 from harness.commands._arguments import (
     add_places,
     add_runtime,
@@ -36,16 +37,32 @@ def add_parser(verbs: Any) -> None:
 def _add_pack(kinds: Any) -> None:
     pack = verb_parser(
         kinds, "pack", "collect the results of a method into one zip file",
-        "Collect records, predictions, card, fits with recipes, environments and, if asked for, weights. Equal inputs\n"
-        "give equal bytes.",
-        "example:\n  python -m harness submit pack mymethod --weights --out mymethod.zip\n",
+        "Collect records, predictions, card, fits with recipes, environments and, if asked for, weights: for each\n"
+        "protocol and dataset the whole row with the declared recipe, in its newest complete generation. Where\n"
+        "several variants remain, they are listed, and one is chosen by an option, a recipe setting or its row key.\n"
+        "Equal inputs give equal bytes. Damaged records are named and left out; the exit code is then 1.",
+        "examples:\n"
+        "  python -m harness submit pack mymethod --weights --out mymethod.zip\n"
+        "  python -m harness submit pack mymethod:width=8 --protocol b2n --out mymethod.zip\n",
     )  # fmt: skip
-    pack.add_argument("method", metavar="METHOD", help="name of a measured method")
+    pack.add_argument(
+        "method", metavar="METHOD[:OPTION=VALUE,...]", help="name of a measured method, with options that choose a row"
+    )
     pack.add_argument("--out", required=True, metavar="FILE.zip", help="file to write")
     pack.add_argument("--weights", action="store_true", help="add the fits' weights, so that others can reproduce")
     pack.add_argument("--protocol", action="append", default=[], metavar="NAME", help="only this protocol; repeatable")
     pack.add_argument("--dataset", action="append", default=[], metavar="NAME", help="only this dataset; repeatable")
-    pack.add_argument("--method-version", metavar="N", help="version of the method (default: the newest measured)")
+    pack.add_argument(
+        "--recipe", action="append", default=[], metavar="KEY=VALUE",
+        help="only rows with this recipe setting; repeatable",
+    )  # fmt: skip
+    pack.add_argument(
+        "--row", action="append", default=[], metavar="KEY",
+        help="only rows whose key, the end of a signature, begins with KEY; repeatable: all named rows are packed",
+    )  # fmt: skip
+    pack.add_argument(
+        "--method-version", type=int, metavar="N", help="version of the method (default: the highest measured)"
+    )
     pack.add_argument("--submitter", default="", metavar="TEXT", help="who hands it in")
     pack.add_argument("--code", default="", metavar="URL", help="where the method's code is public")
     add_places(pack)
@@ -90,6 +107,10 @@ def _add_reproduce(kinds: Any) -> None:
     again.add_argument("--json", action="store_true", help="print data on stdout")
     again.add_argument("--plugin", action="append", default=[], metavar="FILE", help="load a plugin file first")
     again.add_argument("--weights", metavar="FILE", help="the backbone's weights, where the records are of a file")
+    again.add_argument(
+        "--file", action="append", default=[], metavar="OPTION=FILE",
+        help="file that an option names, where the records know it by its hash; repeatable",
+    )  # fmt: skip
     add_runtime(again)
     add_places(again)
 
@@ -102,20 +123,26 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _pack(arguments: argparse.Namespace) -> int:
     from harness import __version__
-    from results.submission.pack import Choice, pack
+    from harness.spec.options import split_method
+    from results.submission.choose import Choice
+    from results.submission.pack import About, pack
 
-    version = arguments.method_version
+    method, options = split_method(arguments.method)
     choice = Choice(
-        arguments.method, tuple(arguments.protocol), tuple(arguments.dataset),
-        int(version) if version and version.isdigit() else version, arguments.weights, arguments.submitter,
-        arguments.code, __version__,
+        method, tuple(arguments.protocol), tuple(arguments.dataset), options,
+        parse_pairs(arguments.recipe, "--recipe"), tuple(arguments.row), arguments.method_version,
     )  # fmt: skip
-    packed = pack(settings_of(arguments).runs.path, choice, Path(arguments.out))
+    about = About(arguments.submitter, arguments.code, __version__, arguments.weights)
+    packed = pack(settings_of(arguments).runs.path, choice, Path(arguments.out), about)
     for reason in packed.left_out:
         say(f"left out: {reason}")
+    for note in packed.notes:
+        say(f"note: {note}")
+    for problem in packed.damaged:
+        say(f"damaged, left out: {problem}")
     say(f"packed {packed.records} records and {packed.fits} fits: {packed.path}")
     say(f"check it as a board would: python -m harness submit check {packed.path}")
-    return EXIT_DONE
+    return EXIT_FAILED if packed.damaged else EXIT_DONE
 
 
 def _check(arguments: argparse.Namespace) -> int:
@@ -161,7 +188,7 @@ def _reproduce(arguments: argparse.Namespace) -> int:
     import secrets
 
     from harness.base.atomic import write_json
-    from harness.reproduce import reproduce
+    from harness.reproduce import Sampling, reproduce
     from results.submission.accept import REPRODUCTIONS
 
     load_plugins(arguments)
@@ -169,13 +196,12 @@ def _reproduce(arguments: argparse.Namespace) -> int:
         raise UserError(f"--fraction is {arguments.fraction:g}, expected a number above 0 and up to 1.")
     seed = secrets.randbits(32) if arguments.seed is None else arguments.seed
     root = Path(arguments.root)
-    found = reproduce(
-        Path(arguments.path), settings_of(arguments), runtime_of(arguments), seed, arguments.fraction, root,
-        arguments.weights,
-    )  # fmt: skip
-    name = f"{found.submission.manifest['method']}-v{found.submission.manifest['version']}.json"
-    write_json(root / REPRODUCTIONS / name, found.as_dict())
-    put(found.as_dict() if arguments.json else found.text())
+    sampling = Sampling(seed, arguments.fraction, arguments.weights, parse_pairs(arguments.file, "--file"))
+    found = reproduce(Path(arguments.path), settings_of(arguments), runtime_of(arguments), sampling, root)
+    attestation = found.as_dict()
+    name = f"{attestation['method']}-v{attestation['version']}.json"
+    write_json(root / REPRODUCTIONS / name, attestation)
+    put(attestation if arguments.json else found.text())
     say(f"written: {root / REPRODUCTIONS / name}")
     return EXIT_DONE if found.passed else EXIT_FAILED
 

@@ -31,5 +31,5 @@ def film_cluster(path: str, classes: Iterable[str]) -> str:
     """
     name = base_name(path)
     words = sorted({label.replace(" ", "_") for label in classes}, key=len, reverse=True)
-    match = re.fullmatch(rf"(.+)_(?:{'|'.join(map(re.escape, words))}){_HMDB_END}", name)
+    match = re.fullmatch(rf"(.+?)_(?:{'|'.join(map(re.escape, words))}){_HMDB_END}", name)
     return match[1] if match else name

@@ -16,6 +16,7 @@ from harness.data.class_names import read_class_names
 from harness.engine.clip_model import BackboneFacts
 from harness.engine.weights import file_sha256, read_weights, state_sha256, strict_load
 from harness.spec import Views, canonical_json
+from results.measurement import ModelId
 
 RANDOM = "random"
 
@@ -178,11 +179,12 @@ class Recognizer:
         """`random`, or the stem of the checkpoint's file."""
         return RANDOM if self.checkpoint == RANDOM else Path(self.checkpoint).stem
 
-    def identity(self) -> dict[str, str]:
-        """What decides the model: the config's content and the checkpoint's, not where they lie."""
-        config = canonical_json([self.model, self.frames, self.size])
-        weights = RANDOM if self.checkpoint == RANDOM else f"sha256:{_sha256(Path(self.checkpoint).resolve())}"
-        return {"arch": self.name, "config": hashlib.sha256(config.encode()).hexdigest(), "weights": weights}
+    def model_id(self) -> ModelId:
+        """The config's content and the checkpoint's, wherever they lie."""
+        config = hashlib.sha256(canonical_json([self.model, self.frames, self.size]).encode()).hexdigest()
+        if self.checkpoint == RANDOM:
+            return ModelId(self.name, RANDOM, config)
+        return ModelId(self.name, f"sha256:{_sha256(Path(self.checkpoint).resolve())}", config)
 
     def load(self) -> RecognizerModel:
         """The model with its weights; random ones are drawn from seed 0.

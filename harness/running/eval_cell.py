@@ -65,22 +65,27 @@ def _renew(cell: EvalCell, session: Session) -> bool:
     reason = world.share(eval_state(cell, session.tensors_of).reason if world.leads else "")
     if reason not in (RENEWED, REUSED):
         return False
+    done = False
     with world.together():
         if world.leads:
             audit_cell(cell)
-            _take_over(cell, scored_before(cell, session.tensors_of) if reason == REUSED else None)
-    return True
+            source = scored_before(cell, session.tensors_of) if reason == REUSED else cell.record
+            evaluation = read_record(source).measurement.evaluation if source else None
+            if source and evaluation and (evaluation.evaluated == evaluation.list.n or session.runtime.allow_missing):
+                _take_over(cell, source)
+                done = True
+    return bool(world.share(done))
 
 
-def _take_over(cell: EvalCell, source: Path | None) -> None:
+def _take_over(cell: EvalCell, source: Path) -> None:
     """Write the record of a cell from a record with the same number, with a copy of its predictions.
 
     Args:
         cell: The eval.
-        source: That record; None for the cell's own.
+        source: That record, which may be the cell's own.
     """
-    record = renewed(cell, read_record(source or cell.record))
-    if source is not None:
+    record = renewed(cell, read_record(source))
+    if source != cell.record:
         write_bytes(cell.predictions, source.with_name(record.predictions.file).read_bytes())
         predictions = replace(record.predictions, file=cell.predictions.name)
         record = replace(record, predictions=predictions, status="submitted", remarks=(), created=utc_now())

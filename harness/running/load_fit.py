@@ -97,8 +97,8 @@ def method_row_of(
             f"Give that file:{known_as} --weights FILE.",
         )
     chosen = own or backbone or BackboneChoice(model.arch, None if model.arch == MINI_ARCH else model.weights)
-    found = ModelId(**chosen.identity())
-    if (found.arch, found.weights, found.config) != (model.arch, model.weights, model.config):
+    found = chosen.model_id()
+    if found != model.unread:
         raise UserError(
             f"{where} is on the backbone {model.arch} with the weights {model.weights}, found {found.arch} with "
             f"{found.weights}.",

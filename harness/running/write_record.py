@@ -71,7 +71,7 @@ def record_eval(cell: EvalCell, method: ClipMethod, model: ModelId, scored: Scor
     rows = [cell.test.rows[i] for i in scored.kept]
     labels = np.array([label for _, label in rows])
     clusters = [cell.dataset.cluster(path) for path, _ in rows]
-    frame = predictions_frame([path for path, _ in rows], labels, scores.ids, scores.probabilities)
+    frame = predictions_frame([path for path, _ in rows], labels, scores.ids, scores.probabilities, clusters)
     sha256 = write_predictions(cell.predictions, frame)
     measurement = _measured(cell, model, scored, fitted)
     total, trained = method.parameter_counts()

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields
-from typing import Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from harness.spec import LabelSet, MethodCard, ParentFit, Recipe, Views
 from harness.spec.options import MethodOptions, build_options
+
+if TYPE_CHECKING:
+    from results.measurement import ModelId
 
 
 class OwnModel(Protocol):
@@ -22,8 +25,8 @@ class OwnModel(Protocol):
         """A folder name."""
         ...
 
-    def identity(self) -> dict[str, str]:
-        """`arch`, `weights` and `config` as in `results.measurement.ModelId`, without places on disk."""
+    def model_id(self) -> ModelId:
+        """The model as measurements state it before its weights are read."""
         ...
 
     def views_of(self, views: Views) -> Views:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -181,17 +181,6 @@ def acceptance_times(runs: Path) -> dict[Path, str]:
             raise UserError(message, "Take the submission over again: submit check FILE --accept BOARD", EXIT_FAILED)
         times[path.parent] = accepted
     return times
-
-
-def completed(record: Path, created: str, accepted: Mapping[Path, str]) -> str:
-    """The time by which generations of a row are ordered.
-
-    Args:
-        record: The record's file.
-        created: The time of completion that the record states.
-        accepted: See `acceptance_times`; a record of an accepted submission has its time, whatever it states.
-    """
-    return next((accepted[folder] for folder in record.parents if folder in accepted), created)
 
 
 def _with_status(data: bytes, status: Status, remarks: tuple[str, ...]) -> bytes:

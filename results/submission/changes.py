@@ -1,4 +1,4 @@
-"""What a pull request changes in a board's repository: new submissions, and nothing that is already there (rules D).
+"""The changes of a pull request in a board's repository: new submissions, and nothing that is there already (rules D).
 
 The state of a submission is read from git objects, never from a work tree that something else may have changed.
 """
@@ -31,7 +31,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Changes:
-    """What a pull request does.
+    """The changes of a pull request.
 
     Args:
         findings: Of the D rules.
@@ -81,7 +81,7 @@ def _finding(rule: str, where: str, found: str, expected: str) -> Finding:
 
 
 def _above(version: str, other: str) -> bool:
-    """Whether a version is later: by number where both are numbers, else only by being another one."""
+    """True if a version is later: by number where both are numbers, else only by being another one."""
     if version.isdigit() and other.isdigit():
         return int(version) > int(other)
     return version != other

@@ -23,7 +23,7 @@ FactsOf = Callable[[set[tuple[str, str]]], Facts]
 
 @dataclass(frozen=True)
 class Checked:
-    """What became of a check.
+    """The outcome of a check.
 
     Args:
         submission: As read; the container is closed.
@@ -35,7 +35,7 @@ class Checked:
 
     @property
     def passed(self) -> bool:
-        """Whether nothing refuses the submission."""
+        """True if nothing refuses the submission."""
         return not any(finding.refuses for finding in self.findings)
 
     def rules(self) -> set[str]:

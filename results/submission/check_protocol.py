@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from harness.base.canonical import labels_sha256, row_set_sha256
 from results.codec import encode
 from results.fit_file import FitFile
-from results.measurement import ListId, leaves
+from results.measurement import ListId, Value, leaves, normal
 from results.measurement_words import division, incomplete, plain, recipe_changes, recipe_text, unknown_fields
 from results.submission.check_rows import check_rows
 from results.submission.facts import MINI_ARCH, EvalFacts, Facts, ListFacts, ListPlace, ProtocolFacts
@@ -132,6 +132,12 @@ def _list(submission: Submission, one: Measured, place: ListPlace, known: Protoc
     elif not one.failed & BAD_TABLE and not _is_list(one, listed, pinned):
         found = f"{listed.n} videos, sha256 {listed.sha256}"
         submission.note_of(one, "P003", found, f"{pinned.n} videos, sha256 {pinned.sha256}")
+    elif one.frame is not None:
+        rows = zip(one.frame["video"], one.frame["cluster"], strict=True)
+        wrong = next(((video, stated) for video, stated in rows if stated != known.cluster(video)), None)
+        if wrong is not None:
+            found, expected = f"cluster {wrong[1]!r} of {wrong[0]}", repr(known.cluster(wrong[0]))
+            submission.note_of(one, "P003", found, expected)
 
 
 def _is_list(one: Measured, listed: ListId, pinned: ListFacts) -> bool:
@@ -209,11 +215,17 @@ def _training_list(
 
 
 def _declared(submission: Submission, one: Measured, expected: EvalFacts, facts: Facts) -> None:
-    """The recipe that a record calls declared is the one that the built-in method declares (rule P025)."""
-    training, builtin = one.m.fitted, one.record.method.origin == "built-in"
-    declared = facts.declared(one.m, expected.shots) if builtin and training is not None else None
-    if training is None or declared is None:
+    """The recipe and the defaults that a record calls declared are those of the built-in method (rule P025)."""
+    declared = facts.declared(one.m, expected.shots) if one.record.method.origin == "built-in" else None
+    if declared is None:
         return
-    stated, wanted = (encode(recipe) for recipe in (training.declared, declared))
-    for name in sorted(name for name in wanted if stated[name] != wanted[name]):
-        submission.note_of(one, "P025", f"declared {name} {stated[name]}", f"{wanted[name]}, as the method declares")
+    stated: dict[str, Value] = dict(one.record.method.defaults)
+    wanted: dict[str, Value] = dict(declared.defaults)
+    if one.m.fitted is not None and declared.recipe is not None:
+        stated |= {f"recipe.{name}": value for name, value in encode(one.m.fitted.declared).items()}
+        wanted |= {f"recipe.{name}": value for name, value in encode(declared.recipe).items()}
+    for name in wanted:
+        if name not in stated or normal(stated[name]) != normal(wanted[name]):
+            found = plain(stated[name]) if name in stated else "none"
+            as_declared = f"{plain(wanted[name])}, as the method declares"
+            submission.note_of(one, "P025", f"declared {name} {found}", as_declared)

@@ -30,7 +30,7 @@ def check_rows(submission: Submission, facts: Facts) -> None:
 
 
 def _complete(submission: Submission, members: list[Measured], known: ProtocolFacts) -> bool:
-    """Each of the protocol's evaluations once, and none beside them (rules P006, P007); whether that holds."""
+    """Each of the protocol's evaluations once, and none beside them (rules P006, P007); True if that holds."""
     where = submission.row_name(members)
     expected = known.expected(members[0].m)
     counts = Counter(one.place for one in members)
@@ -91,7 +91,7 @@ def _draw(one: Measured) -> Hashable:
 
 
 def _several_fits(submission: Submission, members: list[Measured]) -> bool:
-    """Whether parts of one training list and repeat come from several fits (rule P024)."""
+    """Note parts of one training list and repeat that come from several fits (rule P024); True if there are any."""
     fits: dict[str, set[str]] = defaultdict(set)
     for one, training in _trainings(members):
         repeat = one.m.protocol.repeat
@@ -105,7 +105,7 @@ def _several_fits(submission: Submission, members: list[Measured]) -> bool:
 
 
 def _several_recipes(submission: Submission, members: list[Measured]) -> bool:
-    """Whether repeats of a column have several recipes; seeds differ where they are what is repeated (rule P024)."""
+    """Note columns whose repeats have several recipes, seeds aside where they are repeated (P024); True if any."""
     recipes: dict[str, dict[Hashable, Training]] = defaultdict(dict)
     for one, training in _trainings(members):
         recipe = replace(training.recipe, source="")

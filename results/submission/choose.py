@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 
 from harness.base.errors import EXIT_FAILED, UserError, unknown_name
-from results.fit_file import FIT_FILE, FitFile, read_fit_file
-from results.generations import Dated, Row, generations
-from results.measurement import FIELDS, Keys, Measurement, Value, keys_of
-from results.measurement_words import Difference, differences, plain, recipe_changes, recipe_text
-from results.record import Record, find_records, read_record
+from results.generations import Dated, generations
+from results.measurement import Value
+from results.measurement_words import plain
+from results.record import find_records, read_record
 from results.submission.check_rows import OF_ONE_FIT
+from results.submission.stored import FitFiles, Stored, StoredRow, file_of, in_folder_of, predictions_problem
 from results.submission.submission import parent_of
-
-OPTIONS = ("method.options.", "method.evaluation_options.")
-RECIPE = "training.recipe."
+from results.submission.variants import one_variant
 
 
 @dataclass(frozen=True)
@@ -45,32 +40,6 @@ class Choice:
     version: int | None = None
 
 
-@dataclass(frozen=True)
-class Stored:
-    """A record with its file."""
-
-    path: Path
-    record: Record
-
-    @property
-    def m(self) -> Measurement:
-        """The record's measurement."""
-        return self.record.measurement
-
-    @cached_property
-    def keys(self) -> Keys:
-        """Keys of the measurement."""
-        return keys_of(self.m)
-
-    @property
-    def predictions(self) -> Path:
-        """The predictions file beside the record."""
-        return self.path.with_name(self.record.predictions.file)
-
-
-StoredRow = Row[Stored]
-
-
 @dataclass
 class Chosen:
     """The rows that are taken, and everything that is not, with the reasons.
@@ -84,22 +53,6 @@ class Chosen:
     rows: list[StoredRow] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
     damaged: list[str] = field(default_factory=list)
-
-
-FitFiles = Mapping[str, list[tuple[Path, FitFile]]]
-"""The finished fits below a run folder, by key; copies of a fit stand together."""
-
-
-def finished_fits(runs: Path, damaged: list[str]) -> FitFiles:
-    """All finished fits below a run folder; files that cannot be read are added to `damaged`."""
-    found: dict[str, list[tuple[Path, FitFile]]] = defaultdict(list)
-    for path in sorted(runs.rglob(FIT_FILE)):
-        try:
-            if fit := read_fit_file(path.parent):
-                found[fit.key].append((path, fit))
-        except UserError as error:
-            damaged.append(error.message)
-    return found
 
 
 def choose(runs: Path, choice: Choice, fits: FitFiles) -> Chosen:
@@ -119,7 +72,7 @@ def choose(runs: Path, choice: Choice, fits: FitFiles) -> Chosen:
         raise UserError(message, "\n  ".join((chosen.left_out + chosen.damaged)[:8]))
     found = generations(Dated(one, one.m, one.record.created) for one in mine)
     chosen.left_out += [f"{lost.record.item.path}: superseded: {lost.reason}" for lost in found.superseded]
-    chosen.rows = list(found.rows) if choice.rows else _one_variant(found.rows, choice, chosen.left_out)
+    chosen.rows = list(found.rows) if choice.rows else one_variant(found.rows, choice.method, chosen.left_out)
     return chosen
 
 
@@ -144,13 +97,13 @@ def _of_method(runs: Path, choice: Choice, chosen: Chosen) -> list[Stored]:
         try:
             stored = Stored(path, read_record(path))
         except UserError as error:
-            belongs = " It may belong to the packed method." if _in_folder(path, runs, choice.method) else ""
+            belongs = " It may belong to the packed method." if in_folder_of(path, runs, choice.method) else ""
             chosen.damaged.append(f"{error.message}{belongs}")
             continue
         names.add(stored.m.method.name)
         if stored.m.method.name != choice.method:
             continue
-        if problem := _predictions_problem(stored):
+        if problem := predictions_problem(stored):
             chosen.damaged.append(f"{path}: {problem}.")
         else:
             mine.append(stored)
@@ -162,22 +115,6 @@ def _of_method(runs: Path, choice: Choice, chosen: Chosen) -> list[Stored]:
         run = f"Measure it first: python -m harness run --method {choice.method} --protocol b2n"
         raise UserError(f"{runs} holds no record of {choice.method!r}.", f"{near} {run}")
     return mine
-
-
-def _in_folder(path: Path, runs: Path, method: str) -> bool:
-    """Whether a file lies in a folder of a method, as far as names tell: `METHOD`, or with the options' hash behind."""
-    form = re.compile(rf"{re.escape(method)}(-[0-9a-f]{{6}})?")
-    return any(form.fullmatch(part) for part in path.relative_to(runs).parts)
-
-
-def _predictions_problem(stored: Stored) -> str:
-    try:
-        with stored.predictions.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        return f"its predictions {stored.predictions} cannot be read: {error.strerror or error}"
-    expected = stored.record.predictions.sha256
-    return "" if found == expected else f"its predictions have sha256 {found}, expected {expected}"
 
 
 def _version(records: list[Stored], choice: Choice) -> Reason:
@@ -218,7 +155,7 @@ def _other(what: str, values: Mapping[str, Value], wanted: Mapping[str, str]) ->
 
 
 def _says(value: Value, text: str) -> bool:
-    """Whether a typed text means a value: `8e-6` means 0.000008, `0.9,0.98` a pair."""
+    """True if a typed text means a value: `8e-6` means 0.000008, `0.9,0.98` a pair."""
     if isinstance(value, (list, tuple)):
         parts = [part.strip() for part in text.split(",")]
         return len(parts) == len(value) and all(_says(item, part) for item, part in zip(value, parts, strict=True))
@@ -255,11 +192,6 @@ def _of_present_fits(fits: FitFiles) -> Reason:
         return ""
 
     return reason
-
-
-def file_of(there: Iterable[tuple[Path, FitFile]], weights: str) -> tuple[Path, FitFile] | None:
-    """The finished fit with given weights among copies of one fit; None if there is none."""
-    return next((found for found in there if found[1].weights.sha256 == weights), None)
 
 
 def _newest_protocols(records: Iterable[Stored]) -> Reason:
@@ -300,82 +232,3 @@ def _training_place(one: Stored) -> Hashable:
 def _weight(records: list[Stored]) -> tuple[int, str]:
     covered = {(one.m.protocol.part, one.m.protocol.repeat) for one in records}
     return len(covered), max(one.record.created for one in records)
-
-
-def _one_variant(rows: Iterable[StoredRow], choice: Choice, left_out: list[str]) -> list[StoredRow]:
-    """One row for each protocol and dataset: the only one with the declared recipe, or the only one.
-
-    Raises:
-        UserError: Several rows of a protocol and dataset remain.
-    """
-    places: dict[tuple[str, str, str], list[StoredRow]] = defaultdict(list)
-    for row in rows:
-        listed = row.records[0].measurement.evaluation.list
-        places[row.records[0].measurement.protocol.name, listed.dataset, listed.root].append(row)
-    kept, unclear = [], []
-    for variants in places.values():
-        declared = [row for row in variants if not changed_recipe(row)]
-        for row in variants if declared else ():
-            if row not in declared:
-                reason = f"changed recipe {changed_recipe(row)}; packed is the declared one"
-                left_out += [f"{record.item.path}: {reason}" for record in row.records]
-        remaining = declared or variants
-        kept += remaining
-        unclear += [remaining] if len(remaining) > 1 else []
-    if unclear:
-        raise _several(unclear, choice)
-    return kept
-
-
-def changed_recipe(row: StoredRow) -> str:
-    """The changes of a row's recipes against the declared ones in words; empty if there are none."""
-    return "; ".join(
-        dict.fromkeys(text for one in row.records if (text := recipe_text(recipe_changes(one.measurement.fitted))))
-    )
-
-
-def row_text(row: StoredRow) -> str:
-    """A row for people: protocol, dataset and key."""
-    m = row.records[0].measurement
-    return f"{m.protocol.name} {m.evaluation.list.dataset}, row {row.keys.row}"
-
-
-def _several(unclear: list[list[StoredRow]], choice: Choice) -> UserError:
-    """The error that lists variants by their differences, and the ways to choose."""
-    lines, ways = [], {"--protocol NAME", "--dataset NAME"} if len(unclear) > 1 else set[str]()
-    for variants in unclear:
-        for row, found in zip(variants, _differing(variants), strict=True):
-            shown = ", ".join(one.short for one in found) or "other lists or views"
-            lines.append(f"{row_text(row)}: {shown}")
-            ways |= {way for one in found if (way := _way(one, choice.method))}
-    chosen = " or ".join([*sorted(ways), "--row KEY (repeatable: all named rows are packed)"])
-    return UserError(
-        f"{choice.method} has {len(lines)} variants to choose from:\n  " + "\n  ".join(lines), f"Choose with {chosen}."
-    )
-
-
-def _differing(variants: list[StoredRow]) -> list[list[Difference]]:
-    """For each row its values of all settings in which the rows differ."""
-    first, *others = variants
-    found = [_pair_differences(first, other) for other in others]
-    paths = dict.fromkeys(one.path for some in found for one in some)
-    ours = {one.path: one.a for some in found for one in some}
-    values = [ours, *({**ours, **{one.path: one.b for one in some}} for some in found)]
-    return [[Difference(path, side[path], None) for path in paths] for side in values]
-
-
-def _pair_differences(a: StoredRow, b: StoredRow) -> list[Difference]:
-    """The settings in which two rows differ, from records of one part and repeat where both have one."""
-    theirs = {record.place: record for record in b.records}
-    pairs = [(record, theirs[record.place]) for record in a.records if record.place in theirs]
-    left, right = pairs[0] if pairs else (a.records[0], b.records[0])
-    found = differences(left.measurement, right.measurement)
-    return [one for one in found if FIELDS.get(one.path, "of an option")]  # others enter no key, and so no row
-
-
-def _way(difference: Difference, method: str) -> str:
-    """The argument that chooses a variant by one of its settings, where there is one."""
-    for place in OPTIONS:
-        if difference.path.startswith(place):
-            return f"{method}:{difference.path.removeprefix(place)}=VALUE"
-    return f"--recipe {difference.path.removeprefix(RECIPE)}=VALUE" if difference.path.startswith(RECIPE) else ""

@@ -104,7 +104,7 @@ class Entry:
 
 @dataclass
 class Contents:
-    """The files that may be read, by name, and what was wrong with the others."""
+    """The files that may be read, by name, and the findings on the others."""
 
     path: Path
     entries: dict[str, Entry] = field(default_factory=dict)
@@ -112,7 +112,7 @@ class Contents:
     total: int = 0
     """Bytes of the files admitted so far, weights aside."""
     complete: bool = True
-    """Whether all files were looked at; a damaged container is given up."""
+    """True if all files were looked at; a damaged container is given up."""
 
     def of(self, kind: str) -> list[Entry]:
         """The entries of a kind, by name."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from harness.spec import Column, Recipe, Repeat, Views
-from results.measurement import Expected, Measurement, ModelId, Prescribed, Scope
+from results.measurement import Expected, Measurement, ModelId, Prescribed, Scope, Value
 
 MINI_ARCH = "mini-clip"
 
@@ -81,6 +81,7 @@ class ProtocolFacts:
         parent: The training list of a parent fit; None where no parent can be fitted.
         lists: Pinned facts by (dataset, list).
         labels: Class names by (dataset, label set, variant).
+        cluster: Gives the cluster of a video of the evaluation lists: the source that it was cut from.
         scope: Computes the scope of a complete row from its measurements; None if it cannot be computed.
     """
 
@@ -95,6 +96,7 @@ class ProtocolFacts:
     parent: ListPlace | None
     lists: Mapping[tuple[str, str], ListFacts]
     labels: Mapping[tuple[str, str, str], tuple[str, ...]]
+    cluster: Callable[[str], str]
     scope: Callable[[Sequence[Measurement]], Scope | None]
 
     def expected(self, m: Measurement) -> dict[Expected, EvalFacts]:
@@ -113,6 +115,19 @@ class ProtocolFacts:
 
 
 @dataclass(frozen=True)
+class Declared:
+    """The declarations of a method for one protocol, dataset and model.
+
+    Args:
+        recipe: The recipe; None for an untrained method.
+        defaults: The values of its options if the user gives none, as far as they are known.
+    """
+
+    recipe: Recipe | None
+    defaults: Mapping[str, Value]
+
+
+@dataclass(frozen=True)
 class Facts:
     """Everything that rules compare with.
 
@@ -121,8 +136,8 @@ class Facts:
         pairs: By (protocol, dataset); a pair without an entry is not of the benchmark.
         builtin: Hash of the source of each built-in method.
         mini_weights: `ModelId.weights` of the embedded tiny CLIP.
-        declared: Gives the recipe that a built-in method declares for a measurement and its number of shots; None for
-            other methods.
+        declared: Gives the declarations of a built-in method for a measurement and its number of shots; None for other
+            methods.
         known: Where else a predictions table occurs: its sha256 to a row's name.
     """
 
@@ -130,5 +145,5 @@ class Facts:
     pairs: Mapping[tuple[str, str], ProtocolFacts] = field(default_factory=dict)
     builtin: Mapping[str, str] = field(default_factory=dict)
     mini_weights: str = ""
-    declared: Callable[[Measurement, int | None], Recipe | None] = lambda _measurement, _shots: None
+    declared: Callable[[Measurement, int | None], Declared | None] = lambda _measurement, _shots: None
     known: Mapping[str, str] = field(default_factory=dict)

@@ -17,21 +17,13 @@ from results.codec import encode
 from results.fit_file import FIT_FILE
 from results.record import PREDICTIONS_SUFFIX, RECORD_SUFFIX, PredictionsFile, Record
 from results.submission.check_arithmetic import card_of, environments_of
-from results.submission.choose import (
-    Choice,
-    Chosen,
-    FitFiles,
-    StoredRow,
-    changed_recipe,
-    choose,
-    file_of,
-    finished_fits,
-    row_text,
-)
+from results.submission.choose import Choice, Chosen, choose
 from results.submission.documents import json_bytes
 from results.submission.layout import Environments, ListedFile, Manifest, record_stem
 from results.submission.scores import scores_of
+from results.submission.stored import FitFiles, StoredRow, file_of, finished_fits
 from results.submission.submission import MANIFEST, Measured, Submission, parent_of
+from results.submission.variants import changed_recipe, row_text
 
 EPOCH = (2020, 1, 1, 0, 0, 0)
 """The time of every member."""

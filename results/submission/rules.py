@@ -36,12 +36,12 @@ class Rule:
 
     @property
     def is_warning(self) -> bool:
-        """Whether a finding warns instead of refusing."""
+        """True for a rule whose findings warn instead of refusing."""
         return self.id.startswith("W")
 
     @property
     def waivable(self) -> bool:
-        """Whether the keepers of a board may waive it."""
+        """True if the keepers of a board may waive it."""
         return self.id[0] in "PW"
 
 
@@ -65,7 +65,7 @@ class Finding:
 
     @property
     def refuses(self) -> bool:
-        """Whether the submission is refused for it."""
+        """True if the submission is refused for it."""
         return not RULES[self.rule].is_warning and not self.waived
 
     def as_dict(self) -> dict[str, str]:
@@ -124,7 +124,7 @@ _TABLE = (
     ("A003", "counts follow from the predictions", "Coverage must be counted, not claimed.", _RUN),
     ("A004", "the list's hash follows from the predictions",
      "Another list, order or label is another benchmark.", _RUN),
-    ("A005", "ids are those of the classes", "An id outside the label set is no answer.", _RUN),
+    ("A005", "ids are those of the classes", "An id outside the label set is not an answer.", _RUN),
     ("A006", "probabilities are probabilities",
      "Five sorted values in 0..1 with a sum of at most 1, or made up.", _RUN),
     ("A007", "metrics follow from the predictions", "This is the number that is published.", _RUN),
@@ -145,7 +145,8 @@ _TABLE = (
      "Update the harness and run again."),
     ("P002", "a dataset of the benchmark", "The lists and labels of a folder of one's own are known to nobody else.",
      "Measure on an official dataset or on the embedded benchmark."),
-    ("P003", "the protocol's evaluation list", "Every row of a table is scored on the same videos.",
+    ("P003", "the protocol's evaluation list, with its clusters of videos",
+     "Every row of a table is scored on the same videos; intervals rest on which of them belong together.",
      "python -m harness data prepare DATASET; then run again."),
     ("P004", "the published label set", "Other names are other prompts, and another order other ids.",
      "Use the label set `published` (or `corrected`) of the dataset."),
@@ -183,7 +184,8 @@ _TABLE = (
     ("P024", "one fit for each training list and repeat, and one recipe for each column",
      "Parts of several fits, or repeats of several recipes, are a choice among results.",
      "Run the whole row with one recipe, and pack again: `submit pack` takes whole rows."),
-    ("P025", "closed division: the declared recipe", "A recipe tuned for one row is another method.",
+    ("P025", "closed division: the declared recipe, stated as the method declares it",
+     "A recipe tuned for one row is another method.",
      "Run without --recipe, or declare the recipe in the method and raise its version."),
     ("P026", "the scope that the protocol prescribes",
      "It stands for all lists, views and recipes of the row; rows are compared by it.", _RUN),

@@ -1,4 +1,4 @@
-"""Whether a file is valid safetensors, from its header and size alone; no tensor is built."""
+"""A check of safetensors files from header and size alone; no tensor is built."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HEADER = 16 * MIB
 
 
 def safetensors_problem(entry: Entry) -> str:
-    """What is wrong with a safetensors file in words, or an empty text."""
+    """The first fault of a safetensors file in words; empty if there is none."""
     try:
         with entry.opener() as file:
             start = file.read(8)
@@ -38,7 +38,7 @@ def safetensors_problem(entry: Entry) -> str:
         return f"{type(error).__name__}: {error}"
     metadata = header.pop("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(text, str) for text in metadata.values()):
-        return "metadata that is no mapping of texts"
+        return "metadata that is not a mapping of texts"
     return next(_tensor_problems(header, entry.size - 8 - length), "")
 
 

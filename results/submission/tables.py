@@ -44,7 +44,7 @@ def parse_table(text: bytes) -> pd.DataFrame:
     header = text.partition(b"\n")[0]
     if header != ",".join(COLUMNS).encode():
         raise ValueError(f"the header {header[:120]!r}")
-    types = {"video": "str"} | dict.fromkeys(["label", *ID_COLUMNS], "int64")
+    types = {"video": "str", "cluster": "str"} | dict.fromkeys(["label", *ID_COLUMNS], "int64")
     types |= dict.fromkeys(PROBABILITY_COLUMNS, "float64")
     frame = pd.read_csv(
         io.BytesIO(text), dtype=types, keep_default_na=False, index_col=False, on_bad_lines="error", low_memory=False,
@@ -54,6 +54,7 @@ def parse_table(text: bytes) -> pd.DataFrame:
         raise ValueError("a probability that is not finite")
     if not len(frame):
         raise ValueError("a table without rows")
-    if not all(len(video) <= 1000 and video.isprintable() for video in frame["video"]):
-        raise ValueError("a video name with control characters, or too long")
+    for column in ("video", "cluster"):
+        if not all(len(name) <= 1000 and name.isprintable() for name in frame[column]):
+            raise ValueError(f"a {column} name with control characters, or too long")
     return frame

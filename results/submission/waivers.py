@@ -49,7 +49,7 @@ def read_waivers(root: Path) -> tuple[Waiver, ...]:
         root: The repository's folder.
 
     Raises:
-        UserError: A file is no waiver, waives a rule that cannot be waived, or gives no reason (exit code 1).
+        UserError: A file is not a waiver, waives a rule that cannot be waived, or gives no reason (exit code 1).
     """
     return tuple(_read(path) for path in sorted((root / FOLDER).glob("*.json")))
 
@@ -66,7 +66,7 @@ def _read(path: Path) -> Waiver:
         )
     texts = {name: value[name] for name in ("method", "rule", "where", "reason", "by", "date")}
     if not all(isinstance(text, str) for text in texts.values()):
-        raise UserError(f"The waiver {path} holds an entry that is no text.", exit_code=EXIT_FAILED)
+        raise UserError(f"The waiver {path} holds an entry that is not a text.", exit_code=EXIT_FAILED)
     if type(value["version"]) is not int or value["version"] < 1:
         found = repr(value["version"])
         raise UserError(f"The waiver {path} has the version {found}, expected a number from 1.", exit_code=EXIT_FAILED)

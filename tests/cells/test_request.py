@@ -46,7 +46,7 @@ def test_weights_that_would_be_ignored(arch: str | None, weights: str, message: 
 def test_weights_of_a_file_need_no_architecture(tmp_path: Path) -> None:
     file = tmp_path / "w.safetensors"
     file.write_bytes(b"weights")
-    assert BackboneChoice(None, str(file)).identity()["arch"] == "inferred"
+    assert BackboneChoice(None, str(file)).model_id().arch == "inferred"
     assert BackboneChoice(None, str(file)).slug() == "inferred-w"
 
 
@@ -126,7 +126,7 @@ def test_weights_count_by_content_and_not_by_place(tmp_path: Path) -> None:
     files[1].parent.mkdir()
     for file, content in zip(files, (b"same", b"same", b"other"), strict=True):
         file.write_bytes(content)
-    identities = [BackboneChoice("ViT-B-16", str(file)).identity() for file in files]
+    identities = [BackboneChoice("ViT-B-16", str(file)).model_id() for file in files]
     assert identities[0] == identities[1] != identities[2]
 
 

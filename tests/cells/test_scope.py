@@ -259,6 +259,23 @@ def test_what_was_scored_for_another_row_is_taken_over(settings: Settings, small
     assert read_record(first(cells).record) == old, "the older generation stays"
 
 
+def test_an_incomplete_record_is_taken_over_only_if_that_is_allowed(
+    settings: Settings, small_dataset: Path, tmp_path: Path
+) -> None:
+    data = Path(shutil.copytree(small_dataset, tmp_path / "videos"))
+    cells, few = (
+        expand(request(data, method="vanilla_clip", protocols=(name,)), settings) for name in ("b2n", "few_shot")
+    )
+    (data / first(cells, "joint").test.rows[0][0]).unlink()
+    runtime = Runtime(device="cpu", workers=0, quiet=True)
+    execute(make_plan(cells), settings, replace(runtime, allow_missing=True))
+    assert {state.reason for state in make_plan(few).evals} == {REUSED}
+    with pytest.raises(UserError, match="were not found"):
+        execute(make_plan(few), settings, runtime)
+    execute(make_plan(few), settings, replace(runtime, allow_missing=True))
+    assert read_record(few.evals[0].record).incomplete
+
+
 def test_a_changed_card_is_written_without_computing(
     settings: Settings, small_dataset: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -29,6 +29,7 @@ import torch
 from harness.base.errors import UserError
 from harness.data.annotations.find import AnnotationFolder
 from harness.data.cards import load_card
+from harness.data.class_names import read_class_names
 from harness.data.clips import read_clips
 from harness.data.content import ContentIndex
 from harness.data.generate import generate
@@ -36,7 +37,6 @@ from harness.data.grammar import format_labels, format_list, parse_labels, parse
 from harness.data.inventory import Inventory
 from harness.engine.evaluate import _Found
 from harness.engine.weights import read_weights
-from harness.running.predict import read_class_names
 from harness.settings import load_settings
 from reports.frame import records_frame
 from results.fit_file import read_fit_file

@@ -15,9 +15,9 @@ import pytest
 
 from harness import cli
 from harness.api import Backbone
+from harness.data.class_names import read_class_names
 from harness.engine.clips import eval_loader, in_batches
 from harness.engine.exact_reader import SequentialVideo
-from harness.running.predict import read_class_names
 from harness.runtime import Runtime
 from harness.spec import Views
 

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from harness import registry
 from harness.api import ClipMethod, LabelSet, MethodCard, Recipe, Views, load_backbone
+from harness.engine import features
 from harness.engine.batches import Draw
 from harness.engine.clips import Row
 from harness.engine.evaluate import Scores, evaluate
@@ -26,6 +27,7 @@ from harness.engine.feature_clips import ListFeatures, eval_features
 from harness.engine.features import FeatureCache, fits_from_features, pools_from_features
 from harness.engine.step import view_logits
 from harness.runtime import Runtime
+from results.provenance import environment
 from tests.conftest import CLASSES, write_clip
 from tests.engine.conftest import CPU, LABELS, VIEWS, tiny_method
 
@@ -179,6 +181,26 @@ def test_changed_weights_views_precision_and_activation_have_other_entries(cache
         method.backbone.visual.proj[0, 0] += 1e-3
     keys.add(cache.open(method, VIEWS, CPU).key)
     assert len(keys) == 11
+
+
+def test_another_version_of_a_package_that_touches_frames_has_other_entries(
+    cache: FeatureCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    method, keys = method_of("vanilla_clip"), set()
+    known = environment()
+    for name in ("", "decord", "av", "opencv-python", "mmaction2", "open_clip_torch", "torch", "torchvision", "numpy"):
+        changed = replace(known, packages={**known.packages, name: "0.0.0"})
+        monkeypatch.setattr(features, "environment", lambda changed=changed: changed)
+        keys.add(cache.open(method, VIEWS, CPU).key)
+    assert len(keys) == 9
+    monkeypatch.setattr(features, "environment", lambda: replace(known, packages={**known.packages, "pandas": "0.0.0"}))
+    assert cache.open(method, VIEWS, CPU).key in keys, "a package that touches no frame"
+
+
+def test_an_eval_says_whether_features_came_from_the_cache(rows: list[Row], cache: FeatureCache) -> None:
+    method = method_of("vanilla_clip")
+    assert [score(method, rows, cache).cached for _ in range(2)] == [False, True]
+    assert not score(method, rows, None).cached
 
 
 def test_changed_weights_change_the_scores(rows: list[Row], cache: FeatureCache) -> None:

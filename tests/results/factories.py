@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harness.base.canonical import rows_sha256
+from harness.base.canonical import labels_sha256, rows_sha256
 from harness.spec import Column, Recipe, Repeat, Views
 from results.measurement import (
     Evaluation,
@@ -159,8 +159,8 @@ def sample_measurement(sample: Sample, listed: str, rows_sha: str, names: tuple[
     root = digest(["root", sample.root])[:8] if own else ""
     content = digest([sample.content, listed]) if own else ""
     test = ListId(
-        sample.dataset, listed, sample.list_origin, rows_sha, "all", digest(names), sample.label_variant, n, content,
-        root,
+        sample.dataset, listed, sample.list_origin, rows_sha, "all", labels_sha256(names), sample.label_variant, n,
+        content, root,
     )  # fmt: skip
     views = Views(
         frames=sample.frames, clips=sample.clips, sampling="centre" if sample.clips == 1 else "uniform"

@@ -36,12 +36,12 @@ def fit_file(m: Measurement | None = None) -> FitFile:
     if m is None:
         m = sample_measurement(Sample(part="base", options=(("k", 3),)), "base_1", "0" * 64, ("a",), 120)
         assert m.fitted is not None
-        m = replace(m, training=replace(m.fitted, start=Start("fit", "vificlip mini_source/train", "k", "0" * 64)))
+        m = replace(m, training=replace(m.fitted, start=Start("fit", "vificlip mini_source/train", "5" * 16, "0" * 64)))
     assert m.fitted is not None
     described = FitDescription(m.method, m.model, m.fitted, m.engine)
     return FitFile(
         fit_key(described), "vificlip mini_target/base_s1", described, WeightsFile("weights.safetensors", "1" * 64),
-        FitOutcome(33, 3, 0, 1.5, 50.0, 0, 0, [3, 5], 0.5), Parameters(10, 5),
+        ("walk", "run"), FitOutcome(33, 3, 0, 1.5, 50.0, 0, 0, [3, 5], 0.5), Parameters(10, 5),
         Environment("3.11", "Linux", {"torch": "2"}, GitState("0" * 40, False), 2, "cpu", "float32", 2),
         "2026-01-01T00:00:00Z",
     )  # fmt: skip
@@ -85,6 +85,9 @@ def test_any_valid_fit_survives_and_has_the_key_of_its_measurements(
 
 WRONG: list[tuple[str, Any, str]] = [
     ("key", "0" * 16, "key is '0000000000000000', expected '"),
+    ("key", "abc", "key is 'abc', expected 16 hex digits"),
+    ("weights.sha256", "g" * 64, "expected 64 hex digits"),
+    ("described.training.start.key", "k", "described.training.start.key is 'k', expected hex digits"),
     ("described.engine", 9, "which follows from the description"),
     ("described.training", None, "described.training is None, expected object"),
     ("described.training.used", 193, "described.training.used is 193, expected 1 to 192"),

@@ -118,7 +118,7 @@ def test_rebuilt_tables_have_the_prints_rows_order_and_emphasis(shared: Path) ->
 
 def test_the_tables_regenerate_from_published_values_alone() -> None:
     """Without the reference copies: hand-checked lines of the print."""
-    text = render_table("all", None, format="md")
+    text = render_table("all", None, format="md").text
     for line in (
         "| ER-ZSAR \\[8\\] | 35.3 ± 4.6 | 51.8 ± 2.9 |",
         "| E2E \\[5\\] | 32.7 | 48 |",

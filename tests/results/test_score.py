@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from harness.base.errors import UserError
+from results.measurement import keys_of
+from results.measurement_words import signature
 from results.metrics import NO_PREDICTION
 from results.predictions import ID_COLUMNS, PROBABILITY_COLUMNS, read_predictions, write_predictions
+from results.record import read_record, write_record
 from results.score import score
+from tests.conftest import in_process
 from tests.results.factories import write_grid, write_sample
 
 
@@ -24,6 +29,16 @@ def change_record(record: Path, change: Callable[[dict], None]) -> None:
     value = json.loads(record.read_text(encoding="utf-8"))
     change(value)
     record.write_text(json.dumps(value), encoding="utf-8")
+
+
+def change_evaluation(path: Path, **changes: object) -> None:
+    """Alter the evaluation that a record is of, with key and signature brought up to date, as a forger would do."""
+    record = read_record(path)
+    listed = {name: changes.pop(name) for name in list(changes) if name in ("sha256", "labels_sha256")}
+    evaluation = record.measurement.evaluation
+    evaluation = replace(evaluation, list=replace(evaluation.list, **listed), **changes)
+    m = replace(record.measurement, evaluation=evaluation)
+    write_record(path, replace(record, measurement=m, key=keys_of(m).cell, signature=signature(m)))
 
 
 def change_predictions(record: Path, change: Callable[[pd.DataFrame], pd.DataFrame], seal: bool) -> None:
@@ -72,7 +87,7 @@ CHANGES: dict[str, tuple[Callable[[pd.DataFrame], pd.DataFrame], set[str]]] = {
     "probabilities not sorted": (lambda f: f.assign(p1=0.0), {"probabilities"}),
     "a video without prediction": (
         lambda f: f.assign(**{c: f[c].where(f.index != 9, NO_PREDICTION if c in ID_COLUMNS else 0.0)
-                              for c in [*ID_COLUMNS, *PROBABILITY_COLUMNS]}), {"count"}
+                              for c in [*ID_COLUMNS, *PROBABILITY_COLUMNS]}), {"undecodable"}
     ),
 }  # fmt: skip
 
@@ -102,27 +117,48 @@ def test_a_changed_metric_is_found(tmp_path: Path, metric: str) -> None:
     assert finding.rule == "metric" and metric in finding.message
 
 
-def test_a_metric_that_predictions_do_not_give_is_found(tmp_path: Path) -> None:
+def test_a_changed_strict_score_is_found(tmp_path: Path) -> None:
     record = write_sample(tmp_path)
-    change_record(record, lambda v: v["metrics"].update(top3=50.0))
-    assert [finding.rule for finding in score(record).findings] == ["metric"]
+    change_record(record, lambda v: v["overlap"].update(top1_strict=50.0))
+    (finding,) = score(record).findings
+    assert finding.rule == "metric" and "overlap.top1_strict is recorded as 50.0, the predictions give None" in str(
+        finding
+    )
+    change_record(record, lambda v: v["overlap"].update(top1_strict=None, seen_classes=["class 3", "class 5"]))
+    (finding,) = score(record).findings
+    frame = read_predictions(predictions_of(record))
+    left = frame[~frame["label"].isin([3, 5])]
+    strict = 100.0 * float((left["label"] == left["id1"]).mean())
+    assert f"the predictions give {strict}" in finding.message
+    change_record(record, lambda v: v["overlap"].update(top1_strict=strict))
+    assert score(record).passed
 
 
-def test_a_changed_list_hash_is_found(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "rule"), [("sha256", "list_hash"), ("labels_sha256", "labels")])
+def test_a_changed_hash_of_the_list_or_the_labels_is_found(tmp_path: Path, name: str, rule: str) -> None:
     record = write_sample(tmp_path)
-    change_record(record, lambda v: v["data"].update(list_sha256="0" * 64))
-    assert [finding.rule for finding in score(record).findings] == ["list_hash"]
+    change_evaluation(record, **{name: "0" * 64})
+    assert [finding.rule for finding in score(record).findings] == [rule]
+    change_record(record, lambda v: v["measurement"]["evaluation"]["list"].update({name: "1" * 64}))
+    (finding,) = score(record).findings
+    assert finding.rule == "record" and "key is" in finding.message, "key and signature no longer follow"
 
 
-def test_a_record_of_a_part_of_its_list_passes_only_if_it_says_so(tmp_path: Path) -> None:
+def test_a_record_of_a_part_of_its_list_passes_if_it_says_so(tmp_path: Path) -> None:
     record = write_sample(tmp_path)
     change_predictions(record, lambda f: f.drop(index=5), seal=True)
-    metrics = next(iter(score(record).recomputed.values()))
-    change_record(record, lambda v: (v["metrics"].update(metrics), v["data"].update(n_evaluated=119)))
+    metrics = score(record).recomputed[record].metrics
+    change_record(record, lambda v: v["metrics"].update(metrics))
+    assert {finding.rule for finding in score(record).findings} == {"count", "list_hash"}
+    change_evaluation(record, evaluated=119)
+    assert score(record).passed and read_record(record).incomplete == ("1 of 120 videos missing",)
+
+
+def test_undecodable_videos_are_compared_by_name(tmp_path: Path) -> None:
+    record = write_sample(tmp_path)
+    change_record(record, lambda v: v.update(undecodable=[{"video": "base_1/v00003.mp4", "reason": "damaged"}]))
     (finding,) = score(record).findings
-    assert "not marked incomplete" in finding.message
-    change_record(record, lambda v: v["protocol"].update(incomplete=["1 of 120 videos missing"]))
-    assert score(record).passed
+    assert finding.rule == "undecodable" and "base_1/v00003.mp4" in finding.message
 
 
 def test_missing_and_broken_files_are_findings_and_nothing_to_score_is_an_error(tmp_path: Path) -> None:
@@ -132,7 +168,38 @@ def test_missing_and_broken_files_are_findings_and_nothing_to_score_is_an_error(
     broken.write_text("{", encoding="utf-8")
     cut = write_sample(tmp_path, method="cut")
     predictions_of(cut).write_bytes(predictions_of(cut).read_bytes()[:200])
-    rules = {finding.path: finding.rule for finding in score(tmp_path).findings}
-    assert rules == {gone: "file", broken: "record", cut: "file"}
+    old = write_sample(tmp_path, method="old")
+    change_record(old, lambda v: v.update(schema=2))
+    folder = write_sample(tmp_path, method="folder")
+    folder.unlink()
+    folder.mkdir()
+    empty = write_sample(tmp_path, method="empty")
+    change_predictions(empty, lambda f: f.iloc[:0], seal=True)
+    good = write_sample(tmp_path, method="good")
+    result = score(tmp_path)
+    rules = {finding.path: finding.rule for finding in result.findings}
+    assert rules == {gone: "file", broken: "record", cut: "file", old: "record", empty: "count"}
+    assert set(result.recomputed) == {good}, "one damaged record never stops the others"
+    assert all("\n" not in finding.message for finding in result.findings)
     with pytest.raises(UserError, match="no record"):
         score(tmp_path / "nothing.record.json")
+
+
+def test_the_verb_names_damaged_records_scores_the_others_and_fails(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = write_sample(tmp_path, method="good")
+    assert in_process("score", tmp_path) == 0
+    assert capsys.readouterr().out == "1 records recomputed, 0 findings\n"
+    bad = write_sample(tmp_path, method="bad")
+    bad.write_text(bad.read_text(encoding="utf-8")[:300], encoding="utf-8")
+    assert in_process("score", tmp_path, "--drop-last") == 1
+    out, err = capsys.readouterr()
+    assert f"{good}: 8 of 120 videos left out" in out and out.endswith("1 of 2 records recomputed, 1 findings\n")
+    assert f"{bad}: record: {bad} is not a JSON file of schema 3" in err
+    assert in_process("score", tmp_path, "--json") == 1
+    data = json.loads(capsys.readouterr().out)
+    assert (data["records"], data["recomputed"]) == (2, 1) and [finding["rule"] for finding in data["findings"]] == [
+        "record"
+    ]
+    assert in_process("score", tmp_path, "--drop-last", 0) == 2

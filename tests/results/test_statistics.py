@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,14 +11,10 @@ from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar
 
-from harness.base.errors import UserError
-from results.compare import compare
 from results.intervals import harmonic_interval, wilson
 from results.metrics import harmonic_mean
-from results.paired import bootstrap_interval, flip_p, flip_ps, mcnemar_p, sign_flip_p
-from results.predictions import read_predictions, write_predictions
+from results.paired import balance_interval, flip_p, flip_ps, mcnemar_p, mean_interval, sign_flip_p
 from results.ranking import harmonic_pairwise_p, pairwise_p, rank
-from tests.results.factories import write_sample
 
 SLOW = pytest.mark.slow
 
@@ -65,29 +59,6 @@ def outcome_pairs(rng: np.random.Generator, n: int, p_a: float, p_b: float, clas
     a = 0.8 * shared + 0.6 * rng.normal(size=n) < stats.norm.ppf(p_a)
     b = 0.8 * shared + 0.6 * rng.normal(size=n) < stats.norm.ppf(p_b)
     return a, b, np.arange(n) % classes
-
-
-@pytest.mark.parametrize(
-    ("n", "classes", "rounds"),
-    [(300, 12, 600), pytest.param(300, 12, 4000, marks=SLOW), pytest.param(750, 25, 4000, marks=SLOW)],
-)
-def test_bootstrap_interval_covers_95_percent(n: int, classes: int, rounds: int) -> None:
-    """The slow rounds have a standard error of 0.3 %."""
-    rng = np.random.default_rng(2)
-    inside = 0
-    for number in range(rounds):
-        a, b, labels = outcome_pairs(rng, n, 0.6, 0.55, classes)
-        differences = 100.0 * (a.astype(float) - b)
-        inside += bootstrap_interval(differences, labels, seed=number, resamples=1000).holds(5.0)
-    assert inside / rounds == pytest.approx(0.95, abs=0.01)
-
-
-def test_bootstrap_is_stratified_by_class() -> None:
-    """All variation lies between classes, which a stratified bootstrap must not count."""
-    labels = np.repeat(np.arange(10), 20)
-    differences = np.where(labels < 5, 1.0, -1.0)
-    assert bootstrap_interval(differences, labels) == pytest.approx((0.0, 0.0))
-    assert np.ptp(bootstrap_interval(differences, np.zeros(200, dtype=int))) > 0.2
 
 
 # --- paired tests
@@ -168,6 +139,124 @@ def test_family_wise_error_of_rank_groups_is_at_most_5_and_a_half_percent(rounds
     assert wrong / rounds <= 0.055
 
 
+# --- the interval that belongs to the paired test
+
+DIFFERENCES = st.lists(st.integers(-3, 3), min_size=1, max_size=60).map(np.array)
+
+
+def outcomes_of(only_a: int, only_b: int, n: int) -> np.ndarray:
+    return np.array([1] * only_a + [-1] * only_b + [0] * (n - only_a - only_b))
+
+
+@given(DIFFERENCES)
+@settings(max_examples=300, deadline=None)
+def test_the_interval_holds_0_exactly_where_p_is_005_or_more(differences: np.ndarray) -> None:
+    """Without a tolerance: for any table of videos, one list or several, however few videos a class has."""
+    interval = mean_interval(differences)
+    assert interval.holds(0.0) == (sign_flip_p(differences) >= 0.05)
+    assert interval.low <= differences.mean() <= interval.high and interval.low < interval.high
+
+
+@given(st.integers(0, 40), st.integers(0, 40), st.integers(0, 60))
+@settings(max_examples=200, deadline=None)
+def test_one_list_agrees_with_mcnemars_exact_test(only_a: int, only_b: int, same: int) -> None:
+    if only_a + only_b + same:
+        interval = mean_interval(outcomes_of(only_a, only_b, only_a + only_b + same))
+        assert interval.holds(0.0) == (mcnemar_p(only_a, only_b) >= 0.05)
+
+
+def test_far_from_exact_numbers_agree_too() -> None:
+    """Beyond `EXACT_UP_TO` both the p value and the interval take the same normal approximation."""
+    for only_a in range(1030, 1200, 7):
+        differences = outcomes_of(only_a, 1030, 4000)
+        assert mean_interval(differences).holds(0.0) == (sign_flip_p(differences) >= 0.05)
+        usual = differences.mean() - 1.96 * differences.std() / 4000**0.5
+        assert mean_interval(differences).low == pytest.approx(usual, abs=0.001)
+
+
+@given(st.integers(0, 30), st.integers(0, 30))
+@settings(max_examples=60, deadline=None)
+def test_the_balance_of_one_list_is_clopper_and_pearsons(only_a: int, only_b: int) -> None:
+    if only_a + only_b:
+        reference = stats.binomtest(only_a, only_a + only_b).proportion_ci(0.95, method="exact")
+        low, high = balance_interval(outcomes_of(only_a, only_b, 100))
+        assert (low, high) == pytest.approx((2 * reference.low - 1, 2 * reference.high - 1), abs=1e-8)
+
+
+def test_the_interval_of_one_list_by_hand() -> None:
+    """Two of 34 videos differ, both for A: the p value is 0.5."""
+    balance = stats.binomtest(2, 2).proportion_ci(0.95, method="exact")
+    share = stats.binomtest(2, 34).proportion_ci(0.95, method="wilson")
+    size = 2 / 34
+    low = size - np.hypot(size * (1 - (2 * balance.low - 1)), size - share.low)
+    interval = mean_interval(outcomes_of(2, 0, 34))
+    assert interval == pytest.approx((low, share.high), abs=1e-9)
+    assert interval.holds(0.0) and mcnemar_p(2, 0) == 0.5
+    nothing = stats.binomtest(0, 34).proportion_ci(0.95, method="wilson").high
+    assert mean_interval(outcomes_of(0, 0, 34)) == pytest.approx((-nothing, nothing), abs=1e-9)
+
+
+@given(DIFFERENCES)
+@settings(max_examples=60, deadline=None)
+def test_the_interval_turns_with_the_sides_and_grows_with_the_unit(differences: np.ndarray) -> None:
+    low, high = mean_interval(differences)
+    assert mean_interval(-differences) == pytest.approx((-high, -low), abs=1e-8)
+    if differences.any():
+        assert mean_interval(3 * differences) == pytest.approx((3 * low, 3 * high), abs=1e-6)
+
+
+@given(st.lists(st.integers(-3, 3), min_size=1, max_size=9).map(np.array), st.floats(0.02, 0.98))
+@settings(max_examples=60, deadline=None)
+def test_the_limits_of_the_balance_invert_the_enumeration_of_all_signs(differences: np.ndarray, share: float) -> None:
+    """Each difference is positive with the chance `share`; the balance lies inside unless a tail is below 2.5 %."""
+    sizes = np.abs(differences[differences != 0])
+    if not len(sizes):
+        assert balance_interval(differences) == (-1.0, 1.0)
+        return
+    signs = np.array(np.meshgrid(*[[-1, 1]] * len(sizes))).reshape(len(sizes), -1)
+    chances = np.prod(np.where(signs > 0, share, 1 - share), axis=0)
+    sums, total = sizes @ signs, differences.sum()
+    tails = chances[sums >= total].sum(), chances[sums <= total].sum()
+    low, high = balance_interval(differences)
+    if min(abs(tail - 0.025) for tail in tails) > 1e-6:
+        assert (low <= 2 * share - 1 <= high) == (min(tails) >= 0.025)
+
+
+def coverage_of_one_list(n: int, only_a: float, only_b: float) -> float:
+    """Exact: the sum over all pairs of discordant counts (a trinomial)."""
+    covered = 0.0
+    first = stats.binom.pmf(np.arange(n + 1), n, only_a)
+    for a in np.flatnonzero(first > 1e-7):
+        second = stats.binom.pmf(np.arange(n - a + 1), n - a, only_b / (1 - only_a))
+        for b in np.flatnonzero(second > 1e-5):
+            inside = mean_interval(outcomes_of(int(a), int(b), n)).holds(only_a - only_b, 1e-12)
+            covered += float(first[a] * second[b]) * inside
+    return covered
+
+
+@pytest.mark.parametrize(
+    ("n", "only_a", "only_b"),
+    [(34, 0.05, 0.05), (34, 0.02, 0.03), (34, 0.01, 0.06), (34, 0.3, 0.05), (34, 0.6, 0.0),
+     pytest.param(120, 0.1, 0.05, marks=SLOW), pytest.param(120, 0.3, 0.05, marks=SLOW),
+     pytest.param(300, 0.05, 0.05, marks=SLOW), pytest.param(300, 0.2, 0.1, marks=SLOW)],
+)  # fmt: skip
+def test_the_interval_of_one_list_covers(n: int, only_a: float, only_b: float) -> None:
+    assert coverage_of_one_list(n, only_a, only_b) > 0.93
+
+
+@pytest.mark.parametrize("rounds", [150, pytest.param(2000, marks=SLOW)])
+@pytest.mark.parametrize(("n", "p_a", "p_b", "fits"), [(120, 0.7, 0.6, 3), (300, 0.6, 0.55, 1), (30, 0.95, 0.9, 3)])
+def test_the_interval_covers_over_several_fits(n: int, p_a: float, p_b: float, fits: int, rounds: int) -> None:
+    """Several fits on one list: a video's outcomes are not independent, the videos are."""
+    rng = np.random.default_rng(2)
+    inside = 0
+    for _ in range(rounds):
+        shared = rng.normal(size=n)
+        a, b = ((0.8 * shared + 0.6 * rng.normal(size=(fits, n)) < stats.norm.ppf(p)).sum(axis=0) for p in (p_a, p_b))
+        inside += mean_interval(a.astype(np.int64) - b).holds(fits * (p_a - p_b))
+    assert inside / rounds > 0.93 - 2 * (0.05 * 0.95 / rounds) ** 0.5
+
+
 # --- ranks
 
 
@@ -197,92 +286,3 @@ def test_ranks_share_where_videos_cannot_tell_and_holm_is_applied() -> None:
 def test_rank_of_one_row_and_of_equal_rows() -> None:
     assert rank([5.0], np.ones((1, 1))).ranks == (1,)
     assert rank([5.0, 5.0], pairwise_p(np.array([[1, 0, 1], [1, 0, 1]]))).ranks == (1, 1)
-
-
-# --- compare
-
-
-def test_compare_two_records(tmp_path: Path) -> None:
-    common = {"protocol": "few_shot", "part": "k16", "shots": 16, "videos": 240, "list_name": "val"}
-    a = write_sample(tmp_path, method="a", accuracy=0.7, **common)
-    b = write_sample(tmp_path, method="b", accuracy=0.6, frames=16, **common)
-    (part,) = compare(a, b).parts
-    (one,) = part.lists
-    assert part.name == "few_shot/mini_target/k16"
-    assert part.difference == pytest.approx(10.0) == pytest.approx(one.accuracy_a - one.accuracy_b)
-    assert one.both + one.only_a + one.only_b + one.neither == one.n == part.videos == 240
-    assert part.p == one.p == mcnemar_p(one.only_a, one.only_b)
-    assert part.interval.holds(10.0) and part.interval.low < part.difference < part.interval.high
-    assert len(part.flips) == one.only_a + one.only_b
-    assert sum(flip.right == "a" for flip in part.flips) == one.only_a
-    assert all((f.label == f.predicted_a) == (f.right == "a") for f in part.flips)
-    changes = [abs(change.change) for change in part.classes]
-    assert len(changes) == 12 and changes == sorted(changes, reverse=True)
-    assert np.mean([change.change for change in part.classes]) == pytest.approx(10.0)
-    assert part.differing == ("views.frames: 8 against 16",)
-    assert compare(b, a).parts[0].difference == pytest.approx(-10.0)
-
-
-def test_compare_folders_matches_lists_and_repeats_and_counts_a_video_once(tmp_path: Path) -> None:
-    for method, accuracy in (("a", 0.72), ("b", 0.6)):
-        for index in (1, 2, 3):
-            for part in ("base", "novel"):
-                write_sample(tmp_path, method=method, accuracy=accuracy, part=part, repeat=("train_subset", index))
-    result = compare(tmp_path, tmp_path, "a", "b")
-    assert [part.name for part in result.parts] == ["b2n/mini_target/base", "b2n/mini_target/novel"]
-    for part in result.parts:
-        assert len(part.lists) == 3 and part.videos == 120
-        assert part.difference == pytest.approx(np.mean([one.accuracy_a - one.accuracy_b for one in part.lists]))
-        assert part.p_holm >= part.p
-    assert max(part.p_holm for part in result.parts) <= 2 * max(part.p for part in result.parts)
-
-
-def test_compare_across_test_splits_pools_their_videos(tmp_path: Path) -> None:
-    for method, accuracy in (("a", 0.7), ("b", 0.6)):
-        for index in (1, 2, 3):
-            write_sample(tmp_path, method=method, accuracy=accuracy, protocol="zero_shot", repeat=("test_split", index))
-    (part,) = compare(tmp_path, tmp_path, "a", "b").parts
-    assert part.videos == 360 and part.difference == pytest.approx(10.0)
-    assert part.p < min(one.p for one in part.lists)
-
-
-def test_an_untrained_method_is_compared_with_every_repeat(tmp_path: Path) -> None:
-    write_sample(tmp_path, method="clip", trained=False, part="base", accuracy=0.4)
-    for index in (1, 2, 3):
-        write_sample(tmp_path, method="a", part="base", repeat=("train_subset", index), accuracy=0.7)
-    (part,) = compare(tmp_path, tmp_path, "a", "clip").parts
-    assert len(part.lists) == 3 and part.difference == pytest.approx(30.0)
-
-
-def test_a_part_of_the_list_is_compared_on_the_common_videos(tmp_path: Path) -> None:
-    a, b = write_sample(tmp_path, method="a"), write_sample(tmp_path, method="b")
-    value = json.loads(b.read_text("utf-8"))
-    file = b.with_name(value["predictions"]["file"])
-    value["predictions"]["sha256"] = write_predictions(file, read_predictions(file).drop(index=[3, 8]))
-    value["data"]["n_evaluated"] = 118
-    b.write_text(json.dumps(value), "utf-8")
-    (part,) = compare(a, b).parts
-    assert part.videos == 118 and part.differing == ("B has 118 of 120 videos",)
-
-
-def test_equal_predictions_differ_in_nothing(tmp_path: Path) -> None:
-    path = write_sample(tmp_path)
-    (part,) = compare(path, path).parts
-    assert (part.difference, part.p, part.flips) == (0.0, 1.0, ()) and tuple(part.interval) == (0.0, 0.0)
-
-
-def test_nothing_in_common_is_an_error_that_says_so(tmp_path: Path) -> None:
-    a = write_sample(tmp_path, part="base")
-    b = write_sample(tmp_path, part="novel")
-    with pytest.raises(UserError, match="no evaluated list in common"):
-        compare(a, b)
-    with pytest.raises(UserError, match="no record of method 'zzz'"):
-        compare(tmp_path, tmp_path, "vificlip", "zzz")
-
-
-def test_two_runs_of_one_repeat_are_not_paired_at_random(tmp_path: Path) -> None:
-    for method in ("a", "b"):
-        for draw in (0, 1):
-            write_sample(tmp_path, method=method, seed=draw, draw=draw)
-    with pytest.raises(UserError, match="Several records measure the same repeat"):
-        compare(tmp_path, tmp_path, "a", "b")

@@ -150,7 +150,7 @@ def test_a_recogniser_of_a_config_file_is_found_again(
     with pytest.raises(UserError, match="for the option config"):
         method_row_of(m.method, m.model, "the record")
     row = method_row_of(m.method, m.model, "the record", files={"config": str(config)})
-    assert row.backbone.identity()["config"] == m.model.config
+    assert row.backbone.model_id().config == m.model.config
     config.write_text(SWIN.read_text().replace("num_classes=4", "num_classes=5"))
     with pytest.raises(UserError, match="has sha256"):
         method_row_of(m.method, m.model, "the record", files={"config": str(config)})

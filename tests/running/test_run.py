@@ -180,3 +180,20 @@ def test_a_run_folder_that_cannot_be_made(
     (tmp_path / "runs").write_text("a file")
     assert in_process("run", "--method", "vanilla_clip", *TINY_RUN, *places) == 2
     assert "cannot be made" in capsys.readouterr().err
+
+
+def test_a_damaged_record_is_named_and_stops_nothing(
+    runs: Path, places: tuple[object, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A record of another method is damaged, and one has an older schema: the rest is shown, with exit code 1."""
+    arguments = [part for part in TINY_RUN if part not in ("--no-report", "--json")]
+    stray = runs / "mini-clip" / "other" / "evals"
+    stray.mkdir(parents=True)
+    (stray / "damaged.record.json").write_text("{")
+    (stray / "old.record.json").write_text('{"schema": 2}')
+    assert in_process("run", "--method", "vificlip", *arguments, *places) == 1
+    captured = capsys.readouterr()
+    assert "ViFi-CLIP" in captured.out and "report: " in captured.err
+    for words in ("damaged.record.json", "old.record.json: schema is 2, expected 3", "Remove the file and run"):
+        assert words in captured.err, captured.err
+    assert (runs / "board" / "index.html").is_file()

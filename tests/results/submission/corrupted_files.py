@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import struct
 import zipfile
 from collections.abc import Callable
@@ -197,7 +198,7 @@ def _text(edit: Callable[[bytes], bytes]) -> Callable[[bytes], bytes]:
 
 
 _table_case("table with another column", _text(lambda t: t.replace(b"\n", b",note\n", 1)))
-_table_case("table with an infinite probability", _text(lambda t: t[:-9] + b"inf\n"))
+_table_case("table with an infinite probability", _text(lambda t: re.sub(rb",0\.\d{6}", b",inf", t, count=1)))
 _table_case("table with a fraction for an id", _text(lambda t: t.replace(b".avi,", b".avi,0.5", 1)))
 _table_case("table with data behind its end", lambda data: data + b"more")
 _table_case("table that is cut", lambda data: data[: len(data) // 2])

@@ -80,6 +80,13 @@ def _(made: Forge) -> None:
     novel.derive()
 
 
+@forged("P003", "every video a cluster of its own")
+def _(made: Forge) -> None:
+    item = made.of("novel")
+    item.frame["cluster"] = item.frame["video"]
+    item.derive()
+
+
 @forged("P004", "class names improved, with all hashes")
 def _(made: Forge) -> None:
     for index in (1, 2, 3):
@@ -396,12 +403,22 @@ def _(made: Forge) -> None:
 
 @forged("P025", "built-in method that calls another recipe declared")
 def _(made: Forge) -> None:
-    def builtin(fit: Json) -> None:
-        fit["described"]["method"]["name"] = "vificlip"
-        fit["name"] = fit["name"].replace("mymethod", "vificlip")
-
-    made.refit(builtin)
+    made.refit(_vificlip)
     made.change(lambda record: record["method"].update(origin="built-in"))
+
+
+def _vificlip(fit: Json) -> None:
+    fit["described"]["method"]["name"] = "vificlip"
+    fit["name"] = fit["name"].replace("mymethod", "vificlip")
+
+
+@forged("P025", "built-in method that calls another template its default")
+def _(made: Forge) -> None:
+    untrained = _untrained()
+    made.items, made.fits, made.weights = untrained.items, {}, {}
+    defaults = {"text_embedding": "published", "logits": "clean", "template": "a {}", "ensemble": "none"}
+    method = {"origin": "built-in", "defaults": defaults}
+    made.change(lambda record: (record["method"].update(method), _of(record)[1].update(name="vanilla_clip")))
 
 
 @forged("P025", "closed division with a changed recipe")

@@ -327,6 +327,7 @@ def forge(protocol: str = "b2n", dataset: str = "mini_target", trained: bool = T
         key = (protocol, item.place, fit and fit["key"])
         accuracy = ACCURACY[item.part] + item.repeat.index / 20
         frame = table(list(rows.paths), [label for _, label in rows.rows], len(classes), accuracy, key)
+        frame["cluster"] = [facts.cluster(path) for path in rows.paths]
         made.items.append(Item(_record(facts, item, classes, fit), frame))
     made.derive()
     return made

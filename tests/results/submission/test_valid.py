@@ -88,11 +88,11 @@ def test_packing_twice_gives_equal_bytes_that_pass(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("protocol", "dataset", "trained"), CASES)
 def test_scores_are_those_of_the_board(protocol: str, dataset: str, trained: bool, tmp_path: Path) -> None:
     from reports.aggregate import rows_of
-    from reports.frame import records_frame
+    from reports.entries import read_entries
 
     made = forge(protocol, dataset, trained)
     submission = check(made.write(tmp_path / "a.zip")).submission
-    rows = rows_of(records_frame(unpacked(made, tmp_path / "runs")))
+    rows = rows_of(read_entries(unpacked(made, tmp_path / "runs")).entries)
     board = {name: cell for row in rows for name, cell in row.cells.items()}
     ours = {score.column: score for score in scores_of(submission)}
     assert set(ours) == set(board)

@@ -78,8 +78,9 @@ def _changed_builtin(made: Forge) -> None:
     """A method named `vificlip` that calls itself built in, with the recipe that vificlip declares, and other code."""
     measured = decode(made.items[0].record, Record).measurement
     vificlip = replace(measured, method=replace(measured.method, name="vificlip"))
-    declared = facts_of([]).declared(vificlip, 16)
-    assert declared is not None
+    found = facts_of([]).declared(vificlip, 16)
+    assert found is not None and found.recipe is not None
+    declared = found.recipe
 
     def claim(fit: dict) -> None:
         fit["described"]["method"]["name"] = "vificlip"
@@ -87,7 +88,7 @@ def _changed_builtin(made: Forge) -> None:
         fit["name"] = fit["name"].replace("mymethod", "vificlip")
 
     made.refit(claim)
-    made.change(lambda record: (record["method"].update(origin="built-in"),
+    made.change(lambda record: (record["method"].update(origin="built-in", defaults=dict(found.defaults)),
                                 record["fit"].update(effective_batch=declared.effective_batch)))
 
 

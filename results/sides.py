@@ -1,0 +1,247 @@
+"""The two sides of a comparison: the records that each may have, and the rows that they come down to."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from harness.base.errors import UserError, unknown_name
+from results.generations import Dated, Row, Superseded, generations, row_differences
+from results.measurement import ListId, Measurement, leaves
+from results.measurement_words import Difference, plain
+from results.record import Record, find_records, read_record
+
+ROW = "row"
+"""Name of the setting that chooses a row by its key."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A record and its file."""
+
+    record: Record
+    path: Path
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The records that one side may have.
+
+    Args:
+        paths: Record files, and folders that are searched to any depth.
+        method: Name of a method; empty for every method.
+        settings: Values as text by the name of a method option, a recipe or view setting; `row` for a row key.
+        name: The side as the user named it, for messages.
+    """
+
+    paths: tuple[Path, ...]
+    method: str = ""
+    settings: Mapping[str, str] = field(default_factory=dict)
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class Filters:
+    """Protocols, datasets and architectures that both sides are restricted to; empty for all."""
+
+    protocols: tuple[str, ...] = ()
+    datasets: tuple[str, ...] = ()
+    archs: tuple[str, ...] = ()
+
+    def keep(self, m: Measurement) -> bool:
+        """True for a measurement that every filter allows."""
+        listed = m.evaluation.list
+        return (
+            (not self.protocols or m.protocol.name in self.protocols)
+            and (not self.datasets or bool({listed.dataset, dataset_and_root(listed)} & set(self.datasets)))
+            and (not self.archs or m.model.arch in self.archs)
+        )
+
+
+@dataclass(frozen=True)
+class Table:
+    """A protocol on a dataset: what a row of a side is a row of. Own datasets of one name differ in their lists."""
+
+    protocol: str
+    dataset: str
+    own_lists: str = ""
+
+
+@dataclass(frozen=True)
+class Side:
+    """The rows of one side by table, with the records that newer ones supersede."""
+
+    choice: Choice
+    tables: Mapping[Table, tuple[Row[Stored], ...]]
+    superseded: tuple[Superseded[Stored], ...]
+
+
+def dataset_and_root(listed: ListId) -> str:
+    """The name of a dataset; of an own one with the digits that tell two folders of one name apart."""
+    return f"{listed.dataset} ({listed.root})" if listed.root else listed.dataset
+
+
+def table_of(m: Measurement) -> Table:
+    """The table that a measurement belongs to."""
+    listed = m.evaluation.list
+    own = m.protocol.scope.evaluation_lists if listed.origin == "own" else ""
+    return Table(m.protocol.name, listed.dataset, own)
+
+
+class Reader:
+    """Reads each record file once, however many sides name it, and remembers the files that cannot be read."""
+
+    def __init__(self) -> None:
+        self.damaged: dict[Path, str] = {}
+        self._records: dict[Path, Stored] = {}
+
+    def stored(self, paths: Iterable[Path]) -> list[Stored]:
+        """The records of files and folders; files that cannot be read are left out and remembered."""
+        files = [file for path in paths for file in (find_records(path) if path.is_dir() else [path])]
+        for file in dict.fromkeys(files):
+            if file not in self._records and file not in self.damaged:
+                try:
+                    self._records[file] = Stored(read_record(file), file)
+                except UserError as error:
+                    self.damaged[file] = error.message
+        return [self._records[file] for file in dict.fromkeys(files) if file in self._records]
+
+
+def read_side(choice: Choice, filters: Filters, reader: Reader) -> Side:
+    """The current rows of one side.
+
+    Raises:
+        UserError: No record has the method, the settings and what the filters allow.
+    """
+    stored = reader.stored(choice.paths)
+    place = " and ".join(dict.fromkeys(str(path) for path in choice.paths[:2])) or "The folder"
+    if not stored:
+        hint = next(iter(reader.damaged.values()), "Name a folder that `run` wrote records to.")
+        raise UserError(f"{place} holds no record that can be read.", hint)
+    named = [one for one in stored if not choice.method or one.record.measurement.method.name == choice.method]
+    if not named:
+        known = {one.record.measurement.method.name for one in stored}
+        error = unknown_name("method", choice.method, known)
+        raise UserError(f"{place} holds no record of method {choice.method!r}.", error.hint)
+    chosen = [one for one in named if _has(one.record.measurement, choice.settings)]
+    if not chosen:
+        name = choice.name or choice.method or "these settings"
+        raise UserError(f"{place} holds no record of {name}.", _known_settings(named, choice.settings))
+    kept = [one for one in chosen if filters.keep(one.record.measurement)]
+    if not kept:
+        tables = sorted({_table_text(one.record.measurement) for one in chosen})
+        raise UserError(
+            f"{choice.name or place}: no record is of the named protocols, datasets and architectures.",
+            f"There are: {'; '.join(tables[:8])}.",
+        )
+    found = generations(Dated(one, one.record.measurement, one.record.created) for one in kept)
+    by_table: dict[Table, list[Row[Stored]]] = defaultdict(list)
+    for row in found.rows:
+        by_table[table_of(row.records[0].measurement)].append(row)
+    return Side(choice, {table: tuple(rows) for table, rows in by_table.items()}, found.superseded)
+
+
+def _table_text(m: Measurement) -> str:
+    return f"{m.protocol.name} on {dataset_and_root(m.evaluation.list)} with {m.model.arch}"
+
+
+def settings_of(m: Measurement) -> dict[str, object]:
+    """Settings of a measurement by the name that a user gives them: options before recipe and view settings."""
+    found: dict[str, object] = {}
+    for path, value in leaves(m):
+        if path.startswith(("training.recipe.", "evaluation.views.")):
+            found[path.rpartition(".")[2]] = value
+    return {**found, **m.method.evaluation_options, **m.method.options}
+
+
+def _has(m: Measurement, settings: Mapping[str, str]) -> bool:
+    """True if a measurement has the values of all settings."""
+    own = settings_of(m)
+    return all(
+        m.keys.row.startswith(text) if name == ROW else name in own and _equal(own[name], text)
+        for name, text in settings.items()
+    )
+
+
+def _equal(value: object, text: str) -> bool:
+    """True if a text means a value: numbers by value, truth values and texts as they are written."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        try:
+            return float(text) == value
+        except ValueError:
+            return False
+    return plain(value) == text
+
+
+def _known_settings(named: Sequence[Stored], settings: Mapping[str, str]) -> str:
+    """A hint: the values that the chosen settings have, or the settings that there are."""
+    values: dict[str, set[str]] = defaultdict(set)
+    for one in named:
+        for name, value in settings_of(one.record.measurement).items():
+            values[name].add(plain(value))
+        values[ROW].add(one.record.measurement.keys.row)
+    for name in settings:
+        if name not in values:
+            return f"No record has a setting {name!r}; there are {', '.join(sorted(values))}."
+    shown = (f"{name}: {', '.join(sorted(values[name]))}" for name in settings)
+    return f"The records have {'; '.join(shown)}."
+
+
+# --- several rows of one table
+
+
+def variants_text(side: Side, table: Table) -> tuple[str, str]:
+    """The rows of a side in one table by their differences, and how to name each of them."""
+    rows = side.tables[table]
+    labels, names = [], []
+    changes = [row_differences(rows[0], row) for row in rows[1:]]
+    paths = _without_followers(difference.path for found in changes for difference in found)
+    for place, row in enumerate(rows):
+        own = {}
+        for path in paths:
+            varying = next(d for found in changes for d in found if d.path == path)
+            mine = next((d for d in changes[place - 1] if d.path == path), None) if place else None
+            own[path] = Difference(path, mine.b if mine else varying.a, None)
+        labels.append(", ".join(difference.short for difference in own.values()) or f"row {row.keys.row}")
+        names.append(_name(side.choice, row, own))
+    if len(set(names)) < len(names):
+        names = [_spec(side.choice, row, {ROW: row.keys.row}) for row in rows]
+    places = (
+        "" if side.choice.method else f", with --runs {side.choice.paths[0]}; or name a record or the folder of a fit"
+    )
+    return "; ".join(labels), " or ".join(names) + places
+
+
+def _without_followers(paths: Iterable[str]) -> list[str]:
+    """Paths once each; a view setting in training is left out beside the same setting in evaluation."""
+    found = list(dict.fromkeys(paths))
+    return [path for path in found if path.replace("training.views.", "evaluation.views.") not in set(found) - {path}]
+
+
+def _name(choice: Choice, row: Row[Stored], own: Mapping[str, Difference]) -> str:
+    """The arguments that choose a row: the method with the settings that tell it from the others."""
+    m = row.records[0].measurement
+    known, settings, flags = settings_of(m), dict(choice.settings), []
+    for path, difference in own.items():
+        name = path.split(".", 2)[2] if "options." in path else path.rpartition(".")[2]
+        if path == "model.arch":
+            flags.append(f"--arch {m.model.arch}")
+        elif name in known and path.startswith(("method.", "training.recipe.", "evaluation.views.")):
+            settings[name] = plain(difference.a)
+        elif path != "method.name":
+            settings[ROW] = row.keys.row
+    return " ".join([_spec(choice, row, settings), *flags])
+
+
+def _spec(choice: Choice, row: Row[Stored], settings: Mapping[str, str]) -> str:
+    """`NAME:SETTING=VALUE,...` as `compare` reads it, quoted for a shell where it must be."""
+    name = choice.method or row.records[0].measurement.method.name
+    pairs = [f"{key}={_quoted(value)}" for key, value in settings.items()]
+    spec = name + (f":{','.join(pairs)}" if pairs else "")
+    return f'"{spec}"' if any(character in spec for character in " '{}()&;|<>*?$") else spec
+
+
+def _quoted(value: str) -> str:
+    return f"'{value}'" if any(character in value for character in ",:'\"= ") else value

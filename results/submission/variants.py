@@ -1,0 +1,93 @@
+"""Rows of one method under one protocol on one dataset: the one that is packed, or the differences to choose by."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+from harness.base.errors import UserError
+from results.measurement import FIELDS
+from results.measurement_words import Difference, differences, recipe_changes, recipe_text
+from results.submission.stored import StoredRow
+
+OPTIONS = ("method.options.", "method.evaluation_options.")
+RECIPE = "training.recipe."
+
+
+def one_variant(rows: Iterable[StoredRow], method: str, left_out: list[str]) -> list[StoredRow]:
+    """One row for each protocol and dataset: the only one with the declared recipe, or the only one.
+
+    Raises:
+        UserError: Several rows of a protocol and dataset remain.
+    """
+    places: dict[tuple[str, str, str], list[StoredRow]] = defaultdict(list)
+    for row in rows:
+        listed = row.records[0].measurement.evaluation.list
+        places[row.records[0].measurement.protocol.name, listed.dataset, listed.root].append(row)
+    kept, unclear = [], []
+    for variants in places.values():
+        declared = [row for row in variants if not changed_recipe(row)]
+        for row in variants if declared else ():
+            if row not in declared:
+                reason = f"changed recipe {changed_recipe(row)}; packed is the declared one"
+                left_out += [f"{record.item.path}: {reason}" for record in row.records]
+        remaining = declared or variants
+        kept += remaining
+        unclear += [remaining] if len(remaining) > 1 else []
+    if unclear:
+        raise _several(unclear, method)
+    return kept
+
+
+def changed_recipe(row: StoredRow) -> str:
+    """The changes of a row's recipes against the declared ones in words; empty if there are none."""
+    return "; ".join(
+        dict.fromkeys(text for one in row.records if (text := recipe_text(recipe_changes(one.measurement.fitted))))
+    )
+
+
+def row_text(row: StoredRow) -> str:
+    """A row for people: protocol, dataset and key."""
+    m = row.records[0].measurement
+    return f"{m.protocol.name} {m.evaluation.list.dataset}, row {row.keys.row}"
+
+
+def _several(unclear: list[list[StoredRow]], method: str) -> UserError:
+    """The error that lists variants by their differences, and the ways to choose."""
+    lines, ways = [], {"--protocol NAME", "--dataset NAME"} if len(unclear) > 1 else set[str]()
+    for variants in unclear:
+        for row, found in zip(variants, _differing(variants), strict=True):
+            shown = ", ".join(one.short for one in found) or "other lists or views"
+            lines.append(f"{row_text(row)}: {shown}")
+            ways |= {way for one in found if (way := _way(one, method))}
+    chosen = " or ".join([*sorted(ways), "--row KEY (repeatable: all named rows are packed)"])
+    return UserError(
+        f"{method} has {len(lines)} variants to choose from:\n  " + "\n  ".join(lines), f"Choose with {chosen}."
+    )
+
+
+def _differing(variants: list[StoredRow]) -> list[list[Difference]]:
+    """For each row its values of all settings in which the rows differ."""
+    first, *others = variants
+    found = [_pair_differences(first, other) for other in others]
+    paths = dict.fromkeys(one.path for some in found for one in some)
+    ours = {one.path: one.a for some in found for one in some}
+    values = [ours, *({**ours, **{one.path: one.b for one in some}} for some in found)]
+    return [[Difference(path, side[path], None) for path in paths] for side in values]
+
+
+def _pair_differences(a: StoredRow, b: StoredRow) -> list[Difference]:
+    """The settings in which two rows differ, from records of one part and repeat where both have one."""
+    theirs = {record.place: record for record in b.records}
+    pairs = [(record, theirs[record.place]) for record in a.records if record.place in theirs]
+    left, right = pairs[0] if pairs else (a.records[0], b.records[0])
+    found = differences(left.measurement, right.measurement)
+    return [one for one in found if FIELDS.get(one.path, "of an option")]  # others enter no key, and so no row
+
+
+def _way(difference: Difference, method: str) -> str:
+    """The argument that chooses a variant by one of its settings, where there is one."""
+    for place in OPTIONS:
+        if difference.path.startswith(place):
+            return f"{method}:{difference.path.removeprefix(place)}=VALUE"
+    return f"--recipe {difference.path.removeprefix(RECIPE)}=VALUE" if difference.path.startswith(RECIPE) else ""
