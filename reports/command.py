@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from harness.spec import Views
 from reports.row import Row
-from results.measurement import ListId, Measurement, ModelId, Training
+from results.measurement import ListId, Measurement, ModelId
 from results.measurement_names import changes_of
 from results.measurement_words import recipe_changes
 
@@ -166,18 +166,14 @@ class _Command:
     def _recipe(self) -> Iterator[str]:
         """Recipe settings that are not the declared ones."""
         changes: dict[str, object] = {}
-        for fit, m in ((m.fitted, m) for m in self.measurements):
-            for name, value in _changes(fit).items():
+        for m in self.measurements:
+            for name, value in recipe_changes(m.fitted).items():
                 if name == "seed" and m.protocol.repeat.kind == "seed":
                     continue
                 if changes.setdefault(name, value) != value:
                     self.notes.append(f"Fits of the row differ in {name}: {_text(changes[name])} and {_text(value)}.")
         for name in sorted(changes):
             yield from ("--recipe", f"{name}={_text(changes[name])}")
-
-
-def _changes(fit: Training | None) -> dict[str, object]:
-    return dict(recipe_changes(fit))
 
 
 def _place(listed: ListId) -> tuple[str, str]:

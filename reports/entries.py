@@ -88,7 +88,8 @@ def read_entries(runs: Path) -> Entries:
 
 def entries_of(paths: Iterable[Path], runs: Path) -> Entries:
     """The records of some files under a run folder."""
-    accepted, damaged = _accepted(runs)
+    paths = list(paths)
+    accepted, damaged = _accepted({path.parent for path in paths}, runs)
     entries = []
     for path in paths:
         name = path.relative_to(runs).as_posix()
@@ -102,15 +103,16 @@ def entries_of(paths: Iterable[Path], runs: Path) -> Entries:
     return Entries(tuple(entries), tuple(damaged))
 
 
-def _accepted(runs: Path) -> tuple[dict[Path, str], list[Damaged]]:
-    """Times of acceptance by folder; empty, and the file named, where it cannot be read.
+def _accepted(folders: Iterable[Path], runs: Path) -> tuple[dict[Path, str], list[Damaged]]:
+    """Times of acceptance by folder of a submission; empty, and the file named, where it cannot be read.
 
     The outermost `acceptance.json` counts: a submission does not state the time of its own acceptance.
     """
     times: dict[Path, str] = {}
     damaged = []
-    for folder in sorted((path.parent for path in runs.rglob(ACCEPTANCE)), key=lambda folder: len(folder.parts)):
-        if any(parent in times for parent in folder.parents):
+    above = {parent for folder in folders for parent in (folder, *folder.parents) if parent.is_relative_to(runs)}
+    for folder in sorted(above, key=lambda folder: len(folder.parts)):
+        if not (folder / ACCEPTANCE).is_file() or any(parent in times for parent in folder.parents):
             continue
         try:
             times[folder] = acceptance_times(folder).get(folder, "")

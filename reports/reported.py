@@ -12,7 +12,7 @@ from reports.anchors import slug
 from reports.board_rows import PRIMARY, BoardCell, BoardRow, Group
 from reports.layout import COLUMN_TITLES
 from reports.paper import protocol_of
-from results.published_numbers import DATASETS, PublishedNumber, published_numbers, sources
+from results.published_numbers import DATASETS, PublishedNumber, published_numbers
 
 
 def reported_places() -> list[tuple[str, str]]:
@@ -91,5 +91,5 @@ def _stated(number: PublishedNumber) -> tuple[str, ...]:
     return (
         f"{setting.frames or '?'} frames", f"{setting.views or '?'} views", f"from {setting.init or 'not stated'}",
         f"text: {setting.text or 'not stated'}", setting.measured_by, number.table.replace("_", " "),
-        sources()[number.source].title,
+        number.source.replace("_", " "),
     )  # fmt: skip

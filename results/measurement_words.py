@@ -187,6 +187,8 @@ def recipe_changes(training: Training | None) -> dict[str, Value]:
     if training is None:
         return {}
     used, declared = training.recipe, training.declared
+    if used == declared:  # a board asks this several times for each of its records
+        return {}
     names = [f.name for f in fields(Recipe) if f.name != "source"]
     return {name: getattr(used, name) for name in names if getattr(used, name) != getattr(declared, name)}
 
