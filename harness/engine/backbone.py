@@ -53,6 +53,11 @@ def load_backbone(
             other than the one the weights were trained with.
     """
     if arch == MINI or (arch is None and weights == MINI):
+        if weights not in (None, MINI):
+            raise UserError(
+                f"weights is {str(weights)!r}, but {MINI} is the embedded tiny CLIP with weights of its own.",
+                "Leave the weights out, or name another architecture.",
+            )
         return _mini()
     if weights is None:
         weights = DEFAULT_WEIGHTS

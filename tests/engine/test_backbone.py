@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -195,3 +196,10 @@ def test_contrastive_loss_wants_one_class_per_clip() -> None:
     method = build_method("actionclip", tiny_backbone())
     with pytest.raises(UserError, match="needs one class per clip"):
         method.loss(torch.randn(2, 2, 3, 32, 32), torch.full((2, 2), 0.5), LabelSet(("run", "jump")))
+
+
+def test_weights_for_the_embedded_clip_are_refused() -> None:
+    for weights in ("openai", Path("w.safetensors"), "random"):
+        with pytest.raises(UserError, match="with weights of its own"):
+            load_backbone("mini-clip", weights)
+    assert load_backbone("mini-clip").facts.weights == load_backbone(None, "mini-clip").facts.weights
