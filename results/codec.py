@@ -68,7 +68,10 @@ def read_json_file(path: Path, schema: int, again: str) -> dict[str, Any]:
         value = msgspec.json.decode(path.read_bytes())  # refuses NaN, infinity and halves of surrogate pairs
     except FileNotFoundError:
         raise UserError(f"{path} is missing, expected a JSON file of schema {schema}.", again) from None
-    except (OSError, ValueError, RecursionError) as error:
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UserError(f"{path} cannot be read: {reason}.", "Restore access to the file.", EXIT_FAILED) from None
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is not a JSON file of schema {schema}: {error}.", again, EXIT_FAILED) from None
     if not isinstance(value, dict):
         found = type(value).__name__

@@ -132,11 +132,11 @@ def fit_state(cell: FitCell, tensors_of: TensorsOf = lambda model: "") -> CellSt
 
     Stale where videos of its list were missing then and some of them are there now, where its parent fit has other
     weights by now, and where the model has other tensors.
+
+    Raises:
+        UserError: The `fit.json` is damaged. Hours of training may lie behind it, so that nothing is computed unasked.
     """
-    try:
-        found = read_fit_file(cell.folder)
-    except UserError as error:
-        return CellState(cell, "stale", error.message)
+    found = read_fit_file(cell.folder)
     if found is not None and found.key == cell.key:
         if outdated := _fit_outdated(cell, found, tensors_of):
             return CellState(cell, "stale", outdated)

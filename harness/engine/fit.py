@@ -212,7 +212,8 @@ def read_trained(path: Path, sha256: str | None = None) -> dict[str, torch.Tenso
     if not path.is_file():
         raise UserError(f"The weights {path} of a finished fit are missing.", way_out, EXIT_FAILED)
     if sha256 is not None and (found := file_sha256(path)) != sha256:
-        raise UserError(f"The weights {path} have sha256 {found}, expected {sha256}.", way_out, EXIT_FAILED)
+        message = f"The weights {path} are not those that the fit left: they have sha256 {found}, expected {sha256}."
+        raise UserError(message, way_out, EXIT_FAILED)
     try:
         return load_file(path)
     except SafetensorError as error:

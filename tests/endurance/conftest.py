@@ -90,6 +90,8 @@ def outcome_of(folder: Path) -> dict[str, Any]:
         record = json.loads(path.read_text())
         for name in ("cost", "created", "environment"):
             del record[name]
+        for name in ("seconds", "peak_memory_gib") if record["fit"] else ():
+            del record["fit"][name]
         found[path.name] = record
     for path in sorted(folder.rglob("fit.json")):
         fit = json.loads(path.read_text())

@@ -244,7 +244,7 @@ def test_the_interval_of_one_list_covers(n: int, only_a: float, only_b: float) -
     assert coverage_of_one_list(n, only_a, only_b) > 0.93
 
 
-@pytest.mark.parametrize("rounds", [150, pytest.param(2000, marks=SLOW)])
+@pytest.mark.parametrize("rounds", [100, pytest.param(800, marks=SLOW)])
 @pytest.mark.parametrize(("n", "p_a", "p_b", "fits"), [(120, 0.7, 0.6, 3), (300, 0.6, 0.55, 1), (30, 0.95, 0.9, 3)])
 def test_the_interval_covers_over_several_fits(n: int, p_a: float, p_b: float, fits: int, rounds: int) -> None:
     """Several fits on one list: a video's outcomes are not independent, the videos are."""
