@@ -209,7 +209,7 @@
       for (const value of [th.textContent, (Number(x.dataset.v) / scale).toFixed(1), (Number(y.dataset.v) / scale).toFixed(1), (difference > 0 ? "+" : "") + text]) { const cell = line.insertCell(); cell.textContent = value; if (line.cells.length > 1) cell.className = "num"; }
     });
     const again = document.createElement("p"), code = document.createElement("code");
-    code.textContent = "python -m harness compare " + [a, b].map((row) => /^[\w.-]+$/.test(row.dataset.method) ? row.dataset.method : "'" + row.dataset.method.replace(/'/g, "'\\''") + "'").join(" ");
+    code.textContent = "python -m harness compare " + [a, b].map((row) => row.dataset.method + ":row=" + row.id.slice(2)).map((side) => /^[\w.:=-]+$/.test(side) ? side : "'" + side.replace(/'/g, "'\\''") + "'").join(" ");
     again.append("Paired test, interval, classes that moved and videos that flipped: ", code);
     out.append(table, again);
   };

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shlex
 import shutil
 import time
 from collections.abc import Iterator
@@ -13,6 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from harness.cli import main
 from reports.site import build_report
 from tests.reports.test_generations import write_folder
 from tests.reports.test_site import EVILS
@@ -189,7 +192,9 @@ def variants(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build_report(folder / "runs", folder / "site").index
 
 
-def test_rows_of_one_title_are_told_apart_in_selects_copies_search_and_sorting(browser: Any, variants: Path) -> None:
+def test_rows_of_one_title_are_told_apart_in_selects_copies_search_and_sorting(
+    browser: Any, variants: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     one = Visit(browser, variants.as_uri())
     page = one.page
     page.evaluate("navigator.clipboard.writeText = async (text) => { window.copied = text; }")
@@ -197,6 +202,15 @@ def test_rows_of_one_title_are_told_apart_in_selects_copies_search_and_sorting(b
     options = page.locator("#pair-a option").all_text_contents()
     assert len(options) == len(set(options))
     assert {"ViFi-CLIP (lr 8e-06)", "ViFi-CLIP (seed 7)", "ViFi-CLIP"} <= set(options)
+    page.select_option("#pair-a", label="ViFi-CLIP (lr 8e-06)")
+    page.select_option("#pair-b", label="ViFi-CLIP (seed 7)")
+    words = shlex.split(page.locator("#pair-out code").inner_text())
+    assert words[:4] == ["python", "-m", "harness", "compare"] and len(words) == 6
+    runs = ["--runs", str(variants.parent.parent / "runs")]
+    assert main([*words[3:], *runs, "--json"]) == 1, "the two damaged records of the folder are named"
+    printed = capsys.readouterr()
+    parts = json.loads(printed.out)["parts"]
+    assert len(parts) == 3 and all("lr 8e-06 against 2e-06" in "; ".join(part["differing"]) for part in parts)
     for format in ("md", "latex", "csv"):
         page.evaluate("window.copied = ''")
         page.locator(f"p.copy[data-for='{TABLE[1:]}'] button[data-copy={format}]").click()

@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from harness.base.errors import UserError
 from harness.spec import Column
 from reports.aggregate import rows_of
+from reports.console import summary
 from reports.entries import Entry, read_entries
+from reports.export import render_table
 from reports.frame import records_frame
 from reports.ranks import rank_rows
 from reports.row import Row
+from reports.site import build_report
 from reports.throughput import throughput
+from results.codec import encode
 from results.measurement import FIELDS, Measurement, keys_of
+from results.measurement_words import signature
 from results.metrics import harmonic_mean
 from results.record import read_record
 from tests.results.factories import Sample, write_grid, write_sample
-from tests.results.measurements import others
+from tests.results.measurements import measurements, others
 
 FEW = Sample(protocol="few_shot", part="k16", shots=16)
 
@@ -258,9 +266,6 @@ def test_a_row_alone_in_its_group_has_no_rank(tmp_path: Path) -> None:
 
 def shifted(path: Path) -> None:
     """Give the list of a record another hash, as if its rows stood in another order."""
-    from results.codec import encode
-    from results.measurement_words import signature
-
     record = read_record(path)
     m = record.measurement
     m = replace(m, evaluation=replace(m.evaluation, list=replace(m.evaluation.list, sha256="f" * 64)))
@@ -348,3 +353,29 @@ def test_throughput_of_several_devices_is_not_added_up(tmp_path: Path) -> None:
         write_sample(tmp_path, protocol="zero_shot", part="all", repeat=("test_split", index), device=device)
     (row,) = rows(tmp_path)
     assert throughput(row) == "several devices"
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.lists(measurements(), min_size=1, max_size=4), st.booleans())
+def test_any_valid_records_have_a_board_and_tables(found: list[Measurement], same_place: bool) -> None:
+    """Whatever values the records of others have: a report shows them, or names them, and never stops."""
+    with tempfile.TemporaryDirectory() as folder:
+        runs = Path(folder) / "runs"
+        template = read_record(write_sample(runs, FEW))
+        for number, m in enumerate(found):
+            if same_place:
+                m = replace(m, protocol=replace(m.protocol, name="b2n"), method=replace(m.method, name="vificlip"))
+            record = replace(
+                template, measurement=m, key=keys_of(m).cell, signature=signature(m),
+                fit=template.fit if m.fitted else None,
+                columns=(*template.columns, Column("more", m.protocol.part)),
+            )  # fmt: skip
+            value = encode(record)
+            (runs / f"{number}.record.json").write_text(json.dumps(value), "utf-8")
+        built = build_report(runs, Path(folder) / "site")
+        assert built.index.is_file()
+        for format in ("md", "latex", "csv", "html"):
+            assert render_table("all", runs, True, format).text
+        assert summary(sorted(runs.rglob("*.record.json")), runs).text
+        read, frame = read_entries(runs), records_frame(runs)
+        assert len(frame.frame) == len(read.entries) and frame.damaged == read.damaged

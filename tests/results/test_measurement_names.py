@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from harness.spec import Views
 from results.measurement import Measurement, keys_of
 from results.measurement_names import changes_of, names_of
+from results.measurement_words import open_reasons
 from tests.results.factories import Sample, digest, sample_measurement
 from tests.results.measurements import leaf_paths, measurements, others
 
@@ -44,7 +45,7 @@ CHANGES: list[tuple[dict[str, Any], str]] = [
 @pytest.mark.parametrize(("change", "name"), CHANGES)
 def test_the_changed_measurement_names_its_change_and_the_other_has_no_name(change: dict[str, Any], name: str) -> None:
     plain, changed = measured(options=(("layers", 2),)), measured(**{"options": (("layers", 2),), **change})
-    if change.keys() & {"recipe", "seed", "sample", "training_origin", "list_origin"}:
+    if changes_of(changed) or open_reasons(changed):
         first, second = names_of([plain, changed])
         assert first == "" and second.endswith(name) and names_of([changed, plain]) == [second, ""]
     else:  # a measurement does not say which of the two values is the usual one
