@@ -219,10 +219,6 @@ def _open_reasons(m: Measurement) -> Iterator[str]:
         yield f"extra data: {', '.join(m.method.extra_data)}"
     if m.method.checkpoint:
         yield "weights of a checkpoint"
-    if m.model.weights.startswith("sha256:") and m.model.arch != EMBEDDED_ARCH and not m.model.config:
-        yield "weights of a file"
-    if m.fitted and m.fitted.start.kind == "checkpoint":
-        yield "a fit that starts from a checkpoint"
     if m.method.class_text == "llm-rewritten":
         yield "class text of a language model"
     if m.fitted and m.fitted.recipe.selection != prescribed.selection:

@@ -66,8 +66,6 @@ OPEN: list[tuple[str, Any, str]] = [
     ("evaluation.sample", "every 10th", "sample: every 10th"),
     ("method.extra_data", ("k710", "ssv2"), "extra data: k710, ssv2"),
     ("method.checkpoint", SHA, "weights of a checkpoint"),
-    ("model.weights", f"sha256:{SHA}", "weights of a file"),
-    ("training.start.kind", "checkpoint", "a fit that starts from a checkpoint"),
     ("method.class_text", "llm-rewritten", "class text of a language model"),
     ("training.recipe.selection", "best", "checkpoint selection best, prescribed last"),
 ]
@@ -86,7 +84,7 @@ def test_nothing_else_opens_the_division(m: Measurement) -> None:
         f"protocol.prescribed.views.{name}" for name in ("frames", "clips", "crops", "sampling", "normalize", "reader")
     }
     deciding |= {path.replace("protocol.prescribed", "evaluation") for path in deciding}
-    deciding |= {"protocol.prescribed.selection", "model.arch", "model.config"}  # they tell whose file of weights it is
+    deciding |= {"protocol.prescribed.selection"}
     for path in leaf_paths(Measurement):
         if path not in deciding and (m.fitted is not None or not path.startswith("training")):
             assert all(open_reasons(other) == open_reasons(m) for other in others(m, path)), path
