@@ -9,7 +9,6 @@ import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
@@ -57,7 +56,7 @@ def _recorded(name: str, value: Any, metadata: Mapping[str, Any]) -> Any:
     if not metadata.get("file") or value in words:
         return list(value) if isinstance(value, tuple) else value
     path = Path(value)
-    if path.is_file():
+    if path.is_file() or path.resolve() in _hashed:  # a file that was moved while a run goes on is still that file
         return f"sha256:{_file_sha256(path.resolve())}"
     if words or path.suffix or len(path.parts) > 1:
         allowed = f", or one of {', '.join(filter(None, words))}" if any(words) else ""
@@ -65,10 +64,14 @@ def _recorded(name: str, value: Any, metadata: Mapping[str, Any]) -> Any:
     return value
 
 
-@lru_cache
+_hashed: dict[Path, str] = {}
+
+
 def _file_sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    if path not in _hashed:
+        with path.open("rb") as file:
+            _hashed[path] = hashlib.file_digest(file, "sha256").hexdigest()
+    return _hashed[path]
 
 
 def split_method(text: str) -> tuple[str, dict[str, str]]:

@@ -71,8 +71,10 @@ def records(runs: Path) -> dict[str, dict[str, Any]]:
     found = {}
     for path in sorted(runs.rglob("*.record.json")):
         record = json.loads(path.read_text())
-        found[f"{record['method']['name']}/{path.name}"] = {
-            k: record[k] for k in ("cell", "signature", "identity", "protocol", "data", "views", "overlap", "metrics")
+        if record["measurement"]["training"]:
+            del record["measurement"]["training"]["weights_sha256"]
+        found[f"{record['measurement']['method']['name']}/{path.name}"] = {
+            k: record[k] for k in ("key", "signature", "measurement", "undecodable", "overlap", "metrics")
         }
     return found
 

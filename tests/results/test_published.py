@@ -109,11 +109,11 @@ def test_rebuilt_tables_have_the_prints_rows_order_and_emphasis(shared: Path) ->
         name = {ours: theirs for theirs, ours in SHARED_TABLES.items()}[layout.table]
         rows = [r for r in rows_of(shared, name) if any(r["dataset"] == d for d, _ in layout.columns)]
         printed = [row for row in published_table(layout).rows if not row.is_delta]
-        assert [row.label for row in printed] == list(dict.fromkeys(r["method"] for r in rows))
+        assert [row.title for row in printed] == list(dict.fromkeys(r["method"] for r in rows))
         marks = {(r["method"], r["dataset"], column_of(r)): r.get("emphasis", "") for r in rows}
         for row in printed:
             for (dataset, column), cell in zip(layout.columns, row.cells, strict=True):
-                assert cell.emphasis == marks.get((row.label, dataset, column), ""), (row.label, dataset, column)
+                assert cell.emphasis == marks.get((row.title, dataset, column), ""), (row.title, dataset, column)
 
 
 def test_the_tables_regenerate_from_published_values_alone() -> None:
