@@ -176,7 +176,7 @@ def test_an_installation_without_a_package_says_so(tmp_path: Path) -> None:
     copy_repository(tmp_path / "broken")
     shutil.rmtree(tmp_path / "broken" / "results")
     (tmp_path / "results.py").write_text("")
-    code = f"import sys; sys.path.insert(1, {str(tmp_path / 'broken')!r}); import harness.api"
+    code = f"import sys; sys.path.insert(1, {str(tmp_path / 'broken')!r}); from harness.api import harmonic_mean"
     done = subprocess.run([sys.executable, "-S", "-c", code], cwd=tmp_path, text=True, capture_output=True)
     assert "is incomplete: it has no package 'results'. Install clip-video-harness again." in done.stderr
 
