@@ -126,7 +126,7 @@ def _params_class(count: int) -> str:
 
 
 def _captions(rows: Sequence[Row]) -> list[str]:
-    """What the rows of each group share, by one row of each; no two groups have one caption."""
+    """Settings that the rows of each group share, by one row of each; no two groups have one caption."""
     captions = [_caption(row) for row in rows]
     for caption in {one for one in captions if captions.count(one) > 1}:
         places = [i for i, one in enumerate(captions) if one == caption]
@@ -138,7 +138,7 @@ def _captions(rows: Sequence[Row]) -> list[str]:
 
 
 def _caption(row: Row) -> str:
-    """What the rows of a group share."""
+    """Settings that the rows of a group share."""
     m = row.measurement
     start = row.start
     parts = [

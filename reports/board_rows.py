@@ -30,7 +30,7 @@ class BoardCell:
         cell: Our measurement.
         number: The published number.
         rank: Rank in its group, or None.
-        reason: Why this cell has no rank although its row may have one; empty otherwise.
+        reason: Reason why this cell has no rank although its row may have one; empty otherwise.
         low: Left end of the interval on the column's scale, in percent of the scale's length.
         high: Right end.
     """
@@ -98,7 +98,7 @@ class Group:
         anchor: Id of the table.
         protocol: Protocol id.
         dataset: Shown name of the dataset.
-        caption: What all rows share.
+        caption: Settings that all rows share.
         columns: (name, title).
         primary: The column by which rows are sorted and ranked first.
         rows: Best first; rows that are not ranked, and published ones, last.

@@ -21,12 +21,12 @@ _PRECISIONS = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
 
 @dataclass(frozen=True)
 class Again:
-    """A command line, and what a reader must know to use it.
+    """A command line, and notes that a reader needs to use it.
 
     Args:
         command: `python -m harness run ...`, quoted for a shell. Places of files and folders, which a record does not
             hold, stand in it as `PATH-TO-...`.
-        notes: What to fill in, and what the command cannot state.
+        notes: Places to fill in, and settings that the command cannot state.
     """
 
     command: str
@@ -181,7 +181,7 @@ def _place(listed: ListId) -> tuple[str, str]:
 
 
 def _is_file(text: str) -> bool:
-    """Whether a recorded value is the hash of a file."""
+    """True for a recorded value that is the hash of a file."""
     digits = text.removeprefix(_FILE)
     return text.startswith(_FILE) and len(digits) == 64 and set(digits) <= set("0123456789abcdef")
 

@@ -51,6 +51,6 @@ def _first_roots(roots: Mapping[str, _Contents]) -> dict[str, str]:
 
 
 def _same_videos(a: _Contents, b: _Contents) -> bool:
-    """Whether two places have lists in common, all with the same videos."""
+    """True if two places have lists in common, all with the same videos."""
     common = a.keys() & b.keys()
     return bool(common) and all(a[name] == b[name] for name in common)

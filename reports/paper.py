@@ -22,7 +22,7 @@ def method_of(m: Measurement) -> str:
 
 
 def has_published(m: Measurement) -> bool:
-    """Whether a paper prints a number of the measurement's method under its protocol on its dataset."""
+    """True if a paper prints a number of the measurement's method under its protocol on its dataset."""
     return (method_of(m), m.protocol.name, m.evaluation.list.dataset) in _published()
 
 

@@ -22,7 +22,7 @@ def reported_places() -> list[tuple[str, str]]:
 
 @cache
 def reported_group(protocol: str, dataset: str) -> Group | None:
-    """What papers print for a protocol and dataset; rows in the order of the sources, never ranked."""
+    """Numbers that papers print for a protocol and dataset; rows in the order of the sources, never ranked."""
     numbers = [
         n for n in published_numbers()
         if n.dataset and (protocol_of(n), DATASETS[n.dataset]) == (protocol, dataset)
@@ -86,7 +86,7 @@ def _distinct(stated: Sequence[tuple[str, ...]], columns: Sequence[int]) -> int:
 
 
 def _stated(number: PublishedNumber) -> tuple[str, ...]:
-    """What a source states of a number, in words."""
+    """Settings that a source states of a number, in words."""
     setting = number.setting
     return (
         f"{setting.frames or '?'} frames", f"{setting.views or '?'} views", f"from {setting.init or 'not stated'}",

@@ -34,7 +34,7 @@ class Cell:
         mean: Mean over repeats, or the harmonic mean of two such means. Not rounded.
         spread: Standard deviation over repeats (`DDOF`); None for a single repeat and for harmonic means.
         n: Number of repeats.
-        kind: What was repeated: `test_split`, `class_subset`, `train_subset`, `seed` or `single`.
+        kind: Kind of the repeats: `test_split`, `class_subset`, `train_subset`, `seed` or `single`.
         interval: 95 % interval of the mean from the sampling of test videos alone.
         repeats: The repeats, by index; empty for harmonic means.
         harmonic_of: The two columns of a harmonic mean.
@@ -151,7 +151,7 @@ class Row:
 
     @property
     def embedded(self) -> bool:
-        """Whether the dataset is an embedded one."""
+        """True on an embedded dataset."""
         return any(entry.record.embedded for entry in self.entries)
 
     @property
@@ -197,7 +197,7 @@ class Row:
 
     @cached_property
     def declared(self) -> bool:
-        """Whether all records have the recipe that the method declares and the default options."""
+        """True if all records have the recipe that the method declares and the default options."""
         known = self.record.method.defaults
         return not any(changes_of(entry.measurement, known) for entry in self.entries)
 

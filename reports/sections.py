@@ -44,7 +44,7 @@ class MethodSection:
 
 @dataclass(frozen=True)
 class Overlap:
-    """What a list shares with one training list: relations of its classes with their numbers, and videos."""
+    """Overlap of a list with one training list: relations of its classes with their numbers, and shared videos."""
 
     train: str
     same_classes: bool
@@ -219,6 +219,6 @@ def _paths(board: BoardRow) -> list[Path]:
 
 
 def _counts(row: Row, column: str) -> bool:
-    """Whether a column is a part's top-1: top-5 columns hold the same records again."""
+    """True for a column of a part's top-1: top-5 columns hold the same records again."""
     rule = row.rule(column)
     return rule.harmonic_of is None and rule.metric == "top1"

@@ -135,7 +135,7 @@ def _gflops(value: float | None) -> str:
 
 
 def _spread(group: Group) -> str:
-    """What ± is in a group, for its copies: kind, n and ddof."""
+    """Meaning of ± in a group, for its copies: kind, n and ddof."""
     cells = [cell.cell for row in group.rows for cell in row.cells.values() if cell.cell]
     kinds = {(cell.kind, cell.n) for cell in cells if cell.spread is not None}
     if group.published:

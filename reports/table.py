@@ -38,7 +38,7 @@ class TableCell:
 
     @property
     def marked(self) -> bool:
-        """Whether the notes say something about our value: why it is not ranked, or what was changed."""
+        """True if a note belongs to our value: a reason why it is not ranked, or a changed setting."""
         return bool(self.reasons) or (self.row is not None and any(mark.chip for mark in self.row.marks))
 
 

@@ -287,7 +287,7 @@ def _other_table(protocol: str, dataset: str, rows: Sequence[Row], ranks: Ranks)
 
 
 def later_table(layout: Layout) -> Table | None:
-    """What other sources print in the layout's columns, with their settings; None if nothing."""
+    """Numbers of other sources in the layout's columns, with their settings; None if there are none."""
     wanted = set(layout.columns)
     numbers = [
         n for n in published_numbers()
@@ -311,7 +311,7 @@ def later_table(layout: Layout) -> Table | None:
 
 
 def _spread_notes(rows: Iterable[TableRow]) -> tuple[str, ...]:
-    """What our ± is: kind, n and ddof, of every kind that occurs."""
+    """Meaning of our ±: kind, n and ddof, of every kind that occurs."""
     kinds = sorted({(c.ours.kind, c.ours.n) for r in rows for c in r.cells if c.ours and c.ours.spread is not None})
     note = [f"Ours: ± is the standard deviation (ddof {DDOF}) over n = {n} {k.replace('_', ' ')}s." for k, n in kinds]
     return (*note, "Bold, ours: not separable from the best at 95 % (paired test, Holm over the pairs).")

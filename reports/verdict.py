@@ -26,7 +26,7 @@ _FULL_PRECISION = ("", UNKNOWN, "fp32", "float32")
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a comparison with a published number says.
+    """The outcome of a comparison with a published number.
 
     Args:
         kind: `inside` (the published value lies in our 95 % interval, widened by its rounding), `outside`,

@@ -111,7 +111,7 @@ def _grouped(labels: Sequence[Sequence[str]]) -> list[list[int]]:
 
 
 def _told_apart(members: Sequence[Measurement]) -> list[list[str]]:
-    """What tells apart measurements whose recipes and options change nothing, or the same."""
+    """Settings that tell apart measurements with the same changes of recipe and options."""
     usual = _usual(members)
     reference = members[0] if usual is None else usual
     found = [{d.path: d for d in _main(_differing(m, reference))} for m in members]
@@ -164,7 +164,7 @@ def _record_of(m: Measurement) -> tuple[object, ...]:
 
 
 def _varies(path: str) -> bool:
-    """Whether a field may differ within a row, or between equal rows of two datasets."""
+    """True for a field that may differ within a row, or between equal rows of two datasets."""
     kept = path.endswith(".label_variant") or path == "training.recipe.selection"
     return path.startswith(_IN_A_ROW) and not kept
 

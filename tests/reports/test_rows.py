@@ -358,7 +358,7 @@ def test_throughput_of_several_devices_is_not_added_up(tmp_path: Path) -> None:
 @settings(max_examples=15, deadline=None)
 @given(st.lists(measurements(), min_size=1, max_size=4), st.booleans())
 def test_any_valid_records_have_a_board_and_tables(found: list[Measurement], same_place: bool) -> None:
-    """Whatever values the records of others have: a report shows them, or names them, and never stops."""
+    """A report shows the records of others, or names them, and never stops."""
     with tempfile.TemporaryDirectory() as folder:
         runs = Path(folder) / "runs"
         template = read_record(write_sample(runs, FEW))

@@ -279,7 +279,7 @@ def test_one_way_of_measuring_is_one_line_over_all_datasets(tmp_path: Path) -> N
 
 
 def test_no_row_hides_another_in_a_table(tmp_path: Path) -> None:
-    """Whatever sets two rows apart, both are in the table, under different names."""
+    """Two rows that differ in any setting are both in the table, under different names."""
     changes: list[dict[str, Any]] = [
         {}, {"options": (("k", 2),)}, {"fit_precision": "bf16"}, {"class_text": "templates"}, {"init": "checkpoint x"},
         {"training_origin": "own"}, {"label_variant": "corrected"}, {"weights": "laion"}, {"seed": 3},
