@@ -20,9 +20,9 @@ import torch
 
 from benchmarks.timing import Spread, save, table
 from benchmarks.workloads import EvalWork, autocast, build, label_set, random_frames
-from harness.engine.backbone import load_backbone
-from harness.engine.device import Device, casts_kept
-from harness.engine.step import view_logits
+from harness.engine.compute.device import Device, casts_kept
+from harness.engine.model.backbone import load_backbone
+from harness.engine.training.step import view_logits
 from harness.spec import Views
 
 WAYS = {

@@ -25,13 +25,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.decoding import render
 from benchmarks.timing import Spread, save, table
 from benchmarks.workloads import label_set
-from harness.data.clips import is_video
-from harness.engine.backbone import Backbone, load_backbone
-from harness.engine.device import Device, choose_device
-from harness.engine.features import FeatureCache
-from harness.engine.fit import fit
+from harness.data.folders.rows import is_video
+from harness.engine.compute.device import Device, choose_device
+from harness.engine.features.cache import FeatureCache
 from harness.engine.method import build_method
-from harness.runtime import Runtime
+from harness.engine.model.backbone import Backbone, load_backbone
+from harness.engine.training.fit import fit
+from harness.machine.compute_options import Runtime
 from harness.spec import Recipe, Views
 
 RECIPE = Recipe(

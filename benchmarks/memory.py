@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import torch
 
 from benchmarks.timing import save, table
-from harness.engine.memory import FitShape, fit_memory
+from harness.engine.cost.memory import FitShape, fit_memory
 
 GIB = 2**30
 CPU_CASES = (
@@ -50,9 +50,9 @@ def measure(shape: FitShape, device: torch.device, limit: float | None = None) -
         limit: Bytes of a GPU that may be used.
     """
     from benchmarks.workloads import FitWork, build
-    from harness.engine.backbone import load_backbone
-    from harness.engine.checkpointing import checkpointed
-    from harness.engine.device import Device
+    from harness.engine.compute.device import Device
+    from harness.engine.model.backbone import load_backbone
+    from harness.engine.training.gradient_checkpointing import checkpointed
 
     before = _resident("VmRSS")
     if limit is not None:

@@ -25,11 +25,11 @@ import torch
 
 from benchmarks.timing import Spread, save, synchronise, table
 from benchmarks.workloads import autocast, build, label_set, naive_text, random_frames
-from harness.engine.backbone import load_backbone
-from harness.engine.device import Device, casts_kept, choose_device, for_evaluation
+from harness.engine.compute.device import Device, casts_kept, choose_device, for_evaluation
 from harness.engine.method import ClipMethod
-from harness.engine.step import view_logits
-from harness.runtime import Runtime
+from harness.engine.model.backbone import load_backbone
+from harness.engine.training.step import view_logits
+from harness.machine.compute_options import Runtime
 from harness.spec import LabelSet, Views
 
 

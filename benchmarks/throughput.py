@@ -39,10 +39,10 @@ from benchmarks.workloads import (
     model_flops,
     recipe_of,
 )
-from harness import registry
-from harness.engine.backbone import Backbone, load_backbone
-from harness.engine.device import Device
+from harness.engine.compute.device import Device
 from harness.engine.method import method_class
+from harness.engine.model.backbone import Backbone, load_backbone
+from harness.plugins import registry
 
 FRAMES, NAMES = (16, 8, 32), (200, 51, 101, 400)
 DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}

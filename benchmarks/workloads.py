@@ -19,14 +19,14 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from harness.data.cards import load_card
-from harness.engine.backbone import Backbone
-from harness.engine.batches import Draw
-from harness.engine.blending import smooth
-from harness.engine.compiled import compile_vision
-from harness.engine.device import Device, casts_kept
+from harness.data.official.cards import load_card
+from harness.engine.compute.device import Device, casts_kept
 from harness.engine.method import ClipMethod, method_class
-from harness.engine.step import batch_loss, blend_groups, build_optimizer, normalise, view_logits
+from harness.engine.model.backbone import Backbone
+from harness.engine.model.compiled import compile_vision
+from harness.engine.training.blending import smooth
+from harness.engine.training.step import batch_loss, blend_groups, build_optimizer, normalise, view_logits
+from harness.engine.video.batches import Draw
 from harness.spec import LabelSet, Recipe, Views
 from results.metrics import rank
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from harness.base.errors import NotApplicableError, UserError
-from harness.registry import register_method, register_protocol
+from harness.plugins.registry import register_method, register_protocol
 from harness.spec import (
     Column,
     DatasetFacts,
@@ -25,20 +25,20 @@ from harness.spec.method_spec import MethodSpec
 from harness.spec.options import MethodOptions, option
 
 if TYPE_CHECKING:
-    from harness.engine.backbone import Backbone, load_backbone
-    from harness.engine.contract import check_method
+    from harness.engine.contract.checks import check_method
     from harness.engine.method import ClipMethod, build_method
-    from harness.engine.recognizer import find_recognizer, read_head_classes
+    from harness.engine.model.backbone import Backbone, load_backbone
+    from harness.engine.model.recognizer import find_recognizer, read_head_classes
     from results.metrics import harmonic_mean
 
 _LAZY = {
-    "Backbone": "harness.engine.backbone",
-    "load_backbone": "harness.engine.backbone",
+    "Backbone": "harness.engine.model.backbone",
+    "load_backbone": "harness.engine.model.backbone",
     "ClipMethod": "harness.engine.method",
     "build_method": "harness.engine.method",
-    "check_method": "harness.engine.contract",
-    "find_recognizer": "harness.engine.recognizer",
-    "read_head_classes": "harness.engine.recognizer",
+    "check_method": "harness.engine.contract.checks",
+    "find_recognizer": "harness.engine.model.recognizer",
+    "read_head_classes": "harness.engine.model.recognizer",
     "harmonic_mean": "results.metrics",
 }
 

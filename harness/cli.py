@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from harness import __version__
 from harness.base.errors import EXIT_INTERRUPTED, EXIT_USAGE, UserError, machine_error
-from harness.engine.world import rank_of_process, size_of_world
+from harness.engine.compute.processes import rank_of_process, size_of_world
 
 VERBS = (
     "list", "show", "check", "data", "plan", "run", "score", "compare", "report", "predict",

@@ -107,7 +107,7 @@ METRICS = tuple(f.name for f in fields(Metrics))
 
 @dataclass(frozen=True)
 class Seen:
-    """An evaluation class with a counterpart among the training classes, see `harness.data.overlap`."""
+    """An evaluation class with a counterpart among the training classes, see `harness.data.leakage`."""
 
     id: Count
     name: str

@@ -85,8 +85,8 @@ def harness() -> Callable[..., subprocess.CompletedProcess[str]]:
 @pytest.fixture
 def plugins_forgotten() -> Iterator[None]:
     """What a test registers besides the built-ins is forgotten afterwards."""
-    from harness import registry
     from harness.base.packages import FINDER
+    from harness.plugins import registry
 
     loaded = set(registry._loaded_files)
     homes, path, modules = dict(FINDER.homes), list(sys.path), set(sys.modules)

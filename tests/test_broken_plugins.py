@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from harness import registry
 from harness.base.errors import UserError
+from harness.engine.contract.tiny_clip import tiny_backbone
 from harness.engine.method import build_method, method_class
-from harness.engine.tiny_clip import tiny_backbone
+from harness.plugins import registry
 from tests.conftest import in_process
 
 pytestmark = pytest.mark.usefixtures("plugins_forgotten")

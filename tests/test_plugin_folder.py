@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from harness import registry
 from harness.base.errors import UserError
+from harness.plugins import registry
 from tests.conftest import ROOT, machine_free
 
 pytestmark = pytest.mark.usefixtures("plugins_forgotten")

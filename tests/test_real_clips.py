@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from harness.data.import_lists import import_lists
-from harness.data.prepare import prepare
+from harness.data.official.import_lists import import_lists
+from harness.data.official.prepare import prepare
 from results.record import find_records, read_record
 from tests.conftest import in_process
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from harness import registry
 from harness.base.errors import UserError
+from harness.plugins import registry
 
 GOOD = '''"""A protocol of a plugin file."""
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness.base.errors import UserError
-from harness.settings import load_settings
+from harness.machine.settings import load_settings
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from safetensors.torch import save_file
 
-from harness.engine.tiny_clip import tiny_state
+from harness.engine.contract.tiny_clip import tiny_state
 from results.metrics import accuracies
 from results.predictions import ID_COLUMNS, read_predictions, write_predictions
 from results.record import Metrics, PredictionsFile, find_records, read_record, write_record

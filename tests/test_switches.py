@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from harness import registry
 from harness.cells.cell import EvalCell
 from harness.cells.from_request import expand
 from harness.cells.request import BackboneChoice, MethodChoice, Request
-from harness.settings import load_settings
-from harness.spec.switches import PUBLISHED_OR_CLEAN, SWITCHES, switches_table
+from harness.machine.settings import load_settings
+from harness.plugins import registry
+from harness.spec.published_or_clean import PUBLISHED_OR_CLEAN, SWITCHES, switches_table
 from results import measurement_words as words
 from results.measurement_words import open_reasons
 

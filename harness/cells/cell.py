@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 from harness.cells.request import BackboneChoice, MethodChoice
-from harness.data.dataset import Dataset
+from harness.data.lists.dataset import Dataset
 from harness.spec import Eval, Fit, LabelSet, MethodCard, Protocol, Recipe, Repeat, VideoList, Views, fingerprint
 from harness.spec.method_spec import MethodSpec, OwnModel
 from harness.spec.options import MethodOptions

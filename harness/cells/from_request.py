@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from harness import registry
 from harness.base.errors import EXIT_FAILED, NotApplicableError, UserError
 from harness.cells.cell import Cells, EvalCell, FitCell, MethodRow
 from harness.cells.request import (
@@ -23,9 +22,10 @@ from harness.cells.request import (
     views_for,
 )
 from harness.cells.scope import Planned, PlannedEval, list_id, scope_of
-from harness.data.dataset import Dataset
+from harness.data.lists.dataset import Dataset
+from harness.machine.settings import Settings
+from harness.plugins import registry
 from harness.plugins.code_hash import code_sha256, file_code_sha256
-from harness.settings import Settings
 from harness.spec import Fit, Protocol, Recipe, Repeat, Views
 from harness.spec.method_spec import MethodSpec, OwnModel
 from results.measurement import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from harness.cells.cell import EvalCell
-from harness.data.overlap import Audit, audit
+from harness.data.leakage import Audit, audit
 
 
 def audit_cell(cell: EvalCell) -> list[Audit]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from harness.base.errors import UserError
 from harness.cells.cell import Cells, EvalCell, FitCell
-from harness.data.dataset import Dataset
+from harness.data.lists.dataset import Dataset
 from harness.spec import VideoList
 from results.fit_file import FitFile, read_fit_file
 from results.measurement import ModelId, keys_of

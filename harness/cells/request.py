@@ -12,12 +12,12 @@ from typing import Any
 
 from harness.base.errors import UserError, unknown_name
 from harness.data.catalog import open_dataset
-from harness.data.dataset import Dataset
-from harness.settings import Settings
+from harness.data.lists.dataset import Dataset
+from harness.machine.settings import Settings
 from harness.spec import Recipe, Views
 from harness.spec.method_spec import OwnModel
 from harness.spec.options import split_method
-from harness.spec.switches import recipe_values, views_values
+from harness.spec.published_or_clean import recipe_values, views_values
 from results.measurement import ModelId
 
 MINI_ARCH = "mini-clip"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from harness.base.canonical import fingerprint
 from harness.base.errors import UserError
-from harness.data.dataset import Dataset
+from harness.data.lists.dataset import Dataset
 from harness.spec import Eval, Fit, LabelSet, ListRef, Recipe, Repeat, VideoList, Views
 from results.codec import encode
 from results.measurement import Expected, ListId, Prescribed, Scope, normal

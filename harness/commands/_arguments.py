@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from harness.base.errors import UserError
 from harness.cells.request import BackboneChoice, Request, parse_methods, parse_pairs
-from harness.engine.world import rank_of_process
-from harness.runtime import SHARDS, Runtime
-from harness.settings import Settings, load_settings
+from harness.engine.compute.processes import rank_of_process
+from harness.machine.compute_options import SHARDS, Runtime
+from harness.machine.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from harness.running.load_fit import FinishedFit
@@ -188,7 +188,7 @@ def request_of(arguments: argparse.Namespace) -> Request:
 
 def load_plugins(arguments: argparse.Namespace) -> None:
     """Load the files given with `--plugin`; one that does not load is a warning, so that other methods go on."""
-    from harness import registry
+    from harness.plugins import registry
 
     for text in arguments.plugin:
         registry.load_or_warn(Path(text))

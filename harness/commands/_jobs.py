@@ -17,8 +17,8 @@ from harness.executor.command import job_command, plan_command
 from harness.executor.ledger import FAILED, LOST, Job, latest_by_cell
 from harness.executor.options import ExecutorOptions
 from harness.executor.watch import Submission, current_jobs, log_text, submit, watch, ways_out
-from harness.running.outcome import Outcome
-from harness.settings import Settings
+from harness.machine.settings import Settings
+from harness.running.summary import Outcome
 
 
 def run_jobs(

@@ -57,11 +57,11 @@ def run(arguments: argparse.Namespace) -> int:
     from harness.cells.from_request import method_row
     from harness.cells.request import MethodChoice
     from harness.engine.attention import compare_attention, render
-    from harness.engine.clips import eval_loader
-    from harness.engine.step import normalise
+    from harness.engine.training.step import normalise
+    from harness.engine.video.loaders import eval_loader
+    from harness.machine.compute_options import Runtime
     from harness.running.build import build_row
     from harness.running.load_fit import find_fits, restore
-    from harness.runtime import Runtime
 
     settings = settings_of(arguments)
     backbone_of(arguments)  # flags that contradict each other are named before a fit that is not there

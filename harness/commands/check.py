@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _method(arguments: argparse.Namespace) -> int:
     import time
 
-    from harness.engine.contract import check_method
+    from harness.engine.contract.checks import check_method
     from harness.engine.method import method_class
 
     started = time.monotonic()
@@ -74,7 +74,7 @@ def _method(arguments: argparse.Namespace) -> int:
 
 def _methods(text: str) -> tuple[list[str], dict[str, str]]:
     """The methods of a plugin file, or the one that is named with its options."""
-    from harness import registry
+    from harness.plugins import registry
     from harness.spec.options import split_method
 
     if not text.endswith(".py"):
@@ -89,7 +89,7 @@ def _methods(text: str) -> tuple[list[str], dict[str, str]]:
 
 
 def _env(arguments: argparse.Namespace) -> int:
-    from harness.environment_check import check_environment, mending_line, python_line
+    from harness.machine.installation_check import check_environment, mending_line, python_line
 
     states = check_environment()
     line = mending_line(states)

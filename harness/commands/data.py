@@ -9,7 +9,7 @@ from typing import Any
 
 from harness.base.errors import EXIT_DONE
 from harness.commands._arguments import add_places, put, say, settings_of, verb_parser
-from harness.settings import Settings
+from harness.machine.settings import Settings
 
 
 def add_parser(verbs: Any) -> None:
@@ -50,13 +50,13 @@ def run(arguments: argparse.Namespace) -> int:
     """Generate or import lists."""
     settings = settings_of(arguments)
     if arguments.what == "import-lists":
-        from harness.data.import_lists import import_lists
+        from harness.data.official.import_lists import import_lists
 
         out = Path(arguments.out) if arguments.out else settings.lists.path
         imported = import_lists(Path(arguments.folder), out)
         put(imported.as_dict() if arguments.json else imported.text())
         return EXIT_DONE
-    from harness.data.prepare import levels_text, prepare
+    from harness.data.official.prepare import levels_text, prepare
 
     videos = Path(arguments.videos) if arguments.videos else None
     if videos is None and arguments.dataset in settings.data:

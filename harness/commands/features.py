@@ -19,8 +19,8 @@ from harness.commands._arguments import (
 )
 
 if TYPE_CHECKING:
-    from harness.engine.clips import Row
-    from harness.settings import Settings
+    from harness.engine.video.loaders import Row
+    from harness.machine.settings import Settings
     from results.measurement import ListId
     from results.record import Record
 
@@ -48,9 +48,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Write the figure."""
     load_plugins(arguments)
     from harness.base.atomic import write_bytes
-    from harness.engine.video_features import video_features
+    from harness.engine.features.video_features import video_features
+    from harness.machine.compute_options import Runtime
     from harness.running.load_fit import find_fits, restore
-    from harness.runtime import Runtime
     from reports.feature_map import feature_map
 
     settings = settings_of(arguments)
@@ -79,7 +79,7 @@ def _rows(listed: ListId, place: str | None, settings: Settings) -> list[Row]:
         UserError: The list has other rows or other videos than the record says.
     """
     from harness.data.catalog import open_dataset
-    from harness.engine.clips import locate_rows
+    from harness.engine.video.loaders import locate_rows
 
     variant = "published" if listed.label_variant == "unknown" else listed.label_variant
     lists = "own" if listed.origin == "own" and not listed.root else "published"

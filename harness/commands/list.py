@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from harness import registry
 from harness.base.errors import EXIT_DONE
 from harness.commands._arguments import add_places, load_plugins, put, settings_of, table
+from harness.plugins import registry
 
 
 def add_parser(verbs: Any) -> None:

@@ -29,7 +29,7 @@ def add_parser(verbs: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the package and say what comes next."""
-    from harness.skeleton import write_skeleton
+    from harness.plugins.new_package import write_skeleton
 
     for path in write_skeleton(arguments.what, arguments.name, Path(arguments.out)):
         put(str(path))

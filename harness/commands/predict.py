@@ -80,7 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _fitted(arguments: argparse.Namespace) -> Subject:
     """A finished fit with its own views and classes, unless flags say otherwise."""
-    from harness.data.class_names import read_class_names
+    from harness.data.lists.class_names import read_class_names
     from harness.running.predict import Subject
     from harness.spec import LabelSet
 
@@ -102,7 +102,7 @@ def _unfitted(arguments: argparse.Namespace) -> Subject:
     """An untrained method, or one with the weights of a checkpoint."""
     from harness.cells.from_request import method_row
     from harness.cells.request import MINI_FRAMES, BackboneChoice, parse_methods
-    from harness.data.class_names import read_class_names
+    from harness.data.lists.class_names import read_class_names
     from harness.running.predict import Subject
     from harness.spec import Views
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from harness.base.errors import EXIT_DONE
 from harness.commands._arguments import load_plugins, put, table, verb_parser
-from harness.runtime import SHARDS
+from harness.machine.compute_options import SHARDS
 
 
 def add_parser(verbs: Any) -> None:
@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
     load_plugins(arguments)
     if arguments.memory:
         return _memory(arguments)
-    from harness.engine.profile import profile
+    from harness.engine.cost.profile import profile
 
     rows = profile(arguments.arch, arguments.method, arguments.frames)
     if arguments.json:
@@ -61,8 +61,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _memory(arguments: argparse.Namespace) -> int:
     """Print the memory of fits."""
-    from harness import registry
-    from harness.engine.memory import FitShape, fit_memory
+    from harness.engine.cost.memory import FitShape, fit_memory
+    from harness.plugins import registry
 
     names = arguments.method or [
         name for name in sorted(registry.sources("method")) if registry.method_spec(name).recipe_for("b2n", "ucf101")

@@ -25,10 +25,10 @@ from harness.commands._arguments import (
 
 if TYPE_CHECKING:
     from harness.cells.cell import Cells
-    from harness.engine.world import World
-    from harness.running.outcome import Outcome
-    from harness.runtime import Runtime
-    from harness.settings import Settings
+    from harness.engine.compute.processes import World
+    from harness.machine.compute_options import Runtime
+    from harness.machine.settings import Settings
+    from harness.running.summary import Outcome
 
 
 MOST_NAMED = 5
@@ -66,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
         from harness.commands.plan import run as print_plan
 
         return print_plan(arguments)
-    from harness.engine.world import joined
+    from harness.engine.compute.processes import joined
 
     with joined(arguments.device) as world:
         return _run(arguments, world)

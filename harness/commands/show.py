@@ -7,9 +7,9 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from harness import registry
 from harness.base.errors import EXIT_DONE, unknown_name
 from harness.commands._arguments import add_places, load_plugins, put, settings_of, table, verb_parser
+from harness.plugins import registry
 from harness.spec.method_spec import MethodSpec
 
 
@@ -95,8 +95,8 @@ def _parameters(spec: type[MethodSpec], arch: str | None) -> dict[str, Any] | No
     if arch is None and recorded is not None:
         total, trained = recorded
         return {"arch": "ViT-B-16", "total": total, "trained": trained}
-    from harness.engine.backbone import MINI, load_backbone
     from harness.engine.method import method_class
+    from harness.engine.model.backbone import MINI, load_backbone
 
     backbone = load_backbone(MINI) if arch == MINI else load_backbone(arch or "ViT-B-16", "random")
     total, trained = method_class(spec.name)(backbone).parameter_counts()
@@ -123,7 +123,7 @@ def _protocol(name: str) -> tuple[dict[str, Any], str]:
 def _dataset(name: str, settings: Any) -> tuple[dict[str, Any], str]:
     from harness.base.errors import UserError
     from harness.data.catalog import open_dataset
-    from harness.data.official import OfficialDataset
+    from harness.data.official.dataset import OfficialDataset
 
     dataset = open_dataset(name, settings)
     labels = dataset.labels("all")

@@ -146,7 +146,7 @@ def _pack(arguments: argparse.Namespace) -> int:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    from harness.submissions import check_all, submissions_below
+    from harness.submitting.check_folder import check_all, submissions_below
 
     paths = [path for text in arguments.path for path in submissions_below(Path(text))]
     board = Path(arguments.accept) if arguments.accept else None
@@ -166,7 +166,7 @@ def _check(arguments: argparse.Namespace) -> int:
 
 
 def _diff(arguments: argparse.Namespace) -> int:
-    from harness.submissions import check_changes
+    from harness.submitting.check_folder import check_changes
     from results.submission.summary import summary
 
     findings, found = check_changes(Path(arguments.repository), arguments.base, arguments.head)
@@ -188,7 +188,7 @@ def _reproduce(arguments: argparse.Namespace) -> int:
     import secrets
 
     from harness.base.atomic import write_json
-    from harness.reproduce import Sampling, reproduce
+    from harness.submitting.reproduce import Sampling, reproduce
     from results.submission.accept import REPRODUCTIONS
 
     load_plugins(arguments)

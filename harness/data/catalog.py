@@ -6,12 +6,12 @@ import os
 from pathlib import Path
 
 from harness.base.errors import UserError, unknown_name
-from harness.data.cards import LABEL_VARIANTS, OFFICIAL
-from harness.data.dataset import Dataset
-from harness.data.embedded import EMBEDDED, EmbeddedDataset
-from harness.data.folder import SPLIT_SEED, FolderDataset
-from harness.data.official import OfficialDataset
-from harness.settings import Settings
+from harness.data.embedded.dataset import EMBEDDED, EmbeddedDataset
+from harness.data.folders.dataset import SPLIT_SEED, FolderDataset
+from harness.data.lists.dataset import Dataset
+from harness.data.official.cards import LABEL_VARIANTS, OFFICIAL
+from harness.data.official.dataset import OfficialDataset
+from harness.machine.settings import Settings
 
 __all__ = ["OFFICIAL", "dataset_names", "open_dataset"]
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from harness.base.errors import UserError
-from harness.data.dataset import Dataset
-from harness.data.decode import DecodeCheck, DecodeWorker
-from harness.data.official import OfficialDataset
+from harness.data.files.decode import DecodeCheck, DecodeWorker
+from harness.data.lists.dataset import Dataset
+from harness.data.official.dataset import OfficialDataset
 from harness.spec import VideoList
 
 _SHOWN = 5

@@ -21,16 +21,16 @@ from torch import Tensor
 
 from harness.base.atomic import write_bytes
 from harness.base.errors import EXIT_FAILED, UserError
-from harness.engine.batches import Draw
-from harness.engine.clips import EvalClips, Row, eval_loader, in_batches
-from harness.engine.compiled import compile_if_asked, compile_if_it_pays
-from harness.engine.device import Device, casts_kept
-from harness.engine.feature_clips import eval_batches, eval_features
-from harness.engine.features import FeatureCache
+from harness.engine.compute.device import Device, casts_kept
+from harness.engine.compute.processes import ALONE, World
+from harness.engine.features.cache import FeatureCache
+from harness.engine.features.cached_loaders import eval_batches, eval_features
 from harness.engine.method import ClipMethod
-from harness.engine.step import feature_logits, view_logits
-from harness.engine.world import ALONE, World
-from harness.runtime import Runtime
+from harness.engine.model.compiled import compile_if_asked, compile_if_it_pays
+from harness.engine.training.step import feature_logits, view_logits
+from harness.engine.video.batches import Draw
+from harness.engine.video.loaders import EvalClips, Row, eval_loader, in_batches
+from harness.machine.compute_options import Runtime
 from harness.spec import LabelSet, Views, fingerprint
 from results.metrics import NO_PREDICTION, rank
 

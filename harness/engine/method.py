@@ -16,9 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from harness import registry
 from harness.base.errors import EXIT_FAILED, UserError, described
-from harness.engine.backbone import Backbone
+from harness.engine.model.backbone import Backbone
+from harness.plugins import registry
 from harness.spec import LabelSet, Recipe
 from harness.spec.method_spec import MethodSpec
 from harness.spec.options import MethodOptions, build_options

@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Iterable
 
-from harness.settings import Settings
+from harness.machine.settings import Settings
 
 NOT_PASSED_ON = {
     "help", "executor", "partition", "account", "qos", "constraint", "time", "gpus", "processes", "cpus", "memory",

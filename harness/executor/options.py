@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harness.base.errors import UserError, unknown_name
-from harness.settings import Given
+from harness.machine.settings import Given
 
 KINDS = ("inline", "local", "slurm")
 SBATCH = "sbatch."

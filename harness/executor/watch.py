@@ -29,7 +29,7 @@ from harness.executor.ledger import (
     write_states,
 )
 from harness.executor.options import ExecutorOptions
-from harness.running.outcome import Outcome
+from harness.running.summary import Outcome
 
 POLL_SECONDS = (1.0, 15.0)
 SETTLE_SECONDS = 10.0

@@ -14,8 +14,8 @@ from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 
-from harness import registry
 from harness.base.errors import UserError
+from harness.plugins import registry
 from harness.plugins.code_data import data_nodes
 from harness.plugins.code_imports import (
     BUILT_IN,

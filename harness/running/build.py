@@ -9,11 +9,11 @@ from pathlib import Path
 from harness.base.errors import EXIT_FAILED, UserError
 from harness.cells.cell import Cells, EvalCell, FitCell, MethodRow
 from harness.cells.request import BackboneChoice
-from harness.engine.clip_model import Backbone
-from harness.engine.fit import load_fit, read_trained
 from harness.engine.method import ClipMethod
+from harness.engine.model.clip_model import Backbone
+from harness.engine.training.fit import load_fit, read_trained
+from harness.machine.settings import Settings
 from harness.machine.weights_index import WeightsIndex
-from harness.settings import Settings
 from results.fit_file import FitFile, read_fit_file
 from results.measurement import ModelId, Start
 from results.measurement_words import model_text
@@ -22,7 +22,7 @@ from results.measurement_words import model_text
 def build_row(row: MethodRow, settings: Settings) -> ClipMethod:
     """A fresh method on a freshly loaded backbone or on the model it brings, with its checkpoint where one is given."""
     from harness.engine.method import method_class
-    from harness.engine.published_weights import load_published
+    from harness.engine.model.published_weights import load_published
 
     cls = method_class(row.name)
     if not isinstance(row.backbone, BackboneChoice):
@@ -35,7 +35,7 @@ def build_row(row: MethodRow, settings: Settings) -> ClipMethod:
 
 def _load_backbone(choice: BackboneChoice, settings: Settings) -> Backbone:
     """A backbone with its weights; the hash of the tensors of a tag is remembered for plans."""
-    from harness.engine.backbone import load_backbone
+    from harness.engine.model.backbone import load_backbone
 
     backbone = load_backbone(choice.arch, choice.weights, settings.weights.path)
     if backbone.file is not None:

@@ -9,9 +9,9 @@ from harness.base.atomic import write_bytes
 from harness.cells.cell import EvalCell
 from harness.cells.leakage import audit_cell
 from harness.cells.plan import RENEWED, REUSED, eval_state, renewed, scored_before
-from harness.engine.clips import locate_rows
-from harness.engine.device import for_evaluation
+from harness.engine.compute.device import for_evaluation
 from harness.engine.evaluate import evaluate
+from harness.engine.video.loaders import locate_rows
 from harness.running.build import fitted_method, loaded_model
 from harness.running.session import Session, claimed, left_over, partial_results, present_rows
 from harness.running.write_record import Scored, record_eval, utc_now

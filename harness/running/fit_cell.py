@@ -9,10 +9,10 @@ from harness.base.atomic import write_bytes
 from harness.base.locks import half_written
 from harness.cells.cell import FitCell
 from harness.cells.plan import fit_state
-from harness.engine.compiled import runs_compiled
-from harness.engine.fit import CURVE, WEIGHTS, fit
 from harness.engine.method import ClipMethod
-from harness.engine.weights import file_sha256
+from harness.engine.model.compiled import runs_compiled
+from harness.engine.model.weights import file_sha256
+from harness.engine.training.fit import CURVE, WEIGHTS, fit
 from harness.running.build import build_fit_start, loaded_model
 from harness.running.inputs import write_inputs
 from harness.running.session import START_FILE, Session, claimed, left_over, present_rows

@@ -7,16 +7,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from harness import registry
 from harness.base.errors import EXIT_FAILED, UserError
 from harness.cells.cell import MethodRow
 from harness.cells.from_request import code_of
 from harness.cells.request import MINI_ARCH, BackboneChoice, MethodChoice
-from harness.engine.fit import load_fit, read_trained
 from harness.engine.method import ClipMethod
+from harness.engine.training.fit import load_fit, read_trained
+from harness.machine.settings import Settings
+from harness.plugins import registry
 from harness.running.build import build_row, loaded_model, require_recorded
 from harness.running.inputs import WEIGHTS_INPUT, read_inputs
-from harness.settings import Settings
 from harness.spec import Views
 from harness.spec.options import build_options
 from results.fit_file import FIT_FILE, FitFile, read_fit_file

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from harness.base.errors import UserError
 from harness.cells.cell import MethodRow
-from harness.engine.device import choose_device, for_evaluation
+from harness.engine.compute.device import choose_device, for_evaluation
 from harness.engine.evaluate import evaluate
+from harness.machine.compute_options import Runtime
+from harness.machine.settings import Settings
 from harness.running.build import build_row
 from harness.running.load_fit import restore
-from harness.runtime import Runtime
-from harness.settings import Settings
 from harness.spec import LabelSet, Views
 
 

@@ -12,15 +12,15 @@ from harness.base.errors import UserError, machine_error
 from harness.cells.cell import EvalCell, FitCell
 from harness.cells.leakage import audit_cell
 from harness.cells.plan import Plan, refreshed
-from harness.engine.device import choose_device
-from harness.engine.world import ALONE, World
-from harness.progress import Progress
+from harness.engine.compute.device import choose_device
+from harness.engine.compute.processes import ALONE, World
+from harness.machine.compute_options import Runtime
+from harness.machine.progress import Progress
+from harness.machine.settings import Settings
 from harness.running.eval_cell import run_eval_cell
 from harness.running.fit_cell import run_fit_cell
-from harness.running.outcome import Outcome
 from harness.running.session import Session, left_over, lock_of
-from harness.runtime import Runtime
-from harness.settings import Settings
+from harness.running.summary import Outcome
 
 logger = logging.getLogger(__name__)
 

@@ -11,14 +11,14 @@ from harness.base.errors import UserError
 from harness.base.locks import cell_lock, half_written
 from harness.cells.cell import EvalCell, FitCell
 from harness.cells.plan import CellState, TensorsOf
-from harness.engine.clips import Row, locate_rows
-from harness.engine.device import Device
+from harness.engine.compute.device import Device
+from harness.engine.compute.processes import ALONE, World
 from harness.engine.evaluate import Scores
-from harness.engine.features import FeatureCache
-from harness.engine.world import ALONE, World
-from harness.progress import Progress
-from harness.runtime import Runtime
-from harness.settings import Settings
+from harness.engine.features.cache import FeatureCache
+from harness.engine.video.loaders import Row, locate_rows
+from harness.machine.compute_options import Runtime
+from harness.machine.progress import Progress
+from harness.machine.settings import Settings
 from harness.spec import VideoList
 
 START_FILE = ".start"

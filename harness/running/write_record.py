@@ -9,14 +9,14 @@ from datetime import UTC, datetime
 import numpy as np
 import torch
 
-from harness import registry
 from harness.cells.cell import EvalCell
-from harness.data.overlap import Audit
-from harness.engine.compiled import runs_compiled
-from harness.engine.device import Device
+from harness.data.leakage import Audit
+from harness.engine.compute.device import Device
+from harness.engine.cost.view_cost import view_cost
 from harness.engine.evaluate import Scores
 from harness.engine.method import ClipMethod
-from harness.engine.view_cost import view_cost
+from harness.engine.model.compiled import runs_compiled
+from harness.plugins import registry
 from results.codec import decode
 from results.fit_file import FitFile
 from results.measurement import Measurement, ModelId

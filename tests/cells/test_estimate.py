@@ -13,7 +13,7 @@ from harness.cells.estimate import estimate
 from harness.cells.from_request import expand
 from harness.cells.plan import Plan, make_plan
 from harness.cells.request import BackboneChoice, MethodChoice, Request
-from harness.settings import load_settings
+from harness.machine.settings import load_settings
 from tests.endurance.conftest import only
 
 RECIPE = {"ranks": "1", "accumulate": "1", "warmup_epochs": "0"}

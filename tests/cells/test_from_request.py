@@ -15,8 +15,8 @@ from harness.base.errors import UserError
 from harness.cells.cell import Cells
 from harness.cells.from_request import expand
 from harness.cells.request import BackboneChoice, MethodChoice, Request
+from harness.machine.settings import Settings, load_settings
 from harness.plugins.code_hash import code_sha256
-from harness.settings import Settings, load_settings
 from results import measurement_words as words
 from results.measurement import fit_key
 from tests.conftest import CLASSES

@@ -14,9 +14,9 @@ from harness.base.errors import UserError
 from harness.cells.from_request import expand
 from harness.cells.plan import Plan, make_plan
 from harness.cells.request import BackboneChoice, MethodChoice, Request
+from harness.machine.compute_options import Runtime
+from harness.machine.settings import load_settings
 from harness.running.run import execute
-from harness.runtime import Runtime
-from harness.settings import load_settings
 from results.fit_file import read_fit_file, write_fit_file
 from results.record import read_record
 

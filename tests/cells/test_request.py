@@ -17,8 +17,8 @@ from harness.cells.request import (
     recipe_with,
     views_for,
 )
-from harness.runtime import Runtime
-from harness.settings import load_settings
+from harness.machine.compute_options import Runtime
+from harness.machine.settings import load_settings
 from harness.spec import Recipe, Views
 
 RECIPE = Recipe(epochs=11, lr=1e-3, source="published")

@@ -9,16 +9,16 @@ from typing import Any
 
 import pytest
 
-from harness import registry
 from harness.base.errors import UserError
 from harness.cells.cell import Cells, EvalCell
 from harness.cells.from_request import expand
 from harness.cells.plan import RENEWED, REUSED, make_plan
 from harness.cells.request import BackboneChoice, MethodChoice, Request
-from harness.data.cards import load_card
+from harness.data.official.cards import load_card
+from harness.machine.compute_options import Runtime
+from harness.machine.settings import Settings, load_settings
+from harness.plugins import registry
 from harness.running.run import execute
-from harness.runtime import Runtime
-from harness.settings import Settings, load_settings
 from results.measurement import keys_of
 from results.measurement_words import division, open_reasons, signature, unranked_reasons
 from results.record import read_record

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.data.cards import load_card
-from harness.data.grammar import parse_list
-from harness.data.import_lists import ImportReport, import_lists
+from harness.data.lists.grammar import parse_list
+from harness.data.official.cards import load_card
+from harness.data.official.import_lists import ImportReport, import_lists
 
 
 @pytest.fixture(scope="session")

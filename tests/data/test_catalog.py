@@ -7,16 +7,16 @@ import sys
 import pytest
 
 from harness.base.errors import UserError
-from harness.data.annotations.find import AnnotationFolder
-from harness.data.annotations.hmdb51 import read_hmdb51
-from harness.data.annotations.kinetics import read_kinetics
-from harness.data.annotations.ssv2 import read_ssv2
-from harness.data.annotations.ucf101 import read_ucf101
-from harness.data.annotations.zsar import read_zsar
-from harness.data.cards import OFFICIAL, load_card
 from harness.data.catalog import dataset_names, open_dataset
-from harness.data.prepare import prepare
-from harness.settings import load_settings
+from harness.data.official.annotations.find import AnnotationFolder
+from harness.data.official.annotations.hmdb51 import read_hmdb51
+from harness.data.official.annotations.kinetics import read_kinetics
+from harness.data.official.annotations.ssv2 import read_ssv2
+from harness.data.official.annotations.ucf101 import read_ucf101
+from harness.data.official.annotations.zsar import read_zsar
+from harness.data.official.cards import OFFICIAL, load_card
+from harness.data.official.prepare import prepare
+from harness.machine.settings import load_settings
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def test_names_are_listed_and_opened(settings):
 def test_opening_needs_neither_torch_nor_a_decoder():
     code = (
         "import sys; from harness.data.catalog import dataset_names, open_dataset; import harness.data.check, "
-        "harness.data.prepare, harness.data.overlap; from harness.settings import load_settings; "
+        "harness.data.official.prepare, harness.data.leakage; from harness.machine.settings import load_settings; "
         "[open_dataset(n, load_settings({}, {})) for n in dataset_names()]; "
         "print([m for m in ('torch', 'decord', 'av', 'cv2', 'open_clip') if m in sys.modules])"
     )

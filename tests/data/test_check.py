@@ -6,10 +6,10 @@ import pytest
 
 from harness.data.catalog import open_dataset
 from harness.data.check import check_data, coverage
-from harness.data.decode import DecodeWorker, centre_indices, compare_readers
-from harness.data.folder import FolderDataset
-from harness.data.prepare import prepare
-from harness.settings import load_settings
+from harness.data.files.decode import DecodeWorker, centre_indices, compare_readers
+from harness.data.folders.dataset import FolderDataset
+from harness.data.official.prepare import prepare
+from harness.machine.settings import load_settings
 
 
 def test_centre_indices_are_the_published_ones():

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from harness.data.cards import load_card
-from harness.data.clusters import film_cluster, group_cluster
-from harness.data.embedded import EmbeddedDataset
-from harness.data.folder import FolderDataset
-from harness.data.official import OfficialDataset
+from harness.data.embedded.dataset import EmbeddedDataset
+from harness.data.folders.dataset import FolderDataset
+from harness.data.lists.clusters import film_cluster, group_cluster
+from harness.data.official.cards import load_card
+from harness.data.official.dataset import OfficialDataset
 from results.predictions import read_predictions
 from results.record import find_records, read_record
 from tests.conftest import write_clip

@@ -8,8 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from harness.base.errors import UserError
-from harness.data.clips import Clip
-from harness.data.folder import FolderDataset, choose_val, group_of
+from harness.data.folders.dataset import FolderDataset, choose_val, group_of
+from harness.data.folders.rows import Clip
 
 
 def fill(root: Path, files: dict[str, list[str]]) -> Path:

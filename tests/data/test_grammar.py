@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.base.errors import UserError
-from harness.data.cards import OFFICIAL, load_card
-from harness.data.grammar import PathForm, format_labels, format_list, parse_labels, parse_list
+from harness.data.lists.grammar import PathForm, format_labels, format_list, parse_labels, parse_list
+from harness.data.official.cards import OFFICIAL, load_card
 
 UCF = PathForm("ucf101")
 KINETICS = PathForm("kinetics", ("train", "val"))

@@ -5,9 +5,9 @@ import shutil
 import pytest
 
 from harness.base.errors import UserError
-from harness.data.cards import load_card, published_labels, published_lists
-from harness.data.import_lists import import_lists
-from harness.data.official import OfficialDataset
+from harness.data.official.cards import load_card, published_labels, published_lists
+from harness.data.official.dataset import OfficialDataset
+from harness.data.official.import_lists import import_lists
 
 NOT_OBTAINED = ("base2novel_splits/k400_splits/base_train.txt", "k400_splits/train.txt")
 VAL = "hmdb_splits/val1.txt"

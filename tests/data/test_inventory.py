@@ -11,8 +11,8 @@ import pytest
 from harness.base.errors import UserError
 from harness.data.catalog import open_dataset
 from harness.data.check import check_data
-from harness.data.inventory import Inventory
-from harness.settings import load_settings
+from harness.data.files.inventory import Inventory
+from harness.machine.settings import load_settings
 
 
 def touch(root: Path, *paths: str) -> Path:

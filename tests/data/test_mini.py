@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 import pytest
 
-from harness.data import mini
-from harness.data.mini import (
+from harness.data.embedded.dataset import render as mini
+from harness.data.embedded.render import (
     MINI_DATASETS,
     MINI_VERSION,
     load_mini_clip_state,

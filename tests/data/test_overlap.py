@@ -5,8 +5,8 @@ from collections import Counter
 import pytest
 
 from harness.base.errors import EXIT_FAILED, UserError
-from harness.data.cards import load_card
-from harness.data.overlap import audit, normalise, seen_classes
+from harness.data.leakage import audit, normalise, seen_classes
+from harness.data.official.cards import load_card
 from harness.spec import LabelSet, VideoList
 
 K400 = load_card("k400")

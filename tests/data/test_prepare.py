@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from harness.base.errors import UserError
-from harness.data.acceptance import compare, git_blob, published_bytes
-from harness.data.cards import load_card, published_lists
-from harness.data.grammar import format_list
-from harness.data.prepare import prepare
-from harness.data.rules import base_draw, base_novel_split, class_counts, rows_by_class
+from harness.data.lists.grammar import format_list
+from harness.data.lists.rules import base_draw, base_novel_split, class_counts, rows_by_class
+from harness.data.official.acceptance import compare, git_blob, published_bytes
+from harness.data.official.cards import load_card, published_lists
+from harness.data.official.prepare import prepare
 
 UCF = ["val1", "val2", "val3", "base_train", "base_val", "novel_val", "base_s1", "base_s2", "base_s3"]
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "datasets.md"

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.base.errors import UserError
-from harness.data import rules
+from harness.data.lists import rules
 
 
 def rows_of(counts):

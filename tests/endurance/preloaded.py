@@ -24,9 +24,9 @@ from typing import Any
 from tests.conftest import ROOT, machine_free
 
 MODULES = (
-    "harness.running.run", "harness.running.load_fit", "harness.running.predict", "harness.engine.backbone",
-    "harness.engine.mm",
-    "harness.engine.attention", "harness.data.prepare", "reports.site", "reports.export", "results.compare",
+    "harness.running.run", "harness.running.load_fit", "harness.running.predict", "harness.engine.model.backbone",
+    "harness.engine.video.mm_pipeline",
+    "harness.engine.attention", "harness.data.official.prepare", "reports.site", "reports.export", "results.compare",
     "results.score",
 )  # fmt: skip
 

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.engine.clips import eval_loader, in_batches
-from harness.engine.exact_reader import SequentialVideo
-from harness.runtime import Runtime
+from harness.engine.video.exact_reader import SequentialVideo
+from harness.engine.video.loaders import eval_loader, in_batches
+from harness.machine.compute_options import Runtime
 from harness.spec import Views
 from tests.endurance.preloaded import Server
 from tests.engine.test_loader import children

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.engine import mm
-from harness.engine.batches import Draw
-from harness.engine.clips import eval_loader, in_batches
-from harness.engine.loader import Undecodable, decode
-from harness.runtime import Runtime
+from harness.engine.video import mm_pipeline as mm
+from harness.engine.video.batches import Draw
+from harness.engine.video.guarded_loader import Undecodable, decode
+from harness.engine.video.loaders import eval_loader, in_batches
+from harness.machine.compute_options import Runtime
 from harness.spec import Views
 from tests.conftest import CLASSES, write_clip
 
@@ -107,7 +107,7 @@ def test_two_thousand_clips_through_the_workers(files: list[Path], reader: str, 
 
 def test_crashing_workers_leave_no_handles(measured: dict[str, Any]) -> None:
     """Every replaced worker takes its pipe with it."""
-    from harness.engine.loader import GuardedLoader
+    from harness.engine.video.guarded_loader import GuardedLoader
     from tests.engine.test_loader import Numbers, killed, pairs
 
     crash: dict[int, Callable[[], Any]] = dict.fromkeys(range(0, 400, 2), killed)

@@ -25,7 +25,7 @@ from tests.test_house import FILES
 # the code ------------------------------------------------------------------------------------------------------------
 
 FORBIDDEN_MODULES = {"cloudpickle", "dill", "joblib", "jsonpickle", "marshal", "pickle", "shelve", "torch.jit"}
-MAY_IMPORT_PICKLE = {"harness/engine/weights.py"}  # derives the unpickler that rebuilds tensors and nothing else
+MAY_IMPORT_PICKLE = {"harness/engine/model/weights.py"}  # derives the unpickler that rebuilds tensors and nothing else
 FORBIDDEN_CALLS = {
     "eval", "exec", "torch.jit.load", "pickle.load", "pickle.loads", "pickle.Unpickler", "pd.read_pickle",
     "pandas.read_pickle", "yaml.load", "yaml.unsafe_load", "yaml.full_load", "torch.hub.load",
@@ -198,7 +198,7 @@ def test_the_weights_of_another_run_are_noticed(server: Server, tiny_dataset: Pa
 @pytest.mark.parametrize("suffix", [".pt", ".pth", ".bin", ".safetensors"])
 def test_a_weight_file(kind: str, suffix: str, tmp_path: Path, marker: Path) -> None:
     from harness.base.errors import UserError
-    from harness.engine.backbone import load_backbone
+    from harness.engine.model.backbone import load_backbone
 
     path = tmp_path / f"weights{suffix}"
     path.write_bytes(KINDS[kind](Bomb(marker)))

@@ -15,10 +15,10 @@ import pytest
 
 from harness.api import LabelSet
 from harness.data.check import DecodeWorker
-from harness.engine.clips import Row
 from harness.engine.evaluate import evaluate
-from harness.engine.features import FeatureCache
-from harness.runtime import Runtime
+from harness.engine.features.cache import FeatureCache
+from harness.engine.video.loaders import Row
+from harness.machine.compute_options import Runtime
 from harness.spec import Views
 from tests.conftest import CLASSES
 from tests.endurance.conftest import one_error, run_arguments

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from harness.data.cards import load_card
+from harness.data.official.cards import load_card
 from tests.conftest import write_clip
 from tests.endurance.conftest import PARTIAL_ALWAYS, left_over, outcome_of, run_arguments
 from tests.endurance.preloaded import Server

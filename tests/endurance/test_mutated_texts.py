@@ -27,17 +27,17 @@ import pytest
 import torch
 
 from harness.base.errors import UserError
-from harness.data.annotations.find import AnnotationFolder
-from harness.data.cards import load_card
-from harness.data.class_names import read_class_names
-from harness.data.clips import read_clips
-from harness.data.content import ContentIndex
-from harness.data.generate import generate
-from harness.data.grammar import format_labels, format_list, parse_labels, parse_list
-from harness.data.inventory import Inventory
+from harness.data.files.content import ContentIndex
+from harness.data.files.inventory import Inventory
+from harness.data.folders.rows import read_clips
+from harness.data.lists.class_names import read_class_names
+from harness.data.lists.grammar import format_labels, format_list, parse_labels, parse_list
+from harness.data.official.annotations.find import AnnotationFolder
+from harness.data.official.cards import load_card
+from harness.data.official.generate import generate
 from harness.engine.evaluate import _Found
-from harness.engine.weights import read_weights
-from harness.settings import load_settings
+from harness.engine.model.weights import read_weights
+from harness.machine.settings import load_settings
 from reports.frame import records_frame
 from results.fit_file import read_fit_file
 from results.predictions import read_predictions

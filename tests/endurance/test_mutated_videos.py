@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from harness.engine.clips import eval_loader, in_batches
-from harness.runtime import Runtime
+from harness.engine.video.loaders import eval_loader, in_batches
+from harness.machine.compute_options import Runtime
 from harness.spec import Views
 from tests.conftest import CLASSES, write_clip
 from tests.endurance.mutate import mutated

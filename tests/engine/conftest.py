@@ -11,12 +11,12 @@ import pytest
 import torch
 
 from harness.api import ClipMethod, LabelSet, Recipe, Views, build_method, load_backbone
-from harness.engine import mm
-from harness.engine.batches import Draw
-from harness.engine.clips import Row
-from harness.engine.device import Device
-from harness.engine.fit import FitOutcome, fit
-from harness.runtime import Runtime
+from harness.engine.compute.device import Device
+from harness.engine.training.fit import FitOutcome, fit
+from harness.engine.video import mm_pipeline as mm
+from harness.engine.video.batches import Draw
+from harness.engine.video.loaders import Row
+from harness.machine.compute_options import Runtime
 from tests.conftest import CLASSES
 
 LABELS = LabelSet(CLASSES)

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from harness.api import Backbone, ClipMethod, LabelSet, build_method, load_backbone
-from harness.engine.published_weights import read_published
+from harness.engine.model.published_weights import read_published
 
 logger = logging.getLogger(__name__)
 

@@ -12,8 +12,8 @@ from PIL import Image
 
 from harness.api import ClipMethod, UserError, build_method
 from harness.engine.attention import class_token_attention, compare_attention, render
+from harness.engine.contract.tiny_clip import tiny_backbone
 from harness.engine.method import method_class
-from harness.engine.tiny_clip import tiny_backbone
 
 VIDEO = torch.randn(1, 3, 3, 32, 32, generator=torch.Generator().manual_seed(4))
 

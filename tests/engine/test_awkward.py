@@ -15,10 +15,10 @@ import pytest
 
 from harness import cli
 from harness.api import Backbone
-from harness.data.class_names import read_class_names
-from harness.engine.clips import eval_loader, in_batches
-from harness.engine.exact_reader import SequentialVideo
-from harness.runtime import Runtime
+from harness.data.lists.class_names import read_class_names
+from harness.engine.video.exact_reader import SequentialVideo
+from harness.engine.video.loaders import eval_loader, in_batches
+from harness.machine.compute_options import Runtime
 from harness.spec import Views
 
 LIMIT_S = 20.0

@@ -10,9 +10,9 @@ import torch
 from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
 
 from harness.api import Backbone, ClipMethod, LabelSet, ParentFit, UserError, build_method, load_backbone
-from harness.engine.backbone import as_backbone
+from harness.engine.contract.tiny_clip import tiny_backbone
 from harness.engine.method import method_class
-from harness.engine.tiny_clip import tiny_backbone
+from harness.engine.model.backbone import as_backbone
 
 TEXTS = ("run", "a photo of a person who is riding a bike uphill.", "Pretending to put something behind something")
 

@@ -15,8 +15,8 @@ from torch.utils.data import BatchSampler, DataLoader
 from torch.utils.data.distributed import DistributedSampler
 
 from harness.base.errors import UserError
-from harness.engine.batches import Draw, FitBatches, epoch_groups
-from harness.engine.schedule import plan_updates
+from harness.engine.training.schedule import plan_updates
+from harness.engine.video.batches import Draw, FitBatches, epoch_groups
 from harness.spec import Recipe
 
 Updates = list[list[tuple[int, ...]]]

@@ -8,10 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.engine.batches import Draw
-from harness.engine.blending import BlendDraw, apply_blend, cutmix_box, draw_blend, smooth
-from harness.engine.clips import FitClips
-from harness.engine.step import blend_groups
+from harness.engine.training.blending import BlendDraw, apply_blend, cutmix_box, draw_blend, smooth
+from harness.engine.training.step import blend_groups
+from harness.engine.video.batches import Draw
+from harness.engine.video.loaders import FitClips
 from harness.spec import Recipe
 
 RECIPE = Recipe(epochs=1, lr=1e-3)

@@ -14,11 +14,11 @@ from torch import Tensor
 
 from harness.api import ClipMethod, LabelSet, MethodCard, Recipe, load_backbone
 from harness.base.errors import UserError
-from harness.engine.batches import Draw
-from harness.engine.clips import Row
-from harness.engine.features import FeatureCache, fits_from_features
-from harness.engine.fit import CURVE, WEIGHTS, FitOutcome, fit, load_fit
-from harness.runtime import Runtime
+from harness.engine.features.cache import FeatureCache, fits_from_features
+from harness.engine.training.fit import CURVE, WEIGHTS, FitOutcome, fit, load_fit
+from harness.engine.video.batches import Draw
+from harness.engine.video.loaders import Row
+from harness.machine.compute_options import Runtime
 from tests.engine.conftest import CPU, LABELS, VIEWS, tiny_method
 
 RUNTIME = Runtime(device="cpu", workers=0, fit_clips=8)
@@ -64,8 +64,8 @@ def test_a_closed_form_sees_every_clip_once_and_leaves_its_weights(rows: list[Ro
 
 
 def clips_of(rows: list[Row]) -> list[Tensor]:
-    from harness.engine import mm
-    from harness.engine.step import normalise
+    from harness.engine.training.step import normalise
+    from harness.engine.video import mm_pipeline as mm
 
     dataset = mm.ListVideoDataset(rows, mm.eval_pipeline(VIEWS, 64), 0)
     return [

@@ -13,8 +13,11 @@ from typing import Any
 import pytest
 import torch
 
-from harness.engine import compiled
-from harness.engine.compiled import (
+from harness.engine.compute.device import Device
+from harness.engine.cost.profile import meta_backbone
+from harness.engine.method import method_class
+from harness.engine.model import compiled
+from harness.engine.model.compiled import (
     compile_if_asked,
     compile_if_it_pays,
     compile_vision,
@@ -22,9 +25,6 @@ from harness.engine.compiled import (
     runs_compiled,
     seconds_saved,
 )
-from harness.engine.device import Device
-from harness.engine.method import method_class
-from harness.engine.profile import meta_backbone
 from tests.conftest import ROOT, TINY_RUN, machine_free
 from tests.engine.conftest import LABELS, tiny_method
 
@@ -130,7 +130,7 @@ def test_without_a_compiler_on_is_an_error(harness: Callable[..., Any], command:
 
 @pytest.mark.slow
 def test_without_a_compiler_auto_goes_on(command: tuple[object, ...], tmp_path: Path) -> None:
-    code = "import harness.engine.compiled as c; c.WORTH_SECONDS = -1.0; from harness.cli import main; exit(main())"
+    code = "import harness.engine.model.compiled as c; c.WORTH_SECONDS = -1.0; from harness.cli import main; exit(main())"
     argv = [sys.executable, "-c", code, *map(str, command)]
     done = subprocess.run(argv, env=machine_free(BROKEN), cwd=ROOT, capture_output=True, text=True, timeout=200)
     assert done.returncode == 0 and "the vision tower is not compiled" in done.stderr, done.stderr

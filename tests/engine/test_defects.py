@@ -27,14 +27,14 @@ from mmengine.logging import MessageHub
 from mmengine.optim import AmpOptimWrapper
 from torch.utils.data import DataLoader, Dataset
 
-from harness import environment_check
-from harness.engine import mm
-from harness.engine.batches import Draw
-from harness.engine.clips import Row, eval_loader, fit_loader
-from harness.engine.device import Device
-from harness.engine.exact_reader import SequentialVideo
-from harness.engine.mm_hooks import PlainCheckpoints
-from harness.runtime import Runtime
+from harness.engine.compute.device import Device
+from harness.engine.training.mm_hooks import PlainCheckpoints
+from harness.engine.video import mm_pipeline as mm
+from harness.engine.video.batches import Draw
+from harness.engine.video.exact_reader import SequentialVideo
+from harness.engine.video.loaders import Row, eval_loader, fit_loader
+from harness.machine import installation_check as environment_check
+from harness.machine.compute_options import Runtime
 from harness.spec import Views
 from results.metrics import accuracies, rank
 from tests.conftest import ROOT, machine_free, write_clip

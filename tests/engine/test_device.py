@@ -9,11 +9,11 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from harness.base.errors import UserError
-from harness.engine import device as module
-from harness.engine.clip_model import Backbone
-from harness.engine.device import Device, casts_kept, choose_device, for_evaluation
-from harness.engine.profile import meta_backbone
-from harness.runtime import Runtime
+from harness.engine.compute import device as module
+from harness.engine.compute.device import Device, casts_kept, choose_device, for_evaluation
+from harness.engine.cost.profile import meta_backbone
+from harness.engine.model.clip_model import Backbone
+from harness.machine.compute_options import Runtime
 from tests.engine.conftest import CPU, tiny_method
 
 AUTO = Runtime(device="cpu")

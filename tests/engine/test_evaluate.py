@@ -17,10 +17,10 @@ from torch import Tensor
 from harness.api import ClipMethod, LabelSet, MethodCard, Views, load_backbone
 from harness.base.errors import UserError
 from harness.engine import evaluate as module
-from harness.engine.clips import Row, eval_loader
 from harness.engine.evaluate import Scores, evaluate, view_probabilities
-from harness.engine.step import normalise
-from harness.runtime import Runtime
+from harness.engine.training.step import normalise
+from harness.engine.video.loaders import Row, eval_loader
+from harness.machine.compute_options import Runtime
 from results.metrics import NO_PREDICTION, accuracies
 from results.predictions import read_predictions
 from tests.conftest import CLASSES, in_process, write_clip

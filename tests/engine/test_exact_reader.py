@@ -13,9 +13,9 @@ import decord
 import numpy as np
 import pytest
 
-from harness.engine import exact_reader
-from harness.engine.exact_reader import SequentialVideo
-from harness.engine.transforms import centre_indices
+from harness.engine.video import exact_reader
+from harness.engine.video.exact_reader import SequentialVideo
+from harness.engine.video.transforms import centre_indices
 from tests.conftest import write_clip
 
 logger = logging.getLogger(__name__)

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from harness.base.errors import UserError
-from harness.engine.batches import Draw
-from harness.engine.clips import Row
-from harness.engine.features import FeatureCache
-from harness.engine.fit import fit
+from harness.engine.features.cache import FeatureCache
+from harness.engine.training.fit import fit
+from harness.engine.video.batches import Draw
+from harness.engine.video.loaders import Row
 from tests.engine.conftest import CPU, LABELS, VIEWS
 from tests.engine.test_features import PLAIN, RUNTIME, method_of, score
 

@@ -17,16 +17,16 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
-from harness import registry
 from harness.api import ClipMethod, LabelSet, MethodCard, Recipe, Views, load_backbone
-from harness.engine import features
-from harness.engine.batches import Draw
-from harness.engine.clips import Row
 from harness.engine.evaluate import Scores, evaluate
-from harness.engine.feature_clips import ListFeatures, eval_features
-from harness.engine.features import FeatureCache, fits_from_features, pools_from_features
-from harness.engine.step import view_logits
-from harness.runtime import Runtime
+from harness.engine.features.cache import FeatureCache, fits_from_features, pools_from_features
+from harness.engine.features.cache import cache as features
+from harness.engine.features.cached_loaders import ListFeatures, eval_features
+from harness.engine.training.step import view_logits
+from harness.engine.video.batches import Draw
+from harness.engine.video.loaders import Row
+from harness.machine.compute_options import Runtime
+from harness.plugins import registry
 from results.provenance import environment
 from tests.conftest import CLASSES, write_clip
 from tests.engine.conftest import CPU, LABELS, VIEWS, tiny_method

@@ -15,11 +15,11 @@ from safetensors.torch import load_file
 
 from harness.api import ClipMethod, MethodCard, Recipe, load_backbone
 from harness.base.errors import UserError
-from harness.engine.clips import Row
-from harness.engine.fit import CURVE, WEIGHTS, load_fit
-from harness.engine.schedule import rate_of_update
-from harness.engine.step import build_optimizer
-from harness.runtime import Runtime
+from harness.engine.training.fit import CURVE, WEIGHTS, load_fit
+from harness.engine.training.schedule import rate_of_update
+from harness.engine.training.step import build_optimizer
+from harness.engine.video.loaders import Row
+from harness.machine.compute_options import Runtime
 from tests.engine.conftest import LABELS, RECIPE, VIEWS, run_fit, tiny_method
 
 Fit = Callable[..., Any]
@@ -230,7 +230,7 @@ def test_what_was_replaced_before_an_interruption_is_named_too(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch, pytest.raises(OSError, match="No space"):
-        patch.setattr("harness.engine.fit.save", full_disk)
+        patch.setattr("harness.engine.training.fit.save", full_disk)
         run_fit(tmp_path / "fit", train)
     _, outcome, _ = run_fit(tmp_path / "fit", train)
     assert outcome.resumed_at == RECIPE.epochs

@@ -12,9 +12,9 @@ import pytest
 import torch
 from mmaction.registry import TRANSFORMS
 
-from harness.engine import mm
-from harness.engine.step import normalise
-from harness.engine.transforms import centre_indices, train_indices
+from harness.engine.training.step import normalise
+from harness.engine.video import mm_pipeline as mm
+from harness.engine.video.transforms import centre_indices, train_indices
 from harness.spec import Recipe, Views
 from tests.engine import golden
 

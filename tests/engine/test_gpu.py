@@ -15,14 +15,14 @@ import numpy as np
 import pytest
 import torch
 
-from harness.engine.clips import Row
-from harness.engine.compiled import compile_vision
-from harness.engine.device import Device, choose_device
+from harness.engine.compute.device import Device, choose_device
 from harness.engine.evaluate import evaluate
-from harness.engine.features import FeatureCache
-from harness.engine.fit import load_fit
-from harness.engine.step import build_optimizer
-from harness.runtime import Runtime
+from harness.engine.features.cache import FeatureCache
+from harness.engine.model.compiled import compile_vision
+from harness.engine.training.fit import load_fit
+from harness.engine.training.step import build_optimizer
+from harness.engine.video.loaders import Row
+from harness.machine.compute_options import Runtime
 from tests.conftest import ROOT, in_process
 from tests.engine.conftest import CPU, LABELS, RECIPE, VIEWS, run_fit, tiny_method
 

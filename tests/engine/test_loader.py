@@ -15,10 +15,10 @@ import pytest
 from torch.utils.data import Dataset
 
 from harness.base.errors import UserError
-from harness.engine.batches import Draw
-from harness.engine.clips import Row, fit_loader
-from harness.engine.loader import GuardedLoader, Undecodable
-from harness.runtime import Runtime
+from harness.engine.video.batches import Draw
+from harness.engine.video.guarded_loader import GuardedLoader, Undecodable
+from harness.engine.video.loaders import Row, fit_loader
+from harness.machine.compute_options import Runtime
 from tests.engine.conftest import RECIPE, VIEWS
 
 LIMIT = 1.0

@@ -13,12 +13,12 @@ import torch
 
 from harness.api import ClipMethod, LabelSet, build_method, load_backbone
 from harness.base.errors import UserError
-from harness.engine.checkpointing import blocks_of, checkpointed
-from harness.engine.clips import Row
-from harness.engine.compiled import is_compiled
-from harness.engine.memory import FitShape, fit_memory, saved_by_loss
+from harness.engine.cost.memory import FitShape, fit_memory, saved_by_loss
 from harness.engine.method import method_class
-from harness.runtime import Runtime
+from harness.engine.model.compiled import is_compiled
+from harness.engine.training.gradient_checkpointing import blocks_of, checkpointed
+from harness.engine.video.loaders import Row
+from harness.machine.compute_options import Runtime
 from tests.conftest import ROOT, in_process
 from tests.engine.conftest import run_fit, tiny_method
 
@@ -83,7 +83,7 @@ def test_a_fit_with_recomputed_activations_has_the_same_curve(rows: list[Row], t
 
 
 def test_compiled_blocks_are_recomputed_too() -> None:
-    from harness.engine.compiled import compile_vision
+    from harness.engine.model.compiled import compile_vision
 
     method = tiny_method()
     compile_vision(method)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.api import UserError
-from harness.engine.profile import ProfileRow, profile
+from harness.engine.cost.profile import ProfileRow, profile
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "methods.md"
 IN_DOCS = (

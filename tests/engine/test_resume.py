@@ -20,10 +20,10 @@ import numpy as np
 import pytest
 import torch
 
-from harness.engine.checkpoints import epoch_checkpoints
-from harness.engine.clips import Row
-from harness.engine.fit import WEIGHTS
-from harness.runtime import Runtime
+from harness.engine.training.checkpoints import epoch_checkpoints
+from harness.engine.training.fit import WEIGHTS
+from harness.engine.video.loaders import Row
+from harness.machine.compute_options import Runtime
 from tests.conftest import ROOT, machine_free
 from tests.engine.conftest import run_fit
 
@@ -220,7 +220,7 @@ def test_killed_between_the_last_epoch_and_the_weights(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch, pytest.raises(OSError, match="No space"):
-        patch.setattr("harness.engine.fit.save", full_disk)
+        patch.setattr("harness.engine.training.fit.save", full_disk)
         small_fit("last", epochs=3)
     _, outcome, folder = small_fit("last", epochs=3)
     assert outcome.resumed_at == 3

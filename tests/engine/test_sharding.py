@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from harness.base.errors import UserError
-from harness.engine.device import Device
-from harness.engine.sharding import Sharding
-from harness.runtime import Runtime
+from harness.engine.compute.device import Device
+from harness.engine.training.sharding import Sharding
+from harness.machine.compute_options import Runtime
 from tests.conftest import in_process
 from tests.engine.conftest import CPU, tiny_method
 from tests.engine.test_world import _kill_when, arguments, assert_same_scores, curve, launch, records, torchrun

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mmaction.datasets.transforms import SampleFrames
 
-from harness.engine import mm
-from harness.engine.batches import Draw
-from harness.engine.transforms import (
+from harness.engine.video import mm_pipeline as mm
+from harness.engine.video.batches import Draw
+from harness.engine.video.transforms import (
     ClipGrayScale,
     PackClip,
     PerFrameColorJitter,

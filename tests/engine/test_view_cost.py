@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 from harness.api import ClipMethod, LabelSet
-from harness.engine import view_cost as module
-from harness.engine.compiled import compile_vision
-from harness.engine.contract import tiny_backbone
+from harness.engine.contract.checks import tiny_backbone
+from harness.engine.cost import view_cost as module
+from harness.engine.cost.view_cost import ViewCost, view_cost, without_values
 from harness.engine.method import method_class
-from harness.engine.view_cost import ViewCost, view_cost, without_values
+from harness.engine.model.compiled import compile_vision
 
 LABELS = LabelSet(tuple(f"class {i}" for i in range(7)))
 

@@ -15,11 +15,11 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from harness.api import Backbone, ClipMethod, LabelSet, UserError, load_backbone
-from harness.engine.export import export
+from harness.engine.contract.tiny_clip import tiny_backbone, tiny_state
 from harness.engine.method import method_class
-from harness.engine.published_weights import load_published
-from harness.engine.tiny_clip import tiny_backbone, tiny_state
-from harness.engine.weights import read_weights
+from harness.engine.model.export import export
+from harness.engine.model.published_weights import load_published
+from harness.engine.model.weights import read_weights
 
 LABELS = LabelSet(("jump", "wave"))
 
@@ -271,7 +271,7 @@ def test_export_comes_back(tmp_path: Path, name: str) -> None:
 
 
 def test_export_remembers_the_activation(tmp_path: Path) -> None:
-    from harness.engine.backbone import as_backbone, clip_from_openai_names
+    from harness.engine.model.backbone import as_backbone, clip_from_openai_names
 
     clip = clip_from_openai_names(clip_state(), quick_gelu=False)
     clip.load_state_dict({n: v.reshape(clip.state_dict()[n].shape) for n, v in clip_state().items()}, strict=False)

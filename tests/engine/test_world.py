@@ -19,8 +19,8 @@ import pandas as pd
 import pytest
 
 from harness.base.errors import UserError
-from harness.engine.loader import default_workers
-from harness.engine.world import ALONE, joined, processes_here, rank_of_process, size_of_world
+from harness.engine.compute.processes import ALONE, joined, processes_here, rank_of_process, size_of_world
+from harness.engine.video.guarded_loader import default_workers
 from tests.conftest import CLASSES, ROOT, in_process, machine_free
 
 WHAT = (

@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import load_file
 
 from harness.api import LabelSet, UserError, build_method, check_method
+from harness.engine.contract.tiny_clip import tiny_backbone
 from harness.engine.method import method_class
-from harness.engine.tiny_clip import tiny_backbone
 from tests.conftest import ROOT, in_process
 from tests.examples.conftest import EXAMPLES
 

@@ -16,7 +16,7 @@ from harness.cells.request import Request, parse_methods
 from harness.executor.grouping import group, waves
 from harness.executor.ledger import LEDGER, Job, ending, latest_by_cell, open_ledger, read_ledger, tail, write_states
 from harness.executor.options import executor_options
-from harness.settings import load_settings
+from harness.machine.settings import load_settings
 
 
 def plan_of(tmp_path: Path, *methods: str, protocols: tuple[str, ...] = ("b2n",)) -> Plan:

@@ -9,14 +9,14 @@ import pytest
 import torch
 from open_clip.model import CLIPTextCfg, CLIPVisionCfg, CustomTextCLIP
 
-from harness import registry
 from harness.api import Backbone
-from harness.engine.backbone import as_backbone
-from harness.engine.contract import CHECKS, NOVEL, Subject, learns_everywhere
+from harness.engine.contract.checks import CHECKS, NOVEL, Subject, learns_everywhere
+from harness.engine.contract.tiny_clip import tiny_backbone, tiny_state
 from harness.engine.method import method_class
-from harness.engine.published_weights import fit_names
-from harness.engine.tiny_clip import tiny_backbone, tiny_state
-from harness.engine.weights import strict_load
+from harness.engine.model.backbone import as_backbone
+from harness.engine.model.published_weights import fit_names
+from harness.engine.model.weights import strict_load
+from harness.plugins import registry
 
 CONFIGS = Path(__file__).with_name("configs")
 ON_CLIP = [name for name in sorted(registry.sources("method")) if method_class(name).uses_clip]

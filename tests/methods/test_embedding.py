@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from harness.api import ClipMethod, LabelSet, UserError
-from harness.engine.contract import tiny_backbone
+from harness.engine.contract.checks import tiny_backbone
 from harness.engine.method import method_class
-from harness.engine.step import build_optimizer
+from harness.engine.training.step import build_optimizer
 from methods.eszsl import GRID, choose, solution
 
 DIM = 64

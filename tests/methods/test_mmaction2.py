@@ -21,17 +21,17 @@ from harness.api import LabelSet, UserError, Views
 from harness.base.errors import NotApplicableError
 from harness.cells.from_request import expand
 from harness.cells.request import BackboneChoice, MethodChoice, Request, views_for
-from harness.engine import mm
-from harness.engine.clips import eval_loader
+from harness.engine.cost.view_cost import view_cost
 from harness.engine.evaluate import view_probabilities
 from harness.engine.method import method_class
-from harness.engine.mm_zoo import shipped_configs
-from harness.engine.recognizer import SHORT, find_recognizer
-from harness.engine.step import view_logits
-from harness.engine.transforms import dense_indices
-from harness.engine.view_cost import view_cost
-from harness.runtime import Runtime
-from harness.settings import load_settings
+from harness.engine.model.recognizer import SHORT, find_recognizer
+from harness.engine.training.step import view_logits
+from harness.engine.video import mm_pipeline as mm
+from harness.engine.video.loaders import eval_loader
+from harness.engine.video.mm_zoo import shipped_configs
+from harness.engine.video.transforms import dense_indices
+from harness.machine.compute_options import Runtime
+from harness.machine.settings import load_settings
 from results.measurement_words import division, incomplete
 from results.record import read_record
 from tests.conftest import CLASSES, in_process

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from harness import registry
-from harness.engine.contract import CHECKS, check_method
+from harness.engine.contract.checks import CHECKS, check_method
+from harness.engine.contract.tiny_clip import tiny_backbone
 from harness.engine.method import method_class
-from harness.engine.tiny_clip import tiny_backbone
+from harness.plugins import registry
 from tests.conftest import in_process
 
 pytestmark = pytest.mark.usefixtures("plugins_forgotten")

@@ -15,10 +15,10 @@ import pytest
 import torch
 
 from harness.base.atomic import write_bytes
-from harness.engine.contract import NOVEL, Subject
+from harness.engine.contract.checks import NOVEL, Subject
+from harness.engine.contract.tiny_clip import tiny_backbone
 from harness.engine.method import ClipMethod, method_class
-from harness.engine.step import build_optimizer
-from harness.engine.tiny_clip import tiny_backbone
+from harness.engine.training.step import build_optimizer
 
 FILE = Path(__file__).with_name("regression.json")
 
@@ -108,7 +108,7 @@ def test_frozen_numbers(row: str) -> None:
 
 
 def test_every_method_is_frozen() -> None:
-    from harness import registry
+    from harness.plugins import registry
 
     builtin = {n for n, s in registry.sources("method").items() if s.origin == "built-in"}
     assert builtin <= {name for name, _ in ROWS.values()}

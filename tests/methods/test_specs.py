@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from harness import registry
 from harness.base.errors import UserError
 from harness.commands import show
-from harness.engine.backbone import load_backbone
 from harness.engine.method import method_class
+from harness.engine.model.backbone import load_backbone
+from harness.plugins import registry
 from harness.spec.method_spec import MethodSpec
 from tests.conftest import ROOT, machine_free
 

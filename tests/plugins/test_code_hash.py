@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from harness import registry
 from harness.engine.method import method_class
+from harness.plugins import registry
 from harness.plugins.code_hash import code_sha256, file_code_sha256
 from tests.conftest import ROOT, machine_free
 from tests.plugins.sources import of, write

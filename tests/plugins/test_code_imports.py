@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from harness import registry
 from harness.base.errors import UserError
 from harness.engine.method import method_class
-from harness.plugins import code_hash, code_imports
+from harness.plugins import code_hash, code_imports, registry
 from harness.plugins.code_hash import code_sha256, file_code_sha256
 from tests.plugins.sources import method, of, write
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from harness.base.errors import UserError
-from harness.registry import load
+from harness.plugins.registry import load
 from harness.spec import ListRef, Repeat, Views, ZeroShotTest
 
 ALL_LISTS = frozenset(

@@ -15,8 +15,8 @@ from harness.cells.from_request import expand
 from harness.cells.request import BackboneChoice, MethodChoice, Request
 from harness.cli import build_parser
 from harness.commands._arguments import request_of
-from harness.data.cards import load_card
-from harness.settings import Settings, load_settings
+from harness.data.official.cards import load_card
+from harness.machine.settings import Settings, load_settings
 from reports.aggregate import rows_of
 from reports.command import again
 from reports.entries import Entry

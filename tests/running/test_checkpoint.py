@@ -11,10 +11,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from harness.engine.backbone import load_backbone
-from harness.engine.export import export
 from harness.engine.method import method_class
-from harness.engine.published_weights import read_published
+from harness.engine.model.backbone import load_backbone
+from harness.engine.model.export import export
+from harness.engine.model.published_weights import read_published
 from results.measurement_words import division
 from results.record import find_records, read_record
 from tests.conftest import in_process

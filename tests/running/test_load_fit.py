@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save_file
 
 from harness.base.errors import UserError
-from harness.data.mini import load_mini_clip_state
+from harness.data.embedded.render import load_mini_clip_state
 from harness.running.load_fit import method_row_of, open_fit
 from results.fit_file import read_fit_file
 from results.predictions import read_predictions

@@ -11,17 +11,17 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file, save_file
 
-from harness import registry
 from harness.base.errors import UserError
 from harness.cells.cell import Cells
 from harness.cells.from_request import expand
 from harness.cells.plan import Plan, make_plan
 from harness.cells.request import BackboneChoice, MethodChoice, Request
-from harness.engine.weights import file_sha256
+from harness.engine.model.weights import file_sha256
+from harness.machine.compute_options import Runtime
+from harness.machine.settings import Settings, load_settings
+from harness.plugins import registry
 from harness.running.build import fitted_method
 from harness.running.run import execute
-from harness.runtime import Runtime
-from harness.settings import Settings, load_settings
 from results.fit_file import read_fit_file, write_fit_file
 from results.measurement_words import unranked_reasons
 from results.record import read_record

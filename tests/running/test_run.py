@@ -15,10 +15,10 @@ from harness.cells.cell import EvalCell
 from harness.cells.from_request import expand
 from harness.cells.plan import make_plan
 from harness.cells.request import BackboneChoice, MethodChoice, Request
+from harness.machine.compute_options import Runtime
+from harness.machine.settings import load_settings
 from harness.running.run import discard, execute
 from harness.running.session import lock_of, partial_results
-from harness.runtime import Runtime
-from harness.settings import load_settings
 from results.record import find_records, read_record
 from tests.conftest import TINY_RUN, in_process
 

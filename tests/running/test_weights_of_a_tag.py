@@ -18,13 +18,13 @@ from harness.base.errors import UserError
 from harness.cells.from_request import expand
 from harness.cells.plan import make_plan
 from harness.cells.request import BackboneChoice, MethodChoice, Request
-from harness.engine.backbone import create_clip
+from harness.engine.model.backbone import create_clip
+from harness.machine.compute_options import Runtime
+from harness.machine.settings import Settings, load_settings
 from harness.machine.weights_index import WeightsIndex
 from harness.running.build import read_unknown_weights
 from harness.running.load_fit import open_fit, restore
 from harness.running.run import execute
-from harness.runtime import Runtime
-from harness.settings import Settings, load_settings
 from results.measurement import ModelId
 from results.record import read_record
 from tests.conftest import ROOT, in_process

@@ -19,9 +19,9 @@ import numpy as np
 import pandas as pd
 
 from harness.base.canonical import fingerprint, labels_sha256, rows_sha256
-from harness.data.embedded import EmbeddedDataset
+from harness.data.embedded.dataset import EmbeddedDataset
 from harness.spec import Recipe, Views
-from harness.submission_facts import facts_of, pair_facts
+from harness.submitting.benchmark_facts import facts_of, pair_facts
 from results.codec import DecodeError, decode, encode
 from results.fit_file import FitFile, FitOutcome, Parameters, WeightsFile
 from results.measurement import (

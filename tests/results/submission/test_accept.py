@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness.base.errors import UserError
-from harness.submissions import check_all, submissions_below
+from harness.submitting.check_folder import check_all, submissions_below
 from results.record import find_records, read_record
 from results.submission.accept import REPRODUCTIONS, accept, acceptance_times, read_reproductions
 from results.submission.choose import Choice

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness.base.errors import UserError
-from harness.submissions import check_changes
+from harness.submitting.check_folder import check_changes
 from results.submission.summary import summary
 from tests.results.submission.corrupted import fresh
 from tests.results.submission.forge import Forge

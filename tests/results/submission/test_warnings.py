@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from harness.base.canonical import labels_sha256
-from harness.data.cards import load_card
-from harness.submission_facts import facts_of, pair_facts
+from harness.data.official.cards import load_card
+from harness.submitting.benchmark_facts import facts_of, pair_facts
 from results.codec import decode, encode
 from results.predictions import ID_COLUMNS, PROBABILITY_COLUMNS
 from results.record import Record

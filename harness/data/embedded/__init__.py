@@ -1,0 +1,1 @@
+"""The embedded benchmark: two small synthetic datasets that are rendered on first use."""

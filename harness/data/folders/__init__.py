@@ -1,0 +1,1 @@
+"""A user's own folder or table of videos as a dataset."""

@@ -1,0 +1,1 @@
+"""The official datasets: their published lists, and how lists are generated from annotations."""

@@ -1,0 +1,172 @@
+"""An official dataset: its card, the list files found on this machine, and the inventory of its videos."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+from harness.base.errors import UserError
+from harness.data.files.inventory import Inventory
+from harness.data.lists import rules
+from harness.data.lists.clusters import film_cluster, group_cluster
+from harness.data.lists.dataset import Dataset
+from harness.data.lists.grammar import parse_list
+from harness.data.official.acceptance import Acceptance, compare
+from harness.data.official.cards import ListCard, load_card, published_lists
+from harness.spec import LabelSet, VideoList
+
+OWN_FEW_SHOT = tuple(f"few_shot_{shots}" for shots in rules.FEW_SHOTS)
+
+
+class OfficialDataset(Dataset):
+    """`k400`, `k600`, `hmdb51`, `ucf101` or `ssv2`.
+
+    Args:
+        name: One of these.
+        lists: Folders in which list files are looked for, in the published relative layout (with or without the
+            leading `datasets_splits`).
+        root: Root of the videos, None if they are not on this machine.
+        cache: Folder that keeps the index of `root`.
+        own_seed: Where a published few-shot or 16-shot list is absent, draw one with this seed; None refuses.
+        variant: `published`, `corrected` or `split` class names.
+    """
+
+    kind = "official"
+
+    def __init__(
+        self,
+        name: str,
+        lists: Sequence[Path],
+        root: Path | None = None,
+        cache: Path | None = None,
+        own_seed: int | None = None,
+        variant: str = "published",
+    ) -> None:
+        self.card = load_card(name)
+        self.name = name
+        self.title = self.card.title
+        self.source = self.card.source
+        self.zero_shot_tests = self.card.zero_shot_tests
+        self.root = root
+        self.own_seed = own_seed
+        self.draws = own_seed is not None
+        self.variant = variant
+        self._folders = tuple(lists)
+        self._cache = cache
+        self._read: dict[str, tuple[VideoList, Acceptance | None]] = {}
+
+    def list_names(self) -> tuple[str, ...]:
+        """The lists that protocols use, and their aliases, whether or not their files are present."""
+        return (*(name for name in self.card.lists if name != "train_tiny"), *self.card.aliases)
+
+    def labels(self, name: str) -> LabelSet:
+        """A label set by name, in the chosen variant.
+
+        Raises:
+            UserError: The dataset has no such label set.
+        """
+        return self.card.labels(name, self.variant)
+
+    def list(self, name: str) -> VideoList:
+        """The rows of a list from its file, or of an own draw where that is allowed.
+
+        The origin is `published` at acceptance levels 1 to 3, `generated` for other files, and `own` for draws.
+
+        Raises:
+            UserError: No such list; or its file is damaged (line and rule), or absent (with the command to get it).
+        """
+        return self._load(name)[0]
+
+    def acceptance(self, name: str) -> Acceptance | None:
+        """How near a list is to the published one; None where nothing of that name was published, or it is drawn.
+
+        Raises:
+            UserError: As `list`.
+        """
+        return self._load(name)[1]
+
+    def list_file(self, name: str) -> Path | None:
+        """The file of a list on this machine, or None."""
+        entry = self.card.find_list(name)
+        for folder in self._folders:
+            for file in (folder / entry.file, folder / "datasets_splits" / entry.file):
+                if file.is_file():
+                    return file
+        return None
+
+    def _load(self, name: str) -> tuple[VideoList, Acceptance | None]:
+        entry = self.card.find_list(name)
+        if name not in self._read:
+            file = self.list_file(name)
+            if file is not None:
+                self._read[name] = self._from_file(name, entry, file)
+            elif self.own_seed is not None and (rows := self._draw(entry.name, self.own_seed)) is not None:
+                self._read[name] = VideoList(f"{name}_own{self.own_seed}", rows, "own"), None
+            else:
+                raise self._absent(entry)
+        return self._read[name]
+
+    def _from_file(self, name: str, entry: ListCard, file: Path) -> tuple[VideoList, Acceptance | None]:
+        try:
+            data = file.read_bytes()
+        except OSError as error:
+            raise UserError(f"{file} cannot be read: {error}") from None
+        rows = parse_list(data, file, len(self.card.labels(entry.labels)), self.card.form)
+        pinned = published_lists().get(entry.file)
+        acceptance = compare(rows, data, pinned) if pinned else None
+        published = acceptance is not None and acceptance.is_published
+        return VideoList(name, rows, "published" if published else "generated"), acceptance
+
+    def _draw(self, name: str, seed: int) -> rules.Rows | None:
+        """An own draw in place of an absent few-shot or 16-shot list; None for lists that are not draws."""
+        if name in OWN_FEW_SHOT:
+            shots = int(name.removeprefix("few_shot_"))
+            return rules.own_draw(self.list("train").rows, len(self.card.names), shots, seed)
+        if name.removeprefix("base_s") in map(str, rules.BASE_SEEDS):
+            base_train = self.list("base_train").rows
+            index = int(name.removeprefix("base_s"))
+            # Three repeats need three seeds, and seed 1 must not share draws with seed 2.
+            return rules.own_draw(base_train, len(self.card.split.base), rules.BASE_SHOTS, 1000 * seed + index)
+        if name == "base_train":
+            return rules.restrict(self.list("train").rows, self.card.split.base)
+        return None
+
+    def _absent(self, entry: ListCard) -> UserError:
+        published = entry.file in published_lists()
+        ways = [f"python -m harness data prepare {self.name} --annotations DIR"]
+        if published:
+            ways.append("python -m harness data import-lists DIR (the authors' files)")
+        if entry.name in OWN_FEW_SHOT or entry.name.startswith("base_s"):
+            ways.append("or --lists own for a draw of your own, never ranked with the published ones")
+        places = ", ".join(str(folder) for folder in self._folders) or "no folder"
+        return UserError(f"{self.name}: the list {entry.file} is not in {places}.", "; ".join(ways))
+
+    def cluster(self, path: str) -> str:
+        """Group of a UCF-101 clip, film of an HMDB-51 clip; unknown for the other datasets."""
+        if self.name == "ucf101":
+            return group_cluster(path)
+        return film_cluster(path, self.card.names) if self.name == "hmdb51" else ""
+
+    @cached_property
+    def inventory(self) -> Inventory:
+        """The index of the video files.
+
+        Raises:
+            UserError: No data root is configured, or it does not exist.
+        """
+        if self.root is None:
+            raise UserError(
+                f"No video folder is configured for {self.name}.",
+                f"Set HARNESS_DATA_{self.name.upper()}, or [data] {self.name} = ... in harness.toml. "
+                f"Videos: {self.card.page}",
+            )
+        return Inventory.open(self.root, self._cache)
+
+    def locate(self, path: str) -> Path | None:
+        """The video of a list path, found by base name in any layout; None if it is missing or ambiguous.
+
+        Raises:
+            UserError: No data root is configured.
+        """
+        return self.inventory.find(path).file

@@ -1,0 +1,1 @@
+"""The contract check of a method: a tiny CLIP, small inputs, and one check for each promise."""

@@ -1,0 +1,1 @@
+"""Cost of a method: parameters, GMACs, memory, time."""

@@ -1,0 +1,189 @@
+"""Parameters and multiply-adds of methods on an architecture, counted without values, beside published numbers.
+
+Tensors live on torch's `meta` device, so that nothing is computed. Published "GFLOPs" of this field are multiply-adds
+per view (fvcore counts one multiply-add as one operation); the same unit is used here. Specification, section 8.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Callable, Iterable
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import open_clip
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from harness.base.errors import UserError, unknown_name
+from harness.engine.method import ClipMethod, method_class
+from harness.engine.model.backbone import DEFAULT_ARCH, Backbone, BackboneFacts, create_clip
+from harness.spec import LabelSet
+
+logger = logging.getLogger(__name__)
+FRAMES = (16, 32)
+CLASSES = 400
+
+
+@dataclass(frozen=True)
+class Published:
+    """What a paper prints for a method, and how the difference to the count here comes about."""
+
+    gmacs: float
+    parameters: float
+    explanation: str
+
+
+@dataclass(frozen=True)
+class ProfileRow:
+    """One method at one number of frames.
+
+    Args:
+        method: Name, with the protocol whose options were used where these differ by protocol.
+        arch: Architecture.
+        frames: Frames per view.
+        parameters_total: Of backbone and method.
+        parameters_trained: That a fit can change.
+        video_gmacs: 10^9 multiply-adds per view for video features, text apart.
+        score_gmacs: Per view for one class, including what a method does per video and class.
+        score_gmacs_all: The same for 400 classes.
+        text_gmacs: Per text of full context length; encoded once per label set.
+        texts_per_class: Texts that describe one class.
+        published: What the paper prints, if anything.
+    """
+
+    method: str
+    arch: str
+    frames: int
+    parameters_total: int
+    parameters_trained: int
+    video_gmacs: float
+    score_gmacs: float
+    score_gmacs_all: float
+    text_gmacs: float
+    texts_per_class: int
+    published: Published | None = None
+
+
+PUBLISHED = {
+    "vificlip": Published(
+        281.0,
+        124.7,
+        "16 frames, no text: 281.0 from matrix products, 281.3 with the layer norms that fvcore counts too. 124.3 M "
+        "learn (all but the token embedding); the other 0.39 M are the size of one 768 x 512 matrix, cause unknown",
+    ),
+    "xclip": Published(
+        287.0,
+        131.5,
+        "16 frames with one sentence (2.98) and the prompt generator for one class (0.2), which ViFi-CLIP's 281 leaves "
+        "out; without text the difference is 1 %. Here the message also passes the MLP before it is dropped (+0.9). "
+        "131.5 M learn; the whole model with its frozen text tower has 194.9 M",
+    ),
+    "actionclip": Published(
+        563.0,
+        168.5,
+        "32 frames, no text (563.2 with layer norms); at 16 frames it is 281.3. 168.6 M is the whole model, token "
+        "embedding included, all of which learns; ViFi-CLIP's and X-CLIP's columns count otherwise",
+    ),
+}
+
+
+def profile(
+    arch: str = DEFAULT_ARCH, methods: Iterable[str] | None = None, frames: Iterable[int] = FRAMES
+) -> list[ProfileRow]:
+    """Parameters and multiply-adds, one row per method (and protocol, where sizes differ) and number of frames.
+
+    Args:
+        arch: An open_clip architecture.
+        methods: Names; all registered methods that use CLIP if not given.
+        frames: Numbers of frames per view.
+
+    Raises:
+        UserError: Unknown architecture or method, or a method that cannot be set up on the architecture.
+    """
+    from harness.plugins import registry
+
+    if arch not in open_clip.list_models():
+        raise unknown_name("architecture", arch, open_clip.list_models())
+    names = sorted(registry.sources("method")) if methods is None else list(methods)
+    rows, empty = [], meta_backbone(arch)
+    for name in names:
+        try:
+            cls = method_class(name)
+            if not cls.uses_clip and methods is None:
+                continue
+            if not cls.uses_clip:
+                raise UserError(f"{name} brings a model of its own; profile counts what methods add to CLIP.")
+            variants = [key for key in cls.protocol_options if key != "mini" and "/" not in key] or [""]
+            rows += [_row(cls, copy.deepcopy(empty), variant, count) for variant in variants for count in frames]
+        except UserError as error:
+            if methods is not None or registry.origin_of("method", name) == "built-in":
+                raise
+            logger.warning("left out: %s", " ".join(error.message.split()))  # a plugin that does not load or set up
+    return rows
+
+
+def meta_backbone(arch: str) -> Backbone:
+    """An architecture without values: shapes only."""
+    clip = create_clip(arch, quick_gelu=False, device="meta").eval()
+    size = clip.visual.image_size
+    side = int(size[0] if isinstance(size, (tuple, list)) else size)
+    return Backbone(clip, BackboneFacts(f"{arch}/none", arch, "none", "", side, False))
+
+
+def _row(cls: type[ClipMethod], backbone: Backbone, protocol: str, frames: int) -> ProfileRow:
+    arch = backbone.facts.arch
+    with torch.device("meta"):
+        method = cls(backbone, cls.options_for({}, protocol, frames=frames)).eval()
+    with torch.no_grad(), plain_attention():
+        side = backbone.image_size
+        video = torch.empty(1, frames, 3, side, side, device="meta")
+        encoded, video_gmacs = count_gmacs(lambda: method.encode_video(video))
+        texts = [method.encode_text(LabelSet(tuple(f"class {i}" for i in range(n)))) for n in (1, CLASSES)]
+        one, many = (count_gmacs(lambda: method.score(encoded, text))[1] for text in texts)  # noqa: B023
+        text_gmacs = _count_text(backbone)
+    total, trained = method.parameter_counts()
+    return ProfileRow(
+        method=f"{cls.name} ({protocol})" if protocol else cls.name,
+        arch=arch,
+        frames=frames,
+        parameters_total=total,
+        parameters_trained=trained,
+        video_gmacs=video_gmacs,
+        score_gmacs=one,
+        score_gmacs_all=many,
+        text_gmacs=text_gmacs,
+        texts_per_class=len(method.prompts(LabelSet(("class",)))),
+        published=PUBLISHED.get(cls.name) if arch.startswith("ViT-B-16") else None,
+    )
+
+
+def _count_text(backbone: Backbone) -> float:
+    """Multiply-adds of one text of full context length; learned vectors take the place of words, not more room."""
+    length = backbone.context_length
+    if backbone.has_causal_text:
+        width = backbone.text.ln_final.weight.shape[0]
+        x = torch.empty(1, length, width, device="meta")
+        end = torch.zeros(1, dtype=torch.long, device="meta")
+        return count_gmacs(lambda: backbone.encode_embedded_text(x, end))[1]
+    return count_gmacs(lambda: backbone.clip.encode_text(torch.zeros(1, length, dtype=torch.long, device="meta")))[1]
+
+
+def count_gmacs(run: Callable[[], Any]) -> tuple[Any, float]:
+    """The result of a computation on the meta device and its multiply-adds in 10^9."""
+    with FlopCounterMode(display=False) as counter:
+        result = run()
+    return result, counter.get_total_flops() / 2e9
+
+
+@contextmanager
+def plain_attention() -> Any:
+    """Attention as separate products: the fused path of `nn.MultiheadAttention` escapes the counter."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)

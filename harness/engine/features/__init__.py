@@ -1,0 +1,1 @@
+"""Features of frames and videos, and their cache on disk."""

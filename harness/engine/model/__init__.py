@@ -1,0 +1,1 @@
+"""CLIP: towers, weights of all published formats, compiled blocks, export."""

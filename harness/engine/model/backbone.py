@@ -1,0 +1,235 @@
+"""CLIP, loaded through open_clip: any architecture, any pretrained tag, a local file, or the embedded tiny model."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import open_clip
+import torch
+from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
+from open_clip.pretrained import download_pretrained, get_pretrained_cfg
+from open_clip.transformer import QuickGELU
+from torch import Tensor, nn
+
+from harness.base.errors import UserError, unknown_name
+from harness.engine.model.clip_model import Backbone, BackboneFacts
+from harness.engine.model.published_weights import load_clip, read_published
+from harness.engine.model.weights import read_metadata, read_weights, state_sha256, strict_load
+
+MINI = "mini-clip"
+DEFAULT_ARCH = "ViT-B-16"
+DEFAULT_WEIGHTS = "openai"
+
+__all__ = [
+    "DEFAULT_ARCH", "DEFAULT_WEIGHTS", "MINI", "Backbone", "BackboneFacts", "as_backbone", "clip_from_openai_names",
+    "create_clip", "load_backbone",
+]  # fmt: skip
+
+
+def load_backbone(
+    arch: str | None = None,
+    weights: str | Path | None = None,
+    weights_dir: Path | None = None,
+    base: str | Path | None = None,
+) -> Backbone:
+    """A CLIP model in fp32 and eval mode.
+
+    Args:
+        arch: An open_clip architecture (`ViT-B-16`), `mini-clip` for the embedded tiny model, or None to infer the
+            architecture from an OpenAI-named state dict.
+        weights: An open_clip pretrained tag (`openai`, `laion2b_s34b_b88k`), a path (safetensors, OpenAI's archive, a
+            state dict, a published ViFi-CLIP `.pth`), or `random` (drawn from seed 0; for checks without accuracy).
+        weights_dir: Folder in which files of a tag are looked for before anything is downloaded.
+        base: CLIP weights (tag or path) that a published ViFi-CLIP file was tuned from, `openai` if not given; the
+            token embedding, which such files lack, is taken from them.
+
+    Raises:
+        UserError: Unknown architecture or tag, weights that cannot be had, weights that do not fit, or an activation
+            other than the one the weights were trained with.
+    """
+    if arch == MINI or (arch is None and weights == MINI):
+        if weights not in (None, MINI):
+            raise UserError(
+                f"weights is {str(weights)!r}, but {MINI} is the embedded tiny CLIP with weights of its own.",
+                "Leave the weights out, or name another architecture.",
+            )
+        return _mini()
+    if weights is None:
+        weights = DEFAULT_WEIGHTS
+    if (
+        isinstance(weights, Path)
+        or Path(weights).suffix in (".pt", ".pth", ".bin", ".safetensors")
+        or Path(weights).is_file()
+    ):
+        return _from_file(arch, Path(weights), weights_dir, base)
+    arch = arch or DEFAULT_ARCH
+    if arch not in open_clip.list_models():
+        raise unknown_name("architecture", arch, open_clip.list_models())
+    if weights == "random":
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            clip = create_clip(arch, quick_gelu=False)
+        return as_backbone(clip, arch, "random")
+    return _from_tag(arch, str(weights), weights_dir)
+
+
+def create_clip(arch: str, quick_gelu: bool, device: str = "cpu") -> nn.Module:
+    """An architecture of open_clip with initial values; on the device `meta` without any."""
+    level = logging.getLogger().level
+    logging.getLogger().setLevel(logging.ERROR)  # open_clip warns that nothing is pretrained: that is the point here
+    try:
+        return open_clip.create_model(
+            arch,
+            pretrained=None,
+            device=device,
+            force_quick_gelu=quick_gelu,
+            pretrained_image=False,
+            pretrained_text=False,
+        )
+    finally:
+        logging.getLogger().setLevel(level)
+
+
+def _from_tag(arch: str, tag: str, weights_dir: Path | None) -> Backbone:
+    config = get_pretrained_cfg(arch, tag)
+    if not config:
+        tags = open_clip.list_pretrained_tags_by_model(arch)
+        raise unknown_name(f"pretrained tag of {arch}", tag, tags)
+    wants_quick = bool(config.get("quick_gelu", False))
+    has_quick = bool((open_clip.get_model_config(arch) or {}).get("quick_gelu", False))
+    if has_quick and not wants_quick:
+        raise UserError(
+            f"{arch} computes QuickGELU, but the weights {tag!r} were trained with GELU.",
+            f"Use --arch {arch.removesuffix('-quickgelu')}.",
+        )
+    path = _find_tag_file(arch, tag, config, weights_dir)
+    content, _ = read_weights(path)
+    clip = create_clip(arch, quick_gelu=wants_quick)
+    load_clip(clip, content, f"{arch}/{tag} ({path.name})")
+    backbone = as_backbone(clip, arch, tag)
+    backbone.file = path
+    return backbone
+
+
+def _find_tag_file(arch: str, tag: str, config: dict[str, Any], weights_dir: Path | None) -> Path:
+    """The weight file of a tag: in the weights folder, else open_clip's cache or a download."""
+    candidates = [f"{arch}-{tag}.safetensors", f"{arch}-{tag}.pt", f"{arch}-{tag}.bin"]
+    if config.get("url"):
+        candidates.append(Path(config["url"]).name)
+    for name in candidates:
+        if weights_dir is not None and (weights_dir / name).is_file():
+            return weights_dir / name
+    try:
+        _stay_offline_without_network()
+        return Path(download_pretrained(config))
+    except Exception as error:  # no network, a proxy, a full disk, a hub error: all mean "not here"
+        sources = [f"  {config['url']}"] if config.get("url") else []
+        if config.get("hf_hub"):
+            sources.append(f"  Hugging Face hub: {config['hf_hub'].rstrip('/')} (open_clip_model.safetensors)")
+        folder = weights_dir or Path("WEIGHTS_FOLDER")
+        raise UserError(
+            f"The weights {arch}/{tag} are not on this machine and could not be downloaded ({type(error).__name__}).",
+            "Fetch one of\n  "
+            + "\n  ".join(sources)
+            + f"\n  and save it as {folder / candidates[0]}"
+            + (f" or {folder / candidates[-1]}" if config.get("url") else "")
+            + "\n  (or set HARNESS_WEIGHTS, or give the file with --weights FILE). To try the harness without them:"
+            " --arch mini-clip.",
+        ) from None
+
+
+def _stay_offline_without_network() -> None:
+    """Make the hub client look in its cache only where its host cannot even be resolved.
+
+    Otherwise it retries for a minute before saying so. Behind a proxy names need not resolve here, so it is left alone.
+    """
+    import huggingface_hub.constants as hub
+
+    proxied = any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"))
+    host = urlsplit(hub.ENDPOINT).hostname
+    if proxied or not host:
+        return
+    try:
+        socket.getaddrinfo(host, 443)
+    except OSError:
+        hub.HF_HUB_OFFLINE = True
+
+
+def _from_file(arch: str | None, path: Path, weights_dir: Path | None, base: str | Path | None) -> Backbone:
+    content, kind = read_weights(path)
+    found = read_published(content)
+    if found.absent:  # published ViFi-CLIP: what it lacks comes from the CLIP weights that it was tuned from
+        clip = load_backbone(arch, base, weights_dir).clip
+        load_clip(clip, content, str(path), keep_absent=True)
+        return as_backbone(clip, arch or DEFAULT_ARCH, path.name)
+    noted = read_metadata(path).get("quick_gelu")  # in files that this project exported
+    if arch is None:
+        clip = clip_from_openai_names(found.clip, str(path), quick_gelu=noted != "false")
+    else:
+        if arch not in open_clip.list_models():
+            raise unknown_name("architecture", arch, open_clip.list_models())
+        config = open_clip.get_model_config(arch) or {}
+        quick = kind == "torchscript" or found.family in ("xclip", "actionclip", "efficient_prompt") or noted == "true"
+        if config.get("quick_gelu", False) and noted == "false":
+            raise UserError(
+                f"{path.name} needs GELU, {arch} computes QuickGELU.", f"Use {arch.removesuffix('-quickgelu')}."
+            )
+        clip = create_clip(arch, quick_gelu=quick)
+    load_clip(clip, content, str(path))
+    return as_backbone(clip, arch or "inferred", path.name)
+
+
+def clip_from_openai_names(state: dict[str, Tensor], what: str = "the state dict", quick_gelu: bool = True) -> CLIP:
+    """An untrained CLIP of the sizes of an OpenAI-named state dict: heads = width // 64, QuickGELU unless told.
+
+    Raises:
+        UserError: A tensor that determines a size is missing.
+    """
+    try:
+        width, _, patch, _ = state["visual.conv1.weight"].shape
+        grid = round((len(state["visual.positional_embedding"]) - 1) ** 0.5)
+        text_width = state["ln_final.weight"].shape[0]
+        vocabulary = state["token_embedding.weight"].shape[0]
+        context = state["positional_embedding"].shape[0]
+        embed_dim = state["text_projection"].shape[1]
+    except (KeyError, ValueError, AttributeError) as error:
+        raise UserError(
+            f"The sizes of CLIP cannot be read from {what}: {error} is missing or has another shape.",
+            "Give the architecture with --arch.",
+        ) from None
+    vision_layers = len({n.split(".")[3] for n in state if n.startswith("visual.transformer.resblocks.")})
+    text_layers = len({n.split(".")[2] for n in state if n.startswith("transformer.resblocks.")})
+    vision = CLIPVisionCfg(layers=vision_layers, width=width, patch_size=patch, image_size=grid * patch)
+    text = CLIPTextCfg(
+        context_length=context, vocab_size=vocabulary, width=text_width, heads=text_width // 64, layers=text_layers
+    )
+    return CLIP(embed_dim, vision, text, quick_gelu=quick_gelu)
+
+
+def _mini() -> Backbone:
+    from harness.data.embedded.render import load_mini_clip_state
+
+    state = {name: torch.from_numpy(value).float() for name, value in load_mini_clip_state().items()}
+    clip = clip_from_openai_names(state, "the embedded weights")
+    strict_load(clip, state, "the embedded weights")
+    return as_backbone(clip, MINI, "embedded")
+
+
+def as_backbone(clip: nn.Module, arch: str, weights: str) -> Backbone:
+    """A CLIP model in fp32 and eval mode with its facts."""
+    clip = clip.float().eval()
+    size = clip.visual.image_size
+    facts = BackboneFacts(
+        name=MINI if arch == MINI else f"{arch}/{weights}",
+        arch=arch,
+        weights=weights,
+        weights_sha256=state_sha256(dict(clip.state_dict())),
+        image_size=int(size[0] if isinstance(size, (tuple, list)) else size),
+        quick_gelu=any(isinstance(m, QuickGELU) for m in clip.modules()),
+    )
+    return Backbone(clip, facts)

@@ -1,0 +1,1 @@
+"""One training run: loss, schedule, order of clips, mmengine Runner, sharding, checkpoints."""

@@ -1,0 +1,140 @@
+"""What happens around the epochs and iterations of a fit, as hooks of mmengine's Runner.
+
+Order, rates and reports of iterations, and checkpoints that hold plain types only (D4 of docs/stack.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mmengine.hooks import Hook
+from mmengine.logging import HistoryBuffer
+from mmengine.runner import Runner
+from torch import Tensor, nn
+
+from harness.engine.compute.processes import World
+from harness.engine.training.checkpoints import CHECKPOINT, epoch_checkpoints
+from harness.engine.training.parallel import SpreadModel, consolidate
+from harness.engine.training.sharding import gathered, shared_out
+from harness.engine.video.batches import FitBatches
+
+
+def model_of(runner: Runner) -> nn.Module:
+    """The model of a runner without what wraps it."""
+    model: nn.Module = runner.model.module if isinstance(runner.model, SpreadModel) else runner.model
+    return model
+
+
+class PlainCheckpoints(Hook):  # type: ignore[misc]
+    """Turns what mmengine puts into checkpoints into plain types, so that `weights_only` loading accepts it (D4).
+
+    Also drops parameters that do not learn: they are known from the backbone.
+    """
+
+    priority = "VERY_LOW"
+
+    def __init__(self, keep: Callable[[str], bool]) -> None:
+        self.keep = keep
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Make the checkpoint plain."""
+        checkpoint["message_hub"] = _plain(checkpoint["message_hub"])
+        checkpoint["meta"] = {k: v for k, v in _plain(checkpoint["meta"]).items() if k != "cfg"}
+        checkpoint["state_dict"] = {k: v for k, v in checkpoint["state_dict"].items() if self.keep(k)}
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Restore mmengine's history objects."""
+        checkpoint["message_hub"] = _restored(checkpoint["message_hub"])
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, HistoryBuffer):
+        log, count = value.data
+        return {"__history__": True, "max_length": value.max_length, "log": log.tolist(), "count": count.tolist()}
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, Mapping):
+        return {k: _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(_plain(v) for v in value) if type(value) in (list, tuple) else [_plain(v) for v in value]
+    return value
+
+
+def _restored(value: Any) -> Any:
+    if isinstance(value, dict) and value.get("__history__"):
+        return HistoryBuffer(value["log"], value["count"], value["max_length"])
+    if isinstance(value, dict):
+        return {k: _restored(v) for k, v in value.items()}
+    return value
+
+
+class EpochCheckpoints(Hook):  # type: ignore[misc]
+    """Writes a checkpoint after every epoch and keeps the last two: the older goes only after the newer is on disk."""
+
+    priority = "LOW"
+
+    def __init__(self, world: World, clips: str) -> None:
+        self.world, self.clips = world, clips
+        self._shared: dict[str, Tensor] = {}
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        """Save, then drop what is older than the previous epoch. All bring what they know, the leading one writes."""
+        consolidate(runner.optim_wrapper.optimizer)
+        self._shared = gathered(model_of(runner))
+        told = self.world.gather(sorted(runner.train_loop.dataloader.replaced))
+        if not self.world.leads:
+            return
+        done = runner.epoch + 1
+        known = {"replaced": sorted({row for rows in told for row in rows}), "clips": self.clips}
+        runner.save_checkpoint(runner.work_dir, CHECKPOINT.format(done), meta=known, by_epoch=True)
+        for old in epoch_checkpoints(Path(runner.work_dir))[2:]:
+            old.unlink(missing_ok=True)
+        self._shared = {}
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Put the whole in place of shares of parameters."""
+        checkpoint["state_dict"].update(self._shared)
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Share out what this session shares."""
+        checkpoint["state_dict"] = shared_out(checkpoint["state_dict"], model_of(runner))
+
+
+class EpochOrder(Hook):  # type: ignore[misc]
+    """Tells the batch sampler which epoch it is, and a resumed fit how many of its own iterations that stands for."""
+
+    def __init__(self, batches: FitBatches) -> None:
+        self.batches = batches
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Count iterations as this session does: the last one may have had other device batches or processes."""
+        checkpoint["meta"]["iter"] = checkpoint["meta"]["epoch"] * len(self.batches)
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        """Set the epoch."""
+        self.batches.epoch = runner.epoch
+
+
+class FitProgress(Hook):  # type: ignore[misc]
+    """Sets each group's learning rate before an update and reports loss and rate after every iteration."""
+
+    def __init__(
+        self, rate: Callable[[int, float], float], per_update: int, report: Callable[[int, int, float, float], None]
+    ) -> None:
+        self.rate, self.per_update, self.report = rate, per_update, report
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        """Put the published rate of the coming update into force."""
+        update = runner.iter // self.per_update
+        for group in runner.optim_wrapper.optimizer.param_groups:
+            group["lr"] = self.rate(update, group["peak_lr"])
+
+    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        """Report (epoch, iteration, loss, rate)."""
+        rate = runner.optim_wrapper.optimizer.param_groups[0]["lr"]
+        self.report(runner.epoch, runner.iter, float(outputs["loss"]), float(rate))

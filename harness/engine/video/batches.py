@@ -1,0 +1,95 @@
+"""The order of clips in a fit: a pure function of seed and epoch, whatever the number of processes.
+
+The published run shards a permutation over R ranks (rank r takes positions r, r+R, ...) and cuts each shard into
+micro-batches of B clips. The same groups of B are formed here and handed out in the same updates, so that blending,
+which mixes inside a group, and the gradient of each update do not depend on the hardware at hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from harness.base.errors import UserError
+from harness.engine.training.schedule import UpdatePlan, plan_updates
+from harness.spec import Recipe
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One clip of an epoch: which row of the list, and the numbers that seed its augmentation and blending.
+
+    Args:
+        index: Row of the list.
+        epoch: 0-based epoch; -1 in evaluation.
+        position: Place in the epoch's order; with the epoch it seeds the augmentation.
+        group: Number of the blending group within the epoch.
+    """
+
+    index: int
+    epoch: int = -1
+    position: int = 0
+    group: int = 0
+
+
+def epoch_groups(n_videos: int, recipe: Recipe, epoch: int) -> list[list[int]]:
+    """The blending groups of an epoch in the order in which updates consume them.
+
+    Returns:
+        updates x (accumulate x ranks) groups of `micro_batch` row numbers.
+    """
+    plan = plan_updates(n_videos, recipe)
+    order = np.random.default_rng([recipe.seed, epoch]).permutation(n_videos)
+    padded = np.resize(order, -(-n_videos // recipe.ranks) * recipe.ranks)
+    shards = padded.reshape(-1, recipe.ranks)  # row i holds the i-th clip of each rank
+    groups = []
+    for micro in range(plan.updates * recipe.accumulate):
+        rows = shards[micro * recipe.micro_batch : (micro + 1) * recipe.micro_batch]
+        groups += [[int(i) for i in rows[:, rank]] for rank in range(recipe.ranks)]
+    return groups
+
+
+class FitBatches:
+    """Batches of `Draw`s for one process: a batch sampler whose epoch is set by the training loop.
+
+    Args:
+        n_videos: Length of the training list.
+        recipe: Settings of the fit.
+        device_clips: Clips per device batch; rounded down to whole groups that divide an update evenly. Changes speed
+            and memory, not the method.
+        rank: This process.
+        world: Number of processes; must divide the groups of an update.
+    """
+
+    def __init__(self, n_videos: int, recipe: Recipe, device_clips: int, rank: int = 0, world: int = 1) -> None:
+        self.n_videos, self.recipe, self.rank, self.world, self.epoch = n_videos, recipe, rank, world, 0
+        self.plan: UpdatePlan = plan_updates(n_videos, recipe)
+        per_update = recipe.ranks * recipe.accumulate
+        if per_update % world:
+            raise UserError(
+                f"{world} processes cannot share {per_update} groups of {recipe.micro_batch} clips evenly.",
+                f"Use a number of processes that divides {per_update}.",
+            )
+        share = per_update // world
+        wanted = max(1, device_clips // recipe.micro_batch)
+        self.groups_per_batch = max(g for g in range(1, share + 1) if share % g == 0 and g <= max(wanted, 1))
+        self.batches_per_update = share // self.groups_per_batch
+
+    def __len__(self) -> int:
+        return self.plan.updates * self.batches_per_update
+
+    def __iter__(self) -> Iterator[list[Draw]]:
+        recipe = self.recipe
+        groups = epoch_groups(self.n_videos, recipe, self.epoch)
+        per_update = recipe.ranks * recipe.accumulate
+        share = per_update // self.world
+        for update in range(self.plan.updates):
+            first = update * per_update + self.rank * share
+            for start in range(first, first + share, self.groups_per_batch):
+                yield [
+                    Draw(index, self.epoch, number * recipe.micro_batch + k, number)
+                    for number in range(start, start + self.groups_per_batch)
+                    for k, index in enumerate(groups[number])
+                ]

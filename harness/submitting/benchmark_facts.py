@@ -1,0 +1,220 @@
+"""The facts that `submit check` compares with: protocols, lists, labels and built-in code of this installation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from harness.base.canonical import row_set_sha256
+from harness.base.errors import UserError
+from harness.cells.request import MINI_ARCH, MINI_FRAMES, BackboneChoice
+from harness.cells.scope import Planned, PlannedEval, scope_of
+from harness.data.embedded.dataset import EMBEDDED, EmbeddedDataset
+from harness.data.leakage import STRICT_RELATIONS, seen_classes
+from harness.data.lists.dataset import Dataset
+from harness.data.official.cards import LABEL_VARIANTS, OFFICIAL, published_lists
+from harness.data.official.dataset import OfficialDataset
+from harness.plugins import registry
+from harness.plugins.code_hash import file_code_sha256
+from harness.spec import Eval, Fit, LabelSet, Protocol, Repeat, VideoList
+from results.measurement import Expected, ListId, Measurement, Scope
+from results.submission.facts import Declared, EvalFacts, Facts, ListFacts, ListPlace, ProtocolFacts
+
+
+def facts_of(pairs: Iterable[tuple[str, str]], known: Mapping[str, str] | None = None) -> Facts:
+    """The facts of (protocol, dataset) pairs; a pair that is not of the benchmark has none.
+
+    Args:
+        pairs: As a submission names them.
+        known: Predictions of other rows, `Facts.known`.
+    """
+    protocols = tuple(sorted(registry.sources("protocol")))
+    found = {pair: facts for pair in pairs if pair[0] in protocols and (facts := pair_facts(*pair))}
+    weights = BackboneChoice(MINI_ARCH, None).model_id().weights
+    return Facts(protocols, found, builtin_code(), weights, _declared, known or {})
+
+
+def _declared(m: Measurement, shots: int | None) -> Declared | None:
+    """The declarations of the built-in method of a measurement; None for other methods and other versions."""
+    if m.method.name not in builtin_code():
+        return None
+    spec = registry.method_spec(m.method.name)
+    if spec.version != m.method.version:
+        return None
+    preset, protocol = "mini" if m.model.arch == MINI_ARCH else "", m.protocol.name
+    defaults = spec.options_for({}, protocol, m.evaluation.list.dataset, preset).as_dict()
+    defaults.pop("frames", None)  # the harness fills it in
+    trained = m.fitted
+    recipe = spec.recipe_for(protocol, trained.list.dataset, shots, preset) if trained is not None else None
+    return Declared(recipe, defaults)
+
+
+@cache
+def builtin_code() -> dict[str, str]:
+    """sha256 of the code of each built-in method, read without importing it."""
+    found = registry.sources("method").values()
+    return {s.name: file_code_sha256(s.file) for s in found if s.origin == "built-in" and s.file is not None}
+
+
+@dataclass(frozen=True)
+class _Prescribed:
+    """A fit of a protocol on a dataset with its evals."""
+
+    fit: Fit
+    evals: tuple[Eval, ...]
+
+
+@cache
+def pair_facts(protocol: str, dataset: str) -> ProtocolFacts | None:
+    """The facts of a protocol on a dataset; None for other datasets, and where the two do not go together."""
+    opened = _dataset(dataset)
+    if opened is None:
+        return None
+    cls: type[Protocol] = registry.load("protocol", protocol)
+    instance = cls()
+    try:
+        fits = tuple(_Prescribed(fit, tuple(instance.evals(opened, fit))) for fit in instance.fits(opened))
+    except UserError:
+        return None
+    pinned = _Pinned(opened, cls)
+    trained = tuple(pinned.trained(one.fit, item) for one in fits for item in one.evals)
+    untrained: dict[Expected, EvalFacts] = {}
+    for one in fits:
+        for item in one.evals:
+            facts = pinned.untrained(item)
+            untrained.setdefault(facts.place, facts)
+    return ProtocolFacts(
+        protocol=protocol, version=cls.version, dataset=dataset, embedded=opened.kind == "embedded",
+        mini_frames=MINI_FRAMES, columns=cls.columns, trained=trained, untrained=tuple(untrained.values()),
+        parent=pinned.source, lists=pinned.lists, labels=pinned.labels, cluster=opened.cluster,
+        scope=lambda row: _row_scope(cls, opened, fits, row),
+    )  # fmt: skip
+
+
+def _dataset(name: str) -> Dataset | None:
+    """A dataset whose lists need no file on this machine: pinned ones, and those of the embedded benchmark."""
+    if name in EMBEDDED:
+        return EmbeddedDataset(name, Path())
+    return OfficialDataset(name, ()) if name in OFFICIAL else None
+
+
+class _Pinned:
+    """Collects the lists and label sets that evaluations refer to."""
+
+    def __init__(self, dataset: Dataset, protocol: type[Protocol]) -> None:
+        self.dataset = dataset
+        self.protocol = protocol
+        self.lists: dict[tuple[str, str], ListFacts] = {}
+        self.labels: dict[tuple[str, str, str], tuple[str, ...]] = {}
+        self.source = ListPlace(dataset.source, "train", "all") if dataset.source is not None else None
+
+    def trained(self, fit: Fit, item: Eval) -> EvalFacts:
+        """The facts of one evaluation of one fit."""
+        train = ListPlace(fit.train.dataset, fit.train.list, fit.train.labels)
+        test = ListPlace(item.test.dataset, item.test.list, item.test.labels)
+        source, target = self._take(train), self._take(test)
+        parent: tuple[int, ...] = ()
+        if self.source is not None:
+            parent = _seen(self._take(self.source), target, self.source.dataset, test.dataset)
+        same = train.dataset == test.dataset and source == target
+        seen = () if same else _seen(source, target, train.dataset, test.dataset)
+        views, repeat = item.views or self.protocol.views, item.repeat or fit.repeat
+        return EvalFacts(item.part, repeat, test, views, train, fit.shots, seen, parent)
+
+    def untrained(self, item: Eval) -> EvalFacts:
+        """The facts of one evaluation of an untrained method."""
+        test = ListPlace(item.test.dataset, item.test.list, item.test.labels)
+        return EvalFacts(item.part, item.repeat or Repeat(), test, item.views or self.protocol.views)
+
+    def _take(self, place: ListPlace) -> LabelSet:
+        """Note a list and its label set; returns the published label set."""
+        dataset, name, labels = place.dataset, place.name, place.labels
+        opened = self.dataset if dataset == self.dataset.name else _dataset(dataset)
+        assert opened is not None, dataset
+        if (dataset, name) not in self.lists:
+            self.lists[dataset, name] = _list_facts(opened, name)
+        published = opened.labels(labels)
+        self.labels[dataset, labels, "published"] = published.names
+        if isinstance(opened, OfficialDataset):
+            for variant in LABEL_VARIANTS:
+                other = opened.card.labels(labels, variant)
+                self.labels[dataset, labels, other.variant] = other.names
+        return published
+
+
+def _list_facts(dataset: Dataset, name: str) -> ListFacts:
+    if isinstance(dataset, OfficialDataset):
+        pinned = published_lists().get(dataset.card.find_list(name).file)
+        return ListFacts(0, "") if pinned is None else ListFacts(pinned.rows, pinned.content_sha256, pinned.set_sha256)
+    rows = dataset.list(name)
+    return ListFacts(len(rows), rows.sha256, row_set_sha256(rows.rows))
+
+
+def _seen(train: LabelSet, test: LabelSet, train_dataset: str, test_dataset: str) -> tuple[int, ...]:
+    found = seen_classes(train, test, train_dataset, test_dataset)
+    return tuple(entry.id for entry in found if entry.relation in STRICT_RELATIONS)
+
+
+@dataclass(frozen=True)
+class _Stated(VideoList):
+    """A list whose rows are not on this machine, with the hash that records state; a rule compared it before."""
+
+    stated_sha256: str = ""
+
+    @property
+    def sha256(self) -> str:
+        """The stated hash."""
+        return self.stated_sha256
+
+
+class _StatedDataset(OfficialDataset):
+    """An official dataset with the lists that the records of a row state."""
+
+    def __init__(self, name: str, variant: str, stated: Mapping[str, ListId]) -> None:
+        super().__init__(name, (), variant=variant)
+        self.stated = stated
+
+    def list(self, name: str) -> VideoList:
+        """The list as records state it."""
+        found = self.stated.get(name)
+        return super().list(name) if found is None else _Stated(found.name, (), found.origin, found.sha256)
+
+
+def _row_scope(
+    protocol: type[Protocol], dataset: Dataset, fits: Iterable[_Prescribed], row: Sequence[Measurement]
+) -> Scope | None:
+    """The scope of a complete row: as the planner computes it, from the recipes and views that its records state.
+
+    Whether those are the protocol's is for other rules to say. None if a record of an evaluation is missing.
+    """
+    by_place = {Expected(m.protocol.part, m.protocol.repeat): m for m in row}
+    lists: dict[str, dict[str, ListId]] = {}
+    variants: dict[str, str] = {}
+    for listed in [m.evaluation.list for m in row] + [m.fitted.list for m in row if m.fitted]:
+        lists.setdefault(listed.dataset, {})[listed.name] = listed
+        variants[listed.dataset] = listed.label_variant
+
+    def dataset_of(name: str) -> Dataset:
+        if name in OFFICIAL:
+            return _StatedDataset(name, variants.get(name, "published"), lists.get(name, {}))
+        found = dataset if name == dataset.name else _dataset(name)
+        assert found is not None, name
+        return found
+
+    planned = []
+    for one in fits:
+        evals, recipe = [], None
+        for item in one.evals:
+            repeat = item.repeat or (Repeat() if row[0].training is None else one.fit.repeat)
+            m = by_place.get(Expected(item.part, repeat))
+            if m is None:
+                return None
+            recipe = m.fitted.recipe if m.fitted else None
+            evals.append(PlannedEval(item, repeat, m.protocol.prescribed, m.evaluation.views))
+        planned.append(Planned(one.fit, recipe, tuple(evals)))
+    trainings = [m.fitted for m in row if m.fitted]
+    views = trainings[0].views if trainings else row[0].evaluation.views
+    start = trainings[0].start.key if trainings and trainings[0].start.kind == "fit" else ""
+    return scope_of(planned, views, start, dataset_of, chosen_source=False)
