@@ -22,7 +22,7 @@ from benchmarks.timing import Spread, save, table
 from benchmarks.workloads import EvalWork, autocast, build, label_set, random_frames
 from harness.engine.compute.device import Device, casts_kept
 from harness.engine.model.backbone import load_backbone
-from harness.engine.training.step import view_logits
+from harness.engine.scoring import view_logits
 from harness.spec import Views
 
 WAYS = {

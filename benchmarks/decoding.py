@@ -39,7 +39,7 @@ def decode_rates(quick: bool = False) -> list[dict[str, Any]]:
     try:
         from harness.engine.video.guarded_loader import default_workers
         from harness.engine.video.loaders import eval_loader, in_batches
-        from harness.machine.compute_options import Runtime
+        from harness.machine.compute_options import ComputeOptions
         from harness.spec import Views
     except ImportError as error:
         return [{"problem": f"the video pipeline cannot be imported: {error}"}]
@@ -50,7 +50,12 @@ def decode_rates(quick: bool = False) -> list[dict[str, Any]]:
             for workers in sorted({1, default_workers(gpu=torch.cuda.is_available())}):
                 clips = [(files[i % len(files)], 0) for i in range((8 if quick else 32) * workers)]
                 loader = eval_loader(
-                    clips, Views(frames=frames), 224, in_batches(len(clips), 8), Runtime(workers=workers, quiet=True), 0
+                    clips,
+                    Views(frames=frames),
+                    224,
+                    in_batches(len(clips), 8),
+                    ComputeOptions(workers=workers, quiet=True),
+                    0,
                 )
                 started = time.perf_counter()
                 done = sum(len(batch.rows) for batch in loader)

@@ -31,7 +31,7 @@ from harness.engine.features.cache import FeatureCache
 from harness.engine.method import build_method
 from harness.engine.model.backbone import Backbone, load_backbone
 from harness.engine.training.fit import fit
-from harness.machine.compute_options import Runtime
+from harness.machine.compute_options import ComputeOptions
 from harness.spec import Recipe, Views
 
 RECIPE = Recipe(
@@ -41,8 +41,8 @@ RECIPE = Recipe(
 
 
 def timed_fit(
-    name: str, backbone: Backbone, rows: list[Any], arguments: argparse.Namespace, device: Device, runtime: Runtime,
-    folder: Path, cache: FeatureCache | None,
+    name: str, backbone: Backbone, rows: list[Any], arguments: argparse.Namespace, device: Device,
+    compute: ComputeOptions, folder: Path, cache: FeatureCache | None,
 ) -> tuple[list[float], float, list[float]]:  # fmt: skip
     """(seconds of each epoch, seconds before the first loss, losses) of a fit."""
     options = {"frames": arguments.frames} if name == "efficient_prompt" else {}
@@ -56,7 +56,7 @@ def timed_fit(
             times.append(time.perf_counter())
 
     fit(
-        method, rows, label_set(arguments.names), recipe, Views(frames=arguments.frames), folder, device, runtime,
+        method, rows, label_set(arguments.names), recipe, Views(frames=arguments.frames), folder, device, compute,
         progress, cache,
     )  # fmt: skip
     epochs = [b - a for a, b in itertools.pairwise(times)]
@@ -79,8 +79,8 @@ def main() -> None:
     parser.add_argument("--precision", default="auto", choices=("auto", "fp32", "bf16"))
     parser.add_argument("--out", type=Path, help="JSON file")
     arguments = parser.parse_args()
-    runtime = Runtime(arguments.device, arguments.precision, arguments.workers, fit_clips=4, quiet=True)
-    device = choose_device(runtime)
+    compute = ComputeOptions(arguments.device, arguments.precision, arguments.workers, fit_clips=4, quiet=True)
+    device = choose_device(compute)
     backbone = load_backbone(arguments.arch, None if arguments.arch == "mini-clip" else "random")
     results, lines = [], []
     with tempfile.TemporaryDirectory() as text:
@@ -99,7 +99,7 @@ def main() -> None:
                     place = folder / f"{name}-{way}-{repeat}"
                     cache = FeatureCache(place / "features") if way == "cached" else None
                     epochs, begin, losses[way] = timed_fit(
-                        name, backbone, rows, arguments, device, runtime, place, cache
+                        name, backbone, rows, arguments, device, compute, place, cache
                     )
                     first[way].append(begin)
                     later[way] += epochs[1:]

@@ -28,8 +28,8 @@ from benchmarks.workloads import autocast, build, label_set, naive_text, random_
 from harness.engine.compute.device import Device, casts_kept, choose_device, for_evaluation
 from harness.engine.method import ClipMethod
 from harness.engine.model.backbone import load_backbone
-from harness.engine.training.step import view_logits
-from harness.machine.compute_options import Runtime
+from harness.engine.scoring import view_logits
+from harness.machine.compute_options import ComputeOptions
 from harness.spec import LabelSet, Views
 
 
@@ -72,9 +72,9 @@ def main() -> None:
     parser.add_argument("--precision", default="auto", choices=("auto", "fp32", "bf16"))
     parser.add_argument("--out", type=Path, help="JSON file")
     arguments = parser.parse_args()
-    runtime = Runtime(device=arguments.device, precision=arguments.precision)
+    compute = ComputeOptions(device=arguments.device, precision=arguments.precision)
     backbone = load_backbone(arguments.arch, None if arguments.arch == "mini-clip" else "random")
-    device = for_evaluation(choose_device(runtime), runtime, backbone)
+    device = for_evaluation(choose_device(compute), compute, backbone)
     ours, naive = (build("vanilla_clip", backbone, arguments.frames, device.device).eval() for _ in range(2))
     naive_text(naive)
     names, views = label_set(arguments.names), Views(frames=arguments.frames)

@@ -24,9 +24,11 @@ from harness.engine.compute.device import Device, casts_kept
 from harness.engine.method import ClipMethod, method_class
 from harness.engine.model.backbone import Backbone
 from harness.engine.model.compiled import compile_vision
+from harness.engine.scoring import view_logits
 from harness.engine.training.blending import smooth
-from harness.engine.training.step import batch_loss, blend_groups, build_optimizer, normalise, view_logits
+from harness.engine.training.step import batch_loss, blend_groups, build_optimizer
 from harness.engine.video.batches import Draw
+from harness.engine.video.frames import normalise
 from harness.spec import LabelSet, Recipe, Views
 from results.metrics import rank
 
@@ -69,7 +71,7 @@ class FitWork:
         self.per_update = max(1, EFFECTIVE_BATCH // clips)
         self.steps = 0
         if compiled:
-            compile_vision(method)
+            compile_vision(method.backbone)
         self.optimizer = build_optimizer(method, self.recipe)
         self.loss = batch_loss(method, self.labels, self.recipe, self.views, device)
         self.batches = [self._batch(seed) for seed in range(2)]
@@ -139,7 +141,7 @@ class EvalWork:
         self.method, self.labels, self.device, self.clips = method.eval(), label_set(names), device, clips
         self.views = Views(frames=frames)
         if compiled:
-            compile_vision(method)
+            compile_vision(method.backbone)
         with torch.no_grad(), autocast(device) if device.kind != "cpu" else nullcontext():
             self.text = method.encode_text(self.labels)
         self.batches = [random_frames(clips, frames, method, device, seed) for seed in range(2)]

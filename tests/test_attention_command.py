@@ -31,7 +31,10 @@ def test_pictures_of_a_fit_named_by_its_method(small_dataset: Path, finished_run
 def test_fits_are_found_and_misses_are_told(finished_runs: Path) -> None:
     (folder,) = [path.parent for path in finished_runs.rglob("fit.json")]
     asked: list[tuple[list[str], list[str]]] = [
-        (["vificlip"], []), ([], [str(folder)]), ([], [folder.name[:5]]), (["vificlip"], [folder.name])
+        (["vificlip"], []),
+        ([], [str(folder)]),
+        ([], [folder.name[:5]]),
+        (["vificlip"], [folder.name]),
     ]
     for methods, names in asked:
         assert find_fits(finished_runs, methods, names) == [folder]

@@ -46,13 +46,13 @@ class Sound(Protocol):
     def evals(self, dataset, fit):
         yield Eval("all", ListRef(dataset.name, "val", "all"))
 '''
-BARE_OPTIONS = '''
+BARE_OPTIONS = """
 class Options(MethodOptions):
     width: int = option(3, "how wide")
 
 
 Sound.options_type = Options
-'''
+"""
 
 
 @dataclass(frozen=True)
@@ -217,9 +217,7 @@ def test_a_file_cannot_take_the_name_of_an_installed_method(site: Path, tmp_path
     use("method", "sound")
 
 
-def test_the_listing_says_where_each_comes_from(
-    site: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_listing_says_where_each_comes_from(site: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "mine.py"
     path.write_text(SOUND.replace("NAME", "loose"))
     assert in_process("list", "methods", "--plugin", path) == 0

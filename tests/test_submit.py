@@ -247,6 +247,7 @@ def test_a_record_is_reproduced_with_its_own_views_and_evaluation_options(
     done = json.loads(capsys.readouterr().out)
     assert done["flips"] == 0 and max(record["largest"] for record in done["records"]) < 1e-3
 
+
 @pytest.mark.slow
 def test_fits_with_a_parent_pass_and_are_reproduced(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], plugins_forgotten: None

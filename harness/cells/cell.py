@@ -6,9 +6,10 @@ from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 
+from harness.base.canonical import fingerprint
 from harness.cells.request import BackboneChoice, MethodChoice
 from harness.data.lists.dataset import Dataset
-from harness.spec import Eval, Fit, LabelSet, MethodCard, Protocol, Recipe, Repeat, VideoList, Views, fingerprint
+from harness.spec import Eval, Fit, LabelSet, MethodCard, Protocol, Recipe, Repeat, VideoList, Views
 from harness.spec.method_spec import MethodSpec, OwnModel
 from harness.spec.options import MethodOptions
 from results.measurement import FitDescription, Measurement, MethodId, ModelId, Value, fit_key, keys_of

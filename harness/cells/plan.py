@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.base.errors import UserError
+from harness.base.files import file_sha256
 from harness.cells.cell import Cells, EvalCell, FitCell
 from harness.data.lists.dataset import Dataset
 from harness.spec import VideoList
@@ -207,7 +207,7 @@ def eval_state(cell: EvalCell, tensors_of: TensorsOf = lambda model: "") -> Cell
             return CellState(cell, "stale", _why(differences(record.measurement, cell.measurement)))
         if not cell.predictions.is_file():
             return CellState(cell, "stale", "its predictions were removed")
-        if hashlib.sha256(cell.predictions.read_bytes()).hexdigest() != record.predictions.sha256:
+        if file_sha256(cell.predictions) != record.predictions.sha256:
             return CellState(cell, "stale", "its predictions were changed")
         if outdated := _eval_outdated(cell, record, tensors_of):
             return CellState(cell, "stale", outdated)
@@ -235,7 +235,7 @@ def scored_before(cell: EvalCell, tensors_of: TensorsOf = lambda model: "") -> P
         predictions = path.with_name(record.predictions.file)
         if keys_of(record.measurement).number != cell.number or not predictions.is_file():
             continue
-        intact = hashlib.sha256(predictions.read_bytes()).hexdigest() == record.predictions.sha256
+        intact = file_sha256(predictions) == record.predictions.sha256
         if intact and not _eval_outdated(cell, record, tensors_of):
             return path
     return None
@@ -334,4 +334,3 @@ def _why(changes: tuple[Difference, ...]) -> str:
     ]
     more = f"; and {len(texts) - 3} more" if len(texts) > 3 else ""
     return "; ".join(texts[:3]) + more or "the lists that the protocol prescribes changed"
-

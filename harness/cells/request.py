@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from harness.base.errors import UserError, unknown_name
+from harness.base.files import cached_file_sha256
 from harness.data.catalog import open_dataset
 from harness.data.lists.dataset import Dataset
 from harness.machine.settings import Settings
@@ -62,11 +61,11 @@ class BackboneChoice:
         """The model as measurements state it before its weights are read: tag, or hash of the file wherever it lies."""
         if self.is_mini:
             weights_file = Path(__file__).resolve().parents[1] / "data" / "assets" / "mini_clip.safetensors"
-            return ModelId(MINI_ARCH, f"sha256:{_file_sha256(weights_file)}")
+            return ModelId(MINI_ARCH, f"sha256:{cached_file_sha256(weights_file)}")
         weights = self.weights or "openai"
         path = Path(weights)
         if path.is_file():
-            return ModelId(self.arch or "inferred", f"sha256:{_file_sha256(path.resolve())}")
+            return ModelId(self.arch or "inferred", f"sha256:{cached_file_sha256(path.resolve())}")
         return ModelId(self.arch or "ViT-B-16", weights)
 
     def views_of(self, views: Views) -> Views:
@@ -117,7 +116,7 @@ class MethodChoice:
         path = Path(self.checkpoint or "")
         if not path.is_file():
             raise UserError(f"The checkpoint {self.checkpoint} does not exist.", "Give the path of a file.")
-        return _file_sha256(path.resolve())
+        return cached_file_sha256(path.resolve())
 
 
 @dataclass(frozen=True)
@@ -265,9 +264,3 @@ def recipe_with(recipe: Recipe, overrides: Mapping[str, str]) -> Recipe:
         return recipe
     changed: Recipe = override(recipe, recipe_values(overrides), "recipe")
     return changed
-
-
-@cache
-def _file_sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""Arguments shared by verbs, and their translation into settings, requests and runtime."""
+"""Arguments shared by verbs, and their translation into settings, requests and compute."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from harness.base.errors import UserError
 from harness.cells.request import BackboneChoice, Request, parse_methods, parse_pairs
 from harness.engine.compute.processes import rank_of_process
-from harness.machine.compute_options import SHARDS, Runtime
+from harness.machine.compute_options import SHARDS, ComputeOptions
 from harness.machine.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -194,7 +194,7 @@ def load_plugins(arguments: argparse.Namespace) -> None:
         registry.load_or_warn(Path(text))
 
 
-def add_runtime(parser: argparse.ArgumentParser) -> None:
+def add_compute_options(parser: argparse.ArgumentParser) -> None:
     """How to compute; none of it changes a number's identity."""
     group = parser.add_argument_group("how to compute (not part of a result's identity)")
     group.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
@@ -223,9 +223,9 @@ def add_runtime(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--quiet", action="store_true", help="no progress bars")
 
 
-def runtime_of(arguments: argparse.Namespace) -> Runtime:
-    """The runtime of the flags of `add_runtime`."""
-    return Runtime(
+def compute_options_of(arguments: argparse.Namespace) -> ComputeOptions:
+    """The compute of the flags of `add_compute_options`."""
+    return ComputeOptions(
         device=arguments.device,
         precision=arguments.precision,
         workers=arguments.workers,

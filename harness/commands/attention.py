@@ -57,9 +57,9 @@ def run(arguments: argparse.Namespace) -> int:
     from harness.cells.from_request import method_row
     from harness.cells.request import MethodChoice
     from harness.engine.attention import compare_attention, render
-    from harness.engine.training.step import normalise
+    from harness.engine.video.frames import normalise
     from harness.engine.video.loaders import eval_loader
-    from harness.machine.compute_options import Runtime
+    from harness.machine.compute_options import ComputeOptions
     from harness.running.build import build_row
     from harness.running.load_fit import find_fits, restore
 
@@ -69,7 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
     views = _common_views(fits, arguments.frames)
     vanilla = build_row(method_row(MethodChoice("vanilla_clip"), fits[0].row.backbone), settings).eval()
     size, rows = vanilla.backbone.image_size, [(Path(arguments.video), 0)]
-    loader = eval_loader(rows, views, size, [[0]], Runtime(workers=1), seed=0)
+    loader = eval_loader(rows, views, size, [[0]], ComputeOptions(workers=1), seed=0)
     clips = next(iter(loader))
     if clips.frames is None:
         raise UserError(f"{arguments.video} cannot be decoded: {clips.failed[0]}.")

@@ -35,7 +35,7 @@ def add_parser(verbs: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Write the file."""
     load_plugins(arguments)
-    from harness.engine.model.export import export
+    from harness.engine.method_weights import export
     from harness.running.load_fit import restore
 
     fit = fit_of(arguments, Path(arguments.fit))

@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
     load_plugins(arguments)
     from harness.base.atomic import write_bytes
     from harness.engine.features.video_features import video_features
-    from harness.machine.compute_options import Runtime
+    from harness.machine.compute_options import ComputeOptions
     from harness.running.load_fit import find_fits, restore
     from reports.feature_map import feature_map
 
@@ -63,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
     rows = _rows(evaluation.list, arguments.dataset, settings)
     fit = fit_of(arguments, folders[0])
     method = restore(fit.folder, fit.row, settings).eval()
-    features, numbers = video_features(method, rows, evaluation.views, Runtime())
+    features, numbers = video_features(method, rows, evaluation.views, ComputeOptions())
     title = f"{record.method.title}, {evaluation.list.dataset}/{evaluation.list.name}"
     labels = [rows[number][1] for number in numbers]
     svg = feature_map(features, labels, list(record.classes), arguments.by, title)

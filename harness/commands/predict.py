@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from harness.base.errors import EXIT_DONE, EXIT_FAILED, UserError
 from harness.commands._arguments import (
+    add_compute_options,
     add_fit_files,
     add_places,
-    add_runtime,
     backbone_of,
+    compute_options_of,
     fit_of,
     load_plugins,
     put,
-    runtime_of,
     say,
     settings_of,
     verb_parser,
@@ -52,7 +52,7 @@ def add_parser(verbs: Any) -> None:
     add_fit_files(parser)
     parser.add_argument("--plugin", action="append", default=[], metavar="FILE", help="load a plugin file first")
     parser.add_argument("--json", action="store_true", help="print data on stdout")
-    add_runtime(parser)
+    add_compute_options(parser)
     add_places(parser)
 
 
@@ -64,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
     subject = _fitted(arguments) if arguments.fit else _unfitted(arguments)
     failed, data = 0, []
     videos = [Path(video) for video in arguments.videos]
-    for item in predict(videos, subject, settings_of(arguments), runtime_of(arguments)):
+    for item in predict(videos, subject, settings_of(arguments), compute_options_of(arguments)):
         failed += bool(item.problem)
         data.append({"video": str(item.video), "classes": item.classes, "problem": item.problem})
         if arguments.json:

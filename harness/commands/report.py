@@ -32,9 +32,7 @@ def add_parser(verbs: Any) -> None:
     parser.add_argument("--table", choices=TABLES, help="print this table instead of building the board")
     parser.add_argument("--against", choices=("paper", "nothing"), default="paper", help="published values beside ours")
     parser.add_argument("--format", choices=("html", "md", "latex", "csv"), default="md", help="format of --table")
-    parser.add_argument(
-        "--out", metavar="PATH", help="folder of the board (RUNS/board), or file of the table (stdout)"
-    )
+    parser.add_argument("--out", metavar="PATH", help="folder of the board (RUNS/board), or file of the table (stdout)")
     add_places(parser)
 
 

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from harness.base.errors import EXIT_DONE, EXIT_FAILED, UserError
 from harness.commands._arguments import (
+    add_compute_options,
     add_executor,
     add_places,
     add_request,
-    add_runtime,
+    compute_options_of,
     put,
     request_of,
-    runtime_of,
     say,
     settings_of,
     verb_parser,
@@ -25,8 +25,8 @@ from harness.commands._arguments import (
 
 if TYPE_CHECKING:
     from harness.cells.cell import Cells
-    from harness.engine.compute.processes import World
-    from harness.machine.compute_options import Runtime
+    from harness.engine.compute.processes import Processes
+    from harness.machine.compute_options import ComputeOptions
     from harness.machine.settings import Settings
     from harness.running.summary import Outcome
 
@@ -48,7 +48,7 @@ def add_parser(verbs: Any) -> None:
         "  torchrun --nproc_per_node=4 -m harness run --method vificlip --protocol b2n --dataset ucf101\n",
     )  # fmt: skip
     add_request(parser)
-    add_runtime(parser)
+    add_compute_options(parser)
     add_places(parser)
     add_executor(parser)
     parser.set_defaults(parser=parser)
@@ -68,18 +68,18 @@ def run(arguments: argparse.Namespace) -> int:
         return print_plan(arguments)
     from harness.engine.compute.processes import joined
 
-    with joined(arguments.device) as world:
-        return _run(arguments, world)
+    with joined(arguments.device) as processes:
+        return _run(arguments, processes)
 
 
-def _run(arguments: argparse.Namespace, world: World) -> int:
+def _run(arguments: argparse.Namespace, processes: Processes) -> int:
     """Carry out a request together with the other processes of the run; the leading one writes and speaks."""
     from harness.cells.from_request import expand
     from harness.cells.plan import select
 
     started = time.monotonic()
-    settings, runtime = settings_of(arguments), runtime_of(arguments)
-    with world.in_turn():  # looking for videos leaves an index in the cache
+    settings, compute = settings_of(arguments), compute_options_of(arguments)
+    with processes.in_turn():  # looking for videos leaves an index in the cache
         cells = expand(request_of(arguments), settings)
     if wanted := _wanted(arguments):
         cells = select(cells, wanted)
@@ -92,10 +92,10 @@ def _run(arguments: argparse.Namespace, world: World) -> int:
         say(f"left out, not configured: {name} (give its videos with --data {name}=DIR)")
     for name, reason in cells.left_out:
         say(f"left out: {name}: {reason}")
-    outcome = _outcome(arguments, cells, settings, runtime, world)
+    outcome = _outcome(arguments, cells, settings, compute, processes)
     if outcome is None:
         return EXIT_DONE
-    if not world.leads:
+    if not processes.leads:
         return EXIT_FAILED if outcome.failures else EXIT_DONE
     say(
         f"{outcome.fits} fits and {outcome.evals} evals done, {outcome.reused} cells reused, "
@@ -141,7 +141,7 @@ def _wanted(arguments: argparse.Namespace) -> frozenset[str]:
 
 
 def _outcome(
-    arguments: argparse.Namespace, cells: Cells, settings: Settings, runtime: Runtime, world: World
+    arguments: argparse.Namespace, cells: Cells, settings: Settings, compute: ComputeOptions, processes: Processes
 ) -> Outcome | None:
     """What became of the cells, computed here or as jobs; None where nobody waits for the jobs."""
     from harness.cells.plan import make_plan
@@ -156,13 +156,13 @@ def _outcome(
         from harness.running.run import execute
 
         index = WeightsIndex(settings.cache.path, settings.weights.path)
-        with world.together():
+        with processes.together():
             read_unknown_weights(cells, index, settings)
         plan = make_plan(cells, _wanted(arguments), index.of)
-        return execute(plan, settings, runtime, arguments.keep_going, arguments.force, world)
-    if world.size > 1:
+        return execute(plan, settings, compute, arguments.keep_going, arguments.force, processes)
+    if processes.size > 1:
         raise UserError(
-            f"--executor {options.kind} submits jobs, and {world.size} processes would submit each of them.",
+            f"--executor {options.kind} submits jobs, and {processes.size} processes would submit each of them.",
             "Start it without torchrun, and let each job start its processes: --gpus N.",
         )
     from harness.commands._jobs import run_jobs

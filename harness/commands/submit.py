@@ -9,11 +9,11 @@ from typing import Any
 from harness.base.errors import EXIT_DONE, EXIT_FAILED, UserError
 from harness.cells.request import parse_pairs
 from harness.commands._arguments import (
+    add_compute_options,
     add_places,
-    add_runtime,
+    compute_options_of,
     load_plugins,
     put,
-    runtime_of,
     say,
     settings_of,
     verb_parser,
@@ -111,7 +111,7 @@ def _add_reproduce(kinds: Any) -> None:
         "--file", action="append", default=[], metavar="OPTION=FILE",
         help="file that an option names, where the records know it by its hash; repeatable",
     )  # fmt: skip
-    add_runtime(again)
+    add_compute_options(again)
     add_places(again)
 
 
@@ -197,7 +197,7 @@ def _reproduce(arguments: argparse.Namespace) -> int:
     seed = secrets.randbits(32) if arguments.seed is None else arguments.seed
     root = Path(arguments.root)
     sampling = Sampling(seed, arguments.fraction, arguments.weights, parse_pairs(arguments.file, "--file"))
-    found = reproduce(Path(arguments.path), settings_of(arguments), runtime_of(arguments), sampling, root)
+    found = reproduce(Path(arguments.path), settings_of(arguments), compute_options_of(arguments), sampling, root)
     attestation = found.as_dict()
     name = f"{attestation['method']}-v{attestation['version']}.json"
     write_json(root / REPRODUCTIONS / name, attestation)

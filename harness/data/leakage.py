@@ -178,9 +178,7 @@ def seen_classes(
     train_true = _true_names(train_labels, train_dataset)
     by_key = {normalise(name): name for name in train_true}
     seen: list[SeenClass] = []
-    for label, (name, true) in enumerate(
-        zip(test_labels.names, _true_names(test_labels, test_dataset), strict=True)
-    ):
+    for label, (name, true) in enumerate(zip(test_labels.names, _true_names(test_labels, test_dataset), strict=True)):
         candidates = _curated(true, set(train_true), train_dataset, test_dataset)
         if exact := by_key.get(normalise(true)):
             candidates["exact"] = [exact]

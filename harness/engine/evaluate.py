@@ -20,18 +20,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from harness.base.atomic import write_bytes
+from harness.base.canonical import fingerprint
 from harness.base.errors import EXIT_FAILED, UserError
 from harness.engine.compute.device import Device, casts_kept
-from harness.engine.compute.processes import ALONE, World
+from harness.engine.compute.processes import SINGLE_PROCESS, Processes
 from harness.engine.features.cache import FeatureCache
 from harness.engine.features.cached_loaders import eval_batches, eval_features
 from harness.engine.method import ClipMethod
 from harness.engine.model.compiled import compile_if_asked, compile_if_it_pays
-from harness.engine.training.step import feature_logits, view_logits
+from harness.engine.scoring import feature_logits, view_logits
 from harness.engine.video.batches import Draw
-from harness.engine.video.loaders import EvalClips, Row, eval_loader, in_batches
-from harness.machine.compute_options import Runtime
-from harness.spec import LabelSet, Views, fingerprint
+from harness.engine.video.loaders import EvalBatch, Row, eval_loader, in_batches
+from harness.machine.compute_options import ComputeOptions
+from harness.spec import LabelSet, Views
 from results.metrics import NO_PREDICTION, rank
 
 logger = logging.getLogger(__name__)
@@ -75,12 +76,12 @@ def evaluate(
     label_set: LabelSet,
     views: Views,
     device: Device,
-    runtime: Runtime,
+    compute: ComputeOptions,
     partial: Path | None = None,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
     cache: FeatureCache | None = None,
-    world: World = ALONE,
+    processes: Processes = SINGLE_PROCESS,
 ) -> Scores:
     """Scores of all videos of a list, on every process.
 
@@ -90,12 +91,12 @@ def evaluate(
         label_set: The classes to choose from, exactly those of the list.
         views: How videos are looked at.
         device: Where to compute.
-        runtime: Batch size, workers, time limit.
+        compute: Batch size, workers, time limit.
         partial: File for intermediate results; an interrupted eval goes on from it.
         seed: Seed of random views.
         progress: Called with (videos done, videos in all).
         cache: Where frame features of a frozen vision tower are kept and found; the scores are the same without.
-        world: The processes that share the list.
+        processes: The processes that share the list.
 
     Raises:
         UserError: No video of the list can be decoded, or the method returns scores of a wrong shape or not finite.
@@ -103,38 +104,38 @@ def evaluate(
     started = time.perf_counter()
     size, classes = method.backbone.image_size, len(label_set)
     method = method.to(device.device).eval()
-    with world.together():
-        compile_if_asked(method, runtime.compile, device)
-    per_batch = runtime.eval_clips or (32 if device.kind == "cuda" else 8)
-    features = eval_features(cache, method, rows, views, device, runtime, seed, per_batch, world)
+    with processes.together():
+        compile_if_asked(method.backbone, compute.compile, device)
+    per_batch = compute.eval_clips or (32 if device.kind == "cuda" else 8)
+    features = eval_features(cache, method, rows, views, device, compute, seed, per_batch, processes)
     if features is None:
-        compile_if_it_pays(method, runtime.compile, device, "eval", len(rows) * views.count * views.frames)
+        compile_if_it_pays(method.backbone, compute.compile, device, "eval", len(rows) * views.count * views.frames)
     found = _Found(rows, min(DEPTH, classes), partial if features is None else None)  # features are kept anyway
-    if world.leads:
+    if processes.leads:
         found.restore()
-    todo = world.share([batch for batch in in_batches(len(rows), per_batch) if not found.done[batch].all()])
+    todo = processes.share([batch for batch in in_batches(len(rows), per_batch) if not found.done[batch].all()])
     found.forget([row for batch in todo for row in batch])
     if features is not None:
         features.complete([Draw(index) for index in range(len(rows))], lambda n: progress and progress(n, len(rows)))
-    shown = (lambda n: progress(min(n * world.size, len(rows)), len(rows))) if progress else None
+    shown = (lambda n: progress(min(n * processes.size, len(rows)), len(rows))) if progress else None
     mixed = torch.autocast(device.kind, dtype=device.dtype, enabled=device.dtype != torch.float32)
     # Once a list: on a CPU texts are not worth rounding.
-    with world.together(), mixed if device.kind != "cpu" else nullcontext():
+    with processes.together(), mixed if device.kind != "cpu" else nullcontext():
         text = method.encode_text(label_set)
-    with world.together(), mixed, casts_kept(device, method.backbone):
-        mine = todo[world.rank :: world.size]
+    with processes.together(), mixed, casts_kept(device, method.backbone):
+        mine = todo[processes.rank :: processes.size]
         if features is None:
-            loader: Iterable[EvalClips] = eval_loader(rows, views, size, mine, runtime, seed, device.kind == "cuda")
+            loader: Iterable[EvalBatch] = eval_loader(rows, views, size, mine, compute, seed, device.kind == "cuda")
         else:
             loader = eval_batches(features, mine)
         for batch in loader:
             found.add(batch, _logits(method, batch, text, views, device, classes))
             if shown and features is None:
                 shown(int(found.done.sum()))
-            found.save_sometimes(world.rank)
-    found.merge(world, [row for batch in mine for row in batch])
+            found.save_sometimes(processes.rank)
+    found.merge(processes, [row for batch in mine for row in batch])
     if len(found.failed) == len(rows):
-        raise world.common(
+        raise processes.common(
             UserError(
                 f"None of the {len(rows)} videos of the list can be decoded; "
                 f"the first: {rows[0][0]}: {found.failed[0]}.",
@@ -143,7 +144,7 @@ def evaluate(
             )
         )
     scored = sum(map(len, todo))
-    cached = features is not None and sum(world.gather(features.computed)) < scored - len(found.failed)
+    cached = features is not None and sum(processes.gather(features.computed)) < scored - len(found.failed)
     return Scores(found.ids, found.probabilities, found.failed, time.perf_counter() - started, scored, cached)
 
 
@@ -166,7 +167,7 @@ class _Found:
         self.failed: dict[int, str] = {}
         self.partial, self.saved = partial, time.monotonic()
 
-    def add(self, batch: EvalClips, logits: Tensor | None) -> None:
+    def add(self, batch: EvalBatch, logits: Tensor | None) -> None:
         """Take in a batch: the logits (B, V, C) of the clips that decoded, the reasons of the others."""
         if logits is not None:
             chosen = rank(_order(logits), self.ids.shape[1])
@@ -181,12 +182,12 @@ class _Found:
         self.ids[rows], self.probabilities[rows], self.done[rows] = NO_PREDICTION, 0.0, False
         self.failed = {row: reason for row, reason in self.failed.items() if self.done[row]}
 
-    def merge(self, world: World, mine: list[int]) -> None:
+    def merge(self, processes: Processes, mine: list[int]) -> None:
         """Bring the rows of all processes together; what was restored comes from the leading one."""
-        if world.size == 1:
+        if processes.size == 1:
             return
-        known = [int(row) for row in np.flatnonzero(self.done)] if world.leads else mine
-        told = world.gather(
+        known = [int(row) for row in np.flatnonzero(self.done)] if processes.leads else mine
+        told = processes.gather(
             [known, self.ids[known].tolist(), self.probabilities[known].tolist(), sorted(self.failed.items())]
         )
         self.failed = {}
@@ -236,7 +237,7 @@ def partial_files(partial: Path) -> list[Path]:
 
 
 def _logits(
-    method: ClipMethod, batch: EvalClips, text: object, views: Views, device: Device, classes: int
+    method: ClipMethod, batch: EvalBatch, text: object, views: Views, device: Device, classes: int
 ) -> Tensor | None:
     """Logits (B, V, C) of what decoded of a batch, None where nothing did."""
     if batch.features is not None:

@@ -17,7 +17,10 @@ NOT_PASSED_ON = {
 
 
 def job_command(
-    parser: argparse.ArgumentParser, arguments: argparse.Namespace, settings: Settings, cells: Iterable[str],
+    parser: argparse.ArgumentParser,
+    arguments: argparse.Namespace,
+    settings: Settings,
+    cells: Iterable[str],
     processes: int,
 ) -> list[str]:
     """The argument list that computes cells of the request of `arguments`.

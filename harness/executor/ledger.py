@@ -111,7 +111,10 @@ def read_ledger(runs: Path) -> list[Job]:
 def _job(entry: dict[str, Any]) -> Job:
     job = Job(**entry)
     return replace(
-        job, cells=tuple(job.cells), command=tuple(job.command), after=tuple(job.after),
+        job,
+        cells=tuple(job.cells),
+        command=tuple(job.command),
+        after=tuple(job.after),
         beside=tuple(job.beside),
     )
 

@@ -123,9 +123,7 @@ def _start(job: Job, runs: Path, slot: int) -> Any:
         signal_delay_s=NOTICE_SECONDS, stderr_to_stdout=True,
     )  # fmt: skip
     status, lock = (str(path(runs).absolute()) for path in (job.status_file, job.lock_file))
-    return executor.submit(
-        JobCommand(list(job.command), job.cwd, status, lock, environment, job.result_folders(runs))
-    )
+    return executor.submit(JobCommand(list(job.command), job.cwd, status, lock, environment, job.result_folders(runs)))
 
 
 def _collect(runs: Path, running: dict[str, tuple[Any, int]]) -> None:

@@ -44,9 +44,7 @@ def submit(jobs: list[Job], runs: Path, options: ExecutorOptions, after: list[st
     executor = submitit.SlurmExecutor((runs / jobs[0].folder).absolute(), max_num_timeout=options.turns)
     executor.update_parameters(**_parameters(options, after))
     commands = [
-        JobCommand(
-            list(job.command), job.cwd, str(job.status_file(runs).absolute()), beside=job.result_folders(runs)
-        )
+        JobCommand(list(job.command), job.cwd, str(job.status_file(runs).absolute()), beside=job.result_folders(runs))
         for job in jobs
     ]
     ids = []

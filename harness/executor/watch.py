@@ -145,9 +145,7 @@ def _submit_wave(
     return jobs
 
 
-def watch(
-    submission: Submission, cells: Cells, runs: Path, keep_going: bool, say: Callable[[str], None]
-) -> Outcome:
+def watch(submission: Submission, cells: Cells, runs: Path, keep_going: bool, say: Callable[[str], None]) -> Outcome:
     """Wait for jobs and say what becomes of each.
 
     Without `keep_going` the first job that fails ends the wait: jobs of this submission that have not started are

@@ -10,7 +10,7 @@ SHARDS = ("none", "zero", "fsdp")
 
 
 @dataclass(frozen=True)
-class Runtime:
+class ComputeOptions:
     """Transport settings.
 
     Args:

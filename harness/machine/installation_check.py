@@ -12,7 +12,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.version import Version
 
-CONSTRAINTS = Path(__file__).resolve().parent / "constraints.txt"
+CONSTRAINTS = Path(__file__).resolve().parents[1] / "constraints.txt"
 IMPORTS = {
     "torch": "torch", "torchvision": "torchvision", "open_clip_torch": "open_clip", "decord": "decord",
     "mmengine": "mmengine", "mmcv-lite": "mmcv", "mmaction2": "mmaction", "av": "av", "opencv-python": "cv2",
@@ -115,8 +115,8 @@ def _import_problem(name: str) -> str:
         return ""
     try:
         if module == "mmaction":
-            mm = importlib.import_module("harness.engine.video.mm_pipeline")
-            mm.ensure_action_models()
+            setup = importlib.import_module("harness.engine.video.mm_setup")
+            setup.ensure_action_models()
             importlib.import_module("mmaction.models")
         else:
             importlib.import_module(module)

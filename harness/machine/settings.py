@@ -107,9 +107,7 @@ def load_settings(flags: Mapping[str, str] | None = None, environment: Mapping[s
     return Settings(data=data, executor=executor, **found)
 
 
-def _read_file(
-    config: Path, found: dict[str, Setting], data: dict[str, Setting], executor: dict[str, Given]
-) -> None:
+def _read_file(config: Path, found: dict[str, Setting], data: dict[str, Setting], executor: dict[str, Given]) -> None:
     """Add the settings of a TOML file; relative paths are relative to the file's folder."""
     try:
         content = tomllib.loads(config.read_text(encoding="utf-8"))

@@ -26,7 +26,7 @@ from harness.plugins.sources import Source, installed_sources, is_name, summary_
 from harness.spec.method_spec import MethodSpec, spec_problem
 
 logger = logging.getLogger(__name__)
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 KINDS = {"method": "methods", "protocol": "protocols"}
 T = TypeVar("T")
 

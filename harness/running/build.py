@@ -22,7 +22,7 @@ from results.measurement_words import model_text
 def build_row(row: MethodRow, settings: Settings) -> ClipMethod:
     """A fresh method on a freshly loaded backbone or on the model it brings, with its checkpoint where one is given."""
     from harness.engine.method import method_class
-    from harness.engine.model.published_weights import load_published
+    from harness.engine.method_weights import load_published
 
     cls = method_class(row.name)
     if not isinstance(row.backbone, BackboneChoice):

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from harness.base.atomic import write_bytes
+from harness.base.canonical import fingerprint
 from harness.cells.cell import EvalCell
 from harness.cells.leakage import audit_cell
 from harness.cells.plan import RENEWED, REUSED, eval_state, renewed, scored_before
@@ -15,26 +16,25 @@ from harness.engine.video.loaders import locate_rows
 from harness.running.build import fitted_method, loaded_model
 from harness.running.session import Session, claimed, left_over, partial_results, present_rows
 from harness.running.write_record import Scored, record_eval, utc_now
-from harness.spec import fingerprint
 from results.record import read_record, write_record
 
 
 def run_eval_cell(cell: EvalCell, session: Session) -> bool:
     """Score a cell's list and write predictions and record; False if another run did so meanwhile."""
-    world = session.world
+    processes = session.processes
     with claimed(session, cell, lambda: eval_state(cell, session.tensors_of)) as wanted:
         if not wanted:
             return False
         if _renew(cell, session):
             return True
-        with world.together():
+        with processes.together():
             audited = audit_cell(cell)
             located = locate_rows(cell.test, cell.dataset.locate)
-            rows = present_rows(cell.test, cell.dataset.locate, cell.name, session.runtime)
+            rows = present_rows(cell.test, cell.dataset.locate, cell.name, session.compute)
             kept = [i for i, (path, _) in enumerate(located) if path is not None]
             method, fitted = fitted_method(cell, session.settings)
             partial = partial_results(cell, fitted.weights.sha256 if fitted else "")
-        device = for_evaluation(session.device, session.runtime, method.backbone)
+        device = for_evaluation(session.device, session.compute, method.backbone)
         seed = int(fingerprint([cell.test.sha256, "views"], 8), 16)
         if cell.number not in session.scores:
             session.scores[cell.number] = evaluate(
@@ -43,16 +43,16 @@ def run_eval_cell(cell: EvalCell, session: Session) -> bool:
                 cell.labels,
                 cell.views,
                 device,
-                session.runtime,
+                session.compute,
                 partial,
                 seed,
                 session.progress.eval_step,
                 session.features,
-                world,
+                processes,
             )
-        with world.together():
-            if world.leads:
-                scored = Scored(session.scores[cell.number], kept, audited, device, world.size)
+        with processes.together():
+            if processes.leads:
+                scored = Scored(session.scores[cell.number], kept, audited, device, processes.size)
                 record_eval(cell, method, loaded_model(cell.row, method), scored, fitted)
                 for path in left_over(cell):
                     path.unlink(missing_ok=True)
@@ -61,20 +61,20 @@ def run_eval_cell(cell: EvalCell, session: Session) -> bool:
 
 def _renew(cell: EvalCell, session: Session) -> bool:
     """Write the record without computing where its number is known; False where the list must be scored."""
-    world = session.world
-    reason = world.share(eval_state(cell, session.tensors_of).reason if world.leads else "")
+    processes = session.processes
+    reason = processes.share(eval_state(cell, session.tensors_of).reason if processes.leads else "")
     if reason not in (RENEWED, REUSED):
         return False
     done = False
-    with world.together():
-        if world.leads:
+    with processes.together():
+        if processes.leads:
             audit_cell(cell)
             source = scored_before(cell, session.tensors_of) if reason == REUSED else cell.record
             evaluation = read_record(source).measurement.evaluation if source else None
-            if source and evaluation and (evaluation.evaluated == evaluation.list.n or session.runtime.allow_missing):
+            if source and evaluation and (evaluation.evaluated == evaluation.list.n or session.compute.allow_missing):
                 _take_over(cell, source)
                 done = True
-    return bool(world.share(done))
+    return bool(processes.share(done))
 
 
 def _take_over(cell: EvalCell, source: Path) -> None:

@@ -6,35 +6,35 @@ from dataclasses import replace
 from pathlib import Path
 
 from harness.base.atomic import write_bytes
+from harness.base.canonical import fingerprint
+from harness.base.files import file_sha256
 from harness.base.locks import half_written
 from harness.cells.cell import FitCell
 from harness.cells.plan import fit_state
 from harness.engine.method import ClipMethod
 from harness.engine.model.compiled import runs_compiled
-from harness.engine.model.weights import file_sha256
 from harness.engine.training.fit import CURVE, WEIGHTS, fit
 from harness.running.build import build_fit_start, loaded_model
 from harness.running.inputs import write_inputs
 from harness.running.session import START_FILE, Session, claimed, left_over, present_rows
 from harness.running.write_record import measured_on, utc_now
-from harness.spec import fingerprint
 from results.fit_file import FitFile, FitOutcome, Parameters, WeightsFile, write_fit_file
 from results.measurement import FitDescription
 
 
 def run_fit_cell(cell: FitCell, session: Session) -> bool:
     """Fit a cell and write its `fit.json`; False if another run did so meanwhile."""
-    world = session.world
+    processes = session.processes
     with claimed(session, cell, lambda: fit_state(cell, session.tensors_of)) as wanted:
         if not wanted:
             return False
-        with world.together():
-            for path in half_written(cell.folder) if world.leads else ():
+        with processes.together():
+            for path in half_written(cell.folder) if processes.leads else ():
                 path.unlink(missing_ok=True)
-            rows = present_rows(cell.train, cell.dataset.locate, cell.name, session.runtime)
+            rows = present_rows(cell.train, cell.dataset.locate, cell.name, session.compute)
             method, start = build_fit_start(cell, session.settings)
             model = loaded_model(cell.row, method)
-            if world.leads:
+            if processes.leads:
                 _keep_resumable(cell.folder, [model.tensors_sha256, start.weights_sha256])
         outcome = fit(
             method,
@@ -44,13 +44,13 @@ def run_fit_cell(cell: FitCell, session: Session) -> bool:
             cell.views,
             cell.folder,
             session.device,
-            session.runtime,
+            session.compute,
             session.progress.fit_step,
             session.features,
-            world,
+            processes,
         )
-        with world.together():
-            if world.leads:
+        with processes.together():
+            if processes.leads:
                 training = replace(
                     cell.described.training, start=start, precision=session.device.precision, used=len(rows)
                 )
@@ -84,7 +84,7 @@ def _write_fit(
             classes=cell.labels.names,
             outcome=outcome,
             parameters=Parameters(total, trained),
-            environment=measured_on(session.device, session.world.size, runs_compiled(method)),
+            environment=measured_on(session.device, session.processes.size, runs_compiled(method)),
             created=utc_now(),
         ),
     )

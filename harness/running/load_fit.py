@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.base.errors import EXIT_FAILED, UserError
+from harness.base.files import file_sha256
 from harness.cells.cell import MethodRow
 from harness.cells.from_request import code_of
 from harness.cells.request import MINI_ARCH, BackboneChoice, MethodChoice
@@ -123,8 +123,7 @@ def _file_options(values: Mapping[str, object], files: Mapping[str, str], where:
                 f"{where} was given a file for the option {name} ({value}), and its place is not known.",
                 f"Give it with --file {name}=FILE.",
             )
-        with Path(place).open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = file_sha256(Path(place))
         if f"{FILE_HASH}{digest}" != value:
             raise UserError(
                 f"{where}: the option {name} names the file {value}, {place} has sha256 {digest}.",
@@ -221,4 +220,3 @@ def _only(what: str, found: list[Path]) -> Path:
 
 def _method(fit: FitFile) -> str:
     return fit.described.method.name
-

@@ -10,7 +10,7 @@ from harness.base.errors import UserError
 from harness.cells.cell import MethodRow
 from harness.engine.compute.device import choose_device, for_evaluation
 from harness.engine.evaluate import evaluate
-from harness.machine.compute_options import Runtime
+from harness.machine.compute_options import ComputeOptions
 from harness.machine.settings import Settings
 from harness.running.build import build_row
 from harness.running.load_fit import restore
@@ -43,7 +43,7 @@ class Subject:
     fit: Path | None = None
 
 
-def predict(videos: list[Path], subject: Subject, settings: Settings, runtime: Runtime) -> Iterator[Prediction]:
+def predict(videos: list[Path], subject: Subject, settings: Settings, compute: ComputeOptions) -> Iterator[Prediction]:
     """One prediction per file, in order; a file that cannot be decoded never ends the others.
 
     Raises:
@@ -52,10 +52,10 @@ def predict(videos: list[Path], subject: Subject, settings: Settings, runtime: R
     row, labels = subject.row, subject.labels
     method = build_row(row, settings) if subject.fit is None else restore(subject.fit, row, settings)
     method.requires_grad_(False)  # nothing learns here, so the texts are encoded once for all files
-    device = for_evaluation(choose_device(runtime), runtime, method.backbone)
+    device = for_evaluation(choose_device(compute), compute, method.backbone)
     for video in videos:
         try:
-            scores = evaluate(method, [(video, 0)], labels, subject.views, device, runtime)
+            scores = evaluate(method, [(video, 0)], labels, subject.views, device, compute)
         except UserError as error:
             reason = error.message.partition("the first: ")[2]
             if not reason:

@@ -13,8 +13,8 @@ from harness.cells.cell import EvalCell, FitCell
 from harness.cells.leakage import audit_cell
 from harness.cells.plan import Plan, refreshed
 from harness.engine.compute.device import choose_device
-from harness.engine.compute.processes import ALONE, World
-from harness.machine.compute_options import Runtime
+from harness.engine.compute.processes import SINGLE_PROCESS, Processes
+from harness.machine.compute_options import ComputeOptions
 from harness.machine.progress import Progress
 from harness.machine.settings import Settings
 from harness.running.eval_cell import run_eval_cell
@@ -28,10 +28,10 @@ logger = logging.getLogger(__name__)
 def execute(
     plan: Plan,
     settings: Settings,
-    runtime: Runtime,
+    compute: ComputeOptions,
     keep_going: bool = False,
     force: bool = False,
-    world: World = ALONE,
+    processes: Processes = SINGLE_PROCESS,
 ) -> Outcome:
     """Carry out the open cells of a plan.
 
@@ -41,27 +41,27 @@ def execute(
     Args:
         plan: What is open; with several processes that of the leading one counts.
         settings: Places.
-        runtime: How to compute.
+        compute: How to compute.
         keep_going: Go on after a failure, if all processes share it.
         force: Compute finished cells anew.
-        world: The processes that carry out each cell together.
+        processes: The processes that carry out each cell together.
 
     Raises:
         UserError: A cell failed and `keep_going` is off.
     """
     if force:
-        with world.together():
-            if world.leads:
+        with processes.together():
+            if processes.leads:
                 discard(plan, settings)
         plan = refreshed(plan)
-    open_fits, open_evals = _open_cells(plan, world)
+    open_fits, open_evals = _open_cells(plan, processes)
     outcome = Outcome(reused=len(plan.fits) + len(plan.evals) - len(open_fits) - len(open_evals))
     for cell in open_evals:
         audit_cell(cell)  # before anything is computed: a leak found after a day of training helps nobody
-    progress = Progress(quiet=runtime.quiet or not world.leads, cells=len(open_fits) + len(open_evals))
-    device = choose_device(runtime, world.local_rank if world.size > 1 else None)
-    session = Session(settings, runtime, device, progress, world, plan.tensors_of)
-    if world.leads:
+    progress = Progress(quiet=compute.quiet or not processes.leads, cells=len(open_fits) + len(open_evals))
+    device = choose_device(compute, processes.local_rank if processes.size > 1 else None)
+    session = Session(settings, compute, device, progress, processes, plan.tensors_of)
+    if processes.leads:
         _tidy(plan, settings)
     failed: set[str] = set()
     with progress:
@@ -71,19 +71,19 @@ def execute(
                 continue
             progress.begin(name)
             try:
-                with world.in_turn():
+                with processes.in_turn():
                     cell.dataset.prepare(progress.render_step)
                 done = run(cell, session)
             except (UserError, OSError) as error:
-                if not (keep_going and world.has_in_common(error)):
+                if not (keep_going and processes.has_in_common(error)):
                     raise
                 failed.add(cell.key)
                 outcome.failures.append((name, str(error if isinstance(error, UserError) else machine_error(error))))
                 continue
             except Exception as error:  # a fault of a method or of the harness: the other cells are still worth doing
-                if not (keep_going and world.has_in_common(error)):
+                if not (keep_going and processes.has_in_common(error)):
                     raise
-                if world.leads:
+                if processes.leads:
                     logger.exception("%s failed", name)
                 failed.add(cell.key)
                 outcome.failures.append((name, f"{type(error).__name__}: {error}"))
@@ -99,18 +99,19 @@ def execute(
     return outcome
 
 
-def _open_cells(plan: Plan, world: World) -> tuple[list[FitCell], list[EvalCell]]:
+def _open_cells(plan: Plan, processes: Processes) -> tuple[list[FitCell], list[EvalCell]]:
     """What is to be computed, by the plan of the leading process: files may look otherwise to another by now.
 
     Raises:
         UserError: This process does not know a cell of that plan.
     """
-    keys = world.share([[cell.key for cell in cells] for cells in (plan.open_fits(), plan.open_evals())])
+    keys = processes.share([[cell.key for cell in cells] for cells in (plan.open_fits(), plan.open_evals())])
     known: dict[str, Any] = {state.cell.key: state.cell for state in (*plan.fits, *plan.evals)}
-    with world.together():
+    with processes.together():
         if absent := [key for some in keys for key in some if key not in known]:
             raise UserError(
-                f"Process {world.rank} of {world.size} lacks {len(absent)} of the cells that the first one has.",
+                f"Process {processes.rank} of {processes.size} lacks {len(absent)} of the cells "
+                "that the first process has.",
                 "All processes need the same command, the same code, and data in the same places.",
             )
     return [known[key] for key in keys[0]], [known[key] for key in keys[1]]

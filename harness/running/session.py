@@ -12,11 +12,11 @@ from harness.base.locks import cell_lock, half_written
 from harness.cells.cell import EvalCell, FitCell
 from harness.cells.plan import CellState, TensorsOf
 from harness.engine.compute.device import Device
-from harness.engine.compute.processes import ALONE, World
+from harness.engine.compute.processes import SINGLE_PROCESS, Processes
 from harness.engine.evaluate import Scores
 from harness.engine.features.cache import FeatureCache
 from harness.engine.video.loaders import Row, locate_rows
-from harness.machine.compute_options import Runtime
+from harness.machine.compute_options import ComputeOptions
 from harness.machine.progress import Progress
 from harness.machine.settings import Settings
 from harness.spec import VideoList
@@ -30,23 +30,23 @@ class Session:
     """State shared by all cells of one run.
 
     Args:
-        world: The processes that carry out each cell together.
+        processes: The processes that carry out each cell together.
         tensors_of: Known hashes of the tensors of models, see `harness.cells.plan`.
         scores: By number key, so that untrained evals of several protocols are computed once.
     """
 
     settings: Settings
-    runtime: Runtime
+    compute: ComputeOptions
     device: Device
     progress: Progress
-    world: World = ALONE
+    processes: Processes = SINGLE_PROCESS
     tensors_of: TensorsOf = lambda model: ""
     scores: dict[str, Scores] = field(default_factory=dict)
 
     @property
     def features(self) -> FeatureCache | None:
         """The cache of frame features, None where it is switched off."""
-        return FeatureCache(self.settings.cache.path / "features") if self.runtime.feature_cache else None
+        return FeatureCache(self.settings.cache.path / "features") if self.compute.feature_cache else None
 
 
 def lock_of(settings: Settings, cell: FitCell | EvalCell) -> contextlib.AbstractContextManager[None]:
@@ -74,16 +74,18 @@ def partial_results(cell: EvalCell, weights_sha256: str = "") -> Path:
 @contextlib.contextmanager
 def claimed(session: Session, cell: FitCell | EvalCell, state: Callable[[], CellState]) -> Iterator[bool]:
     """Hold the lock of a cell for all processes; yields whether the cell still is to be computed."""
-    world, done = session.world, False
+    processes, done = session.processes, False
     with contextlib.ExitStack() as held:
-        with world.together():
-            if world.leads:
+        with processes.together():
+            if processes.leads:
                 held.enter_context(lock_of(session.settings, cell))
                 done = state().state == "done"
-        yield not world.share(done)
+        yield not processes.share(done)
 
 
-def present_rows(video_list: VideoList, locate: Callable[[str], Path | None], name: str, runtime: Runtime) -> list[Row]:
+def present_rows(
+    video_list: VideoList, locate: Callable[[str], Path | None], name: str, compute: ComputeOptions
+) -> list[Row]:
     """The rows of a list with their files; refuses a list with missing videos unless that is allowed.
 
     Raises:
@@ -96,7 +98,7 @@ def present_rows(video_list: VideoList, locate: Callable[[str], Path | None], na
             f"{name}: none of the {len(rows)} videos of the list {video_list.name!r} was found (first: {missing[0]}).",
             "Give the videos' folder with --data NAME=DIR, or in harness.toml under [data].",
         )
-    if missing and not runtime.allow_missing:
+    if missing and not compute.allow_missing:
         raise UserError(
             f"{name}: {len(missing)} of {len(rows)} videos of the list {video_list.name!r} were not found "
             f"(first: {', '.join(missing[:3])}).",

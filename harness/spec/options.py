@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-import hashlib
+import contextlib
 import math
 import types
 import typing
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, get_args, get_origin
 
 from harness.base.errors import UserError, unknown_name
+from harness.base.files import cached_file_sha256
 
 
 @dataclass(frozen=True)
@@ -56,22 +57,13 @@ def _recorded(name: str, value: Any, metadata: Mapping[str, Any]) -> Any:
     if not metadata.get("file") or value in words:
         return list(value) if isinstance(value, tuple) else value
     path = Path(value)
-    if path.is_file() or path.resolve() in _hashed:  # a file that was moved while a run goes on is still that file
-        return f"sha256:{_file_sha256(path.resolve())}"
+    # The hash is cached, so that a file that was moved while a run goes on is still that file.
+    with contextlib.suppress(FileNotFoundError, IsADirectoryError, NotADirectoryError):
+        return f"sha256:{cached_file_sha256(path.resolve())}"
     if words or path.suffix or len(path.parts) > 1:
         allowed = f", or one of {', '.join(filter(None, words))}" if any(words) else ""
         raise UserError(f"The file {value} of the option {name} does not exist.", f"Give the path of a file{allowed}.")
     return value
-
-
-_hashed: dict[Path, str] = {}
-
-
-def _file_sha256(path: Path) -> str:
-    if path not in _hashed:
-        with path.open("rb") as file:
-            _hashed[path] = hashlib.file_digest(file, "sha256").hexdigest()
-    return _hashed[path]
 
 
 def split_method(text: str) -> tuple[str, dict[str, str]]:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from harness.base.canonical import fingerprint
 from harness.base.errors import EXIT_FAILED, UserError
 from harness.cells.request import MINI_ARCH, BackboneChoice
 from harness.data.catalog import open_dataset
@@ -22,12 +23,12 @@ from harness.engine.evaluate import Scores, evaluate
 from harness.engine.method import ClipMethod
 from harness.engine.training.fit import WEIGHTS
 from harness.engine.video.loaders import locate_rows
-from harness.machine.compute_options import Runtime
+from harness.machine.compute_options import ComputeOptions
 from harness.machine.settings import Settings
 from harness.running.build import build_row, loaded_model
 from harness.running.load_fit import is_file_hash, method_row_of, restore
 from harness.running.write_record import measured_on, utc_now
-from harness.spec import LabelSet, VideoList, fingerprint
+from harness.spec import LabelSet, VideoList
 from harness.submitting.benchmark_facts import facts_of
 from results.codec import encode
 from results.fit_file import write_fit_file
@@ -148,13 +149,15 @@ class Sampling:
     files: Mapping[str, str] = field(default_factory=dict)
 
 
-def reproduce(path: Path, settings: Settings, runtime: Runtime, sampling: Sampling, root: Path = Path()) -> Reproduced:
+def reproduce(
+    path: Path, settings: Settings, compute: ComputeOptions, sampling: Sampling, root: Path = Path()
+) -> Reproduced:
     """Evaluate a seeded sample of every list of a submission again, from the submitted weights.
 
     Args:
         path: A submission with weights, whose method is installed here (a submission carries no code).
         settings: Where videos lie.
-        runtime: How to compute.
+        compute: How to compute.
         sampling: The sample.
         root: Repository of the board, with its waivers.
 
@@ -169,7 +172,7 @@ def reproduce(path: Path, settings: Settings, runtime: Runtime, sampling: Sampli
     if sampling.weights is not None and not Path(sampling.weights).is_file():
         message = f"--weights {sampling.weights} is not a file."
         raise UserError(message, "Give the file that the records name by its sha256.")
-    submission, device = checked.submission, choose_device(runtime)
+    submission, device = checked.submission, choose_device(compute)
     absent = sorted(set(submission.fits) - set(submission.weights))
     if absent:
         ways = "Ask for a submission that was packed with --weights."
@@ -181,7 +184,7 @@ def reproduce(path: Path, settings: Settings, runtime: Runtime, sampling: Sampli
             key = fingerprint([one.keys.fit, encode(one.m.method), encode(one.m.model)])
             if key not in built:
                 built = {key: _method(one, Path(scratch), settings, sampling)}  # one at a time: methods are large
-            agreements.append(_again(one, built[key], settings, runtime, device, sampling))
+            agreements.append(_again(one, built[key], settings, compute, device, sampling))
     return Reproduced(submission, sampling.seed, sampling.fraction, tuple(agreements), measured_on(device))
 
 
@@ -244,7 +247,7 @@ def _backbone(m: Measurement, weights: str | None) -> BackboneChoice | None:
 
 
 def _again(
-    one: Measured, method: ClipMethod, settings: Settings, runtime: Runtime, device: Device, sampling: Sampling
+    one: Measured, method: ClipMethod, settings: Settings, compute: ComputeOptions, device: Device, sampling: Sampling
 ) -> Agreement:
     """Evaluate the sample of one record and compare."""
     evaluation = one.m.evaluation
@@ -269,8 +272,8 @@ def _again(
     picked = set(chosen.tolist())
     rows = [(path if i in picked else None, label) for i, (path, label) in enumerate(located)]
     draws = int(fingerprint([listed.sha256, "views"], 8), 16)
-    here = for_evaluation(device, runtime, method.backbone)
-    scores = evaluate(method, rows, labels, evaluation.views, here, runtime, None, draws)
+    here = for_evaluation(device, compute, method.backbone)
+    scores = evaluate(method, rows, labels, evaluation.views, here, compute, None, draws)
     both_fp32 = evaluation.precision == here.precision == "fp32"
     return compare(one.name, one.frame.iloc[chosen], scores, chosen, TOLERANCE[both_fp32])
 

@@ -14,7 +14,7 @@ from harness.base.errors import UserError
 from harness.cells.from_request import expand
 from harness.cells.plan import Plan, make_plan
 from harness.cells.request import BackboneChoice, MethodChoice, Request
-from harness.machine.compute_options import Runtime
+from harness.machine.compute_options import ComputeOptions
 from harness.machine.settings import load_settings
 from harness.running.run import execute
 from results.fit_file import read_fit_file, write_fit_file
@@ -135,10 +135,10 @@ def test_videos_that_were_missing_and_are_there_now(small_dataset: Path, tmp_pat
     cells = expand(request, settings)
     fit, (base, novel, joint) = cells.fits[0], cells.evals
     trained, tested = fit.train.rows[0][0], novel.test.rows[0][0]
-    runtime = Runtime(device="cpu", workers=0, quiet=True, allow_missing=True)
+    compute = ComputeOptions(device="cpu", workers=0, quiet=True, allow_missing=True)
     for name in (trained, tested):
         shutil.move(data / name, away / Path(name).name)
-    execute(make_plan(cells), settings, runtime)
+    execute(make_plan(cells), settings, compute)
     assert states(make_plan(cells)) == ["done"] * 4
     before = {cell.key: read_record(cell.record) for cell in cells.evals}
 
@@ -147,7 +147,7 @@ def test_videos_that_were_missing_and_are_there_now(small_dataset: Path, tmp_pat
     assert {state.cell.key for state in plan.evals if state.open} == {novel.key, joint.key}
     assert {state.reason for state in plan.evals if state.open} == {"1 of 1 videos that were missing are there now"}
     assert plan.open_fits() == []
-    outcome = execute(plan, settings, runtime)
+    outcome = execute(plan, settings, compute)
     assert (outcome.fits, outcome.evals) == (0, 2) and states(make_plan(cells)) == ["done"] * 4
     evaluation = read_record(novel.record).measurement.evaluation
     assert evaluation.evaluated == evaluation.list.n == before[novel.key].measurement.evaluation.evaluated + 1
@@ -156,7 +156,7 @@ def test_videos_that_were_missing_and_are_there_now(small_dataset: Path, tmp_pat
     plan = make_plan(cells)
     assert states(plan) == ["stale"] * 4
     assert plan.evals[0].reason == "its fit is stale: 1 of 1 videos that were missing are there now"
-    outcome = execute(plan, settings, Runtime(device="cpu", workers=0, quiet=True))
+    outcome = execute(plan, settings, ComputeOptions(device="cpu", workers=0, quiet=True))
     assert (outcome.fits, outcome.evals) == (1, 3) and states(make_plan(cells)) == ["done"] * 4
     old, new = before[base.key], read_record(base.record)
     fits = [record.measurement.fitted for record in (old, new)]

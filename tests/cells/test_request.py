@@ -17,7 +17,7 @@ from harness.cells.request import (
     recipe_with,
     views_for,
 )
-from harness.machine.compute_options import Runtime
+from harness.machine.compute_options import ComputeOptions
 from harness.machine.settings import load_settings
 from harness.spec import Recipe, Views
 
@@ -136,4 +136,4 @@ def test_weights_count_by_content_and_not_by_place(tmp_path: Path) -> None:
 )
 def test_impossible_transport_settings(values: dict[str, float]) -> None:
     with pytest.raises(UserError, match=next(iter(values))):
-        Runtime(**values)  # type: ignore[arg-type]
+        ComputeOptions(**values)  # type: ignore[arg-type]

@@ -15,7 +15,7 @@ from harness.cells.from_request import expand
 from harness.cells.plan import RENEWED, REUSED, make_plan
 from harness.cells.request import BackboneChoice, MethodChoice, Request
 from harness.data.official.cards import load_card
-from harness.machine.compute_options import Runtime
+from harness.machine.compute_options import ComputeOptions
 from harness.machine.settings import Settings, load_settings
 from harness.plugins import registry
 from harness.running.run import execute
@@ -73,7 +73,7 @@ def test_two_folders_of_one_name_stay_two_datasets(settings: Settings, small_dat
 def test_a_folder_that_was_moved_keeps_its_cells(settings: Settings, small_dataset: Path, tmp_path: Path) -> None:
     one = Path(shutil.copytree(small_dataset, tmp_path / "a" / "videos"))
     before = expand(request(one, method="vanilla_clip"), settings)
-    execute(make_plan(before), settings, Runtime(device="cpu", workers=0, quiet=True))
+    execute(make_plan(before), settings, ComputeOptions(device="cpu", workers=0, quiet=True))
     moved = one.rename(tmp_path / "videos")
     after = expand(request(moved, method="vanilla_clip"), settings)
     assert {state.state for state in make_plan(after).evals} == {"done"}
@@ -236,12 +236,12 @@ def test_what_was_scored_for_another_row_is_taken_over(settings: Settings, small
         (data / side / clip.parent.name).mkdir(parents=True, exist_ok=True)
         shutil.copy(clip, data / side / clip.parent.name)
     cells = expand(request(data, method="vanilla_clip"), settings)
-    runtime = Runtime(device="cpu", workers=0, quiet=True)
-    execute(make_plan(cells), settings, runtime)
+    compute = ComputeOptions(device="cpu", workers=0, quiet=True)
+    execute(make_plan(cells), settings, compute)
     joint, novel = first(cells, "joint"), first(cells, "novel")
     few = expand(request(data, method="vanilla_clip", protocols=("few_shot",)), settings)
     assert {state.reason for state in make_plan(few).evals} == {REUSED}
-    execute(make_plan(few), settings, runtime)
+    execute(make_plan(few), settings, compute)
     assert read_record(few.evals[0].record).metrics == read_record(joint.record).metrics
     assert few.evals[0].predictions.read_bytes() == joint.predictions.read_bytes()
 
@@ -250,7 +250,7 @@ def test_what_was_scored_for_another_row_is_taken_over(settings: Settings, small
     base, old = first(again), read_record(first(cells).record)
     states = {state.cell.eval.part: state for state in make_plan(again).evals}  # type: ignore[union-attr]
     assert states["base"].reason == REUSED and states["novel"].reason != REUSED
-    execute(make_plan(again), settings, runtime)
+    execute(make_plan(again), settings, compute)
     new = read_record(base.record)
     assert {state.state for state in make_plan(again).evals} == {"done"}
     assert (new.metrics, new.predictions.sha256) == (old.metrics, old.predictions.sha256)
@@ -267,12 +267,12 @@ def test_an_incomplete_record_is_taken_over_only_if_that_is_allowed(
         expand(request(data, method="vanilla_clip", protocols=(name,)), settings) for name in ("b2n", "few_shot")
     )
     (data / first(cells, "joint").test.rows[0][0]).unlink()
-    runtime = Runtime(device="cpu", workers=0, quiet=True)
-    execute(make_plan(cells), settings, replace(runtime, allow_missing=True))
+    compute = ComputeOptions(device="cpu", workers=0, quiet=True)
+    execute(make_plan(cells), settings, replace(compute, allow_missing=True))
     assert {state.reason for state in make_plan(few).evals} == {REUSED}
     with pytest.raises(UserError, match="were not found"):
-        execute(make_plan(few), settings, runtime)
-    execute(make_plan(few), settings, replace(runtime, allow_missing=True))
+        execute(make_plan(few), settings, compute)
+    execute(make_plan(few), settings, replace(compute, allow_missing=True))
     assert read_record(few.evals[0].record).incomplete
 
 
@@ -280,13 +280,13 @@ def test_a_changed_card_is_written_without_computing(
     settings: Settings, small_dataset: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cells = expand(request(small_dataset, method="vanilla_clip"), settings)
-    runtime = Runtime(device="cpu", workers=0, quiet=True)
-    execute(make_plan(cells), settings, runtime)
+    compute = ComputeOptions(device="cpu", workers=0, quiet=True)
+    execute(make_plan(cells), settings, compute)
     old = read_record(first(cells).record)
     spec = first(cells).row.spec
     monkeypatch.setattr(spec, "card", replace(spec.card, title="Another title"))
     assert {state.reason for state in make_plan(cells).evals} == {RENEWED}
-    execute(make_plan(cells), settings, runtime)
+    execute(make_plan(cells), settings, compute)
     new = read_record(first(cells).record)
     assert new.method.title == "Another title" != old.method.title
     assert replace(new, method=old.method) == old

@@ -15,7 +15,7 @@ import pytest
 
 from harness.engine.video.exact_reader import SequentialVideo
 from harness.engine.video.loaders import eval_loader, in_batches
-from harness.machine.compute_options import Runtime
+from harness.machine.compute_options import ComputeOptions
 from harness.spec import Views
 from tests.endurance.preloaded import Server
 from tests.engine.test_loader import children
@@ -156,9 +156,7 @@ def test_a_run_scores_each_or_names_it(server: Server, index: list[Row], reader:
 
 
 @pytest.mark.parametrize("reader", ["decord", "exact"])
-def test_long_and_large_files_stay_quick_and_small(
-    index: list[Row], reader: str, measured: dict[str, Any]
-) -> None:
+def test_long_and_large_files_stay_quick_and_small(index: list[Row], reader: str, measured: dict[str, Any]) -> None:
     """36 000 frames and 4K: seconds and the worker's memory, which every later clip of that worker would share."""
     from tests.endurance.test_flat import resident_mib
 
@@ -167,7 +165,9 @@ def test_long_and_large_files_stay_quick_and_small(
         rows: list[Any] = [(path, 0), (path, 0)]
         started, peak = time.monotonic(), 0.0
         views = Views(frames=16, reader=reader)
-        for batch in eval_loader(rows, views, 224, in_batches(len(rows), 1), Runtime(device="cpu", workers=1), 0):
+        for batch in eval_loader(
+            rows, views, 224, in_batches(len(rows), 1), ComputeOptions(device="cpu", workers=1), 0
+        ):
             assert batch.failed == {}
             peak = max([peak, *map(resident_mib, children())])
         seconds = (time.monotonic() - started) / 2

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.engine.video import mm_pipeline as mm
+from harness.engine.video import mm_pipeline
 from harness.engine.video.batches import Draw
 from harness.engine.video.guarded_loader import Undecodable, decode
 from harness.engine.video.loaders import eval_loader, in_batches
-from harness.machine.compute_options import Runtime
+from harness.machine.compute_options import ComputeOptions
 from harness.spec import Views
 from tests.conftest import CLASSES, write_clip
 
@@ -72,8 +72,8 @@ def judge(
 
 @pytest.mark.parametrize("reader", READERS)
 def test_five_thousand_opens_in_one_process(files: list[Path], reader: str, measured: dict[str, Any]) -> None:
-    pipeline = mm.eval_pipeline(Views(frames=4, reader=reader), 32)
-    dataset = mm.ListVideoDataset([(path, 0) for path in files], pipeline, 0)
+    pipeline = mm_pipeline.eval_pipeline(Views(frames=4, reader=reader), 32)
+    dataset = mm_pipeline.ListVideoDataset([(path, 0) for path in files], pipeline, 0)
     samples, failed = [], 0
     for count in range(1, OPENS + 1):
         failed += isinstance(decode(dataset, Draw(count % len(files))), Undecodable)
@@ -85,8 +85,8 @@ def test_five_thousand_opens_in_one_process(files: list[Path], reader: str, meas
 
 def batches(files: list[Path], reader: str) -> Iterator[Any]:
     rows: list[Any] = [(files[i % len(files)], i % 4) for i in range(CLIPS)]
-    batches, runtime = in_batches(len(rows), 8), Runtime(device="cpu", workers=2)
-    yield from eval_loader(rows, Views(frames=4, reader=reader), 32, batches, runtime, 0)
+    batches, compute = in_batches(len(rows), 8), ComputeOptions(device="cpu", workers=2)
+    yield from eval_loader(rows, Views(frames=4, reader=reader), 32, batches, compute, 0)
 
 
 @pytest.mark.parametrize("reader", READERS)

@@ -18,7 +18,7 @@ from harness.data.check import DecodeWorker
 from harness.engine.evaluate import evaluate
 from harness.engine.features.cache import FeatureCache
 from harness.engine.video.loaders import Row
-from harness.machine.compute_options import Runtime
+from harness.machine.compute_options import ComputeOptions
 from harness.spec import Views
 from tests.conftest import CLASSES
 from tests.endurance.conftest import one_error, run_arguments
@@ -43,14 +43,12 @@ def rows_with(pipe: Path, dataset: Path) -> list[Row]:
 
 
 @pytest.mark.parametrize(("reader", "cached"), [("decord", True), ("exact", False)])
-def test_an_eval_names_and_counts_it(
-    pipe: Path, tiny_dataset: Path, tmp_path: Path, reader: str, cached: bool
-) -> None:
-    runtime = Runtime(device="cpu", workers=1, decode_seconds=LIMIT, quiet=True)
+def test_an_eval_names_and_counts_it(pipe: Path, tiny_dataset: Path, tmp_path: Path, reader: str, cached: bool) -> None:
+    compute = ComputeOptions(device="cpu", workers=1, decode_seconds=LIMIT, quiet=True)
     cache = FeatureCache(tmp_path / "cache") if cached else None
     started = time.monotonic()
     method, views = tiny_method("vanilla_clip"), Views(frames=2, reader=reader)
-    scores = evaluate(method, rows_with(pipe, tiny_dataset), LabelSet(CLASSES), views, CPU, runtime, cache=cache)
+    scores = evaluate(method, rows_with(pipe, tiny_dataset), LabelSet(CLASSES), views, CPU, compute, cache=cache)
     assert LIMIT < time.monotonic() - started < LIMIT + 20
     assert scores.failed == {2: "not decoded within 1 s"}
     assert (scores.ids[2] == -1).all() and (scores.ids[[0, 1, 3, 4, 5, 6, 7]] >= 0).all()
@@ -58,8 +56,8 @@ def test_an_eval_names_and_counts_it(
 
 def test_a_fit_replaces_and_names_it(pipe: Path, tiny_dataset: Path, tmp_path: Path) -> None:
     rows = rows_with(pipe, tiny_dataset)
-    runtime = Runtime(device="cpu", workers=1, fit_clips=4, decode_seconds=LIMIT, quiet=True)
-    _, outcome, _ = run_fit(tmp_path / "fit", rows, runtime=runtime, epochs=1, accumulate=1)
+    compute = ComputeOptions(device="cpu", workers=1, fit_clips=4, decode_seconds=LIMIT, quiet=True)
+    _, outcome, _ = run_fit(tmp_path / "fit", rows, compute=compute, epochs=1, accumulate=1)
     assert outcome.replaced == [2]
 
 

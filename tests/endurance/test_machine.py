@@ -123,9 +123,7 @@ def test_a_disk_too_small_for_the_embedded_benchmark(server: Server, disk: Calla
     assert not list(cache.glob("mini_*")) and not list(cache.glob(".mini_*"))
 
 
-def test_a_read_only_folder(
-    server: Server, tiny_dataset: Path, finished: Path, disk: Callable[[int], Path]
-) -> None:
+def test_a_read_only_folder(server: Server, tiny_dataset: Path, finished: Path, disk: Callable[[int], Path]) -> None:
     """What is finished is read from it; what is not gives one error and changes nothing."""
     folder = disk(64 * MIB)
     shutil.copytree(finished, folder, dirs_exist_ok=True)

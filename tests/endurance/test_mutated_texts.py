@@ -295,9 +295,7 @@ def test_a_few_mutants(parsers: dict[str, Parser], name: str, tmp_path: Path) ->
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PARSERS)
-def test_many_mutants(
-    parsers: dict[str, Parser], name: str, tmp_path: Path, measured: dict[str, Any]
-) -> None:
+def test_many_mutants(parsers: dict[str, Parser], name: str, tmp_path: Path, measured: dict[str, Any]) -> None:
     ends = mutants(parsers[name], f"{name} many", MANY, tmp_path)
     measured[f"mutants: {name}"] = dict(ends)
     assert sum(ends.values()) == MANY

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from harness.engine.video.loaders import eval_loader, in_batches
-from harness.machine.compute_options import Runtime
+from harness.machine.compute_options import ComputeOptions
 from harness.spec import Views
 from tests.conftest import CLASSES, write_clip
 from tests.endurance.mutate import mutated
@@ -61,8 +61,8 @@ def mutants(good: list[Path], folder: Path, count: int, reader: str) -> Counter[
     files = sorted(folder.iterdir(), key=lambda path: int(path.stem))
     rows: list[Any] = [(path, 0) for path in files]
     ends, seen = Counter[str](), []
-    runtime = Runtime(device="cpu", workers=2, decode_seconds=LIMIT)
-    for batch in eval_loader(rows, Views(frames=4, reader=reader), 32, in_batches(count, 4), runtime, 0):
+    compute = ComputeOptions(device="cpu", workers=2, decode_seconds=LIMIT)
+    for batch in eval_loader(rows, Views(frames=4, reader=reader), 32, in_batches(count, 4), compute, 0):
         seen += [*batch.rows, *batch.failed]
         ends["decoded"] += len(batch.rows)
         assert (batch.frames is None) == (not batch.rows)

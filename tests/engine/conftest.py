@@ -13,10 +13,10 @@ import torch
 from harness.api import ClipMethod, LabelSet, Recipe, Views, build_method, load_backbone
 from harness.engine.compute.device import Device
 from harness.engine.training.fit import FitOutcome, fit
-from harness.engine.video import mm_pipeline as mm
+from harness.engine.video import mm_pipeline
 from harness.engine.video.batches import Draw
 from harness.engine.video.loaders import Row
-from harness.machine.compute_options import Runtime
+from harness.machine.compute_options import ComputeOptions
 from tests.conftest import CLASSES
 
 LABELS = LabelSet(CLASSES)
@@ -42,14 +42,14 @@ def run_fit(
     rows: list[Row],
     method: ClipMethod | None = None,
     device: Device = CPU,
-    runtime: Runtime | None = None,
+    compute: ComputeOptions | None = None,
     progress: Callable[[int, int, float], None] | None = None,
     **recipe: Any,
 ) -> tuple[ClipMethod, FitOutcome, Path]:
     """Fit the tiny CLIP into a folder; 16 clips are 4 device batches and 2 updates an epoch."""
     model, settings = method or tiny_method(), replace(RECIPE, **recipe)
-    runtime = runtime or Runtime(device="cpu", workers=0, fit_clips=4)
-    return model, fit(model, rows, LABELS, settings, VIEWS, folder, device, runtime, progress), folder
+    compute = compute or ComputeOptions(device="cpu", workers=0, fit_clips=4)
+    return model, fit(model, rows, LABELS, settings, VIEWS, folder, device, compute, progress), folder
 
 
 @pytest.fixture
@@ -68,11 +68,11 @@ def small_fit(rows: list[Row], tmp_path: Path) -> Callable[..., tuple[ClipMethod
 def decodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Draw]]:
     """The draws that were decoded in this process."""
     seen: list[Draw] = []
-    plain = mm.ListVideoDataset.__getitem__
+    plain = mm_pipeline.ListVideoDataset.__getitem__
 
     def counted(self: Any, draw: Draw) -> Any:
         seen.append(draw)
         return plain(self, draw)
 
-    monkeypatch.setattr(mm.ListVideoDataset, "__getitem__", counted)
+    monkeypatch.setattr(mm_pipeline.ListVideoDataset, "__getitem__", counted)
     yield seen

@@ -18,7 +18,7 @@ from harness.api import Backbone
 from harness.data.lists.class_names import read_class_names
 from harness.engine.video.exact_reader import SequentialVideo
 from harness.engine.video.loaders import eval_loader, in_batches
-from harness.machine.compute_options import Runtime
+from harness.machine.compute_options import ComputeOptions
 from harness.spec import Views
 
 LIMIT_S = 20.0
@@ -64,10 +64,10 @@ def outcomes(files: list[Awkward]) -> dict[str, dict[Path, str]]:
     found: dict[str, dict[Path, str]] = {}
     for reader in READERS:
         rows: list[Any] = [(f.path, 0) for f in files]
-        runtime = Runtime(workers=2, decode_seconds=LIMIT_S)
+        compute = ComputeOptions(workers=2, decode_seconds=LIMIT_S)
         failed: dict[int, str] = {}
         count = 0
-        for batch in eval_loader(rows, Views(frames=4, reader=reader), 32, in_batches(len(rows), 1), runtime, 0):
+        for batch in eval_loader(rows, Views(frames=4, reader=reader), 32, in_batches(len(rows), 1), compute, 0):
             failed.update(batch.failed)
             count += len(batch.rows) + len(batch.failed)
             assert batch.frames is None or batch.frames.shape == (1, 4, 3, 32, 32)

@@ -15,9 +15,9 @@ from torch.utils.data import BatchSampler, DataLoader
 from torch.utils.data.distributed import DistributedSampler
 
 from harness.base.errors import UserError
-from harness.engine.training.schedule import plan_updates
 from harness.engine.video.batches import Draw, FitBatches, epoch_groups
 from harness.spec import Recipe
+from harness.spec.updates import plan_updates
 
 Updates = list[list[tuple[int, ...]]]
 
@@ -124,15 +124,15 @@ def test_every_fit_equals_the_published_loop(fit: tuple[int, Recipe, int]) -> No
 
 @given(fits(), st.sampled_from([1, 4, 8, 16, 64]), st.sampled_from([1, 2, 4]))
 @settings(max_examples=80, deadline=None)
-def test_device_batch_and_processes_change_nothing(fit: tuple[int, Recipe, int], clips: int, world: int) -> None:
+def test_device_batch_and_processes_change_nothing(fit: tuple[int, Recipe, int], clips: int, processes: int) -> None:
     """The same draws, with the same seeds of augmentation and blending, are in the same update."""
     n, chosen, epoch = fit
     per_update = chosen.ranks * chosen.accumulate
-    if per_update % world:
+    if per_update % processes:
         with pytest.raises(UserError, match="cannot share"):
-            FitBatches(n, chosen, clips, 0, world)
+            FitBatches(n, chosen, clips, 0, processes)
         return
-    processes = [FitBatches(n, chosen, clips, rank, world) for rank in range(world)]
+    processes = [FitBatches(n, chosen, clips, rank, processes) for rank in range(processes)]
     reference = FitBatches(n, chosen, 1)
     for batches in (reference, *processes):
         batches.epoch = epoch

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from harness.engine.training.blending import BlendDraw, apply_blend, cutmix_box, draw_blend, smooth
 from harness.engine.training.step import blend_groups
 from harness.engine.video.batches import Draw
-from harness.engine.video.loaders import FitClips
+from harness.engine.video.loaders import FitBatch
 from harness.spec import Recipe
 
 RECIPE = Recipe(epochs=1, lr=1e-3)
@@ -97,7 +97,7 @@ def test_neither_kind_blends_nothing() -> None:
     assert draw_blend(recipe, 0, 0, 4, 32, 32) is None
     video, targets = group()
     draws = [Draw(i, 0, i, 0) for i in range(4)]
-    found = blend_groups(video, targets, FitClips(video, torch.zeros(4), draws), recipe)
+    found = blend_groups(video, targets, FitBatch(video, torch.zeros(4), draws), recipe)
     assert torch.equal(found[0], video) and torch.equal(found[1], targets)
 
 
@@ -115,9 +115,9 @@ def test_the_device_batch_does_not_change_the_blend(groups_per_batch: int) -> No
     draws = [Draw(i, 2, i, i // 4) for i in range(16)]
     size = 4 * groups_per_batch
     parts = [
-        blend_groups(video[s], targets[s], FitClips(video[s], torch.zeros(size), draws[s]), RECIPE)
+        blend_groups(video[s], targets[s], FitBatch(video[s], torch.zeros(size), draws[s]), RECIPE)
         for s in (slice(i, i + size) for i in range(0, 16, size))
     ]
-    whole = blend_groups(video, targets, FitClips(video, torch.zeros(16), draws), RECIPE)
+    whole = blend_groups(video, targets, FitBatch(video, torch.zeros(16), draws), RECIPE)
     assert torch.equal(torch.cat([p[0] for p in parts]), whole[0])
     assert torch.equal(torch.cat([p[1] for p in parts]), whole[1])

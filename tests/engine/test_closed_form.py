@@ -18,10 +18,10 @@ from harness.engine.features.cache import FeatureCache, fits_from_features
 from harness.engine.training.fit import CURVE, WEIGHTS, FitOutcome, fit, load_fit
 from harness.engine.video.batches import Draw
 from harness.engine.video.loaders import Row
-from harness.machine.compute_options import Runtime
+from harness.machine.compute_options import ComputeOptions
 from tests.engine.conftest import CPU, LABELS, VIEWS, tiny_method
 
-RUNTIME = Runtime(device="cpu", workers=0, fit_clips=8)
+COMPUTE = ComputeOptions(device="cpu", workers=0, fit_clips=8)
 ONCE = Recipe(
     epochs=1, lr=1.0, warmup_epochs=0, micro_batch=1, ranks=1, accumulate=1, mixup=0.0, cutmix=0.0, smoothing=0.0,
     augmentation="none",
@@ -48,7 +48,7 @@ def run(
     folder: Path, rows: list[Row], cache: FeatureCache | None = None, method: ClipMethod | None = None, **recipe: object
 ) -> tuple[ClipMethod, FitOutcome]:
     method = method or ClassMeans(load_backbone("mini-clip"))
-    outcome = fit(method, rows, LABELS, replace(ONCE, **recipe), VIEWS, folder, CPU, RUNTIME, cache=cache)
+    outcome = fit(method, rows, LABELS, replace(ONCE, **recipe), VIEWS, folder, CPU, COMPUTE, cache=cache)
     return method, outcome
 
 
@@ -64,13 +64,11 @@ def test_a_closed_form_sees_every_clip_once_and_leaves_its_weights(rows: list[Ro
 
 
 def clips_of(rows: list[Row]) -> list[Tensor]:
-    from harness.engine.training.step import normalise
-    from harness.engine.video import mm_pipeline as mm
+    from harness.engine.video import mm_pipeline
+    from harness.engine.video.frames import normalise
 
-    dataset = mm.ListVideoDataset(rows, mm.eval_pipeline(VIEWS, 64), 0)
-    return [
-        normalise(torch.from_numpy(dataset[Draw(i)]["frames"])[None], VIEWS, CPU.device) for i in range(len(rows))
-    ]
+    dataset = mm_pipeline.ListVideoDataset(rows, mm_pipeline.eval_pipeline(VIEWS, 64), 0)
+    return [normalise(torch.from_numpy(dataset[Draw(i)]["frames"])[None], VIEWS, CPU.device) for i in range(len(rows))]
 
 
 def test_cached_features_give_the_same_weights_and_a_second_fit_decodes_nothing(
@@ -152,7 +150,7 @@ def test_methods_with_an_own_loss_of_features_are_trained_on_cached_ones(
     for folder, kept in (("cached", cache), ("again", cache), ("plain", None)):
         method = tiny_method(name)
         assert fits_from_features(method)
-        fit(method, rows, LABELS, recipe, VIEWS, tmp_path / folder, CPU, RUNTIME, cache=kept)
+        fit(method, rows, LABELS, recipe, VIEWS, tmp_path / folder, CPU, COMPUTE, cache=kept)
         states.append(load_file(tmp_path / folder / WEIGHTS))
         assert len(decodes) == (len(rows) if folder != "plain" else 3 * len(rows))
     for key, value in states[0].items():
@@ -162,6 +160,6 @@ def test_methods_with_an_own_loss_of_features_are_trained_on_cached_ones(
 
 def test_eszsl_is_fitted_through_the_engine(rows: list[Row], tmp_path: Path) -> None:
     method = tiny_method("eszsl")
-    fit(method, rows, LABELS, tiny_method("eszsl").recipes["zero_shot"], VIEWS, tmp_path, CPU, RUNTIME)
+    fit(method, rows, LABELS, tiny_method("eszsl").recipes["zero_shot"], VIEWS, tmp_path, CPU, COMPUTE)
     assert set(load_file(tmp_path / WEIGHTS)) == {"bilinear", "penalties"}
     assert float(method.bilinear.detach().abs().max()) > 0 and method.penalties.tolist() == [1.0, 1.0]

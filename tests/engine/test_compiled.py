@@ -68,7 +68,7 @@ def test_blocks_of_another_kind_are_left_alone(uncompiled: None) -> None:
     first.mlp.gelu = torch.nn.ReLU()
     second.attn.dropout = 0.1
     third.ls_1 = torch.nn.Linear(1, 1)
-    assert compile_vision(method) == 1
+    assert compile_vision(method.backbone) == 1
 
 
 def test_a_mask_takes_the_plain_path(uncompiled: None) -> None:
@@ -78,7 +78,7 @@ def test_a_mask_takes_the_plain_path(uncompiled: None) -> None:
     mask = torch.full((3, 3), float("-inf")).triu(1)
     with torch.no_grad():
         wanted, free = block(tokens, attn_mask=mask), block(tokens)
-        compile_vision(method)
+        compile_vision(method.backbone)
         torch.testing.assert_close(block(tokens, attn_mask=mask), wanted)
         torch.testing.assert_close(block(tokens), free, rtol=1e-5, atol=1e-5)
     assert not torch.allclose(wanted, free)
@@ -97,9 +97,9 @@ def test_compiled_where_it_pays(
     monkeypatch.setattr(compiled, "compiler_problem", lambda kind: "")
     method = tiny_method()
     device = Device(torch.device(kind), torch.float32)
-    compile_if_asked(method, wanted, device)
+    compile_if_asked(method.backbone, wanted, device)
     assert not runs_compiled(method)
-    compile_if_it_pays(method, wanted, device, work, frames)
+    compile_if_it_pays(method.backbone, wanted, device, work, frames)
     assert runs_compiled(method) == runs
 
 
@@ -108,8 +108,8 @@ def test_a_published_fit_on_a_gpu_is_worth_it_and_a_small_eval_is_not() -> None:
     backbone = meta_backbone("ViT-B-16")
     with torch.device("meta"):
         method = method_class("vificlip")(backbone, method_class("vificlip").options_for({}, "b2n", "k400"))
-    fit = seconds_saved(method, "cuda", "fit", 11 * 200 * 16 * 16)
-    evals = [seconds_saved(method, "cuda", "eval", 16 * n) for n in (1530, 19_796)]
+    fit = seconds_saved(method.backbone, "cuda", "fit", 11 * 200 * 16 * 16)
+    evals = [seconds_saved(method.backbone, "cuda", "eval", 16 * n) for n in (1530, 19_796)]
     assert fit > compiled.WORTH_SECONDS > evals[1] > evals[0] and fit == pytest.approx(107, abs=2)
 
 
@@ -130,7 +130,9 @@ def test_without_a_compiler_on_is_an_error(harness: Callable[..., Any], command:
 
 @pytest.mark.slow
 def test_without_a_compiler_auto_goes_on(command: tuple[object, ...], tmp_path: Path) -> None:
-    code = "import harness.engine.model.compiled as c; c.WORTH_SECONDS = -1.0; from harness.cli import main; exit(main())"
+    code = (
+        "import harness.engine.model.compiled as c; c.WORTH_SECONDS = -1.0; from harness.cli import main; exit(main())"
+    )
     argv = [sys.executable, "-c", code, *map(str, command)]
     done = subprocess.run(argv, env=machine_free(BROKEN), cwd=ROOT, capture_output=True, text=True, timeout=200)
     assert done.returncode == 0 and "the vision tower is not compiled" in done.stderr, done.stderr

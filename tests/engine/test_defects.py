@@ -28,13 +28,14 @@ from mmengine.optim import AmpOptimWrapper
 from torch.utils.data import DataLoader, Dataset
 
 from harness.engine.compute.device import Device
+from harness.engine.training import mm_runner
 from harness.engine.training.mm_hooks import PlainCheckpoints
-from harness.engine.video import mm_pipeline as mm
+from harness.engine.video import mm_pipeline
 from harness.engine.video.batches import Draw
 from harness.engine.video.exact_reader import SequentialVideo
 from harness.engine.video.loaders import Row, eval_loader, fit_loader
 from harness.machine import installation_check as environment_check
-from harness.machine.compute_options import Runtime
+from harness.machine.compute_options import ComputeOptions
 from harness.spec import Views
 from results.metrics import accuracies, rank
 from tests.conftest import ROOT, machine_free, write_clip
@@ -65,7 +66,9 @@ def test_d02_d03_models_of_mmaction2_import() -> None:
     """The wheel lacks one localizer and does not declare `importlib_metadata`: with our module its models import."""
     hidden = "import sys; sys.modules['importlib_metadata'] = None; "
     ours = python(
-        hidden + "from harness.engine import mm; mm.ensure_action_models(); from mmaction.models import Recognizer2D;"
+        hidden
+        + "from harness.engine.video import mm_setup; mm_setup.ensure_action_models(); "
+        "from mmaction.models import Recognizer2D;"
         "assert sys.modules['importlib_metadata'].__name__ == 'importlib.metadata'"
     )
     assert ours.returncode == 0, ours.stderr
@@ -137,14 +140,14 @@ def killed_while_writing(backend: LocalBackend, path: Path) -> None:
 def test_d05_a_kill_while_writing_leaves_no_torn_checkpoint(tmp_path: Path) -> None:
     """mmengine's backend writes in place; ours leaves the old file as it was. The Runner uses ours."""
     old = b"o" * 2**21
-    for folder, backend in (("stock", LocalBackend()), ("ours", mm.AtomicLocalBackend())):
+    for folder, backend in (("stock", LocalBackend()), ("ours", mm_runner.AtomicLocalBackend())):
         path = tmp_path / folder / "epoch_2.pth"
         path.parent.mkdir()
         path.write_bytes(old)
         killed_while_writing(backend, path)
     assert (tmp_path / "stock" / "epoch_2.pth").read_bytes() == b"n" * 2**20
     assert (tmp_path / "ours" / "epoch_2.pth").read_bytes() == old
-    assert isinstance(get_file_backend(str(tmp_path / "epoch_1.pth")), mm.AtomicLocalBackend)
+    assert isinstance(get_file_backend(str(tmp_path / "epoch_1.pth")), mm_runner.AtomicLocalBackend)
     get_file_backend("x").put_text("text", tmp_path / "last_checkpoint")
     assert (tmp_path / "last_checkpoint").read_text() == "text"
 
@@ -167,10 +170,10 @@ FROM_MEMORY = "import decord, io, sys; decord.VideoReader(io.BytesIO(open(sys.ar
 def test_d06_truncated_avi_files_are_opened_by_path(truncated: list[Path]) -> None:
     """Opened from memory, as mmaction2 does, they crash the process; opened by path they give the frames there are."""
     assert python(FROM_MEMORY, truncated[0]).returncode == -signal.SIGSEGV
-    pipeline = mm.eval_pipeline(VIEWS, 32)
+    pipeline = mm_pipeline.eval_pipeline(VIEWS, 32)
     assert pipeline[0]["type"] == "PathDecordInit"
     rows: list[Row] = [(path, 0) for path in truncated]
-    batch = next(iter(eval_loader(rows, VIEWS, 32, [list(range(len(rows)))], Runtime(workers=2), 0)))
+    batch = next(iter(eval_loader(rows, VIEWS, 32, [list(range(len(rows)))], ComputeOptions(workers=2), 0)))
     assert batch.failed == {}
     assert batch.frames.shape == (6, 2, 3, 32, 32)
 
@@ -209,7 +212,9 @@ def test_d07_frames_that_cannot_be_decoded_are_not_made_up(cut: Path) -> None:
     exact = SequentialVideo(str(cut))
     assert len(exact) == len(decoded)
     np.testing.assert_array_equal(exact.get_batch(np.arange(len(exact))).asnumpy(), decoded)
-    batch = next(iter(eval_loader([(cut, 0)], Views(frames=12, reader="exact"), 64, [[0]], Runtime(workers=0), 0)))
+    batch = next(
+        iter(eval_loader([(cut, 0)], Views(frames=12, reader="exact"), 64, [[0]], ComputeOptions(workers=0), 0))
+    )
     assert batch.frames is not None and len(torch.unique(batch.frames[0], dim=0)) == 12
 
 
@@ -262,7 +267,7 @@ def test_d10_the_model_stays_on_the_device_that_was_asked_for(
     monkeypatch.setattr("mmengine.runner.runner.get_device", lambda: "meta")
     stock = torch.nn.Linear(2, 2)
     stub: Any = SimpleNamespace(distributed=False, logger=logging.getLogger(__name__))
-    assert mm.Runner.wrap_model(stub, None, stock).weight.device.type == "meta"
+    assert mm_runner.Runner.wrap_model(stub, None, stock).weight.device.type == "meta"
     method, outcome, _ = small_fit(epochs=1)
     assert {parameter.device.type for parameter in method.parameters()} == {"cpu"}
     assert outcome.final_loss is not None
@@ -270,13 +275,13 @@ def test_d10_the_model_stays_on_the_device_that_was_asked_for(
 
 def test_d10_an_overflow_skips_the_update() -> None:
     parameter = torch.nn.Parameter(torch.ones(1))
-    wrapper = mm.PrecisionOptimWrapper(torch.float16, "cpu", optimizer=torch.optim.SGD([parameter], lr=0.1))
+    wrapper = mm_runner.PrecisionOptimWrapper(torch.float16, "cpu", optimizer=torch.optim.SGD([parameter], lr=0.1))
     wrapper.update_params(parameter.sum() * float("inf"))
     assert parameter.item() == 1.0
     assert wrapper.skipped_updates == 1
     wrapper.update_params(parameter.sum())
     assert parameter.item() == pytest.approx(0.9)
-    other = mm.PrecisionOptimWrapper(torch.float16, "cpu", optimizer=torch.optim.SGD([parameter], lr=0.1))
+    other = mm_runner.PrecisionOptimWrapper(torch.float16, "cpu", optimizer=torch.optim.SGD([parameter], lr=0.1))
     other.load_state_dict(wrapper.state_dict())
     assert (other.skipped_updates, other.scaler.get_scale()) == (1, wrapper.scaler.get_scale())
 
@@ -303,7 +308,7 @@ def test_d11_augmentation_is_new_in_every_epoch_and_the_same_in_every_run(rows: 
     def epoch(number: int, workers: int, seed: int = 1024) -> torch.Tensor:
         recipe = replace(RECIPE, seed=seed)
         order: Any = [[Draw(i, number, i, i // 4) for i in range(8)]]  # the same clips at the same positions
-        return next(iter(fit_loader(rows[:8], recipe, VIEWS, 32, order, Runtime(workers=workers)))).frames
+        return next(iter(fit_loader(rows[:8], recipe, VIEWS, 32, order, ComputeOptions(workers=workers)))).frames
 
     first = epoch(0, 2)
     assert torch.equal(first, epoch(0, 0)) and torch.equal(first, epoch(0, 3))
@@ -313,5 +318,5 @@ def test_d11_augmentation_is_new_in_every_epoch_and_the_same_in_every_run(rows: 
 
 def test_global_generators_are_put_back(rows: list[Row]) -> None:
     before = np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()  # type: ignore[union-attr]
-    next(iter(eval_loader(rows[:2], VIEWS, 32, [[0, 1]], Runtime(workers=0), 0)))
+    next(iter(eval_loader(rows[:2], VIEWS, 32, [[0, 1]], ComputeOptions(workers=0), 0)))
     assert before == (np.random.get_state()[1].tolist(), torch.get_rng_state().tolist())  # type: ignore[union-attr]

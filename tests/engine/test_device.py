@@ -13,10 +13,10 @@ from harness.engine.compute import device as module
 from harness.engine.compute.device import Device, casts_kept, choose_device, for_evaluation
 from harness.engine.cost.profile import meta_backbone
 from harness.engine.model.clip_model import Backbone
-from harness.machine.compute_options import Runtime
+from harness.machine.compute_options import ComputeOptions
 from tests.engine.conftest import CPU, tiny_method
 
-AUTO = Runtime(device="cpu")
+AUTO = ComputeOptions(device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def bf16_products(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("bf16_products")
 def test_large_vision_transformers_are_scored_in_bf16(large: Backbone) -> None:
     assert for_evaluation(CPU, AUTO, large).precision == "bf16"
-    assert for_evaluation(CPU, Runtime(device="cpu", precision="fp32"), large) == CPU, "unless it was asked for"
+    assert for_evaluation(CPU, ComputeOptions(device="cpu", precision="fp32"), large) == CPU, "unless it was asked for"
     assert choose_device(AUTO).precision == "fp32", "fits stay as they are"
 
 
@@ -46,7 +46,7 @@ def test_others_stay_in_fp32(large: Backbone) -> None:
         convolutions.clip.visual = torch.nn.Conv2d(3000, 3000, 3)
     assert for_evaluation(CPU, AUTO, convolutions) == CPU
     gpu = Device(torch.device("cuda"), torch.float16)
-    assert for_evaluation(gpu, Runtime(), large) == gpu
+    assert for_evaluation(gpu, ComputeOptions(), large) == gpu
 
 
 def test_casts_of_frozen_weights_are_kept() -> None:
@@ -89,9 +89,9 @@ def test_a_cpu_that_would_emulate_bf16_does_not(
 
 def test_what_is_unknown_or_absent_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match="Device 'tpu' is unknown"):
-        choose_device(Runtime(device="tpu"))
+        choose_device(ComputeOptions(device="tpu"))
     with pytest.raises(UserError, match="Precision 'fp8' is unknown"):
-        choose_device(Runtime(device="cpu", precision="fp8"))
+        choose_device(ComputeOptions(device="cpu", precision="fp8"))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(UserError, match="sees no CUDA device"):
-        choose_device(Runtime(device="cuda"))
+        choose_device(ComputeOptions(device="cuda"))

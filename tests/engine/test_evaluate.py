@@ -18,15 +18,15 @@ from harness.api import ClipMethod, LabelSet, MethodCard, Views, load_backbone
 from harness.base.errors import UserError
 from harness.engine import evaluate as module
 from harness.engine.evaluate import Scores, evaluate, view_probabilities
-from harness.engine.training.step import normalise
+from harness.engine.video.frames import normalise
 from harness.engine.video.loaders import Row, eval_loader
-from harness.machine.compute_options import Runtime
+from harness.machine.compute_options import ComputeOptions
 from results.metrics import NO_PREDICTION, accuracies
 from results.predictions import read_predictions
 from tests.conftest import CLASSES, in_process, write_clip
 from tests.engine.conftest import CPU, LABELS, VIEWS, tiny_method
 
-RUNTIME = Runtime(device="cpu", workers=0, eval_clips=4)
+COMPUTE = ComputeOptions(device="cpu", workers=0, eval_clips=4)
 
 
 class Probe(ClipMethod):
@@ -79,7 +79,7 @@ def broken(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_eval_mode_without_gradients_and_text_once(rows: list[Row]) -> None:
     method = probe().train()
-    evaluate(method, rows[:10], LABELS, VIEWS, CPU, RUNTIME)
+    evaluate(method, rows[:10], LABELS, VIEWS, CPU, COMPUTE)
     assert [what for what, _, _ in method.calls] == ["text", *["video", "score"] * 3]
     assert not any(training or grad for _, training, grad in method.calls)
 
@@ -87,7 +87,7 @@ def test_eval_mode_without_gradients_and_text_once(rows: list[Row]) -> None:
 def test_text_once_per_label_set(rows: list[Row]) -> None:
     method = probe()
     for names in (CLASSES, CLASSES[:3]):
-        evaluate(method, [row for row in rows if row[1] < 3][:8], LabelSet(names), VIEWS, CPU, RUNTIME)
+        evaluate(method, [row for row in rows if row[1] < 3][:8], LabelSet(names), VIEWS, CPU, COMPUTE)
     assert [what for what, _, _ in method.calls].count("text") == 2
 
 
@@ -96,9 +96,9 @@ def test_a_broken_video_counts_as_wrong_and_stops_nothing(
     clip: ClipMethod, rows: list[Row], broken: Path, workers: int
 ) -> None:
     mixed = [*rows[:5], (broken, 1), (None, 2), *rows[5:9]]
-    runtime = Runtime(device="cpu", workers=workers, eval_clips=4)
-    found = evaluate(clip, mixed, LABELS, VIEWS, CPU, runtime)
-    whole = evaluate(clip, rows[:9], LABELS, VIEWS, CPU, runtime)
+    compute = ComputeOptions(device="cpu", workers=workers, eval_clips=4)
+    found = evaluate(clip, mixed, LABELS, VIEWS, CPU, compute)
+    whole = evaluate(clip, rows[:9], LABELS, VIEWS, CPU, compute)
     assert sorted(found.failed) == [5, 6]
     assert "not found" in found.failed[6]
     assert (found.ids[[5, 6]] == NO_PREDICTION).all() and (found.probabilities[[5, 6]] == 0).all()
@@ -110,14 +110,14 @@ def test_a_broken_video_counts_as_wrong_and_stops_nothing(
 
 
 def test_a_whole_batch_of_broken_videos(clip: ClipMethod, rows: list[Row], broken: Path) -> None:
-    found = evaluate(clip, [(broken, 0)] * 4 + rows[:2], LABELS, VIEWS, CPU, RUNTIME)
+    found = evaluate(clip, [(broken, 0)] * 4 + rows[:2], LABELS, VIEWS, CPU, COMPUTE)
     assert sorted(found.failed) == [0, 1, 2, 3]
     assert (found.ids[4:] != NO_PREDICTION).all()
 
 
 def test_nothing_decodable_is_an_error(clip: ClipMethod, broken: Path) -> None:
     with pytest.raises(UserError, match=r"None of the 2 videos.*page\.avi") as caught:
-        evaluate(clip, [(broken, 0), (broken, 1)], LABELS, VIEWS, CPU, RUNTIME)
+        evaluate(clip, [(broken, 0), (broken, 1)], LABELS, VIEWS, CPU, COMPUTE)
     assert caught.value.exit_code == 1
 
 
@@ -126,18 +126,18 @@ def test_scores_that_are_not_finite_are_refused(rows: list[Row], value: float) -
     method = probe()
     method.spoil = lambda logits: logits.index_fill(1, torch.tensor([2]), value)
     with pytest.raises(UserError, match="probe returned scores that are not finite"):
-        evaluate(method, rows[:4], LABELS, VIEWS, CPU, RUNTIME)
+        evaluate(method, rows[:4], LABELS, VIEWS, CPU, COMPUTE)
 
 
 def test_scores_of_a_wrong_shape_are_refused(rows: list[Row]) -> None:
     method = probe()
     method.spoil = lambda logits: logits[:, :3]
     with pytest.raises(UserError, match=r"probe returned scores of shape \(4, 3\).*4 classes"):
-        evaluate(method, rows[:4], LABELS, VIEWS, CPU, RUNTIME)
+        evaluate(method, rows[:4], LABELS, VIEWS, CPU, COMPUTE)
 
 
 def test_three_classes_give_a_top_five_over_three(clip: ClipMethod, rows: list[Row]) -> None:
-    found = evaluate(clip, rows[:24:3], LabelSet(CLASSES[:3]), VIEWS, CPU, RUNTIME)
+    found = evaluate(clip, rows[:24:3], LabelSet(CLASSES[:3]), VIEWS, CPU, COMPUTE)
     assert found.ids.shape == (8, 3)
     assert (np.sort(found.ids, axis=1) == [0, 1, 2]).all()
     np.testing.assert_allclose(found.probabilities.sum(axis=1), 1, rtol=1e-6)
@@ -145,18 +145,20 @@ def test_three_classes_give_a_top_five_over_three(clip: ClipMethod, rows: list[R
 
 
 def test_order_and_values_do_not_depend_on_the_device_batch_or_workers(clip: ClipMethod, rows: list[Row]) -> None:
-    alone = evaluate(clip, rows[:9], LABELS, VIEWS, CPU, Runtime(device="cpu", workers=0, eval_clips=1))
+    alone = evaluate(clip, rows[:9], LABELS, VIEWS, CPU, ComputeOptions(device="cpu", workers=0, eval_clips=1))
     for workers, batch in ((0, 9), (2, 4), (3, 2)):
-        other = evaluate(clip, rows[:9], LABELS, VIEWS, CPU, Runtime(device="cpu", workers=workers, eval_clips=batch))
+        other = evaluate(
+            clip, rows[:9], LABELS, VIEWS, CPU, ComputeOptions(device="cpu", workers=workers, eval_clips=batch)
+        )
         np.testing.assert_array_equal(alone.ids, other.ids)
         np.testing.assert_allclose(alone.probabilities, other.probabilities, rtol=1e-4, atol=1e-6)
 
 
 def test_views_are_averaged_as_probabilities(clip: ClipMethod, rows: list[Row]) -> None:
     views = Views(frames=2, clips=2, crops=3, sampling="uniform")
-    found = evaluate(clip, rows[:3], LABELS, views, CPU, RUNTIME)
+    found = evaluate(clip, rows[:3], LABELS, views, CPU, COMPUTE)
     size = clip.backbone.image_size
-    batch = next(iter(eval_loader(rows[:3], views, size, [[0, 1, 2]], RUNTIME, 0)))
+    batch = next(iter(eval_loader(rows[:3], views, size, [[0, 1, 2]], COMPUTE, 0)))
     assert batch.frames.shape == (3, 6 * 2, 3, size, size)
     with torch.no_grad():
         singles = [clip(normalise(part, views, CPU.device), LABELS) for part in batch.frames.split(2, dim=1)]
@@ -167,7 +169,7 @@ def test_views_are_averaged_as_probabilities(clip: ClipMethod, rows: list[Row]) 
 def test_random_views_are_the_same_in_every_run(clip: ClipMethod, rows: list[Row]) -> None:
     views = Views(frames=2, clips=4, sampling="random")
     runs = [
-        evaluate(clip, rows[:4], LABELS, views, CPU, Runtime(device="cpu", workers=w, eval_clips=4), seed=seed)
+        evaluate(clip, rows[:4], LABELS, views, CPU, ComputeOptions(device="cpu", workers=w, eval_clips=4), seed=seed)
         for w, seed in ((0, 7), (2, 7), (0, 8))
     ]
     same(runs[0], runs[1])
@@ -194,7 +196,7 @@ def interrupted(
     partial = tmp_path / "partial.npz"
     monkeypatch.setattr(module, "SAVE_SECONDS", -1.0)
     with pytest.raises(KeyboardInterrupt):
-        evaluate(clip, listed, LABELS, VIEWS, CPU, RUNTIME, partial, progress=stop_at(12))
+        evaluate(clip, listed, LABELS, VIEWS, CPU, COMPUTE, partial, progress=stop_at(12))
     with np.load(partial) as saved:
         assert saved["done"].sum() == 8
     return listed, partial
@@ -202,8 +204,8 @@ def interrupted(
 
 def test_an_interrupted_eval_goes_on(clip: ClipMethod, interrupted: tuple[list[Row], Path]) -> None:
     listed, partial = interrupted
-    resumed = evaluate(clip, listed, LABELS, VIEWS, CPU, RUNTIME, partial)
-    whole = evaluate(clip, listed, LABELS, VIEWS, CPU, RUNTIME)
+    resumed = evaluate(clip, listed, LABELS, VIEWS, CPU, COMPUTE, partial)
+    whole = evaluate(clip, listed, LABELS, VIEWS, CPU, COMPUTE)
     assert (resumed.scored, whole.scored) == (6, 14)
     same(resumed, whole)
 
@@ -211,9 +213,9 @@ def test_an_interrupted_eval_goes_on(clip: ClipMethod, interrupted: tuple[list[R
 def test_going_on_with_another_device_batch(clip: ClipMethod, interrupted: tuple[list[Row], Path]) -> None:
     """8 videos are done, whole batches of 3 are 6: the rest is scored, and what failed before is judged anew."""
     listed, partial = interrupted
-    runtime = Runtime(device="cpu", workers=0, eval_clips=3)
-    resumed = evaluate(clip, listed, LABELS, VIEWS, CPU, runtime, partial)
-    whole = evaluate(clip, listed, LABELS, VIEWS, CPU, runtime)
+    compute = ComputeOptions(device="cpu", workers=0, eval_clips=3)
+    resumed = evaluate(clip, listed, LABELS, VIEWS, CPU, compute, partial)
+    whole = evaluate(clip, listed, LABELS, VIEWS, CPU, compute)
     assert resumed.scored == 8
     np.testing.assert_array_equal(resumed.ids, whole.ids)
     assert resumed.failed == whole.failed
@@ -223,12 +225,12 @@ def test_a_failure_beyond_the_resumed_part_is_forgotten(
     clip: ClipMethod, interrupted: tuple[list[Row], Path], rows: list[Row]
 ) -> None:
     listed, partial = interrupted
-    runtime = Runtime(device="cpu", workers=0, eval_clips=16)  # no whole batch is done: all is scored anew
+    compute = ComputeOptions(device="cpu", workers=0, eval_clips=16)  # no whole batch is done: all is scored anew
     page = Path(str(listed[1][0]))
     text = page.read_bytes()
     try:
         shutil.copyfile(str(rows[0][0]), page)
-        assert evaluate(clip, listed, LABELS, VIEWS, CPU, runtime, partial).failed == {}
+        assert evaluate(clip, listed, LABELS, VIEWS, CPU, compute, partial).failed == {}
     finally:
         page.write_bytes(text)
 
@@ -239,15 +241,15 @@ def test_an_unreadable_partial_file_starts_anew(
 ) -> None:
     partial = tmp_path / "partial.npz"
     partial.write_bytes(content)
-    found = evaluate(clip, rows[:4], LABELS, VIEWS, CPU, RUNTIME, partial)
+    found = evaluate(clip, rows[:4], LABELS, VIEWS, CPU, COMPUTE, partial)
     assert found.scored == 4
-    same(found, evaluate(clip, rows[:4], LABELS, VIEWS, CPU, RUNTIME))
+    same(found, evaluate(clip, rows[:4], LABELS, VIEWS, CPU, COMPUTE))
 
 
 def test_a_partial_file_of_another_list_is_not_used(
     clip: ClipMethod, interrupted: tuple[list[Row], Path], rows: list[Row]
 ) -> None:
-    assert evaluate(clip, rows[:5], LABELS, VIEWS, CPU, RUNTIME, interrupted[1]).scored == 5
+    assert evaluate(clip, rows[:5], LABELS, VIEWS, CPU, COMPUTE, interrupted[1]).scored == 5
 
 
 def test_a_partial_file_of_as_many_other_videos_is_not_used(
@@ -256,9 +258,9 @@ def test_a_partial_file_of_as_many_other_videos_is_not_used(
     """Of a list with missing videos one came back and another went: nobody gets its neighbour's prediction."""
     listed, partial = interrupted
     others = [*listed[1:], listed[0]]
-    found = evaluate(clip, others, LABELS, VIEWS, CPU, RUNTIME, partial)
+    found = evaluate(clip, others, LABELS, VIEWS, CPU, COMPUTE, partial)
     assert found.scored == len(others)
-    same(found, evaluate(clip, others, LABELS, VIEWS, CPU, RUNTIME))
+    same(found, evaluate(clip, others, LABELS, VIEWS, CPU, COMPUTE))
 
 
 # the record ---------------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from harness.engine.training.fit import fit
 from harness.engine.video.batches import Draw
 from harness.engine.video.loaders import Row
 from tests.engine.conftest import CPU, LABELS, VIEWS
-from tests.engine.test_features import PLAIN, RUNTIME, method_of, score
+from tests.engine.test_features import COMPUTE, PLAIN, method_of, score
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def train(
     """(losses, outcome) of a fit."""
     losses: list[float] = []
     outcome = fit(
-        method_of(name), rows, LABELS, replace(PLAIN, **recipe), VIEWS, folder, CPU, RUNTIME,
+        method_of(name), rows, LABELS, replace(PLAIN, **recipe), VIEWS, folder, CPU, COMPUTE,
         lambda done, total, loss: losses.append(loss), cache,
     )  # fmt: skip
     return losses, outcome

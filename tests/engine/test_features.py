@@ -22,16 +22,16 @@ from harness.engine.evaluate import Scores, evaluate
 from harness.engine.features.cache import FeatureCache, fits_from_features, pools_from_features
 from harness.engine.features.cache import cache as features
 from harness.engine.features.cached_loaders import ListFeatures, eval_features
-from harness.engine.training.step import view_logits
+from harness.engine.scoring import view_logits
 from harness.engine.video.batches import Draw
 from harness.engine.video.loaders import Row
-from harness.machine.compute_options import Runtime
+from harness.machine.compute_options import ComputeOptions
 from harness.plugins import registry
 from results.provenance import environment
 from tests.conftest import CLASSES, write_clip
 from tests.engine.conftest import CPU, LABELS, VIEWS, tiny_method
 
-RUNTIME = Runtime(device="cpu", workers=0, eval_clips=4, fit_clips=8)
+COMPUTE = ComputeOptions(device="cpu", workers=0, eval_clips=4, fit_clips=8)
 PLAIN = Recipe(
     epochs=2, lr=3e-3, warmup_epochs=0, micro_batch=8, ranks=1, accumulate=1, mixup=0.0, cutmix=0.0, smoothing=0.0,
     augmentation="none",
@@ -51,7 +51,7 @@ def method_of(name: str) -> ClipMethod:
 def score(
     method: ClipMethod, rows: list[Row], cache: FeatureCache | None, views: Views = VIEWS, **named: Any
 ) -> Scores:
-    return evaluate(method, rows, LABELS, views, CPU, RUNTIME, cache=cache, **named)
+    return evaluate(method, rows, LABELS, views, CPU, COMPUTE, cache=cache, **named)
 
 
 def same(a: Scores, b: Scores) -> None:
@@ -61,7 +61,7 @@ def same(a: Scores, b: Scores) -> None:
 
 
 def features_of(cache: FeatureCache, method: ClipMethod, rows: list[Row], views: Views = VIEWS) -> ListFeatures:
-    found = eval_features(cache, method, rows, views, CPU, RUNTIME, 0, 4)
+    found = eval_features(cache, method, rows, views, CPU, COMPUTE, 0, 4)
     assert found is not None
     return found
 
@@ -92,7 +92,7 @@ def test_logits_from_features_equal_logits_from_frames(rows: list[Row], cache: F
 def test_shared_by_methods_label_sets_and_lists(rows: list[Row], cache: FeatureCache, decodes: list[Draw]) -> None:
     score(method_of("vanilla_clip"), rows[:8], cache)
     score(method_of("text_ft"), rows[4:8], cache)
-    evaluate(method_of("efficient_prompt"), rows[:3], LabelSet(CLASSES[:2]), VIEWS, CPU, RUNTIME, cache=cache)
+    evaluate(method_of("efficient_prompt"), rows[:3], LabelSet(CLASSES[:2]), VIEWS, CPU, COMPUTE, cache=cache)
     assert len(decodes) == 8
     score(method_of("text_ft"), rows[4:10], cache)
     assert [draw.index for draw in decodes[8:]] == [4, 5]

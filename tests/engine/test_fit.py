@@ -19,7 +19,7 @@ from harness.engine.training.fit import CURVE, WEIGHTS, load_fit
 from harness.engine.training.schedule import rate_of_update
 from harness.engine.training.step import build_optimizer
 from harness.engine.video.loaders import Row
-from harness.machine.compute_options import Runtime
+from harness.machine.compute_options import ComputeOptions
 from tests.engine.conftest import LABELS, RECIPE, VIEWS, run_fit, tiny_method
 
 Fit = Callable[..., Any]
@@ -31,10 +31,10 @@ def curve(folder: Path) -> list[dict[str, Any]]:
 
 def test_the_same_fit_twice_is_bit_identical(small_fit: Fit) -> None:
     """In one process, after other random draws, with other numbers of workers."""
-    _, first, a = small_fit("a", runtime=Runtime(device="cpu", workers=0))
+    _, first, a = small_fit("a", compute=ComputeOptions(device="cpu", workers=0))
     torch.rand(7)
     np.random.rand(7)
-    _, second, b = small_fit("b", runtime=Runtime(device="cpu", workers=2))
+    _, second, b = small_fit("b", compute=ComputeOptions(device="cpu", workers=2))
     assert (a / WEIGHTS).read_bytes() == (b / WEIGHTS).read_bytes()
     assert first.final_loss == second.final_loss
     assert [r["loss"] for r in curve(a)] == [r["loss"] for r in curve(b)]
@@ -50,8 +50,8 @@ def test_the_device_batch_changes_nothing_but_rounding(small_fit: Fit) -> None:
     video = torch.randn(4, VIEWS.frames, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     found = {}
     for clips in (4, 8, 16):
-        runtime = Runtime(device="cpu", workers=0, fit_clips=clips)
-        method, outcome, folder = small_fit(f"batch{clips}", runtime=runtime, accumulate=4, epochs=3)
+        compute = ComputeOptions(device="cpu", workers=0, fit_clips=clips)
+        method, outcome, folder = small_fit(f"batch{clips}", compute=compute, accumulate=4, epochs=3)
         assert outcome.updates == 3
         rows = curve(folder)
         assert len(rows) == 3 * 16 // clips
@@ -213,7 +213,7 @@ def test_an_undecodable_clip_is_replaced_and_named(small_fit: Fit, rows: list[Ro
     page.write_text("<html>")
     train = [(page, label) if i == 5 else (path, label) for i, (path, label) in enumerate(rows[::2])]
     for workers in (0, 2):
-        _, outcome, _ = small_fit(f"w{workers}", train=train, runtime=Runtime(device="cpu", workers=workers))
+        _, outcome, _ = small_fit(f"w{workers}", train=train, compute=ComputeOptions(device="cpu", workers=workers))
         assert outcome.replaced == [5]
     assert (tmp_path / "w0" / WEIGHTS).read_bytes() == (tmp_path / "w2" / WEIGHTS).read_bytes()
 

@@ -12,8 +12,8 @@ import pytest
 import torch
 from mmaction.registry import TRANSFORMS
 
-from harness.engine.training.step import normalise
-from harness.engine.video import mm_pipeline as mm
+from harness.engine.video import mm_pipeline
+from harness.engine.video.frames import normalise
 from harness.engine.video.transforms import centre_indices, train_indices
 from harness.spec import Recipe, Views
 from tests.engine import golden
@@ -81,20 +81,20 @@ def test_index_table(shared: Path) -> None:
         np.random.seed(table["numpy_seed"])
         assert train_indices(total, frames).tolist() == entry["train"], key
         start = {"total_frames": total, "start_index": 0}
-        single = mm.eval_pipeline(Views(frames=frames), 64)[1]
+        single = mm_pipeline.eval_pipeline(Views(frames=frames), 64)[1]
         assert run([single], dict(start))["frame_inds"].tolist() == entry["val"], key
         np.random.seed(table["numpy_seed"])
-        training = mm.fit_pipeline(Views(frames=frames), 64, Recipe(1, 1.0))[1]
+        training = mm_pipeline.fit_pipeline(Views(frames=frames), 64, Recipe(1, 1.0))[1]
         assert run([training], dict(start))["frame_inds"].tolist() == entry["train"], key
         np.random.seed(table["numpy_seed"])
-        several = mm.eval_pipeline(Views(frames=frames, clips=4, crops=3, sampling="random"), 64)[1]
+        several = mm_pipeline.eval_pipeline(Views(frames=frames, clips=4, crops=3, sampling="random"), 64)[1]
         assert run([several], dict(start))["frame_inds"].tolist() == entry["multiview4"], key
 
 
 @pytest.mark.parametrize("video", VIDEOS)
 def test_decoded_frames_and_indices(shared: Path, video: str, file: Path) -> None:
     reference = golden.facts(shared, NAME)["videos"][video]
-    steps = mm.eval_pipeline(Views(frames=8), 64)
+    steps = mm_pipeline.eval_pipeline(Views(frames=8), 64)
     results = decoded(steps[:3], file)
     assert results["total_frames"] == reference["total_frames"]
     assert np.array_equal(np.stack(results["imgs"]), golden.arrays(shared, NAME)[f"{video}/raw_T8"])
@@ -115,7 +115,7 @@ def test_decoded_frames_and_indices(shared: Path, video: str, file: Path) -> Non
 def test_single_view(shared: Path, video: str, size: int) -> None:
     data, key = golden.arrays(shared, NAME), f"val_T8_size{size}"
     reference = golden.facts(shared, NAME)["videos"][video]["val"][f"T8_size{size}"]
-    steps = mm.eval_pipeline(Views(frames=8), size)
+    steps = mm_pipeline.eval_pipeline(Views(frames=8), size)
     raw = data[f"{video}/raw_T8"]
     resized = np.stack(from_frames([*steps[:4]], raw)["imgs"])
     assert resized.shape[1:3] == tuple(reference["resized_hw"])
@@ -137,7 +137,7 @@ def test_four_clips_and_three_crops(shared: Path, video: str, frames: int, size:
     reference = golden.facts(shared, NAME)["videos"][video]["multiview"][f"T{frames}_size{size}"]
     data, key = golden.arrays(shared, NAME), f"{video}/views4x3_T{frames}_size{size}"
     np.random.seed(reference["numpy_seed"])
-    steps = mm.eval_pipeline(Views(frames=frames, clips=4, crops=3, sampling="random"), size)
+    steps = mm_pipeline.eval_pipeline(Views(frames=frames, clips=4, crops=3, sampling="random"), size)
     cropped = decoded(steps, file)["frames"]
     assert cropped.shape == (12 * frames, 3, size, size)
     assert sha256(last(cropped)) == reference["sha256_cropped"]
@@ -153,7 +153,7 @@ def test_four_clips_and_three_crops(shared: Path, video: str, frames: int, size:
 def test_training_view(shared: Path, video: str, seed: int, file: Path) -> None:
     """The training pipeline with its colour jitter left out and the grey coin decided, as in the reference."""
     reference = golden.facts(shared, NAME)["videos"][video]["train"][f"T8_size64_seed{seed}"]
-    steps = [s for s in mm.fit_pipeline(Views(frames=8), 64, Recipe(1, 1.0)) if "Jitter" not in s["type"]]
+    steps = [s for s in mm_pipeline.fit_pipeline(Views(frames=8), 64, Recipe(1, 1.0)) if "Jitter" not in s["type"]]
     grey = next(s for s in steps if s["type"] == "HarnessClipGrayScale")
     grey["probability"] = float(reference["grayscale"])
     random.seed(reference["python_and_numpy_seed"])
@@ -169,7 +169,7 @@ def test_training_view(shared: Path, video: str, seed: int, file: Path) -> None:
 def test_reachable_crops(shared: Path, case: str) -> None:
     """Many draws of the training crop reach exactly the boxes of the reference."""
     size, height, width = (int(part.lstrip("inputhw")) for part in case.split("_"))
-    step = next(s for s in mm.fit_pipeline(Views(), size, Recipe(1, 1.0)) if s["type"] == "MultiScaleCrop")
+    step = next(s for s in mm_pipeline.fit_pipeline(Views(), size, Recipe(1, 1.0)) if s["type"] == "MultiScaleCrop")
     crop = TRANSFORMS.build(step)
     frame = np.zeros((height, width, 3), np.uint8)
     random.seed(0)
@@ -184,13 +184,13 @@ def test_reachable_crops(shared: Path, case: str) -> None:
 def test_awkward_sizes(shared: Path, case: str) -> None:
     data = golden.arrays(shared, NAME)
     frame = data[f"synthetic/{case}/input"][None]
-    single = mm.eval_pipeline(Views(frames=1), 64)
+    single = mm_pipeline.eval_pipeline(Views(frames=1), 64)
     assert np.array_equal(np.stack(from_frames(single[:4], frame)["imgs"])[0], data[f"synthetic/{case}/resized73"])
     assert np.array_equal(last(from_frames(single, frame)["frames"])[0], data[f"synthetic/{case}/center64"])
-    crops = mm.eval_pipeline(Views(frames=1, clips=2, crops=3, sampling="uniform"), 64)
+    crops = mm_pipeline.eval_pipeline(Views(frames=1, clips=2, crops=3, sampling="uniform"), 64)
     assert np.array_equal(np.stack(from_frames(crops[:4], frame)["imgs"])[0], data[f"synthetic/{case}/resized64"])
     assert np.array_equal(last(from_frames(crops, frame)["frames"]), data[f"synthetic/{case}/three_crop64"])
-    squeezed = mm.fit_pipeline(Views(), 64, Recipe(1, 1.0))[5] | {"scale": (50, 40)}
+    squeezed = mm_pipeline.fit_pipeline(Views(), 64, Recipe(1, 1.0))[5] | {"scale": (50, 40)}
     shape = frame[0].shape[:2]
     stretched = run([squeezed], {"imgs": [frame[0]], "img_shape": shape, "original_shape": shape})
     assert np.array_equal(stretched["imgs"][0], data[f"synthetic/{case}/resized_w50_h40"])

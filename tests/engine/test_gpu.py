@@ -22,7 +22,7 @@ from harness.engine.model.compiled import compile_vision
 from harness.engine.training.fit import load_fit
 from harness.engine.training.step import build_optimizer
 from harness.engine.video.loaders import Row
-from harness.machine.compute_options import Runtime
+from harness.machine.compute_options import ComputeOptions
 from tests.conftest import ROOT, in_process
 from tests.engine.conftest import CPU, LABELS, RECIPE, VIEWS, run_fit, tiny_method
 
@@ -30,11 +30,11 @@ pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no CUDA device"),
 ]
-RUNTIME = Runtime(device="cuda", workers=2, fit_clips=8, eval_clips=8)
+COMPUTE = ComputeOptions(device="cuda", workers=2, fit_clips=8, eval_clips=8)
 
 
 def gpu(precision: str = "bf16") -> Device:
-    return choose_device(Runtime(device="cuda", precision=precision))
+    return choose_device(ComputeOptions(device="cuda", precision=precision))
 
 
 def losses(folder: Path) -> list[float]:
@@ -42,7 +42,7 @@ def losses(folder: Path) -> list[float]:
 
 
 def test_chosen_by_itself() -> None:
-    chosen = choose_device(Runtime())
+    chosen = choose_device(ComputeOptions())
     assert chosen.kind == "cuda" and chosen.precision in ("bf16", "fp16")
     assert chosen.label == torch.cuda.get_device_name()
 
@@ -50,7 +50,7 @@ def test_chosen_by_itself() -> None:
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 def test_fit_follows_the_cpu(rows: list[Row], tmp_path: Path, precision: str) -> None:
     run_fit(tmp_path / "cpu", rows[::2], device=CPU)
-    _, outcome, folder = run_fit(tmp_path / "gpu", rows[::2], device=gpu(precision), runtime=RUNTIME)
+    _, outcome, folder = run_fit(tmp_path / "gpu", rows[::2], device=gpu(precision), compute=COMPUTE)
     assert outcome.peak_memory_gib > 0 and outcome.skipped_updates <= 2
     close = 1e-3 if precision == "fp32" else 0.1
     first = np.mean(losses(tmp_path / "cpu")[:2])  # there a device batch has 4 clips, here 8
@@ -59,11 +59,11 @@ def test_fit_follows_the_cpu(rows: list[Row], tmp_path: Path, precision: str) ->
 
 
 def test_weights_of_a_gpu_load_on_a_cpu(rows: list[Row], tmp_path: Path) -> None:
-    method, _, folder = run_fit(tmp_path / "gpu", rows[::2], device=gpu(), runtime=RUNTIME)
+    method, _, folder = run_fit(tmp_path / "gpu", rows[::2], device=gpu(), compute=COMPUTE)
     loaded = tiny_method()
     load_fit(loaded, folder)
-    on_gpu = evaluate(method, rows[:8], LABELS, VIEWS, gpu("fp32"), RUNTIME)
-    on_cpu = evaluate(loaded, rows[:8], LABELS, VIEWS, CPU, Runtime(device="cpu", workers=0, eval_clips=8))
+    on_gpu = evaluate(method, rows[:8], LABELS, VIEWS, gpu("fp32"), COMPUTE)
+    on_cpu = evaluate(loaded, rows[:8], LABELS, VIEWS, CPU, ComputeOptions(device="cpu", workers=0, eval_clips=8))
     np.testing.assert_allclose(on_gpu.probabilities, on_cpu.probabilities, atol=1e-3)
 
 
@@ -76,8 +76,8 @@ def test_resumes_on_the_gpu(rows: list[Row], tmp_path: Path) -> None:
             raise InterruptError
 
     with pytest.raises(InterruptError):
-        run_fit(tmp_path / "fit", rows[::2], device=gpu(), runtime=RUNTIME, progress=stop, epochs=3)
-    _, outcome, folder = run_fit(tmp_path / "fit", rows[::2], device=gpu(), runtime=RUNTIME, epochs=3)
+        run_fit(tmp_path / "fit", rows[::2], device=gpu(), compute=COMPUTE, progress=stop, epochs=3)
+    _, outcome, folder = run_fit(tmp_path / "fit", rows[::2], device=gpu(), compute=COMPUTE, epochs=3)
     assert outcome.resumed_at >= 1 and len(losses(folder)) == 6
 
 
@@ -88,9 +88,9 @@ def test_the_optimiser_is_fused() -> None:
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_cached_features_give_the_same_scores(rows: list[Row], tmp_path: Path, precision: str) -> None:
     method, cache = tiny_method("vanilla_clip"), FeatureCache(tmp_path / "features")
-    wanted = evaluate(method, rows, LABELS, VIEWS, gpu(precision), RUNTIME)
+    wanted = evaluate(method, rows, LABELS, VIEWS, gpu(precision), COMPUTE)
     for _ in range(2):
-        found = evaluate(method, rows, LABELS, VIEWS, gpu(precision), RUNTIME, cache=cache)
+        found = evaluate(method, rows, LABELS, VIEWS, gpu(precision), COMPUTE, cache=cache)
         np.testing.assert_array_equal(found.ids, wanted.ids)
         np.testing.assert_allclose(found.probabilities, wanted.probabilities, rtol=0, atol=1e-6)
 
@@ -102,7 +102,7 @@ def test_compiled_blocks_follow_the_plain_ones(precision: str) -> None:
     for compiled in (False, True):
         method = tiny_method().to("cuda")
         if compiled:
-            assert compile_vision(method) == 4
+            assert compile_vision(method.backbone) == 4
         with torch.autocast("cuda", dtype=device.dtype, enabled=precision != "fp32"):
             frames = method.encode_frames(video)
         frames.float().square().mean().backward()
@@ -115,9 +115,9 @@ def test_compiled_blocks_follow_the_plain_ones(precision: str) -> None:
 def test_recomputed_activations_need_less_memory(rows: list[Row], tmp_path: Path) -> None:
     peaks, curves = [], []
     for recompute in (False, True):
-        runtime = Runtime(device="cuda", workers=2, fit_clips=8, grad_checkpointing=recompute)
+        compute = ComputeOptions(device="cuda", workers=2, fit_clips=8, grad_checkpointing=recompute)
         folder = tmp_path / str(recompute)
-        _, outcome, _ = run_fit(folder, rows[::2], device=gpu("fp32"), runtime=runtime)
+        _, outcome, _ = run_fit(folder, rows[::2], device=gpu("fp32"), compute=compute)
         peaks.append(outcome.peak_memory_gib)
         curves.append(losses(folder))
     assert peaks[1] < peaks[0]

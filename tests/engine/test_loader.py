@@ -18,7 +18,7 @@ from harness.base.errors import UserError
 from harness.engine.video.batches import Draw
 from harness.engine.video.guarded_loader import GuardedLoader, Undecodable
 from harness.engine.video.loaders import Row, fit_loader
-from harness.machine.compute_options import Runtime
+from harness.machine.compute_options import ComputeOptions
 from tests.engine.conftest import RECIPE, VIEWS
 
 LIMIT = 1.0
@@ -255,8 +255,8 @@ def test_fits_replace_a_broken_clip_by_the_next_of_its_class(rows: list[Row], tm
     clips = []
     for listed in (broken, mended):
         order = [[Draw(i, 0, i, 0) for i in range(16)]]
-        runtime = Runtime(device="cpu", workers=workers)
-        loader = fit_loader(listed, RECIPE, VIEWS, 32, order, runtime)  # type: ignore[arg-type]
+        compute = ComputeOptions(device="cpu", workers=workers)
+        loader = fit_loader(listed, RECIPE, VIEWS, 32, order, compute)  # type: ignore[arg-type]
         clips.append(next(iter(loader)))
     assert (clips[0].frames == clips[1].frames).all()
     assert clips[0].labels.tolist() == [label for _, label in rows[:16]]
@@ -266,7 +266,7 @@ def test_a_class_without_a_decodable_clip_is_an_error(rows: list[Row], tmp_path:
     page = tmp_path / "page.avi"
     page.write_text("<html>")
     broken = [(page, 1) if label == 1 else (path, label) for path, label in rows[:16]]
-    loader = fit_loader(broken, RECIPE, VIEWS, 32, [[Draw(9, 0, 0, 0)]], Runtime(workers=2))  # type: ignore[arg-type]
+    loader = fit_loader(broken, RECIPE, VIEWS, 32, [[Draw(9, 0, 0, 0)]], ComputeOptions(workers=2))  # type: ignore[arg-type]
     with pytest.raises(UserError, match=r"No training clip of class 1 can be decoded.*page\.avi"):
         list(loader)
 

@@ -18,7 +18,7 @@ from harness.engine.method import method_class
 from harness.engine.model.compiled import is_compiled
 from harness.engine.training.gradient_checkpointing import blocks_of, checkpointed
 from harness.engine.video.loaders import Row
-from harness.machine.compute_options import Runtime
+from harness.machine.compute_options import ComputeOptions
 from tests.conftest import ROOT, in_process
 from tests.engine.conftest import run_fit, tiny_method
 
@@ -75,8 +75,8 @@ def test_recomputing_saves_what_is_inside_of_blocks() -> None:
 def test_a_fit_with_recomputed_activations_has_the_same_curve(rows: list[Row], tmp_path: Path) -> None:
     curves = []
     for recompute in (False, True):
-        runtime = Runtime(device="cpu", workers=0, fit_clips=4, grad_checkpointing=recompute)
-        method, _, folder = run_fit(tmp_path / str(recompute), rows[:8], runtime=runtime, accumulate=1)
+        compute = ComputeOptions(device="cpu", workers=0, fit_clips=4, grad_checkpointing=recompute)
+        method, _, folder = run_fit(tmp_path / str(recompute), rows[:8], compute=compute, accumulate=1)
         curves.append([json.loads(line)["loss"] for line in (folder / "curve.jsonl").read_text().splitlines()])
         assert not any("forward" in vars(block) for block in blocks_of(method.backbone))
     np.testing.assert_allclose(*curves, rtol=0, atol=1e-5)
@@ -86,7 +86,7 @@ def test_compiled_blocks_are_recomputed_too() -> None:
     from harness.engine.model.compiled import compile_vision
 
     method = tiny_method()
-    compile_vision(method)
+    compile_vision(method.backbone)
     with checkpointed(method.backbone, True):
         pass
     assert all(is_compiled(block) for block in method.backbone.vision_blocks), "and are compiled afterwards"
@@ -173,7 +173,8 @@ def test_shared_blocks_are_a_share_and_the_rest_is_whole() -> None:
     [
         ({"arch": "ViT-B-33"}, "no architecture named 'ViT-B-33'"),
         ({"precision": "fp8"}, "not in 'fp8'"),
-        ({"clips": 0}, "at least 1"), ({"shard": "all"}, "zero or fsdp"),
+        ({"clips": 0}, "at least 1"),
+        ({"shard": "all"}, "zero or fsdp"),
         ({"method": "vanilla_clip"}, "vanilla_clip is not trained"),
     ],
 )

@@ -23,7 +23,7 @@ import torch
 from harness.engine.training.checkpoints import epoch_checkpoints
 from harness.engine.training.fit import WEIGHTS
 from harness.engine.video.loaders import Row
-from harness.machine.compute_options import Runtime
+from harness.machine.compute_options import ComputeOptions
 from tests.conftest import ROOT, machine_free
 from tests.engine.conftest import run_fit
 
@@ -171,16 +171,14 @@ def test_resumes_from_the_newest_epoch(stopped: Path, whole: bytes, small_fit: C
 
 
 @pytest.mark.parametrize(("before", "after"), [(4, 16), (16, 4)])
-def test_another_device_batch_after_the_interruption(
-    before: int, after: int, rows: list[Row], tmp_path: Path
-) -> None:
+def test_another_device_batch_after_the_interruption(before: int, after: int, rows: list[Row], tmp_path: Path) -> None:
     """Iterations are then fewer or more, updates are not: the rates and losses of an undisturbed fit."""
     kept, settings = rows[::2], {"accumulate": 4, "epochs": 3}
-    first, second = (Runtime(device="cpu", workers=0, fit_clips=clips) for clips in (before, after))
-    run_fit(tmp_path / "whole", kept, runtime=second, **settings)
+    first, second = (ComputeOptions(device="cpu", workers=0, fit_clips=clips) for clips in (before, after))
+    run_fit(tmp_path / "whole", kept, compute=second, **settings)
     with pytest.raises(StoppedError):
-        run_fit(tmp_path / "cut", kept, runtime=first, progress=stop_at(16 // before + 1), **settings)
-    assert run_fit(tmp_path / "cut", kept, runtime=second, **settings)[1].resumed_at == 1
+        run_fit(tmp_path / "cut", kept, compute=first, progress=stop_at(16 // before + 1), **settings)
+    assert run_fit(tmp_path / "cut", kept, compute=second, **settings)[1].resumed_at == 1
     curves = [(tmp_path / name / "curve.jsonl").read_text().splitlines() for name in ("whole", "cut")]
     whole, cut = ([row for row in map(json.loads, lines) if row["epoch"]] for lines in curves)
     assert [row["iteration"] for row in cut] == [row["iteration"] for row in whole]

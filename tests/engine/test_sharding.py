@@ -13,7 +13,7 @@ import torch
 from harness.base.errors import UserError
 from harness.engine.compute.device import Device
 from harness.engine.training.sharding import Sharding
-from harness.machine.compute_options import Runtime
+from harness.machine.compute_options import ComputeOptions
 from tests.conftest import in_process
 from tests.engine.conftest import CPU, tiny_method
 from tests.engine.test_world import _kill_when, arguments, assert_same_scores, curve, launch, records, torchrun
@@ -157,4 +157,4 @@ def test_what_cannot_be_shared_is_refused() -> None:
 def test_one_process_shares_nothing(small_dataset: Path, tmp_path: Path) -> None:
     assert in_process(*arguments(small_dataset, tmp_path / "runs", "--recipe", "epochs=1", "--shard", "fsdp")) == 0
     with pytest.raises(Exception, match="Choose none, zero, fsdp"):
-        Runtime(shard="all")
+        ComputeOptions(shard="all")

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mmaction.datasets.transforms import SampleFrames
 
-from harness.engine.video import mm_pipeline as mm
+from harness.engine.video import mm_pipeline
 from harness.engine.video.batches import Draw
 from harness.engine.video.transforms import (
     ClipGrayScale,
@@ -160,7 +160,7 @@ def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def loaded(video: Path, pipeline: list[dict], draw: Draw = Draw(0), seed: int = 0) -> np.ndarray:  # noqa: B008
-    return np.asarray(mm.ListVideoDataset([(video, 3)], pipeline, seed)[draw]["frames"])
+    return np.asarray(mm_pipeline.ListVideoDataset([(video, 3)], pipeline, seed)[draw]["frames"])
 
 
 @pytest.mark.parametrize("reader", ["decord", "exact"])
@@ -168,7 +168,7 @@ def loaded(video: Path, pipeline: list[dict], draw: Draw = Draw(0), seed: int = 
 @pytest.mark.parametrize(("clips", "sampling"), [(1, "centre"), (2, "uniform"), (2, "random")])
 def test_evaluation_pipelines(video: Path, reader: str, crops: int, clips: int, sampling: str) -> None:
     views = Views(frames=3, clips=clips, crops=crops, sampling=sampling, reader=reader)
-    found = loaded(video, mm.eval_pipeline(views, 32))
+    found = loaded(video, mm_pipeline.eval_pipeline(views, 32))
     assert found.shape == (3 * clips * crops, 3, 32, 32) and found.dtype == np.uint8
     if crops == 3 and clips == 1:
         left, right, middle = found.reshape(3, 3, 3, 32, 32)
@@ -176,25 +176,28 @@ def test_evaluation_pipelines(video: Path, reader: str, crops: int, clips: int, 
 
 
 def test_evaluation_does_not_depend_on_the_seed_where_nothing_is_drawn(video: Path) -> None:
-    pipeline = mm.eval_pipeline(Views(frames=3), 32)
+    pipeline = mm_pipeline.eval_pipeline(Views(frames=3), 32)
     np.testing.assert_array_equal(loaded(video, pipeline, seed=1), loaded(video, pipeline, seed=2))
 
 
 def test_training_pipelines(video: Path) -> None:
     views = Views(frames=3)
-    augmented = mm.fit_pipeline(views, 32, RECIPE)
+    augmented = mm_pipeline.fit_pipeline(views, 32, RECIPE)
     first = loaded(video, augmented, Draw(0, 0, 0))
     assert first.shape == (3, 3, 32, 32)
     np.testing.assert_array_equal(first, loaded(video, augmented, Draw(0, 0, 0)))
     for other in (Draw(0, 1, 0), Draw(0, 0, 1)):
         assert not np.array_equal(first, loaded(video, augmented, other))
-    plain = mm.fit_pipeline(views, 32, Recipe(epochs=1, lr=1e-3, augmentation="none"))
-    np.testing.assert_array_equal(loaded(video, plain, Draw(0, 0, 5)), loaded(video, mm.eval_pipeline(views, 32)))
+    plain = mm_pipeline.fit_pipeline(views, 32, Recipe(epochs=1, lr=1e-3, augmentation="none"))
+    np.testing.assert_array_equal(
+        loaded(video, plain, Draw(0, 0, 5)), loaded(video, mm_pipeline.eval_pipeline(views, 32))
+    )
 
 
 def test_flips_can_be_left_out() -> None:
     """Something-Something's published recipe does not flip: left and right are its classes."""
     kinds = [
-        [step["type"] for step in mm.fit_pipeline(Views(), 224, Recipe(epochs=1, lr=1, flip=f))] for f in (True, False)
+        [step["type"] for step in mm_pipeline.fit_pipeline(Views(), 224, Recipe(epochs=1, lr=1, flip=f))]
+        for f in (True, False)
     ]
     assert [step for step in kinds[0] if step not in kinds[1]] == ["Flip"]

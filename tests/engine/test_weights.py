@@ -17,8 +17,7 @@ from torch import Tensor, nn
 from harness.api import Backbone, ClipMethod, LabelSet, UserError, load_backbone
 from harness.engine.contract.tiny_clip import tiny_backbone, tiny_state
 from harness.engine.method import method_class
-from harness.engine.model.export import export
-from harness.engine.model.published_weights import load_published
+from harness.engine.method_weights import export, load_published
 from harness.engine.model.weights import read_weights
 
 LABELS = LabelSet(("jump", "wave"))

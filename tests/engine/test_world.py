@@ -19,7 +19,7 @@ import pandas as pd
 import pytest
 
 from harness.base.errors import UserError
-from harness.engine.compute.processes import ALONE, joined, processes_here, rank_of_process, size_of_world
+from harness.engine.compute.processes import SINGLE_PROCESS, joined, processes_here, rank_of_process, size_of_world
 from harness.engine.video.guarded_loader import default_workers
 from tests.conftest import CLASSES, ROOT, in_process, machine_free
 
@@ -47,9 +47,7 @@ def launch(processes: int, command: list[str], *launcher: str, **more: Any) -> s
     return subprocess.Popen(whole, env=environment, **piped)
 
 
-def torchrun(
-    processes: int, command: list[str], code: int = 0, timeout: float = 200, **more: Any
-) -> tuple[str, str]:
+def torchrun(processes: int, command: list[str], code: int = 0, timeout: float = 200, **more: Any) -> tuple[str, str]:
     """What torchrun's processes wrote to stdout and stderr; the whole group is gone afterwards."""
     process = launch(processes, command, **more)
     try:
@@ -119,9 +117,7 @@ def alone(damaged: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_two_processes_give_the_records_of_one(damaged: Path, alone: Path, tmp_path: Path) -> None:
     """A fit and its evals, an eval from cached features; undecodable clips, and a batch for only one of the two."""
     runs = tmp_path / "runs"
-    out, err = torchrun(
-        2, arguments(damaged, runs, "--recipe", "epochs=3", methods=("vificlip", "vanilla_clip"))
-    )
+    out, err = torchrun(2, arguments(damaged, runs, "--recipe", "epochs=3", methods=("vificlip", "vanilla_clip")))
     assert len(json.loads(out)) == 6, "one process speaks"
     assert [line for line in err.splitlines() if "cells reused" in line] == [
         line for line in err.splitlines() if line.startswith("1 fits and 6 evals done, 0 cells reused")
@@ -164,11 +160,11 @@ def test_decode_workers_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_one_process_meets_its_own_errors() -> None:
-    assert ALONE.share({"a": (1, 2)}) == {"a": (1, 2)} and ALONE.gather("x") == ["x"]
-    for shared in (ALONE.together, ALONE.in_turn):
+    assert SINGLE_PROCESS.share({"a": (1, 2)}) == {"a": (1, 2)} and SINGLE_PROCESS.gather("x") == ["x"]
+    for shared in (SINGLE_PROCESS.together, SINGLE_PROCESS.in_turn):
         with pytest.raises(UserError, match="as it was") as caught, shared():
             raise UserError("as it was")
-        assert ALONE.has_in_common(caught.value)
+        assert SINGLE_PROCESS.has_in_common(caught.value)
 
 
 def test_other_verbs_and_usage_errors_are_answered_once(
@@ -216,7 +212,7 @@ def test_more_processes_than_groups_are_refused(small_dataset: Path, tmp_path: P
     assert not list((tmp_path / "runs").rglob("*.json"))
 
 
-PLUGIN = '''
+PLUGIN = """
 import os, time
 from harness.api import ClipMethod, MethodCard, Recipe, UserError, register_method
 
@@ -240,7 +236,7 @@ class FailsLate(ClipMethod):
         if not self.training and os.environ.get("FAIL") == "eval" + os.environ.get("RANK", ""):
             raise UserError("no scores today")
         return super().score(video, text)
-'''
+"""
 
 
 @pytest.fixture
@@ -382,7 +378,5 @@ def test_features_of_a_training_list_are_computed_once(small_dataset: Path, tmp_
         [r["loss"] for r in curve(tmp_path / "runs", "text_ft")],
         [r["loss"] for r in curve(tmp_path / "alone", "text_ft")], rtol=0, atol=1e-4,
     )  # fmt: skip
-    ours, theirs = (
-        {p.name for p in (tmp_path / f"cache-{n}").rglob("*.safetensors")} for n in ("runs", "alone")
-    )
+    ours, theirs = ({p.name for p in (tmp_path / f"cache-{n}").rglob("*.safetensors")} for n in ("runs", "alone"))
     assert ours == theirs and ours

@@ -25,12 +25,12 @@ from harness.engine.cost.view_cost import view_cost
 from harness.engine.evaluate import view_probabilities
 from harness.engine.method import method_class
 from harness.engine.model.recognizer import SHORT, find_recognizer
-from harness.engine.training.step import view_logits
-from harness.engine.video import mm_pipeline as mm
+from harness.engine.scoring import view_logits
+from harness.engine.video import mm_pipeline
 from harness.engine.video.loaders import eval_loader
 from harness.engine.video.mm_zoo import shipped_configs
 from harness.engine.video.transforms import dense_indices
-from harness.machine.compute_options import Runtime
+from harness.machine.compute_options import ComputeOptions
 from harness.machine.settings import load_settings
 from results.measurement_words import division, incomplete
 from results.record import read_record
@@ -70,9 +70,11 @@ def test_the_scores_are_those_of_mmaction2s_own_pipeline(
     found = find_recognizer(config, "random")
     views = views_for(SUPERVISED, found, {"clips": str(clips), "crops": str(crops)})
     files = sorted(small_dataset.glob("*/clip0.avi"))
-    batch = next(iter(eval_loader([(f, 0) for f in files], views, found.size, [list(range(4))], Runtime(workers=0), 0)))
+    batch = next(
+        iter(eval_loader([(f, 0) for f in files], views, found.size, [list(range(4))], ComputeOptions(workers=0), 0))
+    )
     ours = view_probabilities(view_logits(method, batch.frames, method.encode_text(FOUR), views, CPU, 4))
-    pipeline = mm.eval_pipeline(views, found.size)  # reader, resize and crop are the same step there
+    pipeline = mm_pipeline.eval_pipeline(views, found.size)  # reader, resize and crop are the same step there
     frames = found.frames
     sample = dict(type="SampleFrames", clip_len=1, frame_interval=1, num_clips=frames, test_mode=True)
     if found.is_3d:
@@ -81,7 +83,7 @@ def test_the_scores_are_those_of_mmaction2s_own_pipeline(
     last = (dict(type="FormatShape", input_format=form), dict(type="PackActionInputs"))
     steps = [pipeline[0], sample, *pipeline[2:5], *last]
     with torch.no_grad(), DefaultScope.overwrite_default_scope("mmaction"):
-        transforms = [mm.TRANSFORMS.build(step) for step in steps]
+        transforms = [mm_pipeline.TRANSFORMS.build(step) for step in steps]
         for file, mine in zip(files, ours, strict=True):
             result: Any = dict(filename=str(file), label=0, modality="RGB", start_index=0)
             for transform in transforms:

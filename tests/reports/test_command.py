@@ -230,4 +230,3 @@ def test_seeds_are_repeats_and_no_changed_recipe(tmp_path: Path) -> None:
         entries.append(Entry(path, path.name, read_record(path), ""))
     (row,) = rows_of(entries)
     assert ("--seeds", "3") in pairs(command(row)) and "--recipe" not in command(row)
-

@@ -344,7 +344,7 @@ def test_two_own_datasets_of_one_name_stay_two_everywhere(made: Made) -> None:
         assert [row.rank for row in group.rows] == [1, 2], "own datasets are ranked among themselves"
         assert f'<option value="{group.dataset}">' in made.page, "each can be selected"
         assert f'id="{group.anchor}"' in made.page
-        figures = made.page.split(f'<table id="{group.anchor}"')[1].split("<details class=\"figures\">")[1]
+        figures = made.page.split(f'<table id="{group.anchor}"')[1].split('<details class="figures">')[1]
         assert group.dataset in figures.split("</details>")[0]
     tables = {line["table"] for line in csv.DictReader(render_table("b2n", made.runs, False, "csv").text.splitlines())}
     assert {f"b2n_{name}" for name in datasets} <= tables

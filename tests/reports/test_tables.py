@@ -234,7 +234,7 @@ def test_foreign_text_is_text_in_every_format(tmp_path: Path) -> None:
     for format in ("md", "latex", "html"):
         text = render_table("few_shot", tmp_path, False, format).text
         assert "<script>" not in text
-    assert "\\end{tabular} \"q\"" not in render_table("few_shot", tmp_path, False, "latex").text
+    assert '\\end{tabular} "q"' not in render_table("few_shot", tmp_path, False, "latex").text
     markdown = render_table("few_shot", tmp_path, False, "md").text
     (line,) = [line for line in markdown.splitlines() if "alert" in line]
     assert line.replace("\\|", "").count("|") == 6

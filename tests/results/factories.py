@@ -162,9 +162,7 @@ def sample_measurement(sample: Sample, listed: str, rows_sha: str, names: tuple[
         sample.dataset, listed, sample.list_origin, rows_sha, "all", labels_sha256(names), sample.label_variant, n,
         content, root,
     )  # fmt: skip
-    views = Views(
-        frames=sample.frames, clips=sample.clips, sampling="centre" if sample.clips == 1 else "uniform"
-    )
+    views = Views(frames=sample.frames, clips=sample.clips, sampling="centre" if sample.clips == 1 else "uniform")
     prescribed = replace(views, frames=sample.prescribed_frames or sample.frames)
     declared = Recipe(epochs=11, lr=2e-6, source=sample.declared_source)
     training = None

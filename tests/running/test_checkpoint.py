@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from harness.engine.method import method_class
+from harness.engine.method_weights import export
 from harness.engine.model.backbone import load_backbone
-from harness.engine.model.export import export
 from harness.engine.model.published_weights import read_published
 from results.measurement_words import division
 from results.record import find_records, read_record

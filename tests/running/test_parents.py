@@ -12,12 +12,12 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from harness.base.errors import UserError
+from harness.base.files import file_sha256
 from harness.cells.cell import Cells
 from harness.cells.from_request import expand
 from harness.cells.plan import Plan, make_plan
 from harness.cells.request import BackboneChoice, MethodChoice, Request
-from harness.engine.model.weights import file_sha256
-from harness.machine.compute_options import Runtime
+from harness.machine.compute_options import ComputeOptions
 from harness.machine.settings import Settings, load_settings
 from harness.plugins import registry
 from harness.running.build import fitted_method
@@ -58,7 +58,7 @@ class StageTwo(ClipMethod):
     def pool(self, frames):
         return frames.mean(dim=1) + self.shift
 '''
-RUNTIME = Runtime(device="cpu", workers=0, quiet=True)
+COMPUTE = ComputeOptions(device="cpu", workers=0, quiet=True)
 pytestmark = pytest.mark.usefixtures("plugins_forgotten")
 
 
@@ -104,7 +104,7 @@ def states(plan: Plan) -> dict[str, list[str]]:
 
 def test_a_fit_knows_what_it_started_from_and_another_start_makes_it_stale(cells: Cells, settings: Settings) -> None:
     parent, child = cells.fits
-    execute(make_plan(cells), settings, RUNTIME)
+    execute(make_plan(cells), settings, COMPUTE)
     assert states(make_plan(cells)) == {"fits": ["done", "done"], "evals": ["done"]}
     first = read_fit_file(child.folder)
     parent_fit = read_fit_file(parent.folder)
@@ -122,7 +122,7 @@ def test_a_fit_knows_what_it_started_from_and_another_start_makes_it_stale(cells
     with pytest.raises(UserError, match="computed again"):
         fitted_method(cells.evals[0], settings)
 
-    execute(plan, settings, RUNTIME)
+    execute(plan, settings, COMPUTE)
     assert states(make_plan(cells)) == {"fits": ["done", "done"], "evals": ["done"]}
     second = read_fit_file(child.folder)
     assert second is not None
@@ -132,13 +132,13 @@ def test_a_fit_knows_what_it_started_from_and_another_start_makes_it_stale(cells
 
 def test_an_interrupted_fit_is_not_resumed_from_another_start(cells: Cells, settings: Settings) -> None:
     _, child = cells.fits
-    execute(make_plan(cells), settings, RUNTIME)
+    execute(make_plan(cells), settings, COMPUTE)
     undisturbed = read_fit_file(child.folder)
     shutil.rmtree(child.folder)
     child.folder.mkdir()
     (child.folder / ".start").write_text("of other weights")
     (child.folder / "epoch_1.pth").write_bytes(b"of other weights")
-    execute(make_plan(cells), settings, RUNTIME)
+    execute(make_plan(cells), settings, COMPUTE)
     again = read_fit_file(child.folder)
     assert undisturbed is not None and again is not None
     assert again.weights.sha256 == undisturbed.weights.sha256
@@ -154,7 +154,7 @@ def test_an_incomplete_parent_makes_its_children_incomplete(cells: Cells, settin
     place = parent.dataset.locate(gone)
     assert place is not None
     place.rename(tmp_path / "away.avi")
-    execute(make_plan(cells), settings, replace(RUNTIME, allow_missing=True))
+    execute(make_plan(cells), settings, replace(COMPUTE, allow_missing=True))
     record = read_record(cells.evals[0].record)
     training = record.measurement.fitted
     assert training is not None and training.used == training.list.n and not training.start.complete
@@ -164,13 +164,13 @@ def test_an_incomplete_parent_makes_its_children_incomplete(cells: Cells, settin
     plan = make_plan(cells)
     assert states(plan) == {"fits": ["stale", "stale"], "evals": ["stale"]}
     assert "its parent fit is stale" in plan.fits[1].reason
-    execute(plan, settings, RUNTIME)
+    execute(plan, settings, COMPUTE)
     assert not unranked_reasons(read_record(cells.evals[0].record).measurement)
 
 
 def test_a_parent_whose_weights_were_changed_is_refused(cells: Cells, settings: Settings) -> None:
     parent, _ = cells.fits
-    execute(make_plan(cells), settings, RUNTIME)
+    execute(make_plan(cells), settings, COMPUTE)
     (parent.folder / "weights.safetensors").write_bytes(b"damaged")
     with pytest.raises(UserError, match="have sha256"):
         fitted_method(cells.evals[0], settings)
@@ -178,12 +178,12 @@ def test_a_parent_whose_weights_were_changed_is_refused(cells: Cells, settings: 
 
 def test_a_removed_parent_is_computed_again_only_if_it_is_needed(cells: Cells, settings: Settings) -> None:
     parent, child = cells.fits
-    execute(make_plan(cells), settings, RUNTIME)
+    execute(make_plan(cells), settings, COMPUTE)
     before = json.loads((child.folder / "fit.json").read_text())["weights"]
     shutil.rmtree(parent.folder)
     assert make_plan(cells).open_fits() == []
     cells.evals[0].record.unlink()
     assert [cell.key for cell in make_plan(cells).open_fits()] == [parent.key, child.key]
-    outcome = execute(make_plan(cells), settings, RUNTIME)
+    outcome = execute(make_plan(cells), settings, COMPUTE)
     assert (outcome.fits, outcome.evals) == (1, 1)
     assert json.loads((child.folder / "fit.json").read_text())["weights"] == before

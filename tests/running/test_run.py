@@ -15,7 +15,7 @@ from harness.cells.cell import EvalCell
 from harness.cells.from_request import expand
 from harness.cells.plan import make_plan
 from harness.cells.request import BackboneChoice, MethodChoice, Request
-from harness.machine.compute_options import Runtime
+from harness.machine.compute_options import ComputeOptions
 from harness.machine.settings import load_settings
 from harness.running.run import discard, execute
 from harness.running.session import lock_of, partial_results
@@ -166,9 +166,9 @@ def test_missing_videos(small_dataset: Path, tmp_path: Path) -> None:
     gone = cells.evals[0].test.rows[0][0]
     (moved / gone).unlink()
     with pytest.raises(UserError, match=r"1 of .* videos of the list .* were not found") as caught:
-        execute(make_plan(cells), settings, Runtime(device="cpu", workers=0, quiet=True))
+        execute(make_plan(cells), settings, ComputeOptions(device="cpu", workers=0, quiet=True))
     assert gone in caught.value.message and "--allow-missing" in caught.value.hint
-    execute(make_plan(cells), settings, Runtime(device="cpu", workers=0, quiet=True, allow_missing=True))
+    execute(make_plan(cells), settings, ComputeOptions(device="cpu", workers=0, quiet=True, allow_missing=True))
     record = read_record(cells.evals[0].record)
     assert record.measurement.evaluation.evaluated == record.measurement.evaluation.list.n - 1
     assert record.incomplete

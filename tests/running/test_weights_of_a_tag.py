@@ -19,7 +19,7 @@ from harness.cells.from_request import expand
 from harness.cells.plan import make_plan
 from harness.cells.request import BackboneChoice, MethodChoice, Request
 from harness.engine.model.backbone import create_clip
-from harness.machine.compute_options import Runtime
+from harness.machine.compute_options import ComputeOptions
 from harness.machine.settings import Settings, load_settings
 from harness.machine.weights_index import WeightsIndex
 from harness.running.build import read_unknown_weights
@@ -36,7 +36,7 @@ CONFIG = {
     "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 1, "layers": 1},
 }
 MODEL = ModelId(ARCH, TAG)
-RUNTIME = Runtime(device="cpu", workers=0, quiet=True)
+COMPUTE = ComputeOptions(device="cpu", workers=0, quiet=True)
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ def test_other_weights_behind_a_tag_make_cells_stale(
     assert [s.state for s in make_plan(cells, tensors_of=index.of).fits] == ["missing"] and index.of(MODEL) == ""
     assert index.unread == [f"{ARCH}/{TAG}"], "a plan says that it does not know the weights yet"
 
-    execute(make_plan(cells, tensors_of=index.of), settings, RUNTIME)
+    execute(make_plan(cells, tensors_of=index.of), settings, COMPUTE)
     record = read_record(cells.evals[0].record)
     model = record.measurement.model
     known = WeightsIndex(settings.cache.path, settings.weights.path)
@@ -103,7 +103,7 @@ def test_other_weights_behind_a_tag_make_cells_stale(
     plan = make_plan(cells, tensors_of=unread.of)
     assert {s.state for s in (*plan.fits, *plan.evals)} == {"stale"}
     assert all("have other tensors" in s.reason for s in (*plan.fits, *plan.evals))
-    execute(plan, settings, RUNTIME)
+    execute(plan, settings, COMPUTE)
     again = read_record(cells.evals[0].record)
     assert again.measurement.model.tensors_sha256 != model.tensors_sha256
     fitted = [r.measurement.fitted for r in (record, again)]
@@ -116,7 +116,7 @@ def test_weights_that_are_gone_leave_finished_cells_as_they_are(
 ) -> None:
     path = write_weights(settings, 1)
     cells = expand(request(small_dataset, "vanilla_clip"), settings)
-    execute(make_plan(cells), settings, RUNTIME)
+    execute(make_plan(cells), settings, COMPUTE)
     path.unlink()
     index = WeightsIndex(settings.cache.path, settings.weights.path)
     read_unknown_weights(cells, index, settings)

@@ -1,7 +1,7 @@
 """The embedded datasets `mini_source` and `mini_target` behind the dataset contract.
 
-Their videos are rendered once, on first use, into the cache folder; `harness.data.embedded.render` draws them and knows their
-official lists, and everything else follows from the same rules as on the real datasets.
+Their videos are rendered once, on first use, into the cache folder; `harness.data.embedded.render` draws them
+and knows their official lists, and everything else follows from the same rules as on the real datasets.
 """
 
 from __future__ import annotations

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import json
 import os
 import shutil
@@ -26,6 +25,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.base.files import file_sha256
 from harness.data.embedded.lists import MINI_DATASETS, MINI_VERSION, mini_class_names, mini_list
 from harness.data.embedded.scene import draw_actor, draw_clip
 
@@ -76,7 +76,7 @@ def mini_damage(folder: Path) -> tuple[str, ...]:
     """Return the names of rendered files that are missing from `folder` or differ from its manifest, sorted."""
     files: dict[str, str] = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["files"]
     return tuple(
-        n for n, digest in sorted(files.items()) if not (folder / n).is_file() or _sha256(folder / n) != digest
+        n for n, digest in sorted(files.items()) if not (folder / n).is_file() or file_sha256(folder / n) != digest
     )
 
 
@@ -125,7 +125,7 @@ def render_clip(dataset: str, path: str, target: Path) -> str:
         writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
     writer.release()
     _check_whole(target)
-    return _sha256(target)
+    return file_sha256(target)
 
 
 def _check_whole(file: Path) -> None:
@@ -207,7 +207,3 @@ def _sweep(folder: Path, name: str) -> None:
         with contextlib.suppress(OSError):
             if time.time() - left.stat().st_mtime > _STALE_SECONDS:
                 shutil.rmtree(left, ignore_errors=True)
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

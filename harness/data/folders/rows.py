@@ -10,11 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.base.errors import EXIT_FAILED, UserError
+from harness.data.files.names import VIDEO_EXTENSIONS, is_video
 
-VIDEO_EXTENSIONS = frozenset(
-    {"3gp", "asf", "avi", "flv", "gif", "m2ts", "m4v", "mkv", "mov", "mp4", "mpeg", "mpg", "mts", "ogv", "ts"}
-    | {"webm", "wmv"}
-)
 _TRAIN = {"train": "train", "training": "train"}
 _VAL = {"val": "val", "validation": "val", "test": "val"}
 SPLIT_NAMES = {**_TRAIN, **_VAL}
@@ -48,11 +45,6 @@ def read_clips(path: Path) -> tuple[Clip, ...]:
     if path.is_file():
         return tuple(sorted(_read_table(path), key=lambda clip: clip.path))
     raise UserError(f"{path} does not exist.", "Give a folder of class folders, or a CSV with the columns path,class.")
-
-
-def is_video(name: str) -> bool:
-    """Whether a file name ends in an extension of a video."""
-    return name.rpartition(".")[2].lower() in VIDEO_EXTENSIONS
 
 
 def _folders(path: Path) -> list[Path]:

@@ -11,7 +11,7 @@ from open_clip.transformer import VisionTransformer
 from torch import nn
 
 from harness.base.errors import UserError
-from harness.machine.compute_options import Runtime
+from harness.machine.compute_options import ComputeOptions
 
 LARGE = 20_000_000
 """Parameters from which on a vision transformer is scored in bf16 on a CPU; CLIP's smallest has 88 million."""
@@ -41,38 +41,38 @@ class Device:
         return next(name for name, dtype in _DTYPES.items() if dtype == self.dtype)
 
 
-def choose_device(runtime: Runtime, number: int | None = None) -> Device:
+def choose_device(compute: ComputeOptions, number: int | None = None) -> Device:
     """The device and precision that the runtime settings ask for.
 
     Args:
-        runtime: The settings.
+        compute: The settings.
         number: Of the CUDA device, where several processes share a machine; None for the current one.
 
     Raises:
         UserError: CUDA is asked for and absent, or an unknown device or precision.
     """
-    if runtime.device not in ("auto", "cpu", "cuda"):
-        raise UserError(f"Device {runtime.device!r} is unknown.", "Choose auto, cpu or cuda.")
+    if compute.device not in ("auto", "cpu", "cuda"):
+        raise UserError(f"Device {compute.device!r} is unknown.", "Choose auto, cpu or cuda.")
     has_cuda = torch.cuda.is_available()
-    if runtime.device == "cuda" and not has_cuda:
+    if compute.device == "cuda" and not has_cuda:
         raise UserError("--device cuda is asked for, but torch sees no CUDA device.", "Use --device cpu or auto.")
-    kind = "cuda" if has_cuda and runtime.device != "cpu" else "cpu"
-    if runtime.precision == "auto":
+    kind = "cuda" if has_cuda and compute.device != "cpu" else "cpu"
+    if compute.precision == "auto":
         name = "fp32" if kind == "cpu" else ("bf16" if torch.cuda.is_bf16_supported() else "fp16")
-    elif runtime.precision in _DTYPES:
-        name = runtime.precision
+    elif compute.precision in _DTYPES:
+        name = compute.precision
     else:
-        raise UserError(f"Precision {runtime.precision!r} is unknown.", f"Choose auto, {', '.join(_DTYPES)}.")
+        raise UserError(f"Precision {compute.precision!r} is unknown.", f"Choose auto, {', '.join(_DTYPES)}.")
     return Device(torch.device(kind, number if kind == "cuda" else None), _DTYPES[name])
 
 
-def for_evaluation(device: Device, runtime: Runtime, backbone: nn.Module) -> Device:
+def for_evaluation(device: Device, compute: ComputeOptions, backbone: nn.Module) -> Device:
     """The device of an eval: as it is, or in bf16 where a CPU multiplies in it and the vision tower is a real one.
 
     A ViT-B/16 is then scored about three times as fast (benchmarks/results/cpu-precision.json), as it is on a GPU by
     default. The embedded tiny model and convolutions, which were not measured, stay in fp32, and so do fits on CPUs.
     """
-    if runtime.precision != "auto" or device.kind != "cpu" or not _cpu_multiplies_bf16():
+    if compute.precision != "auto" or device.kind != "cpu" or not _cpu_multiplies_bf16():
         return device
     visual = getattr(backbone, "visual", None)
     large = isinstance(visual, VisionTransformer) and sum(p.numel() for p in visual.parameters()) >= LARGE

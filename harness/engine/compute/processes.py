@@ -44,7 +44,7 @@ def processes_here() -> int:
 
 
 @dataclass(frozen=True)
-class World:
+class Processes:
     """The processes of a run as one of them sees them. Without torchrun there is one, and everything here is free.
 
     Args:
@@ -163,11 +163,11 @@ class World:
         return self.size == 1 or bool(error.__dict__.get("common"))
 
 
-ALONE = World()
+SINGLE_PROCESS = Processes()
 
 
 @contextmanager
-def joined(device: str) -> Iterator[World]:
+def joined(device: str) -> Iterator[Processes]:
     """The processes of this run, connected; at its end they leave together, whatever ends them.
 
     An error that one process meets alone ends all: it is written once, by the process that met it, and the launcher
@@ -180,22 +180,22 @@ def joined(device: str) -> Iterator[World]:
         UserError: The processes do not find each other, or there are more of them than CUDA devices.
     """
     if size_of_world() == 1:
-        yield ALONE
+        yield SINGLE_PROCESS
         return
-    world = ALONE
+    processes = SINGLE_PROCESS
     try:
-        world = _connect(device)
-        yield world
-        with world.together():
+        processes = _connect(device)
+        yield processes
+        with processes.together():
             pass
     except BaseException as error:
-        _end(world, error)
+        _end(processes, error)
     import torch.distributed as dist
 
     dist.destroy_process_group()
 
 
-def _connect(device: str) -> World:
+def _connect(device: str) -> Processes:
     import torch
     import torch.distributed as dist
 
@@ -228,13 +228,13 @@ def _connect(device: str) -> World:
             "Check torchrun's --rdzv-endpoint, or name the network with GLOO_SOCKET_IFNAME / NCCL_SOCKET_IFNAME.",
             EXIT_FAILED,
         ) from None
-    return World(rank, size, local, here, control, store)
+    return Processes(rank, size, local, here, control, store)
 
 
-def _end(world: World, error: BaseException) -> None:
+def _end(processes: Processes, error: BaseException) -> None:
     """Say why the run ends, once, and leave without waiting for anybody."""
     code = error.code if isinstance(error, SystemExit) and isinstance(error.code, int) else EXIT_FAILED
-    first = world.leads if world.has_in_common(error) else _first_to_fail(world)
+    first = processes.leads if processes.has_in_common(error) else _first_to_fail(processes)
     text = ""
     if isinstance(error, OSError):
         error = machine_error(error)
@@ -251,14 +251,14 @@ def _end(world: World, error: BaseException) -> None:
     os._exit(code)  # the usual way out would wait for processes that wait for this one
 
 
-def _first_to_fail(world: World) -> bool:
+def _first_to_fail(processes: Processes) -> bool:
     """Whether no process has failed before this one; those whose peers vanish fail after them."""
-    if world.store is None:
+    if processes.store is None:
         return True
     try:
-        return bool(world.store.add("harness-failed", 1) == 1)
+        return bool(processes.store.add("harness-failed", 1) == 1)
     except Exception:  # the launcher, which keeps the store, is gone too
-        return world.leads
+        return processes.leads
 
 
 def _described(error: Exception) -> list[Any]:

@@ -27,7 +27,7 @@ from harness.engine.method import ClipMethod, method_class
 from harness.engine.training.gradient_checkpointing import blocks_of
 from harness.engine.training.step import batch_loss
 from harness.engine.video.batches import Draw
-from harness.engine.video.loaders import FitClips
+from harness.engine.video.loaders import FitBatch
 from harness.spec import LabelSet, Recipe, Views
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -172,7 +172,7 @@ def saved_by_loss(method: ClipMethod, recipe: Recipe, frames: Tensor, shape: Fit
     """
     size = min(recipe.micro_batch, shape.clips)
     draws = [Draw(k, 0, k, k // size) for k in range(shape.clips)]
-    clips = FitClips(frames, torch.arange(shape.clips) % shape.names, draws)
+    clips = FitBatch(frames, torch.arange(shape.clips) % shape.names, draws)
     labels = LabelSet(tuple(f"class number {i}" for i in range(shape.names)))
     device = Device(torch.device("cpu"), DTYPES[shape.precision])
     loss = batch_loss(method, labels, replace(recipe, micro_batch=size), Views(frames=shape.frames), device)

@@ -25,12 +25,14 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
+from harness.base.canonical import canonical_json, fingerprint
+from harness.base.files import file_sha256
 from harness.engine.compute.device import Device
 from harness.engine.method import ClipMethod
 from harness.engine.model.backbone import Backbone
 from harness.engine.model.compiled import is_compiled
-from harness.engine.model.weights import file_sha256, state_sha256
-from harness.spec import Recipe, Views, canonical_json, fingerprint
+from harness.engine.model.weights import state_sha256
+from harness.spec import Recipe, Views
 from results.provenance import environment
 
 logger = logging.getLogger(__name__)

@@ -12,23 +12,23 @@ from torch.utils.data import DataLoader
 
 from harness.base.errors import EXIT_FAILED, UserError
 from harness.engine.compute.device import Device, casts_kept
-from harness.engine.compute.processes import ALONE, World
+from harness.engine.compute.processes import SINGLE_PROCESS, Processes
 from harness.engine.features.cache import FeatureCache, FeatureStore, fits_from_features, pools_from_features
 from harness.engine.method import ClipMethod
-from harness.engine.training.step import normalise, split_views
-from harness.engine.video import mm_pipeline as mm
+from harness.engine.video import mm_pipeline
 from harness.engine.video.batches import Draw, FitBatches
+from harness.engine.video.frames import normalise, split_views
 from harness.engine.video.guarded_loader import GuardedLoader
 from harness.engine.video.loaders import (
-    EvalClips,
-    FitClips,
+    EvalBatch,
+    FitBatch,
     Row,
     drawn_loader,
     no_clip_of_class,
     repeated_view,
     same_class,
 )
-from harness.machine.compute_options import Runtime
+from harness.machine.compute_options import ComputeOptions
 from harness.spec import Recipe, Views
 
 logger = logging.getLogger(__name__)
@@ -43,20 +43,21 @@ class ListFeatures:
         rows: (path or None, label) per video.
         views: How videos are looked at.
         device: Where to compute.
-        runtime: Workers, time limit.
+        compute: Workers, time limit.
         dataset: Decodes the clip of a draw.
         per_batch: Videos per device batch.
         drawn: What the views of a draw were drawn from, nothing where they are not random.
-        world: The processes that share the work.
+        processes: The processes that share the work.
     """
 
     def __init__(
-        self, store: FeatureStore, method: ClipMethod, rows: list[Row], views: Views, device: Device, runtime: Runtime,
-        dataset: Any, per_batch: int, drawn: Callable[[Draw], tuple[int, ...]], world: World = ALONE,
+        self, store: FeatureStore, method: ClipMethod, rows: list[Row], views: Views, device: Device,
+    compute: ComputeOptions,
+        dataset: Any, per_batch: int, drawn: Callable[[Draw], tuple[int, ...]], processes: Processes = SINGLE_PROCESS,
     ) -> None:  # fmt: skip
         self.store, self.method, self.rows, self.views, self.device = store, method, rows, views, device
-        self.runtime, self.dataset, self.per_batch, self.drawn = runtime, dataset, per_batch, drawn
-        self.world = world
+        self.compute, self.dataset, self.per_batch, self.drawn = compute, dataset, per_batch, drawn
+        self.processes = processes
         self.failed: dict[Draw, str] = {}
         self.computed = 0
         self._entries: dict[Draw, str | None] = {}
@@ -72,16 +73,16 @@ class ListFeatures:
         batches = [missing[i : i + self.per_batch] for i in range(0, len(missing), self.per_batch)]
         settled = len(draws) - len(missing)
         told: list[tuple[int, str]] = []
-        with self.world.together():
-            own = [place for batch in batches[self.world.rank :: self.world.size] for place in batch]
+        with self.processes.together():
+            own = [place for batch in batches[self.processes.rank :: self.processes.size] for place in batch]
             place_of = {draws[place]: place for place in own}
             for decoded in self._decoded([draws[place] for place in own]):
                 self._encode(decoded)
                 told += [(place_of[draw], reason) for draw, reason in decoded.failed.items()]
-                settled += self.world.size * (len(decoded.draws) + len(decoded.failed))
+                settled += self.processes.size * (len(decoded.draws) + len(decoded.failed))
                 if progress:
                     progress(min(settled, len(draws)))
-        reasons = {draws[place]: reason for some in self.world.gather(told) for place, reason in some}
+        reasons = {draws[place]: reason for some in self.processes.gather(told) for place, reason in some}
         same = {entry: reason for draw, reason in reasons.items() if (entry := self._entry(draw)) is not None}
         for draw in draws:
             entry = self._entry(draw)
@@ -92,16 +93,16 @@ class ListFeatures:
 
     def _missing(self, draws: list[Draw]) -> list[int]:
         """The places in `draws` whose features are to be computed: each content once, unreadable files all."""
-        with self.world.together():
+        with self.processes.together():
             missing, asked = [], set()
-            for place, draw in enumerate(draws if self.world.leads else ()):
+            for place, draw in enumerate(draws if self.processes.leads else ()):
                 entry = self._entry(draw)
                 if entry is None or (entry not in asked and self.store.read(entry) is None):
                     missing.append(place)
                 asked.add(entry)
         # The leading process has read all files: its names of the entries spare the others that, and what it found
         # missing must not change while the others begin to compute.
-        entries, missing = self.world.share([[self._entries.get(draw) for draw in draws], missing])
+        entries, missing = self.processes.share([[self._entries.get(draw) for draw in draws], missing])
         self._entries.update(zip(draws, entries, strict=True))
         return list(missing)
 
@@ -133,7 +134,7 @@ class ListFeatures:
         if not draws:
             return ()
         batches = [draws[i : i + self.per_batch] for i in range(0, len(draws), self.per_batch)]
-        return drawn_loader(self.dataset, batches, self.runtime, self.device.kind == "cuda")
+        return drawn_loader(self.dataset, batches, self.compute, self.device.kind == "cuda")
 
     def _encode(self, batch: Any) -> None:
         """Encode decoded clips exactly as an eval does, and store them."""
@@ -160,33 +161,34 @@ def encode_clips(method: ClipMethod, frames: Tensor, views: Views, device: Devic
 
 
 def eval_features(
-    cache: FeatureCache | None, method: ClipMethod, rows: list[Row], views: Views, device: Device, runtime: Runtime,
-    seed: int, per_batch: int, world: World = ALONE,
+    cache: FeatureCache | None, method: ClipMethod, rows: list[Row], views: Views, device: Device,
+    compute: ComputeOptions,
+    seed: int, per_batch: int, processes: Processes = SINGLE_PROCESS,
 ) -> ListFeatures | None:  # fmt: skip
     """The features of an evaluation list; None where the method needs pixels or nothing is to be cached."""
     if cache is None or not pools_from_features(method):
         return None
     random = views.sampling == "random"
-    dataset = mm.ListVideoDataset(rows, mm.eval_pipeline(views, method.backbone.image_size), seed)
+    dataset = mm_pipeline.ListVideoDataset(rows, mm_pipeline.eval_pipeline(views, method.backbone.image_size), seed)
     return ListFeatures(
-        cache.open(method, views, device), method, rows, views, device, runtime, dataset, per_batch,
-        lambda draw: (seed, draw.index) if random else (), world,
+        cache.open(method, views, device), method, rows, views, device, compute, dataset, per_batch,
+        lambda draw: (seed, draw.index) if random else (), processes,
     )  # fmt: skip
 
 
-def eval_batches(features: ListFeatures, batches: list[list[int]]) -> Iterator[EvalClips]:
-    """Batches of `EvalClips` of completed features, composed as `eval_loader` composes them."""
+def eval_batches(features: ListFeatures, batches: list[list[int]]) -> Iterator[EvalBatch]:
+    """Batches of `EvalBatch` of completed features, composed as `eval_loader` composes them."""
     for batch in batches:
         some = [Draw(index) for index in batch]
         good = [draw for draw in some if draw not in features.failed]
         failed = {draw.index: features.failed[draw] for draw in some if draw in features.failed}
         found = torch.stack([features.get(draw) for draw in good]) if good else None
-        yield EvalClips([draw.index for draw in good], None, failed, found)
+        yield EvalBatch([draw.index for draw in good], None, failed, found)
 
 
 def fit_features(
     cache: FeatureCache | None, method: ClipMethod, rows: list[Row], recipe: Recipe, views: Views, device: Device,
-    runtime: Runtime, per_batch: int, world: World = ALONE,
+    compute: ComputeOptions, per_batch: int, processes: Processes = SINGLE_PROCESS,
 ) -> ListFeatures | None:  # fmt: skip
     """The features of a training list; None where the recipe augments or blends pixels, or the method needs them.
 
@@ -200,19 +202,21 @@ def fit_features(
         return None
     if cache is None or blends or not fits_from_features(method):
         return None
-    return list_features(cache, method, rows, recipe, views, device, runtime, per_batch, world)
+    return list_features(cache, method, rows, recipe, views, device, compute, per_batch, processes)
 
 
 def list_features(
     cache: FeatureCache, method: ClipMethod, rows: list[Row], recipe: Recipe, views: Views, device: Device,
-    runtime: Runtime, per_batch: int, world: World = ALONE,
+    compute: ComputeOptions, per_batch: int, processes: Processes = SINGLE_PROCESS,
 ) -> ListFeatures:  # fmt: skip
     """The features of a training list under a recipe that allows them."""
     repeated = recipe.views_cached > 0 and recipe.augmentation != "none"
-    dataset = mm.ListVideoDataset(rows, mm.fit_pipeline(views, method.backbone.image_size, recipe), recipe.seed)
+    dataset = mm_pipeline.ListVideoDataset(
+        rows, mm_pipeline.fit_pipeline(views, method.backbone.image_size, recipe), recipe.seed
+    )
     return ListFeatures(
-        cache.open(method, views, device, recipe if repeated else None), method, rows, views, device, runtime, dataset,
-        per_batch, lambda draw: (recipe.seed, draw.epoch, draw.index) if repeated else (), world,
+        cache.open(method, views, device, recipe if repeated else None), method, rows, views, device, compute, dataset,
+        per_batch, lambda draw: (recipe.seed, draw.epoch, draw.index) if repeated else (), processes,
     )  # fmt: skip
 
 
@@ -232,7 +236,7 @@ def _check_views_cached(method: ClipMethod, recipe: Recipe, blends: bool) -> Non
 
 
 class FeatureLoader(DataLoader):  # type: ignore[type-arg]
-    """Batches of `FitClips` with features; epochs, order and replaced clips are those of `fit_loader`.
+    """Batches of `FitBatch` with features; epochs, order and replaced clips are those of `fit_loader`.
 
     Args:
         features: Of the training list.
@@ -260,7 +264,7 @@ class FeatureLoader(DataLoader):  # type: ignore[type-arg]
         for draws in batches:
             found = torch.stack([self.features.get(self._decodable(draw), remember=True) for draw in draws])
             labels = torch.tensor([self.features.rows[draw.index][1] for draw in draws])
-            yield FitClips(None, labels, draws, found)
+            yield FitBatch(None, labels, draws, found)
 
     def _view(self, draw: Draw) -> Draw:
         """The draw whose features a clip has in its epoch."""
@@ -293,4 +297,3 @@ def training_loader(
     loader = FeatureLoader(features, batches, recipe)
     loader.complete()
     return loader
-

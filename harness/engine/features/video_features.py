@@ -7,15 +7,15 @@ import torch
 from numpy.typing import NDArray
 
 from harness.engine.method import ClipMethod
-from harness.engine.training.step import normalise, split_views
+from harness.engine.video.frames import normalise, split_views
 from harness.engine.video.loaders import Row, eval_loader, in_batches
-from harness.machine.compute_options import Runtime
+from harness.machine.compute_options import ComputeOptions
 from harness.spec import Views
 
 
 @torch.no_grad()
 def video_features(
-    method: ClipMethod, rows: list[Row], views: Views, runtime: Runtime, seed: int = 0
+    method: ClipMethod, rows: list[Row], views: Views, compute: ComputeOptions, seed: int = 0
 ) -> tuple[NDArray[np.float32], list[int]]:
     """(N, D) features of the videos that can be decoded, mean over views, and their row numbers.
 
@@ -25,12 +25,12 @@ def video_features(
         method: In eval mode, on the CPU.
         rows: (path, label) per video.
         views: How videos are looked at.
-        runtime: Workers.
+        compute: Workers.
         seed: Of random views.
     """
     features: list[NDArray[np.float32]] = []
     numbers: list[int] = []
-    for batch in eval_loader(rows, views, method.backbone.image_size, in_batches(len(rows), 8), runtime, seed):
+    for batch in eval_loader(rows, views, method.backbone.image_size, in_batches(len(rows), 8), compute, seed):
         if batch.frames is None:
             continue
         encoded = method.encode_video(split_views(normalise(batch.frames, views, torch.device("cpu")), views))

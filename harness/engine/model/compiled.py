@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from harness.base.errors import EXIT_FAILED, UserError
 from harness.engine.compute.device import Device
-from harness.engine.method import ClipMethod
+from harness.engine.model.clip_model import Backbone
 
 logger = logging.getLogger(__name__)
 SAVED = {("cuda", "fit"): 0.19e-3, ("cuda", "eval"): 0.074e-3}
@@ -34,7 +34,7 @@ MEASURED_ON = 86e6 * 197
 """Parameters times tokens of the tower of `SAVED`; time goes with them."""
 
 
-def compile_if_asked(method: ClipMethod, wanted: str, device: Device) -> None:
+def compile_if_asked(backbone: Backbone, wanted: str, device: Device) -> None:
     """Compile the vision blocks where `wanted` is `on`.
 
     Raises:
@@ -44,29 +44,29 @@ def compile_if_asked(method: ClipMethod, wanted: str, device: Device) -> None:
         if problem := compiler_problem(device.kind):
             message = f"--compile: torch.compile does not work here: {problem}"
             raise UserError(message, "Use --compile off.", EXIT_FAILED)
-        compile_vision(method)
+        compile_vision(backbone)
 
 
-def compile_if_it_pays(method: ClipMethod, wanted: str, device: Device, work: str, frames: int) -> None:
+def compile_if_it_pays(backbone: Backbone, wanted: str, device: Device, work: str, frames: int) -> None:
     """Compile the vision blocks where `wanted` is `auto` and saves more than it costs; without a compiler, say so.
 
     Args:
-        method: On its device.
+        backbone: On its device.
         wanted: `on`, `off` or `auto`.
         device: Where it computes.
         work: `fit` or `eval`.
         frames: That the tower looks at in the whole piece of work: over all epochs, or in all views.
     """
-    if wanted == "auto" and seconds_saved(method, device.kind, work, frames) > WORTH_SECONDS:
+    if wanted == "auto" and seconds_saved(backbone, device.kind, work, frames) > WORTH_SECONDS:
         if problem := compiler_problem(device.kind):
             logger.warning("the vision tower is not compiled: torch.compile does not work here: %s", problem)
         else:
-            compile_vision(method)
+            compile_vision(backbone)
 
 
-def seconds_saved(method: ClipMethod, kind: str, work: str, frames: int) -> float:
+def seconds_saved(backbone: Backbone, kind: str, work: str, frames: int) -> float:
     """The time that compiled blocks save over a number of frames, without what the compiler takes. Roughly."""
-    visual = method.backbone.visual
+    visual = backbone.visual
     positions = getattr(visual, "positional_embedding", None)
     size = sum(p.numel() for p in visual.parameters()) * (0 if positions is None else len(positions))
     return SAVED.get((kind, work), 0.0) * frames * size / MEASURED_ON
@@ -92,13 +92,13 @@ def runs_compiled(method: nn.Module) -> bool:
     return any(is_compiled(module) for module in method.modules())
 
 
-def compile_vision(method: ClipMethod) -> int:
-    """Let the vision blocks of a method run compiled, in place; parameters and their names stay as they are.
+def compile_vision(backbone: Backbone) -> int:
+    """Compile the vision blocks of a backbone, in place; parameters and their names stay as they are.
 
     Returns:
         How many blocks there are; 0 where the tower has no blocks of CLIP's kind, which then runs as it is.
     """
-    transformer = getattr(method.backbone.visual, "transformer", None)
+    transformer = getattr(backbone.visual, "transformer", None)
     blocks = [block for block in getattr(transformer, "resblocks", ()) if _is_plain(block)]
     for block in blocks:
         block.forward = partial(_run, block, type(block).forward)  # type: ignore[method-assign]
@@ -160,8 +160,7 @@ def _block(x: Tensor, weights: tuple[Tensor, ...], heads: int, eps_1: float, eps
     width = x.shape[-1]
     y = F.layer_norm(x, (width,), norm_1, shift_1, eps_1).to(x.dtype)
     q, k, v = (
-        part.unflatten(-1, (heads, width // heads)).transpose(1, 2)
-        for part in F.linear(y, w_in, b_in).chunk(3, dim=-1)
+        part.unflatten(-1, (heads, width // heads)).transpose(1, 2) for part in F.linear(y, w_in, b_in).chunk(3, dim=-1)
     )
     y = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
     x = x + F.linear(y, w_out, b_out)

@@ -11,16 +11,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import Tensor, nn
 
 from harness.base.errors import UserError
-from harness.engine.model.weights import read_weights, strict_load
-
-if TYPE_CHECKING:
-    from harness.engine.method import ClipMethod
+from harness.engine.model.weights import strict_load
 
 _CONTAINERS = ("model", "model_state_dict", "state_dict")
 _SCALARS = ("input_resolution", "context_length", "vocab_size")
@@ -157,18 +153,3 @@ def load_clip(clip: nn.Module, content: dict[str, Any], what: str, keep_absent: 
             "Name the method and give the file with --checkpoint (Python: load_published(method, path)).",
         )
     strict_load(clip, fit_names(clip, found.clip), what, found.absent if keep_absent else ())
-
-
-def load_published(method: ClipMethod, path: Path) -> str:
-    """Load a published or exported checkpoint into a method, backbone and own tensors, strictly; returns its family.
-
-    Raises:
-        UserError: The file is missing or damaged, or a tensor is missing, unexpected or of another shape.
-    """
-    content, _ = read_weights(path)
-    found = read_published(content)
-    prefix = "backbone.clip."
-    state = {prefix + n: v for n, v in fit_names(method.backbone.clip, found.clip).items()}
-    state |= {n: v.float() if v.is_floating_point() else v for n, v in found.own.items()}
-    strict_load(method, state, str(path), tuple(prefix + name for name in found.absent))
-    return found.family

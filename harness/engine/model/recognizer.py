@@ -11,11 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from harness.base.canonical import canonical_json
 from harness.base.errors import UserError, unknown_name
+from harness.base.files import cached_file_sha256
 from harness.data.lists.class_names import read_class_names
 from harness.engine.model.clip_model import BackboneFacts
-from harness.engine.model.weights import file_sha256, read_weights, state_sha256, strict_load
-from harness.spec import Views, canonical_json
+from harness.engine.model.weights import read_weights, state_sha256, strict_load
+from harness.spec import Views
 from results.measurement import ModelId
 
 RANDOM = "random"
@@ -184,7 +186,7 @@ class Recognizer:
         config = hashlib.sha256(canonical_json([self.model, self.frames, self.size]).encode()).hexdigest()
         if self.checkpoint == RANDOM:
             return ModelId(self.name, RANDOM, config)
-        return ModelId(self.name, f"sha256:{_sha256(Path(self.checkpoint).resolve())}", config)
+        return ModelId(self.name, f"sha256:{cached_file_sha256(Path(self.checkpoint).resolve())}", config)
 
     def load(self) -> RecognizerModel:
         """The model with its weights; random ones are drawn from seed 0.
@@ -256,11 +258,6 @@ def _config(path: Path) -> dict[str, Any]:
     from harness.engine.video.mm_zoo import read_config
 
     return read_config(path)
-
-
-@lru_cache(maxsize=16)
-def _sha256(path: Path) -> str:
-    return file_sha256(path)
 
 
 def _tensors(path: Path) -> dict[str, Tensor]:

@@ -161,12 +161,6 @@ def _collect(module: Any, prefix: str, state: dict[str, Any]) -> None:
             _collect(value, f"{prefix}{name}.", state)
 
 
-def file_sha256(path: Path) -> str:
-    """sha256 of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def state_sha256(state: dict[str, Tensor]) -> str:
     """sha256 over names, types, shapes and values of a state dict, in name order."""
     digest = hashlib.sha256()

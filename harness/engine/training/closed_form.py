@@ -15,14 +15,14 @@ from torch import Tensor
 
 from harness.base.errors import UserError
 from harness.engine.compute.device import Device
-from harness.engine.compute.processes import ALONE, World
+from harness.engine.compute.processes import SINGLE_PROCESS, Processes
 from harness.engine.features.cache import FeatureCache, pools_from_features
 from harness.engine.features.cached_loaders import ListFeatures, encode_clips, list_features
 from harness.engine.method import ClipMethod
-from harness.engine.video import mm_pipeline as mm
+from harness.engine.video import mm_pipeline
 from harness.engine.video.batches import Draw
 from harness.engine.video.loaders import Row, drawn_loader, in_batches, no_clip_of_class, same_class
-from harness.machine.compute_options import Runtime
+from harness.machine.compute_options import ComputeOptions
 from harness.spec import LabelSet, Recipe, Views
 
 logger = logging.getLogger(__name__)
@@ -32,8 +32,9 @@ Batch = tuple[list[Draw], Tensor | None, dict[Draw, str]]
 
 def solve(
     method: ClipMethod, rows: list[Row], label_set: LabelSet, recipe: Recipe, views: Views, device: Device,
-    runtime: Runtime, cache: FeatureCache | None = None, progress: Callable[[int, int, None], None] | None = None,
-    world: World = ALONE,
+    compute: ComputeOptions, cache: FeatureCache | None = None,
+    progress: Callable[[int, int, None], None] | None = None,
+    processes: Processes = SINGLE_PROCESS,
 ) -> list[int]:  # fmt: skip
     """Let a method set what learns from all videos of a list.
 
@@ -44,10 +45,10 @@ def solve(
         recipe: Must ask for no augmentation, blending or smoothing.
         views: Frames and normalisation; the one evaluation view of each clip.
         device: Where to compute.
-        runtime: Device batch, workers, time limit.
+        compute: Device batch, workers, time limit.
         cache: Where frame features are kept and found.
         progress: Called with (clips done, clips in all, None).
-        world: The processes that share the features out, where there is a cache; the leading one solves.
+        processes: The processes that share the features out, where there is a cache; the leading one solves.
 
     Returns:
         Rows of clips that could not be decoded; the next of the class took their place.
@@ -55,30 +56,30 @@ def solve(
     Raises:
         UserError: The recipe or the method is none for a closed form, or a class has no decodable clip.
     """
-    with world.together():
+    with processes.together():
         _check(method, recipe)
     method.eval()
 
     def step(done: int) -> None:
-        if progress and world.leads:
+        if progress and processes.leads:
             progress(done, len(rows), None)
 
-    per_batch = runtime.fit_clips or (16 if device.kind == "cpu" else 32)
+    per_batch = compute.fit_clips or (16 if device.kind == "cpu" else 32)
     listed = None
     if cache is not None:
-        listed = list_features(cache, method, rows, recipe, views, device, runtime, per_batch, world)
+        listed = list_features(cache, method, rows, recipe, views, device, compute, per_batch, processes)
         listed.complete([Draw(index) for index in range(len(rows))], step)
     replaced: list[int] = []
-    with world.together():
-        if world.leads:
+    with processes.together():
+        if processes.leads:
             batches = in_batches(len(rows), per_batch)
             features = (
-                _decoded(method, rows, recipe, views, device, runtime, batches, step)
+                _decoded(method, rows, recipe, views, device, compute, batches, step)
                 if listed is None
                 else _kept(listed, batches)
             )
             replaced = _solve(method, rows, label_set, device, features)
-    return list(world.share(replaced))
+    return list(processes.share(replaced))
 
 
 def _solve(
@@ -117,13 +118,15 @@ def _check(method: ClipMethod, recipe: Recipe) -> None:
 
 
 def _decoded(
-    method: ClipMethod, rows: list[Row], recipe: Recipe, views: Views, device: Device, runtime: Runtime,
+    method: ClipMethod, rows: list[Row], recipe: Recipe, views: Views, device: Device, compute: ComputeOptions,
     batches: list[list[int]], step: Callable[[int], None],
 ) -> Iterator[Batch]:  # fmt: skip
     """The frame features of all rows, in list order, computed as they come."""
-    dataset = mm.ListVideoDataset(rows, mm.fit_pipeline(views, method.backbone.image_size, recipe), recipe.seed)
+    dataset = mm_pipeline.ListVideoDataset(
+        rows, mm_pipeline.fit_pipeline(views, method.backbone.image_size, recipe), recipe.seed
+    )
     draws = [[Draw(index) for index in batch] for batch in batches]
-    for batch in drawn_loader(dataset, draws, runtime, device.kind == "cuda"):
+    for batch in drawn_loader(dataset, draws, compute, device.kind == "cuda"):
         frames = None if batch.frames is None else encode_clips(method, batch.frames, views, device)
         yield batch.draws, frames, batch.failed
         step(max(draw.index for draw in (*batch.draws, *batch.failed)) + 1)

@@ -15,24 +15,25 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
 from harness.base.atomic import write_bytes
+from harness.base.canonical import fingerprint
 from harness.base.errors import EXIT_FAILED, UserError
+from harness.base.files import file_sha256
 from harness.engine.compute.device import Device
-from harness.engine.compute.processes import ALONE, World
+from harness.engine.compute.processes import SINGLE_PROCESS, Processes
 from harness.engine.features.cache import FeatureCache
 from harness.engine.features.cached_loaders import fit_features, training_loader
 from harness.engine.method import ClipMethod
 from harness.engine.model.compiled import compile_if_asked, compile_if_it_pays
-from harness.engine.model.weights import file_sha256
+from harness.engine.training import mm_runner
 from harness.engine.training.closed_form import solve
 from harness.engine.training.gradient_checkpointing import checkpointed
 from harness.engine.training.schedule import rate_of_update
 from harness.engine.training.sharding import Sharding
 from harness.engine.training.step import batch_loss, build_optimizer
-from harness.engine.video import mm_pipeline as mm
 from harness.engine.video.batches import FitBatches
 from harness.engine.video.loaders import Row, fit_loader
-from harness.machine.compute_options import Runtime
-from harness.spec import LabelSet, Recipe, Views, fingerprint
+from harness.machine.compute_options import ComputeOptions
+from harness.spec import LabelSet, Recipe, Views
 from results.fit_file import FitOutcome
 
 logger = logging.getLogger(__name__)
@@ -50,10 +51,10 @@ def fit(
     views: Views,
     folder: Path,
     device: Device,
-    runtime: Runtime,
+    compute: ComputeOptions,
     progress: Progress | None = None,
     cache: FeatureCache | None = None,
-    world: World = ALONE,
+    processes: Processes = SINGLE_PROCESS,
 ) -> FitOutcome:
     """Train a method on a list; leaves `weights.safetensors` and `curve.jsonl` in `folder`.
 
@@ -68,39 +69,41 @@ def fit(
         views: Frames and normalisation; one random view per clip and epoch.
         folder: Of this fit alone.
         device: Where to compute.
-        runtime: Device batch, workers, time limit.
+        compute: Device batch, workers, time limit.
         progress: Shown to people.
         cache: Where frame features are kept and found. They take the place of clips where the vision tower is frozen
             and the recipe augments and blends nothing, or asks for `views_cached`.
-        world: The processes that share each update evenly; the leading one writes.
+        processes: The processes that share each update evenly; the leading one writes.
 
     Raises:
         UserError: The list is too short, nothing learns, a class has no decodable clip, the loss is not finite,
             views are to be cached and cannot be, or the processes cannot share an update evenly.
     """
-    with world.together():
+    with processes.together():
         method = method.to(device.device)
     if method.fits_at_once:
-        return _fit_at_once(method, rows, label_set, recipe, views, folder, device, runtime, progress, cache, world)
-    with world.together():
-        clips = runtime.fit_clips or (16 if device.kind == "cpu" else 32)
-        batches = FitBatches(len(rows), recipe, clips, world.rank, world.size)
-        compile_if_asked(method, runtime.compile, device)
+        return _fit_at_once(method, rows, label_set, recipe, views, folder, device, compute, progress, cache, processes)
+    with processes.together():
+        clips = compute.fit_clips or (16 if device.kind == "cpu" else 32)
+        batches = FitBatches(len(rows), recipe, clips, processes.rank, processes.size)
+        compile_if_asked(method.backbone, compute.compile, device)
         clips = batches.groups_per_batch * recipe.micro_batch
-        features = fit_features(cache, method, rows, recipe, views, device, runtime, clips, world)
+        features = fit_features(cache, method, rows, recipe, views, device, compute, clips, processes)
         if features is None:
-            compile_if_it_pays(method, runtime.compile, device, "fit", recipe.epochs * len(rows) * views.frames)
-        shard = runtime.shard if world.size > 1 else "none"
+            compile_if_it_pays(
+                method.backbone, compute.compile, device, "fit", recipe.epochs * len(rows) * views.frames
+            )
+        shard = compute.shard if processes.size > 1 else "none"
         sharding = Sharding(method, device, vision=features is None) if shard == "fsdp" else None
     if sharding is not None:
-        sharding.share(world)
-    with world.together():
+        sharding.share(processes)
+    with processes.together():
         optimizer = build_optimizer(method, recipe, shard)
     size, pin = method.backbone.image_size, device.kind == "cuda"
     loader = training_loader(
-        features, lambda: fit_loader(rows, recipe, views, size, batches, runtime, pin), batches, recipe
+        features, lambda: fit_loader(rows, recipe, views, size, batches, compute, pin), batches, recipe
     )
-    model = mm.FitModel(method, batch_loss(method, label_set, recipe, views, device), world.mean)
+    model = mm_runner.FitModel(method, batch_loss(method, label_set, recipe, views, device), processes.mean)
     if device.kind == "cuda":
         torch.cuda.reset_peak_memory_stats(device.device)
     trained = {f"method.{name}" for name in method.trained_state()}
@@ -109,44 +112,44 @@ def fit(
     started = time.perf_counter()
 
     def report(epoch: int, iteration: int, loss: float, rate: float) -> None:
-        if not world.leads:
+        if not processes.leads:
             return
         curve.add(epoch, iteration, loss, rate, time.perf_counter() - started)
         if progress:
             progress(iteration + 1, total, loss)
 
     try:
-        with checkpointed(method.backbone, runtime.grad_checkpointing):
-            status = mm.run_fit(
+        with checkpointed(method.backbone, compute.grad_checkpointing):
+            status = mm_runner.run_fit(
                 model, loader, batches, optimizer, recipe, folder,
                 lambda update, peak: rate_of_update(update, recipe, batches.plan.micro_batches, peak),
-                report, device.dtype, device.kind, lambda name: name in trained, world,
+                report, device.dtype, device.kind, lambda name: name in trained, processes,
                 fingerprint([[path.name if path else None, label] for path, label in rows]),
             )  # fmt: skip
     except FloatingPointError as error:
         failure = UserError(
             f"The fit of {method.name} failed: {error}.", "Lower the rate: --recipe lr=...", EXIT_FAILED
         )
-        raise world.common(failure) from None
+        raise processes.common(failure) from None
     except RuntimeError as error:
         if sharding is None or "DTensor" not in str(error):
             raise
         reason = f"{method.name} uses weights of a block outside of it, which --shard fsdp shares out: {error}"
-        raise world.common(UserError(reason, "Use --shard zero.", EXIT_FAILED)) from None
+        raise processes.common(UserError(reason, "Use --shard zero.", EXIT_FAILED)) from None
     finally:
         curve.close()
         loader.close()
     if sharding is not None:
         sharding.undo()
     peak = torch.cuda.max_memory_allocated(device.device) / 2**30 if device.kind == "cuda" else 0.0
-    told = world.gather([sorted(loader.replaced), peak])
+    told = processes.gather([sorted(loader.replaced), peak])
     outcome: dict[str, Any] = {}
-    with world.together():
-        if world.leads:
+    with processes.together():
+        if processes.leads:
             _write_weights(method, folder)
             _remove_session_files(folder)
             outcome = _outcome(batches, curve, status, told)
-    return FitOutcome(**world.share(outcome))
+    return FitOutcome(**processes.share(outcome))
 
 
 def _remove_session_files(folder: Path) -> None:
@@ -177,15 +180,16 @@ def _outcome(batches: FitBatches, curve: _Curve, status: dict[str, Any], told: l
 
 def _fit_at_once(
     method: ClipMethod, rows: list[Row], label_set: LabelSet, recipe: Recipe, views: Views, folder: Path,
-    device: Device, runtime: Runtime, progress: Progress | None, cache: FeatureCache | None, world: World,
+    device: Device, compute: ComputeOptions, progress: Progress | None,
+    cache: FeatureCache | None, processes: Processes,
 ) -> FitOutcome:  # fmt: skip
     """A fit in closed form: one update, and no loss to report."""
-    with world.together():
-        compile_if_asked(method, runtime.compile, device)
+    with processes.together():
+        compile_if_asked(method.backbone, compute.compile, device)
     started = time.perf_counter()
-    replaced = solve(method, rows, label_set, recipe, views, device, runtime, cache, progress, world)
-    with world.together():
-        if world.leads:
+    replaced = solve(method, rows, label_set, recipe, views, device, compute, cache, progress, processes)
+    with processes.together():
+        if processes.leads:
             _write_weights(method, folder)
     seconds = round(time.perf_counter() - started, 3)
     return FitOutcome(1, 1, 0, None, seconds, resumed_at=0, skipped_updates=0, replaced=replaced)

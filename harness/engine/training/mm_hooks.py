@@ -15,7 +15,7 @@ from mmengine.logging import HistoryBuffer
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
-from harness.engine.compute.processes import World
+from harness.engine.compute.processes import Processes
 from harness.engine.training.checkpoints import CHECKPOINT, epoch_checkpoints
 from harness.engine.training.parallel import SpreadModel, consolidate
 from harness.engine.training.sharding import gathered, shared_out
@@ -78,16 +78,16 @@ class EpochCheckpoints(Hook):  # type: ignore[misc]
 
     priority = "LOW"
 
-    def __init__(self, world: World, clips: str) -> None:
-        self.world, self.clips = world, clips
+    def __init__(self, processes: Processes, clips: str) -> None:
+        self.processes, self.clips = processes, clips
         self._shared: dict[str, Tensor] = {}
 
     def after_train_epoch(self, runner: Runner) -> None:
         """Save, then drop what is older than the previous epoch. All bring what they know, the leading one writes."""
         consolidate(runner.optim_wrapper.optimizer)
         self._shared = gathered(model_of(runner))
-        told = self.world.gather(sorted(runner.train_loop.dataloader.replaced))
-        if not self.world.leads:
+        told = self.processes.gather(sorted(runner.train_loop.dataloader.replaced))
+        if not self.processes.leads:
             return
         done = runner.epoch + 1
         known = {"replaced": sorted({row for rows in told for row in rows}), "clips": self.clips}

@@ -9,7 +9,7 @@ from torch import nn
 from torch.distributed.optim import ZeroRedundancyOptimizer
 from torch.nn.parallel import DistributedDataParallel
 
-from harness.engine.compute.processes import World
+from harness.engine.compute.processes import Processes
 from harness.engine.training.sharding import ShardedAdamW, shared_names
 
 
@@ -31,16 +31,16 @@ class SpreadModel(DistributedDataParallel):
         return self.module.train_step(data, optim_wrapper, through=self)
 
 
-def spread(model: nn.Module, world: World) -> nn.Module:
+def spread(model: nn.Module, processes: Processes) -> nn.Module:
     """The model as several processes train it together; as it is for one, and where all that learns is shared.
 
     Args:
         model: Takes `train_step(data, optim_wrapper)`.
-        world: The processes.
+        processes: The processes.
     """
     shared = set(shared_names(model))
     averaged = any(p.requires_grad and name not in shared for name, p in model.named_parameters())
-    return SpreadModel(model) if world.size > 1 and averaged else model
+    return SpreadModel(model) if processes.size > 1 and averaged else model
 
 
 def adamw(groups: list[dict[str, Any]], shard: str, **settings: Any) -> torch.optim.Optimizer:

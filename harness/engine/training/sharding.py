@@ -21,7 +21,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 
 from harness.base.errors import UserError
 from harness.engine.compute.device import Device
-from harness.engine.compute.processes import World
+from harness.engine.compute.processes import Processes
 from harness.engine.method import ClipMethod
 from harness.engine.training.gradient_checkpointing import blocks_of
 
@@ -51,9 +51,9 @@ class Sharding:
         self._blocks = [(*_place_of(method, block), copy.deepcopy(block).to("meta")) for block in blocks]
         self._device = device
 
-    def share(self, world: World) -> None:
+    def share(self, processes: Processes) -> None:
         """Share the blocks out; all start from the first process's weights, as the wrapper of the rest has it."""
-        mesh = init_device_mesh(self._device.kind, (world.size,))
+        mesh = init_device_mesh(self._device.kind, (processes.size,))
         for parent, name, _ in self._blocks:
             block = getattr(parent, name)
             for tensor in block.state_dict().values():

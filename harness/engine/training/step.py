@@ -12,31 +12,25 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from harness.base.errors import EXIT_FAILED, UserError
+from harness.base.errors import UserError
 from harness.engine.compute.device import Device
 from harness.engine.method import ClipMethod
 from harness.engine.training.blending import apply_blend, draw_blend, smooth
 from harness.engine.training.parallel import adamw
-from harness.engine.video.transforms import NORMALIZATION
+from harness.engine.video.frames import normalise
 from harness.spec import LabelSet, Recipe, Views
 
 if TYPE_CHECKING:
     from harness.engine.video.batches import Draw
-    from harness.engine.video.loaders import FitClips
-
-
-def normalise(frames: Tensor, views: Views, device: torch.device) -> Tensor:
-    """Normalised fp32 frames on the device, from uint8 RGB (..., 3, H, W)."""
-    mean, std = (torch.tensor(v, device=device).view(3, 1, 1) for v in NORMALIZATION[views.normalize])
-    return (frames.to(device, non_blocking=True).float() - mean) / std
+    from harness.engine.video.loaders import FitBatch
 
 
 def batch_loss(
     method: ClipMethod, label_set: LabelSet, recipe: Recipe, views: Views, device: Device
-) -> Callable[[FitClips], Tensor]:
+) -> Callable[[FitBatch], Tensor]:
     """The function from a device batch to its loss: normalise, smooth labels, blend group by group, score."""
 
-    def loss(clips: FitClips) -> Tensor:
+    def loss(clips: FitBatch) -> Tensor:
         seed_draws(recipe, clips.draws[0])
         targets = smooth(clips.labels.to(device.device), len(label_set), recipe.smoothing)
         if clips.features is not None:
@@ -76,7 +70,7 @@ def frames_given(method: ClipMethod) -> Iterator[None]:
         del method.encode_frames
 
 
-def blend_groups(video: Tensor, targets: Tensor, clips: FitClips, recipe: Recipe) -> tuple[Tensor, Tensor]:
+def blend_groups(video: Tensor, targets: Tensor, clips: FitBatch, recipe: Recipe) -> tuple[Tensor, Tensor]:
     """Blend each group of `micro_batch` clips by its own draw; the device batch may hold several groups."""
     videos, soft = [], []
     size = recipe.micro_batch
@@ -117,50 +111,3 @@ def build_optimizer(method: ClipMethod, recipe: Recipe, shard: str = "none") -> 
         groups, shard, lr=recipe.lr, betas=recipe.betas, eps=recipe.eps, weight_decay=recipe.weight_decay,
         fused=fused or None,
     )  # fmt: skip
-
-
-def view_logits(
-    method: ClipMethod, frames: Tensor, text: object, views: Views, device: Device, classes: int
-) -> Tensor:
-    """Logits (B, V, C) in fp32 of uint8 frames (B, V*T, 3, H, W).
-
-    Raises:
-        UserError: The method returns scores of a wrong shape or not finite.
-    """
-    video = split_views(normalise(frames, views, device.device), views)
-    return check_logits(method, method.score(method.encode_video(video), text), len(video), views, classes)
-
-
-def feature_logits(
-    method: ClipMethod, features: Tensor, text: object, views: Views, device: Device, classes: int
-) -> Tensor:
-    """Logits (B, V, C) in fp32 of frame features (B, V*T, D).
-
-    Raises:
-        UserError: The method returns scores of a wrong shape or not finite.
-    """
-    frames = split_views(features.to(device.device, non_blocking=True), views)
-    return check_logits(method, method.score(method.pool(frames), text), len(frames), views, classes)
-
-
-def split_views(frames: Tensor, views: Views) -> Tensor:
-    """(B, V*T, ...) -> (B*V, T, ...)."""
-    return frames.unflatten(1, (views.count, views.frames)).flatten(0, 1)
-
-
-def check_logits(method: ClipMethod, scores: Tensor, clips: int, views: Views, classes: int) -> Tensor:
-    """Scores (B*V, C) of `clips` = B*V views as logits (B, V, C) in fp32.
-
-    Raises:
-        UserError: They have a wrong shape or are not finite.
-    """
-    logits = scores.float()
-    if logits.shape != (clips, classes):
-        raise UserError(
-            f"{method.name} returned scores of shape {tuple(logits.shape)} for {clips} views and {classes} classes.",
-            "score() must return (videos, classes).",
-            EXIT_FAILED,
-        )
-    if not torch.isfinite(logits).all():
-        raise UserError(f"{method.name} returned scores that are not finite (NaN or infinite).", "", EXIT_FAILED)
-    return logits.unflatten(0, (-1, views.count))

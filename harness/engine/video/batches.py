@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness.base.errors import UserError
-from harness.engine.training.schedule import UpdatePlan, plan_updates
 from harness.spec import Recipe
+from harness.spec.updates import UpdatePlan, plan_updates
 
 
 @dataclass(frozen=True)
@@ -60,19 +60,19 @@ class FitBatches:
         device_clips: Clips per device batch; rounded down to whole groups that divide an update evenly. Changes speed
             and memory, not the method.
         rank: This process.
-        world: Number of processes; must divide the groups of an update.
+        processes: Number of processes; must divide the groups of an update.
     """
 
-    def __init__(self, n_videos: int, recipe: Recipe, device_clips: int, rank: int = 0, world: int = 1) -> None:
-        self.n_videos, self.recipe, self.rank, self.world, self.epoch = n_videos, recipe, rank, world, 0
+    def __init__(self, n_videos: int, recipe: Recipe, device_clips: int, rank: int = 0, processes: int = 1) -> None:
+        self.n_videos, self.recipe, self.rank, self.processes, self.epoch = n_videos, recipe, rank, processes, 0
         self.plan: UpdatePlan = plan_updates(n_videos, recipe)
         per_update = recipe.ranks * recipe.accumulate
-        if per_update % world:
+        if per_update % processes:
             raise UserError(
-                f"{world} processes cannot share {per_update} groups of {recipe.micro_batch} clips evenly.",
+                f"{processes} processes cannot share {per_update} groups of {recipe.micro_batch} clips evenly.",
                 f"Use a number of processes that divides {per_update}.",
             )
-        share = per_update // world
+        share = per_update // processes
         wanted = max(1, device_clips // recipe.micro_batch)
         self.groups_per_batch = max(g for g in range(1, share + 1) if share % g == 0 and g <= max(wanted, 1))
         self.batches_per_update = share // self.groups_per_batch
@@ -84,7 +84,7 @@ class FitBatches:
         recipe = self.recipe
         groups = epoch_groups(self.n_videos, recipe, self.epoch)
         per_update = recipe.ranks * recipe.accumulate
-        share = per_update // self.world
+        share = per_update // self.processes
         for update in range(self.plan.updates):
             first = update * per_update + self.rank * share
             for start in range(first, first + share, self.groups_per_batch):

@@ -12,17 +12,17 @@ import torch
 from torch import Tensor
 
 from harness.base.errors import UserError
-from harness.engine.video import mm_pipeline as mm
+from harness.engine.video import mm_pipeline
 from harness.engine.video.batches import Draw, FitBatches
 from harness.engine.video.guarded_loader import GuardedLoader, Undecodable, default_workers
-from harness.machine.compute_options import Runtime
+from harness.machine.compute_options import ComputeOptions
 from harness.spec import Recipe, VideoList, Views
 
 Row = tuple[Path | None, int]
 
 
 @dataclass(frozen=True)
-class FitClips:
+class FitBatch:
     """A device batch of a fit.
 
     Args:
@@ -39,7 +39,7 @@ class FitClips:
 
 
 @dataclass(frozen=True)
-class EvalClips:
+class EvalBatch:
     """A device batch of an eval: the clips that decoded, and the reasons of those that did not.
 
     Args:
@@ -56,7 +56,7 @@ class EvalClips:
 
 
 @dataclass(frozen=True)
-class DrawnClips:
+class DrawnBatch:
     """Clips of any draws: those that decoded, with frames (B, V*T, 3, H, W) uint8, and the reasons of the others."""
 
     draws: list[Draw]
@@ -64,7 +64,7 @@ class DrawnClips:
     failed: dict[Draw, str]
 
 
-class RepeatedViews(mm.ListVideoDataset):
+class RepeatedViews(mm_pipeline.ListVideoDataset):
     """Training clips with a fixed number of augmented views: epoch e sees view e modulo that number.
 
     A view is drawn by (seed, view, row), whatever the place in the epoch's order.
@@ -94,26 +94,26 @@ def fit_loader(
     views: Views,
     size: int,
     batches: FitBatches,
-    runtime: Runtime,
+    compute: ComputeOptions,
     pin: bool = False,
 ) -> GuardedLoader:
-    """Batches of `FitClips` for one fit. An undecodable clip is replaced by the next of its class in list order."""
-    pipeline = mm.fit_pipeline(views, size, recipe)
+    """Batches of `FitBatch` for one fit. An undecodable clip is replaced by the next of its class in list order."""
+    pipeline = mm_pipeline.fit_pipeline(views, size, recipe)
     if recipe.views_cached:
         dataset: Any = RepeatedViews(rows, pipeline, recipe.seed, recipe.views_cached)
     else:
-        dataset = mm.ListVideoDataset(rows, pipeline, recipe.seed)
+        dataset = mm_pipeline.ListVideoDataset(rows, pipeline, recipe.seed)
 
-    def collate(draws: list[Draw], clips: list[Any]) -> FitClips:
+    def collate(draws: list[Draw], clips: list[Any]) -> FitBatch:
         for draw, clip in zip(draws, clips, strict=True):
             if isinstance(clip, Undecodable):
                 raise no_clip_of_class(rows, draw, clip.reason)
         labels = torch.tensor([rows[draw.index][1] for draw in draws])
-        return FitClips(_stack([clip["frames"] for clip in clips], pin), labels, draws)
+        return FitBatch(_stack([clip["frames"] for clip in clips], pin), labels, draws)
 
     substitute = same_class(rows)
     return GuardedLoader(
-        dataset, batches, collate, workers_of(runtime, pin), runtime.decode_seconds, substitute, keep_workers=True
+        dataset, batches, collate, workers_of(compute, pin), compute.decode_seconds, substitute, keep_workers=True
     )
 
 
@@ -146,18 +146,18 @@ def eval_loader(
     views: Views,
     size: int,
     batches: list[list[int]],
-    runtime: Runtime,
+    compute: ComputeOptions,
     seed: int,
     pin: bool = False,
 ) -> GuardedLoader:
-    """Batches of `EvalClips`; `batches` holds the row numbers of each."""
-    dataset = mm.ListVideoDataset(rows, mm.eval_pipeline(views, size), seed)
+    """Batches of `EvalBatch`; `batches` holds the row numbers of each."""
+    dataset = mm_pipeline.ListVideoDataset(rows, mm_pipeline.eval_pipeline(views, size), seed)
 
-    def pack(drawn: DrawnClips) -> EvalClips:
+    def pack(drawn: DrawnBatch) -> EvalBatch:
         failed = {draw.index: reason for draw, reason in drawn.failed.items()}
-        return EvalClips([draw.index for draw in drawn.draws], drawn.frames, failed)
+        return EvalBatch([draw.index for draw in drawn.draws], drawn.frames, failed)
 
-    return _loader(dataset, [[Draw(index) for index in batch] for batch in batches], runtime, pin, pack)
+    return _loader(dataset, [[Draw(index) for index in batch] for batch in batches], compute, pin, pack)
 
 
 def in_batches(videos: int, per_batch: int) -> list[list[int]]:
@@ -165,21 +165,21 @@ def in_batches(videos: int, per_batch: int) -> list[list[int]]:
     return [list(range(first, min(first + per_batch, videos))) for first in range(0, videos, per_batch)]
 
 
-def drawn_loader(dataset: Any, batches: list[list[Draw]], runtime: Runtime, pin: bool = False) -> GuardedLoader:
-    """Batches of `DrawnClips` of a dataset."""
-    return _loader(dataset, batches, runtime, pin, lambda drawn: drawn)
+def drawn_loader(dataset: Any, batches: list[list[Draw]], compute: ComputeOptions, pin: bool = False) -> GuardedLoader:
+    """Batches of `DrawnBatch` of a dataset."""
+    return _loader(dataset, batches, compute, pin, lambda drawn: drawn)
 
 
 def _loader(
-    dataset: Any, batches: list[list[Draw]], runtime: Runtime, pin: bool, pack: Callable[[DrawnClips], Any]
+    dataset: Any, batches: list[list[Draw]], compute: ComputeOptions, pin: bool, pack: Callable[[DrawnBatch], Any]
 ) -> GuardedLoader:
     def collate(draws: list[Draw], clips: list[Any]) -> Any:
         good = [(d, c) for d, c in zip(draws, clips, strict=True) if not isinstance(c, Undecodable)]
         failed = {d: c.reason for d, c in zip(draws, clips, strict=True) if isinstance(c, Undecodable)}
         frames = _stack([c["frames"] for _, c in good], pin) if good else None
-        return pack(DrawnClips([d for d, _ in good], frames, failed))
+        return pack(DrawnBatch([d for d, _ in good], frames, failed))
 
-    return GuardedLoader(dataset, batches, collate, workers_of(runtime, pin), runtime.decode_seconds)
+    return GuardedLoader(dataset, batches, collate, workers_of(compute, pin), compute.decode_seconds)
 
 
 def _stack(clips: list[Any], pin: bool) -> Tensor:
@@ -189,6 +189,6 @@ def _stack(clips: list[Any], pin: bool) -> Tensor:
     return stacked
 
 
-def workers_of(runtime: Runtime, gpu: bool = False) -> int:
+def workers_of(compute: ComputeOptions, gpu: bool = False) -> int:
     """Decode processes: as asked for, else one per core, up to what a CPU or a GPU can take in."""
-    return default_workers(gpu) if runtime.workers is None else runtime.workers
+    return default_workers(gpu) if compute.workers is None else compute.workers

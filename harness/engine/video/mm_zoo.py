@@ -16,7 +16,7 @@ from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
 from harness.base.errors import UserError
-from harness.engine.video.mm_pipeline import ensure_action_models
+from harness.engine.video.mm_setup import ensure_action_models
 
 KINDS = ("Recognizer2D", "Recognizer3D")
 

@@ -252,9 +252,7 @@ class Forge:
         files["card.json"] = json_bytes(encode(card_of(first)))
         files["environment.json"] = json_bytes(encode(Environments(environments_of(measured))))
         method, scores = first.measurement.method, scores_of(Submission(Path("x"), measured=measured))
-        self.manifest = encode(
-            Manifest(method.name, method.version, first.method.title, "", "", "0.1.0", scores)
-        )
+        self.manifest = encode(Manifest(method.name, method.version, first.method.title, "", "", "0.1.0", scores))
         return files
 
     def write(self, path: Path) -> Path:

@@ -1,4 +1,4 @@
-"""Weights out: a method as one safetensors file in open_clip's naming."""
+"""Weights of a whole method, CLIP and its own tensors: from published checkpoints, and to one safetensors file."""
 
 from __future__ import annotations
 
@@ -9,9 +9,25 @@ from safetensors.torch import save
 
 from harness.base.atomic import write_bytes
 from harness.engine.method import ClipMethod
-from harness.engine.model.published_weights import EXPORT_PREFIX
+from harness.engine.model.published_weights import EXPORT_PREFIX, fit_names, read_published
+from harness.engine.model.weights import read_weights, strict_load
 
 SCHEMA = "1"
+
+
+def load_published(method: ClipMethod, path: Path) -> str:
+    """Load a published or exported checkpoint into a method, backbone and own tensors, strictly; returns its family.
+
+    Raises:
+        UserError: The file is missing or damaged, or a tensor is missing, unexpected or of another shape.
+    """
+    content, _ = read_weights(path)
+    found = read_published(content)
+    prefix = "backbone.clip."
+    state = {prefix + n: v for n, v in fit_names(method.backbone.clip, found.clip).items()}
+    state |= {n: v.float() if v.is_floating_point() else v for n, v in found.own.items()}
+    strict_load(method, state, str(path), tuple(prefix + name for name in found.absent))
+    return found.family
 
 
 def export(method: ClipMethod, path: Path) -> Path:

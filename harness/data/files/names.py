@@ -1,0 +1,13 @@
+"""Names of video files."""
+
+from __future__ import annotations
+
+VIDEO_EXTENSIONS = frozenset(
+    {"3gp", "asf", "avi", "flv", "gif", "m2ts", "m4v", "mkv", "mov", "mp4", "mpeg", "mpg", "mts", "ogv", "ts"}
+    | {"webm", "wmv"}
+)
+
+
+def is_video(name: str) -> bool:
+    """Whether a file name ends in an extension of a video."""
+    return name.rpartition(".")[2].lower() in VIDEO_EXTENSIONS

@@ -1,0 +1,55 @@
+"""Scores of one device batch: from frames or frame features to checked logits.
+
+Nothing here reads videos, so that a benchmark can time exactly what an eval computes.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from harness.base.errors import EXIT_FAILED, UserError
+from harness.engine.compute.device import Device
+from harness.engine.method import ClipMethod
+from harness.engine.video.frames import normalise, split_views
+from harness.spec import Views
+
+
+def view_logits(method: ClipMethod, frames: Tensor, text: object, views: Views, device: Device, classes: int) -> Tensor:
+    """Logits (B, V, C) in fp32 of uint8 frames (B, V*T, 3, H, W).
+
+    Raises:
+        UserError: The method returns scores of a wrong shape or not finite.
+    """
+    video = split_views(normalise(frames, views, device.device), views)
+    return check_logits(method, method.score(method.encode_video(video), text), len(video), views, classes)
+
+
+def feature_logits(
+    method: ClipMethod, features: Tensor, text: object, views: Views, device: Device, classes: int
+) -> Tensor:
+    """Logits (B, V, C) in fp32 of frame features (B, V*T, D).
+
+    Raises:
+        UserError: The method returns scores of a wrong shape or not finite.
+    """
+    frames = split_views(features.to(device.device, non_blocking=True), views)
+    return check_logits(method, method.score(method.pool(frames), text), len(frames), views, classes)
+
+
+def check_logits(method: ClipMethod, scores: Tensor, clips: int, views: Views, classes: int) -> Tensor:
+    """Scores (B*V, C) of `clips` = B*V views as logits (B, V, C) in fp32.
+
+    Raises:
+        UserError: They have a wrong shape or are not finite.
+    """
+    logits = scores.float()
+    if logits.shape != (clips, classes):
+        raise UserError(
+            f"{method.name} returned scores of shape {tuple(logits.shape)} for {clips} views and {classes} classes.",
+            "score() must return (videos, classes).",
+            EXIT_FAILED,
+        )
+    if not torch.isfinite(logits).all():
+        raise UserError(f"{method.name} returned scores that are not finite (NaN or infinite).", "", EXIT_FAILED)
+    return logits.unflatten(0, (-1, views.count))

@@ -1,0 +1,34 @@
+"""mmaction2 made importable: its undeclared dependency, the package that its wheel lacks, and its warnings.
+
+Every module that imports mmaction2 or mmengine imports this module first.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import sys
+import warnings
+from pathlib import Path
+from types import ModuleType
+
+warnings.filterwarnings("ignore", message="Fail to import ``MultiScaleDeformableAttention``")
+warnings.filterwarnings("ignore", message=".*lr_scheduler.step.. before .optimizer.step.*")
+
+if importlib.util.find_spec("importlib_metadata") is None:  # D3: mmaction2 imports it and does not declare it
+    sys.modules["importlib_metadata"] = importlib.metadata
+
+
+def ensure_action_models() -> None:
+    """Make `import mmaction.models` work with the wheel of mmaction2 1.2.0, which lacks one localizer (D2)."""
+    spec = importlib.util.find_spec("mmaction")
+    if spec is None or not spec.submodule_search_locations:
+        return
+    folder = Path(next(iter(spec.submodule_search_locations))) / "models" / "localizers" / "drn"
+    name = "mmaction.models.localizers.drn"
+    if folder.is_dir() or name in sys.modules:
+        return
+    package, module = ModuleType(name), ModuleType(f"{name}.drn")
+    package.__path__ = []
+    module.DRN = type("DRN", (), {"__doc__": "Placeholder: the wheel does not contain this localizer."})  # type: ignore[attr-defined]
+    sys.modules[name], sys.modules[module.__name__] = package, module

@@ -1,0 +1,29 @@
+"""Method cards: a method described for people."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class MethodCard:
+    """What a method is, for people: shown by `show`, on the board and in every record.
+
+    Args:
+        title: Display name.
+        paper: Address or citation.
+        class_text: Where class texts come from: `names`, `templates`, `llm-rewritten`, `learned`, or `none`
+            for a fixed set of classes.
+        extra_data: Training data beyond what the protocol hands out.
+        family: `adapting` or `tuning` (the paper's grouping), `unimodal`, or empty.
+        source: What the implementation follows, e.g. repository and file.
+        unverified: What could not be checked against the original, in words; empty if nothing.
+    """
+
+    title: str
+    paper: str = ""
+    class_text: str = "names"
+    extra_data: tuple[str, ...] = ()
+    family: str = ""
+    source: str = ""
+    unverified: str = ""

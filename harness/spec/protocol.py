@@ -1,0 +1,114 @@
+"""Protocols: the fits and evals that a table consists of."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+from typing import Protocol as StructuralType
+
+from harness.spec.lists import ListRef
+from harness.spec.views import Views
+
+
+@dataclass(frozen=True)
+class Repeat:
+    """One of several measurements averaged in a table.
+
+    Args:
+        kind: `test_split`, `class_subset`, `train_subset`, `seed` or `single`.
+        index: 1, 2, 3, ...
+    """
+
+    kind: str = "single"
+    index: int = 1
+
+
+@dataclass(frozen=True)
+class Fit:
+    """One training run: what it trains on and which repeat it is."""
+
+    train: ListRef
+    repeat: Repeat = Repeat()
+    shots: int | None = None
+
+
+@dataclass(frozen=True)
+class Eval:
+    """One scored list of one fit (or of the untrained method).
+
+    Args:
+        part: What the list measures: `base`, `novel`, `all`, `joint`. Columns of a table are made of parts.
+        test: The list and its label set.
+        repeat: Set where the repeats are evaluation lists of one fit (zero-shot test splits); otherwise the fit's.
+        views: Views of this evaluation, None for the protocol's.
+    """
+
+    part: str
+    test: ListRef
+    repeat: Repeat | None = None
+    views: Views | None = None
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a protocol's table: the mean of one part over repeats, or the harmonic mean of two such means."""
+
+    name: str
+    part: str = ""
+    metric: str = "top1"
+    harmonic_of: tuple[str, str] | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-ready form, stored in each record so that reports need not import the protocol."""
+        row: dict[str, Any] = {"name": self.name}
+        if self.harmonic_of:
+            row["harmonic_of"] = list(self.harmonic_of)
+        else:
+            row.update(part=self.part, metric=self.metric)
+        return row
+
+
+@dataclass(frozen=True)
+class ZeroShotTest:
+    """One of the evaluation lists averaged in a zero-shot score, with the kind and index of its repeat."""
+
+    list: str
+    labels: str
+    repeat_kind: str
+    repeat_index: int
+
+
+class DatasetFacts(StructuralType):
+    """What a protocol may know of a dataset: names, not videos."""
+
+    name: str
+    source: str | None
+    zero_shot_tests: tuple[ZeroShotTest, ...]
+
+    def has_list(self, name: str) -> bool:
+        """Whether the dataset defines a list of this name."""
+        ...
+
+
+class Protocol(ABC):
+    """Which lists are fitted on, which are evaluated, and how repeats aggregate.
+
+    A subclass is pure data plus two generators; it never touches videos, methods or scores.
+    """
+
+    name: ClassVar[str] = ""
+    version: ClassVar[int] = 1
+    title: ClassVar[str] = ""
+    datasets: ClassVar[tuple[str, ...]] = ()
+    views: ClassVar[Views] = Views()
+    columns: ClassVar[tuple[Column, ...]] = ()
+
+    @abstractmethod
+    def fits(self, dataset: DatasetFacts) -> Iterable[Fit]:
+        """The training runs that a dataset's numbers need, in order. Equal fits of two datasets are run once."""
+
+    @abstractmethod
+    def evals(self, dataset: DatasetFacts, fit: Fit) -> Iterable[Eval]:
+        """The lists on which the model of `fit` is scored."""

@@ -1,0 +1,95 @@
+"""Recipes: the optimisation settings of a fit."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from harness.base.errors import UserError
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The optimisation settings of a method for one protocol and dataset.
+
+    The effective batch is `micro_batch * ranks * accumulate` clips whatever the number of processes at run time.
+    `ranks` and `accumulate` stay explicit because the published schedule counts micro-iterations per rank and the
+    published blending mixes inside one micro-batch: "the same total batch" would be another method.
+
+    Args:
+        epochs: Passes over the training list.
+        lr: Peak learning rate of the main parameter group.
+        warmup_epochs: Linear warm-up. The cosine is evaluated at the absolute iteration, as published.
+        micro_batch: Clips per blending group (4 in all published ViFi-CLIP recipes).
+        ranks: Processes of the published run.
+        accumulate: Micro-batches per update and rank.
+        augmentation: `published` or `none`.
+        smoothing, mixup, cutmix, switch: Label smoothing, Beta parameters, and the probability of CutMix over Mixup.
+            With mixup = cutmix = 0 nothing is blended.
+        views_cached: Augmented views per clip whose frame features are kept, epoch e using view e modulo this number;
+            0 for fresh views in every epoch. Needs a frozen vision tower and no blending, and is another method.
+        schedule: `absolute_cosine` (X-CLIP and ViFi-CLIP), `stepped_cosine` (ActionCLIP) or `constant`.
+        seed: Base seed of every random draw of the fit.
+        source: Where the settings are published, or `own` with a reason.
+    """
+
+    epochs: int
+    lr: float
+    warmup_epochs: float = 5
+    micro_batch: int = 4
+    ranks: int = 8
+    accumulate: int = 2
+    weight_decay: float = 0.001
+    betas: tuple[float, float] = (0.9, 0.98)
+    eps: float = 1e-8
+    min_lr_ratio: float = 0.01
+    augmentation: str = "published"
+    flip: bool = True
+    smoothing: float = 0.1
+    mixup: float = 0.8
+    cutmix: float = 1.0
+    switch: float = 0.5
+    schedule: str = "absolute_cosine"
+    seed: int = 1024
+    selection: str = "last"
+    source: str = "own"
+    views_cached: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "micro_batch", "ranks", "accumulate"):
+            if getattr(self, name) < 1:
+                raise UserError(f"recipe.{name} is {getattr(self, name)}, expected at least 1.")
+        for name in ("lr", "warmup_epochs", "weight_decay", "smoothing", "mixup", "cutmix", "switch", "min_lr_ratio"):
+            value = getattr(self, name)
+            if not 0 <= value < float("inf") or (name == "lr" and not value):
+                least = "above" if name == "lr" else "from"
+                raise UserError(f"recipe.{name} is {value:g}, expected a number {least} 0.")
+        for name, allowed in (
+            ("augmentation", ("published", "none")),
+            ("schedule", ("absolute_cosine", "stepped_cosine", "constant")),
+            ("selection", ("last",)),
+        ):
+            if getattr(self, name) not in allowed:
+                raise UserError(f"recipe.{name} is {getattr(self, name)!r}, expected one of {', '.join(allowed)}.")
+
+    @property
+    def effective_batch(self) -> int:
+        """Clips per parameter update."""
+        return self.micro_batch * self.ranks * self.accumulate
+
+    def as_dict(self) -> dict[str, Any]:
+        """The settings by name, JSON-ready."""
+        return {**asdict(self), "betas": list(self.betas)}
+
+
+@dataclass(frozen=True)
+class ParentFit:
+    """Another fit that a method starts from, named by what identifies it on the dataset at hand.
+
+    Args:
+        method: The method that is fitted first.
+        protocol: Whose first fit for the dataset is meant: `zero_shot` fits on the whole training list of its source.
+    """
+
+    method: str
+    protocol: str

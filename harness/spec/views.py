@@ -1,0 +1,68 @@
+"""Views: frames x temporal clips x spatial crops, sampling and input statistics."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harness.base.errors import UserError
+
+
+@dataclass(frozen=True)
+class Views:
+    """How a video is looked at: frames x temporal clips x spatial crops, and how they are sampled.
+
+    Args:
+        frames: Frames per view.
+        clips: Temporal views.
+        crops: Spatial crops, 1 (centre) or 3 (left, right, middle).
+        sampling: `centre` (single view), for several clips `random` (published: the training sampler, drawn from a
+            recorded seed) or `uniform` (deterministic, interleaved); `dense:N`, for methods that bring their own model:
+            every N-th frame, clips evenly spaced over the video.
+        normalize: `imagenet` (published for ViFi-CLIP and X-CLIP) or `clip`; `raw`, for methods that bring their own
+            model and its statistics: 0..255 as decoded.
+        reader: `decord` (published: random access) or `exact` (frames equal to a sequential decode).
+    """
+
+    frames: int = 32
+    clips: int = 1
+    crops: int = 1
+    sampling: str = "centre"
+    normalize: str = "imagenet"
+    reader: str = "decord"
+
+    def __post_init__(self) -> None:
+        for name, allowed in (
+            ("crops", (1, 3)),
+            ("sampling", ("centre", "random", "uniform", "dense:N")),
+            ("normalize", ("imagenet", "clip", "raw")),
+            ("reader", ("decord", "exact")),
+        ):
+            if name == "sampling" and self.stride:
+                continue
+            if getattr(self, name) not in allowed or self.sampling == "dense:N":
+                raise UserError(f"views.{name} is {getattr(self, name)!r}, expected one of {allowed}.")
+        if self.frames < 1 or self.clips < 1:
+            raise UserError(f"views need at least one frame and one clip, found {self.frames} x {self.clips}.")
+        if self.clips > 1 and self.sampling == "centre":
+            raise UserError(f"{self.clips} clips need sampling 'random' (published) or 'uniform', found 'centre'.")
+
+    @property
+    def stride(self) -> int:
+        """N of `dense:N`; 0 for the other ways of sampling."""
+        kind, _, stride = self.sampling.partition(":")
+        return int(stride) if kind == "dense" and stride.isdecimal() else 0
+
+    @property
+    def count(self) -> int:
+        """Views per video: clips x crops."""
+        return self.clips * self.crops
+
+    def __str__(self) -> str:
+        text = f"{self.frames}x{self.clips}x{self.crops}"
+        if self.sampling != "centre":
+            text += f"-{self.sampling}"
+        if self.normalize != "imagenet":
+            text += f"-{self.normalize}norm"
+        if self.reader != "decord":
+            text += f"-{self.reader}"
+        return text
