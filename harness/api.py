@@ -1,4 +1,8 @@
-"""The only module that plugins import: specification words at once, names that need torch or numpy on first use."""
+"""The public Python interface: what plugins subclass and call, and functions for scripts and notebooks.
+
+Plugins import nothing else of this project. Names that need torch, numpy or pandas are imported on first use, so that
+listing and planning import none of them. See docs/api.md.
+"""
 
 from __future__ import annotations
 
@@ -27,8 +31,20 @@ from harness.spec.options import MethodOptions, option
 if TYPE_CHECKING:
     from harness.engine.contract.checks import check_method
     from harness.engine.method import ClipMethod, build_method
+    from harness.engine.method_weights import load_published
     from harness.engine.model.backbone import Backbone, load_backbone
     from harness.engine.model.recognizer import find_recognizer, read_head_classes
+    from harness.scripting import (
+        Evaluation,
+        LoadedFit,
+        RunResult,
+        compare,
+        evaluate,
+        load_fit,
+        predict,
+        read_records,
+        run,
+    )
     from results.metrics import harmonic_mean
 
 _LAZY = {
@@ -40,6 +56,21 @@ _LAZY = {
     "find_recognizer": "harness.engine.model.recognizer",
     "read_head_classes": "harness.engine.model.recognizer",
     "harmonic_mean": "results.metrics",
+    "load_published": "harness.engine.method_weights",
+    **dict.fromkeys(
+        (
+            "Evaluation",
+            "LoadedFit",
+            "RunResult",
+            "compare",
+            "evaluate",
+            "load_fit",
+            "predict",
+            "read_records",
+            "run",
+        ),
+        "harness.scripting",
+    ),
 }
 
 __all__ = [
@@ -48,9 +79,11 @@ __all__ = [
     "Column",
     "DatasetFacts",
     "Eval",
+    "Evaluation",
     "Fit",
     "LabelSet",
     "ListRef",
+    "LoadedFit",
     "MethodCard",
     "MethodOptions",
     "MethodSpec",
@@ -59,18 +92,26 @@ __all__ = [
     "Protocol",
     "Recipe",
     "Repeat",
+    "RunResult",
     "UserError",
     "VideoList",
     "Views",
     "build_method",
     "check_method",
+    "compare",
+    "evaluate",
     "find_recognizer",
     "harmonic_mean",
     "load_backbone",
+    "load_fit",
+    "load_published",
     "option",
+    "predict",
     "read_head_classes",
+    "read_records",
     "register_method",
     "register_protocol",
+    "run",
 ]
 
 

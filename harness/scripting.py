@@ -220,7 +220,8 @@ def load_fit(
 
     Args:
         folder: Folder of the fit, with `fit.json`.
-        arch, weights: The backbone, where its weights came from a file that was moved.
+        arch: Architecture of the backbone, where its weights came from a file that was moved.
+        weights: That file.
         files: Option of the method -> file, where a file that an option names was moved.
         places: See `Places`.
 
@@ -332,10 +333,13 @@ def compare(
     """The paired comparison of two methods on the same videos, as `python -m harness compare` makes it.
 
     Args:
-        a, b: A method of the run folder with settings that choose one row (`"vificlip:epochs=1"`), or a record file, a
+        a: A method of the run folder with settings that choose one row (`"vificlip:epochs=1"`), or a record file, a
             folder of records or the folder of a fit.
+        b: The other side.
         runs: Run folder.
-        protocol, dataset, arch: Compare only these.
+        protocol: Compare only these protocols.
+        dataset: Compare only these datasets.
+        arch: Compare only these architectures.
 
     Raises:
         UserError: A side is not one row, or the rows may not be compared.
