@@ -95,7 +95,7 @@ def _run(arguments: argparse.Namespace, processes: Processes) -> int:
     outcome = _outcome(arguments, cells, settings, compute, processes)
     if outcome is None:
         return EXIT_DONE
-    if not processes.leads:
+    if not processes.is_leader:
         return EXIT_FAILED if outcome.failures else EXIT_DONE
     say(
         f"{outcome.fits} fits and {outcome.evals} evals done, {outcome.reused} cells reused, "

@@ -164,7 +164,7 @@ def test_one_process_meets_its_own_errors() -> None:
     for shared in (SINGLE_PROCESS.together, SINGLE_PROCESS.in_turn):
         with pytest.raises(UserError, match="as it was") as caught, shared():
             raise UserError("as it was")
-        assert SINGLE_PROCESS.has_in_common(caught.value)
+        assert SINGLE_PROCESS.is_common(caught.value)
 
 
 def test_other_verbs_and_usage_errors_are_answered_once(
@@ -197,7 +197,7 @@ def test_a_launcher_that_says_too_little_is_named(
     with pytest.raises(SystemExit), joined("cpu"):
         pass
     assert ends == [2]
-    assert "LOCAL_RANK, LOCAL_WORLD_SIZE, MASTER_ADDR, MASTER_PORT not" in capsys.readouterr().err
+    assert "are missing: LOCAL_RANK, LOCAL_WORLD_SIZE, MASTER_ADDR, MASTER_PORT." in capsys.readouterr().err
 
 
 # longer ones: python -m pytest -m slow tests/engine/test_world.py -----------------------------------------------------
