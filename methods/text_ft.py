@@ -6,7 +6,7 @@ from methods._specs.text_ft import TextFTSpec
 
 @register_method("text_ft")
 class TextFT(TextFTSpec, ClipMethod):
-    """The text transformer with its positions, norm and projection learns; all else is frozen."""
+    """The text transformer with its positions, norm and projection is trained; all other parameters are frozen."""
 
     def setup(self) -> None:
         """Freeze the vision tower, `logit_scale` and the token embedding."""

@@ -16,7 +16,8 @@ from torch.utils.data import Dataset
 
 from harness.base.errors import UserError
 from harness.engine.video.batches import Draw
-from harness.engine.video.guarded_loader import GuardedLoader, Undecodable
+from harness.engine.video.decode_workers import Undecodable
+from harness.engine.video.guarded_loader import GuardedLoader
 from harness.engine.video.loaders import Row, fit_loader
 from harness.machine.compute_options import ComputeOptions
 from tests.engine.conftest import RECIPE, VIEWS

@@ -14,8 +14,8 @@ from harness.base.errors import UserError
 from harness.machine.compute_options import ComputeOptions
 
 LARGE = 20_000_000
-"""Least number of parameters of a vision transformer that is evaluated in bf16 on a CPU. CLIP's smallest has 88 million,
-the embedded tiny CLIP fewer than one million."""
+"""Least number of parameters of a vision transformer that is evaluated in bf16 on a CPU. The smallest one of CLIP has
+88 million, the embedded tiny CLIP fewer than one million."""
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -64,7 +64,8 @@ def choose_device(compute: ComputeOptions, number: int | None = None) -> Device:
         name = compute.precision
     else:
         raise UserError(f"Precision {compute.precision!r} is unknown.", f"Choose auto, {', '.join(_DTYPES)}.")
-    return Device(torch.device(kind, number if kind == "cuda" else None), _DTYPES[name])
+    numbered = kind == "cuda" and number is not None
+    return Device(torch.device(f"{kind}:{number}" if numbered else kind), _DTYPES[name])
 
 
 def for_evaluation(device: Device, compute: ComputeOptions, backbone: nn.Module) -> Device:
@@ -106,5 +107,5 @@ def casts_kept(device: Device, backbone: nn.Module) -> Iterator[None]:
 def _cpu_multiplies_bf16() -> bool:
     """Return whether the CPU has bf16 products. Other CPUs emulate bf16 products, which is slower than fp32."""
     # `get_capabilities` is missing in older versions of torch.
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
+    capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
     return bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))

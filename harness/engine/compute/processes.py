@@ -22,7 +22,7 @@ from harness.base.errors import EXIT_FAILED, EXIT_INTERRUPTED, UserError, machin
 
 if TYPE_CHECKING:
     from torch import Tensor
-    from torch.distributed import ProcessGroup, Store
+    from torch.distributed.distributed_c10d import ProcessGroup, Store
 
 T = TypeVar("T")
 
@@ -160,14 +160,14 @@ class Processes:
 
         The remaining processes come last and find the files of their machine. An error is raised on every process.
         """
-        turns = [self.is_leader, not self.is_leader and self.local_rank == 0, not self.is_leader and self.local_rank > 0]
-        turn = turns.index(True)
+        turn = 0 if self.is_leader else 1 if self.local_rank == 0 else 2
+        # All processes pass the three contexts of three turns, because each context exchanges errors among all of them.
         for _ in range(turn if self.size > 1 else 0):
             with self.together():
                 pass
         with self.together():
             yield
-        for _ in range(len(turns) - 1 - turn if self.size > 1 else 0):
+        for _ in range(2 - turn if self.size > 1 else 0):
             with self.together():
                 pass
 
@@ -216,6 +216,8 @@ def joined(device: str) -> Iterator[Processes]:
 def _connect(device: str) -> Processes:
     import torch
     import torch.distributed as dist
+    from torch.distributed.distributed_c10d import PrefixStore
+    from torch.distributed.rendezvous import rendezvous
 
     missing = [n for n in ("LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT") if not os.environ.get(n)]
     if missing:
@@ -233,12 +235,13 @@ def _connect(device: str) -> Processes:
     if cuda:
         torch.cuda.set_device(local)
     try:
-        store, rank, size = next(iter(dist.rendezvous("env://", timeout=timedelta(minutes=5))))
+        store, rank, size = next(iter(rendezvous("env://", timeout=timedelta(minutes=5))))
         dist.init_process_group(
             "nccl" if cuda else "gloo",
-            store=dist.PrefixStore("harness", store), rank=rank, world_size=size, timeout=PATIENCE,
+            store=PrefixStore("harness", store), rank=rank, world_size=size, timeout=PATIENCE,
         )  # fmt: skip
         control = dist.new_group(backend="gloo", timeout=CONTROL_PATIENCE)
+        assert not isinstance(control, int)  # torch returns a number to processes that are not in the group
     except RuntimeError as error:
         address = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
         raise UserError(
