@@ -92,6 +92,7 @@ class ActionClip(ActionClipSpec, ClipMethod):
                 "Set --recipe smoothing=0 --recipe mixup=0 --recipe cutmix=0.",
             )
         labels = targets.argmax(dim=-1)
+        # Drawn on the CPU, so that a fit on a GPU draws the same templates.
         chosen = torch.randint(len(ACTION_TEMPLATES), (len(labels),)).tolist()
         texts = tuple(
             ACTION_TEMPLATES[k].replace("{}", label_set.names[i]) for k, i in zip(chosen, labels.tolist(), strict=True)

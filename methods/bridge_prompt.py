@@ -46,6 +46,7 @@ class BridgePrompt(BridgePromptSpec, ClipMethod):
         n = self.options.text_tokens
         if not self.starts_from_words:
             drawn = torch.randn(n, width) * 0.02
+            # The original draws its context in float16, then up-casts it.
             return drawn.half().float() if self.options.prompt_rounding == "published" else drawn
         tokens = self.backbone.tokenize((self.options.context,))
         words = int(tokens.argmax()) - 1
@@ -87,6 +88,7 @@ class BridgePrompt(BridgePromptSpec, ClipMethod):
         x = backbone.visual.ln_pre(x)
         for index, block in enumerate(backbone.vision_blocks):
             if 0 < index < len(self.vision_prompts):
+                # The last n tokens are the outputs of the previous block's prompts, which the new prompts replace.
                 x = torch.cat([x[:, :-n], self._insert(self.vision_prompts[index], x)], dim=1)
             x = block(x)
         return torch.unflatten(backbone.project_class_token(x), 0, video.shape[:2])

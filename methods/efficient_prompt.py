@@ -29,6 +29,7 @@ class EfficientPrompt(EfficientPromptSpec, ClipMethod):
                 f"{self.name} has {HEADS} temporal heads, which do not divide the dimension {self.embed_dim}."
             )
         self.freeze_clip()
+        # Attribute names are those of the published checkpoint.
         self.embedding = nn.Embedding(backbone.context_length, backbone.text.ln_final.weight.shape[0])
         nn.init.normal_(self.embedding.weight, std=0.01)
         if options.temporal:

@@ -13,4 +13,5 @@ class TextFT(TextFTSpec, ClipMethod):
         self.requires_grad_(False)
         for parameter in self.backbone.text_parameters():
             parameter.requires_grad_(True)
+        # As in ViFi-CLIP, which embeds the prompts once into a buffer and never trains the table.
         self.backbone.token_embedding.requires_grad_(False)

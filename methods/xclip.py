@@ -172,6 +172,7 @@ class XClip(XClipSpec, ClipMethod[tuple[Tensor, Tensor], Tensor]):
         groups: list[ParameterGroup] = []
         for part, named in parts.items():
             rate = recipe.lr if part == "clip" else recipe.lr * self.options.new_lr
+            # As in X-CLIP's `utils/optimizer.py`.
             free = [(n, p) for n, p in named if p.ndim == 1 or n.endswith(".bias") or "positional_embedding" in n]
             kept = {id(p) for _, p in free}
             decayed = [p for _, p in named if id(p) not in kept]

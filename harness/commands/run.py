@@ -66,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
         from harness.commands.plan import run as print_plan
 
         return print_plan(arguments)
-    from harness.engine.compute.processes import joined
+    from harness.engine.compute.launch import joined
 
     with joined(arguments.device) as processes:
         return _run(arguments, processes)

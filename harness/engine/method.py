@@ -112,6 +112,7 @@ class ClipMethod(MethodSpec, TrainableClip, Generic[VideoT, TextT]):
                 "Override score() for other features.",
                 EXIT_FAILED,
             )
+        # Cosines of similar classes differ by less than the resolution of half precision.
         with self.in_fp32(video):
             videos, texts = F.normalize(video.float(), dim=-1), F.normalize(text.float(), dim=-1)
             videos = self.backbone.logit_scale.float().exp() * videos
@@ -177,6 +178,7 @@ class ClipMethod(MethodSpec, TrainableClip, Generic[VideoT, TextT]):
     @staticmethod
     def in_fp32(like: Tensor) -> torch.autocast | nullcontext[None]:
         """Context without autocast on the device of a tensor: products keep the precision of their inputs."""
+        # Autocast does not know the device `meta`, on which costs are counted.
         return torch.autocast(like.device.type, enabled=False) if like.device.type != "meta" else nullcontext()
 
     @property

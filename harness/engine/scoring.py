@@ -47,9 +47,7 @@ def feature_logits(
     return check_logits(method, method.score(method.pool(frames), text), len(frames), views, classes)
 
 
-def check_logits(
-    method: ClipMethod[VideoT, TextT], scores: Tensor, clips: int, views: Views, classes: int
-) -> Tensor:
+def check_logits(method: ClipMethod[VideoT, TextT], scores: Tensor, clips: int, views: Views, classes: int) -> Tensor:
     """Return scores (B*V, C) of `clips` = B*V views as logits (B, V, C) in fp32.
 
     Raises:

@@ -58,6 +58,7 @@ def choose_device(compute: ComputeOptions, number: int | None = None) -> Device:
     if compute.device == "cuda" and not has_cuda:
         raise UserError("--device cuda is requested, but torch sees no CUDA device.", "Use --device cpu or auto.")
     kind = "cuda" if has_cuda and compute.device != "cpu" else "cpu"
+    # bf16 before fp16, because its range needs no loss scaling. fp32 on CPUs, where emulated bf16 is slower.
     if compute.precision == "auto":
         name = "fp32" if kind == "cpu" else ("bf16" if torch.cuda.is_bf16_supported() else "fp16")
     elif compute.precision in _DTYPES:

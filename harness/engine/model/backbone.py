@@ -121,6 +121,7 @@ def _from_tag(arch: str, tag: str, weights_dir: Path | None) -> Backbone:
             f"{arch} computes QuickGELU, but the weights {tag!r} were trained with GELU.",
             f"Use --arch {arch.removesuffix('-quickgelu')}.",
         )
+    # Read here rather than by open_clip: strictly, and with one reader for the formats of all tags.
     path = _find_tag_file(arch, tag, config, weights_dir)
     content, _ = read_weights(path)
     clip = create_clip(arch, quick_gelu=wants_quick)
@@ -225,6 +226,7 @@ def clip_from_openai_names(
             f"The sizes of CLIP cannot be read from {what}: {error} is missing or has another shape.",
             "Give the architecture with --arch.",
         ) from None
+    # The numbers of layers are the numbers of different block indices in the names.
     vision_layers = len({n.split(".")[3] for n in state if n.startswith("visual.transformer.resblocks.")})
     text_layers = len({n.split(".")[2] for n in state if n.startswith("transformer.resblocks.")})
     vision = CLIPVisionCfg(layers=vision_layers, width=width, patch_size=patch, image_size=grid * patch)
@@ -252,6 +254,7 @@ def as_backbone(clip: ClipModel, arch: str, weights: str) -> Backbone:
         arch: Name of its architecture for records.
         weights: Name of its weights for records.
     """
+    # OpenAI's files are float16. Fits need fp32 master weights; autocast lowers the precision of products.
     clip = clip.float().eval()
     size = clip.visual.image_size
     facts = BackboneFacts(

@@ -118,6 +118,7 @@ def is_compiled(module: nn.Module) -> bool:
 
 def _is_plain(block: Block) -> bool:
     """Return whether `_block` computes this block: pre-norm self-attention and a GELU or QuickGELU MLP."""
+    # Not `isinstance`: a subclass may compute something else.
     if type(block) is not ResidualAttentionBlock:
         return False
     attention, parts = block.attn, dict(block.mlp.named_children())

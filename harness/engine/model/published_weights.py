@@ -56,6 +56,7 @@ def read_published(content: TensorTree) -> PublishedWeights:
             content = inner
             break
     state = _tensors(content)
+    # Plain CLIP comes last, because files of X-CLIP and ActionCLIP hold its names too.
     if any(name.startswith("image_encoder.") for name in state):
         return _vificlip(state)
     if any(name.startswith("clipmodel.") for name in state):

@@ -100,6 +100,7 @@ class Recognizer:
     def model_id(self) -> ModelId:
         """Return the identity of the model: hashes of the config's and of the checkpoint's content, not their paths."""
         config = self.config
+        # Training settings of a config have no influence on scores and are not part of the identity.
         content = [config.model, config.frames, config.size]
         config_sha256 = hashlib.sha256(canonical_json(content).encode()).hexdigest()
         if self.checkpoint == RANDOM:

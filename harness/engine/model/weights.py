@@ -150,6 +150,7 @@ def read_metadata(path: Path) -> dict[str, str]:
 def _read_zip(path: Path) -> tuple[TensorTree, FileKind]:
     with zipfile.ZipFile(path) as archive:
         names = archive.namelist()
+        # The folder in the archive has the name under which the file was saved, not its present name.
         pickled = [n for n in names if n.count("/") == 1 and n.endswith("/data.pkl")]
         if len(pickled) != 1:
             raise UserError(f"{path} is a zip file, but not a zip file of PyTorch: it holds no data.pkl.")
@@ -192,6 +193,7 @@ def state_sha256(state: Mapping[str, Tensor]) -> str:
     for name in sorted(state):
         tensor = state[name].detach().contiguous().cpu()
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        # As bytes, because NumPy has no bfloat16.
         digest.update(tensor.flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
 

@@ -78,6 +78,7 @@ class FitBatches:
             )
         share = per_update // processes
         wanted = max(1, device_clips // recipe.micro_batch)
+        # Only divisors of the share, because an update ends with a whole device batch.
         self.groups_per_batch = max(g for g in range(1, share + 1) if share % g == 0 and g <= max(wanted, 1))
         self.batches_per_update = share // self.groups_per_batch
 

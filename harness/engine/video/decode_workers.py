@@ -69,6 +69,7 @@ def stable_reason(error: BaseException) -> str:
     would differ by them.
     """
     text = " ".join(str(error).split())
+    # decord raises RuntimeError with the path of the file, which is not part of a record.
     if isinstance(error, RuntimeError) and text.startswith("Error reading "):
         return "decord cannot open the file"
     if "cannot find video stream" in text:

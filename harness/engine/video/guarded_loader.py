@@ -174,6 +174,7 @@ class _Pass(Generic[ClipT, BatchT]):
 
     def __init__(self, guard: _Guard[ClipT, BatchT], batches: list[list[Draw]], pool: list[Worker[ClipT]]) -> None:
         self.guard, self.batches, self.pool = guard, batches, pool
+        # At most two finished batches wait, to bound the memory.
         self.results: queue.Queue[BatchT | BaseException | None] = queue.Queue(maxsize=2)
         self._stop = threading.Event()
         draws = [draw for batch in batches for draw in batch]
@@ -252,6 +253,7 @@ class _Pass(Generic[ClipT, BatchT]):
             task = self._running[number]
             if task.crashes + 1 < CRASHES:
                 logger.warning("clip %d is tried again in a fresh worker: %s", task.decoded.index, clip.reason)
+                # In front of the queue: the next batch cannot be delivered without this clip.
                 self._todo.appendleft(replace(self._running.pop(number), crashes=task.crashes + 1))
                 return
         self._settle(number, clip)

@@ -134,6 +134,7 @@ def fit_loader(
         labels = torch.tensor([rows[draw.index][1] for draw in draws])
         return FitBatch(_stack(decoded, pin), labels, draws)
 
+    # Workers are kept between epochs, because a fork of a process with a large model takes long.
     workers, substitute = workers_of(compute, pin), same_class(rows)
     return GuardedLoader(dataset, batches, collate, workers, compute.decode_seconds, substitute, keep_workers=True)
 
@@ -145,6 +146,7 @@ def same_class(rows: list[Row]) -> Callable[[Draw, int], Draw | None]:
         by_class.setdefault(label, []).append(index)
 
     def substitute(draw: Draw, attempt: int) -> Draw | None:
+        # The order of the list decides, so that workers and their speed have no influence on the replacement.
         same = by_class[rows[draw.index][1]]
         if attempt >= len(same):
             return None
@@ -222,6 +224,7 @@ def _loader(
 def _stack(clips: list[PackedClip], pin: bool) -> Tensor:
     """Return the frames of clips of one shape as a tensor, in pinned memory if a GPU copies it while it computes."""
     frames = [clip["frames"] for clip in clips]
+    # `np.stack` writes into the pinned memory directly; `torch.stack` and `pin_memory()` would copy twice.
     stacked = torch.empty((len(frames), *frames[0].shape), dtype=torch.uint8, pin_memory=pin)
     np.stack(frames, out=stacked.numpy())
     return stacked

@@ -76,6 +76,7 @@ def eval_pipeline(views: Views, size: int) -> list[Step]:
         sample = dict(type="SampleFrames", clip_len=1, frame_interval=1, num_clips=views.frames, test_mode=True)
     else:
         sample = dict(type="HarnessSampleViews", frames=views.frames, clips=views.clips, sampling=views.sampling)
+    # Three crops lie along the long side, so that the short side must have the size of a crop.
     short = size if views.crops == 3 else resize_side(size)
     crop: Step = dict(type="ThreeCrop" if views.crops == 3 else "CenterCrop", crop_size=size)
     return [
@@ -102,6 +103,7 @@ def fit_pipeline(views: Views, size: int, recipe: Recipe) -> list[Step]:
         dict(type="DecordDecode"),
         dict(type="Resize", scale=(-1, resize_side(size))),
         dict(
+            # Parameters of ViFi-CLIP's `datasets/build.py`.
             type="MultiScaleCrop", input_size=size, scales=(1, 0.875, 0.75, 0.66), max_wh_scale_gap=1,
             random_crop=False, num_fixed_crops=5,
         ),
@@ -146,6 +148,7 @@ class ListVideoDataset(VideoDataset):  # type: ignore[misc]
             raise FileNotFoundError("not found under the dataset's folder")
         # In evaluation the epoch is -1 and the draw depends on the row alone: views are the same in every run.
         number = draw.index if draw.epoch < 0 else draw.position
+        # Plus 1, because parts of a seed cannot be negative.
         with seeded_draws(self.seed, draw.epoch + 1, number):
             clip: PackedClip = self.prepare_data(draw.index)
         return clip

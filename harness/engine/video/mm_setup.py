@@ -24,6 +24,7 @@ def ensure_action_models() -> None:
     spec = importlib.util.find_spec("mmaction")
     if spec is None or not spec.submodule_search_locations:
         return
+    # The import of mmaction.models fails at this localizer, although no recogniser uses it.
     folder = Path(next(iter(spec.submodule_search_locations))) / "models" / "localizers" / "drn"
     name = "mmaction.models.localizers.drn"
     if folder.is_dir() or name in sys.modules:

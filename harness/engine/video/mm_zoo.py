@@ -134,6 +134,7 @@ def build_recognizer(model: ModelConfig) -> MMRecognizer:
         UserError: mmaction2 does not have a part of the model, or the part needs another package.
     """
     ensure_action_models()
+    # A copy, because keys are removed below and the config is cached.
     model = copy.deepcopy(model)
     model["backbone"].pop("pretrained", None)  # both would download weights, which the checkpoint replaces
     model["backbone"].pop("init_cfg", None)

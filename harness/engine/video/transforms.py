@@ -56,6 +56,7 @@ NORMALIZATION = {
 @contextmanager
 def seeded_draws(*key: int) -> Iterator[None]:
     """Context in which the global generators of Python, NumPy and torch are seeded from a key; restored afterwards."""
+    # SeedSequence mixes the key, so that neighbouring clips and epochs get unrelated streams.
     words = np.random.SeedSequence([k & 0xFFFFFFFF for k in key]).generate_state(3)
     saved = random.getstate(), np.random.get_state(), torch.get_rng_state()
     random.seed(int(words[0]))
