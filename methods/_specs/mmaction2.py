@@ -19,7 +19,7 @@ RANDOM = "random"
 
 @dataclass(frozen=True)
 class RecognizerOptions(MethodOptions):
-    """Which model, with which weights."""
+    """Options that name a model and its weights."""
 
     config: str = option(
         "", "short name (uniformer-b-32, swin-l, timesformer-96, ...), name of a config in mmaction2's wheel, or file",
@@ -32,7 +32,7 @@ class RecognizerOptions(MethodOptions):
 
 
 class RecogniserSpec(MethodSpec):
-    """Card, recipes and options."""
+    """Card, recipes and options of the method."""
 
     name = "mmaction2"
     card = MethodCard(
