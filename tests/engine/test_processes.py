@@ -201,7 +201,7 @@ def test_a_launcher_that_says_too_little_is_named(
     assert "are missing: LOCAL_RANK, LOCAL_WORLD_SIZE, MASTER_ADDR, MASTER_PORT." in capsys.readouterr().err
 
 
-# longer ones: python -m pytest -m slow tests/engine/test_processes.py -----------------------------------------------------
+# longer ones: python -m pytest -m slow tests/engine/test_processes.py ------------------------------------------------
 
 
 @pytest.mark.slow
