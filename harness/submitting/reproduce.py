@@ -26,7 +26,7 @@ from harness.engine.video.loaders import locate_rows
 from harness.machine.compute_options import ComputeOptions
 from harness.machine.settings import Settings
 from harness.running.build import build_row, loaded_model
-from harness.running.load_fit import is_file_hash, method_row_of, restore
+from harness.running.load_fit import is_file_hash, load_row, method_row_of
 from harness.running.write_record import measured_on, utc_now
 from harness.spec import LabelSet, VideoList
 from harness.submitting.benchmark_facts import facts_of
@@ -226,7 +226,7 @@ def _method(one: Measured, runs: Path, settings: Settings, sampling: Sampling) -
             EXIT_FAILED,
         )
     if m.fitted is not None:
-        return restore(_folder(runs, one.keys.fit), row, settings)
+        return load_row(_folder(runs, one.keys.fit), row, settings)
     method = build_row(row, settings)
     found = loaded_model(row, method).tensors_sha256
     if found != m.model.tensors_sha256:

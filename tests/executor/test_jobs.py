@@ -14,7 +14,17 @@ from harness.cells.from_request import expand
 from harness.cells.plan import Plan, make_plan
 from harness.cells.request import Request, parse_methods
 from harness.executor.grouping import group, waves
-from harness.executor.ledger import LEDGER, Job, ending, latest_by_cell, open_ledger, read_ledger, tail, write_states
+from harness.executor.ledger import (
+    LEDGER,
+    Job,
+    JobState,
+    exit_text,
+    latest_by_cell,
+    open_ledger,
+    read_ledger,
+    tail,
+    write_states,
+)
 from harness.executor.options import executor_options
 from harness.machine.settings import load_settings
 
@@ -68,7 +78,7 @@ def test_the_ledger_keeps_what_several_writers_put_in(tmp_path: Path) -> None:
 def test_states_of_jobs_that_are_over_are_kept(tmp_path: Path) -> None:
     with open_ledger(tmp_path) as jobs:
         jobs["a"], jobs["b"] = job("a", "x"), job("b", "y")
-    write_states(tmp_path, {"a": ("failed", "TIMEOUT"), "b": ("running", "")})
+    write_states(tmp_path, {"a": JobState("failed", "TIMEOUT"), "b": JobState("running")})
     a, b = read_ledger(tmp_path)
     assert (a.state, a.reason, a.active) == ("failed", "TIMEOUT", False)
     assert b == replace(job("b", "y")) and b.active
@@ -90,9 +100,9 @@ def test_the_tail_of_a_log(tmp_path: Path) -> None:
 
 
 def test_endings_in_words() -> None:
-    assert ending(1) == "exit code 1" and ending(None) == "exit code None"
-    assert ending(-9).startswith("killed by SIGKILL") and "memory" in ending(-9)
-    assert ending(-15) == "killed by SIGTERM" and ending(-99) == "killed by signal 99"
+    assert exit_text(1) == "exit code 1" and exit_text(None) == "exit code None"
+    assert exit_text(-9).startswith("killed by SIGKILL") and "memory" in exit_text(-9)
+    assert exit_text(-15) == "killed by SIGTERM" and exit_text(-99) == "killed by signal 99"
 
 
 def test_options_say_where_they_come_from(tmp_path: Path) -> None:
