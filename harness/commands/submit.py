@@ -198,6 +198,7 @@ def _reproduce(arguments: argparse.Namespace) -> int:
 
     from harness.base.atomic import write_json
     from harness.submitting.reproduce import Sampling, reproduce
+    from results.codec import encode
     from results.submission.accept import REPRODUCTIONS
 
     load_plugins(arguments)
@@ -207,9 +208,9 @@ def _reproduce(arguments: argparse.Namespace) -> int:
     root = Path(arguments.root)
     sampling = Sampling(seed, arguments.fraction, arguments.weights, parse_pairs(arguments.file, "--file"))
     reproduced = reproduce(Path(arguments.path), settings_of(arguments), compute_options_of(arguments), sampling, root)
-    attestation = reproduced.as_dict()
-    name = f"{attestation['method']}-v{attestation['version']}.json"
-    write_json(root / REPRODUCTIONS / name, attestation)
+    attestation = reproduced.attestation()
+    name = f"{attestation.method}-v{attestation.version}.json"
+    write_json(root / REPRODUCTIONS / name, encode(attestation))
     if arguments.json:
         put_json(attestation)
     else:

@@ -1,4 +1,4 @@
-"""One eval carried out: from its cell to the predictions and the record."""
+"""Compute one eval: from its cell to the predictions and the record."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from results.record import read_record, write_record
 
 
 def run_eval_cell(cell: EvalCell, session: Session) -> bool:
-    """Score a cell's list and write predictions and record; False if another run did so meanwhile."""
+    """Score the list of a cell and write predictions and record; False if another run finished the cell meanwhile."""
     processes = session.processes
     with claimed(session, cell, lambda: eval_state(cell, session.tensors_of)) as wanted:
         if not wanted:
@@ -60,7 +60,7 @@ def run_eval_cell(cell: EvalCell, session: Session) -> bool:
 
 
 def _renew(cell: EvalCell, session: Session) -> bool:
-    """Write the record without computing where its number is known; False where the list must be scored."""
+    """Write the record without computing if its number is known; False if the list has to be scored."""
     processes = session.processes
     reason = processes.share(eval_state(cell, session.tensors_of).reason if processes.leads else "")
     if reason not in (RENEWED, REUSED):
@@ -82,7 +82,7 @@ def _take_over(cell: EvalCell, source: Path) -> None:
 
     Args:
         cell: The eval.
-        source: That record, which may be the cell's own.
+        source: File of the record with the same number; it may be the file of the cell itself.
     """
     record = renewed(cell, read_record(source))
     if source != cell.record:
