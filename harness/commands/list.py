@@ -56,5 +56,5 @@ def _datasets(arguments: argparse.Namespace) -> list[dict[str, str]]:
         else:
             state = f"{videos.path} ({videos.origin})" if videos else "not configured; --data NAME=DIR"
         kind = "official" if name in OFFICIAL else "embedded" if name.startswith("mini_") else "custom"
-        rows.append({"name": name, "kind": kind, "place": state})
+        rows.append({"name": name, "kind": kind, "folder": state})
     return rows

@@ -99,7 +99,7 @@ def fit_row(
     backbone: BackboneChoice | None = None,
     files: Mapping[str, str] | None = None,
 ) -> MethodRow:
-    """The method row of a finished fit, with the files noted beside the fit where they still exist."""
+    """The method row of a finished fit, with the files noted in its folder if they still exist."""
     noted = {name: path for name, path in read_inputs(folder).items() if Path(path).is_file()}
     model = content.described.model
     if backbone is None and WEIGHTS_INPUT in noted and is_file_hash(model.weights):
@@ -197,14 +197,14 @@ def load_row(folder: Path, row: MethodRow, settings: Settings) -> ClipMethod:
     return method
 
 
-def _folder_of(key: str, beside: Path) -> Path:
-    """The folder of the fit with a key, in the same run folder as another fit."""
-    runs = beside.resolve().parents[2]
+def _folder_of(key: str, child: Path) -> Path:
+    """The folder of the fit with a key, in the run folder of its child fit."""
+    runs = child.resolve().parents[2]
     for path in sorted(runs.glob(f"*/*/*/{FIT_FILE}")):
         found = _readable(path.parent)
         if found is not None and found.key == key:
             return path.parent
-    raise UserError(f"The fit {key}, from which {beside} starts, is not below {runs}.", exit_code=EXIT_FAILED)
+    raise UserError(f"The fit {key}, from which {child} starts, is not below {runs}.", exit_code=EXIT_FAILED)
 
 
 def _readable(folder: Path) -> FitFile | None:

@@ -189,7 +189,7 @@ def _open_cells(plan: Plan, processes: Processes) -> tuple[list[FitCell], list[E
             raise UserError(
                 f"Process {processes.rank} of {processes.size} lacks {len(absent)} of the cells "
                 "that the first process has.",
-                "All processes need the same command, the same code, and data in the same places.",
+                "All processes need the same command, the same code, and data in the same folders.",
             )
     return [fits[key] for key in keys[0]], [evals[key] for key in keys[1]]
 
