@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -13,15 +14,19 @@ from harness.cells.cell import EvalCell, FitCell
 from harness.cells.from_request import expand
 from harness.cells.plan import Plan, make_plan
 from harness.cells.request import Request, parse_methods
+from harness.executor.command import job_command
 from harness.executor.grouping import group, waves
+from harness.executor.job import JobCommand
 from harness.executor.ledger import (
     LEDGER,
     Job,
     JobState,
+    JobStatus,
     exit_text,
     latest_by_cell,
     open_ledger,
     read_ledger,
+    read_status,
     tail,
     write_states,
 )
@@ -90,6 +95,26 @@ def test_a_ledger_that_cannot_be_read_is_one_error_with_a_way_out(tmp_path: Path
     with pytest.raises(UserError, match="ledger of jobs") as raised:
         read_ledger(tmp_path)
     assert "nothing that was computed is lost" in raised.value.hint
+
+
+def test_a_job_runs_its_request_file_and_travels_without_its_process(tmp_path: Path) -> None:
+    file = job("a", "x").request_file(tmp_path)
+    words = job_command(file, 1)
+    assert file.name == "a.request.json" and words[1:6] == ["-m", "harness", "run", "--request", str(file)]
+    assert "--nproc_per_node=2" in job_command(file, 2) and "torch.distributed.run" in job_command(file, 2)
+    command = JobCommand(["true"], "/", str(tmp_path / "status.json"), environment={"A": None}, log_links=["b"])
+    again = pickle.loads(pickle.dumps(command))
+    assert again.__reduce__() == command.__reduce__()
+
+
+def test_the_status_of_a_job(tmp_path: Path) -> None:
+    file = tmp_path / "status.json"
+    assert read_status(file) == JobStatus()
+    for content in ("", "[]", '{"schema": 9, "state": "ended"}', '{"state": 3}'):
+        file.write_text(content)
+        assert read_status(file) == JobStatus()
+    file.write_text('{"schema": 1, "state": "ended", "turn": 2, "returncode": -9, "host": "a", "time": "b"}')
+    assert (read_status(file).state, read_status(file).turn, read_status(file).returncode) == ("ended", 2, -9)
 
 
 def test_the_tail_of_a_log(tmp_path: Path) -> None:
