@@ -86,7 +86,7 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
     ):  # fmt: skip
         if value:
             flags[name] = value
-    for name in EXECUTOR_FLAGS:
+    for name in EXECUTOR_FLAGS:  # only `run` has these flags
         if (value := getattr(arguments, name, None)) is not None:
             flags["executor.kind" if name == "executor" else f"executor.{name}"] = value
     for name, value in parse_pairs(getattr(arguments, "sbatch", []), "--sbatch").items():

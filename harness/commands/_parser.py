@@ -31,7 +31,7 @@ class Parser(argparse.ArgumentParser):
             description=description,
             epilog=epilog,
             formatter_class=argparse.RawDescriptionHelpFormatter,
-            allow_abbrev=False,
+            allow_abbrev=False,  # an abbreviation would break when an option with the same beginning is added
         )
         self.set_defaults(parser=self)  # the innermost verb's parser wins: `main` asks it for the known options
 
@@ -43,6 +43,7 @@ class Parser(argparse.ArgumentParser):
 
     def refuse_unknown(self, words: Sequence[str]) -> NoReturn:
         """Exit with an error for the words of a command line that no argument takes."""
+        # From the usage text, because argparse has no public list of options; hidden options stay hidden.
         options = sorted(set(re.findall(r"(?<![\w-])--[\w-]+", self.format_usage())) | {"--help"})
         word = next((word for word in words if word.startswith("-")), words[0])
         near = nearest(word.partition("=")[0], options) if word.startswith("-") else ""

@@ -138,7 +138,7 @@ def _run(run_request: RunRequest, settings: Settings, arguments: argparse.Namesp
     summary = _compute(run_request, settings, cells, arguments, processes)
     if summary is None:
         return EXIT_DONE
-    if not processes.leads:
+    if not processes.leads:  # every process ends with the exit code that torchrun reports
         return EXIT_FAILED if summary.failures else EXIT_DONE
     say(
         f"{summary.fits} fits and {summary.evals} evals done, {summary.reused} cells reused, "

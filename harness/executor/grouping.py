@@ -64,6 +64,7 @@ def group(plan: Plan, active: Mapping[str, Job]) -> list[Work]:
     for fit in fits:
         fit_evals = [cell for cell in evals if cell.fit is not None and cell.fit.key == fit.key]
         evals = [cell for cell in evals if cell not in fit_evals]
+        # A parent that is done needs no dependency; one in another job does.
         after = (fit.parent.key,) if fit.parent is not None and fit.parent.key in coming else ()
         if fit.key in parents:
             works.append(Work((fit,), after))
@@ -71,6 +72,7 @@ def group(plan: Plan, active: Mapping[str, Job]) -> list[Work]:
                 works.append(Work(tuple(fit_evals), (fit.key,)))
         else:
             works.append(Work((fit, *fit_evals), after))
+    # Evals whose fit is done, or is part of an active job: one job per fit loads the weights once.
     by_fit: dict[str, list[EvalCell]] = {}
     for cell in evals:
         by_fit.setdefault(cell.fit.key if cell.fit else str(cell.record.parent), []).append(cell)

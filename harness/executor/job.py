@@ -71,6 +71,7 @@ class JobCommand:
 
     def __call__(self) -> None:
         """Run the command; the job ends with the command's exit code."""
+        # The lock shows other processes that the job runs, even if it is killed before it writes its status.
         with self._locked():
             turn = read_status(Path(self.status)).turn + 1
             self._write_status("running", turn)
@@ -114,6 +115,7 @@ class JobCommand:
             link = folder / f"job_{job.job_id}.log"
             with suppress(OSError):  # some file systems have no links; the log itself is complete without them
                 if folder.is_dir() and not link.is_symlink():
+                    # Relative, so that a moved run folder keeps its links.
                     link.symlink_to(os.path.relpath(log, folder))
 
     def _write_status(self, state: str, turn: int, returncode: int | None = None) -> None:

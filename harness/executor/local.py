@@ -100,7 +100,7 @@ def serve(runs: Path) -> None:
     write_json(runs / LOGS / PID_FILE, {"schema": 1, "pid": os.getpid()})
     running: dict[str, _Started] = {}
     while True:
-        _collect(runs, running)
+        _collect(runs, running)  # before the ledger is opened, since it opens the ledger itself
         with open_ledger(runs) as jobs:
             _cancel_orphans(jobs)
             waiting = [job for job in jobs.values() if job.executor == "local" and job.active and not job.id]
@@ -161,7 +161,7 @@ def _collect(runs: Path, running: dict[str, _Started]) -> None:
 def _ended(job: Job, runs: Path) -> JobState:
     """The state of a job whose process has ended."""
     status = read_status(job.status_file(runs))
-    if status.state != "ended":
+    if status.state != "ended":  # the process had no time to write its exit code
         return JobState(FAILED, "killed, or stopped more often than allowed")
     return JobState(DONE) if status.returncode == 0 else JobState(FAILED, exit_text(status.returncode))
 
@@ -186,6 +186,7 @@ def _is_locked(path: Path) -> bool:
     if not path.is_file():
         return False
     try:
+        # The operating system releases the lock of a process that was killed; a pid could belong to another process.
         with FileLock(path, timeout=0):
             return False
     except Timeout:

@@ -193,4 +193,4 @@ def minutes(text: str) -> int:
     total = int(days or 0) * 86400 + hours * 3600 + mins * 60 + seconds
     if total <= 0:
         raise ValueError("a time above 0")
-    return -(-total // 60)
+    return -(-total // 60)  # rounded up: a job must not get less time than requested

@@ -60,6 +60,7 @@ def submit(
     """
     runs = Path(run_request.folders.runs)
     with open_ledger(runs) as ledger:
+        # Ended jobs must not hold back their cells: write the present states first.
         for job in current_jobs(runs):
             ledger[job.uid] = job
         active = latest_by_cell(job for job in ledger.values() if job.active)
@@ -77,8 +78,10 @@ def submit(
             for job in _submit_wave(wave, after, run_request, options):
                 ledger[job.uid] = job
                 new.append(job)
+        # From the plan after `force`: cells that it removed are open.
         open_keys = {state.cell.key for state in states if state.state != "done"}
         earlier = {job.uid: job for key, job in active.items() if key in open_keys}
+        # With the ledger still open, so that a queue that is about to end sees the new jobs or is replaced.
         if any(job.executor == "local" for job in new):
             local.start_queue(runs)
     return Submission(tuple(new), tuple(earlier.values()), len(states) - len(open_keys))
@@ -101,6 +104,7 @@ def _submit_wave(
             beside=tuple(os.path.relpath(path, runs) for path in work.folders),
             resources=resources if options.kind == "local" else {}, submitted=now.isoformat(timespec="seconds"),
         )  # fmt: skip
+        # Before the submission: SLURM may start the job at once.
         request_file = job.request_file(runs)
         write_run_request(request_file, replace(run_request, cells=work.keys))
         jobs.append(replace(job, command=tuple(job_command(request_file, options.processes_per_job))))

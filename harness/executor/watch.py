@@ -40,6 +40,7 @@ def watch(
     pause = POLL_SECONDS[0]
     while left:
         jobs = {job.uid: job for job in current_jobs(runs) if job.uid in left}
+        # At every round: SLURM forgets a job a few minutes after its end.
         write_states(runs, {job.uid: JobState(job.state, job.reason) for job in jobs.values()})
         changed = [job for uid, job in jobs.items() if shown.get(uid) != job.state]
         for job in changed:
@@ -65,6 +66,7 @@ def _conclude(job: Job, cells: Cells, runs: Path, summary: RunSummary) -> list[t
     """Count the finished cells of an ended job; returns (cell name, reason) of the cells that are not finished."""
     all_cells: tuple[FitCell | EvalCell, ...] = (*cells.fits, *cells.evals)
     job_cells = [cell for cell in all_cells if cell.key in job.cells]
+    # Files of a job that failed are not awaited: they may never come.
     deadline = time.monotonic() + (SETTLE_SECONDS if job.state == DONE else 0)
     while (missing := [cell for cell in job_cells if not _is_done(cell)]) and time.monotonic() < deadline:
         time.sleep(0.5)

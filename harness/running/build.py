@@ -24,7 +24,7 @@ def build_row(row: MethodRow, settings: Settings) -> ClipMethod:
     from harness.engine.method import method_class
     from harness.engine.method_weights import load_published
 
-    cls = method_class(row.name)
+    cls = method_class(row.name)  # imports the plugin, which planning does not need
     if not isinstance(row.backbone, BackboneChoice):
         return cls(row.backbone.load(), row.options)
     method = cls(_load_backbone(row.backbone, settings), row.options)
@@ -40,6 +40,7 @@ def _load_backbone(choice: BackboneChoice, settings: Settings) -> Backbone:
     backbone = load_backbone(choice.arch, choice.weights, settings.weights.path)
     if backbone.file is not None:
         index = WeightsIndex(settings.cache.path, settings.weights.path)
+        # A plan compares this hash with the recorded one, and need not read gigabytes of weights.
         index.remember(backbone.facts.arch, backbone.facts.weights, backbone.file, backbone.facts.weights_sha256)
     return backbone
 

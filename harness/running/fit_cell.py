@@ -29,6 +29,7 @@ def run_fit_cell(cell: FitCell, session: Session) -> bool:
         if not wanted:
             return False
         with processes.together():
+            # Under the lock of the cell, so that no other process is writing these files.
             for path in half_written(cell.folder) if processes.leads else ():
                 path.unlink(missing_ok=True)
             rows = present_rows(cell.train, cell.dataset.locate, cell.name, session.compute)
@@ -66,6 +67,7 @@ def _keep_resumable(folder: Path, start: list[str]) -> None:
         folder: Folder of the fit.
         start: Hashes of the weights that the fit starts from now.
     """
+    # Training from an epoch of another start would give weights that belong to no start.
     note = folder / START_FILE
     if note.is_file() and note.read_text(encoding="utf-8") != fingerprint(start):
         for path in (*folder.glob("epoch_*.pth"), folder / "last_checkpoint", folder / CURVE):
@@ -79,6 +81,7 @@ def _write_fit(
     """Write `fit.json`, which marks the fit as done, and then remove its temporary files."""
     total, trained = method.parameter_counts()
     sha256 = file_sha256(cell.folder / WEIGHTS)
+    # Last of all files: a fit is done when its `fit.json` exists.
     write_fit_file(
         cell.folder,
         FitFile(

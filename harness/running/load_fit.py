@@ -124,6 +124,7 @@ def method_row_of(
         UserError: A backbone or a file differs from the recorded one, or is needed and was not given.
     """
     spec = registry.method_spec(method.name)
+    # Options of the evaluation alone are recorded apart, because they do not enter the key of the fit.
     values = {**method.options, **method.evaluation_options}
     values |= _file_options(values, files or {}, where)
     options, defaults = (build_options(spec.options_type, given, method.name) for given in (values, {}))
@@ -135,6 +136,7 @@ def method_row_of(
             f"Give that file:{arch_flag} --weights FILE.",
         )
     chosen = own_model or backbone or BackboneChoice(model.arch, None if model.arch == MINI_ARCH else model.weights)
+    # `unread`: without the facts that are known only after the weights were read, which `load_row` compares.
     found = chosen.model_id()
     if found != model.unread:
         raise UserError(
@@ -199,7 +201,7 @@ def load_row(folder: Path, row: MethodRow, settings: Settings) -> ClipMethod:
 
 def _folder_of(key: str, child: Path) -> Path:
     """The folder of the fit with a key, in the run folder of its child fit."""
-    runs = child.resolve().parents[2]
+    runs = child.resolve().parents[2]  # RUNS/BACKBONE/METHOD/FIT
     for path in sorted(runs.glob(f"*/*/*/{FIT_FILE}")):
         found = _readable(path.parent)
         if found is not None and found.key == key:

@@ -119,8 +119,9 @@ def execute(
         with processes.together():
             if processes.leads:
                 discard(plan, settings)
-        plan = refreshed(plan)
+        plan = refreshed(plan)  # in every process, after the leading one has removed the files
     open_fits, open_evals = _open_cells(plan, processes)
+    # The other cells of the plan are done, or are parent fits that nothing needs.
     summary = RunSummary(reused=len(plan.fits) + len(plan.evals) - len(open_fits) - len(open_evals))
     for cell in open_evals:
         audit_cell(cell)  # before anything is computed: a leak found after a day of training helps nobody
@@ -150,10 +151,11 @@ def _attempt(task: _Task, session: Session, keep_going: bool, summary: RunSummar
     """
     session.progress.begin(task.name)
     try:
-        with session.processes.in_turn():
+        with session.processes.in_turn():  # the first process renders the videos, the others find them
             task.cell.dataset.prepare(session.progress.render_step)
         computed = task.run(session)
     except (UserError, OSError) as error:
+        # An error of one process alone leaves the others waiting for it: the run has to end.
         if not (keep_going and session.processes.has_in_common(error)):
             raise
         return str(error if isinstance(error, UserError) else machine_error(error))
@@ -165,7 +167,7 @@ def _attempt(task: _Task, session: Session, keep_going: bool, summary: RunSummar
         return f"{type(error).__name__}: {error}"
     finally:
         session.progress.end()
-    if not computed:
+    if not computed:  # another run on the same run folder finished the cell while this run waited for its lock
         summary.reused += 1
     elif isinstance(task.cell, FitCell):
         summary.fits += 1
@@ -180,6 +182,7 @@ def _open_cells(plan: Plan, processes: Processes) -> tuple[list[FitCell], list[E
     Raises:
         UserError: This process does not know a cell of that plan.
     """
+    # Keys, because cells hold open datasets and cannot be exchanged as JSON.
     keys = processes.share([[cell.key for cell in cells] for cells in (plan.open_fits(), plan.open_evals())])
     fits = {state.cell.key: state.cell for state in plan.fits if isinstance(state.cell, FitCell)}
     evals = {state.cell.key: state.cell for state in plan.evals if isinstance(state.cell, EvalCell)}
@@ -212,6 +215,7 @@ def discard(plan: Plan, settings: Settings) -> None:
     Each cell is removed under its lock, so that a run that is computing the cell does not lose its files.
     """
     evals = [state.cell for state in plan.evals if isinstance(state.cell, EvalCell)]
+    # The locks of a fit and of its evals are held together, because the folder of the fit holds the evals.
     for fit_key in dict.fromkeys(cell.fit.key if cell.fit else None for cell in evals):
         of_fit = [cell for cell in evals if (cell.fit.key if cell.fit else None) == fit_key]
         with contextlib.ExitStack() as held:

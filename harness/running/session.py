@@ -72,6 +72,7 @@ def left_over(cell: FitCell | EvalCell) -> list[Path]:
 
 def partial_results(cell: EvalCell, weights_sha256: str = "") -> Path:
     """The file of an eval's partial results under the fit's weights; each process appends its rank to the name."""
+    # The hash keeps partial results of a fit apart from those of the same fit computed again.
     return cell.record.parent / f".{cell.key}-{weights_sha256[:8]}.partial.npz"
 
 
@@ -81,9 +82,10 @@ def claimed(session: Session, cell: FitCell | EvalCell, state: Callable[[], Cell
     processes, done = session.processes, False
     with contextlib.ExitStack() as held:
         with processes.together():
+            # One lock per run and not per process: the other processes wait in `share` below.
             if processes.leads:
                 held.enter_context(lock_of(session.settings, cell))
-                done = state().state == "done"
+                done = state().state == "done"  # read under the lock: another run may have finished the cell
         yield not processes.share(done)
 
 

@@ -71,6 +71,7 @@ def record_eval(cell: EvalCell, method: ClipMethod, model: ModelId, scored: Scor
     rows = [cell.test.rows[i] for i in scored.kept]
     labels = np.array([label for _, label in rows])
     clusters = [cell.dataset.cluster(path) for path, _ in rows]
+    # `cluster` groups videos of one source video, which the statistics must not count as independent.
     frame = predictions_frame([path for path, _ in rows], labels, scores.ids, scores.probabilities, clusters)
     sha256 = write_predictions(cell.predictions, frame)
     measurement = _measured(cell, model, scored, fitted)
@@ -115,6 +116,7 @@ def record_eval(cell: EvalCell, method: ClipMethod, model: ModelId, scored: Scor
 def _measured(cell: EvalCell, model: ModelId, scored: Scored, fitted: FitFile | None) -> Measurement:
     """The measurement of a cell, completed with facts that are known only after computing."""
     training, planned = None, cell.measurement.fitted
+    # The start, precision and used videos come from the fit's own file: they were decided when the fit ran.
     if planned is not None and fitted is not None:
         recorded = fitted.described.training
         training = replace(
@@ -144,6 +146,7 @@ def _fit_facts(cell: EvalCell, fitted: FitFile | None) -> FitFacts | None:
 
 
 def _overlap(cell: EvalCell, labels: np.ndarray, scores: Scores, audits: list[Audit]) -> Overlap:
+    # Accuracy without the classes that training may have seen; None if it would equal the metric or have no videos.
     seen = {i for item in audits for i in item.seen_ids()}
     unseen = np.array([label not in seen for label in labels])
     strict = accuracies(labels[unseen], scores.ids[unseen]).top1 if seen and unseen.any() else None
