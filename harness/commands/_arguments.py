@@ -33,7 +33,7 @@ def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print data on stdout")
 
 
-def add_plugins(parser: argparse.ArgumentParser) -> None:
+def add_plugins(parser: argparse._ActionsContainer) -> None:
     """The argument `--plugin`."""
     parser.add_argument("--plugin", action="append", default=[], metavar="FILE", help="load a plugin file first")
 
@@ -164,7 +164,7 @@ def add_request(parser: argparse.ArgumentParser) -> None:
         group.add_argument(
             f"--{name}", type=int, action="append", default=[], metavar=metavar, help=f"{text}; repeatable"
         )
-    add_plugins(parser)
+    add_plugins(group)
 
 
 def request_of(arguments: argparse.Namespace) -> Request:
