@@ -77,7 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
         from harness.commands.plan import run as print_plan
 
         return print_plan(arguments)
-    from harness.engine.compute.processes import joined
+    from harness.engine.compute.launch import joined
 
     run_request, settings = _request_file(arguments) if arguments.request else _command_line(arguments)
     with joined(run_request.compute.device) as processes:
@@ -138,7 +138,7 @@ def _run(run_request: RunRequest, settings: Settings, arguments: argparse.Namesp
     summary = _compute(run_request, settings, cells, arguments, processes)
     if summary is None:
         return EXIT_DONE
-    if not processes.leads:  # every process ends with the exit code that torchrun reports
+    if not processes.is_leader:  # every process ends with the exit code that torchrun reports
         return EXIT_FAILED if summary.failures else EXIT_DONE
     say(
         f"{summary.fits} fits and {summary.evals} evals done, {summary.reused} cells reused, "

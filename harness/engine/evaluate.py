@@ -111,7 +111,7 @@ def evaluate(
     if features is None:
         compile_if_it_pays(method.backbone, compute.compile, device, "eval", len(rows) * views.count * views.frames)
     found = _Found(rows, min(DEPTH, classes), partial if features is None else None)  # features are kept anyway
-    if processes.leads:
+    if processes.is_leader:
         found.restore()
     todo = processes.share([batch for batch in in_batches(len(rows), per_batch) if not found.done[batch].all()])
     found.forget([row for batch in todo for row in batch])
@@ -135,7 +135,7 @@ def evaluate(
             found.save_sometimes(processes.rank)
     found.merge(processes, [row for batch in mine for row in batch])
     if len(found.failed) == len(rows):
-        raise processes.common(
+        raise processes.mark_common(
             UserError(
                 f"None of the {len(rows)} videos of the list can be decoded; "
                 f"the first: {rows[0][0]}: {found.failed[0]}.",
@@ -186,7 +186,7 @@ class _Found:
         """Bring the rows of all processes together; what was restored comes from the leading one."""
         if processes.size == 1:
             return
-        known = [int(row) for row in np.flatnonzero(self.done)] if processes.leads else mine
+        known = [int(row) for row in np.flatnonzero(self.done)] if processes.is_leader else mine
         told = processes.gather(
             [known, self.ids[known].tolist(), self.probabilities[known].tolist(), sorted(self.failed.items())]
         )

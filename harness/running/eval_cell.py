@@ -54,7 +54,7 @@ def run_eval_cell(cell: EvalCell, session: Session) -> bool:
                 processes,
             )
         with processes.together():
-            if processes.leads:
+            if processes.is_leader:
                 scored = Scored(session.scores[cell.number], kept, audited, device, processes.size)
                 record_eval(cell, method, loaded_model(cell.row, method), scored, fitted)
                 for path in left_over(cell):
@@ -66,12 +66,12 @@ def _renew(cell: EvalCell, session: Session) -> bool:
     """Write the record without computing if its number is known; False if the list has to be scored."""
     processes = session.processes
     # The leading process decides: another process may read other files on a slow network file system.
-    reason = processes.share(eval_state(cell, session.tensors_of).reason if processes.leads else "")
+    reason = processes.share(eval_state(cell, session.tensors_of).reason if processes.is_leader else "")
     if reason not in (RENEWED, REUSED):
         return False
     done = False
     with processes.together():
-        if processes.leads:
+        if processes.is_leader:
             audit_cell(cell)  # the leakage rules may be stricter than at the time of the first record
             source = scored_before(cell, session.tensors_of) if reason == REUSED else cell.record
             evaluation = read_record(source).measurement.evaluation if source else None

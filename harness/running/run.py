@@ -117,7 +117,7 @@ def execute(
     """
     if force:
         with processes.together():
-            if processes.leads:
+            if processes.is_leader:
                 discard(plan, settings)
         plan = refreshed(plan)  # in every process, after the leading one has removed the files
     open_fits, open_evals = _open_cells(plan, processes)
@@ -125,10 +125,10 @@ def execute(
     summary = RunSummary(reused=len(plan.fits) + len(plan.evals) - len(open_fits) - len(open_evals))
     for cell in open_evals:
         audit_cell(cell)  # before anything is computed: a leak found after a day of training helps nobody
-    progress = Progress(quiet=compute.quiet or not processes.leads, cells=len(open_fits) + len(open_evals))
+    progress = Progress(quiet=compute.quiet or not processes.is_leader, cells=len(open_fits) + len(open_evals))
     device = choose_device(compute, processes.local_rank if processes.size > 1 else None)
     session = Session(settings, compute, device, progress, processes, plan.tensors_of)
-    if processes.leads:
+    if processes.is_leader:
         _remove_left_over(plan, settings)
     failed: set[str] = set()
     with progress:
@@ -156,13 +156,13 @@ def _attempt(task: _Task, session: Session, keep_going: bool, summary: RunSummar
         computed = task.run(session)
     except (UserError, OSError) as error:
         # An error of one process alone leaves the others waiting for it: the run has to end.
-        if not (keep_going and session.processes.has_in_common(error)):
+        if not (keep_going and session.processes.is_common(error)):
             raise
         return str(error if isinstance(error, UserError) else machine_error(error))
     except Exception as error:  # a fault of a method or of the harness: the other cells are still worth computing
-        if not (keep_going and session.processes.has_in_common(error)):
+        if not (keep_going and session.processes.is_common(error)):
             raise
-        if session.processes.leads:
+        if session.processes.is_leader:
             logger.exception("%s failed", task.name)
         return f"{type(error).__name__}: {error}"
     finally:

@@ -83,7 +83,7 @@ def claimed(session: Session, cell: FitCell | EvalCell, state: Callable[[], Cell
     with contextlib.ExitStack() as held:
         with processes.together():
             # One lock per run and not per process: the other processes wait in `share` below.
-            if processes.leads:
+            if processes.is_leader:
                 held.enter_context(lock_of(session.settings, cell))
                 done = state().state == "done"  # read under the lock: another run may have finished the cell
         yield not processes.share(done)

@@ -327,7 +327,7 @@ def _hidden_tensors(method: ClipMethod) -> list[str]:
         if name == "backbone" or name.startswith("backbone."):
             continue
         for key, value in vars(module).items():
-            if key in ("_parameters", "_buffers", "_modules", "_frozen_text"):
+            if key in ("_parameters", "_buffers", "_modules"):
                 continue
             value = list(value.values()) if isinstance(value, dict) else value
             inside = value if isinstance(value, (list, tuple)) else [value]

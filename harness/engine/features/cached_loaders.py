@@ -95,7 +95,7 @@ class ListFeatures:
         """The places in `draws` whose features are to be computed: each content once, unreadable files all."""
         with self.processes.together():
             missing, asked = [], set()
-            for place, draw in enumerate(draws if self.processes.leads else ()):
+            for place, draw in enumerate(draws if self.processes.is_leader else ()):
                 entry = self._entry(draw)
                 if entry is None or (entry not in asked and self.store.read(entry) is None):
                     missing.append(place)

@@ -61,7 +61,7 @@ def solve(
     method.eval()
 
     def step(done: int) -> None:
-        if progress and processes.leads:
+        if progress and processes.is_leader:
             progress(done, len(rows), None)
 
     per_batch = compute.fit_clips or (16 if device.kind == "cpu" else 32)
@@ -71,7 +71,7 @@ def solve(
         listed.complete([Draw(index) for index in range(len(rows))], step)
     replaced: list[int] = []
     with processes.together():
-        if processes.leads:
+        if processes.is_leader:
             batches = in_batches(len(rows), per_batch)
             features = (
                 _decoded(method, rows, recipe, views, device, compute, batches, step)

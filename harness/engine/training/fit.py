@@ -112,7 +112,7 @@ def fit(
     started = time.perf_counter()
 
     def report(epoch: int, iteration: int, loss: float, rate: float) -> None:
-        if not processes.leads:
+        if not processes.is_leader:
             return
         curve.add(epoch, iteration, loss, rate, time.perf_counter() - started)
         if progress:
@@ -130,12 +130,12 @@ def fit(
         failure = UserError(
             f"The fit of {method.name} failed: {error}.", "Lower the rate: --recipe lr=...", EXIT_FAILED
         )
-        raise processes.common(failure) from None
+        raise processes.mark_common(failure) from None
     except RuntimeError as error:
         if sharding is None or "DTensor" not in str(error):
             raise
         reason = f"{method.name} uses weights of a block outside of it, which --shard fsdp shares out: {error}"
-        raise processes.common(UserError(reason, "Use --shard zero.", EXIT_FAILED)) from None
+        raise processes.mark_common(UserError(reason, "Use --shard zero.", EXIT_FAILED)) from None
     finally:
         curve.close()
         loader.close()
@@ -145,7 +145,7 @@ def fit(
     told = processes.gather([sorted(loader.replaced), peak])
     outcome: dict[str, Any] = {}
     with processes.together():
-        if processes.leads:
+        if processes.is_leader:
             _write_weights(method, folder)
             _remove_session_files(folder)
             outcome = _outcome(batches, curve, status, told)
@@ -189,7 +189,7 @@ def _fit_at_once(
     started = time.perf_counter()
     replaced = solve(method, rows, label_set, recipe, views, device, compute, cache, progress, processes)
     with processes.together():
-        if processes.leads:
+        if processes.is_leader:
             _write_weights(method, folder)
     seconds = round(time.perf_counter() - started, 3)
     return FitOutcome(1, 1, 0, None, seconds, resumed_at=0, skipped_updates=0, replaced=replaced)

@@ -188,7 +188,7 @@ def run_fit(
     """
     resume: Path | None = None
     with processes.together():
-        if processes.leads:
+        if processes.is_leader:
             sweep(work_dir)
             resume = newest_readable(work_dir, clips)
     name = processes.share(None if resume is None else resume.name)
