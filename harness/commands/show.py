@@ -75,7 +75,7 @@ class _Option:
 
 
 @dataclass(frozen=True)
-class _Parameters:
+class ParameterCounts:
     """Numbers of parameters on one architecture."""
 
     arch: str
@@ -93,7 +93,7 @@ class _Method:
     card: MethodCard
     options: tuple[_Option, ...]
     recipes: Mapping[str, Recipe]
-    parameters: _Parameters | None
+    parameters: ParameterCounts | None
 
     def text(self) -> str:
         """The card for people."""
@@ -131,25 +131,30 @@ def _method(name: str, arch: str | None) -> tuple[_Method, str]:
     recipes = dict(spec.recipes)
     if spec.recipe is not None:
         recipes["every other"] = spec.recipe
-    origin, parameters = registry.origin_of("method", name), _parameters(spec, arch)
+    origin, parameters = registry.origin_of("method", name), parameter_counts(spec, arch)
     card = _Method(name, spec.version, origin, spec.card, options, recipes, parameters)
     return card, card.text()
 
 
-def _parameters(spec: type[MethodSpec], arch: str | None) -> _Parameters | None:
-    """Parameter counts: recorded counts of a built-in method for ViT-B/16, otherwise counts of a model built here."""
+def parameter_counts(spec: type[MethodSpec], arch: str | None) -> ParameterCounts | None:
+    """Numbers of parameters of a method; None if the method does not build on CLIP.
+
+    Args:
+        spec: The method.
+        arch: Architecture; None for ViT-B/16, whose counts are recorded for built-in methods.
+    """
     if not spec.uses_clip:
         return None
     recorded = vars(spec).get("parameters_vit_b16")  # `vars`: a plugin that extends the method has other counts
     if arch is None and recorded is not None:
-        return _Parameters("ViT-B-16", *recorded)
+        return ParameterCounts("ViT-B-16", *recorded)
     from harness.engine.method import method_class
     from harness.engine.model.backbone import MINI, load_backbone
 
     backbone = load_backbone(MINI) if arch == MINI else load_backbone(arch or "ViT-B-16", "random")
     total, trained = method_class(spec.name)(backbone).parameter_counts()
     is_trained = spec.recipe is not None or bool(spec.recipes)
-    return _Parameters(backbone.facts.arch, total, trained if is_trained else 0)
+    return ParameterCounts(backbone.facts.arch, total, trained if is_trained else 0)
 
 
 def _protocol(name: str) -> tuple[Json, str]:
