@@ -208,5 +208,5 @@ def _show(records: Sequence[Path], runs: Path, arguments: argparse.Namespace) ->
 def _scores(records: Sequence[Path]) -> list[_Score]:
     from results.record import read_record
 
-    found = [read_record(path) for path in records]
-    return [_Score(r.signature, r.key, r.metrics.top1, r.metrics.top5, r.metrics.mean_class) for r in found]
+    read = [read_record(path) for path in records]
+    return [_Score(r.signature, r.key, r.metrics.top1, r.metrics.top5, r.metrics.mean_class) for r in read]

@@ -178,18 +178,18 @@ def _diff(arguments: argparse.Namespace) -> int:
     from harness.submitting.check_folder import check_changes
     from results.submission.summary import summary
 
-    findings, found = check_changes(Path(arguments.repository), arguments.base, arguments.head)
-    passed = not findings and all(checked.passed for checked in found)
+    findings, submissions = check_changes(Path(arguments.repository), arguments.base, arguments.head)
+    passed = not findings and all(checked.passed for checked in submissions)
     if arguments.summary:
         with Path(arguments.summary).open("a", encoding="utf-8") as file:
-            file.write(summary(findings, found))
+            file.write(summary(findings, submissions))
     if arguments.json:
         changes = [finding.as_dict() for finding in findings]
-        put_json({"passed": passed, "changes": changes, "submissions": [checked.as_dict() for checked in found]})
+        put_json({"passed": passed, "changes": changes, "submissions": [checked.as_dict() for checked in submissions]})
     else:
-        for text in (*map(str, findings), *(checked.text() for checked in found)):
+        for text in (*map(str, findings), *(checked.text() for checked in submissions)):
             put(text)
-        say(f"{len(found)} new submissions, {len(findings)} refused changes")
+        say(f"{len(submissions)} new submissions, {len(findings)} refused changes")
     return EXIT_DONE if passed else EXIT_FAILED
 
 

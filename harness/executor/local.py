@@ -168,17 +168,17 @@ def _ended(job: Job, runs: Path) -> JobState:
 
 def states(jobs: Iterable[Job], runs: Path) -> dict[str, JobState]:
     """The states of jobs by ledger identifier."""
-    found: dict[str, JobState] = {}
+    job_states: dict[str, JobState] = {}
     for job in jobs:
         if _is_locked(job.lock_file(runs)):
-            found[job.uid] = JobState(RUNNING)
+            job_states[job.uid] = JobState(RUNNING)
         elif _is_locked(runs / ".locks" / QUEUE_LOCK):
-            found[job.uid] = JobState(job.state, job.reason)  # the queue writes the new state into the ledger
+            job_states[job.uid] = JobState(job.state, job.reason)  # the queue writes the new state into the ledger
         elif not job.id:
-            found[job.uid] = JobState(LOST, "the queue of this machine ended before it started the job")
+            job_states[job.uid] = JobState(LOST, "the queue of this machine ended before it started the job")
         else:
-            found[job.uid] = _ended(job, runs)
-    return found
+            job_states[job.uid] = _ended(job, runs)
+    return job_states
 
 
 def _is_locked(path: Path) -> bool:

@@ -123,14 +123,14 @@ def states(jobs: Iterable[Job], runs: Path) -> dict[str, JobState]:
         answers = _squeue({job.id.split("_")[0] for job in jobs})
     except (OSError, subprocess.SubprocessError) as error:
         return {job.uid: JobState(job.state, f"squeue: {_one_line(error)}") for job in jobs}
-    found = {}
+    job_states: dict[str, JobState] = {}
     for job in jobs:
         state, reason = answers.get(job.id, ("", ""))
-        found[job.uid] = _translated(state, reason) if state else _from_status(job, runs)
+        job_states[job.uid] = _translated(state, reason) if state else _from_status(job, runs)
         code = read_status(job.status_file(runs)).returncode
         if state == "FAILED" and code:
-            found[job.uid] = JobState(FAILED, exit_text(code))  # more precise than SLURM's NonZeroExitCode
-    return found
+            job_states[job.uid] = JobState(FAILED, exit_text(code))  # more precise than SLURM's NonZeroExitCode
+    return job_states
 
 
 def _squeue(ids: set[str]) -> dict[str, tuple[str, str]]:
@@ -145,7 +145,7 @@ def _squeue(ids: set[str]) -> dict[str, tuple[str, str]]:
 
 
 def _translated(state: str, reason: str) -> JobState:
-    """One of the ledger's states for one of SLURM's."""
+    """The state of the ledger for a state of SLURM."""
     why = "" if reason in ("None", "") else reason
     if state in QUEUED:
         return JobState(PENDING, why)

@@ -14,12 +14,12 @@ def current_jobs(runs: Path) -> list[Job]:
     """The jobs of a run folder with their present states; writes nothing."""
     jobs = read_ledger(runs)
     # Ended jobs are not queried: a cluster forgets them.
-    found = {job.uid: JobState(job.state, job.reason) for job in jobs if not job.active}
+    states = {job.uid: JobState(job.state, job.reason) for job in jobs if not job.active}
     if on_slurm := [job for job in jobs if job.active and job.executor == "slurm"]:
-        found |= slurm.states(on_slurm, runs)
+        states |= slurm.states(on_slurm, runs)
     if on_this_machine := [job for job in jobs if job.active and job.executor == "local"]:
-        found |= local.states(on_this_machine, runs)
-    return [replace(job, state=found[job.uid].state, reason=found[job.uid].reason) for job in jobs]
+        states |= local.states(on_this_machine, runs)
+    return [replace(job, state=states[job.uid].state, reason=states[job.uid].reason) for job in jobs]
 
 
 def log_text(job: Job, runs: Path) -> str:

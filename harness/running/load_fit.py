@@ -137,11 +137,11 @@ def method_row_of(
         )
     chosen = own_model or backbone or BackboneChoice(model.arch, None if model.arch == MINI_ARCH else model.weights)
     # `unread`: without the facts that are known only after the weights were read, which `load_row` compares.
-    found = chosen.model_id()
-    if found != model.unread:
+    chosen_model = chosen.model_id()
+    if chosen_model != model.unread:
         raise UserError(
-            f"{where} is on the backbone {model.arch} with the weights {model.weights}, found {found.arch} with "
-            f"{found.weights}.",
+            f"{where} is on the backbone {model.arch} with the weights {model.weights}, found {chosen_model.arch} "
+            f"with {chosen_model.weights}.",
             "Give the --arch and --weights of the fit.",
         )
     return MethodRow(MethodChoice(method.name, values), chosen, spec, options, defaults, code_of(spec))
@@ -203,14 +203,14 @@ def _folder_of(key: str, child: Path) -> Path:
     """The folder of the fit with a key, in the run folder of its child fit."""
     runs = child.resolve().parents[2]  # RUNS/BACKBONE/METHOD/FIT
     for path in sorted(runs.glob(f"*/*/*/{FIT_FILE}")):
-        found = _readable(path.parent)
-        if found is not None and found.key == key:
+        fit = _readable(path.parent)
+        if fit is not None and fit.key == key:
             return path.parent
     raise UserError(f"The fit {key}, from which {child} starts, is not below {runs}.", exit_code=EXIT_FAILED)
 
 
 def _readable(folder: Path) -> FitFile | None:
-    """The content of a `fit.json`; None for one that is damaged or of another schema."""
+    """The content of a `fit.json`; None if it is damaged or has another schema."""
     try:
         return read_fit_file(folder)
     except UserError:
