@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import io
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -19,7 +21,11 @@ from harness import __version__, cli
 from tests.conftest import ROOT, TINY_RUN, in_process, machine_free
 
 pytestmark = pytest.mark.usefixtures("plugins_forgotten")
-SUBVERBS = [("check", "env"), ("check", "data"), ("data", "prepare"), ("data", "import-lists")]
+SUBVERBS = [
+    ("check", "env"), ("check", "data"), ("check", "method"), ("data", "prepare"), ("data", "import-lists"),
+    ("new", "method"), ("new", "protocol"), ("submit", "pack"), ("submit", "check"), ("submit", "diff"),
+    ("submit", "reproduce"), ("submit", "rules"),
+]  # fmt: skip
 COMMANDS = [(verb,) for verb in cli.VERBS] + SUBVERBS
 
 
@@ -53,17 +59,25 @@ def test_help_of_every_verb(command: tuple[str, ...], capsys: pytest.CaptureFixt
     assert undocumented == []
 
 
-def parser_of(command: tuple[str, ...]) -> "cli.argparse.ArgumentParser":  # noqa: UP037
-    parser: cli.argparse.ArgumentParser = cli.build_parser()
+def parser_of(command: tuple[str, ...]) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = cli.build_parser()
     for word in command:
         parser = next(a for a in parser._actions if isinstance(a.choices, dict)).choices[word]  # type: ignore[index,assignment]
     return parser
 
 
-@pytest.mark.parametrize("verb", ["run", "compare", "predict", "report"])
-def test_examples_where_they_help(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert exit_code(verb, "--help") == 0
-    assert f"python -m harness {verb} " in capsys.readouterr().out.split("example")[-1]
+def examples(command: tuple[str, ...]) -> list[list[str]]:
+    """The words after `-m harness` of each example in the help of a verb."""
+    lines = [line.split("-m harness ", 1) for line in (parser_of(command).epilog or "").splitlines()]
+    return [shlex.split(line[1]) for line in lines if len(line) == 2]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_every_example_of_a_help_can_be_parsed(command: tuple[str, ...]) -> None:
+    found = examples(command)
+    assert found and all(words[: len(command)] == list(command) for words in found)
+    for words in found:
+        assert cli.parse(cli.build_parser(), words).verb == command[0]
 
 
 def test_help_and_version_of_the_whole(capsys: pytest.CaptureFixture[str]) -> None:
@@ -79,8 +93,16 @@ def test_help_and_version_of_the_whole(capsys: pytest.CaptureFixture[str]) -> No
     [
         ((), "required: VERB"),
         (("ru",), "invalid choice"),
-        (("run",), "required: --method, --protocol"),
+        (("ru",), "Did you mean run?"),
+        (("run",), "Required arguments are missing: --method, --protocol."),
+        (("plan", "--method", "vificlip"), "Required arguments are missing: --protocol."),
         (("run", "--method", "vificlip", "--protocol", "b2n", "--unknown"), "unrecognized arguments: --unknown"),
+        (("run", "--method", "vificlip", "--protocl", "b2n"), "Did you mean --protocol?"),
+        (("run", "--method", "vificlip", "--protocol", "b2n", "--quie"), "Did you mean --quiet?"),
+        (("submit", "pack", "vificlip", "--out", "a.zip", "--weight"), "Did you mean --weights?"),
+        (("report", "--format", "latx"), "Did you mean latex?"),
+        (("run", "--request", "none.json"), "none.json is missing"),
+        (("run", "--request", "none.json", "--method", "vificlip"), "--request is given together with --method"),
         (("run", "--method", "vifi_clip", "--protocol", "b2n"), "Did you mean vificlip"),
         (("run", "--method", "vificlip", "--protocol", "b2m"), "Did you mean b2n"),
         (("plan", "--method", "vificlip", "--protocol", "b2n", "--dataset", "ucf11"), "Did you mean ucf101"),
@@ -106,6 +128,7 @@ def test_bad_usage_is_two_with_a_message_and_no_traceback(
     assert exit_code(*arguments) == 2
     captured = capsys.readouterr()
     assert message in captured.err and "Traceback" not in captured.err
+    assert len(captured.err.splitlines()) <= 3, "an error is short: no usage of thirty lines"
     assert captured.out == ""
 
 
@@ -115,7 +138,7 @@ def test_an_interrupt_is_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
 
     monkeypatch.setattr("harness.commands.list.run", interrupted)
     assert exit_code("list", "methods") == 130
-    assert "the same command goes on" in capsys.readouterr().err
+    assert "the same command resumes" in capsys.readouterr().err
 
 
 def test_a_reader_that_leaves_early_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:

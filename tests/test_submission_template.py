@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.conftest import ROOT, machine_free
+from tests.conftest import ROOT, in_process, machine_free
 from tests.results.submission.corrupted import fresh
 from tests.results.submission.forge import Forge
 from tests.results.submission.test_changes import commit, git, version
@@ -37,6 +38,16 @@ def run(command: str, repository: Path, **environment: str) -> subprocess.Comple
     tools = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
     options: dict[str, Any] = dict(cwd=repository, text=True, capture_output=True, timeout=120)
     return subprocess.run(["bash", "-ec", command], env=machine_free({**tools, **environment}), **options)
+
+
+def run_here(command: str, repository: Path, monkeypatch: pytest.MonkeyPatch, **environment: str) -> int:
+    """A step's command in this process, which saves the start of Python; its words are split as a shell does."""
+    monkeypatch.chdir(repository)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    words = shlex.split(os.path.expandvars(command))
+    assert words[:3] == ["python", "-m", "harness"]
+    return in_process(*words[3:])
 
 
 def add(repository: Path, made: Forge, place: str) -> None:
@@ -72,21 +83,24 @@ def test_the_workflow_accepts_a_new_version_and_builds_the_board(board: Path) ->
     assert (board / "site" / "index.html").read_text().count('<span class="status verified">verified</span>') == 2
 
 
-def test_the_workflow_refuses_a_changed_record(board: Path) -> None:
+def test_the_workflow_refuses_a_changed_record(
+    board: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     base = git(board, "rev-parse", "HEAD")
     made = fresh("few_shot")
     made.of("k16").frame["id1"] = made.of("k16").frame["label"]
     made.derive()
     shutil.rmtree(board / "submissions" / "mymethod" / "v1")
     add(board, made, "mymethod/v1")
-    done = run(harness_commands()[0], board, BASE=base, HEAD=commit(board), GITHUB_STEP_SUMMARY=os.devnull)
-    assert done.returncode == 1 and "D001" in done.stdout and "Raise the method's version" in done.stdout
+    facts = {"BASE": base, "HEAD": commit(board), "GITHUB_STEP_SUMMARY": os.devnull}
+    assert run_here(harness_commands()[0], board, monkeypatch, **facts) == 1
+    out = capsys.readouterr().out
+    assert "D001" in out and "Raise the method's version" in out
 
 
-def test_an_empty_board_checks(tmp_path: Path) -> None:
+def test_an_empty_board_checks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copytree(TEMPLATE, tmp_path / "board")
-    done = run(harness_commands()[1], tmp_path / "board")
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert run_here(harness_commands()[1], tmp_path / "board", monkeypatch) == 0
 
 
 def test_the_workflow_runs_nothing_of_the_pull_request() -> None:

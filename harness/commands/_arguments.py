@@ -1,37 +1,26 @@
-"""Arguments shared by verbs, and their translation into settings, requests and compute."""
+"""Arguments that several verbs share, and their translation into settings, requests and compute options."""
 
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from harness.base.errors import UserError
-from harness.cells.request import BackboneChoice, Request, parse_methods, parse_pairs
-from harness.engine.compute.processes import rank_of_process
+from harness.cells.request import BackboneChoice, MethodChoice, Request, parse_methods, parse_pairs
 from harness.machine.compute_options import SHARDS, ComputeOptions
 from harness.machine.settings import Settings, load_settings
 
 if TYPE_CHECKING:
-    from harness.running.load_fit import FinishedFit
+    from harness.running.load_fit import FittedMethod
 
 
-def verb_parser(verbs: Any, name: str, help: str, description: str, epilog: str = "") -> argparse.ArgumentParser:
-    """The parser of a verb, keeping the line breaks of its description."""
-    parser: argparse.ArgumentParser = verbs.add_parser(
-        name, help=help, description=description, epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    return parser
-
-
-def add_places(parser: argparse.ArgumentParser) -> None:
-    """Where things lie on this machine."""
-    group = parser.add_argument_group("places (also harness.toml and HARNESS_* variables)")
+def add_folders(parser: argparse.ArgumentParser) -> None:
+    """Arguments for the folders of this machine."""
+    group = parser.add_argument_group("folders (also harness.toml and HARNESS_* variables)")
     group.add_argument("--runs", metavar="DIR", help="folder of fits and records (default: runs)")
-    group.add_argument("--cache", metavar="DIR", help="rendered mini datasets, indexes, downloads")
+    group.add_argument("--cache", metavar="DIR", help="rendered mini datasets, indexes, cached features")
     group.add_argument("--weights-dir", metavar="DIR", help="folder with weight files of open_clip tags")
     group.add_argument("--lists-dir", metavar="DIR", help="folder with published or generated lists")
     group.add_argument(
@@ -39,45 +28,65 @@ def add_places(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """The flag `--json`."""
+    parser.add_argument("--json", action="store_true", help="print data on stdout")
+
+
+def add_plugins(parser: argparse._ActionsContainer) -> None:
+    """The argument `--plugin`."""
+    parser.add_argument("--plugin", action="append", default=[], metavar="FILE", help="load a plugin file first")
+
+
 def add_fit_backbone(parser: argparse.ArgumentParser) -> None:
-    """The backbone of a fit, for those whose file is not recorded: only its content is."""
+    """Arguments for the backbone of a fit: `fit.json` holds the hash of a weight file and not its path."""
     parser.add_argument("--arch", metavar="NAME", help="architecture, if the fit's weights came from a file")
     parser.add_argument("--weights", metavar="TAG|FILE", help="weights, if they came from a file that was moved")
     add_fit_files(parser)
 
 
 def add_fit_files(parser: argparse.ArgumentParser) -> None:
-    """The places of files that options of a fit name, if they were moved since."""
+    """The argument `--file`, for files that options of a fit name and that were moved since."""
     parser.add_argument(
         "--file", action="append", default=[], metavar="OPTION=FILE",
-        help="file that an option of the fit named, if it was moved; repeatable",
+        help="file that an option of the fit names, if it was moved; repeatable",
     )  # fmt: skip
 
 
-def fit_of(arguments: argparse.Namespace, folder: Path) -> FinishedFit:
-    """The finished fit of a folder, with the backbone and the files that the flags name."""
-    from harness.running.load_fit import open_fit
+def open_fit(arguments: argparse.Namespace, folder: Path) -> FittedMethod:
+    """Load the finished fit of a folder, with the plugins, backbone and files that the flags name."""
+    load_plugins(arguments)
+    from harness.running.load_fit import load_fit
 
-    return open_fit(folder, backbone_of(arguments), parse_pairs(arguments.file, "--file"))
+    files = parse_pairs(arguments.file, "--file")
+    return load_fit(folder, settings_of(arguments), backbone_of(arguments), files)
+
+
+def find_fit_folders(arguments: argparse.Namespace) -> list[Path]:
+    """The folders of the fits that `--method` and `--fit` choose."""
+    from harness.running.load_fit import find_fits
+
+    backbone_of(arguments)  # contradictory flags are an error even if no fit is found
+    return find_fits(settings_of(arguments).runs.path, arguments.method, arguments.fit)
 
 
 def backbone_of(arguments: argparse.Namespace) -> BackboneChoice | None:
-    """The backbone that `--arch` and `--weights` choose; None where neither is given."""
+    """The backbone that `--arch` and `--weights` choose; None if neither is given."""
     if arguments.arch is None and arguments.weights is None:
         return None
     return BackboneChoice(arguments.arch, arguments.weights)
 
 
 def settings_of(arguments: argparse.Namespace) -> Settings:
-    """Settings from the flags of `add_places`, the environment and the configuration file."""
-    flags = {f"data.{name}": place for name, place in parse_pairs(arguments.data, "--data").items()}
+    """Settings from the flags of `add_folders` and `add_executor`, the environment and the configuration file."""
+    flags = {f"data.{name}": folder for name, folder in parse_pairs(arguments.data, "--data").items()}
     for name, value in (
         ("runs", arguments.runs), ("cache", arguments.cache), ("weights", arguments.weights_dir),
         ("lists", arguments.lists_dir),
     ):  # fmt: skip
         if value:
             flags[name] = value
-    for name in EXECUTOR_FLAGS:
+    for name in EXECUTOR_FLAGS:  # only `run` has these flags
         if (value := getattr(arguments, name, None)) is not None:
             flags["executor.kind" if name == "executor" else f"executor.{name}"] = value
     for name, value in parse_pairs(getattr(arguments, "sbatch", []), "--sbatch").items():
@@ -91,37 +100,37 @@ EXECUTOR_FLAGS = (
 
 
 def add_executor(parser: argparse.ArgumentParser) -> None:
-    """Where the cells are computed, and what a job asks for."""
+    """Arguments for the executor and the resources of a job."""
     group = parser.add_argument_group("jobs (also [executor] in harness.toml and HARNESS_EXECUTOR* variables)")
     group.add_argument(
         "--executor", metavar="inline|local|slurm",
-        help="in this process (default), as processes of this machine, or as SLURM jobs; one job a fit with its evals",
+        help="in this process (default), processes of this machine, or SLURM jobs; one job per fit with its evals",
     )  # fmt: skip
     group.add_argument("--detach", action="store_true", help="submit the jobs and return")
     for name, metavar, text in (
         ("partition", "NAME", "SLURM partition"), ("account", "NAME", "SLURM account"), ("qos", "NAME", "SLURM QOS"),
         ("constraint", "TEXT", "node features, e.g. a100"),
-        ("time", "TIME", "minutes, HH:MM:SS or D-HH:MM:SS a job (720); longer fits go on in the next turn"),
-        ("gpus", "N", "GPUs a job; more than one starts torchrun in it"),
-        ("processes", "N", "processes a job (default: one a GPU)"), ("cpus", "N", "CPU cores a job"),
-        ("memory", "SIZE", "memory a job, e.g. 64GB"), ("parallel", "N", "jobs at a time (slurm: 256, local: 1)"),
+        ("time", "TIME", "time of a job: minutes, HH:MM:SS or D-HH:MM:SS (720); longer fits resume in a next turn"),
+        ("gpus", "N", "GPUs of a job; more than one starts torchrun in it"),
+        ("processes", "N", "processes of a job (default: one per GPU)"), ("cpus", "N", "CPU cores of a job"),
+        ("memory", "SIZE", "memory of a job, e.g. 64GB"),
+        ("parallel", "N", "jobs that run at the same time (slurm: 256, local: 1)"),
     ):  # fmt: skip
         group.add_argument(f"--{name}", metavar=metavar, help=text)
     group.add_argument(
         "--sbatch", action="append", default=[], metavar="OPTION=VALUE", help="any further sbatch option, repeatable"
     )
-    group.add_argument("--cells", help=argparse.SUPPRESS)  # keys, comma-separated: what a job computes of a request
 
 
 def add_request(parser: argparse.ArgumentParser) -> None:
-    """What to measure."""
-    group = parser.add_argument_group("what to measure")
+    """Arguments for methods, protocols, datasets and overrides."""
+    group = parser.add_argument_group("what to measure (--method and --protocol are required)")
     group.add_argument(
-        "--method", nargs="+", action="extend", required=True, metavar="NAME[:OPTION=VALUE,...]",
+        "--method", nargs="+", action="extend", default=[], metavar="NAME[:OPTION=VALUE,...]",
         help="method, with options if needed, e.g. vificlip:template='a video of {}'; repeatable",
     )  # fmt: skip
     group.add_argument(
-        "--protocol", nargs="+", action="extend", required=True, metavar="NAME", help="protocol; repeatable"
+        "--protocol", nargs="+", action="extend", default=[], metavar="NAME", help="protocol; repeatable"
     )
     group.add_argument(
         "--dataset", nargs="+", action="extend", default=[], metavar="NAME|PATH",
@@ -147,16 +156,46 @@ def add_request(parser: argparse.ArgumentParser) -> None:
         "--label-set", default="published", choices=("published", "corrected", "split"),
         help="class names: corrected (HMDB-51, two swapped pairs), split (UCF-101, blanks between words)",
     )  # fmt: skip
-    group.add_argument("--lists", default="published", choices=("published", "own"), help="own: draw absent lists")
+    group.add_argument(
+        "--lists", default="published", choices=("published", "own"), help="own: draw lists that are not published"
+    )
     group.add_argument("--source", metavar="NAME", help="dataset that zero_shot fits on (default: k400; mini_source)")
-    group.add_argument("--repeat", type=int, action="append", default=[], metavar="N", help="only this repeat")
-    group.add_argument("--shots", type=int, action="append", default=[], metavar="K", help="only this K (few_shot)")
-    group.add_argument("--plugin", action="append", default=[], metavar="FILE", help="load a plugin file first")
+    for name, metavar, text in (("repeat", "N", "only this repeat"), ("shots", "K", "only this K (few_shot)")):
+        group.add_argument(
+            f"--{name}", type=int, action="append", default=[], metavar=metavar, help=f"{text}; repeatable"
+        )
+    add_plugins(group)
 
 
 def request_of(arguments: argparse.Namespace) -> Request:
-    """The request of the flags of `add_request`; loads `--plugin` files."""
+    """The request of the flags of `add_request`; loads `--plugin` files.
+
+    Raises:
+        UserError: `--method` or `--protocol` is missing, or a value is not valid.
+    """
+    absent = [f"--{name}" for name in ("method", "protocol") if not getattr(arguments, name)]
+    if absent:
+        example = "python -m harness run --method vificlip --protocol b2n"
+        raise UserError(f"Required arguments are missing: {', '.join(absent)}.", f"Example: {example}")
     load_plugins(arguments)
+    return Request(
+        methods=_methods_of(arguments),
+        protocols=tuple(dict.fromkeys(arguments.protocol)),
+        datasets=tuple(dict.fromkeys(arguments.dataset)),
+        backbone=backbone_of(arguments),
+        recipe=parse_pairs(arguments.recipe, "--recipe"),
+        views=parse_pairs(arguments.views, "--views"),
+        eval_views=parse_pairs(arguments.eval_views, "--eval-views"),
+        variant=arguments.label_set,
+        lists=arguments.lists,
+        repeats=tuple(arguments.repeat),
+        shots=tuple(arguments.shots),
+        source=arguments.source,
+    )
+
+
+def _methods_of(arguments: argparse.Namespace) -> tuple[MethodChoice, ...]:
+    """The method choices of `--method`, with `--set` and `--checkpoint` for a single method."""
     methods = parse_methods(arguments.method)
     options = parse_pairs(arguments.set, "--set")
     if options:
@@ -169,25 +208,11 @@ def request_of(arguments: argparse.Namespace) -> Request:
         if len(methods) != 1:
             raise UserError(f"--checkpoint needs exactly one --method, found {len(methods)}.", "Run them one by one.")
         methods = (replace(methods[0], checkpoint=arguments.checkpoint),)
-    backbone = backbone_of(arguments)
-    return Request(
-        methods=methods,
-        protocols=tuple(dict.fromkeys(arguments.protocol)),
-        datasets=tuple(dict.fromkeys(arguments.dataset)),
-        backbone=backbone,
-        recipe=parse_pairs(arguments.recipe, "--recipe"),
-        views=parse_pairs(arguments.views, "--views"),
-        eval_views=parse_pairs(arguments.eval_views, "--eval-views"),
-        variant=arguments.label_set,
-        lists=arguments.lists,
-        repeats=tuple(arguments.repeat),
-        shots=tuple(arguments.shots),
-        source=arguments.source,
-    )
+    return methods
 
 
 def load_plugins(arguments: argparse.Namespace) -> None:
-    """Load the files given with `--plugin`; one that does not load is a warning, so that other methods go on."""
+    """Load the files given with `--plugin`; a file that does not load is a warning, so that other methods still run."""
     from harness.plugins import registry
 
     for text in arguments.plugin:
@@ -195,36 +220,42 @@ def load_plugins(arguments: argparse.Namespace) -> None:
 
 
 def add_compute_options(parser: argparse.ArgumentParser) -> None:
-    """How to compute; none of it changes a number's identity."""
+    """Arguments for device, precision and workers; none of them is part of a key."""
     group = parser.add_argument_group("how to compute (not part of a result's identity)")
-    group.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
-    group.add_argument("--precision", default="auto", choices=("auto", "fp32", "bf16", "fp16"))
-    group.add_argument("--workers", type=int, metavar="N", help="decode processes; 0 decodes unguarded in this process")
+    group.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"), help="device (auto)")
+    group.add_argument(
+        "--precision", default="auto", choices=("auto", "fp32", "bf16", "fp16"), help="of the forward pass (auto)"
+    )
+    group.add_argument(
+        "--workers", type=int, metavar="N", help="decode processes; 0 decodes in this process, without time limit"
+    )
     group.add_argument(
         "--fit-clips", type=int, metavar="N", help="clips per device batch in fits (speed and memory only)"
     )
     group.add_argument("--eval-clips", type=int, metavar="N", help="videos per device batch in evals")
     group.add_argument("--decode-seconds", type=float, default=60.0, metavar="S", help="time limit per video (60)")
     group.add_argument(
-        "--allow-missing", action="store_true", help="use what is present of a list; the row is not ranked"
+        "--allow-missing", action="store_true", help="use the videos of a list that exist; the row is not ranked"
     )
-    group.add_argument("--no-feature-cache", action="store_true", help="compute frozen frame features anew")
+    group.add_argument(
+        "--no-feature-cache", action="store_true", help="do not store or read features of frozen vision towers"
+    )
     group.add_argument(
         "--compile", nargs="?", const="on", default="auto", choices=("auto", "on", "off"),
         help="compile the vision tower's blocks (auto: in long fits and evals, where it pays)",
     )  # fmt: skip
     group.add_argument(
-        "--grad-checkpointing", action="store_true", help="less memory, a third more work: recompute activations"
+        "--grad-checkpointing", action="store_true", help="recompute activations: less memory, a third more computation"
     )
     group.add_argument(
         "--shard", default="none", choices=SHARDS,
-        help="with several processes: zero shares the optimiser's moments out, fsdp all of the towers' blocks",
+        help="with several processes: zero divides the optimiser's moments among them, fsdp all of the towers' blocks",
     )  # fmt: skip
     group.add_argument("--quiet", action="store_true", help="no progress bars")
 
 
 def compute_options_of(arguments: argparse.Namespace) -> ComputeOptions:
-    """The compute of the flags of `add_compute_options`."""
+    """The compute options of the flags of `add_compute_options`."""
     return ComputeOptions(
         device=arguments.device,
         precision=arguments.precision,
@@ -239,25 +270,3 @@ def compute_options_of(arguments: argparse.Namespace) -> ComputeOptions:
         shard=arguments.shard,
         grad_checkpointing=arguments.grad_checkpointing,
     )
-
-
-def say(text: str) -> None:
-    """A line for people, on stderr, once however many processes a run has."""
-    if rank_of_process() == 0:
-        sys.stderr.write(text + "\n")
-
-
-def put(value: Any) -> None:
-    """Data on stdout, once: JSON for mappings and lists, text as it is."""
-    if rank_of_process():
-        return
-    text = value if isinstance(value, str) else json.dumps(value, indent=1, ensure_ascii=False, default=str)
-    sys.stdout.write(text if text.endswith("\n") else text + "\n")
-
-
-def table(rows: list[list[str]], header: list[str]) -> str:
-    """Rows as an aligned text table; the last column is not padded."""
-    cells = [header, *rows]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
-    lines = ["  ".join([*(c.ljust(w) for c, w in zip(row[:-1], widths[:-1], strict=True)), row[-1]]) for row in cells]
-    return "\n".join(line.rstrip() for line in lines)

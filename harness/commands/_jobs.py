@@ -1,63 +1,86 @@
-"""The verb `run` with jobs: submit, watch, and what to say when the watching ends first; their states in `plan`."""
+"""`run --executor`: submit jobs, wait for them, and print how to resume if the wait is interrupted."""
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
 import shlex
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from harness.base.errors import UserError
 from harness.cells.cell import Cells
 from harness.cells.leakage import audit_cell
 from harness.cells.plan import Plan, refreshed
-from harness.commands._arguments import say
-from harness.executor.command import job_command, plan_command
-from harness.executor.ledger import FAILED, LOST, Job, latest_by_cell
+from harness.commands._output import say
+from harness.executor.ledger import Job, latest_by_cell
 from harness.executor.options import ExecutorOptions
-from harness.executor.watch import Submission, current_jobs, log_text, submit, watch, ways_out
+from harness.executor.states import current_jobs
+from harness.executor.submit import Submission, submit
+from harness.executor.watch import next_steps, watch
 from harness.machine.settings import Settings
-from harness.running.summary import Outcome
+from harness.running.run_request import RunRequest, RunSummary
 
 
-def run_jobs(
-    arguments: argparse.Namespace, cells: Cells, settings: Settings, options: ExecutorOptions
-) -> Outcome | None:
-    """Compute cells as jobs; None if nobody waits for them (`--detach`).
+@dataclass(frozen=True)
+class JobRun:
+    """A run whose cells are computed by jobs.
+
+    Args:
+        cells: Cells of the request.
+        run_request: The request; each job gets a copy with its cells.
+        settings: Folders of this machine.
+        options: Executor and resources of a job.
+        typed: Words of the command line after `python -m harness`.
+        force: Compute finished cells anew.
+        detach: Submit the jobs and do not wait.
+    """
+
+    cells: Cells
+    run_request: RunRequest
+    settings: Settings
+    options: ExecutorOptions
+    typed: Sequence[str]
+    force: bool
+    detach: bool
+
+
+def run_jobs(job_run: JobRun) -> RunSummary | None:
+    """Compute cells as jobs; None after `--detach`.
 
     Raises:
-        UserError: submitit is not installed, or the executor refuses.
-        KeyboardInterrupt: After saying how to go on; the jobs go on.
+        UserError: submitit is not installed, or the executor refuses the jobs.
+        KeyboardInterrupt: The wait was interrupted; the next steps are printed, and the jobs run on.
     """
     if importlib.util.find_spec("submitit") is None:
-        raise UserError(f"--executor {options.kind} needs submitit.", "python -m pip install 'submitit>=1.5'")
-    runs = settings.runs.path
+        raise UserError(f"--executor {job_run.options.kind} needs submitit.", "python -m pip install 'submitit>=1.5'")
+    cells, runs = job_run.cells, job_run.settings.runs.path
     for cell in cells.evals:
-        audit_cell(cell)  # here, where somebody reads it, and again in the job
+        audit_cell(cell)  # a leak is refused before a job waits in a queue; the job checks it again
     _render(cells)
-
-    def command(keys: Iterable[str]) -> list[str]:
-        return job_command(arguments.parser, arguments, settings, keys, options.processes_per_job)
-
-    submission = submit(cells, runs, options, command, _discarding(settings) if arguments.force else None)
-    _announce(submission, options)
-    plan = shlex.join(plan_command(arguments.parser, arguments, settings))
-    if arguments.detach:
-        for line in ways_out(submission.jobs, runs, plan):
-            say(line)
+    submission = submit(
+        cells, job_run.run_request, job_run.options, _discarding(job_run.settings) if job_run.force else None
+    )
+    _announce(submission, job_run.options)
+    show_states = f"python -m harness {shlex.join([*job_run.typed, '--dry-run'])}"
+    if job_run.detach:
+        _say_next_steps(submission.jobs, runs, show_states)
         return None
     try:
-        return watch(submission, cells, runs, arguments.keep_going, say)
+        return watch(submission, cells, runs, job_run.run_request.keep_going, say)
     except KeyboardInterrupt:
-        known = {job.uid for job in submission.jobs}
-        for line in ways_out([job for job in current_jobs(runs) if job.uid in known], runs, plan):
-            say(line)
+        submitted = {job.uid for job in submission.jobs}
+        _say_next_steps([job for job in current_jobs(runs) if job.uid in submitted], runs, show_states)
         raise
 
 
+def _say_next_steps(jobs: Sequence[Job], runs: Path, show_states: str) -> None:
+    for line in next_steps(jobs, runs, show_states):
+        say(line)
+
+
 def _discarding(settings: Settings) -> Callable[[Plan], Plan]:
-    """What `--force` does to a plan before its cells become jobs."""
+    """A function that removes the finished cells of a plan and returns the plan after that."""
 
     def discarded(plan: Plan) -> Plan:
         from harness.running.run import discard
@@ -69,9 +92,9 @@ def _discarding(settings: Settings) -> Callable[[Plan], Plan]:
 
 
 def _render(cells: Cells) -> None:
-    """Render embedded datasets once, before many jobs find them missing at the same time."""
-    datasets = {id(cell.dataset): cell.dataset for cell in (*cells.fits, *cells.evals)}
-    for dataset in datasets.values():
+    """Render embedded datasets once, so that parallel jobs do not each render them."""
+    datasets = [cell.dataset for cell in cells.fits] + [cell.dataset for cell in cells.evals]
+    for dataset in {id(dataset): dataset for dataset in datasets}.values():
         if dataset.kind == "embedded":
             dataset.prepare(None)
 
@@ -80,21 +103,12 @@ def _announce(submission: Submission, options: ExecutorOptions) -> None:
     if submission.new:
         say(str(options))
     for job in submission.earlier:
-        say(f"under way already: {job.label}: {job.title}")
+        say(f"submitted before: {job.label}: {job.title}")
     for job in submission.new:
         say(f"submitted: {job.label}: {job.title}")
 
 
 def jobs_of(cells: Cells, runs: Path) -> dict[str, Job]:
-    """The last job of each cell of a request in its present state, by the cell's key."""
-    wanted = {cell.key for cell in (*cells.fits, *cells.evals)}
-    return {key: job for key, job in latest_by_cell(current_jobs(runs)).items() if key in wanted}
-
-
-def troubles(jobs: Iterable[Job], runs: Path) -> list[str]:
-    """One text a job that failed or was lost: what, why, and the last lines of its log."""
-    return [
-        f"{job.state}: {job.label}: {job.title}: {job.reason}{log_text(job, runs)}"
-        for job in {job.uid: job for job in jobs}.values()
-        if job.state in (FAILED, LOST)
-    ]
+    """The last job of each cell of a request with its present state, by the key of the cell."""
+    keys = {cell.key for cell in cells.fits} | {cell.key for cell in cells.evals}
+    return {key: job for key, job in latest_by_cell(current_jobs(runs)).items() if key in keys}

@@ -1,28 +1,37 @@
-"""`check`: is the installation sound, are the data complete, does a method keep its contract?"""
+"""`check`: tests of the installation, of a dataset's videos, and of a method's contract."""
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
 from pathlib import Path
-from typing import Any
 
 from harness.base.errors import EXIT_DONE, EXIT_FAILED, UserError
-from harness.commands._arguments import add_places, put, say, settings_of, table, verb_parser
+from harness.commands._arguments import add_folders, add_json, settings_of
+from harness.commands._output import put, put_json, say, table
+from harness.commands._parser import Verbs, verb_parser
 
 
-def add_parser(verbs: Any) -> None:
+def add_parser(verbs: Verbs) -> None:
     """Arguments of `check env`, `check data` and `check method`."""
-    parser = verb_parser(verbs, "check", "installation and data", "Checks that print what is wrong and the way out.")
+    parser = verb_parser(
+        verbs, "check", "check installation, data or a method",
+        "Checks of the installation, of a dataset's videos and of a method; each prints problems and their fixes.",
+        "examples:\n"
+        "  python -m harness check env\n"
+        "  python -m harness check data ucf101\n"
+        "  python -m harness check method vificlip\n",
+    )  # fmt: skip
     kinds = parser.add_subparsers(dest="what", metavar="{env,data,method}", required=True)
     env = verb_parser(
-        kinds, "env", "compare what is installed with the known-good set",
-        "Compare installed versions with the tested set, import what is known to break, and print the pip line that\n"
-        "mends what is wrong. `pip check` finds none of these faults.",
+        kinds, "env", "compare installed packages with the tested versions",
+        "Compare installed packages with the tested versions, import the packages that are known to break, and print\n"
+        "the pip command that fixes the problems. `pip check` finds none of them.",
+        "example:\n  python -m harness check env\n",
     )  # fmt: skip
-    env.add_argument("--json", action="store_true", help="print data on stdout")
+    add_json(env)
     method = verb_parser(
-        kinds, "method", "does a method keep the contract of methods?",
+        kinds, "method", "check that a method keeps the contract of methods",
         "Run the contract checks on a small random CLIP and synthetic clips: shapes, label order, independence of\n"
         "other videos, declared parameters, no memory of label sets, saving, half precision. Failures are explained.",
         "examples:\n"
@@ -30,20 +39,21 @@ def add_parser(verbs: Any) -> None:
         "  python -m harness check method \"vificlip:template='a video of {}'\"\n",
     )  # fmt: skip
     method.add_argument("method", metavar="NAME|FILE", help="a method, with options as for run, or a plugin file")
-    method.add_argument("--json", action="store_true", help="print data on stdout")
+    add_json(method)
     data = verb_parser(
         kinds, "data", "counts, missing and ambiguous videos of a dataset",
-        "Compare the lists of a dataset with what lies on disk; with --decode read every clip twice and count those\n"
-        "on which decord's random access and a sequential decode disagree.",
+        "Compare the lists of a dataset with the videos on disk; with --decode read every clip twice and count the\n"
+        "clips on which decord's random access and a sequential decode disagree.",
+        "example:\n  python -m harness check data ucf101 --data ucf101=/data/UCF-101 --decode\n",
     )  # fmt: skip
     data.add_argument("dataset", metavar="NAME|PATH", help="dataset, or a folder of class folders")
     data.add_argument("--decode", action="store_true", help="decode every clip (slow)")
-    data.add_argument("--json", action="store_true", help="print data on stdout")
-    add_places(data)
+    add_json(data)
+    add_folders(data)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the chosen check; 1 if something is wrong."""
+    """Run the chosen check; 1 if it finds a problem."""
     return {"env": _env, "data": _data, "method": _method}[arguments.what](arguments)
 
 
@@ -63,17 +73,17 @@ def _method(arguments: argparse.Namespace) -> int:
         if not arguments.json:
             rows = [["ok" if c.ok else "FAILED", c.name, c.promise] for c in results]
             put(f"{name}\n" + table(rows, ["", "CHECK", "PROMISE"]))
-            for found in (c for c in results if not c.ok):
-                put(f"\n{found.name}: {found.explanation}")
+            for check in (c for c in results if not c.ok):
+                put(f"\n{check.name}: {check.explanation}")
     if arguments.json:
-        put(data)
+        put_json(data)
     checks = sum(map(len, data.values()))
     say(f"{checks - failed} of {checks} checks passed in {time.monotonic() - started:.1f} s")
     return EXIT_FAILED if failed else EXIT_DONE
 
 
 def _methods(text: str) -> tuple[list[str], dict[str, str]]:
-    """The methods of a plugin file, or the one that is named with its options."""
+    """The methods of a plugin file without options, or a named method with its options."""
     from harness.plugins import registry
     from harness.spec.options import split_method
 
@@ -94,19 +104,19 @@ def _env(arguments: argparse.Namespace) -> int:
     states = check_environment()
     line = mending_line(states)
     if arguments.json:
-        put({"python": python_line(), "packages": [dataclasses.asdict(s) for s in states], "mend": line})
+        put_json({"python": python_line(), "packages": [dataclasses.asdict(s) for s in states], "fix": line})
         return EXIT_FAILED if line else EXIT_DONE
     put(python_line())
     rows = [[s.name, s.installed or "-", s.tested or "-", s.allowed or "any", s.state, s.problem] for s in states]
     put(table(rows, ["PACKAGE", "INSTALLED", "TESTED", "ALLOWED", "STATE", "PROBLEM"]))
     if line:
-        say(f"mend with:\n  {line}")
+        say(f"fix with:\n  {line}")
         return EXIT_FAILED
-    other = sum(s.state == "other" for s in states)
+    different = sum(s.state == "other" for s in states)
     say(
         "sound: every package is the tested version"
-        if not other
-        else f"sound; {other} packages differ from the tested versions"
+        if not different
+        else f"sound; {different} packages differ from the tested versions"
     )
     return EXIT_DONE
 
@@ -121,5 +131,8 @@ def _data(arguments: argparse.Namespace) -> int:
     dataset.prepare()
     with DecodeWorker() as worker:  # starts its process with the first clip
         report = check_data(dataset, worker.check if arguments.decode else None)
-    put(report.as_dict() if arguments.json else report.text())
+    if arguments.json:
+        put_json(report.as_dict())
+    else:
+        put(report.text())
     return EXIT_DONE if report.complete else EXIT_FAILED

@@ -1,14 +1,15 @@
-"""`compare`: the paired comparison of two methods on the same videos."""
+"""`compare`: paired comparison of two methods on the same videos."""
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from harness.base.errors import EXIT_DONE, EXIT_FAILED, UserError
-from harness.commands._arguments import add_places, put, say, settings_of, table, verb_parser
+from harness.commands._arguments import add_folders, add_json, settings_of
+from harness.commands._output import put, put_json, say, table
+from harness.commands._parser import Verbs, verb_parser
 from harness.spec.options import split_method
 
 if TYPE_CHECKING:
@@ -16,14 +17,14 @@ if TYPE_CHECKING:
     from results.sides import Choice
 
 
-def add_parser(verbs: Any) -> None:
+def add_parser(verbs: Verbs) -> None:
     """Arguments of `compare`."""
     parser = verb_parser(
         verbs, "compare", "two methods on the same videos",
-        "The difference between two methods with its interval and p value, paired by video, per part of a protocol;\n"
-        "the classes that moved most and the videos that flipped. Each side must come down to one row of a table:\n"
-        "options, recipe and view settings after the name choose it. Exit code 1 if a file could not be read, or if a\n"
-        "table was not compared.",
+        "Print the difference between two methods with its interval and p value, paired by video, per part of a\n"
+        "protocol; then the classes that changed most and the videos that flipped. Each side must select one row of a\n"
+        "table: options, recipe and view settings after the name select it. The exit code is 1 if a file could not be\n"
+        "read, or if a table was not compared.",
         "examples:\n"
         "  python -m harness compare vificlip text_ft\n"
         "  python -m harness compare vificlip:epochs=11 vificlip:epochs=1 --protocol b2n --dataset hmdb51\n"
@@ -32,15 +33,15 @@ def add_parser(verbs: Any) -> None:
     )  # fmt: skip
     sides = "NAME, NAME:SETTING=VALUE,... of the run folder; or a record, a folder of records, a fit's folder"
     parser.add_argument("a", metavar="A", help=sides)
-    parser.add_argument("b", metavar="B", help="the same")
+    parser.add_argument("b", metavar="B", help="as A")
     for name, text in (("protocol", "NAME"), ("dataset", "NAME"), ("arch", "NAME")):
         parser.add_argument(
             f"--{name}", metavar=text, nargs="+", action="extend", default=[], help=f"only this {name}; repeatable"
         )
     parser.add_argument("--classes", type=int, default=5, metavar="N", help="classes to print per part (5)")
     parser.add_argument("--flips", type=int, default=5, metavar="N", help="flipped videos to print per part (5)")
-    parser.add_argument("--json", action="store_true", help="print data on stdout")
-    add_places(parser)
+    add_json(parser)
+    add_folders(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -54,7 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
     for problem in (*result.refused, *result.damaged):
         say(problem)
     if arguments.json:
-        put(dataclasses.asdict(result))
+        put_json(result)
     else:
         _print(result, arguments.classes, arguments.flips)
     return EXIT_FAILED if result.refused or result.damaged else EXIT_DONE
@@ -70,7 +71,7 @@ def _choice(text: str, runs: Path) -> Choice:
     from results.sides import Choice
 
     path = Path(text)
-    # A folder of a method's source that is named like the method holds no records.
+    # A folder without records may be the source folder of a method with the same name.
     if path.is_file() or (path.is_dir() and any(path.rglob(f"*{RECORD_SUFFIX}"))):
         return Choice((path,), name=text)
     if path.name.endswith(RECORD_SUFFIX) or ("/" in text.partition(":")[0] and not path.exists()):

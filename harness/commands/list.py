@@ -1,28 +1,28 @@
-"""`list`: what methods, protocols and datasets there are, without importing any of them."""
+"""`list`: the available methods, protocols and datasets; no plugin is imported."""
 
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
 from harness.base.errors import EXIT_DONE
-from harness.commands._arguments import add_places, load_plugins, put, settings_of, table
+from harness.commands._arguments import add_folders, add_json, add_plugins, load_plugins, settings_of
+from harness.commands._output import put, put_json, table
+from harness.commands._parser import Verbs, verb_parser
 from harness.plugins import registry
 
 
-def add_parser(verbs: Any) -> None:
+def add_parser(verbs: Verbs) -> None:
     """Arguments of `list`."""
-    parser = verbs.add_parser(
-        "list",
-        help="what methods, protocols and datasets there are",
-        description="Print names, where each comes from, and one line on it. Nothing is imported, so a broken plugin\n"
-        "cannot break the listing.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("what", choices=("methods", "protocols", "datasets"))
-    parser.add_argument("--json", action="store_true", help="print data on stdout")
-    parser.add_argument("--plugin", action="append", default=[], metavar="FILE", help="load a plugin file first")
-    add_places(parser)
+    parser = verb_parser(
+        verbs, "list", "the available methods, protocols and datasets",
+        "Print the name and origin of each, with a one-line summary. Nothing is imported, so a broken plugin cannot\n"
+        "break the listing.",
+        "example:\n  python -m harness list methods\n",
+    )  # fmt: skip
+    parser.add_argument("what", choices=("methods", "protocols", "datasets"), help="kind of names to print")
+    add_json(parser)
+    add_plugins(parser)
+    add_folders(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -30,7 +30,7 @@ def run(arguments: argparse.Namespace) -> int:
     load_plugins(arguments)
     rows = _datasets(arguments) if arguments.what == "datasets" else _plugins(arguments.what.removesuffix("s"))
     if arguments.json:
-        put(rows)
+        put_json(rows)
     else:
         put(table([list(row.values()) for row in rows], [key.upper() for key in rows[0]]))
     return EXIT_DONE
@@ -38,10 +38,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _plugins(kind: str) -> list[dict[str, str]]:
     registry.load_environment_plugins()
-    found = sorted(registry.sources(kind).items())
     return [
         {"name": name, "origin": s.origin, "summary": f"broken: {s.problem}" if s.problem else s.summary}
-        for name, s in found
+        for name, s in sorted(registry.sources(kind).items())
     ]
 
 
@@ -51,11 +50,11 @@ def _datasets(arguments: argparse.Namespace) -> list[dict[str, str]]:
     settings = settings_of(arguments)
     rows = []
     for name in dataset_names(settings):
-        place = settings.data.get(name)
+        videos = settings.data.get(name)
         if name.startswith("mini_"):
             state = "embedded, rendered on first use"
         else:
-            state = f"{place.path} ({place.origin})" if place else "not configured; --data NAME=DIR"
+            state = f"{videos.path} ({videos.origin})" if videos else "not configured; --data NAME=DIR"
         kind = "official" if name in OFFICIAL else "embedded" if name.startswith("mini_") else "custom"
-        rows.append({"name": name, "kind": kind, "place": state})
+        rows.append({"name": name, "kind": kind, "folder": state})
     return rows

@@ -1,24 +1,40 @@
-"""`plan`: which fits and evals a request needs, and which are done; runs nothing."""
+"""`plan`: the fits and evals that a request needs, and which are done; computes nothing."""
 
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from dataclasses import dataclass
 
 from harness.base.errors import EXIT_DONE
-from harness.commands._arguments import add_places, add_request, put, request_of, say, settings_of, table, verb_parser
+from harness.commands._arguments import add_folders, add_json, add_request, request_of, settings_of
+from harness.commands._output import put, put_json, say, table
+from harness.commands._parser import Verbs, verb_parser
 
 
-def add_parser(verbs: Any) -> None:
+@dataclass(frozen=True)
+class _Row:
+    """One cell in the output of `plan`."""
+
+    kind: str
+    cell: str
+    state: str
+    key: str
+    job: str
+    reason: str
+
+
+def add_parser(verbs: Verbs) -> None:
     """Arguments of `plan`."""
     parser = verb_parser(
-        verbs, "plan", "what a run would do, and why",
-        "Print every fit and eval of a request as done, missing or stale, with the reason. Runs nothing.\n"
-        "The estimate rests on what finished in the run folder. Takes the arguments of `run`.",
+        verbs, "plan", "the cells that a run would compute, and why",
+        "Print every fit and eval of a request as done, missing or stale, with the reason. Computes nothing.\n"
+        "The estimate of hours and disk space is based on finished cells of the run folder. With the other arguments\n"
+        "of `run`, use `run --dry-run`.",
+        "example:\n  python -m harness plan --method vificlip --protocol b2n few_shot --dataset ucf101\n",
     )  # fmt: skip
     add_request(parser)
-    add_places(parser)
-    parser.add_argument("--json", action="store_true", help="print data on stdout")
+    add_folders(parser)
+    add_json(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -26,7 +42,8 @@ def run(arguments: argparse.Namespace) -> int:
     from harness.cells.estimate import estimate
     from harness.cells.from_request import expand
     from harness.cells.plan import make_plan
-    from harness.commands._jobs import jobs_of, troubles
+    from harness.commands._jobs import jobs_of
+    from harness.executor.states import failures
     from harness.machine.weights_index import WeightsIndex
 
     settings = settings_of(arguments)
@@ -36,19 +53,14 @@ def run(arguments: argparse.Namespace) -> int:
     runs = settings.runs.path
     states = (*plan.fits, *plan.evals)
     jobs = {key: job for key, job in jobs_of(cells, runs).items() if key in {s.cell.key for s in states if s.open}}
-    rows = [
-        {
-            "kind": s.kind, "cell": s.cell.name, "state": s.state, "key": s.cell.key,
-            "job": f"{job.state} ({job.label})" if (job := jobs.get(s.cell.key)) else "", "reason": s.reason,
-        }
-        for s in states
-    ]  # fmt: skip
+    labels = {key: f"{job.state} ({job.label})" for key, job in jobs.items()}
+    rows = [_Row(s.kind, s.cell.name, s.state, s.cell.key, labels.get(s.cell.key, ""), s.reason) for s in states]
     if arguments.json:
-        put(rows)
+        put_json(rows)
         return EXIT_DONE
-    columns = [name for name in rows[0] if name != "job" or jobs]
-    put(table([[row[name] for name in columns] for row in rows], [name.upper() for name in columns]))
-    for text in troubles(jobs.values(), runs):
+    columns = [name for name in ("kind", "cell", "state", "key", "job", "reason") if name != "job" or jobs]
+    put(table([[getattr(row, name) for name in columns] for row in rows], [name.upper() for name in columns]))
+    for text in failures(jobs.values(), runs):
         say(text)
     for name in cells.missing_datasets:
         say(f"not configured: {name} (give its videos with --data {name}=DIR)")
@@ -60,6 +72,6 @@ def run(arguments: argparse.Namespace) -> int:
     for model in {cell.measurement.model for cell in cells.evals}:
         index.of(model)
     for name in sorted(index.unread):
-        say(f"weights not read yet: {name}; whether finished cells were computed with other tensors shows in `run`")
+        say(f"weights not read yet: {name}; `run` reads them and computes cells again that used other tensors")
     say(str(estimate(plan, runs)))
     return EXIT_DONE

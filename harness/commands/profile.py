@@ -1,36 +1,41 @@
-"""`profile`: parameters and multiply-adds of methods, beside the published figures; memory of their fits."""
+"""`profile`: parameters and multiply-adds of methods with published figures, and memory of their fits."""
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
-from typing import Any
 
 from harness.base.errors import EXIT_DONE
-from harness.commands._arguments import load_plugins, put, table, verb_parser
+from harness.commands._arguments import add_json, add_plugins, load_plugins
+from harness.commands._output import put, put_json, table
+from harness.commands._parser import Verbs, verb_parser
 from harness.machine.compute_options import SHARDS
 
 
-def add_parser(verbs: Any) -> None:
+def add_parser(verbs: Verbs) -> None:
     """Arguments of `profile`."""
     parser = verb_parser(
         verbs, "profile", "parameters and multiply-adds of methods",
-        "Count parameters and multiply-adds (GMACs; papers print them as GFLOPs) per view, text apart, beside the\n"
-        "published figures with the reason of each difference. Nothing is computed: the model is on the meta device.",
+        "Count parameters and multiply-adds (GMACs; papers print them as GFLOPs) per view, separately for text, with\n"
+        "the published figures and the reason of each difference. The model is on torch's meta device: no weights are\n"
+        "loaded and nothing is computed.",
+        "examples:\n"
+        "  python -m harness profile --method vificlip xclip\n"
+        "  python -m harness profile --method vificlip --memory --clips 4 8 --frames 16\n",
     )  # fmt: skip
     parser.add_argument("--method", nargs="+", metavar="NAME", help="methods (all)")
     parser.add_argument("--arch", default="ViT-B-16", metavar="NAME", help="open_clip architecture (ViT-B-16)")
     parser.add_argument("--frames", nargs="+", type=int, default=[16, 32], metavar="T", help="frames per view (16 32)")
     group = parser.add_argument_group("memory of a fit")
-    group.add_argument("--memory", action="store_true", help="estimate it, for --method or all that are trained")
+    group.add_argument("--memory", action="store_true", help="estimate memory, for --method or all trained methods")
     group.add_argument("--clips", nargs="+", type=int, default=[4], metavar="N", help="clips per device batch (4)")
     group.add_argument("--names", type=int, default=400, metavar="C", help="classes (400)")
     group.add_argument("--precision", default="bf16", choices=("bf16", "fp32"), help="of the forward pass (bf16)")
     group.add_argument("--grad-checkpointing", action="store_true", help="as in `run`")
     group.add_argument("--shard", default="none", choices=SHARDS, help="as in `run`")
-    group.add_argument("--processes", type=int, default=1, metavar="N", help="that share it (1)")
-    parser.add_argument("--plugin", action="append", default=[], metavar="FILE", help="load a plugin file first")
-    parser.add_argument("--json", action="store_true", help="print data on stdout")
+    group.add_argument("--processes", type=int, default=1, metavar="N", help="processes that share a fit (1)")
+    add_plugins(parser)
+    add_json(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -42,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     rows = profile(arguments.arch, arguments.method, arguments.frames)
     if arguments.json:
-        put([dataclasses.asdict(row) for row in rows])
+        put_json(rows)
         return EXIT_DONE
     cells = [
         [
@@ -60,7 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _memory(arguments: argparse.Namespace) -> int:
-    """Print the memory of fits."""
+    """Print the estimated memory of fits."""
     from harness.engine.cost.memory import FitShape, fit_memory
     from harness.plugins import registry
 
@@ -78,12 +83,12 @@ def _memory(arguments: argparse.Namespace) -> int:
                 )  # fmt: skip
                 rows.append((shape, fit_memory(shape)))
     if arguments.json:
-        put([{**dataclasses.asdict(s), **dataclasses.asdict(m), "total": m.total} for s, m in rows])
+        put_json([{**dataclasses.asdict(s), **dataclasses.asdict(m), "total": m.total} for s, m in rows])
         return EXIT_DONE
     parts = ("parameters", "gradients", "moments", "activations", "working", "total")
     cells = [
         [s.method, str(s.frames), str(s.clips), *(f"{getattr(m, part) / 2**30:.2f}" for part in parts)] for s, m in rows
     ]
     put(table(cells, ["METHOD", "FRAMES", "CLIPS", *(part.upper() for part in parts)]))
-    put("GiB a GPU, AdamW in fp32; the CUDA runtime takes 0.5 to 1 GiB more.")
+    put("GiB per GPU, AdamW in fp32; the CUDA runtime takes 0.5 to 1 GiB more.")
     return EXIT_DONE

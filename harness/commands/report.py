@@ -1,39 +1,43 @@
-"""`report`: the board as one HTML file, or one table in a chosen format."""
+"""`report`: build the board as one HTML file, or print one table."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from harness.base.atomic import write_bytes
 from harness.base.errors import EXIT_DONE, EXIT_FAILED
-from harness.commands._arguments import add_places, put, say, settings_of, verb_parser
+from harness.commands._arguments import add_folders, settings_of
+from harness.commands._output import put, say
+from harness.commands._parser import Verbs, verb_parser
 
 if TYPE_CHECKING:
     from reports.entries import Damaged
 
 MOST_NAMED = 100
-"""Damaged files that are named on stderr."""
+"""Number of damaged files that are named one by one on stderr."""
 TABLES = ("zero_shot", "b2n", "few_shot", "supervised", "compute", "bridge_prompt", "all")
 
 
-def add_parser(verbs: Any) -> None:
+def add_parser(verbs: Verbs) -> None:
     """Arguments of `report`."""
     parser = verb_parser(
-        verbs, "report", "the board, or a paper table beside the published values",
-        "Without --table: build the board, one self-contained HTML file with leaderboard.json and CSV beside it.\n"
-        "With --table: print one of the paper's tables, with the published values and verdicts if --against paper.",
+        verbs, "report", "build the board, or print a table with published values",
+        "Without --table: build the board, one self-contained HTML file, with leaderboard.json and CSV files in the\n"
+        "same folder. With --table: print one table, with published values and verdicts unless --against nothing.",
         "examples:\n"
         "  python -m harness report\n"
         "  python -m harness report --table b2n --against paper --format latex\n",
     )  # fmt: skip
     parser.add_argument("--table", choices=TABLES, help="print this table instead of building the board")
-    parser.add_argument("--against", choices=("paper", "nothing"), default="paper", help="published values beside ours")
-    parser.add_argument("--format", choices=("html", "md", "latex", "csv"), default="md", help="format of --table")
+    parser.add_argument(
+        "--against", choices=("paper", "nothing"), default="paper", help="compare with published values (paper)"
+    )
+    parser.add_argument("--format", choices=("html", "md", "latex", "csv"), default="md", help="format of --table (md)")
     parser.add_argument("--out", metavar="PATH", help="folder of the board (RUNS/board), or file of the table (stdout)")
-    add_places(parser)
+    add_folders(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -45,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
 
         built = build_report(runs, Path(arguments.out) if arguments.out else runs / BOARD)
         say(f"report: {built.index}")
-        return _name(built.damaged)
+        return _report_damaged(built.damaged)
     from reports.export import render_table
 
     against = arguments.against == "paper"
@@ -55,13 +59,13 @@ def run(arguments: argparse.Namespace) -> int:
         say(f"table: {arguments.out}")
     else:
         put(table.text)
-    return _name(table.damaged)
+    return _report_damaged(table.damaged)
 
 
-def _name(damaged: Sequence[Damaged]) -> int:
-    """Name the files that were left out; the exit code, 1 if there are any."""
-    for one in damaged[:MOST_NAMED]:
-        say(str(one))
+def _report_damaged(damaged: Sequence[Damaged]) -> int:
+    """Print the files that were left out; returns the exit code, 1 if there are any."""
+    for file in damaged[:MOST_NAMED]:
+        say(str(file))
     if len(damaged) > MOST_NAMED:
         say(f"left out: {len(damaged) - MOST_NAMED} more files; the board names all of them")
     return EXIT_FAILED if damaged else EXIT_DONE

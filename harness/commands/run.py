@@ -1,46 +1,55 @@
-"""`run`: fit and evaluate what a request needs, reuse what is done, and render the report."""
+"""`run`: fit and evaluate what a request needs, reuse finished cells, and render the report."""
 
 from __future__ import annotations
 
 import argparse
 import shlex
-import sys
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from harness.base.errors import EXIT_DONE, EXIT_FAILED, UserError
 from harness.commands._arguments import (
     add_compute_options,
     add_executor,
-    add_places,
+    add_folders,
     add_request,
     compute_options_of,
-    put,
     request_of,
-    say,
     settings_of,
-    verb_parser,
 )
+from harness.commands._output import put, put_json, say
+from harness.commands._parser import Verbs, verb_parser
 
 if TYPE_CHECKING:
     from harness.cells.cell import Cells
     from harness.engine.compute.processes import Processes
-    from harness.machine.compute_options import ComputeOptions
     from harness.machine.settings import Settings
-    from harness.running.summary import Outcome
-
+    from harness.running.run_request import RunRequest, RunSummary
 
 MOST_NAMED = 5
-"""Damaged records that are named one by one."""
+"""Number of damaged records that are named one by one."""
 
 
-def add_parser(verbs: Any) -> None:
+@dataclass(frozen=True)
+class _Score:
+    """The metrics of one record in the output of `--json`."""
+
+    signature: str
+    key: str
+    top1: float
+    top5: float
+    mean_class: float
+
+
+def add_parser(verbs: Verbs) -> None:
     """Arguments of `run`."""
     parser = verb_parser(
         verbs, "run", "measure methods under protocols",
         "Fit and evaluate methods under protocols, then render the report. Finished cells are reused: the same\n"
-        "command again resumes, whatever interrupted it. Without configured data the embedded benchmark is used.",
+        "command resumes after any interruption. Without configured data the embedded benchmark is used.",
         "examples:\n"
         "  python -m harness run --method vificlip --protocol b2n\n"
         "  python -m harness run --method vanilla_clip image_ft text_ft vificlip --protocol b2n --dataset ucf101\n"
@@ -49,85 +58,146 @@ def add_parser(verbs: Any) -> None:
     )  # fmt: skip
     add_request(parser)
     add_compute_options(parser)
-    add_places(parser)
+    add_folders(parser)
     add_executor(parser)
-    parser.set_defaults(parser=parser)
+    parser.add_argument(
+        "--request", metavar="FILE", help="request file of a job, in the folder of its log; replaces --method etc."
+    )
     parser.add_argument("--keep-going", action="store_true", help="go on with other cells after a failure")
     parser.add_argument("--force", action="store_true", help="compute finished cells anew")
     parser.add_argument("--dry-run", action="store_true", help="print the plan and stop, as `plan` does")
-    parser.add_argument("--no-report", action="store_true", help="leave the report as it is")
+    parser.add_argument("--no-report", action="store_true", help="do not render the report")
     parser.add_argument("--report", metavar="DIR", help="folder of the board (RUNS/board)")
     parser.add_argument("--json", action="store_true", help="print the scores as data on stdout")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Carry out a request; 1 if a cell failed."""
+    """Compute the cells of a request; 1 if a cell failed."""
     if arguments.dry_run:
         from harness.commands.plan import run as print_plan
 
         return print_plan(arguments)
     from harness.engine.compute.launch import joined
 
-    with joined(arguments.device) as processes:
-        return _run(arguments, processes)
+    run_request, settings = _request_file(arguments) if arguments.request else _command_line(arguments)
+    with joined(run_request.compute.device) as processes:
+        return _run(run_request, settings, arguments, processes)
 
 
-def _run(arguments: argparse.Namespace, processes: Processes) -> int:
-    """Carry out a request together with the other processes of the run; the leading one writes and speaks."""
+def _command_line(arguments: argparse.Namespace) -> tuple[RunRequest, Settings]:
+    """The run that the flags describe."""
+    from harness.running.run_request import Folders, RunRequest
+
+    settings = settings_of(arguments)
+    run_request = RunRequest(
+        request=request_of(arguments),
+        compute=compute_options_of(arguments),
+        folders=Folders.of(settings),
+        plugins=tuple(arguments.plugin),
+        keep_going=arguments.keep_going,
+    )
+    return run_request, settings
+
+
+def _request_file(arguments: argparse.Namespace) -> tuple[RunRequest, Settings]:
+    """The run that a request file describes; its settings name no executor.
+
+    Raises:
+        UserError: The file is not a request file, or flags describe another request.
+    """
+    from harness.plugins import registry
+    from harness.running.run_request import read_run_request
+
+    if arguments.method or arguments.protocol:
+        raise UserError("--request is given together with --method or --protocol.", "Leave one of them out.")
+    run_request = read_run_request(Path(arguments.request))
+    for file in run_request.plugins:
+        registry.load_or_warn(Path(file))
+    return run_request, run_request.folders.settings(arguments.request)
+
+
+def _run(run_request: RunRequest, settings: Settings, arguments: argparse.Namespace, processes: Processes) -> int:
+    """Compute a request with all processes of the run; the leading process writes files and messages."""
     from harness.cells.from_request import expand
     from harness.cells.plan import select
 
     started = time.monotonic()
-    settings, compute = settings_of(arguments), compute_options_of(arguments)
-    with processes.in_turn():  # looking for videos leaves an index in the cache
-        cells = expand(request_of(arguments), settings)
-    if wanted := _wanted(arguments):
-        cells = select(cells, wanted)
+    with processes.in_turn():  # looking for videos writes an index into the cache
+        cells = expand(run_request.request, settings)
+    if run_request.cells:
+        cells = select(cells, frozenset(run_request.cells))
     if cells.embedded:
         say(
             "No dataset is configured: using the embedded benchmark. "
-            "Its numbers say that the pipeline works, and nothing about CLIP."
+            "Its numbers show that the pipeline works and say nothing about CLIP."
         )
     for name in cells.missing_datasets:
         say(f"left out, not configured: {name} (give its videos with --data {name}=DIR)")
     for name, reason in cells.left_out:
         say(f"left out: {name}: {reason}")
-    outcome = _outcome(arguments, cells, settings, compute, processes)
-    if outcome is None:
+    summary = _compute(run_request, settings, cells, arguments, processes)
+    if summary is None:
         return EXIT_DONE
-    if not processes.is_leader:
-        return EXIT_FAILED if outcome.failures else EXIT_DONE
+    if not processes.is_leader:  # every process ends with the exit code that torchrun reports
+        return EXIT_FAILED if summary.failures else EXIT_DONE
     say(
-        f"{outcome.fits} fits and {outcome.evals} evals done, {outcome.reused} cells reused, "
+        f"{summary.fits} fits and {summary.evals} evals done, {summary.reused} cells reused, "
         f"{time.monotonic() - started:.1f} s"
     )
-    for name, error in outcome.failures:
+    for name, error in summary.failures:
         say(f"failed: {name}: {error}")
-    damaged = _show(arguments, cells, settings.runs.path)
-    if outcome.failures:
-        say(f"to retry what failed: python -m harness {shlex.join(sys.argv[1:])}")
-    return EXIT_FAILED if outcome.failures or damaged else EXIT_DONE
+    damaged = _show(summary.records, settings.runs.path, arguments)
+    if summary.failures:
+        say(f"to retry the failed cells: python -m harness {shlex.join(arguments.typed)}")
+    return EXIT_FAILED if summary.failures or damaged else EXIT_DONE
 
 
-def _show(arguments: argparse.Namespace, cells: Cells, runs: Path) -> bool:
-    """Print the scores and build the board; True if damaged records were left out, each named."""
-    records = [cell.record for cell in cells.evals if cell.record.is_file()]
+def _compute(
+    run_request: RunRequest, settings: Settings, cells: Cells, arguments: argparse.Namespace, processes: Processes
+) -> RunSummary | None:
+    """Compute cells in this process or as jobs; None after `--detach`.
+
+    Raises:
+        UserError: `--detach` without an executor, or an executor together with torchrun.
+    """
+    from harness.executor.options import executor_options
+
+    options = executor_options(settings.executor)
+    if options.kind == "inline":
+        if arguments.detach:
+            raise UserError("--detach needs an executor.", "Add --executor slurm or --executor local.")
+        from harness.running.run import execute, plan_cells
+
+        plan = plan_cells(cells, settings, frozenset(run_request.cells), processes)
+        return execute(plan, settings, run_request.compute, run_request.keep_going, arguments.force, processes)
+    if processes.size > 1:
+        raise UserError(
+            f"--executor {options.kind} submits jobs, and each of the {processes.size} processes would submit them.",
+            "Start the command without torchrun; --gpus N starts N processes in each job.",
+        )
+    from harness.commands._jobs import JobRun, run_jobs
+
+    return run_jobs(JobRun(cells, run_request, settings, options, arguments.typed, arguments.force, arguments.detach))
+
+
+def _show(records: Sequence[Path], runs: Path, arguments: argparse.Namespace) -> bool:
+    """Print the scores and build the board; True if damaged records were left out, each of them named."""
     left_out: dict[str, str] = {}
     if arguments.json:
-        put(_scores(records))
+        put_json(_scores(records))
     elif records:
         from reports.console import summary
 
-        found = summary(records, runs)
-        put(found.text)
-        left_out |= {one.name: str(one) for one in found.damaged}
+        scores = summary(records, runs)
+        put(scores.text)
+        left_out |= {damaged.name: str(damaged) for damaged in scores.damaged}
     if records and not arguments.no_report:
         from reports.site import build_report
         from results.record import BOARD
 
         built = build_report(runs, Path(arguments.report) if arguments.report else runs / BOARD)
         say(f"report: {built.index}")
-        left_out |= {one.name: str(one) for one in built.damaged}
+        left_out |= {damaged.name: str(damaged) for damaged in built.damaged}
     for text in list(left_out.values())[:MOST_NAMED]:
         say(text)
     if len(left_out) > MOST_NAMED:
@@ -135,43 +205,8 @@ def _show(arguments: argparse.Namespace, cells: Cells, runs: Path) -> bool:
     return bool(left_out)
 
 
-def _wanted(arguments: argparse.Namespace) -> frozenset[str]:
-    """Keys of the cells that a job was given; empty for all."""
-    return frozenset(arguments.cells.split(",")) if arguments.cells else frozenset()
-
-
-def _outcome(
-    arguments: argparse.Namespace, cells: Cells, settings: Settings, compute: ComputeOptions, processes: Processes
-) -> Outcome | None:
-    """What became of the cells, computed here or as jobs; None where nobody waits for the jobs."""
-    from harness.cells.plan import make_plan
-    from harness.executor.options import executor_options
-
-    options = executor_options(settings.executor)
-    if options.kind == "inline":
-        if arguments.detach:
-            raise UserError("--detach needs jobs.", "Add --executor slurm or --executor local.")
-        from harness.machine.weights_index import WeightsIndex
-        from harness.running.build import read_unknown_weights
-        from harness.running.run import execute
-
-        index = WeightsIndex(settings.cache.path, settings.weights.path)
-        with processes.together():
-            read_unknown_weights(cells, index, settings)
-        plan = make_plan(cells, _wanted(arguments), index.of)
-        return execute(plan, settings, compute, arguments.keep_going, arguments.force, processes)
-    if processes.size > 1:
-        raise UserError(
-            f"--executor {options.kind} submits jobs, and {processes.size} processes would submit each of them.",
-            "Start it without torchrun, and let each job start its processes: --gpus N.",
-        )
-    from harness.commands._jobs import run_jobs
-
-    return run_jobs(arguments, cells, settings, options)
-
-
-def _scores(records: list[Path]) -> list[dict[str, Any]]:
+def _scores(records: Sequence[Path]) -> list[_Score]:
     from results.record import read_record
 
-    found = [read_record(path) for path in records]
-    return [{"signature": r.signature, "key": r.key, **vars(r.metrics)} for r in found]
+    read = [read_record(path) for path in records]
+    return [_Score(r.signature, r.key, r.metrics.top1, r.metrics.top5, r.metrics.mean_class) for r in read]

@@ -5,36 +5,41 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from harness.base.errors import EXIT_DONE, EXIT_FAILED, UserError
-from harness.commands._arguments import put, say, verb_parser
+from harness.commands._arguments import add_json
+from harness.commands._output import put, put_json, say
+from harness.commands._parser import Verbs, verb_parser
 
 if TYPE_CHECKING:
     from results.drop_last import DropLast
     from results.score import Score
 
 RANKS = 8
-"""Processes of the published runs."""
+"""Number of processes of the published runs."""
 
 
-def add_parser(verbs: Any) -> None:
+def add_parser(verbs: Verbs) -> None:
     """Arguments of `score`."""
     parser = verb_parser(
         verbs, "score", "recompute metrics from predictions",
         "Recompute every metric of records from their predictions and fail on any difference: a changed prediction, a\n"
         "missing, added or repeated video, a changed metric or list.",
+        "examples:\n"
+        "  python -m harness score runs/\n"
+        "  python -m harness score runs/ --drop-last 8\n",
     )  # fmt: skip
     parser.add_argument("path", metavar="PATH", help="a record, its predictions, or a folder of records")
     parser.add_argument(
         "--drop-last", type=int, nargs="?", const=RANKS, metavar="PROCESSES",
-        help=f"also say what the published loader, which drops incomplete batches, would leave out ({RANKS} processes)",
+        help=f"also print the effect of the published loader, which drops incomplete batches ({RANKS} processes)",
     )  # fmt: skip
-    parser.add_argument("--json", action="store_true", help="print data on stdout")
+    add_json(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print findings; 1 if there are any."""
+    """Print the disagreements; 1 if there are any."""
     from results.score import score
 
     if arguments.drop_last is not None and arguments.drop_last < 1:
@@ -45,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         findings = [{"record": str(f.path), "rule": f.rule, "message": f.message} for f in result.findings]
         dropped = {str(path): vars(drop) for path, drop in drops.items()}
-        put(
+        put_json(
             {
                 "records": len(result.records),
                 "recomputed": len(result.recomputed),
@@ -68,5 +73,6 @@ def _drops(result: Score, ranks: int) -> Iterator[tuple[Path, DropLast]]:
     """The effect of the published loader on the top-1 accuracy of each recomputed record."""
     from results.drop_last import drop_last
 
-    for path, one in result.recomputed.items():
-        yield path, drop_last(round(one.metrics["top1"] * one.videos / 100), one.videos, ranks)
+    for path, recomputed in result.recomputed.items():
+        correct = round(recomputed.metrics["top1"] * recomputed.videos / 100)
+        yield path, drop_last(correct, recomputed.videos, ranks)

@@ -4,27 +4,40 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from harness.base.errors import EXIT_DONE, unknown_name
-from harness.commands._arguments import add_places, load_plugins, put, settings_of, table, verb_parser
+from harness.base.errors import EXIT_DONE, UserError, unknown_name
+from harness.commands._arguments import add_folders, add_json, add_plugins, load_plugins, settings_of
+from harness.commands._output import Json, put, put_json, table
+from harness.commands._parser import Verbs, verb_parser
 from harness.plugins import registry
+from harness.spec import MethodCard, Recipe
 from harness.spec.method_spec import MethodSpec
+from results.measurement import Value
+
+if TYPE_CHECKING:
+    from harness.data.lists.dataset import Dataset
+    from harness.machine.settings import Settings
 
 
-def add_parser(verbs: Any) -> None:
+def add_parser(verbs: Verbs) -> None:
     """Arguments of `show`."""
     parser = verb_parser(
         verbs, "show", "the card of a method, protocol or dataset",
-        "Print what is known of a name: a method's card, options, recipe per protocol and parameters; a protocol's\n"
-        "lists and columns; a dataset's lists and classes.",
+        "Print the card of a name: a method's options, recipe per protocol and parameters; a protocol's lists and\n"
+        "columns; a dataset's lists and classes.",
+        "examples:\n"
+        "  python -m harness show vificlip\n"
+        "  python -m harness show b2n --json\n",
     )  # fmt: skip
-    parser.add_argument("name", metavar="NAME")
+    parser.add_argument("name", metavar="NAME", help="method, protocol or dataset, or the folder of a dataset")
     parser.add_argument("--arch", metavar="NAME", help="count parameters on this architecture (ViT-B-16)")
-    parser.add_argument("--plugin", action="append", default=[], metavar="FILE", help="load a plugin file first")
-    parser.add_argument("--json", action="store_true", help="print data on stdout")
-    add_places(parser)
+    add_plugins(parser)
+    add_json(parser)
+    add_folders(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -34,79 +47,119 @@ def run(arguments: argparse.Namespace) -> int:
     from harness.data.catalog import dataset_names
 
     name, settings = arguments.name, settings_of(arguments)
+    card: Json | _Method
     if name in registry.sources("method"):
-        facts, text = _method(name, arguments.arch)
+        card, text = _method(name, arguments.arch)
     elif name in registry.sources("protocol"):
-        facts, text = _protocol(name)
+        card, text = _protocol(name)
     elif name in dataset_names(settings) or Path(name).exists():
-        facts, text = _dataset(name, settings)
+        card, text = _dataset(name, settings)
     else:
         known = [*registry.sources("method"), *registry.sources("protocol"), *dataset_names(settings)]
         raise unknown_name("method, protocol or dataset", name, known)
-    put(facts if arguments.json else text)
+    if arguments.json:
+        put_json(card)
+    else:
+        put(text)
     return EXIT_DONE
 
 
-def _method(name: str, arch: str | None) -> tuple[dict[str, Any], str]:
+@dataclass(frozen=True)
+class _Option:
+    """One option of a method."""
+
+    name: str
+    default: Value
+    help: str
+    choices: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ParameterCounts:
+    """Numbers of parameters on one architecture."""
+
+    arch: str
+    total: int
+    trained: int
+
+
+@dataclass(frozen=True)
+class _Method:
+    """Everything that `show` prints of a method."""
+
+    name: str
+    version: int
+    origin: str
+    card: MethodCard
+    options: tuple[_Option, ...]
+    recipes: Mapping[str, Recipe]
+    parameters: ParameterCounts | None
+
+    def text(self) -> str:
+        """The card for people."""
+        card = dataclasses.asdict(self.card)
+        lines = [f"{self.card.title} ({self.name}, version {self.version}, {self.origin})"]
+        lines += [f"  {key}: {value}" for key, value in card.items() if value and key != "title"]
+        if self.parameters is None:
+            lines.append("  parameters: depend on the model that the options name")
+        else:
+            counts = f"{self.parameters.total:,} in all, {self.parameters.trained:,} trained"
+            lines.append(f"  parameters on {self.parameters.arch}: {counts}")
+        if self.options:
+            lines.append("\noptions (--method NAME:OPTION=VALUE)")
+            lines += [f"  {option.name} = {option.default!r}: {option.help}" for option in self.options]
+        if self.recipes:
+            keys = ("epochs", "lr", "warmup_epochs", "micro_batch", "ranks", "accumulate", "weight_decay", "source")
+            rows = [[name, *(str(getattr(recipe, key)) for key in keys)] for name, recipe in self.recipes.items()]
+            lines += ["", table(rows, ["RECIPE FOR", *(key.upper() for key in keys)])]
+        else:
+            lines.append("\nnot trained: no recipe")
+        return "\n".join(lines)
+
+
+def _method(name: str, arch: str | None) -> tuple[_Method, str]:
     spec = registry.method_spec(name)
-    card = dataclasses.asdict(spec.card)
-    options = [
-        {
-            "name": f.name,
-            "default": f.default,
-            "help": f.metadata.get("help", ""),
-            "choices": f.metadata.get("choices", ()),
-        }
+    options = tuple(
+        _Option(
+            f.name,
+            None if f.default is dataclasses.MISSING else f.default,
+            f.metadata.get("help", ""),
+            tuple(f.metadata.get("choices", ())),
+        )
         for f in dataclasses.fields(spec.options_type)
-    ]
-    recipes = {key: r.as_dict() for key, r in spec.recipes.items()}
+    )
+    recipes = dict(spec.recipes)
     if spec.recipe is not None:
-        recipes["every other"] = spec.recipe.as_dict()
-    parameters = _parameters(spec, arch)
-    facts = {
-        "name": name, "version": spec.version, "origin": registry.origin_of("method", name), "card": card,
-        "options": options, "recipes": recipes,
-        "parameters": parameters,
-    }  # fmt: skip
-    lines = [f"{card['title']} ({name}, version {spec.version}, {facts['origin']})"]
-    lines += [f"  {key}: {value}" for key, value in card.items() if value and key != "title"]
-    if parameters is None:
-        lines.append("  parameters: those of the model that the options name")
-    else:
-        counts = f"{parameters['total']:,} in all, {parameters['trained']:,} trained"
-        lines.append(f"  parameters on {parameters['arch']}: {counts}")
-    if options:
-        lines.append("\noptions (--method NAME:OPTION=VALUE)")
-        lines += [f"  {o['name']} = {o['default']!r}: {o['help']}" for o in options]
-    if recipes:
-        keys = ("epochs", "lr", "warmup_epochs", "micro_batch", "ranks", "accumulate", "weight_decay", "source")
-        rows = [[key, *(str(r[k]) for k in keys)] for key, r in recipes.items()]
-        lines += ["", table(rows, ["RECIPE FOR", *(k.upper() for k in keys)])]
-    else:
-        lines.append("\nnot trained: no recipe")
-    return facts, "\n".join(lines)
+        recipes["every other"] = spec.recipe
+    origin, parameters = registry.origin_of("method", name), parameter_counts(spec, arch)
+    card = _Method(name, spec.version, origin, spec.card, options, recipes, parameters)
+    return card, card.text()
 
 
-def _parameters(spec: type[MethodSpec], arch: str | None) -> dict[str, Any] | None:
-    """Parameter counts: those that a built-in method records for ViT-B/16, otherwise counted on a model built here."""
+def parameter_counts(spec: type[MethodSpec], arch: str | None) -> ParameterCounts | None:
+    """Numbers of parameters of a method; None if the method does not build on CLIP.
+
+    Args:
+        spec: The method.
+        arch: Architecture; None for ViT-B/16, whose counts are recorded for built-in methods.
+    """
     if not spec.uses_clip:
         return None
-    recorded = vars(spec).get("parameters_vit_b16")  # not those of a method that a plugin extends
+    recorded = vars(spec).get("parameters_vit_b16")  # `vars`: a plugin that extends the method has other counts
     if arch is None and recorded is not None:
-        total, trained = recorded
-        return {"arch": "ViT-B-16", "total": total, "trained": trained}
+        return ParameterCounts("ViT-B-16", *recorded)
     from harness.engine.method import method_class
     from harness.engine.model.backbone import MINI, load_backbone
 
     backbone = load_backbone(MINI) if arch == MINI else load_backbone(arch or "ViT-B-16", "random")
     total, trained = method_class(spec.name)(backbone).parameter_counts()
     is_trained = spec.recipe is not None or bool(spec.recipes)
-    return {"arch": backbone.facts.arch, "total": total, "trained": trained if is_trained else 0}
+    return ParameterCounts(backbone.facts.arch, total, trained if is_trained else 0)
 
 
-def _protocol(name: str) -> tuple[dict[str, Any], str]:
+def _protocol(name: str) -> tuple[Json, str]:
     cls = registry.load("protocol", name)
-    facts = {
+    card: dict[str, Json] = {
         "name": name, "version": cls.version, "title": cls.title, "datasets": list(cls.datasets),
         "views": dataclasses.asdict(cls.views), "columns": [c.as_dict() for c in cls.columns], "doc": cls.__doc__,
     }  # fmt: skip
@@ -117,39 +170,41 @@ def _protocol(name: str) -> tuple[dict[str, Any], str]:
         f"  views (frames x clips x crops): {cls.views}",
         f"  columns: {', '.join(c.name for c in cls.columns)}",
     ]
-    return facts, "\n".join(lines)
+    return card, "\n".join(lines)
 
 
-def _dataset(name: str, settings: Any) -> tuple[dict[str, Any], str]:
-    from harness.base.errors import UserError
+def _dataset(name: str, settings: Settings) -> tuple[Json, str]:
     from harness.data.catalog import open_dataset
     from harness.data.official.dataset import OfficialDataset
 
     dataset = open_dataset(name, settings)
     labels = dataset.labels("all")
-    rows = []
-    for item in dataset.list_names():
-        try:
-            found = dataset.list(item)
-            rows.append([item, str(len(found)), found.origin, found.sha256[:12]])
-        except UserError as error:
-            rows.append([item, "-", "not here", error.message])
-    facts = {
+    rows = [_list_row(dataset, list_name) for list_name in dataset.list_names()]
+    card: dict[str, Json] = {
         "name": dataset.name, "title": dataset.title, "kind": dataset.kind, "source": dataset.source,
         "classes": list(labels.names), "labels_sha256": labels.sha256,
         "lists": [dict(zip(("name", "videos", "origin", "sha256"), row, strict=True)) for row in rows],
     }  # fmt: skip
-    card = dataset.card if isinstance(dataset, OfficialDataset) else None
-    if card is not None:
-        facts |= {"page": card.page, "annotations": card.annotations, "layouts": list(card.layouts)}
-    place = settings.data.get(name)
+    official = dataset.card if isinstance(dataset, OfficialDataset) else None
+    if official is not None:
+        card |= {"page": official.page, "annotations": official.annotations, "layouts": list(official.layouts)}
+    videos = settings.data.get(name)
     where = "rendered on first use" if dataset.kind == "embedded" else "not configured"
     lines = [
         f"{dataset.title} ({name}, {dataset.kind}), {len(labels)} classes, labels {labels.sha256[:12]}",
-        f"  videos: {place.path if place else where}",
-        *([f"  download: {card.page}", f"  annotations: {card.annotations}"] if card else []),
-        *([f"  layouts: {'; '.join(card.layouts)}"] if card else []),
+        f"  videos: {videos.path if videos else where}",
+        *([f"  download: {official.page}", f"  annotations: {official.annotations}"] if official else []),
+        *([f"  layouts: {'; '.join(official.layouts)}"] if official else []),
         table(rows, ["LIST", "VIDEOS", "ORIGIN", "SHA256"]),
         f"  classes: {', '.join(labels.names[:8])}{', ...' if len(labels) > 8 else ''}",
     ]
-    return facts, "\n".join(lines)
+    return card, "\n".join(lines)
+
+
+def _list_row(dataset: Dataset, name: str) -> list[str]:
+    """Name, number of videos, origin and hash of a list; without hash if its file is missing."""
+    try:
+        videos = dataset.list(name)
+    except UserError as error:
+        return [name, "-", "not here", error.message]
+    return [name, str(len(videos)), videos.origin, videos.sha256[:12]]

@@ -1,52 +1,58 @@
-"""`submit`: pack results for a board, check what others hand in, take it over, re-evaluate it."""
+"""`submit`: pack results for a board; check, accept and reproduce submissions."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
 
 from harness.base.errors import EXIT_DONE, EXIT_FAILED, UserError
 from harness.cells.request import parse_pairs
 from harness.commands._arguments import (
     add_compute_options,
-    add_places,
+    add_folders,
+    add_json,
+    add_plugins,
     compute_options_of,
     load_plugins,
-    put,
-    say,
     settings_of,
-    verb_parser,
 )
+from harness.commands._output import put, put_json, say
+from harness.commands._parser import Verbs, verb_parser
 
 
-def add_parser(verbs: Any) -> None:
-    """Arguments of `submit pack` and `submit check`."""
+def add_parser(verbs: Verbs) -> None:
+    """Arguments of all parts of `submit`."""
     parser = verb_parser(
-        verbs, "submit", "pack, check and take over submissions",
-        "From finished records to a row on somebody's board. See docs/submitting.md for every rule and its reason.",
+        verbs, "submit", "pack, check and accept submissions",
+        "Turn finished records into a row of a board. See docs/submitting.md for every rule and its reason.",
+        "examples:\n"
+        "  python -m harness submit pack mymethod --weights --out mymethod.zip\n"
+        "  python -m harness submit check mymethod.zip\n",
     )  # fmt: skip
     kinds = parser.add_subparsers(dest="what", metavar="{pack,check,diff,reproduce,rules}", required=True)
     _add_pack(kinds)
     _add_check(kinds)
     _add_diff(kinds)
     _add_reproduce(kinds)
-    verb_parser(kinds, "rules", "all rules with reason and fix", "Print every rule that `submit check` knows.")
+    verb_parser(
+        kinds, "rules", "all rules with reason and fix", "Print every rule of `submit check` with its reason and fix.",
+        "example:\n  python -m harness submit rules\n",
+    )  # fmt: skip
 
 
-def _add_pack(kinds: Any) -> None:
+def _add_pack(kinds: Verbs) -> None:
     pack = verb_parser(
         kinds, "pack", "collect the results of a method into one zip file",
-        "Collect records, predictions, card, fits with recipes, environments and, if asked for, weights: for each\n"
-        "protocol and dataset the whole row with the declared recipe, in its newest complete generation. Where\n"
-        "several variants remain, they are listed, and one is chosen by an option, a recipe setting or its row key.\n"
+        "Collect records, predictions, card, fits with recipes, environments and, with --weights, weights: for each\n"
+        "protocol and dataset the whole row with the declared recipe, in its newest complete generation. If several\n"
+        "variants remain, they are listed; an option, a recipe setting or a row key selects one of them.\n"
         "Equal inputs give equal bytes. Damaged records are named and left out; the exit code is then 1.",
         "examples:\n"
         "  python -m harness submit pack mymethod --weights --out mymethod.zip\n"
         "  python -m harness submit pack mymethod:width=8 --protocol b2n --out mymethod.zip\n",
     )  # fmt: skip
     pack.add_argument(
-        "method", metavar="METHOD[:OPTION=VALUE,...]", help="name of a measured method, with options that choose a row"
+        "method", metavar="METHOD[:OPTION=VALUE,...]", help="name of a measured method, with options that select a row"
     )
     pack.add_argument("--out", required=True, metavar="FILE.zip", help="file to write")
     pack.add_argument("--weights", action="store_true", help="add the fits' weights, so that others can reproduce")
@@ -63,60 +69,63 @@ def _add_pack(kinds: Any) -> None:
     pack.add_argument(
         "--method-version", type=int, metavar="N", help="version of the method (default: the highest measured)"
     )
-    pack.add_argument("--submitter", default="", metavar="TEXT", help="who hands it in")
-    pack.add_argument("--code", default="", metavar="URL", help="where the method's code is public")
-    add_places(pack)
+    pack.add_argument("--submitter", default="", metavar="TEXT", help="name of the submitter")
+    pack.add_argument("--code", default="", metavar="URL", help="public address of the method's code")
+    add_folders(pack)
 
 
-def _add_check(kinds: Any) -> None:
+def _add_check(kinds: Verbs) -> None:
     check = verb_parser(
         kinds, "check", "check submissions against all rules, without torch",
-        "Check zip files or folders: format, arithmetic from the predictions, protocol, plausibility. Everything that\n"
-        "is wrong is printed at once, with the reason and the way out. Nothing is extracted or executed.",
+        "Check zip files or folders: format, arithmetic from the predictions, protocol, plausibility. All findings\n"
+        "are printed at once, with reason and fix. Nothing is extracted or executed.",
+        "example:\n  python -m harness submit check mymethod.zip\n",
     )  # fmt: skip
     check.add_argument("path", nargs="+", metavar="FILE|DIR", help="a submission, or a folder of submissions")
     check.add_argument("--root", default=".", metavar="DIR", help="repository with results/waivers (default: here)")
     check.add_argument(
-        "--accept", metavar="DIR", help="take over what passes below this folder, as `report --runs DIR` reads it"
+        "--accept", metavar="DIR", help="copy submissions that pass into this folder, which `report --runs DIR` reads"
     )
-    check.add_argument("--json", action="store_true", help="print data on stdout")
+    add_json(check)
 
 
-def _add_diff(kinds: Any) -> None:
+def _add_diff(kinds: Verbs) -> None:
     diff = verb_parser(
-        kinds, "diff", "what a pull request changes in a board's repository",
-        "Compare two commits: refuse changes to submissions that are there, and check every new one as it is in HEAD.",
+        kinds, "diff", "check a pull request to a board's repository",
+        "Compare two commits: refuse changes of existing submissions, and check every new submission as it is in HEAD.",
+        "example:\n  python -m harness submit diff origin/main HEAD\n",
     )  # fmt: skip
-    diff.add_argument("base", metavar="BASE", help="commit that the pull request is made against")
-    diff.add_argument("head", metavar="HEAD", help="its last commit")
+    diff.add_argument("base", metavar="BASE", help="commit that the pull request starts from")
+    diff.add_argument("head", metavar="HEAD", help="last commit of the pull request")
     diff.add_argument("--repository", default=".", metavar="DIR", help="the board's repository (default: here)")
     diff.add_argument("--summary", metavar="FILE", help="append a summary in Markdown")
-    diff.add_argument("--json", action="store_true", help="print data on stdout")
+    add_json(diff)
 
 
-def _add_reproduce(kinds: Any) -> None:
+def _add_reproduce(kinds: Verbs) -> None:
     again = verb_parser(
         kinds, "reproduce", "evaluate a sample again from the submitted weights",
-        "Evaluate a seeded sample of every list again, compare first predictions and probabilities, and write what\n"
-        "was found to results/reproductions/. The method must be installed here: a submission carries no code.",
+        "Evaluate a seeded sample of every list again, compare first predictions and probabilities, and write the\n"
+        "outcome to results/reproductions/. The method must be installed: a submission holds no code.",
+        "example:\n  python -m harness submit reproduce mymethod.zip --seed 1\n",
     )  # fmt: skip
     again.add_argument("path", metavar="FILE|DIR", help="a submission that was packed with --weights")
-    again.add_argument("--fraction", type=float, default=0.05, metavar="X", help="of each list (default: 0.05)")
-    again.add_argument("--seed", type=int, metavar="N", help="of the sample (default: drawn now and printed)")
+    again.add_argument("--fraction", type=float, default=0.05, metavar="X", help="sampled share of each list (0.05)")
+    again.add_argument("--seed", type=int, metavar="N", help="seed of the sample (default: random and printed)")
     again.add_argument("--root", default=".", metavar="DIR", help="the board's repository (default: here)")
-    again.add_argument("--json", action="store_true", help="print data on stdout")
-    again.add_argument("--plugin", action="append", default=[], metavar="FILE", help="load a plugin file first")
-    again.add_argument("--weights", metavar="FILE", help="the backbone's weights, where the records are of a file")
+    add_json(again)
+    add_plugins(again)
+    again.add_argument("--weights", metavar="FILE", help="weight file of the backbone, if records name it by its hash")
     again.add_argument(
         "--file", action="append", default=[], metavar="OPTION=FILE",
-        help="file that an option names, where the records know it by its hash; repeatable",
+        help="file of an option, if the records name a file by its hash; repeatable",
     )  # fmt: skip
     add_compute_options(again)
-    add_places(again)
+    add_folders(again)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the chosen part."""
+    """Run the chosen part of `submit`."""
     parts = {"pack": _pack, "check": _check, "diff": _diff, "reproduce": _reproduce, "rules": _rules}
     return parts[arguments.what](arguments)
 
@@ -150,17 +159,17 @@ def _check(arguments: argparse.Namespace) -> int:
 
     paths = [path for text in arguments.path for path in submissions_below(Path(text))]
     board = Path(arguments.accept) if arguments.accept else None
-    found = []
+    submissions = []
     for checked, folder in check_all(paths, Path(arguments.root), board):
-        found.append(checked)
+        submissions.append(checked)
         if not arguments.json:
             put(checked.text())
         if folder is not None:
-            say(f"taken over: {folder}")
-    passed = all(checked.passed for checked in found)
+            say(f"accepted: {folder}")
+    passed = all(checked.passed for checked in submissions)
     if arguments.json:
-        put({"passed": passed, "submissions": [checked.as_dict() for checked in found]})
-    elif not found:
+        put_json({"passed": passed, "submissions": [checked.as_dict() for checked in submissions]})
+    elif not submissions:
         say(f"no submission below {', '.join(arguments.path)}")
     return EXIT_DONE if passed else EXIT_FAILED
 
@@ -169,18 +178,18 @@ def _diff(arguments: argparse.Namespace) -> int:
     from harness.submitting.check_folder import check_changes
     from results.submission.summary import summary
 
-    findings, found = check_changes(Path(arguments.repository), arguments.base, arguments.head)
-    passed = not findings and all(checked.passed for checked in found)
+    findings, submissions = check_changes(Path(arguments.repository), arguments.base, arguments.head)
+    passed = not findings and all(checked.passed for checked in submissions)
     if arguments.summary:
         with Path(arguments.summary).open("a", encoding="utf-8") as file:
-            file.write(summary(findings, found))
+            file.write(summary(findings, submissions))
     if arguments.json:
         changes = [finding.as_dict() for finding in findings]
-        put({"passed": passed, "changes": changes, "submissions": [checked.as_dict() for checked in found]})
+        put_json({"passed": passed, "changes": changes, "submissions": [checked.as_dict() for checked in submissions]})
     else:
-        for text in (*map(str, findings), *(checked.text() for checked in found)):
+        for text in (*map(str, findings), *(checked.text() for checked in submissions)):
             put(text)
-        say(f"{len(found)} new submissions, {len(findings)} refused changes")
+        say(f"{len(submissions)} new submissions, {len(findings)} refused changes")
     return EXIT_DONE if passed else EXIT_FAILED
 
 
@@ -189,6 +198,7 @@ def _reproduce(arguments: argparse.Namespace) -> int:
 
     from harness.base.atomic import write_json
     from harness.submitting.reproduce import Sampling, reproduce
+    from results.codec import encode
     from results.submission.accept import REPRODUCTIONS
 
     load_plugins(arguments)
@@ -197,13 +207,16 @@ def _reproduce(arguments: argparse.Namespace) -> int:
     seed = secrets.randbits(32) if arguments.seed is None else arguments.seed
     root = Path(arguments.root)
     sampling = Sampling(seed, arguments.fraction, arguments.weights, parse_pairs(arguments.file, "--file"))
-    found = reproduce(Path(arguments.path), settings_of(arguments), compute_options_of(arguments), sampling, root)
-    attestation = found.as_dict()
-    name = f"{attestation['method']}-v{attestation['version']}.json"
-    write_json(root / REPRODUCTIONS / name, attestation)
-    put(attestation if arguments.json else found.text())
+    reproduced = reproduce(Path(arguments.path), settings_of(arguments), compute_options_of(arguments), sampling, root)
+    attestation = reproduced.attestation()
+    name = f"{attestation.method}-v{attestation.version}.json"
+    write_json(root / REPRODUCTIONS / name, encode(attestation))
+    if arguments.json:
+        put_json(attestation)
+    else:
+        put(reproduced.text())
     say(f"written: {root / REPRODUCTIONS / name}")
-    return EXIT_DONE if found.passed else EXIT_FAILED
+    return EXIT_DONE if reproduced.passed else EXIT_FAILED
 
 
 def _rules(arguments: argparse.Namespace) -> int:

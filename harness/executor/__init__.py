@@ -1,1 +1,1 @@
-"""Carrying out a plan as jobs: on a SLURM cluster or as processes of this machine, through submitit."""
+"""Jobs: the open cells of a request on a SLURM cluster or as processes of this machine, through submitit."""

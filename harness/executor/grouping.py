@@ -1,4 +1,4 @@
-"""From the open cells of a plan to jobs: one a fit with its evals behind it, one for an untrained method's evals."""
+"""Group the open cells of a plan into jobs: a fit with its evals, or the evals of an untrained method."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from harness.executor.ledger import Job
 
 @dataclass(frozen=True)
 class Work:
-    """The cells of one job to be.
+    """The cells of one job before it is submitted.
 
     Args:
-        cells: In the order in which they are carried out.
-        after: Keys of fits of other jobs that have to be there before.
+        cells: Cells in the order in which the job computes them.
+        after: Keys of fits in other jobs that have to be finished before.
     """
 
     cells: tuple[FitCell | EvalCell, ...]
@@ -25,36 +25,36 @@ class Work:
 
     @property
     def title(self) -> str:
-        """What it computes, for people."""
+        """Names of the cells, for messages."""
         fits = [f"fit {cell.name}" for cell in self.cells if isinstance(cell, FitCell)]
         evals = [cell for cell in self.cells if isinstance(cell, EvalCell)]
         if fits:
             return fits[0] + (f" + {len(evals)} evals" if evals else "")
         if len(evals) == 1:
             return f"eval {evals[0].name}"
-        of = dict.fromkeys(cell.row.name if cell.fit is None else cell.fit.name for cell in evals)
-        return f"{len(evals)} evals of {', '.join(of)}"
+        names = dict.fromkeys(cell.row.name if cell.fit is None else cell.fit.name for cell in evals)
+        return f"{len(evals)} evals of {', '.join(names)}"
 
     @property
     def folders(self) -> tuple[Path, ...]:
-        """Of its fits and of its records, each once."""
-        found = (cell.folder if isinstance(cell, FitCell) else cell.record.parent for cell in self.cells)
-        return tuple(dict.fromkeys(found))
+        """Folders of its fits and records, without duplicates."""
+        folders = (cell.folder if isinstance(cell, FitCell) else cell.record.parent for cell in self.cells)
+        return tuple(dict.fromkeys(folders))
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """Keys of its cells."""
+        """Keys of the cells."""
         return tuple(cell.key for cell in self.cells)
 
 
 def group(plan: Plan, active: Mapping[str, Job]) -> list[Work]:
-    """The jobs that a plan needs, those whose cells are in a job under way left out.
+    """The jobs that a plan needs besides the jobs that are pending or running.
 
-    A fit that others start from gets a job without evals: those that wait for it do not wait for its evals too.
+    A parent fit gets a job without evals, so that its child fits do not wait for its evals.
 
     Args:
         plan: Cells and their states.
-        active: Jobs under way, by the key of each cell that they compute.
+        active: Pending and running jobs, by the key of each cell that they compute.
     """
     fits = [cell for cell in plan.open_fits() if cell.key not in active]
     evals = [cell for cell in plan.open_evals() if cell.key not in active]
@@ -62,15 +62,17 @@ def group(plan: Plan, active: Mapping[str, Job]) -> list[Work]:
     parents = {cell.parent.key for cell in fits if cell.parent is not None}
     works = []
     for fit in fits:
-        own = [cell for cell in evals if cell.fit is not None and cell.fit.key == fit.key]
-        evals = [cell for cell in evals if cell not in own]
+        fit_evals = [cell for cell in evals if cell.fit is not None and cell.fit.key == fit.key]
+        evals = [cell for cell in evals if cell not in fit_evals]
+        # A parent that is done needs no dependency; one in another job does.
         after = (fit.parent.key,) if fit.parent is not None and fit.parent.key in coming else ()
         if fit.key in parents:
             works.append(Work((fit,), after))
-            if own:
-                works.append(Work(tuple(own), (fit.key,)))
+            if fit_evals:
+                works.append(Work(tuple(fit_evals), (fit.key,)))
         else:
-            works.append(Work((fit, *own), after))
+            works.append(Work((fit, *fit_evals), after))
+    # Evals whose fit is done, or is part of an active job: one job per fit loads the weights once.
     by_fit: dict[str, list[EvalCell]] = {}
     for cell in evals:
         by_fit.setdefault(cell.fit.key if cell.fit else str(cell.record.parent), []).append(cell)
@@ -79,18 +81,18 @@ def group(plan: Plan, active: Mapping[str, Job]) -> list[Work]:
 
 
 def waves(works: list[Work], active: Mapping[str, Job]) -> list[list[Work]]:
-    """Jobs in the order of submission; those of a wave depend on the same jobs, so that they can be one array.
+    """Jobs in the order of submission. The jobs of a wave wait for the same jobs, so that they form one job array.
 
     Args:
-        works: Of `group`.
-        active: Jobs under way, by cell.
+        works: Jobs as grouped by `group`.
+        active: Pending and running jobs, by the key of each cell that they compute.
     """
     submitted = set(active)
-    left, found = list(works), []
+    left, ordered = list(works), []
     while left:
         ready = [work for work in left if all(key in submitted for key in work.after)]
         for after in dict.fromkeys(work.after for work in ready):
-            found.append([work for work in ready if work.after == after])
+            ordered.append([work for work in ready if work.after == after])
         submitted |= {key for work in ready for key in work.keys}
         left = [work for work in left if work not in ready]
-    return found
+    return ordered

@@ -1,7 +1,8 @@
-"""Jobs as processes of this machine: a queue that outlives the command which filled it, and their states.
+"""Jobs as processes of this machine: a queue that outlives the command that filled it, and their states.
 
-`python -m harness.executor.local RUNS` is the queue: it starts the waiting jobs of a run folder through submitit, so
-many at a time, each after those it depends on, and ends when nothing is left. One queue a run folder.
+`python -m harness.executor.local RUNS` is the queue. It starts the waiting jobs of a run folder through submitit, as
+many at the same time as `parallel` allows, each after the jobs it depends on, and ends when no job is left. There is
+one queue per run folder.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
@@ -30,31 +32,49 @@ from harness.executor.ledger import (
     LOST,
     RUNNING,
     Job,
-    ending,
+    JobState,
+    exit_text,
     open_ledger,
     read_ledger,
     read_status,
     write_states,
 )
 
+if TYPE_CHECKING:
+    import submitit
+
 QUEUE_LOCK = "local_queue.lock"
 PID_FILE = "local_queue.json"
 QUEUE_LOG = "local_queue.log"
 QUEUE_START_SECONDS = 60.0
 QUEUE_WAIT_SECONDS = 3.0
-"""Longer than a look at the lock holds it, shorter than anybody waits."""
+"""Time to wait for the queue's lock: longer than `_is_locked` holds it, and short for a user who waits."""
 POLL_SECONDS = 0.5
 GPUS_SEEN = "CUDA_VISIBLE_DEVICES"
 NOTICE_SECONDS = 30
+"""Time between submitit's signal and the end of a job's time."""
+
+
+@dataclass(frozen=True)
+class _Started:
+    """A running job of the queue.
+
+    Args:
+        handle: submitit's handle of the process.
+        slot: Number of the job among the running jobs; it chooses the job's GPUs.
+    """
+
+    handle: submitit.Job[None]
+    slot: int
 
 
 def start_queue(runs: Path) -> None:
-    """Start the queue of a run folder in the background, in a session of its own, so that Ctrl-C does not reach it.
+    """Start the queue of a run folder in the background, in its own session so that Ctrl-C does not reach it.
 
-    One that finds another queue at work ends. Called with the ledger open, so that no queue ends meanwhile.
+    A second queue ends by itself. Call it with the ledger open, so that a running queue cannot end meanwhile.
 
     Raises:
-        UserError: It does not start.
+        UserError: The queue does not start.
     """
     folder = runs / LOGS
     folder.mkdir(parents=True, exist_ok=True)
@@ -71,27 +91,27 @@ def start_queue(runs: Path) -> None:
 
 
 def serve(runs: Path) -> None:
-    """Start waiting jobs and wait for them until none is left; at once if another queue is at work."""
+    """Start waiting jobs until none is left; returns at once if another queue of the run folder is running."""
     lock = FileLock(runs / ".locks" / QUEUE_LOCK, timeout=QUEUE_WAIT_SECONDS)
     try:
         lock.acquire()
     except Timeout:
         return
     write_json(runs / LOGS / PID_FILE, {"schema": 1, "pid": os.getpid()})
-    running: dict[str, tuple[Any, int]] = {}
+    running: dict[str, _Started] = {}
     while True:
-        _collect(runs, running)
+        _collect(runs, running)  # before the ledger is opened, since it opens the ledger itself
         with open_ledger(runs) as jobs:
             _cancel_orphans(jobs)
             waiting = [job for job in jobs.values() if job.executor == "local" and job.active and not job.id]
             for job in waiting:
                 if len(running) < job.resources["parallel"] and _ready(job, jobs):
-                    slot = min(set(range(len(running) + 1)) - {slot for _, slot in running.values()})
-                    handle = _start(job, runs, slot)
-                    running[job.uid] = (handle, slot)
-                    jobs[job.uid] = replace(job, id=handle.job_id, state=RUNNING)
+                    slot = min(set(range(len(running) + 1)) - {started.slot for started in running.values()})
+                    running[job.uid] = started = _start(job, runs, slot)
+                    jobs[job.uid] = replace(job, id=started.handle.job_id, state=RUNNING)
             if not running and not any(_ready(job, jobs) for job in waiting):
-                lock.release()  # while the ledger is closed to others: whoever adds to it next starts another queue
+                # Released while the ledger is locked: a process that adds jobs afterwards starts another queue.
+                lock.release()
                 return
         time.sleep(POLL_SECONDS)
 
@@ -101,7 +121,7 @@ def _ready(job: Job, jobs: dict[str, Job]) -> bool:
 
 
 def _cancel_orphans(jobs: dict[str, Job]) -> None:
-    """Cancel what waits for a job that did not succeed, as a cluster does."""
+    """Cancel jobs that wait for a job that did not succeed, as SLURM does."""
     for job in list(jobs.values()):
         if job.executor == "local" and job.active and not job.id:
             lost = [uid for uid in job.after if uid in jobs and jobs[uid].state in ENDED and jobs[uid].state != DONE]
@@ -109,64 +129,64 @@ def _cancel_orphans(jobs: dict[str, Job]) -> None:
                 jobs[job.uid] = replace(job, state=CANCELLED, reason="a job it depends on failed")
 
 
-def _start(job: Job, runs: Path, slot: int) -> Any:
-    """Start a job through submitit; returns its handle."""
+def _start(job: Job, runs: Path, slot: int) -> _Started:
+    """Start a job through submitit."""
     import submitit
 
-    wanted = job.resources
-    gpus = wanted["gpus"] or 0
-    # submitit hides every GPU from a job that asks for none; such a job sees what a run in one process would see.
+    gpus = job.resources["gpus"] or 0
+    # submitit hides all GPUs from a job without GPUs; the job must see the same GPUs as a run in one process.
     environment = {} if gpus else {GPUS_SEEN: os.environ.get(GPUS_SEEN)}
-    executor = submitit.LocalExecutor(runs / job.folder, max_num_timeout=wanted["turns"])
+    executor = submitit.LocalExecutor(runs / job.folder, max_num_timeout=job.resources["turns"])
     executor.update_parameters(
-        timeout_min=wanted["time"], gpus_per_node=gpus, visible_gpus=list(range(slot * gpus, (slot + 1) * gpus)),
+        timeout_min=job.resources["time"], gpus_per_node=gpus,
+        visible_gpus=list(range(slot * gpus, (slot + 1) * gpus)),
         signal_delay_s=NOTICE_SECONDS, stderr_to_stdout=True,
     )  # fmt: skip
     status, lock = (str(path(runs).absolute()) for path in (job.status_file, job.lock_file))
-    return executor.submit(JobCommand(list(job.command), job.cwd, status, lock, environment, job.result_folders(runs)))
+    command = JobCommand(list(job.command), job.cwd, status, lock, environment, job.result_folders(runs))
+    return _Started(executor.submit(command), slot)
 
 
-def _collect(runs: Path, running: dict[str, tuple[Any, int]]) -> None:
-    """Write down the jobs that are over and give their places free."""
+def _collect(runs: Path, running: dict[str, _Started]) -> None:
+    """Write the states of ended jobs into the ledger and remove these jobs from the running ones."""
     jobs = {job.uid: job for job in read_ledger(runs)}
-    found = {}
-    for uid, (handle, _) in list(running.items()):
-        if handle.get_info()["jobState"] == "RUNNING":
-            continue
-        del running[uid]
-        found[uid] = _ended(jobs[uid], runs)
-    write_states(runs, found)
+    ended = {}
+    for uid, started in list(running.items()):
+        if started.handle.get_info()["jobState"] != "RUNNING":
+            del running[uid]
+            ended[uid] = _ended(jobs[uid], runs)
+    write_states(runs, ended)
 
 
-def _ended(job: Job, runs: Path) -> tuple[str, str]:
+def _ended(job: Job, runs: Path) -> JobState:
+    """The state of a job whose process has ended."""
     status = read_status(job.status_file(runs))
-    if status.get("state") != "ended":
-        return FAILED, "killed, or stopped more often than it may be"
-    code = status.get("returncode")
-    return (DONE, "") if code == 0 else (FAILED, ending(code))
+    if status.state != "ended":  # the process had no time to write its exit code
+        return JobState(FAILED, "killed, or stopped more often than allowed")
+    return JobState(DONE) if status.returncode == 0 else JobState(FAILED, exit_text(status.returncode))
 
 
-def states(jobs: list[Job], runs: Path) -> dict[str, tuple[str, str]]:
-    """(state, reason) of jobs by ledger name."""
-    found: dict[str, tuple[str, str]] = {}
+def states(jobs: Iterable[Job], runs: Path) -> dict[str, JobState]:
+    """The states of jobs by ledger identifier."""
+    job_states: dict[str, JobState] = {}
     for job in jobs:
-        alive = _is_locked(job.lock_file(runs))
-        if alive:
-            found[job.uid] = (RUNNING, "")
+        if _is_locked(job.lock_file(runs)):
+            job_states[job.uid] = JobState(RUNNING)
         elif _is_locked(runs / ".locks" / QUEUE_LOCK):
-            found[job.uid] = (job.state, job.reason)  # the queue will write down what becomes of it
+            job_states[job.uid] = JobState(job.state, job.reason)  # the queue writes the new state into the ledger
         elif not job.id:
-            found[job.uid] = (LOST, "the queue of this machine ended before its turn")
+            job_states[job.uid] = JobState(LOST, "the queue of this machine ended before it started the job")
         else:
-            found[job.uid] = _ended(job, runs)
-    return found
+            job_states[job.uid] = _ended(job, runs)
+    return job_states
 
 
 def _is_locked(path: Path) -> bool:
-    """Whether a living process holds a lock file."""
+    """Whether a running process holds a lock file."""
     if not path.is_file():
         return False
     try:
+        # The operating system releases the lock of a process that was killed; a pid could belong to another process.
         with FileLock(path, timeout=0):
             return False
     except Timeout:
@@ -174,7 +194,7 @@ def _is_locked(path: Path) -> bool:
 
 
 def cancel(jobs: list[Job], runs: Path) -> None:
-    """Cancel jobs that wait for their turn; one that has started goes on."""
+    """Cancel jobs that wait in the queue; a started job runs on."""
     uids = {job.uid for job in jobs}
     with open_ledger(runs) as ledger:
         for uid in uids & set(ledger):
@@ -183,7 +203,7 @@ def cancel(jobs: list[Job], runs: Path) -> None:
 
 
 def queue_pid(runs: Path) -> int | None:
-    """The process id of the queue at work, which is also its process group; None if there is none."""
+    """The process id of the running queue, which is also its process group; None without a running queue."""
     try:
         pid = int(json.loads((runs / LOGS / PID_FILE).read_text(encoding="utf-8"))["pid"])
     except (OSError, ValueError, KeyError):
@@ -192,5 +212,5 @@ def queue_pid(runs: Path) -> int | None:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # its jobs go on
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the started jobs run on
     serve(Path(sys.argv[1]))

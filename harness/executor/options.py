@@ -1,11 +1,10 @@
-"""How jobs are run: kind of executor and what a job asks for, each value with its origin."""
+"""Options of the executor: its kind and the resources of a job, each value with its origin."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 
 from harness.base.errors import UserError, unknown_name
 from harness.machine.settings import Given
@@ -16,21 +15,21 @@ SBATCH = "sbatch."
 
 @dataclass(frozen=True)
 class ExecutorOptions:
-    """What `[executor]` in `harness.toml`, `HARNESS_EXECUTOR*` and the flags of `run` say. No part of any identity.
+    """Options from `[executor]` in `harness.toml`, `HARNESS_EXECUTOR*` and the flags of `run`. Not part of any key.
 
     Args:
         kind: `inline` (in this process), `local` (processes of this machine) or `slurm`.
         partition, account, qos, constraint: As `sbatch` takes them.
-        time: Minutes a job may take; it is stopped before and goes on in a new turn.
+        time: Minutes of a job; a job is stopped before its end and continues in a new turn.
         turns: How often a job that ran out of its time is queued again.
-        gpus: GPUs a job; None asks for none. More than one starts `torchrun` inside the job.
-        processes: Processes a job; None for one a GPU.
-        cpus: CPU cores a job.
-        memory: Memory a job as `sbatch --mem` takes it, such as `64GB`.
-        parallel: Jobs at a time; None for 256 on a cluster and 1 on this machine.
+        gpus: GPUs of a job; None requests none. With more than one, the job starts `torchrun`.
+        processes: Processes of a job; None for one per GPU.
+        cpus: CPU cores of a job.
+        memory: Memory of a job as `sbatch --mem` takes it, such as `64GB`.
+        parallel: Jobs that run at the same time; None for 256 on a cluster and 1 on this machine.
         setup: Shell lines before the job, such as `module load cuda`.
         sbatch: Any further `sbatch` option by its long name.
-        origins: Where each value that is not a default comes from.
+        origins: Origin of each value that is not a default.
     """
 
     kind: str = "inline"
@@ -66,34 +65,121 @@ class ExecutorOptions:
         return f"executor {self.kind} ({self.origins.get('kind', 'default')}): {', '.join(shown)}"
 
 
+NAMES = tuple(f.name for f in fields(ExecutorOptions) if f.name not in ("sbatch", "origins"))
+
+
 def executor_options(given: Mapping[str, Given]) -> ExecutorOptions:
     """The options of the settings `executor.*`.
 
     Raises:
-        UserError: An unknown name, or a value that cannot be used.
+        UserError: An unknown name, or a value of another type or outside its range.
     """
-    values: dict[str, Any] = {}
-    origins: dict[str, str] = {}
-    sbatch: dict[str, str] = {}
-    for name, item in given.items():
-        if name.startswith(SBATCH):
-            sbatch[name.removeprefix(SBATCH).replace("_", "-")] = str(item.value)
-            origins["sbatch"] = item.origin
-            continue
-        if name not in _READERS:
-            error = unknown_name("executor setting", name, _READERS)
-            raise UserError(f"{item.origin}: {error.message}", f"Known: {', '.join(_READERS)}, sbatch.OPTION.")
+    sbatch = {name.removeprefix(SBATCH): item for name, item in given.items() if name.startswith(SBATCH)}
+    values = {name: item for name, item in given.items() if not name.startswith(SBATCH)}
+    for name, item in values.items():
+        if name not in NAMES:
+            error = unknown_name("executor setting", name, NAMES)
+            raise UserError(f"{item.origin}: {error.message}", f"Known: {', '.join(NAMES)}, sbatch.OPTION.")
+    origins = {name: item.origin for name, item in values.items()}
+    for item in sbatch.values():
+        origins["sbatch"] = item.origin
+    read, default = _Reader(values), ExecutorOptions()
+    return ExecutorOptions(
+        kind=read.kind() or default.kind,
+        partition=read.text("partition"),
+        account=read.text("account"),
+        qos=read.text("qos"),
+        constraint=read.text("constraint"),
+        time=read.minutes("time") or default.time,
+        turns=default.turns if (turns := read.number("turns", 0)) is None else turns,
+        gpus=read.number("gpus", 0),
+        processes=read.number("processes", 1),
+        cpus=read.number("cpus", 1),
+        memory=read.memory(),
+        parallel=read.number("parallel", 1),
+        setup=read.setup(),
+        sbatch={name.replace("_", "-"): str(item.value) for name, item in sbatch.items()},
+        origins=origins,
+    )
+
+
+class _Reader:
+    """Values of `[executor]`, which come as text from flags and with TOML's types from the configuration file.
+
+    Each method returns None for a value that is not given, and raises a `UserError` for a value that is not valid.
+    """
+
+    def __init__(self, given: Mapping[str, Given]) -> None:
+        self.given = given
+
+    def _invalid(self, name: str, expected: str) -> UserError:
+        item = self.given[name]
+        return UserError(f"executor.{name} is {item.value!r} ({item.origin}), expected {expected}.")
+
+    def text(self, name: str) -> str | None:
+        """A text that is not blank."""
+        if name not in self.given:
+            return None
+        value = self.given[name].value
+        if not isinstance(value, (str, int, float)) or not str(value).strip():
+            raise self._invalid(name, "a text")
+        return str(value)
+
+    def kind(self) -> str | None:
+        """One of `KINDS`."""
+        if "kind" not in self.given:
+            return None
+        value = self.given["kind"].value
+        if value not in KINDS:
+            raise self._invalid("kind", f"one of {', '.join(KINDS)}")
+        return str(value)
+
+    def number(self, name: str, least: int) -> int | None:
+        """A whole number from `least`."""
+        if name not in self.given:
+            return None
+        value = self.given[name].value
+        if isinstance(value, bool) or not re.fullmatch(r"\d+", str(value)) or int(value) < least:
+            raise self._invalid(name, f"a whole number, at least {least}")
+        return int(value)
+
+    def minutes(self, name: str) -> int | None:
+        """Minutes of a time as SLURM writes it."""
+        if name not in self.given:
+            return None
         try:
-            values[name] = _READERS[name](item.value)
-        except (TypeError, ValueError) as error:
-            raise UserError(f"executor.{name} is {item.value!r} ({item.origin}), expected {error}.") from None
-        origins[name] = item.origin
-    return ExecutorOptions(**values, sbatch=sbatch, origins=origins)
+            return minutes(str(self.given[name].value))
+        except ValueError as error:
+            raise self._invalid(name, str(error)) from None
+
+    def memory(self) -> str | None:
+        """A size with its unit; a number without unit counts in GB."""
+        if "memory" not in self.given:
+            return None
+        text = str(self.given["memory"].value).strip().upper()
+        if not re.fullmatch(r"[1-9]\d*([KMGT]B?)?", text):
+            raise self._invalid("memory", "a size such as 64GB")
+        return text if text[-1].isalpha() else f"{text}GB"
+
+    def setup(self) -> tuple[str, ...]:
+        """Shell lines: one text, or a list of texts."""
+        value = self.given["setup"].value if "setup" in self.given else []
+        lines = [value] if isinstance(value, str) else value
+        if not isinstance(lines, list) or not all(isinstance(line, str) for line in lines):
+            raise self._invalid("setup", "shell lines")
+        return tuple(lines)
 
 
-def minutes(value: Any) -> int:
-    """Minutes of a number of them, or of SLURM's `HH:MM:SS`, `MM:SS`, `D-HH[:MM[:SS]]`; rounded up."""
-    days, dash, rest = str(value).rpartition("-")
+def minutes(text: str) -> int:
+    """Minutes of a time, rounded up.
+
+    Args:
+        text: Minutes, or SLURM's `MM:SS`, `HH:MM:SS` or `D-HH[:MM[:SS]]`.
+
+    Raises:
+        ValueError: The text has another form, or is zero. Its message says what is expected.
+    """
+    days, dash, rest = text.rpartition("-")
     parts = rest.split(":")
     if not re.fullmatch(r"\d+(:\d+){0,2}", rest) or (dash and not days.isdigit()):
         raise ValueError("minutes, HH:MM:SS or D-HH:MM:SS")
@@ -107,47 +193,4 @@ def minutes(value: Any) -> int:
     total = int(days or 0) * 86400 + hours * 3600 + mins * 60 + seconds
     if total <= 0:
         raise ValueError("a time above 0")
-    return -(-total // 60)
-
-
-def _kind(value: Any) -> str:
-    if value not in KINDS:
-        raise ValueError(f"one of {', '.join(KINDS)}")
-    return str(value)
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, (str, int, float)) or not str(value).strip():
-        raise ValueError("a text")
-    return str(value)
-
-
-def _memory(value: Any) -> str:
-    text = str(value).strip().upper()
-    if not re.fullmatch(r"[1-9]\d*([KMGT]B?)?", text):
-        raise ValueError("a size such as 64GB")
-    return text if text[-1].isalpha() else f"{text}GB"
-
-
-def _number(least: int) -> Callable[[Any], int]:
-    def read(value: Any) -> int:
-        if isinstance(value, bool) or not re.fullmatch(r"\d+", str(value)) or int(value) < least:
-            raise ValueError(f"a whole number, at least {least}")
-        return int(value)
-
-    return read
-
-
-def _lines(value: Any) -> tuple[str, ...]:
-    if isinstance(value, str):
-        return (value,)
-    if not isinstance(value, list) or not all(isinstance(line, str) for line in value):
-        raise ValueError("shell lines")
-    return tuple(value)
-
-
-_READERS: dict[str, Callable[[Any], Any]] = {
-    "kind": _kind, "partition": _text, "account": _text, "qos": _text, "constraint": _text, "time": minutes,
-    "turns": _number(0), "gpus": _number(0), "processes": _number(1), "cpus": _number(1), "memory": _memory,
-    "parallel": _number(1), "setup": _lines,
-}  # fmt: skip
+    return -(-total // 60)  # rounded up: a job must not get less time than requested

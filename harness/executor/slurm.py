@@ -1,8 +1,8 @@
-"""SLURM: submitting arrays through submitit, asking for states, cancelling.
+"""SLURM: submit job arrays through submitit, query their states, cancel them.
 
-States come from `squeue`, which answers with and without accounting; submitit asks `sacct`, which without accounting
-never notices a killed job. What `squeue` has forgotten (it keeps finished jobs for `MinJobAge`, usually five minutes)
-is told by the status file that the job itself leaves.
+States come from `squeue`, which works with and without accounting. submitit uses `sacct`, which never notices a killed
+job where accounting is off. `squeue` forgets finished jobs after `MinJobAge` (usually five minutes); their states then
+come from the status files that the jobs write.
 """
 
 from __future__ import annotations
@@ -10,58 +10,73 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from harness.base.errors import UserError
 from harness.executor.job import JobCommand
-from harness.executor.ledger import CANCELLED, DONE, FAILED, LOST, PENDING, RUNNING, Job, ending, read_status
+from harness.executor.ledger import (
+    CANCELLED,
+    DONE,
+    FAILED,
+    LOST,
+    PENDING,
+    RUNNING,
+    Job,
+    JobState,
+    exit_text,
+    read_status,
+)
 from harness.executor.options import ExecutorOptions
 
 ARRAY_SIZE = 1000
+"""Jobs of one array; SLURM's default `MaxArraySize` is 1001."""
 NOTICE_SECONDS = 90
+"""Time between submitit's signal and the end of a job's time: it stops the command and queues the job again."""
 QUEUED = {"PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "RESV_DEL_HOLD", "SPECIAL_EXIT"}
 UNDER_WAY = {"RUNNING", "COMPLETING", "SIGNALING", "STAGE_OUT", "STOPPED", "SUSPENDED", "RESIZING"}
+Parameter = str | int | bool | list[str] | dict[str, str | bool]
 
 
 def submit(jobs: list[Job], runs: Path, options: ExecutorOptions, after: list[str]) -> list[str]:
-    """Submit jobs that wait for the same others, as job arrays; their ids in the same order.
+    """Submit jobs as job arrays; returns their ids in the same order.
 
     Args:
-        jobs: With one folder.
+        jobs: Jobs with the same folder.
         runs: Run folder.
-        options: What each job asks for.
-        after: Ids of jobs that have to succeed before; if one fails, these are cancelled.
+        options: Resources of each job.
+        after: Ids of jobs that have to succeed before; SLURM cancels the new jobs if one of them fails.
 
     Raises:
-        UserError: There is no SLURM here, or it refuses the jobs.
+        UserError: This machine has no SLURM, or SLURM refuses the jobs.
     """
     import submitit
 
     if shutil.which("sbatch") is None:
-        raise UserError("There is no sbatch here: this is no node of a SLURM cluster.", "Use --executor local.")
+        message = "The program sbatch was not found: this machine is not a node of a SLURM cluster."
+        raise UserError(message, "Use --executor local.")
     executor = submitit.SlurmExecutor((runs / jobs[0].folder).absolute(), max_num_timeout=options.turns)
     executor.update_parameters(**_parameters(options, after))
     commands = [
-        JobCommand(list(job.command), job.cwd, str(job.status_file(runs).absolute()), beside=job.result_folders(runs))
+        JobCommand(
+            list(job.command), job.cwd, str(job.status_file(runs).absolute()), log_links=job.result_folders(runs)
+        )
         for job in jobs
     ]
-    ids = []
+    ids: list[str] = []
     try:
-        with _outside_of_a_job():
+        with _without_surrounding_job():
             for start in range(0, len(commands), ARRAY_SIZE):
                 ids += [job.job_id for job in executor.submit_array(commands[start : start + ARRAY_SIZE])]
     except submitit.core.utils.FailedJobError as error:
-        words = " ".join(str(error).split())
-        raise UserError(f"SLURM refuses the jobs: {words}", f"Asked for: {options}.") from None
+        raise UserError(f"SLURM refuses the jobs: {_one_line(error)}", f"Requested: {options}.") from None
     return ids
 
 
-def _parameters(options: ExecutorOptions, after: list[str]) -> dict[str, object]:
-    wanted: dict[str, object] = {
-        "job_name": "harness",
-        "time": options.time,
+def _parameters(options: ExecutorOptions, after: list[str]) -> dict[str, Parameter]:
+    """The parameters of submitit's SLURM executor."""
+    optional: dict[str, Parameter | None] = {
         "partition": options.partition,
         "account": options.account,
         "qos": options.qos,
@@ -76,7 +91,9 @@ def _parameters(options: ExecutorOptions, after: list[str]) -> dict[str, object]
         "srun_args": [f"--cpus-per-task={options.cpus}"] if options.cpus else None,
     }
     return {
-        **{name: value for name, value in wanted.items() if value is not None},
+        "job_name": "harness",
+        "time": options.time,
+        **{name: value for name, value in optional.items() if value is not None},
         "stderr_to_stdout": True,
         "signal_delay_s": NOTICE_SECONDS,
         "additional_parameters": {"requeue": True, "kill-on-invalid-dep": "yes", **options.sbatch},
@@ -84,8 +101,11 @@ def _parameters(options: ExecutorOptions, after: list[str]) -> dict[str, object]
 
 
 @contextmanager
-def _outside_of_a_job() -> Iterator[None]:
-    """Hide a surrounding job (an interactive one) from sbatch, which would pass its shape on; not the configuration."""
+def _without_surrounding_job() -> Iterator[None]:
+    """Hide the variables of an interactive job from sbatch, which would give new jobs the shape of that job.
+
+    `SLURM_CONF` stays: it names the cluster's configuration.
+    """
     inherited = {}
     if "SLURM_JOB_ID" in os.environ:
         names = [name for name in os.environ if name.startswith(("SLURM_", "SRUN_")) and name != "SLURM_CONF"]
@@ -96,29 +116,27 @@ def _outside_of_a_job() -> Iterator[None]:
         os.environ.update(inherited)
 
 
-def states(jobs: list[Job], runs: Path) -> dict[str, tuple[str, str]]:
-    """(state, reason) of jobs by ledger name.
-
-    Where `squeue` cannot be asked at the moment, each job keeps the state it had.
-    """
+def states(jobs: Iterable[Job], runs: Path) -> dict[str, JobState]:
+    """The states of jobs by ledger identifier; the last known states while `squeue` does not answer."""
+    jobs = list(jobs)
     try:
-        known = _squeue({job.id.split("_")[0] for job in jobs})
+        answers = _squeue({job.id.split("_")[0] for job in jobs})
     except (OSError, subprocess.SubprocessError) as error:
-        return {job.uid: (job.state, f"squeue: {_words(error)}") for job in jobs}
-    found = {}
+        return {job.uid: JobState(job.state, f"squeue: {_one_line(error)}") for job in jobs}
+    job_states: dict[str, JobState] = {}
     for job in jobs:
-        state, reason = known.get(job.id, ("", ""))
-        found[job.uid] = _translated(state, reason) if state else _from_status(job, runs)
-        code = read_status(job.status_file(runs)).get("returncode")
+        state, reason = answers.get(job.id, ("", ""))
+        job_states[job.uid] = _translated(state, reason) if state else _from_status(job, runs)
+        code = read_status(job.status_file(runs)).returncode
         if state == "FAILED" and code:
-            found[job.uid] = (FAILED, ending(code))  # says more than SLURM's NonZeroExitCode
-    return found
+            job_states[job.uid] = JobState(FAILED, exit_text(code))  # more precise than SLURM's NonZeroExitCode
+    return job_states
 
 
 def _squeue(ids: set[str]) -> dict[str, tuple[str, str]]:
-    """SLURM's (state, reason) by job id, for the jobs that it still knows."""
-    wanted = [f"--jobs={','.join(sorted(ids))}", "--states=all", "--array"]
-    command = ["squeue", *wanted, "--noheader", "--format=%i|%T|%r"]
+    """SLURM's (state, reason) by job id, for the jobs that SLURM still knows."""
+    selection = [f"--jobs={','.join(sorted(ids))}", "--states=all", "--array"]
+    command = ["squeue", *selection, "--noheader", "--format=%i|%T|%r"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     if done.returncode and "Invalid job id" not in done.stderr:
         raise subprocess.SubprocessError(done.stderr.strip() or f"exit code {done.returncode}")
@@ -126,32 +144,33 @@ def _squeue(ids: set[str]) -> dict[str, tuple[str, str]]:
     return {row[0]: (row[1], row[2]) for row in rows if len(row) == 3}
 
 
-def _translated(state: str, reason: str) -> tuple[str, str]:
+def _translated(state: str, reason: str) -> JobState:
+    """The state of the ledger for a state of SLURM."""
     why = "" if reason in ("None", "") else reason
     if state in QUEUED:
-        return PENDING, why
+        return JobState(PENDING, why)
     if state in UNDER_WAY:
-        return RUNNING, why
+        return JobState(RUNNING, why)
     if state == "COMPLETED":
-        return DONE, ""
+        return JobState(DONE)
     if state == "CANCELLED":
-        return CANCELLED, "a job it depends on failed" if "Dependency" in reason else "cancelled"
-    return FAILED, f"{state} {why}".strip()
+        return JobState(CANCELLED, "a job it depends on failed" if "Dependency" in reason else "cancelled")
+    return JobState(FAILED, f"{state} {why}".strip())
 
 
-def _from_status(job: Job, runs: Path) -> tuple[str, str]:
+def _from_status(job: Job, runs: Path) -> JobState:
+    """The state of a job that SLURM has forgotten."""
     status = read_status(job.status_file(runs))
-    if status.get("state") != "ended":
-        return LOST, "SLURM does not know it any more, and it left no result"
-    code = status.get("returncode")
-    return (DONE, "") if code == 0 else (FAILED, ending(code))
+    if status.state != "ended":
+        return JobState(LOST, "SLURM does not know the job any more, and the job wrote no exit code")
+    return JobState(DONE) if status.returncode == 0 else JobState(FAILED, exit_text(status.returncode))
 
 
 def cancel(jobs: list[Job]) -> None:
-    """Cancel jobs; those that are over stay as they are."""
+    """Cancel jobs; ended jobs keep their states."""
     if jobs:
         subprocess.run(["scancel", *(job.id for job in jobs)], capture_output=True, timeout=60, check=False)
 
 
-def _words(error: Exception) -> str:
+def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())[:200]

@@ -1,1 +1,1 @@
-"""Cells carried out: the run loop, fits, evals, records, and finished fits loaded again. Needs torch."""
+"""Compute cells: the run loop, fits, evals, records; load finished fits. Needs torch, except `run_request`."""

@@ -1,4 +1,4 @@
-"""Methods built for a cell: on their backbone, on the weights of a parent fit, with the weights of a finished fit."""
+"""Build the method of a cell: on its backbone, on a parent fit, or with the weights of a finished fit."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from results.measurement_words import model_text
 
 
 def build_row(row: MethodRow, settings: Settings) -> ClipMethod:
-    """A fresh method on a freshly loaded backbone or on the model it brings, with its checkpoint where one is given."""
+    """Build an untrained method on a newly loaded backbone or on its own model, with its checkpoint if it has one."""
     from harness.engine.method import method_class
     from harness.engine.method_weights import load_published
 
-    cls = method_class(row.name)
+    cls = method_class(row.name)  # imports the plugin, which planning does not need
     if not isinstance(row.backbone, BackboneChoice):
         return cls(row.backbone.load(), row.options)
     method = cls(_load_backbone(row.backbone, settings), row.options)
@@ -34,20 +34,21 @@ def build_row(row: MethodRow, settings: Settings) -> ClipMethod:
 
 
 def _load_backbone(choice: BackboneChoice, settings: Settings) -> Backbone:
-    """A backbone with its weights; the hash of the tensors of a tag is remembered for plans."""
+    """Load a backbone; the hash of the tensors of a tag is stored for plans, which read no weights."""
     from harness.engine.model.backbone import load_backbone
 
     backbone = load_backbone(choice.arch, choice.weights, settings.weights.path)
     if backbone.file is not None:
         index = WeightsIndex(settings.cache.path, settings.weights.path)
+        # A plan compares this hash with the recorded one, and need not read gigabytes of weights.
         index.remember(backbone.facts.arch, backbone.facts.weights, backbone.file, backbone.facts.weights_sha256)
     return backbone
 
 
 def read_unknown_weights(cells: Cells, index: WeightsIndex, settings: Settings) -> None:
-    """Read the weights of tags whose tensors are not known although cells were computed with them.
+    """Read the weights of tags that finished cells used and whose tensor hashes are not known.
 
-    Weights that are not on this machine stay unknown: finished cells then count as they are.
+    Weights that are not on this machine stay unknown; finished cells then stay done.
     """
     rows = {model_text(row.model_id()): row for row in (cell.row for cell in cells.evals if cell.record.is_file())}
     for row in rows.values():
@@ -58,7 +59,7 @@ def read_unknown_weights(cells: Cells, index: WeightsIndex, settings: Settings) 
 
 
 def loaded_model(row: MethodRow, method: ClipMethod) -> ModelId:
-    """The model of a row as measurements state it once its weights are read."""
+    """The model of a row as measurements state it after its weights were read."""
     facts, clip = method.backbone.facts, isinstance(row.backbone, BackboneChoice)
     return replace(
         row.model_id(),
@@ -70,10 +71,10 @@ def loaded_model(row: MethodRow, method: ClipMethod) -> ModelId:
 
 
 def build_fit_start(cell: FitCell, settings: Settings) -> tuple[ClipMethod, Start]:
-    """The method of a fit before its first update, and the weights that it starts from.
+    """Build the method of a fit before its first update; returns it with the description of its start.
 
     Raises:
-        UserError: The parent fit is not finished, or its weights are not those that it left.
+        UserError: The parent fit is not finished, or its weight file differs from the recorded one.
     """
     method, start = build_row(cell.row, settings), cell.described.training.start
     if cell.parent is None:
@@ -89,10 +90,16 @@ def build_fit_start(cell: FitCell, settings: Settings) -> tuple[ClipMethod, Star
 
 
 def require_recorded(fitted: FitFile, model: ModelId, start: Start, name: str) -> None:
-    """Refuse to evaluate a fit on other weights than it was fitted on.
+    """Check that a fit is evaluated on the weights that it was fitted on.
+
+    Args:
+        fitted: Content of the fit's `fit.json`.
+        model: The loaded model.
+        start: The start of the fit with the present weights of its parent fit.
+        name: Name of the fit, for messages.
 
     Raises:
-        UserError: The model has other tensors than the recorded ones, or the parent fit other weights.
+        UserError: The model or the parent fit has other tensors than the recorded ones.
     """
     recorded = fitted.described.model.tensors_sha256
     if model.tensors_sha256 != recorded:
@@ -105,18 +112,19 @@ def require_recorded(fitted: FitFile, model: ModelId, start: Start, name: str) -
     expected = fitted.described.training.start.weights_sha256
     if start.weights_sha256 != expected:
         raise UserError(
-            f"The fit {name} started from the weights {expected[:8]} of {start.name}, which was computed again and has "
-            f"the weights {start.weights_sha256[:8]} now.",
+            f"The fit {name} started from the weights {expected[:8]} of {start.name}, which was computed again and now "
+            f"has the weights {start.weights_sha256[:8]}.",
             "Run the same command again to fit again.",
             EXIT_FAILED,
         )
 
 
 def fitted_method(cell: EvalCell, settings: Settings) -> tuple[ClipMethod, FitFile | None]:
-    """The method that an eval scores, with the content of its fit's `fit.json`; None for an untrained method.
+    """Build the method that an eval scores; returns it with the content of its `fit.json`, None if it is untrained.
 
     Raises:
-        UserError: The fit is not finished or stale, or its weights or those of its parent are not the recorded ones.
+        UserError: The fit is not finished or stale, or the weights of the fit or its parent differ from the recorded
+            ones.
     """
     if cell.fit is None:
         return build_row(cell.row, settings), None

@@ -1,4 +1,4 @@
-"""One eval carried out: from its cell to the predictions and the record."""
+"""Compute one eval: from its cell to the predictions and the record."""
 
 from __future__ import annotations
 
@@ -20,13 +20,14 @@ from results.record import read_record, write_record
 
 
 def run_eval_cell(cell: EvalCell, session: Session) -> bool:
-    """Score a cell's list and write predictions and record; False if another run did so meanwhile."""
+    """Score the list of a cell and write predictions and record; False if another run finished the cell meanwhile."""
     processes = session.processes
     with claimed(session, cell, lambda: eval_state(cell, session.tensors_of)) as wanted:
         if not wanted:
             return False
         if _renew(cell, session):
             return True
+        # `together` makes the error of one process an error of all, so that none waits for a process that has ended.
         with processes.together():
             audited = audit_cell(cell)
             located = locate_rows(cell.test, cell.dataset.locate)
@@ -35,7 +36,9 @@ def run_eval_cell(cell: EvalCell, session: Session) -> bool:
             method, fitted = fitted_method(cell, session.settings)
             partial = partial_results(cell, fitted.weights.sha256 if fitted else "")
         device = for_evaluation(session.device, session.compute, method.backbone)
+        # Random views depend on the list alone: equal for all methods and independent of the order of cells.
         seed = int(fingerprint([cell.test.sha256, "views"], 8), 16)
+        # Untrained evals of several protocols on one list share a number, and are computed once per run.
         if cell.number not in session.scores:
             session.scores[cell.number] = evaluate(
                 method,
@@ -60,15 +63,16 @@ def run_eval_cell(cell: EvalCell, session: Session) -> bool:
 
 
 def _renew(cell: EvalCell, session: Session) -> bool:
-    """Write the record without computing where its number is known; False where the list must be scored."""
+    """Write the record without computing if its number is known; False if the list has to be scored."""
     processes = session.processes
+    # The leading process decides: another process may read other files on a slow network file system.
     reason = processes.share(eval_state(cell, session.tensors_of).reason if processes.is_leader else "")
     if reason not in (RENEWED, REUSED):
         return False
     done = False
     with processes.together():
         if processes.is_leader:
-            audit_cell(cell)
+            audit_cell(cell)  # the leakage rules may be stricter than at the time of the first record
             source = scored_before(cell, session.tensors_of) if reason == REUSED else cell.record
             evaluation = read_record(source).measurement.evaluation if source else None
             if source and evaluation and (evaluation.evaluated == evaluation.list.n or session.compute.allow_missing):
@@ -82,9 +86,10 @@ def _take_over(cell: EvalCell, source: Path) -> None:
 
     Args:
         cell: The eval.
-        source: That record, which may be the cell's own.
+        source: File of the record with the same number; it may be the file of the cell itself.
     """
     record = renewed(cell, read_record(source))
+    # A status such as `verified` was earned by the other record, not by this copy.
     if source != cell.record:
         write_bytes(cell.predictions, source.with_name(record.predictions.file).read_bytes())
         predictions = replace(record.predictions, file=cell.predictions.name)

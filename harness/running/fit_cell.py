@@ -1,4 +1,4 @@
-"""One fit carried out: from its cell to the weights and `fit.json`."""
+"""Compute one fit: from its cell to the weights and `fit.json`."""
 
 from __future__ import annotations
 
@@ -23,12 +23,13 @@ from results.measurement import FitDescription
 
 
 def run_fit_cell(cell: FitCell, session: Session) -> bool:
-    """Fit a cell and write its `fit.json`; False if another run did so meanwhile."""
+    """Fit a cell and write its `fit.json`; False if another run finished the cell meanwhile."""
     processes = session.processes
     with claimed(session, cell, lambda: fit_state(cell, session.tensors_of)) as wanted:
         if not wanted:
             return False
         with processes.together():
+            # Under the lock of the cell, so that no other process is writing these files.
             for path in half_written(cell.folder) if processes.is_leader else ():
                 path.unlink(missing_ok=True)
             rows = present_rows(cell.train, cell.dataset.locate, cell.name, session.compute)
@@ -60,7 +61,13 @@ def run_fit_cell(cell: FitCell, session: Session) -> bool:
 
 
 def _keep_resumable(folder: Path, start: list[str]) -> None:
-    """Remove checkpoints of a fit that started from other weights than this one does."""
+    """Remove checkpoints of an interrupted fit that started from other weights.
+
+    Args:
+        folder: Folder of the fit.
+        start: Hashes of the weights that the fit starts from now.
+    """
+    # Training from an epoch of another start would give weights that belong to no start.
     note = folder / START_FILE
     if note.is_file() and note.read_text(encoding="utf-8") != fingerprint(start):
         for path in (*folder.glob("epoch_*.pth"), folder / "last_checkpoint", folder / CURVE):
@@ -71,9 +78,10 @@ def _keep_resumable(folder: Path, start: list[str]) -> None:
 def _write_fit(
     cell: FitCell, described: FitDescription, method: ClipMethod, outcome: FitOutcome, session: Session
 ) -> None:
-    """Write `fit.json`, which says that the fit is done, then remove the files that are no longer needed."""
+    """Write `fit.json`, which marks the fit as done, and then remove its temporary files."""
     total, trained = method.parameter_counts()
     sha256 = file_sha256(cell.folder / WEIGHTS)
+    # Last of all files: a fit is done when its `fit.json` exists.
     write_fit_file(
         cell.folder,
         FitFile(

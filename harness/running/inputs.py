@@ -1,4 +1,4 @@
-"""The places of the files that a fit was given, kept beside it: a measurement holds their hashes and no paths."""
+"""Paths of the files that a fit was given, kept in its folder: a measurement holds hashes and no paths."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ WEIGHTS_INPUT = "weights"
 
 
 def write_inputs(folder: Path, row: MethodRow) -> None:
-    """Note the places of a row's weight file and of the files that its options name; nothing without such files."""
-    found = {
+    """Write the paths of a row's weight file and of the files that its options name; no file without such paths."""
+    paths = {
         f.name: str(Path(value).resolve())
         for f in fields(row.options)
         if f.metadata.get("file") and Path(value := str(getattr(row.options, f.name))).is_file()
     }
     if isinstance(row.backbone, BackboneChoice) and row.backbone.weights and Path(row.backbone.weights).is_file():
-        found[WEIGHTS_INPUT] = str(Path(row.backbone.weights).resolve())
-    if found:
-        write_json(folder / INPUTS_FILE, found)
+        paths[WEIGHTS_INPUT] = str(Path(row.backbone.weights).resolve())
+    if paths:
+        write_json(folder / INPUTS_FILE, paths)
 
 
 def read_inputs(folder: Path) -> Mapping[str, str]:
-    """The noted places by option name, `weights` for the backbone's file; empty if nothing was noted."""
+    """The noted paths by option name, `weights` for the backbone's file; empty if none was noted."""
     try:
         content = json.loads((folder / INPUTS_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):

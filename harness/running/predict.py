@@ -1,61 +1,57 @@
-"""The classes of single video files: a fitted or untrained method, a set of class names, the top five."""
+"""Classes of single video files, by a fitted or an untrained method."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness.base.errors import UserError
-from harness.cells.cell import MethodRow
 from harness.engine.compute.device import choose_device, for_evaluation
 from harness.engine.evaluate import evaluate
+from harness.engine.method import ClipMethod
 from harness.machine.compute_options import ComputeOptions
-from harness.machine.settings import Settings
-from harness.running.build import build_row
-from harness.running.load_fit import restore
 from harness.spec import LabelSet, Views
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """The outcome of one file: either classes with probabilities, best first, or why it could not be decoded."""
+    """The predictions for one video file.
+
+    Args:
+        video: The file.
+        classes: Up to five pairs of class name and probability, best first; empty if the file was not decoded.
+        problem: The reason why the file was not decoded; empty if it was.
+    """
 
     video: Path
     classes: tuple[tuple[str, float], ...] = ()
     problem: str = ""
 
 
-@dataclass(frozen=True)
-class Subject:
-    """A method to predict with.
+def predict(
+    videos: Sequence[Path], method: ClipMethod, labels: LabelSet, views: Views, compute: ComputeOptions
+) -> Iterator[Prediction]:
+    """Classify video files one after the other; a file that cannot be decoded does not stop the next ones.
 
     Args:
-        row: Method, options and backbone.
+        videos: Video files.
+        method: A built or loaded method.
         labels: The classes to choose from.
-        views: How videos are read.
-        fit: Folder of a finished fit; None for an untrained method.
-    """
+        views: How frames are sampled and normalised.
+        compute: Device, precision, workers.
 
-    row: MethodRow
-    labels: LabelSet
-    views: Views
-    fit: Path | None = None
-
-
-def predict(videos: list[Path], subject: Subject, settings: Settings, compute: ComputeOptions) -> Iterator[Prediction]:
-    """One prediction per file, in order; a file that cannot be decoded never ends the others.
+    Yields:
+        One prediction per file, in order.
 
     Raises:
-        UserError: The fit is not there or belongs to another method or backbone.
+        UserError: The method fails for another reason than the file.
     """
-    row, labels = subject.row, subject.labels
-    method = build_row(row, settings) if subject.fit is None else restore(subject.fit, row, settings)
-    method.requires_grad_(False)  # nothing learns here, so the texts are encoded once for all files
+    method.requires_grad_(False)  # then the class texts are encoded once for all files
     device = for_evaluation(choose_device(compute), compute, method.backbone)
     for video in videos:
         try:
-            scores = evaluate(method, [(video, 0)], labels, subject.views, device, compute)
+            scores = evaluate(method, [(video, 0)], labels, views, device, compute)
         except UserError as error:
             reason = error.message.partition("the first: ")[2]
             if not reason:

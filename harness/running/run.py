@@ -1,28 +1,94 @@
-"""The run loop: fits first, then the evals that they serve, each cell on disk as soon as it is done."""
+"""The run loop: fits first, then the evals that score them. Each cell is on disk as soon as it is done."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
 import shutil
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 from harness.base.errors import UserError, machine_error
-from harness.cells.cell import EvalCell, FitCell
+from harness.cells.cell import Cells, EvalCell, FitCell
+from harness.cells.from_request import expand
 from harness.cells.leakage import audit_cell
-from harness.cells.plan import Plan, refreshed
+from harness.cells.plan import Plan, make_plan, refreshed
+from harness.cells.request import Request
 from harness.engine.compute.device import choose_device
 from harness.engine.compute.processes import SINGLE_PROCESS, Processes
 from harness.machine.compute_options import ComputeOptions
 from harness.machine.progress import Progress
 from harness.machine.settings import Settings
+from harness.machine.weights_index import WeightsIndex
+from harness.running.build import read_unknown_weights
 from harness.running.eval_cell import run_eval_cell
 from harness.running.fit_cell import run_fit_cell
+from harness.running.run_request import RunSummary
 from harness.running.session import Session, left_over, lock_of
-from harness.running.summary import Outcome
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Task:
+    """One cell of the run loop.
+
+    Args:
+        name: Kind and name of the cell, for messages and the progress bar.
+        cell: The fit or eval.
+    """
+
+    name: str
+    cell: FitCell | EvalCell
+
+    def run(self, session: Session) -> bool:
+        """Compute the cell; False if another run finished it meanwhile."""
+        if isinstance(self.cell, FitCell):
+            return run_fit_cell(self.cell, session)
+        return run_eval_cell(self.cell, session)
+
+
+def run(
+    request: Request,
+    settings: Settings,
+    compute: ComputeOptions,
+    keep_going: bool = False,
+    force: bool = False,
+) -> RunSummary:
+    """Fit and evaluate what a request needs in this process, as `python -m harness run` does without a report.
+
+    Args:
+        request: Methods, protocols, datasets and overrides.
+        settings: Folders of this machine.
+        compute: Device, precision, workers.
+        keep_going: Go on with other cells after a failure.
+        force: Compute finished cells anew.
+
+    Raises:
+        UserError: The request cannot be resolved, or a cell failed and `keep_going` is off.
+    """
+    plan = plan_cells(expand(request, settings), settings)
+    return execute(plan, settings, compute, keep_going, force)
+
+
+def plan_cells(
+    cells: Cells,
+    settings: Settings,
+    wanted: frozenset[str] = frozenset(),
+    processes: Processes = SINGLE_PROCESS,
+) -> Plan:
+    """The plan of cells, after reading the weights whose tensors are not known yet.
+
+    Args:
+        cells: Cells of a request.
+        settings: Folders of this machine.
+        wanted: Keys of fits to compute even if no unfinished eval needs them.
+        processes: The processes of the run.
+    """
+    index = WeightsIndex(settings.cache.path, settings.weights.path)
+    with processes.together():
+        read_unknown_weights(cells, index, settings)
+    return make_plan(cells, wanted, index.of)
 
 
 def execute(
@@ -32,19 +98,19 @@ def execute(
     keep_going: bool = False,
     force: bool = False,
     processes: Processes = SINGLE_PROCESS,
-) -> Outcome:
-    """Carry out the open cells of a plan.
+) -> RunSummary:
+    """Compute the open cells of a plan.
 
-    A cell that fails is named; with `keep_going` the others go on, otherwise the first failure ends the run. What was
-    finished before stays finished. Two runs on the same run folder never compute the same cell twice.
+    Finished cells stay finished when a later cell fails. Two runs on the same run folder never compute the same cell
+    twice.
 
     Args:
-        plan: What is open; with several processes that of the leading one counts.
-        settings: Places.
-        compute: How to compute.
-        keep_going: Go on after a failure, if all processes share it.
+        plan: The plan; with several processes, the plan of the leading process counts.
+        settings: Folders of this machine.
+        compute: Device, precision, workers.
+        keep_going: Name a failed cell and go on, provided that all processes failed with the same error.
         force: Compute finished cells anew.
-        processes: The processes that carry out each cell together.
+        processes: The processes that compute each cell together.
 
     Raises:
         UserError: A cell failed and `keep_going` is off.
@@ -53,88 +119,103 @@ def execute(
         with processes.together():
             if processes.is_leader:
                 discard(plan, settings)
-        plan = refreshed(plan)
+        plan = refreshed(plan)  # in every process, after the leading one has removed the files
     open_fits, open_evals = _open_cells(plan, processes)
-    outcome = Outcome(reused=len(plan.fits) + len(plan.evals) - len(open_fits) - len(open_evals))
+    # The other cells of the plan are done, or are parent fits that nothing needs.
+    summary = RunSummary(reused=len(plan.fits) + len(plan.evals) - len(open_fits) - len(open_evals))
     for cell in open_evals:
         audit_cell(cell)  # before anything is computed: a leak found after a day of training helps nobody
     progress = Progress(quiet=compute.quiet or not processes.is_leader, cells=len(open_fits) + len(open_evals))
     device = choose_device(compute, processes.local_rank if processes.size > 1 else None)
     session = Session(settings, compute, device, progress, processes, plan.tensors_of)
     if processes.is_leader:
-        _tidy(plan, settings)
+        _remove_left_over(plan, settings)
     failed: set[str] = set()
     with progress:
-        for name, cell, run in _tasks(open_fits, open_evals):
-            if isinstance(cell, EvalCell) and cell.fit is not None and cell.fit.key in failed:
-                outcome.failures.append((name, "its fit failed"))
-                continue
-            progress.begin(name)
-            try:
-                with processes.in_turn():
-                    cell.dataset.prepare(progress.render_step)
-                done = run(cell, session)
-            except (UserError, OSError) as error:
-                if not (keep_going and processes.is_common(error)):
-                    raise
-                failed.add(cell.key)
-                outcome.failures.append((name, str(error if isinstance(error, UserError) else machine_error(error))))
-                continue
-            except Exception as error:  # a fault of a method or of the harness: the other cells are still worth doing
-                if not (keep_going and processes.is_common(error)):
-                    raise
-                if processes.is_leader:
-                    logger.exception("%s failed", name)
-                failed.add(cell.key)
-                outcome.failures.append((name, f"{type(error).__name__}: {error}"))
-                continue
-            finally:
-                progress.end()
-            if not done:
-                outcome.reused += 1
-            elif isinstance(cell, FitCell):
-                outcome.fits += 1
-            else:
-                outcome.evals += 1
-    return outcome
+        for task in _tasks(open_fits, open_evals):
+            if isinstance(task.cell, EvalCell) and task.cell.fit is not None and task.cell.fit.key in failed:
+                summary.failures.append((task.name, "its fit failed"))
+            elif error := _attempt(task, session, keep_going, summary):
+                summary.failures.append((task.name, error))
+                failed.add(task.cell.key)
+    evals = [state.cell for state in plan.evals if isinstance(state.cell, EvalCell)]
+    summary.records = [cell.record for cell in evals if cell.record.is_file()]
+    return summary
+
+
+def _attempt(task: _Task, session: Session, keep_going: bool, summary: RunSummary) -> str:
+    """Compute one cell and count it in the summary; returns the error of a failed cell, empty if it succeeded.
+
+    Raises:
+        Exception: The cell failed, and `keep_going` is off or the processes failed with different errors.
+    """
+    session.progress.begin(task.name)
+    try:
+        with session.processes.in_turn():  # the first process renders the videos, the others find them
+            task.cell.dataset.prepare(session.progress.render_step)
+        computed = task.run(session)
+    except (UserError, OSError) as error:
+        # An error of one process alone leaves the others waiting for it: the run has to end.
+        if not (keep_going and session.processes.is_common(error)):
+            raise
+        return str(error if isinstance(error, UserError) else machine_error(error))
+    except Exception as error:  # a fault of a method or of the harness: the other cells are still worth computing
+        if not (keep_going and session.processes.is_common(error)):
+            raise
+        if session.processes.is_leader:
+            logger.exception("%s failed", task.name)
+        return f"{type(error).__name__}: {error}"
+    finally:
+        session.progress.end()
+    if not computed:  # another run on the same run folder finished the cell while this run waited for its lock
+        summary.reused += 1
+    elif isinstance(task.cell, FitCell):
+        summary.fits += 1
+    else:
+        summary.evals += 1
+    return ""
 
 
 def _open_cells(plan: Plan, processes: Processes) -> tuple[list[FitCell], list[EvalCell]]:
-    """What is to be computed, by the plan of the leading process: files may look otherwise to another by now.
+    """The open fits and evals of the leading process's plan: another process may see other files by now.
 
     Raises:
         UserError: This process does not know a cell of that plan.
     """
+    # Keys, because cells hold open datasets and cannot be exchanged as JSON.
     keys = processes.share([[cell.key for cell in cells] for cells in (plan.open_fits(), plan.open_evals())])
-    known: dict[str, Any] = {state.cell.key: state.cell for state in (*plan.fits, *plan.evals)}
+    fits = {state.cell.key: state.cell for state in plan.fits if isinstance(state.cell, FitCell)}
+    evals = {state.cell.key: state.cell for state in plan.evals if isinstance(state.cell, EvalCell)}
     with processes.together():
-        if absent := [key for some in keys for key in some if key not in known]:
+        absent = [key for key in keys[0] if key not in fits] + [key for key in keys[1] if key not in evals]
+        if absent:
             raise UserError(
                 f"Process {processes.rank} of {processes.size} lacks {len(absent)} of the cells "
                 "that the first process has.",
-                "All processes need the same command, the same code, and data in the same places.",
+                "All processes need the same command, the same code, and data in the same folders.",
             )
-    return [known[key] for key in keys[0]], [known[key] for key in keys[1]]
+    return [fits[key] for key in keys[0]], [evals[key] for key in keys[1]]
 
 
-def _tasks(fits: Iterable[Any], evals: Iterable[Any]) -> Iterable[tuple[str, Any, Callable[..., bool]]]:
-    """Each fit directly followed by its evals, so that results appear as early as possible; then the rest."""
+def _tasks(fits: list[FitCell], evals: list[EvalCell]) -> Iterator[_Task]:
+    """Each fit directly followed by its evals, so that results appear as early as possible; then the other evals."""
     remaining = list(evals)
     for cell in fits:
-        yield f"fit {cell.name}", cell, run_fit_cell
+        yield _Task(f"fit {cell.name}", cell)
         for item in [e for e in remaining if e.fit is not None and e.fit.key == cell.key]:
             remaining.remove(item)
-            yield f"eval {item.name}", item, run_eval_cell
+            yield _Task(f"eval {item.name}", item)
     for item in remaining:
-        yield f"eval {item.name}", item, run_eval_cell
+        yield _Task(f"eval {item.name}", item)
 
 
 def discard(plan: Plan, settings: Settings) -> None:
-    """Remove what `--force` computes anew: the evals and the fits they score, not the fits that those start from.
+    """Remove the evals of a plan and the fits that they score, for `--force`; parent fits stay.
 
-    Each under its lock, so that nobody who is at work on a cell of the request loses its files.
+    Each cell is removed under its lock, so that a run that is computing the cell does not lose its files.
     """
     evals = [state.cell for state in plan.evals if isinstance(state.cell, EvalCell)]
+    # The locks of a fit and of its evals are held together, because the folder of the fit holds the evals.
     for fit_key in dict.fromkeys(cell.fit.key if cell.fit else None for cell in evals):
         of_fit = [cell for cell in evals if (cell.fit.key if cell.fit else None) == fit_key]
         with contextlib.ExitStack() as held:
@@ -150,11 +231,11 @@ def discard(plan: Plan, settings: Settings) -> None:
                     path.unlink(missing_ok=True)
 
 
-def _tidy(plan: Plan, settings: Settings) -> None:
-    """Remove what finished cells left because they were killed in their very last step."""
+def _remove_left_over(plan: Plan, settings: Settings) -> None:
+    """Remove temporary files of finished cells, which a kill in the last step of a cell leaves."""
     for state in (*plan.fits, *plan.evals):
         if state.state == "done" and left_over(state.cell):
-            # A folder that cannot be changed keeps them.
+            # In a read-only run folder the files stay; they do no harm.
             with contextlib.suppress(OSError, UserError), lock_of(settings, state.cell):
                 for path in left_over(state.cell):
                     path.unlink(missing_ok=True)

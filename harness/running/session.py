@@ -1,4 +1,4 @@
-"""State that all cells of one run share, and each cell's lock, temporary files and present videos."""
+"""State shared by all cells of one run; lock, temporary files and existing videos of a cell."""
 
 from __future__ import annotations
 
@@ -30,9 +30,13 @@ class Session:
     """State shared by all cells of one run.
 
     Args:
-        processes: The processes that carry out each cell together.
+        settings: Folders of this machine.
+        compute: Precision, workers, batch sizes.
+        device: The device of this process.
+        progress: Progress bars.
+        processes: The processes that compute each cell together.
         tensors_of: Known hashes of the tensors of models, see `harness.cells.plan`.
-        scores: By number key, so that untrained evals of several protocols are computed once.
+        scores: Scores by number key, so that untrained evals of several protocols are computed once.
     """
 
     settings: Settings
@@ -45,18 +49,18 @@ class Session:
 
     @property
     def features(self) -> FeatureCache | None:
-        """The cache of frame features, None where it is switched off."""
+        """The cache of frame features; None if it is switched off."""
         return FeatureCache(self.settings.cache.path / "features") if self.compute.feature_cache else None
 
 
 def lock_of(settings: Settings, cell: FitCell | EvalCell) -> contextlib.AbstractContextManager[None]:
-    """The lock of a cell; its folder is made if it is not there."""
+    """The lock of a cell; makes the folder of the cell if necessary."""
     kind, folder = ("fit", cell.folder) if isinstance(cell, FitCell) else ("eval", cell.record.parent)
     return cell_lock(settings.runs.path, folder, cell.key, f"{kind} {cell.name}")
 
 
 def left_over(cell: FitCell | EvalCell) -> list[Path]:
-    """Temporary files of a finished cell: checkpoints, intermediate results, files that a kill left half written."""
+    """Temporary files of a finished cell: checkpoints, partial results, half-written files."""
     if isinstance(cell, FitCell):
         kept = [*cell.folder.glob("epoch_*.pth"), *cell.folder.glob("last_checkpoint"), *cell.folder.glob(START_FILE)]
         return [*kept, *half_written(cell.folder)]
@@ -67,36 +71,44 @@ def left_over(cell: FitCell | EvalCell) -> list[Path]:
 
 
 def partial_results(cell: EvalCell, weights_sha256: str = "") -> Path:
-    """The file of an eval's intermediate results under the fit's weights; other processes write theirs beside it."""
+    """The file of an eval's partial results under the fit's weights; each process appends its rank to the name."""
+    # The hash keeps partial results of a fit apart from those of the same fit computed again.
     return cell.record.parent / f".{cell.key}-{weights_sha256[:8]}.partial.npz"
 
 
 @contextlib.contextmanager
 def claimed(session: Session, cell: FitCell | EvalCell, state: Callable[[], CellState]) -> Iterator[bool]:
-    """Hold the lock of a cell for all processes; yields whether the cell still is to be computed."""
+    """Hold the lock of a cell for all processes; yields True if the cell has to be computed."""
     processes, done = session.processes, False
     with contextlib.ExitStack() as held:
         with processes.together():
+            # One lock per run and not per process: the other processes wait in `share` below.
             if processes.is_leader:
                 held.enter_context(lock_of(session.settings, cell))
-                done = state().state == "done"
+                done = state().state == "done"  # read under the lock: another run may have finished the cell
         yield not processes.share(done)
 
 
 def present_rows(
     video_list: VideoList, locate: Callable[[str], Path | None], name: str, compute: ComputeOptions
 ) -> list[Row]:
-    """The rows of a list with their files; refuses a list with missing videos unless that is allowed.
+    """The rows of a list whose videos exist.
+
+    Args:
+        video_list: The list.
+        locate: Returns the file of a video path, None if it does not exist.
+        name: Name of the cell, for messages.
+        compute: Holds `allow_missing`.
 
     Raises:
-        UserError: Videos are missing and `allow_missing` is off, or none is there at all.
+        UserError: No video exists, or videos are missing and `allow_missing` is off.
     """
     rows = locate_rows(video_list, locate)
-    missing = [path for (path, _), (found, _) in zip(video_list.rows, rows, strict=True) if found is None]
+    missing = [path for (path, _), (file, _) in zip(video_list.rows, rows, strict=True) if file is None]
     if len(missing) == len(rows):
         raise UserError(
             f"{name}: none of the {len(rows)} videos of the list {video_list.name!r} was found (first: {missing[0]}).",
-            "Give the videos' folder with --data NAME=DIR, or in harness.toml under [data].",
+            "Give the folder of the videos with --data NAME=DIR, or in harness.toml under [data].",
         )
     if missing and not compute.allow_missing:
         raise UserError(

@@ -1,4 +1,4 @@
-"""From the scores of an eval to its predictions and record on disk."""
+"""Write the predictions and the record of an eval."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ from results.record import (
 
 @dataclass(frozen=True)
 class Scored:
-    """The outcome of an eval with what is known about it.
+    """Scores of an eval with the circumstances of their computation.
 
     Args:
-        scores: One row per evaluated video.
-        kept: Rows of the list that were evaluated; all of them unless videos are missing and that was allowed.
-        audits: The leakage checks of the list.
-        device: Where it was computed.
-        processes: How many processes computed it together.
+        scores: Scores, one row per evaluated video.
+        kept: Numbers of the evaluated rows of the list; all rows unless videos are missing and `allow_missing` is on.
+        audits: Leakage checks of the list.
+        device: Device of the computation.
+        processes: Number of processes that shared the list.
     """
 
     scores: Scores
@@ -58,19 +58,20 @@ class Scored:
 
 
 def record_eval(cell: EvalCell, method: ClipMethod, model: ModelId, scored: Scored, fitted: FitFile | None) -> None:
-    """Write the predictions, then the record: a record on disk always has its predictions.
+    """Write the predictions and then the record, so that a record on disk always has its predictions.
 
     Args:
         cell: The eval.
-        method: As it was scored.
-        model: Its model, with the hash of the tensors.
-        scored: The outcome.
+        method: The scored method.
+        model: Model of the method, with the hash of its tensors.
+        scored: Scores and circumstances.
         fitted: Content of the fit's `fit.json`, None for an untrained method.
     """
     scores = scored.scores
     rows = [cell.test.rows[i] for i in scored.kept]
     labels = np.array([label for _, label in rows])
     clusters = [cell.dataset.cluster(path) for path, _ in rows]
+    # `cluster` groups videos of one source video, which the statistics must not count as independent.
     frame = predictions_frame([path for path, _ in rows], labels, scores.ids, scores.probabilities, clusters)
     sha256 = write_predictions(cell.predictions, frame)
     measurement = _measured(cell, model, scored, fitted)
@@ -113,8 +114,9 @@ def record_eval(cell: EvalCell, method: ClipMethod, model: ModelId, scored: Scor
 
 
 def _measured(cell: EvalCell, model: ModelId, scored: Scored, fitted: FitFile | None) -> Measurement:
-    """The cell's measurement with everything that is known only after computing."""
+    """The measurement of a cell, completed with facts that are known only after computing."""
     training, planned = None, cell.measurement.fitted
+    # The start, precision and used videos come from the fit's own file: they were decided when the fit ran.
     if planned is not None and fitted is not None:
         recorded = fitted.described.training
         training = replace(
@@ -144,6 +146,7 @@ def _fit_facts(cell: EvalCell, fitted: FitFile | None) -> FitFacts | None:
 
 
 def _overlap(cell: EvalCell, labels: np.ndarray, scores: Scores, audits: list[Audit]) -> Overlap:
+    # Accuracy without the classes that training may have seen; None if it would equal the metric or have no videos.
     seen = {i for item in audits for i in item.seen_ids()}
     unseen = np.array([label not in seen for label in labels])
     strict = accuracies(labels[unseen], scores.ids[unseen]).top1 if seen and unseen.any() else None
@@ -155,7 +158,7 @@ def _overlap(cell: EvalCell, labels: np.ndarray, scores: Scores, audits: list[Au
 
 
 def measured_on(device: Device, processes: int = 1, compiled: bool = False) -> Environment:
-    """Packages, git state, device, precision, threads, processes, and whether blocks were compiled, for records."""
+    """The environment of a computation: packages, git state, device, precision, threads, processes, compiled blocks."""
     return replace(
         environment(),
         device=device.label,
@@ -167,5 +170,5 @@ def measured_on(device: Device, processes: int = 1, compiled: bool = False) -> E
 
 
 def utc_now() -> str:
-    """The time, ISO 8601, to the second."""
+    """The present time, ISO 8601, to the second."""
     return datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="seconds")

@@ -1,1 +1,1 @@
-"""Submissions: facts of the benchmark for the checker, the check of a folder, and the reproduction of a row."""
+"""Submissions: facts of the benchmark for the checker, checks of folders, and reproduction from weights."""

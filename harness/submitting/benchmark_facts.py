@@ -1,4 +1,4 @@
-"""The facts that `submit check` compares with: protocols, lists, labels and built-in code of this installation."""
+"""Facts that `submit check` compares with: protocols, lists, labels and built-in code of this installation."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from results.submission.facts import Declared, EvalFacts, Facts, ListFacts, List
 
 
 def facts_of(pairs: Iterable[tuple[str, str]], known: Mapping[str, str] | None = None) -> Facts:
-    """The facts of (protocol, dataset) pairs; a pair that is not of the benchmark has none.
+    """The facts of (protocol, dataset) pairs; a pair that is not part of the benchmark is left out.
 
     Args:
-        pairs: As a submission names them.
-        known: Predictions of other rows, `Facts.known`.
+        pairs: Pairs of a submission.
+        known: Hashes of predictions of other rows, see `Facts.known`.
     """
     protocols = tuple(sorted(registry.sources("protocol")))
-    found = {pair: facts for pair in pairs if pair[0] in protocols and (facts := pair_facts(*pair))}
+    by_pair = {pair: facts for pair in pairs if pair[0] in protocols and (facts := pair_facts(*pair))}
     weights = BackboneChoice(MINI_ARCH, None).model_id().weights
-    return Facts(protocols, found, builtin_code(), weights, _declared, known or {})
+    return Facts(protocols, by_pair, builtin_code(), weights, _declared, known or {})
 
 
 def _declared(m: Measurement, shots: int | None) -> Declared | None:
@@ -45,7 +45,7 @@ def _declared(m: Measurement, shots: int | None) -> Declared | None:
         return None
     preset, protocol = "mini" if m.model.arch == MINI_ARCH else "", m.protocol.name
     defaults = spec.options_for({}, protocol, m.evaluation.list.dataset, preset).as_dict()
-    defaults.pop("frames", None)  # the harness fills it in
+    defaults.pop("frames", None)  # the harness sets this option from the views
     trained = m.fitted
     recipe = spec.recipe_for(protocol, trained.list.dataset, shots, preset) if trained is not None else None
     return Declared(recipe, defaults)
@@ -53,9 +53,9 @@ def _declared(m: Measurement, shots: int | None) -> Declared | None:
 
 @cache
 def builtin_code() -> dict[str, str]:
-    """sha256 of the code of each built-in method, read without importing it."""
-    found = registry.sources("method").values()
-    return {s.name: file_code_sha256(s.file) for s in found if s.origin == "built-in" and s.file is not None}
+    """sha256 of the code of each built-in method; nothing is imported."""
+    sources = registry.sources("method").values()
+    return {s.name: file_code_sha256(s.file) for s in sources if s.origin == "built-in" and s.file is not None}
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class _Prescribed:
 
 @cache
 def pair_facts(protocol: str, dataset: str) -> ProtocolFacts | None:
-    """The facts of a protocol on a dataset; None for other datasets, and where the two do not go together."""
+    """The facts of a protocol on a dataset; None for other datasets, and for a dataset that the protocol cannot use."""
     opened = _dataset(dataset)
     if opened is None:
         return None
@@ -79,10 +79,10 @@ def pair_facts(protocol: str, dataset: str) -> ProtocolFacts | None:
     except UserError:
         return None
     pinned = _Pinned(opened, cls)
-    trained = tuple(pinned.trained(one.fit, item) for one in fits for item in one.evals)
+    trained = tuple(pinned.trained(entry.fit, item) for entry in fits for item in entry.evals)
     untrained: dict[Expected, EvalFacts] = {}
-    for one in fits:
-        for item in one.evals:
+    for entry in fits:
+        for item in entry.evals:
             facts = pinned.untrained(item)
             untrained.setdefault(facts.place, facts)
     return ProtocolFacts(
@@ -94,7 +94,7 @@ def pair_facts(protocol: str, dataset: str) -> ProtocolFacts | None:
 
 
 def _dataset(name: str) -> Dataset | None:
-    """A dataset whose lists need no file on this machine: pinned ones, and those of the embedded benchmark."""
+    """A dataset whose list facts need no file of this machine: an official or embedded dataset; None for others."""
     if name in EMBEDDED:
         return EmbeddedDataset(name, Path())
     return OfficialDataset(name, ()) if name in OFFICIAL else None
@@ -129,7 +129,7 @@ class _Pinned:
         return EvalFacts(item.part, item.repeat or Repeat(), test, item.views or self.protocol.views)
 
     def _take(self, place: ListPlace) -> LabelSet:
-        """Note a list and its label set; returns the published label set."""
+        """Add the facts of a list and its label set; returns the published label set."""
         dataset, name, labels = place.dataset, place.name, place.labels
         opened = self.dataset if dataset == self.dataset.name else _dataset(dataset)
         assert opened is not None, dataset
@@ -153,13 +153,13 @@ def _list_facts(dataset: Dataset, name: str) -> ListFacts:
 
 
 def _seen(train: LabelSet, test: LabelSet, train_dataset: str, test_dataset: str) -> tuple[int, ...]:
-    found = seen_classes(train, test, train_dataset, test_dataset)
-    return tuple(entry.id for entry in found if entry.relation in STRICT_RELATIONS)
+    seen = seen_classes(train, test, train_dataset, test_dataset)
+    return tuple(entry.id for entry in seen if entry.relation in STRICT_RELATIONS)
 
 
 @dataclass(frozen=True)
 class _Stated(VideoList):
-    """A list whose rows are not on this machine, with the hash that records state; a rule compared it before."""
+    """A list without rows, with the hash that records state; another rule compares that hash with the pinned one."""
 
     stated_sha256: str = ""
 
@@ -178,16 +178,16 @@ class _StatedDataset(OfficialDataset):
 
     def list(self, name: str) -> VideoList:
         """The list as records state it."""
-        found = self.stated.get(name)
-        return super().list(name) if found is None else _Stated(found.name, (), found.origin, found.sha256)
+        stated = self.stated.get(name)
+        return super().list(name) if stated is None else _Stated(stated.name, (), stated.origin, stated.sha256)
 
 
 def _row_scope(
     protocol: type[Protocol], dataset: Dataset, fits: Iterable[_Prescribed], row: Sequence[Measurement]
 ) -> Scope | None:
-    """The scope of a complete row: as the planner computes it, from the recipes and views that its records state.
+    """The scope of a complete row, computed like the planner's from the recipes and views that its records state.
 
-    Whether those are the protocol's is for other rules to say. None if a record of an evaluation is missing.
+    Other rules compare these recipes and views with the protocol's. None if a record of the row is missing.
     """
     by_place = {Expected(m.protocol.part, m.protocol.repeat): m for m in row}
     lists: dict[str, dict[str, ListId]] = {}
@@ -199,21 +199,21 @@ def _row_scope(
     def dataset_of(name: str) -> Dataset:
         if name in OFFICIAL:
             return _StatedDataset(name, variants.get(name, "published"), lists.get(name, {}))
-        found = dataset if name == dataset.name else _dataset(name)
-        assert found is not None, name
-        return found
+        opened = dataset if name == dataset.name else _dataset(name)
+        assert opened is not None, name
+        return opened
 
     planned = []
-    for one in fits:
+    for entry in fits:
         evals, recipe = [], None
-        for item in one.evals:
-            repeat = item.repeat or (Repeat() if row[0].training is None else one.fit.repeat)
+        for item in entry.evals:
+            repeat = item.repeat or (Repeat() if row[0].training is None else entry.fit.repeat)
             m = by_place.get(Expected(item.part, repeat))
             if m is None:
                 return None
             recipe = m.fitted.recipe if m.fitted else None
             evals.append(PlannedEval(item, repeat, m.protocol.prescribed, m.evaluation.views))
-        planned.append(Planned(one.fit, recipe, tuple(evals)))
+        planned.append(Planned(entry.fit, recipe, tuple(evals)))
     trainings = [m.fitted for m in row if m.fitted]
     views = trainings[0].views if trainings else row[0].evaluation.views
     start = trainings[0].start.key if trainings and trainings[0].start.kind == "fit" else ""

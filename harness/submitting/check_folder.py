@@ -1,4 +1,4 @@
-"""Submissions of a board: checked against this installation's facts, taken over, compared in git."""
+"""Check submissions against the facts of this installation, copy them onto a board, compare commits of a board."""
 
 from __future__ import annotations
 
@@ -17,24 +17,27 @@ from results.submission.waivers import read_waivers
 
 
 def submissions_below(path: Path) -> list[Path]:
-    """A submission itself, or the folders METHOD/vVERSION below a folder of submissions."""
+    """The path itself for a single submission, or the folders METHOD/vVERSION of a folder of submissions."""
     if not path.is_dir() or (path / "submission.json").exists() or (path / "records").exists():
         return [path]
-    found = sorted(folder for folder in path.glob("*/v*") if folder.is_dir())
+    folders = sorted(folder for folder in path.glob("*/v*") if folder.is_dir())
     empty = all(child.name in ("README.md", ".gitkeep") for child in path.iterdir())
-    return found if found or empty else [path]
+    return folders if folders or empty else [path]
 
 
 def check_all(paths: Iterable[Path], root: Path, board: Path | None = None) -> Iterator[tuple[Checked, Path | None]]:
-    """Each submission checked, with the folder on the board if it passed and was taken over.
+    """Check submissions one after the other.
 
     Args:
-        paths: Files or folders.
+        paths: Files or folders of submissions.
         root: Repository of the board, with `results/waivers` and `results/reproductions`.
-        board: Where to take over what passes; None to check alone.
+        board: Folder that submissions are copied into if they pass; None only checks.
+
+    Yields:
+        The checked submission, and its folder on the board; None if it was not copied.
 
     Raises:
-        UserError: There is nothing at a path, or a waiver is not valid.
+        UserError: A path does not exist, or a waiver is not valid.
     """
     waivers, reproductions = read_waivers(root), read_reproductions(root)
     known = known_tables(board) if board is not None else {}
@@ -46,12 +49,20 @@ def check_all(paths: Iterable[Path], root: Path, board: Path | None = None) -> I
 
 
 def check_changes(repository: Path, base: str, head: str) -> tuple[tuple[Finding, ...], list[Checked]]:
-    """The D findings between two commits, and every new submission checked as it is in the second.
+    """Check a pull request to the repository of a board.
 
-    Waivers are those of the base: a pull request cannot bring its own.
+    Waivers are read from the base commit: a pull request cannot waive a rule for itself.
+
+    Args:
+        repository: Folder of the repository.
+        base: Commit that the pull request starts from.
+        head: Last commit of the pull request.
+
+    Returns:
+        The findings about changed submissions (rules D), and each new submission checked as it is in `head`.
 
     Raises:
-        UserError: Not a repository, or commits that it does not have.
+        UserError: The folder is not a repository, or a commit does not exist.
     """
     made = changes(repository, base, head)
     waivers, known = read_waivers(repository), known_tables(repository / FOLDER)
@@ -59,11 +70,11 @@ def check_changes(repository: Path, base: str, head: str) -> tuple[tuple[Finding
     with tempfile.TemporaryDirectory() as scratch:
         for number, (method, version) in enumerate(made.added):
             file = archive(repository, head, method, version, Path(scratch) / f"{number}.zip")
-            found = check_submission(file, partial(facts_of, known=known), waivers)
-            manifest = found.submission.manifest
-            found.submission.path = repository / FOLDER / method / f"v{version}"
-            if manifest and found.submission.name != f"{method}/v{version}":
-                place = Finding("D004", str(found.submission.path), found.submission.name, f"{method}/v{version}")
-                found = replace(found, findings=(place, *found.findings))
-            checked.append(found)
+            result = check_submission(file, partial(facts_of, known=known), waivers)
+            submission = result.submission
+            submission.path = repository / FOLDER / method / f"v{version}"
+            if submission.manifest and submission.name != f"{method}/v{version}":
+                wrong_folder = Finding("D004", str(submission.path), submission.name, f"{method}/v{version}")
+                result = replace(result, findings=(wrong_folder, *result.findings))
+            checked.append(result)
     return made.findings, checked

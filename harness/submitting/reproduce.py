@@ -1,4 +1,4 @@
-"""A sample of a submission evaluated again from its weights: the one check that made-up predictions do not pass."""
+"""Evaluate a sample of a submission again from its weights: the only check that made-up predictions do not pass."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from harness.base.canonical import fingerprint
 from harness.base.errors import EXIT_FAILED, UserError
@@ -26,13 +26,14 @@ from harness.engine.video.loaders import locate_rows
 from harness.machine.compute_options import ComputeOptions
 from harness.machine.settings import Settings
 from harness.running.build import build_row, loaded_model
-from harness.running.load_fit import is_file_hash, method_row_of, restore
+from harness.running.load_fit import is_file_hash, load_row, method_row_of
 from harness.running.write_record import measured_on, utc_now
 from harness.spec import LabelSet, VideoList
 from harness.submitting.benchmark_facts import facts_of
 from results.codec import encode
 from results.fit_file import write_fit_file
 from results.measurement import Measurement
+from results.predictions import ID_COLUMNS, PROBABILITY_COLUMNS
 from results.provenance import Environment
 from results.submission.check import check_submission
 from results.submission.contents import open_contents
@@ -41,26 +42,26 @@ from results.submission.waivers import read_waivers
 
 FRACTION = 0.05
 LEAST = 20
-"""Videos of a list that are evaluated at least."""
+"""Smallest number of sampled videos per list."""
 FLIPS = 0.03
-"""Share of first predictions that may flip between near ties."""
+"""Share of videos whose first prediction may flip between nearly equal probabilities."""
 TOLERANCE = {True: 0.005, False: 0.1}
-"""Difference of probabilities that rounding explains: where both sides computed in fp32, and otherwise."""
+"""Difference of probabilities that rounding explains: True if both sides computed in fp32, else False."""
 SCHEMA = 1
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """The agreement of a record's sample with its predictions.
+    """Agreement of the sample of a record with the recorded predictions.
 
     Args:
-        record: File name.
-        videos: Sampled videos.
-        flips: Videos whose first prediction differs.
-        unexplained: Flips between classes whose recorded probabilities differ by more than rounding explains.
+        record: File name of the record.
+        videos: Number of sampled videos.
+        flips: Number of videos whose first prediction differs.
+        unexplained: Number of flips between classes whose recorded probabilities differ by more than rounding explains.
         largest: Largest difference of a first prediction's probability.
-        beyond: Videos whose difference is beyond the tolerance.
-        tolerance: The tolerance of this record.
+        beyond: Number of videos whose difference is above the tolerance.
+        tolerance: Tolerance of this record.
     """
 
     record: str
@@ -73,8 +74,53 @@ class Agreement:
 
 
 @dataclass(frozen=True)
+class Attestation:
+    """Content of a file of `results/reproductions/`.
+
+    Args:
+        schema: Version of the file format.
+        digest: Digest of the submission.
+        method: Name of the method.
+        version: Version of the method.
+        passed: Whether the submission was reproduced.
+        seed: Seed of the sample.
+        fraction: Sampled share of each list.
+        videos: Number of evaluated videos.
+        flips: Number of first predictions that differ.
+        tolerance: Allowed share of flips, and allowed number of unexplained flips.
+        undetected_percent: Percent of false predictions that the sample misses with a probability of 5 %.
+        records: Agreement per record.
+        environment: Environment of the new evaluation.
+        created: Time, ISO 8601.
+    """
+
+    schema: int
+    digest: str
+    method: str
+    version: int
+    passed: bool
+    seed: int
+    fraction: float
+    videos: int
+    flips: int
+    tolerance: Mapping[str, float]
+    undetected_percent: float
+    records: tuple[Agreement, ...]
+    environment: Environment
+    created: str
+
+
+@dataclass(frozen=True)
 class Reproduced:
-    """The outcome of a reproduction; `as_dict` is what `results/reproductions/` keeps."""
+    """The outcome of a reproduction.
+
+    Args:
+        submission: The submission.
+        seed: Seed of the sample.
+        fraction: Sampled share of each list.
+        agreements: Agreement per record.
+        environment: Environment of the new evaluation.
+    """
 
     submission: Submission
     seed: int
@@ -84,41 +130,39 @@ class Reproduced:
 
     @property
     def videos(self) -> int:
-        """Evaluated videos."""
+        """Number of evaluated videos."""
         return sum(a.videos for a in self.agreements)
 
     @property
     def flips(self) -> int:
-        """First predictions that differ."""
+        """Number of first predictions that differ."""
         return sum(a.flips for a in self.agreements)
 
     @property
     def passed(self) -> bool:
-        """No unexplained flip, few near ties that flip, and hardly a probability beyond the tolerance."""
+        """Whether no flip is unexplained, and flips and differences above the tolerance are rare."""
         beyond = sum(a.beyond for a in self.agreements)
         unexplained = sum(a.unexplained for a in self.agreements)
         return not unexplained and self.flips <= max(1, FLIPS * self.videos) and beyond <= max(1, FLIPS * self.videos)
 
     @property
     def undetected(self) -> float:
-        """Percent of false predictions that a sample of this size would miss with a chance of 5 %."""
+        """Percent of false predictions that a sample of this size misses with a probability of 5 %."""
         return 100.0 * (1.0 - 0.05 ** (1.0 / self.videos)) if self.videos else 100.0
 
-    def as_dict(self) -> dict[str, Any]:
-        """The attestation."""
+    def attestation(self) -> Attestation:
+        """The content of the file for `results/reproductions/`."""
         manifest = self.submission.manifest
         assert manifest is not None  # a submission without one is refused before anything is evaluated
-        return {
-            "schema": SCHEMA, "digest": self.submission.digest, "method": manifest.method,
-            "version": manifest.version, "passed": self.passed, "seed": self.seed,
-            "fraction": self.fraction, "videos": self.videos, "flips": self.flips,
-            "tolerance": {"flips": FLIPS, "unexplained": 0}, "undetected_percent": self.undetected,
-            "records": [dict(vars(agreement)) for agreement in self.agreements],
-            "environment": encode(self.environment), "created": utc_now(),
-        }  # fmt: skip
+        return Attestation(
+            schema=SCHEMA, digest=self.submission.digest, method=manifest.method, version=manifest.version,
+            passed=self.passed, seed=self.seed, fraction=self.fraction, videos=self.videos, flips=self.flips,
+            tolerance={"flips": FLIPS, "unexplained": 0}, undetected_percent=self.undetected, records=self.agreements,
+            environment=self.environment, created=utc_now(),
+        )  # fmt: skip
 
     def text(self) -> str:
-        """For people: each record, and what the sample says."""
+        """The outcome for people: one line per record and the verdict."""
         lines = [
             f"{a.record}: {a.flips} of {a.videos} flipped, {a.unexplained} unexplained, probabilities within "
             f"{a.largest:.4f} (tolerance {a.tolerance:g})"
@@ -126,21 +170,22 @@ class Reproduced:
         ]
         lines.append(
             f"{'reproduced' if self.passed else 'NOT REPRODUCED'}: {self.flips} of {self.videos} first predictions "
-            f"flipped, seed {self.seed}; false predictions above {self.undetected:.1f} % would have shown with 95 % "
-            "confidence"
+            f"flipped, seed {self.seed}; false predictions above {self.undetected:.1f} % would have been found "
+            "with 95 % confidence"
         )
         return "\n".join(lines)
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """The sample, and the files that a submission names only by their hashes.
+    """The sample, and the files that a submission names by their hashes.
 
     Args:
-        seed: Seed of the sample. Draw it after the submission was handed in: who knows it, knows what is looked at.
-        fraction: Share of each list, at least `LEAST` videos.
-        weights: File of the backbone's weights, where records are of a file.
-        files: Places of the files that options name, by option.
+        seed: Seed of the sample. Draw it after the submission was handed in: a submitter who knows the seed knows which
+            videos are evaluated.
+        fraction: Share of each list; at least `LEAST` videos are evaluated.
+        weights: Weight file of the backbone, if the records name a file.
+        files: Files that options name, by option.
     """
 
     seed: int
@@ -155,46 +200,47 @@ def reproduce(
     """Evaluate a seeded sample of every list of a submission again, from the submitted weights.
 
     Args:
-        path: A submission with weights, whose method is installed here (a submission carries no code).
-        settings: Where videos lie.
-        compute: How to compute.
+        path: A submission with weights. Its method has to be installed: a submission holds no code.
+        settings: Folders of this machine, with the videos.
+        compute: Device, precision, workers.
         sampling: The sample.
         root: Repository of the board, with its waivers.
 
     Raises:
-        UserError: The submission is refused, has no weights, its method is not the one installed here, or videos are
-            missing.
+        UserError: The submission is refused or has no weights, the installed method differs from the measured method,
+            or videos are missing.
     """
     checked = check_submission(path, partial(facts_of, known={}), read_waivers(root))
     if not checked.passed:
-        ways = f"See: python -m harness submit check {path}"
-        raise UserError(f"{path} is refused by {', '.join(sorted(checked.rules()))}.", ways, EXIT_FAILED)
+        hint = f"See: python -m harness submit check {path}"
+        raise UserError(f"{path} is refused by {', '.join(sorted(checked.rules()))}.", hint, EXIT_FAILED)
     if sampling.weights is not None and not Path(sampling.weights).is_file():
         message = f"--weights {sampling.weights} is not a file."
         raise UserError(message, "Give the file that the records name by its sha256.")
     submission, device = checked.submission, choose_device(compute)
     absent = sorted(set(submission.fits) - set(submission.weights))
     if absent:
-        ways = "Ask for a submission that was packed with --weights."
-        raise UserError(f"{path} lacks the weights of {len(absent)} fits (first: {absent[0]}).", ways, EXIT_FAILED)
+        hint = "The submitter has to pack it with --weights."
+        raise UserError(f"{path} lacks the weights of {len(absent)} fits (first: {absent[0]}).", hint, EXIT_FAILED)
     with tempfile.TemporaryDirectory() as scratch:
         _lay_out(path, submission, Path(scratch))
         agreements, built = [], {}
-        for one in submission.measured:
-            key = fingerprint([one.keys.fit, encode(one.m.method), encode(one.m.model)])
+        for measured in submission.measured:
+            key = fingerprint([measured.keys.fit, encode(measured.m.method), encode(measured.m.model)])
             if key not in built:
-                built = {key: _method(one, Path(scratch), settings, sampling)}  # one at a time: methods are large
-            agreements.append(_again(one, built[key], settings, compute, device, sampling))
+                # One method at a time stays in memory: methods are large.
+                built = {key: _method(measured, Path(scratch), settings, sampling)}
+            agreements.append(_again(measured, built[key], settings, compute, device, sampling))
     return Reproduced(submission, sampling.seed, sampling.fraction, tuple(agreements), measured_on(device))
 
 
 def _folder(runs: Path, key: str) -> Path:
-    """The folder of a fit in the run folder that a reproduction makes."""
+    """The folder of a fit in the temporary run folder of a reproduction."""
     return runs / "backbone" / "method" / key
 
 
 def _lay_out(path: Path, submission: Submission, runs: Path) -> None:
-    """The fits of a submission as a run folder."""
+    """Write the fits of a submission into a run folder."""
     with open_contents(path) as contents:
         for key, fit in submission.fits.items():
             folder = _folder(runs, key)
@@ -205,107 +251,109 @@ def _lay_out(path: Path, submission: Submission, runs: Path) -> None:
             write_fit_file(folder, replace(fit, weights=replace(fit.weights, file=WEIGHTS)))
 
 
-def _method(one: Measured, runs: Path, settings: Settings, sampling: Sampling) -> ClipMethod:
-    """The method of a record as it was scored: options of training and evaluation, backbone, weights of the fit.
+def _method(measured: Measured, runs: Path, settings: Settings, sampling: Sampling) -> ClipMethod:
+    """Build the method of a record with its options of training and evaluation, its backbone and the fit's weights.
 
     Raises:
-        UserError: The code or the weights here are not those that were measured, or are not in a submission.
+        UserError: Code or weights of this machine differ from the measured ones, or are not part of a submission.
     """
-    m = one.m
+    m = measured.m
     if m.method.checkpoint:
         raise UserError(
-            f"{one.name} was measured on {', '.join(m.method.extra_data)}, which no submission holds.",
+            f"{measured.name} was measured on {', '.join(m.method.extra_data)}, which no submission holds.",
             "Measure it again with `run --checkpoint FILE`, and compare with `python -m harness compare`.",
             EXIT_FAILED,
         )
-    row = method_row_of(m.method, m.model, one.name, _backbone(m, sampling.weights), sampling.files)
+    row = method_row_of(m.method, m.model, measured.name, _backbone(m, sampling.weights), sampling.files)
     if row.code != m.method.code:
         raise UserError(
-            f"The code of {row.name} here has sha256 {row.code}, measured was {m.method.code}.",
-            "Install the version of the method that was measured.",
+            f"The installed code of {row.name} has sha256 {row.code}, expected the measured code {m.method.code}.",
+            "Install the measured version of the method.",
             EXIT_FAILED,
         )
     if m.fitted is not None:
-        return restore(_folder(runs, one.keys.fit), row, settings)
+        return load_row(_folder(runs, measured.keys.fit), row, settings)
     method = build_row(row, settings)
-    found = loaded_model(row, method).tensors_sha256
-    if found != m.model.tensors_sha256:
+    tensors_sha256 = loaded_model(row, method).tensors_sha256
+    if tensors_sha256 != m.model.tensors_sha256:
         raise UserError(
-            f"The weights {m.model.weights} here have tensors of sha256 {found}, "
-            f"measured was {m.model.tensors_sha256}.",
-            "Use the weights that were measured.",
+            f"The weights {m.model.weights} of this machine have tensors of sha256 {tensors_sha256}, "
+            f"expected the measured tensors {m.model.tensors_sha256}.",
+            "Use the measured weights.",
             EXIT_FAILED,
         )
     return method
 
 
 def _backbone(m: Measurement, weights: str | None) -> BackboneChoice | None:
-    """The backbone of a weight file that was given, where the measurement is of one."""
+    """The backbone of `--weights`, if the measurement names a weight file; None otherwise."""
     if weights is None or m.model.arch == MINI_ARCH or m.model.config or not is_file_hash(m.model.weights):
         return None
     return BackboneChoice(None if m.model.arch == "inferred" else m.model.arch, weights)
 
 
 def _again(
-    one: Measured, method: ClipMethod, settings: Settings, compute: ComputeOptions, device: Device, sampling: Sampling
+    measured: Measured,
+    method: ClipMethod,
+    settings: Settings,
+    compute: ComputeOptions,
+    device: Device,
+    sampling: Sampling,
 ) -> Agreement:
     """Evaluate the sample of one record and compare."""
-    evaluation = one.m.evaluation
+    evaluation = measured.m.evaluation
     if evaluation.transform:
-        message = f"{one.name} was measured with the view transform {evaluation.transform}."
+        message = f"{measured.name} was measured with the view transform {evaluation.transform}."
         raise UserError(message, "This version evaluates without view transforms.", EXIT_FAILED)
     listed = evaluation.list
     dataset = open_dataset(listed.dataset, settings, variant=listed.label_variant)
     dataset.prepare()
-    assert one.frame is not None  # a record without predictions is refused
-    # The list as the record has it: its order is the one in which random views were drawn.
-    pairs = zip(one.frame["video"].tolist(), one.frame["label"].tolist(), strict=True)
-    test, labels = VideoList(listed.name, tuple(pairs)), LabelSet(one.record.classes, listed.label_variant)
+    assert measured.frame is not None  # a record without predictions is refused
+    # In the order of the record, because random views are drawn by row number.
+    pairs = zip(measured.frame["video"].tolist(), measured.frame["label"].tolist(), strict=True)
+    test, labels = VideoList(listed.name, tuple(pairs)), LabelSet(measured.record.classes, listed.label_variant)
     count = min(len(test), max(LEAST, math.ceil(sampling.fraction * len(test))))
-    rng = np.random.default_rng([sampling.seed, int(one.record.key, 16)])
+    rng = np.random.default_rng([sampling.seed, int(measured.record.key, 16)])
     chosen = np.sort(rng.choice(len(test), size=count, replace=False))
     located = locate_rows(test, dataset.locate)
     missing = [test.paths[i] for i in chosen if located[i][0] is None]
     if missing:
-        raise UserError(f"{len(missing)} of {count} sampled videos are not here (first: {missing[0]}).")
-    # Rows keep their places, because random views are drawn by place; a row without a file is passed over.
-    picked = set(chosen.tolist())
-    rows = [(path if i in picked else None, label) for i, (path, label) in enumerate(located)]
+        message = f"{len(missing)} of {count} sampled videos were not found (first: {missing[0]})."
+        raise UserError(message, f"Give their folder with --data {listed.dataset}=DIR.")
+    # Rows keep their numbers; a row without a file is not evaluated.
+    sampled = set(chosen.tolist())
+    rows = [(path if i in sampled else None, label) for i, (path, label) in enumerate(located)]
     draws = int(fingerprint([listed.sha256, "views"], 8), 16)
-    here = for_evaluation(device, compute, method.backbone)
-    scores = evaluate(method, rows, labels, evaluation.views, here, compute, None, draws)
-    both_fp32 = evaluation.precision == here.precision == "fp32"
-    return compare(one.name, one.frame.iloc[chosen], scores, chosen, TOLERANCE[both_fp32])
+    eval_device = for_evaluation(device, compute, method.backbone)
+    scores = evaluate(method, rows, labels, evaluation.views, eval_device, compute, None, draws)
+    both_fp32 = evaluation.precision == eval_device.precision == "fp32"
+    return compare(measured.name, measured.frame.iloc[chosen], scores, chosen, TOLERANCE[both_fp32])
 
 
-def compare(
-    name: str, recorded: pd.DataFrame, scores: Scores, rows: np.ndarray[Any, Any], tolerance: float
-) -> Agreement:
-    """The agreement of recorded predictions with new scores of the same videos.
+def compare(name: str, recorded: pd.DataFrame, scores: Scores, rows: NDArray[np.intp], tolerance: float) -> Agreement:
+    """Compare recorded predictions with new scores of the same videos.
 
     Args:
-        name: Of the record.
-        recorded: Rows of its table, in the order of `rows`.
-        scores: Of the whole list; only `rows` were evaluated.
-        rows: (N,) rows of the list.
+        name: Name of the record.
+        recorded: Rows of the table of predictions, in the order of `rows`.
+        scores: Scores of the whole list; only `rows` were evaluated.
+        rows: (N,) numbers of the evaluated rows of the list.
         tolerance: Difference of probabilities that rounding explains.
     """
     flips = unexplained = beyond = 0
     largest = 0.0
-    for (_, old), row in zip(recorded.iterrows(), rows, strict=True):
-        first, new = int(old["id1"]), int(scores.ids[row, 0])
-        probabilities = _by_class(old)
-        again = dict(zip(scores.ids[row].tolist(), scores.probabilities[row].tolist(), strict=True))
-        # A class that is not among the five has at most the probability of the fifth.
-        difference = abs(probabilities.get(first, 0.0) - again.get(first, min(again.values()))) if first >= 0 else 0.0
+    recorded_ids, recorded_probabilities = recorded[ID_COLUMNS].to_numpy(), recorded[PROBABILITY_COLUMNS].to_numpy()
+    for index, row in enumerate(rows):
+        old = dict(zip(recorded_ids[index].tolist(), recorded_probabilities[index].tolist(), strict=True))
+        old.pop(-1, None)  # the id of an absent class: fewer than five classes, or a video that was not decoded
+        new = dict(zip(scores.ids[row].tolist(), scores.probabilities[row].tolist(), strict=True))
+        first, new_first = int(recorded_ids[index, 0]), int(scores.ids[row, 0])
+        # The probability of a class that is not among the first five is at most the fifth probability.
+        difference = abs(old.get(first, 0.0) - new.get(first, min(new.values()))) if first >= 0 else 0.0
         largest = max(largest, difference)
         beyond += difference > tolerance
-        if first != new:
+        if first != new_first:
             flips += 1
-            gap = probabilities.get(first, 0.0) - probabilities.get(new, min(probabilities.values(), default=0.0))
-            unexplained += first < 0 or new < 0 or gap > 2 * tolerance or difference > 2 * tolerance
+            gap = old.get(first, 0.0) - old.get(new_first, min(old.values(), default=0.0))
+            unexplained += first < 0 or new_first < 0 or gap > 2 * tolerance or difference > 2 * tolerance
     return Agreement(name, len(rows), flips, int(unexplained), round(largest, 6), int(beyond), tolerance)
-
-
-def _by_class(row: Mapping[str, Any]) -> dict[int, float]:
-    return {int(row[f"id{k}"]): float(row[f"p{k}"]) for k in range(1, 6) if int(row[f"id{k}"]) >= 0}

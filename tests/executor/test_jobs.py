@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -13,8 +14,22 @@ from harness.cells.cell import EvalCell, FitCell
 from harness.cells.from_request import expand
 from harness.cells.plan import Plan, make_plan
 from harness.cells.request import Request, parse_methods
+from harness.executor.command import job_command
 from harness.executor.grouping import group, waves
-from harness.executor.ledger import LEDGER, Job, ending, latest_by_cell, open_ledger, read_ledger, tail, write_states
+from harness.executor.job import JobCommand
+from harness.executor.ledger import (
+    LEDGER,
+    Job,
+    JobState,
+    JobStatus,
+    exit_text,
+    latest_by_cell,
+    open_ledger,
+    read_ledger,
+    read_status,
+    tail,
+    write_states,
+)
 from harness.executor.options import executor_options
 from harness.machine.settings import load_settings
 
@@ -68,7 +83,7 @@ def test_the_ledger_keeps_what_several_writers_put_in(tmp_path: Path) -> None:
 def test_states_of_jobs_that_are_over_are_kept(tmp_path: Path) -> None:
     with open_ledger(tmp_path) as jobs:
         jobs["a"], jobs["b"] = job("a", "x"), job("b", "y")
-    write_states(tmp_path, {"a": ("failed", "TIMEOUT"), "b": ("running", "")})
+    write_states(tmp_path, {"a": JobState("failed", "TIMEOUT"), "b": JobState("running")})
     a, b = read_ledger(tmp_path)
     assert (a.state, a.reason, a.active) == ("failed", "TIMEOUT", False)
     assert b == replace(job("b", "y")) and b.active
@@ -82,6 +97,26 @@ def test_a_ledger_that_cannot_be_read_is_one_error_with_a_way_out(tmp_path: Path
     assert "nothing that was computed is lost" in raised.value.hint
 
 
+def test_a_job_runs_its_request_file_and_travels_without_its_process(tmp_path: Path) -> None:
+    file = job("a", "x").request_file(tmp_path)
+    words = job_command(file, 1)
+    assert file.name == "a.request.json" and words[1:6] == ["-m", "harness", "run", "--request", str(file)]
+    assert "--nproc_per_node=2" in job_command(file, 2) and "torch.distributed.run" in job_command(file, 2)
+    command = JobCommand(["true"], "/", str(tmp_path / "status.json"), environment={"A": None}, log_links=["b"])
+    again = pickle.loads(pickle.dumps(command))
+    assert again.__reduce__() == command.__reduce__()
+
+
+def test_the_status_of_a_job(tmp_path: Path) -> None:
+    file = tmp_path / "status.json"
+    assert read_status(file) == JobStatus()
+    for content in ("", "[]", '{"schema": 9, "state": "ended"}', '{"state": 3}'):
+        file.write_text(content)
+        assert read_status(file) == JobStatus()
+    file.write_text('{"schema": 1, "state": "ended", "turn": 2, "returncode": -9, "host": "a", "time": "b"}')
+    assert (read_status(file).state, read_status(file).turn, read_status(file).returncode) == ("ended", 2, -9)
+
+
 def test_the_tail_of_a_log(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_bytes(b"\n".join(b"line %d" % n for n in range(5000)) + b"\n\xff end\n")
@@ -90,9 +125,9 @@ def test_the_tail_of_a_log(tmp_path: Path) -> None:
 
 
 def test_endings_in_words() -> None:
-    assert ending(1) == "exit code 1" and ending(None) == "exit code None"
-    assert ending(-9).startswith("killed by SIGKILL") and "memory" in ending(-9)
-    assert ending(-15) == "killed by SIGTERM" and ending(-99) == "killed by signal 99"
+    assert exit_text(1) == "exit code 1" and exit_text(None) == "exit code None"
+    assert exit_text(-9).startswith("killed by SIGKILL") and "memory" in exit_text(-9)
+    assert exit_text(-15) == "killed by SIGTERM" and exit_text(-99) == "killed by signal 99"
 
 
 def test_options_say_where_they_come_from(tmp_path: Path) -> None:

@@ -66,14 +66,13 @@ def start_now(job: Job, cluster: dict[str, str]) -> None:
 
 
 def find_process(job: Job) -> int | None:
-    """The process of a job's command, which names its cells."""
-    mine = f"--cells={','.join(job.cells)}"
+    """The process of a job's command, which names its request file."""
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             words = (folder / "cmdline").read_bytes().decode().split("\0")
         except OSError:
             continue
-        if mine in words and "--executor=inline" in words:
+        if words[1:3] == ["-m", "harness"] and f"{job.uid}.request.json" in {Path(word).name for word in words}:
             return int(folder.name)
     return None
 
@@ -131,8 +130,8 @@ def test_a_job_that_is_queued_again_resumes_at_its_last_epoch(
     start_now(job, cluster)
     finished = harness(*command, "--executor", "slurm", **cluster)
     assert finished.returncode == 0, finished.stderr
-    assert f"under way already: slurm job {job.id}" in finished.stderr
-    assert len(read_ledger(runs)) == 1 and read_status(job.status_file(runs))["turn"] == 2
+    assert f"submitted before: slurm job {job.id}" in finished.stderr
+    assert len(read_ledger(runs)) == 1 and read_status(job.status_file(runs)).turn == 2
     fit = json.loads(next(runs.rglob("fit.json")).read_text())
     assert 3 <= fit["outcome"]["resumed_at"] < 40
     assert outcomes(runs) == undisturbed and len(undisturbed) == 3
@@ -176,7 +175,7 @@ def test_what_starts_from_another_fit_waits_for_it_and_is_cancelled_with_it(
     assert child.after == (parent.uid,) and len(parent.cells) == 1 and len(child.cells) == 4
     shown = ask(["scontrol", "show", "job", child.id], cluster)
     assert f"Dependency=afterok:{parent.id.partition('_')[0]}" in shown and "JobState=PENDING" in shown, shown
-    until(lambda: read_status(parent.status_file(runs)).get("state") == "running")
+    until(lambda: read_status(parent.status_file(runs)).state == "running")
     os.kill(until(lambda: find_process(parent)), signal.SIGKILL)
     until(lambda: state(child, cluster) == "CANCELLED")
     said = planned(harness, cluster, command)

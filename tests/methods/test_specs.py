@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from harness.base.errors import UserError
-from harness.commands import show
+from harness.commands.show import ParameterCounts, parameter_counts
 from harness.engine.cost.profile import meta_backbone
 from harness.engine.method import method_class
 from harness.plugins import registry
@@ -57,9 +57,7 @@ def test_recorded_parameters_are_those_on_vit_b16() -> None:
         with torch.device("meta"):
             total, trained = cls(backbone).parameter_counts()
         assert cls.parameters_vit_b16 == (total, trained), name
-        assert show._parameters(registry.method_spec(name), None) == {
-            "arch": "ViT-B-16", "total": total, "trained": trained
-        }  # fmt: skip
+        assert parameter_counts(registry.method_spec(name), None) == ParameterCounts("ViT-B-16", total, trained)
 
 
 EXTENDED = '''"""A built-in method with one more parameter."""
@@ -87,10 +85,10 @@ def test_a_plugin_is_its_own_specification(tmp_path: Path) -> None:
     spec = registry.method_spec("extended")
     assert spec is method_class("extended") and issubclass(spec, registry.method_spec("vificlip"))
     assert (spec.name, spec.recipes) == ("extended", method_class("vificlip").recipes)
-    counted = show._parameters(spec, "mini-clip"), show._parameters(registry.method_spec("vificlip"), "mini-clip")
-    assert counted[0] and counted[1] and counted[0]["trained"] == counted[1]["trained"] + 7
-    on_vit = show._parameters(spec, None)
-    assert on_vit and on_vit["total"] == method_class("vificlip").parameters_vit_b16[0] + 7  # type: ignore[index]
+    counted = parameter_counts(spec, "mini-clip"), parameter_counts(registry.method_spec("vificlip"), "mini-clip")
+    assert counted[0] and counted[1] and counted[0].trained == counted[1].trained + 7
+    on_vit = parameter_counts(spec, None)
+    assert on_vit and on_vit.total == method_class("vificlip").parameters_vit_b16[0] + 7  # type: ignore[index]
 
 
 @pytest.mark.usefixtures("plugins_forgotten")

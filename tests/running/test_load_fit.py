@@ -14,7 +14,8 @@ from safetensors.torch import save_file
 
 from harness.base.errors import UserError
 from harness.data.embedded.render import load_mini_clip_state
-from harness.running.load_fit import method_row_of, open_fit
+from harness.machine.settings import load_settings
+from harness.running.load_fit import load_fit, method_row_of
 from results.fit_file import read_fit_file
 from results.predictions import read_predictions
 from results.record import find_records, read_record
@@ -93,7 +94,7 @@ def test_a_fit_on_a_weight_file_finds_it_where_it_was_or_asks_for_it(
     assert same(predict(small_dataset / video, "--fit", folder), known[video])
     moved = weights.rename(tmp_path / "moved.safetensors")
     with pytest.raises(UserError, match="starts from the weights of a file") as caught:
-        open_fit(folder)
+        load_fit(folder, load_settings({}))
     assert "--weights FILE" in caught.value.hint
     assert same(predict(small_dataset / video, "--fit", folder, "--weights", moved), known[video])
     other = tmp_path / "other.safetensors"
@@ -147,7 +148,7 @@ def test_a_recogniser_of_a_config_file_is_found_again(
     assert in_process("run", "--method", f"mmaction2:config={config},checkpoint=random", *arguments, *flags) == 0
     record = read_record(find_records(tmp_path / "runs")[0])
     m = record.measurement
-    with pytest.raises(UserError, match="for the option config"):
+    with pytest.raises(UserError, match="the option config names the file"):
         method_row_of(m.method, m.model, "the record")
     row = method_row_of(m.method, m.model, "the record", files={"config": str(config)})
     assert row.backbone.model_id().config == m.model.config

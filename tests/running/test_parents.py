@@ -85,6 +85,24 @@ def cells(two_stages: None, settings: Settings, small_dataset: Path, tmp_path: P
     yield expand(request, settings)
 
 
+@pytest.fixture(scope="module")
+def computed_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for the runs of the first test that computes all cells; the next tests copy them."""
+    return tmp_path_factory.mktemp("two_stages") / "runs"
+
+
+@pytest.fixture
+def finished(cells: Cells, settings: Settings, computed_once: Path) -> Cells:
+    """The cells after a run that finished all of them."""
+    if computed_once.is_dir():
+        shutil.copytree(computed_once, settings.runs.path)
+    else:
+        execute(make_plan(cells), settings, COMPUTE)
+        shutil.copytree(settings.runs.path, computed_once)
+    assert states(make_plan(cells)) == {"fits": ["done", "done"], "evals": ["done"]}
+    return cells
+
+
 def computed_again(folder: Path) -> None:
     """The state after a fit was computed again and ended with other weights, as on another machine."""
     fitted = read_fit_file(folder)
@@ -102,43 +120,40 @@ def states(plan: Plan) -> dict[str, list[str]]:
     return {"fits": [s.state for s in plan.fits], "evals": sorted({s.state for s in plan.evals})}
 
 
-def test_a_fit_knows_what_it_started_from_and_another_start_makes_it_stale(cells: Cells, settings: Settings) -> None:
-    parent, child = cells.fits
-    execute(make_plan(cells), settings, COMPUTE)
-    assert states(make_plan(cells)) == {"fits": ["done", "done"], "evals": ["done"]}
+def test_a_fit_knows_what_it_started_from_and_another_start_makes_it_stale(finished: Cells, settings: Settings) -> None:
+    parent, child = finished.fits
     first = read_fit_file(child.folder)
     parent_fit = read_fit_file(parent.folder)
     assert first is not None and parent_fit is not None
     start = first.described.training.start
     assert (start.kind, start.key, start.weights_sha256) == ("fit", parent.key, parent_fit.weights.sha256)
-    record = read_record(cells.evals[0].record)
+    record = read_record(finished.evals[0].record)
     assert record.measurement.fitted is not None and record.measurement.fitted.start == start
 
     computed_again(parent.folder)
-    plan = make_plan(cells)
+    plan = make_plan(finished)
     assert states(plan) == {"fits": ["done", "stale"], "evals": ["stale"]}
     assert "was computed again and has other weights" in plan.fits[1].reason
     assert all(s.reason.startswith("its fit is stale: its parent fit") for s in plan.evals)
     with pytest.raises(UserError, match="computed again"):
-        fitted_method(cells.evals[0], settings)
+        fitted_method(finished.evals[0], settings)
 
     execute(plan, settings, COMPUTE)
-    assert states(make_plan(cells)) == {"fits": ["done", "done"], "evals": ["done"]}
+    assert states(make_plan(finished)) == {"fits": ["done", "done"], "evals": ["done"]}
     second = read_fit_file(child.folder)
     assert second is not None
     assert second.described.training.start.weights_sha256 != start.weights_sha256
     assert second.weights.sha256 != first.weights.sha256
 
 
-def test_an_interrupted_fit_is_not_resumed_from_another_start(cells: Cells, settings: Settings) -> None:
-    _, child = cells.fits
-    execute(make_plan(cells), settings, COMPUTE)
+def test_an_interrupted_fit_is_not_resumed_from_another_start(finished: Cells, settings: Settings) -> None:
+    _, child = finished.fits
     undisturbed = read_fit_file(child.folder)
     shutil.rmtree(child.folder)
     child.folder.mkdir()
     (child.folder / ".start").write_text("of other weights")
     (child.folder / "epoch_1.pth").write_bytes(b"of other weights")
-    execute(make_plan(cells), settings, COMPUTE)
+    execute(make_plan(finished), settings, COMPUTE)
     again = read_fit_file(child.folder)
     assert undisturbed is not None and again is not None
     assert again.weights.sha256 == undisturbed.weights.sha256
@@ -168,22 +183,20 @@ def test_an_incomplete_parent_makes_its_children_incomplete(cells: Cells, settin
     assert not unranked_reasons(read_record(cells.evals[0].record).measurement)
 
 
-def test_a_parent_whose_weights_were_changed_is_refused(cells: Cells, settings: Settings) -> None:
-    parent, _ = cells.fits
-    execute(make_plan(cells), settings, COMPUTE)
+def test_a_parent_whose_weights_were_changed_is_refused(finished: Cells, settings: Settings) -> None:
+    parent, _ = finished.fits
     (parent.folder / "weights.safetensors").write_bytes(b"damaged")
     with pytest.raises(UserError, match="have sha256"):
-        fitted_method(cells.evals[0], settings)
+        fitted_method(finished.evals[0], settings)
 
 
-def test_a_removed_parent_is_computed_again_only_if_it_is_needed(cells: Cells, settings: Settings) -> None:
-    parent, child = cells.fits
-    execute(make_plan(cells), settings, COMPUTE)
+def test_a_removed_parent_is_computed_again_only_if_it_is_needed(finished: Cells, settings: Settings) -> None:
+    parent, child = finished.fits
     before = json.loads((child.folder / "fit.json").read_text())["weights"]
     shutil.rmtree(parent.folder)
-    assert make_plan(cells).open_fits() == []
-    cells.evals[0].record.unlink()
-    assert [cell.key for cell in make_plan(cells).open_fits()] == [parent.key, child.key]
-    outcome = execute(make_plan(cells), settings, COMPUTE)
+    assert make_plan(finished).open_fits() == []
+    finished.evals[0].record.unlink()
+    assert [cell.key for cell in make_plan(finished).open_fits()] == [parent.key, child.key]
+    outcome = execute(make_plan(finished), settings, COMPUTE)
     assert (outcome.fits, outcome.evals) == (1, 1)
     assert json.loads((child.folder / "fit.json").read_text())["weights"] == before

@@ -23,7 +23,7 @@ from harness.machine.compute_options import ComputeOptions
 from harness.machine.settings import Settings, load_settings
 from harness.machine.weights_index import WeightsIndex
 from harness.running.build import read_unknown_weights
-from harness.running.load_fit import open_fit, restore
+from harness.running.load_fit import load_fit
 from harness.running.run import execute
 from results.measurement import ModelId
 from results.record import read_record
@@ -96,8 +96,7 @@ def test_other_weights_behind_a_tag_make_cells_stale(
     unread = WeightsIndex(settings.cache.path, settings.weights.path)
     assert unread.of(model) == "" and unread.unread == [f"{ARCH}/{TAG}"], "the file changed since it was read"
     with pytest.raises(UserError, match="with tensors of sha256"):
-        fit = open_fit(cells.fits[0].folder)
-        restore(fit.folder, fit.row, settings)
+        load_fit(cells.fits[0].folder, settings)
 
     read_unknown_weights(cells, unread, settings)
     plan = make_plan(cells, tensors_of=unread.of)

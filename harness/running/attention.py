@@ -1,0 +1,67 @@
+"""Attention maps of a clip under vanilla CLIP and finished fits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from harness.base.errors import UserError
+from harness.cells.from_request import method_row
+from harness.cells.request import MethodChoice
+from harness.engine.attention import AttentionMaps, compare_attention
+from harness.engine.video.frames import normalise
+from harness.engine.video.loaders import eval_loader
+from harness.machine.compute_options import ComputeOptions
+from harness.machine.settings import Settings
+from harness.running.build import build_row
+from harness.running.load_fit import FittedMethod
+from harness.spec import Views
+
+
+def attention_of_fits(
+    video: Path, fits: Sequence[FittedMethod], settings: Settings, frames: int | None = None
+) -> AttentionMaps:
+    """Attention of the class token in the last vision block, for vanilla CLIP on the first fit's backbone and each fit.
+
+    Args:
+        video: Video file.
+        fits: Loaded fits; at least one.
+        settings: Folders of this machine.
+        frames: Number of frames; None for the frames of the fits.
+
+    Raises:
+        UserError: The fits read videos in different ways, or the file cannot be decoded.
+    """
+    views = _common_views(fits, frames)
+    vanilla = build_row(method_row(MethodChoice("vanilla_clip"), fits[0].row.backbone), settings).eval()
+    loader = eval_loader([(video, 0)], views, vanilla.backbone.image_size, [[0]], ComputeOptions(workers=1), seed=0)
+    clips = next(iter(loader))
+    if clips.frames is None:
+        raise UserError(f"{video} cannot be decoded: {clips.failed[0]}.")
+    cpu = torch.device("cpu")
+    methods = {"vanilla CLIP": (vanilla, normalise(clips.frames, views, cpu))}
+    for fit in fits:
+        title = fit.title if fit.title not in methods else f"{fit.title} ({fit.folder.name})"
+        fit_views = replace(views, normalize=fit.views.normalize)
+        methods[title] = fit.method.eval(), normalise(clips.frames, fit_views, cpu)
+    with torch.no_grad():
+        return compare_attention(methods, clips.frames[0].numpy())
+
+
+def _common_views(fits: Sequence[FittedMethod], frames: int | None) -> Views:
+    """The views of the fits, whose frames are drawn in one picture; input statistics may differ.
+
+    Raises:
+        UserError: The fits read videos in different ways.
+    """
+    views = [replace(fit.views, frames=frames or fit.views.frames) for fit in fits]
+    different = [view for view in views if replace(view, normalize=views[0].normalize) != views[0]]
+    if different:
+        raise UserError(
+            f"The fits have the views {views[0]} and {different[0]}, which read other frames.",
+            "Name fits with equal views, or one fit at a time.",
+        )
+    return views[0]
