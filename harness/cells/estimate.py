@@ -1,4 +1,4 @@
-"""What a plan will cost: hours from the throughput of finished cells, disk from the sizes of finished fits."""
+"""Estimated cost of a plan: hours from the throughput of finished cells, disk space from the sizes of finished fits."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.base.errors import UserError
-from harness.cells.cell import EvalCell, FitCell
+from harness.cells.cell import EvalCell, FitCell, MethodRow
 from harness.cells.plan import Plan
 from results.fit_file import FIT_FILE, read_fit_file
 from results.record import find_records, read_record
@@ -108,8 +108,8 @@ def _eval_rates(runs: Path) -> Rates:
     return rates
 
 
-def _seconds(row: object, work: float, rates: Rates) -> float | None:
-    backbone, name = row.backbone.slug(), row.name  # type: ignore[attr-defined]
+def _seconds(row: MethodRow, work: float, rates: Rates) -> float | None:
+    backbone, name = row.backbone.slug(), row.name
     own = rates.get((backbone, name)) or [r for (b, _), rows in rates.items() if b == backbone for r in rows]
     return work * statistics.median(own) if own else None
 

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.base.errors import UserError
-from harness.cells.request import BackboneChoice, Request, parse_methods, parse_pairs
+from harness.cells.backbone import BackboneChoice
+from harness.cells.request import Request, parse_methods
 from harness.engine.compute.processes import rank_of_process
 from harness.machine.compute_options import SHARDS, ComputeOptions
 from harness.machine.settings import Settings, load_settings
+from harness.spec.overrides import parse_pairs
 
 if TYPE_CHECKING:
     from harness.running.load_fit import FinishedFit

@@ -54,8 +54,8 @@ def run(arguments: argparse.Namespace) -> int:
     load_plugins(arguments)
     import torch
 
-    from harness.cells.from_request import method_row
     from harness.cells.request import MethodChoice
+    from harness.cells.resolve_method import method_row
     from harness.engine.attention import compare_attention, render
     from harness.engine.video.frames import normalise
     from harness.engine.video.loaders import eval_loader

@@ -100,8 +100,9 @@ def _fitted(arguments: argparse.Namespace) -> Subject:
 
 def _unfitted(arguments: argparse.Namespace) -> Subject:
     """An untrained method, or one with the weights of a checkpoint."""
-    from harness.cells.from_request import method_row
-    from harness.cells.request import MINI_FRAMES, BackboneChoice, parse_methods
+    from harness.cells.backbone import MINI_FRAMES, BackboneChoice
+    from harness.cells.request import parse_methods
+    from harness.cells.resolve_method import method_row
     from harness.data.lists.class_names import read_class_names
     from harness.running.predict import Subject
     from harness.spec import Views

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from harness.base.errors import EXIT_DONE, EXIT_FAILED, UserError
-from harness.cells.request import parse_pairs
 from harness.commands._arguments import (
     add_compute_options,
     add_places,
@@ -18,6 +17,7 @@ from harness.commands._arguments import (
     settings_of,
     verb_parser,
 )
+from harness.spec.overrides import parse_pairs
 
 
 def add_parser(verbs: Any) -> None:

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from harness.base.errors import UserError
+from harness.cells.backbone import BackboneChoice
 from harness.cells.from_request import expand
 from harness.cells.plan import Plan, make_plan
-from harness.cells.request import BackboneChoice, MethodChoice, Request
+from harness.cells.request import MethodChoice, Request
 from harness.machine.compute_options import ComputeOptions
 from harness.machine.settings import load_settings
 from harness.running.run import execute

@@ -13,10 +13,11 @@ from safetensors.torch import load_file, save_file
 
 from harness.base.errors import UserError
 from harness.base.files import file_sha256
+from harness.cells.backbone import BackboneChoice
 from harness.cells.cell import Cells
 from harness.cells.from_request import expand
 from harness.cells.plan import Plan, make_plan
-from harness.cells.request import BackboneChoice, MethodChoice, Request
+from harness.cells.request import MethodChoice, Request
 from harness.machine.compute_options import ComputeOptions
 from harness.machine.settings import Settings, load_settings
 from harness.plugins import registry

@@ -15,9 +15,10 @@ from open_clip import pretrained
 from safetensors.torch import save_file
 
 from harness.base.errors import UserError
+from harness.cells.backbone import BackboneChoice
 from harness.cells.from_request import expand
 from harness.cells.plan import make_plan
-from harness.cells.request import BackboneChoice, MethodChoice, Request
+from harness.cells.request import MethodChoice, Request
 from harness.engine.model.backbone import create_clip
 from harness.machine.compute_options import ComputeOptions
 from harness.machine.settings import Settings, load_settings
