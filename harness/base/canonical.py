@@ -1,22 +1,23 @@
-"""One spelling of a JSON value, and its hash: what keys of cells are made of and what a reader can recompute."""
+"""Canonical JSON text of a value and its hash, from which keys of cells are made and can be recomputed."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
 
+JsonValue = None | bool | int | float | str | Sequence["JsonValue"] | Mapping[str, "JsonValue"]
+"""A value that JSON can hold."""
 # One encoder for all calls: `json.dumps` would make one in each call.
 _encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
 
 
-def canonical_json(value: Any) -> str:
-    """JSON with sorted keys and no blanks: equal values give equal text, whatever their order of construction."""
+def canonical_json(value: JsonValue) -> str:
+    """JSON with sorted keys and no blanks: equal values give equal text, whatever the order of their keys."""
     return _encode(value)
 
 
-def fingerprint(value: Any, length: int = 64) -> str:
+def fingerprint(value: JsonValue, length: int = 64) -> str:
     """The first `length` hex digits of the sha256 of `canonical_json(value)`."""
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:length]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from harness.base.canonical import fingerprint
+from harness.base.canonical import JsonValue, fingerprint
 from harness.base.errors import UserError
 from harness.data.lists.dataset import Dataset
 from harness.spec import Eval, Fit, LabelSet, ListRef, Recipe, Repeat, VideoList, Views
@@ -89,11 +89,16 @@ def scope_of(
         for ref, dataset in sources
         if trained or chosen_source or dataset.draws or dataset.kind == "custom"
     ]
-    own = [row for row in training_lists if chosen_source or row[4] == "own"]
-    evals = [one for item in planned for one in item.evals]
-    tested = [[one.eval.part, *_identified(one.eval.test, dataset_of(one.eval.test.dataset))] for one in evals]
-    seen = [[one.eval.part, encode(one.views), encode(one.prescribed)] for one in evals]
-    recipes = [
+    own: list[JsonValue] = [row for row in training_lists if chosen_source or row[4] == "own"]
+    evals = [planned_eval for item in planned for planned_eval in item.evals]
+    tested: list[JsonValue] = [
+        [item.eval.part, *_identified(item.eval.test, dataset_of(item.eval.test.dataset))] for item in evals
+    ]
+    part_views: list[JsonValue] = [[item.eval.part, encode(item.views)] for item in evals]
+    evaluation_views: list[JsonValue] = [
+        [item.eval.part, encode(item.views), encode(item.prescribed)] for item in evals
+    ]
+    recipes: list[JsonValue] = [
         [item.fit.shots, {name: value for name, value in encode(item.recipe).items() if name != "source"}]
         for item in planned
         if item.recipe is not None
@@ -104,13 +109,13 @@ def scope_of(
         training_origin="source" if chosen_source else "own" if own else "",
         own_training_lists=_set(own) if own else "",
         recipes=_set(recipes) if recipes else "",
-        views=_set([*([encode(training_views)] if trained else []), *([part, views] for part, views, _ in seen)]),
-        evaluation_views=_set(seen),
-        expected=tuple(dict.fromkeys(Expected(one.eval.part, one.repeat) for one in evals)),
+        views=_set([encode(training_views), *part_views] if trained else part_views),
+        evaluation_views=_set(evaluation_views),
+        expected=tuple(dict.fromkeys(Expected(item.eval.part, item.repeat) for item in evals)),
     )
 
 
-def _set(entries: Iterable[object]) -> str:
+def _set(entries: Iterable[JsonValue]) -> str:
     """Fingerprint of a set of JSON values: order and repetition do not count, and 5 and 5.0 are one value."""
     return fingerprint(sorted({fingerprint(normal(entry)) for entry in entries}), 16)
 

@@ -190,10 +190,10 @@ def request_of(arguments: argparse.Namespace) -> Request:
 
 def load_plugins(arguments: argparse.Namespace) -> None:
     """Load the files given with `--plugin`; one that does not load is a warning, so that other methods go on."""
-    from harness.plugins import registry
+    from harness.plugins.loose_files import load_or_warn
 
     for text in arguments.plugin:
-        registry.load_or_warn(Path(text))
+        load_or_warn(Path(text))
 
 
 def add_compute_options(parser: argparse.ArgumentParser) -> None:

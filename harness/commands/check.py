@@ -75,13 +75,14 @@ def _method(arguments: argparse.Namespace) -> int:
 def _methods(text: str) -> tuple[list[str], dict[str, str]]:
     """The methods of a plugin file, or the one that is named with its options."""
     from harness.plugins import registry
+    from harness.plugins.loose_files import load_file
     from harness.spec.options import split_method
 
     if not text.endswith(".py"):
         name, options = split_method(text)
         return [name], options
     path = Path(text)
-    loaded = registry.load_file(path)
+    loaded = load_file(path)
     names = [name for name in loaded if registry.sources("method").get(name, None) is not None]
     if not names:
         raise UserError(f"The plugin file {path} registers no method, only the protocols {', '.join(loaded)}.")

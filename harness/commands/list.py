@@ -8,6 +8,7 @@ from typing import Any
 from harness.base.errors import EXIT_DONE
 from harness.commands._arguments import add_places, load_plugins, put, settings_of, table
 from harness.plugins import registry
+from harness.plugins.loose_files import load_environment_plugins
 
 
 def add_parser(verbs: Any) -> None:
@@ -37,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _plugins(kind: str) -> list[dict[str, str]]:
-    registry.load_environment_plugins()
+    load_environment_plugins()
     found = sorted(registry.sources(kind).items())
     return [
         {"name": name, "origin": s.origin, "summary": f"broken: {s.problem}" if s.problem else s.summary}

@@ -10,7 +10,9 @@ from typing import Any
 from harness.base.errors import EXIT_DONE, unknown_name
 from harness.commands._arguments import add_places, load_plugins, put, settings_of, table, verb_parser
 from harness.plugins import registry
+from harness.plugins.loose_files import load_environment_plugins
 from harness.spec.method_spec import MethodSpec
+from results.codec import encode
 
 
 def add_parser(verbs: Any) -> None:
@@ -30,7 +32,7 @@ def add_parser(verbs: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the card."""
     load_plugins(arguments)
-    registry.load_environment_plugins()
+    load_environment_plugins()
     from harness.data.catalog import dataset_names
 
     name, settings = arguments.name, settings_of(arguments)
@@ -59,9 +61,9 @@ def _method(name: str, arch: str | None) -> tuple[dict[str, Any], str]:
         }
         for f in dataclasses.fields(spec.options_type)
     ]
-    recipes = {key: r.as_dict() for key, r in spec.recipes.items()}
+    recipes = {key: encode(recipe) for key, recipe in spec.recipes.items()}
     if spec.recipe is not None:
-        recipes["every other"] = spec.recipe.as_dict()
+        recipes["every other"] = encode(spec.recipe)
     parameters = _parameters(spec, arch)
     facts = {
         "name": name, "version": spec.version, "origin": registry.origin_of("method", name), "card": card,

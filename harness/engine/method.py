@@ -251,4 +251,4 @@ def method_class(name: str) -> type[ClipMethod]:
     Raises:
         UserError: Unknown name, or a class that is not a method.
     """
-    return registry.checked_method(name, registry.load("method", name))
+    return registry.checked_method(name, registry.load("method", name), ClipMethod)

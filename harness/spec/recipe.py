@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from harness.base.errors import UserError
 
@@ -27,7 +26,7 @@ class Recipe:
         smoothing, mixup, cutmix, switch: Label smoothing, Beta parameters, and the probability of CutMix over Mixup.
             With mixup = cutmix = 0 nothing is blended.
         views_cached: Augmented views per clip whose frame features are kept, epoch e using view e modulo this number;
-            0 for fresh views in every epoch. Needs a frozen vision tower and no blending, and is another method.
+            0 for new views in every epoch. Needs a frozen vision tower and no blending, and changes the method.
         schedule: `absolute_cosine` (X-CLIP and ViFi-CLIP), `stepped_cosine` (ActionCLIP) or `constant`.
         seed: Base seed of every random draw of the fit.
         source: Where the settings are published, or `own` with a reason.
@@ -77,18 +76,15 @@ class Recipe:
         """Clips per parameter update."""
         return self.micro_batch * self.ranks * self.accumulate
 
-    def as_dict(self) -> dict[str, Any]:
-        """The settings by name, JSON-ready."""
-        return {**asdict(self), "betas": list(self.betas)}
-
 
 @dataclass(frozen=True)
 class ParentFit:
-    """Another fit that a method starts from, named by what identifies it on the dataset at hand.
+    """Another fit that a method starts from, on the same dataset.
 
     Args:
         method: The method that is fitted first.
-        protocol: Whose first fit for the dataset is meant: `zero_shot` fits on the whole training list of its source.
+        protocol: Protocol whose first fit for the dataset is used: `zero_shot` fits on the whole training list of the
+            dataset's source.
     """
 
     method: str

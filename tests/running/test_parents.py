@@ -20,7 +20,7 @@ from harness.cells.plan import Plan, make_plan
 from harness.cells.request import MethodChoice, Request
 from harness.machine.compute_options import ComputeOptions
 from harness.machine.settings import Settings, load_settings
-from harness.plugins import registry
+from harness.plugins import loose_files
 from harness.running.build import fitted_method
 from harness.running.run import execute
 from results.fit_file import read_fit_file, write_fit_file
@@ -67,7 +67,7 @@ pytestmark = pytest.mark.usefixtures("plugins_forgotten")
 def two_stages(tmp_path: Path) -> None:
     file = tmp_path / "two_stages.py"
     file.write_text(PLUGIN)
-    registry.load_file(file)
+    loose_files.load_file(file)
 
 
 @pytest.fixture
