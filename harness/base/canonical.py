@@ -13,7 +13,7 @@ _encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=F
 
 
 def canonical_json(value: JsonValue) -> str:
-    """JSON with sorted keys and no blanks: equal values give equal text, whatever the order of their keys."""
+    """JSON with sorted keys and no blanks: equal values give equal text, for any order of keys."""
     return _encode(value)
 
 
@@ -23,12 +23,12 @@ def fingerprint(value: JsonValue, length: int = 64) -> str:
 
 
 def labels_sha256(names: Iterable[str]) -> str:
-    """sha256 of the lines `id,name` (LF) of a label set, whatever the quoting and line ends of its file."""
+    """sha256 of the lines `id,name` (LF) of a label set, for any quoting and line ends of its file."""
     return hashlib.sha256("".join(f"{i},{name}\n" for i, name in enumerate(names)).encode()).hexdigest()
 
 
 def rows_sha256(rows: Iterable[tuple[str, int]]) -> str:
-    """sha256 of the lines `path label` (LF) of a list, whatever its line ends on disk."""
+    """sha256 of the lines `path label` (LF) of a list, for any line ends on disk."""
     return hashlib.sha256("".join(f"{path} {label}\n" for path, label in rows).encode()).hexdigest()
 
 

@@ -54,7 +54,7 @@ def cell_lock(
         locks.mkdir(exist_ok=True)
     except OSError as error:
         code = EXIT_USAGE if error.errno in (errno.EEXIST, errno.ENOTDIR) else EXIT_FAILED
-        hint = "Choose another one with --runs DIR."
+        hint = "Choose another folder with --runs DIR."
         raise UserError(f"The folder {folder} cannot be made: {error}", hint, code) from None
     lock, note = FileLock(locks / f"{key}.lock"), locks / f"{key}.holder"
     _acquire(lock, note, name, say or _to_stderr)

@@ -1,4 +1,4 @@
-"""Import of the packages beside `harness`, whatever the working directory and `sys.path` contain.
+"""Import of the packages beside `harness`, for any working directory and `sys.path`.
 
 A user's folder may also contain modules named `methods`, `protocols`, `reports` or `results`, and Python would import
 these first. A finder at the front of `sys.meta_path` finds our packages in the folder of the installation, and the
@@ -94,7 +94,7 @@ def _working_directory() -> str | None:
 
 
 def serve_plugin_folder(file: Path) -> None:
-    """Let a loose plugin import the modules of its folder, whatever the working directory.
+    """Let a loose plugin import the modules of its folder, from any working directory.
 
     Modules that it imports by name are taken from its folder first. Modules that it imports by a computed name are
     taken from its folder last.
@@ -122,12 +122,12 @@ def serve_plugin_folder(file: Path) -> None:
 
 def _imported_from_beside(file: Path) -> set[str]:
     """Names of the modules in a file's folder that it imports, directly or through each other."""
-    found: set[str] = set()
+    names: set[str] = set()
     waiting = [file]
     while waiting:
         for name in _imports(waiting.pop()):
             module, package = file.with_name(f"{name}.py"), file.with_name(name)
-            if name in found or name in OURS or name == "harness":
+            if name in names or name in OURS or name == "harness":
                 continue
             if (package / "__init__.py").is_file():
                 waiting += sorted(package.rglob("*.py"))
@@ -135,8 +135,8 @@ def _imported_from_beside(file: Path) -> set[str]:
                 waiting.append(module)
             else:
                 continue
-            found.add(name)
-    return found
+            names.add(name)
+    return names
 
 
 def _imports(file: Path) -> Iterator[str]:

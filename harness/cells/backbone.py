@@ -77,7 +77,7 @@ class BackboneChoice:
         if views.stride or views.normalize == "raw":
             raise UserError(
                 f"CLIP takes no views sampled {views.sampling} and normalised {views.normalize}.",
-                "dense:N and raw are for methods that bring their own model, such as mmaction2.",
+                "dense:N and raw are for methods with their own model, such as mmaction2.",
             )
 
     def slug(self) -> str:

@@ -16,8 +16,7 @@ def choose_datasets(
 ) -> tuple[list[str], list[str]]:
     """The datasets to run a protocol on, and those of the protocol that are not configured.
 
-    With configured video folders these are the protocol's datasets that have one. Without any, the embedded benchmark
-    is used.
+    These are the protocol's datasets with a configured video folder, or the embedded benchmark if there is none.
     """
     if request.datasets:
         return list(request.datasets), []

@@ -167,7 +167,8 @@ class _Resolver:
             evals = tuple(self._eval(item, row, protocol, fit.repeat if is_trained else Repeat()) for item in items)
             prescribed.append(PlannedFit(fit, training.recipe if training else None, evals))
             if self._is_selected(fit):
-                chosen.append(Chosen(training, tuple((one, datasets[one.eval.test.dataset]) for one in evals)))
+                located = tuple((planned, datasets[planned.eval.test.dataset]) for planned in evals)
+                chosen.append(Chosen(training, located))
         return Combination(
             row, protocol, dataset, datasets, views, tuple(prescribed), tuple(chosen), parent,
             chosen_source=self._request.source is not None and dataset.source is not None,

@@ -90,10 +90,10 @@ def _methods(text: str) -> tuple[list[str], dict[str, str]]:
 
 
 def _env(arguments: argparse.Namespace) -> int:
-    from harness.machine.installation_check import check_environment, mending_line, python_line
+    from harness.machine.installation_check import check_environment, fix_command, python_line
 
     states = check_environment()
-    line = mending_line(states)
+    line = fix_command(states)
     if arguments.json:
         put({"python": python_line(), "packages": [dataclasses.asdict(s) for s in states], "mend": line})
         return EXIT_FAILED if line else EXIT_DONE

@@ -87,7 +87,7 @@ def requirements() -> list[Requirement]:
     return [r for r in parsed if r.marker is None or r.marker.evaluate({"extra": ""})]
 
 
-def mending_line(states: list[PackageState]) -> str:
+def fix_command(states: list[PackageState]) -> str:
     """The pip command that turns the bad packages into tested ones; empty if none is bad."""
     bad = [s for s in states if s.state == "bad"]
     if not bad:

@@ -71,7 +71,7 @@ def load_settings(flags: Mapping[str, str] | None = None, environment: Mapping[s
     """
     environment = os.environ if environment is None else environment
     cache_home = _cache_folder(environment)
-    found: dict[str, Setting] = {
+    folders: dict[str, Setting] = {
         "runs": Setting(Path("runs"), "default"),
         "cache": Setting(cache_home, "default"),
         "weights": Setting(cache_home / "weights", "default"),
@@ -81,7 +81,7 @@ def load_settings(flags: Mapping[str, str] | None = None, environment: Mapping[s
     executor: dict[str, Given] = {}
     config = Path(environment.get("HARNESS_CONFIG") or CONFIG_NAME)
     if config.is_file():
-        _read_file(config, found, data, executor)
+        _read_file(config, folders, data, executor)
     elif environment.get("HARNESS_CONFIG") and not config.exists():
         message = f"HARNESS_CONFIG is {str(config)!r}, but that file does not exist."
         raise UserError(message, "Correct or unset HARNESS_CONFIG.")
@@ -98,17 +98,17 @@ def load_settings(flags: Mapping[str, str] | None = None, environment: Mapping[s
             data[key.removeprefix("HARNESS_DATA_").lower()] = Setting(Path(text), key)
         elif key.startswith("HARNESS_EXECUTOR") and text:
             executor[key.removeprefix("HARNESS_EXECUTOR").strip("_").lower() or "kind"] = Given(text, key)
-    for name in found:
+    for name in folders:
         if value := environment.get(f"HARNESS_{name.upper()}"):
-            found[name] = Setting(Path(value), f"HARNESS_{name.upper()}")
+            folders[name] = Setting(Path(value), f"HARNESS_{name.upper()}")
     for key, value in (flags or {}).items():
         if key.startswith("data."):
             data[key.removeprefix("data.")] = Setting(Path(value), "flag")
         elif key.startswith("executor."):
             executor[key.removeprefix("executor.")] = Given(value, "flag")
         else:
-            found[key] = Setting(Path(value), "flag")
-    return Settings(data=data, executor=executor, **found)
+            folders[key] = Setting(Path(value), "flag")
+    return Settings(data=data, executor=executor, **folders)
 
 
 def _cache_folder(environment: Mapping[str, str]) -> Path:
@@ -118,7 +118,7 @@ def _cache_folder(environment: Mapping[str, str]) -> Path:
     return user_cache_path(APPLICATION, appauthor=False)
 
 
-def _read_file(config: Path, found: dict[str, Setting], data: dict[str, Setting], executor: dict[str, Given]) -> None:
+def _read_file(config: Path, folders: dict[str, Setting], data: dict[str, Setting], executor: dict[str, Given]) -> None:
     """Add the settings of a TOML file; relative paths are relative to the file's folder."""
     try:
         content = tomllib.loads(config.read_text(encoding="utf-8"))
@@ -132,8 +132,8 @@ def _read_file(config: Path, found: dict[str, Setting], data: dict[str, Setting]
             for name, item in value.items():
                 inner = {f"{name}.{key}": v for key, v in item.items()} if isinstance(item, dict) else {name: item}
                 executor.update({key: Given(v, str(config)) for key, v in inner.items()})
-        elif key in found and isinstance(value, str):
-            found[key] = Setting(base / value, str(config))
+        elif key in folders and isinstance(value, str):
+            folders[key] = Setting(base / value, str(config))
         else:
-            known = f"Known: {', '.join(found)} and the tables [data] and [executor]."
+            known = f"Known: {', '.join(folders)} and the tables [data] and [executor]."
             raise UserError(f"{config}: unknown setting {key!r}.", known)

@@ -59,10 +59,10 @@ class WeightsIndex:
         """Hash of the tensors of a tag; empty if it is not known, or if the model's name already fixes the tensors."""
         if not self.needs(model):
             return ""
-        found, name = self.tensors_sha256(model.arch, model.weights), model_text(model)
-        if not found and name not in self.unread:
+        digest, name = self.tensors_sha256(model.arch, model.weights), model_text(model)
+        if not digest and name not in self.unread:
             self.unread.append(name)
-        return found
+        return digest
 
     def tensors_sha256(self, arch: str, tag: str) -> str:
         """Hash of the tensors of a tag; empty if its file was not read yet, or changed or moved since."""

@@ -123,10 +123,10 @@ def data_nodes(trees: Sequence[ast.Module]) -> frozenset[int]:
     """
     own = {stmt.name for tree in trees for stmt in tree.body if isinstance(stmt, (ast.FunctionDef, ast.ClassDef))}
     candidates = [candidate for tree in trees for candidate in _candidates(tree, own)]
-    places = {id(node) for candidate in candidates for node in candidate.nodes}
+    candidate_ids = {id(node) for candidate in candidates for node in candidate.nodes}
     rest = _Reads()
     for tree in trees:
-        rest.add(_reads([tree], places))
+        rest.add(_reads([tree], candidate_ids))
     made = _made(candidates)
     data = candidates
     while True:  # a candidate that turns out to be code may read another candidate
@@ -240,9 +240,9 @@ def _called(call: ast.Call) -> str:
 def _is_option(call: ast.Call, tree: ast.Module) -> bool:
     """Whether a call is one of `harness.api.option`."""
     if isinstance(call.func, ast.Attribute):
-        place = call.func.value
-        of_api = (isinstance(place, ast.Name) and place.id == "api") or (
-            isinstance(place, ast.Attribute) and place.attr == "api"
+        owner = call.func.value
+        of_api = (isinstance(owner, ast.Name) and owner.id == "api") or (
+            isinstance(owner, ast.Attribute) and owner.attr == "api"
         )
         return call.func.attr == "option" and of_api
     imported = [node for node in tree.body if isinstance(node, ast.ImportFrom) and (node.module or "") == "harness.api"]
@@ -291,13 +291,13 @@ def _bound(body: Iterable[ast.stmt], functions: bool = True) -> Counter[str]:
     return found
 
 
-def _reads(tops: Iterable[ast.AST], places: set[int]) -> _Reads:
-    """The names that occur in nodes, except inside the nodes whose `id` is in `places`."""
+def _reads(tops: Iterable[ast.AST], candidate_ids: set[int]) -> _Reads:
+    """The names that occur in nodes, except inside the nodes whose `id` is in `candidate_ids`."""
     reads = _Reads()
     pending = [(top, False, "") for top in tops]
     while pending:
         node, in_class, hook = pending.pop()
-        if id(node) in places:
+        if id(node) in candidate_ids:
             continue
         if isinstance(node, ast.Name):
             if isinstance(node.ctx, ast.Load):

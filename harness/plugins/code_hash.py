@@ -21,12 +21,12 @@ from harness.plugins.code_imports import (
     BUILT_IN,
     ROOT,
     Module,
-    Place,
+    ModuleFolder,
     follow,
+    imported_module,
     in_package,
     is_installed,
     parsed,
-    place_of,
 )
 from harness.plugins.code_text import code_text
 from harness.plugins.registered import is_registered
@@ -49,7 +49,9 @@ def file_code_sha256(file: Path) -> str:
     """
     file = file.resolve()
     is_package = (file.parent / "__init__.py").is_file()
-    return _sha256([in_package(file, file.parent) if is_package else Module(Place(file.parent), file.stem, file)])
+    return _sha256(
+        [in_package(file, file.parent) if is_package else Module(ModuleFolder(file.parent), file.stem, file)]
+    )
 
 
 def _sha256(starts: Iterable[Module]) -> str:
@@ -71,13 +73,14 @@ def _starts(cls: type) -> list[Module]:
     """The modules of a class and of the classes it extends, except those of the harness, Python and other packages."""
     own = _module_of(cls)
     starts = [own]
-    engine = {one for base in cls.__mro__ if base.__module__.partition(".")[0] == "harness" for one in base.__mro__}
+    ours = [base for base in cls.__mro__ if base.__module__.partition(".")[0] == "harness"]
+    engine = {ancestor for base in ours for ancestor in base.__mro__}
     for base in cls.__mro__[1:]:
         file = _file_of(base)
         if base in engine or file is None:
             continue
         start = _module_of(base)
-        if start.place == own.place or is_registered(base) or not is_installed(file, base.__module__):
+        if start.folder == own.folder or is_registered(base) or not is_installed(file, base.__module__):
             starts.append(start)
     return starts
 
@@ -94,7 +97,7 @@ def _module_of(cls: type) -> Module:
             f"The class {cls.__qualname__} of {cls.__module__} has no source file, so that its code has no hash.",
             "Put the class into a file, and load it with --plugin FILE.",
         )
-    module = place_of(cls.__module__, file)
+    module = imported_module(cls.__module__, file)
     # The specification of a built-in method hashes as the method: both are needed for its numbers.
     if file.parent == ROOT / BUILT_IN / "_specs" and not file.stem.startswith("_"):
         return in_package(ROOT / BUILT_IN / file.name, ROOT / BUILT_IN)

@@ -19,7 +19,7 @@ OURS = ("harness", "methods", "protocols", "results", "reports")
 
 
 @dataclass(frozen=True)
-class Place:
+class ModuleFolder:
     """A folder in which modules of a plugin are found.
 
     Args:
@@ -47,15 +47,15 @@ class Place:
             return []
         if first in sys.builtin_module_names:
             return []
-        found = _file(self.folder, [first, *rest])
-        other = _imported_file(first) if found and self.loaded else None
+        files = _file(self.folder, [first, *rest])
+        other = _imported_file(first) if files and self.loaded else None
         if other is None or other.is_relative_to(self.folder):
-            return found
+            return files
         is_ours = first in OURS and other.is_relative_to(ROOT / first)
         if is_ours or is_installed(other, first):
             return []
         inner = other.parent if other.name == "__init__.py" else other.with_suffix("")
-        return found + _file(inner.parent, [first, *rest])
+        return files + _file(inner.parent, [first, *rest])
 
 
 def _imported_file(module: str) -> Path | None:
@@ -70,12 +70,12 @@ class Module:
     """A module of a plugin.
 
     Args:
-        place: Folder in which it is found.
+        folder: Folder in which it is found.
         name: Dotted name in that folder.
         file: File of the module.
     """
 
-    place: Place
+    folder: ModuleFolder
     name: str
     file: Path
 
@@ -85,25 +85,25 @@ class Module:
         return self.name if self.file.name == "__init__.py" else self.name.rpartition(".")[0]
 
 
-def place_of(module: str, file: Path) -> Module:
+def imported_module(module: str, file: Path) -> Module:
     """An imported module with the folder in which its own modules are found."""
     if file.is_relative_to(ROOT / BUILT_IN):
         return in_package(file, ROOT / BUILT_IN)
     top, dot, _ = module.partition(".")
     if dot or file.name == "__init__.py":
-        places = [Path(place).resolve() for place in getattr(sys.modules.get(top), "__path__", [])]
+        folders = [Path(folder).resolve() for folder in getattr(sys.modules.get(top), "__path__", [])]
         depth = module.count(".") + (file.name == "__init__.py") - 1
-        folder = next((place for place in places if file.is_relative_to(place)), file.parents[depth])
-        return Module(Place(folder, top), module, file)
+        folder = next((folder for folder in folders if file.is_relative_to(folder)), file.parents[depth])
+        return Module(ModuleFolder(folder, top), module, file)
     names = _names_of_distribution(file) if _is_installation(file.parent) else None
-    return Module(Place(file.parent, "", names, loaded=True), file.stem, file)
+    return Module(ModuleFolder(file.parent, "", names, loaded=True), file.stem, file)
 
 
 def in_package(file: Path, folder: Path) -> Module:
     """A file of the package in a folder, named by its path below the folder."""
     inner = file.relative_to(folder).with_suffix("").parts
     parts = inner[:-1] if inner[-1] == "__init__" else inner
-    return Module(Place(folder, folder.name), ".".join((folder.name, *parts)), file)
+    return Module(ModuleFolder(folder, folder.name), ".".join((folder.name, *parts)), file)
 
 
 def is_installed(file: Path, module: str) -> bool:
@@ -143,22 +143,22 @@ def follow(starts: Iterable[Module]) -> list[tuple[Module, bytes]]:
     Raises:
         UserError: A file that cannot be read or does not parse.
     """
-    built_in = Place(ROOT / BUILT_IN, BUILT_IN)
-    found: dict[Path, tuple[Module, bytes]] = {}
+    built_in = ModuleFolder(ROOT / BUILT_IN, BUILT_IN)
+    modules: dict[Path, tuple[Module, bytes]] = {}
     pending: list[tuple[Module, Path | None]] = [(start, None) for start in starts]
     while pending:
         module, importer = pending.pop()
-        if module.file in found:
+        if module.file in modules:
             continue
         source, imported = _read(module, importer)
-        found[module.file] = module, source
+        modules[module.file] = module, source
         parent = module.name.rpartition(".")[0]
         names = {prefix for name in (parent, *imported) if name for prefix in _prefixes(name)}
-        places = [module.place] if module.place.top == BUILT_IN else [module.place, built_in]
+        folders = [module.folder] if module.folder.top == BUILT_IN else [module.folder, built_in]
         for name in sorted(names):
-            for place in places:
-                pending += [(Module(place, name, file), module.file) for file in place.find(name)]
-    return list(found.values())
+            for folder in folders:
+                pending += [(Module(folder, name, file), module.file) for file in folder.find(name)]
+    return list(modules.values())
 
 
 def _prefixes(name: str) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Code as canonical text: equal for equal syntax trees, whatever the Python version that parsed them.
+"""Code as canonical text: equal for equal syntax trees, for any Python version that parsed them.
 
 `ast.dump` prints fields that exist in some versions only, and Python 3.12 splits f-strings in another way. Here an
 empty field is not printed, the fields are sorted by name, and f-strings are joined before they are printed.

@@ -27,9 +27,9 @@ M = TypeVar("M", bound=MethodSpec)
 
 def sources(kind: str) -> dict[str, Source]:
     """All plugins of a kind by name, found without importing any; plugins with a problem are logged once."""
-    found: dict[str, Source] = dict(loose[kind])
+    by_name: dict[str, Source] = dict(loose[kind])
     installed = installed_sources(f"harness.{KINDS[kind]}")
-    found |= installed
+    by_name |= installed
     for file in sorted((ROOT / KINDS[kind]).glob("*.py")):
         if file.stem.startswith("_"):
             continue
@@ -38,11 +38,11 @@ def sources(kind: str) -> dict[str, Source]:
             problem = f"{file.stem!r} is a built-in {kind}, and its name cannot be taken"
             _warn(kind, replace(other, problem=other.problem or problem))
         module = f"{KINDS[kind]}.{file.stem}"
-        found[file.stem] = Source(file.stem, "built-in", module, file, summary_of(file))
-    for source in found.values():
+        by_name[file.stem] = Source(file.stem, "built-in", module, file, summary_of(file))
+    for source in by_name.values():
         if source.problem:
             _warn(kind, source)
-    return found
+    return by_name
 
 
 def _warn(kind: str, source: Source) -> None:

@@ -40,16 +40,16 @@ def is_name(name: str) -> bool:
 
 def installed_sources(group: str) -> dict[str, Source]:
     """The entry points of a group by name. A name that two distributions offer is a problem of its source."""
-    found: dict[str, Source] = {}
+    by_name: dict[str, Source] = {}
     for entry in importlib.metadata.entry_points(group=group):
         origin = f"{entry.dist.name} {entry.dist.version}" if entry.dist else "an unnamed distribution"
         source = _inspected(Source(entry.name, origin, entry.value))
-        other = found.get(entry.name)
+        other = by_name.get(entry.name)
         if other is not None and (other.origin, other.module) != (source.origin, source.module):
             problem = f"{other.origin} and {source.origin} both offer the name {entry.name!r}; uninstall one of them"
             source = replace(other, origin=f"{other.origin} and {source.origin}", problem=problem)
-        found[entry.name] = source
-    return found
+        by_name[entry.name] = source
+    return by_name
 
 
 def _inspected(source: Source) -> Source:

@@ -32,7 +32,7 @@ class VideoList:
 
     @property
     def sha256(self) -> str:
-        """sha256 of the lines `path label` (LF): the list's content, whatever its line ends on disk."""
+        """sha256 of the lines `path label` (LF): the list's content, for any line ends on disk."""
         return rows_sha256(self.rows)
 
 

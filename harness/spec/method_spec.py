@@ -46,7 +46,7 @@ class MethodSpec:
     """The settings of a method and the decisions that follow from them; `ClipMethod` adds the part that needs torch.
 
     A plugin derives from `ClipMethod` alone and sets everything in one class. The built-in methods keep their
-    specification in a module of its own, so that planning and `show` never import torch.
+    specification in a separate module, so that planning and `show` never import torch.
 
     Class attributes:
         card: Description of the method for people.
@@ -60,7 +60,7 @@ class MethodSpec:
         protocol_options: Published option values where they differ by protocol, looked up like `recipes`.
         parent: The fit whose trained tensors the method starts from, handed to `adopt`.
         couples_clips: Whether the loss of a clip depends on the other clips of its blending group, as in contrastive
-            losses; each group of `micro_batch` clips is then one batch, whatever the device batch.
+            losses; each group of `micro_batch` clips is then one batch, for any device batch.
         uses_clip: Whether the method runs on CLIP; otherwise `own_model` gives its model.
         open_vocabulary: Whether the method can classify any classes. A method with a fixed set of classes is refused
             where a protocol evaluates other classes than it trains on.

@@ -11,9 +11,9 @@ from harness.base.errors import UserError
 class Recipe:
     """The optimisation settings of a method for one protocol and dataset.
 
-    The effective batch is `micro_batch * ranks * accumulate` clips whatever the number of processes at run time.
+    The effective batch is `micro_batch * ranks * accumulate` clips for any number of processes at run time.
     `ranks` and `accumulate` stay explicit because the published schedule counts micro-iterations per rank and the
-    published blending mixes inside one micro-batch: "the same total batch" would be another method.
+    published blending mixes inside one micro-batch: an equal total batch made of other factors is another method.
 
     Args:
         epochs: Passes over the training list.
@@ -25,7 +25,7 @@ class Recipe:
         augmentation: `published` or `none`.
         smoothing, mixup, cutmix, switch: Label smoothing, Beta parameters, and the probability of CutMix over Mixup.
             With mixup = cutmix = 0 nothing is blended.
-        views_cached: Augmented views per clip whose frame features are kept, epoch e using view e modulo this number;
+        views_cached: Augmented views per clip whose frame features are stored; epoch e uses view e modulo this number;
             0 for new views in every epoch. Needs a frozen vision tower and no blending, and changes the method.
         schedule: `absolute_cosine` (X-CLIP and ViFi-CLIP), `stepped_cosine` (ActionCLIP) or `constant`.
         seed: Base seed of every random draw of the fit.

@@ -118,7 +118,7 @@ def test_a_fit_knows_what_it_started_from_and_another_start_makes_it_stale(cells
     computed_again(parent.folder)
     plan = make_plan(cells)
     assert states(plan) == {"fits": ["done", "stale"], "evals": ["stale"]}
-    assert "was computed again and has other weights" in plan.fits[1].reason
+    assert "was computed again and has different weights" in plan.fits[1].reason
     assert all(s.reason.startswith("its fit is stale: its parent fit") for s in plan.evals)
     with pytest.raises(UserError, match="computed again"):
         fitted_method(cells.evals[0], settings)

@@ -103,7 +103,7 @@ def test_other_weights_behind_a_tag_make_cells_stale(
     read_unknown_weights(cells, unread, settings)
     plan = make_plan(cells, tensors_of=unread.of)
     assert {s.state for s in (*plan.fits, *plan.evals)} == {"stale"}
-    assert all("have other tensors" in s.reason for s in (*plan.fits, *plan.evals))
+    assert all("have different tensors" in s.reason for s in (*plan.fits, *plan.evals))
     execute(plan, settings, COMPUTE)
     again = read_record(cells.evals[0].record)
     assert again.measurement.model.tensors_sha256 != model.tensors_sha256
