@@ -38,7 +38,7 @@ def test_every_method_has_a_specification_and_nothing_else_has() -> None:
 
 def test_no_specification_needs_torch() -> None:
     code = (
-        "import sys; from harness import registry\n"
+        "import sys; from harness.plugins import registry\n"
         f"for name in {BUILT_IN}: assert registry.method_spec(name).name == name\n"
         "heavy = {'torch', 'numpy', 'pandas', 'cv2', 'mmengine'} & set(sys.modules)\n"
         "sys.exit(f'imported {heavy}' if heavy else 0)"
