@@ -11,7 +11,8 @@ from pathlib import Path
 from harness.base.errors import UserError
 from harness.cells.cell import Cells, EvalCell, FitCell
 from harness.cells.request import Request
-from harness.cells.resolve import Combination, ResolvedFit, resolve
+from harness.cells.resolve import resolve
+from harness.cells.resolved import Combination, ResolvedFit
 from harness.cells.scope import PlannedEval, list_id, scope_of
 from harness.data.lists.dataset import Dataset
 from harness.machine.settings import Settings

@@ -1,19 +1,18 @@
 """Requests resolved: names and raw text become methods with options, opened datasets, protocols, views and recipes.
 
 `resolve` reads a request and the settings once. Everything after it (`harness.cells.from_request`, plans, runs) reads
-the `Combination`s that it returns.
+the `Combination`s that it returns (`harness.cells.resolved`).
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 from harness.base.errors import EXIT_FAILED, NotApplicableError, UserError
 from harness.cells.backbone import MINI_ARCH, BackboneChoice, preset_of, views_for
 from harness.cells.cell import MethodRow
 from harness.cells.datasets import OpenedDatasets, choose_datasets
 from harness.cells.request import MethodChoice, Request
-from harness.cells.resolve_method import method_row
+from harness.cells.resolve_method import code_of, method_row
+from harness.cells.resolved import Chosen, Combination, ResolvedFit, ResolvedRequest
 from harness.cells.scope import PlannedEval, PlannedFit
 from harness.data.lists.dataset import Dataset
 from harness.machine.settings import Settings
@@ -22,86 +21,6 @@ from harness.spec import Eval, Fit, ParentFit, Protocol, Recipe, Repeat, Views
 from harness.spec.method_spec import OwnModel
 from harness.spec.overrides import recipe_with
 from results.measurement import Prescribed
-
-
-@dataclass(frozen=True)
-class ResolvedFit:
-    """One training run with every setting decided.
-
-    Args:
-        row: The method.
-        protocol: Name of the protocol that prescribes the fit.
-        fit: The protocol's request for it.
-        dataset: Dataset of the training list.
-        declared: Recipe that the method declares for the fit.
-        recipe: The declared recipe with the user's overrides.
-        views: Views of training clips.
-    """
-
-    row: MethodRow
-    protocol: str
-    fit: Fit
-    dataset: Dataset
-    declared: Recipe
-    recipe: Recipe
-    views: Views
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """A fit that the request selects, with its evaluations.
-
-    Args:
-        training: The training run; None for an untrained method.
-        evals: The evaluations, each with the dataset of its list.
-    """
-
-    training: ResolvedFit | None
-    evals: tuple[tuple[PlannedEval, Dataset], ...]
-
-
-@dataclass(frozen=True)
-class Combination:
-    """One method under one protocol on one dataset, with every setting decided.
-
-    Args:
-        row: The method with its options, on its backbone.
-        protocol: The protocol.
-        dataset: The dataset.
-        datasets: Datasets of all lists that the protocol prescribes, by name.
-        training_views: Views of training clips.
-        prescribed: All fits of the protocol with their evals; the scope of a row covers all of them.
-        chosen: The fits that the request selects.
-        parent: The fit that the method starts from; None where it starts from other weights or is not trained.
-        chosen_source: Whether the user chose the dataset that is trained on instead of the protocol.
-    """
-
-    row: MethodRow
-    protocol: type[Protocol]
-    dataset: Dataset
-    datasets: dict[str, Dataset]
-    training_views: Views
-    prescribed: tuple[PlannedFit, ...]
-    chosen: tuple[Chosen, ...]
-    parent: ResolvedFit | None
-    chosen_source: bool
-
-
-@dataclass(frozen=True)
-class ResolvedRequest:
-    """The combinations of a request.
-
-    Args:
-        combinations: In the order of methods, protocols, datasets.
-        missing_datasets: Datasets of the protocols that are not configured on this machine.
-        embedded: Whether the embedded benchmark was chosen because nothing else is configured.
-        left_out: (combination, reason) of methods, protocols and datasets that do not go together.
-    """
-
-    combinations: tuple[Combination, ...]
-    missing_datasets: tuple[str, ...]
-    embedded: bool
-    left_out: tuple[tuple[str, str], ...]
 
 
 def resolve(request: Request, settings: Settings) -> ResolvedRequest:
@@ -135,6 +54,7 @@ class _Resolver:
     def __init__(self, request: Request, settings: Settings) -> None:
         self.datasets = OpenedDatasets(request, settings)
         self._request = request
+        self._codes: dict[str, str] = {}
         self._views: dict[tuple[Views, BackboneChoice | OwnModel, bool], Views] = {}
         self._prescribed: dict[tuple[type[Protocol], int], list[tuple[Fit, tuple[Eval, ...]]]] = {}
         self._parents: dict[tuple[ParentFit, BackboneChoice | OwnModel, int], ResolvedFit] = {}
@@ -177,13 +97,18 @@ class _Resolver:
     def _row(self, choice: MethodChoice, protocol: type[Protocol], dataset: Dataset) -> MethodRow:
         backbone = self._request.backbone or _default_backbone(dataset)
         spec = registry.method_spec(choice.name)
-        if spec.uses_clip:  # options may depend on the number of frames
-            views = self._requested(protocol.views, backbone)
-            return method_row(choice, backbone, protocol.name, dataset.name, views.frames)
-        row = method_row(choice, backbone, protocol.name, dataset.name)
-        if not spec.open_vocabulary:
+        # Options may depend on the number of frames. A model other than CLIP sets the frames itself.
+        frames = self._requested(protocol.views, backbone).frames if spec.uses_clip else None
+        row = method_row(choice, backbone, protocol.name, dataset.name, frames, self._code(choice.name))
+        if not spec.uses_clip and not spec.open_vocabulary:
             self._require_trained_classes(row, protocol, dataset)
         return row
+
+    def _code(self, method: str) -> str:
+        """sha256 of a method's source code; finding it looks through all installed packages."""
+        if method not in self._codes:
+            self._codes[method] = code_of(registry.method_spec(method))
+        return self._codes[method]
 
     def _require_trained_classes(self, row: MethodRow, protocol: type[Protocol], dataset: Dataset) -> None:
         """Refuse classes that a method with a fixed set of classes does not have: other names, or another number."""
@@ -248,7 +173,8 @@ class _Resolver:
         if key not in self._parents:
             protocol = registry.load("protocol", parent.protocol)
             frames = self._requested(protocol.views, backbone).frames
-            row = method_row(MethodChoice(parent.method), backbone, parent.protocol, dataset.name, frames)
+            choice, code = MethodChoice(parent.method), self._code(parent.method)
+            row = method_row(choice, backbone, parent.protocol, dataset.name, frames, code)
             fit, _ = self._fits(protocol, dataset)[0]
             source = dataset if fit.train.dataset == dataset.name else self.datasets.open(fit.train.dataset)
             recipe = _declared(row, parent.protocol, fit, source)

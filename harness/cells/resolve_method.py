@@ -16,6 +16,7 @@ def method_row(
     protocol: str = "",
     dataset: str = "",
     frames: int | None = None,
+    code: str = "",
 ) -> MethodRow:
     """A method on a backbone, or on its own model, with the options of a protocol and dataset and those of the user.
 
@@ -25,6 +26,7 @@ def method_row(
         protocol: Name of the protocol, whose published option values apply; empty outside of a protocol.
         dataset: Name of the dataset, likewise.
         frames: Frames of a view, for methods with an option `frames`.
+        code: sha256 of the method's source code; computed if empty.
 
     Raises:
         UserError: No such method, or an unknown option or value.
@@ -34,7 +36,7 @@ def method_row(
     options = defaults
     if choice.options:
         options = spec.options_for(choice.options, protocol, dataset, preset_of(backbone), frames)
-    return MethodRow(choice, spec.own_model(options) or backbone, spec, options, defaults, code_of(spec))
+    return MethodRow(choice, spec.own_model(options) or backbone, spec, options, defaults, code or code_of(spec))
 
 
 def code_of(spec: type[MethodSpec]) -> str:

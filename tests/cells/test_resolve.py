@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from harness.base.errors import UserError
-from harness.cells import datasets, from_request, resolve, resolve_method
+from harness.cells import datasets, from_request, resolve
 from harness.cells.backbone import BackboneChoice
 from harness.cells.from_request import expand
 from harness.cells.request import MethodChoice, Request
@@ -39,7 +39,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> dict[str, Counter[str]]:
     count(from_request, "resolve")
     count(datasets, "open_dataset")
     count(resolve, "views_for")
-    count(resolve_method, "code_of")
+    count(resolve, "code_of")
     original = MethodSpec.options_for.__func__  # type: ignore[attr-defined]
     counts["options_for"] = Counter()
 
@@ -62,7 +62,7 @@ def test_each_setting_is_resolved_once_per_command(
     assert code == 0
     assert sum(calls["resolve"].values()) == 1
     assert len(calls["open_dataset"]) == 3, "the two datasets, and the source of the zero-shot protocol"
-    for name in ("open_dataset", "options_for", "views_for"):
+    for name in ("open_dataset", "options_for", "views_for", "code_of"):
         repeated = {arguments: n for arguments, n in calls[name].items() if n > 1}
         assert calls[name] and not repeated, f"{name} was called again with equal arguments: {repeated}"
 
