@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from harness.base.errors import NotApplicableError, UserError
-from harness.plugins.registry import register_method, register_protocol
+from harness.plugins.registered import register_method, register_protocol
 from harness.spec import (
     Column,
     DatasetFacts,

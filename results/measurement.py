@@ -29,7 +29,7 @@ from json.encoder import encode_basestring
 from operator import attrgetter, itemgetter
 from typing import Literal, Union, get_args, get_origin, get_type_hints
 
-from harness.base.canonical import canonical_json
+from harness.base.canonical import JsonValue, canonical_json
 from harness.spec import Recipe, Views
 from results.measurement_parts import (
     RANDOM,
@@ -207,12 +207,12 @@ def _class_text_kind(value: object) -> str:
     return "language model" if value == "llm-rewritten" else UNKNOWN if value == UNKNOWN else "names"
 
 
-_AS_GROUPED: Mapping[str, Callable[[object], object]] = {"method.class_text": _class_text_kind}
+_AS_GROUPED: Mapping[str, Callable[[object], JsonValue]] = {"method.class_text": _class_text_kind}
 
 
-def _as_grouped(m: Measurement) -> dict[str, object]:
+def _as_grouped(m: Measurement) -> dict[str, JsonValue]:
     """Values that the group key has in place of the measurement's own."""
-    values = {path: of(attrgetter(path)(m)) for path, of in _AS_GROUPED.items()}
+    values: dict[str, JsonValue] = {path: of(attrgetter(path)(m)) for path, of in _AS_GROUPED.items()}
     if m.fitted is None:
         values |= {path: UNKNOWN if m.training == UNKNOWN else default for path, default in _UNTRAINED.items()}
     return values
@@ -233,7 +233,7 @@ def _paths(kind: type, trained: bool) -> tuple[str, ...]:
 
 
 @cache
-def _getter(paths: tuple[str, ...]) -> Callable[[object], tuple[object, ...]]:
+def _getter(paths: tuple[str, ...]) -> Callable[[object], tuple[JsonValue, ...]]:
     return attrgetter(*paths)
 
 
@@ -297,7 +297,7 @@ def _hash(key: str, entries: tuple[str, ...]) -> str:
     return hashlib.sha256(f"{{{','.join(entries)}}}".encode()).hexdigest()[: _LENGTHS[key]]
 
 
-def _text(value: object) -> str:
+def _text(value: JsonValue) -> str:
     """Canonical JSON of a value, in which 5 and 5.0 are one number."""
     # Most values are texts and numbers, for which the general encoder takes several times as long.
     if type(value) is str:
@@ -307,7 +307,7 @@ def _text(value: object) -> str:
     return canonical_json(normal(value))
 
 
-def normal(value: object) -> object:
+def normal(value: JsonValue) -> JsonValue:
     """A value as hashed: 5 and 5.0 are one number, in options and in recipes."""
     if isinstance(value, float) and value.is_integer():
         return int(value)

@@ -88,9 +88,9 @@ def harness() -> Callable[..., subprocess.CompletedProcess[str]]:
 def plugins_forgotten() -> Iterator[None]:
     """What a test registers besides the built-ins is forgotten afterwards."""
     from harness.base.packages import FINDER
-    from harness.plugins import registry
+    from harness.plugins import loose_files, registered
 
-    loaded = set(registry._loaded_files)
+    loaded = set(loose_files.loaded_files)
     homes, path, modules = dict(FINDER.homes), list(sys.path), set(sys.modules)
     yield
     folders = {entry for entry in sys.path if entry not in path}
@@ -99,13 +99,12 @@ def plugins_forgotten() -> Iterator[None]:
             del sys.modules[name]
     FINDER.homes = homes
     sys.path[:] = [entry for entry in sys.path if entry not in folders]
-    for kind, folder in registry.KINDS.items():
-        own = [name for name, file in registry._files[kind].items() if file.parent != ROOT / folder]
-        for name in own:
-            del registry._classes[kind][name], registry._files[kind][name]
-            registry._loose[kind].pop(name, None)
-    registry._loaded_files.intersection_update(loaded)
-    registry._warned.clear()
+    built_in = {ROOT / folder for folder in registered.KINDS.values()}
+    for file in {file for known in registered.files.values() for file in known.values()}:
+        if file.parent not in built_in:
+            registered.forget(file)
+    loose_files.forget_files(keep=loaded)
+    registered.forget_warnings()
 
 
 def in_process(*arguments: object) -> int:

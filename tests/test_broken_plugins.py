@@ -12,6 +12,7 @@ from harness.base.errors import UserError
 from harness.engine.contract.tiny_clip import tiny_backbone
 from harness.engine.method import build_method, method_class
 from harness.plugins import registry
+from harness.plugins.loose_files import load_file
 from tests.conftest import in_process
 
 pytestmark = pytest.mark.usefixtures("plugins_forgotten")
@@ -85,15 +86,15 @@ KINDS = {
     "exits at import": Broken(SOUND + "\nimport sys\nsys.exit(3)\n", "SystemExit: 3"),
     "module missing": Broken(SOUND, "there is no module 'elsewhere'", at_sight=True, entry="elsewhere"),
     "attribute missing": Broken(SOUND, "has no attribute 'Other'", entry="faulty_module:Other"),
-    "registers nothing": Broken("Sound = 1\n", "registers no class of that name"),
-    "registers another name": Broken(SOUND.replace("NAME", "other"), "registers no class of that name"),
-    "no valid name": Broken(SOUND, "'fau lty' is no name", at_sight=True, name="fau lty"),
+    "registers nothing": Broken("Sound = 1\n", "did not register a"),
+    "registers another name": Broken(SOUND.replace("NAME", "other"), "did not register a"),
+    "no valid name": Broken(SOUND, "'fau lty' is not a valid name", at_sight=True, name="fau lty"),
     "wrong base class": Broken(
         SOUND.replace("Sound(ClipMethod)", "Sound"), "expected a subclass of harness.api.ClipMethod"
     ),
     "missing card": Broken(SOUND.replace("    card =", "    _ ="), "has no card"),
     "card of text": Broken(SOUND.replace("MethodCard(title=", "str("). replace(', source="a test"', ""), "has no card"),
-    "options without dataclass": Broken(SOUND + BARE_OPTIONS, "options that are no fields: width"),
+    "options without dataclass": Broken(SOUND + BARE_OPTIONS, "options that are not fields: width"),
     "recipe of another type": Broken(SOUND.replace("    card", "    recipe = 11\n    card"), "has the recipe 11"),
     "exception in setup": Broken(
         SOUND.replace("self.freeze_clip()", "self.missing.to(3)"), "(setup, line 13 of faulty_module.py)"
@@ -212,8 +213,8 @@ def test_a_file_cannot_take_the_name_of_an_installed_method(site: Path, tmp_path
     path = tmp_path / "mine.py"
     path.write_text(SOUND.replace("NAME", "sound"))
     with pytest.raises(UserError, match=r"'sound' is already offered by sound 1\.2"):
-        registry.load_file(path)
-    assert registry.load_file(site / "sound_module.py") == ["sound"]  # the package's own file is the same method
+        load_file(path)
+    assert load_file(site / "sound_module.py") == ["sound"]  # the package's own file is the same method
     use("method", "sound")
 
 

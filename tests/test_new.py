@@ -71,8 +71,8 @@ def test_what_exists_is_not_overwritten(tmp_path: Path, capsys: pytest.CaptureFi
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("My-Method", "is no name for a method"), ("2fast", "is no name"), ("a b", "is no name"), ("", "is no name"),
-        ("class", "is no name"), ("../up", "is no name"), ("double__bar", "is no name"),
+        ("My-Method", "is not a valid name for a method"),
+        *((name, "is not a valid name") for name in ("2fast", "a b", "", "class", "../up", "double__bar")),
         ("vificlip", "exists already (built-in)"), ("json", "is the name of a Python module"),
     ],
 )  # fmt: skip

@@ -11,6 +11,7 @@ import pytest
 
 from harness.base.errors import UserError
 from harness.plugins import registry
+from harness.plugins.loose_files import load_file
 from tests.conftest import ROOT, machine_free
 
 pytestmark = pytest.mark.usefixtures("plugins_forgotten")
@@ -68,7 +69,7 @@ def test_from_the_command_line(tmp_path: Path, start: str, safe: str) -> None:
 def test_from_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = plugin(tmp_path / "plugins", "python")
     monkeypatch.chdir(tmp_path)
-    assert registry.load_file(path) == ["mine_python"]
+    assert load_file(path) == ["mine_python"]
     found = registry.load("protocol", "mine_python")().fits(None)
     assert found[:2] == ["later", "computed"] and found[2].__module__ == "results.metrics"
 
@@ -79,7 +80,7 @@ def load_with(folder: Path, module: str, imports: str) -> object:
     (folder / f"{module}.py").write_text("BESIDE = True\n")
     (folder / "mine.py").write_text(imports + PLUGIN.replace("{tag}", "x").replace("import layers_x", "")
                                     .replace("layers_x.TITLE", "'a title'"))  # fmt: skip
-    registry.load_file(folder / "mine.py")
+    load_file(folder / "mine.py")
     return __import__(module)
 
 
@@ -106,9 +107,9 @@ def test_a_file_that_it_does_not_import_hides_nothing(tmp_path: Path, unloaded: 
 def test_two_plugins_with_different_modules_of_one_name(tmp_path: Path) -> None:
     first, second = plugin(tmp_path / "one", "two"), plugin(tmp_path / "other", "two")
     second.write_text(second.read_text().replace('"mine_two"', '"mine_too"'))
-    assert registry.load_file(first) == ["mine_two"]
+    assert load_file(first) == ["mine_two"]
     with pytest.raises(UserError) as caught:
-        registry.load_file(second)
+        load_file(second)
     assert f"The plugin file {second} does not load: It imports 'blocks_two' from" in caught.value.message
     assert str(first.parent) in caught.value.message and "Rename 'blocks_two'" in caught.value.hint
     with pytest.raises(UserError, match="no protocol named 'mine_too'"):
@@ -119,11 +120,11 @@ def test_two_plugins_of_one_folder_share_its_modules(tmp_path: Path) -> None:
     first = plugin(tmp_path / "one", "share")
     second = first.with_name("second.py")
     second.write_text(first.read_text().replace('"mine_share"', '"second_share"'))
-    assert registry.load_file(first) == ["mine_share"] and registry.load_file(second) == ["second_share"]
+    assert load_file(first) == ["mine_share"] and load_file(second) == ["second_share"]
 
 
 def test_a_file_that_is_not_python_is_named_as_before(tmp_path: Path) -> None:
     path = plugin(tmp_path / "one", "broken")
     (path.parent / "layers_broken.py").write_text("def broken(:\n")
     with pytest.raises(UserError, match="does not load: SyntaxError"):
-        registry.load_file(path)
+        load_file(path)

@@ -10,6 +10,7 @@ import pytest
 
 from harness.base.errors import UserError
 from harness.plugins import registry
+from harness.plugins.loose_files import load_file
 
 GOOD = '''"""A protocol of a plugin file."""
 
@@ -66,8 +67,8 @@ def test_a_name_like_none_lists_the_known_ones() -> None:
 
 def test_a_plugin_file(tmp_path: Path) -> None:
     path = plugin(tmp_path, GOOD.replace("{name}", "mine"))
-    assert registry.load_file(path) == ["mine"]
-    assert registry.load_file(path) == ["mine"]  # a second --plugin of the same file is no error
+    assert load_file(path) == ["mine"]
+    assert load_file(path) == ["mine"]  # a second --plugin of the same file is no error
     source = registry.sources("protocol")["mine"]
     assert (source.origin, source.summary) == (str(path), "A protocol of a plugin file.")
     cls = registry.load("protocol", "mine")
@@ -83,14 +84,14 @@ def test_a_plugin_file(tmp_path: Path) -> None:
         ("1 / 0", "does not load: ZeroDivisionError"),
         ("x = 1", "registers no method and no protocol"),
         (GOOD.replace("{name}", "b2n"), "'b2n' is a built-in protocol"),
-        (GOOD.replace("{name}", "a b"), "is no protocol name"),
+        (GOOD.replace("{name}", "a b"), "is not a protocol name"),
     ],
 )
 def test_a_broken_file_is_named_and_leaves_nothing(tmp_path: Path, content: str, message: str) -> None:
     path = plugin(tmp_path, content)
     modules = set(sys.modules)
     with pytest.raises(UserError) as caught:
-        registry.load_file(path)
+        load_file(path)
     assert message in caught.value.message and str(path) in caught.value.message
     assert not [name for name in set(sys.modules) - modules if name.startswith("harness_plugin_")]
     assert registry.load("protocol", "b2n").__module__ == "protocols.b2n"
@@ -99,22 +100,22 @@ def test_a_broken_file_is_named_and_leaves_nothing(tmp_path: Path, content: str,
 def test_a_file_that_fails_after_registering_registers_nothing(tmp_path: Path) -> None:
     path = plugin(tmp_path, GOOD.replace("{name}", "half") + "\n1 / 0\n")
     with pytest.raises(UserError, match="ZeroDivisionError"):
-        registry.load_file(path)
+        load_file(path)
     with pytest.raises(UserError, match="no protocol named 'half'"):
         registry.load("protocol", "half")
     path.write_text(GOOD.replace("{name}", "half"))
-    assert registry.load_file(path) == ["half"]
+    assert load_file(path) == ["half"]
 
 
 def test_a_missing_file() -> None:
     with pytest.raises(UserError, match=r"none\.py does not exist"):
-        registry.load_file(Path("none.py"))
+        load_file(Path("none.py"))
 
 
 def test_two_files_cannot_take_the_same_name(tmp_path: Path) -> None:
-    registry.load_file(plugin(tmp_path, GOOD.replace("{name}", "mine"), "a.py"))
+    load_file(plugin(tmp_path, GOOD.replace("{name}", "mine"), "a.py"))
     with pytest.raises(UserError, match=r"already registered by .*a\.py"):
-        registry.load_file(plugin(tmp_path, GOOD.replace("{name}", "mine"), "b.py"))
+        load_file(plugin(tmp_path, GOOD.replace("{name}", "mine"), "b.py"))
 
 
 def test_plugins_of_the_environment(
@@ -147,7 +148,7 @@ def test_entry_points_are_imported_on_demand(tmp_path: Path, monkeypatch: pytest
     assert registry.load("protocol", "installed").version == 3
     with pytest.raises(UserError, match=r"'bad' of .* does not load: ModuleNotFoundError"):
         registry.load("protocol", "bad")
-    with pytest.raises(UserError, match="registers no class of that name"):
+    with pytest.raises(UserError, match="did not register a protocol of that name"):
         registry.load("protocol", "empty")
 
 
@@ -202,7 +203,7 @@ def versioned(tmp_path: Path, base: str = "pass", given: str = "", own: str = "p
 def test_the_version_is_that_of_the_class_or_of_the_decorator(
     parts: dict[str, str], version: int, tmp_path: Path
 ) -> None:
-    registry.load_file(versioned(tmp_path, **parts))
+    load_file(versioned(tmp_path, **parts))
     assert registry.load("protocol", "mine").version == version
 
 
@@ -228,7 +229,7 @@ def test_the_version_is_that_of_the_class_or_of_the_decorator(
 def test_versions_that_cannot_be(parts: dict[str, str], says: str, tmp_path: Path) -> None:
     path = versioned(tmp_path, **parts)
     with pytest.raises(UserError) as caught:
-        registry.load_file(path)
+        load_file(path)
     assert says in caught.value.message and "'mine'" in caught.value.message and str(path) in caught.value.message
     assert caught.value.hint and "\n" not in caught.value.message
     with pytest.raises(UserError, match="no protocol named 'mine'"):
@@ -251,7 +252,7 @@ class Extends(ActionClip):
     ("given", "own", "version"), [("", "pass", 1), (", 5", "pass", 5), ("", "version = 7", 7), (", 1", "pass", 1)]
 )
 def test_a_method_that_extends_another_has_its_own_version(given: str, own: str, version: int, tmp_path: Path) -> None:
-    registry.load_file(plugin(tmp_path, EXTENDS.replace("{given}", given).replace("{own}", own)))
+    load_file(plugin(tmp_path, EXTENDS.replace("{given}", given).replace("{own}", own)))
     assert registry.load("method", "extends").version == version
     assert registry.load("method", "actionclip").version == 2
 

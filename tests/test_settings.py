@@ -25,6 +25,14 @@ def test_defaults() -> None:
     assert dict(found.data) == {}
 
 
+def test_the_cache_is_in_the_cache_folder_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setenv("HOME", "/home/someone")
+    found = load_settings({}, {"HARNESS_CONFIG": "/dev/null"})
+    assert found.cache.path == Path("/home/someone/.cache/clip-video-harness")
+    assert (found.weights.path, found.lists.path) == (found.cache.path / "weights", found.cache.path / "lists")
+
+
 def test_precedence(config: Path) -> None:
     environment = {"HARNESS_CONFIG": str(config)}
     steps = [
@@ -75,7 +83,7 @@ def test_bad_files(config: Path, content: bytes, message: str) -> None:
 
 
 def test_a_named_file_that_is_missing(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"HARNESS_CONFIG is .*no such file"):
+    with pytest.raises(UserError, match=r"HARNESS_CONFIG is .*that file does not exist"):
         load_settings({}, {"HARNESS_CONFIG": str(tmp_path / "none.toml")})
 
 

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from harness.cells.backbone import BackboneChoice
 from harness.cells.cell import EvalCell
 from harness.cells.from_request import expand
-from harness.cells.request import BackboneChoice, MethodChoice, Request
+from harness.cells.request import MethodChoice, Request
 from harness.machine.settings import load_settings
 from harness.plugins import registry
-from harness.spec.published_or_clean import PUBLISHED_OR_CLEAN, SWITCHES, switches_table
+from harness.spec import Recipe, Views
+from harness.spec.published_or_clean import PUBLISHED_OR_CLEAN, RECIPE_SWITCHES, VIEWS_SWITCHES
 from results import measurement_words as words
 from results.measurement_words import open_reasons
 
@@ -116,11 +117,46 @@ def test_a_recipe_that_nobody_published_is_own(cell_of: Any, method: str, protoc
     assert f"|recipe:{origin}|" in signature(cell)
 
 
+def switches_of_the_docs() -> list[dict[str, str]]:
+    """The rows of the table of switches in docs/methods.md, by column."""
+    table = DOCS.read_text().split("<!-- switches: begin -->")[1].split("<!-- switches: end -->")[0]
+    header, _, *rows = ([cell.strip() for cell in line.strip("| ").split(" | ")] for line in table.strip().splitlines())
+    assert header == ["switch", "setting", "published", "clean", "default", "shows in"]
+    return [dict(zip(header, row, strict=True)) for row in rows]
+
+
 def test_the_table_in_the_docs_names_every_switch() -> None:
-    begin, end = "<!-- switches: begin -->\n", "<!-- switches: end -->"
-    before, rest = DOCS.read_text().split(begin)
-    if os.environ.get("HARNESS_UPDATE_DOCS"):
-        DOCS.write_text(f"{before}{begin}\n{switches_table()}\n\n{end}{rest.split(end)[1]}")
-    else:
-        assert rest.split(end)[0].strip() == switches_table()
-    assert len({switch.name for switch in SWITCHES}) == len(SWITCHES)
+    rows = switches_of_the_docs()
+    assert len({row["switch"] for row in rows}) == len(rows) >= 19
+    settings = {row["setting"].strip("`"): row for row in rows}
+    aliases = {f"--views {name}": values for name, values in VIEWS_SWITCHES.items()}
+    aliases |= {f"--recipe {name}": values for name, values in RECIPE_SWITCHES.items()}
+    for name, values in aliases.items():
+        assert {way: settings[name][way] for way in PUBLISHED_OR_CLEAN} == values
+    built_in = [name for name, source in registry.sources("method").items() if source.origin == "built-in"]
+    two_ways: dict[str, set[str]] = {}
+    for name in built_in:
+        for option in fields(registry.method_spec(name).options_type):
+            if tuple(option.metadata.get("choices", ())) == PUBLISHED_OR_CLEAN:
+                two_ways.setdefault(option.name, set()).add(str(option.default))
+    for option_name, defaults in two_ways.items():
+        (row,) = [row for setting, row in settings.items() if setting.endswith(f":{option_name}")]
+        assert {row["default"].split(";")[0]} == defaults, option_name
+
+
+def test_the_table_in_the_docs_names_settings_that_exist() -> None:
+    known = {f"--views {field.name}" for field in fields(Views)} | {
+        f"--recipe {field.name}" for field in fields(Recipe)
+    }
+    for row in switches_of_the_docs():
+        setting = row["setting"].strip("`")
+        assert row["default"].split(";")[0] in PUBLISHED_OR_CLEAN
+        if setting.startswith(("--views ", "--recipe ")):
+            flag, _, names = setting.partition(" ")
+            assert {f"{flag} {name}" for name in names.split(", ")} <= known
+        elif ":" in setting:
+            method, _, name = setting.partition(":")
+            methods = ["vificlip"] if method == "NAME" else [method]
+            assert name in {field.name for m in methods for field in fields(registry.method_spec(m).options_type)}
+        else:
+            assert setting in ("--label-set", "score --drop-last", "--precision", "-")

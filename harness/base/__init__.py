@@ -1,1 +1,1 @@
-"""Errors, atomic files, canonical JSON and locks. Imports nothing of ours; every other folder may import it."""
+"""Errors, atomic files, canonical JSON and locks. Imports no other folder; every other folder may import it."""

@@ -1,4 +1,4 @@
-"""Writing files so that a reader sees either the old content or the new, never a part."""
+"""Atomic writing of files: a reader sees either the old content or the new content, never a part."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import json
 import os
 import tempfile
 from pathlib import Path
-from typing import Any
+
+from harness.base.canonical import JsonValue
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -34,7 +35,7 @@ def write_bytes(path: Path, data: bytes) -> None:
         raise
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: JsonValue) -> None:
     """Write `value` as JSON with sorted keys and a final newline, atomically. NaN is refused."""
     text = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
     write_bytes(path, (text + "\n").encode())

@@ -1,33 +1,34 @@
-"""One spelling of a JSON value, and its hash: what keys of cells are made of and what a reader can recompute."""
+"""Canonical JSON text of a value and its hash, from which keys of cells are made and can be recomputed."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
 
+JsonValue = None | bool | int | float | str | Sequence["JsonValue"] | Mapping[str, "JsonValue"]
+"""A value that JSON can hold."""
 # One encoder for all calls: `json.dumps` would make one in each call.
 _encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
 
 
-def canonical_json(value: Any) -> str:
-    """JSON with sorted keys and no blanks: equal values give equal text, whatever their order of construction."""
+def canonical_json(value: JsonValue) -> str:
+    """JSON with sorted keys and no blanks: equal values give equal text, for any order of keys."""
     return _encode(value)
 
 
-def fingerprint(value: Any, length: int = 64) -> str:
+def fingerprint(value: JsonValue, length: int = 64) -> str:
     """The first `length` hex digits of the sha256 of `canonical_json(value)`."""
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:length]
 
 
 def labels_sha256(names: Iterable[str]) -> str:
-    """sha256 of the lines `id,name` (LF) of a label set, whatever the quoting and line ends of its file."""
+    """sha256 of the lines `id,name` (LF) of a label set, for any quoting and line ends of its file."""
     return hashlib.sha256("".join(f"{i},{name}\n" for i, name in enumerate(names)).encode()).hexdigest()
 
 
 def rows_sha256(rows: Iterable[tuple[str, int]]) -> str:
-    """sha256 of the lines `path label` (LF) of a list, whatever its line ends on disk."""
+    """sha256 of the lines `path label` (LF) of a list, for any line ends on disk."""
     return hashlib.sha256("".join(f"{path} {label}\n" for path, label in rows).encode()).hexdigest()
 
 

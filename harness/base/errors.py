@@ -20,7 +20,7 @@ class UserError(Exception):
 
     Args:
         message: What is wrong: the thing, the value found and the value expected.
-        hint: The way out, often a command. Printed on a line of its own.
+        hint: How to fix it, often a command. Printed on the next line.
         exit_code: 2 for bad usage (the default), 1 for a failed cell or check.
     """
 
@@ -35,7 +35,7 @@ class UserError(Exception):
 
 
 class NotApplicableError(UserError):
-    """A method and a protocol, or a protocol and a dataset, that do not go together. A larger request goes on."""
+    """A method, protocol and dataset that cannot be combined. A request leaves the combination out and goes on."""
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UserError:
@@ -47,48 +47,46 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UserError:
     return UserError(f"There is no {kind} named {name!r}.", hint + see)
 
 
-_AGAIN = "What was finished is kept: the same command goes on there."
+_AGAIN = "Finished cells are kept: the same command resumes."
 _MACHINE = {
-    errno.ENOSPC: ("The disk is full", f"Make room, or choose another place. {_AGAIN}"),
-    errno.EDQUOT: ("The disk quota is used up", f"Make room, or choose another place. {_AGAIN}"),
+    errno.ENOSPC: ("The disk is full", f"Make room, or choose another folder. {_AGAIN}"),
+    errno.EDQUOT: ("The disk quota is used up", f"Make room, or choose another folder. {_AGAIN}"),
     errno.EFBIG: ("A file would become larger than this machine allows", f"Raise the limit (ulimit -f). {_AGAIN}"),
-    errno.EROFS: ("The file system is read-only", "Choose another place: --runs, --cache, --out."),
-    errno.EACCES: ("Permission is denied", f"Change the permissions, or choose another place. {_AGAIN}"),
-    errno.EPERM: ("Permission is denied", f"Change the permissions, or choose another place. {_AGAIN}"),
-    errno.ENOENT: ("A file has gone", f"Restore it, or remove what was made from it. {_AGAIN}"),
-    errno.EIO: ("The disk or its server failed", f"Check it. {_AGAIN}"),
+    errno.EROFS: ("The file system is read-only", "Choose another folder: --runs, --cache, --out."),
+    errno.EACCES: ("Permission is denied", f"Change the permissions, or choose another folder. {_AGAIN}"),
+    errno.EPERM: ("Permission is denied", f"Change the permissions, or choose another folder. {_AGAIN}"),
+    errno.ENOENT: ("A file is missing", f"Restore the file, or remove the files that were made from it. {_AGAIN}"),
+    errno.EIO: ("The disk or its server failed", f"Check the disk. {_AGAIN}"),
     errno.ESTALE: ("The file server lost a file", f"Check the mount. {_AGAIN}"),
-    errno.ENOLCK: ("The file system gives no locks", "Choose another place for the runs: --runs DIR."),
-    errno.EMFILE: ("Too many files are open", f"Raise the limit (ulimit -n), or take fewer --workers. {_AGAIN}"),
+    errno.ENOLCK: ("The file system gives no locks", "Choose another folder for the runs: --runs DIR."),
+    errno.EMFILE: ("Too many files are open", f"Raise the limit (ulimit -n), or use fewer --workers. {_AGAIN}"),
     errno.ENFILE: ("Too many files are open on this machine", _AGAIN),
-    errno.ENOMEM: ("Memory is used up", f"Take fewer --workers, or smaller batches. {_AGAIN}"),
+    errno.ENOMEM: ("Memory is used up", f"Use fewer --workers, or smaller batches. {_AGAIN}"),
 }
 
 
 def machine_error(error: OSError) -> UserError:
-    """What the operating system refused as an error that a user can act on: the file, the reason, the way out.
+    """An error of the operating system as a `UserError`: the file, the reason, and how to fix it.
 
-    Files are written as a whole or not at all (`harness.base.atomic`), so nothing finished is lost by it.
+    Files are written as a whole or not at all (`harness.base.atomic`), so that finished results are not lost.
     """
     reason = os.strerror(error.errno) if error.errno else str(error) or type(error).__name__
-    what, hint = _MACHINE.get(error.errno or 0, ("The machine refused", _AGAIN))
+    problem, hint = _MACHINE.get(error.errno or 0, ("The machine refused", _AGAIN))
     where = "".join(f": {name}" for name in (error.filename, error.filename2) if name is not None)
-    return UserError(f"{what}{where} ({reason}).", hint, EXIT_FAILED)
+    return UserError(f"{problem}{where} ({reason}).", hint, EXIT_FAILED)
 
 
 def described(error: BaseException, file: Path | None = None) -> str:
-    """An exception of somebody's file on one line: its type, what it says, and where in that file it arose.
+    """One-line description of an exception raised by a plugin file: type, message, function and line.
 
     Args:
-        error: As caught.
-        file: The file whose author reads the line; without it, or outside of it, no place is named.
+        error: The exception.
+        file: The plugin file. Function and line are left out without it, or if the exception was raised elsewhere.
     """
-    said = error.message if isinstance(error, UserError) else str(error)
-    text = " ".join(f"{type(error).__name__}: {said}".split())
-    if isinstance(error, UserError):
-        text = " ".join(said.split())
+    message = error.message if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+    text = " ".join(message.split())
     if isinstance(error, SyntaxError):
-        return text  # says file and line itself
+        return text  # the message of a SyntaxError contains file and line
     frames = [] if file is None else traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if Path(frame.filename).resolve() == file]
     return f"{text} ({own[-1].name}, line {own[-1].lineno} of {file.name})" if own and file else text

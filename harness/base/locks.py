@@ -1,10 +1,10 @@
-"""One process a cell: the lock of a cell, who holds it, and what others are told while they wait.
+"""The lock of a cell, which at most one process holds, and the message to processes that wait for it.
 
-Locks are `flock`s (filelock). The operating system gives one up when its holder ends, however it ends, so a lock never
-outlives its process, and a lock file on disk means nothing by itself. On a network file system that passes `flock` on
-to its server (NFS since Linux 2.6.12) this holds across machines. Where a file system has none, filelock marks the
-lock by a file that names process and machine instead: a mark of a dead process of the same machine is removed by the
-next that wants it, one of another machine has to be removed by hand, and the message says which file.
+Locks are `flock`s (filelock). The operating system releases a lock when its process ends, however it ends, so that a
+lock file on disk alone does not lock anything. On a network file system that passes `flock` on to its server (NFS since
+Linux 2.6.12) locks work across machines. On a file system without `flock`, filelock writes a file with the process and
+the machine instead. If that process has died, the next process on the same machine removes the file; the file of
+another machine must be removed by hand, and the message names it.
 """
 
 from __future__ import annotations
@@ -19,14 +19,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock, Timeout
 
 from harness.base.errors import EXIT_FAILED, EXIT_USAGE, UserError
 
 QUIET_SECONDS = 3.0
-"""How long a wait for another process stays unsaid."""
+"""Wait for another process before the first message."""
 REMIND_SECONDS = 600.0
 LOCKS = ".locks"
 
@@ -35,16 +34,16 @@ LOCKS = ".locks"
 def cell_lock(
     runs: Path, folder: Path, key: str, name: str, say: Callable[[str], None] | None = None
 ) -> Iterator[None]:
-    """Hold the lock of a cell; another process that wants it waits, says so, and then finds the cell done.
+    """Hold the lock of a cell. A process that waits for it reports so, and then finds the cell done.
 
-    Lock files stay: removing one while somebody waits for it would let two in.
+    Lock files are not removed: if one were removed while a process waits for it, two processes would get the lock.
 
     Args:
-        runs: The run folder; locks lie in its `.locks`.
-        folder: Of the cell, made if it is not there.
-        key: Of the cell.
-        name: Of the cell, for messages.
-        say: Writes a line for people; to stderr by default.
+        runs: The run folder; locks are in its `.locks`.
+        folder: Folder of the cell; made if it does not exist.
+        key: Key of the cell.
+        name: Name of the cell, for messages.
+        say: Writes a message; to stderr by default.
 
     Raises:
         UserError: The folders cannot be made.
@@ -55,7 +54,7 @@ def cell_lock(
         locks.mkdir(exist_ok=True)
     except OSError as error:
         code = EXIT_USAGE if error.errno in (errno.EEXIST, errno.ENOTDIR) else EXIT_FAILED
-        hint = "Choose another one with --runs DIR."
+        hint = "Choose another folder with --runs DIR."
         raise UserError(f"The folder {folder} cannot be made: {error}", hint, code) from None
     lock, note = FileLock(locks / f"{key}.lock"), locks / f"{key}.holder"
     _acquire(lock, note, name, say or _to_stderr)
@@ -68,8 +67,8 @@ def cell_lock(
         lock.release()
 
 
-def _acquire(lock: Any, note: Path, name: str, say: Callable[[str], None]) -> None:
-    """Wait for a lock, however long; after a few seconds and then every ten minutes say for whom."""
+def _acquire(lock: BaseFileLock, note: Path, name: str, say: Callable[[str], None]) -> None:
+    """Wait for a lock without limit; after a few seconds, and then every ten minutes, report who holds it."""
     patience = QUIET_SECONDS
     while True:
         try:
@@ -81,7 +80,7 @@ def _acquire(lock: Any, note: Path, name: str, say: Callable[[str], None]) -> No
 
 
 def holder_text(note: Path) -> str:
-    """Who holds a lock, in words, from the note beside it."""
+    """The process that holds a lock, in words, from the note beside the lock file."""
     try:
         held = json.loads(note.read_text(encoding="utf-8"))
         since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(float(held["since"])))
@@ -91,7 +90,7 @@ def holder_text(note: Path) -> str:
 
 
 def _write_note(note: Path, name: str) -> None:
-    """Say who holds the lock. The note is for people: nothing depends on it, and a full disk only leaves it out."""
+    """Write which process holds the lock. Only messages use the note, so that a full disk is not an error."""
     held = {"pid": os.getpid(), "host": socket.gethostname(), "since": int(time.time()), "cell": name}
     with contextlib.suppress(OSError):
         note.write_text(json.dumps(held), encoding="utf-8")
@@ -103,13 +102,16 @@ def _to_stderr(text: str) -> None:
 
 
 def half_written(folder: Path, *names: str) -> list[Path]:
-    """What a kill left of files while they were written, `.NAME.*.tmp`. Others may be at work on them without the lock.
+    """Temporary files `.NAME.*.tmp` of processes that were killed while they wrote a file.
+
+    Call it under the cell's lock: otherwise another process may still write them.
 
     Args:
-        folder: Of the files.
+        folder: Folder of the files.
         names: Final names of the files; none for every file of the folder.
     """
-    return [torn for name in (map(_escape, names) if names else ("*",)) for torn in folder.glob(f".{name}.*.tmp")]
+    patterns = map(_escape, names) if names else ("*",)
+    return [path for pattern in patterns for path in folder.glob(f".{pattern}.*.tmp")]
 
 
 def _escape(name: str) -> str:

@@ -1,9 +1,9 @@
-"""Our packages are those beside `harness`, whatever the working directory and `sys.path` hold.
+"""Import of the packages beside `harness`, for any working directory and `sys.path`.
 
-`methods`, `protocols`, `reports` and `results` are names that a user's own folder may have as well, and Python would
-import from there first. A finder before all others serves them from the folder of the installation, and the modules
-that loose plugins import from their own folders. `import harness` starts it, so this module imports `os` and `sys`
-alone: both are loaded before Python looks into the working directory.
+A user's folder may also contain modules named `methods`, `protocols`, `reports` or `results`, and Python would import
+these first. A finder at the front of `sys.meta_path` finds our packages in the folder of the installation, and the
+modules beside a loose plugin in the plugin's folder. `import harness` installs the finder. This module therefore
+imports only `os` and `sys` at the top: Python has loaded both before it looks into the working directory.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__
 
 
 class PackageFinder:
-    """A meta path finder for top-level modules that have one home, independent of `sys.path`."""
+    """A meta path finder for top-level modules with a fixed folder, independent of `sys.path`."""
 
     def __init__(self) -> None:
         self.homes = dict.fromkeys(OURS, ROOT)
@@ -31,10 +31,10 @@ class PackageFinder:
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """The spec of a module in its home; None for a module without one.
+        """The spec of a module in its fixed folder; None for a module without a fixed folder.
 
         Raises:
-            ModuleNotFoundError: A package of ours is not there.
+            ModuleNotFoundError: A package of the installation is missing.
         """
         home = self.homes.get(name)
         spec = None if home is None else PathFinder.find_spec(name, [home], target)
@@ -50,35 +50,35 @@ FINDER = PackageFinder()
 
 
 def use_our_packages() -> None:
-    """Import our packages from beside `harness` from now on.
+    """Install the finder, so that our packages are imported from the folder of `harness`.
 
     Raises:
-        ImportError: Another module of one of their names was imported before.
+        ImportError: Another module with the name of one of them was imported before.
     """
     for name in OURS:
         module = sys.modules.get(name)
         if module is not None and not _is_in(module, name, ROOT):
-            place = getattr(module, "__file__", None) or next(iter(getattr(module, "__path__", ())), "an unknown place")
+            file = getattr(module, "__file__", None) or next(iter(getattr(module, "__path__", ())), "an unknown file")
             raise ImportError(
-                f"The module {name!r} of {place} was imported before harness and hides the package {name!r} that "
+                f"The module {name!r} of {file} was imported before harness and hides the package {name!r} that "
                 f"belongs to harness ({ROOT}). Rename that file or folder, then start Python again.",
-                name=name, path=place,
+                name=name, path=file,
             )  # fmt: skip
     if FINDER not in sys.meta_path:
         sys.meta_path.insert(0, FINDER)
 
 
 def _is_in(module: ModuleType, name: str, folder: str) -> bool:
-    """Whether a module is the package of a name in a folder."""
+    """Whether a module is the package `name` of a folder."""
     wanted = os.path.realpath(os.path.join(folder, name))  # noqa: PTH118
     return wanted in map(os.path.realpath, getattr(module, "__path__", ()))
 
 
 def leave_working_directory() -> None:
-    """Take the working directory, which `python -m` puts first, out of `sys.path`.
+    """Remove the working directory, which `python -m` puts first, from `sys.path`.
 
-    A file `inspect.py` or a folder `wandb/` there would be imported in place of a package that we, or the packages we
-    use, ask for. The folder of the installation stays in the path, for child processes of Python's own.
+    Otherwise a file `inspect.py` or a folder `wandb/` there would be imported in place of the package of that name
+    that our dependencies need. The folder of the installation stays in the path for child processes of Python.
     """
     if not sys.flags.safe_path and sys.path and sys.path[0] in ("", _working_directory()):
         del sys.path[0]
@@ -89,21 +89,21 @@ def leave_working_directory() -> None:
 def _working_directory() -> str | None:
     try:
         return os.getcwd()  # noqa: PTH109
-    except OSError:  # removed meanwhile
+    except OSError:  # the working directory was removed
         return None
 
 
 def serve_plugin_folder(file: Path) -> None:
-    """Let a loose plugin import the modules beside it, wherever the command was started.
+    """Let a loose plugin import the modules of its folder, from any working directory.
 
-    The modules that it imports are taken from its folder before any other place; what it imports by computed names is
-    found there last.
+    Modules that it imports by name are taken from its folder first. Modules that it imports by a computed name are
+    taken from its folder last.
 
     Args:
-        file: The plugin, resolved.
+        file: Absolute path of the plugin.
 
     Raises:
-        UserError: A plugin of another folder imports a module of one of these names from its folder.
+        UserError: A plugin of another folder imports another module of the same name from its folder.
     """
     from harness.base.errors import UserError
 
@@ -113,7 +113,7 @@ def serve_plugin_folder(file: Path) -> None:
         if home not in (folder, ROOT):
             raise UserError(
                 f"It imports {name!r} from its folder {folder}, but a plugin loaded before it imports another {name!r} "
-                f"from {home}, and Python keeps one module of a name.",
+                f"from {home}, and Python keeps one module per name.",
                 f"Rename {name!r} in one of the two folders, or load the plugins in separate commands.",
             )
     if folder not in sys.path:
@@ -121,13 +121,13 @@ def serve_plugin_folder(file: Path) -> None:
 
 
 def _imported_from_beside(file: Path) -> set[str]:
-    """Names of the modules beside a file that it imports, itself or through them."""
-    found: set[str] = set()
+    """Names of the modules in a file's folder that it imports, directly or through each other."""
+    names: set[str] = set()
     waiting = [file]
     while waiting:
         for name in _imports(waiting.pop()):
             module, package = file.with_name(f"{name}.py"), file.with_name(name)
-            if name in found or name in OURS or name == "harness":
+            if name in names or name in OURS or name == "harness":
                 continue
             if (package / "__init__.py").is_file():
                 waiting += sorted(package.rglob("*.py"))
@@ -135,8 +135,8 @@ def _imported_from_beside(file: Path) -> set[str]:
                 waiting.append(module)
             else:
                 continue
-            found.add(name)
-    return found
+            names.add(name)
+    return names
 
 
 def _imports(file: Path) -> Iterator[str]:
@@ -145,7 +145,7 @@ def _imports(file: Path) -> Iterator[str]:
 
     try:
         tree = ast.parse(file.read_bytes())
-    except (SyntaxError, ValueError, OSError):  # importing it will say so
+    except (SyntaxError, ValueError, OSError):  # the import itself will report it
         return
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):

@@ -1,18 +1,21 @@
-"""Fits and evals as units of work: each with its measurement, its key and its place on disk."""
+"""Fits and evals as units of work: each with its measurement, its key and its files."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from harness.base.canonical import fingerprint
-from harness.cells.request import BackboneChoice, MethodChoice
+from harness.base.errors import UserError
+from harness.base.files import cached_file_sha256
+from harness.cells.backbone import BackboneChoice
+from harness.cells.request import MethodChoice
 from harness.data.lists.dataset import Dataset
 from harness.spec import Eval, Fit, LabelSet, MethodCard, Protocol, Recipe, Repeat, VideoList, Views
 from harness.spec.method_spec import MethodSpec, OwnModel
-from harness.spec.options import MethodOptions
-from results.measurement import FitDescription, Measurement, MethodId, ModelId, Value, fit_key, keys_of
+from harness.spec.options import MethodOptions, OptionValue, evaluation_options
+from results.measurement import FitDescription, Measurement, MethodId, ModelId, fit_key, keys_of
 from results.measurement_words import plain, recipe_changes, recipe_text
 from results.record import PREDICTIONS_SUFFIX, RECORD_SUFFIX
 
@@ -23,10 +26,10 @@ class MethodRow:
 
     Args:
         choice: The method as the user named it.
-        backbone: The CLIP model, or the model that the method brings along.
+        backbone: The CLIP model, or the method's own model.
         spec: Card, recipes and options of the method.
         options: Options of the run.
-        defaults: Options of the run if the user had given none.
+        defaults: Options of the run without those that the user set.
         code: Hash of the method's source code.
     """
 
@@ -48,22 +51,37 @@ class MethodRow:
         return self.spec.card_for(self.options)
 
     @cached_property
-    def changed(self) -> dict[str, Value]:
-        """The options that the user set to another value than the default."""
-        values, usual = self.options.as_dict(), self.defaults.as_dict()
-        return {name: value for name, value in values.items() if value != usual[name]}
+    def changed(self) -> dict[str, OptionValue]:
+        """The options whose value differs from the default."""
+        values, defaults = self.options.as_dict(), self.defaults.as_dict()
+        return {name: value for name, value in values.items() if value != defaults[name]}
+
+    @cached_property
+    def checkpoint_sha256(self) -> str:
+        """sha256 of the method's checkpoint, empty without one; keys hold this hash and not the file's path.
+
+        Raises:
+            UserError: There is no such file.
+        """
+        if self.choice.checkpoint is None:
+            return ""
+        path = Path(self.choice.checkpoint)
+        if not path.is_file():
+            raise UserError(f"The checkpoint {self.choice.checkpoint} does not exist.", "Give the path of a file.")
+        return cached_file_sha256(path.resolve())
 
     @property
     def shown(self) -> str:
         """Name with changed options, for people: `vificlip`, `vificlip:template=a {}`."""
-        own = self.changed | ({"checkpoint": self.choice.checkpoint_sha256[:8]} if self.choice.checkpoint else {})
-        return ":".join(filter(None, (self.name, ",".join(f"{name}={plain(own[name])}" for name in sorted(own)))))
+        changed = self.changed | ({"checkpoint": self.checkpoint_sha256[:8]} if self.checkpoint_sha256 else {})
+        texts = [f"{name}={plain(changed[name])}" for name in sorted(changed)]
+        return ":".join(filter(None, (self.name, ",".join(texts))))
 
+    @cached_property
     def method_id(self) -> MethodId:
         """The method as measurements state it."""
-        values, checkpoint = self.options.as_dict(), self.choice.checkpoint
-        late = {f.name for f in fields(self.options) if f.metadata.get("evaluation_only")}
-        extra = [f"checkpoint {self.choice.checkpoint_sha256[:8]}"] if checkpoint else []
+        values, late = self.options.as_dict(), evaluation_options(type(self.options))
+        extra = [f"checkpoint {self.checkpoint_sha256[:8]}"] if self.checkpoint_sha256 else []
         return MethodId(
             name=self.name,
             version=self.spec.version,
@@ -72,19 +90,20 @@ class MethodRow:
             evaluation_options={name: value for name, value in values.items() if name in late},
             class_text=self.card.class_text,
             extra_data=(*self.card.extra_data, *extra),
-            checkpoint=self.choice.checkpoint_sha256 if checkpoint else "",
+            checkpoint=self.checkpoint_sha256,
         )
 
+    @cached_property
     def model_id(self) -> ModelId:
         """The model as measurements state it before its weights are read."""
         return self.backbone.model_id()
 
     def folder(self, runs: Path) -> Path:
-        """The folder of the row's cells; options that matter only in evaluation share it, and so the fits in it."""
-        late = {f.name for f in fields(self.options) if f.metadata.get("evaluation_only")}
-        own = {name: value for name, value in self.changed.items() if name not in late}
-        own |= {"checkpoint": self.choice.checkpoint_sha256} if self.choice.checkpoint else {}
-        suffix = f"-{fingerprint(own, 6)}" if own else ""
+        """The folder of the row's cells. Options of evaluation alone do not change it, so that they share the fits."""
+        late = evaluation_options(type(self.options))
+        changed = {name: value for name, value in self.changed.items() if name not in late}
+        changed |= {"checkpoint": self.checkpoint_sha256} if self.checkpoint_sha256 else {}
+        suffix = f"-{fingerprint(changed, 6)}" if changed else ""
         return runs / self.backbone.slug() / f"{self.name}{suffix}"
 
 
@@ -150,7 +169,7 @@ class EvalCell:
         labels: Its label set.
         views: Views of each video.
         repeat: The repeat that the eval belongs to.
-        measurement: Everything known of the measurement before it is carried out.
+        measurement: The measurement, as far as it is known before it is carried out.
         record: The record's file.
     """
 

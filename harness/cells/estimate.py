@@ -1,4 +1,4 @@
-"""What a plan will cost: hours from the throughput of finished cells, disk from the sizes of finished fits."""
+"""Estimated cost of a plan: hours from the throughput of finished cells, disk space from the sizes of finished fits."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.base.errors import UserError
-from harness.cells.cell import EvalCell, FitCell
+from harness.cells.cell import EvalCell, FitCell, MethodRow
 from harness.cells.plan import Plan
 from results.fit_file import FIT_FILE, read_fit_file
 from results.record import find_records, read_record
@@ -19,8 +19,8 @@ class Budget:
     """An estimate of the open cells of a plan.
 
     Args:
-        fit_hours, eval_hours: None where no finished cell of the same backbone says how fast this machine is.
-        measured_fits, measured_evals: Finished cells that the estimate rests on.
+        fit_hours, eval_hours: Hours; None without a finished cell of the same backbone.
+        measured_fits, measured_evals: Finished cells from which the estimate is made.
         disk_gib: Weights of the open fits while they run (two checkpoints with optimiser state) and after, None if
             unknown.
     """
@@ -40,10 +40,10 @@ class Budget:
 
 
 def estimate(plan: Plan, runs: Path) -> Budget:
-    """The budget of a plan's open cells, from what finished in the run folder.
+    """The budget of a plan's open cells, from the finished cells of the run folder.
 
-    A fit's time is taken to grow with clips x epochs x frames, an eval's with videos x views x frames; the median rate
-    over finished cells of the same method and backbone is used, else of the same backbone.
+    The time of a fit is proportional to clips x epochs x frames, the time of an eval to videos x views x frames. The
+    rate is the median over finished cells of the same method and backbone, else of the same backbone.
     """
     fits, evals = plan.open_fits(), plan.open_evals()
     fit_rates, sizes = _fit_rates(runs)
@@ -56,7 +56,7 @@ def estimate(plan: Plan, runs: Path) -> Budget:
         _hours(eval_seconds),
         sum(map(len, fit_rates.values())),
         sum(map(len, eval_rates.values())),
-        # Each fit leaves its weights; one at a time also keeps two checkpoints of weights and two Adam moments.
+        # Every fit leaves its weights. The running fit also has two checkpoints, each of weights and two Adam moments.
         None if None in disk else (sum(filter(None, disk)) + 6 * max(filter(None, disk), default=0)) / 2**30,
     )
 
@@ -79,16 +79,16 @@ def _fit_rates(runs: Path) -> tuple[Rates, dict[tuple[str, str], float]]:
     sizes: dict[tuple[str, str], float] = {}
     for path in sorted(runs.glob(f"*/*/*/{FIT_FILE}")):
         try:
-            found = read_fit_file(path.parent)
+            fitted = read_fit_file(path.parent)
         except UserError:
             continue
-        if found is None:
+        if fitted is None:
             continue
-        training = found.described.training
-        key = (path.parents[2].name, found.described.method.name)
+        training = fitted.described.training
+        key = (path.parents[2].name, fitted.described.method.name)
         work = training.used * training.recipe.epochs * training.views.frames
-        rates.setdefault(key, []).append(found.outcome.seconds / work)
-        weights = path.parent / found.weights.file
+        rates.setdefault(key, []).append(fitted.outcome.seconds / work)
+        weights = path.parent / fitted.weights.file
         if weights.is_file():
             sizes[key] = float(weights.stat().st_size)
     return rates, sizes
@@ -108,8 +108,8 @@ def _eval_rates(runs: Path) -> Rates:
     return rates
 
 
-def _seconds(row: object, work: float, rates: Rates) -> float | None:
-    backbone, name = row.backbone.slug(), row.name  # type: ignore[attr-defined]
+def _seconds(row: MethodRow, work: float, rates: Rates) -> float | None:
+    backbone, name = row.backbone.slug(), row.name
     own = rates.get((backbone, name)) or [r for (b, _), rows in rates.items() if b == backbone for r in rows]
     return work * statistics.median(own) if own else None
 

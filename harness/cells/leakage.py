@@ -1,4 +1,4 @@
-"""What a list shares with everything its model was trained on, asked before anything is computed."""
+"""Leakage check: compares an evaluation list with all training lists of its model before anything is computed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from harness.data.leakage import Audit, audit
 
 
 def audit_cell(cell: EvalCell) -> list[Audit]:
-    """The audits of a list against everything its model was trained on: the fit's list, and the parent fit's.
+    """Audits of an evaluation list against the training lists of its fit and of the parent fit.
 
     Raises:
         UserError: Videos are shared between training and evaluation.

@@ -16,10 +16,10 @@ from results.measurement import ModelId, keys_of
 from results.measurement_words import Difference, differences, differences_of_fits, signature
 from results.record import RECORD_SUFFIX, Record, read_record
 
-RENEWED = "its card or its declared recipe changed; the record is written again without computing"
-REUSED = "scored before for another row; the record is written without computing"
+RENEWED = "the method's card or declared recipe changed; the record is rewritten without computing"
+REUSED = "the list was scored for another row; the record is written without computing"
 TensorsOf = Callable[[ModelId], str]
-"""Hash of a model's tensors as far as it is known without reading the weights; empty if it is not."""
+"""Hash of a model's tensors if it is known without reading the weights, else empty."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class CellState:
     Args:
         cell: The fit or eval.
         state: `done`, `missing` or `stale`.
-        reason: Why it is not done; for stale cells the change that made it stale.
+        reason: The reason if the cell is not done; of a stale cell, the change that made it stale.
     """
 
     cell: FitCell | EvalCell
@@ -38,7 +38,7 @@ class CellState:
 
     @property
     def open(self) -> bool:
-        """Whether the cell is still to be computed."""
+        """Whether the cell is not done."""
         return self.state != "done"
 
     @property
@@ -54,7 +54,7 @@ class Plan:
     Args:
         fits, evals: States of the cells.
         wanted: Keys of fits to compute even if no unfinished eval needs them.
-        tensors_of: As given to `make_plan`.
+        tensors_of: Argument of `make_plan`.
     """
 
     fits: tuple[CellState, ...]
@@ -63,7 +63,7 @@ class Plan:
     tensors_of: TensorsOf = lambda model: ""
 
     def open_fits(self) -> list[FitCell]:
-        """Unfinished fits that are wanted, or that an unfinished eval or such a fit depends on."""
+        """Unfinished fits that were requested directly, or that an unfinished eval or such a fit depends on."""
         needed = set(self.wanted)
         for state in self.evals:
             if state.open and isinstance(state.cell, EvalCell) and state.cell.fit is not None:
@@ -72,7 +72,7 @@ class Plan:
         for cell in cells.values():
             if cell.key in needed and cell.parent is not None:  # a finished child is restored on its parent's weights
                 needed.add(cell.parent.key)
-        # A fit whose parent is computed again is looked at once more when its turn comes.
+        # A fit whose parent is computed again is listed too: only the new parent shows whether its start changed.
         undone = {s.cell.key for s in self.fits if s.open and s.cell.key in needed}
         return [
             cell
@@ -81,7 +81,7 @@ class Plan:
         ]
 
     def open_evals(self) -> list[EvalCell]:
-        """Unfinished evals, and those whose fit is computed again."""
+        """Unfinished evals, and evals whose fit is computed again."""
         fits = {cell.key for cell in self.open_fits()}
         cells = [(s.open, s.cell) for s in self.evals if isinstance(s.cell, EvalCell)]
         return [cell for is_open, cell in cells if is_open or (cell.fit is not None and cell.fit.key in fits)]
@@ -90,10 +90,10 @@ class Plan:
 def make_plan(
     cells: Cells, wanted: frozenset[str] = frozenset(), tensors_of: TensorsOf = lambda model: ""
 ) -> Plan:  # fmt: skip
-    """The state of every cell, judged from the files on disk.
+    """The state of every cell, from the files on disk.
 
     Args:
-        cells: Of the request.
+        cells: Cells of the request.
         wanted: Keys of fits to compute even if no unfinished eval needs them.
         tensors_of: Known hashes of the tensors of models; a cell that was computed with other tensors is stale.
     """
@@ -102,7 +102,7 @@ def make_plan(
 
 
 def refreshed(plan: Plan) -> Plan:
-    """The same cells in the states that they have now."""
+    """A plan of the same cells, with their states read from disk again."""
     cells = Cells(
         tuple(s.cell for s in plan.fits if isinstance(s.cell, FitCell)),
         tuple(s.cell for s in plan.evals if isinstance(s.cell, EvalCell)), (), False,
@@ -111,15 +111,15 @@ def refreshed(plan: Plan) -> Plan:
 
 
 def select(cells: Cells, keys: frozenset[str]) -> Cells:
-    """The cells with given keys, and the fits that these need.
+    """The cells with given keys, and the fits that they depend on.
 
     Raises:
-        UserError: A key that no cell has.
+        UserError: No cell has one of the keys.
     """
     if unknown := keys - {cell.key for cell in cells.fits} - {cell.key for cell in cells.evals}:
         raise UserError(
             f"{len(unknown)} of {len(keys)} cell keys do not belong to this request (first: {sorted(unknown)[0]}).",
-            "A method, a list or the engine changed since they were planned: give the command for the whole again.",
+            "A method, a list or the engine changed since the jobs were submitted: run the whole command again.",
         )
     evals = tuple(cell for cell in cells.evals if cell.key in keys)
     needed = keys | {cell.fit.key for cell in evals if cell.fit is not None}
@@ -128,19 +128,19 @@ def select(cells: Cells, keys: frozenset[str]) -> Cells:
 
 
 def fit_state(cell: FitCell, tensors_of: TensorsOf = lambda model: "") -> CellState:
-    """The state of a fit: done when `fit.json` has its key and its start is unchanged, and the weights are there.
+    """The state of a fit: done if `fit.json` has its key, its start is unchanged, and its weights exist.
 
-    Stale where videos of its list were missing then and some of them are there now, where its parent fit has other
-    weights by now, and where the model has other tensors.
+    A fit is stale if videos of its list that were missing exist now, if its parent fit has different weights now, or if
+    the model has different tensors.
 
     Raises:
-        UserError: The `fit.json` is damaged. Hours of training may lie behind it, so that nothing is computed unasked.
+        UserError: The `fit.json` is damaged. It may stand for hours of training, so that it is not replaced silently.
     """
-    found = read_fit_file(cell.folder)
-    if found is not None and found.key == cell.key:
-        if outdated := _fit_outdated(cell, found, tensors_of):
+    fitted = read_fit_file(cell.folder)
+    if fitted is not None and fitted.key == cell.key:
+        if outdated := _fit_outdated(cell, fitted, tensors_of):
             return CellState(cell, "stale", outdated)
-        if (cell.folder / found.weights.file).is_file():
+        if (cell.folder / fitted.weights.file).is_file():
             return CellState(cell, "done")
         return CellState(cell, "stale", "its weights were removed")
     if any(cell.folder.glob("epoch_*.pth")):
@@ -152,23 +152,23 @@ def fit_state(cell: FitCell, tensors_of: TensorsOf = lambda model: "") -> CellSt
 
 def _sibling_fits(cell: FitCell) -> list[FitFile]:
     """Finished fits of the same method and list with other keys."""
-    found = []
+    siblings = []
     for sibling in sorted(cell.folder.parent.glob(f"{cell.folder.name.rsplit('-', 1)[0]}-*")):
         try:
             other = read_fit_file(sibling) if sibling != cell.folder else None
         except UserError:
             continue
         if other is not None and other.described.training.list.root == cell.described.training.list.root:
-            found.append(other)
-    return found
+            siblings.append(other)
+    return siblings
 
 
-def _fit_outdated(cell: FitCell, found: FitFile, tensors_of: TensorsOf) -> str:
-    """The reason why a finished fit is stale; empty if it is not."""
-    training = found.described.training
-    if found_since := _found_since(training.used, cell.train, cell.dataset):
-        return found_since
-    if changed := _other_tensors(found.described.model, cell.described.model, tensors_of):
+def _fit_outdated(cell: FitCell, fitted: FitFile, tensors_of: TensorsOf) -> str:
+    """The reason why a finished fit is stale; empty if it is not stale."""
+    training = fitted.described.training
+    if more_videos := _more_videos(training.used, cell.train, cell.dataset):
+        return more_videos
+    if changed := _different_tensors(fitted.described.model, cell.described.model, tensors_of):
         return changed
     if cell.parent is None:
         return ""
@@ -177,26 +177,26 @@ def _fit_outdated(cell: FitCell, found: FitFile, tensors_of: TensorsOf) -> str:
     except UserError as error:
         return f"its parent fit cannot be read: {error.message}"
     if parent is None:
-        return ""  # computed again only if something needs it; its weights are then compared
+        return ""  # the parent is computed again only if an open fit needs it; its weights are compared then
     if parent.key != cell.parent.key or parent.weights.sha256 != training.start.weights_sha256:
-        return f"its parent fit {cell.parent.name} was computed again and has other weights"
+        return f"its parent fit {cell.parent.name} was computed again and has different weights"
     if outdated := _fit_outdated(cell.parent, parent, tensors_of):
         return f"its parent fit is stale: {outdated}"
     return ""
 
 
-def _other_tensors(recorded: ModelId, planned: ModelId, tensors_of: TensorsOf) -> str:
+def _different_tensors(recorded: ModelId, planned: ModelId, tensors_of: TensorsOf) -> str:
     now = tensors_of(planned)
     if not now or not recorded.tensors_sha256 or now == recorded.tensors_sha256:
         return ""
-    return f"the weights {planned.weights} have other tensors ({recorded.tensors_sha256[:8]} then, {now[:8]} now)"
+    return f"the weights {planned.weights} have different tensors ({recorded.tensors_sha256[:8]} then, {now[:8]} now)"
 
 
 def eval_state(cell: EvalCell, tensors_of: TensorsOf = lambda model: "") -> CellState:
-    """The state of an eval: done when its record has its key and the predictions are the recorded ones.
+    """The state of an eval: done if its record has its key and its predictions file is unchanged.
 
-    Stale where its fit is stale or has other weights, where the model has other tensors, where videos of its list were
-    missing then and some of them are there now, and where only its card or the declared recipe changed (`RENEWED`).
+    An eval is stale if its fit is stale or has different weights, if the model has different tensors, if videos of its
+    list that were missing exist now, or if only the method's card or declared recipe changed (`RENEWED`).
     """
     if cell.record.is_file():
         try:
@@ -222,10 +222,10 @@ def eval_state(cell: EvalCell, tensors_of: TensorsOf = lambda model: "") -> Cell
 
 
 def scored_before(cell: EvalCell, tensors_of: TensorsOf = lambda model: "") -> Path | None:
-    """The file of a record with the same number in another row, whose predictions can be taken over; None if none is.
+    """The file of a record with the same number key in another row, whose predictions can be reused; None without.
 
-    Untrained evals of several protocols share a number, and so do evals of lists that stayed when another list of the
-    row changed.
+    Untrained evals of several protocols share a number key, and so do evals of an unchanged list when another list of
+    the row changed.
     """
     for path in sorted(cell.record.parent.glob(f"*-{_escape(cell.test.name)}-*{RECORD_SUFFIX}")):
         try:
@@ -250,23 +250,22 @@ def _sibling_records(cell: EvalCell) -> list[Record]:
     """Records of the same part, repeat and list of the method with other keys."""
     stem = cell.record.name.removesuffix(RECORD_SUFFIX).rsplit("-", 1)[0]
     folders = {cell.record.parent, *(cell.record.parent.parent.parent.glob("*/evals") if cell.fit else [])}
-    found = []
+    siblings = []
     for path in sorted(path for folder in folders for path in folder.glob(f"{stem}-*{RECORD_SUFFIX}")):
         try:
             record = read_record(path)
         except UserError:
             continue
-        listed = record.measurement.evaluation.list
-        mine = cell.measurement.evaluation.list
-        same_list = (listed.name, listed.root) == (mine.name, mine.root)
+        recorded, planned = record.measurement.evaluation.list, cell.measurement.evaluation.list
+        same_list = (recorded.name, recorded.root) == (planned.name, planned.root)
         if same_list and record.measurement.protocol.repeat == cell.repeat:
-            found.append(record)
-    return found
+            siblings.append(record)
+    return siblings
 
 
 def _eval_outdated(cell: EvalCell, record: Record, tensors_of: TensorsOf) -> str:
-    """The reason why a finished eval is stale; empty if it is not."""
-    if changed := _other_tensors(record.measurement.model, cell.measurement.model, tensors_of):
+    """The reason why a finished eval is stale; empty if it is not stale."""
+    if changed := _different_tensors(record.measurement.model, cell.measurement.model, tensors_of):
         return changed
     try:
         fitted = read_fit_file(cell.fit.folder) if cell.fit is not None else None
@@ -277,14 +276,14 @@ def _eval_outdated(cell: EvalCell, record: Record, tensors_of: TensorsOf) -> str
             return f"its fit is stale: {outdated}"
         training = record.measurement.fitted
         if training is None or training.weights_sha256 != fitted.weights.sha256:
-            return "its fit was computed again and has other weights"
-    return _found_since(record.measurement.evaluation.evaluated, cell.test, cell.dataset)
+            return "its fit was computed again and has different weights"
+    return _more_videos(record.measurement.evaluation.evaluated, cell.test, cell.dataset)
 
 
 def renewed(cell: EvalCell, record: Record) -> Record:
-    """A record with the same number as this cell's record: with its place in a row, declared recipe and card.
+    """A record with the scores of `record`, and the row, the declared recipe and the card of the cell.
 
-    The record itself where nothing of that changed.
+    It equals `record` if none of them changed.
     """
     planned, recorded = cell.measurement, record.measurement
     training = planned.fitted
@@ -315,20 +314,20 @@ def renewed(cell: EvalCell, record: Record) -> Record:
     )  # fmt: skip
 
 
-def _found_since(used: int, videos: VideoList, dataset: Dataset) -> str:
-    """How many videos of a list that were missing are there now, in words; empty for none."""
+def _more_videos(used: int, videos: VideoList, dataset: Dataset) -> str:
+    """The number of missing videos of a list that exist now, in words; empty for none."""
     missing = len(videos) - used
     if missing <= 0:
         return ""
     try:
         now = sum(dataset.locate(path) is not None for path, _ in videos.rows)
-    except UserError:  # no folder is configured for them: the measurement stays
+    except UserError:  # no folder is configured for the videos: the measurement stays valid
         return ""
-    return f"{now - used} of {missing} videos that were missing are there now" if now > used else ""
+    return f"{now - used} of {missing} videos that were missing exist now" if now > used else ""
 
 
 def _why(changes: tuple[Difference, ...]) -> str:
-    """At most three changes of what enters a key, from the old value to the new one."""
+    """At most three changed fields that enter the key, with the old and the new value."""
     texts = [
         f"{change.label} {change.value(change.a)} -> {change.value(change.b)}" for change in changes if change.keyed
     ]

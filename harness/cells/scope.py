@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from harness.base.canonical import fingerprint
+from harness.base.canonical import JsonValue, fingerprint
 from harness.base.errors import UserError
 from harness.data.lists.dataset import Dataset
 from harness.spec import Eval, Fit, LabelSet, ListRef, Recipe, Repeat, VideoList, Views
@@ -16,13 +16,13 @@ Identified = list[str | int]
 
 
 @dataclass(frozen=True)
-class Planned:
-    """One fit of a protocol with its evals, before any is selected.
+class PlannedFit:
+    """One fit that a protocol prescribes, with its evals.
 
     Args:
-        fit: The protocol's request.
+        fit: The protocol's request for the fit.
         recipe: Its recipe; None for an untrained method.
-        evals: The evaluations of the fit, each with its repeat, prescribed settings and views used.
+        evals: Its evaluations.
     """
 
     fit: Fit
@@ -32,7 +32,14 @@ class Planned:
 
 @dataclass(frozen=True)
 class PlannedEval:
-    """One eval of a protocol with the repeat that it is for this method."""
+    """One eval that a protocol prescribes.
+
+    Args:
+        eval: The protocol's request for the eval.
+        repeat: Its repeat; for a trained method without a repeat of the eval itself, that of the fit.
+        prescribed: The protocol's own settings.
+        views: Views that are used.
+    """
 
     eval: Eval
     repeat: Repeat
@@ -44,7 +51,7 @@ def list_id(dataset: Dataset, rows: VideoList, labels: LabelSet, labels_name: st
     """A list as measurements state it.
 
     Raises:
-        UserError: A video of an own dataset cannot be read.
+        UserError: A video of a custom dataset cannot be read.
     """
     return ListId(
         dataset=dataset.name,
@@ -61,13 +68,13 @@ def list_id(dataset: Dataset, rows: VideoList, labels: LabelSet, labels_name: st
 
 
 def scope_of(
-    planned: Sequence[Planned], training_views: Views, start: str, dataset_of: Callable[[str], Dataset],
+    planned: Sequence[PlannedFit], training_views: Views, start: str, dataset_of: Callable[[str], Dataset],
     chosen_source: bool,
 ) -> Scope:  # fmt: skip
     """The scope of a method under a protocol on a dataset.
 
     Args:
-        planned: All fits that the protocol prescribes with all their evals, whatever part of them a request selects.
+        planned: All fits that the protocol prescribes with all their evals, whichever of them a request selects.
         training_views: Views of training clips.
         start: Key of the parent fit; empty without one.
         dataset_of: Datasets by name.
@@ -75,17 +82,23 @@ def scope_of(
     """
     trained = any(item.recipe is not None for item in planned)
     sources = [(item.fit.train, dataset_of(item.fit.train.dataset)) for item in planned]
-    # An untrained method needs no training lists; they count only where they may be other than the protocol's.
+    # An untrained method reads no training list. The lists count for it only where they may differ from the
+    # protocol's, so that it is ranked with the trained methods of the same request and with no other.
     training_lists = [
         _identified(ref, dataset)
         for ref, dataset in sources
         if trained or chosen_source or dataset.draws or dataset.kind == "custom"
     ]
-    own = [row for row in training_lists if chosen_source or row[4] == "own"]
-    evals = [one for item in planned for one in item.evals]
-    tested = [[one.eval.part, *_identified(one.eval.test, dataset_of(one.eval.test.dataset))] for one in evals]
-    seen = [[one.eval.part, encode(one.views), encode(one.prescribed)] for one in evals]
-    recipes = [
+    own: list[JsonValue] = [row for row in training_lists if chosen_source or row[4] == "own"]
+    evals = [planned_eval for item in planned for planned_eval in item.evals]
+    tested: list[JsonValue] = [
+        [item.eval.part, *_identified(item.eval.test, dataset_of(item.eval.test.dataset))] for item in evals
+    ]
+    part_views: list[JsonValue] = [[item.eval.part, encode(item.views)] for item in evals]
+    evaluation_views: list[JsonValue] = [
+        [item.eval.part, encode(item.views), encode(item.prescribed)] for item in evals
+    ]
+    recipes: list[JsonValue] = [
         [item.fit.shots, {name: value for name, value in encode(item.recipe).items() if name != "source"}]
         for item in planned
         if item.recipe is not None
@@ -96,21 +109,21 @@ def scope_of(
         training_origin="source" if chosen_source else "own" if own else "",
         own_training_lists=_set(own) if own else "",
         recipes=_set(recipes) if recipes else "",
-        views=_set([*([encode(training_views)] if trained else []), *([part, views] for part, views, _ in seen)]),
-        evaluation_views=_set(seen),
-        expected=tuple(dict.fromkeys(Expected(one.eval.part, one.repeat) for one in evals)),
+        views=_set([encode(training_views), *part_views] if trained else part_views),
+        evaluation_views=_set(evaluation_views),
+        expected=tuple(dict.fromkeys(Expected(item.eval.part, item.repeat) for item in evals)),
     )
 
 
-def _set(entries: Iterable[object]) -> str:
-    """Fingerprint of a set of JSON values: their order and their number do not count, and 5 and 5.0 are one value."""
+def _set(entries: Iterable[JsonValue]) -> str:
+    """Fingerprint of a set of JSON values: order and repetition do not count, and 5 and 5.0 are one value."""
     return fingerprint(sorted({fingerprint(normal(entry)) for entry in entries}), 16)
 
 
 def _identified(ref: ListRef, dataset: Dataset) -> Identified:
-    """A list for fingerprints: a published one by its name, another by its content too.
+    """A list for fingerprints: a published list by its name, any other list by its name and content.
 
-    A published list has the same rows on every machine, whether or not it is on this one.
+    A published list has the same rows everywhere, so that a machine without its file computes the same fingerprint.
     """
     labels = dataset.labels(ref.labels)
     known: Identified = [dataset.name, ref.list, labels.sha256, labels.variant]

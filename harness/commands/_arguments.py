@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.base.errors import UserError
-from harness.cells.request import BackboneChoice, MethodChoice, Request, parse_methods, parse_pairs
+from harness.cells.backbone import BackboneChoice
+from harness.cells.request import MethodChoice, Request, parse_methods
 from harness.machine.compute_options import SHARDS, ComputeOptions
 from harness.machine.settings import Settings, load_settings
+from harness.spec.overrides import parse_pairs
 
 if TYPE_CHECKING:
     from harness.running.load_fit import FittedMethod
@@ -213,10 +215,10 @@ def _methods_of(arguments: argparse.Namespace) -> tuple[MethodChoice, ...]:
 
 def load_plugins(arguments: argparse.Namespace) -> None:
     """Load the files given with `--plugin`; a file that does not load is a warning, so that other methods still run."""
-    from harness.plugins import registry
+    from harness.plugins.loose_files import load_or_warn
 
     for text in arguments.plugin:
-        registry.load_or_warn(Path(text))
+        load_or_warn(Path(text))
 
 
 def add_compute_options(parser: argparse.ArgumentParser) -> None:

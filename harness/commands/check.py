@@ -85,13 +85,14 @@ def _method(arguments: argparse.Namespace) -> int:
 def _methods(text: str) -> tuple[list[str], dict[str, str]]:
     """The methods of a plugin file without options, or a named method with its options."""
     from harness.plugins import registry
+    from harness.plugins.loose_files import load_file
     from harness.spec.options import split_method
 
     if not text.endswith(".py"):
         name, options = split_method(text)
         return [name], options
     path = Path(text)
-    loaded = registry.load_file(path)
+    loaded = load_file(path)
     names = [name for name in loaded if registry.sources("method").get(name, None) is not None]
     if not names:
         raise UserError(f"The plugin file {path} registers no method, only the protocols {', '.join(loaded)}.")
@@ -99,10 +100,10 @@ def _methods(text: str) -> tuple[list[str], dict[str, str]]:
 
 
 def _env(arguments: argparse.Namespace) -> int:
-    from harness.machine.installation_check import check_environment, mending_line, python_line
+    from harness.machine.installation_check import check_environment, fix_command, python_line
 
     states = check_environment()
-    line = mending_line(states)
+    line = fix_command(states)
     if arguments.json:
         put_json({"python": python_line(), "packages": [dataclasses.asdict(s) for s in states], "fix": line})
         return EXIT_FAILED if line else EXIT_DONE

@@ -9,6 +9,7 @@ from harness.commands._arguments import add_folders, add_json, add_plugins, load
 from harness.commands._output import put, put_json, table
 from harness.commands._parser import Verbs, verb_parser
 from harness.plugins import registry
+from harness.plugins.loose_files import load_environment_plugins
 
 
 def add_parser(verbs: Verbs) -> None:
@@ -37,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _plugins(kind: str) -> list[dict[str, str]]:
-    registry.load_environment_plugins()
+    load_environment_plugins()
     return [
         {"name": name, "origin": s.origin, "summary": f"broken: {s.problem}" if s.problem else s.summary}
         for name, s in sorted(registry.sources(kind).items())

@@ -112,8 +112,9 @@ def _fitted(arguments: argparse.Namespace) -> tuple[ClipMethod, LabelSet, Views]
 def _untrained(arguments: argparse.Namespace) -> tuple[ClipMethod, LabelSet, Views]:
     """An untrained method, or a method with the weights of a checkpoint."""
     load_plugins(arguments)
-    from harness.cells.from_request import method_row
-    from harness.cells.request import MINI_FRAMES, BackboneChoice, parse_methods
+    from harness.cells.backbone import MINI_FRAMES, BackboneChoice
+    from harness.cells.request import parse_methods
+    from harness.cells.resolve_method import method_row
     from harness.data.lists.class_names import read_class_names
     from harness.running.build import build_row
     from harness.spec import Views

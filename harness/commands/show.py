@@ -43,7 +43,7 @@ def add_parser(verbs: Verbs) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the card."""
     load_plugins(arguments)
-    registry.load_environment_plugins()
+    load_environment_plugins()
     from harness.data.catalog import dataset_names
 
     name, settings = arguments.name, settings_of(arguments)

@@ -6,7 +6,6 @@ import argparse
 from pathlib import Path
 
 from harness.base.errors import EXIT_DONE, EXIT_FAILED, UserError
-from harness.cells.request import parse_pairs
 from harness.commands._arguments import (
     add_compute_options,
     add_folders,
@@ -18,6 +17,7 @@ from harness.commands._arguments import (
 )
 from harness.commands._output import put, put_json, say
 from harness.commands._parser import Verbs, verb_parser
+from harness.spec.overrides import parse_pairs
 
 
 def add_parser(verbs: Verbs) -> None:

@@ -226,5 +226,4 @@ def method_class(name: str) -> type[ClipMethod]:
     Raises:
         UserError: The name is unknown, or its class is not a method.
     """
-    cls: type[ClipMethod] = registry.checked_method(name, registry.load("method", name))
-    return cls
+    return registry.checked_method(name, registry.load("method", name), ClipMethod)

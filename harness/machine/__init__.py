@@ -1,1 +1,1 @@
-"""This machine: places, compute options and caches. Nothing here enters a key. Imports `base` and `results` only."""
+"""Settings of this machine: folders, compute options and caches. Nothing here enters a key of a cell."""

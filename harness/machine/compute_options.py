@@ -1,4 +1,4 @@
-"""How a plan is carried out on this machine: device, precision, workers. None of it is part of a result's identity."""
+"""How a plan is carried out on this machine: device, precision, workers. No option here enters the key of a cell."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SHARDS = ("none", "zero", "fsdp")
 
 @dataclass(frozen=True)
 class ComputeOptions:
-    """Transport settings.
+    """Device, precision and processes of fits and evals.
 
     Args:
         device: `auto`, `cpu` or `cuda`.
@@ -21,13 +21,13 @@ class ComputeOptions:
         fit_clips: Clips per device batch in fits; None decides by device. Gradients do not depend on it.
         eval_clips: Videos per device batch in evals; None decides by device.
         decode_seconds: Time limit per video.
-        allow_missing: Evaluate what is present of a list whose videos are partly missing; the row is not ranked.
+        allow_missing: Use the videos that exist of a list with missing videos; the row is not ranked.
         quiet: No progress bars.
-        feature_cache: Keep frame features of frozen vision towers and use kept ones.
-        compile: Run the blocks of the vision tower compiled: `on`, `off`, or `auto`, where it pays.
-        shard: What the processes of a fit share out among them: `none`, `zero` (the optimiser's moments), or `fsdp`
+        feature_cache: Store frame features of frozen vision towers, and read stored features.
+        compile: Compile the blocks of the vision tower: `on`, `off`, or `auto` (where it saves time).
+        shard: State that the processes of a fit divide among them: `none`, `zero` (the optimiser's moments), or `fsdp`
             (parameters, gradients and moments of the towers' blocks).
-        grad_checkpointing: Keep only what enters a transformer block and compute the rest again for the backward pass.
+        grad_checkpointing: Store only the inputs of transformer blocks and recompute activations in the backward pass.
     """
 
     device: str = "auto"

@@ -1,4 +1,4 @@
-"""The installation against the known-good set: versions, faults that `pip check` does not see, the mending line."""
+"""Check of the installed packages against the tested versions, and the pip command that fixes them."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ DISTRIBUTION = "clip-video-harness"
 
 @dataclass(frozen=True)
 class PackageState:
-    """One package: what is installed, what was tested, what is allowed.
+    """One package: installed version, tested version and allowed range.
 
     Args:
         name: Distribution.
         installed: Version, or empty.
         tested: Version of the known-good set, or empty.
         allowed: The range of this project's requirements, or empty.
-        state: `good` (the tested version), `other` (allowed but not the tested one) or `bad`.
-        problem: What is wrong, empty unless bad.
+        state: `good` (the tested version), `other` (another allowed version) or `bad`.
+        problem: The problem of a bad package, else empty.
     """
 
     name: str
@@ -52,7 +52,7 @@ def check_environment(imports: bool = True) -> list[PackageState]:
     """The state of every package that this project requires.
 
     Args:
-        imports: Also import each package and mmaction2's models, which finds what version numbers do not show.
+        imports: Also import each package and mmaction2's models: some faults do not show in version numbers.
     """
     tested = known_good()
     states = []
@@ -87,7 +87,7 @@ def requirements() -> list[Requirement]:
     return [r for r in parsed if r.marker is None or r.marker.evaluate({"extra": ""})]
 
 
-def mending_line(states: list[PackageState]) -> str:
+def fix_command(states: list[PackageState]) -> str:
     """The pip command that turns the bad packages into tested ones; empty if none is bad."""
     bad = [s for s in states if s.state == "bad"]
     if not bad:
@@ -97,7 +97,7 @@ def mending_line(states: list[PackageState]) -> str:
 
 
 def python_line() -> str:
-    """The interpreter, with a remark where it is not a tested one."""
+    """The version of the interpreter, with a remark if it is not a tested version."""
     version = Version(platform.python_version())
     tested = (3, 11) <= version.release[:2] <= (3, 12)
     return f"Python {version}" + ("" if tested else " (tested: 3.11 and 3.12)")

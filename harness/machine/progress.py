@@ -1,27 +1,26 @@
-"""Progress bars on a terminal; nothing elsewhere."""
+"""Progress bars on a terminal."""
 
 from __future__ import annotations
 
 import sys
 from types import TracebackType
-from typing import Any
 
 from tqdm import tqdm
 
 
 class Progress:
-    """One bar over the cells of a plan and one for the cell at hand, on stderr.
+    """One bar over the cells of a plan and one for the current cell, on stderr.
 
     Args:
-        quiet: Show nothing. Nothing is shown either where stderr is not a terminal.
+        quiet: Show nothing. Nothing is shown if stderr is not a terminal, either.
         cells: Number of cells to carry out.
     """
 
     def __init__(self, quiet: bool, cells: int) -> None:
         self.hidden = quiet or not sys.stderr.isatty()
         self.cells = cells
-        self._outer: Any = None
-        self._inner: Any = None
+        self._outer: tqdm | None = None
+        self._inner: tqdm | None = None
 
     def __enter__(self) -> Progress:
         self._outer = tqdm(total=self.cells, desc="cells", disable=self.hidden, unit="cell", position=0)
@@ -31,18 +30,19 @@ class Progress:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.end(advance=False)
-        self._outer.close()
+        if self._outer is not None:
+            self._outer.close()
 
     def begin(self, name: str) -> None:
         """Start the bar of a cell."""
         self._inner = tqdm(desc=name, disable=self.hidden, leave=False, position=1, unit="it")
 
     def end(self, advance: bool = True) -> None:
-        """Close the bar of the cell at hand."""
+        """Close the bar of the current cell."""
         if self._inner is not None:
             self._inner.close()
             self._inner = None
-            if advance:
+            if advance and self._outer is not None:
                 self._outer.update(1)
 
     def fit_step(self, done: int, total: int, loss: float | None) -> None:

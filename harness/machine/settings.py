@@ -1,6 +1,6 @@
-"""Settings of this machine: data roots, run folder, cache. Default < file < environment < flag, each with its origin.
+"""Settings of this machine: data folders, run folder, cache. Default < file < environment < flag, each with its origin.
 
-Nothing here takes part in the identity of a result: a number does not depend on where its files lie.
+No setting enters the key of a cell: a number does not depend on the folders of its files.
 """
 
 from __future__ import annotations
@@ -10,16 +10,19 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+
+from platformdirs import user_cache_path
 
 from harness.base.errors import UserError
 
 CONFIG_NAME = "harness.toml"
+APPLICATION = "clip-video-harness"
+SettingValue = str | int | float | bool | list[str]
 
 
 @dataclass(frozen=True)
 class Setting:
-    """A path and where it comes from."""
+    """A path and its origin: `default`, `flag`, an environment variable or a configuration file."""
 
     path: Path
     origin: str
@@ -27,9 +30,9 @@ class Setting:
 
 @dataclass(frozen=True)
 class Given:
-    """A value of `[executor]` as it was given, and where it comes from."""
+    """A value of `[executor]` as the user wrote it, and its origin."""
 
-    value: Any
+    value: SettingValue
     origin: str
 
 
@@ -41,9 +44,9 @@ class Settings:
         runs: Folder of fits, records and predictions.
         cache: Rendered mini datasets, downloaded weights, cached features.
         data: Root folder of each configured dataset, by name.
-        weights: Folder in which weight files are looked for by name.
+        weights: Folder in which weight files are searched by name.
         lists: Folder with published or generated list files, in the published relative layout.
-        executor: What was said about jobs, by name; read by `harness.executor.options`.
+        executor: Options of jobs by name, as the user wrote them; read by `harness.executor.options`.
     """
 
     runs: Setting
@@ -55,20 +58,20 @@ class Settings:
 
 
 def load_settings(flags: Mapping[str, str] | None = None, environment: Mapping[str, str] | None = None) -> Settings:
-    """Settings from defaults, `harness.toml`, `HARNESS_*` variables and flags, the later ones winning.
+    """Settings from defaults, `harness.toml`, `HARNESS_*` variables and flags; later sources override earlier ones.
 
     Args:
         flags: `runs`, `cache`, `weights`, `lists`, `data.NAME` for a dataset's root, `executor.NAME`.
         environment: Defaults to `os.environ`. `HARNESS_RUNS`, `HARNESS_CACHE`, `HARNESS_WEIGHTS`, `HARNESS_LISTS`,
-            `HARNESS_DATA` (a folder with one sub-folder a dataset, such as `ucf101`), `HARNESS_DATA_UCF101`,
-            `HARNESS_EXECUTOR` (its kind) and `HARNESS_EXECUTOR_PARTITION` and the like.
+            `HARNESS_DATA` (a folder with one sub-folder per dataset, such as `ucf101`), `HARNESS_DATA_UCF101`,
+            `HARNESS_EXECUTOR` (its kind), `HARNESS_EXECUTOR_PARTITION` and the other executor options.
 
     Raises:
         UserError: The configuration file is not TOML, or holds unknown keys.
     """
     environment = os.environ if environment is None else environment
-    cache_home = Path(environment.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "clip-video-harness"
-    found: dict[str, Setting] = {
+    cache_home = _cache_folder(environment)
+    folders: dict[str, Setting] = {
         "runs": Setting(Path("runs"), "default"),
         "cache": Setting(cache_home, "default"),
         "weights": Setting(cache_home / "weights", "default"),
@@ -78,9 +81,10 @@ def load_settings(flags: Mapping[str, str] | None = None, environment: Mapping[s
     executor: dict[str, Given] = {}
     config = Path(environment.get("HARNESS_CONFIG") or CONFIG_NAME)
     if config.is_file():
-        _read_file(config, found, data, executor)
+        _read_file(config, folders, data, executor)
     elif environment.get("HARNESS_CONFIG") and not config.exists():
-        raise UserError(f"HARNESS_CONFIG is {str(config)!r}, and there is no such file.", "Mend or unset it.")
+        message = f"HARNESS_CONFIG is {str(config)!r}, but that file does not exist."
+        raise UserError(message, "Correct or unset HARNESS_CONFIG.")
     if parent := environment.get("HARNESS_DATA"):
         folder = Path(parent)
         if not folder.is_dir():
@@ -94,20 +98,27 @@ def load_settings(flags: Mapping[str, str] | None = None, environment: Mapping[s
             data[key.removeprefix("HARNESS_DATA_").lower()] = Setting(Path(text), key)
         elif key.startswith("HARNESS_EXECUTOR") and text:
             executor[key.removeprefix("HARNESS_EXECUTOR").strip("_").lower() or "kind"] = Given(text, key)
-    for name in found:
+    for name in folders:
         if value := environment.get(f"HARNESS_{name.upper()}"):
-            found[name] = Setting(Path(value), f"HARNESS_{name.upper()}")
+            folders[name] = Setting(Path(value), f"HARNESS_{name.upper()}")
     for key, value in (flags or {}).items():
         if key.startswith("data."):
             data[key.removeprefix("data.")] = Setting(Path(value), "flag")
         elif key.startswith("executor."):
             executor[key.removeprefix("executor.")] = Given(value, "flag")
         else:
-            found[key] = Setting(Path(value), "flag")
-    return Settings(data=data, executor=executor, **found)
+            folders[key] = Setting(Path(value), "flag")
+    return Settings(data=data, executor=executor, **folders)
 
 
-def _read_file(config: Path, found: dict[str, Setting], data: dict[str, Setting], executor: dict[str, Given]) -> None:
+def _cache_folder(environment: Mapping[str, str]) -> Path:
+    """The default cache folder: in `XDG_CACHE_HOME` if it is set, else in the user's cache folder of the system."""
+    if home := environment.get("XDG_CACHE_HOME"):
+        return Path(home) / APPLICATION
+    return user_cache_path(APPLICATION, appauthor=False)
+
+
+def _read_file(config: Path, folders: dict[str, Setting], data: dict[str, Setting], executor: dict[str, Given]) -> None:
     """Add the settings of a TOML file; relative paths are relative to the file's folder."""
     try:
         content = tomllib.loads(config.read_text(encoding="utf-8"))
@@ -121,8 +132,8 @@ def _read_file(config: Path, found: dict[str, Setting], data: dict[str, Setting]
             for name, item in value.items():
                 inner = {f"{name}.{key}": v for key, v in item.items()} if isinstance(item, dict) else {name: item}
                 executor.update({key: Given(v, str(config)) for key, v in inner.items()})
-        elif key in found and isinstance(value, str):
-            found[key] = Setting(base / value, str(config))
+        elif key in folders and isinstance(value, str):
+            folders[key] = Setting(base / value, str(config))
         else:
-            known = f"Known: {', '.join(found)} and the tables [data] and [executor]."
+            known = f"Known: {', '.join(folders)} and the tables [data] and [executor]."
             raise UserError(f"{config}: unknown setting {key!r}.", known)

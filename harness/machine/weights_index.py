@@ -7,9 +7,10 @@ deleted at any time.
 from __future__ import annotations
 
 import contextlib
-import json
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+
+import msgspec
 
 from harness.base.atomic import write_json
 from results.measurement import RANDOM, ModelId
@@ -17,6 +18,23 @@ from results.measurement_words import model_text
 
 SCHEMA = 1
 _SUFFIXES = (".safetensors", ".pt", ".bin")
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """The tensors of a tag as they were read.
+
+    Args:
+        path: File that was read.
+        name: Name of the file.
+        stamp: Size, times and inode of the file at that time.
+        tensors_sha256: Hash of the tensors.
+    """
+
+    path: str
+    name: str
+    stamp: tuple[int, ...]
+    tensors_sha256: str
 
 
 class WeightsIndex:
@@ -31,57 +49,60 @@ class WeightsIndex:
         self._file = cache / "weights-index.json"
         self._weights = weights
         self.unread: list[str] = []
-        """Names of the tags that were asked for and are not known."""
+        """Names of the models whose tensors were requested and are not known."""
 
     def needs(self, model: ModelId) -> bool:
-        """Whether the tensors of a model can change behind its name."""
+        """Whether the tensors of a model can change while its name stays."""
         return not (model.config or model.weights == RANDOM or model.weights.startswith("sha256:"))
 
     def of(self, model: ModelId) -> str:
-        """Hash of the tensors of a model known by a tag; empty if it is not known, or if the key of a cell holds it."""
+        """Hash of the tensors of a tag; empty if it is not known, or if the model's name already fixes the tensors."""
         if not self.needs(model):
             return ""
-        found, name = self.tensors_sha256(model.arch, model.weights), model_text(model)
-        if not found and name not in self.unread:
+        digest, name = self.tensors_sha256(model.arch, model.weights), model_text(model)
+        if not digest and name not in self.unread:
             self.unread.append(name)
-        return found
+        return digest
 
     def tensors_sha256(self, arch: str, tag: str) -> str:
         """Hash of the tensors of a tag; empty if its file was not read yet, or changed or moved since."""
         entry = self._read().get(f"{arch}/{tag}")
-        if not isinstance(entry, dict):
+        if entry is None:
             return ""
-        path = next((p for p in self._candidates(arch, tag, entry.get("name")) if p.is_file()), None)
-        path = path or Path(str(entry.get("path")))
-        return str(entry["tensors_sha256"]) if entry.get("stamp") == _stamp(path) else ""
+        path = next((p for p in self._candidates(arch, tag, entry.name) if p.is_file()), Path(entry.path))
+        return entry.tensors_sha256 if entry.stamp == _stamp(path) else ""
 
     def remember(self, arch: str, tag: str, path: Path, tensors_sha256: str) -> None:
-        """Note the hash of the tensors that were read from a file; a cache that cannot be written is left as it is."""
+        """Store the hash of the tensors that were read from a file. A cache that cannot be written is not an error."""
         stamp = _stamp(path.resolve())
-        content = self._read()
-        entry = {"path": str(path.resolve()), "name": path.name, "stamp": stamp, "tensors_sha256": tensors_sha256}
-        if stamp is None or content.get(f"{arch}/{tag}") == entry:
+        if stamp is None:
             return
+        entries, entry = self._read(), _Entry(str(path.resolve()), path.name, stamp, tensors_sha256)
+        if entries.get(f"{arch}/{tag}") == entry:
+            return
+        entries[f"{arch}/{tag}"] = entry
         with contextlib.suppress(OSError):
-            write_json(self._file, {**content, "schema": SCHEMA, f"{arch}/{tag}": entry})
+            write_json(self._file, {"schema": SCHEMA, **{name: asdict(known) for name, known in entries.items()}})
 
-    def _candidates(self, arch: str, tag: str, name: object) -> list[Path]:
-        """The places in which the loader looks before its own cache."""
-        names = [f"{arch}-{tag}{suffix}" for suffix in _SUFFIXES] + ([str(name)] if name else [])
-        return [self._weights / name for name in names]
+    def _candidates(self, arch: str, tag: str, name: str) -> list[Path]:
+        """The files that the loader tries before its own cache."""
+        return [self._weights / file for file in (*(f"{arch}-{tag}{suffix}" for suffix in _SUFFIXES), name)]
 
-    def _read(self) -> dict[str, Any]:
+    def _read(self) -> dict[str, _Entry]:
+        """The entries by `ARCH/TAG`; none if the file is missing, damaged or of another schema."""
         try:
-            content = json.loads(self._file.read_bytes())
+            content = msgspec.json.decode(self._file.read_bytes(), type=dict[str, _Entry | int])
         except (OSError, ValueError, RecursionError):
             return {}
-        return content if isinstance(content, dict) and content.get("schema") == SCHEMA else {}
+        if content.pop("schema", None) != SCHEMA:
+            return {}
+        return {name: entry for name, entry in content.items() if isinstance(entry, _Entry)}
 
 
-def _stamp(path: Path) -> list[int] | None:
-    """Size, times of modification and change, and inode of a file; None if it is not there."""
+def _stamp(path: Path) -> tuple[int, ...] | None:
+    """Size, times of modification and change, and inode of a file; None if it does not exist."""
     try:
         status = path.stat()
     except OSError:
         return None
-    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino

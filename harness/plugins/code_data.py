@@ -1,13 +1,13 @@
 """The parts of a plugin's code that are data: cards, recipes and help texts.
 
-The values of a recipe, of options and of a parent fit are fields of a measurement, and cards and help texts decide
-nothing. Their text is therefore no part of the code hash, as far as it provably flows nowhere else:
+The values of a recipe, of options and of a parent fit are fields of a measurement, and cards and help texts change no
+number. Their text is therefore left out of the code hash, as long as no other code can read it:
 
 * A *field* is an assignment in a class body to `card`, `recipe`, `recipes`, `parent`, `protocol_options` or
   `parameters_vit_b16`.
 * A *constant* is a top-level assignment of a name, `NAME = ...` or `NAME |= ...`.
-* An *imported name* is one of `from module import NAME`; the module still counts.
-* A *help text* is the second argument of `option(default, help, choices)`. Default and choices count.
+* An *imported name* is a name in `from module import NAME`; the module itself stays in the hash.
+* A *help text* is the second argument of `option(default, help, choices)`. Default and choices stay in the hash.
 
 Each is data if its value only builds values (literals, names, operators, comprehensions, and calls of `MethodCard`,
 `Recipe`, `ParentFit`, `replace`, `dict`, `tuple`), and if no code reads it: names and attributes are compared by their
@@ -51,7 +51,7 @@ class _Reads:
 
     Args:
         names: Bare names.
-        in_class: Those of them in a class body, where they may mean a field.
+        in_class: Bare names in a class body, where they may refer to a field.
         attributes: (attribute, hook that it occurs in).
         texts: Literals that name an attribute: arguments of `getattr` and the like.
     """
@@ -62,14 +62,14 @@ class _Reads:
     texts: set[str] = field(default_factory=set)
 
     def add(self, other: _Reads) -> None:
-        """Take over what another found."""
+        """Add the occurrences in other code."""
         self.names |= other.names
         self.in_class |= other.in_class
         self.attributes |= other.attributes
         self.texts |= other.texts
 
     def words(self) -> set[str]:
-        """Everything that may mean a top-level name."""
+        """All words that may refer to a top-level name."""
         return self.names | self.texts | {attribute for attribute, _ in self.attributes}
 
     def read_field(self, name: str) -> bool:
@@ -81,7 +81,7 @@ class _Reads:
 
 @dataclass(frozen=True, eq=False)
 class _Candidate:
-    """What may be data.
+    """A part of the code that may be data.
 
     Args:
         kind: `field`, `constant`, `import` or `help`.
@@ -98,7 +98,13 @@ class _Candidate:
     makes: bool = False
 
     def stays(self, code: _Reads, used: set[str], made: set[str]) -> bool:
-        """Whether it is data, if `code` is what code reads and `used` what data reads; `made` hold cards or recipes."""
+        """Whether the candidate is data.
+
+        Args:
+            code: Names that code reads.
+            used: Names that data reads.
+            made: Names that hold cards, recipes or parent fits.
+        """
         if self.kind == "help":
             return True
         if code.words() & _ANYTHING or code.names & _ANYTHING_NAMES:
@@ -113,17 +119,17 @@ def data_nodes(trees: Sequence[ast.Module]) -> frozenset[int]:
     """`id`s of the statements, imported names and arguments that are data in the files of one plugin.
 
     Args:
-        trees: Of all its files: what is data depends on what the others read.
+        trees: Trees of all its files: a name that another file reads is not data.
     """
     own = {stmt.name for tree in trees for stmt in tree.body if isinstance(stmt, (ast.FunctionDef, ast.ClassDef))}
     candidates = [candidate for tree in trees for candidate in _candidates(tree, own)]
-    places = {id(node) for candidate in candidates for node in candidate.nodes}
+    candidate_ids = {id(node) for candidate in candidates for node in candidate.nodes}
     rest = _Reads()
     for tree in trees:
-        rest.add(_reads([tree], places))
+        rest.add(_reads([tree], candidate_ids))
     made = _made(candidates)
     data = candidates
-    while True:  # what turns out to be code may read what was taken for data
+    while True:  # a candidate that turns out to be code may read another candidate
         code = _Reads()
         code.add(rest)
         for candidate in candidates:
@@ -168,11 +174,11 @@ def _is_empty(candidate: _Candidate) -> bool:
 
 
 def _candidates(tree: ast.Module, own: set[str]) -> Iterator[_Candidate]:
-    """What may be data in a file.
+    """Parts of a file that may be data.
 
     Args:
         tree: Of the file.
-        own: Functions and classes of the plugin: a call of one of these is code, whatever its name.
+        own: Functions and classes of the plugin; a call of them is code, whatever their name.
     """
     bound = _bound(tree.body)
     for name, statements in _assigned(tree.body, own).items():
@@ -225,7 +231,7 @@ def _is_plain(value: ast.expr, own: set[str]) -> bool:
 
 
 def _called(call: ast.Call) -> str:
-    """The last word of what is called: `replace` of `dataclasses.replace(...)`."""
+    """The last word of the called name: `replace` of `dataclasses.replace(...)`."""
     if isinstance(call.func, ast.Attribute):
         return call.func.attr
     return call.func.id if isinstance(call.func, ast.Name) else ""
@@ -234,9 +240,9 @@ def _called(call: ast.Call) -> str:
 def _is_option(call: ast.Call, tree: ast.Module) -> bool:
     """Whether a call is one of `harness.api.option`."""
     if isinstance(call.func, ast.Attribute):
-        place = call.func.value
-        of_api = (isinstance(place, ast.Name) and place.id == "api") or (
-            isinstance(place, ast.Attribute) and place.attr == "api"
+        owner = call.func.value
+        of_api = (isinstance(owner, ast.Name) and owner.id == "api") or (
+            isinstance(owner, ast.Attribute) and owner.attr == "api"
         )
         return call.func.attr == "option" and of_api
     imported = [node for node in tree.body if isinstance(node, ast.ImportFrom) and (node.module or "") == "harness.api"]
@@ -245,12 +251,12 @@ def _is_option(call: ast.Call, tree: ast.Module) -> bool:
 
 
 def _named(call: ast.Call) -> Iterator[str]:
-    """The attributes that a `getattr` or the like names; `__dict__` where it asks the plugin for a computed name."""
+    """The attributes that a `getattr` or similar call names; `__dict__` for a computed name on the plugin itself."""
     texts = [a.value for a in call.args if isinstance(a, ast.Constant) and isinstance(a.value, str)]
     for text in texts:
         yield from text.split(".")
-    asked = call.args[0] if call.args else call
-    of_plugin = isinstance(asked, ast.Call) or (isinstance(asked, ast.Name) and asked.id in ("self", "cls"))
+    target = call.args[0] if call.args else call
+    of_plugin = isinstance(target, ast.Call) or (isinstance(target, ast.Name) and target.id in ("self", "cls"))
     if not texts and of_plugin:
         yield "__dict__"
 
@@ -260,8 +266,8 @@ def _bound(body: Iterable[ast.stmt], functions: bool = True) -> Counter[str]:
 
     Args:
         body: Of a module or class.
-        functions: Look into functions and classes as well, where the name may be another one: once too often only
-            makes a constant code.
+        functions: Count bindings inside functions and classes as well. The name may be another variable there, but a
+            binding counted too much only makes a constant code.
     """
     found: Counter[str] = Counter()
     pending: list[ast.AST] = list(body)
@@ -285,13 +291,13 @@ def _bound(body: Iterable[ast.stmt], functions: bool = True) -> Counter[str]:
     return found
 
 
-def _reads(tops: Iterable[ast.AST], places: set[int]) -> _Reads:
-    """The names that occur in some nodes, outside of those at `places`."""
+def _reads(tops: Iterable[ast.AST], candidate_ids: set[int]) -> _Reads:
+    """The names that occur in nodes, except inside the nodes whose `id` is in `candidate_ids`."""
     reads = _Reads()
     pending = [(top, False, "") for top in tops]
     while pending:
         node, in_class, hook = pending.pop()
-        if id(node) in places:
+        if id(node) in candidate_ids:
             continue
         if isinstance(node, ast.Name):
             if isinstance(node.ctx, ast.Load):

@@ -1,9 +1,10 @@
-"""The hash of the code that decides a method's numbers, a field of every measurement.
+"""Hash of a plugin's source code; a result is computed again when it changes.
 
-It covers the files of the plugin class and of the classes it extends, without those of the harness and of installed
-packages, and every module that these import from their own folder or package. Two states have one hash exactly if
-their syntax trees are equal up to comments, docstrings and data (`code_data`), on every Python version and at every
-place on disk. Files that are not Python count as little as modules that are found at run time only.
+The hash covers the files of the plugin class and of the classes it extends, except those of the harness and of
+installed packages, and every module that these files import from their own folder or package. Two states of the code
+have the same hash exactly if their syntax trees are equal up to comments, docstrings and data (`code_data`). The hash
+depends neither on the Python version nor on the folder. Files that are not Python, and modules that are imported by a
+computed name, are not covered.
 """
 
 from __future__ import annotations
@@ -15,20 +16,20 @@ from functools import lru_cache
 from pathlib import Path
 
 from harness.base.errors import UserError
-from harness.plugins import registry
 from harness.plugins.code_data import data_nodes
 from harness.plugins.code_imports import (
     BUILT_IN,
     ROOT,
     Module,
-    Place,
+    ModuleFolder,
     follow,
+    imported_module,
     in_package,
     is_installed,
     parsed,
-    place_of,
 )
 from harness.plugins.code_text import code_text
+from harness.plugins.registered import is_registered
 
 
 def code_sha256(cls: type) -> str:
@@ -48,7 +49,9 @@ def file_code_sha256(file: Path) -> str:
     """
     file = file.resolve()
     is_package = (file.parent / "__init__.py").is_file()
-    return _sha256([in_package(file, file.parent) if is_package else Module(Place(file.parent), file.stem, file)])
+    return _sha256(
+        [in_package(file, file.parent) if is_package else Module(ModuleFolder(file.parent), file.stem, file)]
+    )
 
 
 def _sha256(starts: Iterable[Module]) -> str:
@@ -67,16 +70,17 @@ def _digest(modules: tuple[tuple[str, bytes], ...]) -> str:
 
 
 def _starts(cls: type) -> list[Module]:
-    """The modules of a class and of the classes it extends, without those of the harness, Python and other packages."""
+    """The modules of a class and of the classes it extends, except those of the harness, Python and other packages."""
     own = _module_of(cls)
     starts = [own]
-    engine = {one for base in cls.__mro__ if base.__module__.partition(".")[0] == "harness" for one in base.__mro__}
+    ours = [base for base in cls.__mro__ if base.__module__.partition(".")[0] == "harness"]
+    engine = {ancestor for base in ours for ancestor in base.__mro__}
     for base in cls.__mro__[1:]:
         file = _file_of(base)
         if base in engine or file is None:
             continue
         start = _module_of(base)
-        if start.place == own.place or registry.is_registered(base) or not is_installed(file, base.__module__):
+        if start.folder == own.folder or is_registered(base) or not is_installed(file, base.__module__):
             starts.append(start)
     return starts
 
@@ -91,9 +95,10 @@ def _module_of(cls: type) -> Module:
     if file is None:
         raise UserError(
             f"The class {cls.__qualname__} of {cls.__module__} has no source file, so that its code has no hash.",
-            "Put it into a file of its own, and give that with --plugin FILE.",
+            "Put the class into a file, and load it with --plugin FILE.",
         )
-    module = place_of(cls.__module__, file)
+    module = imported_module(cls.__module__, file)
+    # The specification of a built-in method hashes as the method: both are needed for its numbers.
     if file.parent == ROOT / BUILT_IN / "_specs" and not file.stem.startswith("_"):
-        return in_package(ROOT / BUILT_IN / file.name, ROOT / BUILT_IN)  # a specification is a part of its method
+        return in_package(ROOT / BUILT_IN / file.name, ROOT / BUILT_IN)
     return module

@@ -19,13 +19,13 @@ OURS = ("harness", "methods", "protocols", "results", "reports")
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where the modules of a plugin lie.
+class ModuleFolder:
+    """A folder in which modules of a plugin are found.
 
     Args:
-        folder: Of the package `top`; without one, the folder in which modules are found by their own name.
-        top: Name of the plugin's package; empty for a module of its own.
-        names: The modules of `folder` that belong to the plugin, where others are installed beside it; None for all.
+        folder: Folder of the package `top`; without a package, the folder in which modules are found by their name.
+        top: Name of the plugin's package; empty for a single module.
+        names: The modules of `folder` that belong to the plugin, if other packages are installed there; None for all.
         loaded: Whether the plugin was imported, so that a name means the module that was imported under it.
     """
 
@@ -35,10 +35,10 @@ class Place:
     loaded: bool = False
 
     def find(self, module: str) -> list[Path]:
-        """The file of a module, none if it is not one of this place.
+        """The file of a module; none if the module is not in this folder.
 
-        There are two where a module of this folder is hidden by one that is not installed: nobody can tell which of
-        them the author means, and an edit of the one that runs must not go unnoticed.
+        Two files are returned if another module of the same name, which is not installed, was imported instead of the
+        module of this folder. The author may mean either, and an edit of the imported module must change the hash.
         """
         first, *rest = module.split(".")
         if self.top:
@@ -47,15 +47,15 @@ class Place:
             return []
         if first in sys.builtin_module_names:
             return []
-        found = _file(self.folder, [first, *rest])
-        other = _imported_file(first) if found and self.loaded else None
+        files = _file(self.folder, [first, *rest])
+        other = _imported_file(first) if files and self.loaded else None
         if other is None or other.is_relative_to(self.folder):
-            return found
+            return files
         is_ours = first in OURS and other.is_relative_to(ROOT / first)
         if is_ours or is_installed(other, first):
             return []
         inner = other.parent if other.name == "__init__.py" else other.with_suffix("")
-        return found + _file(inner.parent, [first, *rest])
+        return files + _file(inner.parent, [first, *rest])
 
 
 def _imported_file(module: str) -> Path | None:
@@ -70,12 +70,12 @@ class Module:
     """A module of a plugin.
 
     Args:
-        place: Where it lies.
-        name: Dotted name at that place.
-        file: Its file.
+        folder: Folder in which it is found.
+        name: Dotted name in that folder.
+        file: File of the module.
     """
 
-    place: Place
+    folder: ModuleFolder
     name: str
     file: Path
 
@@ -85,25 +85,25 @@ class Module:
         return self.name if self.file.name == "__init__.py" else self.name.rpartition(".")[0]
 
 
-def place_of(module: str, file: Path) -> Module:
-    """A module that was imported under a name from a file, and where what belongs to it lies."""
+def imported_module(module: str, file: Path) -> Module:
+    """An imported module with the folder in which its own modules are found."""
     if file.is_relative_to(ROOT / BUILT_IN):
         return in_package(file, ROOT / BUILT_IN)
     top, dot, _ = module.partition(".")
     if dot or file.name == "__init__.py":
-        places = [Path(place).resolve() for place in getattr(sys.modules.get(top), "__path__", [])]
+        folders = [Path(folder).resolve() for folder in getattr(sys.modules.get(top), "__path__", [])]
         depth = module.count(".") + (file.name == "__init__.py") - 1
-        folder = next((place for place in places if file.is_relative_to(place)), file.parents[depth])
-        return Module(Place(folder, top), module, file)
+        folder = next((folder for folder in folders if file.is_relative_to(folder)), file.parents[depth])
+        return Module(ModuleFolder(folder, top), module, file)
     names = _names_of_distribution(file) if _is_installation(file.parent) else None
-    return Module(Place(file.parent, "", names, loaded=True), file.stem, file)
+    return Module(ModuleFolder(file.parent, "", names, loaded=True), file.stem, file)
 
 
 def in_package(file: Path, folder: Path) -> Module:
-    """A file of the package in a folder, by its place below it."""
+    """A file of the package in a folder, named by its path below the folder."""
     inner = file.relative_to(folder).with_suffix("").parts
     parts = inner[:-1] if inner[-1] == "__init__" else inner
-    return Module(Place(folder, folder.name), ".".join((folder.name, *parts)), file)
+    return Module(ModuleFolder(folder, folder.name), ".".join((folder.name, *parts)), file)
 
 
 def is_installed(file: Path, module: str) -> bool:
@@ -120,7 +120,7 @@ def _is_installation(folder: Path) -> bool:
 
 
 def _names_of_distribution(file: Path) -> frozenset[str]:
-    """The top-level modules that were installed together with a module, by the record that pip keeps; at least it."""
+    """The top-level modules that were installed together with a module, the module included, from pip's RECORD file."""
     for record in file.parent.glob("*.dist-info/RECORD"):
         names = [line.partition(",")[0] for line in record.read_text(encoding="utf-8", errors="replace").splitlines()]
         if file.name in names:
@@ -129,36 +129,36 @@ def _names_of_distribution(file: Path) -> frozenset[str]:
 
 
 def _file(folder: Path, parts: list[str]) -> list[Path]:
-    """The file of a module below a folder, none if it is not there; the folder's own `__init__.py` for no parts."""
+    """The file of a module below a folder, none if it does not exist; the folder's `__init__.py` for no parts."""
     package = folder.joinpath(*parts, "__init__.py")
     module = folder.joinpath(*parts[:-1], f"{parts[-1]}.py") if parts else package
     return [file for file in (package, module) if file.is_file()][:1]
 
 
 def follow(starts: Iterable[Module]) -> list[tuple[Module, bytes]]:
-    """Modules with all that they import from their places, transitively, each with its source.
+    """Modules with all modules that they import from their folders, transitively, each with its source.
 
-    Every plugin may import from the built-in methods; what else it imports from other places is not followed.
+    Imports from the built-in methods are followed as well, imports from other folders are not.
 
     Raises:
         UserError: A file that cannot be read or does not parse.
     """
-    built_in = Place(ROOT / BUILT_IN, BUILT_IN)
-    found: dict[Path, tuple[Module, bytes]] = {}
+    built_in = ModuleFolder(ROOT / BUILT_IN, BUILT_IN)
+    modules: dict[Path, tuple[Module, bytes]] = {}
     pending: list[tuple[Module, Path | None]] = [(start, None) for start in starts]
     while pending:
         module, importer = pending.pop()
-        if module.file in found:
+        if module.file in modules:
             continue
         source, imported = _read(module, importer)
-        found[module.file] = module, source
+        modules[module.file] = module, source
         parent = module.name.rpartition(".")[0]
         names = {prefix for name in (parent, *imported) if name for prefix in _prefixes(name)}
-        places = [module.place] if module.place.top == BUILT_IN else [module.place, built_in]
+        folders = [module.folder] if module.folder.top == BUILT_IN else [module.folder, built_in]
         for name in sorted(names):
-            for place in places:
-                pending += [(Module(place, name, file), module.file) for file in place.find(name)]
-    return list(found.values())
+            for folder in folders:
+                pending += [(Module(folder, name, file), module.file) for file in folder.find(name)]
+    return list(modules.values())
 
 
 def _prefixes(name: str) -> Iterator[str]:
@@ -168,7 +168,7 @@ def _prefixes(name: str) -> Iterator[str]:
 
 
 def _read(module: Module, importer: Path | None) -> tuple[bytes, frozenset[str]]:
-    """The source of a module, and the dotted names of what it imports."""
+    """The source of a module, and the dotted names of its imports."""
     try:
         source = module.file.read_bytes()
         return source, _imports(source, module.package)
@@ -179,11 +179,11 @@ def _read(module: Module, importer: Path | None) -> tuple[bytes, frozenset[str]]
     except (ValueError, RecursionError, MemoryError) as error:  # a NUL byte; nested too deeply for the parser
         problem = f"does not parse: {error}"
     by = f", which {importer} imports," if importer else ""
-    raise UserError(f"{module.file}{by} {problem}.", "Mend it: its code is a part of what results are known by.")
+    raise UserError(f"{module.file}{by} {problem}.", "Fix the file: the hash of its code is a part of every result.")
 
 
 def parsed(source: bytes) -> ast.Module:
-    """The syntax tree of a file's content; warnings of the parser are those of the import."""
+    """The syntax tree of a file's content. Warnings of the parser are suppressed: the import shows them."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return ast.parse(source)

@@ -1,4 +1,4 @@
-"""Code as canonical text: equal for equal syntax trees, whatever the Python version that parsed them.
+"""Code as canonical text: equal for equal syntax trees, for any Python version that parsed them.
 
 `ast.dump` prints fields that exist in some versions only, and Python 3.12 splits f-strings in another way. Here an
 empty field is not printed, the fields are sorted by name, and f-strings are joined before they are printed.
@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Collection
-from typing import Any
+from types import EllipsisType
 
+Literal = str | bytes | int | float | complex | bool | EllipsisType | None
+Field = ast.AST | Literal
+"""Value of a field of a syntax tree, or an element of one that is a list."""
 _IGNORED = frozenset({"ctx", "kind", "type_comment", "type_ignores"})
 """Fields that follow from others (`ctx`), and spelling: the prefix of `u"..."`, comments."""
 
@@ -22,10 +25,10 @@ def code_text(tree: ast.AST, left_out: Collection[int] = frozenset()) -> str:
 
     Args:
         tree: Of a module.
-        left_out: `id`s of nodes to leave out: statements and imported names vanish, for expressions stands `-`.
+        left_out: `id`s of nodes to leave out: statements and imported names are removed, expressions become `-`.
     """
     printed: list[str] = []
-    pending: list[Any] = [tree]  # not recursive: expressions may be deeper than Python's stack
+    pending: list[str | ast.AST] = [tree]  # not recursive: expressions may be deeper than Python's stack
     while pending:
         item = pending.pop()
         if isinstance(item, str):
@@ -54,25 +57,25 @@ def _parts(node: ast.AST, left_out: Collection[int]) -> list[str | ast.AST]:
     return [*parts, ")"]
 
 
-def _vanishes(item: Any, left_out: Collection[int]) -> bool:
+def _vanishes(item: Field, left_out: Collection[int]) -> bool:
     """Whether an element of a list is not printed: a statement without effect, or a statement or name left out."""
     if isinstance(item, ast.Expr) and isinstance(item.value, ast.Constant):
         return True
     return isinstance(item, ast.Pass) or (isinstance(item, (ast.stmt, ast.alias)) and id(item) in left_out)
 
 
-def _value(value: Any) -> list[str | ast.AST]:
+def _value(value: Field | list[Field]) -> list[str | ast.AST]:
     if isinstance(value, list):
         return ["[", *(part for item in value for part in (*_item(item), ",")), "]"]
     return [value] if isinstance(value, ast.AST) else [_literal(value)]
 
 
-def _item(item: Any) -> list[str | ast.AST]:
+def _item(item: Field) -> list[str | ast.AST]:
     """An element of a list; `~` where there is none, as for the key of `**x` in a dictionary."""
     return ["~"] if item is None else _value(item)
 
 
-def _literal(value: Any) -> str:
+def _literal(value: Literal) -> str:
     """A literal with its type. Not `repr`: which characters it escapes depends on the version's Unicode tables."""
     if isinstance(value, int) and not isinstance(value, bool):
         return hex(value)

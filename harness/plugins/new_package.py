@@ -1,4 +1,4 @@
-"""A new method or protocol as a package of its own: a module that works, its test, a README and an entry point."""
+"""A new method or protocol as a package: a working module, its test, a README and an entry point."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ def write_skeleton(kind: str, name: str, parent: Path) -> list[Path]:
 
     Args:
         kind: `method` or `protocol`.
-        name: Of the plugin, its module and its folder.
+        name: Name of the plugin, its module and its folder.
         parent: An existing or new folder.
 
     Returns:
         The files written.
 
     Raises:
-        UserError: A name that cannot be one, or that is taken, or a folder that exists.
+        UserError: The name is not valid or taken, or the folder exists or cannot be written.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -58,7 +58,7 @@ def write_skeleton(kind: str, name: str, parent: Path) -> list[Path]:
 def _check_name(kind: str, name: str) -> None:
     if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", name) or keyword.iskeyword(name):
         raise UserError(
-            f"{name!r} is no name for a {kind}, its module and its file.",
+            f"{name!r} is not a valid name for a {kind}, its module and its file.",
             "Use small letters, digits and single '_', beginning with a letter, e.g. attention_pooling.",
         )
     taken = registry.sources(kind).get(name)

@@ -1,4 +1,4 @@
-"""Where plugins come from, found without importing any: entry points, their files, and what is wrong at sight."""
+"""Entry points and their files, found without importing them, with the problems that can be seen in this way."""
 
 from __future__ import annotations
 
@@ -39,23 +39,23 @@ def is_name(name: str) -> bool:
 
 
 def installed_sources(group: str) -> dict[str, Source]:
-    """The entry points of a group by name; a name that two distributions offer has a problem."""
-    found: dict[str, Source] = {}
+    """The entry points of a group by name. A name that two distributions offer is a problem of its source."""
+    by_name: dict[str, Source] = {}
     for entry in importlib.metadata.entry_points(group=group):
         origin = f"{entry.dist.name} {entry.dist.version}" if entry.dist else "an unnamed distribution"
         source = _inspected(Source(entry.name, origin, entry.value))
-        other = found.get(entry.name)
+        other = by_name.get(entry.name)
         if other is not None and (other.origin, other.module) != (source.origin, source.module):
             problem = f"{other.origin} and {source.origin} both offer the name {entry.name!r}; uninstall one of them"
             source = replace(other, origin=f"{other.origin} and {source.origin}", problem=problem)
-        found[entry.name] = source
-    return found
+        by_name[entry.name] = source
+    return by_name
 
 
 def _inspected(source: Source) -> Source:
-    """An entry point with its file, and what can be said of it without running anything."""
+    """An entry point with its file, summary and problem, found without running anything."""
     if not is_name(source.name):
-        return replace(source, problem=f"{source.name!r} is no name: use letters, digits, '_' and '-'")
+        return replace(source, problem=f"{source.name!r} is not a valid name: use letters, digits, '_' and '-'")
     module = source.module.partition(":")[0]
     spec = _find(module)
     if spec is None:

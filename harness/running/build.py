@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from harness.base.errors import EXIT_FAILED, UserError
+from harness.cells.backbone import BackboneChoice
 from harness.cells.cell import Cells, EvalCell, FitCell, MethodRow
-from harness.cells.request import BackboneChoice
 from harness.engine.method import ClipMethod
 from harness.engine.model.clip_model import Backbone
 from harness.engine.training.fit import load_fit, read_trained
@@ -50,9 +50,9 @@ def read_unknown_weights(cells: Cells, index: WeightsIndex, settings: Settings) 
 
     Weights that are not on this machine stay unknown; finished cells then stay done.
     """
-    rows = {model_text(row.model_id()): row for row in (cell.row for cell in cells.evals if cell.record.is_file())}
+    rows = {model_text(row.model_id): row for row in (cell.row for cell in cells.evals if cell.record.is_file())}
     for row in rows.values():
-        model = row.model_id()
+        model = row.model_id
         if isinstance(row.backbone, BackboneChoice) and not index.of(model) and index.needs(model):
             with contextlib.suppress(UserError):
                 _load_backbone(row.backbone, settings)
@@ -62,7 +62,7 @@ def loaded_model(row: MethodRow, method: ClipMethod) -> ModelId:
     """The model of a row as measurements state it after its weights were read."""
     facts, clip = method.backbone.facts, isinstance(row.backbone, BackboneChoice)
     return replace(
-        row.model_id(),
+        row.model_id,
         tensors_sha256=facts.weights_sha256,
         image_size=facts.image_size,
         activation=("quick_gelu" if facts.quick_gelu else "gelu") if clip else "",

@@ -8,8 +8,8 @@ from dataclasses import fields
 from pathlib import Path
 
 from harness.base.atomic import write_json
+from harness.cells.backbone import BackboneChoice
 from harness.cells.cell import MethodRow
-from harness.cells.request import BackboneChoice
 
 INPUTS_FILE = "inputs.json"
 WEIGHTS_INPUT = "weights"

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from harness.base.errors import EXIT_FAILED, UserError
 from harness.base.files import file_sha256
+from harness.cells.backbone import MINI_ARCH, BackboneChoice
 from harness.cells.cell import MethodRow
-from harness.cells.from_request import code_of
-from harness.cells.request import MINI_ARCH, BackboneChoice, MethodChoice
+from harness.cells.request import MethodChoice
+from harness.cells.resolve_method import code_of
 from harness.engine.method import ClipMethod
 from harness.engine.training.fit import load_fit as load_trained
 from harness.engine.training.fit import read_trained

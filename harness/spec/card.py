@@ -7,17 +7,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class MethodCard:
-    """What a method is, for people: shown by `show`, on the board and in every record.
+    """Description of a method for people: printed by `show`, on the board and in every record.
 
     Args:
         title: Display name.
         paper: Address or citation.
         class_text: Where class texts come from: `names`, `templates`, `llm-rewritten`, `learned`, or `none`
             for a fixed set of classes.
-        extra_data: Training data beyond what the protocol hands out.
+        extra_data: Training data beyond the protocol's training lists.
         family: `adapting` or `tuning` (the paper's grouping), `unimodal`, or empty.
-        source: What the implementation follows, e.g. repository and file.
-        unverified: What could not be checked against the original, in words; empty if nothing.
+        source: The original that the implementation follows, e.g. repository and file.
+        unverified: Properties that could not be checked against the original, in words; empty if there are none.
     """
 
     title: str

@@ -9,12 +9,13 @@ from harness.base.canonical import rows_sha256
 
 @dataclass(frozen=True)
 class VideoList:
-    """Video paths with label ids: what is trained on or evaluated on.
+    """Video paths with label ids: a training list or an evaluation list.
 
     Args:
         name: The list's name in its dataset, e.g. `base_s1`.
-        rows: (path, label id) in list order. Paths are the list's own, not those of the local disk.
-        origin: `published`, `generated` or `own`: where the rows come from. `own` is never ranked with the others.
+        rows: (path, label id) in list order. Paths are those of the list, not those of the local disk.
+        origin: Source of the rows: `published`, `generated` or `own`. Rows of the board with own lists are never ranked
+            with rows of the other origins.
     """
 
     name: str
@@ -31,13 +32,13 @@ class VideoList:
 
     @property
     def sha256(self) -> str:
-        """sha256 of the lines `path label` (LF): the list's content, whatever its line ends on disk."""
+        """sha256 of the lines `path label` (LF): the list's content, for any line ends on disk."""
         return rows_sha256(self.rows)
 
 
 @dataclass(frozen=True)
 class ListRef:
-    """A list of a dataset together with the label set its ids point into, all by name."""
+    """A list of a dataset and the label set that its ids index, by name."""
 
     dataset: str
     list: str

@@ -7,22 +7,22 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from harness.spec import LabelSet, MethodCard, ParentFit, Recipe, Views
-from harness.spec.options import MethodOptions, build_options
+from harness.spec.options import MethodOptions, OptionValue, build_options
 
 if TYPE_CHECKING:
     from results.measurement import ModelId
 
 
 class OwnModel(Protocol):
-    """A model that a method brings along instead of CLIP, before it is built."""
+    """A model that a method uses instead of CLIP, before it is built."""
 
     @property
     def is_mini(self) -> bool:
-        """Whether it is the embedded tiny CLIP: no."""
+        """Whether the model is the embedded tiny CLIP: always False."""
         ...
 
     def slug(self) -> str:
-        """A folder name."""
+        """The name of the model's folder below the run folder."""
         ...
 
     def model_id(self) -> ModelId:
@@ -34,7 +34,7 @@ class OwnModel(Protocol):
         ...
 
     def check_views(self, views: Views) -> None:
-        """Raise a `UserError` for views that it cannot take."""
+        """Raise a `UserError` for views that the model cannot take."""
         ...
 
     def load(self) -> Any:
@@ -46,24 +46,24 @@ class MethodSpec:
     """The settings of a method and the decisions that follow from them; `ClipMethod` adds the part that needs torch.
 
     A plugin derives from `ClipMethod` alone and sets everything in one class. The built-in methods keep their
-    specification in a module of its own, so that planning and `show` never import torch.
+    specification in a separate module, so that planning and `show` never import torch.
 
     Class attributes:
-        card: What the method is, for people.
+        card: Description of the method for people.
         recipe: Optimisation settings; None for a method that is not trained.
         recipes: More specific settings, looked up before `recipe` in the order
             `PRESET/PROTOCOL/DATASET`, `PRESET/PROTOCOL`, `PRESET` where the backbone has a preset (`mini` for the
             embedded tiny model), then `PROTOCOL/DATASET`, `PROTOCOL`.
         options_type: A `MethodOptions` dataclass with the method's typed options. Three names have a meaning here:
             `template` (the text around a class name), `text_embedding` and `logits` (`published` rounds token
-            embeddings, or the last product, to float16), and `frames` (frames per view, filled in by the harness).
+            embeddings, or the last product, to float16), and `frames` (frames per view, set by the harness).
         protocol_options: Published option values where they differ by protocol, looked up like `recipes`.
         parent: The fit whose trained tensors the method starts from, handed to `adopt`.
-        couples_clips: Whether the loss of a clip depends on the others of its blending group, as in contrastive
-            losses; each group of `micro_batch` clips is then a batch of its own, whatever the device batch.
-        uses_clip: Whether CLIP is what videos go through; otherwise `own_model` says what takes its place.
-        open_vocabulary: Whether any classes can be asked for. A fixed set of classes is refused wherever a protocol
-            evaluates other classes than it trains on.
+        couples_clips: Whether the loss of a clip depends on the other clips of its blending group, as in contrastive
+            losses; each group of `micro_batch` clips is then one batch, for any device batch.
+        uses_clip: Whether the method runs on CLIP; otherwise `own_model` gives its model.
+        open_vocabulary: Whether the method can classify any classes. A method with a fixed set of classes is refused
+            where a protocol evaluates other classes than it trains on.
         parameters_vit_b16: (total, trained) numbers of parameters on ViT-B/16 under default options, for `show`; None
             where they were not counted.
     """
@@ -74,7 +74,7 @@ class MethodSpec:
     recipe: ClassVar[Recipe | None] = None
     recipes: ClassVar[Mapping[str, Recipe]] = {}
     options_type: ClassVar[type[MethodOptions]] = MethodOptions
-    protocol_options: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    protocol_options: ClassVar[Mapping[str, Mapping[str, OptionValue]]] = {}
     parent: ClassVar[ParentFit | None] = None
     couples_clips: ClassVar[bool] = False
     uses_clip: ClassVar[bool] = True
@@ -88,48 +88,48 @@ class MethodSpec:
         return next((cls.recipes[key] for key in keys if key in cls.recipes), cls.recipe)
 
     @classmethod
-    def parent_fit(cls, options: Any) -> ParentFit | None:
+    def parent_fit(cls, options: MethodOptions) -> ParentFit | None:
         """The fit to start from under these options, None to start from the backbone's weights."""
         return cls.parent
 
     @classmethod
-    def start_kind(cls, options: Any) -> Literal["clip", "checkpoint"]:
+    def start_kind(cls, options: MethodOptions) -> Literal["clip", "checkpoint"]:
         """Start of a fit without a parent: the backbone's weights, or a file that an option names."""
         return "clip"
 
     @classmethod
-    def own_model(cls, options: Any) -> OwnModel | None:
-        """What takes CLIP's place under these options; None for methods that use CLIP."""
+    def own_model(cls, options: MethodOptions) -> OwnModel | None:
+        """The model that replaces CLIP under these options; None for methods that use CLIP."""
         return None
 
     @classmethod
-    def check_classes(cls, options: Any, label_set: LabelSet) -> None:
-        """Refuse a label set, before anything is computed, that a method with fixed classes does not have.
+    def check_classes(cls, options: MethodOptions, label_set: LabelSet) -> None:
+        """Refuse a label set that a method with fixed classes does not have, before anything is computed.
 
         Raises:
-            NotApplicableError: It has other classes.
+            NotApplicableError: The label set has other classes than the method.
         """
 
     @classmethod
-    def card_for(cls, options: Any) -> MethodCard:
+    def card_for(cls, options: MethodOptions) -> MethodCard:
         """The card under these options, where one method gives several rows of a table."""
         return cls.card
 
     @classmethod
     def options_for(
         cls,
-        values: Mapping[str, Any],
+        values: Mapping[str, OptionValue],
         protocol: str = "",
         dataset: str = "",
         preset: str = "",
         frames: int | None = None,
     ) -> MethodOptions:
-        """The options of a run: defaults, then the protocol's published values, then what the user gave.
+        """The options of a run: defaults, overridden by the protocol's published values, then by the user's values.
 
         Args:
-            values: The user's, raw.
-            protocol: Of the run.
-            dataset: Of the run.
+            values: The user's values, raw.
+            protocol: Name of the protocol.
+            dataset: Name of the dataset.
             preset: `mini` for the embedded tiny model.
             frames: Frames per view, for methods with an option of that name.
 
@@ -150,7 +150,7 @@ def _lookup_keys(protocol: str, dataset: str, preset: str) -> list[str]:
 
 
 def spec_problem(cls: type[MethodSpec]) -> tuple[str, str]:
-    """The first class attribute of a method that cannot be used, and the way out; empty texts if there is none."""
+    """A message about the first class attribute of a method that cannot be used, and a hint; empty if all are valid."""
     if not isinstance(cls.card, MethodCard) or not cls.card.title:
         return "has no card", "Set `card = MethodCard(title=..., source=...)` on the class."
     recipes = [*([] if cls.recipe is None else [cls.recipe]), *dict(cls.recipes).values()]
@@ -160,7 +160,8 @@ def spec_problem(cls: type[MethodSpec]) -> tuple[str, str]:
     options = cls.options_type
     if not (isinstance(options, type) and issubclass(options, MethodOptions)):
         return f"has the options_type {options!r}, expected a subclass of MethodOptions", "See harness.api.option."
+    hint = "Decorate the class with @dataclass(frozen=True)."
     undeclared = [n for n in vars(options).get("__annotations__", {}) if n not in {f.name for f in fields(options)}]
     if undeclared:
-        return f"has options that are no fields: {', '.join(undeclared)}", "Decorate them with @dataclass(frozen=True)."
+        return f"has options that are not fields: {', '.join(undeclared)}", hint
     return "", ""

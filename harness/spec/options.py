@@ -1,4 +1,4 @@
-"""Typed options of a method: declared as dataclass fields with help, parsed from the command line, part of identity."""
+"""Typed options of a method: dataclass fields with help, read from the command line and stored in measurements."""
 
 from __future__ import annotations
 
@@ -10,54 +10,71 @@ import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import TypeVar, get_args, get_origin
 
 from harness.base.errors import UserError, unknown_name
 from harness.base.files import cached_file_sha256
+
+PlainValue = bool | int | float | str | None
+OptionValue = PlainValue | tuple[PlainValue, ...]
+"""Value of an option, as measurements hold it too."""
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class MethodOptions:
     """Base class of a method's options; a method without options uses it as it is."""
 
-    def as_dict(self) -> dict[str, Any]:
-        """Option values by name as measurements hold them: a file counts by the hash of its content, not its place."""
-        return {f.name: _recorded(f.name, getattr(self, f.name), f.metadata) for f in fields(self)}
+    def as_dict(self) -> dict[str, OptionValue]:
+        """Option values by name as measurements hold them: a file by the sha256 of its content, not by its path.
+
+        Raises:
+            UserError: An option names a file that does not exist.
+        """
+        values: dict[str, OptionValue] = {f.name: getattr(self, f.name) for f in fields(self)}
+        for f in fields(self):
+            if f.metadata.get("file"):
+                values[f.name] = _recorded_file(f.name, str(values[f.name]), f.metadata.get("words") or ())
+        return values
 
 
 def option(
-    default: Any,
+    default: T,
     help: str,
-    choices: tuple[Any, ...] = (),
+    choices: tuple[T, ...] = (),
     file: bool = False,
     words: tuple[str, ...] = (),
     evaluation_only: bool = False,
-) -> Any:
+) -> T:
     """A dataclass field for `MethodOptions`.
 
     Args:
         default: Value if the user gives none.
         help: Text for `show`.
         choices: Allowed values; any value if empty.
-        file: Whether the value is the path of a file, which is recorded by its hash.
-        words: Values of such an option that are not paths. Without words, a value that is not a path is allowed too.
+        file: Whether the value is the path of a file, which is recorded by its sha256.
+        words: Values of a file option that are not paths. Without words, a value that is not a path is allowed too.
         evaluation_only: Whether the option changes scores and leaves fits as they are: another value does not refit.
     """
     metadata = {"help": help, "choices": choices, "file": file, "words": words, "evaluation_only": evaluation_only}
     return field(default=default, metadata=metadata)
 
 
-def _recorded(name: str, value: Any, metadata: Mapping[str, Any]) -> Any:
-    """The value of an option as measurements hold it.
+def evaluation_options(options_type: type[MethodOptions]) -> frozenset[str]:
+    """Names of the options that change scores and leave fits as they are."""
+    return frozenset(f.name for f in fields(options_type) if f.metadata.get("evaluation_only"))
+
+
+def _recorded_file(name: str, value: str, words: tuple[str, ...]) -> str:
+    """The value of a file option as measurements hold it.
 
     Raises:
         UserError: The option names a file that does not exist.
     """
-    words = metadata.get("words") or ()
-    if not metadata.get("file") or value in words:
-        return list(value) if isinstance(value, tuple) else value
+    if value in words:
+        return value
     path = Path(value)
-    # The hash is cached, so that a file that was moved while a run goes on is still that file.
+    # The hash is cached: a file that is moved during a run keeps its hash.
     with contextlib.suppress(FileNotFoundError, IsADirectoryError, NotADirectoryError):
         return f"sha256:{cached_file_sha256(path.resolve())}"
     if words or path.suffix or len(path.parts) > 1:
@@ -70,6 +87,9 @@ def split_method(text: str) -> tuple[str, dict[str, str]]:
     """The name and the raw option values of `name` or `name:key=value,key=value`.
 
     Values may be quoted (`template='a video of {}'`), so that they can hold commas and colons.
+
+    Raises:
+        UserError: An option is not `key=value`, or a quote is not closed.
     """
     name, _, rest = text.partition(":")
     values: dict[str, str] = {}
@@ -103,7 +123,7 @@ def _split_quoted(text: str) -> list[str]:
     return [part.strip() for part in [*parts, current] if part.strip()]
 
 
-def build_options(options_type: type[MethodOptions], values: Mapping[str, Any], method: str) -> MethodOptions:
+def build_options(options_type: type[MethodOptions], values: Mapping[str, OptionValue], method: str) -> MethodOptions:
     """The options of a method from raw values (text from the command line, or typed values from Python).
 
     Raises:
@@ -111,7 +131,7 @@ def build_options(options_type: type[MethodOptions], values: Mapping[str, Any], 
     """
     hints = typing.get_type_hints(options_type)
     known = {f.name: f for f in fields(options_type)}
-    typed: dict[str, Any] = {}
+    typed: dict[str, OptionValue] = {}
     for key, value in values.items():
         if key not in known:
             error = unknown_name(f"option of {method}", key, known)
@@ -126,7 +146,7 @@ def build_options(options_type: type[MethodOptions], values: Mapping[str, Any], 
     return options_type(**typed)
 
 
-def _convert(value: Any, hint: Any, where: str) -> Any:
+def _convert(value: OptionValue, hint: type, where: str) -> OptionValue:
     """`value` as the type of its field; text is parsed."""
     origin = get_origin(hint)
     if origin in (typing.Union, types.UnionType):
@@ -135,18 +155,26 @@ def _convert(value: Any, hint: Any, where: str) -> Any:
         hint = next(a for a in get_args(hint) if a is not type(None))
         origin = get_origin(hint)
     try:
-        if origin is tuple:
-            items = ast.literal_eval(value) if isinstance(value, str) else value
-            return tuple(items)
-        if hint is bool:
-            if isinstance(value, bool):
-                return value
-            return {"true": True, "false": False, "1": True, "0": False, "yes": True, "no": False}[str(value).lower()]
-        if hint is int and isinstance(value, float) and not value.is_integer():
-            raise ValueError("not a whole number")
-        typed = hint(value)
-        if isinstance(typed, float) and not math.isfinite(typed):
-            raise ValueError("not finite")
-        return typed
+        return _items(value) if origin is tuple else _scalar(value, hint)
     except (ValueError, TypeError, KeyError, SyntaxError):
         raise UserError(f"Option {where} is {value!r}, expected {getattr(hint, '__name__', hint)}.") from None
+
+
+def _items(value: OptionValue) -> tuple[PlainValue, ...]:
+    if isinstance(value, (bool, int, float)) or value is None:
+        raise TypeError("not a sequence")
+    return tuple(ast.literal_eval(value) if isinstance(value, str) else value)
+
+
+def _scalar(value: OptionValue, hint: type) -> PlainValue:
+    """A value as a bool, a whole number, a finite number, or text."""
+    if hint is bool:
+        if isinstance(value, bool):
+            return value
+        return {"true": True, "false": False, "1": True, "0": False, "yes": True, "no": False}[str(value).lower()]
+    if hint is int and isinstance(value, float) and not value.is_integer():
+        raise ValueError("not a whole number")
+    typed: PlainValue = hint(value)
+    if isinstance(typed, float) and not math.isfinite(typed):
+        raise ValueError("not finite")
+    return typed

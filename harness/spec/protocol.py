@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 from typing import Protocol as StructuralType
 
 from harness.spec.lists import ListRef
@@ -60,9 +60,9 @@ class Column:
     metric: str = "top1"
     harmonic_of: tuple[str, str] | None = None
 
-    def as_dict(self) -> dict[str, Any]:
-        """JSON-ready form, stored in each record so that reports need not import the protocol."""
-        row: dict[str, Any] = {"name": self.name}
+    def as_dict(self) -> dict[str, str | list[str]]:
+        """The fields that apply to the column, JSON-ready, for `show --json`."""
+        row: dict[str, str | list[str]] = {"name": self.name}
         if self.harmonic_of:
             row["harmonic_of"] = list(self.harmonic_of)
         else:
@@ -81,7 +81,7 @@ class ZeroShotTest:
 
 
 class DatasetFacts(StructuralType):
-    """What a protocol may know of a dataset: names, not videos."""
+    """The facts of a dataset that a protocol may use: names of lists and label sets, no videos."""
 
     name: str
     source: str | None

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from harness.base.errors import UserError
 
@@ -12,9 +11,9 @@ from harness.base.errors import UserError
 class Recipe:
     """The optimisation settings of a method for one protocol and dataset.
 
-    The effective batch is `micro_batch * ranks * accumulate` clips whatever the number of processes at run time.
+    The effective batch is `micro_batch * ranks * accumulate` clips for any number of processes at run time.
     `ranks` and `accumulate` stay explicit because the published schedule counts micro-iterations per rank and the
-    published blending mixes inside one micro-batch: "the same total batch" would be another method.
+    published blending mixes inside one micro-batch: an equal total batch made of other factors is another method.
 
     Args:
         epochs: Passes over the training list.
@@ -26,8 +25,8 @@ class Recipe:
         augmentation: `published` or `none`.
         smoothing, mixup, cutmix, switch: Label smoothing, Beta parameters, and the probability of CutMix over Mixup.
             With mixup = cutmix = 0 nothing is blended.
-        views_cached: Augmented views per clip whose frame features are kept, epoch e using view e modulo this number;
-            0 for fresh views in every epoch. Needs a frozen vision tower and no blending, and is another method.
+        views_cached: Augmented views per clip whose frame features are stored; epoch e uses view e modulo this number;
+            0 for new views in every epoch. Needs a frozen vision tower and no blending, and changes the method.
         schedule: `absolute_cosine` (X-CLIP and ViFi-CLIP), `stepped_cosine` (ActionCLIP) or `constant`.
         seed: Base seed of every random draw of the fit.
         source: Where the settings are published, or `own` with a reason.
@@ -77,18 +76,15 @@ class Recipe:
         """Clips per parameter update."""
         return self.micro_batch * self.ranks * self.accumulate
 
-    def as_dict(self) -> dict[str, Any]:
-        """The settings by name, JSON-ready."""
-        return {**asdict(self), "betas": list(self.betas)}
-
 
 @dataclass(frozen=True)
 class ParentFit:
-    """Another fit that a method starts from, named by what identifies it on the dataset at hand.
+    """Another fit that a method starts from, on the same dataset.
 
     Args:
         method: The method that is fitted first.
-        protocol: Whose first fit for the dataset is meant: `zero_shot` fits on the whole training list of its source.
+        protocol: Protocol whose first fit for the dataset is used: `zero_shot` fits on the whole training list of the
+            dataset's source.
     """
 
     method: str

@@ -11,7 +11,7 @@ from harness.spec.recipe import Recipe
 
 @dataclass(frozen=True)
 class UpdatePlan:
-    """How a list is turned into parameter updates.
+    """Numbers of micro-batches and parameter updates per epoch of a training list.
 
     Args:
         micro_batches: n, micro-batches per epoch and rank of the published run; the schedule counts these.

@@ -9,17 +9,17 @@ from harness.base.errors import UserError
 
 @dataclass(frozen=True)
 class Views:
-    """How a video is looked at: frames x temporal clips x spatial crops, and how they are sampled.
+    """The parts of a video that a model sees: frames x temporal clips x spatial crops, and their sampling.
 
     Args:
         frames: Frames per view.
         clips: Temporal views.
         crops: Spatial crops, 1 (centre) or 3 (left, right, middle).
         sampling: `centre` (single view), for several clips `random` (published: the training sampler, drawn from a
-            recorded seed) or `uniform` (deterministic, interleaved); `dense:N`, for methods that bring their own model:
+            recorded seed) or `uniform` (deterministic, interleaved); `dense:N`, for methods with their own model:
             every N-th frame, clips evenly spaced over the video.
-        normalize: `imagenet` (published for ViFi-CLIP and X-CLIP) or `clip`; `raw`, for methods that bring their own
-            model and its statistics: 0..255 as decoded.
+        normalize: `imagenet` (published for ViFi-CLIP and X-CLIP) or `clip`; `raw`, for methods with their own
+            model and statistics: 0..255 as decoded.
         reader: `decord` (published: random access) or `exact` (frames equal to a sequential decode).
     """
 
@@ -48,7 +48,7 @@ class Views:
 
     @property
     def stride(self) -> int:
-        """N of `dense:N`; 0 for the other ways of sampling."""
+        """N of `dense:N`; 0 for other sampling."""
         kind, _, stride = self.sampling.partition(":")
         return int(stride) if kind == "dense" and stride.isdecimal() else 0
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from harness.base.canonical import row_set_sha256
 from harness.base.errors import UserError
-from harness.cells.request import MINI_ARCH, MINI_FRAMES, BackboneChoice
-from harness.cells.scope import Planned, PlannedEval, scope_of
+from harness.cells.backbone import MINI_ARCH, MINI_FRAMES, BackboneChoice
+from harness.cells.scope import PlannedEval, PlannedFit, scope_of
 from harness.data.embedded.dataset import EMBEDDED, EmbeddedDataset
 from harness.data.leakage import STRICT_RELATIONS, seen_classes
 from harness.data.lists.dataset import Dataset
@@ -213,7 +213,7 @@ def _row_scope(
                 return None
             recipe = m.fitted.recipe if m.fitted else None
             evals.append(PlannedEval(item, repeat, m.protocol.prescribed, m.evaluation.views))
-        planned.append(Planned(entry.fit, recipe, tuple(evals)))
+        planned.append(PlannedFit(entry.fit, recipe, tuple(evals)))
     trainings = [m.fitted for m in row if m.fitted]
     views = trainings[0].views if trainings else row[0].evaluation.views
     start = trainings[0].start.key if trainings and trainings[0].start.kind == "fit" else ""

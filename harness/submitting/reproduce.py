@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from harness.base.canonical import fingerprint
 from harness.base.errors import EXIT_FAILED, UserError
-from harness.cells.request import MINI_ARCH, BackboneChoice
+from harness.cells.backbone import MINI_ARCH, BackboneChoice
 from harness.data.catalog import open_dataset
 from harness.engine.compute.device import Device, choose_device, for_evaluation
 from harness.engine.evaluate import Scores, evaluate

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
+from harness.cells.backbone import BackboneChoice
 from harness.cells.estimate import estimate
 from harness.cells.from_request import expand
 from harness.cells.plan import Plan, make_plan
-from harness.cells.request import BackboneChoice, MethodChoice, Request
+from harness.cells.request import MethodChoice, Request
 from harness.machine.settings import load_settings
 from tests.endurance.conftest import only
 

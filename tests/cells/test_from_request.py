@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 from harness.base.errors import UserError
+from harness.cells.backbone import BackboneChoice
 from harness.cells.cell import Cells
 from harness.cells.from_request import expand
-from harness.cells.request import BackboneChoice, MethodChoice, Request
+from harness.cells.request import MethodChoice, Request
 from harness.machine.settings import Settings, load_settings
 from harness.plugins.code_hash import code_sha256
 from results import measurement_words as words

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from harness.base.errors import UserError
+from harness.cells.backbone import BackboneChoice
 from harness.cells.from_request import expand
 from harness.cells.plan import Plan, make_plan
-from harness.cells.request import BackboneChoice, MethodChoice, Request
+from harness.cells.request import MethodChoice, Request
 from harness.machine.compute_options import ComputeOptions
 from harness.machine.settings import load_settings
 from harness.running.run import execute
@@ -145,7 +146,7 @@ def test_videos_that_were_missing_and_are_there_now(small_dataset: Path, tmp_pat
     shutil.move(away / Path(tested).name, data / tested)
     plan = make_plan(cells)
     assert {state.cell.key for state in plan.evals if state.open} == {novel.key, joint.key}
-    assert {state.reason for state in plan.evals if state.open} == {"1 of 1 videos that were missing are there now"}
+    assert {state.reason for state in plan.evals if state.open} == {"1 of 1 videos that were missing exist now"}
     assert plan.open_fits() == []
     outcome = execute(plan, settings, compute)
     assert (outcome.fits, outcome.evals) == (0, 2) and states(make_plan(cells)) == ["done"] * 4
@@ -155,7 +156,7 @@ def test_videos_that_were_missing_and_are_there_now(small_dataset: Path, tmp_pat
     shutil.move(away / Path(trained).name, data / trained)
     plan = make_plan(cells)
     assert states(plan) == ["stale"] * 4
-    assert plan.evals[0].reason == "its fit is stale: 1 of 1 videos that were missing are there now"
+    assert plan.evals[0].reason == "its fit is stale: 1 of 1 videos that were missing exist now"
     outcome = execute(plan, settings, ComputeOptions(device="cpu", workers=0, quiet=True))
     assert (outcome.fits, outcome.evals) == (1, 3) and states(make_plan(cells)) == ["done"] * 4
     old, new = before[base.key], read_record(base.record)
@@ -171,4 +172,4 @@ def test_evals_of_weights_that_are_no_longer_those_of_the_fit(plan_of: Any, runs
     write_fit_file(folder, replace(fitted, weights=replace(fitted.weights, sha256="0" * 64)))
     plan = plan_of()
     assert states(plan) == ["done", "stale", "stale", "stale"]
-    assert {state.reason for state in plan.evals} == {"its fit was computed again and has other weights"}
+    assert {state.reason for state in plan.evals} == {"its fit was computed again and has different weights"}

@@ -7,19 +7,13 @@ from pathlib import Path
 import pytest
 
 from harness.base.errors import UserError
-from harness.cells.request import (
-    BackboneChoice,
-    MethodChoice,
-    Request,
-    choose_datasets,
-    parse_methods,
-    parse_pairs,
-    recipe_with,
-    views_for,
-)
+from harness.cells.backbone import BackboneChoice, views_for
+from harness.cells.datasets import choose_datasets
+from harness.cells.request import MethodChoice, Request, parse_methods
 from harness.machine.compute_options import ComputeOptions
 from harness.machine.settings import load_settings
 from harness.spec import Recipe, Views
+from harness.spec.overrides import parse_pairs, recipe_with
 
 RECIPE = Recipe(epochs=11, lr=1e-3, source="published")
 MINI = BackboneChoice("mini-clip", None)

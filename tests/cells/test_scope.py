@@ -10,14 +10,15 @@ from typing import Any
 import pytest
 
 from harness.base.errors import UserError
+from harness.cells.backbone import BackboneChoice
 from harness.cells.cell import Cells, EvalCell
 from harness.cells.from_request import expand
 from harness.cells.plan import RENEWED, REUSED, make_plan
-from harness.cells.request import BackboneChoice, MethodChoice, Request
+from harness.cells.request import MethodChoice, Request
 from harness.data.official.cards import load_card
 from harness.machine.compute_options import ComputeOptions
 from harness.machine.settings import Settings, load_settings
-from harness.plugins import registry
+from harness.plugins.loose_files import load_file
 from harness.running.run import execute
 from results.measurement import keys_of
 from results.measurement_words import division, open_reasons, signature, unranked_reasons
@@ -178,7 +179,7 @@ class Late(ClipMethod):
 
 def test_options_and_views_of_evaluation_do_not_refit(settings: Settings, small_dataset: Path, tmp_path: Path) -> None:
     (tmp_path / "late.py").write_text(LATE)
-    registry.load_file(tmp_path / "late.py")
+    load_file(tmp_path / "late.py")
 
     def of(options: dict[str, str], **more: Any) -> Cells:
         return expand(request(small_dataset, methods=(MethodChoice("late", options),), **more), settings)
@@ -220,7 +221,7 @@ class TwoViews(Protocol):
 
 def test_a_protocol_sets_views_per_eval(settings: Settings, small_dataset: Path, tmp_path: Path) -> None:
     (tmp_path / "two_views.py").write_text(VIEWS_PER_EVAL)
-    registry.load_file(tmp_path / "two_views.py")
+    load_file(tmp_path / "two_views.py")
     cells = expand(request(small_dataset, protocols=("two_views",), views={}), settings)
     one, two = first(cells, "one"), first(cells, "two")
     assert (one.views.frames, two.views.frames) == (4, 2) and len(cells.fits) == 1

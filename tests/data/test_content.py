@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from harness.base.errors import UserError
+from harness.cells.backbone import BackboneChoice
 from harness.cells.cell import Cells
 from harness.cells.from_request import expand
-from harness.cells.request import BackboneChoice, MethodChoice, Request
+from harness.cells.request import MethodChoice, Request
 from harness.data.files.content import END_BYTES, ContentIndex, file_fingerprint
 from harness.data.folders.dataset import FolderDataset
 from harness.machine.settings import load_settings

@@ -58,7 +58,7 @@ def test_d01_the_version_of_mmcv_is_checked(monkeypatch: pytest.MonkeyPatch) -> 
     states = environment_check.check_environment(imports=False)
     state = next(s for s in states if s.name == "mmcv-lite")
     assert state.state == "bad"
-    assert f"'mmcv-lite=={state.tested}'" in environment_check.mending_line(states)
+    assert f"'mmcv-lite=={state.tested}'" in environment_check.fix_command(states)
     assert state.tested.startswith("2.1")
 
 

@@ -19,8 +19,9 @@ from mmengine.registry import DefaultScope
 
 from harness.api import LabelSet, UserError, Views
 from harness.base.errors import NotApplicableError
+from harness.cells.backbone import BackboneChoice, views_for
 from harness.cells.from_request import expand
-from harness.cells.request import BackboneChoice, MethodChoice, Request, views_for
+from harness.cells.request import MethodChoice, Request
 from harness.engine.cost.view_cost import view_cost
 from harness.engine.evaluate import view_probabilities
 from harness.engine.method import method_class

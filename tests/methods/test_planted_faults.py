@@ -12,7 +12,7 @@ import pytest
 from harness.engine.contract.checks import CHECKS, check_method
 from harness.engine.contract.tiny_clip import tiny_backbone
 from harness.engine.method import method_class
-from harness.plugins import registry
+from harness.plugins.loose_files import load_file
 from tests.conftest import in_process
 
 pytestmark = pytest.mark.usefixtures("plugins_forgotten")
@@ -189,7 +189,7 @@ def backbone():
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_planted_fault_is_found(fault: str, tmp_path: Path, backbone) -> None:
-    registry.load_file(planted(tmp_path, FAULTS[fault].body))
+    load_file(planted(tmp_path, FAULTS[fault].body))
     failed = {c.name: c.explanation for c in check_method(method_class("planted"), backbone=backbone) if not c.ok}
     assert FAULTS[fault].check in failed, failed
     assert FAULTS[fault].says in failed[FAULTS[fault].check]
@@ -220,7 +220,7 @@ def test_the_command_on_a_faulty_file(tmp_path: Path, capsys: pytest.CaptureFixt
 def test_what_a_method_raises_is_said_once_with_its_place(tmp_path: Path, backbone) -> None:
     body = "def encode_text(self, label_set):\n    raise ValueError('no text today')"
     path = planted(tmp_path, body)
-    registry.load_file(path)
+    load_file(path)
     failed = [c.explanation for c in check_method(method_class("planted"), backbone=backbone) if not c.ok]
     line = path.read_text().splitlines().index("        raise ValueError('no text today')") + 1
     assert failed[0] == f"ValueError: no text today (encode_text, line {line} of planted.py)"

@@ -14,6 +14,7 @@ from harness.commands.show import ParameterCounts, parameter_counts
 from harness.engine.cost.profile import meta_backbone
 from harness.engine.method import method_class
 from harness.plugins import registry
+from harness.plugins.loose_files import load_file
 from harness.spec.method_spec import MethodSpec
 from tests.conftest import ROOT, machine_free
 
@@ -81,7 +82,7 @@ def test_a_plugin_is_its_own_specification(tmp_path: Path) -> None:
     """What it inherits of a built-in method's specification holds; the built-in's parameter count does not."""
     path = tmp_path / "extended.py"
     path.write_text(EXTENDED)
-    registry.load_file(path)
+    load_file(path)
     spec = registry.method_spec("extended")
     assert spec is method_class("extended") and issubclass(spec, registry.method_spec("vificlip"))
     assert (spec.name, spec.recipes) == ("extended", method_class("vificlip").recipes)
@@ -99,7 +100,7 @@ def test_a_specification_alone_is_no_method(base: str, tmp_path: Path) -> None:
         "from harness.api import MethodCard, MethodSpec, register_method\n\n\n"
         f'@register_method("bare")\nclass Bare({base}):\n    card = MethodCard(title="Bare", source="a test")\n'
     )
-    registry.load_file(path)
+    load_file(path)
     for find in (registry.method_spec, method_class):
         with pytest.raises(UserError, match=r"expected a subclass of harness\.api\.ClipMethod"):
             find("bare")

@@ -13,6 +13,7 @@ from harness.base.errors import UserError
 from harness.engine.method import method_class
 from harness.plugins import code_hash, code_imports, registry
 from harness.plugins.code_hash import code_sha256, file_code_sha256
+from harness.plugins.loose_files import load_file
 from tests.plugins.sources import method, of, write
 
 
@@ -113,7 +114,7 @@ def forgotten(plugins_forgotten: None) -> Iterator[None]:
 def test_a_module_beside_a_loose_plugin_counts_wherever_the_harness_runs(tmp_path: Path) -> None:
     """B14: `mine.py` imports `layers.py` beside it; an edit of the latter makes another identity."""
     path = write(tmp_path, {"mine.py": method("mine", "import layers"), "layers.py": "WIDTH = 1\n"})
-    registry.load_file(path)
+    load_file(path)
     first = code_sha256(method_class("mine"))
     assert first == code_sha256(registry.method_spec("mine")) == file_code_sha256(path)
     (tmp_path / "layers.py").write_text("WIDTH = 2\n")
@@ -135,7 +136,7 @@ def test_a_base_class_in_another_folder_counts(base: str, tmp_path: Path, monkey
     )
     monkeypatch.syspath_prepend(str(bases.parent))
     path = write(tmp_path / "here", {"mine.py": method("mine", "from bases import Base, Mixin", base)})
-    registry.load_file(path)
+    load_file(path)
     first = code_sha256(method_class("mine"))
     (bases.parent / "layers.py").write_text("WIDTH = 2\n")
     changed = code_sha256(method_class("mine"))
@@ -149,7 +150,7 @@ def test_a_plugin_that_extends_a_built_in_method(tmp_path: Path) -> None:
     extends = method("mine", "from methods.actionclip import ActionClip", "ActionClip")
     uses = method("other", "from methods._blocks import Blocks")
     for name, text, expected in (("mine", extends, "actionclip"), ("other", uses, "_blocks")):
-        registry.load_file(write(tmp_path / name, {f"{name}.py": text}))
+        load_file(write(tmp_path / name, {f"{name}.py": text}))
         followed = {module.name for module, _ in code_imports.follow(code_hash._starts(method_class(name)))}
         assert {name, f"methods.{expected}", "methods._blocks"} <= followed
         assert not [module for module in followed if module.partition(".")[0] not in (name, "methods")]
@@ -161,7 +162,7 @@ def test_two_modules_of_one_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     other = write(tmp_path / "cwd", {"layers.py": "WIDTH = 1\n"})
     monkeypatch.syspath_prepend(str(other.parent))
     path = write(tmp_path / "here", {"mine.py": method("mine", "import layers"), "layers.py": "WIDTH = 2\n"})
-    registry.load_file(path)
+    load_file(path)
     first = code_sha256(method_class("mine"))
     other.write_text("WIDTH = 3\n")
     assert code_sha256(method_class("mine")) == first
@@ -173,7 +174,7 @@ def test_two_modules_of_one_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_a_file_with_the_name_of_a_package_that_runs_instead(tmp_path: Path) -> None:
     """`import json` and `import torch` mean Python's and torch's, whatever lies beside the plugin."""
     files = {"mine.py": method("mine", "import json\nimport torch"), "json.py": "X = 1\n", "torch.py": "X = 1\n"}
-    registry.load_file(write(tmp_path, files))
+    load_file(write(tmp_path, files))
     first = code_sha256(method_class("mine"))
     for name in ("json.py", "torch.py"):
         (tmp_path / name).write_text("X = 2\n")

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
+from harness.cells.backbone import BackboneChoice
 from harness.cells.from_request import expand
-from harness.cells.request import BackboneChoice, MethodChoice, Request
+from harness.cells.request import MethodChoice, Request
 from harness.cli import build_parser
 from harness.commands._arguments import request_of
 from harness.data.official.cards import load_card

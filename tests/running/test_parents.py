@@ -13,13 +13,14 @@ from safetensors.torch import load_file, save_file
 
 from harness.base.errors import UserError
 from harness.base.files import file_sha256
+from harness.cells.backbone import BackboneChoice
 from harness.cells.cell import Cells
 from harness.cells.from_request import expand
 from harness.cells.plan import Plan, make_plan
-from harness.cells.request import BackboneChoice, MethodChoice, Request
+from harness.cells.request import MethodChoice, Request
 from harness.machine.compute_options import ComputeOptions
 from harness.machine.settings import Settings, load_settings
-from harness.plugins import registry
+from harness.plugins import loose_files
 from harness.running.build import fitted_method
 from harness.running.run import execute
 from results.fit_file import read_fit_file, write_fit_file
@@ -66,7 +67,7 @@ pytestmark = pytest.mark.usefixtures("plugins_forgotten")
 def two_stages(tmp_path: Path) -> None:
     file = tmp_path / "two_stages.py"
     file.write_text(PLUGIN)
-    registry.load_file(file)
+    loose_files.load_file(file)
 
 
 @pytest.fixture
@@ -133,7 +134,7 @@ def test_a_fit_knows_what_it_started_from_and_another_start_makes_it_stale(finis
     computed_again(parent.folder)
     plan = make_plan(finished)
     assert states(plan) == {"fits": ["done", "stale"], "evals": ["stale"]}
-    assert "was computed again and has other weights" in plan.fits[1].reason
+    assert "was computed again and has different weights" in plan.fits[1].reason
     assert all(s.reason.startswith("its fit is stale: its parent fit") for s in plan.evals)
     with pytest.raises(UserError, match="computed again"):
         fitted_method(finished.evals[0], settings)

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from harness.base.errors import UserError
+from harness.cells.backbone import BackboneChoice
 from harness.cells.cell import EvalCell
 from harness.cells.from_request import expand
 from harness.cells.plan import make_plan
-from harness.cells.request import BackboneChoice, MethodChoice, Request
+from harness.cells.request import MethodChoice, Request
 from harness.machine.compute_options import ComputeOptions
 from harness.machine.settings import load_settings
 from harness.running.run import discard, execute

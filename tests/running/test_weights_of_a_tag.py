@@ -15,9 +15,10 @@ from open_clip import pretrained
 from safetensors.torch import save_file
 
 from harness.base.errors import UserError
+from harness.cells.backbone import BackboneChoice
 from harness.cells.from_request import expand
 from harness.cells.plan import make_plan
-from harness.cells.request import BackboneChoice, MethodChoice, Request
+from harness.cells.request import MethodChoice, Request
 from harness.engine.model.backbone import create_clip
 from harness.machine.compute_options import ComputeOptions
 from harness.machine.settings import Settings, load_settings
@@ -101,7 +102,7 @@ def test_other_weights_behind_a_tag_make_cells_stale(
     read_unknown_weights(cells, unread, settings)
     plan = make_plan(cells, tensors_of=unread.of)
     assert {s.state for s in (*plan.fits, *plan.evals)} == {"stale"}
-    assert all("have other tensors" in s.reason for s in (*plan.fits, *plan.evals))
+    assert all("have different tensors" in s.reason for s in (*plan.fits, *plan.evals))
     execute(plan, settings, COMPUTE)
     again = read_record(cells.evals[0].record)
     assert again.measurement.model.tensors_sha256 != model.tensors_sha256
