@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.base.errors import UserError
-from harness.data.files.decode import DecodeCheck, DecodeWorker
+from harness.data.files.compare_readers import DecodeCheck, DecodeWorker
 from harness.data.lists.dataset import Dataset
 from harness.data.official.dataset import OfficialDataset
 from harness.spec import VideoList

@@ -8,7 +8,7 @@ import pytest
 
 from harness.base.errors import UserError
 from harness.data.catalog import dataset_names, open_dataset
-from harness.data.official.annotations.find import AnnotationFolder
+from harness.data.official.annotations.annotation_folder import AnnotationFolder
 from harness.data.official.annotations.hmdb51 import read_hmdb51
 from harness.data.official.annotations.kinetics import read_kinetics
 from harness.data.official.annotations.ssv2 import read_ssv2

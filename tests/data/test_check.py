@@ -6,7 +6,7 @@ import pytest
 
 from harness.data.catalog import open_dataset
 from harness.data.check import check_data, coverage
-from harness.data.files.decode import DecodeWorker, centre_indices, compare_readers
+from harness.data.files.compare_readers import DecodeWorker, centre_indices, compare_readers
 from harness.data.folders.dataset import FolderDataset
 from harness.data.official.prepare import prepare
 from harness.machine.settings import load_settings

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from harness.base.errors import UserError
 from harness.data.folders.dataset import FolderDataset, choose_val, group_of
-from harness.data.folders.rows import Clip
+from harness.data.folders.read_clips import Clip
 
 
 def fill(root: Path, files: dict[str, list[str]]) -> Path:

@@ -27,12 +27,12 @@ import pytest
 import torch
 
 from harness.base.errors import UserError
-from harness.data.files.content import ContentIndex
+from harness.data.files.fingerprints import ContentIndex
 from harness.data.files.inventory import Inventory
-from harness.data.folders.rows import read_clips
+from harness.data.folders.read_clips import read_clips
 from harness.data.lists.class_names import read_class_names
 from harness.data.lists.grammar import format_labels, format_list, parse_labels, parse_list
-from harness.data.official.annotations.find import AnnotationFolder
+from harness.data.official.annotations.annotation_folder import AnnotationFolder
 from harness.data.official.cards import load_card
 from harness.data.official.generate import generate
 from harness.engine.evaluate import _Found

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from harness.base.files import file_sha256
 from harness.data.embedded.lists import MINI_DATASETS, MINI_VERSION, mini_class_names, mini_list
-from harness.data.embedded.scene import draw_actor, draw_clip
+from harness.data.embedded.drawing import draw_actor, draw_clip
 
 _FRAMES_PER_SECOND = 12.0
 _JPEG_QUALITY = 80.0

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from harness.base.atomic import write_bytes
 from harness.base.errors import EXIT_FAILED, UserError
-from harness.data.files.names import is_video
+from harness.data.files.video_names import is_video
 from harness.data.lists.grammar import base_name
 
 SCHEMA = 1

@@ -26,8 +26,8 @@ from functools import cached_property
 from pathlib import Path
 
 from harness.base.errors import UserError, unknown_name
-from harness.data.files.content import ContentIndex
-from harness.data.folders.rows import Clip, read_clips
+from harness.data.files.fingerprints import ContentIndex
+from harness.data.folders.read_clips import Clip, read_clips
 from harness.data.lists import rules
 from harness.data.lists.dataset import Dataset
 from harness.spec import LabelSet, VideoList, ZeroShotTest

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from harness.base.errors import UserError
 from harness.data.lists import rules
-from harness.data.official.annotations.find import AnnotationFolder
+from harness.data.official.annotations.annotation_folder import AnnotationFolder
 from harness.data.official.annotations.hmdb51 import read_hmdb51
 from harness.data.official.annotations.kinetics import find_kinetics, read_kinetics
 from harness.data.official.annotations.ssv2 import read_ssv2

@@ -12,7 +12,7 @@ from harness.data.files.inventory import Inventory
 from harness.data.lists.grammar import format_list, parse_list
 from harness.data.lists.rules import Rows
 from harness.data.official.acceptance import MEANING, Acceptance, compare, published_bytes
-from harness.data.official.annotations.find import AnnotationFolder
+from harness.data.official.annotations.annotation_folder import AnnotationFolder
 from harness.data.official.cards import Card, ListCard, load_card, published_lists
 from harness.data.official.generate import generate
 

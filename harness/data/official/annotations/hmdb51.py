@@ -6,7 +6,7 @@ import re
 
 from harness.base.errors import UserError
 from harness.data.lists.rules import Row, Rows
-from harness.data.official.annotations.find import AnnotationFolder, bad_line, read_lines
+from harness.data.official.annotations.annotation_folder import AnnotationFolder, bad_line, read_lines
 from harness.data.official.cards import Card
 
 _NAME = re.compile(r"(.+)_test_split([123])\.txt")

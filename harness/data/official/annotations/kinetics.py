@@ -8,7 +8,7 @@ from pathlib import Path
 
 from harness.base.errors import UserError
 from harness.data.lists.rules import Row, Rows
-from harness.data.official.annotations.find import AnnotationFolder, bad_line
+from harness.data.official.annotations.annotation_folder import AnnotationFolder, bad_line
 
 _DIGITS = 9
 

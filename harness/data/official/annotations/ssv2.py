@@ -8,7 +8,7 @@ from typing import Any
 
 from harness.base.errors import UserError
 from harness.data.lists.rules import Row, Rows
-from harness.data.official.annotations.find import AnnotationFolder, check_names
+from harness.data.official.annotations.annotation_folder import AnnotationFolder, check_names
 from harness.data.official.cards import Card
 
 _OLD = "something-something-v2-"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from harness.data.lists.rules import Row, Rows
-from harness.data.official.annotations.find import AnnotationFolder, bad_line, check_names, read_lines
+from harness.data.official.annotations.annotation_folder import AnnotationFolder, bad_line, check_names, read_lines
 from harness.data.official.cards import Card
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from harness.base.errors import UserError
 from harness.data.lists.rules import Row, Rows
-from harness.data.official.annotations.find import AnnotationFolder, bad_line, read_lines
+from harness.data.official.annotations.annotation_folder import AnnotationFolder, bad_line, read_lines
 from harness.data.official.cards import Card
 
 

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.data.embedded.cast import COLOURS, MOTIONS, SHAPES, Path, Pose, draw_path
+from harness.data.embedded.shapes_and_motions import COLOURS, MOTIONS, SHAPES, Path, Pose, draw_path
 
 Image = NDArray[np.uint8]
 Rgb = tuple[int, int, int]

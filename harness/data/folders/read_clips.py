@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.base.errors import EXIT_FAILED, UserError
-from harness.data.files.names import VIDEO_EXTENSIONS, is_video
+from harness.data.files.video_names import VIDEO_EXTENSIONS, is_video
 
 _TRAIN = {"train": "train", "training": "train"}
 _VAL = {"val": "val", "validation": "val", "test": "val"}

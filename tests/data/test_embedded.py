@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
-from harness.data.embedded.dataset import render as mini
+from harness.data.embedded import render as mini
 from harness.data.embedded.render import (
     MINI_DATASETS,
     MINI_VERSION,

@@ -14,7 +14,7 @@ from harness.base.errors import UserError
 from harness.cells.cell import Cells
 from harness.cells.from_request import expand
 from harness.cells.request import BackboneChoice, MethodChoice, Request
-from harness.data.files.content import END_BYTES, ContentIndex, file_fingerprint
+from harness.data.files.fingerprints import END_BYTES, ContentIndex, file_fingerprint
 from harness.data.folders.dataset import FolderDataset
 from harness.machine.settings import load_settings
 from tests.conftest import write_clip
@@ -91,7 +91,7 @@ def test_files_are_read_once(folder: Path, tmp_path: Path, monkeypatch: pytest.M
     dataset = FolderDataset(folder, cache=tmp_path / "cache")
     first = dataset.content(dataset.list("train"))
     read: list[Path] = []
-    monkeypatch.setattr("harness.data.files.content.file_fingerprint", lambda file: read.append(file) or "x")
+    monkeypatch.setattr("harness.data.files.fingerprints.file_fingerprint", lambda file: read.append(file) or "x")
     again = FolderDataset(folder, cache=tmp_path / "cache")
     assert again.content(again.list("train")) == first and read == []
     changed = folder / again.list("train").rows[0][0]
