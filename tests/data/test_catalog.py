@@ -222,12 +222,13 @@ def test_damaged_kinetics_files_are_named(tmp_path, text, words):
 @pytest.mark.parametrize(
     ("files", "words"),
     [
-        ({"train__json": "{"}, "cannot be read as JSON"),
-        ({"train__json": "{}"}, "a JSON dict, expected a list"),
+        ({"train__json": "["}, "cannot be read as JSON"),
+        ({"train__json": "{}"}, "does not hold a list of objects: .*array.*, got .*object"),
         ({"train__json": '[{"id": "1"}]'}, "item 1: .*id and template"),
-        ({"train__json": '[{"id": "1", "template": "Flying [something]"}]'}, "none of the 174 classes"),
+        ({"train__json": '[{"id": "1", "template": "Flying [something]"}]'}, "not one of the 174 classes"),
         ({"train__json": '[{"id": "a", "template": "Poking [something] so that it falls over"}]'}, "expected digits"),
         ({"labels__json": '{"Flying [something]": "0"}'}, "class 0 is 'Flying something'"),
+        ({"labels__json": '{"Poking": 0}'}, "does not hold an object of class names and ids"),
         ({"test__json": "[]"}, "neither train.json nor validation.json"),
     ],
 )

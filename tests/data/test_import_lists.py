@@ -119,7 +119,7 @@ def test_a_corrected_label_file_is_pointed_to_the_variant(published, tmp_path):
     labels.write_bytes(names)
     with pytest.raises(UserError) as caught:
         import_lists(tmp_path / "in", tmp_path / "out")
-    assert "hmdb_51_labels.csv, line 22: class 20 is 'kick', published is 'kick ball'" in str(caught.value)
+    assert "hmdb_51_labels.csv, line 22: class 20 is 'kick', expected the published name 'kick ball'" in str(caught.value)
     assert "'corrected'" in str(caught.value)
 
 
@@ -131,6 +131,6 @@ def test_a_folder_without_lists_is_one_clear_error(tmp_path):
 def test_cards_agree_with_the_published_label_files(published):
     for dataset in ("k400", "k600", "hmdb51", "ucf101", "ssv2"):
         card = load_card(dataset)
-        for name, (file, _) in card.label_files.items():
-            assert card.label_bytes(name) == (published / "labels" / file).read_bytes()
-            assert published_labels()[file].classes == len(card.labels(name))
+        for name, entry in card.label_files.items():
+            assert card.label_bytes(name) == (published / "labels" / entry.file).read_bytes()
+            assert published_labels()[entry.file].classes == len(card.labels(name))

@@ -69,7 +69,7 @@ def test_k400_relations_are_the_curated_ones(dataset, labels, relations, strict)
     assert counts == relations
     assert len(found.seen_ids()) == strict
     assert set(found.seen_ids(["related"])).isdisjoint(found.seen_ids())
-    assert "curated" in found.source and len(found.as_dict()["seen"]) == sum(relations.values())
+    assert "curated" in found.source and len(found.facts().seen) == sum(relations.values())
 
 
 def test_k600_subsets_have_no_class_of_k400():

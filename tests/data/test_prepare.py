@@ -43,9 +43,9 @@ def test_ucf_and_hmdb_lists_equal_the_published_bytes(reports, published, datase
 
 @pytest.mark.parametrize("dataset", ["ucf101", "hmdb51", "k400", "k600", "ssv2"])
 def test_label_files_are_written_as_published(reports, published, dataset):
-    for file, _ in load_card(dataset).label_files.values():
-        written = (reports[dataset].out / "labels" / file).read_bytes()
-        assert written == (published / "labels" / file).read_bytes()
+    for entry in load_card(dataset).label_files.values():
+        written = (reports[dataset].out / "labels" / entry.file).read_bytes()
+        assert written == (published / "labels" / entry.file).read_bytes()
 
 
 def test_k400_validation_lists_reach_the_bytes(reports):

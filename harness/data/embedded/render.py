@@ -26,8 +26,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.base.files import file_sha256
-from harness.data.embedded.lists import MINI_DATASETS, MINI_VERSION, mini_class_names, mini_list
 from harness.data.embedded.drawing import draw_actor, draw_clip
+from harness.data.embedded.lists import MINI_DATASETS, MINI_VERSION, mini_class_names, mini_list
 
 _FRAMES_PER_SECOND = 12.0
 _JPEG_QUALITY = 80.0
