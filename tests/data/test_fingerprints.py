@@ -14,7 +14,7 @@ from harness.base.errors import UserError
 from harness.cells.cell import Cells
 from harness.cells.from_request import expand
 from harness.cells.request import BackboneChoice, MethodChoice, Request
-from harness.data.files.fingerprints import END_BYTES, ContentIndex, file_fingerprint
+from harness.data.files.fingerprints import END_BYTES, FingerprintIndex, file_fingerprint
 from harness.data.folders.dataset import FolderDataset
 from harness.machine.settings import load_settings
 from tests.conftest import write_clip
@@ -112,13 +112,13 @@ def test_a_file_of_the_future_is_read_every_time(folder: Path, tmp_path: Path) -
 
 @pytest.mark.parametrize("damage", [b"", b"[]", b"\x80\x04\x95", b'{"schema": 1}', b'{"root": 3}'])
 def test_a_damaged_index_is_made_anew(folder: Path, tmp_path: Path, damage: bytes) -> None:
-    index = ContentIndex(folder, tmp_path / "cache")
+    index = FingerprintIndex(folder, tmp_path / "cache")
     files = {path.name: path for path in (folder / "circle left").glob("*.avi")}
-    first = index.of(files, files)
+    first = index.list_fingerprint(files, files)
     note = next((tmp_path / "cache").rglob("content-*.json"))
     good = note.read_bytes()
     note.write_bytes(damage)
-    assert ContentIndex(folder, tmp_path / "cache").of(files, files) == first
+    assert FingerprintIndex(folder, tmp_path / "cache").list_fingerprint(files, files) == first
     assert json.loads(note.read_bytes()) == json.loads(good)
 
 

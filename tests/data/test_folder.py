@@ -63,7 +63,7 @@ def test_one_stated_side_is_one_list(tmp_path, folder, name, other):
     dataset = FolderDataset(tmp_path)
     assert dataset.list_names() == (name,) and len(dataset.list(name)) == 2
     assert not dataset.has_list("base_s1") and dataset.labels("all").names == ("x", "y")
-    with pytest.raises(UserError, match=f"clips only, so there is no list '{other}'"):
+    with pytest.raises(UserError, match=f"clips only, so the list '{other}' does not exist"):
         dataset.list(other)
 
 
@@ -119,7 +119,7 @@ BAD = {
     "loose videos": ({".": ["a.avi", "b.avi"]}, "2 loose videos"),
     "one class": (numbered(["walk"], 4), "one class, 'walk'"),
     "no videos": ({"walk": ["a.txt"], "run": ["b.txt"]}, "holds no videos, but 1 other files"),
-    "empty class folder": ({**numbered(["walk"], 4), "run": []}, "holds no videos, but nothing"),
+    "empty class folder": ({**numbered(["walk"], 4), "run": []}, "holds no videos, it is empty"),
     "one clip a class": (numbered(["walk", "run"], 1), "classes 'run', 'walk' with a single clip"),
     "two evaluation folders": (
         {f"{side}/{c}": ["1.avi"] for side in ("train", "val", "test") for c in "ab"},
@@ -146,8 +146,8 @@ def test_a_folder_that_is_no_dataset_is_one_clear_error(tmp_path, kind):
 
 
 BAD_TABLES = {
-    "missing file": ("v/a.avi,x\nv/gone.avi,y\n", "line 2: there is no file"),
-    "clip twice": ("v/a.avi,x\nv/a.avi,y\n", "line 2: 'v/a.avi' stands on line 1 already"),
+    "missing file": ("v/a.avi,x\nv/gone.avi,y\n", "line 2: the file "),
+    "clip twice": ("v/a.avi,x\nv/a.avi,y\n", "line 2: 'v/a.avi' is a duplicate of line 1"),
     "one column": ("v/a.avi\n", "line 1"),
     "uneven": ("v/a.avi,x\nv/b.avi,y,train\n", "line 2"),
     "unknown split": ("v/a.avi,x,dev\n", "split 'dev'"),

@@ -119,8 +119,9 @@ def test_a_corrected_label_file_is_pointed_to_the_variant(published, tmp_path):
     labels.write_bytes(names)
     with pytest.raises(UserError) as caught:
         import_lists(tmp_path / "in", tmp_path / "out")
-    assert "hmdb_51_labels.csv, line 22: class 20 is 'kick', expected the published name 'kick ball'" in str(caught.value)
-    assert "'corrected'" in str(caught.value)
+    text = str(caught.value)
+    assert "hmdb_51_labels.csv, line 22: class 20 is 'kick', expected the published name 'kick ball'" in text
+    assert "'corrected'" in text
 
 
 def test_a_folder_without_lists_is_one_clear_error(tmp_path):

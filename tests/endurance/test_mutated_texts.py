@@ -27,7 +27,7 @@ import pytest
 import torch
 
 from harness.base.errors import UserError
-from harness.data.files.fingerprints import ContentIndex
+from harness.data.files.fingerprints import FingerprintIndex
 from harness.data.files.inventory import Inventory
 from harness.data.folders.read_clips import read_clips
 from harness.data.lists.class_names import read_class_names
@@ -144,7 +144,8 @@ def parsers(tmp_path_factory: pytest.TempPathFactory, finished: Path) -> dict[st
         resolved = str((path.parent).resolve())
         cached.rename(cached.with_name(f"{named}{hashlib.sha256(resolved.encode()).hexdigest()[:16]}.json"))
         if named:
-            return ContentIndex(path.parent, path.parent).of({"x.avi": path.parent / "x.avi"}, ["x.avi"])
+            file = path.parent / "x.avi"
+            return FingerprintIndex(path.parent, path.parent).list_fingerprint({"x.avi": file}, ["x.avi"])
         return Inventory.open(path.parent, path.parent).find("x.avi")
 
     def restored(path: Path) -> object:

@@ -1,1 +1,1 @@
-"""Video files on disk: where they are, what they contain, whether they decode."""
+"""Video files on disk: their index, their fingerprints, and a comparison of the two readers."""

@@ -1,8 +1,8 @@
-"""What the videos of a custom dataset are, not only what they are called: a fingerprint of each file, kept in a cache.
+"""Fingerprints of the videos of a custom dataset, kept in a cache.
 
-An official video is known by its name. A custom one is not: two folders may hold other videos under equal paths. The
-fingerprint takes a file's size, its first and its last 64 KiB: containers keep the sizes or places of all frames in one
-of them, so that another video of the same length is told apart without reading terabytes.
+An official video is known by its name. A custom video is not: two folders may hold different videos under equal paths.
+A fingerprint covers a file's size, its first and its last 64 KiB. Containers keep the sizes or offsets of all frames in
+one of these parts, so that a different video of the same length has a different fingerprint, without reading terabytes.
 """
 
 from __future__ import annotations
@@ -13,7 +13,10 @@ import stat
 import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from harness.base.atomic import write_bytes
 from harness.base.errors import EXIT_FAILED, UserError
@@ -21,19 +24,34 @@ from harness.base.errors import EXIT_FAILED, UserError
 SCHEMA = 1
 END_BYTES = 64 * 1024
 _SETTLE_NS = 2_000_000_000  # a file changed this recently may change again without a new time stamp
-_READERS = 8  # files wait for a disk or a server, not for a processor
+_THREADS = 8  # reading waits for a disk or a file server, not for a processor
 
-Note = tuple[int, int, str]  # size, time of change in ns, fingerprint
+Entry = tuple[int, int, str]  # size in bytes, time of the last change in ns, fingerprint
+
+
+@dataclass(frozen=True)
+class _CacheFile:
+    """The cached index of one dataset.
+
+    Args:
+        schema: `SCHEMA`.
+        root: Resolved path of the dataset.
+        files: Entry of each list path.
+    """
+
+    schema: int
+    root: str
+    files: dict[str, Entry]
 
 
 def file_fingerprint(file: Path) -> str:
-    """Hex fingerprint of a file's size and ends; a constant for what is no regular file, which is never opened.
+    """Hex fingerprint of a file's size and both ends; a constant for pipes and devices, which are never opened.
 
     Raises:
-        OSError: The file is not there or cannot be read.
+        OSError: The file does not exist or cannot be read.
     """
     status = file.stat()
-    if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for somebody to write into it
+    if not stat.S_ISREG(status.st_mode):  # opening a pipe would block until another process opens it for writing
         return "not a regular file"
     size = status.st_size
     digest = hashlib.sha256(f"{size}\n".encode())
@@ -45,77 +63,78 @@ def file_fingerprint(file: Path) -> str:
     return digest.hexdigest()[:32]
 
 
-class ContentIndex:
-    """The fingerprints of the files of one dataset, each read once for as long as its size and time stay the same.
+class FingerprintIndex:
+    """The fingerprints of the files of one dataset. A file is read again only if its size or time changed.
 
     Args:
         root: The dataset's folder or table; names the cache file.
-        cache: Folder that keeps the index, None for none.
+        cache: Folder that keeps the index; with None it is not kept.
     """
 
     def __init__(self, root: Path, cache: Path | None) -> None:
         self._root = str(root.resolve())
         name = f"content-{hashlib.sha256(self._root.encode()).hexdigest()[:16]}.json"
         self._file = cache / "inventory" / name if cache is not None else None
-        self._seen: dict[str, Note] = {}
+        self._entries: dict[str, Entry] = {}
 
-    def of(self, files: Mapping[str, Path], paths: Iterable[str]) -> str:
-        """The fingerprint of the videos of a list: a hash of (path, content) in path order.
+    def list_fingerprint(self, files: Mapping[str, Path], paths: Iterable[str]) -> str:
+        """The fingerprint of the videos of a list: a hash of (path, file fingerprint) in path order.
 
         Args:
-            files: Where each path lies.
-            paths: Of the list.
+            files: File of each list path.
+            paths: Paths of the list.
 
         Raises:
-            UserError: A video has gone or cannot be read.
+            UserError: A video no longer exists or cannot be read.
         """
-        wanted = sorted(set(paths))
-        self._look(files, [path for path in wanted if path not in self._seen])
-        lines = "".join(f"{path}\0{self._seen[path][2]}\n" for path in wanted)
+        ordered = sorted(set(paths))
+        self._add(files, [path for path in ordered if path not in self._entries])
+        lines = "".join(f"{path}\0{self._entries[path][2]}\n" for path in ordered)
         return hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()
 
-    def _look(self, files: Mapping[str, Path], paths: list[str]) -> None:
-        """Take the notes of files, reading those that changed; once a process, so that all its cells agree."""
+    def _add(self, files: Mapping[str, Path], paths: list[str]) -> None:
+        """Add the entries of files, reading those that changed.
+
+        Each file is looked at once in a process, so that all cells of a run agree about its content.
+        """
         if not paths:
             return
-        known = self._read()
-        with ThreadPoolExecutor(_READERS) as pool:
-            found = list(pool.map(lambda path: _note(files[path], known.get(path)), paths))
-        self._seen.update(zip(paths, found, strict=True))
+        cached = self._read_cache()
+        with ThreadPoolExecutor(_THREADS) as pool:
+            entries = list(pool.map(lambda path: _entry(files[path], cached.get(path)), paths))
+        self._entries.update(zip(paths, entries, strict=True))
         now = time.time_ns()
-        settled = {path: note for path, note in zip(paths, found, strict=True) if note[1] < now - _SETTLE_NS}
-        if any(known.get(path) != note for path, note in settled.items()):
-            self._write({**known, **settled})
+        settled = {path: entry for path, entry in zip(paths, entries, strict=True) if entry[1] < now - _SETTLE_NS}
+        if any(cached.get(path) != entry for path, entry in settled.items()):
+            self._write_cache({**cached, **settled})
 
-    def _read(self) -> dict[str, Note]:
-        """The notes of an earlier run; none if there are none, or they are damaged or of another place."""
+    def _read_cache(self) -> dict[str, Entry]:
+        """The entries of an earlier run; none if the cache file is absent, damaged or of another dataset."""
         if self._file is None:
             return {}
         try:
-            content = json.loads(self._file.read_bytes())
-            if content["schema"] != SCHEMA or content["root"] != self._root:
-                return {}
-            return {path: (int(size), int(time), str(mark)) for path, (size, time, mark) in content["files"].items()}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            content = msgspec.json.decode(self._file.read_bytes(), type=_CacheFile)
+        except (OSError, ValueError, RecursionError):
             return {}
+        return content.files if (content.schema, content.root) == (SCHEMA, self._root) else {}
 
-    def _write(self, notes: Mapping[str, Note]) -> None:
+    def _write_cache(self, entries: Mapping[str, Entry]) -> None:
         if self._file is None:
             return
-        content = {"schema": SCHEMA, "root": self._root, "files": notes}
+        content = {"schema": SCHEMA, "root": self._root, "files": entries}
         try:
             write_bytes(self._file, json.dumps(content, separators=(",", ":")).encode())
-        except OSError:  # a cache that cannot be kept costs time, and nothing else
+        except OSError:  # without the cache file the next run reads the videos again, with equal results
             return
 
 
-def _note(file: Path, known: Note | None) -> Note:
+def _entry(file: Path, cached: Entry | None) -> Entry:
     try:
         status = file.stat()
-        if known is not None and known[:2] == (status.st_size, status.st_mtime_ns):
-            return known
+        if cached is not None and cached[:2] == (status.st_size, status.st_mtime_ns):
+            return cached
         return status.st_size, status.st_mtime_ns, file_fingerprint(file)
     except OSError as error:
         raise UserError(
-            f"The video {file} cannot be read: {error.strerror or error}.", "Restore or remove it.", EXIT_FAILED
+            f"The video {file} cannot be read: {error.strerror or error}.", "Restore or remove the file.", EXIT_FAILED
         ) from None
