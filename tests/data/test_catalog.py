@@ -53,7 +53,7 @@ def test_unknown_names_suggest_the_nearest(settings):
         open_dataset("hmdb51", settings, variant="fixed")
 
 
-def test_a_folder_never_passes_for_an_official_dataset(settings, tmp_path):
+def test_a_folder_never_has_the_name_of_an_official_dataset(settings, tmp_path):
     for name in ("ucf101", "mini_target"):
         folder = tmp_path / name
         folder.mkdir()
@@ -104,7 +104,7 @@ def test_an_absent_list_says_how_to_get_it(settings):
         open_dataset("ucf101", settings).locate("v_Punch_g01_c01.avi")
 
 
-def test_own_draws_stand_in_for_absent_published_lists_only(settings, official):
+def test_own_draws_replace_only_absent_published_lists(settings, official):
     prepare("hmdb51", official, settings.lists.path)
     own = open_dataset("hmdb51", settings, lists="own", seed=5)
     drawn = own.list("few_shot_4")
@@ -152,7 +152,7 @@ def test_embedded_lists_follow_the_contract(settings):
             assert len(dataset.list(f"few_shot_{shots}")) == shots * len(dataset.labels("all"))
         with pytest.raises(UserError, match="Did you mean"):
             dataset.list("vals")
-    assert target.locate(target.list("val").paths[0]) is None  # nothing is rendered by looking
+    assert target.locate(target.list("val").paths[0]) is None  # a look-up renders nothing
 
 
 def write(folder, **files):

@@ -38,18 +38,18 @@ def test_weizmann_is_split_by_actor(shared):
 
 def test_lists_are_deterministic_and_the_seed_shows(tmp_path):
     fill(tmp_path, numbered(["b", "a", "c"], 30))
-    one, again = FolderDataset(tmp_path), FolderDataset(tmp_path)
-    other = FolderDataset(tmp_path, seed=2)
-    assert one.list("val") == again.list("val")
-    assert one.list("val").rows != other.list("val").rows
-    assert other.list("val").name == "val_seed2"
-    assert one.labels("all").names == ("a", "b", "c")
-    assert one.labels("base").names == ("b", "c") and one.labels("novel").names == ("a",)
-    assert len(one.list("base_s2")) == 32 and one.list("base_s2").name == "base_s2"
-    assert one.list_names()[-1] == "few_shot_16"
+    first, second = FolderDataset(tmp_path), FolderDataset(tmp_path)
+    seed_2 = FolderDataset(tmp_path, seed=2)
+    assert first.list("val") == second.list("val")
+    assert first.list("val").rows != seed_2.list("val").rows
+    assert seed_2.list("val").name == "val_seed2"
+    assert first.labels("all").names == ("a", "b", "c")
+    assert first.labels("base").names == ("b", "c") and first.labels("novel").names == ("a",)
+    assert len(first.list("base_s2")) == 32 and first.list("base_s2").name == "base_s2"
+    assert first.list_names()[-1] == "few_shot_16"
 
 
-def test_stated_split_folders_are_taken_as_they_are(tmp_path):
+def test_stated_split_folders_are_taken_unchanged(tmp_path):
     fill(tmp_path, {f"train/{k}": v for k, v in numbered(["x", "y"], 5).items()})
     fill(tmp_path, {f"test/{k}": v for k, v in numbered(["x", "y"], 2).items()})
     dataset = FolderDataset(tmp_path)
@@ -137,7 +137,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("kind", BAD)
-def test_a_folder_that_is_no_dataset_is_one_clear_error(tmp_path, kind):
+def test_a_folder_that_is_not_a_dataset_is_one_clear_error(tmp_path, kind):
     files, words = BAD[kind]
     fill(tmp_path, files)
     with pytest.raises(UserError) as caught:

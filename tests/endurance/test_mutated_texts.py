@@ -60,9 +60,9 @@ class Parser:
 
     Args:
         good: The file's bytes.
-        read: Parses the file at a path; the folder is the test's alone.
-        name: Of the file.
-        change: How files are mutated.
+        read: Parses the file at a path, which is alone in its folder.
+        name: Name of the file.
+        change: The mutation.
     """
 
     good: bytes
@@ -206,7 +206,7 @@ PARSERS = (
 
 
 class _Writes:
-    """Notes files that Python opens for writing, renames or removes outside the allowed folders."""
+    """Record of the files outside the allowed folders that Python opens for writing, renames or removes."""
 
     def __init__(self) -> None:
         self.allowed: tuple[str, ...] | None = None
@@ -220,9 +220,9 @@ class _Writes:
         if (writes or event in ("os.rename", "os.remove", "os.mkdir", "os.system", "subprocess.Popen")) and isinstance(
             arguments[0], (str, bytes, os.PathLike)
         ):
-            place = os.path.realpath(os.fsdecode(arguments[0]))
-            if not place.startswith(self.allowed):
-                self.found.append(f"{event} {place}")
+            path = os.path.realpath(os.fsdecode(arguments[0]))
+            if not path.startswith(self.allowed):
+                self.found.append(f"{event} {path}")
 
 
 WRITES = _Writes()
@@ -230,7 +230,7 @@ WRITES = _Writes()
 
 @contextmanager
 def watched(folder: Path) -> Iterator[None]:
-    """Inside, nothing may take longer than the limit or write outside a folder."""
+    """A context in which code that exceeds the time limit raises, and writes outside the folder are recorded."""
 
     def late(number: int, frame: object) -> None:
         raise TimeoutError(f"not parsed within {SECONDS} s")
@@ -247,7 +247,7 @@ def watched(folder: Path) -> Iterator[None]:
 
 
 def mutants(parser: Parser, name: str, count: int, tmp_path: Path) -> Counter[str]:
-    """Parse mutants of the good file; how many gave a result and how many an error."""
+    """Parse mutants of the good file; returns the numbers of results and of errors."""
     draw, ends = random.Random(f"{SEED} {name}"), Counter[str]()
     for number in range(count):
         data = parser.change(parser.good, draw)
@@ -275,7 +275,7 @@ def test_the_good_files_parse(parsers: dict[str, Parser], tmp_path: Path) -> Non
     assert set(parsers) == set(PARSERS)
     for number, parser in enumerate(parsers.values()):
         if parser.name in ("w.safetensors", "classInd.txt", "trainlist01.txt"):
-            continue  # the first is only the beginning of a file
+            continue  # only the beginning of a file, and files that need each other
         folder = tmp_path / str(number)
         folder.mkdir()
         (folder / parser.name).write_bytes(parser.good)
@@ -303,7 +303,7 @@ def test_many_mutants(parsers: dict[str, Parser], name: str, tmp_path: Path, mea
 
 
 def test_the_guards_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A parser that hangs and one that writes elsewhere are noticed."""
+    """A parser that hangs and a parser that writes elsewhere are detected."""
     monkeypatch.setattr("tests.endurance.test_mutated_texts.SECONDS", 1)
     with pytest.raises(TimeoutError), watched(tmp_path):
         while True:
