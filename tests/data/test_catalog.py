@@ -223,8 +223,8 @@ def test_damaged_kinetics_files_are_named(tmp_path, text, words):
     ("files", "words"),
     [
         ({"train__json": "["}, "cannot be read as JSON"),
-        ({"train__json": "{}"}, "does not hold a list of objects: .*array.*, got .*object"),
-        ({"train__json": '[{"id": "1"}]'}, "item 1: .*id and template"),
+        ({"train__json": "{}"}, "does not hold a list of objects .*array.*, got .*object"),
+        ({"train__json": '[{"id": "1"}]'}, r"objects with id and template: .*template.* at `\$\[0\]`"),
         ({"train__json": '[{"id": "1", "template": "Flying [something]"}]'}, "not one of the 174 classes"),
         ({"train__json": '[{"id": "a", "template": "Poking [something] so that it falls over"}]'}, "expected digits"),
         ({"labels__json": '{"Flying [something]": "0"}'}, "class 0 is 'Flying something'"),

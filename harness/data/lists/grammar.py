@@ -13,7 +13,7 @@ import csv
 import io
 import re
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from harness.base.errors import UserError
 from harness.spec import LabelSet
@@ -107,8 +107,8 @@ def _row(line: str, file: Path | str, number: int, classes: int, form: PathForm)
         raise _defect(file, number, "a blank line", "no blank lines")
     if line != line.strip():
         raise _defect(file, number, f"white space at an end of {line!r}", "no blank at either end of a row")
-    forbidden = next((c for c in line if c != " " and (c.isspace() or not c.isprintable())), "")
-    if forbidden:
+    if not line.isprintable():  # a blank is the only white space that is printable
+        forbidden = next(c for c in line if not c.isprintable())
         rule = "the only white space is one blank before the label"
         raise _defect(file, number, f"the character {forbidden!r}", rule)
     path, blank, label = line.rpartition(" ")
@@ -120,7 +120,7 @@ def _row(line: str, file: Path | str, number: int, classes: int, form: PathForm)
         raise _defect(file, number, f"the label {label!r}", "a label is a decimal number without sign or padding")
     if int(label) >= classes:
         raise _defect(file, number, f"label {label}", f"a label is below the number of classes, {classes}")
-    if path.startswith("/") or "\\" in path or ".." in PurePosixPath(path).parts:
+    if path.startswith("/") or "\\" in path or ".." in path.split("/"):
         raise _defect(file, number, f"the path {path!r}", "a path stays inside the dataset's folder")
     if not form.match(path):
         raise _defect(file, number, f"the path {path!r}", f"a path of this dataset has the form {form.shown}")

@@ -8,8 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
-
 from harness.base.errors import UserError
 from harness.data.lists.rules import Row, Rows
 from harness.data.official.annotations.annotation_folder import AnnotationFolder, check_names, read_json
@@ -68,13 +66,7 @@ def _class_name(template: str) -> str:
 def _read_items(file: Path, ids: dict[str, int]) -> Rows:
     rows: list[Row] = []
     seen: set[str] = set()
-    # Items are decoded one by one, so that an error can name the item.
-    for number, raw in enumerate(read_json(file, list[msgspec.Raw], "a list of objects"), 1):
-        try:
-            item = msgspec.json.decode(raw, type=_Item)
-        except (ValueError, RecursionError):
-            text = bytes(raw)[:80].decode(errors="replace")
-            raise UserError(f"{file}, item {number}: {text!r}, expected an object with id and template.") from None
+    for number, item in enumerate(read_json(file, list[_Item], "a list of objects with id and template"), 1):
         video, name = str(item.id), _class_name(item.template)
         if not video.isdigit() or video in seen:
             raise UserError(f"{file}, item {number}: id {video!r}, expected digits, and each id once.")
