@@ -86,7 +86,7 @@ def annotations(dataset: str) -> Callable[[Path], object]:
 
 
 @pytest.fixture(scope="module")
-def parsers(tmp_path_factory: pytest.TempPathFactory, finished: Path) -> dict[str, Parser]:
+def parsers(tmp_path_factory: pytest.TempPathFactory, finished_runs: Path) -> dict[str, Parser]:
     root = tmp_path_factory.mktemp("good")
     ucf, kinetics, ssv2 = load_card("ucf101"), load_card("k400"), load_card("ssv2")
     rows = [(f"v_{name}_g08_c0{k}.avi", i) for i, name in enumerate(ucf.names) for k in (1, 2)]
@@ -95,7 +95,7 @@ def parsers(tmp_path_factory: pytest.TempPathFactory, finished: Path) -> dict[st
         f'"{name}",{"abcdefghij" + str(i % 10)},{i},{i + 10},val\n' for i, name in enumerate(kinetics.names)
     )
     items = [{"id": str(i), "template": name, "label": "", "placeholders": []} for i, name in enumerate(ssv2.names)]
-    record = only(finished, "*base_val*.record.json").read_bytes()
+    record = only(finished_runs, "*base_val*.record.json").read_bytes()
     tensors, partial = io.BytesIO(), io.BytesIO()
     torch.save({"model": {"visual.conv1.weight": torch.zeros(3, 3)}}, tensors)
     np.savez_compressed(
@@ -130,7 +130,7 @@ def parsers(tmp_path_factory: pytest.TempPathFactory, finished: Path) -> dict[st
         return annotations("ucf101")(path)
 
     def records(path: Path) -> object:
-        shutil.copy(only(finished, "*base_val*.predictions.csv.gz"), path.parent)
+        shutil.copy(only(finished_runs, "*base_val*.predictions.csv.gz"), path.parent)
         score(path.parent)
         read_record(path)
         return records_frame(path.parent)
@@ -173,9 +173,9 @@ def parsers(tmp_path_factory: pytest.TempPathFactory, finished: Path) -> dict[st
         "table": Parser(clip_table.encode(), with_videos, "clips.csv"),
         "tab table": Parser(clip_table.replace(",", "\t").encode(), with_videos, "clips.tsv"),
         "record": Parser(record, records, "a.record.json", either),
-        "fit": Parser(only(finished, "fit.json").read_bytes(), lambda p: read_fit_file(p.parent), "fit.json", either),
+        "fit": Parser(only(finished_runs, "fit.json").read_bytes(), lambda p: read_fit_file(p.parent), "fit.json", either),
         "predictions": Parser(
-            only(finished, "*base_val*.predictions.csv.gz").read_bytes(), read_predictions, "a.predictions.csv.gz",
+            only(finished_runs, "*base_val*.predictions.csv.gz").read_bytes(), read_predictions, "a.predictions.csv.gz",
             packed,
         ),
         "settings": Parser(
@@ -192,7 +192,7 @@ def parsers(tmp_path_factory: pytest.TempPathFactory, finished: Path) -> dict[st
         ),
         "intermediate results": Parser(partial.getvalue(), restored, "p.npz"),
         "weights": Parser(tensors.getvalue(), read_weights, "w.pth"),
-        "safetensors": Parser(only(finished, "weights.safetensors").read_bytes()[:3000], read_weights, "w.safetensors"),
+        "safetensors": Parser(only(finished_runs, "weights.safetensors").read_bytes()[:3000], read_weights, "w.safetensors"),
     }  # fmt: skip
 
 
