@@ -95,7 +95,10 @@ def parsers(tmp_path_factory: pytest.TempPathFactory, finished_runs: Path) -> di
         f'"{name}",{"abcdefghij" + str(i % 10)},{i},{i + 10},val\n' for i, name in enumerate(kinetics.names)
     )
     items = [{"id": str(i), "template": name, "label": "", "placeholders": []} for i, name in enumerate(ssv2.names)]
-    record = only(finished_runs, "*base_val*.record.json").read_bytes()
+    record, fit, predictions, weights = (
+        only(finished_runs, pattern).read_bytes()
+        for pattern in ("*base_val*.record.json", "fit.json", "*base_val*.predictions.csv.gz", "weights.safetensors")
+    )
     tensors, partial = io.BytesIO(), io.BytesIO()
     torch.save({"model": {"visual.conv1.weight": torch.zeros(3, 3)}}, tensors)
     np.savez_compressed(
@@ -173,11 +176,8 @@ def parsers(tmp_path_factory: pytest.TempPathFactory, finished_runs: Path) -> di
         "table": Parser(clip_table.encode(), with_videos, "clips.csv"),
         "tab table": Parser(clip_table.replace(",", "\t").encode(), with_videos, "clips.tsv"),
         "record": Parser(record, records, "a.record.json", either),
-        "fit": Parser(only(finished_runs, "fit.json").read_bytes(), lambda p: read_fit_file(p.parent), "fit.json", either),
-        "predictions": Parser(
-            only(finished_runs, "*base_val*.predictions.csv.gz").read_bytes(), read_predictions, "a.predictions.csv.gz",
-            packed,
-        ),
+        "fit": Parser(fit, lambda p: read_fit_file(p.parent), "fit.json", either),
+        "predictions": Parser(predictions, read_predictions, "a.predictions.csv.gz", packed),
         "settings": Parser(
             b'runs = "runs"\ncache = "c"\n[data]\nucf101 = "/data/ucf"\n',
             lambda p: load_settings({}, {"HARNESS_CONFIG": str(p)}), "harness.toml",
@@ -192,7 +192,7 @@ def parsers(tmp_path_factory: pytest.TempPathFactory, finished_runs: Path) -> di
         ),
         "intermediate results": Parser(partial.getvalue(), restored, "p.npz"),
         "weights": Parser(tensors.getvalue(), read_weights, "w.pth"),
-        "safetensors": Parser(only(finished_runs, "weights.safetensors").read_bytes()[:3000], read_weights, "w.safetensors"),
+        "safetensors": Parser(weights[:3000], read_weights, "w.safetensors"),
     }  # fmt: skip
 
 
