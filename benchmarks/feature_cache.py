@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.decoding import render
 from benchmarks.timing import Spread, save, table
 from benchmarks.workloads import label_set
-from harness.data.folders.rows import is_video
+from harness.data.files.video_names import is_video
 from harness.engine.compute.device import Device, choose_device
 from harness.engine.features.cache import FeatureCache
 from harness.engine.method import build_method

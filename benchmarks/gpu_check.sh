@@ -10,5 +10,6 @@ set -e
 out="${1:-benchmarks/results}"
 mkdir -p "$out"
 python3 -m pytest -q -m gpu -p no:cacheprovider tests/engine/test_gpu.py
+python3 -u benchmarks/compiled_block.py --device cuda --frames 64 --calls 20 --out "$out/compiled-block.json"
 python3 -u benchmarks/memory.py --limit-gib 24 --out "$out/memory.json"
 python3 -u benchmarks/throughput.py --baseline --seconds 420 --out "$out/throughput.json"

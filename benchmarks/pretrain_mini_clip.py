@@ -30,9 +30,9 @@ from open_clip.model import CLIPTextCfg, CLIPVisionCfg
 from safetensors.torch import save_file
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from harness.data.embedded.cast import COLOURS, MOTIONS, SHAPES
+from harness.data.embedded.drawing import Image, draw_still
 from harness.data.embedded.render import MINI_DATASETS, mini_class_names
-from harness.data.embedded.scene import Image, draw_still
+from harness.data.embedded.shapes_and_motions import COLOURS, MOTIONS, SHAPES
 
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 

@@ -1,1 +1,1 @@
-"""What lies on disk: datasets, lists, label sets, the embedded benchmark. Never imports torch."""
+"""Datasets, lists and label sets on disk, and the embedded benchmark. Does not import torch."""

@@ -1,4 +1,4 @@
-"""Names and paths to datasets."""
+"""The known datasets, and `open_dataset`: from a name or a path to a dataset."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["OFFICIAL", "dataset_names", "open_dataset"]
 
 
 def dataset_names(settings: Settings | None = None) -> tuple[str, ...]:
-    """The official and the embedded datasets, then the custom ones that settings name a folder for."""
+    """Names of the official and the embedded datasets, then of the custom datasets in the settings."""
     custom = sorted(set(settings.data) - {*OFFICIAL, *EMBEDDED}) if settings else []
     return (*OFFICIAL, *EMBEDDED, *custom)
 
@@ -31,19 +31,19 @@ def open_dataset(
     variant: str = "published",
     source: str | None = None,
 ) -> Dataset:
-    """The dataset of a name, or the custom dataset at a path.
+    """Open a dataset by name, or a custom dataset by path.
 
     Args:
         name_or_path: A name of `dataset_names`, a folder of class folders, or a .csv, .tsv or .txt table.
-        settings: Where videos, lists and caches lie.
-        lists: `published`, or `own`: where a published list is absent, draw one with `seed`.
+        settings: Folders of videos, lists and caches.
+        lists: `published`, or `own` to replace absent published lists by draws with `seed`.
         seed: Seed of own draws and of a custom dataset's split.
         variant: `published`, `corrected` or `split` class names (see `Card.labels`).
-        source: Dataset that zero-shot transfer to a custom one fits on; by default `k400` if its videos are
-            configured, otherwise `mini_source`.
+        source: Dataset whose training list is fitted for zero-shot transfer to a custom dataset; the default is `k400`
+            if its videos are configured, otherwise `mini_source`.
 
     Raises:
-        UserError: No such dataset (with the nearest names), or an option that it does not have.
+        UserError: There is no such dataset (the hint gives the nearest names), or an option has an unknown value.
     """
     _check_choice("lists", lists, ("published", "own"))
     _check_choice("label set", variant, LABEL_VARIANTS)
@@ -67,7 +67,7 @@ def open_dataset(
     if path.is_dir() or path.is_file():
         name = path.stem if path.is_file() else path.resolve().name
         if name in dataset_names():
-            name = f"custom_{name}"  # results of a folder never pass for those of the official dataset
+            name = f"custom_{name}"  # results of a custom folder must not carry the name of an official dataset
         return FolderDataset(path, name, source, seed, settings.cache.path)
     raise unknown_name("dataset", name_or_path, dataset_names(settings))
 
@@ -76,6 +76,6 @@ def _looks_like_path(text: str) -> bool:
     return os.sep in text or "/" in text or text.startswith(".") or Path(text).suffix in (".csv", ".tsv", ".txt")
 
 
-def _check_choice(what: str, value: str, allowed: tuple[str, ...]) -> None:
+def _check_choice(option: str, value: str, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
-        raise UserError(f"{what} {value!r}, expected one of {', '.join(allowed)}.")
+        raise UserError(f"{option} {value!r}, expected one of {', '.join(allowed)}.")

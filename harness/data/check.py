@@ -1,4 +1,4 @@
-"""`check data`: what of a dataset is on this machine, list by list, and what is wrong with it."""
+"""`check data`: the lists and videos of a dataset on this machine, list by list, with all problems."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from harness.base.errors import UserError
 from harness.data.lists.dataset import Dataset
@@ -14,6 +14,42 @@ from harness.data.official.dataset import OfficialDataset
 from harness.spec import VideoList
 
 _SHOWN = 5
+
+
+class ListCheckJson(TypedDict):
+    """JSON form of a `ListCheck`."""
+
+    name: str
+    origin: str
+    level: str
+    rows: int
+    found: int | None
+    problem: str
+
+
+class DecodeJson(TypedDict):
+    """JSON form of the comparison of the two readers: clips compared, wrong frames and problems by list path."""
+
+    compared: int
+    disagree: dict[str, int]
+    undecodable: dict[str, str]
+
+
+class DataJson(TypedDict):
+    """JSON form of a `DataReport`."""
+
+    dataset: str
+    kind: str
+    root: str | None
+    files: int
+    extensions: dict[str, int]
+    unlisted: int
+    how: dict[str, int]
+    complete: bool
+    lists: list[ListCheckJson]
+    missing: list[str]
+    ambiguous: list[str]
+    decode: DecodeJson | None
 
 
 @dataclass(frozen=True)
@@ -35,12 +71,13 @@ class DecodeCheck:
 
 @dataclass(frozen=True)
 class Coverage:
-    """How many of a list's clips are on disk.
+    """Number of clips of a list on disk.
 
     Args:
-        expected, found: Rows of the list, and those whose video was found.
+        expected: Rows of the list.
+        found: Rows whose video is on disk.
         missing: Paths without a video.
-        ambiguous: Paths whose base name several different files have; they count as missing.
+        ambiguous: Paths whose base name belongs to several different files; they count as missing.
     """
 
     expected: int
@@ -54,8 +91,12 @@ class ListCheck:
     """One list: its file and its coverage.
 
     Args:
-        problem: Why the list or its coverage is not available, in words; empty otherwise.
-        level: Acceptance level of an official list, `own` or empty where there is none.
+        name: Name of the list.
+        origin: `published`, `generated` or `own`; empty if the list could not be read.
+        level: Acceptance level of an official list, `unverified` without one; empty where no such list was published.
+        coverage: Clips on disk, None if the videos could not be searched.
+        rows: Rows of the list.
+        problem: Why the list or its coverage is not available, empty otherwise.
     """
 
     name: str
@@ -65,13 +106,35 @@ class ListCheck:
     rows: int = 0
     problem: str = ""
 
+    def as_dict(self) -> ListCheckJson:
+        """JSON-ready form."""
+        return {
+            "name": self.name,
+            "origin": self.origin,
+            "level": self.level,
+            "rows": self.rows,
+            "found": self.coverage.found if self.coverage else None,
+            "problem": self.problem,
+        }
+
+    def text(self) -> str:
+        """The check on one line."""
+        level = f"level {self.level}" if self.level.isdigit() else self.level
+        facts = ", ".join(filter(None, (self.origin, level)))
+        if self.coverage is not None:
+            return f"{self.name}: {self.coverage.found:,} of {self.rows:,} clips ({facts})"
+        rows = f"{self.rows:,} rows ({facts}); " if self.rows else ""
+        return f"{self.name}: {rows}{self.problem}"
+
 
 @dataclass
 class DataReport:
     """The state of one dataset on this machine.
 
     Args:
-        root: Where its videos are looked for, None if that is not configured.
+        dataset: Name of the dataset.
+        kind: `embedded`, `official` or `custom`.
+        root: Folder of its videos, None if no folder is configured.
         files: Video files below the root.
         extensions: Number of files of each extension.
         unlisted: Video files that no list names.
@@ -92,17 +155,17 @@ class DataReport:
 
     @property
     def complete(self) -> bool:
-        """Whether every list is there and every clip was found."""
+        """Whether every list was read and all its clips are on disk."""
         return all(not check.problem and check.coverage and not check.coverage.missing for check in self.lists)
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """All clips of all lists without a video, sorted; ambiguous ones included."""
+        """Clips of all lists without a video, ambiguous clips included, sorted."""
         return tuple(sorted({path for check in self.lists if check.coverage for path in check.coverage.missing}))
 
     @property
     def ambiguous(self) -> tuple[str, ...]:
-        """All clips of all lists that several different files could be, sorted."""
+        """Clips of all lists whose base name belongs to several different files, sorted."""
         return tuple(sorted({path for check in self.lists if check.coverage for path in check.coverage.ambiguous}))
 
     @property
@@ -116,19 +179,12 @@ class DataReport:
         return {path: check.problem for path, check in sorted((self.decode or {}).items()) if check.problem}
 
     def text(self) -> str:
-        """The report for people: a table of lists, then what is missing, ambiguous or differs."""
+        """The report as text: a table of lists, then the clips that are missing, ambiguous or decode differently."""
         lines = [f"{self.dataset}: {self.files:,} video files in {self.root or 'no configured folder'}"]
         if self.extensions:
             kinds = ", ".join(f"{count:,} .{name}" for name, count in self.extensions.items())
-            lines.append(f"  {kinds}; {self.unlisted:,} named by no list")
-        for check in self.lists:
-            level = f"level {check.level}" if check.level.isdigit() else check.level
-            facts = ", ".join(filter(None, (check.origin, level)))
-            if check.coverage is not None:
-                lines.append(f"  {check.name}: {check.coverage.found:,} of {check.rows:,} clips ({facts})")
-            else:
-                rows = f"{check.rows:,} rows ({facts}); " if check.rows else ""
-                lines.append(f"  {check.name}: {rows}{check.problem}")
+            lines.append(f"  {kinds}; {self.unlisted:,} in no list")
+        lines += [f"  {check.text()}" for check in self.lists]
         for title, paths in (("missing", self.missing), ("ambiguous", self.ambiguous)):
             if paths:
                 more = f" and {len(paths) - _SHOWN:,} more" if len(paths) > _SHOWN else ""
@@ -141,8 +197,15 @@ class DataReport:
             lines += [f"  undecodable: {path}: {reason}" for path, reason in self.undecodable.items()]
         return "\n".join(lines)
 
-    def as_dict(self) -> dict[str, Any]:
-        """JSON-ready form, every missing clip included."""
+    def as_dict(self) -> DataJson:
+        """JSON-ready form, with all missing clips."""
+        decode: DecodeJson | None = None
+        if self.decode is not None:
+            decode = {
+                "compared": len(self.decode) - len(self.undecodable),
+                "disagree": {path: self.decode[path].wrong for path in self.disagree},
+                "undecodable": dict(self.undecodable),
+            }
         return {
             "dataset": self.dataset,
             "kind": self.kind,
@@ -152,31 +215,15 @@ class DataReport:
             "unlisted": self.unlisted,
             "how": dict(self.how),
             "complete": self.complete,
-            "lists": [
-                {
-                    "name": c.name,
-                    "origin": c.origin,
-                    "level": c.level,
-                    "rows": c.rows,
-                    "found": c.coverage.found if c.coverage else None,
-                    "problem": c.problem,
-                }
-                for c in self.lists
-            ],
+            "lists": [check.as_dict() for check in self.lists],
             "missing": list(self.missing),
             "ambiguous": list(self.ambiguous),
-            "decode": None
-            if self.decode is None
-            else {
-                "compared": len(self.decode) - len(self.undecodable),
-                "disagree": {path: self.decode[path].wrong for path in self.disagree},
-                "undecodable": dict(self.undecodable),
-            },
+            "decode": decode,
         }
 
 
 def coverage(dataset: Dataset, video_list: VideoList) -> Coverage:
-    """How many clips of a list are on disk, and which are not.
+    """Search the clips of a list on disk.
 
     Raises:
         UserError: The dataset has no configured video folder.
@@ -207,7 +254,7 @@ def check_data(
         report.root = dataset.root
         try:
             report.files, report.extensions = len(dataset.inventory), dataset.inventory.extensions
-        except UserError as error:
+        except UserError as error:  # the lists are still worth checking
             inventory_problem = error.message
     files: dict[str, Path] = {}
     for name in dataset.list_names():
@@ -230,7 +277,7 @@ def check_data(
 
 
 def _check_list(dataset: Dataset, name: str, inventory_problem: str, files: dict[str, Path]) -> ListCheck:
-    """One list; adds the files of its found clips to `files`."""
+    """Check one list, and add the files of its clips on disk to `files`."""
     try:
         video_list = dataset.list(name)
     except UserError as error:
@@ -240,16 +287,16 @@ def _check_list(dataset: Dataset, name: str, inventory_problem: str, files: dict
         level = str(acceptance.level or "unverified")
     if inventory_problem:
         return ListCheck(name, video_list.origin, level, None, len(video_list), inventory_problem)
-    found = coverage(dataset, video_list)
-    absent = set(found.missing)
+    covered = coverage(dataset, video_list)
+    missing = set(covered.missing)
     for path in video_list.paths:
-        if path not in absent and (file := dataset.locate(path)):
+        if path not in missing and (file := dataset.locate(path)):
             files[path] = file
-    return ListCheck(name, video_list.origin, level, found, len(video_list))
+    return ListCheck(name, video_list.origin, level, covered, len(video_list))
 
 
 def _common_root(files: Mapping[str, Path]) -> Path | None:
-    """The folder that list paths are relative to, from one found clip."""
+    """The folder to which list paths are relative, from the first clip on disk."""
     for path, file in files.items():
         text = file.as_posix()
         return Path(text.removesuffix(path)) if text.endswith(path) else file.parent

@@ -1,23 +1,24 @@
-"""The audit before every fit: clips on both sides of a training and an evaluation list, and class names seen before.
+"""Leakage check before every fit: videos in both the training and the evaluation list, and classes seen in training.
 
-Clips on both sides are refused. Seen class names are reported, so that a strict score without them can stand beside the
-score; they are judged by name only and never filtered silently.
+Shared videos are an error. Seen classes are reported, so that a strict score without them can be printed beside the
+score. They are judged by name only, and no evaluation video is left out because of them.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from typing import Any
+
+import msgspec
 
 from harness.base.errors import UserError
 from harness.data.lists.grammar import base_name
 from harness.data.official.cards import OFFICIAL, load_card, split_words
 from harness.spec import LabelSet, VideoList
+from results.record import AuditFacts, Seen
 
 # The evaluation class is the training class, a part of it, or contains it: a model trained on it has seen the action.
 STRICT_RELATIONS = ("exact", "same", "narrower", "broader")
@@ -33,7 +34,8 @@ class SeenClass:
     """An evaluation class with a counterpart among the training classes.
 
     Args:
-        id, name: Of the evaluation class, in its label set.
+        id: Id of the evaluation class in its label set.
+        name: Name of the evaluation class in its label set.
         relation: `exact` (the same words), `same`, `narrower` or `broader` (the evaluation class is a part of, or
             contains, the training class), `near` (a near-duplicate inside one dataset) or `related`.
         counterparts: Names of the training classes.
@@ -47,13 +49,14 @@ class SeenClass:
 
 @dataclass(frozen=True)
 class Audit:
-    """What an evaluation shares with the training it follows. Shared clips are an error and never an `Audit`.
+    """Result of the leakage check of one evaluation list against one training list without shared videos.
 
     Args:
-        train, test: `dataset/list` of both sides.
-        same_classes: Both sides have the same label set, as in supervised training; nothing is then "seen".
+        train: `dataset/list` of the training list, empty for an untrained method.
+        test: `dataset/list` of the evaluation list.
+        same_classes: Whether both lists have the same label set, as in supervised training; `seen` is then empty.
         classes: Number of evaluation classes.
-        seen: Evaluation classes with a counterpart in training, by id; the nearest relation of each.
+        seen: Evaluation classes with a counterpart in training, in id order, each with its nearest relation.
         source: How the names were compared.
     """
 
@@ -69,21 +72,18 @@ class Audit:
         chosen = set(relations)
         return tuple(entry.id for entry in self.seen if entry.relation in chosen)
 
-    def as_dict(self) -> dict[str, Any]:
-        """JSON-ready form for the record."""
-        return {
-            "train": self.train,
-            "test": self.test,
-            "same_classes": self.same_classes,
-            "classes": self.classes,
-            "source": self.source,
-            "strict_relations": list(STRICT_RELATIONS),
-            "seen_ids": list(self.seen_ids()),
-            "seen": [
-                {"id": s.id, "name": s.name, "relation": s.relation, "counterparts": list(s.counterparts)}
-                for s in self.seen
-            ],
-        }
+    def facts(self) -> AuditFacts:
+        """The check as it is written into a record."""
+        return AuditFacts(
+            train=self.train,
+            test=self.test,
+            same_classes=self.same_classes,
+            classes=self.classes,
+            source=self.source,
+            strict_relations=STRICT_RELATIONS,
+            seen_ids=self.seen_ids(),
+            seen=tuple(Seen(entry.id, entry.name, entry.relation, entry.counterparts) for entry in self.seen),
+        )
 
 
 def audit(
@@ -94,15 +94,15 @@ def audit(
     train_dataset: str = "",
     test_dataset: str = "",
 ) -> Audit:
-    """The audit of one evaluation list against the training list of its fit.
+    """Check one evaluation list against the training list of its fit.
 
     Args:
-        train: The training list; None for an untrained method, with which nothing is shared.
-        train_labels: Its label set.
+        train: The training list; None for an untrained method, which has seen nothing.
+        train_labels: Label set of the training list.
         test: The evaluation list.
-        test_labels: Its label set.
-        train_dataset: Name of the dataset trained on.
-        test_dataset: Name of the dataset evaluated on.
+        test_labels: Label set of the evaluation list.
+        train_dataset: Name of the dataset of the training list.
+        test_dataset: Name of the dataset of the evaluation list.
 
     Raises:
         UserError: A video, a UCF-101 source group or a YouTube id is in both lists (exit code 1).
@@ -111,60 +111,70 @@ def audit(
     if train is None or train_labels is None:
         return Audit("", test_name, False, len(test_labels), source="no training")
     train_name = f"{train_dataset}/{train.name}"
-    _refuse_shared(train, test, train_dataset, test_dataset, train_name, test_name)
+    _refuse_shared(_Side(train, train_dataset), _Side(test, test_dataset))
     if train_dataset == test_dataset and train_labels == test_labels:
         return Audit(train_name, test_name, True, len(test_labels))
     seen = seen_classes(train_labels, test_labels, train_dataset, test_dataset)
-    curated = train_dataset == test_dataset or (train_dataset == "k400" and test_dataset in _relations()["k400"])
+    curated = train_dataset == test_dataset or (train_dataset == "k400" and test_dataset in _relations().k400)
     source = "names, normalised, and curated relations" if curated else "names, normalised"
     return Audit(train_name, test_name, False, len(test_labels), seen, source)
 
 
-def _refuse_shared(
-    train: VideoList, test: VideoList, train_dataset: str, test_dataset: str, train_name: str, test_name: str
-) -> None:
+@dataclass(frozen=True)
+class _Side:
+    """A list and the name of its dataset."""
+
+    rows: VideoList
+    dataset: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.dataset}/{self.rows.name}"
+
+    @property
+    def video_keys(self) -> set[str]:
+        """Base names in lower case; whole paths in a custom dataset, because its folders may repeat a file name."""
+        if self.dataset in (*OFFICIAL, "mini_source", "mini_target"):
+            return {base_name(path).casefold() for path in self.rows.paths}
+        return {f"{self.dataset}:{path}" for path in self.rows.paths}
+
+    @property
+    def group_keys(self) -> set[str]:
+        """`<dataset>:<Class>_gNN` where file names carry a source group: clips of a group are cut from one video."""
+        if self.dataset not in _GROUPED:
+            return set()
+        matches = (_GROUP.match(base_name(path)) for path in self.rows.paths)
+        return {f"{self.dataset}:{match[1]}".casefold() for match in matches if match}
+
+    @property
+    def youtube_keys(self) -> set[str]:
+        """YouTube ids without the dataset's name, because K-400 and K-600 share videos."""
+        if self.dataset not in ("k400", "k600"):
+            return set()
+        matches = (_KINETICS.fullmatch(base_name(path)) for path in self.rows.paths)
+        return {match[1] for match in matches if match}
+
+
+def _refuse_shared(train: _Side, test: _Side) -> None:
     kinds = {
-        "video": (_clip_keys(train, train_dataset), _clip_keys(test, test_dataset)),
-        "source group": (_group_keys(train, train_dataset), _group_keys(test, test_dataset)),
-        "YouTube id": (_youtube_keys(train, train_dataset), _youtube_keys(test, test_dataset)),
+        "video": (train.video_keys, test.video_keys),
+        "source group": (train.group_keys, test.group_keys),
+        "YouTube id": (train.youtube_keys, test.youtube_keys),
     }
-    for kind, (left, right) in kinds.items():
-        shared = sorted(left & right)
+    for kind, (train_keys, test_keys) in kinds.items():
+        shared = sorted(train_keys & test_keys)
         if shared:
-            some = ", ".join(shared[:_SHOWN]) + (" ..." if len(shared) > _SHOWN else "")
-            plural = kind if len(shared) == 1 else f"{kind}s"
+            first = ", ".join(shared[:_SHOWN]) + (" ..." if len(shared) > _SHOWN else "")
+            number, verb = (f"1 {kind}", "is") if len(shared) == 1 else (f"{len(shared)} {kind}s", "are")
             raise UserError(
-                f"{len(shared)} {plural} of the evaluation list {test_name} stand in the training list {train_name}: "
-                f"{some}.",
-                "Evaluate on a list that holds none of the training clips (few-shot: val1 only).",
+                f"{number} of the evaluation list {test.name} {verb} also in the training list {train.name}: {first}.",
+                "Evaluate on a list without training videos (few-shot: val1 only).",
                 exit_code=1,
             )
 
 
-def _clip_keys(rows: VideoList, dataset: str) -> set[str]:
-    """Base names, case aside; of a custom dataset whole paths, since its folders may repeat a file's name."""
-    if dataset in (*OFFICIAL, "mini_source", "mini_target"):
-        return {base_name(path).casefold() for path in rows.paths}
-    return {f"{dataset}:{path}" for path in rows.paths}
-
-
-def _group_keys(rows: VideoList, dataset: str) -> set[str]:
-    """`<dataset>:<Class>_gNN` where file names carry a source group: clips of a group are cut from one video."""
-    if dataset not in _GROUPED:
-        return set()
-    matches = (_GROUP.match(base_name(path)) for path in rows.paths)
-    return {f"{dataset}:{match[1]}".casefold() for match in matches if match}
-
-
-def _youtube_keys(rows: VideoList, dataset: str) -> set[str]:
-    if dataset not in ("k400", "k600"):
-        return set()
-    matches = (_KINETICS.fullmatch(base_name(path)) for path in rows.paths)
-    return {match[1] for match in matches if match}
-
-
 def normalise(name: str) -> str:
-    """A class name as compared: letters and digits only, case aside (`ApplyLipstick` is `apply lipstick`)."""
+    """A class name for comparison: letters and digits only, lower case (`ApplyLipstick` is `apply lipstick`)."""
     return "".join(c for c in name.casefold() if c.isalnum())
 
 
@@ -173,16 +183,16 @@ def seen_classes(
 ) -> tuple[SeenClass, ...]:
     """The evaluation classes with a counterpart in training, in id order, each with its nearest relation.
 
-    For HMDB-51 the true class of an id decides, not its published name, which is swapped in two pairs.
+    For HMDB-51 the true class of an id decides, not its published name, because two pairs of names are swapped.
     """
-    train_true = _true_names(train_labels, train_dataset)
-    by_key = {normalise(name): name for name in train_true}
+    train_names = _true_names(train_labels, train_dataset)
+    train_name_of = {normalise(name): name for name in train_names}
     seen: list[SeenClass] = []
     for label, (name, true) in enumerate(zip(test_labels.names, _true_names(test_labels, test_dataset), strict=True)):
-        candidates = _curated(true, set(train_true), train_dataset, test_dataset)
-        if exact := by_key.get(normalise(true)):
+        candidates = _curated(true, set(train_names), train_dataset, test_dataset)
+        if exact := train_name_of.get(normalise(true)):
             candidates["exact"] = [exact]
-        for relation in RELATIONS:
+        for relation in RELATIONS:  # from the nearest to the farthest
             if relation in candidates:
                 seen.append(SeenClass(label, name, relation, tuple(candidates[relation])))
                 break
@@ -190,34 +200,46 @@ def seen_classes(
 
 
 def _curated(true: str, train: set[str], train_dataset: str, test_dataset: str) -> dict[str, list[str]]:
-    """Relations of one evaluation class to training classes that are really trained on."""
-    found: dict[str, list[str]] = {}
+    """Curated relations of one evaluation class to the classes of the training label set."""
+    counterparts: dict[str, list[str]] = {}
     if train_dataset == "k400":
-        for relation, names in _relations()["k400"].get(test_dataset, {}).get(true, {}).items():
-            if present := [name for name in names if name in train]:
-                found[relation] = present
+        for relation, names in _relations().k400.get(test_dataset, {}).get(true, {}).items():
+            if trained := [name for name in names if name in train]:
+                counterparts[relation] = trained
     if train_dataset == test_dataset:
-        pairs = _relations()["near"].get(test_dataset, [])
+        pairs = _relations().near.get(test_dataset, ())
         near = [b if a == true else a for a, b in pairs if true in (a, b)]
-        if present := [name for name in near if name in train]:
-            found["near"] = present
-    return found
+        if trained := [name for name in near if name in train]:
+            counterparts["near"] = trained
+    return counterparts
 
 
 def _true_names(labels: LabelSet, dataset: str) -> tuple[str, ...]:
-    """The names of the classes whose clips the ids really hold."""
+    """The names of the classes that the clips of each id show."""
     if labels.variant == "corrected" or dataset not in OFFICIAL:
         return labels.names
     card = load_card(dataset)
     if labels.variant == "split":
         whole = {split_words(name): name for name in card.names}
         return tuple(whole.get(name, name) for name in labels.names)
-    wrong = {card.names[label]: true for label, true in card.corrected.items()}
-    return tuple(wrong.get(name, name) for name in labels.names)
+    true_name_of = {card.names[label]: true for label, true in card.corrected.items()}
+    return tuple(true_name_of.get(name, name) for name in labels.names)
+
+
+@dataclass(frozen=True)
+class _Relations:
+    """The file `assets/overlap.json`, judged by name only.
+
+    Args:
+        k400: Evaluation dataset -> evaluation class -> relation -> K-400 classes.
+        near: Dataset -> pairs of near-duplicate classes of that dataset.
+    """
+
+    k400: Mapping[str, Mapping[str, Mapping[str, tuple[str, ...]]]]
+    near: Mapping[str, tuple[tuple[str, str], ...]]
 
 
 @cache
-def _relations() -> Mapping[str, Any]:
-    text = resources.files("harness.data").joinpath("assets", "overlap.json").read_text(encoding="utf-8")
-    content: Mapping[str, Any] = json.loads(text)
-    return content
+def _relations() -> _Relations:
+    text = resources.files("harness.data").joinpath("assets", "overlap.json").read_bytes()
+    return msgspec.json.decode(text, type=_Relations)

@@ -17,7 +17,6 @@ from harness.engine.evaluate import Scores
 from harness.engine.method import ClipMethod
 from harness.engine.model.compiled import runs_compiled
 from harness.plugins import registry
-from results.codec import decode
 from results.fit_file import FitFile
 from results.measurement import Measurement, ModelId
 from results.measurement_words import signature
@@ -25,7 +24,6 @@ from results.metrics import accuracies
 from results.predictions import predictions_frame, write_predictions
 from results.provenance import Environment, environment
 from results.record import (
-    AuditFacts,
     CostFacts,
     FitFacts,
     MethodCard,
@@ -153,7 +151,7 @@ def _overlap(cell: EvalCell, labels: np.ndarray, scores: Scores, audits: list[Au
     return Overlap(
         seen_classes=tuple(cell.labels.names[i] for i in sorted(seen)),
         top1_strict=strict,
-        audits=tuple(decode(item.as_dict(), AuditFacts) for item in audits),
+        audits=tuple(item.facts() for item in audits),
     )
 
 

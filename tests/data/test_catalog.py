@@ -8,7 +8,7 @@ import pytest
 
 from harness.base.errors import UserError
 from harness.data.catalog import dataset_names, open_dataset
-from harness.data.official.annotations.find import AnnotationFolder
+from harness.data.official.annotations.annotation_folder import AnnotationFolder
 from harness.data.official.annotations.hmdb51 import read_hmdb51
 from harness.data.official.annotations.kinetics import read_kinetics
 from harness.data.official.annotations.ssv2 import read_ssv2
@@ -53,7 +53,7 @@ def test_unknown_names_suggest_the_nearest(settings):
         open_dataset("hmdb51", settings, variant="fixed")
 
 
-def test_a_folder_never_passes_for_an_official_dataset(settings, tmp_path):
+def test_a_folder_never_has_the_name_of_an_official_dataset(settings, tmp_path):
     for name in ("ucf101", "mini_target"):
         folder = tmp_path / name
         folder.mkdir()
@@ -104,7 +104,7 @@ def test_an_absent_list_says_how_to_get_it(settings):
         open_dataset("ucf101", settings).locate("v_Punch_g01_c01.avi")
 
 
-def test_own_draws_stand_in_for_absent_published_lists_only(settings, official):
+def test_own_draws_replace_only_absent_published_lists(settings, official):
     prepare("hmdb51", official, settings.lists.path)
     own = open_dataset("hmdb51", settings, lists="own", seed=5)
     drawn = own.list("few_shot_4")
@@ -152,7 +152,7 @@ def test_embedded_lists_follow_the_contract(settings):
             assert len(dataset.list(f"few_shot_{shots}")) == shots * len(dataset.labels("all"))
         with pytest.raises(UserError, match="Did you mean"):
             dataset.list("vals")
-    assert target.locate(target.list("val").paths[0]) is None  # nothing is rendered by looking
+    assert target.locate(target.list("val").paths[0]) is None  # a look-up renders nothing
 
 
 def write(folder, **files):
@@ -222,12 +222,13 @@ def test_damaged_kinetics_files_are_named(tmp_path, text, words):
 @pytest.mark.parametrize(
     ("files", "words"),
     [
-        ({"train__json": "{"}, "cannot be read as JSON"),
-        ({"train__json": "{}"}, "a JSON dict, expected a list"),
-        ({"train__json": '[{"id": "1"}]'}, "item 1: .*id and template"),
-        ({"train__json": '[{"id": "1", "template": "Flying [something]"}]'}, "none of the 174 classes"),
+        ({"train__json": "["}, "cannot be read as JSON"),
+        ({"train__json": "{}"}, "does not hold a list of objects .*array.*, got .*object"),
+        ({"train__json": '[{"id": "1"}]'}, r"objects with id and template: .*template.* at `\$\[0\]`"),
+        ({"train__json": '[{"id": "1", "template": "Flying [something]"}]'}, "not one of the 174 classes"),
         ({"train__json": '[{"id": "a", "template": "Poking [something] so that it falls over"}]'}, "expected digits"),
         ({"labels__json": '{"Flying [something]": "0"}'}, "class 0 is 'Flying something'"),
+        ({"labels__json": '{"Poking": 0}'}, "does not hold an object of class names and ids"),
         ({"test__json": "[]"}, "neither train.json nor validation.json"),
     ],
 )

@@ -26,7 +26,7 @@ def test_a_folder_is_reported_with_its_extensions(shared):
     assert report.as_dict()["missing"] == []
 
 
-def test_a_clip_that_has_gone_is_missing(tmp_path):
+def test_a_deleted_clip_is_missing(tmp_path):
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         for i in range(4):
@@ -34,8 +34,8 @@ def test_a_clip_that_has_gone_is_missing(tmp_path):
     dataset = FolderDataset(tmp_path)
     train = dataset.list("train")
     (tmp_path / train.paths[0]).unlink()
-    found = coverage(dataset, train)
-    assert (found.expected, found.found, found.missing) == (len(train), len(train) - 1, (train.paths[0],))
+    covered = coverage(dataset, train)
+    assert (covered.expected, covered.found, covered.missing) == (len(train), len(train) - 1, (train.paths[0],))
     report = check_data(dataset)
     assert not report.complete and "missing: 1 clips" in report.text()
 
@@ -79,7 +79,7 @@ def test_the_clip_with_a_far_key_frame_is_measured_as_specified(shared):
     assert (check.wrong, check.declared, check.decoded, check.problem) == (8, 402, 402, "")
 
 
-def test_a_file_that_is_no_video_is_one_line(tmp_path):
+def test_a_file_that_is_not_a_video_is_one_line(tmp_path):
     pytest.importorskip("decord")
     (tmp_path / "x.avi").write_bytes(b"not a video")
     with DecodeWorker() as worker:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from harness.base.errors import UserError
 from harness.data.folders.dataset import FolderDataset, choose_val, group_of
-from harness.data.folders.rows import Clip
+from harness.data.folders.read_clips import Clip
 
 
 def fill(root: Path, files: dict[str, list[str]]) -> Path:
@@ -38,18 +38,18 @@ def test_weizmann_is_split_by_actor(shared):
 
 def test_lists_are_deterministic_and_the_seed_shows(tmp_path):
     fill(tmp_path, numbered(["b", "a", "c"], 30))
-    one, again = FolderDataset(tmp_path), FolderDataset(tmp_path)
-    other = FolderDataset(tmp_path, seed=2)
-    assert one.list("val") == again.list("val")
-    assert one.list("val").rows != other.list("val").rows
-    assert other.list("val").name == "val_seed2"
-    assert one.labels("all").names == ("a", "b", "c")
-    assert one.labels("base").names == ("b", "c") and one.labels("novel").names == ("a",)
-    assert len(one.list("base_s2")) == 32 and one.list("base_s2").name == "base_s2"
-    assert one.list_names()[-1] == "few_shot_16"
+    first, second = FolderDataset(tmp_path), FolderDataset(tmp_path)
+    seed_2 = FolderDataset(tmp_path, seed=2)
+    assert first.list("val") == second.list("val")
+    assert first.list("val").rows != seed_2.list("val").rows
+    assert seed_2.list("val").name == "val_seed2"
+    assert first.labels("all").names == ("a", "b", "c")
+    assert first.labels("base").names == ("b", "c") and first.labels("novel").names == ("a",)
+    assert len(first.list("base_s2")) == 32 and first.list("base_s2").name == "base_s2"
+    assert first.list_names()[-1] == "few_shot_16"
 
 
-def test_stated_split_folders_are_taken_as_they_are(tmp_path):
+def test_stated_split_folders_are_taken_unchanged(tmp_path):
     fill(tmp_path, {f"train/{k}": v for k, v in numbered(["x", "y"], 5).items()})
     fill(tmp_path, {f"test/{k}": v for k, v in numbered(["x", "y"], 2).items()})
     dataset = FolderDataset(tmp_path)
@@ -63,7 +63,7 @@ def test_one_stated_side_is_one_list(tmp_path, folder, name, other):
     dataset = FolderDataset(tmp_path)
     assert dataset.list_names() == (name,) and len(dataset.list(name)) == 2
     assert not dataset.has_list("base_s1") and dataset.labels("all").names == ("x", "y")
-    with pytest.raises(UserError, match=f"clips only, so there is no list '{other}'"):
+    with pytest.raises(UserError, match=f"clips only, so the list '{other}' does not exist"):
         dataset.list(other)
 
 
@@ -119,7 +119,7 @@ BAD = {
     "loose videos": ({".": ["a.avi", "b.avi"]}, "2 loose videos"),
     "one class": (numbered(["walk"], 4), "one class, 'walk'"),
     "no videos": ({"walk": ["a.txt"], "run": ["b.txt"]}, "holds no videos, but 1 other files"),
-    "empty class folder": ({**numbered(["walk"], 4), "run": []}, "holds no videos, but nothing"),
+    "empty class folder": ({**numbered(["walk"], 4), "run": []}, "holds no videos, it is empty"),
     "one clip a class": (numbered(["walk", "run"], 1), "classes 'run', 'walk' with a single clip"),
     "two evaluation folders": (
         {f"{side}/{c}": ["1.avi"] for side in ("train", "val", "test") for c in "ab"},
@@ -137,7 +137,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("kind", BAD)
-def test_a_folder_that_is_no_dataset_is_one_clear_error(tmp_path, kind):
+def test_a_folder_that_is_not_a_dataset_is_one_clear_error(tmp_path, kind):
     files, words = BAD[kind]
     fill(tmp_path, files)
     with pytest.raises(UserError) as caught:
@@ -146,8 +146,8 @@ def test_a_folder_that_is_no_dataset_is_one_clear_error(tmp_path, kind):
 
 
 BAD_TABLES = {
-    "missing file": ("v/a.avi,x\nv/gone.avi,y\n", "line 2: there is no file"),
-    "clip twice": ("v/a.avi,x\nv/a.avi,y\n", "line 2: 'v/a.avi' stands on line 1 already"),
+    "missing file": ("v/a.avi,x\nv/gone.avi,y\n", "line 2: the file "),
+    "clip twice": ("v/a.avi,x\nv/a.avi,y\n", "line 2: 'v/a.avi' is a duplicate of line 1"),
     "one column": ("v/a.avi\n", "line 1"),
     "uneven": ("v/a.avi,x\nv/b.avi,y,train\n", "line 2"),
     "unknown split": ("v/a.avi,x,dev\n", "split 'dev'"),

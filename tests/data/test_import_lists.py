@@ -29,15 +29,15 @@ def test_imported_lists_are_published_lists_of_their_dataset(imported, dataset):
     opened = OfficialDataset(dataset, [imported.out])
     for name in opened.list_names():
         if opened.card.find_list(name).file in imported.lists:
-            found = opened.list(name)
-            assert found.origin == "published"
+            video_list = opened.list(name)
+            assert video_list.origin == "published"
             assert opened.acceptance(name).level == 1
-            assert len(found) == published_lists()[opened.card.find_list(name).file].rows
+            assert len(video_list) == published_lists()[opened.card.find_list(name).file].rows
 
 
 @pytest.fixture
 def one_list(published, tmp_path):
-    """A function: a folder with one published list whose lines went through a change."""
+    """A function: make a folder with one published list after a change of its bytes."""
 
     def write(file, change):
         target = tmp_path / "in" / file
@@ -62,7 +62,7 @@ def without_line(number):
     return lambda data: b"\n".join(line for i, line in enumerate(data.split(b"\n"), 1) if i != number)
 
 
-# What the grammar alone cannot see: the list is well formed and still not the published one.
+# Damage that the grammar does not detect: the list is well formed but not the published one.
 QUIET_DAMAGE = {
     "row removed": (VAL, without_line(40), "1 of 51 classes differ (1 clips fewer, 0 more): ids 1"),
     "row exchanged for another clip": (VAL, on_line(31, b"_0.avi", b"_9.avi"), "(0 clips fewer, 0 more): ids 1"),
@@ -102,7 +102,7 @@ def test_damage_to_a_real_list_names_file_line_and_rule(one_list, tmp_path, kind
     assert f"{VAL}, line {line}:" in str(caught.value) and rule in str(caught.value)
 
 
-def test_other_line_ends_are_accepted(one_list, tmp_path):
+def test_different_line_ends_are_accepted(one_list, tmp_path):
     report = import_lists(one_list(VAL, lambda data: data.replace(b"\n", b"\r\n")), tmp_path / "out")
     assert report.lists == (VAL,)
     assert OfficialDataset("hmdb51", [tmp_path / "out"]).acceptance("val").level == 2
@@ -119,8 +119,9 @@ def test_a_corrected_label_file_is_pointed_to_the_variant(published, tmp_path):
     labels.write_bytes(names)
     with pytest.raises(UserError) as caught:
         import_lists(tmp_path / "in", tmp_path / "out")
-    assert "hmdb_51_labels.csv, line 22: class 20 is 'kick', published is 'kick ball'" in str(caught.value)
-    assert "'corrected'" in str(caught.value)
+    text = str(caught.value)
+    assert "hmdb_51_labels.csv, line 22: class 20 is 'kick', expected the published name 'kick ball'" in text
+    assert "'corrected'" in text
 
 
 def test_a_folder_without_lists_is_one_clear_error(tmp_path):
@@ -131,6 +132,6 @@ def test_a_folder_without_lists_is_one_clear_error(tmp_path):
 def test_cards_agree_with_the_published_label_files(published):
     for dataset in ("k400", "k600", "hmdb51", "ucf101", "ssv2"):
         card = load_card(dataset)
-        for name, (file, _) in card.label_files.items():
-            assert card.label_bytes(name) == (published / "labels" / file).read_bytes()
-            assert published_labels()[file].classes == len(card.labels(name))
+        for name, entry in card.label_files.items():
+            assert card.label_bytes(name) == (published / "labels" / entry.file).read_bytes()
+            assert published_labels()[entry.file].classes == len(card.labels(name))

@@ -27,17 +27,17 @@ def test_a_video_is_found_in_any_layout_and_extension(tmp_path):
     inventory = Inventory.open(tmp_path)
     assert len(inventory) == 3
     assert inventory.extensions == {"avi": 1, "mp4": 1, "webm": 1}
-    for path, place, how in (
+    for path, file, how in (
         ("flat.avi", "flat.avi", "path"),
         ("val/in_class.avi", "Class A/in_class.mp4", "name"),
         ("far.webm", "train/deep/er/far.webm", "name"),
     ):
-        found = inventory.find(path)
-        assert (found.file, found.how) == (tmp_path / place, how)
+        match = inventory.find(path)
+        assert (match.file, match.how) == (tmp_path / file, how)
     assert inventory.find("gone.avi").file is None and inventory.find("gone.avi").candidates == ()
 
 
-def test_other_letter_case_is_the_second_choice(tmp_path):
+def test_a_different_letter_case_is_the_second_choice(tmp_path):
     touch(tmp_path, "v_HandStandPushups_g01_c01.avi", "x/Clip.avi", "y/clip.avi")
     inventory = Inventory.open(tmp_path)
     assert inventory.find("v_HandstandPushups_g01_c01.avi").how == "case"
@@ -52,7 +52,7 @@ def test_several_files_of_a_name_are_ambiguous_unless_they_are_copies(tmp_path):
     inventory = Inventory.open(tmp_path)
     assert inventory.find("one.avi").file is None
     assert inventory.find("one.avi").candidates == ("a/one.avi", "b/one.avi")
-    assert inventory.find("val/two.mp4").file == tmp_path / "val/two.mp4"  # the path as the list has it wins
+    assert inventory.find("val/two.mp4").file == tmp_path / "val/two.mp4"  # the path of the list wins
     assert inventory.find("copy.avi").file == tmp_path / "a/copy.avi"
 
 
@@ -82,12 +82,12 @@ def test_the_index_is_read_from_the_cache_until_a_folder_changes(tmp_path, monke
     assert Inventory.open(root, cache).paths == ("b/3.avi", "b/4.avi", "c/5.avi")
 
 
-def test_a_folder_that_just_changed_is_read_anew(tmp_path):
+def test_a_folder_that_just_changed_is_read_again(tmp_path):
     root, cache = touch(tmp_path / "root", "a/1.avi"), tmp_path / "cache"
     Inventory.open(root, cache)
     before = (root / "a").stat()
     touch(root, "a/2.avi")
-    os.utime(root / "a", ns=(before.st_atime_ns, before.st_mtime_ns))  # the same tick, as a coarse clock would show it
+    os.utime(root / "a", ns=(before.st_atime_ns, before.st_mtime_ns))  # the same time stamp, as of a coarse clock
     assert len(Inventory.open(root, cache)) == 2
 
 
@@ -109,7 +109,7 @@ def test_links_are_followed_and_a_link_back_ends(tmp_path):
     assert Inventory.open(root).paths == ("a/2.avi", "linked/1.avi")
 
 
-def test_a_root_that_is_not_there_is_one_clear_error(tmp_path):
+def test_a_missing_root_is_one_clear_error(tmp_path):
     with pytest.raises(UserError, match="does not exist"):
         Inventory.open(tmp_path / "nowhere")
 
@@ -146,8 +146,9 @@ def test_real_clips_are_found_in_three_layouts(shared, imported, tmp_path, layou
         target.symlink_to(clip)
     flags = {"lists": str(imported.out), "cache": str(tmp_path / "cache"), "data.ucf101": str(tmp_path / "videos")}
     report = check_data(open_dataset("ucf101", load_settings(flags, {})))
-    found = {check.name: check.coverage.found for check in report.lists if check.coverage}
+    counts = {check.name: check.coverage.found for check in report.lists if check.coverage}
     assert report.files == 132 and not report.ambiguous
-    assert (found["val1"], found["val2"], found["val3"], found["base_val"], found["novel_val"]) == (55, 28, 33, 34, 21)
+    names = ("val1", "val2", "val3", "base_val", "novel_val")
+    assert [counts[name] for name in names] == [55, 28, 33, 34, 21]
     assert not report.complete
     assert "55 of 3,783 clips (published, level 1)" in report.text()

@@ -19,11 +19,11 @@ DOCS = Path(__file__).resolve().parents[2] / "docs" / "datasets.md"
 
 @pytest.fixture(scope="module")
 def reports(official, ssv2_annotations, tmp_path_factory):
-    """A report of every official dataset, generated from the official annotations alone."""
+    """A report of every official dataset, generated only from the official annotations."""
     out = tmp_path_factory.mktemp("out")
-    made = {name: prepare(name, official, out / name) for name in ("ucf101", "hmdb51", "k400", "k600")}
-    made["ssv2"] = prepare("ssv2", ssv2_annotations(""), out / "ssv2")
-    return made
+    prepared = {name: prepare(name, official, out / name) for name in ("ucf101", "hmdb51", "k400", "k600")}
+    prepared["ssv2"] = prepare("ssv2", ssv2_annotations(""), out / "ssv2")
+    return prepared
 
 
 def levels(report):
@@ -43,9 +43,9 @@ def test_ucf_and_hmdb_lists_equal_the_published_bytes(reports, published, datase
 
 @pytest.mark.parametrize("dataset", ["ucf101", "hmdb51", "k400", "k600", "ssv2"])
 def test_label_files_are_written_as_published(reports, published, dataset):
-    for file, _ in load_card(dataset).label_files.values():
-        written = (reports[dataset].out / "labels" / file).read_bytes()
-        assert written == (published / "labels" / file).read_bytes()
+    for entry in load_card(dataset).label_files.values():
+        written = (reports[dataset].out / "labels" / entry.file).read_bytes()
+        assert written == (published / "labels" / entry.file).read_bytes()
 
 
 def test_k400_validation_lists_reach_the_bytes(reports):
@@ -59,8 +59,8 @@ def test_k600_subsets_reach_the_same_clips_and_labels(reports):
 
 
 @pytest.mark.parametrize("prefix", ["", "something-something-v2-"])
-def test_ssv2_lists_from_json_in_either_naming(ssv2_annotations, prefix, tmp_path):
-    report = prepare("ssv2", ssv2_annotations(prefix), tmp_path)
+def test_ssv2_lists_from_json_in_either_naming(reports, ssv2_annotations, prefix, tmp_path):
+    report = prepare("ssv2", ssv2_annotations(prefix), tmp_path) if prefix else reports["ssv2"]
     expected = dict.fromkeys(["val", "base_val", "novel_val", "base_s1", "base_s2", "base_s3"], 1)
     # The order of the training JSON over classes is not known here, so base_train is equal as a set.
     assert levels(report) == {**expected, "base_train": 3}
@@ -86,14 +86,14 @@ def test_k400_draws_follow_the_rule_on_every_class_whose_rows_are_known(official
         rows = [line.split(" ") for line in (folder / f"train_{part}32.txt").read_text().splitlines()]
         for label, name in enumerate(names):
             if name in base:
-                known = [(path, 0) for path, of in rows if int(of) == label and path.startswith("train/")]
+                known = [(path, 0) for path, number in rows if int(number) == label and path.startswith("train/")]
                 drawn = [path for path, _ in base_draw(known, 1, seed)]
                 assert drawn == [path for path, _ in published[base.index(name)]]
                 checked += 1
     assert checked == 33
 
 
-def test_a_verified_file_is_never_replaced_by_a_lesser_one(official, published, tmp_path):
+def test_a_verified_file_is_never_replaced(official, published, tmp_path):
     entry = load_card("k600").find_list("zs_split1")
     target = tmp_path / entry.file
     target.parent.mkdir(parents=True)
@@ -104,7 +104,7 @@ def test_a_verified_file_is_never_replaced_by_a_lesser_one(official, published, 
     assert git_blob(target.read_bytes()) == published_lists()[entry.file].git_blob
 
 
-def test_videos_are_counted_where_they_are_given(official, shared, tmp_path):
+def test_videos_are_counted_if_their_folder_is_given(official, shared, tmp_path):
     report = prepare("ucf101", official, tmp_path, shared / "videos" / "ucf101")
     assert (report.found, report.expected) == (132, 13320)
 
@@ -142,8 +142,8 @@ def test_the_four_levels(published_rows, published):
     assert (fewer.level, fewer.missing, fewer.extra) == (4, 2, 0)
     assert rows[-1][1] in fewer.changed_classes
     swapped = (("v_Other_g01_c01.avi", rows[0][1]), *rows[1:])
-    other = compare(swapped, format_list(swapped), pinned)
-    assert (other.level, other.missing, other.extra, other.changed_classes) == (4, 0, 0, (rows[0][1],))
+    exchanged = compare(swapped, format_list(swapped), pinned)
+    assert (exchanged.level, exchanged.missing, exchanged.extra, exchanged.changed_classes) == (4, 0, 0, (rows[0][1],))
     gone = tuple(row for row in rows if row[1] != 7)
     assert compare(gone, format_list(gone), pinned).level is None
 

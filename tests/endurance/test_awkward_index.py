@@ -1,4 +1,4 @@
-"""Every awkward file gives what the index of the clips expects of it: exact frames, or one line that says why not."""
+"""Every awkward file gives the result that the index of the clips states: exact frames, or a reason on one line."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ pytestmark = pytest.mark.slow
 LONG = "very_long_36000_frames.mp4"
 ODDLY_DECLARED = {"nasa_13013.mp4": (180, 320)}
 
-# What decord 0.6.0 makes of files that a sequential decode reads, and why the index allows it.
+# Files that decord 0.6.0 refuses although a sequential decode reads them, with the entry of the index that allows it.
 DECORD_REFUSES = {
     "testsrc2_av1_10bit.mp4": "decodes only when the reader has an AV1 decoder",
     "av1.mp4": "decodes only with an AV1 decoder",
     "corrupted.mp4": "some frames may decode; must not crash or hang",
-    "-video-with-dash-.mp4": "decodes; command lines must guard the leading dash",  # 1x1: below its resizer's least
+    "-video-with-dash-.mp4": "decodes; command lines must guard the leading dash",  # 1x1: too small for its resizer
     "truncated_faststart.mp4": "header promises 303 frames, about a third decode",
     "tiny_16x16.mp4": "decodes with most readers; decord 0.6.0 refuses it",
     "theora.ogv": "clean error or very few frames",
@@ -40,7 +40,7 @@ DECORD_REFUSES = {
 
 @dataclass(frozen=True)
 class Row:
-    """One row of the index: `frames` None where nothing is to decode."""
+    """One row of the index: `frames` is None for files without a decodable frame."""
 
     path: Path
     expect: str
@@ -71,7 +71,7 @@ def index(shared: Path) -> list[Row]:
 
 
 def sequential(path: Path, wanted: set[int]) -> tuple[dict[int, Any], int]:
-    """RGB frames of a plain decode from the first frame on, and how many there are."""
+    """The wanted RGB frames of a plain decode from the first frame on, and the number of frames."""
     import av
 
     kept, count = {}, 0
@@ -88,29 +88,29 @@ def sequential(path: Path, wanted: set[int]) -> tuple[dict[int, Any], int]:
 
 
 def test_exact_frames_bit_for_bit(index: list[Row]) -> None:
-    """The reader `exact` against an independent sequential decode, at the published places and at both ends."""
+    """The reader `exact` against an independent sequential decode, at the published indices and at both ends."""
     wrong, compared = {}, 0
     for row in index:
         if row.frames is None:
             continue
         video = SequentialVideo(str(row.path))
         count = len(video)
-        places = sorted({(2 * i + 1) * count // 32 for i in range(16)} | {0, count - 1})
-        frames = video.get_batch(np.array(places)).asnumpy()
-        expected, there = sequential(row.path, set(places))
-        compared += len(places)
+        indices = sorted({(2 * i + 1) * count // 32 for i in range(16)} | {0, count - 1})
+        frames = video.get_batch(np.array(indices)).asnumpy()
+        expected, decoded = sequential(row.path, set(indices))
+        compared += len(indices)
         shape = frames.shape[1:]
         turned = ODDLY_DECLARED.get(row.name, (row.height, row.width))
-        if count != row.frames or there != row.frames:
-            wrong[row.name] = f"{count} frames, a plain decode {there}, the index {row.frames}"
+        if count != row.frames or decoded != row.frames:
+            wrong[row.name] = f"{count} frames, a plain decode {decoded}, the index {row.frames}"
         elif shape not in ((*turned, 3), (*turned[::-1], 3)) or frames.dtype != np.uint8:
             wrong[row.name] = f"shape {shape}"
-        elif any(not np.array_equal(frames[k], expected[place]) for k, place in enumerate(places)):
+        elif any(not np.array_equal(frames[k], expected[number]) for k, number in enumerate(indices)):
             wrong[row.name] = "other pixels"
     assert wrong == {} and compared > 600
 
 
-def test_what_cannot_decode_is_one_line(index: list[Row]) -> None:
+def test_a_file_that_cannot_be_decoded_is_one_line(index: list[Row]) -> None:
     for row in index:
         if row.frames is None:
             with pytest.raises(Exception) as caught:
@@ -120,7 +120,7 @@ def test_what_cannot_decode_is_one_line(index: list[Row]) -> None:
 
 @pytest.mark.parametrize("reader", ["decord", "exact"])
 def test_a_run_scores_each_or_names_it(server: Server, index: list[Row], reader: str, tmp_path: Path) -> None:
-    """A dataset of the awkward files: each is in the predictions, and those that do not decode are in the record."""
+    """A dataset of the awkward files: all are in the predictions, and those that do not decode are in the record."""
     for number, row in enumerate(index):
         folder = tmp_path / "files" / "val" / ("even", "odd")[number % 2]
         folder.mkdir(parents=True, exist_ok=True)
@@ -147,7 +147,7 @@ def test_a_run_scores_each_or_names_it(server: Server, index: list[Row], reader:
             assert evaluation["evaluated"] == evaluation["list"]["n"]
             scored += evaluation["list"]["n"]
             undecodable |= {Path(item["video"]).name: item["reason"] for item in record["undecodable"]}
-    assert scored == 71 - 2  # the directory is no file; one clip is trained on
+    assert scored == 71 - 2  # a directory is not a file, and one clip is in the training list
     broken = {row.name for row in index if row.frames is None and not row.path.is_dir()}
     refused = {name for name in DECORD_REFUSES if reader == "decord"}
     assert set(undecodable) == broken | refused
@@ -157,7 +157,7 @@ def test_a_run_scores_each_or_names_it(server: Server, index: list[Row], reader:
 
 @pytest.mark.parametrize("reader", ["decord", "exact"])
 def test_long_and_large_files_stay_quick_and_small(index: list[Row], reader: str, measured: dict[str, Any]) -> None:
-    """36 000 frames and 4K: seconds and the worker's memory, which every later clip of that worker would share."""
+    """36,000 frames and 4K: seconds, and the memory of the worker, which it keeps for all later clips."""
     from tests.endurance.test_flat import resident_mib
 
     for name in (LONG, "large_3840x2160_4frames.mp4"):

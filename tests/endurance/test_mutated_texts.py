@@ -27,12 +27,12 @@ import pytest
 import torch
 
 from harness.base.errors import UserError
-from harness.data.files.content import ContentIndex
+from harness.data.files.fingerprints import FingerprintIndex
 from harness.data.files.inventory import Inventory
-from harness.data.folders.rows import read_clips
+from harness.data.folders.read_clips import read_clips
 from harness.data.lists.class_names import read_class_names
 from harness.data.lists.grammar import format_labels, format_list, parse_labels, parse_list
-from harness.data.official.annotations.find import AnnotationFolder
+from harness.data.official.annotations.annotation_folder import AnnotationFolder
 from harness.data.official.cards import load_card
 from harness.data.official.generate import generate
 from harness.engine.evaluate import _Found
@@ -60,9 +60,9 @@ class Parser:
 
     Args:
         good: The file's bytes.
-        read: Parses the file at a path; the folder is the test's alone.
-        name: Of the file.
-        change: How files are mutated.
+        read: Parses the file at a path, which is alone in its folder.
+        name: Name of the file.
+        change: The mutation.
     """
 
     good: bytes
@@ -86,7 +86,7 @@ def annotations(dataset: str) -> Callable[[Path], object]:
 
 
 @pytest.fixture(scope="module")
-def parsers(tmp_path_factory: pytest.TempPathFactory, finished: Path) -> dict[str, Parser]:
+def parsers(tmp_path_factory: pytest.TempPathFactory, finished_runs: Path) -> dict[str, Parser]:
     root = tmp_path_factory.mktemp("good")
     ucf, kinetics, ssv2 = load_card("ucf101"), load_card("k400"), load_card("ssv2")
     rows = [(f"v_{name}_g08_c0{k}.avi", i) for i, name in enumerate(ucf.names) for k in (1, 2)]
@@ -95,7 +95,10 @@ def parsers(tmp_path_factory: pytest.TempPathFactory, finished: Path) -> dict[st
         f'"{name}",{"abcdefghij" + str(i % 10)},{i},{i + 10},val\n' for i, name in enumerate(kinetics.names)
     )
     items = [{"id": str(i), "template": name, "label": "", "placeholders": []} for i, name in enumerate(ssv2.names)]
-    record = only(finished, "*base_val*.record.json").read_bytes()
+    record, fit, predictions, weights = (
+        only(finished_runs, pattern).read_bytes()
+        for pattern in ("*base_val*.record.json", "fit.json", "*base_val*.predictions.csv.gz", "weights.safetensors")
+    )
     tensors, partial = io.BytesIO(), io.BytesIO()
     torch.save({"model": {"visual.conv1.weight": torch.zeros(3, 3)}}, tensors)
     np.savez_compressed(
@@ -130,7 +133,7 @@ def parsers(tmp_path_factory: pytest.TempPathFactory, finished: Path) -> dict[st
         return annotations("ucf101")(path)
 
     def records(path: Path) -> object:
-        shutil.copy(only(finished, "*base_val*.predictions.csv.gz"), path.parent)
+        shutil.copy(only(finished_runs, "*base_val*.predictions.csv.gz"), path.parent)
         score(path.parent)
         read_record(path)
         return records_frame(path.parent)
@@ -144,7 +147,8 @@ def parsers(tmp_path_factory: pytest.TempPathFactory, finished: Path) -> dict[st
         resolved = str((path.parent).resolve())
         cached.rename(cached.with_name(f"{named}{hashlib.sha256(resolved.encode()).hexdigest()[:16]}.json"))
         if named:
-            return ContentIndex(path.parent, path.parent).of({"x.avi": path.parent / "x.avi"}, ["x.avi"])
+            file = path.parent / "x.avi"
+            return FingerprintIndex(path.parent, path.parent).list_fingerprint({"x.avi": file}, ["x.avi"])
         return Inventory.open(path.parent, path.parent).find("x.avi")
 
     def restored(path: Path) -> object:
@@ -172,11 +176,8 @@ def parsers(tmp_path_factory: pytest.TempPathFactory, finished: Path) -> dict[st
         "table": Parser(clip_table.encode(), with_videos, "clips.csv"),
         "tab table": Parser(clip_table.replace(",", "\t").encode(), with_videos, "clips.tsv"),
         "record": Parser(record, records, "a.record.json", either),
-        "fit": Parser(only(finished, "fit.json").read_bytes(), lambda p: read_fit_file(p.parent), "fit.json", either),
-        "predictions": Parser(
-            only(finished, "*base_val*.predictions.csv.gz").read_bytes(), read_predictions, "a.predictions.csv.gz",
-            packed,
-        ),
+        "fit": Parser(fit, lambda p: read_fit_file(p.parent), "fit.json", either),
+        "predictions": Parser(predictions, read_predictions, "a.predictions.csv.gz", packed),
         "settings": Parser(
             b'runs = "runs"\ncache = "c"\n[data]\nucf101 = "/data/ucf"\n',
             lambda p: load_settings({}, {"HARNESS_CONFIG": str(p)}), "harness.toml",
@@ -191,7 +192,7 @@ def parsers(tmp_path_factory: pytest.TempPathFactory, finished: Path) -> dict[st
         ),
         "intermediate results": Parser(partial.getvalue(), restored, "p.npz"),
         "weights": Parser(tensors.getvalue(), read_weights, "w.pth"),
-        "safetensors": Parser(only(finished, "weights.safetensors").read_bytes()[:3000], read_weights, "w.safetensors"),
+        "safetensors": Parser(weights[:3000], read_weights, "w.safetensors"),
     }  # fmt: skip
 
 
@@ -205,7 +206,7 @@ PARSERS = (
 
 
 class _Writes:
-    """Notes files that Python opens for writing, renames or removes outside the allowed folders."""
+    """Record of the files outside the allowed folders that Python opens for writing, renames or removes."""
 
     def __init__(self) -> None:
         self.allowed: tuple[str, ...] | None = None
@@ -219,9 +220,9 @@ class _Writes:
         if (writes or event in ("os.rename", "os.remove", "os.mkdir", "os.system", "subprocess.Popen")) and isinstance(
             arguments[0], (str, bytes, os.PathLike)
         ):
-            place = os.path.realpath(os.fsdecode(arguments[0]))
-            if not place.startswith(self.allowed):
-                self.found.append(f"{event} {place}")
+            path = os.path.realpath(os.fsdecode(arguments[0]))
+            if not path.startswith(self.allowed):
+                self.found.append(f"{event} {path}")
 
 
 WRITES = _Writes()
@@ -229,7 +230,7 @@ WRITES = _Writes()
 
 @contextmanager
 def watched(folder: Path) -> Iterator[None]:
-    """Inside, nothing may take longer than the limit or write outside a folder."""
+    """A context in which code that exceeds the time limit raises, and writes outside the folder are recorded."""
 
     def late(number: int, frame: object) -> None:
         raise TimeoutError(f"not parsed within {SECONDS} s")
@@ -246,7 +247,7 @@ def watched(folder: Path) -> Iterator[None]:
 
 
 def mutants(parser: Parser, name: str, count: int, tmp_path: Path) -> Counter[str]:
-    """Parse mutants of the good file; how many gave a result and how many an error."""
+    """Parse mutants of the good file; returns the numbers of results and of errors."""
     draw, ends = random.Random(f"{SEED} {name}"), Counter[str]()
     for number in range(count):
         data = parser.change(parser.good, draw)
@@ -274,7 +275,7 @@ def test_the_good_files_parse(parsers: dict[str, Parser], tmp_path: Path) -> Non
     assert set(parsers) == set(PARSERS)
     for number, parser in enumerate(parsers.values()):
         if parser.name in ("w.safetensors", "classInd.txt", "trainlist01.txt"):
-            continue  # the first is only the beginning of a file
+            continue  # only the beginning of a file, and files that need each other
         folder = tmp_path / str(number)
         folder.mkdir()
         (folder / parser.name).write_bytes(parser.good)
@@ -302,7 +303,7 @@ def test_many_mutants(parsers: dict[str, Parser], name: str, tmp_path: Path, mea
 
 
 def test_the_guards_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A parser that hangs and one that writes elsewhere are noticed."""
+    """A parser that hangs and a parser that writes elsewhere are detected."""
     monkeypatch.setattr("tests.endurance.test_mutated_texts.SECONDS", 1)
     with pytest.raises(TimeoutError), watched(tmp_path):
         while True:

@@ -179,6 +179,26 @@ def test_a_worker_that_died_once_costs_nothing(
     assert "clip 5 is tried again in a fresh worker" in caplog.text
 
 
+class DiesWhileSent:
+    """A clip whose worker is killed while the clip is pickled."""
+
+    def __reduce__(self) -> Any:
+        killed()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_worker_that_is_killed_while_it_sends_a_clip_costs_one_clip(workers: int) -> None:
+    """Pipes and locks that workers share would block all of them."""
+
+    class Sending(Numbers):
+        def __getitem__(self, draw: Draw) -> Any:
+            return DiesWhileSent() if draw.index == 5 else draw.index
+
+    clips = dict(load(Sending(), workers))
+    assert clips.pop(5) == Undecodable("the decoder crashed (signal 9)")
+    assert clips == {i: i for i in range(12) if i != 5}
+
+
 def test_a_hang_costs_one_clip_and_the_limit() -> None:
     started = time.monotonic()
     found = dict(load(Numbers({4: hang}), workers=2, seconds=LIMIT))

@@ -1,1 +1,1 @@
-"""The embedded benchmark: two small synthetic datasets that are rendered on first use."""
+"""The embedded benchmark: two small synthetic datasets, rendered on first use."""

@@ -1,16 +1,14 @@
-"""The embedded datasets `mini_source` and `mini_target` behind the dataset contract.
+"""The embedded datasets `mini_source` and `mini_target` with the interface of a dataset.
 
-Their videos are rendered once, on first use, into the cache folder; `harness.data.embedded.render` draws them
-and knows their official lists, and everything else follows from the same rules as on the real datasets.
+Their videos are rendered once, on first use, into the cache folder (`harness.data.embedded.render`). Their official
+lists are in `harness.data.embedded.lists`; all other lists follow from the same rules as on the real datasets.
 """
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from harness.base.errors import unknown_name
 from harness.data.embedded.lists import mini_class_names, mini_list
@@ -23,17 +21,12 @@ EMBEDDED = {"mini_source": "Mini source (synthetic)", "mini_target": "Mini targe
 _FEW_SHOT_SEED = 0
 
 
-def _mini() -> Any:
-    """The module that renders; imported late because it needs drawing and encoding packages."""
-    return importlib.import_module("harness.data.embedded.render")
-
-
 class EmbeddedDataset(Dataset):
-    """`mini_source` (the part of K-400) or `mini_target` (the part of HMDB-51 and UCF-101).
+    """`mini_source` (in the role of K-400) or `mini_target` (in the role of HMDB-51 and UCF-101).
 
     Args:
         name: `mini_source` or `mini_target`.
-        cache: Folder under which the rendered videos are kept.
+        cache: Parent folder of the rendered videos.
     """
 
     kind = "embedded"
@@ -76,7 +69,7 @@ class EmbeddedDataset(Dataset):
         return mini_list(self.name, name)
 
     def list_names(self) -> tuple[str, ...]:
-        """All names of the contract; `val1..val3` on the target only."""
+        """All list names of the interface `Dataset`; `val1..val3` only on the target."""
         official = ("train", "val", "val1", "val2", "val3") if self.name == "mini_target" else ("train", "val")
         few_shot = tuple(f"few_shot_{shots}" for shots in rules.FEW_SHOTS)
         base = tuple(f"base_s{seed}" for seed in rules.BASE_SEEDS)
@@ -110,16 +103,23 @@ class EmbeddedDataset(Dataset):
         return self._labels[name]
 
     def cluster(self, path: str) -> str:
-        """Class and group of a clip."""
+        """The class and group of a clip."""
         return group_cluster(path)
 
     def prepare(self, progress: Callable[[int, int], None] | None = None) -> None:
-        """Render the videos unless the cache holds them already; `progress` gets clips done and clips in all."""
+        """Render the videos unless the cache already holds them.
+
+        Args:
+            progress: Called with the number of finished clips and the total.
+        """
         if self._folder is None:
-            self._folder = _mini().prepare_mini(self.name, self._cache, progress)
+            # Imported here, because listing datasets must not need the packages that draw and encode.
+            from harness.data.embedded.render import prepare_mini
+
+            self._folder = prepare_mini(self.name, self._cache, progress)
 
     def locate(self, path: str) -> Path | None:
-        """The rendered file, or None if `prepare` has not been called or the file is not there."""
+        """The rendered file, or None if `prepare` has not been called or the file does not exist."""
         if self._folder is None:
             return None
         file = self._folder / path

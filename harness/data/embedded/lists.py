@@ -1,4 +1,4 @@
-"""Class names and official lists of the embedded datasets, known without rendering and without numpy."""
+"""Class names and official lists of the embedded datasets. Needs neither rendering nor numpy."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ _TARGET_MOTIONS = ("bouncing", "growing", "shaking", "sliding", "spinning", "swi
 _OTHER_SHAPES = ("crescent", "cross", "heart", "ring")
 _OTHER_MOTIONS = ("blinking", "orbiting", "rolling")
 
-# Training clips of split 1, a row a shape and a column a motion. The smaller half becomes novel (sorted by count,
-# stable): three motions of each shape, two shapes of each motion. Every motion has another pair of shapes in the base
-# half: on a plain chessboard two shapes would share all their base motions, a shape would give away half of the motion,
-# and fine-tuning would learn that instead. Ties are wanted, above all the one at 22 across the border: "circle growing"
-# is novel and "triangle spinning" base only because the sort is stable.
+# Training clips of split 1: one row for each shape, one column for each motion. The smaller half becomes novel (sorted
+# by count, stable): three motions of each shape, two shapes of each motion. Every motion has a different pair of shapes
+# in the base half. On a plain chessboard two shapes would share all their base motions, so that the shape would rule
+# out half of the motions, and fine-tuning would learn that instead. Ties are intended, above all the tie at 22 across
+# the border: "circle growing" is novel and "triangle spinning" base only because the sort is stable.
 _TARGET_TRAIN = (
     *(26, 22, 24, 19, 28, 20),
     *(25, 18, 21, 26, 20, 24),
@@ -48,7 +48,7 @@ def mini_class_names(dataset: str) -> tuple[str, ...]:
 
 @cache
 def mini_list(dataset: str, name: str) -> tuple[tuple[str, int], ...]:
-    """Return the rows (relative path, label id) of one list; needs no rendered files.
+    """Return the rows (relative path, label id) of one list. Needs no rendered files.
 
     Args:
         dataset: One of `MINI_DATASETS`.

@@ -1,9 +1,9 @@
-"""The embedded benchmark: two small synthetic action datasets and the weights of a tiny CLIP.
+"""Rendering of the embedded benchmark: two small synthetic action datasets, and the weights of a tiny CLIP.
 
-`mini_target` plays the part of HMDB-51 and UCF-101 (24 classes, three evaluation splits, a base/novel division), and
+`mini_target` has the role of HMDB-51 and UCF-101 (24 classes, three evaluation splits, base and novel classes), and
 `mini_source` that of K-400 (36 classes, none shared with the target). Classes are compositions of an object and a
-motion. The clips are rendered once, on first use, into Motion-JPEG files; lists are known without rendering. What is
-measured on them says that the pipeline works and nothing about CLIP.
+motion. The clips are rendered once, on first use, into Motion-JPEG files. Numbers measured on them show that the
+pipeline works; they say nothing about CLIP.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.base.files import file_sha256
+from harness.data.embedded.drawing import draw_actor, draw_clip
 from harness.data.embedded.lists import MINI_DATASETS, MINI_VERSION, mini_class_names, mini_list
-from harness.data.embedded.scene import draw_actor, draw_clip
 
 _FRAMES_PER_SECOND = 12.0
 _JPEG_QUALITY = 80.0
@@ -39,17 +39,17 @@ _STALE_SECONDS = 86_400.0
 def prepare_mini(
     dataset: str, folder: Path, progress: Callable[[int, int], None] | None = None, workers: int | None = None
 ) -> Path:
-    """Return the folder with the rendered clips of a mini dataset, rendering them if they are not all there.
+    """Return the folder with the rendered clips of a mini dataset; render the clips unless the folder is complete.
 
-    Files are bit-identical from run to run on one machine, whatever the number of workers. The clips are rendered into
-    a temporary sibling that is renamed at the end, so neither an interruption nor a second process leaves a half-filled
-    folder under the final name.
+    Files are bit-identical from run to run on one machine, for any number of workers. The clips are rendered into a
+    temporary folder beside the final one, which is renamed at the end, so that an interruption or a second process
+    never leaves an incomplete folder under the final name.
 
     Args:
         dataset: One of `MINI_DATASETS`.
-        folder: The parent; the clips go to `folder/<dataset>-v<MINI_VERSION>`.
-        progress: Called with (clips done, clips in all) after each clip, never by two threads at once.
-        workers: Threads; None means one a core, at most eight.
+        folder: Parent folder; the clips are written to `folder/<dataset>-v<MINI_VERSION>`.
+        progress: Called with the number of finished clips and the total after each clip, by one thread at a time.
+        workers: Number of threads; None means one for each core, at most eight.
 
     Raises:
         ValueError: The dataset does not exist.
@@ -83,10 +83,10 @@ def mini_damage(folder: Path) -> tuple[str, ...]:
 def load_mini_clip_state() -> dict[str, NDArray[np.float32]]:
     """Return the tiny CLIP's state dict, float32, under the key names of OpenAI's CLIP.
 
-    The file keeps only the embedding rows of the words seen in pretraining; every other row of `token_embedding.weight`
-    (49408, width) is drawn here from a fixed seed at the scale of the trained ones, so unseen words stay distinct.
+    The file keeps only the embedding rows of the words seen in pretraining. All other rows of `token_embedding.weight`
+    (49408, width) are drawn from a fixed seed at the scale of the trained rows, so that unseen words stay distinct.
     """
-    from safetensors.numpy import load  # here, because the lists are needed far more often than the weights
+    from safetensors.numpy import load  # imported here, because rendering does not need it
 
     raw = resources.files("harness.data").joinpath("assets", "mini_clip.safetensors").read_bytes()
     state: dict[str, NDArray[np.float32]] = load(raw)
@@ -99,24 +99,24 @@ def load_mini_clip_state() -> dict[str, NDArray[np.float32]]:
 
 
 def render_clip(dataset: str, path: str, target: Path) -> str:
-    """Return the SHA-256 of one clip of a mini dataset after writing it to the file `target`.
+    """Render one clip of a mini dataset into the file `target` and return its SHA-256.
 
     Args:
         dataset: One of `MINI_DATASETS`.
-        path: A relative path as in the lists; it alone decides the content.
-        target: The file to write, which ends in `.avi`.
+        path: A relative path as in the lists; dataset and path decide the content.
+        target: The file to write, with the extension `.avi`.
 
     Raises:
         OSError: OpenCV could not open the file for writing, or could not write all of it.
     """
     class_name, group, clip = _parse(path)
     shape, motion = class_name.split(" ")
-    place = [MINI_VERSION, MINI_DATASETS.index(dataset), mini_class_names(dataset).index(class_name), group]
-    actor = draw_actor(np.random.default_rng([*place, 0]))
-    frames = draw_clip(np.random.default_rng([*place, clip]), actor, shape, motion)
+    seed = [MINI_VERSION, MINI_DATASETS.index(dataset), mini_class_names(dataset).index(class_name), group]
+    actor = draw_actor(np.random.default_rng([*seed, 0]))  # clip numbers begin at 1, so 0 is free for the group
+    frames = draw_clip(np.random.default_rng([*seed, clip]), actor, shape, motion)
     height, width = frames.shape[1:3]
     fourcc = cv2.VideoWriter.fourcc(*"MJPG")
-    # OpenCV's own AVI writer: every frame is a key frame, so frame counts and random access are exact.
+    # OpenCV's own AVI writer makes every frame a key frame, so frame counts and random access are exact.
     writer = cv2.VideoWriter(str(target), cv2.CAP_OPENCV_MJPEG, fourcc, _FRAMES_PER_SECOND, (width, height))
     if not writer.isOpened():
         raise OSError(f"OpenCV could not open {target} for writing Motion-JPEG video.")
@@ -129,7 +129,7 @@ def render_clip(dataset: str, path: str, target: Path) -> str:
 
 
 def _check_whole(file: Path) -> None:
-    """Refuse a clip that a full disk cut short: OpenCV says nothing of it, but the file's header states its size."""
+    """Raise if a full disk cut a clip short. OpenCV reports no error, but the file's header states its size."""
     with file.open("rb") as stream:
         head = stream.read(8)
     size = file.stat().st_size
@@ -157,7 +157,7 @@ def _render_all(
     def work(path: str) -> str:
         return "" if stop.is_set() else render_clip(dataset, path, part / path)
 
-    # Threads: OpenCV lets go of the interpreter lock, and processes would need a guarded main module in the caller.
+    # Threads, because OpenCV releases the interpreter lock, and processes would need a guarded main module in callers.
     with ThreadPoolExecutor(workers or min(8, os.cpu_count() or 1)) as pool:
         try:
             for done, (path, digest) in enumerate(zip(jobs, pool.map(work, jobs), strict=True), start=1):
@@ -165,14 +165,14 @@ def _render_all(
                     progress(done, len(jobs))
                 yield path, digest
         finally:
-            stop.set()  # after an interruption the clips still queued are not drawn
+            stop.set()  # after an interruption the clips in the queue are not drawn
 
 
 def _publish(part: Path, final: Path, jobs: tuple[str, ...]) -> None:
-    """Rename `part` to `final`, unless another process has put a complete folder there meanwhile.
+    """Rename `part` to `final`, unless another process has made a complete folder in the meantime.
 
     Raises:
-        OSError: The folder could not be renamed although nothing complete stands in its place.
+        OSError: The folder could not be renamed although there is no complete folder of that name.
     """
     for attempt in range(3):
         try:
@@ -182,7 +182,7 @@ def _publish(part: Path, final: Path, jobs: tuple[str, ...]) -> None:
                 return
             if attempt == 2:
                 raise
-            # Something incomplete holds the name, e.g. clips deleted by hand. Rename it away, then delete it.
+            # The name belongs to an incomplete folder, e.g. with clips deleted by hand. Rename it, then delete it.
             trash = Path(tempfile.mkdtemp(prefix=f".{final.name}-", suffix=".old", dir=final.parent))
             with contextlib.suppress(OSError):  # the other process may have done it first
                 final.rename(trash / "old")
@@ -192,7 +192,7 @@ def _publish(part: Path, final: Path, jobs: tuple[str, ...]) -> None:
 
 
 def _is_complete(final: Path, jobs: tuple[str, ...]) -> bool:
-    """Return whether a folder has a manifest of this version and all its clips; contents are left to `mini_damage`."""
+    """Return whether a folder has a manifest of this version and all its clips; `mini_damage` checks their content."""
     try:
         manifest = json.loads((final / "manifest.json").read_text(encoding="utf-8"))
         present = {entry.name for entry in os.scandir(final) if entry.stat().st_size > 0}
@@ -202,7 +202,7 @@ def _is_complete(final: Path, jobs: tuple[str, ...]) -> bool:
 
 
 def _sweep(folder: Path, name: str) -> None:
-    """Delete what killed runs left behind more than a day ago; younger ones may be at work."""
+    """Delete temporary folders of killed runs that are older than a day; younger ones may be in use."""
     for left in folder.glob(f".{name}-*"):
         with contextlib.suppress(OSError):
             if time.time() - left.stat().st_mtime > _STALE_SECONDS:

@@ -1,4 +1,4 @@
-"""Where videos lie: a root indexed once by base name without extension, whatever the layout."""
+"""Index of the video files below a root by base name without extension, for any folder layout."""
 
 from __future__ import annotations
 
@@ -12,26 +12,31 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 from harness.base.atomic import write_bytes
 from harness.base.errors import EXIT_FAILED, UserError
-from harness.data.files.names import is_video
+from harness.data.files.video_names import is_video
 from harness.data.lists.grammar import base_name
 
 SCHEMA = 1
-# A folder changed in the same tick as it was read could change again unseen: such folders are read anew next time.
+# A folder that is read in the clock tick of a change may change again with the same time stamp: it is read again.
 _SETTLE_NS = 2_000_000_000
 _KINETICS = re.compile(r"([A-Za-z0-9_-]{11})_[0-9]{6}_[0-9]{6}")
 
 
+Entry = tuple[int, list[str], list[str]]  # modification time in ns, names of sub-folders, names of video files
+
+
 @dataclass(frozen=True)
-class Found:
-    """The answer for one list path.
+class Match:
+    """The video of one list path.
 
     Args:
         file: The video, or None if it is missing or ambiguous.
-        candidates: Paths relative to the root where several files have the name; empty otherwise.
-        how: `path` (as the list says), `name` (same base name), `case` (base name in other letter case), `id`
-            (Kinetics: the YouTube id alone), or empty.
+        candidates: Paths relative to the root if several different files match; empty otherwise.
+        how: `path` (the path of the list), `name` (same base name), `case` (same base name in a different letter
+            case), `id` (Kinetics: the YouTube id alone), or empty if there is no file.
     """
 
     file: Path | None
@@ -42,10 +47,10 @@ class Found:
 class Inventory:
     """An index of the video files below a root.
 
-    Rules: the path as the list has it wins; then a unique file of the same base name, extension aside, anywhere below
-    the root; then one in another letter case; then, for Kinetics names, a file named by the YouTube id alone. Several
-    files of a name are ambiguous unless their bytes are equal, and an ambiguous video counts as missing: a wrong video
-    is never taken silently.
+    Rules, in order: the path of the list; a file of the same base name without extension, anywhere below the root; a
+    file of that name in a different letter case; for Kinetics names, a file named by the YouTube id alone. Several
+    files of a name are ambiguous unless their bytes are equal. An ambiguous video counts as missing, because one of
+    the files is a wrong video.
 
     Args:
         root: The folder.
@@ -76,10 +81,10 @@ class Inventory:
 
     @classmethod
     def open(cls, root: Path, cache: Path | None = None) -> Inventory:
-        """The inventory of a root; with a cache folder only folders that changed since the last time are read.
+        """Index a root. With a cache folder, only folders that changed since the last scan are read.
 
         Raises:
-            UserError: The root is no folder, or cannot be read.
+            UserError: The root is not a folder, or cannot be read.
         """
         if not root.is_dir():
             raise UserError(
@@ -87,31 +92,32 @@ class Inventory:
                 "Correct the data root (harness.toml, HARNESS_DATA_<NAME> or a flag).",
             )
         resolved = root.resolve()
-        file = None
+        cache_file = None
         if cache is not None:
-            file = cache / "inventory" / f"{hashlib.sha256(str(resolved).encode()).hexdigest()[:16]}.json"
-        known = _read_cache(file, resolved) if file else {}
+            cache_file = cache / "inventory" / f"{hashlib.sha256(str(resolved).encode()).hexdigest()[:16]}.json"
+        cached = _read_cache(cache_file, resolved) if cache_file else {}
         now = time.time_ns()
         try:
-            scanned = _scan(resolved, known)
+            scanned = _scan(resolved, cached)
         except OSError as error:
             raise UserError(
                 f"{error.filename or root} cannot be read ({error.strerror or error}).",
                 "Change its permissions, or check the mount.",
                 EXIT_FAILED,
             ) from None
-        if file is not None and scanned != known:
+        if cache_file is not None and scanned != cached:
+            # Time 0 is never the time of a folder, so a folder that just changed is read again by the next scan.
             settled = {
                 folder: entry if entry[0] < now - _SETTLE_NS else (0, *entry[1:]) for folder, entry in scanned.items()
             }
             content = {"schema": SCHEMA, "root": str(resolved), "folders": settled}
-            write_bytes(file, json.dumps(content, separators=(",", ":")).encode())
+            write_bytes(cache_file, json.dumps(content, separators=(",", ":")).encode())
         return cls(root, {folder: names for folder, (_, _, names) in scanned.items()})
 
-    def find(self, path: str) -> Found:
-        """Where the video of a list path lies."""
+    def find(self, path: str) -> Match:
+        """The video of a list path."""
         if path in self._all:
-            return Found(self.root / path, how="path")
+            return Match(self.root / path, how="path")
         stem = base_name(path)
         for how, paths in (
             ("name", self._by_stem.get(stem)),
@@ -120,19 +126,19 @@ class Inventory:
         ):
             if paths:
                 return self._choose(paths, how)
-        return Found(None)
+        return Match(None)
 
     def _by_id(self, stem: str) -> list[str] | None:
         match = _KINETICS.fullmatch(stem)
         return self._by_stem.get(match[1]) if match else None
 
-    def _choose(self, paths: list[str], how: str) -> Found:
+    def _choose(self, paths: list[str], how: str) -> Match:
         if len(paths) > 1 and not self._equal(paths):
-            return Found(None, tuple(paths))
-        return Found(self.root / paths[0], how=how)
+            return Match(None, tuple(paths))
+        return Match(self.root / paths[0], how=how)
 
     def _equal(self, paths: list[str]) -> bool:
-        """Whether the files have equal bytes: copies of a video are not ambiguous."""
+        """Return whether the files have equal bytes: copies of a video are not ambiguous."""
         files = [self.root / path for path in paths]
         try:
             if len({file.stat().st_size for file in files}) > 1:
@@ -142,27 +148,33 @@ class Inventory:
             return False
 
 
-Entry = tuple[int, list[str], list[str]]  # modification time in ns, names of sub-folders, names of video files
+@dataclass(frozen=True)
+class _CacheFile:
+    """The cached index of one root: `SCHEMA`, resolved root, and the entry of each folder by relative path."""
+
+    schema: int
+    root: str
+    folders: dict[str, Entry]
 
 
-def _scan(root: Path, known: Mapping[str, Entry]) -> dict[str, Entry]:
-    """Every folder below the root; a folder whose modification time is the known one is not read again."""
-    found: dict[str, Entry] = {}
+def _scan(root: Path, cached: Mapping[str, Entry]) -> dict[str, Entry]:
+    """The entries of all folders below the root; a folder with its cached modification time is not read again."""
+    entries: dict[str, Entry] = {}
     seen: set[tuple[int, int]] = set()
     waiting = [""]
     while waiting:
         folder = waiting.pop()
         path = root / folder if folder else root
         status = path.stat()
-        if (status.st_dev, status.st_ino) in seen:  # a link back to a folder already read
+        if (status.st_dev, status.st_ino) in seen:  # a link to a folder that was already read
             continue
         seen.add((status.st_dev, status.st_ino))
-        entry = known.get(folder)
+        entry = cached.get(folder)
         if entry is None or entry[0] != status.st_mtime_ns:
             entry = _read_folder(path, status.st_mtime_ns)
-        found[folder] = entry
+        entries[folder] = entry
         waiting += [f"{folder}/{name}" if folder else name for name in reversed(entry[1])]
-    return found
+    return entries
 
 
 def _read_folder(path: Path, modified: int) -> Entry:
@@ -180,14 +192,9 @@ def _read_folder(path: Path, modified: int) -> Entry:
 
 
 def _read_cache(file: Path, root: Path) -> dict[str, Entry]:
-    """The folders of an earlier scan; empty if there is none, or it is damaged or of another root."""
+    """The entries of an earlier scan; none if the cache file is absent, damaged or of another root."""
     try:
-        content = json.loads(file.read_bytes())
-        if content["schema"] != SCHEMA or content["root"] != str(root):
-            return {}
-        return {
-            folder: (int(modified), list(folders), list(files))
-            for folder, (modified, folders, files) in content["folders"].items()
-        }
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        content = msgspec.json.decode(file.read_bytes(), type=_CacheFile)
+    except (OSError, ValueError, RecursionError):
         return {}
+    return content.folders if (content.schema, content.root) == (SCHEMA, str(root)) else {}

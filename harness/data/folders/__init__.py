@@ -1,1 +1,1 @@
-"""A user's own folder or table of videos as a dataset."""
+"""Custom datasets: a user's folder or table of videos."""

@@ -1,17 +1,18 @@
-"""A folder of class folders, or a table of paths and class names, as a dataset usable in every protocol.
+"""Custom datasets: a folder of class folders, or a table of paths and class names, for every protocol.
 
-Rules, all deterministic:
-    Classes are the folder names as they are (or the table's class names), sorted; the id is the position.
-    Sub-folders `train` and `val` (or `validation`, `test`) of class folders, or a table's column `split`, decide.
-    Where only one side is stated, the dataset has only that list: `train` can be fitted on as the source of zero-shot
-    transfer, `val` can be its target.
-    Otherwise 30 % of each class's clips (at least one, rounded) become `val`: the groups of all clips are shuffled
-    once with the seed, and each class takes whole groups in that order until it has its share. A clip's group is the
-    `gNN` of a UCF-like name (`..._g07_c02`), the other half of a name that begins or ends with its class
-    (`daria_walk`, `walk_012`), or else the clip alone. So an actor or a source video is never on both sides.
-    Base and novel classes, and the 16-shot lists, follow the published rules on these lists. Where the smallest base
-    class has fewer than 16 training clips, its size replaces 16 and shows in the list's name. `few_shot_K` is defined
-    for every K that each class can give.
+All rules are deterministic:
+    Classes: the unchanged folder names (or the table's class names), sorted; the id is the index.
+    Stated split: sub-folders `train` and `val` (or `validation`, `test`) of class folders, or the table's column
+    `split`. If only `train/` (or only `val/`) exists, only that list exists: `train` can be the source of zero-shot
+    transfer, `val` its target.
+    Own split, where none is stated: 30 % of the clips of each class (rounded, at least one) become `val`. The groups
+    of all clips are shuffled once with the seed, and each class takes whole groups in that order until it has its
+    share. The group of a clip is the `gNN` of a UCF-like name (`..._g07_c02`), the rest of a name that begins or ends
+    with its class (`daria_walk`, `walk_012`), or else the clip alone. An actor or a source video is therefore never in
+    both lists.
+    Base and novel classes and the 16-shot lists follow the published rules on these lists. If the smallest base class
+    has fewer than 16 training clips, its size replaces 16 and shows in the list's name.
+    `few_shot_K` exists for every K up to the size of the smallest class.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ from functools import cached_property
 from pathlib import Path
 
 from harness.base.errors import UserError, unknown_name
-from harness.data.files.content import ContentIndex
-from harness.data.folders.rows import Clip, read_clips
+from harness.data.files.fingerprints import FingerprintIndex
+from harness.data.folders.read_clips import Clip, read_clips
 from harness.data.lists import rules
 from harness.data.lists.dataset import Dataset
 from harness.spec import LabelSet, VideoList, ZeroShotTest
@@ -38,12 +39,12 @@ _UCF_GROUP = re.compile(r"_(g\d{2})_c\d{2}$")
 
 
 class FolderDataset(Dataset):
-    """A custom dataset; nothing is read before the first list is asked for.
+    """A custom dataset. Files are read on first use of a list or a label set.
 
     Args:
         path: A folder of class folders, a folder with `train/` or `val/` or both, or a .csv, .tsv or .txt table.
-        name: Defaults to the folder's (or the table's) name.
-        source: Dataset that zero-shot transfer to this one fits on.
+        name: Name of the dataset; the default is the name of the folder or of the table.
+        source: Dataset whose training list is fitted for zero-shot transfer to this one.
         seed: Seed of the train/val split and of the few-shot draws; a seed other than 1 shows in the lists' names.
         cache: Folder that keeps the fingerprints of the videos.
     """
@@ -64,7 +65,7 @@ class FolderDataset(Dataset):
         self.source = source
         self.seed = seed
         self.zero_shot_tests = (ZeroShotTest("val", "all", "single", 1),)
-        self._content = ContentIndex(path, cache)
+        self._fingerprints = FingerprintIndex(path, cache)
 
     @property
     def root_id(self) -> str:
@@ -78,8 +79,8 @@ class FolderDataset(Dataset):
         if len(names) < 2:
             only = next(iter(names), "")
             raise UserError(
-                f"{self.path} holds one class, {only!r}; a dataset needs at least two.",
-                "Give the folder that contains the class folders, one folder a class.",
+                f"{self.path} holds one class, {only!r}, expected at least two.",
+                "Give the folder that contains the class folders, one folder for each class.",
             )
         return clips
 
@@ -104,13 +105,13 @@ class FolderDataset(Dataset):
         val_rows = tuple((c.path, ids[c.label]) for c in clips if c.path in val)
         for side, rows in (("training", train_rows), ("evaluation", val_rows)):
             if not rows:
-                continue  # the dataset states the other side alone
+                continue  # the dataset states only the other side
             counts = rules.class_counts(rows, len(ids))
             empty = [self._classes[i] for i, count in enumerate(counts) if not count]
             if empty:
                 raise UserError(
-                    f"{self.path}: {_names(empty)} without any {side} clip.",
-                    "Every class needs at least one clip in train and one in val.",
+                    f"{self.path}: {_names(empty)} without any {side} clip, expected at least one.",
+                    "Add clips: every class needs at least one in train and one in val.",
                 )
         return train_rows, val_rows
 
@@ -129,9 +130,9 @@ class FolderDataset(Dataset):
         return rules.derived_b2n(*self._sides, self._split, self.base_shots)
 
     def list_names(self) -> tuple[str, ...]:
-        """`train`, `val`, the base-to-novel lists, and `few_shot_K` for each K that the smallest class can give.
+        """`train`, `val`, the base-to-novel lists, and `few_shot_K` for each K up to the size of the smallest class.
 
-        A dataset that states one side alone has that list alone.
+        A dataset that states only one side of the split has only that list.
         """
         if not all(self._sides):
             return ("train",) if self._sides[0] else ("val",)
@@ -144,17 +145,17 @@ class FolderDataset(Dataset):
         """The rows of a list; the origin is always `own`.
 
         Raises:
-            UserError: The folder is no dataset, or has no such list.
+            UserError: The folder is not a dataset, or has no such list.
         """
         if not all(self._sides) and name not in self.list_names():
             side, other = ("training", "val (or test)") if self._sides[0] else ("evaluation", "train")
             raise UserError(
-                f"{self.path} states {side} clips only, so there is no list {name!r}.",
+                f"{self.path} states {side} clips only, so the list {name!r} does not exist.",
                 f"Add the folder or the rows of {other}, or state no split: 30 % of each class then become val.",
             )
         if name not in self.list_names():
             raise unknown_name(f"list of {self.name}", name, self.list_names())
-        shown = name
+        name_with_settings = name
         if name in ("train", "val"):
             rows = self._sides[0] if name == "train" else self._sides[1]
         elif name.startswith("few_shot_"):
@@ -162,16 +163,16 @@ class FolderDataset(Dataset):
         else:
             rows = self._b2n[name]
             if name.startswith("base_s") and self.base_shots != rules.BASE_SHOTS:
-                shown = f"{name}_{self.base_shots}shots"
+                name_with_settings = f"{name}_{self.base_shots}shots"
         if self.seed != SPLIT_SEED:
-            shown += f"_seed{self.seed}"
-        return VideoList(shown, rows, "own")
+            name_with_settings += f"_seed{self.seed}"
+        return VideoList(name_with_settings, rows, "own")
 
     def labels(self, name: str) -> LabelSet:
-        """The label set `all`, `base` or `novel`, names as the folders spell them.
+        """The label set `all`, `base` or `novel`, with the unchanged names of the folders.
 
         Raises:
-            UserError: The folder is no dataset, or has no such label set.
+            UserError: The folder is not a dataset, or has no such label set.
         """
         if name == "all":
             return LabelSet(self._classes)
@@ -181,15 +182,15 @@ class FolderDataset(Dataset):
         raise unknown_name(f"label set of {self.name}", name, ("all", "base", "novel"))
 
     def content(self, video_list: VideoList) -> str:
-        """The fingerprint of a list's videos: folders of one name with other videos are other data.
+        """Fingerprint of the videos of a list: two folders of one name with different videos are different data.
 
         Raises:
             UserError: A video cannot be read.
         """
-        return self._content.of(self._files, video_list.paths)
+        return self._fingerprints.list_fingerprint(self._files, video_list.paths)
 
     def cluster(self, path: str) -> str:
-        """The group of a clip: a person or a source across classes, `gNN` within its class, else the clip alone."""
+        """The group of a clip: person or source video across classes, `gNN` within its class, else the clip alone."""
         return self._clusters.get(path, "")
 
     @cached_property
@@ -197,13 +198,13 @@ class FolderDataset(Dataset):
         return {clip.path: _cluster_of(clip) for clip in self._clips}
 
     def locate(self, path: str) -> Path | None:
-        """The file of a row, or None if it is not a row of this dataset or has gone."""
+        """The file of a list path, or None if this dataset has no such path or the file no longer exists."""
         file = self._files.get(path)
         return file if file is not None and file.is_file() else None
 
 
 def choose_val(clips: Sequence[Clip], seed: int) -> set[str]:
-    """The paths of the evaluation clips: about 30 % of every class, whole groups, by the rule above.
+    """The paths of the evaluation clips: about 30 % of every class, in whole groups (see the module's docstring).
 
     Raises:
         UserError: A class has a single clip, or all its clips belong to one group.
@@ -214,15 +215,17 @@ def choose_val(clips: Sequence[Clip], seed: int) -> set[str]:
     single = sorted(name for name, groups in by_class.items() if sum(map(len, groups.values())) < 2)
     if single:
         raise UserError(
-            f"{_names(single)} with a single clip; each class needs at least two, one to train and one to evaluate.",
+            f"{_names(single)} with a single clip, expected at least two: one to train and one to evaluate.",
             "Add clips, remove the class, or give train/ and val/ folders.",
         )
     one_group = sorted(name for name, groups in by_class.items() if len(groups) < 2)
     if one_group:
         raise UserError(
-            f"{_names(one_group)} whose clips all come from one source group; they cannot be split without a leak.",
+            f"{_names(one_group)} whose clips all come from one source group, expected at least two groups: a split of "
+            "one group is a leak.",
             "Add clips of another group, or give train/ and val/ folders.",
         )
+    # One order for all classes: an actor who appears in several classes is on the same side in each of them.
     order = sorted({group for groups in by_class.values() for group in groups})
     random.Random(seed).shuffle(order)
     chosen: set[str] = set()
@@ -232,11 +235,11 @@ def choose_val(clips: Sequence[Clip], seed: int) -> set[str]:
 
 
 def _share(groups: dict[str, list[str]], order: Iterable[str]) -> Iterable[str]:
-    """Paths of whole groups, in the given order, until the class has its share; one group is always left to train."""
+    """Paths of whole groups, in the given order, until the class has its share; the last group is never taken."""
     wanted = max(1, round(VAL_SHARE * sum(map(len, groups.values()))))
     taken: list[str] = []
-    present = [group for group in order if group in groups]
-    for group in present[:-1]:
+    class_groups = [group for group in order if group in groups]
+    for group in class_groups[:-1]:
         if len(taken) >= wanted:
             break
         taken += groups[group]
@@ -244,7 +247,7 @@ def _share(groups: dict[str, list[str]], order: Iterable[str]) -> Iterable[str]:
 
 
 def group_of(clip: Clip) -> str:
-    """The source group of a clip by its name: `gNN`, the actor or number beside the class name, or the clip itself."""
+    """The source group of a clip by its name: `gNN`, the rest of the name beside the class name, or the whole name."""
     stem = Path(clip.path).stem
     if match := _UCF_GROUP.search(stem):
         return match[1]
@@ -259,6 +262,7 @@ def group_of(clip: Clip) -> str:
 
 def _cluster_of(clip: Clip) -> str:
     group, stem = group_of(clip), Path(clip.path).stem
+    # `g07` of two classes are two sources, while `daria` is one person in all classes.
     within_class = group == stem or _UCF_GROUP.search(stem)
     return f"{clip.label}/{group}" if within_class else group
 

@@ -1,1 +1,1 @@
-"""Lists, label sets and the rules that make them: text and arithmetic, without videos."""
+"""Lists and label sets: file format, rules that derive lists, and the interface of a dataset. Needs no videos."""

@@ -1,4 +1,4 @@
-"""Class names out of a file of one's own."""
+"""Reader of a user's file of class names."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from harness.spec import LabelSet
 
 
 def read_class_names(path: Path) -> LabelSet:
-    """Class names of a file: a CSV with the header `id,name`, or one name a line.
+    """The label set of a file: a CSV with the header `id,name`, or one name a line.
 
     Raises:
-        UserError: The file is missing, not text, or its ids are not 0, 1, 2, ...
+        UserError: The file is missing or not text, or its ids are not 0, 1, 2, ...
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise UserError(
-            f"The class file {path} does not exist.", "One class name a line, or a CSV `id,name`."
+            f"The class file {path} does not exist.", "Give a file of one class name a line, or a CSV `id,name`."
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"The class file {path} cannot be read as text: {error}") from None

@@ -1,7 +1,8 @@
-"""Clusters of videos: clips cut from one source, which are not independent of each other.
+"""Clusters of videos: clips cut from one source, which are statistically dependent.
 
-UCF-101 and the embedded benchmark: class and group `gNN`. HMDB-51: the source film, across classes. An unmatched name
-is a cluster of its own; an empty text means that nothing is known. Identifiers are shared by all lists of a dataset.
+UCF-101 and the embedded benchmark: class and group `gNN`. HMDB-51: the source film, across classes. A name in a
+different format is a cluster by itself. An empty text means that the cluster is unknown. All lists of a dataset share
+one set of identifiers.
 """
 
 from __future__ import annotations
@@ -27,9 +28,10 @@ def film_cluster(path: str, classes: Iterable[str]) -> str:
 
     Args:
         path: List path.
-        classes: Class names of the dataset, blanks or underscores between words.
+        classes: Class names of the dataset, with blanks or underscores between words.
     """
     name = base_name(path)
+    # Longest first, so that `draw_sword` is not read as a film `..._draw` of class `sword`.
     words = sorted({label.replace(" ", "_") for label in classes}, key=len, reverse=True)
     match = re.fullmatch(rf"(.+?)_(?:{'|'.join(map(re.escape, words))}){_HMDB_END}", name)
     return match[1] if match else name

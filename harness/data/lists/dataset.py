@@ -1,4 +1,4 @@
-"""A dataset as the rest of the harness sees it: named lists, named label sets, and where each video lies."""
+"""Interface of a dataset: lists by name, label sets by name, and the file of each video."""
 
 from __future__ import annotations
 
@@ -21,13 +21,14 @@ class Dataset(ABC):
     Names of label sets: `all`, `base`, `novel`, `zs_split1..zs_split3`.
 
     Attributes:
-        name: `ucf101`, `mini_target`, or the folder's name for a custom dataset.
+        name: `ucf101`, `mini_target`, ...; for a custom dataset the name of its folder.
         title: Display name, e.g. `UCF-101`.
         kind: `embedded`, `official` or `custom`.
-        source: Dataset that zero-shot transfer fits on when this one is the target, or None where it is not a target.
-        zero_shot_tests: The evaluation lists of the zero-shot protocol, empty where it is not a target.
-        draws: Whether absent training lists are drawn here instead of being refused; such lists have the origin `own`.
-        marked: Whether messages show `root_id` beside the name, because another dataset of the name is in use.
+        source: Dataset whose training list is fitted when this one is the target of zero-shot transfer, or None if it
+            is not a target.
+        zero_shot_tests: The evaluation lists of the zero-shot protocol, empty if it is not a target.
+        draws: Whether absent training lists are drawn instead of refused; such lists have the origin `own`.
+        marked: Whether messages show `root_id` after the name, because two datasets of one name are in use.
     """
 
     name: str
@@ -40,20 +41,20 @@ class Dataset(ABC):
 
     @property
     def root_id(self) -> str:
-        """Eight hex digits of the hash of an own dataset's place; empty for datasets that are known by their name."""
+        """Eight hex digits of the hash of a custom dataset's path; empty for official and embedded datasets."""
         return ""
 
     @property
     def shown(self) -> str:
-        """The name for people, with `root_id` where the name alone does not tell two datasets apart."""
+        """The name in messages, with `root_id` if two datasets have this name."""
         return f"{self.name} ({self.root_id})" if self.marked else self.name
 
     @abstractmethod
     def list_names(self) -> tuple[str, ...]:
-        """The lists this dataset defines, whether or not their files are present."""
+        """The names of the lists that this dataset defines; their files may be absent."""
 
     def has_list(self, name: str) -> bool:
-        """Whether the dataset defines a list of this name."""
+        """Return whether the dataset defines a list of this name."""
         return name in self.list_names()
 
     @abstractmethod
@@ -61,19 +62,24 @@ class Dataset(ABC):
         """The rows of a list.
 
         Raises:
-            UserError: The dataset has no such list, or its file is missing or damaged (with the way to get it).
+            UserError: The dataset has no such list, or its file is missing or damaged; the hint names the command that
+                makes it.
         """
 
     @abstractmethod
     def labels(self, name: str) -> LabelSet:
-        """A label set by name (`all`, `base`, `novel`, ...)."""
+        """A label set by name (`all`, `base`, `novel`, ...).
+
+        Raises:
+            UserError: The dataset has no such label set.
+        """
 
     @abstractmethod
     def locate(self, path: str) -> Path | None:
-        """Where the video of a list row lies on this machine, or None if it is not there."""
+        """The file of the video of a list path on this machine, or None if there is none."""
 
     def content(self, video_list: VideoList) -> str | None:
-        """A fingerprint of the videos of a list where paths do not tell which videos they are; else None.
+        """Fingerprint of the videos of a list, or None where the paths identify the videos.
 
         Raises:
             UserError: A video cannot be read.
@@ -81,12 +87,12 @@ class Dataset(ABC):
         return None
 
     def cluster(self, path: str) -> str:
-        """The source that the video of a list path was cut from, unique in the dataset; empty where it is unknown."""
+        """The source from which the video of a list path was cut, unique in the dataset; empty if it is unknown."""
         return ""
 
-    def prepare(self, progress: Callable[[int, int], None] | None = None) -> None:  # noqa: B027, nothing to do on disk
-        """Make the videos available where the dataset can do that itself (embedded datasets render on first use).
+    def prepare(self, progress: Callable[[int, int], None] | None = None) -> None:  # noqa: B027, optional hook
+        """Make the videos available. Embedded datasets render on first use; other datasets do nothing.
 
         Args:
-            progress: Called with clips done and clips in all.
+            progress: Called with the number of finished clips and the total.
         """

@@ -1,8 +1,8 @@
-"""The strict grammar of list and label files: parsing with file, line and rule in every error, and writing.
+"""Strict grammar of list and label files: parser, whose errors name file, line and rule, and writer.
 
     list   = { row } ;  row = path " " label ;      LF or CRLF throughout; the last end of line may be absent
     label  = "0" | nonzero { digit } ;              below the number of classes; every class has a row
-    path   = as the dataset spells it ;             each path once
+    path   = in the form of the dataset ;           each path once
     labels = "id,name" EOL { id "," name EOL } ;    RFC 4180 quoting; ids 0, 1, 2, ...
 Source: the published lists and label files of ViFi-CLIP all match it.
 """
@@ -13,7 +13,7 @@ import csv
 import io
 import re
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from harness.base.errors import UserError
 from harness.spec import LabelSet
@@ -34,16 +34,16 @@ _LABEL = re.compile(r"0|[1-9][0-9]*")
 
 
 def base_name(path: str) -> str:
-    """The last part of a list path without its extension, by which videos are found and lists compared."""
+    """The last part of a list path without extension. Videos are found and lists compared by it."""
     name = path.rpartition("/")[2]
     return name.rpartition(".")[0] or name
 
 
 class PathForm:
-    """How a dataset spells the paths of its lists.
+    """Form of the paths in the lists of a dataset.
 
     Args:
-        path: `ucf101`, `hmdb51`, `ssv2` or `kinetics`.
+        path: Name of the form: `ucf101`, `hmdb51`, `ssv2` or `kinetics`.
         folders: Allowed first parts, e.g. `train` and `val`; empty where lists are flat.
         names: Class names of the dataset; HMDB-51's paths repeat them with underscores.
     """
@@ -56,11 +56,11 @@ class PathForm:
         self.shown = f"{'|'.join(folders)}/{shown}" if folders else shown
 
     def match(self, path: str) -> bool:
-        """Whether a path is spelt as the dataset spells it."""
+        """Return whether a path has the form."""
         return self._pattern.fullmatch(path) is not None
 
     def class_part(self, path: str) -> str | None:
-        """The part of a path that names its class (HMDB-51 and UCF-101), or None where paths carry no class."""
+        """The part of a path that names its class (HMDB-51 and UCF-101), or None for forms without a class."""
         if "group" not in self._pattern.groupindex:
             return None
         match = self._pattern.fullmatch(path)
@@ -74,26 +74,26 @@ def parse_list(data: bytes, file: Path | str, classes: int, form: PathForm) -> t
         data: The file's bytes.
         file: Its name in messages.
         classes: Size of the label set that the ids point into.
-        form: The dataset's paths.
+        form: Form of the dataset's paths.
 
     Raises:
-        UserError: The first defect, with file, line and rule.
+        UserError: The file has a defect; the message names file, line and rule of the first one.
     """
     rows: list[Row] = []
     lines_of: dict[str, int] = {}
     first_of_class: dict[str, tuple[int, int]] = {}
-    present = bytearray(classes)
+    present = bytearray(classes)  # one flag for each class
     for number, line in enumerate(_lines(data, file, "list"), 1):
         path, label = _row(line, file, number, classes, form)
         if path in lines_of:
-            raise _defect(file, number, f"{path!r} stands on line {lines_of[path]} already", "a path occurs once")
+            raise _defect(file, number, f"{path!r} is a duplicate of line {lines_of[path]}", "a path occurs once")
         lines_of[path] = number
         part = form.class_part(path)
         if part is not None:
-            known, at = first_of_class.setdefault(part, (label, number))
-            if known != label:
-                found = f"class {part!r} has label {label} here and {known} on line {at}"
-                raise _defect(file, number, found, "clips of one class have one label")
+            first_label, first_line = first_of_class.setdefault(part, (label, number))
+            if first_label != label:
+                defect = f"class {part!r} has label {label} here and {first_label} on line {first_line}"
+                raise _defect(file, number, defect, "clips of one class have one label")
         present[label] = 1
         rows.append((path, label))
     if not all(present):
@@ -107,9 +107,10 @@ def _row(line: str, file: Path | str, number: int, classes: int, form: PathForm)
         raise _defect(file, number, "a blank line", "no blank lines")
     if line != line.strip():
         raise _defect(file, number, f"white space at an end of {line!r}", "no blank at either end of a row")
-    other = next((c for c in line if c != " " and (c.isspace() or not c.isprintable())), "")
-    if other:
-        raise _defect(file, number, f"the character {other!r}", "the only white space is one blank before the label")
+    if not line.isprintable():  # a blank is the only white space that is printable
+        forbidden = next(c for c in line if not c.isprintable())
+        rule = "the only white space is one blank before the label"
+        raise _defect(file, number, f"the character {forbidden!r}", rule)
     path, blank, label = line.rpartition(" ")
     if not blank:
         raise _defect(file, number, f"{line!r} has no label", "a row is path, one blank, label")
@@ -119,10 +120,10 @@ def _row(line: str, file: Path | str, number: int, classes: int, form: PathForm)
         raise _defect(file, number, f"the label {label!r}", "a label is a decimal number without sign or padding")
     if int(label) >= classes:
         raise _defect(file, number, f"label {label}", f"a label is below the number of classes, {classes}")
-    if path.startswith("/") or "\\" in path or ".." in PurePosixPath(path).parts:
+    if path.startswith("/") or "\\" in path or ".." in path.split("/"):
         raise _defect(file, number, f"the path {path!r}", "a path stays inside the dataset's folder")
     if not form.match(path):
-        raise _defect(file, number, f"the path {path!r}", f"a path of this dataset reads {form.shown}")
+        raise _defect(file, number, f"the path {path!r}", f"a path of this dataset has the form {form.shown}")
     return path, int(label)
 
 
@@ -130,7 +131,7 @@ def parse_labels(data: bytes, file: Path | str) -> LabelSet:
     """The label set of a label file.
 
     Raises:
-        UserError: The first defect, with file, line and rule.
+        UserError: The file has a defect; the message names file, line and rule of the first one.
     """
     lines = _lines(data, file, "label file")
     if lines[0] != "id,name":
@@ -150,8 +151,8 @@ def parse_labels(data: bytes, file: Path | str) -> LabelSet:
         if not name or name != name.strip():
             raise _defect(file, number, f"the name {name!r}", "a name is not blank and has no blank at either end")
         if name.casefold() in seen:
-            known = seen[name.casefold()]
-            raise _defect(file, number, f"{name!r} stands on line {known} already", "names are distinct")
+            first_line = seen[name.casefold()]
+            raise _defect(file, number, f"{name!r} is a duplicate of line {first_line}", "names are distinct")
         seen[name.casefold()] = number
         names.append(name)
     if not names:
@@ -159,12 +160,12 @@ def parse_labels(data: bytes, file: Path | str) -> LabelSet:
     return LabelSet(tuple(names))
 
 
-def _lines(data: bytes, file: Path | str, what: str) -> list[str]:
-    """Lines without their ends, after the checks that concern the file as a whole."""
+def _lines(data: bytes, file: Path | str, kind: str) -> list[str]:
+    """The lines without line ends, after the checks of the whole file: encoding and line ends."""
     if not data:
-        raise _defect(file, 1, "an empty file", f"a {what} has at least one row")
+        raise _defect(file, 1, "an empty file", f"a {kind} has at least one row")
     if data.startswith(b"\xef\xbb\xbf"):
-        raise _defect(file, 1, "a byte-order mark", "plain UTF-8 without one")
+        raise _defect(file, 1, "a byte-order mark", "text is UTF-8 without a byte-order mark")
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -173,20 +174,21 @@ def _lines(data: bytes, file: Path | str, what: str) -> list[str]:
     ends = {end: text.count(end) for end in ("\r\n", "\n", "\r")}
     crlf, lf, cr = ends["\r\n"], ends["\n"] - ends["\r\n"], ends["\r"] - ends["\r\n"]
     if cr:
-        at = re.search("\r(?!\n)", text)
-        line = text.count("\n", 0, at.start() if at else 0) + 1
+        match = re.search("\r(?!\n)", text)
+        line = text.count("\n", 0, match.start() if match else 0) + 1
         raise _defect(file, line, "a carriage return without a line feed", "lines end in LF or CRLF")
     if crlf and lf:
-        minority = "\r\n" if crlf < lf else "(?<!\r)\n"
-        at = re.search(minority, text)
-        line = text.count("\n", 0, at.start() if at else 0) + 1
+        # The rarer kind is the damage; the message names its first line.
+        rarer = "\r\n" if crlf < lf else "(?<!\r)\n"
+        match = re.search(rarer, text)
+        line = text.count("\n", 0, match.start() if match else 0) + 1
         raise _defect(file, line, f"{crlf} CRLF and {lf} LF line ends", "one kind of line end throughout")
     lines = text.split("\r\n" if crlf else "\n")
     return lines[:-1] if lines[-1] == "" else lines
 
 
-def _defect(file: Path | str, line: int, found: str, rule: str) -> UserError:
-    return UserError(f"{file}, line {line}: {found}.", f"Rule: {rule}.")
+def _defect(file: Path | str, line: int, content: str, rule: str) -> UserError:
+    return UserError(f"{file}, line {line}: {content}.", f"Rule: {rule}.")
 
 
 def format_list(rows: Sequence[Row], eol: str = "\n", final_newline: bool = True) -> bytes:
@@ -196,7 +198,7 @@ def format_list(rows: Sequence[Row], eol: str = "\n", final_newline: bool = True
 
 
 def format_labels(names: Sequence[str], eol: str = "\n", quoted: bool = False) -> bytes:
-    """The bytes of a label file; `quoted` puts every name into quotes, as the published SSv2 file does."""
+    """The bytes of a label file. With `quoted` every name is in quotes, as in the published SSv2 file."""
     file = io.StringIO()
     file.write(f"id,name{eol}")
     if quoted:

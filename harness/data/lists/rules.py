@@ -1,7 +1,7 @@
-"""The published rules that derive lists from a training and an evaluation list, as pure functions.
+"""Published rules that derive lists from a training and an evaluation list, as pure functions.
 
 Rows are (path, label id) in list order. The rules reproduce the lists of the ViFi-CLIP repository byte for byte on
-HMDB-51, UCF-101 and SSv2; where they cannot (see docs/datasets.md) a list is pinned by its sha256 instead.
+HMDB-51, UCF-101 and SSv2. Lists that they do not reproduce (see docs/datasets.md) are pinned by sha256.
 """
 
 from __future__ import annotations
@@ -22,14 +22,18 @@ FEW_SHOTS = (2, 4, 8, 16)
 
 @dataclass(frozen=True)
 class ClassSplit:
-    """Class ids of the base and the novel half; the position of a class is its id within the half."""
+    """Class ids of the base and the novel half; the index of a class is its id within the half."""
 
     base: tuple[int, ...]
     novel: tuple[int, ...]
 
 
 def class_counts(rows: Iterable[Row], classes: int) -> tuple[int, ...]:
-    """The number of rows of each class id, as a tuple of `classes` integers."""
+    """The number of rows of each class id, as a tuple of `classes` integers.
+
+    Raises:
+        UserError: A label id is not below `classes`.
+    """
     counts = [0] * classes
     for path, label in rows:
         if not 0 <= label < classes:
@@ -41,8 +45,8 @@ def class_counts(rows: Iterable[Row], classes: int) -> tuple[int, ...]:
 def base_novel_split(counts: Sequence[int]) -> ClassSplit:
     """The base and novel classes of a dataset, from the number of training clips of each class.
 
-    Class ids are sorted by count, ascending and stable: the first half (rounded down) is novel, the rest is base, so
-    base holds the more frequent classes and the extra one of an odd number.
+    Class ids are sorted by count, ascending and stable. The first half (rounded down) is novel and the rest is base:
+    base holds the more frequent classes, and one class more where the number of classes is odd.
     """
     order = sorted(range(len(counts)), key=lambda label: counts[label])
     half = len(order) // 2
@@ -50,9 +54,9 @@ def base_novel_split(counts: Sequence[int]) -> ClassSplit:
 
 
 def restrict(rows: Iterable[Row], classes: Sequence[int]) -> Rows:
-    """The rows of some classes, in their order, with each label replaced by its class's position in `classes`."""
-    position = {label: i for i, label in enumerate(classes)}
-    return tuple((path, position[label]) for path, label in rows if label in position)
+    """The rows of the given classes in list order, with each label replaced by its index in `classes`."""
+    index = {label: i for i, label in enumerate(classes)}
+    return tuple((path, index[label]) for path, label in rows if label in index)
 
 
 def rows_by_class(rows: Iterable[Row], classes: int) -> tuple[Rows, ...]:
@@ -66,8 +70,8 @@ def rows_by_class(rows: Iterable[Row], classes: int) -> tuple[Rows, ...]:
 def base_draw(base_train: Iterable[Row], classes: int, seed: int, shots: int = BASE_SHOTS) -> Rows:
     """The published `fs_base_s{seed}_train` draw: `shots` rows of every base class, classes in ascending id.
 
-    The generator is seeded anew for every class, so classes of equal size yield equal positions: the draws of one list
-    are not independent across classes. This is what was published.
+    The generator is seeded again for every class, so classes of equal size give equal row indices: the draws of one
+    list are not independent across classes. The published lists were drawn in this way.
 
     Raises:
         UserError: A class has fewer rows than `shots`.
@@ -76,7 +80,7 @@ def base_draw(base_train: Iterable[Row], classes: int, seed: int, shots: int = B
     for label, rows in enumerate(rows_by_class(base_train, classes)):
         if len(rows) < shots:
             raise UserError(f"Base class {label} has {len(rows)} training clips, expected at least {shots}.")
-        # Random(seed) and the module's random.seed(seed) give the same stream; no global state is touched.
+        # Random(seed) gives the stream of the published random.seed(seed) without changing global state.
         drawn += random.Random(seed).sample(rows, shots)
     return tuple(drawn)
 
@@ -85,8 +89,8 @@ def own_draw(train: Iterable[Row], classes: int, shots: int, seed: int) -> Rows:
     """An own few-shot draw: up to `shots` rows of every class, classes in ascending id.
 
     Each class has its own generator, seeded by (seed, class id), and the draws are nested: the rows of K = 2 are the
-    first two of K = 4. A class with fewer rows gives all it has. The published few-shot lists follow no known rule, so
-    such a draw never equals them; lists made of it have the origin `own`.
+    first two of K = 4. A class with fewer rows gives all its rows. The rule of the published few-shot lists is unknown,
+    so this draw differs from them; its lists have the origin `own`.
     """
     drawn: list[Row] = []
     for label, rows in enumerate(rows_by_class(train, classes)):

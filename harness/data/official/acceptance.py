@@ -1,10 +1,10 @@
-"""Whether a list is the published one: the four acceptance levels, from pinned fingerprints alone.
+"""Comparison of a list with the published one by four acceptance levels; needs only the pinned fingerprints.
 
     1  the bytes are equal (sha256; git blob id where only that is known)
     2  equal after normalising line ends
     3  the same set of (base name, label)
-    4  the same classes, with other clips: reported with the classes that differ and by how many clips
-Levels 1 to 3 are the published list.
+    4  the same classes with different clips: reported with the classes that differ and the numbers of clips
+A list of levels 1 to 3 counts as the published list.
 """
 
 from __future__ import annotations
@@ -26,12 +26,13 @@ MEANING = {
 
 @dataclass(frozen=True)
 class Acceptance:
-    """How near a list is to the published one.
+    """Result of comparing a list with the published one.
 
     Args:
-        level: 1 to 4, or None where nothing is known to compare with or the classes differ.
-        note: What differs, in words; empty at level 1.
-        missing, extra: At level 4, how many clips fewer or more each differing class has, summed over classes.
+        level: 1 to 4; None where the fingerprint is too incomplete to compare, or the classes differ.
+        note: The differences in words; empty at level 1.
+        missing: At level 4, the number of clips that differing classes have fewer, summed over classes.
+        extra: At level 4, the number of clips that differing classes have more, summed over classes.
         changed_classes: At level 4, ids of the classes whose clips differ.
     """
 
@@ -43,7 +44,7 @@ class Acceptance:
 
     @property
     def is_published(self) -> bool:
-        """Whether this is the published list (levels 1 to 3)."""
+        """Whether the list counts as the published one (levels 1 to 3)."""
         return self.level is not None and self.level <= 3
 
 
@@ -53,9 +54,9 @@ def git_blob(data: bytes) -> str:
 
 
 def published_bytes(rows: Sequence[Row], pinned: Fingerprint) -> bytes:
-    """The rows as a file with the published file's line ends.
+    """The rows as bytes with the line ends of the published file.
 
-    Where these are unknown, the combination that gives the published git blob id, or else LF.
+    Where the line ends are unknown, the combination that gives the published git blob id is taken, or else LF.
     """
     if pinned.sha256:
         return format_list(rows, "\r\n" if pinned.eol == "crlf" else "\n", pinned.final_newline)
@@ -68,13 +69,20 @@ def published_bytes(rows: Sequence[Row], pinned: Fingerprint) -> bytes:
 
 
 def compare(rows: Sequence[Row], data: bytes, pinned: Fingerprint) -> Acceptance:
-    """The acceptance level of a list whose file has the given bytes and rows."""
+    """Compare a list file with the fingerprint of the published file.
+
+    Args:
+        rows: Its rows.
+        data: Its bytes.
+        pinned: Fingerprint of the published file.
+    """
     if hashlib.sha256(data).hexdigest() == pinned.sha256 or git_blob(data) == pinned.git_blob:
         return Acceptance(1)
     if not pinned.sha256:
         return Acceptance(None, "only the git blob id of the published file is known, and it differs")
     if hashlib.sha256(format_list(rows)).hexdigest() == pinned.content_sha256:
         return Acceptance(2, MEANING[2])
+    # Base names only: a list that differs in folders or extensions names the same videos.
     lines: list[list[str]] = [[] for _ in pinned.counts]
     for path, label in rows:
         if label >= len(lines):
@@ -87,7 +95,7 @@ def compare(rows: Sequence[Row], data: bytes, pinned: Fingerprint) -> Acceptance
     if empty:
         return Acceptance(None, f"classes without a clip: {_shown(empty)}")
     digests = [hashlib.sha256("".join(sorted(group)).encode()).hexdigest()[:6] for group in lines]
-    changed = tuple(i for i, digest in enumerate(digests) if digest != pinned.class_digests[i])
+    changed = tuple(i for i, digest in enumerate(digests) if digest != pinned.class_digest(i))
     differences = [len(lines[i]) - pinned.counts[i] for i in changed]
     missing, extra = -sum(d for d in differences if d < 0), sum(d for d in differences if d > 0)
     note = f"{len(changed)} of {len(lines)} classes differ ({missing} clips fewer, {extra} more): {_shown(changed)}"

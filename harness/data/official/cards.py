@@ -1,14 +1,14 @@
-"""Declarative cards of the official datasets and the fingerprints of the published files, read from `assets/`."""
+"""Cards of the official datasets and fingerprints of the published files, decoded from `harness/data/assets/`."""
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from typing import Any
+
+import msgspec
 
 from harness.base.errors import unknown_name
 from harness.data.lists.grammar import PathForm, format_labels
@@ -21,7 +21,7 @@ OFFICIAL = ("k400", "k600", "hmdb51", "ucf101", "ssv2")
 
 @dataclass(frozen=True)
 class ListCard:
-    """Where a list stands in the published layout, and the label set of its ids."""
+    """A list of an official dataset: its name, its file in the published layout, and the label set of its ids."""
 
     name: str
     file: str
@@ -29,22 +29,33 @@ class ListCard:
 
 
 @dataclass(frozen=True)
+class LabelFile:
+    """Name of a published label file, and whether every class name in it is quoted."""
+
+    file: str
+    quoted: bool = False
+
+
+@dataclass(frozen=True)
 class Card:
-    """What is known of an official dataset before any of its files is read.
+    """Description of an official dataset, known before any of its files is read.
 
     Args:
-        name, title, page: Identity, display name, official download page.
+        name: Name of the dataset, one of `OFFICIAL`.
+        title: Display name.
+        page: Official download page.
         annotations: The official annotation files, in words.
         layouts: Accepted layouts of the videos, in words.
-        form: How paths in its lists are spelt.
+        form: Spelling of the paths in its lists.
         folders: First parts of its paths, empty where lists are flat.
         source: Dataset of the published zero-shot transfer to this one, or None.
         zero_shot_tests: The lists averaged in that score.
-        lists: By name. `aliases` are further names: `val` is `val1` on HMDB-51 and UCF-101.
-        label_sets: Published label sets by name.
+        lists: Lists by name.
+        aliases: Further names of lists: `val` is `val1` on HMDB-51 and UCF-101.
+        names: Published class names in id order.
         corrected: Class id to true name, where the published name is wrong.
         subsets: Ids into the set `all` for each derived label set, in id order of that set.
-        label_files: Published file of each label set, and whether it quotes every name.
+        label_files: Published file of each label set.
         left_out: Clips (base names without extension) that the official annotations have and a published list lacks.
     """
 
@@ -62,7 +73,7 @@ class Card:
     names: tuple[str, ...]
     corrected: Mapping[int, str]
     subsets: Mapping[str, tuple[int, ...]]
-    label_files: Mapping[str, tuple[str, bool]]
+    label_files: Mapping[str, LabelFile]
     left_out: Mapping[str, frozenset[str]]
 
     @property
@@ -82,7 +93,7 @@ class Card:
         return self.lists[name]
 
     def labels(self, name: str, variant: str = "published") -> LabelSet:
-        """A label set by name; a variant that changes no name of it is `published`.
+        """A label set by name. Its variant is `published` if the requested variant changes none of its names.
 
         Args:
             name: `all`, or one of the derived sets.
@@ -105,13 +116,13 @@ class Card:
 
     def label_bytes(self, name: str) -> bytes:
         """The published label file of a label set, byte for byte."""
-        file, quoted = self.label_files[name]
-        eol = "\r\n" if published_labels()[file].eol == "crlf" else "\n"
-        return format_labels(self.labels(name).names, eol, quoted)
+        entry = self.label_files[name]
+        eol = "\r\n" if published_labels()[entry.file].eol == "crlf" else "\n"
+        return format_labels(self.labels(name).names, eol, entry.quoted)
 
 
 def split_words(name: str) -> str:
-    """A CamelCase name with a blank before each inner capital: `YoYo` is `Yo Yo`; any other name as it is.
+    """A CamelCase name with a blank before each inner capital (`YoYo` is `Yo Yo`); any other name unchanged.
 
     Source: TC-CLIP, whose numbers on UCF-101 are on such names.
     """
@@ -122,17 +133,19 @@ def split_words(name: str) -> str:
 
 @dataclass(frozen=True)
 class Fingerprint:
-    r"""What is pinned of a published list; of two K-400 lists only the git blob id is known.
+    r"""Pinned hashes of a published list; of two K-400 lists only the git blob id is known.
 
     Args:
         labels: Its label file.
         git_blob: sha1 of `blob <size>\0<bytes>`, git's id of the file.
-        rows, eol, final_newline: Shape of the file; rows is 0 where unknown.
+        rows: Number of rows, 0 where unknown.
+        eol: `lf` or `crlf`.
+        final_newline: Whether the last row ends in a line end.
         sha256: Of the bytes.
         content_sha256: Of the rows with LF line ends.
         set_sha256: Of the sorted lines `<base name without extension> <label>`.
         counts: Rows of each class.
-        class_digests: The same digest within each class, six hex digits each.
+        class_digests: The first six hex digits of the same digest within each class, joined in id order.
     """
 
     labels: str
@@ -144,12 +157,16 @@ class Fingerprint:
     content_sha256: str = ""
     set_sha256: str = ""
     counts: tuple[int, ...] = ()
-    class_digests: tuple[str, ...] = ()
+    class_digests: str = ""
+
+    def class_digest(self, label: int) -> str:
+        """Six hex digits of the digest of one class."""
+        return self.class_digests[6 * label : 6 * label + 6]
 
 
 @dataclass(frozen=True)
 class LabelFingerprint:
-    """What is pinned of a published label file."""
+    """Pinned hashes of a published label file."""
 
     classes: int
     eol: str
@@ -157,8 +174,56 @@ class LabelFingerprint:
     git_blob: str
 
 
-def _asset(name: str) -> Any:
-    return json.loads(resources.files("harness.data").joinpath("assets", name).read_text(encoding="utf-8"))
+@dataclass(frozen=True)
+class _ListEntry:
+    """A list in the file of a card."""
+
+    file: str
+    labels: str
+
+
+@dataclass(frozen=True)
+class _TestEntry:
+    """A zero-shot test in the file of a card; fields as in `ZeroShotTest`."""
+
+    list: str
+    labels: str
+    kind: str
+    index: int
+
+
+@dataclass(frozen=True)
+class _CardFile:
+    """The file of a card, `assets/<name>.json`; fields as in `Card`, `path` names one of the forms of `PathForm`."""
+
+    name: str
+    title: str
+    page: str
+    annotations: str
+    layouts: tuple[str, ...]
+    path: str
+    folders: tuple[str, ...]
+    source: str | None
+    zero_shot_tests: tuple[_TestEntry, ...]
+    lists: Mapping[str, _ListEntry]
+    aliases: Mapping[str, str]
+    labels: tuple[str, ...]
+    corrected: Mapping[int, str]
+    subsets: Mapping[str, tuple[int, ...]]
+    label_files: Mapping[str, LabelFile]
+    left_out: Mapping[str, frozenset[str]] | None = None
+
+
+@dataclass(frozen=True)
+class _FingerprintFile:
+    """The file `assets/fingerprints.json`."""
+
+    lists: Mapping[str, Fingerprint]
+    label_files: Mapping[str, LabelFingerprint]
+
+
+def _asset(name: str) -> bytes:
+    return resources.files("harness.data").joinpath("assets", name).read_bytes()
 
 
 @cache
@@ -170,43 +235,37 @@ def load_card(name: str) -> Card:
     """
     if name not in OFFICIAL:
         raise unknown_name("dataset", name, OFFICIAL)
-    raw = _asset(f"{name}.json")
+    raw = msgspec.json.decode(_asset(f"{name}.json"), type=_CardFile)
     return Card(
-        name=raw["name"],
-        title=raw["title"],
-        page=raw["page"],
-        annotations=raw["annotations"],
-        layouts=tuple(raw["layouts"]),
-        form=PathForm(raw["path"], raw["folders"], raw["labels"]),
-        folders=tuple(raw["folders"]),
-        source=raw["source"],
-        zero_shot_tests=tuple(
-            ZeroShotTest(t["list"], t["labels"], t["kind"], t["index"]) for t in raw["zero_shot_tests"]
-        ),
-        lists={key: ListCard(key, value["file"], value["labels"]) for key, value in raw["lists"].items()},
-        aliases=raw["aliases"],
-        names=tuple(raw["labels"]),
-        corrected={int(key): value for key, value in raw["corrected"].items()},
-        subsets={key: tuple(value) for key, value in raw["subsets"].items()},
-        label_files={key: (value["file"], value.get("quoted", False)) for key, value in raw["label_files"].items()},
-        left_out={key: frozenset(value) for key, value in raw.get("left_out", {}).items()},
+        name=raw.name,
+        title=raw.title,
+        page=raw.page,
+        annotations=raw.annotations,
+        layouts=raw.layouts,
+        form=PathForm(raw.path, raw.folders, raw.labels),
+        folders=raw.folders,
+        source=raw.source,
+        zero_shot_tests=tuple(ZeroShotTest(t.list, t.labels, t.kind, t.index) for t in raw.zero_shot_tests),
+        lists={key: ListCard(key, entry.file, entry.labels) for key, entry in raw.lists.items()},
+        aliases=raw.aliases,
+        names=raw.labels,
+        corrected=raw.corrected,
+        subsets=raw.subsets,
+        label_files=raw.label_files,
+        left_out=raw.left_out or {},
     )
 
 
 @cache
+def _fingerprints() -> _FingerprintFile:
+    return msgspec.json.decode(_asset("fingerprints.json"), type=_FingerprintFile)
+
+
 def published_lists() -> Mapping[str, Fingerprint]:
     """The 49 published lists by relative path (`ucf_splits/val1.txt`)."""
-    prints: dict[str, Fingerprint] = {}
-    for file, raw in _asset("fingerprints.json")["lists"].items():
-        digests = raw.pop("class_digests", "")
-        prints[file] = Fingerprint(
-            **{**raw, "counts": tuple(raw.get("counts", ()))},
-            class_digests=tuple(digests[i : i + 6] for i in range(0, len(digests), 6)),
-        )
-    return prints
+    return _fingerprints().lists
 
 
-@cache
 def published_labels() -> Mapping[str, LabelFingerprint]:
     """The 16 published label files by name."""
-    return {file: LabelFingerprint(**raw) for file, raw in _asset("fingerprints.json")["label_files"].items()}
+    return _fingerprints().label_files

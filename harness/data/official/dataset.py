@@ -1,4 +1,4 @@
-"""An official dataset: its card, the list files found on this machine, and the inventory of its videos."""
+"""Official datasets: the card, the list files found on this machine, and the index of the videos."""
 
 from __future__ import annotations
 
@@ -23,12 +23,13 @@ class OfficialDataset(Dataset):
     """`k400`, `k600`, `hmdb51`, `ucf101` or `ssv2`.
 
     Args:
-        name: One of these.
-        lists: Folders in which list files are looked for, in the published relative layout (with or without the
-            leading `datasets_splits`).
+        name: Name of the dataset.
+        lists: Folders that are searched for list files in the published relative layout (with or without the leading
+            `datasets_splits`).
         root: Root of the videos, None if they are not on this machine.
         cache: Folder that keeps the index of `root`.
-        own_seed: Where a published few-shot or 16-shot list is absent, draw one with this seed; None refuses.
+        own_seed: Seed with which an absent published few-shot or 16-shot list is replaced by an own draw; with None
+            an absent list is an error.
         variant: `published`, `corrected` or `split` class names.
     """
 
@@ -57,11 +58,11 @@ class OfficialDataset(Dataset):
         self._read: dict[str, tuple[VideoList, Acceptance | None]] = {}
 
     def list_names(self) -> tuple[str, ...]:
-        """The lists that protocols use, and their aliases, whether or not their files are present."""
+        """The lists that protocols use, and their aliases; their files may be absent."""
         return (*(name for name in self.card.lists if name != "train_tiny"), *self.card.aliases)
 
     def labels(self, name: str) -> LabelSet:
-        """A label set by name, in the chosen variant.
+        """A label set by name, in the variant of this dataset object.
 
         Raises:
             UserError: The dataset has no such label set.
@@ -69,17 +70,18 @@ class OfficialDataset(Dataset):
         return self.card.labels(name, self.variant)
 
     def list(self, name: str) -> VideoList:
-        """The rows of a list from its file, or of an own draw where that is allowed.
+        """The rows of a list from its file, or of an own draw where `own_seed` is given.
 
         The origin is `published` at acceptance levels 1 to 3, `generated` for other files, and `own` for draws.
 
         Raises:
-            UserError: No such list; or its file is damaged (line and rule), or absent (with the command to get it).
+            UserError: The dataset has no such list, or the file is damaged (the message names line and rule), or absent
+                (the hint names the command that makes it).
         """
         return self._load(name)[0]
 
     def acceptance(self, name: str) -> Acceptance | None:
-        """How near a list is to the published one; None where nothing of that name was published, or it is drawn.
+        """Comparison of a list with the published one; None for own draws and where no such list was published.
 
         Raises:
             UserError: As `list`.
@@ -87,7 +89,7 @@ class OfficialDataset(Dataset):
         return self._load(name)[1]
 
     def list_file(self, name: str) -> Path | None:
-        """The file of a list on this machine, or None."""
+        """The file of a list in the first folder that holds it, or None."""
         entry = self.card.find_list(name)
         for folder in self._folders:
             for file in (folder / entry.file, folder / "datasets_splits" / entry.file):
@@ -119,14 +121,14 @@ class OfficialDataset(Dataset):
         return VideoList(name, rows, "published" if published else "generated"), acceptance
 
     def _draw(self, name: str, seed: int) -> rules.Rows | None:
-        """An own draw in place of an absent few-shot or 16-shot list; None for lists that are not draws."""
+        """An own draw that replaces an absent few-shot or 16-shot list; None for any other list."""
         if name in OWN_FEW_SHOT:
             shots = int(name.removeprefix("few_shot_"))
             return rules.own_draw(self.list("train").rows, len(self.card.names), shots, seed)
         if name.removeprefix("base_s") in map(str, rules.BASE_SEEDS):
             base_train = self.list("base_train").rows
             index = int(name.removeprefix("base_s"))
-            # Three repeats need three seeds, and seed 1 must not share draws with seed 2.
+            # Three repeats need three seeds, and the draws of seed 1 must differ from those of seed 2.
             return rules.own_draw(base_train, len(self.card.split.base), rules.BASE_SHOTS, 1000 * seed + index)
         if name == "base_train":
             return rules.restrict(self.list("train").rows, self.card.split.base)
@@ -138,12 +140,12 @@ class OfficialDataset(Dataset):
         if published:
             ways.append("python -m harness data import-lists DIR (the authors' files)")
         if entry.name in OWN_FEW_SHOT or entry.name.startswith("base_s"):
-            ways.append("or --lists own for a draw of your own, never ranked with the published ones")
-        places = ", ".join(str(folder) for folder in self._folders) or "no folder"
-        return UserError(f"{self.name}: the list {entry.file} is not in {places}.", "; ".join(ways))
+            ways.append("or --lists own for an own draw, which is never ranked with the published lists")
+        folders = ", ".join(map(str, self._folders)) or "any folder, because none is configured"
+        return UserError(f"{self.name}: the list {entry.file} is not in {folders}.", "; ".join(ways))
 
     def cluster(self, path: str) -> str:
-        """Group of a UCF-101 clip, film of an HMDB-51 clip; unknown for the other datasets."""
+        """The group of a UCF-101 clip or the film of an HMDB-51 clip; empty for the other datasets."""
         if self.name == "ucf101":
             return group_cluster(path)
         return film_cluster(path, self.card.names) if self.name == "hmdb51" else ""
@@ -164,7 +166,7 @@ class OfficialDataset(Dataset):
         return Inventory.open(self.root, self._cache)
 
     def locate(self, path: str) -> Path | None:
-        """The video of a list path, found by base name in any layout; None if it is missing or ambiguous.
+        """The video of a list path, found by base name in any folder layout; None if it is missing or ambiguous.
 
         Raises:
             UserError: No data root is configured.

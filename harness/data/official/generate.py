@@ -1,4 +1,4 @@
-"""Every list that the official annotations give, by the published rules."""
+"""Generation of lists from the official annotations by the published rules."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from harness.base.errors import UserError
 from harness.data.lists import rules
-from harness.data.official.annotations.find import AnnotationFolder
+from harness.data.official.annotations.annotation_folder import AnnotationFolder
 from harness.data.official.annotations.hmdb51 import read_hmdb51
 from harness.data.official.annotations.kinetics import find_kinetics, read_kinetics
 from harness.data.official.annotations.ssv2 import read_ssv2
@@ -18,11 +18,11 @@ from harness.data.official.cards import Card
 
 @dataclass
 class Generated:
-    """The lists of a dataset that could be generated, and why the others could not.
+    """The generated lists of a dataset, and the reason for each list that could not be generated.
 
     Args:
         lists: Rows by list name.
-        reasons: For each list of the card that is not in `lists`, what it needs.
+        reasons: For each list of the card that is not in `lists`, the missing files or the missing rule, in words.
     """
 
     lists: dict[str, rules.Rows]
@@ -30,13 +30,13 @@ class Generated:
 
 
 def generate(card: Card, folder: AnnotationFolder, present: Callable[[str], bool] | None = None) -> Generated:
-    """All lists derivable from the annotations in a folder.
+    """All lists that the annotations in a folder give.
 
     Args:
         card: The dataset.
-        folder: Official annotation files, anywhere below it.
-        present: Whether a path's video is on disk. Restricts the Kinetics training lists, whose official CSVs name more
-            clips than anybody has.
+        folder: Official annotation files, sub-folders included.
+        present: Returns whether the video of a list path is on disk. Restricts the Kinetics training lists, because
+            many clips of the official CSVs can no longer be downloaded.
 
     Raises:
         UserError: The folder holds none of the dataset's annotations, or a damaged file.
@@ -49,13 +49,13 @@ def generate(card: Card, folder: AnnotationFolder, present: Callable[[str], bool
         lists = read_ssv2(folder, card)
     else:
         lists = _kinetics(card, folder, present)
-    made = Generated(lists)
+    generated = Generated(lists)
     if "base" in card.subsets:
-        _add_b2n(card, made)
+        _add_b2n(card, generated)
     for name in card.lists:
-        if name not in made.lists and name not in made.reasons:
-            made.reasons[name] = _reason(card, name)
-    return made
+        if name not in generated.lists and name not in generated.reasons:
+            generated.reasons[name] = _reason(name)
+    return generated
 
 
 def _kinetics(card: Card, folder: AnnotationFolder, present: Callable[[str], bool] | None) -> dict[str, rules.Rows]:
@@ -79,25 +79,26 @@ def _kinetics(card: Card, folder: AnnotationFolder, present: Callable[[str], boo
     return lists
 
 
-def _add_b2n(card: Card, made: Generated) -> None:
-    """Base-to-novel lists from `train` and the first evaluation list; class sets are the published ones."""
+def _add_b2n(card: Card, generated: Generated) -> None:
+    """Add the base-to-novel lists, made of `train` and the first evaluation list; class sets are the published ones."""
     split = card.split
-    val = made.lists.get(card.aliases.get("val", "val"))
+    val = generated.lists.get(card.aliases.get("val", "val"))
     if val is not None:
-        made.lists["base_val"] = rules.restrict(val, split.base)
-        made.lists["novel_val"] = rules.restrict(val, split.novel)
-    train = made.lists.get("train")
+        generated.lists["base_val"] = rules.restrict(val, split.base)
+        generated.lists["novel_val"] = rules.restrict(val, split.novel)
+    train = generated.lists.get("train")
     if train is None:
         return
-    base_train = made.lists["base_train"] = rules.restrict(train, split.base)
+    base_train = generated.lists["base_train"] = rules.restrict(train, split.base)
     for seed in rules.BASE_SEEDS:
         try:
-            made.lists[f"base_s{seed}"] = rules.base_draw(base_train, len(split.base), seed)
+            generated.lists[f"base_s{seed}"] = rules.base_draw(base_train, len(split.base), seed)
         except UserError as error:
-            made.reasons[f"base_s{seed}"] = error.message
+            generated.reasons[f"base_s{seed}"] = error.message
 
 
-def _reason(card: Card, name: str) -> str:
+def _reason(name: str) -> str:
+    """Why a list could not be generated, in words."""
     if name.startswith("few_shot_"):
         return "drawn by an unknown rule: import the published file"
     if name == "train_tiny":

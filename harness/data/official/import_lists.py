@@ -1,4 +1,4 @@
-"""`data import-lists`: take the published files themselves, each verified against its pinned fingerprint."""
+"""`data import-lists`: copy the authors' list and label files, each verified against its pinned fingerprint."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from harness.base.atomic import write_bytes
 from harness.base.errors import UserError
@@ -15,15 +15,27 @@ from harness.data.official.acceptance import compare
 from harness.data.official.cards import OFFICIAL, Card, ListCard, load_card, published_labels, published_lists
 
 
+class ImportJson(TypedDict):
+    """JSON form of an `ImportReport`."""
+
+    lists: list[str]
+    labels: list[str]
+    missing: list[str]
+    missing_labels: list[str]
+    out: str
+
+
 @dataclass(frozen=True)
 class ImportReport:
-    """What was verified and copied.
+    """Names of the published files that were verified and copied, and of those that were missing.
 
     Args:
-        lists, labels: Verified files by their published relative names.
-        missing: Published lists that the folder does not hold.
-        missing_labels: Published label files that it does not hold; harmless, class names are part of the package.
-        out: Folder they were copied to.
+        lists: Verified lists by their published relative names.
+        labels: Verified label files by name.
+        missing: Published lists that are not in the folder.
+        missing_labels: Published label files that are not in the folder; nothing needs them, because class names are
+            part of the package.
+        out: Folder to which the files were copied.
     """
 
     lists: tuple[str, ...]
@@ -39,7 +51,7 @@ class ImportReport:
         lines += [f"missing label file: {file}" for file in self.missing_labels]
         return "\n".join(lines)
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> ImportJson:
         """JSON-ready form."""
         return {
             "lists": list(self.lists),
@@ -53,15 +65,16 @@ class ImportReport:
 def import_lists(folder: Path, out: Path) -> ImportReport:
     """Verify and copy the published lists and label files of a checkout of the authors' repository.
 
-    Nothing is copied unless every file that is there is the published one (line ends apart).
+    Nothing is copied unless every file in the folder equals its published file, line ends aside.
 
     Args:
         folder: The checkout, its `datasets_splits`, or any folder in the published relative layout.
-        out: Where the harness looks for lists: the setting `lists`.
+        out: Folder in which the harness looks for lists: the setting `lists`.
 
     Raises:
-        UserError: No published file is there, or one is damaged: file, line and rule are named.
+        UserError: The folder holds no published file, or a damaged one; the message names file, line and rule.
     """
+    # All files are verified before the first is written: a refused folder leaves `out` unchanged.
     roots = [root for root in (folder / "datasets_splits", folder) if root.is_dir()]
     accepted: dict[str, bytes] = {}
     for card in map(load_card, OFFICIAL):
@@ -71,10 +84,10 @@ def import_lists(folder: Path, out: Path) -> ImportReport:
                 accepted[entry.file] = _verified_list(card, entry, file)
     labels: dict[str, bytes] = {}
     for card in map(load_card, OFFICIAL):
-        for name, (label_file, _) in card.label_files.items():
-            file = _first([folder / "labels", folder.parent / "labels", folder], label_file)
+        for name, label_file in card.label_files.items():
+            file = _first([folder / "labels", folder.parent / "labels", folder], label_file.file)
             if file is not None:
-                labels[label_file] = _verified_labels(card, name, file)
+                labels[label_file.file] = _verified_labels(card, name, file)
     if not accepted:
         raise UserError(
             f"{folder} holds none of the {len(published_lists())} published lists, e.g. ucf_splits/val1.txt.",
@@ -82,8 +95,8 @@ def import_lists(folder: Path, out: Path) -> ImportReport:
         )
     for relative, data in accepted.items():
         write_bytes(out / relative, data)
-    for label_file, data in labels.items():
-        write_bytes(out / "labels" / label_file, data)
+    for name, data in labels.items():
+        write_bytes(out / "labels" / name, data)
     return ImportReport(
         lists=tuple(sorted(accepted)),
         labels=tuple(sorted(labels)),
@@ -98,7 +111,7 @@ def _first(roots: Sequence[Path], relative: str) -> Path | None:
 
 
 def _verified_list(card: Card, entry: ListCard, file: Path) -> bytes:
-    """The bytes of a list that is the published one, line ends apart."""
+    """The bytes of a list file, which equals the published file, line ends aside."""
     data = file.read_bytes()
     rows = parse_list(data, file, len(card.labels(entry.labels)), card.form)
     pinned = published_lists()[entry.file]
@@ -111,8 +124,8 @@ def _verified_list(card: Card, entry: ListCard, file: Path) -> bytes:
     if acceptance.changed_classes:
         line = _first_line(rows, acceptance.changed_classes)
         raise UserError(f"{file}, line {line}: {acceptance.note}; the first row of such a class is on this line.", hint)
-    found = acceptance.note or "other content"
-    raise UserError(f"{file}, lines 1 to {len(rows)}: {found}, expected sha256 {pinned.sha256}.", hint)
+    difference = acceptance.note or "other content"
+    raise UserError(f"{file}, lines 1 to {len(rows)}: {difference}, expected sha256 {pinned.sha256}.", hint)
 
 
 def _first_line(rows: Sequence[Row], classes: Sequence[int]) -> int:
@@ -121,23 +134,23 @@ def _first_line(rows: Sequence[Row], classes: Sequence[int]) -> int:
 
 
 def _verified_labels(card: Card, name: str, file: Path) -> bytes:
-    """The bytes of a label file that is the published one, line ends and quoting apart."""
+    """The bytes of a label file, which equals the published file, line ends and quoting aside."""
     data = file.read_bytes()
-    pinned = published_labels()[card.label_files[name][0]]
+    pinned = published_labels()[card.label_files[name].file]
     if hashlib.sha256(data).hexdigest() == pinned.sha256:
         return data
     expected = card.labels(name).names
-    found = parse_labels(data, file).names
-    for i, (a, b) in enumerate(zip(found, expected, strict=False)):
+    names = parse_labels(data, file).names
+    for i, (a, b) in enumerate(zip(names, expected, strict=False)):
         if a != b:
             raise UserError(
-                f"{file}, line {i + 2}: class {i} is {a!r}, published is {b!r}.",
-                "Rule: an imported label file equals the published one. For the corrected names use the variant "
-                "'corrected' instead of editing the file.",
+                f"{file}, line {i + 2}: class {i} is {a!r}, expected the published name {b!r}.",
+                "Rule: an imported label file equals the published one. Restore the file; the label-set variant "
+                "'corrected' has the corrected names.",
             )
-    if len(found) != len(expected):
+    if len(names) != len(expected):
         raise UserError(
-            f"{file}, line {len(found) + 1}: the file ends after {len(found)} classes, published are {len(expected)}.",
+            f"{file}, line {len(names) + 1}: the file ends after {len(names)} classes, expected {len(expected)}.",
             "Rule: an imported label file equals the published one.",
         )
     return data

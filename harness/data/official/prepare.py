@@ -1,32 +1,53 @@
-"""`data prepare`: write every derivable list of a dataset in the published layout, and say how near each is."""
+"""`data prepare`: write every list that the annotations give, in the published layout, with its acceptance level."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from harness.base.atomic import write_bytes
 from harness.base.errors import UserError
 from harness.data.files.inventory import Inventory
 from harness.data.lists.grammar import format_list, parse_list
-from harness.data.lists.rules import Rows
 from harness.data.official.acceptance import MEANING, Acceptance, compare, published_bytes
-from harness.data.official.annotations.find import AnnotationFolder
+from harness.data.official.annotations.annotation_folder import AnnotationFolder
 from harness.data.official.cards import Card, ListCard, load_card, published_lists
-from harness.data.official.generate import generate
+from harness.data.official.generate import Generated, generate
+
+
+class PreparedListJson(TypedDict):
+    """JSON form of a `PreparedList`."""
+
+    name: str
+    file: str
+    rows: int
+    status: str
+    level: int | None
+    note: str
+
+
+class PrepareJson(TypedDict):
+    """JSON form of a `PrepareReport`."""
+
+    dataset: str
+    out: str
+    expected: int
+    found: int | None
+    lists: list[PreparedListJson]
 
 
 @dataclass(frozen=True)
 class PreparedList:
-    """What became of one list.
+    """One list after `prepare`.
 
     Args:
-        name, file: Its name in the dataset and in the published layout.
-        rows: Its rows, 0 where it could not be generated.
-        status: `written`, `kept` (a verified published file was there already) or `absent`.
-        acceptance: How near it is to the published list; None where nothing of that name was published.
-        note: Why it is absent, or what differs.
+        name: Name of the list in the dataset.
+        file: Its file in the published layout.
+        rows: Number of rows, 0 where the list could not be generated.
+        status: `written`, `kept` (the folder already held the verified published file) or `absent`.
+        acceptance: Comparison with the published list; None where no list of that name was published.
+        note: The reason of an absent list, or the differences from the published one.
     """
 
     name: str
@@ -45,7 +66,7 @@ class PreparedList:
             return "not published"
         return str(self.acceptance.level) if self.acceptance.level else "unverified"
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> PreparedListJson:
         """JSON-ready form."""
         level = self.acceptance.level if self.acceptance else None
         return {
@@ -60,10 +81,14 @@ class PreparedList:
 
 @dataclass(frozen=True)
 class PrepareReport:
-    """All lists of a dataset after `prepare`, with where they were written and how many of their clips are on disk.
+    """All lists of a dataset after `prepare`.
 
     Args:
-        found, expected: Distinct clips of the written lists that lie under the videos folder; None without one.
+        dataset: Name of the dataset.
+        out: Folder to which the lists were written.
+        lists: One entry for each list of the dataset.
+        expected: Number of distinct clips in the written lists.
+        found: Number of these clips below the videos folder; None without a videos folder.
     """
 
     dataset: str
@@ -73,14 +98,14 @@ class PrepareReport:
     found: int | None
 
     def table(self) -> str:
-        """A Markdown table of list, rows and level, followed by what the levels mean."""
+        """A Markdown table of list, file, rows, level and note."""
         lines = ["| list | file | rows | level | note |", "| --- | --- | --- | --- | --- |"]
         for row in self.lists:
             rows = f"{row.rows:,}" if row.rows else "-"
             lines.append(f"| {row.name} | `{row.file}` | {rows} | {row.level_text} | {row.note} |")
         return "\n".join(lines)
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> PrepareJson:
         """JSON-ready form."""
         return {
             "dataset": self.dataset,
@@ -92,7 +117,7 @@ class PrepareReport:
 
 
 def levels_text() -> str:
-    """What the four acceptance levels mean, one a line."""
+    """Meaning of the four acceptance levels, one level a line."""
     return "\n".join(f"{level}: {meaning}" for level, meaning in MEANING.items())
 
 
@@ -102,45 +127,47 @@ def prepare(
     """Generate the lists of an official dataset, write them and compare them with the published ones.
 
     Files get the published relative names (`base2novel_splits/ucf_splits/fs_base_s1_train.txt`), the label files go to
-    `labels/`. A file already there that equals the published one is never replaced by a lesser one.
+    `labels/`. A file that already equals the published one byte for byte is never replaced.
 
     Args:
         name: `k400`, `k600`, `hmdb51`, `ucf101` or `ssv2`.
         annotations: Folder with the official annotation files, sub-folders included.
-        out: Folder to write to.
-        videos: Root of the videos. Optional; restricts the Kinetics training lists to what is there.
+        out: Folder to which the lists are written.
+        videos: Root of the videos. Optional; restricts the Kinetics training lists to the videos on disk.
         cache: Folder that keeps the index of `videos`.
 
     Raises:
-        UserError: Unknown dataset, missing or damaged annotations.
+        UserError: The dataset is unknown, or its annotations are missing or damaged.
     """
     card = load_card(name)
     folder = AnnotationFolder(annotations)
     inventory = Inventory.open(videos, cache) if videos is not None else None
-    made = generate(card, folder, None if inventory is None else lambda path: inventory.find(path).file is not None)
-    lists = tuple(_write(card, entry, made.lists.get(key), out, made.reasons) for key, entry in card.lists.items())
-    for labels, (file, _) in card.label_files.items():
-        write_bytes(out / "labels" / file, card.label_bytes(labels))
-    paths = {path for rows in made.lists.values() for path, _ in rows}
+    on_disk = None if inventory is None else lambda path: inventory.find(path).file is not None
+    generated = generate(card, folder, on_disk)
+    lists = tuple(_write(card, entry, generated, out) for entry in card.lists.values())
+    for labels, entry in card.label_files.items():
+        write_bytes(out / "labels" / entry.file, card.label_bytes(labels))
+    paths = {path for rows in generated.lists.values() for path, _ in rows}
     found = None if inventory is None else sum(inventory.find(path).file is not None for path in paths)
     return PrepareReport(name, out, lists, len(paths), found)
 
 
-def _write(card: Card, entry: ListCard, rows: Rows | None, out: Path, reasons: dict[str, str]) -> PreparedList:
+def _write(card: Card, entry: ListCard, generated: Generated, out: Path) -> PreparedList:
     target = out / entry.file
+    rows = generated.lists.get(entry.name)
     pinned = published_lists().get(entry.file)
     if pinned is not None and target.is_file():
         classes = len(card.labels(entry.labels))
         try:
             data = target.read_bytes()
-            there = parse_list(data, target, classes, card.form)
-            acceptance = compare(there, data, pinned)
-        except UserError:
-            there, acceptance = (), Acceptance(None)
+            present = parse_list(data, target, classes, card.form)
+            acceptance = compare(present, data, pinned)
+        except UserError:  # a damaged file is replaced like any other that is not the published one
+            present, acceptance = (), Acceptance(None)
         if acceptance.level == 1:
-            return PreparedList(entry.name, entry.file, len(there), "kept", acceptance, "published file, verified")
+            return PreparedList(entry.name, entry.file, len(present), "kept", acceptance, "published file, verified")
     if rows is None:
-        return PreparedList(entry.name, entry.file, 0, "absent", None, reasons[entry.name])
+        return PreparedList(entry.name, entry.file, 0, "absent", None, generated.reasons[entry.name])
     if pinned is None:
         write_bytes(target, format_list(rows))
         return PreparedList(entry.name, entry.file, len(rows), "written", None, "")

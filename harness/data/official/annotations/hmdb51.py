@@ -1,4 +1,4 @@
-"""HMDB-51's 153 files `<class>_test_split{1,2,3}.txt`."""
+"""Reader of the official HMDB-51 annotations: 153 files `<class>_test_split{1,2,3}.txt`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 
 from harness.base.errors import UserError
 from harness.data.lists.rules import Row, Rows
-from harness.data.official.annotations.find import AnnotationFolder, bad_line, read_lines
+from harness.data.official.annotations.annotation_folder import AnnotationFolder, bad_line, read_lines
 from harness.data.official.cards import Card
 
 _NAME = re.compile(r"(.+)_test_split([123])\.txt")
@@ -15,22 +15,26 @@ _NAME = re.compile(r"(.+)_test_split([123])\.txt")
 def read_hmdb51(folder: AnnotationFolder, card: Card) -> dict[str, Rows]:
     """The lists `train` (split 1, flag 1) and `val1..val3` (flag 2), classes by sorted directory name.
 
-    The class is what precedes `_test_splitN.txt`; sorting the file names instead would put `kick_ball` before `kick`.
+    The class name is the part before `_test_splitN.txt`. Sorted file names would put `kick_ball` before `kick`.
 
     Raises:
         UserError: Files are missing, or a line is not `name.avi flag`.
     """
-    found = {match[1] for name in folder.names if (match := _NAME.fullmatch(name))}
-    # The ids follow the directories' names, of which the published label file swaps two pairs.
+    classes = {match[1] for name in folder.names if (match := _NAME.fullmatch(name))}
+    # Ids follow the sorted directory names. The published label file swaps two pairs of names; the true ones are used.
     expected = {name.replace(" ", "_"): i for i, name in enumerate(card.labels("all", "corrected").names)}
-    absent = sorted(set(expected) - found)
+    absent = sorted(set(expected) - classes)
     if absent:
         raise UserError(
             f"{folder.folder} lacks the lists of {len(absent)} of {len(expected)} classes: {', '.join(absent[:5])} ...",
             f"Expected {card.annotations}: {card.page}",
         )
-    if found - set(expected):
-        raise UserError(f"{folder.folder}: {min(found - set(expected))!r} is no class of {card.title}.")
+    if classes - set(expected):
+        unknown = min(classes - set(expected))
+        raise UserError(
+            f"{folder.folder}: {unknown!r} is not a class of {card.title}, expected its {len(expected)} classes.",
+            f"Move the files {unknown}_test_split*.txt out of the folder.",
+        )
     lists: dict[str, list[Row]] = {"train": [], "val1": [], "val2": [], "val3": []}
     for name, label in sorted(expected.items(), key=lambda item: item[1]):
         for split in (1, 2, 3):

@@ -1,4 +1,4 @@
-"""Kinetics CSVs: `label,youtube_id,time_start,time_end,split` with or without further columns."""
+"""Reader of the Kinetics CSVs: `label,youtube_id,time_start,time_end,split`; further columns are ignored."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pathlib import Path
 
 from harness.base.errors import UserError
 from harness.data.lists.rules import Row, Rows
-from harness.data.official.annotations.find import AnnotationFolder, bad_line
+from harness.data.official.annotations.annotation_folder import AnnotationFolder, bad_line
 
-_DIGITS = 9
+_DIGITS = 9  # seconds of more digits are damage; int() of a very long number would be slow
 
 
 def find_kinetics(folder: AnnotationFolder, version: int, split: str) -> Path | None:
-    """The CSV of a split under one of its usual names (`val.csv`, `kinetics-400_val.csv`, ...), or None."""
+    """The CSV file of a split by one of its usual names (`val.csv`, `kinetics-400_val.csv`, ...), or None."""
     prefixes = (f"kinetics-{version}_", f"kinetics_{version}_", f"kinetics{version}_", f"k{version}_", "")
     splits = (split, "validate") if split == "val" else (split,)
     return folder.find(*(f"{prefix}{name}.csv" for prefix in prefixes for name in splits))
@@ -24,7 +24,7 @@ def read_kinetics(file: Path, names: Sequence[str], split: str) -> Rows:
     """The rows of a labelled split in CSV order: `<split>/<id>_<start %06d>_<end %06d>.mp4` and the class id.
 
     Raises:
-        UserError: The file is no such CSV, names a class that the dataset does not have, or a clip twice.
+        UserError: The file is not such a CSV, names a class that the dataset does not have, or lists a clip twice.
     """
     ids = {name: i for i, name in enumerate(names)}
     rows: list[Row] = []
@@ -46,7 +46,7 @@ def read_kinetics(file: Path, names: Sequence[str], split: str) -> Rows:
                     raise bad_line(file, number, times, "whole seconds")
                 clip = f"{row['youtube_id']}_{int(times[0]):06d}_{int(times[1]):06d}"
                 if clip in seen:
-                    raise bad_line(file, number, clip, f"each clip once; it stands on line {seen[clip]} already")
+                    raise bad_line(file, number, clip, f"each clip once; duplicate of line {seen[clip]}")
                 seen[clip] = number
                 rows.append((f"{split}/{clip}.mp4", ids[label]))
     except (OSError, UnicodeDecodeError, csv.Error) as error:

@@ -1,16 +1,16 @@
-"""UCF-101's `classInd.txt`, `trainlist0N.txt` and `testlist0N.txt`."""
+"""Reader of the official UCF-101 annotations: `classInd.txt`, `trainlist0N.txt` and `testlist0N.txt`."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from harness.data.lists.rules import Row, Rows
-from harness.data.official.annotations.find import AnnotationFolder, bad_line, check_names, read_lines
+from harness.data.official.annotations.annotation_folder import AnnotationFolder, bad_line, check_names, read_lines
 from harness.data.official.cards import Card
 
 
 def read_ucf101(folder: AnnotationFolder, card: Card) -> dict[str, Rows]:
-    """The lists `train` (split 1), `val1`, `val2`, `val3` in official order, paths flat, ids 0-based.
+    """The lists `train` (split 1), `val1`, `val2`, `val3` in official order, with flat paths and 0-based ids.
 
     Raises:
         UserError: A file is missing or a line is not in the official format.

@@ -1,8 +1,8 @@
-"""Pictures and clips of one moving object: the drawing half of the embedded benchmark.
+"""Drawing of pictures and clips of one moving object, for the embedded benchmark.
 
-A *still* is sharp, on a plain or gently graded ground, with the marks a cartoonist would add (arcs round something
-that spins). A *clip* shows the same compositions without the marks, with motion blur, clutter, jitter, lost contrast
-and noise; `ClipLook` holds the dials of that gap. Everything is a pure function of the generator handed in.
+A *still* is sharp, on a plain or slightly graded background, with the marks of a cartoon (arcs around a spinning
+object). A *clip* shows the same compositions without the marks, with motion blur, clutter, jitter, low contrast and
+noise; `ClipLook` holds the parameters of this gap. All functions are pure functions of their random generator.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.data.embedded.cast import COLOURS, MOTIONS, SHAPES, Path, Pose, draw_path
+from harness.data.embedded.shapes_and_motions import COLOURS, MOTIONS, SHAPES, Path, Pose, draw_path
 
 Image = NDArray[np.uint8]
 Rgb = tuple[int, int, int]
@@ -26,13 +26,13 @@ _SIZES = (
     (96, 64),
     (64, 80),
 )  # width, height in pixels: not square, so crops matter
-_OUTLINE: Rgb = (24, 24, 24)  # the same round every colour: it is what makes a shape quick to learn
+_OUTLINE: Rgb = (24, 24, 24)  # the same around every colour, so that a shape is learned quickly
 _FRAMES = (16, 24)  # shortest and longest clip
 
 
 @dataclass(frozen=True)
 class ClipLook:
-    """The dials that separate a clip from a still; the defaults define the datasets of this version."""
+    """Parameters of the gap between clips and stills; the defaults define the datasets of this version."""
 
     subframes: int = 4  # drawings averaged into one frame: motion blur
     clutter: float = 45.0  # amplitude of the smooth background texture, grey levels
@@ -45,7 +45,7 @@ class ClipLook:
 
 @dataclass(frozen=True)
 class Actor:
-    """What the clips of one group share: the look of the object and of the place."""
+    """Properties that all clips of one group share: the look of the object and of the background."""
 
     colour: Rgb
     ground: Rgb
@@ -54,7 +54,7 @@ class Actor:
 
 
 def draw_actor(rng: np.random.Generator, colour: str | None = None) -> Actor:
-    """Return an actor drawn from `rng`, of the named colour or of any."""
+    """Return an actor drawn from `rng`, in the named colour or in a random colour."""
     name = colour or str(rng.choice(list(COLOURS)))
     tinted = tuple(int(np.clip(v + rng.integers(-18, 19), 0, 255)) for v in COLOURS[name])
     grey = float(rng.uniform(165, 235))  # light, so that the dark outline stands out
@@ -68,20 +68,20 @@ def draw_actor(rng: np.random.Generator, colour: str | None = None) -> Actor:
 
 
 class Stage:
-    """A canvas size and an origin: turns poses, in short sides around the origin, into pixels."""
+    """Canvas size and origin: converts poses, in short sides around the origin, to pixels."""
 
     def __init__(self, width: int, height: int, origin: tuple[float, float]) -> None:
-        """Set the canvas size in pixels and the origin in short sides off the centre."""
+        """Set the canvas size in pixels and the origin in short sides from the centre."""
         self.unit = float(min(width, height))
         self.cx, self.cy = 0.5 * width + origin[0] * self.unit, 0.5 * height + origin[1] * self.unit
 
     def point(self, x: float, y: float) -> tuple[int, int]:
-        """Return the fixed-point pixel coordinates of a place given in short sides."""
+        """Return the fixed-point pixel coordinates of a point given in short sides."""
         scale = 1 << _SHIFT
         return round((self.cx + x * self.unit) * scale), round((self.cy + y * self.unit) * scale)
 
     def line(self, canvas: Image, start: tuple[float, float], stop: tuple[float, float], colour: Rgb) -> None:
-        """Draw a thin anti-aliased line between two places given in short sides."""
+        """Draw a thin anti-aliased line between two points given in short sides."""
         cv2.line(canvas, self.point(*start), self.point(*stop), colour, 1, cv2.LINE_AA, _SHIFT)
 
     def arc(
@@ -93,7 +93,7 @@ class Stage:
         colour: Rgb,
         thickness: int = 1,
     ) -> None:
-        """Draw a part of an ellipse, `span` in degrees clockwise from the right; thickness -1 fills it."""
+        """Draw an arc of an ellipse, `span` in degrees clockwise from the right; thickness -1 fills it."""
         scale = self.unit * (1 << _SHIFT)
         axes = (round(radii[0] * scale), round(radii[1] * scale))
         cv2.ellipse(canvas, self.point(*at), axes, 0.0, span[0], span[1], colour, thickness, cv2.LINE_AA, _SHIFT)
@@ -117,12 +117,12 @@ def _mix(a: Rgb, b: Rgb, share: float) -> Rgb:
 
 
 def _ink(ground: Rgb, strength: float) -> Rgb:
-    """Return the colour of strings and floors: away from the ground, by `strength`."""
+    """Return the colour of strings and floors, which differs from the background by `strength`."""
     return _mix(ground, (20, 20, 20) if sum(ground) > 380 else (235, 235, 235), strength)
 
 
 def _draw_props(canvas: Image, stage: Stage, motion: str, pose: Pose, actor: Actor, strength: float) -> None:
-    """Draw the part of the scene that belongs to a motion and is really there: string, floor, shadow, pivot."""
+    """Draw the parts of the scene that belong to a motion: string, floor, shadow, pivot."""
     ink, r = _ink(actor.ground, strength), actor.radius
     if motion == "swinging":
         stage.line(canvas, (0.0, -0.32), (pose.x, pose.y), ink)
@@ -136,7 +136,7 @@ def _draw_props(canvas: Image, stage: Stage, motion: str, pose: Pose, actor: Act
 
 
 def _draw_marks(canvas: Image, stage: Stage, shape: str, motion: str, pose: Pose, actor: Actor, path: Path) -> None:
-    """Draw what only stills have: the marks by which a cartoon tells a motion."""
+    """Draw the marks of a motion as in a cartoon; only stills have them."""
     ink, r = _ink(actor.ground, 0.75), actor.radius
     at = (pose.x, pose.y)
     if motion in ("spinning", "rolling"):
@@ -183,7 +183,7 @@ def _draw_object(canvas: Image, stage: Stage, shape: str, pose: Pose, actor: Act
 def draw_still(
     rng: np.random.Generator, shape: str, motion: str, colour: str, side: int = 64, marks: float = 0.5
 ) -> Image:
-    """Return one sharp RGB picture (side, side, 3), uint8, of a coloured shape caught in a motion.
+    """Return one sharp RGB picture (side, side, 3), uint8, of a coloured shape during a motion.
 
     Args:
         rng: Source of the pose, the ground and the size.
@@ -196,7 +196,7 @@ def draw_still(
     actor, path = draw_actor(rng, colour), draw_path(rng)
     stage = Stage(side, side, (float(rng.uniform(-0.08, 0.08)), float(rng.uniform(-0.06, 0.06))))
     canvas: Image = np.full((side, side, 3), actor.ground, np.uint8)
-    if rng.uniform() < 0.5:  # a gentle grade towards one side
+    if rng.uniform() < 0.5:  # a slight gradient towards one side
         ramp = np.linspace(-1.0, 1.0, side, dtype=np.float32) * float(rng.uniform(5.0, 20.0))
         grade = ramp[:, None, None] if rng.uniform() < 0.5 else ramp[None, :, None]
         canvas = np.clip(canvas + grade, 0, 255).astype(np.uint8)
@@ -209,7 +209,7 @@ def draw_still(
 
 
 def _background(actor: Actor, width: int, height: int, look: ClipLook) -> Image:
-    """Return the cluttered ground of a clip (height, width, 3), the same for all clips of an actor but for the size."""
+    """Return the cluttered background of a clip (height, width, 3); clips of one actor differ only in its size."""
     rng = np.random.default_rng(actor.texture)
     coarse = rng.standard_normal((6, 7, 3), np.float32) * look.clutter
     coarse = 0.7 * coarse.mean(axis=2, keepdims=True) + 0.5 * coarse  # mostly light and dark, a little tint
@@ -229,11 +229,11 @@ def draw_clip(rng: np.random.Generator, actor: Actor, shape: str, motion: str, l
     """Return the RGB frames of one clip (T, H, W, 3), uint8, of an actor's shape in a motion; T, H and W vary.
 
     Args:
-        rng: Source of everything in which the clips of one actor differ.
-        actor: The object and its place, shared by a group of clips.
+        rng: Source of all differences between the clips of one actor.
+        actor: The object and its background, shared by a group of clips.
         shape: A key of `SHAPES`.
         motion: A key of `MOTIONS`.
-        look: The dials of the gap to stills.
+        look: Parameters of the gap to stills.
     """
     look = look or ClipLook()
     width, height = _SIZES[int(rng.integers(len(_SIZES)))]

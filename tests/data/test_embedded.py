@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
-from harness.data.embedded.dataset import render as mini
+from harness.data.embedded import render as mini
 from harness.data.embedded.render import (
     MINI_DATASETS,
     MINI_VERSION,
@@ -109,18 +109,18 @@ def test_unknown_names_list_what_exists() -> None:
         mini_list("mini_target", "val")
 
 
-def test_rendering_is_bit_identical_whatever_the_number_of_workers(tmp_path: Path, few: tuple[str, ...]) -> None:
+def test_rendering_is_bit_identical_for_any_number_of_workers(tmp_path: Path, few: tuple[str, ...]) -> None:
     calls: list[tuple[int, int]] = []
-    one = prepare_mini("mini_target", tmp_path / "a", progress=lambda *now: calls.append(now), workers=1)
-    many = prepare_mini("mini_target", tmp_path / "b", workers=4)
-    assert one.name == f"mini_target-v{MINI_VERSION}"
+    serial = prepare_mini("mini_target", tmp_path / "a", progress=lambda *now: calls.append(now), workers=1)
+    parallel = prepare_mini("mini_target", tmp_path / "b", workers=4)
+    assert serial.name == f"mini_target-v{MINI_VERSION}"
     assert calls == [(i, 6) for i in range(1, 7)]
-    assert sorted(p.name for p in one.iterdir()) == sorted([*few, "manifest.json"])
-    assert all((one / p.name).read_bytes() == p.read_bytes() for p in many.iterdir())
-    assert [p.name for p in (tmp_path / "a").iterdir()] == [one.name], "nothing temporary stays behind"
+    assert sorted(p.name for p in serial.iterdir()) == sorted([*few, "manifest.json"])
+    assert all((serial / p.name).read_bytes() == p.read_bytes() for p in parallel.iterdir())
+    assert [p.name for p in (tmp_path / "a").iterdir()] == [serial.name], "no temporary file remains"
 
 
-def test_a_complete_folder_is_left_alone_and_damage_is_found(tmp_path: Path, few: tuple[str, ...]) -> None:
+def test_a_complete_folder_is_kept_and_damage_is_detected(tmp_path: Path, few: tuple[str, ...]) -> None:
     folder = prepare_mini("mini_target", tmp_path)
     before = (folder / "manifest.json").stat().st_mtime_ns
     prepare_mini("mini_target", tmp_path, progress=lambda *_: pytest.fail("rendered again"))
@@ -144,7 +144,7 @@ def test_an_interrupted_render_leaves_nothing_that_looks_complete(tmp_path: Path
     assert mini_damage(prepare_mini("mini_target", tmp_path)) == ()
 
 
-def test_a_second_process_that_was_faster_wins(tmp_path: Path, few: tuple[str, ...]) -> None:
+def test_the_folder_of_a_faster_process_is_kept(tmp_path: Path, few: tuple[str, ...]) -> None:
     def overtake(done: int, total: int) -> None:
         if done == 2:
             prepare_mini("mini_target", tmp_path)
@@ -176,11 +176,11 @@ def test_decord_reads_exact_counts_and_any_frame(dataset: str, tmp_path: Path) -
     assert len(shapes) > 6, "lengths and sizes vary"
 
 
-def test_clips_of_one_group_share_the_actor_but_not_the_performance() -> None:
+def test_clips_of_one_group_share_the_actor_but_not_the_motion() -> None:
     first, second = (mini.draw_actor(np.random.default_rng([MINI_VERSION, 1, 0, group, 0])) for group in (1, 2))
     assert first != second
-    one, other = (mini.draw_clip(np.random.default_rng(seed), first, "star", "spinning") for seed in (1, 2))
-    assert one.shape != other.shape or not np.array_equal(one, other)
+    clips = [mini.draw_clip(np.random.default_rng(seed), first, "star", "spinning") for seed in (1, 2)]
+    assert clips[0].shape != clips[1].shape or not np.array_equal(*clips)
 
 
 def test_weights_are_small_and_fill_the_whole_vocabulary() -> None:

@@ -1,4 +1,4 @@
-"""Custom datasets are known by their content: other videos under equal names are other data."""
+"""Custom datasets are identified by their content: different videos under equal names are different data."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from harness.cells.backbone import BackboneChoice
 from harness.cells.cell import Cells
 from harness.cells.from_request import expand
 from harness.cells.request import MethodChoice, Request
-from harness.data.files.content import END_BYTES, ContentIndex, file_fingerprint
+from harness.data.files.fingerprints import END_BYTES, FingerprintIndex, file_fingerprint
 from harness.data.folders.dataset import FolderDataset
 from harness.machine.settings import load_settings
 from tests.conftest import write_clip
@@ -40,8 +40,8 @@ def keys(cells: Cells) -> list[str]:
     return [cell.key for cell in (*cells.fits, *cells.evals)]
 
 
-def test_a_folder_with_other_videos_is_other_data(folder: Path, tmp_path: Path) -> None:
-    """Equal names, paths and labels; one clip differs, and with it the cells whose lists hold it."""
+def test_a_folder_with_different_videos_is_different_data(folder: Path, tmp_path: Path) -> None:
+    """Names, paths and labels are equal; one clip differs, and with it the cells whose lists hold it."""
     other = Path(shutil.copytree(folder, tmp_path / "b" / "shapes"))
     first = cells_of(folder, tmp_path)
     changed = first.fits[0].train.rows[0][0]
@@ -51,13 +51,13 @@ def test_a_folder_with_other_videos_is_other_data(folder: Path, tmp_path: Path) 
     for one, two in zip(first.fits, second.fits, strict=True):
         assert changed in one.train.paths and one.train == two.train and one.key != two.key
     for one, two in zip(first.evals, second.evals, strict=True):
-        assert one.test == two.test and one.key != two.key  # the fit is another one
+        assert one.test == two.test and one.key != two.key  # the fit differs
         listed = [cell.measurement.evaluation.list for cell in (one, two)]
         assert changed not in one.test.paths and replace(listed[0], root="") == replace(listed[1], root="")
 
 
 def test_a_copy_elsewhere_is_the_same_data(folder: Path, tmp_path: Path) -> None:
-    """Neither the place of a folder nor the times of its files are part of an identity."""
+    """Neither the path of a folder nor the times of its files are part of an identity."""
     other = Path(shutil.copytree(folder, tmp_path / "c" / "shapes"))
     for number, path in enumerate(other.rglob("*.avi")):
         os.utime(path, (OLD + 10**9 * (number % 2), OLD + 10**9 * (number % 2)))
@@ -76,23 +76,23 @@ def test_every_byte_of_both_ends_counts(tmp_path: Path, size: int) -> None:
     file = tmp_path / "x.avi"
     data = bytearray(os.urandom(size))
     file.write_bytes(data)
-    known = file_fingerprint(file)
-    assert known == file_fingerprint(file) and len(known) == 32
-    for place in {0, size // 3 if size <= 2 * END_BYTES else 0, END_BYTES - 1, size - END_BYTES, size - 1}:
-        if 0 <= place < size:
+    unchanged = file_fingerprint(file)
+    assert unchanged == file_fingerprint(file) and len(unchanged) == 32
+    for offset in {0, size // 3 if size <= 2 * END_BYTES else 0, END_BYTES - 1, size - END_BYTES, size - 1}:
+        if 0 <= offset < size:
             changed = bytearray(data)
-            changed[place] ^= 1
+            changed[offset] ^= 1
             file.write_bytes(changed)
-            assert file_fingerprint(file) != known, place
+            assert file_fingerprint(file) != unchanged, offset
     file.write_bytes(bytes(data) + b"x")
-    assert file_fingerprint(file) != known
+    assert file_fingerprint(file) != unchanged
 
 
 def test_files_are_read_once(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset = FolderDataset(folder, cache=tmp_path / "cache")
     first = dataset.content(dataset.list("train"))
     read: list[Path] = []
-    monkeypatch.setattr("harness.data.files.content.file_fingerprint", lambda file: read.append(file) or "x")
+    monkeypatch.setattr("harness.data.files.fingerprints.file_fingerprint", lambda file: read.append(file) or "x")
     again = FolderDataset(folder, cache=tmp_path / "cache")
     assert again.content(again.list("train")) == first and read == []
     changed = folder / again.list("train").rows[0][0]
@@ -103,7 +103,7 @@ def test_files_are_read_once(folder: Path, tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_a_file_of_the_future_is_read_every_time(folder: Path, tmp_path: Path) -> None:
-    """A clock that was wrong costs time and nothing else."""
+    """A wrong clock costs time, but the fingerprints stay correct."""
     for path in folder.rglob("*.avi"):
         os.utime(path, (OLD * 2, OLD * 2))
     dataset = FolderDataset(folder, cache=tmp_path / "cache")
@@ -112,18 +112,18 @@ def test_a_file_of_the_future_is_read_every_time(folder: Path, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("damage", [b"", b"[]", b"\x80\x04\x95", b'{"schema": 1}', b'{"root": 3}'])
-def test_a_damaged_index_is_made_anew(folder: Path, tmp_path: Path, damage: bytes) -> None:
-    index = ContentIndex(folder, tmp_path / "cache")
+def test_a_damaged_index_is_rebuilt(folder: Path, tmp_path: Path, damage: bytes) -> None:
+    index = FingerprintIndex(folder, tmp_path / "cache")
     files = {path.name: path for path in (folder / "circle left").glob("*.avi")}
-    first = index.of(files, files)
+    first = index.list_fingerprint(files, files)
     note = next((tmp_path / "cache").rglob("content-*.json"))
     good = note.read_bytes()
     note.write_bytes(damage)
-    assert ContentIndex(folder, tmp_path / "cache").of(files, files) == first
+    assert FingerprintIndex(folder, tmp_path / "cache").list_fingerprint(files, files) == first
     assert json.loads(note.read_bytes()) == json.loads(good)
 
 
-def test_a_cache_that_cannot_be_written_costs_nothing_else(folder: Path, tmp_path: Path) -> None:
+def test_a_cache_that_cannot_be_written_only_costs_time(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("in the way")
     dataset = FolderDataset(folder, cache=tmp_path / "cache")
     assert len(dataset.content(dataset.list("train"))) == 64
@@ -134,7 +134,7 @@ def test_a_pipe_is_never_opened(folder: Path, tmp_path: Path) -> None:
     assert file_fingerprint(tmp_path / "pipe.avi") == "not a regular file"
 
 
-def test_a_clip_that_went_meanwhile_is_named(folder: Path, tmp_path: Path) -> None:
+def test_a_clip_that_was_deleted_meanwhile_is_named(folder: Path, tmp_path: Path) -> None:
     dataset = FolderDataset(folder, cache=None)
     train = dataset.list("train")
     gone = folder / train.rows[3][0]

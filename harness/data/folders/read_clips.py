@@ -1,4 +1,4 @@
-"""Reading a custom dataset from disk: which clips there are, of which class, on which side of a split."""
+"""Reader of a custom dataset: the clips of a folder or a table, with class and side of the split."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.base.errors import EXIT_FAILED, UserError
-from harness.data.files.names import VIDEO_EXTENSIONS, is_video
+from harness.data.files.video_names import VIDEO_EXTENSIONS, is_video
 
 _TRAIN = {"train": "train", "training": "train"}
 _VAL = {"val": "val", "validation": "val", "test": "val"}
@@ -22,10 +22,10 @@ class Clip:
     """A clip of a custom dataset.
 
     Args:
-        path: Relative to the dataset's root, with forward slashes: what stands in lists.
+        path: The path in lists: relative to the dataset's root, with forward slashes.
         label: Class name.
         split: `train`, `val`, or empty where the dataset states no split.
-        file: Where the file lies.
+        file: The file on disk.
     """
 
     path: str
@@ -38,7 +38,7 @@ def read_clips(path: Path) -> tuple[Clip, ...]:
     """All clips of a folder of class folders or of a .csv, .tsv or .txt table, sorted by path.
 
     Raises:
-        UserError: Nothing is there, or it is not laid out as a dataset; the message says what was found.
+        UserError: The path does not exist, or its layout is not that of a dataset.
     """
     if path.is_dir():
         return tuple(sorted(_read_folder(path), key=lambda clip: clip.path))
@@ -55,17 +55,18 @@ def _read_folder(root: Path) -> Iterator[Clip]:
     children = _folders(root)
     if not children:
         loose = sum(is_video(p.name) for p in root.iterdir())
-        found = f"{loose} loose videos and no folder" if loose else "no folder"
+        content = f"{loose} loose videos and no folder" if loose else "no folder"
         raise UserError(
-            f"{root} holds {found}; expected one folder a class.",
-            "Put each class's videos into a folder named after it, or give a CSV with the columns path,class.",
+            f"{root} holds {content}, expected one folder for each class.",
+            "Put the videos of each class into a folder named after the class, or give a CSV with the columns "
+            "path,class.",
         )
     sides = {child.name.lower() for child in children}
     if sides <= set(SPLIT_NAMES):
         if len(sides & set(_VAL)) > 1:
             raise UserError(
-                f"{root} holds {', '.join(sorted(sides))}: more than one evaluation folder.",
-                "Leave the one to evaluate on beside train, and move the others out.",
+                f"{root} holds {', '.join(sorted(sides))}: more than one evaluation folder, expected at most one.",
+                f"Keep train and one of {', '.join(sorted(sides & set(_VAL)))}; move the other folders out.",
             )
         for child in children:
             for folder in _folders(child):
@@ -89,15 +90,15 @@ def _read_class(root: Path, folder: Path, split: str) -> Iterator[Clip]:
             file = Path(parent) / name
             yield Clip(file.relative_to(root).as_posix(), folder.name, split, file)
     if not count:
-        found = f"{other} other files" if other else "nothing"
+        content = f"but {other} other files" if other else "it is empty"
         raise UserError(
-            f"The class folder {folder} holds no videos, but {found}.",
-            f"Remove it, or fill it with videos ({', '.join(sorted(VIDEO_EXTENSIONS))}).",
+            f"The class folder {folder} holds no videos, {content}.",
+            f"Remove the folder, or add videos to it ({', '.join(sorted(VIDEO_EXTENSIONS))}).",
         )
 
 
 def _refuse(error: OSError) -> None:
-    """A sub-folder that cannot be read would otherwise be left out in silence, and the lists be shorter."""
+    """Raise the error of a sub-folder: `os.walk` would leave it out without a message, and the lists be shorter."""
     raise UserError(
         f"The folder {error.filename} cannot be read ({error.strerror}).",
         "Change its permissions, or move it out of the dataset.",
@@ -128,23 +129,24 @@ def _read_table(table: Path) -> Iterator[Clip]:
     for line, row in rows:
         where = f"{table}, line {line}"
         if len(row) != width or width not in (2, 3) or not all(row):
-            raise UserError(f"{where}: found {row}, expected path,class or path,class,split, alike on every line.")
+            raise UserError(f"{where}: {row}, expected path,class or path,class,split, the same on every line.")
         split = row[2].lower() if width == 3 else ""
         if split and split not in SPLIT_NAMES:
             raise UserError(f"{where}: split {row[2]!r}, expected one of {', '.join(SPLIT_NAMES)}.")
         path = _portable(row[0])
         if path in seen:
-            raise UserError(f"{where}: {path!r} stands on line {seen[path]} already; a clip has one class.")
+            raise UserError(f"{where}: {path!r} is a duplicate of line {seen[path]}, expected each clip once.")
         seen[path] = line
         video = table.parent / row[0]
         if not _is_file(video):
-            named = str(video)[:300]
-            raise UserError(f"{where}: there is no file {named}.", "Paths are relative to the table's folder.")
+            raise UserError(
+                f"{where}: the file {str(video)[:300]} does not exist.", "Give paths relative to the table's folder."
+            )
         yield Clip(path, row[1], SPLIT_NAMES.get(split, ""), video)
 
 
 def _is_file(path: Path) -> bool:
-    """Whether a file of that name is there; no file has a name that is too long for one."""
+    """Return whether a path is a file; False for names that are too long for a file system."""
     try:
         return path.is_file()
     except OSError as error:
@@ -154,6 +156,6 @@ def _is_file(path: Path) -> bool:
 
 
 def _portable(path: str) -> str:
-    """A path as it stands in a list; of an absolute one the last two parts, so that no list depends on a machine."""
+    """The path in lists: of an absolute path only the last two parts, so that lists are equal on all machines."""
     parts = Path(path).parts
     return "/".join(parts[-2:]) if Path(path).is_absolute() else Path(path).as_posix()

@@ -1,7 +1,7 @@
-"""The cast of the embedded benchmark: colours, shapes and motions, as plain geometry without any drawing.
+"""Colours, shapes and motions of the embedded benchmark as plain geometry.
 
-A motion maps time in [0, 1] to a `Pose`, a shape is a list of contours around the origin with a radius of about one.
-Both are symmetric under a mirror as far as the class goes, because training flips clips.
+A motion maps time in [0, 1] to a `Pose`. A shape is a list of contours around the origin with a radius of about one. A
+mirrored clip belongs to the same class, because training flips clips.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ COLOURS: dict[str, tuple[int, int, int]] = {
 
 @dataclass(frozen=True)
 class Pose:
-    """Where and how the object stands at one instant; lengths in short sides of the picture, angles in radians."""
+    """Pose of the object at one instant; lengths in short sides of the picture, angles in radians."""
 
     x: float = 0.0
     y: float = 0.0
@@ -40,17 +40,17 @@ class Pose:
 
 @dataclass(frozen=True)
 class Path:
-    """The free parameters of one performance of a motion: drawn once a clip, so that no two clips are alike."""
+    """The free parameters of a motion in one clip, drawn once for each clip, so that no two clips are equal."""
 
     phase: float
     cycles: float
-    side: float  # -1 or +1; a mirrored clip is another clip of the same class
+    side: float  # -1 or +1; a mirrored clip is a different clip of the same class
     reach: float
     tremor: tuple[float, ...]
 
 
 def draw_path(rng: np.random.Generator) -> Path:
-    """Return the parameters of one performance, drawn from `rng`."""
+    """Return the parameters of one clip, drawn from `rng`."""
     return Path(
         phase=float(rng.uniform()),
         cycles=float(rng.uniform(1.2, 2.2)),
@@ -151,7 +151,7 @@ def _heart() -> Floats:
 
 
 def _crescent() -> Floats:
-    # Horns up: the outer arc runs below, the inner one, of a raised circle, comes back.
+    # Horns up: the contour follows the outer arc, then returns along the inner arc of a raised circle.
     outer = [(math.cos(a), math.sin(a)) for a in (math.radians(d) for d in range(-35, 216, 10))]
     inner = [(0.78 * math.cos(a), -0.45 + 0.72 * math.sin(a)) for a in (math.radians(d) for d in range(190, -11, -10))]
     return _polygon([*outer, *inner])
@@ -162,8 +162,9 @@ def _cross(arm: float = 0.36) -> Floats:
     return _polygon([*corner, *((-x, -y) for x, y in corner)])
 
 
-# Contours are filled by the even-odd rule, so the second one of the ring is its hole; the point is where the dark spot
-# sits that makes even a turning circle visible. Every shape is mirror-symmetric: a flipped clip keeps its class.
+# Contours are filled by the even-odd rule, so the second contour of the ring is its hole. The point is the position of
+# a dark spot, which makes the rotation of a circle visible. Every shape is mirror-symmetric: a flipped clip keeps its
+# class.
 SHAPES: dict[str, tuple[list[Floats], tuple[float, float]]] = {
     "circle": ([_round(0.95)], (0.0, -0.5)),
     "square": ([_polygon([(-0.84, -0.84), (0.84, -0.84), (0.84, 0.84), (-0.84, 0.84)])], (0.0, -0.45)),

@@ -51,8 +51,8 @@ def test_custom_datasets_compare_whole_paths():
 
 
 def test_an_untrained_method_has_seen_nothing():
-    found = audit(None, None, rows("val", "a.avi"), XY, "", "ucf101")
-    assert (found.seen, found.train, found.source) == ((), "", "no training")
+    untrained = audit(None, None, rows("val", "a.avi"), XY, "", "ucf101")
+    assert (untrained.seen, untrained.train, untrained.source) == ((), "", "no training")
 
 
 @pytest.mark.parametrize(
@@ -64,12 +64,14 @@ def test_an_untrained_method_has_seen_nothing():
 )
 def test_k400_relations_are_the_curated_ones(dataset, labels, relations, strict):
     test = load_card(dataset).labels(labels)
-    found = audit(rows("t", "a.mp4"), K400.labels("all"), rows("v", "b.avi"), test, "k400", dataset)
-    counts = Counter("same" if entry.relation == "exact" else entry.relation for entry in found.seen)
+    transfer = audit(rows("t", "a.mp4"), K400.labels("all"), rows("v", "b.avi"), test, "k400", dataset)
+    counts = Counter("same" if entry.relation == "exact" else entry.relation for entry in transfer.seen)
     assert counts == relations
-    assert len(found.seen_ids()) == strict
-    assert set(found.seen_ids(["related"])).isdisjoint(found.seen_ids())
-    assert "curated" in found.source and len(found.as_dict()["seen"]) == sum(relations.values())
+    assert len(transfer.seen_ids()) == strict
+    assert set(transfer.seen_ids(["related"])).isdisjoint(transfer.seen_ids())
+    facts = transfer.facts()
+    assert facts.seen_ids == transfer.seen_ids() and len(facts.seen) == sum(relations.values())
+    assert "curated" in facts.source
 
 
 def test_k600_subsets_have_no_class_of_k400():
@@ -80,20 +82,20 @@ def test_k600_subsets_have_no_class_of_k400():
 
 def test_the_true_class_of_a_swapped_hmdb_name_decides():
     card = load_card("hmdb51")
-    for variant, at in (("published", {44: "sword exercise"}), ("corrected", {44: "sword"})):
+    for variant, name in (("published", "sword exercise"), ("corrected", "sword")):
         seen = {e.id: e for e in seen_classes(K400.labels("all"), card.labels("all", variant), "k400", "hmdb51")}
-        assert seen[44].name == at[44]
+        assert seen[44].name == name
         assert (seen[44].relation, seen[45].relation) == ("same", "related")  # id 44 holds clips of `sword`
 
 
 def test_names_split_into_words_have_the_relations_of_the_whole_names():
     card = load_card("ucf101")
-    one, other = (
+    whole, split = (
         seen_classes(K400.labels("all"), card.labels("all", variant), "k400", "ucf101")
         for variant in ("published", "split")
     )
-    assert [(e.id, e.relation, e.counterparts) for e in one] == [(e.id, e.relation, e.counterparts) for e in other]
-    assert len(other) == 73 and "Tai Chi" in {e.name for e in other}
+    assert [(e.id, e.relation, e.counterparts) for e in whole] == [(e.id, e.relation, e.counterparts) for e in split]
+    assert len(split) == 73 and "Tai Chi" in {e.name for e in split}
 
 
 def test_relations_count_only_classes_that_are_trained_on():
@@ -107,19 +109,19 @@ def test_relations_count_only_classes_that_are_trained_on():
 
 def test_near_duplicates_between_base_and_novel_are_reported_and_not_left_out():
     card = load_card("ucf101")
-    found = audit(
+    joint = audit(
         rows("base_s1", "v_Punch_g01_c01.avi"), card.labels("base"),
         rows("novel_val", "v_Swing_g01_c01.avi"), card.labels("novel"), "ucf101", "ucf101",
     )  # fmt: skip
-    (near,) = found.seen
+    (near,) = joint.seen
     assert (near.name, near.relation, near.counterparts) == ("Swing", "near", ("GolfSwing", "TennisSwing"))
-    assert found.seen_ids() == ()
+    assert joint.seen_ids() == ()
 
 
 def test_base_classes_are_exact_in_a_joint_evaluation():
     card = load_card("hmdb51")
-    found = seen_classes(card.labels("base"), card.labels("all"), "hmdb51", "hmdb51")
-    exact = [entry.id for entry in found if entry.relation == "exact"]
+    seen = seen_classes(card.labels("base"), card.labels("all"), "hmdb51", "hmdb51")
+    exact = [entry.id for entry in seen if entry.relation == "exact"]
     assert tuple(exact) == tuple(sorted(card.split.base))
 
 

@@ -1,4 +1,4 @@
-"""Names of video files."""
+"""File extensions of videos."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ VIDEO_EXTENSIONS = frozenset(
 
 
 def is_video(name: str) -> bool:
-    """Whether a file name ends in an extension of a video."""
+    """Return whether a file name has the extension of a video."""
     return name.rpartition(".")[2].lower() in VIDEO_EXTENSIONS
