@@ -19,8 +19,8 @@ from torch import Tensor
 
 from harness.api import ClipMethod, LabelSet, MethodCard, Recipe, Views, load_backbone
 from harness.engine.evaluate import Scores, evaluate
+from harness.engine.features import cache as features
 from harness.engine.features.cache import FeatureCache, fits_from_features, pools_from_features
-from harness.engine.features.cache import cache as features
 from harness.engine.features.cached_loaders import ListFeatures, eval_features
 from harness.engine.scoring import view_logits
 from harness.engine.video.batches import Draw

@@ -12,9 +12,9 @@ from torch import Tensor
 from harness.api import ClipMethod, Recipe
 from harness.engine.evaluate import view_probabilities
 from harness.engine.training.blending import BlendDraw, apply_blend, cutmix_box, smooth
+from harness.engine.training.mm_runner import FitModel, PrecisionOptimWrapper
 from harness.engine.training.schedule import rate_of_update
 from harness.engine.training.step import build_optimizer
-from harness.engine.video.mm_pipeline import FitModel, PrecisionOptimWrapper
 from results.metrics import accuracies, rank
 from tests.engine import golden
 
