@@ -12,7 +12,7 @@ from harness.cells.cell import MethodRow
 from harness.cells.from_request import code_of
 from harness.cells.request import MINI_ARCH, BackboneChoice, MethodChoice
 from harness.engine.method import ClipMethod
-from harness.engine.training.fit import load_fit, read_trained
+from harness.engine.training.trained_weights import load_fit, read_trained
 from harness.machine.settings import Settings
 from harness.plugins import registry
 from harness.running.build import build_row, loaded_model, require_recorded

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.base.errors import UserError
 from harness.cells.cell import MethodRow
 from harness.engine.compute.device import choose_device, for_evaluation
 from harness.engine.evaluate import evaluate
+from harness.engine.features.context import Context
+from harness.engine.job import EvalJob
 from harness.machine.compute_options import ComputeOptions
 from harness.machine.settings import Settings
 from harness.running.build import build_row
@@ -52,15 +53,11 @@ def predict(videos: list[Path], subject: Subject, settings: Settings, compute: C
     row, labels = subject.row, subject.labels
     method = build_row(row, settings) if subject.fit is None else restore(subject.fit, row, settings)
     method.requires_grad_(False)  # nothing learns here, so the texts are encoded once for all files
-    device = for_evaluation(choose_device(compute), compute, method.backbone)
+    context = Context(for_evaluation(choose_device(compute), compute, method.backbone), compute)
     for video in videos:
-        try:
-            scores = evaluate(method, [(video, 0)], labels, subject.views, device, compute)
-        except UserError as error:
-            reason = error.message.partition("the first: ")[2]
-            if not reason:
-                raise  # a fault of the method, not of the file
-            yield Prediction(video, problem=reason.removeprefix(f"{video}: ").rstrip("."))
+        scores = evaluate(EvalJob(method, [(video, 0)], labels, subject.views), context)
+        if scores.failed:
+            yield Prediction(video, problem=scores.failed[0].rstrip("."))
             continue
         pairs = zip(scores.ids[0], scores.probabilities[0], strict=True)
         yield Prediction(video, tuple((labels.names[i], float(p)) for i, p in pairs))

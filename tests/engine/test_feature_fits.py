@@ -11,6 +11,8 @@ import pytest
 
 from harness.base.errors import UserError
 from harness.engine.features.cache import FeatureCache
+from harness.engine.features.context import Context
+from harness.engine.job import FitJob
 from harness.engine.training.fit import fit
 from harness.engine.video.batches import Draw
 from harness.engine.video.loaders import Row
@@ -28,10 +30,8 @@ def train(
 ) -> tuple[list[float], Any]:
     """(losses, outcome) of a fit."""
     losses: list[float] = []
-    outcome = fit(
-        method_of(name), rows, LABELS, replace(PLAIN, **recipe), VIEWS, folder, CPU, COMPUTE,
-        lambda done, total, loss: losses.append(loss), cache,
-    )  # fmt: skip
+    job = FitJob(method_of(name), rows, LABELS, VIEWS, replace(PLAIN, **recipe))
+    outcome = fit(job, folder, Context(CPU, COMPUTE, cache), lambda done, total, loss: losses.append(loss))
     return losses, outcome
 
 
@@ -76,8 +76,8 @@ def test_views_cached_is_part_of_the_recipe() -> None:
 @pytest.mark.parametrize(
     ("name", "recipe", "message"),
     [
-        ("text_ft", {"mixup": 0.8}, "cannot be blended"),
-        ("text_ft", {"cutmix": 1.0}, "cannot be blended"),
+        ("text_ft", {"mixup": 0.8}, "MixUp and CutMix, which need pixels, are not possible"),
+        ("text_ft", {"cutmix": 1.0}, "MixUp and CutMix, which need pixels, are not possible"),
         ("vificlip", {}, "frozen, unchanged vision tower"),
     ],
 )

@@ -18,10 +18,12 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from harness.api import ClipMethod, LabelSet, MethodCard, Recipe, Views, load_backbone
-from harness.engine.evaluate import Scores, evaluate
+from harness.engine.evaluate import Scores
 from harness.engine.features import cache as features
 from harness.engine.features.cache import FeatureCache, fits_from_features, pools_from_features
 from harness.engine.features.cached_loaders import ListFeatures, eval_features
+from harness.engine.features.context import Context
+from harness.engine.job import EvalJob
 from harness.engine.scoring import view_logits
 from harness.engine.video.batches import Draw
 from harness.engine.video.loaders import Row
@@ -30,6 +32,7 @@ from harness.plugins import registry
 from results.provenance import environment
 from tests.conftest import CLASSES, write_clip
 from tests.engine.conftest import CPU, LABELS, VIEWS, tiny_method
+from tests.engine.conftest import score as score_list
 
 COMPUTE = ComputeOptions(device="cpu", workers=0, eval_clips=4, fit_clips=8)
 PLAIN = Recipe(
@@ -51,7 +54,7 @@ def method_of(name: str) -> ClipMethod:
 def score(
     method: ClipMethod, rows: list[Row], cache: FeatureCache | None, views: Views = VIEWS, **named: Any
 ) -> Scores:
-    return evaluate(method, rows, LABELS, views, CPU, COMPUTE, cache=cache, **named)
+    return score_list(method, rows, LABELS, views, CPU, COMPUTE, cache=cache, **named)
 
 
 def same(a: Scores, b: Scores) -> None:
@@ -61,7 +64,7 @@ def same(a: Scores, b: Scores) -> None:
 
 
 def features_of(cache: FeatureCache, method: ClipMethod, rows: list[Row], views: Views = VIEWS) -> ListFeatures:
-    found = eval_features(cache, method, rows, views, CPU, COMPUTE, 0, 4)
+    found = eval_features(EvalJob(method, rows, LABELS, views), Context(CPU, COMPUTE, cache), 4)
     assert found is not None
     return found
 
@@ -92,7 +95,7 @@ def test_logits_from_features_equal_logits_from_frames(rows: list[Row], cache: F
 def test_shared_by_methods_label_sets_and_lists(rows: list[Row], cache: FeatureCache, decodes: list[Draw]) -> None:
     score(method_of("vanilla_clip"), rows[:8], cache)
     score(method_of("text_ft"), rows[4:8], cache)
-    evaluate(method_of("efficient_prompt"), rows[:3], LabelSet(CLASSES[:2]), VIEWS, CPU, COMPUTE, cache=cache)
+    score_list(method_of("efficient_prompt"), rows[:3], LabelSet(CLASSES[:2]), VIEWS, CPU, COMPUTE, cache=cache)
     assert len(decodes) == 8
     score(method_of("text_ft"), rows[4:10], cache)
     assert [draw.index for draw in decodes[8:]] == [4, 5]

@@ -15,9 +15,10 @@ from safetensors.torch import load_file
 
 from harness.api import ClipMethod, MethodCard, Recipe, load_backbone
 from harness.base.errors import UserError
-from harness.engine.training.fit import CURVE, WEIGHTS, load_fit
+from harness.engine.training.curve import CURVE
 from harness.engine.training.schedule import rate_of_update
 from harness.engine.training.step import build_optimizer
+from harness.engine.training.trained_weights import WEIGHTS, load_fit
 from harness.engine.video.loaders import Row
 from harness.machine.compute_options import ComputeOptions
 from tests.engine.conftest import LABELS, RECIPE, VIEWS, run_fit, tiny_method
@@ -230,7 +231,7 @@ def test_what_was_replaced_before_an_interruption_is_named_too(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch, pytest.raises(OSError, match="No space"):
-        patch.setattr("harness.engine.training.fit.save", full_disk)
+        patch.setattr("harness.engine.training.trained_weights.save", full_disk)
         run_fit(tmp_path / "fit", train)
     _, outcome, _ = run_fit(tmp_path / "fit", train)
     assert outcome.resumed_at == RECIPE.epochs

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from harness.api import ClipMethod, Recipe
-from harness.engine.evaluate import view_probabilities
+from harness.engine.partial_scores import view_probabilities
 from harness.engine.training.blending import BlendDraw, apply_blend, cutmix_box, smooth
 from harness.engine.training.mm_runner import FitModel, PrecisionOptimWrapper
 from harness.engine.training.schedule import rate_of_update

@@ -16,15 +16,14 @@ import pytest
 import torch
 
 from harness.engine.compute.device import Device, choose_device
-from harness.engine.evaluate import evaluate
 from harness.engine.features.cache import FeatureCache
 from harness.engine.model.compiled import compile_vision
-from harness.engine.training.fit import load_fit
 from harness.engine.training.step import build_optimizer
+from harness.engine.training.trained_weights import load_fit
 from harness.engine.video.loaders import Row
 from harness.machine.compute_options import ComputeOptions
 from tests.conftest import ROOT, in_process
-from tests.engine.conftest import CPU, LABELS, RECIPE, VIEWS, run_fit, tiny_method
+from tests.engine.conftest import CPU, LABELS, RECIPE, VIEWS, run_fit, score, tiny_method
 
 pytestmark = [
     pytest.mark.gpu,
@@ -62,8 +61,8 @@ def test_weights_of_a_gpu_load_on_a_cpu(rows: list[Row], tmp_path: Path) -> None
     method, _, folder = run_fit(tmp_path / "gpu", rows[::2], device=gpu(), compute=COMPUTE)
     loaded = tiny_method()
     load_fit(loaded, folder)
-    on_gpu = evaluate(method, rows[:8], LABELS, VIEWS, gpu("fp32"), COMPUTE)
-    on_cpu = evaluate(loaded, rows[:8], LABELS, VIEWS, CPU, ComputeOptions(device="cpu", workers=0, eval_clips=8))
+    on_gpu = score(method, rows[:8], LABELS, VIEWS, gpu("fp32"), COMPUTE)
+    on_cpu = score(loaded, rows[:8], LABELS, VIEWS, CPU, ComputeOptions(device="cpu", workers=0, eval_clips=8))
     np.testing.assert_allclose(on_gpu.probabilities, on_cpu.probabilities, atol=1e-3)
 
 
@@ -88,9 +87,9 @@ def test_the_optimiser_is_fused() -> None:
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_cached_features_give_the_same_scores(rows: list[Row], tmp_path: Path, precision: str) -> None:
     method, cache = tiny_method("vanilla_clip"), FeatureCache(tmp_path / "features")
-    wanted = evaluate(method, rows, LABELS, VIEWS, gpu(precision), COMPUTE)
+    wanted = score(method, rows, LABELS, VIEWS, gpu(precision), COMPUTE)
     for _ in range(2):
-        found = evaluate(method, rows, LABELS, VIEWS, gpu(precision), COMPUTE, cache=cache)
+        found = score(method, rows, LABELS, VIEWS, gpu(precision), COMPUTE, cache=cache)
         np.testing.assert_array_equal(found.ids, wanted.ids)
         np.testing.assert_allclose(found.probabilities, wanted.probabilities, rtol=0, atol=1e-6)
 

@@ -21,7 +21,7 @@ import pytest
 import torch
 
 from harness.engine.training.checkpoints import epoch_checkpoints
-from harness.engine.training.fit import WEIGHTS
+from harness.engine.training.trained_weights import WEIGHTS
 from harness.engine.video.loaders import Row
 from harness.machine.compute_options import ComputeOptions
 from tests.conftest import ROOT, machine_free
@@ -218,7 +218,7 @@ def test_killed_between_the_last_epoch_and_the_weights(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch, pytest.raises(OSError, match="No space"):
-        patch.setattr("harness.engine.training.fit.save", full_disk)
+        patch.setattr("harness.engine.training.trained_weights.save", full_disk)
         small_fit("last", epochs=3)
     _, outcome, folder = small_fit("last", epochs=3)
     assert outcome.resumed_at == 3

@@ -22,9 +22,9 @@ from harness.base.errors import NotApplicableError
 from harness.cells.from_request import expand
 from harness.cells.request import BackboneChoice, MethodChoice, Request, views_for
 from harness.engine.cost.view_cost import view_cost
-from harness.engine.evaluate import view_probabilities
 from harness.engine.method import method_class
 from harness.engine.model.recognizer import SHORT, find_recognizer
+from harness.engine.partial_scores import view_probabilities
 from harness.engine.scoring import view_logits
 from harness.engine.video import mm_pipeline
 from harness.engine.video.loaders import eval_loader
