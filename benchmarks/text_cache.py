@@ -28,6 +28,7 @@ from benchmarks.workloads import autocast, build, label_set, naive_text, random_
 from harness.engine.compute.device import Device, casts_kept, choose_device, for_evaluation
 from harness.engine.method import ClipMethod
 from harness.engine.model.backbone import load_backbone
+from harness.engine.model.frozen_text import FrozenText
 from harness.engine.scoring import view_logits
 from harness.machine.compute_options import ComputeOptions
 from harness.spec import LabelSet, Views
@@ -85,7 +86,7 @@ def main() -> None:
     texts: list[float] = []
     for _ in range(arguments.repeats):
         for way, method in (("text once", ours), ("text in each batch", naive)):
-            ours._frozen_text = None  # each eval encodes the texts of its label set itself
+            ours._frozen_text = FrozenText()  # each eval encodes the texts of its label set itself
             logits[way], spent, before = score(method, batches, names, views, device, method is ours)
             seconds[way].append(spent)
             texts += [before] if method is ours else []

@@ -26,7 +26,7 @@ from harness.spec.options import MethodOptions, option
 
 if TYPE_CHECKING:
     from harness.engine.contract.checks import check_method
-    from harness.engine.method import ClipMethod, build_method
+    from harness.engine.method import ClipMethod, ParameterGroup, build_method
     from harness.engine.model.backbone import Backbone, load_backbone
     from harness.engine.model.recognizer import find_recognizer, read_head_classes
     from results.metrics import harmonic_mean
@@ -35,6 +35,7 @@ _LAZY = {
     "Backbone": "harness.engine.model.backbone",
     "load_backbone": "harness.engine.model.backbone",
     "ClipMethod": "harness.engine.method",
+    "ParameterGroup": "harness.engine.method",
     "build_method": "harness.engine.method",
     "check_method": "harness.engine.contract.checks",
     "find_recognizer": "harness.engine.model.recognizer",
@@ -55,6 +56,7 @@ __all__ = [
     "MethodOptions",
     "MethodSpec",
     "NotApplicableError",
+    "ParameterGroup",
     "ParentFit",
     "Protocol",
     "Recipe",

@@ -1,1 +1,1 @@
-"""Built-in methods: one file per method, the file stem is its name. Import only `harness.api`."""
+"""Built-in methods: one file per method, whose stem is the name of the method. They import only `harness.api`."""

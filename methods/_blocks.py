@@ -1,4 +1,4 @@
-"""The pre-norm transformer block that three of the methods stack on frame features."""
+"""The pre-norm transformer block that three methods stack on frame features."""
 
 from collections import OrderedDict
 
@@ -10,7 +10,7 @@ class QuickGELU(nn.Module):
     """x * sigmoid(1.702 x), the activation of OpenAI's CLIP."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Any shape, elementwise."""
+        """Apply the activation to each element of a tensor of any shape."""
         return x * torch.sigmoid(1.702 * x)
 
 
@@ -18,9 +18,9 @@ class Block(nn.Module):
     """x + attention(norm x), then x + MLP(norm x); (N, L, width) -> (N, L, width). Parameter names are CLIP's.
 
     Args:
-        width: Of the tokens.
-        heads: Attention heads; must divide the width.
-        eps: Of both layer norms.
+        width: Width of the tokens.
+        heads: Number of attention heads, which must divide the width.
+        eps: Epsilon of both layer norms.
     """
 
     def __init__(self, width: int, heads: int, eps: float = 1e-5) -> None:
@@ -32,34 +32,38 @@ class Block(nn.Module):
         self.mlp = nn.Sequential(OrderedDict(layers))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Full attention over the tokens of a row, without mask."""
+        """Return the tokens after the block; attention has no mask."""
         y = self.ln_1(x)
-        x = x + self.attn(y, y, y, need_weights=False)[0]
-        return x + self.mlp(self.ln_2(x))
+        attended: Tensor = self.attn(y, y, y, need_weights=False)[0]
+        x = x + attended
+        mapped: Tensor = self.mlp(self.ln_2(x))
+        return x + mapped
 
 
 class Blocks(nn.Module):
-    """Blocks in a row, named `resblocks` as in CLIP."""
+    """Consecutive blocks, named `resblocks` as in CLIP."""
 
     def __init__(self, width: int, layers: int, heads: int, eps: float = 1e-5) -> None:
         super().__init__()
         self.resblocks = nn.Sequential(*(Block(width, heads, eps) for _ in range(layers)))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, L, width) -> (N, L, width)."""
-        return self.resblocks(x)
+        """Return the tokens after the last block: (N, L, width) -> (N, L, width)."""
+        y: Tensor = self.resblocks(x)
+        return y
 
 
 @torch.no_grad()
 def draw_linear(module: nn.Module, std: float = 0.02, truncated: bool = False) -> None:
     """Draw all linear weights and embeddings of a module from N(0, std) and set linear biases to 0.
 
-    An attention's output projection is linear, its input projection is not and keeps torch's own draw.
+    The output projection of an attention is an `nn.Linear`. Its input projection is a plain parameter, which keeps the
+    values that torch drew.
 
     Args:
-        module: Changed in place.
+        module: The module, which is changed in place.
         std: Standard deviation.
-        truncated: Cut the normal at +-2 (absolute, as torch and timm do).
+        truncated: Cut the normal distribution at -2 and 2 (absolute values, as in torch and timm).
     """
     for part in module.modules():
         if isinstance(part, (nn.Linear, nn.Embedding)):

@@ -1,4 +1,4 @@
-"""Options shared by the methods that describe a class by one text."""
+"""Options of the methods that describe a class by one text."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ PUBLISHED_OR_CLEAN = ("published", "clean")
 
 @dataclass(frozen=True)
 class PrecisionOptions(MethodOptions):
-    """Two roundings of the published code that a clean implementation would not have."""
+    """Two roundings of the published code, which a clean implementation does not have."""
 
     text_embedding: str = option(
         "published", "token embeddings: published rounds them to float16, clean keeps fp32", PUBLISHED_OR_CLEAN

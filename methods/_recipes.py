@@ -1,4 +1,4 @@
-"""Published optimisation settings as data with their source; `own` says that nothing is published, and what was done.
+"""Published recipes as data with their source. A source that begins with `own` names recipes that are not published.
 
 ViFi-CLIP: muzairkhattak/ViFi-CLIP, `configs/**` and `utils/config.py` (all 67 files compared); 8 ranks, groups of 4
 clips, AdamW (0.9, 0.98), weight decay 0.001, 5 warm-up epochs, smoothing 0.1, mixup 0.8, cutmix 1.0. X-CLIP:

@@ -1,22 +1,22 @@
 """ActionCLIP: sixteen templates, a contrastive loss over the batch, and a temporal Transformer over frames."""
 
 import math
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from harness.api import ClipMethod, LabelSet, Recipe, UserError, register_method
+from harness.api import ClipMethod, LabelSet, ParameterGroup, Recipe, UserError, register_method
 from methods._blocks import Blocks, draw_linear
-from methods._specs.actionclip import ActionClipSpec
+from methods._specs.actionclip import ActionClipOptions, ActionClipSpec
 from methods._templates import ACTION_TEMPLATES
 
 POSITIONS = 77
-"""Rows of the published table of frame positions, hence the largest number of frames."""
+"""Rows of the published table of frame positions, which is the largest number of frames."""
 EVAL_SCALE = 100.0
-"""The scale of similarities in evaluation, whatever the learned scale has become."""
+"""Scale of similarities in evaluation, where the published code does not use the learned scale."""
 TARGET_SCALE = 10.0
+"""Logit of a matching pair in the target distribution of the contrastive loss."""
 
 
 class TemporalFusion(nn.Module):
@@ -29,41 +29,46 @@ class TemporalFusion(nn.Module):
         draw_linear(self)
 
     def forward(self, frames: Tensor) -> Tensor:
-        """The residual carries the features without positions."""
+        """Return frame features after the blocks; the residual carries the features without positions."""
         positions = self.frame_position_embeddings.weight[: frames.shape[1]]
-        return self.transformer(frames + positions).to(frames.dtype) + frames
+        fused: Tensor = self.transformer(frames + positions)
+        return fused.to(frames.dtype) + frames
 
 
 @register_method("actionclip")
 class ActionClip(ActionClipSpec, ClipMethod):
-    """All of CLIP learns, token embedding and scale included, and so does the fusion module."""
+    """All parameters of CLIP, token embedding and scale included, and of the fusion module are trained."""
+
+    options: ActionClipOptions
 
     def setup(self) -> None:
-        """Add the fusion module; everything learns."""
+        """Add the fusion module; all parameters are trained."""
         self.requires_grad_(True)
         if self.options.fusion == "transf":
             self.fusion = TemporalFusion(self.embed_dim, self.options.layers, max(1, self.embed_dim // 64))
 
     def pool(self, frames: Tensor) -> Tensor:
-        """Video features (B, T, D) -> (B, D): the mean over frames, after the fusion module where there is one."""
+        """Return video features (B, D), the mean of frame features (B, T, D), after the fusion module if present."""
         if self.options.fusion == "mean":
             return super().pool(frames)
         if frames.shape[1] > POSITIONS:
             raise UserError(f"{self.name} has positions for {POSITIONS} frames, the view has {frames.shape[1]}.")
-        return self.fusion(frames).mean(dim=1)
+        fused: Tensor = self.fusion(frames)
+        return fused.mean(dim=1)
 
     def prompts(self, label_set: LabelSet) -> tuple[str, ...]:
-        """All templates of all classes, template by template: 16 * C texts."""
+        """Return all templates of all classes, template by template: 16 * C texts."""
         return tuple(template.replace("{}", name) for template in ACTION_TEMPLATES for name in label_set.names)
 
     def encode_text(self, label_set: LabelSet) -> Tensor:
-        """Text features (16, C, D), not normalised."""
-        return self.encode_prompts(self.prompts(label_set)).unflatten(0, (len(ACTION_TEMPLATES), len(label_set)))
+        """Return text features (16, C, D), not normalised."""
+        features = self.encode_prompts(self.prompts(label_set))
+        return torch.unflatten(features, 0, (len(ACTION_TEMPLATES), len(label_set)))
 
     def score(self, video: Tensor, text: Tensor) -> Tensor:
-        """Log-probabilities (B, C): softmax over classes for each template, averaged over templates.
+        """Return log-probabilities (B, C): a softmax over classes for each template, averaged over templates.
 
-        A softmax of the result gives the probabilities back, so that averaging over views is the published one.
+        The softmax of log-probabilities gives the probabilities, so that the harness averages views as published.
         """
         with self.in_fp32(video):
             video, text = F.normalize(video.float(), dim=-1), F.normalize(text.float(), dim=-1)
@@ -71,15 +76,15 @@ class ActionClip(ActionClipSpec, ClipMethod):
             return similarity.log_softmax(dim=-1).logsumexp(dim=1) - math.log(len(text))
 
     def loss(self, video: Tensor, targets: Tensor, label_set: LabelSet) -> Tensor:
-        """The contrastive loss of a whole batch, in nats; one random template per clip.
+        """Return the contrastive loss of a whole batch, in nats, with one random template per clip.
 
         Args:
             video: (B, T, 3, H, W), all clips of one blending group: the negatives come from the batch.
-            targets: (B, C) one-hot, since the recipe neither smooths nor blends.
-            label_set: Of the training list.
+            targets: (B, C) one-hot; the loss cannot use smoothed or blended targets.
+            label_set: Classes of the training list.
 
         Raises:
-            UserError: Smoothed or blended targets, which the loss cannot use.
+            UserError: The targets are smoothed or blended.
         """
         if not bool((targets.amax(dim=-1) > 1 - 1e-6).all()):
             raise UserError(
@@ -87,6 +92,7 @@ class ActionClip(ActionClipSpec, ClipMethod):
                 "Set --recipe smoothing=0 --recipe mixup=0 --recipe cutmix=0.",
             )
         labels = targets.argmax(dim=-1)
+        # Drawn on the CPU, so that a fit on a GPU draws the same templates.
         chosen = torch.randint(len(ACTION_TEMPLATES), (len(labels),)).tolist()
         texts = tuple(
             ACTION_TEMPLATES[k].replace("{}", label_set.names[i]) for k, i in zip(chosen, labels.tolist(), strict=True)
@@ -94,27 +100,27 @@ class ActionClip(ActionClipSpec, ClipMethod):
         return self.contrast(self.encode_video(video), self.encode_prompts(texts), labels)
 
     def similarity(self, video: Tensor, text: Tensor) -> Tensor:
-        """Scaled cosines (B, B) of clips and texts, with the learned scale."""
+        """Return cosines (B, B) of clips and texts, times the learned scale."""
         with self.in_fp32(video):
             video, text = F.normalize(video.float(), dim=-1), F.normalize(text.float(), dim=-1)
             return self.backbone.logit_scale.float().exp() * video @ text.t()
 
     def contrast(self, video: Tensor, text: Tensor, labels: Tensor) -> Tensor:
-        """Mean of both directions of the divergence between wanted and found matches of a batch.
+        """Return the divergence between target and predicted matches of a batch, mean over both directions.
 
-        All pairs of equal label are matches: the wanted distribution is a softmax over 10 for a match and 0 otherwise.
+        All pairs of equal label are matches: the target distribution is a softmax over 10 for a match and 0 otherwise.
 
         Args:
-            video: Features (B, D).
-            text: Features (B, D), row i describing the class of clip i.
-            labels: (B,).
+            video: (B, D) video features.
+            text: (B, D) text features; row i describes the class of clip i.
+            labels: (B,) class ids.
         """
         logits = self.similarity(video, text)
-        wanted = (TARGET_SCALE * (labels[:, None] == labels[None, :]).float()).softmax(dim=-1)
-        return (divergence(logits, wanted) + divergence(logits.t(), wanted)) / 2
+        target = (TARGET_SCALE * (labels[:, None] == labels[None, :]).float()).softmax(dim=-1)
+        return (divergence(logits, target) + divergence(logits.t(), target)) / 2
 
-    def parameter_groups(self, recipe: Recipe) -> list[dict[str, Any]]:
-        """Text side with the scale, vision tower, fusion at a tenfold rate; weight decay on everything."""
+    def parameter_groups(self, recipe: Recipe) -> list[ParameterGroup]:
+        """Return three groups: text tower and scale, vision tower, fusion at a tenfold rate; all with weight decay."""
         groups: dict[str, list[nn.Parameter]] = {"text": [], "visual": [], "fusion": []}
         for name, parameter in self.named_parameters():
             if parameter.requires_grad:
@@ -127,6 +133,6 @@ class ActionClip(ActionClipSpec, ClipMethod):
         ]
 
 
-def divergence(logits: Tensor, wanted: Tensor) -> Tensor:
-    """KL(wanted || softmax of logits), mean over the rows of (B, B)."""
-    return F.kl_div(F.log_softmax(logits, dim=-1), wanted, reduction="sum") / len(logits)
+def divergence(logits: Tensor, target: Tensor) -> Tensor:
+    """Return KL(target || softmax of logits), mean over the rows of (B, B)."""
+    return F.kl_div(F.log_softmax(logits, dim=-1), target, reduction="sum") / len(logits)

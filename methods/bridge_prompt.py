@@ -1,20 +1,23 @@
-"""Bridge and prompt: deep vision and language prompts learnt on a frozen ViFi-CLIP that was tuned on the source."""
+"""Bridge and prompt: deep vision and language prompts learned on a frozen ViFi-CLIP that was tuned on the source."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from harness.api import ClipMethod, LabelSet, UserError, register_method
-from methods._specs.bridge_prompt import CLIP, FIT, BridgePromptSpec
+from methods._specs.bridge_prompt import CLIP, FIT, BridgeOptions, BridgePromptSpec
 
 WORDS_UP_TO = 4
-"""With more context vectors than this the original ignores its initial words and draws the vectors."""
+"""Largest number of context vectors that start as embeddings of words; the original draws a larger number."""
 
 
 @register_method("bridge_prompt")
 class BridgePrompt(BridgePromptSpec, ClipMethod):
-    """Prompts at the input and in the first blocks of both towers learn; all of CLIP is frozen."""
+    """Prompts at the input and in the first blocks of both towers are trained; all of CLIP is frozen."""
+
+    options: BridgeOptions
 
     def setup(self) -> None:
         """Freeze CLIP and add the prompts, drawn from N(0, 0.02) or taken from the initial words."""
@@ -35,13 +38,15 @@ class BridgePrompt(BridgePromptSpec, ClipMethod):
 
     @property
     def starts_from_words(self) -> bool:
-        """Whether the text prompts begin as the embeddings of the initial words."""
+        """Whether the text prompts start as embeddings of words."""
         return bool(self.options.context) and self.options.text_tokens <= WORDS_UP_TO
 
     def _initial_context(self, width: int) -> Tensor:
+        """Return the initial text prompts (text_tokens, width)."""
         n = self.options.text_tokens
         if not self.starts_from_words:
             drawn = torch.randn(n, width) * 0.02
+            # The original draws its context in float16, then up-casts it.
             return drawn.half().float() if self.options.prompt_rounding == "published" else drawn
         tokens = self.backbone.tokenize((self.options.context,))
         words = int(tokens.argmax()) - 1
@@ -50,12 +55,16 @@ class BridgePrompt(BridgePromptSpec, ClipMethod):
         return self.backbone.embed_tokens(tokens[:, 1 : 1 + n])[0].detach().clone()
 
     def prompts(self, label_set: LabelSet) -> tuple[str, ...]:
-        """The text whose first tokens the context replaces; underscores in names become blanks, here only."""
+        """Return the texts whose first tokens the prompts replace; underscores in names become blanks, as published."""
         prefix = self.options.context if self.starts_from_words else " ".join(["X"] * self.options.text_tokens)
         return tuple(f"{prefix} {name.replace('_', ' ')}." for name in label_set.names)
 
-    def adopt(self, state: dict[str, Tensor]) -> None:
-        """Start from a stage-one fit, which must bring all of CLIP but the token embedding."""
+    def adopt(self, state: Mapping[str, Tensor]) -> None:
+        """Start from a stage-one fit, which must hold all tensors of CLIP but the token embedding.
+
+        Raises:
+            UserError: A tensor is missing, unknown or of another shape.
+        """
         expected = {n for n, _ in self.named_parameters() if n.startswith("backbone.") and "token_embedding" not in n}
         missing = sorted(expected - set(state))
         if missing:
@@ -65,26 +74,27 @@ class BridgePrompt(BridgePromptSpec, ClipMethod):
         super().adopt(state)
 
     def _insert(self, prompt: Tensor, like: Tensor, rounded: bool = True) -> Tensor:
-        """A prompt (n, width) for every row of `like` (N, L, width), rounded where the original rounds."""
+        """Return a prompt (n, width) for each row of `like` (N, L, width), rounded where the original rounds."""
         if rounded and self.options.prompt_rounding == "published":
             prompt = prompt.half()
         return prompt.to(like.dtype).expand(len(like), -1, -1)
 
     def encode_frames(self, video: Tensor) -> Tensor:
-        """Frame features (B, T, D); prompts stand behind the patches, without positions, and pass `ln_pre` at first."""
+        """Return frame features (B, T, D). Prompts follow the patches, have no positions, and pass `ln_pre` once."""
         backbone, n = self.backbone, self.options.vision_tokens
         x = backbone.embed_patches(video.flatten(0, 1))
         if len(self.vision_prompts):
             x = torch.cat([x, self._insert(self.vision_prompts[0], x)], dim=1)
         x = backbone.visual.ln_pre(x)
-        for number, block in enumerate(backbone.vision_blocks):
-            if 0 < number < len(self.vision_prompts):
-                x = torch.cat([x[:, :-n], self._insert(self.vision_prompts[number], x)], dim=1)
+        for index, block in enumerate(backbone.vision_blocks):
+            if 0 < index < len(self.vision_prompts):
+                # The last n tokens are the outputs of the previous block's prompts, which the new prompts replace.
+                x = torch.cat([x[:, :-n], self._insert(self.vision_prompts[index], x)], dim=1)
             x = block(x)
-        return backbone.project_class_token(x).unflatten(0, video.shape[:2])
+        return torch.unflatten(backbone.project_class_token(x), 0, video.shape[:2])
 
     def encode_text(self, label_set: LabelSet) -> Tensor:
-        """Text features (C, D); prompts stand right behind the start token and receive its tower's positions."""
+        """Return text features (C, D). Prompts follow the start token and have the positions of the text tower."""
         backbone, n = self.backbone, self.options.text_tokens
         tokens = backbone.tokenize(self.prompts(label_set))
         end = tokens.argmax(dim=-1)
@@ -92,10 +102,10 @@ class BridgePrompt(BridgePromptSpec, ClipMethod):
         x = backbone.embed_tokens(tokens, self.options.text_embedding == "published")
         x = torch.cat([x[:, :1], self._insert(self.text_context, x, rounded=False), x[:, 1 + n :]], dim=1)
 
-        def replace(number: int, x: Tensor) -> Tensor:
-            if not 0 < number <= len(self.text_prompts):
+        def replace(index: int, x: Tensor) -> Tensor:
+            if not 0 < index <= len(self.text_prompts):
                 return x
-            return torch.cat([x[:, :1], self._insert(self.text_prompts[number - 1], x), x[:, 1 + n :]], dim=1)
+            return torch.cat([x[:, :1], self._insert(self.text_prompts[index - 1], x), x[:, 1 + n :]], dim=1)
 
         return backbone.encode_embedded_text(x, end.to(tokens.device), replace)
 

@@ -1,4 +1,4 @@
-"""Efficient-Prompt: learned vectors around the class name, and optionally a small Transformer on frozen frames."""
+"""Efficient-Prompt: learned vectors around the class name, optionally with a small Transformer over frame features."""
 
 import torch
 import torch.nn.functional as F
@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from harness.api import ClipMethod, LabelSet, UserError, register_method
 from methods._blocks import Blocks
-from methods._specs.efficient_prompt import EfficientPromptSpec
+from methods._specs.efficient_prompt import EfficientPromptOptions, EfficientPromptSpec
 
 TEMPERATURE = 0.07
 HEADS = 8
@@ -14,10 +14,12 @@ HEADS = 8
 
 @register_method("efficient_prompt")
 class EfficientPrompt(EfficientPromptSpec, ClipMethod):
-    """CLIP is frozen; a table of vectors, one per position, fills what the class name leaves free."""
+    """CLIP is frozen; a table with a vector per position fills the positions that the class name leaves free."""
+
+    options: EfficientPromptOptions
 
     def setup(self) -> None:
-        """Freeze CLIP; add the table of vectors and, where asked for, the temporal module."""
+        """Freeze CLIP; add the table of vectors and, if the option `temporal` is set, the temporal module."""
         options, backbone = self.options, self.backbone
         backbone.require_causal_text(self.name)
         if min(options.prefix, options.postfix, options.temporal_layers) < 0:
@@ -27,6 +29,7 @@ class EfficientPrompt(EfficientPromptSpec, ClipMethod):
                 f"{self.name} has {HEADS} temporal heads, which do not divide the dimension {self.embed_dim}."
             )
         self.freeze_clip()
+        # Attribute names are those of the published checkpoint.
         self.embedding = nn.Embedding(backbone.context_length, backbone.text.ln_final.weight.shape[0])
         nn.init.normal_(self.embedding.weight, std=0.01)
         if options.temporal:
@@ -35,7 +38,7 @@ class EfficientPrompt(EfficientPromptSpec, ClipMethod):
             self.temporalModelling = Blocks(self.embed_dim, options.temporal_layers, HEADS)
 
     def pool(self, frames: Tensor) -> Tensor:
-        """Video features (B, T, D) -> (B, D); no residual around the temporal blocks."""
+        """Return video features (B, D) of frame features (B, T, D); no residual goes around the temporal blocks."""
         if not self.options.temporal:
             return super().pool(frames)
         if frames.shape[1] != self.options.frames:
@@ -43,13 +46,14 @@ class EfficientPrompt(EfficientPromptSpec, ClipMethod):
                 f"{self.name} is set up for {self.options.frames} frames, the view has {frames.shape[1]}.",
                 f"Set the option: efficient_prompt:frames={frames.shape[1]}.",
             )
-        return self.temporalModelling(frames + self.temporalEmbedding.weight).mean(dim=1)
+        mixed: Tensor = self.temporalModelling(frames + self.temporalEmbedding.weight)
+        return mixed.mean(dim=1)
 
     def layout(self, label_set: LabelSet) -> Tensor:
-        """Token ids (C, L) up to the longest text, -1 where a learned vector stands.
+        """Return token ids (C, L) up to the end of the longest text; -1 marks the position of a learned vector.
 
-        Start, `prefix` vectors, name, `postfix` vectors, end, then vectors again. The vectors go by absolute
-        position, so that those behind the name depend on its length.
+        A row holds the start token, `prefix` vectors, the name, `postfix` vectors, the end token, and vectors. The
+        table of vectors is indexed by absolute position, so that the vectors behind a name depend on its length.
 
         Raises:
             UserError: A name leaves no room for the vectors.
@@ -73,7 +77,7 @@ class EfficientPrompt(EfficientPromptSpec, ClipMethod):
         return rows
 
     def encode_text(self, label_set: LabelSet) -> Tensor:
-        """Text features (C, D), not normalised, read at the end token."""
+        """Return text features (C, D), not normalised, read at the end token."""
         rows = self.layout(label_set)
         end = rows.argmax(dim=-1).to(self.embedding.weight.device)  # the end token has the largest id
         rows = rows.to(self.embedding.weight.device)
@@ -82,6 +86,6 @@ class EfficientPrompt(EfficientPromptSpec, ClipMethod):
         return self.backbone.encode_embedded_text(torch.where(rows[..., None] < 0, learned, names), end)
 
     def score(self, video: Tensor, text: Tensor) -> Tensor:
-        """Logits (B, C): cosine divided by a fixed temperature."""
+        """Return logits (B, C): cosine divided by a fixed temperature."""
         with self.in_fp32(video):
             return F.normalize(video.float(), dim=-1) @ F.normalize(text.float(), dim=-1).t() / TEMPERATURE

@@ -1,29 +1,32 @@
-"""ESZSL: a bilinear map between videos and classes, in closed form."""
+"""ESZSL: a bilinear map between videos and classes, solved in closed form."""
 
 import torch
 from torch import Tensor, nn
 
 from harness.api import LabelSet, UserError, register_method
 from methods._embedding import EmbeddingMethod
-from methods._specs.eszsl import EszslSpec
+from methods._specs.eszsl import EszslOptions, EszslSpec
 
 GRID = tuple(10.0**power for power in range(-3, 4))
-"""The values that both penalties are chosen from."""
+"""Candidates of both penalties."""
 HELD_OUT = 5
 """Every fifth training class is held out to choose the penalties."""
 FEWEST = 10
-"""With fewer classes none can be held out; penalties that are not given are then 1."""
+"""Least number of training classes for which penalties are chosen; with fewer classes they are 1."""
 
 
 @register_method("eszsl")
 class Eszsl(EszslSpec, EmbeddingMethod):
-    """The matrix V of x' V s is the solution of a regularised least-squares problem; x a video, s a class."""
+    """The matrix V of the score x' V s of a video x and a class s solves a regularised least-squares problem."""
+
+    options: EszslOptions
+    penalties: Tensor
 
     def setup(self) -> None:
         """Freeze CLIP; V is zero until the fit."""
         super().setup()
-        for name in ("visual_penalty", "class_penalty"):
-            value = getattr(self.options, name)
+        options = self.options
+        for name, value in (("visual_penalty", options.visual_penalty), ("class_penalty", options.class_penalty)):
             if value is not None and value <= 0:
                 raise UserError(f"{self.name}:{name} is {value:g}, expected a number above 0.")
         self.bilinear = nn.Parameter(torch.zeros(self.embed_dim, self.embed_dim))
@@ -31,8 +34,9 @@ class Eszsl(EszslSpec, EmbeddingMethod):
 
     def fit_features(self, features: Tensor, labels: Tensor, label_set: LabelSet) -> None:
         """Choose the penalties, then solve for V on all classes."""
-        # On the CPU in double precision: sums of a quarter of a million videos, the same on every device.
-        videos, classes = (self.unit(x).cpu().double() for x in (features, self.encode_text(label_set)))
+        # On the CPU in double precision: the sums run over up to 240,000 videos and must be equal on all devices.
+        text = self.encode_text(label_set)
+        videos, classes = (self.unit(x).cpu().double() for x in (features, text))
         labels = labels.cpu()
         gamma, penalty = self.options.visual_penalty, self.options.class_penalty
         if gamma is None or penalty is None:
@@ -41,20 +45,20 @@ class Eszsl(EszslSpec, EmbeddingMethod):
         self.bilinear.copy_(solution(videos, labels, classes, gamma, penalty))
 
     def score(self, video: Tensor, text: Tensor) -> Tensor:
-        """Scores (B, C): x' V s."""
+        """Return scores (B, C): x' V s."""
         with self.in_fp32(video):
             return self.unit(video) @ self.bilinear.float() @ self.unit(text).t()
 
 
 def solution(videos: Tensor, labels: Tensor, classes: Tensor, gamma: float, penalty: float) -> Tensor:
-    """V = (X X' + gamma I)^-1 X Y S' (S S' + lambda I)^-1, with Y = 1 for a video's class and -1 for all others.
+    """Return V = (X X' + gamma I)^-1 X Y S' (S S' + lambda I)^-1, where Y is 1 for a video's class, else -1.
 
     Args:
         videos: (N, D), the columns of X.
         labels: (N,) ids.
         classes: (C, A), the columns of S.
-        gamma: Penalty on the map seen from the classes.
-        penalty: Lambda, the penalty on the map seen from the videos.
+        gamma: Penalty on the image of the classes under the map.
+        penalty: Lambda, the penalty on the image of the videos.
 
     Returns:
         (D, A).
@@ -63,30 +67,31 @@ def solution(videos: Tensor, labels: Tensor, classes: Tensor, gamma: float, pena
 
 
 class _Moments:
-    """The products of a training set that V is made of, for any penalties."""
+    """Products of a training set from which V follows for any penalties."""
 
     def __init__(self, videos: Tensor, labels: Tensor, classes: Tensor) -> None:
         of_class = torch.zeros(len(classes), videos.shape[1], dtype=videos.dtype).index_add(0, labels, videos)
-        signed = 2 * of_class - of_class.sum(dim=0)  # Y'X, without Y: it is 1 for a video's class, -1 for all others
+        signed = 2 * of_class - of_class.sum(dim=0)  # Y'X without the matrix Y of N x C entries
         self.visual, self.semantic = videos.t() @ videos, classes.t() @ classes
         self.cross = signed.t() @ classes
 
     def solution(self, gamma: float, penalty: float) -> Tensor:
         left, right = (m + p * torch.eye(len(m)).to(m) for m, p in ((self.visual, gamma), (self.semantic, penalty)))
-        return torch.linalg.solve(right, torch.linalg.solve(left, self.cross).t()).t()
+        solved: Tensor = torch.linalg.solve(right, torch.linalg.solve(left, self.cross).t())
+        return solved.t()
 
 
 def choose(
     videos: Tensor, labels: Tensor, classes: Tensor, gamma: float | None = None, penalty: float | None = None
 ) -> tuple[float, float]:
-    """The penalties of the grid that are best on training classes held out: mean accuracy per class among these.
+    """Return the penalties of the grid with the best mean accuracy per class on held-out training classes.
 
     Args:
         videos: (N, D).
-        labels: (N,) ids.
+        labels: (N,) class ids.
         classes: (C, A).
-        gamma: Given; None to choose.
-        penalty: Given; None to choose.
+        gamma: Fixed value; None to choose one.
+        penalty: Fixed value; None to choose one.
     """
     if len(classes) < FEWEST:
         return gamma or 1.0, penalty or 1.0

@@ -6,7 +6,7 @@ from methods._specs.image_ft import ImageFTSpec
 
 @register_method("image_ft")
 class ImageFT(ImageFTSpec, ClipMethod):
-    """The vision tower learns; text tower and `logit_scale` are frozen."""
+    """The vision tower is trained; text tower and `logit_scale` are frozen."""
 
     def setup(self) -> None:
         """Freeze all but the vision tower."""

@@ -1,34 +1,43 @@
-"""Any recogniser of mmaction2 by config and checkpoint: video networks with a fixed set of classes, evaluated only."""
+"""Recognisers of mmaction2 by config and checkpoint: video networks with a fixed set of classes, only evaluated."""
+
+from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from harness.api import ClipMethod, LabelSet, UserError, read_head_classes, register_method
-from methods._specs.mmaction2 import RecogniserSpec, require_size
+from methods._specs.mmaction2 import RecogniserSpec, RecognizerOptions, require_size
+
+if TYPE_CHECKING:
+    from harness.engine.model.recognizer import RecognizerModel
 
 
 @register_method("mmaction2")
 class Recogniser(RecogniserSpec, ClipMethod):
-    """The recogniser's scores of each view; the harness averages the probabilities of views as for all methods."""
+    """Scores of each view by the recogniser; the harness averages the probabilities of views as for all methods."""
+
+    options: RecognizerOptions
+    backbone: RecognizerModel  # type: ignore[assignment]  # `own_model` replaces CLIP
 
     def setup(self) -> None:
-        """Nothing learns."""
+        """Freeze all parameters."""
         self.requires_grad_(False)
 
     def encode_video(self, video: Tensor) -> Tensor:
-        """Scores of all the head's classes, (B, K), of videos (B, T, 3, H, W) as decoded, RGB 0..255.
+        """Return scores (B, K) of all classes of the head, for videos (B, T, 3, H, W) as decoded, RGB 0..255.
 
-        The recogniser's own preprocessor normalises.
+        The preprocessor of the recogniser normalises the videos.
         """
         return self.backbone.scores(video).float()
 
     def encode_text(self, label_set: LabelSet) -> Tensor:
-        """Which output of the head stands for each class, (C,).
+        """Return the output of the head for each class, (C,).
 
         Raises:
-            UserError: The head has other classes than the label set.
+            UserError: The classes of the head are not those of the label set.
         """
         heads = self.backbone.classes
         require_size(self.backbone.facts.name, heads, label_set)
@@ -45,5 +54,5 @@ class Recogniser(RecogniserSpec, ClipMethod):
         return torch.tensor([names.index(name) for name in label_set.names])
 
     def score(self, video: Tensor, text: Tensor) -> Tensor:
-        """Scores (B, C) in the order of the label set."""
+        """Return scores (B, C) in the order of the label set."""
         return video[:, text.to(video.device)]

@@ -1,4 +1,4 @@
-"""ViFi-CLIP: both CLIP encoders fine-tuned on videos, frame features averaged, nothing temporal added."""
+"""ViFi-CLIP: both encoders of CLIP are fine-tuned on videos, and frame features are averaged."""
 
 from harness.api import ClipMethod, register_method
 from methods._specs.vificlip import ViFiClipSpec
@@ -6,9 +6,9 @@ from methods._specs.vificlip import ViFiClipSpec
 
 @register_method("vificlip")
 class ViFiClip(ViFiClipSpec, ClipMethod):
-    """Everything learns, `logit_scale` included, except the token embedding."""
+    """All parameters but the token embedding are trained, `logit_scale` included."""
 
     def setup(self) -> None:
-        """The original embeds prompts once into a buffer, so its token embedding never learns; here it is frozen."""
+        """Freeze the token embedding: the original embeds prompts once into a buffer and never trains the table."""
         self.requires_grad_(True)
         self.backbone.token_embedding.requires_grad_(False)

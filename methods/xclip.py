@@ -1,20 +1,18 @@
 """X-CLIP: frames exchange messages inside the vision tower, and each video adapts the text of the classes."""
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from harness.api import ClipMethod, Recipe, UserError, register_method
+from harness.api import ClipMethod, ParameterGroup, Recipe, UserError, register_method
 from methods._blocks import Blocks, QuickGELU, draw_linear
-from methods._specs.xclip import XClipSpec
+from methods._specs.xclip import XClipOptions, XClipSpec
 
 HEAD_WIDTH = 64
 
 
 class Message(nn.Module):
-    """One message per frame from its class token, exchanged among the frames of a video."""
+    """Messages of frames, made of their class tokens and exchanged among the frames of a video."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -23,10 +21,11 @@ class Message(nn.Module):
         self.attn = nn.MultiheadAttention(width, heads, batch_first=True)
 
     def forward(self, tokens: Tensor, frames: int) -> Tensor:
-        """Tokens (B*T, L, width) -> messages (B*T, 1, width)."""
-        message = self.fc(tokens[:, 0]).unflatten(0, (-1, frames))
+        """Return messages (B*T, 1, width) of tokens (B*T, L, width)."""
+        message: Tensor = torch.unflatten(self.fc(tokens[:, 0]), 0, (-1, frames))
         y = self.ln(message)
-        message = message + self.attn(y, y, y, need_weights=False)[0]
+        exchanged: Tensor = self.attn(y, y, y, need_weights=False)[0]
+        message = message + exchanged
         return message.flatten(0, 1).unsqueeze(1).to(tokens.dtype)
 
 
@@ -39,12 +38,12 @@ class MultiFrameIntegration(Blocks):
         draw_linear(self, truncated=True)
 
     def forward(self, frames: Tensor) -> Tensor:
-        """The residual carries the features without positions."""
+        """Return video features; the residual carries the frame features without positions."""
         return (super().forward(frames + self.positional_embedding).to(frames.dtype) + frames).mean(dim=1)
 
 
 class CrossAttention(nn.Module):
-    """Class texts look at the patches of a video; projections without bias, output with."""
+    """Attention of class texts to the patches of a video; only the output projection has a bias."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -55,16 +54,17 @@ class CrossAttention(nn.Module):
         self.proj = nn.Linear(width, width)
 
     def forward(self, texts: Tensor, patches: Tensor) -> Tensor:
-        """Texts (B, C, D), patches (B, P, D) -> (B, C, D)."""
+        """Return (B, C, D) of texts (B, C, D) and patches (B, P, D)."""
         q, k, v = (
-            project(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            torch.unflatten(project(x), -1, (self.heads, -1)).transpose(1, 2)
             for project, x in ((self.q_proj, texts), (self.k_proj, patches), (self.v_proj, patches))
         )
-        return self.proj(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+        attended: Tensor = self.proj(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+        return attended
 
 
 class PromptLayer(nn.Module):
-    """Cross-attention and MLP, each with a residual. Names are upstream's, which has no second norm."""
+    """Cross-attention and MLP, each with a residual. Names are those of the original, which has no `norm2`."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -74,9 +74,10 @@ class PromptLayer(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(width, 4 * width), QuickGELU(), nn.Dropout(0.0), nn.Linear(4 * width, width))
 
     def forward(self, texts: Tensor, patches: Tensor) -> Tensor:
-        """Texts (B, C, D), patches (B, P, D) -> (B, C, D)."""
+        """Return (B, C, D) of texts (B, C, D) and patches (B, P, D)."""
         texts = texts + self.cross_attn(self.norm1(texts), patches)
-        return texts + self.mlp(self.norm3(texts))
+        mapped: Tensor = self.mlp(self.norm3(texts))
+        return texts + mapped
 
 
 class PromptGenerator(nn.Module):
@@ -90,7 +91,7 @@ class PromptGenerator(nn.Module):
         draw_linear(self, truncated=True)
 
     def forward(self, texts: Tensor, patches: Tensor) -> Tensor:
-        """What is added to the texts, already weighted by `alpha`."""
+        """Return the part that is added to the texts, weighted by `alpha`."""
         patches = self.norm(patches)
         for layer in self.decoder:
             texts = layer(texts, patches)
@@ -98,8 +99,10 @@ class PromptGenerator(nn.Module):
 
 
 @register_method("xclip")
-class XClip(XClipSpec, ClipMethod):
-    """The vision tower and the added modules learn; texts are encoded once by the frozen text tower."""
+class XClip(XClipSpec, ClipMethod[tuple[Tensor, Tensor], Tensor]):
+    """The vision tower and the added modules are trained; the frozen text tower encodes the texts once."""
+
+    options: XClipOptions
 
     def setup(self) -> None:
         """Add messages, integration and prompt generator to a ViT."""
@@ -117,35 +120,36 @@ class XClip(XClipSpec, ClipMethod):
             self.learn_only("visual.", "messages.", "mit.", "prompts_")
 
     def encode_tokens(self, video: Tensor) -> Tensor:
-        """All tokens after the last block, before the final norm: (B, T, 3, H, W) -> (B*T, 1 + P, width)."""
+        """Return all tokens after the last block, before the final norm: (B, T, 3, H, W) -> (B*T, 1 + P, width)."""
         frames = video.shape[1]
         if frames != self.options.frames:
             raise UserError(
                 f"{self.name} is set up for {self.options.frames} frames, the view has {frames}.",
                 f"Set the option: xclip:frames={frames}.",
             )
-        x = self.backbone.visual.ln_pre(self.backbone.embed_patches(video.flatten(0, 1)))
+        x: Tensor = self.backbone.visual.ln_pre(self.backbone.embed_patches(video.flatten(0, 1)))
         for block, message in zip(self.backbone.vision_blocks, self.messages, strict=True):
             x = block(torch.cat([x, message(x, frames)], dim=1))[:, :-1]  # the message is read, then dropped
         return x
 
     def encode_frames(self, video: Tensor) -> Tensor:
-        """Frame features (B, T, D), not normalised."""
-        return self.backbone.project_class_token(self.encode_tokens(video)).unflatten(0, video.shape[:2])
+        """Return frame features (B, T, D), not normalised."""
+        return torch.unflatten(self.backbone.project_class_token(self.encode_tokens(video)), 0, video.shape[:2])
 
     def encode_video(self, video: Tensor) -> tuple[Tensor, Tensor]:
-        """Video features (B, D) and the patch features (B, P, D) that adapt the texts, averaged over frames."""
+        """Return video features (B, D), and patch features (B, P, D) averaged over frames, which adapt the texts."""
         tokens = self.encode_tokens(video)
-        frames = self.backbone.project_class_token(tokens).unflatten(0, video.shape[:2])
+        frames = torch.unflatten(self.backbone.project_class_token(tokens), 0, video.shape[:2])
         patches = self.prompts_visual_ln(tokens[:, 1:]) @ self.prompts_visual_proj
-        return self.mit(frames), patches.unflatten(0, video.shape[:2]).mean(dim=1)
+        return self.mit(frames), torch.unflatten(patches, 0, video.shape[:2]).mean(dim=1)
 
     def adapt_text(self, text: Tensor, patches: Tensor) -> Tensor:
-        """What is added to the text features (C, D) for each video: (B, C, D)."""
-        return self.prompts_generator(text.expand(len(patches), -1, -1), patches)
+        """Return the part (B, C, D) that each video adds to the text features (C, D)."""
+        added: Tensor = self.prompts_generator(text.expand(len(patches), -1, -1), patches)
+        return added
 
     def score(self, video: tuple[Tensor, Tensor], text: Tensor) -> Tensor:
-        """Logits (B, C): cosine of the video with its own version of each text, times the scale."""
+        """Return logits (B, C): cosine of a video and the texts that it adapted, times the scale."""
         features, patches = video
         texts = text + self.adapt_text(text, patches)
         with self.in_fp32(features):
@@ -155,19 +159,20 @@ class XClip(XClipSpec, ClipMethod):
                 return torch.einsum("bd,bcd->bc", features.half(), texts.half()).float()
             return torch.einsum("bd,bcd->bc", features, texts)
 
-    def parameter_groups(self, recipe: Recipe) -> list[dict[str, Any]]:
-        """Each of CLIP, integration, prompts and messages with and without weight decay; new modules at a tenfold rate.
+    def parameter_groups(self, recipe: Recipe) -> list[ParameterGroup]:
+        """Return two groups, with and without weight decay, for each of CLIP, integration, prompts and messages.
 
-        Vectors, biases and positional embeddings are not decayed.
+        The added modules have a tenfold rate. Vectors, biases and positional embeddings are not decayed.
         """
         parts: dict[str, list[tuple[str, nn.Parameter]]] = {"clip": [], "mit": [], "prompts": [], "messages": []}
         for name, parameter in self.named_parameters():
             if parameter.requires_grad:
                 own = name.partition(".")[0].partition("_")[0]
                 parts[own if own in parts else "clip"].append((name, parameter))
-        groups = []
+        groups: list[ParameterGroup] = []
         for part, named in parts.items():
             rate = recipe.lr if part == "clip" else recipe.lr * self.options.new_lr
+            # As in X-CLIP's `utils/optimizer.py`.
             free = [(n, p) for n, p in named if p.ndim == 1 or n.endswith(".bias") or "positional_embedding" in n]
             kept = {id(p) for _, p in free}
             decayed = [p for _, p in named if id(p) not in kept]

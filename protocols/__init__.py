@@ -1,1 +1,1 @@
-"""Built-in protocols: one file per protocol, the file stem is its name. Import only `harness.api`."""
+"""Built-in protocols: one file per protocol, whose stem is the name of the protocol. They import only `harness.api`."""

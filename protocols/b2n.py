@@ -9,10 +9,10 @@ from harness.api import Column, DatasetFacts, Eval, Fit, ListRef, Protocol, Repe
 
 @register_protocol("b2n")
 class BaseToNovel(Protocol):
-    """Three fits, one a published training subset; the harmonic mean is taken of the two unrounded means.
+    """Three fits, one for each published training subset; the harmonic mean is that of the two unrounded means.
 
-    Published (specs, section 1): `base_val` over the base names and `novel_val` over the novel names, never over their
-    union. The `joint` column adds what the published tables leave out: the whole evaluation list over all names.
+    Published (specification, section 1): `base_val` over the base classes and `novel_val` over the novel classes, never
+    over their union. The column `joint`, which published tables lack, is the whole evaluation list over all classes.
     """
 
     title = "Base to novel"
@@ -26,7 +26,7 @@ class BaseToNovel(Protocol):
     shots = 16
 
     def fits(self, dataset: DatasetFacts) -> Iterable[Fit]:
-        """One fit for each of `base_s1..base_s3`."""
+        """Yield a fit for each of the training lists `base_s1`, `base_s2` and `base_s3`."""
         if not dataset.has_list("base_s1"):
             known = ", ".join(self.datasets)
             raise UserError(f"{dataset.name} has no base and novel classes.", f"b2n runs on {known}.")
@@ -35,7 +35,7 @@ class BaseToNovel(Protocol):
             yield Fit(train, Repeat("train_subset", index), self.shots)
 
     def evals(self, dataset: DatasetFacts, fit: Fit) -> Iterable[Eval]:
-        """Base, novel, and all classes jointly."""
+        """Yield the evals of the base classes, of the novel classes, and of all classes."""
         yield Eval("base", ListRef(dataset.name, "base_val", "base"))
         yield Eval("novel", ListRef(dataset.name, "novel_val", "novel"))
         yield Eval("joint", ListRef(dataset.name, "val", "all"))

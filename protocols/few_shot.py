@@ -11,11 +11,11 @@ SHOTS = (2, 4, 8, 16)
 
 @register_protocol("few_shot")
 class FewShot(Protocol):
-    """One fit for each K = 2, 4, 8, 16; each is a number of its own, without repeats.
+    """One fit for each K = 2, 4, 8, 16; each K is a column without repeats.
 
-    Published (specs, section 1): one list for each K, evaluated on `val1` (SSv2: `validation`) only. The training clips
-    occur in `val2` and `val3`, so these are never evaluated on. A small custom dataset defines only the K that each of
-    its classes can give.
+    Published (specification, section 1): one training list for each K, evaluated on `val1` (SSv2: `validation`). The
+    lists `val2` and `val3` hold training clips and are therefore never evaluated. A small custom dataset has only the
+    values of K for which each class has enough clips.
     """
 
     title = "Few-shot"
@@ -23,7 +23,7 @@ class FewShot(Protocol):
     columns = tuple(Column(f"k{shots}", f"k{shots}") for shots in SHOTS)
 
     def fits(self, dataset: DatasetFacts) -> Iterable[Fit]:
-        """One fit for each K of which the dataset has a list."""
+        """Yield a fit for each K for which the dataset has a training list."""
         available = [shots for shots in SHOTS if dataset.has_list(f"few_shot_{shots}")]
         if not available:
             raise UserError(f"{dataset.name} has no few-shot lists.", f"few_shot runs on {', '.join(self.datasets)}.")
@@ -31,5 +31,5 @@ class FewShot(Protocol):
             yield Fit(ListRef(dataset.name, f"few_shot_{shots}", "all"), shots=shots)
 
     def evals(self, dataset: DatasetFacts, fit: Fit) -> Iterable[Eval]:
-        """The evaluation list, under a part named after K."""
+        """Yield the eval of the evaluation list; its part is named after K."""
         yield Eval(f"k{fit.shots}", ListRef(dataset.name, "val", "all"))

@@ -19,10 +19,10 @@ from harness.api import (
 
 @register_protocol("supervised")
 class Supervised(Protocol):
-    """One fit, one evaluation; published on K-400 and defined for any dataset with a `train` and a `val` list.
+    """One fit and one eval; published on K-400 and defined for each dataset with the lists `train` and `val`.
 
-    Published (specs, section 3): 16 frames, 4 clips x 3 crops, where the four clips are drawn by the *training*
-    sampler; `sampling="uniform"` is the deterministic option and makes a separate row.
+    Published (specification, section 3): 16 frames, 4 clips x 3 crops, where the *training* sampler draws the four
+    clips. `sampling="uniform"` is deterministic and makes a separate row.
     """
 
     title = "Fully supervised"
@@ -31,11 +31,11 @@ class Supervised(Protocol):
     columns = (Column("top1", "all"), Column("top5", "all", "top5"))
 
     def fits(self, dataset: DatasetFacts) -> Iterable[Fit]:
-        """The one fit on the full training list."""
+        """Yield the fit on the full training list."""
         if not (dataset.has_list("train") and dataset.has_list("val")):
             raise UserError(f"{dataset.name} has no full training and evaluation list.", "Published: k400.")
         yield Fit(ListRef(dataset.name, "train", "all"))
 
     def evals(self, dataset: DatasetFacts, fit: Fit) -> Iterable[Eval]:
-        """The evaluation list over all classes."""
+        """Yield the eval of the evaluation list over all classes."""
         yield Eval("all", ListRef(dataset.name, "val", "all"))

@@ -9,11 +9,11 @@ from harness.api import Column, DatasetFacts, Eval, Fit, ListRef, Protocol, Repe
 
 @register_protocol("zero_shot")
 class ZeroShot(Protocol):
-    """One fit on K-400 (or the target's own source), shared by all targets; the mean is over test splits.
+    """One fit on K-400 (or on the source of a custom target), shared by all targets; the mean is over test splits.
 
-    Published (specs, section 1): HMDB-51 and UCF-101 over their three test splits, K-600 over three draws of 160 of its
-    220 new classes. The splits of HMDB-51 and the class draws of K-600 overlap, so the spread is not one of
-    independent samples; the repeat's kind says which of the two it is.
+    Published (specification, section 1): HMDB-51 and UCF-101 over their three test splits, K-600 over three draws of
+    160 of its 220 new classes. The test splits of HMDB-51 and the class subsets of K-600 overlap, so that their spread
+    is not that of independent samples. The kind of the repeat is `test_split` or `class_subset`.
     """
 
     title = "Zero-shot"
@@ -21,13 +21,13 @@ class ZeroShot(Protocol):
     columns = (Column("top1", "all"), Column("top5", "all", "top5"))
 
     def fits(self, dataset: DatasetFacts) -> Iterable[Fit]:
-        """The one fit on the whole training list of the target's source."""
+        """Yield the fit on the whole training list of the target's source."""
         if dataset.source is None or not dataset.zero_shot_tests:
-            raise UserError(f"{dataset.name} is no zero-shot target.", f"Targets are {', '.join(self.datasets)}.")
+            raise UserError(f"{dataset.name} is not a zero-shot target.", f"Targets are {', '.join(self.datasets)}.")
         yield Fit(ListRef(dataset.source, "train", "all"))
 
     def evals(self, dataset: DatasetFacts, fit: Fit) -> Iterable[Eval]:
-        """Every test split or class subset of the target."""
+        """Yield an eval for each test split or class subset of the target."""
         for test in dataset.zero_shot_tests:
             repeat = Repeat(test.repeat_kind, test.repeat_index)
             yield Eval("all", ListRef(dataset.name, test.list, test.labels), repeat)

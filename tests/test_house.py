@@ -203,7 +203,8 @@ def test_listing_never_imports_torch() -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["report", "--table", "b2n", "--runs", "x"], ["score", "x"], ["compare", "a", "b"]]
+    "arguments",
+    [["report", "--table", "b2n", "--runs", "x"], ["score", "x"], ["compare", "a", "b"], ["check", "data", "x"]],
 )
 def test_reporting_verbs_run_without_torch(arguments: list[str]) -> None:
     code = f"import sys; from harness.cli import main; main({arguments!r}); sys.exit('torch' in sys.modules)"

@@ -114,10 +114,12 @@ def _env(arguments: argparse.Namespace) -> int:
 def _data(arguments: argparse.Namespace) -> int:
     from harness.data.catalog import open_dataset
     from harness.data.check import check_data
+    from harness.engine.video.decode_check import DecodeWorker
 
     settings = settings_of(arguments)
     dataset = open_dataset(arguments.dataset, settings)
     dataset.prepare()
-    report = check_data(dataset, decode=arguments.decode)
+    with DecodeWorker() as worker:  # starts its process with the first clip
+        report = check_data(dataset, worker.check if arguments.decode else None)
     put(report.as_dict() if arguments.json else report.text())
     return EXIT_DONE if report.complete else EXIT_FAILED

@@ -66,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
         from harness.commands.plan import run as print_plan
 
         return print_plan(arguments)
-    from harness.engine.compute.processes import joined
+    from harness.engine.compute.launch import joined
 
     with joined(arguments.device) as processes:
         return _run(arguments, processes)
@@ -95,7 +95,7 @@ def _run(arguments: argparse.Namespace, processes: Processes) -> int:
     outcome = _outcome(arguments, cells, settings, compute, processes)
     if outcome is None:
         return EXIT_DONE
-    if not processes.leads:
+    if not processes.is_leader:
         return EXIT_FAILED if outcome.failures else EXIT_DONE
     say(
         f"{outcome.fits} fits and {outcome.evals} evals done, {outcome.reused} cells reused, "

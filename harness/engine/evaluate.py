@@ -23,7 +23,6 @@ from harness.engine.compute.device_batch import device_batch
 from harness.engine.features.cached_loaders import ListFeatures, eval_batches, eval_features
 from harness.engine.features.context import Context
 from harness.engine.job import EvalJob
-from harness.engine.method import Encoded
 from harness.engine.model.compiled import compile_if_asked, compile_if_it_pays
 from harness.engine.partial_scores import PartialScores
 from harness.engine.scoring import feature_logits, view_logits
@@ -101,7 +100,7 @@ def evaluate(job: EvalJob, context: Context, partial: Path | None = None, progre
         compile_if_it_pays(method.backbone, context.compute.compile, context.device, "eval", frames)
     # Cached features outlive an interruption themselves.
     scores = PartialScores(job.rows, min(DEPTH, len(job.label_set)), partial if features is None else None)
-    if processes.leads:
+    if processes.is_leader:
         scores.restore()
     todo: list[list[int]] = processes.share(
         [batch for batch in in_batches(len(job.rows), per_batch) if not scores.done[batch].all()]
@@ -152,7 +151,7 @@ def _score_batches(
             scores.save_sometimes(processes.rank)
 
 
-def _logits(job: EvalJob, context: Context, batch: EvalBatch, text: Encoded) -> Tensor | None:
+def _logits(job: EvalJob, context: Context, batch: EvalBatch, text: Tensor) -> Tensor | None:
     """Logits (B, V, C) of the decoded videos of a batch, None if there are none."""
     classes = len(job.label_set)
     if batch.features is not None:

@@ -1,4 +1,4 @@
-"""Weights of a whole method, CLIP and its own tensors: from published checkpoints, and to one safetensors file."""
+"""Weights of a method, CLIP and the method's own tensors: read from published checkpoints, written as safetensors."""
 
 from __future__ import annotations
 
@@ -8,37 +8,40 @@ from pathlib import Path
 from safetensors.torch import save
 
 from harness.base.atomic import write_bytes
-from harness.engine.method import ClipMethod
+from harness.engine.method import ClipMethod, TextT, VideoT
 from harness.engine.model.published_weights import EXPORT_PREFIX, fit_names, read_published
 from harness.engine.model.weights import read_weights, strict_load
 
 SCHEMA = "1"
 
 
-def load_published(method: ClipMethod, path: Path) -> str:
-    """Load a published or exported checkpoint into a method, backbone and own tensors, strictly; returns its family.
+def load_published(method: ClipMethod[VideoT, TextT], path: Path) -> str:
+    """Load a published or exported checkpoint strictly into a method, its backbone included.
+
+    Returns:
+        The family of the checkpoint, as in `PublishedWeights`.
 
     Raises:
         UserError: The file is missing or damaged, or a tensor is missing, unexpected or of another shape.
     """
     content, _ = read_weights(path)
-    found = read_published(content)
+    weights = read_published(content)
     prefix = "backbone.clip."
-    state = {prefix + n: v for n, v in fit_names(method.backbone.clip, found.clip).items()}
-    state |= {n: v.float() if v.is_floating_point() else v for n, v in found.own.items()}
-    strict_load(method, state, str(path), tuple(prefix + name for name in found.absent))
-    return found.family
+    state = {prefix + n: v for n, v in fit_names(method.backbone.clip, weights.clip).items()}
+    state |= {n: v.float() if v.is_floating_point() else v for n, v in weights.own.items()}
+    strict_load(method, state, str(path), tuple(prefix + name for name in weights.absent))
+    return weights.family
 
 
-def export(method: ClipMethod, path: Path) -> Path:
-    """Write all weights of a method: CLIP's under open_clip's names, the method's own below `method.`.
+def export(method: ClipMethod[VideoT, TextT], path: Path) -> Path:
+    """Write all weights of a method: CLIP's tensors under open_clip's names, the method's own below `method.`.
 
-    A method that adds nothing to CLIP gives a plain open_clip state dict, which `load_backbone(weights=path)` and
-    open_clip itself read; any export goes back into its method with `published_weights.load_published`.
+    A method that adds no tensors to CLIP gives a plain open_clip state dict, which `load_backbone(weights=path)` and
+    open_clip itself read. Every export can be loaded into its method by `load_published`.
 
     Args:
-        method: With the weights of a fit or without.
-        path: Written atomically; its folder is made.
+        method: The method.
+        path: The file, which is written atomically; its folder is created.
 
     Returns:
         The path.
@@ -47,6 +50,7 @@ def export(method: ClipMethod, path: Path) -> Path:
     for name, value in method.state_dict().items():
         clip_name = name.removeprefix("backbone.clip.")
         key = clip_name if clip_name != name else EXPORT_PREFIX + name
+        # safetensors refuses tensors that share memory, hence the clone.
         tensors[key] = value.detach().cpu().contiguous().clone()
     facts = method.backbone.facts
     metadata = {

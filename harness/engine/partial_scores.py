@@ -83,7 +83,7 @@ class PartialScores:
         """
         if processes.size == 1:
             return
-        rows = [int(row) for row in np.flatnonzero(self.done)] if processes.leads else own
+        rows = [int(row) for row in np.flatnonzero(self.done)] if processes.is_leader else own
         all_rows = processes.gather(rows)
         all_ids = processes.gather(self.ids[rows].tolist())
         all_probabilities = processes.gather(self.probabilities[rows].tolist())

@@ -1,6 +1,6 @@
-"""Scores of one device batch: from frames or frame features to checked logits.
+"""Logits of a device batch, from frames or from cached frame features.
 
-Nothing here reads videos, so that a benchmark can time exactly what an eval computes.
+This module does not read videos, so that a benchmark can time exactly what an eval computes.
 """
 
 from __future__ import annotations
@@ -10,38 +10,48 @@ from torch import Tensor
 
 from harness.base.errors import EXIT_FAILED, UserError
 from harness.engine.compute.device import Device
-from harness.engine.method import ClipMethod
+from harness.engine.method import ClipMethod, TextT, VideoT
 from harness.engine.video.frames import normalise, split_views
 from harness.spec import Views
 
 
-def view_logits(method: ClipMethod, frames: Tensor, text: object, views: Views, device: Device, classes: int) -> Tensor:
-    """Logits (B, V, C) in fp32 of uint8 frames (B, V*T, 3, H, W).
+def view_logits(
+    method: ClipMethod[VideoT, TextT], frames: Tensor, text: TextT, views: Views, device: Device, classes: int
+) -> Tensor:
+    """Return logits (B, V, C) in fp32 of decoded frames.
+
+    Args:
+        method: The method, on the device.
+        frames: (B, V*T, 3, H, W) uint8.
+        text: Encoded label set.
+        views: The views, V per video and T frames per view.
+        device: Device of the computation.
+        classes: Number of classes C.
 
     Raises:
-        UserError: The method returns scores of a wrong shape or not finite.
+        UserError: The method returns scores of a wrong shape, or scores that are not finite.
     """
     video = split_views(normalise(frames, views, device.device), views)
     return check_logits(method, method.score(method.encode_video(video), text), len(video), views, classes)
 
 
 def feature_logits(
-    method: ClipMethod, features: Tensor, text: object, views: Views, device: Device, classes: int
+    method: ClipMethod[Tensor, TextT], features: Tensor, text: TextT, views: Views, device: Device, classes: int
 ) -> Tensor:
-    """Logits (B, V, C) in fp32 of frame features (B, V*T, D).
+    """Return logits (B, V, C) in fp32 of frame features (B, V*T, D); the other arguments are those of `view_logits`.
 
     Raises:
-        UserError: The method returns scores of a wrong shape or not finite.
+        UserError: The method returns scores of a wrong shape, or scores that are not finite.
     """
     frames = split_views(features.to(device.device, non_blocking=True), views)
     return check_logits(method, method.score(method.pool(frames), text), len(frames), views, classes)
 
 
-def check_logits(method: ClipMethod, scores: Tensor, clips: int, views: Views, classes: int) -> Tensor:
-    """Scores (B*V, C) of `clips` = B*V views as logits (B, V, C) in fp32.
+def check_logits(method: ClipMethod[VideoT, TextT], scores: Tensor, clips: int, views: Views, classes: int) -> Tensor:
+    """Return scores (B*V, C) of `clips` = B*V views as logits (B, V, C) in fp32.
 
     Raises:
-        UserError: They have a wrong shape or are not finite.
+        UserError: The scores have a wrong shape or are not finite.
     """
     logits = scores.float()
     if logits.shape != (clips, classes):
@@ -52,4 +62,4 @@ def check_logits(method: ClipMethod, scores: Tensor, clips: int, views: Views, c
         )
     if not torch.isfinite(logits).all():
         raise UserError(f"{method.name} returned scores that are not finite (NaN or infinite).", "", EXIT_FAILED)
-    return logits.unflatten(0, (-1, views.count))
+    return torch.unflatten(logits, 0, (-1, views.count))

@@ -46,7 +46,7 @@ def run_eval_cell(cell: EvalCell, session: Session) -> bool:
                 scores.require_a_decoded_video(rows)
             session.scores[cell.number] = scores
         with processes.together():
-            if processes.leads:
+            if processes.is_leader:
                 scored = Scored(session.scores[cell.number], kept, audited, device, processes.size)
                 record_eval(cell, method, loaded_model(cell.row, method), scored, fitted)
                 for path in left_over(cell):
@@ -57,12 +57,12 @@ def run_eval_cell(cell: EvalCell, session: Session) -> bool:
 def _renew(cell: EvalCell, session: Session) -> bool:
     """Write the record without computing where its number is known; False where the list must be scored."""
     processes = session.processes
-    reason = processes.share(eval_state(cell, session.tensors_of).reason if processes.leads else "")
+    reason = processes.share(eval_state(cell, session.tensors_of).reason if processes.is_leader else "")
     if reason not in (RENEWED, REUSED):
         return False
     done = False
     with processes.together():
-        if processes.leads:
+        if processes.is_leader:
             audit_cell(cell)
             source = scored_before(cell, session.tensors_of) if reason == REUSED else cell.record
             evaluation = read_record(source).measurement.evaluation if source else None

@@ -33,18 +33,18 @@ def run_fit_cell(cell: FitCell, session: Session) -> bool:
         if not wanted:
             return False
         with processes.together():
-            for path in half_written(cell.folder) if processes.leads else ():
+            for path in half_written(cell.folder) if processes.is_leader else ():
                 path.unlink(missing_ok=True)
             rows = present_rows(cell.train, cell.dataset.locate, cell.name, session.compute)
             method, start = build_fit_start(cell, session.settings)
             model = loaded_model(cell.row, method)
-            if processes.leads:
+            if processes.is_leader:
                 _keep_resumable(cell.folder, [model.tensors_sha256, start.weights_sha256])
         job = FitJob(method, rows, cell.labels, cell.views, cell.recipe)
         context = Context(session.device, session.compute, session.features, processes)
         outcome = fit(job, cell.folder, context, session.progress.fit_step)
         with processes.together():
-            if processes.leads:
+            if processes.is_leader:
                 training = replace(
                     cell.described.training, start=start, precision=session.device.precision, used=len(rows)
                 )

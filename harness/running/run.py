@@ -51,17 +51,17 @@ def execute(
     """
     if force:
         with processes.together():
-            if processes.leads:
+            if processes.is_leader:
                 discard(plan, settings)
         plan = refreshed(plan)
     open_fits, open_evals = _open_cells(plan, processes)
     outcome = Outcome(reused=len(plan.fits) + len(plan.evals) - len(open_fits) - len(open_evals))
     for cell in open_evals:
         audit_cell(cell)  # before anything is computed: a leak found after a day of training helps nobody
-    progress = Progress(quiet=compute.quiet or not processes.leads, cells=len(open_fits) + len(open_evals))
+    progress = Progress(quiet=compute.quiet or not processes.is_leader, cells=len(open_fits) + len(open_evals))
     device = choose_device(compute, processes.local_rank if processes.size > 1 else None)
     session = Session(settings, compute, device, progress, processes, plan.tensors_of)
-    if processes.leads:
+    if processes.is_leader:
         _tidy(plan, settings)
     failed: set[str] = set()
     with progress:
@@ -75,15 +75,15 @@ def execute(
                     cell.dataset.prepare(progress.render_step)
                 done = run(cell, session)
             except (UserError, OSError) as error:
-                if not (keep_going and processes.has_in_common(error)):
+                if not (keep_going and processes.is_common(error)):
                     raise
                 failed.add(cell.key)
                 outcome.failures.append((name, str(error if isinstance(error, UserError) else machine_error(error))))
                 continue
             except Exception as error:  # a fault of a method or of the harness: the other cells are still worth doing
-                if not (keep_going and processes.has_in_common(error)):
+                if not (keep_going and processes.is_common(error)):
                     raise
-                if processes.leads:
+                if processes.is_leader:
                     logger.exception("%s failed", name)
                 failed.add(cell.key)
                 outcome.failures.append((name, f"{type(error).__name__}: {error}"))

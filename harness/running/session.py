@@ -77,7 +77,7 @@ def claimed(session: Session, cell: FitCell | EvalCell, state: Callable[[], Cell
     processes, done = session.processes, False
     with contextlib.ExitStack() as held:
         with processes.together():
-            if processes.leads:
+            if processes.is_leader:
                 held.enter_context(lock_of(session.settings, cell))
                 done = state().state == "done"
         yield not processes.share(done)

@@ -1,1 +1,1 @@
-"""Specifications of the built-in methods: cards, recipes, options, and decisions on them, without torch."""
+"""Specifications of the built-in methods, which need no torch: cards, recipes, options, and what follows from them."""

@@ -1,4 +1,4 @@
-"""The shared part of the specifications of classic zero-shot learning on CLIP's frozen features."""
+"""Shared part of the specifications of classic zero-shot learning on frozen features of CLIP."""
 
 from dataclasses import dataclass
 
@@ -8,17 +8,17 @@ FEATURES = (
     "the published rows take features and class embeddings of other networks and other training lists; here both are "
     "CLIP's, and the settings are this project's own"
 )
-"""A remark that the cards of these methods share."""
+"""Remark on the cards of these methods."""
 
 
 @dataclass(frozen=True)
 class EmbeddingOptions(MethodOptions):
-    """The text whose feature is the class embedding."""
+    """Options of methods that embed a class by a text."""
 
     template: str = option("a photo of a {}.", "text around the class name, which replaces {}")
 
 
 class EmbeddingSpec(MethodSpec):
-    """Methods with a text per class."""
+    """Specification of methods that embed a class by a text."""
 
     options_type = EmbeddingOptions

@@ -8,7 +8,7 @@ from methods._recipes import ACTIONCLIP
 
 @dataclass(frozen=True)
 class ActionClipOptions(MethodOptions):
-    """How frames become a video."""
+    """Options of the fusion of frames."""
 
     fusion: str = option(
         "transf", "transf: temporal Transformer (published); mean: average of frames", ("transf", "mean")
@@ -18,7 +18,7 @@ class ActionClipOptions(MethodOptions):
 
 
 class ActionClipSpec(MethodSpec):
-    """Card, recipes and options."""
+    """Card, recipes and options of the method."""
 
     name = "actionclip"
     card = MethodCard(
@@ -36,5 +36,5 @@ class ActionClipSpec(MethodSpec):
     recipes = ACTIONCLIP
     options_type = ActionClipOptions
     couples_clips = True
-    version = 2  # templates are drawn by group, so that the number of processes changes nothing
+    version = 2  # templates are drawn by group, so that results do not depend on the number of processes
     parameters_vit_b16 = (168_574_465, 168_574_465)

@@ -12,7 +12,7 @@ FIT, CLIP = "fit", "clip"
 
 @dataclass(frozen=True)
 class BridgeOptions(PrecisionOptions):
-    """Where stage two starts, and how many prompts it learns; defaults are those of base-to-novel."""
+    """Start of stage two, and numbers of its prompts; the defaults are those of base-to-novel."""
 
     stage_one: str = option(
         FIT, "start from: fit (vificlip on the source), clip (no stage one), or a ViFi-CLIP file", file=True,
@@ -27,7 +27,7 @@ class BridgeOptions(PrecisionOptions):
 
 
 class BridgePromptSpec(MethodSpec):
-    """Card, recipes and options."""
+    """Card, recipes and options of the method."""
 
     name = "bridge_prompt"
     card = MethodCard(
@@ -37,7 +37,7 @@ class BridgePromptSpec(MethodSpec):
         extra_data=("source dataset of stage one",),
         family="tuning",
         source="muzairkhattak/ViFi-CLIP, trainers/vificlip.py and clip/model.py, PROMPT_MODEL",
-        unverified="no published checkpoint was at hand; K-400 itself has no published prompting configuration",
+        unverified="no published checkpoint was available; K-400 itself has no published prompting configuration",
     )
     recipes = PROMPTS
     options_type = BridgeOptions
@@ -51,10 +51,10 @@ class BridgePromptSpec(MethodSpec):
 
     @classmethod
     def parent_fit(cls, options: BridgeOptions) -> ParentFit | None:
-        """The stage-one fit, unless another start is asked for."""
+        """Return the stage-one fit, unless the options name another start."""
         return cls.parent if options.stage_one == FIT else None
 
     @classmethod
     def start_kind(cls, options: BridgeOptions) -> Literal["clip", "checkpoint"]:
-        """The backbone's own weights, or those of a stage-one file."""
+        """Return `clip` for the weights of the backbone, `checkpoint` for those of a stage-one file."""
         return "clip" if options.stage_one in (FIT, CLIP) else "checkpoint"

@@ -9,7 +9,7 @@ from methods._specs._embedding import FEATURES, EmbeddingOptions, EmbeddingSpec
 
 @dataclass(frozen=True)
 class DemOptions(EmbeddingOptions):
-    """The size of the map and its penalty."""
+    """Options of the map: its size, penalty and last activation."""
 
     hidden: int = option(700, "width between the two layers")
     penalty: float = option(1e-5, "lambda, on the squared weights of both layers")
@@ -19,7 +19,7 @@ class DemOptions(EmbeddingOptions):
 
 
 class DemSpec(EmbeddingSpec):
-    """Card, recipes and options."""
+    """Card, recipes and options of the method."""
 
     name = "dem"
     card = MethodCard(

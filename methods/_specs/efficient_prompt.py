@@ -8,7 +8,7 @@ from methods._recipes import EFFICIENT_PROMPT
 
 @dataclass(frozen=True)
 class EfficientPromptOptions(MethodOptions):
-    """Numbers of learned vectors and layers. Which of them make the published rows A5 and A6 cannot be traced."""
+    """Numbers of learned vectors and layers; the values behind the published rows A5 and A6 are not known."""
 
     prefix: int = option(16, "learned vectors before the class name")
     postfix: int = option(16, "learned vectors after the class name")
@@ -18,7 +18,7 @@ class EfficientPromptOptions(MethodOptions):
 
 
 class EfficientPromptSpec(MethodSpec):
-    """Card, recipes and options."""
+    """Card, recipes and options of the method."""
 
     name = "efficient_prompt"
     card = MethodCard(

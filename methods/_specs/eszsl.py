@@ -9,7 +9,7 @@ from methods._specs._embedding import FEATURES, EmbeddingOptions, EmbeddingSpec
 
 @dataclass(frozen=True)
 class EszslOptions(EmbeddingOptions):
-    """The two penalties."""
+    """Options of the two penalties."""
 
     visual_penalty: float | None = option(
         None, "gamma; none: chosen on held-out training classes (1 if there are fewer than ten classes)"
@@ -18,7 +18,7 @@ class EszslOptions(EmbeddingOptions):
 
 
 class EszslSpec(EmbeddingSpec):
-    """Card, recipes and options."""
+    """Card, recipes and options of the method."""
 
     name = "eszsl"
     card = MethodCard(

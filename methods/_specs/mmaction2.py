@@ -1,20 +1,25 @@
 """Specification of mmaction2 recognisers.
 
-Functions import what needs torch or mmengine, so that listing and `show` need neither.
+Modules that need torch or mmengine are imported inside functions, so that listing and `show` need neither.
 """
+
+from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from harness.api import LabelSet, MethodCard, MethodOptions, MethodSpec, NotApplicableError, option
+
+if TYPE_CHECKING:
+    from harness.engine.model.recognizer import Recognizer
 
 RANDOM = "random"
 
 
 @dataclass(frozen=True)
 class RecognizerOptions(MethodOptions):
-    """Which model, with which weights."""
+    """Options that name a model and its weights."""
 
     config: str = option(
         "", "short name (uniformer-b-32, swin-l, timesformer-96, ...), name of a config in mmaction2's wheel, or file",
@@ -27,7 +32,7 @@ class RecognizerOptions(MethodOptions):
 
 
 class RecogniserSpec(MethodSpec):
-    """Card, recipes and options."""
+    """Card, recipes and options of the method."""
 
     name = "mmaction2"
     card = MethodCard(
@@ -47,29 +52,29 @@ class RecogniserSpec(MethodSpec):
     open_vocabulary = False
 
     @classmethod
-    def own_model(cls, options: RecognizerOptions) -> Any:
-        """The recogniser of the options, which takes CLIP's place."""
+    def own_model(cls, options: RecognizerOptions) -> Recognizer:
+        """Return the recogniser of the options, which replaces CLIP."""
         from harness.api import find_recognizer
 
         return find_recognizer(options.config, options.checkpoint)
 
     @classmethod
     def check_classes(cls, options: RecognizerOptions, label_set: LabelSet) -> None:
-        """Refuse a label set of another size than the head."""
+        """Refuse a label set whose size is not that of the head."""
         from harness.api import find_recognizer
 
-        model = find_recognizer(options.config, options.checkpoint)
-        require_size(model.name, model.classes, label_set)
+        config = find_recognizer(options.config, options.checkpoint).config
+        require_size(config.name, config.classes, label_set)
 
     @classmethod
     def card_for(cls, options: RecognizerOptions) -> MethodCard:
-        """The card with the model's name, and a word where there are no weights."""
+        """Return the card with the name of the model, and a remark if it has random weights."""
         weights = ", random weights" if options.checkpoint == RANDOM else ""
         return replace(cls.card, title=f"{Path(options.config).stem} (mmaction2{weights})")
 
 
 def require_size(name: str, heads: int, label_set: LabelSet) -> None:
-    """Refuse a label set of another size than a head."""
+    """Refuse a label set whose size is not that of a head."""
     if heads != len(label_set):
         raise NotApplicableError(
             f"The head of {name} has {heads} classes, the label set has {len(label_set)}: mmaction2 has a fixed set of "

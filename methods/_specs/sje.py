@@ -6,7 +6,7 @@ from methods._specs._embedding import FEATURES, EmbeddingSpec
 
 
 class SjeSpec(EmbeddingSpec):
-    """Card, recipes and options."""
+    """Card, recipes and options of the method."""
 
     name = "sje"
     card = MethodCard(

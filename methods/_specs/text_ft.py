@@ -6,7 +6,7 @@ from methods._recipes import ONE_ENCODER
 
 
 class TextFTSpec(MethodSpec):
-    """Card, recipes and options."""
+    """Card, recipes and options of the method."""
 
     name = "text_ft"
     card = MethodCard(

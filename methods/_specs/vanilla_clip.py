@@ -8,7 +8,7 @@ from methods._prompted import PrecisionOptions
 
 @dataclass(frozen=True)
 class VanillaOptions(PrecisionOptions):
-    """The text around a class name; published is the bare name."""
+    """Options of the text of a class; the published text is the bare name."""
 
     template: str = option("{}", "text around the class name, which replaces {}; published: the bare name")
     ensemble: str = option(
@@ -17,7 +17,7 @@ class VanillaOptions(PrecisionOptions):
 
 
 class VanillaClipSpec(MethodSpec):
-    """Card, recipes and options."""
+    """Card, recipes and options of the method."""
 
     name = "vanilla_clip"
     card = MethodCard(

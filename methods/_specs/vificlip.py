@@ -6,7 +6,7 @@ from methods._recipes import BOTH_ENCODERS
 
 
 class ViFiClipSpec(MethodSpec):
-    """Card, recipes and options."""
+    """Card, recipes and options of the method."""
 
     name = "vificlip"
     card = MethodCard(

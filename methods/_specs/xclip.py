@@ -9,7 +9,7 @@ from methods._recipes import XCLIP
 
 @dataclass(frozen=True)
 class XClipOptions(MethodOptions):
-    """Sizes of the added modules; defaults are the published ones."""
+    """Sizes of the added modules; the defaults are the published values."""
 
     template: str = option("{}", "text around the class name, which replaces {}; published: the bare name")
     logits: str = option("clean", "last product: published rounds it to float16, clean keeps fp32", PUBLISHED_OR_CLEAN)
@@ -22,7 +22,7 @@ class XClipOptions(MethodOptions):
 
 
 class XClipSpec(MethodSpec):
-    """Card, recipes and options."""
+    """Card, recipes and options of the method."""
 
     name = "xclip"
     card = MethodCard(
@@ -32,7 +32,7 @@ class XClipSpec(MethodSpec):
         source="microsoft/VideoX, X-CLIP/models/{xclip,cct,mit,prompt}.py",
         unverified=(
             "how it was trained for the base-to-novel and SSv2 tables is not public, and "
-            "no published checkpoint was at hand"
+            "no published checkpoint was available"
         ),
     )
     recipes = XCLIP

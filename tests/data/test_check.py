@@ -6,9 +6,9 @@ import pytest
 
 from harness.data.catalog import open_dataset
 from harness.data.check import check_data, coverage
-from harness.data.files.decode import DecodeWorker, centre_indices, compare_readers
 from harness.data.folders.dataset import FolderDataset
 from harness.data.official.prepare import prepare
+from harness.engine.video.decode_check import DecodeWorker, centre_indices, compare_readers
 from harness.machine.settings import load_settings
 
 
@@ -64,7 +64,8 @@ def test_decode_counts_the_clips_on_which_the_readers_disagree(shared, tmp_path)
     rows = [f'"{shared / "videos" / path}",{"h" if path in hmdb else "w"}' for path in (*hmdb, *weizmann)]
     table.write_text("\n".join(rows) + "\n")
     steps = []
-    report = check_data(FolderDataset(table), decode=True, progress=lambda done, total: steps.append((done, total)))
+    with DecodeWorker() as worker:
+        report = check_data(FolderDataset(table), worker.check, lambda done, total: steps.append((done, total)))
     assert {path.split("/")[-1] for path in report.disagree} == {path.split("/")[-1] for path in hmdb}
     assert not report.undecodable and steps[-1] == (6, 6)
     assert "disagree on 3 of 6 clips" in report.text()

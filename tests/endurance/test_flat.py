@@ -12,7 +12,7 @@ import pytest
 
 from harness.engine.video import mm_pipeline
 from harness.engine.video.batches import Draw
-from harness.engine.video.guarded_loader import Undecodable, decode
+from harness.engine.video.decode_workers import Undecodable, decode
 from harness.engine.video.loaders import eval_loader, in_batches
 from harness.machine.compute_options import ComputeOptions
 from harness.spec import Views

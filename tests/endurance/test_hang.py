@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from harness.api import LabelSet
-from harness.data.check import DecodeWorker
 from harness.engine.features.cache import FeatureCache
+from harness.engine.video.decode_check import DecodeWorker
 from harness.engine.video.loaders import Row
 from harness.machine.compute_options import ComputeOptions
 from harness.spec import Views

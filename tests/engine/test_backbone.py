@@ -174,7 +174,7 @@ def test_prompts_adopt_a_parent() -> None:
         method.adopt(state)
     with pytest.raises(UserError, match="1 unknown tensors"):
         method.adopt({**parent.trained_state(), "adapter.weight": torch.zeros(1)})
-    with pytest.raises(UserError, match="1 of another shape"):
+    with pytest.raises(UserError, match="1 tensors of another shape"):
         method.adopt({**parent.trained_state(), "backbone.clip.visual.proj": torch.zeros(2, 2)})
 
 

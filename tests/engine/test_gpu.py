@@ -137,7 +137,7 @@ def test_a_large_backbone_inside_24_gb() -> None:
 @pytest.mark.parametrize("shard", ["none", "zero", "fsdp"])
 def test_two_gpus_give_the_records_of_one(small_dataset: Path, tmp_path: Path, shard: str) -> None:
     """NCCL: the same curve to 1e-4 in fp32 and the same scores of an untrained method."""
-    from tests.engine.test_world import arguments, assert_same_scores, curve, torchrun
+    from tests.engine.test_processes import arguments, assert_same_scores, curve, torchrun
 
     more = ("--recipe", "epochs=3", "--device", "cuda", "--precision", "fp32")
     methods = ("vificlip", "vanilla_clip")

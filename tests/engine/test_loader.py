@@ -16,7 +16,8 @@ from torch.utils.data import Dataset
 
 from harness.base.errors import UserError
 from harness.engine.video.batches import Draw
-from harness.engine.video.guarded_loader import GuardedLoader, Undecodable
+from harness.engine.video.decode_workers import Undecodable
+from harness.engine.video.guarded_loader import GuardedLoader
 from harness.engine.video.loaders import Row, fit_loader
 from harness.machine.compute_options import ComputeOptions
 from tests.engine.conftest import RECIPE, VIEWS
@@ -350,9 +351,17 @@ def run_child(behaviour: Callable[[], Any]) -> int:
     return child
 
 
+def is_running(pid: int) -> bool:
+    """Whether a process runs; one that has ended but was not yet reaped by its new parent does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
 def gone(pids: set[int], seconds: float) -> bool:
     deadline = time.monotonic() + seconds
-    while any(Path(f"/proc/{pid}").exists() for pid in pids):
+    while any(is_running(pid) for pid in pids):
         if time.monotonic() > deadline:
             return False
         time.sleep(0.05)

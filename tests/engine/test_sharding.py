@@ -16,7 +16,7 @@ from harness.engine.training.sharding import Sharding
 from harness.machine.compute_options import ComputeOptions
 from tests.conftest import in_process
 from tests.engine.conftest import CPU, tiny_method
-from tests.engine.test_world import _kill_when, arguments, assert_same_scores, curve, launch, records, torchrun
+from tests.engine.test_processes import _kill_when, arguments, assert_same_scores, curve, launch, records, torchrun
 
 EPOCHS = ("--recipe", "epochs=3")
 REACHES_IN = '''

@@ -23,7 +23,8 @@ from harness.cells.from_request import expand
 from harness.cells.request import BackboneChoice, MethodChoice, Request, views_for
 from harness.engine.cost.view_cost import view_cost
 from harness.engine.method import method_class
-from harness.engine.model.recognizer import SHORT, find_recognizer
+from harness.engine.model.recognizer import find_recognizer
+from harness.engine.model.recognizer_config import SHORT
 from harness.engine.partial_scores import view_probabilities
 from harness.engine.scoring import view_logits
 from harness.engine.video import mm_pipeline
@@ -70,14 +71,13 @@ def test_the_scores_are_those_of_mmaction2s_own_pipeline(
     found = find_recognizer(config, "random")
     views = views_for(SUPERVISED, found, {"clips": str(clips), "crops": str(crops)})
     files = sorted(small_dataset.glob("*/clip0.avi"))
-    batch = next(
-        iter(eval_loader([(f, 0) for f in files], views, found.size, [list(range(4))], ComputeOptions(workers=0), 0))
-    )
+    rows, size = [(f, 0) for f in files], found.config.size
+    batch = next(iter(eval_loader(rows, views, size, [list(range(4))], ComputeOptions(workers=0), 0)))
     ours = view_probabilities(view_logits(method, batch.frames, method.encode_text(FOUR), views, CPU, 4))
-    pipeline = mm_pipeline.eval_pipeline(views, found.size)  # reader, resize and crop are the same step there
-    frames = found.frames
+    pipeline = mm_pipeline.eval_pipeline(views, found.config.size)  # reader, resize and crop are the same step there
+    frames = found.config.frames
     sample = dict(type="SampleFrames", clip_len=1, frame_interval=1, num_clips=frames, test_mode=True)
-    if found.is_3d:
+    if found.config.is_3d:
         sample = dict(type="SampleFrames", clip_len=frames, frame_interval=2, num_clips=clips, test_mode=True)
     form = method.backbone.recognizer.data_preprocessor.format_shape
     last = (dict(type="FormatShape", input_format=form), dict(type="PackActionInputs"))
@@ -90,7 +90,8 @@ def test_the_scores_are_those_of_mmaction2s_own_pipeline(
                 result = transform(result)
             data = dict(inputs=[result["inputs"]], data_samples=[ActionDataSample()])
             (theirs,) = method.backbone.recognizer.test_step(data)
-            score = theirs.pred_score if found.is_3d else theirs.pred_score.softmax(dim=-1).mean(dim=0, keepdim=True)[0]
+            score = theirs.pred_score
+            score = score if found.config.is_3d else score.softmax(dim=-1).mean(dim=0, keepdim=True)[0]
             np.testing.assert_allclose(mine.numpy(), score.double().numpy().reshape(-1), atol=1e-6)
     assert float((ours[0] - ours[-1]).abs().max()) > 1e-7
 
@@ -125,10 +126,10 @@ def test_views_are_the_configs_frames_under_the_protocols_clips_and_crops(config
 def test_every_short_name_is_a_config_of_the_wheel() -> None:
     for name, short in SHORT.items():
         assert short.config in shipped_configs()
-        assert find_recognizer(name, "random").classes == 400
-    assert find_recognizer("timesformer-96", "random").model["backbone"]["num_frames"] == 96
+        assert find_recognizer(name, "random").config.classes == 400
+    assert find_recognizer("timesformer-96", "random").config.model["backbone"]["num_frames"] == 96
     stem = "tsm_imagenet-pretrained-r50_8xb16-1x1x8-50e_kinetics400-rgb"
-    assert find_recognizer(stem, "random").frames == 8
+    assert find_recognizer(stem, "random").config.frames == 8
 
 
 def test_a_checkpoint_is_loaded_strictly_and_runs_nothing(own_files: dict[str, Path], tmp_path: Path) -> None:
@@ -261,7 +262,7 @@ def test_the_models_are_those_of_the_supervised_table(config: str, gmacs: float,
     """The published GFLOPs are multiply-adds of one view: the same architecture at the same frames and size."""
     method = recogniser(config)
     assert method.parameter_counts() == (pytest.approx(1e6 * parameters, rel=0.002), 0)
-    cost = view_cost(method, find_recognizer(config, "random").frames, LabelSet(tuple(map(str, range(400)))))
+    cost = view_cost(method, find_recognizer(config, "random").config.frames, LabelSet(tuple(map(str, range(400)))))
     assert cost.gflops == pytest.approx(gmacs, rel=0.004)
 
 

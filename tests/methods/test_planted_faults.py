@@ -224,7 +224,7 @@ def test_what_a_method_raises_is_said_once_with_its_place(tmp_path: Path, backbo
     failed = [c.explanation for c in check_method(method_class("planted"), backbone=backbone) if not c.ok]
     line = path.read_text().splitlines().index("        raise ValueError('no text today')") + 1
     assert failed[0] == f"ValueError: no text today (encode_text, line {line} of planted.py)"
-    assert len(failed) > 5 and {*failed[1:]} == {"could not be checked before only_reads_in_evaluation is mended"}
+    assert len(failed) > 5 and {*failed[1:]} == {"could not be checked before only_reads_in_evaluation is fixed"}
 
 
 def test_a_file_with_protocols_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

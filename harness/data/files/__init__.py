@@ -1,1 +1,1 @@
-"""Video files on disk: where they are, what they contain, whether they decode."""
+"""Video files on disk: their locations and their contents."""

@@ -1,4 +1,4 @@
-"""Device and precision of this process."""
+"""Device and precision of this process: chosen from the compute options, and adapted for evaluation on a CPU."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from harness.base.errors import UserError
 from harness.machine.compute_options import ComputeOptions
 
 LARGE = 20_000_000
-"""Parameters from which on a vision transformer is scored in bf16 on a CPU; CLIP's smallest has 88 million."""
+"""Least number of parameters of a vision transformer that is evaluated in bf16 on a CPU. The smallest one of CLIP has
+88 million, the embedded tiny CLIP fewer than one million."""
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True)
 class Device:
-    """Where tensors live and in which precision the forward pass runs."""
+    """The device of all tensors and the precision of the forward pass."""
 
     device: torch.device
     dtype: torch.dtype
@@ -32,7 +33,7 @@ class Device:
 
     @property
     def label(self) -> str:
-        """Name for records: the GPU's name, or `cpu`."""
+        """Name of the device in records: the name of the GPU, or `cpu`."""
         return torch.cuda.get_device_name(self.device) if self.kind == "cuda" else "cpu"
 
     @property
@@ -42,35 +43,38 @@ class Device:
 
 
 def choose_device(compute: ComputeOptions, number: int | None = None) -> Device:
-    """The device and precision that the runtime settings ask for.
+    """Return the device and precision that the compute options request.
 
     Args:
-        compute: The settings.
-        number: Of the CUDA device, where several processes share a machine; None for the current one.
+        compute: The compute options.
+        number: Index of the CUDA device if several processes share a machine; None for the current CUDA device.
 
     Raises:
-        UserError: CUDA is asked for and absent, or an unknown device or precision.
+        UserError: CUDA is requested but absent, or the device or precision is unknown.
     """
     if compute.device not in ("auto", "cpu", "cuda"):
         raise UserError(f"Device {compute.device!r} is unknown.", "Choose auto, cpu or cuda.")
     has_cuda = torch.cuda.is_available()
     if compute.device == "cuda" and not has_cuda:
-        raise UserError("--device cuda is asked for, but torch sees no CUDA device.", "Use --device cpu or auto.")
+        raise UserError("--device cuda is requested, but torch sees no CUDA device.", "Use --device cpu or auto.")
     kind = "cuda" if has_cuda and compute.device != "cpu" else "cpu"
+    # bf16 before fp16, because its range needs no loss scaling. fp32 on CPUs, where emulated bf16 is slower.
     if compute.precision == "auto":
         name = "fp32" if kind == "cpu" else ("bf16" if torch.cuda.is_bf16_supported() else "fp16")
     elif compute.precision in _DTYPES:
         name = compute.precision
     else:
         raise UserError(f"Precision {compute.precision!r} is unknown.", f"Choose auto, {', '.join(_DTYPES)}.")
-    return Device(torch.device(kind, number if kind == "cuda" else None), _DTYPES[name])
+    numbered = kind == "cuda" and number is not None
+    return Device(torch.device(f"{kind}:{number}" if numbered else kind), _DTYPES[name])
 
 
 def for_evaluation(device: Device, compute: ComputeOptions, backbone: nn.Module) -> Device:
-    """The device of an eval: as it is, or in bf16 where a CPU multiplies in it and the vision tower is a real one.
+    """Return the device of an eval: bf16 for a large vision transformer on a CPU with bf16 products, else unchanged.
 
-    A ViT-B/16 is then scored about three times as fast (benchmarks/results/cpu-precision.json), as it is on a GPU by
-    default. The embedded tiny model and convolutions, which were not measured, stay in fp32, and so do fits on CPUs.
+    bf16 is the default of GPUs too, and makes a ViT-B/16 about three times as fast on such a CPU
+    (benchmarks/results/cpu-precision.json). The embedded tiny CLIP and convolutional towers, for which nothing was
+    measured, are evaluated in fp32, and fits on CPUs always run in fp32.
     """
     if compute.precision != "auto" or device.kind != "cpu" or not _cpu_multiplies_bf16():
         return device
@@ -81,15 +85,17 @@ def for_evaluation(device: Device, compute: ComputeOptions, backbone: nn.Module)
 
 @contextmanager
 def casts_kept(device: Device, backbone: nn.Module) -> Iterator[None]:
-    """Within it, and without gradients, autocast on a CPU casts the weights of a frozen vision tower once.
+    """Context without gradients in which autocast on a CPU casts each weight of a frozen vision tower only once.
 
-    It keeps the cast of a weight only where the weight asks for gradients; each use of one that does not is cast anew,
-    which took a ViT-B/16 twenty times as long.
+    Raises:
+        AssertionError: Gradients are enabled, so that frozen weights would learn.
     """
     visual = getattr(backbone, "visual", None)
     wanted = visual is not None and device.kind == "cpu" and device.dtype != torch.float32
     frozen = [p for p in visual.parameters() if not p.requires_grad] if wanted and visual is not None else []
     assert not frozen or not torch.is_grad_enabled()
+    # Autocast caches the cast of a weight only if the weight requires gradients. Without the cache each use casts the
+    # weight again, which made a ViT-B/16 twenty times slower.
     try:
         for parameter in frozen:
             parameter.requires_grad_(True)
@@ -100,6 +106,7 @@ def casts_kept(device: Device, backbone: nn.Module) -> Iterator[None]:
 
 
 def _cpu_multiplies_bf16() -> bool:
-    """Whether the CPU has bf16 products; others emulate them, slower than fp32."""
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
+    """Return whether the CPU has bf16 products. Other CPUs emulate bf16 products, which is slower than fp32."""
+    # `get_capabilities` is missing in older versions of torch.
+    capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
     return bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))

@@ -73,11 +73,7 @@ def without_values(method: ClipMethod) -> ClipMethod:
         shapes[id(parameter)] = nn.Parameter(parameter.detach().to("meta"), requires_grad=False)
     for buffer in method.buffers():
         shapes[id(buffer)] = buffer.detach().to("meta")
-    kept, method._frozen_text = method._frozen_text, None  # text features of real weights mean nothing to the copy
-    try:
-        empty = copy.deepcopy(method, shapes)
-    finally:
-        method._frozen_text = kept
+    empty = copy.deepcopy(method, shapes)
     for module in empty.modules():
         if is_compiled(module):
             del module.forward  # it would be compiled anew, for no device

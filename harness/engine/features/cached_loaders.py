@@ -29,6 +29,7 @@ from harness.engine.video.loaders import (
     repeated_view,
     same_class,
 )
+from harness.engine.video.transforms import PackedClip
 from harness.spec import Recipe, Views
 
 logger = logging.getLogger(__name__)
@@ -123,7 +124,7 @@ class ListFeatures:
         """Indices of the draws to decode: each missing content once, and every file that could not be hashed."""
         with self.processes.together():
             missing, checked = [], set()
-            for index, draw in enumerate(draws if self.processes.leads else ()):
+            for index, draw in enumerate(draws if self.processes.is_leader else ()):
                 entry = self._entry(draw)
                 if entry is None or (entry not in checked and self.store.read(entry) is None):
                     missing.append(index)
@@ -196,7 +197,7 @@ def encode_clips(method: ClipMethod, frames: Tensor, views: Views, device: Devic
     with mixed, casts_kept(device, method.backbone):
         features = method.encode_frames(video)
     method.train(training)
-    return features.unflatten(0, (-1, views.count)).flatten(1, 2).cpu()
+    return torch.unflatten(features, 0, (-1, views.count)).flatten(1, 2).cpu()
 
 
 def eval_features(job: EvalJob, context: Context, per_batch: int) -> ListFeatures | None:
@@ -330,12 +331,13 @@ class FeatureLoader(DataLoader[FitBatch]):
         return self._view(other)
 
 
-TrainingLoader = FeatureLoader | GuardedLoader
+DecodingLoader = GuardedLoader[PackedClip, FitBatch]
+TrainingLoader = FeatureLoader | DecodingLoader
 """The two loaders of a fit: both iterate over `FitBatch`, and name the rows that they `replaced`."""
 
 
 def training_loader(
-    features: ListFeatures | None, decoding: Callable[[], GuardedLoader], batches: FitBatches, recipe: Recipe
+    features: ListFeatures | None, decoding: Callable[[], DecodingLoader], batches: FitBatches, recipe: Recipe
 ) -> TrainingLoader:
     """The loader of a fit.
 

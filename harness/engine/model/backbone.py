@@ -1,12 +1,13 @@
-"""CLIP, loaded through open_clip: any architecture, any pretrained tag, a local file, or the embedded tiny model."""
+"""CLIP models through open_clip: any architecture with a pretrained tag, a local file, or the embedded tiny model."""
 
 from __future__ import annotations
 
 import logging
 import os
 import socket
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypedDict
 from urllib.parse import urlsplit
 
 import open_clip
@@ -14,12 +15,15 @@ import torch
 from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
 from open_clip.pretrained import download_pretrained, get_pretrained_cfg
 from open_clip.transformer import QuickGELU
-from torch import Tensor, nn
+from torch import Tensor
 
 from harness.base.errors import UserError, unknown_name
 from harness.engine.model.clip_model import Backbone, BackboneFacts
 from harness.engine.model.published_weights import load_clip, read_published
 from harness.engine.model.weights import read_metadata, read_weights, state_sha256, strict_load
+
+if TYPE_CHECKING:
+    from harness.engine.model.open_clip_types import ClipModel
 
 MINI = "mini-clip"
 DEFAULT_ARCH = "ViT-B-16"
@@ -31,26 +35,34 @@ __all__ = [
 ]  # fmt: skip
 
 
+class _TagConfig(TypedDict, total=False):
+    """open_clip's description of a pretrained tag."""
+
+    url: str
+    hf_hub: str
+    quick_gelu: bool
+
+
 def load_backbone(
     arch: str | None = None,
     weights: str | Path | None = None,
     weights_dir: Path | None = None,
     base: str | Path | None = None,
 ) -> Backbone:
-    """A CLIP model in fp32 and eval mode.
+    """Return a CLIP model in fp32 and eval mode.
 
     Args:
         arch: An open_clip architecture (`ViT-B-16`), `mini-clip` for the embedded tiny model, or None to infer the
-            architecture from an OpenAI-named state dict.
+            architecture from a state dict with OpenAI's names.
         weights: An open_clip pretrained tag (`openai`, `laion2b_s34b_b88k`), a path (safetensors, OpenAI's archive, a
             state dict, a published ViFi-CLIP `.pth`), or `random` (drawn from seed 0; for checks without accuracy).
-        weights_dir: Folder in which files of a tag are looked for before anything is downloaded.
-        base: CLIP weights (tag or path) that a published ViFi-CLIP file was tuned from, `openai` if not given; the
-            token embedding, which such files lack, is taken from them.
+        weights_dir: Folder that is searched for the file of a tag before the file is downloaded.
+        base: CLIP weights (tag or path) from which a published ViFi-CLIP file was tuned; None for `openai`. Published
+            ViFi-CLIP files lack the token embedding, which is taken from these weights.
 
     Raises:
-        UserError: Unknown architecture or tag, weights that cannot be had, weights that do not fit, or an activation
-            other than the one the weights were trained with.
+        UserError: The architecture or tag is unknown, the weights are not available or do not fit, or they were
+            trained with another activation.
     """
     if arch == MINI or (arch is None and weights == MINI):
         if weights not in (None, MINI):
@@ -78,12 +90,12 @@ def load_backbone(
     return _from_tag(arch, str(weights), weights_dir)
 
 
-def create_clip(arch: str, quick_gelu: bool, device: str = "cpu") -> nn.Module:
-    """An architecture of open_clip with initial values; on the device `meta` without any."""
+def create_clip(arch: str, quick_gelu: bool, device: str = "cpu") -> ClipModel:
+    """Return a model of an open_clip architecture with initial values; on the device `meta` without values."""
     level = logging.getLogger().level
-    logging.getLogger().setLevel(logging.ERROR)  # open_clip warns that nothing is pretrained: that is the point here
+    logging.getLogger().setLevel(logging.ERROR)  # open_clip warns about models without pretrained weights
     try:
-        return open_clip.create_model(
+        clip: ClipModel = open_clip.create_model(
             arch,
             pretrained=None,
             device=device,
@@ -91,22 +103,25 @@ def create_clip(arch: str, quick_gelu: bool, device: str = "cpu") -> nn.Module:
             pretrained_image=False,
             pretrained_text=False,
         )
+        return clip
     finally:
         logging.getLogger().setLevel(level)
 
 
 def _from_tag(arch: str, tag: str, weights_dir: Path | None) -> Backbone:
-    config = get_pretrained_cfg(arch, tag)
+    config: _TagConfig = get_pretrained_cfg(arch, tag)
     if not config:
         tags = open_clip.list_pretrained_tags_by_model(arch)
         raise unknown_name(f"pretrained tag of {arch}", tag, tags)
     wants_quick = bool(config.get("quick_gelu", False))
     has_quick = bool((open_clip.get_model_config(arch) or {}).get("quick_gelu", False))
+    # Weights run with the other activation give accuracies that are a little too low, and no error.
     if has_quick and not wants_quick:
         raise UserError(
             f"{arch} computes QuickGELU, but the weights {tag!r} were trained with GELU.",
             f"Use --arch {arch.removesuffix('-quickgelu')}.",
         )
+    # Read here rather than by open_clip: strictly, and with one reader for the formats of all tags.
     path = _find_tag_file(arch, tag, config, weights_dir)
     content, _ = read_weights(path)
     clip = create_clip(arch, quick_gelu=wants_quick)
@@ -116,8 +131,8 @@ def _from_tag(arch: str, tag: str, weights_dir: Path | None) -> Backbone:
     return backbone
 
 
-def _find_tag_file(arch: str, tag: str, config: dict[str, Any], weights_dir: Path | None) -> Path:
-    """The weight file of a tag: in the weights folder, else open_clip's cache or a download."""
+def _find_tag_file(arch: str, tag: str, config: _TagConfig, weights_dir: Path | None) -> Path:
+    """Return the weight file of a tag, from the weights folder, else from open_clip's cache or a download."""
     candidates = [f"{arch}-{tag}.safetensors", f"{arch}-{tag}.pt", f"{arch}-{tag}.bin"]
     if config.get("url"):
         candidates.append(Path(config["url"]).name)
@@ -127,7 +142,7 @@ def _find_tag_file(arch: str, tag: str, config: dict[str, Any], weights_dir: Pat
     try:
         _stay_offline_without_network()
         return Path(download_pretrained(config))
-    except Exception as error:  # no network, a proxy, a full disk, a hub error: all mean "not here"
+    except Exception as error:  # no network, a proxy, a full disk and a hub error have one consequence
         sources = [f"  {config['url']}"] if config.get("url") else []
         if config.get("hf_hub"):
             sources.append(f"  Hugging Face hub: {config['hf_hub'].rstrip('/')} (open_clip_model.safetensors)")
@@ -144,9 +159,10 @@ def _find_tag_file(arch: str, tag: str, config: dict[str, Any], weights_dir: Pat
 
 
 def _stay_offline_without_network() -> None:
-    """Make the hub client look in its cache only where its host cannot even be resolved.
+    """Restrict the hub client to its cache if the name of its host cannot be resolved.
 
-    Otherwise it retries for a minute before saying so. Behind a proxy names need not resolve here, so it is left alone.
+    Without this the client retries for a minute before it fails. Behind a proxy nothing is changed, because names need
+    not resolve on this machine there.
     """
     import huggingface_hub.constants as hub
 
@@ -162,30 +178,38 @@ def _stay_offline_without_network() -> None:
 
 def _from_file(arch: str | None, path: Path, weights_dir: Path | None, base: str | Path | None) -> Backbone:
     content, kind = read_weights(path)
-    found = read_published(content)
-    if found.absent:  # published ViFi-CLIP: what it lacks comes from the CLIP weights that it was tuned from
+    published = read_published(content)
+    if published.absent:  # ViFi-CLIP: its files lack tensors, which come from the CLIP weights it was tuned from
         clip = load_backbone(arch, base, weights_dir).clip
         load_clip(clip, content, str(path), keep_absent=True)
         return as_backbone(clip, arch or DEFAULT_ARCH, path.name)
-    noted = read_metadata(path).get("quick_gelu")  # in files that this project exported
+    noted = read_metadata(path).get("quick_gelu")  # only files that this project exported state it
     if arch is None:
-        clip = clip_from_openai_names(found.clip, str(path), quick_gelu=noted != "false")
+        clip = clip_from_openai_names(published.clip, str(path), quick_gelu=noted != "false")
     else:
         if arch not in open_clip.list_models():
             raise unknown_name("architecture", arch, open_clip.list_models())
         config = open_clip.get_model_config(arch) or {}
-        quick = kind == "torchscript" or found.family in ("xclip", "actionclip", "efficient_prompt") or noted == "true"
+        # OpenAI trained with QuickGELU, and so did the methods that start from its weights.
+        openai = kind == "torchscript" or published.family in ("xclip", "actionclip", "efficient_prompt")
         if config.get("quick_gelu", False) and noted == "false":
             raise UserError(
                 f"{path.name} needs GELU, {arch} computes QuickGELU.", f"Use {arch.removesuffix('-quickgelu')}."
             )
-        clip = create_clip(arch, quick_gelu=quick)
+        clip = create_clip(arch, quick_gelu=openai or noted == "true")
     load_clip(clip, content, str(path))
     return as_backbone(clip, arch or "inferred", path.name)
 
 
-def clip_from_openai_names(state: dict[str, Tensor], what: str = "the state dict", quick_gelu: bool = True) -> CLIP:
-    """An untrained CLIP of the sizes of an OpenAI-named state dict: heads = width // 64, QuickGELU unless told.
+def clip_from_openai_names(
+    state: Mapping[str, Tensor], what: str = "the state dict", quick_gelu: bool = True
+) -> ClipModel:
+    """Return an untrained CLIP of the sizes of a state dict with OpenAI's names; each head has a width of 64.
+
+    Args:
+        state: Tensors by name.
+        what: Name of the state dict in the error.
+        quick_gelu: Activation of the blocks: QuickGELU as in OpenAI's models, or GELU.
 
     Raises:
         UserError: A tensor that determines a size is missing.
@@ -202,13 +226,15 @@ def clip_from_openai_names(state: dict[str, Tensor], what: str = "the state dict
             f"The sizes of CLIP cannot be read from {what}: {error} is missing or has another shape.",
             "Give the architecture with --arch.",
         ) from None
+    # The numbers of layers are the numbers of different block indices in the names.
     vision_layers = len({n.split(".")[3] for n in state if n.startswith("visual.transformer.resblocks.")})
     text_layers = len({n.split(".")[2] for n in state if n.startswith("transformer.resblocks.")})
     vision = CLIPVisionCfg(layers=vision_layers, width=width, patch_size=patch, image_size=grid * patch)
     text = CLIPTextCfg(
         context_length=context, vocab_size=vocabulary, width=text_width, heads=text_width // 64, layers=text_layers
     )
-    return CLIP(embed_dim, vision, text, quick_gelu=quick_gelu)
+    clip: ClipModel = CLIP(embed_dim, vision, text, quick_gelu=quick_gelu)
+    return clip
 
 
 def _mini() -> Backbone:
@@ -220,8 +246,15 @@ def _mini() -> Backbone:
     return as_backbone(clip, MINI, "embedded")
 
 
-def as_backbone(clip: nn.Module, arch: str, weights: str) -> Backbone:
-    """A CLIP model in fp32 and eval mode with its facts."""
+def as_backbone(clip: ClipModel, arch: str, weights: str) -> Backbone:
+    """Return a backbone of an open_clip model, which is set to fp32 and eval mode.
+
+    Args:
+        clip: The open_clip model.
+        arch: Name of its architecture for records.
+        weights: Name of its weights for records.
+    """
+    # OpenAI's files are float16. Fits need fp32 master weights; autocast lowers the precision of products.
     clip = clip.float().eval()
     size = clip.visual.image_size
     facts = BackboneFacts(

@@ -1,11 +1,12 @@
-"""The vision tower's blocks as one compiled function: the same sums with fewer passes over memory.
+"""The blocks of the vision tower as a compiled function: the same sums with fewer passes over memory.
 
-A block of open_clip copies its input and its projected queries, keys and values into other layouts, and casts, norms
-and activates in passes of their own; on a GPU these take longer than the products. Written as one function of tensors,
-a block is compiled once for all blocks of a tower and all methods. Results differ from the plain block by rounding.
+A block of open_clip copies its input, queries, keys and values into other layouts, and runs casts, norms and
+activations as separate passes over memory; on a GPU these passes take longer than the matrix products. The block is
+written here as a function of tensors, so that torch compiles it once for all blocks, towers and methods. Results
+differ from the plain block by rounding.
 
-The compiler takes its time first, so that it pays from a number of frames on (`compile_if_it_pays`). What decides is
-the work as a whole, never what is left of it: a run that was interrupted computes the rest in the same way.
+Compilation takes up to a minute, so that it pays only from a number of frames on (`compile_if_it_pays`). The number of
+frames of the whole fit or eval decides, never the number that is left: an interrupted run continues in the same way.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from functools import cache, partial
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -22,23 +23,26 @@ from torch import Tensor, nn
 
 from harness.base.errors import EXIT_FAILED, UserError
 from harness.engine.compute.device import Device
-from harness.engine.model.clip_model import Backbone
+from harness.engine.model.towers import Towers
+
+if TYPE_CHECKING:
+    from harness.engine.model.open_clip_types import Block
 
 logger = logging.getLogger(__name__)
 SAVED = {("cuda", "fit"): 0.19e-3, ("cuda", "eval"): 0.074e-3}
-"""Seconds saved a frame of a ViT-B/16 at 224 pixels, in bf16 on one H200 (benchmarks/results/throughput-h200.json).
-CPUs are left out: there an eval becomes 1.06 to 1.13 times as fast (benchmarks/results/cpu-precision.json)."""
+"""Seconds saved per frame of a ViT-B/16 at 224 pixels, in bf16 on one H200 (benchmarks/results/throughput-h200.json).
+CPUs are not listed: there an eval gets only 1.06 to 1.13 times as fast (benchmarks/results/cpu-precision.json)."""
 WORTH_SECONDS = 90.0
-"""What has to be saved for the compiler to be worth it, which takes up to a minute where nothing is cached."""
+"""Least number of saved seconds for which blocks are compiled; compilation takes up to a minute without a cache."""
 MEASURED_ON = 86e6 * 197
-"""Parameters times tokens of the tower of `SAVED`; time goes with them."""
+"""Parameters times tokens of the tower that `SAVED` was measured on; the saved time is proportional to it."""
 
 
-def compile_if_asked(backbone: Backbone, wanted: str, device: Device) -> None:
-    """Compile the vision blocks where `wanted` is `on`.
+def compile_if_asked(backbone: Towers, wanted: str, device: Device) -> None:
+    """Compile the vision blocks if `wanted` is `on`.
 
     Raises:
-        UserError: There is no compiler that works.
+        UserError: torch.compile does not work on this machine.
     """
     if wanted == "on":
         if problem := compiler_problem(device.kind):
@@ -47,15 +51,15 @@ def compile_if_asked(backbone: Backbone, wanted: str, device: Device) -> None:
         compile_vision(backbone)
 
 
-def compile_if_it_pays(backbone: Backbone, wanted: str, device: Device, work: str, frames: int) -> None:
-    """Compile the vision blocks where `wanted` is `auto` and saves more than it costs; without a compiler, say so.
+def compile_if_it_pays(backbone: Towers, wanted: str, device: Device, work: str, frames: int) -> None:
+    """Compile the vision blocks if `wanted` is `auto` and compilation saves time; warn if torch.compile does not work.
 
     Args:
-        backbone: On its device.
+        backbone: The CLIP model, on its device.
         wanted: `on`, `off` or `auto`.
-        device: Where it computes.
+        device: Device of the model.
         work: `fit` or `eval`.
-        frames: That the tower looks at in the whole piece of work: over all epochs, or in all views.
+        frames: Number of frames that the tower encodes in the whole fit (all epochs) or eval (all views).
     """
     if wanted == "auto" and seconds_saved(backbone, device.kind, work, frames) > WORTH_SECONDS:
         if problem := compiler_problem(device.kind):
@@ -64,20 +68,20 @@ def compile_if_it_pays(backbone: Backbone, wanted: str, device: Device, work: st
             compile_vision(backbone)
 
 
-def seconds_saved(backbone: Backbone, kind: str, work: str, frames: int) -> float:
-    """The time that compiled blocks save over a number of frames, without what the compiler takes. Roughly."""
+def seconds_saved(backbone: Towers, kind: str, work: str, frames: int) -> float:
+    """Estimate the seconds that compiled blocks save over a number of frames, without the time of the compiler."""
     visual = backbone.visual
-    positions = getattr(visual, "positional_embedding", None)
+    positions: Tensor | None = getattr(visual, "positional_embedding", None)
     size = sum(p.numel() for p in visual.parameters()) * (0 if positions is None else len(positions))
     return SAVED.get((kind, work), 0.0) * frames * size / MEASURED_ON
 
 
 @cache
 def compiler_problem(kind: str) -> str:
-    """Why nothing can be compiled for a kind of device; empty if it can. Tries once a process, in seconds."""
+    """Return why torch.compile does not work for a kind of device, empty if it works. Tried once per process."""
     try:
         torch.compile(_double)(torch.ones(8, device=kind))
-    except Exception as error:  # a compiler, its headers or Triton may be missing, each with an error of its own
+    except Exception as error:  # a C compiler, its headers or Triton may be missing; each raises another type
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         return f"{type(error).__name__}: {lines[0] if lines else ''}"[:300]
     return ""
@@ -88,31 +92,33 @@ def _double(x: Tensor) -> Tensor:
 
 
 def runs_compiled(method: nn.Module) -> bool:
-    """Whether blocks of a method run compiled."""
+    """Return whether blocks of a method run compiled."""
     return any(is_compiled(module) for module in method.modules())
 
 
-def compile_vision(backbone: Backbone) -> int:
-    """Compile the vision blocks of a backbone, in place; parameters and their names stay as they are.
+def compile_vision(backbone: Towers) -> int:
+    """Compile the vision blocks of a backbone in place, without changing parameters or their names.
 
     Returns:
-        How many blocks there are; 0 where the tower has no blocks of CLIP's kind, which then runs as it is.
+        Number of compiled blocks; 0 if the tower has no blocks of CLIP's kind, which then runs without compilation.
     """
     transformer = getattr(backbone.visual, "transformer", None)
     blocks = [block for block in getattr(transformer, "resblocks", ()) if _is_plain(block)]
     for block in blocks:
-        block.forward = partial(_run, block, type(block).forward)  # type: ignore[method-assign]
+        # An attribute of the object, not a wrapper module: names in state dicts and hooks on the block stay valid.
+        block.forward = partial(_run, block, type(block).forward)
     return len(blocks)
 
 
 def is_compiled(module: nn.Module) -> bool:
-    """Whether a module is a block that runs compiled."""
+    """Return whether a module is a block that runs compiled."""
     forward = vars(module).get("forward")
     return isinstance(forward, partial) and forward.func is _run
 
 
-def _is_plain(block: nn.Module) -> bool:
-    """Whether a block is what `_block` computes: pre-norm self-attention and a GELU or QuickGELU MLP."""
+def _is_plain(block: Block) -> bool:
+    """Return whether `_block` computes this block: pre-norm self-attention and a GELU or QuickGELU MLP."""
+    # Not `isinstance`: a subclass may compute something else.
     if type(block) is not ResidualAttentionBlock:
         return False
     attention, parts = block.attn, dict(block.mlp.named_children())
@@ -130,8 +136,10 @@ def _is_plain(block: nn.Module) -> bool:
     )
 
 
-def _run(block: Any, plain: Callable[..., Tensor], q_x: Tensor, *others: Any, **named: Any) -> Tensor:
-    """A block's forward pass: compiled for self-attention without a mask, as it was for anything else."""
+def _run(
+    block: Block, plain: Callable[..., Tensor], q_x: Tensor, *others: Tensor | None, **named: Tensor | None
+) -> Tensor:
+    """Forward pass of a block: compiled for self-attention without a mask, open_clip's own for all other calls."""
     if others or any(value is not None for value in named.values()):
         return plain(block, q_x, *others, **named)
     attention, mlp = block.attn, block.mlp
@@ -142,8 +150,8 @@ def _run(block: Any, plain: Callable[..., Tensor], q_x: Tensor, *others: Any, **
     )  # fmt: skip
     quick = isinstance(mlp.gelu, QuickGELU)
     if not torch.is_grad_enabled():
-        # Batches of an eval have several sizes. One function for all of them: what a batch gives must not depend on
-        # which sizes came before it, or an interrupted eval would end differently.
+        # Batches of an eval have several sizes. torch would compile the first size as a constant and the second one as
+        # a variable; results would depend on the order of sizes, and an interrupted eval would end differently.
         torch._dynamo.maybe_mark_dynamic(q_x, 0)
     return _compiled()(q_x, weights, attention.num_heads, block.ln_1.eps, block.ln_2.eps, quick)
 
@@ -155,12 +163,13 @@ def _compiled() -> Callable[..., Tensor]:
 
 
 def _block(x: Tensor, weights: tuple[Tensor, ...], heads: int, eps_1: float, eps_2: float, quick: bool) -> Tensor:
-    """Tokens (N, L, width) -> the same shape: x + attention(norm x), then x + MLP(norm x), as in open_clip."""
+    """Compute x + attention(norm x), then x + MLP(norm x), as in open_clip; tokens (N, L, width) -> the same shape."""
     norm_1, shift_1, w_in, b_in, w_out, b_out, norm_2, shift_2, w_up, b_up, w_down, b_down = weights
     width = x.shape[-1]
     y = F.layer_norm(x, (width,), norm_1, shift_1, eps_1).to(x.dtype)
     q, k, v = (
-        part.unflatten(-1, (heads, width // heads)).transpose(1, 2) for part in F.linear(y, w_in, b_in).chunk(3, dim=-1)
+        torch.unflatten(part, -1, (heads, width // heads)).transpose(1, 2)
+        for part in F.linear(y, w_in, b_in).chunk(3, dim=-1)
     )
     y = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
     x = x + F.linear(y, w_out, b_out)

@@ -1,4 +1,4 @@
-"""Names of published checkpoints translated to open_clip's and to those of the methods here.
+"""Translation of the tensor names of published checkpoints to those of open_clip and of the built-in methods.
 
 Layouts (specification, section 7.1; the authors' saving code): OpenAI's names are open_clip's own; ViFi-CLIP saves
 `{"model": ...}` with a `module.` prefix, `image_encoder.*` for the vision tower and `text_encoder.*` for the text
@@ -10,13 +10,13 @@ this project's own exports carry a method's tensors as `method.*`.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from torch import Tensor, nn
 
 from harness.base.errors import UserError
-from harness.engine.model.weights import strict_load
+from harness.engine.model.weights import TensorTree, strict_load
 
 _CONTAINERS = ("model", "model_state_dict", "state_dict")
 _SCALARS = ("input_resolution", "context_length", "vocab_size")
@@ -28,11 +28,11 @@ EXPORT_PREFIX = "method."
 
 @dataclass(frozen=True)
 class PublishedWeights:
-    """A checkpoint's tensors under the names used here.
+    """Tensors of a checkpoint under the names of open_clip and of this package.
 
     Args:
-        clip: CLIP's tensors under open_clip's names.
-        own: Tensors of a method, under the names of that method's parameters.
+        clip: Tensors of CLIP under open_clip's names.
+        own: Tensors of a method under the names of the method's parameters.
         family: `clip`, `vificlip`, `xclip`, `actionclip`, `efficient_prompt` or `export`.
         absent: Prefixes of tensors that files of the family do not hold.
     """
@@ -43,18 +43,20 @@ class PublishedWeights:
     absent: tuple[str, ...] = ()
 
 
-def read_published(content: dict[str, Any]) -> PublishedWeights:
-    """The tensors of a checkpoint, sorted and renamed.
+def read_published(content: TensorTree) -> PublishedWeights:
+    """Return the tensors of a checkpoint, divided into those of CLIP and those of a method, and renamed.
 
     Raises:
         UserError: The content holds no CLIP tensors.
     """
     fusion = content.get("fusion_model_state_dict")
     for key in _CONTAINERS:
-        if isinstance(content.get(key), dict):
-            content = content[key]
+        inner = content.get(key)
+        if isinstance(inner, Mapping):
+            content = inner
             break
     state = _tensors(content)
+    # Plain CLIP comes last, because files of X-CLIP and ActionCLIP hold its names too.
     if any(name.startswith("image_encoder.") for name in state):
         return _vificlip(state)
     if any(name.startswith("clipmodel.") for name in state):
@@ -68,15 +70,15 @@ def read_published(content: dict[str, Any]) -> PublishedWeights:
             "The file holds no CLIP weights: no tensor is named 'visual.*' or 'image_encoder.*'.",
             f"Found: {', '.join(sorted(state)[:3]) or 'no tensors at all'}.",
         )
-    if isinstance(fusion, dict):
+    if isinstance(fusion, Mapping):
         return PublishedWeights(state, {f"fusion.{n}": v for n, v in _tensors(fusion).items()}, "actionclip")
     if any(name.startswith("mit.") for name in state):
         return _xclip(state)
     return PublishedWeights(state)
 
 
-def _tensors(content: dict[str, Any]) -> dict[str, Tensor]:
-    """The tensors of a mapping, without the prefix of a distributed wrapper and without OpenAI's three scalars."""
+def _tensors(content: TensorTree) -> dict[str, Tensor]:
+    """Return the tensors of a mapping, without the prefix of a distributed wrapper and OpenAI's three scalars."""
     state = {name: value for name, value in content.items() if isinstance(value, Tensor)}
     if state and all(name.startswith("module.") for name in state):
         state = {name.removeprefix("module."): value for name, value in state.items()}
@@ -84,7 +86,7 @@ def _tensors(content: dict[str, Any]) -> dict[str, Tensor]:
 
 
 def _split(state: dict[str, Tensor], prefix: str) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """The tensors below a prefix, without it, and the others."""
+    """Return the tensors whose names have a prefix, without the prefix, and the remaining tensors."""
     below = {n.removeprefix(prefix): v for n, v in state.items() if n.startswith(prefix)}
     below = {n: v for n, v in below.items() if n not in _SCALARS}
     return below, {n: v for n, v in state.items() if not n.startswith(prefix)}
@@ -94,15 +96,15 @@ def _vificlip(state: dict[str, Tensor]) -> PublishedWeights:
     clip, own = {}, {}
     for name, value in state.items():
         if name.rpartition(".")[2] in _LABEL_SET_TENSORS:
-            continue  # depends on the label set of the training run; rebuilt from the label set at hand
+            continue  # depends on the label set of the training run; the method rebuilds it for each label set
         block = re.fullmatch(r"(image|text)_encoder\.transformer\.resblocks\.(\d+)\.VPT_shallow", name)
         if name == "prompt_learner.ctx":
             own["text_context"] = value
         elif name == "image_encoder.VPT":
             own["vision_prompts.0"] = value
-        elif block:  # the text tower's first prompt is `ctx`, so that its list of deep prompts begins at block 1
-            number = int(block[2]) - (block[1] == "text")
-            own[f"{'vision' if block[1] == 'image' else 'text'}_prompts.{number}"] = value
+        elif block:  # the first prompt of the text tower is `ctx`, so that its list of deep prompts begins at block 1
+            index = int(block[2]) - (block[1] == "text")
+            own[f"{'vision' if block[1] == 'image' else 'text'}_prompts.{index}"] = value
         elif name.startswith("image_encoder."):
             clip["visual." + name.removeprefix("image_encoder.")] = value
         else:
@@ -123,33 +125,34 @@ def _xclip(state: dict[str, Tensor]) -> PublishedWeights:
     return PublishedWeights(clip, own, "xclip")
 
 
-def fit_names(clip: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """CLIP tensors in fp32 under the names of this open_clip model, which may keep its text tower apart."""
+def fit_names(clip: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return CLIP tensors in fp32 under the names of an open_clip model, whose text tower may be a submodule."""
     if "positional_embedding" in state and not hasattr(clip, "positional_embedding"):
         state = {f"text.{name}" if name.startswith(_TEXT_TOWER) else name: value for name, value in state.items()}
     state = {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
     if "logit_scale" in state:
-        state["logit_scale"] = state["logit_scale"].reshape(clip.logit_scale.shape)
+        # OpenAI saves a scalar, some open_clip models hold a vector of length 1.
+        state["logit_scale"] = state["logit_scale"].reshape(clip.get_parameter("logit_scale").shape)
     return state
 
 
-def load_clip(clip: nn.Module, content: dict[str, Any], what: str, keep_absent: bool = False) -> None:
+def load_clip(clip: nn.Module, content: TensorTree, what: str, keep_absent: bool = False) -> None:
     """Load any known layout of CLIP weights strictly into an open_clip model.
 
     Args:
-        clip: Receives the values.
-        content: Of a weight file.
-        what: Names the file in errors.
-        keep_absent: Keep present values of tensors that files of the family do not hold.
+        clip: The model that receives the values.
+        content: Tensors of a weight file.
+        what: Name of the file in errors.
+        keep_absent: Keep the present values of tensors that files of the family do not hold.
 
     Raises:
         UserError: A tensor is missing, unexpected or of another shape, or belongs to a method rather than to CLIP.
     """
-    found = read_published(content)
-    if found.own:
+    weights = read_published(content)
+    if weights.own:
         raise UserError(
-            f"{what} holds {len(found.own)} tensors of a method, not CLIP alone ({found.family}; first: "
-            f"{min(found.own)}).",
+            f"{what} holds {len(weights.own)} tensors of a method, not CLIP alone ({weights.family}; first: "
+            f"{min(weights.own)}).",
             "Name the method and give the file with --checkpoint (Python: load_published(method, path)).",
         )
-    strict_load(clip, fit_names(clip, found.clip), what, found.absent if keep_absent else ())
+    strict_load(clip, fit_names(clip, weights.clip), what, weights.absent if keep_absent else ())

@@ -52,7 +52,7 @@ def solve(job: FitJob, context: Context, progress: Callable[[int, int, None], No
     job.method.eval()
 
     def step(done: int) -> None:
-        if progress and processes.leads:
+        if progress and processes.is_leader:
             progress(done, len(job.rows), None)
 
     per_batch = device_batch("fit", context.device, context.compute)
@@ -62,7 +62,7 @@ def solve(job: FitJob, context: Context, progress: Callable[[int, int, None], No
         cached.complete([Draw(index) for index in range(len(job.rows))], step)
     replaced: list[int] = []
     with processes.together():
-        if processes.leads:
+        if processes.is_leader:
             batches = in_batches(len(job.rows), per_batch)
             features = _decoded(job, context, batches, step) if cached is None else feature_batches(cached, batches)
             replaced = _solve(job, context.device, features)

@@ -70,7 +70,7 @@ def _fit_in_closed_form(job: FitJob, folder: Path, context: Context, progress: P
     started = time.perf_counter()
     replaced = solve(job, context, progress)
     with processes.together():
-        if processes.leads:
+        if processes.is_leader:
             write_trained(job.method, folder)
     seconds = round(time.perf_counter() - started, 3)
     return FitOutcome(1, 1, 0, None, seconds, resumed_at=0, skipped_updates=0, replaced=replaced)
@@ -86,7 +86,7 @@ def _fit_by_gradient(job: FitJob, folder: Path, context: Context, progress: Prog
     started = time.perf_counter()
 
     def report(epoch: int, iteration: int, loss: float, rate: float) -> None:
-        if not processes.leads:
+        if not processes.is_leader:
             return
         curve.add(epoch, iteration, loss, rate, time.perf_counter() - started)
         if progress:
@@ -98,7 +98,7 @@ def _fit_by_gradient(job: FitJob, folder: Path, context: Context, progress: Prog
     except (FloatingPointError, RuntimeError) as error:
         if (failure := _explained(error, job, setup)) is None:
             raise
-        raise processes.common(failure) from None
+        raise processes.mark_common(failure) from None
     finally:
         curve.close()
         setup.training.loader.close()
@@ -108,7 +108,7 @@ def _fit_by_gradient(job: FitJob, folder: Path, context: Context, progress: Prog
     peaks = processes.gather(_peak_memory_gib(context))
     final_loss, seconds = None, 0.0
     with processes.together():
-        if processes.leads:
+        if processes.is_leader:
             write_trained(job.method, folder)
             _remove_session_files(folder)
             final_loss, seconds = curve.mean_loss(job.recipe.epochs - 1), curve.seconds()

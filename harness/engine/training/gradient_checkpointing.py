@@ -1,7 +1,7 @@
 """Gradient checkpointing: transformer blocks store their inputs and recompute activations in the backward pass.
 
-Activation memory then grows with the inputs of blocks only, for about a third more computation. Results equal those of a
-plain fit up to rounding, because the same operations run twice on the same inputs.
+Activation memory then grows with the inputs of blocks only, for about a third more computation. Results equal those of
+a plain fit up to rounding, because the same operations run twice on the same inputs.
 """
 
 from __future__ import annotations
@@ -9,16 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import ParamSpec, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from harness.engine.model.clip_model import Backbone
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 
 @contextmanager
@@ -52,8 +48,8 @@ def blocks_of(backbone: Backbone) -> list[nn.Module]:
     return [block for tower in towers for block in getattr(tower, "resblocks", ())]
 
 
-def _run(forward: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+def _run(forward: Callable[..., Tensor], *tensors: Tensor, **named: Tensor | None) -> Tensor:
     if not torch.is_grad_enabled():
-        return forward(*args, **kwargs)
-    result: T = checkpoint(forward, *args, use_reentrant=False, **kwargs)
+        return forward(*tensors, **named)
+    result: Tensor = checkpoint(partial(forward, **named), *tensors, use_reentrant=False)
     return result

@@ -87,7 +87,7 @@ class EpochCheckpoints(Hook):  # type: ignore[misc]
         consolidate(runner.optim_wrapper.optimizer)
         self._shared = gathered(model_of(runner))
         told = self.processes.gather(sorted(runner.train_loop.dataloader.replaced))
-        if not self.processes.leads:
+        if not self.processes.is_leader:
             return
         done = runner.epoch + 1
         known = {"replaced": sorted({row for rows in told for row in rows}), "clips": self.clips}

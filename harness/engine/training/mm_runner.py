@@ -235,7 +235,7 @@ def run_fit(
 def _checkpoint_to_resume(folder: Path, clips: str, processes: Processes) -> Path | None:
     checkpoint: Path | None = None
     with processes.together():
-        if processes.leads:
+        if processes.is_leader:
             sweep(folder)
             checkpoint = newest_readable(folder, clips)
     name: str | None = processes.share(None if checkpoint is None else checkpoint.name)

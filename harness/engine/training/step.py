@@ -7,16 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from harness.base.errors import UserError
 from harness.engine.compute.device import Device
-from harness.engine.method import ClipMethod
+from harness.engine.method import ClipMethod, ParameterGroup
 from harness.engine.training.blending import apply_blend, draw_blend, smooth
 from harness.engine.training.parallel import adamw
+from harness.engine.training.sharding import AdamWSettings, ScheduledGroup
 from harness.engine.video.frames import normalise
 from harness.spec import LabelSet, Recipe, Views
 
@@ -111,7 +112,7 @@ def build_optimizer(method: ClipMethod, recipe: Recipe, shard: str = "none") -> 
     Raises:
         UserError: No parameter is trained, or a group lists a parameter with `requires_grad=False`.
     """
-    groups: list[dict[str, Any]] = [
+    groups: list[ParameterGroup] = [
         {**group, "params": list(group["params"])} for group in method.parameter_groups(recipe)
     ]
     if not any(group["params"] for group in groups):
@@ -121,9 +122,15 @@ def build_optimizer(method: ClipMethod, recipe: Recipe, shard: str = "none") -> 
     frozen = sum(not p.requires_grad for group in groups for p in group["params"])
     if frozen:
         raise UserError(f"{method.name}: parameter_groups() lists {frozen} parameters that do not learn.")
-    groups = [{**group, "peak_lr": group.get("lr", recipe.lr)} for group in groups if group["params"]]
-    fused = all(p.is_cuda for group in groups for p in group["params"])
-    return adamw(
-        groups, shard, lr=recipe.lr, betas=recipe.betas, eps=recipe.eps, weight_decay=recipe.weight_decay,
-        fused=fused or None,
-    )  # fmt: skip
+    scheduled: list[ScheduledGroup] = [
+        {**group, "peak_lr": group.get("lr", recipe.lr)} for group in groups if group["params"]
+    ]
+    on_gpu = all(p.is_cuda for group in scheduled for p in group["params"])
+    settings: AdamWSettings = {
+        "lr": recipe.lr,
+        "betas": recipe.betas,
+        "eps": recipe.eps,
+        "weight_decay": recipe.weight_decay,
+        "fused": on_gpu or None,  # None lets torch choose among the loops for CPUs
+    }
+    return adamw(scheduled, shard, settings)

@@ -1,8 +1,8 @@
-"""The order of clips in a fit: a pure function of seed and epoch, whatever the number of processes.
+"""The order of clips in a fit: a function of seed and epoch, independent of the number of processes.
 
-The published run shards a permutation over R ranks (rank r takes positions r, r+R, ...) and cuts each shard into
-micro-batches of B clips. The same groups of B are formed here and handed out in the same updates, so that blending,
-which mixes inside a group, and the gradient of each update do not depend on the hardware at hand.
+The published run divides a permutation among R ranks (rank r takes positions r, r+R, ...) and cuts the clips of a rank
+into micro-batches of B clips. The same groups of B clips are formed here and used in the same updates. Blending, which
+mixes the clips of a group, and the gradient of each update therefore do not depend on the number of GPUs.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from harness.spec.updates import UpdatePlan, plan_updates
 
 @dataclass(frozen=True)
 class Draw:
-    """One clip of an epoch: which row of the list, and the numbers that seed its augmentation and blending.
+    """A clip of an epoch: its row in the list, and the numbers that seed its augmentation and blending.
 
     Args:
         index: Row of the list.
-        epoch: 0-based epoch; -1 in evaluation.
-        position: Place in the epoch's order; with the epoch it seeds the augmentation.
-        group: Number of the blending group within the epoch.
+        epoch: Epoch from 0; -1 in evaluation.
+        position: Position in the order of the epoch; with the epoch it seeds the augmentation.
+        group: Index of the blending group in the epoch.
     """
 
     index: int
@@ -35,13 +35,14 @@ class Draw:
 
 
 def epoch_groups(n_videos: int, recipe: Recipe, epoch: int) -> list[list[int]]:
-    """The blending groups of an epoch in the order in which updates consume them.
+    """Return the blending groups of an epoch in the order in which updates use them.
 
     Returns:
-        updates x (accumulate x ranks) groups of `micro_batch` row numbers.
+        updates x (accumulate x ranks) groups of `micro_batch` rows.
     """
     plan = plan_updates(n_videos, recipe)
     order = np.random.default_rng([recipe.seed, epoch]).permutation(n_videos)
+    # Like torch's DistributedSampler: the last round is filled with the first clips.
     padded = np.resize(order, -(-n_videos // recipe.ranks) * recipe.ranks)
     shards = padded.reshape(-1, recipe.ranks)  # row i holds the i-th clip of each rank
     groups = []
@@ -52,15 +53,18 @@ def epoch_groups(n_videos: int, recipe: Recipe, epoch: int) -> list[list[int]]:
 
 
 class FitBatches:
-    """Batches of `Draw`s for one process: a batch sampler whose epoch is set by the training loop.
+    """Batches of `Draw`s of one process: a batch sampler whose epoch the training loop sets.
 
     Args:
         n_videos: Length of the training list.
-        recipe: Settings of the fit.
-        device_clips: Clips per device batch; rounded down to whole groups that divide an update evenly. Changes speed
-            and memory, not the method.
-        rank: This process.
-        processes: Number of processes; must divide the groups of an update.
+        recipe: Recipe of the fit.
+        device_clips: Clips per device batch; rounded down to whole groups that divide an update evenly. It changes
+            speed and memory, not the result.
+        rank: Rank of this process.
+        processes: Number of processes, which must divide the number of groups of an update.
+
+    Raises:
+        UserError: The number of processes does not divide the number of groups of an update.
     """
 
     def __init__(self, n_videos: int, recipe: Recipe, device_clips: int, rank: int = 0, processes: int = 1) -> None:
@@ -74,6 +78,7 @@ class FitBatches:
             )
         share = per_update // processes
         wanted = max(1, device_clips // recipe.micro_batch)
+        # Only divisors of the share, because an update ends with a whole device batch.
         self.groups_per_batch = max(g for g in range(1, share + 1) if share % g == 0 and g <= max(wanted, 1))
         self.batches_per_update = share // self.groups_per_batch
 
@@ -89,7 +94,7 @@ class FitBatches:
             first = update * per_update + self.rank * share
             for start in range(first, first + share, self.groups_per_batch):
                 yield [
-                    Draw(index, self.epoch, number * recipe.micro_batch + k, number)
-                    for number in range(start, start + self.groups_per_batch)
-                    for k, index in enumerate(groups[number])
+                    Draw(index, self.epoch, group * recipe.micro_batch + k, group)
+                    for group in range(start, start + self.groups_per_batch)
+                    for k, index in enumerate(groups[group])
                 ]

@@ -1,31 +1,38 @@
-"""Frames equal to a sequential decode: the reader `exact`.
+"""The reader `exact`: frames equal to a sequential decode.
 
-decord's random access returns shifted frames on files with packed B-frames or wrong header counts (all original
-HMDB-51 clips seen, some of UCF-101 and Kinetics). Here a file is decoded once from its first frame; only the frames
-asked for are converted to RGB. The number of frames is what was decoded, not what the header says.
+decord's random access returns shifted frames on files with packed B-frames or with a wrong number of frames in the
+header (all original HMDB-51 clips that were checked, some of UCF-101 and Kinetics). This reader decodes a file from its
+first frame and converts only the requested frames to RGB. The number of frames is the number of decoded frames.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+if TYPE_CHECKING:
+    from av import VideoFrame
+
 KEEP_BYTES = 256 * 2**20
-"""Decoded frames are kept up to this size; a larger file is decoded a second time for the frames asked for."""
+"""Size up to which decoded frames are kept in memory; a larger file is decoded again for the requested frames."""
 
 
 class SequentialVideo:
-    """A video decoded in order; has the part of decord's interface that mmaction2's transforms use.
+    """A video decoded in order, with the part of decord's interface that mmaction2's transforms use.
+
+    Args:
+        filename: The video file.
 
     Raises:
-        ValueError: There is no video stream, or not one frame decodes.
+        ValueError: The file has no video stream, or no frame can be decoded.
     """
 
     def __init__(self, filename: str) -> None:
         self.filename = filename
-        self._frames: list[Any] | None = []
+        self._frames: list[VideoFrame] | None = []
         self._count, size = 0, 0
         for frame in self._decode():
             self._count += 1
@@ -40,10 +47,10 @@ class SequentialVideo:
     def __len__(self) -> int:
         return self._count
 
-    def _decode(self) -> Any:
+    def _decode(self) -> Iterator[VideoFrame]:
         import av
 
-        # Titles in other encodings than UTF-8 are common in HMDB-51 and no reason to refuse a file.
+        # Titles of HMDB-51 clips are often not UTF-8, which PyAV would refuse.
         with av.open(self.filename, metadata_errors="replace") as container:
             if not container.streams.video:
                 raise ValueError("the file has no video stream")
@@ -57,26 +64,25 @@ class SequentialVideo:
             except (av.error.InvalidDataError, av.error.ArgumentError):
                 if not self._count:
                     raise
-                return  # a damaged tail: what decoded before it counts
+                return  # a damaged end of the file: the frames before it are valid
 
     def get_avg_fps(self) -> float:
-        """Frames per second of the stream, 0 if unknown."""
+        """Return the frames per second of the stream, 0 if unknown."""
         return self._rate
 
     def get_batch(self, indices: NDArray[np.int64]) -> _Batch:
-        """RGB frames at the indices, (N, H, W, 3) uint8 behind `.asnumpy()`."""
+        """Return the RGB frames of the indices; `.asnumpy()` of the result gives (N, H, W, 3) uint8."""
         wanted = sorted({int(i) for i in indices})
         images: dict[int, NDArray[np.uint8]] = {}
         if self._frames is not None:
             images = {i: _rgb(self._frames[i]) for i in wanted}
         else:
-            count, last = self._count, wanted[-1]
-            for number, frame in enumerate(self._decode()):
-                if number in wanted:
-                    images[number] = _rgb(frame)
-                if number >= last:
+            last = wanted[-1]
+            for index, frame in enumerate(self._decode()):
+                if index in wanted:
+                    images[index] = _rgb(frame)
+                if index >= last:
                     break
-            self._count = count
         return _Batch(np.stack([images[int(i)] for i in indices]))
 
 
@@ -85,11 +91,11 @@ class _Batch:
         self._array = array
 
     def asnumpy(self) -> NDArray[np.uint8]:
-        """The frames."""
+        """Return the frames."""
         return self._array
 
 
-def _rgb(frame: Any) -> NDArray[np.uint8]:
-    image: NDArray[np.uint8] = frame.to_ndarray(format="rgb24")
+def _rgb(frame: VideoFrame) -> NDArray[np.uint8]:
+    image = frame.to_ndarray(format="rgb24").astype(np.uint8, copy=False)
     turns = int(getattr(frame, "rotation", 0) or 0) // 90  # decord applies the display rotation too
     return np.ascontiguousarray(np.rot90(image, turns)) if turns else image

@@ -10,11 +10,11 @@ from harness.spec import Views
 
 
 def normalise(frames: Tensor, views: Views, device: torch.device) -> Tensor:
-    """Normalised fp32 frames on the device, from uint8 RGB (..., 3, H, W)."""
+    """Return normalised fp32 frames on the device, from uint8 RGB (..., 3, H, W)."""
     mean, std = (torch.tensor(v, device=device).view(3, 1, 1) for v in NORMALIZATION[views.normalize])
     return (frames.to(device, non_blocking=True).float() - mean) / std
 
 
 def split_views(frames: Tensor, views: Views) -> Tensor:
-    """(B, V*T, ...) -> (B*V, T, ...)."""
-    return frames.unflatten(1, (views.count, views.frames)).flatten(0, 1)
+    """Return the V views of each video as rows of the batch: (B, V*T, ...) -> (B*V, T, ...)."""
+    return torch.unflatten(frames, 1, (views.count, views.frames)).flatten(0, 1)

@@ -1,145 +1,159 @@
-"""A data loader whose workers may crash or hang without taking the run with them.
+"""A data loader whose workers may crash or hang without ending the run.
 
-Video decoders run foreign bytes through C libraries: some files crash them, some never return. Each clip is decoded in
-a worker process under a time limit; a worker that dies or overruns is replaced and its clip is reported as undecodable,
-with the reason. A clip whose worker died is given to a fresh one once: what was short of memory, or hit by a signal
-from outside, says nothing about the clip. Batches come in order whatever the workers do.
+Video decoders pass foreign bytes to C libraries: some files crash them, on some files they never return. Each clip is
+decoded in a worker process under a time limit. A worker that dies or overruns the limit is replaced, and its clip is
+reported as undecodable with the reason. A clip whose worker died is decoded once more by a fresh worker, because lack
+of memory or a signal from outside may have ended the worker. Batches arrive in order whatever the workers do.
 """
 
 from __future__ import annotations
 
 import logging
-import multiprocessing
-import os
 import queue
-import re
-import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from multiprocessing.connection import Connection, wait
-from typing import Any
+from multiprocessing.connection import wait
+from typing import Generic, TypeVar
 
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
-from harness.engine.compute.processes import processes_here
 from harness.engine.video.batches import Draw
-from harness.engine.video.transforms import single_threaded_opencv
+from harness.engine.video.decode_workers import ClipDataset, ClipT, Undecodable, Worker, decode
 
 logger = logging.getLogger(__name__)
 DECODE_SECONDS = 60.0
-PARENT_SECONDS = 0.5
 CRASHES = 2
-"""Workers that may die on a clip before it counts as undecodable."""
-Collate = Callable[[list[Draw], list[Any]], Any]
-"""From (draws, clips) of a batch to what the loader yields."""
+"""Number of workers that die on a clip before the clip counts as undecodable."""
+
+BatchT = TypeVar("BatchT")
+Collate = Callable[[list[Draw], list[ClipT | Undecodable]], BatchT]
+"""Function from the draws and clips of a batch to the batch."""
+Substitute = Callable[[Draw, int], Draw | None]
+"""Function from a draw and the number of failed attempts to the draw that replaces it; None if no draw is left."""
 
 
-@dataclass(frozen=True)
-class Undecodable:
-    """Takes the place of a clip that could not be decoded."""
+class GuardedLoader(DataLoader[ClipT], Generic[ClipT, BatchT]):
+    """A torch `DataLoader` over `Draw`s with guarded workers.
 
-    reason: str
+    It derives from `DataLoader` because mmengine's Runner accepts no other loader.
 
-
-def default_workers(gpu: bool = False) -> int:
-    """Decode workers of this process: one per core, the cores shared with the run's other processes on this machine.
-
-    At most 8 beside a CPU, which takes fewer clips a second than one of them decodes, and 32 beside a GPU: an H200
-    scores 700 clips of 16 frames a second with a ViT-B/16, one core decodes 35 (benchmarks/results).
+    Args:
+        dataset: Clips by draw.
+        batches: Lists of draws, iterated anew for each pass.
+        collate: Function that makes a batch of draws and clips; clips may be `Undecodable`.
+        workers: Number of decode processes; 0 decodes in this process, without guard.
+        seconds: Time limit of a clip.
+        substitute: For fits: the draw that replaces an undecodable clip.
+        keep_workers: Keep the workers after a complete pass for the next pass.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(32 if gpu else 8, cores // processes_here()))
 
+    def __init__(
+        self,
+        dataset: ClipDataset[ClipT],
+        batches: Iterable[list[Draw]],
+        collate: Collate[ClipT, BatchT],
+        workers: int,
+        seconds: float = DECODE_SECONDS,
+        substitute: Substitute | None = None,
+        keep_workers: bool = False,
+    ) -> None:
+        super().__init__(dataset, batch_sampler=batches, num_workers=0)  # type: ignore[arg-type]
+        self._batches = batches
+        self.guard = _Guard(dataset, collate, workers, seconds, substitute, keep_workers)
 
-def decode(dataset: Dataset[Any], draw: Draw) -> Any:
-    """The clip of a draw, or `Undecodable` with the reason: one bad video never ends a run."""
-    try:
-        return dataset[draw]  # type: ignore[index]
-    except (KeyboardInterrupt, SystemExit):
-        raise
-    except BaseException as error:  # decoders raise many types of their own
-        return Undecodable(stable_reason(error))
+    def close(self) -> None:
+        """End the workers that were kept. The loader can still be iterated."""
+        self.guard.close()
 
-
-def stable_reason(error: BaseException) -> str:
-    """Why a clip did not decode, in one line that is the same in every run: no times, addresses, paths or counters.
-
-    decord puts the time of day, its own build paths and uninitialised numbers into messages; a record must not differ
-    between two runs for that.
-    """
-    text = " ".join(str(error).split())
-    if isinstance(error, RuntimeError) and text.startswith("Error reading "):
-        return "decord cannot open the file"
-    if "cannot find video stream" in text:
-        return "the file has no video stream that decord reads"
-    text = re.sub(r"\[\d\d:\d\d:\d\d\] \S+:\d+: ", "", text)
-    text = re.sub(r" \(-?\w+ vs\. -?\w+\)|0x[0-9a-f]+|(?:/[^/\s:']+)+/", "", text)
-    return f"{type(error).__name__}: {text[:160] or 'no message'}"
-
-
-def _work(dataset: Dataset[Any], connection: Connection, parent: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to stop
-    with open(os.devnull, "wb") as nowhere:  # noqa: PTH123
-        os.dup2(nowhere.fileno(), 2)  # decoders write to stderr past Python; the reason comes back as data
-    threading.Thread(target=_leave_with, args=(parent,), daemon=True).start()
-    single_threaded_opencv()
-    while True:
-        try:
-            draw = connection.recv()
-        except (EOFError, OSError):
-            return
-        if draw is None:
-            return
-        connection.send(decode(dataset, draw))
-
-
-def _leave_with(parent: int) -> None:
-    """End this worker when its parent is gone.
-
-    The end of the pipe does not tell: workers hold copies of each other's ends. They hold the lock of the cell too, so
-    one that outlived a killed run would keep the next run waiting.
-    """
-    while os.getppid() == parent:
-        time.sleep(PARENT_SECONDS)
-    os._exit(1)
-
-
-class _Worker:
-    """One decode process, the pipe to it, and what it is doing."""
-
-    def __init__(self, dataset: Dataset[Any]) -> None:
-        context = multiprocessing.get_context("fork")
-        self.connection, child = context.Pipe()
-        self.process = context.Process(target=_work, args=(dataset, child, os.getpid()), daemon=True)
-        self.process.start()
-        child.close()
-        self.task: int | None = None
-        self.deadline = 0.0
-
-    def give(self, task: int, draw: Draw, seconds: float) -> None:
-        self.connection.send(draw)
-        self.task, self.deadline = task, time.monotonic() + seconds
-
-    def stop(self) -> None:
-        self.process.kill()
-        self.process.join()
-        self.connection.close()
+    def __iter__(self) -> Iterator[BatchT]:  # type: ignore[override]
+        return self.guard.run(self._batches)
 
     @property
-    def exit_reason(self) -> str:
-        self.process.join(timeout=5)
-        code = self.process.exitcode
-        return f"the decoder crashed (signal {-code})" if code is not None and code < 0 else "the decoder stopped"
+    def replaced(self) -> set[int]:
+        """Rows of training clips that were replaced because they could not be decoded."""
+        return self.guard.replaced
+
+
+class _Guard(Generic[ClipT, BatchT]):
+    """The settings of a loader, its idle workers, and the clips that it replaced; the arguments are the loader's."""
+
+    def __init__(
+        self,
+        dataset: ClipDataset[ClipT],
+        collate: Collate[ClipT, BatchT],
+        workers: int,
+        seconds: float,
+        substitute: Substitute | None,
+        keep: bool,
+    ) -> None:
+        self.dataset, self.collate, self.workers, self.seconds = dataset, collate, workers, seconds
+        self.substitute, self.keep = substitute, keep
+        self.replaced: set[int] = set()
+        self.idle: list[Worker[ClipT]] = []
+
+    def close(self) -> None:
+        while self.idle:
+            self.idle.pop().stop()
+
+    def run(self, batches: Iterable[list[Draw]]) -> Iterator[BatchT]:
+        """Yield the batches of one pass."""
+        if self.workers == 0:
+            for draws in batches:
+                yield self.collate(draws, [self._decode_here(draw) for draw in draws])
+            return
+        # Workers are forked before the thread starts, because a fork copies locks that another thread holds.
+        listed = list(batches)
+        pool, self.idle = self.idle, []
+        wanted = min(self.workers, sum(map(len, listed)))
+        pool += [Worker(self.dataset) for _ in range(wanted - len(pool))]
+        current = _Pass(self, listed, pool)
+        complete = False
+        try:
+            while (item := current.results.get()) is not None:
+                if isinstance(item, BaseException):
+                    raise item
+                yield item
+            complete = True
+        finally:
+            current.end()
+            if complete and self.keep:
+                self.idle = pool
+            else:  # after an abandoned pass workers are still decoding clips of it
+                for worker in pool:
+                    worker.stop()
+
+    def _decode_here(self, draw: Draw) -> ClipT | Undecodable:
+        clip, attempt = decode(self.dataset, draw), 0
+        while isinstance(clip, Undecodable):
+            attempt += 1
+            other = self.other(draw, attempt, clip)
+            if other is None:
+                break
+            clip = decode(self.dataset, other)
+        return clip
+
+    def other(self, draw: Draw, attempt: int, clip: Undecodable) -> Draw | None:
+        """Return the draw that replaces a draw after some attempts; None if no draw is left."""
+        other = self.substitute(draw, attempt) if self.substitute is not None else None
+        if other is not None:
+            self.replaced.add(draw.index)
+            logger.warning("clip %d is replaced by clip %d: %s", draw.index, other.index, clip.reason)
+        return other
 
 
 @dataclass(frozen=True)
 class _Task:
-    """A clip to deliver: its place among all clips, what was drawn, and what is decoded for it at this attempt.
+    """A clip to deliver.
 
-    `crashes` counts the workers that died on what is decoded.
+    Args:
+        number: Position among all clips of the pass.
+        draw: The draw of the batch.
+        decoded: The draw that is decoded in this attempt: `draw`, or its replacement.
+        attempt: Number of draws that failed before `decoded`.
+        crashes: Number of workers that died while they decoded `decoded`.
     """
 
     number: int
@@ -149,228 +163,120 @@ class _Task:
     crashes: int = 0
 
 
-class GuardedLoader(DataLoader):  # type: ignore[type-arg]
-    """A torch `DataLoader` over `Draw`s with guarded workers; mmengine's Runner takes it as it is.
+class _Pass(Generic[ClipT, BatchT]):
+    """One pass over the batches. A thread gives clips to workers and puts collated batches in order into `results`.
 
-    Args:
-        dataset: Indexed by `Draw`.
-        batches: Iterable of lists of draws, re-iterated for each pass.
-        collate: Called with (draws, clips) of a batch; clips may hold `Undecodable`.
-        workers: Decode processes; 0 decodes in this process, without guard.
-        seconds: Time limit per clip.
-        substitute: For fits: the draw to decode instead of an undecodable one, or None where there is none.
-        keep_workers: Let the workers live on from one complete pass to the next, until `close`. Forking a process
-            with a model in memory anew for every epoch cost more than decoding a small list.
+    Collation runs in this thread, so that a device never waits for copies of frames.
+
+    Attributes:
+        results: Batches; an exception or None at the end.
     """
 
-    def __init__(
-        self,
-        dataset: Dataset[Any],
-        batches: Iterable[list[Draw]],
-        collate: Collate,
-        workers: int,
-        seconds: float = DECODE_SECONDS,
-        substitute: Callable[[Draw, int], Draw | None] | None = None,
-        keep_workers: bool = False,
-    ) -> None:
-        super().__init__(dataset, batch_sampler=batches, num_workers=0)  # type: ignore[arg-type]
-        self.guard = _Guard(workers, seconds, substitute, keep_workers)
-        self.collate = collate
-
-    def close(self) -> None:
-        """End the workers that were kept; the loader can still be iterated."""
-        self.guard.close()
-
-    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
-        batches: Iterable[list[Draw]] = self.batch_sampler  # type: ignore[assignment]
-        return self.guard.run(self.dataset, batches, self.collate)
-
-    @property
-    def replaced(self) -> set[int]:
-        """Rows of training clips that were replaced because they could not be decoded."""
-        return self.guard.replaced
-
-
-class _Guard:
-    def __init__(
-        self, workers: int, seconds: float, substitute: Callable[[Draw, int], Draw | None] | None, keep: bool
-    ) -> None:
-        self.workers, self.seconds, self.substitute, self.keep = workers, seconds, substitute, keep
-        self.replaced: set[int] = set()
-        self.idle: list[_Worker] = []
-
-    def close(self) -> None:
-        while self.idle:
-            self.idle.pop().stop()
-
-    def run(self, dataset: Dataset[Any], batches: Iterable[list[Draw]], collate: Collate) -> Iterator[Any]:
-        if self.workers == 0:
-            for draws in batches:
-                yield collate(draws, [self._inline(dataset, draw) for draw in draws])
-            return
-        results: queue.Queue[Any] = queue.Queue(maxsize=2)
-        stop = threading.Event()
-        # Workers are forked before the thread starts, from a process that does nothing else at that moment.
-        listed = list(batches)
-        pool, self.idle = self.idle, []
-        pool += [_Worker(dataset) for _ in range(min(self.workers, sum(map(len, listed))) - len(pool))]
-        thread = threading.Thread(target=self._serve, args=(dataset, listed, collate, pool, results, stop), daemon=True)
-        thread.start()
-        complete = False
-        try:
-            while True:
-                item = results.get()
-                if item is None:
-                    complete = True
-                    return
-                if isinstance(item, BaseException):
-                    raise item
-                yield item
-        finally:
-            stop.set()
-            while thread.is_alive():
-                try:
-                    results.get(timeout=0.05)
-                except queue.Empty:
-                    continue
-            if complete and self.keep:
-                self.idle = pool
-            else:  # after an abandoned pass workers are still decoding for it
-                for worker in pool:
-                    worker.stop()
-
-    def _inline(self, dataset: Dataset[Any], draw: Draw) -> Any:
-        clip, attempt = decode(dataset, draw), 0
-        while isinstance(clip, Undecodable):
-            attempt += 1
-            other = self._other(draw, attempt, clip)
-            if other is None:
-                break
-            clip = decode(dataset, other)
-        return clip
-
-    def _serve(
-        self,
-        dataset: Dataset[Any],
-        batches: Sequence[list[Draw]],
-        collate: Collate,
-        pool: list[_Worker],
-        results: queue.Queue[Any],
-        stop: threading.Event,
-    ) -> None:
-        """Hand out clips, collect them, and put complete batches, collated, in order into `results`.
-
-        Batches are put together here, in the background: a device that waits for copies of frames does nothing.
-        """
-        try:
-            self._collect(dataset, batches, collate, pool, results, stop)
-            _put(results, None, stop)
-        except BaseException as error:
-            _put(results, error, stop)
-
-    def _collect(
-        self,
-        dataset: Dataset[Any],
-        batches: Sequence[list[Draw]],
-        collate: Collate,
-        pool: list[_Worker],
-        results: queue.Queue[Any],
-        stop: threading.Event,
-    ) -> None:
+    def __init__(self, guard: _Guard[ClipT, BatchT], batches: list[list[Draw]], pool: list[Worker[ClipT]]) -> None:
+        self.guard, self.batches, self.pool = guard, batches, pool
+        # At most two finished batches wait, to bound the memory.
+        self.results: queue.Queue[BatchT | BaseException | None] = queue.Queue(maxsize=2)
+        self._stop = threading.Event()
         draws = [draw for batch in batches for draw in batch]
-        todo = deque(_Task(number, draw, draw) for number, draw in enumerate(draws))
-        running: dict[int, _Task] = {}
-        done: dict[int, Any] = {}
-        ends: list[int] = []
-        for batch in batches:
-            ends.append((ends[-1] if ends else 0) + len(batch))
-        finished, ahead = 0, 2 * len(pool) + max(map(len, batches), default=1)
-        while finished < len(batches) and not stop.is_set():
-            horizon = (ends[finished - 1] if finished else 0) + ahead
-            for place, worker in enumerate(pool):
-                if worker.task is None and todo and todo[0].number < horizon:
-                    task = todo.popleft()
-                    running[task.number] = task
-                    try:
-                        worker.give(task.number, task.decoded, self.seconds)
-                    except OSError:
-                        worker.stop()
-                        pool[place] = worker = _Worker(dataset)
-                        worker.give(task.number, task.decoded, self.seconds)
-            busy = {worker.connection: place for place, worker in enumerate(pool) if worker.task is not None}
-            for connection in wait(list(busy), timeout=0.2):
-                self._receive(dataset, pool, busy[connection], running, done, todo)  # type: ignore[index]
-            now = time.monotonic()
-            for place, worker in enumerate(pool):
-                if worker.task is not None and now > worker.deadline:
-                    worker.stop()
-                    self._settle(
-                        worker.task, Undecodable(f"not decoded within {self.seconds:g} s"), running, done, todo
-                    )
-                    pool[place] = _Worker(dataset)
-            while finished < len(batches) and all(
-                n in done for n in range(ends[finished] - len(batches[finished]), ends[finished])
-            ):
-                first = ends[finished] - len(batches[finished])
-                clips = [done.pop(n) for n in range(first, ends[finished])]
-                _put(results, collate(batches[finished], clips), stop)
-                finished += 1
+        self._todo = deque(_Task(number, draw, draw) for number, draw in enumerate(draws))
+        self._running: dict[int, _Task] = {}
+        self._done: dict[int, ClipT | Undecodable] = {}
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
 
-    def _receive(
-        self,
-        dataset: Dataset[Any],
-        pool: list[_Worker],
-        place: int,
-        running: dict[int, _Task],
-        done: dict[int, Any],
-        todo: deque[_Task],
-    ) -> None:
-        worker = pool[place]
-        task = worker.task
-        assert task is not None
+    def end(self) -> None:
+        """End the thread, which may wait for room in `results`."""
+        self._stop.set()
+        while self._thread.is_alive():
+            try:
+                self.results.get(timeout=0.05)
+            except queue.Empty:
+                continue
+
+    def _serve(self) -> None:
         try:
-            clip = worker.connection.recv()
-            worker.task = None
+            self._collect()
+            self._put(None)
+        except BaseException as error:
+            self._put(error)
+
+    def _put(self, item: BatchT | BaseException | None) -> None:
+        while not self._stop.is_set():
+            try:
+                self.results.put(item, timeout=0.1)
+                return
+            except queue.Full:
+                continue
+
+    def _collect(self) -> None:
+        """Serve the workers until all batches are delivered."""
+        # Clips are decoded at most this far ahead of the first batch that is not delivered, to bound the memory.
+        ahead = 2 * len(self.pool) + max(map(len, self.batches), default=1)
+        first = 0
+        for batch in self.batches:
+            numbers = range(first, first + len(batch))
+            while not self._stop.is_set() and not all(number in self._done for number in numbers):
+                self._give_tasks(horizon=first + ahead)
+                self._receive_clips()
+                self._replace_overrun()
+            if self._stop.is_set():
+                return
+            self._put(self.guard.collate(batch, [self._done.pop(number) for number in numbers]))
+            first = numbers.stop
+
+    def _give_tasks(self, horizon: int) -> None:
+        for index, worker in enumerate(self.pool):
+            if worker.task is None and self._todo and self._todo[0].number < horizon:
+                task = self._todo.popleft()
+                self._running[task.number] = task
+                try:
+                    worker.give(task.number, task.decoded, self.guard.seconds)
+                except OSError:  # the worker died while it was idle, which says nothing about the clip
+                    self._replace(index).give(task.number, task.decoded, self.guard.seconds)
+
+    def _receive_clips(self) -> None:
+        ready = wait([worker.connection for worker in self.pool if worker.task is not None], timeout=0.2)
+        for index, worker in enumerate(self.pool):
+            if worker.task is not None and worker.connection in ready:
+                self._receive(index)
+
+    def _receive(self, index: int) -> None:
+        worker = self.pool[index]
+        number = worker.task
+        assert number is not None
+        clip: ClipT | Undecodable
+        try:
+            clip = worker.take()
         except (EOFError, OSError, MemoryError):
             clip = Undecodable(worker.exit_reason)
-            worker.stop()
-            pool[place] = _Worker(dataset)
-            tried = running[task]
-            if tried.crashes + 1 < CRASHES:
-                logger.warning("clip %d is tried again in a fresh worker: %s", tried.decoded.index, clip.reason)
-                todo.appendleft(replace(running.pop(task), crashes=tried.crashes + 1))
+            self._replace(index)
+            task = self._running[number]
+            if task.crashes + 1 < CRASHES:
+                logger.warning("clip %d is tried again in a fresh worker: %s", task.decoded.index, clip.reason)
+                # In front of the queue: the next batch cannot be delivered without this clip.
+                self._todo.appendleft(replace(self._running.pop(number), crashes=task.crashes + 1))
                 return
-        self._settle(task, clip, running, done, todo)
+        self._settle(number, clip)
 
-    def _settle(
-        self,
-        number: int,
-        clip: Any,
-        running: dict[int, _Task],
-        done: dict[int, Any],
-        todo: deque[_Task],
-    ) -> None:
-        tried = running.pop(number)
+    def _replace_overrun(self) -> None:
+        now = time.monotonic()
+        for index, worker in enumerate(self.pool):
+            if worker.task is not None and now > worker.deadline:
+                number = worker.task
+                self._replace(index)
+                self._settle(number, Undecodable(f"not decoded within {self.guard.seconds:g} s"))
+
+    def _replace(self, index: int) -> Worker[ClipT]:
+        self.pool[index].stop()
+        self.pool[index] = Worker(self.guard.dataset)
+        return self.pool[index]
+
+    def _settle(self, number: int, clip: ClipT | Undecodable) -> None:
+        """Keep a decoded clip; queue the replacement of an undecodable clip, or keep its reason if none is left."""
+        task = self._running.pop(number)
         if isinstance(clip, Undecodable):
-            other = self._other(tried.draw, tried.attempt + 1, clip)
+            other = self.guard.other(task.draw, task.attempt + 1, clip)
             if other is not None:
-                todo.appendleft(_Task(number, tried.draw, other, tried.attempt + 1))
+                self._todo.appendleft(_Task(number, task.draw, other, task.attempt + 1))
                 return
-        done[number] = clip
-
-    def _other(self, draw: Draw, attempt: int, clip: Undecodable) -> Draw | None:
-        """What to decode instead of a draw whose clips so far could not be decoded, None if there is nothing."""
-        other = self.substitute(draw, attempt) if self.substitute is not None else None
-        if other is not None:
-            self.replaced.add(draw.index)
-            logger.warning("clip %d is replaced by clip %d: %s", draw.index, other.index, clip.reason)
-        return other
-
-
-def _put(results: queue.Queue[Any], item: Any, stop: threading.Event) -> None:
-    while not stop.is_set():
-        try:
-            results.put(item, timeout=0.1)
-            return
-        except queue.Full:
-            continue
+        self._done[number] = clip

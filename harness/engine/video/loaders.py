@@ -1,11 +1,11 @@
-"""Lists of videos as batches of clips: rows to loaders, clips to uint8 tensors."""
+"""Loaders of video lists: batches of decoded clips as uint8 tensors, for fits, evals and arbitrary draws."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -14,22 +14,27 @@ from torch import Tensor
 from harness.base.errors import UserError
 from harness.engine.video import mm_pipeline
 from harness.engine.video.batches import Draw, FitBatches
-from harness.engine.video.guarded_loader import GuardedLoader, Undecodable, default_workers
+from harness.engine.video.decode_workers import ClipDataset, Undecodable, default_workers
+from harness.engine.video.guarded_loader import GuardedLoader
+from harness.engine.video.mm_pipeline import Step
+from harness.engine.video.transforms import PackedClip
 from harness.machine.compute_options import ComputeOptions
 from harness.spec import Recipe, VideoList, Views
 
 Row = tuple[Path | None, int]
+"""Path of a video, None if it is missing, and its class id."""
+BatchT = TypeVar("BatchT")
 
 
 @dataclass(frozen=True)
 class FitBatch:
-    """A device batch of a fit.
+    """A device batch of a fit, with frames or with cached features.
 
     Args:
-        frames: (B, T, 3, H, W) uint8; None where features take their place.
-        labels: (B,) ids.
-        draws: What was drawn, for seeding the blending.
-        features: (B, T, D) of a frozen vision tower.
+        frames: (B, T, 3, H, W) uint8; None if the batch has features.
+        labels: (B,) class ids.
+        draws: The draws of the clips, which seed the blending.
+        features: (B, T, D) frame features of a frozen vision tower.
     """
 
     frames: Tensor | None
@@ -40,13 +45,13 @@ class FitBatch:
 
 @dataclass(frozen=True)
 class EvalBatch:
-    """A device batch of an eval: the clips that decoded, and the reasons of those that did not.
+    """A device batch of an eval: the decoded clips, and the reasons of the clips that could not be decoded.
 
     Args:
-        rows: Row numbers of the decoded clips.
-        frames: (len(rows), V*T, 3, H, W) uint8, or None if none decoded or features take their place.
-        failed: Row number -> reason.
-        features: (len(rows), V*T, D) of a frozen vision tower.
+        rows: Rows of the decoded clips.
+        frames: (len(rows), V*T, 3, H, W) uint8; None if no clip was decoded or the batch has features.
+        failed: Reasons by row.
+        features: (len(rows), V*T, D) frame features of a frozen vision tower.
     """
 
     rows: list[int]
@@ -57,7 +62,13 @@ class EvalBatch:
 
 @dataclass(frozen=True)
 class DrawnBatch:
-    """Clips of any draws: those that decoded, with frames (B, V*T, 3, H, W) uint8, and the reasons of the others."""
+    """A device batch of arbitrary draws.
+
+    Args:
+        draws: Draws of the decoded clips.
+        frames: (len(draws), V*T, 3, H, W) uint8; None if no clip was decoded.
+        failed: Reasons of the clips that could not be decoded, by draw.
+    """
 
     draws: list[Draw]
     frames: Tensor | None
@@ -65,26 +76,26 @@ class DrawnBatch:
 
 
 class RepeatedViews(mm_pipeline.ListVideoDataset):
-    """Training clips with a fixed number of augmented views: epoch e sees view e modulo that number.
+    """Training clips with V augmented views each: epoch e reads view e modulo V.
 
-    A view is drawn by (seed, view, row), whatever the place in the epoch's order.
+    The augmentation is drawn from (seed, view, row), not from the position in the order of the epoch.
     """
 
-    def __init__(self, rows: list[Row], pipeline: list[dict[str, Any]], seed: int, views: int) -> None:
+    def __init__(self, rows: list[Row], pipeline: list[Step], seed: int, views: int) -> None:
         super().__init__(rows, pipeline, seed)
         self.views = views
 
-    def __getitem__(self, draw: Draw) -> Any:
+    def __getitem__(self, draw: Draw) -> PackedClip:
         return super().__getitem__(repeated_view(draw, self.views))
 
 
 def repeated_view(draw: Draw, views: int) -> Draw:
-    """The draw of the view that a clip has in an epoch."""
+    """Return the draw of the view that a clip has in an epoch."""
     return Draw(draw.index, draw.epoch % views, draw.index)
 
 
 def locate_rows(video_list: VideoList, locate: Callable[[str], Path | None]) -> list[Row]:
-    """The rows of a list with their places on this machine, None where a video is missing."""
+    """Return the rows of a list with the paths of their videos on this machine."""
     return [(locate(path), label) for path, label in video_list.rows]
 
 
@@ -96,34 +107,46 @@ def fit_loader(
     batches: FitBatches,
     compute: ComputeOptions,
     pin: bool = False,
-) -> GuardedLoader:
-    """Batches of `FitBatch` for one fit. An undecodable clip is replaced by the next of its class in list order."""
+) -> GuardedLoader[PackedClip, FitBatch]:
+    """Return the loader of a fit. An undecodable clip is replaced by the next clip of its class in list order.
+
+    Args:
+        rows: The training list.
+        recipe: Recipe of the fit.
+        views: The views, of which frames, statistics and reader are used.
+        size: Side of the square input in pixels.
+        batches: Draws of each batch.
+        compute: Number of workers and time limit.
+        pin: Put batches into pinned memory, for a GPU.
+    """
     pipeline = mm_pipeline.fit_pipeline(views, size, recipe)
     if recipe.views_cached:
-        dataset: Any = RepeatedViews(rows, pipeline, recipe.seed, recipe.views_cached)
+        dataset: mm_pipeline.ListVideoDataset = RepeatedViews(rows, pipeline, recipe.seed, recipe.views_cached)
     else:
         dataset = mm_pipeline.ListVideoDataset(rows, pipeline, recipe.seed)
 
-    def collate(draws: list[Draw], clips: list[Any]) -> FitBatch:
+    def collate(draws: list[Draw], clips: list[PackedClip | Undecodable]) -> FitBatch:
+        decoded = []
         for draw, clip in zip(draws, clips, strict=True):
             if isinstance(clip, Undecodable):
                 raise no_clip_of_class(rows, draw, clip.reason)
+            decoded.append(clip)
         labels = torch.tensor([rows[draw.index][1] for draw in draws])
-        return FitBatch(_stack([clip["frames"] for clip in clips], pin), labels, draws)
+        return FitBatch(_stack(decoded, pin), labels, draws)
 
-    substitute = same_class(rows)
-    return GuardedLoader(
-        dataset, batches, collate, workers_of(compute, pin), compute.decode_seconds, substitute, keep_workers=True
-    )
+    # Workers are kept between epochs, because a fork of a process with a large model takes long.
+    workers, substitute = workers_of(compute, pin), same_class(rows)
+    return GuardedLoader(dataset, batches, collate, workers, compute.decode_seconds, substitute, keep_workers=True)
 
 
 def same_class(rows: list[Row]) -> Callable[[Draw, int], Draw | None]:
-    """The function from (draw, attempt) to the draw that takes the place of an undecodable one: next of its class."""
+    """Return the function from (draw, attempt) to the draw that replaces an undecodable clip: the next of its class."""
     by_class: dict[int, list[int]] = {}
     for index, (_, label) in enumerate(rows):
         by_class.setdefault(label, []).append(index)
 
     def substitute(draw: Draw, attempt: int) -> Draw | None:
+        # The order of the list decides, so that workers and their speed have no influence on the replacement.
         same = by_class[rows[draw.index][1]]
         if attempt >= len(same):
             return None
@@ -134,7 +157,7 @@ def same_class(rows: list[Row]) -> Callable[[Draw, int], Draw | None]:
 
 
 def no_clip_of_class(rows: list[Row], draw: Draw, reason: str) -> UserError:
-    """The error of a fit for one of whose classes nothing decodes."""
+    """Return the error of a fit if no clip of a class can be decoded."""
     return UserError(
         f"No training clip of class {rows[draw.index][1]} can be decoded; {rows[draw.index][0]}: {reason}.",
         "See: python -m harness check data DATASET --decode",
@@ -149,8 +172,18 @@ def eval_loader(
     compute: ComputeOptions,
     seed: int,
     pin: bool = False,
-) -> GuardedLoader:
-    """Batches of `EvalBatch`; `batches` holds the row numbers of each."""
+) -> GuardedLoader[PackedClip, EvalBatch]:
+    """Return the loader of an eval.
+
+    Args:
+        rows: The evaluation list.
+        views: The views.
+        size: Side of the square input in pixels.
+        batches: Rows of each batch.
+        compute: Number of workers and time limit.
+        seed: Seed of views that are drawn at random.
+        pin: Put batches into pinned memory, for a GPU.
+    """
     dataset = mm_pipeline.ListVideoDataset(rows, mm_pipeline.eval_pipeline(views, size), seed)
 
     def pack(drawn: DrawnBatch) -> EvalBatch:
@@ -161,34 +194,42 @@ def eval_loader(
 
 
 def in_batches(videos: int, per_batch: int) -> list[list[int]]:
-    """The row numbers of a list, batch by batch."""
+    """Return the rows of a list of videos, batch by batch."""
     return [list(range(first, min(first + per_batch, videos))) for first in range(0, videos, per_batch)]
 
 
-def drawn_loader(dataset: Any, batches: list[list[Draw]], compute: ComputeOptions, pin: bool = False) -> GuardedLoader:
-    """Batches of `DrawnBatch` of a dataset."""
+def drawn_loader(
+    dataset: ClipDataset[PackedClip], batches: list[list[Draw]], compute: ComputeOptions, pin: bool = False
+) -> GuardedLoader[PackedClip, DrawnBatch]:
+    """Return a loader of arbitrary draws of a dataset."""
     return _loader(dataset, batches, compute, pin, lambda drawn: drawn)
 
 
 def _loader(
-    dataset: Any, batches: list[list[Draw]], compute: ComputeOptions, pin: bool, pack: Callable[[DrawnBatch], Any]
-) -> GuardedLoader:
-    def collate(draws: list[Draw], clips: list[Any]) -> Any:
-        good = [(d, c) for d, c in zip(draws, clips, strict=True) if not isinstance(c, Undecodable)]
+    dataset: ClipDataset[PackedClip],
+    batches: list[list[Draw]],
+    compute: ComputeOptions,
+    pin: bool,
+    pack: Callable[[DrawnBatch], BatchT],
+) -> GuardedLoader[PackedClip, BatchT]:
+    def collate(draws: list[Draw], clips: list[PackedClip | Undecodable]) -> BatchT:
+        decoded = [(d, c) for d, c in zip(draws, clips, strict=True) if not isinstance(c, Undecodable)]
         failed = {d: c.reason for d, c in zip(draws, clips, strict=True) if isinstance(c, Undecodable)}
-        frames = _stack([c["frames"] for _, c in good], pin) if good else None
-        return pack(DrawnBatch([d for d, _ in good], frames, failed))
+        frames = _stack([c for _, c in decoded], pin) if decoded else None
+        return pack(DrawnBatch([d for d, _ in decoded], frames, failed))
 
     return GuardedLoader(dataset, batches, collate, workers_of(compute, pin), compute.decode_seconds)
 
 
-def _stack(clips: list[Any], pin: bool) -> Tensor:
-    """Clips of one shape as one tensor, in pinned memory where a GPU will copy it while it computes."""
-    stacked = torch.empty((len(clips), *clips[0].shape), dtype=torch.uint8, pin_memory=pin)
-    np.stack(clips, out=stacked.numpy())
+def _stack(clips: list[PackedClip], pin: bool) -> Tensor:
+    """Return the frames of clips of one shape as a tensor, in pinned memory if a GPU copies it while it computes."""
+    frames = [clip["frames"] for clip in clips]
+    # `np.stack` writes into the pinned memory directly; `torch.stack` and `pin_memory()` would copy twice.
+    stacked = torch.empty((len(frames), *frames[0].shape), dtype=torch.uint8, pin_memory=pin)
+    np.stack(frames, out=stacked.numpy())
     return stacked
 
 
 def workers_of(compute: ComputeOptions, gpu: bool = False) -> int:
-    """Decode processes: as asked for, else one per core, up to what a CPU or a GPU can take in."""
+    """Return the requested number of decode processes, else the default."""
     return default_workers(gpu) if compute.workers is None else compute.workers

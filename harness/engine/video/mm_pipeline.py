@@ -1,13 +1,13 @@
-"""Frames and views by mmaction2's transforms, with the published pipelines for training and evaluation.
+"""The published pipelines for training and evaluation, made of mmaction2's transforms.
 
-Handled here (numbers as in docs/stack.md): D6 decoding from memory crashes on truncated AVI files; D7 wrong frame
-counts in headers (reader `exact`); D11 the same augmentation in every epoch.
+Faults of mmaction2 that this module avoids, numbered as in docs/stack.md: D6 decoding from memory crashes on truncated
+AVI files; D7 wrong frame counts in headers (reader `exact`); D11 the same augmentation in every epoch.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypedDict
 
 from mmaction.datasets import VideoDataset
 from mmaction.datasets.transforms import DecordInit
@@ -19,6 +19,7 @@ from harness.engine.video.exact_reader import SequentialVideo
 from harness.engine.video.transforms import (
     ClipGrayScale,
     PackClip,
+    PackedClip,
     PerFrameColorJitter,
     SampleViews,
     resize_side,
@@ -26,12 +27,23 @@ from harness.engine.video.transforms import (
 )
 from harness.spec import Recipe, Views
 
+if TYPE_CHECKING:
+    import decord
+
+Step = dict[str, str | float | bool | tuple[float, ...]]
+"""A transform as mmaction2's registry takes it: its name under `type`, and its arguments."""
+
+
+class _DataInfo(TypedDict):
+    filename: str
+    label: int
+
 
 @TRANSFORMS.register_module(force=True)
 class PathDecordInit(DecordInit):  # type: ignore[misc]
-    """mmaction2's DecordInit, opening files by path: decoding from memory crashes on truncated AVI files (D6)."""
+    """mmaction2's DecordInit that opens a file by path: decoding from memory crashes on truncated AVI files (D6)."""
 
-    def _get_video_reader(self, filename: str) -> Any:
+    def _get_video_reader(self, filename: str) -> decord.VideoReader:
         import decord
 
         return decord.VideoReader(filename, num_threads=self.num_threads)
@@ -39,9 +51,9 @@ class PathDecordInit(DecordInit):  # type: ignore[misc]
 
 @TRANSFORMS.register_module(force=True)
 class HarnessExactInit(DecordInit):  # type: ignore[misc]
-    """The reader `exact`: frames of a sequential decode behind decord's interface (D7)."""
+    """The reader `exact`: frames of a sequential decode with decord's interface (D7)."""
 
-    def _get_video_reader(self, filename: str) -> Any:
+    def _get_video_reader(self, filename: str) -> SequentialVideo:
         return SequentialVideo(filename)
 
 
@@ -49,35 +61,49 @@ for _transform in (SampleViews, PerFrameColorJitter, ClipGrayScale, PackClip):
     TRANSFORMS.register_module(name=f"Harness{_transform.__name__}", module=_transform, force=True)
 
 
-def eval_pipeline(views: Views, size: int) -> list[dict[str, Any]]:
-    """The published evaluation pipeline: centre frames, short side 256/224 of the size, centre crop.
+def eval_pipeline(views: Views, size: int) -> list[Step]:
+    """Return the published evaluation pipeline: centre frames, short side 256/224 of the size, centre crop.
 
-    With three crops the short side is the size itself. Output: (crops * clips * frames, 3, size, size), crop-major.
+    With three crops the short side is the size itself. The output is (crops * clips * frames, 3, size, size), in which
+    the crop changes slowest.
+
+    Args:
+        views: The views.
+        size: Side of the square input in pixels.
     """
+    sample: Step
     if views.clips == 1 and views.sampling == "centre":
         sample = dict(type="SampleFrames", clip_len=1, frame_interval=1, num_clips=views.frames, test_mode=True)
     else:
         sample = dict(type="HarnessSampleViews", frames=views.frames, clips=views.clips, sampling=views.sampling)
+    # Three crops lie along the long side, so that the short side must have the size of a crop.
     short = size if views.crops == 3 else resize_side(size)
-    crop = dict(type="ThreeCrop" if views.crops == 3 else "CenterCrop", crop_size=size)
+    crop: Step = dict(type="ThreeCrop" if views.crops == 3 else "CenterCrop", crop_size=size)
     return [
         *_reader(views), sample, dict(type="DecordDecode"), dict(type="Resize", scale=(-1, short)), crop,
         dict(type="FormatShape", input_format="NCHW"), dict(type="HarnessPackClip"),
     ]  # fmt: skip
 
 
-def fit_pipeline(views: Views, size: int, recipe: Recipe) -> list[dict[str, Any]]:
-    """The published training pipeline, or plain evaluation views where the recipe asks for no augmentation."""
+def fit_pipeline(views: Views, size: int, recipe: Recipe) -> list[Step]:
+    """Return the published training pipeline, or a single evaluation view if the recipe has no augmentation.
+
+    Args:
+        views: The views, of which frames, statistics and reader are used.
+        size: Side of the square input in pixels.
+        recipe: Recipe of the fit.
+    """
     single = Views(frames=views.frames, normalize=views.normalize, reader=views.reader)
     if recipe.augmentation == "none":
         return eval_pipeline(single, size)
-    flip = [dict(type="Flip", flip_ratio=0.5)] if recipe.flip else []
+    flip: list[Step] = [dict(type="Flip", flip_ratio=0.5)] if recipe.flip else []
     return [
         *_reader(views),
         dict(type="SampleFrames", clip_len=1, frame_interval=1, num_clips=views.frames),
         dict(type="DecordDecode"),
         dict(type="Resize", scale=(-1, resize_side(size))),
         dict(
+            # Parameters of ViFi-CLIP's `datasets/build.py`.
             type="MultiScaleCrop", input_size=size, scales=(1, 0.875, 0.75, 0.66), max_wh_scale_gap=1,
             random_crop=False, num_fixed_crops=5,
         ),
@@ -90,37 +116,39 @@ def fit_pipeline(views: Views, size: int, recipe: Recipe) -> list[dict[str, Any]
     ]  # fmt: skip
 
 
-def _reader(views: Views) -> list[dict[str, Any]]:
+def _reader(views: Views) -> list[Step]:
     return [dict(type="PathDecordInit" if views.reader == "decord" else "HarnessExactInit")]
 
 
 class ListVideoDataset(VideoDataset):  # type: ignore[misc]
     """mmaction2's VideoDataset over rows in memory, indexed by `Draw`.
 
-    Rows are given rather than an annotation file because that format cannot hold blanks in paths. Every clip is drawn
-    from its own seed (D11).
+    Rows are an argument, not an annotation file, because mmaction2's file format cannot hold blanks in paths. Each
+    clip has its own seed (D11).
 
     Args:
-        rows: (path on disk or None, label) per video.
-        pipeline: mmaction2 transforms.
+        rows: (path on disk or None, class id) per video.
+        pipeline: mmaction2's transforms.
         seed: Base seed of all draws.
     """
 
-    def __init__(self, rows: list[tuple[Path | None, int]], pipeline: list[dict[str, Any]], seed: int) -> None:
+    def __init__(self, rows: list[tuple[Path | None, int]], pipeline: list[Step], seed: int) -> None:
         self.rows, self.seed = rows, seed
-        # Built here, in mmaction2's own registry: whichever default scope is active then does not matter.
+        # Built here from mmaction2's own registry, because mmengine would look them up in its current default scope.
         transforms = [TRANSFORMS.build(step) for step in pipeline]
         super().__init__(ann_file="", pipeline=transforms, test_mode=True, serialize_data=False)
 
-    def load_data_list(self) -> list[dict[str, Any]]:
-        """The rows as mmaction2 expects them."""
-        return [dict(filename="" if path is None else str(path), label=label) for path, label in self.rows]
+    def load_data_list(self) -> list[_DataInfo]:
+        """Return the rows in mmaction2's format."""
+        return [{"filename": "" if path is None else str(path), "label": label} for path, label in self.rows]
 
-    def __getitem__(self, draw: Draw) -> Any:
+    def __getitem__(self, draw: Draw) -> PackedClip:
         path, _ = self.rows[draw.index]
         if path is None:
             raise FileNotFoundError("not found under the dataset's folder")
         # In evaluation the epoch is -1 and the draw depends on the row alone: views are the same in every run.
-        place = draw.index if draw.epoch < 0 else draw.position
-        with seeded_draws(self.seed, draw.epoch + 1, place):
-            return self.prepare_data(draw.index)
+        number = draw.index if draw.epoch < 0 else draw.position
+        # Plus 1, because parts of a seed cannot be negative.
+        with seeded_draws(self.seed, draw.epoch + 1, number):
+            clip: PackedClip = self.prepare_data(draw.index)
+        return clip

@@ -1,6 +1,6 @@
-"""mmaction2 made importable: its undeclared dependency, the package that its wheel lacks, and its warnings.
+"""Preparation for the import of mmaction2: an undeclared dependency, a package that its wheel lacks, and warnings.
 
-Every module that imports mmaction2 or mmengine imports this module first.
+Each module that imports mmaction2 or mmengine imports this module first. Numbers of faults are those of docs/stack.md.
 """
 
 from __future__ import annotations
@@ -20,15 +20,16 @@ if importlib.util.find_spec("importlib_metadata") is None:  # D3: mmaction2 impo
 
 
 def ensure_action_models() -> None:
-    """Make `import mmaction.models` work with the wheel of mmaction2 1.2.0, which lacks one localizer (D2)."""
+    """Add a placeholder for the localizer DRN, without which the wheel of mmaction2 1.2.0 cannot be imported (D2)."""
     spec = importlib.util.find_spec("mmaction")
     if spec is None or not spec.submodule_search_locations:
         return
+    # The import of mmaction.models fails at this localizer, although no recogniser uses it.
     folder = Path(next(iter(spec.submodule_search_locations))) / "models" / "localizers" / "drn"
     name = "mmaction.models.localizers.drn"
     if folder.is_dir() or name in sys.modules:
         return
     package, module = ModuleType(name), ModuleType(f"{name}.drn")
     package.__path__ = []
-    module.DRN = type("DRN", (), {"__doc__": "Placeholder: the wheel does not contain this localizer."})  # type: ignore[attr-defined]
+    vars(module)["DRN"] = type("DRN", (), {"__doc__": "Placeholder: the wheel does not contain this localizer."})
     sys.modules[name], sys.modules[module.__name__] = package, module

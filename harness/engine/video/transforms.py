@@ -1,7 +1,7 @@
-"""Video transforms that mmaction2 lacks or does differently from the published pipeline.
+"""Video transforms that mmaction2 lacks, or that differ there from the published pipeline.
 
-Random draws use the global generators, which `seeded_draws` sets per clip from (seed, epoch, position): the result
-does not depend on workers, on the order of clips, or on whether a fit was interrupted.
+Random draws use the global generators, which `seeded_draws` seeds for each clip from (seed, epoch, position). The
+result does not depend on workers, on the order of clips, or on an interruption of the fit.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TypedDict
 
 import cv2
 import numpy as np
@@ -17,18 +17,46 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-Clip = dict[str, Any]
+
+class Clip(TypedDict, total=False):
+    """The dictionary that mmaction2's transforms pass on.
+
+    Keys:
+        total_frames: Number of frames of the video.
+        frame_inds: (clips * frames,) indices of the frames to decode.
+        clip_len, frame_interval, num_clips: Composition of `frame_inds`, which mmaction2's decoder checks.
+        imgs: Decoded RGB frames (H, W, 3) uint8; at the end one array (views * T, 3, H, W).
+        label: Class id.
+    """
+
+    total_frames: int
+    frame_inds: NDArray[np.int64]
+    clip_len: int
+    frame_interval: int
+    num_clips: int
+    imgs: list[NDArray[np.uint8]]
+    label: int
+
+
+class PackedClip(TypedDict):
+    """A decoded clip: (views * T, 3, H, W) uint8 frames and the class id."""
+
+    frames: NDArray[np.uint8]
+    label: int
+
+
 NORMALIZATION = {
     "imagenet": ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375)),
     "clip": ((122.7709383, 116.7460125, 104.09373615), (68.5005327, 66.6321579, 70.32316305)),
     "raw": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
 }
-"""Mean and standard deviation of RGB 0..255. ViFi-CLIP and X-CLIP use ImageNet's, not CLIP's own."""
+"""Mean and standard deviation of RGB 0..255. ViFi-CLIP and X-CLIP use those of ImageNet, not those of CLIP."""
 
 
 @contextmanager
 def seeded_draws(*key: int) -> Iterator[None]:
-    """Seed Python's, NumPy's and torch's global generators from a key, and put them back afterwards."""
+    """Context in which the global generators of Python, NumPy and torch are seeded from a key; restored afterwards."""
+    # SeedSequence mixes the key, so that neighbouring clips and epochs get unrelated streams.
     words = np.random.SeedSequence([k & 0xFFFFFFFF for k in key]).generate_state(3)
     saved = random.getstate(), np.random.get_state(), torch.get_rng_state()
     random.seed(int(words[0]))
@@ -43,9 +71,10 @@ def seeded_draws(*key: int) -> Iterator[None]:
 
 
 def train_indices(total: int, frames: int) -> NDArray[np.int64]:
-    """Random frame indices as published for training: one in each of `frames` equal segments of total // frames.
+    """Return random frame indices as published for training: one index in each of `frames` segments of equal length.
 
-    Videos shorter than `frames` repeat frames without randomness (round half to even). NumPy's global generator.
+    Videos shorter than `frames` repeat frames without randomness (round half to even). Draws from NumPy's global
+    generator.
     """
     segment = total // frames
     if segment > 0:
@@ -54,27 +83,31 @@ def train_indices(total: int, frames: int) -> NDArray[np.int64]:
 
 
 def centre_indices(total: int, frames: int) -> NDArray[np.int64]:
-    """The centre frame of each of `frames` equal segments: floor(i N/T + N/2T)."""
+    """Return the centre frame of each of T equal segments of N frames: floor(i N/T + N/2T)."""
     step = total / float(frames)
     return np.mod((np.arange(frames) * step + step / 2.0).astype(np.int64), total)
 
 
 def dense_indices(total: int, frames: int, clips: int, stride: int) -> NDArray[np.int64]:
-    """Frame indices (clips, frames) of evenly spaced clips of every `stride`-th frame; past the end they start again.
+    """Return frame indices (clips, frames) of evenly spaced clips of every `stride`-th frame, modulo `total`.
 
-    As mmaction2's `SampleFrames` in test mode, which its model zoo is evaluated with.
+    Equal to mmaction2's `SampleFrames` in test mode, with which its model zoo is evaluated.
     """
     room = max(total - ((frames - 1) * stride + 1), 0)
     starts = np.round(np.arange(clips) * (room / (clips - 1))) if clips > 1 else np.array([room // 2])
-    return np.mod(starts[:, None].astype(np.int64) + np.arange(frames) * stride, total)
+    indices: NDArray[np.int64] = np.mod(starts[:, None].astype(np.int64) + np.arange(frames) * stride, total)
+    return indices
 
 
 class SampleViews:
-    """Frame indices of several temporal views, one view after another.
+    """Frame indices of several temporal views, view by view.
 
-    `random` draws each view with the training sampler, as published for 4 x 3 views (the result is random);
-    `uniform` interleaves the views: view v takes every V-th of V*T centre indices, starting at v; `dense:N` takes every
-    N-th frame.
+    Args:
+        frames: Frames T of a view.
+        clips: Number V of temporal views.
+        sampling: `random` draws each view with the training sampler, as published for 4 x 3 views; `uniform`
+            interleaves the views (view v takes every V-th of V*T centre indices, starting at v); `dense:N` takes every
+            N-th frame.
     """
 
     def __init__(self, frames: int, clips: int, sampling: str) -> None:
@@ -91,18 +124,18 @@ class SampleViews:
             dense = centre_indices(total, self.frames * self.clips)
             views = [dense[v :: self.clips] for v in range(self.clips)]
         results["frame_inds"] = np.concatenate(views).astype(np.int64)
-        results.update(clip_len=1, frame_interval=1, num_clips=self.frames * self.clips)
+        results["clip_len"], results["frame_interval"], results["num_clips"] = 1, 1, self.frames * self.clips
         return results
 
 
 class PerFrameColorJitter:
-    """torchvision's ColorJitter on every frame with fresh factors and order per frame; one coin per clip.
+    """torchvision's ColorJitter with new factors for each frame, applied to a clip with a probability.
 
-    mmaction2's transform of the same name shares factors over frames and has other defaults and no probability.
+    mmaction2's `ColorJitter` uses the same factors for all frames, has other defaults, and has no probability.
     """
 
     def __init__(self, probability: float = 0.8) -> None:
-        from torchvision.transforms import ColorJitter  # imported here: evaluation never needs it
+        from torchvision.transforms import ColorJitter  # evaluation does not need it
 
         self.probability = probability
         self.jitter = ColorJitter(brightness=0.4, contrast=0.4, saturation=0.2, hue=0.1)
@@ -115,7 +148,7 @@ class PerFrameColorJitter:
 
 
 class ClipGrayScale:
-    """All frames of a clip turned grey (ITU-R 601 luminance as in PIL), with one coin per clip."""
+    """Grey frames (ITU-R 601 luminance as in PIL), for all frames of a clip with a probability."""
 
     def __init__(self, probability: float = 0.2) -> None:
         self.probability = probability
@@ -131,18 +164,18 @@ class ClipGrayScale:
 
 
 class PackClip:
-    """The last step: frames as one (views * T, 3, H, W) uint8 array, with the label and nothing else."""
+    """The last step of a pipeline: frames as one array, and the label."""
 
-    def __call__(self, results: Clip) -> Clip:
-        """Return the packed clip; intermediate entries are dropped so that little travels between processes."""
+    def __call__(self, results: Clip) -> PackedClip:
+        """Return the packed clip without intermediate entries, which need not be sent between processes."""
         return {"frames": np.ascontiguousarray(results["imgs"]), "label": int(results["label"])}
 
 
 def resize_side(size: int) -> int:
-    """Length of the short side before cropping `size` pixels: 224 -> 256, 64 -> 73."""
+    """Return the length of the short side before a crop of `size` pixels: 224 -> 256, 64 -> 73."""
     return int(256 / 224 * size)
 
 
 def single_threaded_opencv() -> None:
-    """Keep OpenCV from starting threads of its own in a decode worker."""
+    """Turn off OpenCV's threads in a decode worker: there is one worker per core already."""
     cv2.setNumThreads(0)

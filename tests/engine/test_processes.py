@@ -19,8 +19,9 @@ import pandas as pd
 import pytest
 
 from harness.base.errors import UserError
-from harness.engine.compute.processes import SINGLE_PROCESS, joined, processes_here, rank_of_process, size_of_world
-from harness.engine.video.guarded_loader import default_workers
+from harness.engine.compute.launch import joined
+from harness.engine.compute.processes import SINGLE_PROCESS, processes_here, rank_of_process, size_of_world
+from harness.engine.video.decode_workers import default_workers
 from tests.conftest import CLASSES, ROOT, in_process, machine_free
 
 WHAT = (
@@ -164,7 +165,7 @@ def test_one_process_meets_its_own_errors() -> None:
     for shared in (SINGLE_PROCESS.together, SINGLE_PROCESS.in_turn):
         with pytest.raises(UserError, match="as it was") as caught, shared():
             raise UserError("as it was")
-        assert SINGLE_PROCESS.has_in_common(caught.value)
+        assert SINGLE_PROCESS.is_common(caught.value)
 
 
 def test_other_verbs_and_usage_errors_are_answered_once(
@@ -197,10 +198,10 @@ def test_a_launcher_that_says_too_little_is_named(
     with pytest.raises(SystemExit), joined("cpu"):
         pass
     assert ends == [2]
-    assert "LOCAL_RANK, LOCAL_WORLD_SIZE, MASTER_ADDR, MASTER_PORT not" in capsys.readouterr().err
+    assert "are missing: LOCAL_RANK, LOCAL_WORLD_SIZE, MASTER_ADDR, MASTER_PORT." in capsys.readouterr().err
 
 
-# longer ones: python -m pytest -m slow tests/engine/test_world.py -----------------------------------------------------
+# longer ones: python -m pytest -m slow tests/engine/test_processes.py ------------------------------------------------
 
 
 @pytest.mark.slow

@@ -1,57 +1,47 @@
-"""Whether decord's random access yields the frames that a sequential decode yields, clip by clip.
+"""Check whether decord's random access returns the frames of a sequential decode, clip by clip.
 
-The published reader takes frames by decord's `get_batch`; on some files (all original HMDB-51 clips at hand) it returns
-other frames than reading the file in order does. See docs/datasets.md.
+The published reader takes frames by decord's `get_batch`, which on some files (all original HMDB-51 clips that were
+checked) returns other frames than a sequential decode. See docs/datasets.md. This module imports neither torch nor
+mmaction2, because each check runs in a new process.
 """
 
 from __future__ import annotations
 
 import contextlib
-import importlib
 import multiprocessing
-from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING
+
+from harness.data.check import DecodeCheck
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 FRAMES = 32
 # Two builds of the decoder may round differently by one grey level; another frame differs by far more somewhere.
 _ROUNDING = 2
 
 
-@dataclass(frozen=True)
-class DecodeCheck:
-    """What the two readers said of one clip.
-
-    Args:
-        wrong: Of the published indices, how many frames of decord differ from the sequential decode.
-        declared: Frames that decord declares.
-        decoded: Frames that a sequential decode gives.
-        problem: Why the clip could not be compared, empty otherwise.
-    """
-
-    wrong: int = 0
-    declared: int = 0
-    decoded: int = 0
-    problem: str = ""
-
-
 def centre_indices(total: int, frames: int = FRAMES) -> list[int]:
-    """The published single-view frame numbers: floor(i N / T + N / 2T), as `frames` integers below `total`."""
+    """Return the published frame indices of one view: floor(i N / T + N / 2T) for i < T = `frames`, N = `total`."""
     return [(2 * i + 1) * total // (2 * frames) for i in range(frames)]
 
 
 def compare_readers(file: Path, frames: int = FRAMES) -> DecodeCheck:
-    """Compare decord's `get_batch` at the published indices with a sequential PyAV decode of the same numbers."""
-    decord: Any = importlib.import_module("decord")
-    np: Any = importlib.import_module("numpy")
+    """Compare decord's `get_batch` at the published indices with the same frames of a sequential decode by PyAV."""
+    import decord
+    import numpy as np
+
     try:
         reader = decord.VideoReader(str(file), num_threads=1)
         declared = len(reader)
         indices = centre_indices(declared, frames)
         batch = reader.get_batch(indices).asnumpy()
-    except Exception as error:  # decord raises bare RuntimeErrors and its own class; any of them is the finding
+    except Exception as error:  # decord raises RuntimeError and a class of its own; all mean that it cannot read
         return DecodeCheck(problem=f"decord: {_first_line(error)}")
     try:
         kept, decoded = _sequential(file, set(indices))
@@ -59,23 +49,25 @@ def compare_readers(file: Path, frames: int = FRAMES) -> DecodeCheck:
         return DecodeCheck(declared=declared, problem=f"sequential: {_first_line(error)}")
     wrong = 0
     for index, frame in zip(indices, batch, strict=True):
-        other = kept.get(index)
-        if other is None or other.shape != frame.shape:
+        expected = kept.get(index)
+        if expected is None or expected.shape != frame.shape:
             wrong += 1
         else:
-            wrong += int(np.abs(other.astype(np.int16) - frame.astype(np.int16)).max()) > _ROUNDING
+            wrong += int(np.abs(expected.astype(np.int16) - frame.astype(np.int16)).max()) > _ROUNDING
     return DecodeCheck(wrong, declared, decoded)
 
 
-def _sequential(file: Path, wanted: set[int]) -> tuple[dict[int, Any], int]:
-    """The wanted frames, RGB uint8, and the number of frames in all."""
-    av: Any = importlib.import_module("av")
-    kept: dict[int, Any] = {}
+def _sequential(file: Path, wanted: set[int]) -> tuple[dict[int, NDArray[np.uint8]], int]:
+    """Return the wanted frames, (H, W, 3) RGB uint8 by index, and the number of all frames."""
+    import av
+    import numpy as np
+
+    kept: dict[int, NDArray[np.uint8]] = {}
     count = 0
     with av.open(str(file), metadata_errors="ignore") as container:
         for frame in container.decode(video=0):
             if count in wanted:
-                kept[count] = frame.to_ndarray(format="rgb24")
+                kept[count] = frame.to_ndarray(format="rgb24").astype(np.uint8, copy=False)
             count += 1
     return kept, count
 
@@ -86,17 +78,17 @@ def _first_line(error: Exception) -> str:
 
 
 class DecodeWorker:
-    """A child process that compares clips, so that a file which crashes or hangs a decoder costs one line, not the run.
+    """A child process that compares clips: a file that crashes or hangs a decoder does not end the check.
 
-    Use as a context manager.
+    Use it as a context manager. The process starts with the first clip, and again after a crash.
 
     Args:
-        timeout_s: Longest time for one clip.
+        timeout_s: Longest time of a clip in seconds.
     """
 
     def __init__(self, timeout_s: float = 60.0) -> None:
         self._timeout = timeout_s
-        self._process: Any = None
+        self._process: SpawnProcess | None = None
         self._pipe: Connection | None = None
 
     def __enter__(self) -> DecodeWorker:
@@ -108,13 +100,14 @@ class DecodeWorker:
         self._stop()
 
     def check(self, file: Path) -> DecodeCheck:
-        """The comparison of one clip; a crash or an overrun of the child is its `problem`."""
+        """Return the comparison of a clip; a crash or an overrun of the child process is its `problem`."""
         if self._process is None or self._pipe is None:
+            # spawn: the caller may have threads, and the child imports only decord, PyAV and NumPy.
             context = multiprocessing.get_context("spawn")
-            self._pipe, far = context.Pipe()
-            self._process = context.Process(target=_serve, args=(far,), daemon=True)
+            self._pipe, child = context.Pipe()
+            self._process = context.Process(target=_serve, args=(child,), daemon=True)
             self._process.start()
-            far.close()
+            child.close()
         try:
             self._pipe.send(file)
             if not self._pipe.poll(self._timeout):
