@@ -12,11 +12,11 @@ import io
 import logging
 import uuid
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Generic, TypeVar
 
 import torch
 from mmengine.fileio import LocalBackend, register_backend
@@ -25,6 +25,7 @@ from mmengine.model import BaseModel
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from torch import nn
+from torch.optim.optimizer import StateDict
 
 import harness.engine.video.mm_setup  # noqa: F401  (before mmengine)
 from harness.base.atomic import write_bytes
@@ -38,10 +39,12 @@ from harness.engine.training.parallel import spread
 from harness.engine.training.schedule import rate_of_update
 from harness.engine.training.sharding import ShardedAdamW
 from harness.engine.video.batches import FitBatches
+from harness.engine.video.loaders import FitBatch
 from harness.spec import Recipe
 
 logger = logging.getLogger(__name__)
 Mean = Callable[[torch.Tensor], torch.Tensor]
+BatchT = TypeVar("BatchT")
 
 
 class AtomicLocalBackend(LocalBackend):  # type: ignore[misc]
@@ -65,12 +68,21 @@ class PrecisionOptimWrapper(OptimWrapper):  # type: ignore[misc]
     Args:
         dtype: `float32`, `bfloat16` or `float16`; the loss is scaled for `float16` only.
         device: Type of the device, `cpu` or `cuda`.
+        optimizer: The optimiser.
+        accumulative_counts: Iterations per update.
         keep_casts: Cache the casts of weights during a forward pass. False for FSDP, which frees the weights of each
             block after use, so that a cached cast would keep them in memory.
     """
 
-    def __init__(self, dtype: torch.dtype, device: str, keep_casts: bool = True, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+    def __init__(
+        self,
+        dtype: torch.dtype,
+        device: str,
+        optimizer: torch.optim.Optimizer,
+        accumulative_counts: int = 1,
+        keep_casts: bool = True,
+    ) -> None:
+        super().__init__(optimizer, accumulative_counts=accumulative_counts)
         self.keep_casts = keep_casts
         self.dtype, self.device_type = dtype, device
         self.scaler = torch.amp.GradScaler(device, enabled=dtype == torch.float16)
@@ -87,35 +99,32 @@ class PrecisionOptimWrapper(OptimWrapper):  # type: ignore[misc]
         ):
             yield
 
-    def backward(self, loss: torch.Tensor, **kwargs: Any) -> None:
+    def backward(self, loss: torch.Tensor) -> None:
         """Scaled backward pass."""
-        self.scaler.scale(loss).backward(**kwargs)
+        self.scaler.scale(loss).backward()
         self._inner_count += 1
 
-    def step(self, **kwargs: Any) -> None:
-        """Unscale, clip gradients if configured, step; an overflow skips the update and is counted."""
-        if self.clip_grad_kwargs:
-            self.scaler.unscale_(self.optimizer)
-            self._clip_grad()
+    def step(self) -> None:
+        """Unscale and step; an overflow skips the update and is counted."""
         before = self.scaler.get_scale()
-        self.scaler.step(self.optimizer, **kwargs)
+        self.scaler.step(self.optimizer)
         self.scaler.update()
         self.skipped_updates += int(self.scaler.get_scale() < before)
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> StateDict:
         """State of optimiser and scaler."""
-        state: dict[str, Any] = self.optimizer.state_dict()
+        state: StateDict = self.optimizer.state_dict()
         state["scaler"], state["skipped_updates"] = self.scaler.state_dict(), self.skipped_updates
         return state
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+    def load_state_dict(self, state_dict: StateDict) -> None:
         """Restore optimiser and scaler."""
         self.scaler.load_state_dict(state_dict.pop("scaler"))
         self.skipped_updates = int(state_dict.pop("skipped_updates"))
         self.optimizer.load_state_dict(state_dict)
 
 
-class FitModel(BaseModel):  # type: ignore[misc]
+class FitModel(BaseModel, Generic[BatchT]):  # type: ignore[misc]
     """The model that mmengine trains: passes each device batch to a loss function under the optimiser's context.
 
     Args:
@@ -124,16 +133,18 @@ class FitModel(BaseModel):  # type: ignore[misc]
         mean: Computes the mean of a loss over all processes.
     """
 
-    def __init__(self, method: ClipMethod, loss: Callable[[Any], torch.Tensor], mean: Mean = lambda loss: loss) -> None:
+    def __init__(
+        self, method: ClipMethod, loss: Callable[[BatchT], torch.Tensor], mean: Mean = lambda loss: loss
+    ) -> None:
         super().__init__(data_preprocessor=nn.Identity())
         self.method, self.batch_loss, self.mean = method, loss, mean
 
-    def forward(self, inputs: Any, data_samples: Any = None, mode: str = "loss") -> dict[str, torch.Tensor]:
+    def forward(self, inputs: BatchT, data_samples: None = None, mode: str = "loss") -> dict[str, torch.Tensor]:
         """The loss of a device batch (mmengine's calling convention)."""
         return {"loss": self.batch_loss(inputs)}
 
     def train_step(
-        self, data: Any, optim_wrapper: OptimWrapper, through: nn.Module | None = None
+        self, data: BatchT, optim_wrapper: OptimWrapper, through: nn.Module | None = None
     ) -> dict[str, torch.Tensor]:
         """One micro-iteration: forward, backward, and an update if the accumulation is complete.
 
@@ -159,17 +170,23 @@ class FitModel(BaseModel):  # type: ignore[misc]
 class FitRunner(Runner):  # type: ignore[misc]
     """mmengine's Runner, changed so that it leaves the model on its device and prints nothing to stdout."""
 
-    def wrap_model(self, model_wrapper_cfg: Any, model: nn.Module) -> nn.Module:
+    def wrap_model(self, model_wrapper_cfg: Mapping[str, str] | None, model: nn.Module) -> nn.Module:
         """Return the model unchanged: mmengine would move it to a GPU even with `--device cpu`."""
         return model
 
     def _init_model_weights(self) -> None:
         """Do nothing: a method sets its weights when it is built, and mmengine cannot broadcast sharded parameters."""
 
-    def resume(self, filename: str, *args: Any, **kwargs: Any) -> None:
+    def resume(
+        self,
+        filename: str,
+        resume_optimizer: bool = True,
+        resume_param_scheduler: bool = True,
+        map_location: str = "cpu",
+    ) -> None:
         """Resume without mmengine's output on stdout (expected missing keys), which would spoil `--json` output."""
         with redirect_stdout(io.StringIO()) as printed:
-            super().resume(filename, *args, **{"map_location": "cpu", **kwargs})
+            super().resume(filename, resume_optimizer, resume_param_scheduler, map_location)
         logger.debug("%s", printed.getvalue())
 
 
@@ -186,7 +203,7 @@ class Training:
         clips: Fingerprint of the training clips that are present; checkpoints of other clips are not resumed.
     """
 
-    model: FitModel
+    model: FitModel[FitBatch]
     loader: TrainingLoader
     batches: FitBatches
     optimizer: torch.optim.Optimizer

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.distributed.optim import ZeroRedundancyOptimizer
 from torch.nn.parallel import DistributedDataParallel
 
 from harness.engine.compute.processes import Processes
 from harness.engine.training.sharding import AdamWSettings, ScheduledGroup, ShardedAdamW, shared_names
+from harness.engine.video.loaders import FitBatch
 
 if TYPE_CHECKING:
     from mmengine.optim import OptimWrapper
@@ -31,9 +32,10 @@ class SpreadModel(DistributedDataParallel):
         # A method may leave parameters out of a step. Gradients as views of the exchanged buckets save a copy.
         super().__init__(model, find_unused_parameters=True, gradient_as_bucket_view=True)
 
-    def train_step(self, data: Any, optim_wrapper: OptimWrapper) -> Any:
+    def train_step(self, data: FitBatch, optim_wrapper: OptimWrapper) -> dict[str, Tensor]:
         """One micro-iteration of the model with this wrapper's forward pass, which averages the gradients."""
-        return self.module.train_step(data, optim_wrapper, through=self)
+        result: dict[str, Tensor] = self.module.train_step(data, optim_wrapper, through=self)
+        return result
 
 
 def spread(model: nn.Module, processes: Processes) -> nn.Module:
