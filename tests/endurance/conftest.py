@@ -27,14 +27,6 @@ PARTIAL_ALWAYS = {"harness.engine.partial_scores:SAVE_SECONDS": -1.0}
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """The forking server."""
-    found = Server(tmp_path_factory.mktemp("said"))
-    yield found
-    found.stop()
-
-
-@pytest.fixture(scope="session")
 def tiny_dataset(small_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Four classes of four clips, old enough for caches to trust their time stamps."""
     root = tmp_path_factory.mktemp("data") / "tiny"

@@ -57,14 +57,14 @@ def test_augmented_training_does_not_use_the_cache(
 
 
 def test_cached_augmented_views(rows: list[Row], cache: FeatureCache, tmp_path: Path, decodes: list[Draw]) -> None:
-    settings: dict[str, Any] = dict(augmentation="published", views_cached=2, epochs=4)
+    settings: dict[str, Any] = dict(augmentation="published", views_cached=2, epochs=3)
     wanted, _ = train(tmp_path / "a", rows[::2], None, "text_ft", **settings)
     del decodes[:]
     found, _ = train(tmp_path / "b", rows[::2], cache, "text_ft", **settings)
     assert len(decodes) == 32
     assert {(draw.epoch, draw.position) for draw in decodes} == {(v, i) for v in (0, 1) for i in range(16)}
     np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-4)
-    fresh, _ = train(tmp_path / "c", rows[::2], None, "text_ft", augmentation="published", epochs=4)
+    fresh, _ = train(tmp_path / "c", rows[::2], None, "text_ft", augmentation="published", epochs=3)
     assert not np.allclose(fresh, wanted, atol=1e-4), "fewer views are another method"
 
 

@@ -336,13 +336,13 @@ def test_an_entry_that_vanishes_meanwhile_is_computed_again(rows: list[Row], cac
 
 
 def _score_in_process(folder: Path, rows: list[Row], barrier: Any, results: Any) -> None:
-    torch.set_num_threads(1)
+    torch.set_num_threads(1)  # a forked process has none of the threads of its parent's pool
     barrier.wait()
     results.put(score(method_of("vanilla_clip"), rows, FeatureCache(folder)).ids.tolist())
 
 
 def test_two_processes_at_once(rows: list[Row], cache: FeatureCache) -> None:
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("fork")
     barrier, results = context.Barrier(2), context.Queue()
     pool = [
         context.Process(target=_score_in_process, args=(cache.folder, rows[:12], barrier, results)) for _ in range(2)
