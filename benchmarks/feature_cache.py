@@ -3,9 +3,9 @@
     python benchmarks/feature_cache.py --out benchmarks/results/feature_cache.json
     python benchmarks/feature_cache.py --arch ViT-B-16-quickgelu --frames 8 --clips 8 --videos FOLDER
 
-Real fits through the engine on real video files: rendered ones, or the videos below a folder. The recipe augments and
-blends nothing, so that both ways train on the same clips; losses must agree. Cached, the first epoch pays for the
-features; the table gives it apart from the later ones. Both ways are measured in turn.
+The benchmark runs fits through the engine on rendered videos, or on the videos of a folder. The recipe has no
+augmentation and no blending, so that both ways train on the same clips and their losses must agree. With the cache the
+first epoch computes the features, so the table lists it separately. Both ways are measured in turn.
 """
 
 from __future__ import annotations
