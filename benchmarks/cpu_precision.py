@@ -78,14 +78,14 @@ def main() -> None:
 
 @torch.no_grad()
 def _difference(works: dict[str, EvalWork], frames: int, names: int) -> float:
-    found = []
+    probabilities = []
     for work in works.values():
         clips = random_frames(2, frames, work.method, work.device, 0)
         with autocast(work.device), casts_kept(work.device, work.method.backbone):
             views, classes = Views(frames=frames), len(label_set(names))
             logits = view_logits(work.method, clips, work.text, views, work.device, classes)
-        found.append(logits[:, 0].double().softmax(dim=-1))
-    return max(float((found[0] - other).abs().max()) for other in found[1:])
+        probabilities.append(logits[:, 0].double().softmax(dim=-1))
+    return max(float((probabilities[0] - other).abs().max()) for other in probabilities[1:])
 
 
 if __name__ == "__main__":

@@ -95,10 +95,10 @@ def main() -> None:
             losses: dict[str, list[float]] = {}
             for repeat in range(arguments.repeats):
                 for way in later:
-                    place = folder / f"{name}-{way}-{repeat}"
-                    cache = FeatureCache(place / "features") if way == "cached" else None
+                    run = folder / f"{name}-{way}-{repeat}"
+                    cache = FeatureCache(run / "features") if way == "cached" else None
                     context = Context(device, compute, cache)
-                    epochs, begin, losses[way] = timed_fit(name, backbone, rows, arguments, place, context)
+                    epochs, begin, losses[way] = timed_fit(name, backbone, rows, arguments, run, context)
                     first[way].append(begin)
                     later[way] += epochs[1:]
             spreads = {way: Spread.of(values) for way, values in later.items()}

@@ -91,14 +91,14 @@ def in_own_process(shape: FitShape) -> float:
 def recorded(path: Path) -> list[tuple[FitShape, float]]:
     """The uncompiled fits of a throughput run: their shapes and measured peaks in bytes."""
     content = json.loads(path.read_text())
-    found = []
+    peaks = []
     for row in content["rows"]:
         if row["phase"] == "fit" and row["path"] == "ours" and not row["compiled"]:
             shape = FitShape(
                 row["method"], content["arch"], row["frames"], row["clips_per_batch"], row["names"], row["precision"]
             )
-            found.append((shape, row["peak_memory_gib"] * GIB))
-    return found
+            peaks.append((shape, row["peak_memory_gib"] * GIB))
+    return peaks
 
 
 def main() -> None:

@@ -106,16 +106,16 @@ def draw_batch(rng: np.random.Generator, size: int, marks: float) -> tuple[torch
     vocabulary = (list(COLOURS), list(SHAPES), list(MOTIONS))
     pictures, captions = [], []
     facts: list[Words] = []
-    said: list[Words] = []
+    caption_words: list[Words] = []
     for _ in range(size):
         colour, shape, motion = (str(rng.choice(words)) for words in vocabulary)
         pictures.append(draw_still(rng, shape, motion, colour, marks=marks))
         facts.append((colour, shape, motion))
         for _ in range(CAPTIONS):
-            said.append(draw_words(rng, facts[-1]))
+            caption_words.append(draw_words(rng, facts[-1]))
             wrapper = str(rng.choice(FREQUENT if rng.uniform() < 0.8 else RARE))
-            captions.append(wrapper.format(" ".join(word for word in said[-1] if word)))
-    true = [[all(word in ("", fact) for word, fact in zip(s, f, strict=True)) for s in said] for f in facts]
+            captions.append(wrapper.format(" ".join(word for word in caption_words[-1] if word)))
+    true = [[all(word in ("", fact) for word, fact in zip(s, f, strict=True)) for s in caption_words] for f in facts]
     return normalised(pictures), captions, torch.tensor(true, dtype=torch.float32)
 
 

@@ -51,9 +51,9 @@ def main() -> None:
             for count in arguments.processes:
                 runs = Path(scratch) / f"{count}-{repeat}"
                 subprocess.run(command(count, runs, Path(scratch) / "cache", arguments), check=True, env=environment())
-                outcomes[count] = found = outcome(runs)
-                seconds[count]["fit"].append(found["fit"])
-                seconds[count]["evals"].append(found["evals"])
+                outcomes[count] = measured = outcome(runs)
+                seconds[count]["fit"].append(measured["fit"])
+                seconds[count]["evals"].append(measured["evals"])
     spreads = {n: {what: Spread.of(values) for what, values in of.items()} for n, of in seconds.items()}
     first = arguments.processes[0]
     times = {

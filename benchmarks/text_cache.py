@@ -3,9 +3,10 @@
     python benchmarks/text_cache.py --out benchmarks/results/text_cache.json
 
 Both ways score the same clips with ViT-B/16 in the same batches, in turn and in the precision of an eval: `auto` is
-bf16 for the vision tower on CPUs with bf16 instructions, and fp32 for texts on all CPUs. Texts of each batch are encoded
-over the full context of 77 tokens, as in published code. Predictions must agree. The speedup of the measured batches
-includes the single encoding of the texts; the speedup for a list of `--list` videos is computed from the same times.
+bf16 for the vision tower on CPUs with bf16 instructions, and fp32 for texts on all CPUs. Texts of each batch are
+encoded over the full context of 77 tokens, as in published code. Predictions must agree. The speedup of the measured
+batches includes the single encoding of the texts; the speedup for a list of `--list` videos is computed from the same
+times.
 """
 
 from __future__ import annotations
@@ -91,7 +92,7 @@ def main() -> None:
             texts += [before] if method is ours else []
     clips = 2 * len(batches)
     rates = {way: Spread.of([clips / s for s in values]) for way, values in seconds.items()}
-    one, other = logits.values()
+    logits_once, logits_each = logits.values()
     text, (once, each) = statistics.median(texts), (statistics.median(values) for values in seconds.values())
     whole = arguments.list / clips
     result: dict[str, Any] = {
@@ -102,8 +103,8 @@ def main() -> None:
         "speedup_of_list": {
             "videos": arguments.list, "extrapolated": round(whole * each / (whole * (once - text) + text), 3)
         },
-        "same_predictions": bool((one.argmax(1) == other.argmax(1)).all()),
-        "largest_difference_of_logits": float((one - other).abs().max()),
+        "same_predictions": bool((logits_once.argmax(1) == logits_each.argmax(1)).all()),
+        "largest_difference_of_logits": float((logits_once - logits_each).abs().max()),
     }  # fmt: skip
     rows = [[way, f"{r.median:.4g}", f"{r.low:.4g}", f"{r.high:.4g}"] for way, r in rates.items()]
     print(table(rows, ("way", "clips/s", "min", "max")))

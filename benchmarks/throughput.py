@@ -226,13 +226,13 @@ def cells(row: dict[str, Any]) -> list[object]:
 
 def speedups(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The ratio of the engine to the naive way for each pair that was measured in turn."""
-    found = []
+    ratios = []
     for ours, naive in itertools.pairwise(rows):
         if (ours["path"], naive["path"]) == ("ours", "naive"):
             kept = {k: ours[k] for k in ("method", "phase", "frames", "names", "precision", "compiled")}
             ratio = ours["clips_per_second"]["median"] / naive["clips_per_second"]["median"]
-            found.append({**kept, "times_naive": round(ratio, 2)})
-    return found
+            ratios.append({**kept, "times_naive": round(ratio, 2)})
+    return ratios
 
 
 def main() -> None:

@@ -68,11 +68,11 @@ def measure_in_turn(
             work()
         once = seconds_of(work, device)
         times.append(max(1, min(50, round(seconds / max(once, 1e-6)))))
-    found: list[list[float]] = [[] for _ in works]
+    seconds_per_call: list[list[float]] = [[] for _ in works]
     for _ in range(repeats):
-        for results, work, count in zip(found, works, times, strict=True):
+        for results, work, count in zip(seconds_per_call, works, times, strict=True):
             results.append(seconds_of(work, device, count))
-    return found
+    return seconds_per_call
 
 
 def matmul_peak(device: torch.device, dtype: torch.dtype) -> Spread:

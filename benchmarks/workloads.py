@@ -245,5 +245,5 @@ def model_flops(name: str, backbone: Backbone, phase: str, frames: int, names: i
 
     method.train(phase == "fit")
     method.encode_text(labels)  # cached from here on: a fit computes frozen text features once
-    one, two = count(1), count(2)
-    return two - one, max(0.0, 2 * one - two)
+    single, double = count(1), count(2)
+    return double - single, max(0.0, 2 * single - double)

@@ -124,7 +124,9 @@ def render(attention: AttentionMaps, path: Path, size: int = 112) -> Path:
     if path.suffix == ".png":
         _grid(columns, titles, size).save(buffer, format="PNG")
     else:
-        images = [_grid([[column[t]] for column in columns], titles, size, beside=True) for t in range(len(columns[0]))]
+        images = [
+            _grid([[column[t]] for column in columns], titles, size, in_a_row=True) for t in range(len(columns[0]))
+        ]
         if path.suffix == ".mp4":
             _film(images, buffer)
         else:
@@ -162,13 +164,13 @@ def _overlay(frame: NDArray[np.uint8], weights: NDArray[np.float32], size: int) 
     return Image.fromarray(np.clip(mixed, 0, 255).astype(np.uint8))
 
 
-def _grid(rows: list[list[Image.Image]], titles: list[str], size: int, beside: bool = False) -> Image.Image:
-    """Rows of images, each below its title; with `beside`, rows of a single image are placed next to each other."""
-    across, down = (len(rows), 1) if beside else (len(rows[0]), len(rows))
+def _grid(rows: list[list[Image.Image]], titles: list[str], size: int, in_a_row: bool = False) -> Image.Image:
+    """Rows of images, each below its title; with `in_a_row`, rows of a single image are placed next to each other."""
+    across, down = (len(rows), 1) if in_a_row else (len(rows[0]), len(rows))
     sheet = Image.new("RGB", (across * (size + GAP) - GAP, down * (size + HEADER + GAP) - GAP), "white")
     draw = ImageDraw.Draw(sheet)
     for number, (row, title) in enumerate(zip(rows, titles, strict=True)):
-        x0, y0 = (number * (size + GAP), 0) if beside else (0, number * (size + HEADER + GAP))
+        x0, y0 = (number * (size + GAP), 0) if in_a_row else (0, number * (size + HEADER + GAP))
         draw.text((x0 + 1, y0 + 1), title, fill="black")
         for column, picture in enumerate(row):
             sheet.paste(picture, (x0 + column * (size + GAP), y0 + HEADER))

@@ -172,7 +172,7 @@ def test_what_cannot_be_shared_is_refused() -> None:
     with pytest.raises(UserError, match="does not go with --precision fp16"):
         Sharding(method, Device(torch.device("cpu"), torch.float16))
     method.backbone.visual.transformer = method.backbone.text.transformer = torch.nn.Identity()
-    with pytest.raises(UserError, match="vificlip has no blocks to share out"):
+    with pytest.raises(UserError, match="vificlip has no blocks to shard"):
         Sharding(method, CPU)
 
 

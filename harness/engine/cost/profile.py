@@ -150,7 +150,7 @@ def _row(cls: type[ClipMethod], backbone: Backbone, protocol: str, frames: int) 
         video = torch.empty(1, frames, 3, side, side, device="meta")
         encoded, video_gmacs = count_gmacs(lambda: method.encode_video(video))
         texts = [method.encode_text(LabelSet(tuple(f"class {i}" for i in range(n)))) for n in (1, CLASSES)]
-        one, many = (count_gmacs(lambda: method.score(encoded, text))[1] for text in texts)  # noqa: B023
+        single, many = (count_gmacs(lambda: method.score(encoded, text))[1] for text in texts)  # noqa: B023
         text_gmacs = _count_text(backbone)
     total, trained = method.parameter_counts()
     return ProfileRow(
@@ -160,7 +160,7 @@ def _row(cls: type[ClipMethod], backbone: Backbone, protocol: str, frames: int) 
         parameters_total=total,
         parameters_trained=trained,
         video_gmacs=video_gmacs,
-        score_gmacs=one,
+        score_gmacs=single,
         score_gmacs_all=many,
         text_gmacs=text_gmacs,
         texts_per_class=len(method.prompts(LabelSet(("class",)))),

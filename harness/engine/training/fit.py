@@ -171,7 +171,7 @@ def _explained(error: Exception, job: FitJob, setup: _Setup) -> UserError | None
         reason = f"The fit of {job.method.name} failed: {error}."
         return UserError(reason, "Lower the rate: --recipe lr=...", EXIT_FAILED)
     if setup.sharding is not None and "DTensor" in str(error):  # a plain tensor met a sharded parameter
-        reason = f"{job.method.name} uses weights of a block outside of it, which --shard fsdp shares out: {error}"
+        reason = f"{job.method.name} uses weights of a block outside of it, which --shard fsdp shards: {error}"
         return UserError(reason, "Use --shard zero.", EXIT_FAILED)
     return None
 

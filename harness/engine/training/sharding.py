@@ -64,7 +64,7 @@ class Sharding:
         vision_modules = {id(module) for module in method.backbone.visual.modules()}
         blocks = [block for block in blocks_of(method.backbone) if vision or id(block) not in vision_modules]
         if not blocks:
-            raise UserError(f"--shard fsdp: {method.name} has no blocks to share out.", "Use --shard zero.")
+            raise UserError(f"--shard fsdp: {method.name} has no blocks to shard.", "Use --shard zero.")
         # FSDP changes the class of a block for good; `undo` puts these copies without values in place of the blocks.
         self._blocks = [(*_parent_of(method, block), copy.deepcopy(block).to("meta")) for block in blocks]
         self._device = device
