@@ -98,22 +98,22 @@ def test_a_broken_video_counts_as_wrong_and_stops_nothing(
 ) -> None:
     mixed = [*rows[:5], (broken, 1), (None, 2), *rows[5:9]]
     compute = ComputeOptions(device="cpu", workers=workers, eval_clips=4)
-    found = score(clip, mixed, LABELS, VIEWS, CPU, compute)
+    scores = score(clip, mixed, LABELS, VIEWS, CPU, compute)
     whole = score(clip, rows[:9], LABELS, VIEWS, CPU, compute)
-    assert sorted(found.failed) == [5, 6]
-    assert "not found" in found.failed[6]
-    assert (found.ids[[5, 6]] == NO_PREDICTION).all() and (found.probabilities[[5, 6]] == 0).all()
-    others = np.delete(found.ids, [5, 6], axis=0)
+    assert sorted(scores.failed) == [5, 6]
+    assert "not found" in scores.failed[6]
+    assert (scores.ids[[5, 6]] == NO_PREDICTION).all() and (scores.probabilities[[5, 6]] == 0).all()
+    others = np.delete(scores.ids, [5, 6], axis=0)
     np.testing.assert_array_equal(others, whole.ids)
-    np.testing.assert_allclose(np.delete(found.probabilities, [5, 6], axis=0), whole.probabilities, rtol=1e-5)
+    np.testing.assert_allclose(np.delete(scores.probabilities, [5, 6], axis=0), whole.probabilities, rtol=1e-5)
     right = accuracies([label for _, label in rows[:9]], whole.ids).top1 * 9
-    assert accuracies([label for _, label in mixed], found.ids).top1 * 11 == pytest.approx(right)
+    assert accuracies([label for _, label in mixed], scores.ids).top1 * 11 == pytest.approx(right)
 
 
 def test_a_whole_batch_of_broken_videos(clip: ClipMethod, rows: list[Row], broken: Path) -> None:
-    found = score(clip, [(broken, 0)] * 4 + rows[:2], LABELS, VIEWS, CPU, COMPUTE)
-    assert sorted(found.failed) == [0, 1, 2, 3]
-    assert (found.ids[4:] != NO_PREDICTION).all()
+    scores = score(clip, [(broken, 0)] * 4 + rows[:2], LABELS, VIEWS, CPU, COMPUTE)
+    assert sorted(scores.failed) == [0, 1, 2, 3]
+    assert (scores.ids[4:] != NO_PREDICTION).all()
 
 
 def test_nothing_decodable_is_an_error(clip: ClipMethod, broken: Path) -> None:
@@ -141,11 +141,11 @@ def test_scores_of_a_wrong_shape_are_refused(rows: list[Row]) -> None:
 
 
 def test_three_classes_give_a_top_five_over_three(clip: ClipMethod, rows: list[Row]) -> None:
-    found = score(clip, rows[:24:3], LabelSet(CLASSES[:3]), VIEWS, CPU, COMPUTE)
-    assert found.ids.shape == (8, 3)
-    assert (np.sort(found.ids, axis=1) == [0, 1, 2]).all()
-    np.testing.assert_allclose(found.probabilities.sum(axis=1), 1, rtol=1e-6)
-    assert accuracies([label for _, label in rows[:24:3]], found.ids).top5 == 100
+    scores = score(clip, rows[:24:3], LabelSet(CLASSES[:3]), VIEWS, CPU, COMPUTE)
+    assert scores.ids.shape == (8, 3)
+    assert (np.sort(scores.ids, axis=1) == [0, 1, 2]).all()
+    np.testing.assert_allclose(scores.probabilities.sum(axis=1), 1, rtol=1e-6)
+    assert accuracies([label for _, label in rows[:24:3]], scores.ids).top5 == 100
 
 
 def test_order_and_values_do_not_depend_on_the_device_batch_or_workers(clip: ClipMethod, rows: list[Row]) -> None:
@@ -160,14 +160,14 @@ def test_order_and_values_do_not_depend_on_the_device_batch_or_workers(clip: Cli
 
 def test_views_are_averaged_as_probabilities(clip: ClipMethod, rows: list[Row]) -> None:
     views = Views(frames=2, clips=2, crops=3, sampling="uniform")
-    found = score(clip, rows[:3], LABELS, views, CPU, COMPUTE)
+    scores = score(clip, rows[:3], LABELS, views, CPU, COMPUTE)
     size = clip.backbone.image_size
     batch = next(iter(eval_loader(rows[:3], views, size, [[0, 1, 2]], COMPUTE, 0)))
     assert batch.frames.shape == (3, 6 * 2, 3, size, size)
     with torch.no_grad():
         singles = [clip(normalise(part, views, CPU.device), LABELS) for part in batch.frames.split(2, dim=1)]
     mean = view_probabilities(torch.stack(singles, dim=1)).numpy()
-    np.testing.assert_allclose(found.probabilities, -np.sort(-mean, axis=1), rtol=1e-4)
+    np.testing.assert_allclose(scores.probabilities, -np.sort(-mean, axis=1), rtol=1e-4)
 
 
 def test_random_views_are_the_same_in_every_run(clip: ClipMethod, rows: list[Row]) -> None:
@@ -245,9 +245,9 @@ def test_an_unreadable_partial_file_starts_anew(
 ) -> None:
     partial = tmp_path / "partial.npz"
     partial.write_bytes(content)
-    found = score(clip, rows[:4], LABELS, VIEWS, CPU, COMPUTE, partial=partial)
-    assert found.scored == 4
-    same(found, score(clip, rows[:4], LABELS, VIEWS, CPU, COMPUTE))
+    scores = score(clip, rows[:4], LABELS, VIEWS, CPU, COMPUTE, partial=partial)
+    assert scores.scored == 4
+    same(scores, score(clip, rows[:4], LABELS, VIEWS, CPU, COMPUTE))
 
 
 def test_a_partial_file_of_another_list_is_not_used(
@@ -262,9 +262,9 @@ def test_a_partial_file_of_as_many_other_videos_is_not_used(
     """Of a list with missing videos one came back and another went: nobody gets its neighbour's prediction."""
     listed, partial = interrupted
     others = [*listed[1:], listed[0]]
-    found = score(clip, others, LABELS, VIEWS, CPU, COMPUTE, partial=partial)
-    assert found.scored == len(others)
-    same(found, score(clip, others, LABELS, VIEWS, CPU, COMPUTE))
+    scores = score(clip, others, LABELS, VIEWS, CPU, COMPUTE, partial=partial)
+    assert scores.scored == len(others)
+    same(scores, score(clip, others, LABELS, VIEWS, CPU, COMPUTE))
 
 
 # the record ---------------------------------------------------------------------------------------------------------

@@ -40,10 +40,10 @@ def test_training_without_augmentation_decodes_each_clip_once(
 ) -> None:
     wanted, _ = train(tmp_path / "a", rows[::2], None, "efficient_prompt", epochs=3)
     assert len(decodes) == 48
-    found, _ = train(tmp_path / "b", rows[::2], cache, "efficient_prompt", epochs=3)
+    cached_losses, _ = train(tmp_path / "b", rows[::2], cache, "efficient_prompt", epochs=3)
     assert len(decodes) == 48 + 16
-    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-4)
-    assert len(set(found)) > 3
+    np.testing.assert_allclose(cached_losses, wanted, rtol=0, atol=1e-4)
+    assert len(set(cached_losses)) > 3
     score(method_of("vanilla_clip"), rows[::2], cache)
     assert len(decodes) == 48 + 16, "an eval of the same views finds the features of the fit"
 
@@ -60,10 +60,10 @@ def test_cached_augmented_views(rows: list[Row], cache: FeatureCache, tmp_path: 
     settings: dict[str, Any] = dict(augmentation="published", views_cached=2, epochs=3)
     wanted, _ = train(tmp_path / "a", rows[::2], None, "text_ft", **settings)
     del decodes[:]
-    found, _ = train(tmp_path / "b", rows[::2], cache, "text_ft", **settings)
+    cached_losses, _ = train(tmp_path / "b", rows[::2], cache, "text_ft", **settings)
     assert len(decodes) == 32
     assert {(draw.epoch, draw.position) for draw in decodes} == {(v, i) for v in (0, 1) for i in range(16)}
-    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-4)
+    np.testing.assert_allclose(cached_losses, wanted, rtol=0, atol=1e-4)
     fresh, _ = train(tmp_path / "c", rows[::2], None, "text_ft", augmentation="published", epochs=3)
     assert not np.allclose(fresh, wanted, atol=1e-4), "fewer views are another method"
 

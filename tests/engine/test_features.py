@@ -64,9 +64,9 @@ def same(a: Scores, b: Scores) -> None:
 
 
 def features_of(cache: FeatureCache, method: ClipMethod, rows: list[Row], views: Views = VIEWS) -> ListFeatures:
-    found = eval_features(EvalJob(method, rows, LABELS, views), Context(CPU, COMPUTE, cache), 4)
-    assert found is not None
-    return found
+    features = eval_features(EvalJob(method, rows, LABELS, views), Context(CPU, COMPUTE, cache), 4)
+    assert features is not None
+    return features
 
 
 @pytest.mark.parametrize("name", FROZEN_VISION)
@@ -88,8 +88,8 @@ def test_logits_from_features_equal_logits_from_frames(rows: list[Row], cache: F
     with torch.no_grad():
         text = method.encode_text(LABELS)
         wanted = view_logits(method, frames, text, VIEWS, CPU, len(LABELS))[:, 0]
-        found = method.score(method.pool(torch.stack([features.get(draw) for draw in draws])), text)
-    torch.testing.assert_close(found, wanted, rtol=0, atol=1e-6)
+        logits = method.score(method.pool(torch.stack([features.get(draw) for draw in draws])), text)
+    torch.testing.assert_close(logits, wanted, rtol=0, atol=1e-6)
 
 
 def test_shared_by_methods_label_sets_and_lists(rows: list[Row], cache: FeatureCache, decodes: list[Draw]) -> None:
@@ -349,12 +349,12 @@ def test_two_processes_at_once(rows: list[Row], cache: FeatureCache) -> None:
     ]
     for process in pool:
         process.start()
-    found = [results.get(timeout=100) for _ in pool]
+    predictions = [results.get(timeout=100) for _ in pool]
     for process in pool:
         process.join(20)
         assert process.exitcode == 0
     wanted = score(method_of("vanilla_clip"), rows[:12], None).ids.tolist()
-    assert found == [wanted, wanted]
+    assert predictions == [wanted, wanted]
     assert len(entries_of(cache)) == 12 and not list(cache.folder.rglob("*.tmp"))
 
 

@@ -78,7 +78,7 @@ def test_another_seed_is_another_fit(small_fit: Fit) -> None:
 def test_the_device_batch_changes_nothing_but_rounding(small_fit: Fit) -> None:
     """Micro-batches of 4 on the device or all 16 clips of an update at once: the same losses and logits."""
     video = torch.randn(4, VIEWS.frames, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    found = {}
+    by_clips = {}
     for clips in (4, 8, 16):
         compute = ComputeOptions(device="cpu", workers=0, fit_clips=clips)
         method, outcome, folder = small_fit(f"batch{clips}", compute=compute, accumulate=4, epochs=3)
@@ -87,10 +87,10 @@ def test_the_device_batch_changes_nothing_but_rounding(small_fit: Fit) -> None:
         assert len(rows) == 3 * 16 // clips
         means = np.array([r["loss"] for r in rows]).reshape(3, -1).mean(axis=1)
         with torch.no_grad():
-            found[clips] = means, method.eval()(video, LABELS)
+            by_clips[clips] = means, method.eval()(video, LABELS)
     for clips in (8, 16):
-        np.testing.assert_allclose(found[clips][0], found[4][0], rtol=2e-5)
-        torch.testing.assert_close(found[clips][1], found[4][1], rtol=1e-3, atol=1e-3)
+        np.testing.assert_allclose(by_clips[clips][0], by_clips[4][0], rtol=2e-5)
+        torch.testing.assert_close(by_clips[clips][1], by_clips[4][1], rtol=1e-3, atol=1e-3)
 
 
 def test_the_curve_and_the_outcome(finished: Finished) -> None:

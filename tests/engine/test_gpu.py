@@ -89,15 +89,15 @@ def test_cached_features_give_the_same_scores(rows: list[Row], tmp_path: Path, p
     method, cache = tiny_method("vanilla_clip"), FeatureCache(tmp_path / "features")
     wanted = score(method, rows, LABELS, VIEWS, gpu(precision), COMPUTE)
     for _ in range(2):
-        found = score(method, rows, LABELS, VIEWS, gpu(precision), COMPUTE, cache=cache)
-        np.testing.assert_array_equal(found.ids, wanted.ids)
-        np.testing.assert_allclose(found.probabilities, wanted.probabilities, rtol=0, atol=1e-6)
+        cached = score(method, rows, LABELS, VIEWS, gpu(precision), COMPUTE, cache=cache)
+        np.testing.assert_array_equal(cached.ids, wanted.ids)
+        np.testing.assert_allclose(cached.probabilities, wanted.probabilities, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_compiled_blocks_follow_the_plain_ones(precision: str) -> None:
     device, video = gpu(precision), torch.randn(4, 2, 3, 64, 64, device="cuda")
-    found: list[Any] = []
+    results: list[Any] = []
     for compiled in (False, True):
         method = tiny_method().to("cuda")
         if compiled:
@@ -105,9 +105,9 @@ def test_compiled_blocks_follow_the_plain_ones(precision: str) -> None:
         with torch.autocast("cuda", dtype=device.dtype, enabled=precision != "fp32"):
             frames = method.encode_frames(video)
         frames.float().square().mean().backward()
-        found.append((frames.detach().float(), method.backbone.visual.conv1.weight.grad))
+        results.append((frames.detach().float(), method.backbone.visual.conv1.weight.grad))
     close = 1e-4 if precision == "fp32" else 5e-2
-    for plain, fast in zip(*found, strict=True):
+    for plain, fast in zip(*results, strict=True):
         assert torch.linalg.vector_norm(fast - plain) <= close * torch.linalg.vector_norm(plain)
 
 

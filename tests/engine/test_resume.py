@@ -45,18 +45,19 @@ def curve_rows(runs: Path) -> int:
 
 def outcome_of(runs: Path) -> dict[str, Any]:
     """Everything of a run folder that must not depend on interruptions."""
-    found: dict[str, Any] = {}
+    outcome: dict[str, Any] = {}
     for path in sorted(runs.rglob("*.record.json")):
         record = json.loads(path.read_text())
-        found[path.name] = {k: record[k] for k in ("key", "measurement", "metrics", "undecodable", "overlap")}
-        found[path.name]["predictions"] = record["predictions"]["sha256"]
+        outcome[path.name] = {k: record[k] for k in ("key", "measurement", "metrics", "undecodable", "overlap")}
+        outcome[path.name]["predictions"] = record["predictions"]["sha256"]
     for path in runs.rglob("fit.json"):
         fit = json.loads(path.read_text())
-        found["fit"] = {"key": fit["key"], "weights": fit["weights"]["sha256"], "loss": fit["outcome"]["final_loss"]}
+        loss = fit["outcome"]["final_loss"]
+        outcome["fit"] = {"key": fit["key"], "weights": fit["weights"]["sha256"], "loss": loss}
     for path in runs.rglob("curve.jsonl"):
         rows = [json.loads(line) for line in path.read_text().splitlines()]
-        found["curve"] = [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
-    return found
+        outcome["curve"] = [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
+    return outcome
 
 
 def kill_when(process: subprocess.Popen[bytes], ready: Callable[[], bool]) -> None:
@@ -88,9 +89,9 @@ def complete(server: Server, dataset: Path, runs: Path) -> None:
 def undisturbed(server: Server, small_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     runs = tmp_path_factory.mktemp("undisturbed")
     complete(server, small_dataset, runs)
-    found = outcome_of(runs)
-    assert len(found) == 5 and len(found["curve"]) == 12  # three evals; 4 epochs of 3 updates
-    return found
+    outcome = outcome_of(runs)
+    assert len(outcome) == 5 and len(outcome["curve"]) == 12  # three evals; 4 epochs of 3 updates
+    return outcome
 
 
 def test_killed_in_the_middle_of_a_fit(
@@ -242,7 +243,7 @@ def test_checkpoints_hold_plain_types_only(stopped: Path) -> None:
 
 
 def _operations(data: bytes) -> list[tuple[str, Any, Any]]:
-    return [(op.name, argument, place) for op, argument, place in pickletools.genops(data)]
+    return [(op.name, argument, position) for op, argument, position in pickletools.genops(data)]
 
 
 def test_checkpoints_hold_what_learns_and_no_more(stopped: Path, small_fit: Callable[..., Any]) -> None:

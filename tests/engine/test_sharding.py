@@ -47,8 +47,8 @@ def compare(runs: Path, alone: Path, method: str, epochs: int = 3) -> dict[str, 
     assert len(ours) == len(theirs) == epochs and (epochs == 1 or len(set(theirs)) > 1)
     np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-4)
     assert_same_scores(runs, alone, f"{method}*", 1e-3)
-    found: dict[str, Any] = json.loads(next(runs.glob(f"*/{method}*/*/fit.json")).read_text())
-    return found
+    fit_file: dict[str, Any] = json.loads(next(runs.glob(f"*/{method}*/*/fit.json")).read_text())
+    return fit_file
 
 
 def two_processes(server: Server, command: list[str]) -> None:
