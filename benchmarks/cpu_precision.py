@@ -1,9 +1,10 @@
-"""Evals on a CPU in fp32 and bf16, plain and compiled: clips a second of processor time, and how far scores differ.
+"""Evals on a CPU in fp32 and bf16, plain and compiled: clips per second of CPU time, and differences of scores.
 
     python benchmarks/cpu_precision.py --out benchmarks/results/cpu-precision.json
 
-`auto` takes bf16 for the evals of large vision transformers where the CPU multiplies in it, and compiles the blocks in
-long ones; this is why. The compiler's own time is told apart: that of the first batch.
+The results are the reason why `--precision auto` selects bf16 for evals of large vision transformers on CPUs with bf16
+instructions, and why `--compile auto` compiles the blocks in long evals. The time of the compiler is reported
+separately, as the time of the first batch.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--arch", default="ViT-B-16-quickgelu")
     parser.add_argument("--frames", type=int, default=8)
-    parser.add_argument("--clips", type=int, default=1, help="a batch")
+    parser.add_argument("--clips", type=int, default=1, help="clips per batch")
     parser.add_argument("--repeats", type=int, default=4)
     parser.add_argument("--out", type=Path, help="JSON file")
     arguments = parser.parse_args()
@@ -51,7 +52,7 @@ def main() -> None:
         works[name]()
         first[name] = round(time.perf_counter() - started, 2)
     rates: dict[str, list[float]] = {name: [] for name in works}
-    for _ in range(arguments.repeats):  # in turn, in processor time: the machine may have other work
+    for _ in range(arguments.repeats):  # in turn and in CPU time, because other processes may run
         for name, work in works.items():
             started = time.process_time()
             work()
@@ -77,14 +78,14 @@ def main() -> None:
 
 @torch.no_grad()
 def _difference(works: dict[str, EvalWork], frames: int, names: int) -> float:
-    found = []
+    probabilities = []
     for work in works.values():
         clips = random_frames(2, frames, work.method, work.device, 0)
         with autocast(work.device), casts_kept(work.device, work.method.backbone):
             views, classes = Views(frames=frames), len(label_set(names))
             logits = view_logits(work.method, clips, work.text, views, work.device, classes)
-        found.append(logits[:, 0].double().softmax(dim=-1))
-    return max(float((found[0] - other).abs().max()) for other in found[1:])
+        probabilities.append(logits[:, 0].double().softmax(dim=-1))
+    return max(float((probabilities[0] - other).abs().max()) for other in probabilities[1:])
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How many clips a second the decoder and the published pipeline deliver, from rendered video files."""
+"""Clips per second of the decoder and the published pipeline, on rendered video files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FILES, LENGTH, WIDTH, HEIGHT = 8, 120, 320, 240
 
 
 def render(path: Path, seed: int) -> Path:
-    """An MPEG-4 video of four seconds in the size of HMDB-51: a bright square that wanders over smooth noise."""
+    """Write an MPEG-4 video of four seconds in the size of HMDB-51: a bright square that moves over smooth noise."""
     import av
 
     rng = np.random.default_rng(seed)
@@ -35,7 +35,7 @@ def render(path: Path, seed: int) -> Path:
 
 
 def decode_rates(quick: bool = False) -> list[dict[str, Any]]:
-    """Clips/s for 8, 16 and 32 frames at 224 pixels with one worker and with all; a reason where they cannot be had."""
+    """Clips/s for 8, 16 and 32 frames at 224 pixels with one worker and with the default number, or the problem."""
     try:
         from harness.engine.video.decode_workers import default_workers
         from harness.engine.video.loaders import eval_loader, in_batches

@@ -3,9 +3,9 @@
     python benchmarks/feature_cache.py --out benchmarks/results/feature_cache.json
     python benchmarks/feature_cache.py --arch ViT-B-16-quickgelu --frames 8 --clips 8 --videos FOLDER
 
-Real fits through the engine on real video files: rendered ones, or the videos below a folder. The recipe augments and
-blends nothing, so that both ways train on the same clips; losses must agree. Cached, the first epoch pays for the
-features; the table gives it apart from the later ones. Both ways are measured in turn.
+The benchmark runs fits through the engine on rendered videos, or on the videos of a folder. The recipe has no
+augmentation and no blending, so that both ways train on the same clips and their losses must agree. With the cache the
+first epoch computes the features, so the table lists it separately. Both ways are measured in turn.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -26,11 +25,14 @@ from benchmarks.decoding import render
 from benchmarks.timing import Spread, save, table
 from benchmarks.workloads import label_set
 from harness.data.files.video_names import is_video
-from harness.engine.compute.device import Device, choose_device
+from harness.engine.compute.device import choose_device
 from harness.engine.features.cache import FeatureCache
+from harness.engine.features.context import Context
+from harness.engine.job import FitJob
 from harness.engine.method import build_method
 from harness.engine.model.backbone import Backbone, load_backbone
 from harness.engine.training.fit import fit
+from harness.engine.video.loaders import Row
 from harness.machine.compute_options import ComputeOptions
 from harness.spec import Recipe, Views
 
@@ -41,9 +43,8 @@ RECIPE = Recipe(
 
 
 def timed_fit(
-    name: str, backbone: Backbone, rows: list[Any], arguments: argparse.Namespace, device: Device,
-    compute: ComputeOptions, folder: Path, cache: FeatureCache | None,
-) -> tuple[list[float], float, list[float]]:  # fmt: skip
+    name: str, backbone: Backbone, rows: list[Row], arguments: argparse.Namespace, folder: Path, context: Context
+) -> tuple[list[float], float, list[float]]:
     """(seconds of each epoch, seconds before the first loss, losses) of a fit."""
     options = {"frames": arguments.frames} if name == "efficient_prompt" else {}
     method = build_method(name, copy.deepcopy(backbone), **options)
@@ -55,10 +56,8 @@ def timed_fit(
         if done % (total // recipe.epochs) == 0:
             times.append(time.perf_counter())
 
-    fit(
-        method, rows, label_set(arguments.names), recipe, Views(frames=arguments.frames), folder, device, compute,
-        progress, cache,
-    )  # fmt: skip
+    job = FitJob(method, rows, label_set(arguments.names), Views(frames=arguments.frames), recipe)
+    fit(job, folder, context, progress)
     epochs = [b - a for a, b in itertools.pairwise(times)]
     return epochs, epochs[0], losses
 
@@ -96,11 +95,10 @@ def main() -> None:
             losses: dict[str, list[float]] = {}
             for repeat in range(arguments.repeats):
                 for way in later:
-                    place = folder / f"{name}-{way}-{repeat}"
-                    cache = FeatureCache(place / "features") if way == "cached" else None
-                    epochs, begin, losses[way] = timed_fit(
-                        name, backbone, rows, arguments, device, compute, place, cache
-                    )
+                    run = folder / f"{name}-{way}-{repeat}"
+                    cache = FeatureCache(run / "features") if way == "cached" else None
+                    context = Context(device, compute, cache)
+                    epochs, begin, losses[way] = timed_fit(name, backbone, rows, arguments, run, context)
                     first[way].append(begin)
                     later[way] += epochs[1:]
             spreads = {way: Spread.of(values) for way, values in later.items()}

@@ -1,12 +1,12 @@
-"""Estimated against measured memory of fits: peaks on a GPU, or growth of this machine's resident memory.
+"""Estimated and measured memory of fits: peaks on a GPU, or growth of the resident memory on a CPU.
 
-    python benchmarks/memory.py                             # a CPU: small fits measured, estimate beside them
+    python benchmarks/memory.py                             # a CPU: small fits
     python benchmarks/memory.py --out benchmarks/results/memory-cpu.json
-    python benchmarks/memory.py --recorded benchmarks/results/throughput-h200.json      # peaks measured earlier
+    python benchmarks/memory.py --recorded benchmarks/results/throughput-h200.json      # peaks of an earlier run
     python benchmarks/memory.py --limit-gib 24              # a GPU: ViT-L/14 at 16 frames inside 24 GB
 
-On a CPU each measurement is a process of its own, because the peak of a process never falls; memory that the parts of a
-step give back is returned to the system at once (glibc's thresholds are set for that).
+On a CPU each measurement runs in its own process, because the peak of a process never falls, and glibc's thresholds are
+set so that freed memory is returned to the system at once.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ def measure(shape: FitShape, device: torch.device, limit: float | None = None) -
     """Peak bytes of two updates of a fit on a device; on a CPU the growth of the resident memory.
 
     Args:
-        shape: Of the fit.
-        device: `cuda`, or `cpu` in a process of its own.
-        limit: Bytes of a GPU that may be used.
+        shape: Sizes and settings of the fit.
+        device: `cuda`, or `cpu` in its own process.
+        limit: Limit of the GPU memory in bytes.
     """
     from benchmarks.workloads import FitWork, build
     from harness.engine.compute.device import Device
@@ -66,7 +66,7 @@ def measure(shape: FitShape, device: torch.device, limit: float | None = None) -
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     with checkpointed(method.backbone, shape.grad_checkpointing):
-        for _ in range(2):  # the second has moments from the first
+        for _ in range(2):  # the optimiser allocates its moments in the first update
             work()
     if device.type == "cuda":
         return float(torch.cuda.max_memory_allocated(device))
@@ -91,14 +91,14 @@ def in_own_process(shape: FitShape) -> float:
 def recorded(path: Path) -> list[tuple[FitShape, float]]:
     """The uncompiled fits of a throughput run: their shapes and measured peaks in bytes."""
     content = json.loads(path.read_text())
-    found = []
+    peaks = []
     for row in content["rows"]:
         if row["phase"] == "fit" and row["path"] == "ours" and not row["compiled"]:
             shape = FitShape(
                 row["method"], content["arch"], row["frames"], row["clips_per_batch"], row["names"], row["precision"]
             )
-            found.append((shape, row["peak_memory_gib"] * GIB))
-    return found
+            peaks.append((shape, row["peak_memory_gib"] * GIB))
+    return peaks
 
 
 def main() -> None:

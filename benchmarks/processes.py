@@ -1,10 +1,10 @@
-"""A fit and its evals on one and on several processes of a machine: seconds, and how far curve and scores differ.
+"""A fit and its evals on one and on several processes of a machine: seconds, and differences of losses and scores.
 
     python benchmarks/processes.py --out benchmarks/results/processes-cpu.json
     python benchmarks/processes.py --processes 1 8 --arch ViT-B-16 --weights random --device cuda
 
-Every process has one thread and decodes its own clips (`--workers 0`), so that a process is a core. Runs follow each
-other in turn, each in a folder of its own; only rendered videos are shared.
+Every process has one thread and decodes its own clips (`--workers 0`), so that a process uses one core. The numbers of
+processes are measured in turn, each run in its own folder; the runs share only the rendered videos.
 """
 
 from __future__ import annotations
@@ -51,9 +51,9 @@ def main() -> None:
             for count in arguments.processes:
                 runs = Path(scratch) / f"{count}-{repeat}"
                 subprocess.run(command(count, runs, Path(scratch) / "cache", arguments), check=True, env=environment())
-                outcomes[count] = found = outcome(runs)
-                seconds[count]["fit"].append(found["fit"])
-                seconds[count]["evals"].append(found["evals"])
+                outcomes[count] = measured = outcome(runs)
+                seconds[count]["fit"].append(measured["fit"])
+                seconds[count]["evals"].append(measured["evals"])
     spreads = {n: {what: Spread.of(values) for what, values in of.items()} for n, of in seconds.items()}
     first = arguments.processes[0]
     times = {
@@ -83,7 +83,7 @@ def main() -> None:
 
 
 def environment() -> dict[str, str]:
-    """One thread a process, and no configuration of this machine."""
+    """The environment of a run: one thread per process, and no configuration of this machine."""
     own = {"OMP_NUM_THREADS": "1", "HARNESS_CONFIG": os.devnull, "PYTHONPATH": str(ROOT)}
     return {**{k: v for k, v in os.environ.items() if not k.startswith("HARNESS_")}, **own}
 

@@ -1,12 +1,12 @@
-"""Vanilla evaluation on 400 class names: texts encoded once against texts recomputed in each batch of 2 x 32 frames.
+"""Vanilla evaluation on 400 class names: texts encoded once, against texts encoded in each batch of 2 x 32 frames.
 
     python benchmarks/text_cache.py --out benchmarks/results/text_cache.json
 
-Both ways score the same clips with ViT-B/16 in the same precision and batches, in turn, as an eval does: `auto` takes
-bf16 for the vision tower where the CPU multiplies in it, and texts stay in fp32 on a CPU. The texts that are recomputed
-are encoded over the full context of 77 tokens, as published code does. Predictions must agree. The speedup of the few
-batches that are measured still carries the one encoding of the texts; that of a list of `--list` videos follows from
-the same times, and is said apart.
+Both ways score the same clips with ViT-B/16 in the same batches, in turn and in the precision of an eval: `auto` is
+bf16 for the vision tower on CPUs with bf16 instructions, and fp32 for texts on all CPUs. Texts of each batch are
+encoded over the full context of 77 tokens, as in published code. Predictions must agree. The speedup of the measured
+batches includes the single encoding of the texts; the speedup for a list of `--list` videos is computed from the same
+times.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from harness.spec import LabelSet, Views
 def score(
     method: ClipMethod, batches: list[torch.Tensor], names: LabelSet, views: Views, device: Device, once: bool
 ) -> tuple[torch.Tensor, float, float]:
-    """Logits of all clips, the seconds from the first text to the last logit, and those of the texts before."""
+    """Logits of all clips, the seconds from the first text to the last logit, and the seconds of texts in advance."""
     synchronise(device.device)
     started = time.perf_counter()
     logits = []
@@ -55,7 +55,7 @@ def score(
 
 
 def _text(method: ClipMethod, names: LabelSet, device: Device) -> Any:
-    """The encoded texts, in the precision in which an eval encodes them."""
+    """The encoded texts, in the precision of an eval."""
     with autocast(device) if device.kind != "cpu" else nullcontext():
         return method.encode_text(names)
 
@@ -80,19 +80,19 @@ def main() -> None:
     naive_text(naive)
     names, views = label_set(arguments.names), Views(frames=arguments.frames)
     batches = [random_frames(2, arguments.frames, ours, device, seed) for seed in range(arguments.batches)]
-    score(ours, batches[:1], names, views, device, True)  # the tokenizer, allocators and kernels are there afterwards
+    score(ours, batches[:1], names, views, device, True)  # loads the tokenizer and the kernels
     seconds: dict[str, list[float]] = {"text once": [], "text in each batch": []}
     logits: dict[str, torch.Tensor] = {}
     texts: list[float] = []
     for _ in range(arguments.repeats):
         for way, method in (("text once", ours), ("text in each batch", naive)):
-            ours._frozen_text = FrozenText()  # each eval encodes the texts of its label set itself
+            ours._frozen_text = FrozenText()  # as at the start of an eval
             logits[way], spent, before = score(method, batches, names, views, device, method is ours)
             seconds[way].append(spent)
             texts += [before] if method is ours else []
     clips = 2 * len(batches)
     rates = {way: Spread.of([clips / s for s in values]) for way, values in seconds.items()}
-    one, other = logits.values()
+    logits_once, logits_each = logits.values()
     text, (once, each) = statistics.median(texts), (statistics.median(values) for values in seconds.values())
     whole = arguments.list / clips
     result: dict[str, Any] = {
@@ -103,8 +103,8 @@ def main() -> None:
         "speedup_of_list": {
             "videos": arguments.list, "extrapolated": round(whole * each / (whole * (once - text) + text), 3)
         },
-        "same_predictions": bool((one.argmax(1) == other.argmax(1)).all()),
-        "largest_difference_of_logits": float((one - other).abs().max()),
+        "same_predictions": bool((logits_once.argmax(1) == logits_each.argmax(1)).all()),
+        "largest_difference_of_logits": float((logits_once - logits_each).abs().max()),
     }  # fmt: skip
     rows = [[way, f"{r.median:.4g}", f"{r.low:.4g}", f"{r.high:.4g}"] for way, r in rates.items()]
     print(table(rows, ("way", "clips/s", "min", "max")))

@@ -1,12 +1,12 @@
-"""Fit and eval clips/s of every method on ViT-B/16, on whatever device is there.
+"""Clips/s of fits and evals of every method on ViT-B/16, on a GPU if torch sees one, else on the CPU.
 
     python benchmarks/throughput.py --baseline --seconds 480 --out benchmarks/results/throughput.json
     python benchmarks/throughput.py --quick                     # a CPU: 8 frames, 51 names, two methods
 
-Methods x 8, 16, 32 frames x 51, 101, 200, 400 names x fp32, bf16 x compiled or not, the most telling combinations
-first, until the time is over; a row says how many clips a batch had, the peak memory, and the share of the matrix
-product's rate measured in the same run. `--baseline` measures the naive way in turn with ours (see workloads.py).
-Weights are random (speed does not depend on them) and clips synthetic; decoding is measured apart.
+The combinations of methods, 8, 16, 32 frames, 51, 101, 200, 400 names, fp32 and bf16, compiled and not compiled are
+measured in order of interest until the time is over. A row states clips per batch, peak memory, and the share of the
+rate of a matrix product in the same run. `--baseline` measures the naive way (see workloads.py) in turn with the
+engine. Weights are random (speed does not depend on them) and clips are synthetic; decoding is measured separately.
 """
 
 from __future__ import annotations
@@ -49,12 +49,12 @@ DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
 ARCH = "ViT-B-16-quickgelu"
 """The activation of OpenAI's weights, which the published recipes start from."""
 SMALL_BATCH = {"fit": 1, "eval": 2}
-"""Clips a batch on a CPU, where a larger batch gains nothing; the naive way then has the same."""
+"""Clips per batch on a CPU, where a larger batch is not faster; also for the naive way."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """One combination to measure; `naive` adds the naive way, measured in turn."""
+    """A combination to measure; with `naive`, the naive way is measured in turn with the engine."""
 
     method: str
     phase: str
@@ -113,7 +113,7 @@ class Bench:
         self.peaks = {name: matmul_peak(device, DTYPES[name]) for name in wanted}
 
     def measure(self, case: Case) -> None:
-        """Add a case's rows; where the memory does not suffice, with half as many clips a batch."""
+        """Add the rows of a case; when out of memory, try again with half of the clips per batch."""
         if case.phase == "fit" and recipe_of(method_class(case.method)) is None:
             return
         images = FIT_IMAGES if case.phase == "fit" else EVAL_IMAGES
@@ -185,7 +185,7 @@ class Bench:
         return self.flops[key]
 
     def _limit(self, case: Case, work: FitWork) -> None:
-        """Where the time of a step goes; what neither input, vision, text nor update takes is mostly backward."""
+        """Add the times of the parts of a step; most of the remaining time is the backward pass."""
         whole = seconds_of(work, self.device, 3)
         row: dict[str, Any] = {"method": case.method, "compiled": case.compiled, "step_ms": round(1000 * whole, 2)}
         for name, part in work.parts().items():
@@ -225,14 +225,14 @@ def cells(row: dict[str, Any]) -> list[object]:
 
 
 def speedups(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Ours over naive for each pair that was measured in turn."""
-    found = []
+    """The ratio of the engine to the naive way for each pair that was measured in turn."""
+    ratios = []
     for ours, naive in itertools.pairwise(rows):
         if (ours["path"], naive["path"]) == ("ours", "naive"):
             kept = {k: ours[k] for k in ("method", "phase", "frames", "names", "precision", "compiled")}
             ratio = ours["clips_per_second"]["median"] / naive["clips_per_second"]["median"]
-            found.append({**kept, "times_naive": round(ratio, 2)})
-    return found
+            ratios.append({**kept, "times_naive": round(ratio, 2)})
+    return ratios
 
 
 def main() -> None:

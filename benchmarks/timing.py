@@ -1,4 +1,4 @@
-"""Measuring: synchronised timing with repeats, the peak of a matrix product, the machine, a table and a JSON file."""
+"""Helpers of benchmarks: synchronised and repeated timing, peak of a matrix product, tables and JSON files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SCHEMA = 1
 
 @dataclass(frozen=True)
 class Spread:
-    """Median, smallest and largest of repeated measurements."""
+    """Median, minimum and maximum of repeated measurements."""
 
     median: float
     low: float
@@ -35,7 +35,7 @@ class Spread:
 
 
 def synchronise(device: torch.device) -> None:
-    """Wait until a device has done what it was given."""
+    """Wait until a device has finished its work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
@@ -57,10 +57,10 @@ def measure_in_turn(
 
     Args:
         works: Called without arguments.
-        device: Waited for before and after each timing.
-        repeats: Timings of each.
-        seconds: Wanted length of one timing; at least one call each.
-        warmups: Calls before, at least one.
+        device: Device of the work, synchronised before and after each timing.
+        repeats: Number of timings per piece of work.
+        seconds: Approximate length of a timing, which has at least one call.
+        warmups: Calls before the first timing, at least one.
     """
     times = []
     for work in works:
@@ -68,11 +68,11 @@ def measure_in_turn(
             work()
         once = seconds_of(work, device)
         times.append(max(1, min(50, round(seconds / max(once, 1e-6)))))
-    found: list[list[float]] = [[] for _ in works]
+    seconds_per_call: list[list[float]] = [[] for _ in works]
     for _ in range(repeats):
-        for results, work, count in zip(found, works, times, strict=True):
+        for results, work, count in zip(seconds_per_call, works, times, strict=True):
             results.append(seconds_of(work, device, count))
-    return found
+    return seconds_per_call
 
 
 def matmul_peak(device: torch.device, dtype: torch.dtype) -> Spread:
@@ -85,7 +85,7 @@ def matmul_peak(device: torch.device, dtype: torch.dtype) -> Spread:
 
 
 def machine(device: torch.device) -> dict[str, Any]:
-    """What was measured on."""
+    """The device, and the versions of torch and Python."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
     return {
         "device": name,
@@ -97,7 +97,7 @@ def machine(device: torch.device) -> dict[str, Any]:
 
 
 def table(rows: Sequence[Sequence[object]], header: Sequence[str]) -> str:
-    """Rows as aligned text: the first column to the left, the others to the right."""
+    """Rows as text with aligned columns: the first column left-aligned, all other columns right-aligned."""
     cells = [list(header), *([str(c) for c in row] for row in rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
     lines = [
@@ -115,7 +115,7 @@ def save(path: Path, benchmark: str, device: torch.device, content: dict[str, An
 
 
 class Deadline:
-    """A time after which nothing new is begun."""
+    """A time after which no new measurement starts."""
 
     def __init__(self, seconds: float) -> None:
         self.started, self.seconds = time.monotonic(), seconds

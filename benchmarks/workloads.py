@@ -1,8 +1,8 @@
-"""The work that is measured: device batches of fits and evals as the engine computes them, and the naive way.
+"""The measured computations: device batches of fits and evals, as the engine computes them and in a naive way.
 
-Clips are synthetic uint8 frames in memory, so that the model is measured and not the decoder. The naive way recomputes
-the texts over the full context in every batch, takes 64 frames a batch (2 clips of 32 frames), in fp32, from pageable
-memory, normalised beforehand, with the default optimiser and no cache.
+Clips are synthetic uint8 frames in memory, so that the decoder does not count. The naive way computes the text features
+over the full context in every batch, with 64 frames per batch (2 clips of 32 frames), in fp32, from pageable memory,
+with frames normalised in advance, the default optimiser and no cache.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from harness.data.official.cards import load_card
 from harness.engine.compute.device import Device, casts_kept
-from harness.engine.method import ClipMethod, method_class
+from harness.engine.method import ClipMethod, Encoded, method_class
 from harness.engine.model.backbone import Backbone
 from harness.engine.model.compiled import compile_vision
 from harness.engine.scoring import view_logits
@@ -43,15 +43,15 @@ def label_set(names: int) -> LabelSet:
 
 
 def recipe_of(cls: type[ClipMethod]) -> Recipe | None:
-    """A method's published recipe for base-to-novel, None where nothing is trained."""
+    """The published recipe of a method for base-to-novel; None if the method is not trained."""
     return cls.recipe_for("b2n", "ucf101")
 
 
 def build(name: str, backbone: Backbone, frames: int, device: torch.device) -> ClipMethod:
-    """A method on a copy of the backbone, on the device; `meta` allocates nothing."""
+    """A method on a copy of the backbone on a device; the device `meta` allocates no memory."""
     cls = method_class(name)
     options = cls.options_for({}, "b2n", "ucf101", frames=frames)
-    if hasattr(options, "stage_one"):  # the backbone's weights are random: there is no first stage to start from
+    if hasattr(options, "stage_one"):  # the weights of the backbone are random, so there is no fit of stage one
         options = replace(options, stage_one="clip")
     own = copy.deepcopy(backbone)
     return cls(own, options).to(device)
@@ -84,7 +84,7 @@ class FitWork:
         return SimpleNamespace(frames=frames, features=None, labels=labels, draws=draws)
 
     def __call__(self) -> None:
-        """Compute one device batch as the training loop does, its wait for the loss included."""
+        """Compute one device batch as the training loop does, and wait for the loss."""
         with autocast(self.device):
             loss = self.loss(self.batches[self.steps % 2])
         loss.backward()
@@ -93,14 +93,14 @@ class FitWork:
             raise FloatingPointError("the loss is not finite")
 
     def update(self) -> None:
-        """Step where a whole update is accumulated."""
+        """Count the batch, and step after the last batch of an update."""
         self.steps += 1
         if self.steps % self.per_update == 0:
             self.optimizer.step()
             self.optimizer.zero_grad()
 
     def parts(self) -> dict[str, Work]:
-        """Pieces of the step that can be timed on their own: what goes before, the video, the text, the optimiser."""
+        """Parts of the step that can be timed separately: input, vision tower, text tower, optimiser."""
         batch = self.batches[0]
 
         def inputs() -> tuple[Tensor, Tensor]:
@@ -110,7 +110,7 @@ class FitWork:
 
         video, _ = inputs()
         with autocast(self.device):
-            self.loss(batch).backward()  # gradients for the optimiser's part
+            self.loss(batch).backward()  # the optimiser needs gradients
 
         def encode(work: Callable[[], Any]) -> Work:
             def run() -> None:
@@ -119,8 +119,8 @@ class FitWork:
 
             return run
 
-        def text() -> object:
-            if self.method.couples_clips:  # a contrastive batch has one text a clip
+        def text() -> Encoded:
+            if self.method.couples_clips:  # a contrastive batch has one text per clip
                 return self.method.encode_prompts(self.labels.names[: self.clips])
             return self.method.encode_text(self.labels)
 
@@ -133,7 +133,7 @@ class FitWork:
 
 
 class EvalWork:
-    """One batch of an eval, with the texts encoded beforehand as in `evaluate`."""
+    """One device batch of an eval. Text features are computed in advance, as in `evaluate`."""
 
     def __init__(
         self, method: ClipMethod, frames: int, clips: int, names: int, device: Device, compiled: bool = False
@@ -158,7 +158,7 @@ class EvalWork:
 
 
 class NaiveFit(FitWork):
-    """The same clips and updates, the naive way."""
+    """The clips and updates of `FitWork`, computed in the naive way."""
 
     def __init__(self, method: ClipMethod, frames: int, clips: int, names: int, device: Device) -> None:
         naive_text(method)
@@ -176,7 +176,7 @@ class NaiveFit(FitWork):
 
 
 class NaiveEval(EvalWork):
-    """The same clips, the naive way."""
+    """The clips of `EvalWork`, computed in the naive way."""
 
     def __init__(self, method: ClipMethod, frames: int, clips: int, names: int, device: Device) -> None:
         naive_text(method)
@@ -192,7 +192,7 @@ class NaiveEval(EvalWork):
 
 
 def naive_text(method: ClipMethod) -> None:
-    """Make a method encode its texts over the full context each time it is asked."""
+    """Make a method compute text features over the full context in each call."""
     backbone = method.backbone
     encode = backbone.encode_embedded_text
     context = backbone.context_length
@@ -220,9 +220,9 @@ def autocast(device: Device) -> torch.autocast:
 
 
 def model_flops(name: str, backbone: Backbone, phase: str, frames: int, names: int) -> tuple[float, float]:
-    """(floating-point operations a clip, and once a batch) that the method needs, counted on shapes alone.
+    """Floating-point operations per clip, and per batch without its clips, counted on shapes alone.
 
-    Texts count once a batch in fits and not at all in evals; nothing that is recomputed counts.
+    Text features count once per batch in fits and not at all in evals. Recomputed activations do not count.
     """
     meta = torch.device("meta")
     method = build(name, backbone, frames, meta)
@@ -244,6 +244,6 @@ def model_flops(name: str, backbone: Backbone, phase: str, frames: int, names: i
         return float(counter.get_total_flops())
 
     method.train(phase == "fit")
-    method.encode_text(labels)  # a frozen text is encoded once a fit: what is kept from here on does not count
-    one, two = count(1), count(2)
-    return two - one, max(0.0, 2 * one - two)
+    method.encode_text(labels)  # cached from here on: a fit computes frozen text features once
+    single, double = count(1), count(2)
+    return double - single, max(0.0, 2 * single - double)

@@ -7,11 +7,14 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 import pytest
+
+if TYPE_CHECKING:
+    from tests.endurance.preloaded import Server
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line does, and before torch is imported
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -82,6 +85,16 @@ def harness() -> Callable[..., subprocess.CompletedProcess[str]]:
         return subprocess.run(command, timeout=timeout, check=False, **options)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The server that runs the command line in forked processes, without the seconds that imports take."""
+    from tests.endurance.preloaded import Server
+
+    server = Server(tmp_path_factory.mktemp("server"))
+    yield server
+    server.stop()
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Where the class token looks: attention maps of a clip, of untuned CLIP and of a tuned method, side by side."""
+"""Attention maps of the class token on a clip, drawn side by side for several methods, e.g. untuned and tuned CLIP."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import av
 import numpy as np
@@ -28,11 +28,11 @@ SUFFIXES = (".png", ".gif", ".mp4")
 
 @dataclass(frozen=True)
 class AttentionMaps:
-    """Attention of one clip under several methods.
+    """Attention maps of one clip under several methods.
 
     Args:
-        frames: (T, H, W, 3) uint8 RGB, as the models see them.
-        maps: Title -> (T, h, w) shares of the class token's attention on patches, summing to 1 per frame.
+        frames: (T, H, W, 3) uint8 RGB frames, resized and cropped as for the models.
+        maps: Title -> (T, h, w) shares of the class token's attention on patches; they sum to 1 per frame.
     """
 
     frames: NDArray[np.uint8]
@@ -41,22 +41,22 @@ class AttentionMaps:
 
 @torch.no_grad()
 def class_token_attention(method: ClipMethod, video: Tensor) -> NDArray[np.float32]:
-    """Attention of the class token in the last vision block, mean over heads, on patches only.
+    """Attention of the class token on the patches in the last vision block, mean over heads.
 
-    Prompt and message tokens also receive attention; each frame's map is scaled to sum to 1 over its patches.
+    Prompt and message tokens receive attention too, so the map of each frame is scaled to sum to 1 over its patches.
 
     Args:
-        method: On a ViT with a class token; in eval mode.
+        method: A method on a ViT with a class token; it is set to eval mode.
         video: (1, T, 3, H, W), normalised.
 
     Returns:
-        (T, h, w), h x w being the grid of patches.
+        (T, h, w), where h x w is the grid of patches.
 
     Raises:
-        UserError: The vision tower is no ViT with a class token.
+        UserError: The vision tower is not a ViT with a class token.
     """
-    method.backbone.require_vit("The attention map")
-    block = method.backbone.vision_blocks[-1]
+    visual = method.backbone.require_vit("The attention map")
+    *_, block = method.backbone.vision_blocks
     seen: list[Tensor] = []
     handle = block.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].detach()))
     try:
@@ -64,11 +64,12 @@ def class_token_attention(method: ClipMethod, video: Tensor) -> NDArray[np.float
     finally:
         handle.remove()
     weights = _class_row(block.attn, block.ln_1(seen[-1]))
-    patch_height, patch_width = method.backbone.visual.conv1.kernel_size
+    patch_height, patch_width = visual.conv1.kernel_size
     height, width = video.shape[-2] // patch_height, video.shape[-1] // patch_width
     maps = weights[:, 1 : 1 + height * width].unflatten(1, (height, width))
     maps = maps / maps.sum(dim=(1, 2), keepdim=True)
-    return maps.float().cpu().numpy()
+    shares: NDArray[np.float32] = maps.float().cpu().numpy()
+    return shares
 
 
 def _class_row(attention: nn.MultiheadAttention, x: Tensor) -> Tensor:
@@ -77,16 +78,17 @@ def _class_row(attention: nn.MultiheadAttention, x: Tensor) -> Tensor:
     query = query[:, :1].unflatten(-1, (attention.num_heads, -1)).transpose(1, 2)
     key = key.unflatten(-1, (attention.num_heads, -1)).transpose(1, 2)
     scores = query @ key.transpose(-2, -1) / math.sqrt(key.shape[-1])
-    return scores.softmax(dim=-1).mean(dim=1)[:, 0]
+    shares: Tensor = scores.softmax(dim=-1).mean(dim=1)[:, 0]
+    return shares
 
 
 def compare_attention(methods: dict[str, tuple[ClipMethod, Tensor]], frames: NDArray[np.uint8]) -> AttentionMaps:
     """Attention maps of one clip under each method.
 
     Args:
-        methods: Title -> method and its input (1, T, 3, H, W), normalised as the method takes it; in the order in which
-            they are shown, e.g. vanilla before tuned.
-        frames: The same frames, (T, 3, H, W) or (T, H, W, 3) uint8 RGB.
+        methods: Title -> method and its input (1, T, 3, H, W), normalised as the method expects, in the order of the
+            drawing.
+        frames: The frames of the input, (T, 3, H, W) or (T, H, W, 3) uint8 RGB.
     """
     shown = frames.transpose(0, 2, 3, 1) if frames.shape[1] == 3 and frames.shape[-1] != 3 else frames
     maps = {title: class_token_attention(method, video) for title, (method, video) in methods.items()}
@@ -94,18 +96,19 @@ def compare_attention(methods: dict[str, tuple[ClipMethod, Tensor]], frames: NDA
 
 
 def render(attention: AttentionMaps, path: Path, size: int = 112) -> Path:
-    """Draw the maps over the frames; the suffix of the path decides the form.
+    """Draw the maps over the frames; the suffix of the path decides the format.
 
-    `.png`: one row of frames, one row for each method, frames from left to right. `.gif`: the clip with each method
-    beside it, one image per frame, repeated for ever. `.mp4`: the same as a video (H.264 where PyAV has it).
+    `.png` has one row of frames and one row per method, with frames from left to right. `.gif` shows the clip and all
+    methods next to each other, one image per frame, in an endless loop. `.mp4` shows the same images as a video (H.264
+    if PyAV supports it).
 
     Args:
-        attention: Of one clip.
-        path: Ends in `.png`, `.gif` or `.mp4`; written atomically.
+        attention: Maps of one clip.
+        path: Path that ends in `.png`, `.gif` or `.mp4`; the file is written atomically.
         size: Side of a frame in pixels.
 
     Raises:
-        UserError: Another suffix.
+        UserError: The path has another suffix.
     """
     if path.suffix not in SUFFIXES:
         raise UserError(f"{path.name} is neither .png nor .gif nor .mp4.", "Choose one of these suffixes.")
@@ -121,7 +124,9 @@ def render(attention: AttentionMaps, path: Path, size: int = 112) -> Path:
     if path.suffix == ".png":
         _grid(columns, titles, size).save(buffer, format="PNG")
     else:
-        images = [_grid([[column[t]] for column in columns], titles, size, beside=True) for t in range(len(columns[0]))]
+        images = [
+            _grid([[column[t]] for column in columns], titles, size, in_a_row=True) for t in range(len(columns[0]))
+        ]
         if path.suffix == ".mp4":
             _film(images, buffer)
         else:
@@ -134,11 +139,12 @@ def render(attention: AttentionMaps, path: Path, size: int = 112) -> Path:
 
 
 def _film(images: list[Image.Image], buffer: io.BytesIO) -> None:
-    """Pictures of one size as an MP4, each shown as long as in a GIF."""
-    codec = next(name for name in ("libx264", "mpeg4") if name in av.codecs_available)
+    """Write images of one size as an MP4 with the frame duration of the GIF."""
+    codec: Literal["libx264", "mpeg4"] = "libx264" if "libx264" in av.codecs_available else "mpeg4"
     width, height = images[0].size
     with av.open(buffer, "w", format="mp4") as container:
-        stream: Any = container.add_stream(codec, rate=Fraction(1000, FRAME_MILLISECONDS))
+        stream = container.add_stream(codec, rate=Fraction(1000, FRAME_MILLISECONDS))
+        # The pixel format has one colour value per 2 x 2 pixels, so both sides must be even.
         stream.width, stream.height, stream.pix_fmt = width + width % 2, height + height % 2, "yuv420p"
         for image in images:
             even = Image.new("RGB", (stream.width, stream.height), "white")
@@ -148,7 +154,7 @@ def _film(images: list[Image.Image], buffer: io.BytesIO) -> None:
 
 
 def _overlay(frame: NDArray[np.uint8], weights: NDArray[np.float32], size: int) -> Image.Image:
-    """A frame darkened where attention is low and reddened where it is high; the frame's own maximum counts as 1."""
+    """A frame that is darker where attention is low and redder where it is high, relative to the frame's maximum."""
     share = weights / max(float(weights.max()), 1e-12)
     mask = Image.fromarray(share.astype(np.float32)).resize((size, size), Image.Resampling.BICUBIC)
     strength = np.clip(np.asarray(mask), 0.0, 1.0)[..., None]
@@ -158,14 +164,14 @@ def _overlay(frame: NDArray[np.uint8], weights: NDArray[np.float32], size: int) 
     return Image.fromarray(np.clip(mixed, 0, 255).astype(np.uint8))
 
 
-def _grid(rows: list[list[Image.Image]], titles: list[str], size: int, beside: bool = False) -> Image.Image:
-    """Rows of pictures, each below its title; `beside` puts single-picture rows next to each other instead."""
-    across, down = (len(rows), 1) if beside else (len(rows[0]), len(rows))
+def _grid(rows: list[list[Image.Image]], titles: list[str], size: int, in_a_row: bool = False) -> Image.Image:
+    """Rows of images, each below its title; with `in_a_row`, rows of a single image are placed next to each other."""
+    across, down = (len(rows), 1) if in_a_row else (len(rows[0]), len(rows))
     sheet = Image.new("RGB", (across * (size + GAP) - GAP, down * (size + HEADER + GAP) - GAP), "white")
     draw = ImageDraw.Draw(sheet)
     for number, (row, title) in enumerate(zip(rows, titles, strict=True)):
-        x0, y0 = (number * (size + GAP), 0) if beside else (0, number * (size + HEADER + GAP))
+        x0, y0 = (number * (size + GAP), 0) if in_a_row else (0, number * (size + HEADER + GAP))
         draw.text((x0 + 1, y0 + 1), title, fill="black")
-        for place, picture in enumerate(row):
-            sheet.paste(picture, (x0 + place * (size + GAP), y0 + HEADER))
+        for column, picture in enumerate(row):
+            sheet.paste(picture, (x0 + column * (size + GAP), y0 + HEADER))
     return sheet

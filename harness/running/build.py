@@ -11,7 +11,7 @@ from harness.cells.backbone import BackboneChoice
 from harness.cells.cell import Cells, EvalCell, FitCell, MethodRow
 from harness.engine.method import ClipMethod
 from harness.engine.model.clip_model import Backbone
-from harness.engine.training.fit import load_fit, read_trained
+from harness.engine.training.trained_weights import load_fit, read_trained
 from harness.machine.settings import Settings
 from harness.machine.weights_index import WeightsIndex
 from results.fit_file import FitFile, read_fit_file

@@ -12,6 +12,8 @@ from harness.cells.leakage import audit_cell
 from harness.cells.plan import RENEWED, REUSED, eval_state, renewed, scored_before
 from harness.engine.compute.device import for_evaluation
 from harness.engine.evaluate import evaluate
+from harness.engine.features.context import Context
+from harness.engine.job import EvalJob
 from harness.engine.video.loaders import locate_rows
 from harness.running.build import fitted_method, loaded_model
 from harness.running.session import Session, claimed, left_over, partial_results, present_rows
@@ -40,19 +42,12 @@ def run_eval_cell(cell: EvalCell, session: Session) -> bool:
         seed = int(fingerprint([cell.test.sha256, "views"], 8), 16)
         # Untrained evals of several protocols on one list share a number, and are computed once per run.
         if cell.number not in session.scores:
-            session.scores[cell.number] = evaluate(
-                method,
-                rows,
-                cell.labels,
-                cell.views,
-                device,
-                session.compute,
-                partial,
-                seed,
-                session.progress.eval_step,
-                session.features,
-                processes,
-            )
+            job = EvalJob(method, rows, cell.labels, cell.views, seed)
+            context = Context(device, session.compute, session.features, processes)
+            scores = evaluate(job, context, partial, session.progress.eval_step)
+            with processes.together():
+                scores.require_a_decoded_video(rows)
+            session.scores[cell.number] = scores
         with processes.together():
             if processes.is_leader:
                 scored = Scored(session.scores[cell.number], kept, audited, device, processes.size)

@@ -11,9 +11,13 @@ from harness.base.files import file_sha256
 from harness.base.locks import half_written
 from harness.cells.cell import FitCell
 from harness.cells.plan import fit_state
+from harness.engine.features.context import Context
+from harness.engine.job import FitJob
 from harness.engine.method import ClipMethod
 from harness.engine.model.compiled import runs_compiled
-from harness.engine.training.fit import CURVE, WEIGHTS, fit
+from harness.engine.training.curve import CURVE
+from harness.engine.training.fit import fit
+from harness.engine.training.trained_weights import WEIGHTS
 from harness.running.build import build_fit_start, loaded_model
 from harness.running.inputs import write_inputs
 from harness.running.session import START_FILE, Session, claimed, left_over, present_rows
@@ -37,19 +41,9 @@ def run_fit_cell(cell: FitCell, session: Session) -> bool:
             model = loaded_model(cell.row, method)
             if processes.is_leader:
                 _keep_resumable(cell.folder, [model.tensors_sha256, start.weights_sha256])
-        outcome = fit(
-            method,
-            rows,
-            cell.labels,
-            cell.recipe,
-            cell.views,
-            cell.folder,
-            session.device,
-            session.compute,
-            session.progress.fit_step,
-            session.features,
-            processes,
-        )
+        job = FitJob(method, rows, cell.labels, cell.views, cell.recipe)
+        context = Context(session.device, session.compute, session.features, processes)
+        outcome = fit(job, cell.folder, context, session.progress.fit_step)
         with processes.together():
             if processes.is_leader:
                 training = replace(

@@ -13,8 +13,8 @@ from harness.cells.cell import MethodRow
 from harness.cells.request import MethodChoice
 from harness.cells.resolve_method import code_of
 from harness.engine.method import ClipMethod
-from harness.engine.training.fit import load_fit as load_trained
-from harness.engine.training.fit import read_trained
+from harness.engine.training.trained_weights import load_fit as load_trained
+from harness.engine.training.trained_weights import read_trained
 from harness.machine.settings import Settings
 from harness.plugins import registry
 from harness.running.build import build_row, loaded_model, require_recorded

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.base.errors import UserError
 from harness.engine.compute.device import choose_device, for_evaluation
 from harness.engine.evaluate import evaluate
+from harness.engine.features.context import Context
+from harness.engine.job import EvalJob
 from harness.engine.method import ClipMethod
 from harness.machine.compute_options import ComputeOptions
 from harness.spec import LabelSet, Views
@@ -48,15 +49,11 @@ def predict(
         UserError: The method fails for another reason than the file.
     """
     method.requires_grad_(False)  # then the class texts are encoded once for all files
-    device = for_evaluation(choose_device(compute), compute, method.backbone)
+    context = Context(for_evaluation(choose_device(compute), compute, method.backbone), compute)
     for video in videos:
-        try:
-            scores = evaluate(method, [(video, 0)], labels, views, device, compute)
-        except UserError as error:
-            reason = error.message.partition("the first: ")[2]
-            if not reason:
-                raise  # a fault of the method, not of the file
-            yield Prediction(video, problem=reason.removeprefix(f"{video}: ").rstrip("."))
+        scores = evaluate(EvalJob(method, [(video, 0)], labels, views), context)
+        if scores.failed:
+            yield Prediction(video, problem=scores.failed[0].rstrip("."))
             continue
         pairs = zip(scores.ids[0], scores.probabilities[0], strict=True)
         yield Prediction(video, tuple((labels.names[i], float(p)) for i, p in pairs))

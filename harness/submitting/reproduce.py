@@ -20,8 +20,10 @@ from harness.cells.backbone import MINI_ARCH, BackboneChoice
 from harness.data.catalog import open_dataset
 from harness.engine.compute.device import Device, choose_device, for_evaluation
 from harness.engine.evaluate import Scores, evaluate
+from harness.engine.features.context import Context
+from harness.engine.job import EvalJob
 from harness.engine.method import ClipMethod
-from harness.engine.training.fit import WEIGHTS
+from harness.engine.training.trained_weights import WEIGHTS
 from harness.engine.video.loaders import locate_rows
 from harness.machine.compute_options import ComputeOptions
 from harness.machine.settings import Settings
@@ -325,7 +327,8 @@ def _again(
     rows = [(path if i in sampled else None, label) for i, (path, label) in enumerate(located)]
     draws = int(fingerprint([listed.sha256, "views"], 8), 16)
     eval_device = for_evaluation(device, compute, method.backbone)
-    scores = evaluate(method, rows, labels, evaluation.views, eval_device, compute, None, draws)
+    scores = evaluate(EvalJob(method, rows, labels, evaluation.views, draws), Context(eval_device, compute))
+    scores.require_a_decoded_video(rows)
     both_fp32 = evaluation.precision == eval_device.precision == "fp32"
     return compare(measured.name, measured.frame.iloc[chosen], scores, chosen, TOLERANCE[both_fp32])
 

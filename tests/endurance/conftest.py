@@ -22,16 +22,8 @@ SMALL = (
     "--recipe", "warmup_epochs=1", "--eval-clips", "2", "--no-report", "--json",
 )  # fmt: skip
 """Arguments of a run of one fit of three epochs and three evals."""
-PARTIAL_ALWAYS = {"harness.engine.evaluate:SAVE_SECONDS": -1.0}
+PARTIAL_ALWAYS = {"harness.engine.partial_scores:SAVE_SECONDS": -1.0}
 """Intermediate results after every batch instead of every half minute."""
-
-
-@pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """The forking server."""
-    found = Server(tmp_path_factory.mktemp("said"))
-    yield found
-    found.stop()
 
 
 @pytest.fixture(scope="session")

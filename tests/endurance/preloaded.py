@@ -66,6 +66,7 @@ class Server:
         ordinary: bool = False,
         watch: Path | None = None,
         kill_at: int = 0,
+        environment: dict[str, str] | None = None,
     ) -> Run:
         """Start `harness ARGUMENTS`.
 
@@ -76,10 +77,12 @@ class Server:
             ordinary: Permissions of files hold for it, also where the tests run as root.
             watch: Folder whose changes (files opened for writing, renamed, removed, folders made) are counted.
             kill_at: Number of the change at which the process kills itself, just before it; 0 for never.
+            environment: Environment variables to set first.
         """
         self.count += 1
         files = [str(self.folder / f"{self.count}.{kind}") for kind in ("out", "err", "changes")]
         request = {"run": [str(a) for a in arguments], "files": files, "patch": patch or {}, "file_limit": file_limit}
+        request["environment"] = environment or {}
         request |= {"ordinary": ordinary, "watch": str(watch) if watch else "", "kill_at": kill_at}
         return Run(self, int(self._ask(request)), *map(Path, files))
 
@@ -158,6 +161,7 @@ def _child(request: dict[str, Any]) -> None:
             os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644), descriptor)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.setsid()
+        os.environ.update(request["environment"])
         for place, value in request["patch"].items():
             module, _, name = place.partition(":")
             setattr(importlib.import_module(module), name, value)

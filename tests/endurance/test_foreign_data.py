@@ -191,7 +191,7 @@ def test_the_weights_of_another_run_are_noticed(server: Server, tiny_dataset: Pa
     weights = only(copy, "weights.safetensors")
     save_file({name: value + 1 for name, value in load_file(weights).items()}, weights)
     shutil.rmtree(weights.parent / "evals")
-    one_error(server.run(*run_arguments(tiny_dataset, copy)), "not those that the fit left", code=1)
+    one_error(server.run(*run_arguments(tiny_dataset, copy)), "changed after the fit", code=1)
 
 
 @pytest.mark.parametrize("kind", KINDS)

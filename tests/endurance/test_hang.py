@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 
 from harness.api import LabelSet
-from harness.engine.evaluate import evaluate
 from harness.engine.features.cache import FeatureCache
 from harness.engine.video.decode_check import DecodeWorker
 from harness.engine.video.loaders import Row
@@ -23,7 +22,7 @@ from harness.spec import Views
 from tests.conftest import CLASSES
 from tests.endurance.conftest import one_error, run_arguments
 from tests.endurance.preloaded import Server
-from tests.engine.conftest import CPU, run_fit, tiny_method
+from tests.engine.conftest import CPU, run_fit, score, tiny_method
 
 LIMIT = 1.0
 
@@ -48,7 +47,7 @@ def test_an_eval_names_and_counts_it(pipe: Path, tiny_dataset: Path, tmp_path: P
     cache = FeatureCache(tmp_path / "cache") if cached else None
     started = time.monotonic()
     method, views = tiny_method("vanilla_clip"), Views(frames=2, reader=reader)
-    scores = evaluate(method, rows_with(pipe, tiny_dataset), LabelSet(CLASSES), views, CPU, compute, cache=cache)
+    scores = score(method, rows_with(pipe, tiny_dataset), LabelSet(CLASSES), views, CPU, compute, cache=cache)
     assert LIMIT < time.monotonic() - started < LIMIT + 20
     assert scores.failed == {2: "not decoded within 1 s"}
     assert (scores.ids[2] == -1).all() and (scores.ids[[0, 1, 3, 4, 5, 6, 7]] >= 0).all()

@@ -35,8 +35,8 @@ from harness.data.lists.grammar import format_labels, format_list, parse_labels,
 from harness.data.official.annotations.annotation_folder import AnnotationFolder
 from harness.data.official.cards import load_card
 from harness.data.official.generate import generate
-from harness.engine.evaluate import _Found
 from harness.engine.model.weights import read_weights
+from harness.engine.partial_scores import PartialScores
 from harness.machine.settings import load_settings
 from reports.frame import records_frame
 from results.fit_file import read_fit_file
@@ -103,7 +103,7 @@ def parsers(tmp_path_factory: pytest.TempPathFactory, finished_runs: Path) -> di
     torch.save({"model": {"visual.conv1.weight": torch.zeros(3, 3)}}, tensors)
     np.savez_compressed(
         partial, done=np.array(4), ids=np.zeros((8, 4), int), probabilities=np.zeros((8, 4)), rows=np.array([2]),
-        reasons=np.array(["broken"]), of=np.array(_Found(UNREAD, 4, root).of),
+        reasons=np.array(["broken"]), of=np.array(PartialScores(UNREAD, 4, root).rows_hash),
     )  # fmt: skip
     files = {f"{name} {i}.avi": name for name in CLASSES for i in range(2)}
     clip_table = "path,class,split\n" + "".join(f"{f},{n},{'train' if '0' in f else 'val'}\n" for f, n in files.items())
@@ -152,7 +152,7 @@ def parsers(tmp_path_factory: pytest.TempPathFactory, finished_runs: Path) -> di
         return Inventory.open(path.parent, path.parent).find("x.avi")
 
     def restored(path: Path) -> object:
-        found = _Found(UNREAD, 4, path)
+        found = PartialScores(UNREAD, 4, path)
         found.restore()
         return found
 

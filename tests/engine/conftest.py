@@ -12,11 +12,16 @@ import torch
 
 from harness.api import ClipMethod, LabelSet, Recipe, Views, build_method, load_backbone
 from harness.engine.compute.device import Device
-from harness.engine.training.fit import FitOutcome, fit
+from harness.engine.evaluate import Scores, evaluate
+from harness.engine.features.cache import FeatureCache
+from harness.engine.features.context import Context
+from harness.engine.job import EvalJob, FitJob
+from harness.engine.training.fit import fit
 from harness.engine.video import mm_pipeline
 from harness.engine.video.batches import Draw
 from harness.engine.video.loaders import Row
 from harness.machine.compute_options import ComputeOptions
+from results.fit_file import FitOutcome
 from tests.conftest import CLASSES
 
 LABELS = LabelSet(CLASSES)
@@ -49,7 +54,23 @@ def run_fit(
     """Fit the tiny CLIP into a folder; 16 clips are 4 device batches and 2 updates an epoch."""
     model, settings = method or tiny_method(), replace(RECIPE, **recipe)
     compute = compute or ComputeOptions(device="cpu", workers=0, fit_clips=4)
-    return model, fit(model, rows, LABELS, settings, VIEWS, folder, device, compute, progress), folder
+    job, context = FitJob(model, rows, LABELS, VIEWS, settings), Context(device, compute)
+    return model, fit(job, folder, context, progress), folder
+
+
+def score(
+    method: ClipMethod,
+    rows: list[Row],
+    label_set: LabelSet = LABELS,
+    views: Views = VIEWS,
+    device: Device = CPU,
+    compute: ComputeOptions = ComputeOptions(device="cpu", workers=0, eval_clips=4),  # noqa: B008  (frozen)
+    seed: int = 0,
+    cache: FeatureCache | None = None,
+    **more: Any,
+) -> Scores:
+    """Scores of a list; `more` are arguments of `evaluate`."""
+    return evaluate(EvalJob(method, rows, label_set, views, seed), Context(device, compute, cache), **more)
 
 
 @pytest.fixture

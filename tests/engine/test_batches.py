@@ -75,8 +75,8 @@ def test_as_the_published_loop(n: int, ranks: int, micro: int, accumulate: int, 
     settings = recipe(ranks, micro, accumulate)
     batches = FitBatches(n, settings, 16)
     batches.epoch = epoch
-    found = updates_of([batches], ranks * accumulate)
-    assert [Counter(tuple(d.index for d in g) for g in u) for u in found] == published_updates(n, settings, epoch)
+    updates = updates_of([batches], ranks * accumulate)
+    assert [Counter(tuple(d.index for d in g) for g in u) for u in updates] == published_updates(n, settings, epoch)
 
 
 # Specification, section 3.1: videos, n, updates per epoch, epochs, total updates, unused per epoch (at least).
@@ -118,8 +118,8 @@ def test_every_fit_equals_the_published_loop(fit: tuple[int, Recipe, int]) -> No
     n, chosen, epoch = fit
     groups = epoch_groups(n, chosen, epoch)
     per_update = chosen.ranks * chosen.accumulate
-    found = [Counter(tuple(g) for g in groups[i : i + per_update]) for i in range(0, len(groups), per_update)]
-    assert found == published_updates(n, chosen, epoch)
+    updates = [Counter(tuple(g) for g in groups[i : i + per_update]) for i in range(0, len(groups), per_update)]
+    assert updates == published_updates(n, chosen, epoch)
 
 
 @given(fits(), st.sampled_from([1, 4, 8, 16, 64]), st.sampled_from([1, 2, 4]))
@@ -136,9 +136,9 @@ def test_device_batch_and_processes_change_nothing(fit: tuple[int, Recipe, int],
     reference = FitBatches(n, chosen, 1)
     for batches in (reference, *processes):
         batches.epoch = epoch
-    found, expected = updates_of(processes, per_update), updates_of([reference], per_update)
-    for mine, theirs in zip(found, expected, strict=True):
-        assert sorted(mine, key=lambda g: g[0].group) == sorted(theirs, key=lambda g: g[0].group)
+    actual, expected = updates_of(processes, per_update), updates_of([reference], per_update)
+    for update, reference_update in zip(actual, expected, strict=True):
+        assert sorted(update, key=lambda g: g[0].group) == sorted(reference_update, key=lambda g: g[0].group)
     for batches in processes:
         lengths = {len(batch) for batch in batches}
         assert len(batches) == sum(1 for _ in batches) and len(lengths) == 1

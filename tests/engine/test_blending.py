@@ -97,8 +97,8 @@ def test_neither_kind_blends_nothing() -> None:
     assert draw_blend(recipe, 0, 0, 4, 32, 32) is None
     video, targets = group()
     draws = [Draw(i, 0, i, 0) for i in range(4)]
-    found = blend_groups(video, targets, FitBatch(video, torch.zeros(4), draws), recipe)
-    assert torch.equal(found[0], video) and torch.equal(found[1], targets)
+    blended_group = blend_groups(video, targets, FitBatch(video, torch.zeros(4), draws), recipe)
+    assert torch.equal(blended_group[0], video) and torch.equal(blended_group[1], targets)
 
 
 def test_a_group_of_one_is_left_alone() -> None:

@@ -15,10 +15,15 @@ from torch import Tensor
 from harness.api import ClipMethod, LabelSet, MethodCard, Recipe, load_backbone
 from harness.base.errors import UserError
 from harness.engine.features.cache import FeatureCache, fits_from_features
-from harness.engine.training.fit import CURVE, WEIGHTS, FitOutcome, fit, load_fit
+from harness.engine.features.context import Context
+from harness.engine.job import FitJob
+from harness.engine.training.curve import CURVE
+from harness.engine.training.fit import fit
+from harness.engine.training.trained_weights import WEIGHTS, load_fit
 from harness.engine.video.batches import Draw
 from harness.engine.video.loaders import Row
 from harness.machine.compute_options import ComputeOptions
+from results.fit_file import FitOutcome
 from tests.engine.conftest import CPU, LABELS, VIEWS, tiny_method
 
 COMPUTE = ComputeOptions(device="cpu", workers=0, fit_clips=8)
@@ -48,7 +53,7 @@ def run(
     folder: Path, rows: list[Row], cache: FeatureCache | None = None, method: ClipMethod | None = None, **recipe: object
 ) -> tuple[ClipMethod, FitOutcome]:
     method = method or ClassMeans(load_backbone("mini-clip"))
-    outcome = fit(method, rows, LABELS, replace(ONCE, **recipe), VIEWS, folder, CPU, COMPUTE, cache=cache)
+    outcome = fit(FitJob(method, rows, LABELS, VIEWS, replace(ONCE, **recipe)), folder, Context(CPU, COMPUTE, cache))
     return method, outcome
 
 
@@ -150,7 +155,7 @@ def test_methods_with_an_own_loss_of_features_are_trained_on_cached_ones(
     for folder, kept in (("cached", cache), ("again", cache), ("plain", None)):
         method = tiny_method(name)
         assert fits_from_features(method)
-        fit(method, rows, LABELS, recipe, VIEWS, tmp_path / folder, CPU, COMPUTE, cache=kept)
+        fit(FitJob(method, rows, LABELS, VIEWS, recipe), tmp_path / folder, Context(CPU, COMPUTE, kept))
         states.append(load_file(tmp_path / folder / WEIGHTS))
         assert len(decodes) == (len(rows) if folder != "plain" else 3 * len(rows))
     for key, value in states[0].items():
@@ -160,6 +165,7 @@ def test_methods_with_an_own_loss_of_features_are_trained_on_cached_ones(
 
 def test_eszsl_is_fitted_through_the_engine(rows: list[Row], tmp_path: Path) -> None:
     method = tiny_method("eszsl")
-    fit(method, rows, LABELS, tiny_method("eszsl").recipes["zero_shot"], VIEWS, tmp_path, CPU, COMPUTE)
+    recipe = tiny_method("eszsl").recipes["zero_shot"]
+    fit(FitJob(method, rows, LABELS, VIEWS, recipe), tmp_path, Context(CPU, COMPUTE))
     assert set(load_file(tmp_path / WEIGHTS)) == {"bilinear", "penalties"}
     assert float(method.bilinear.detach().abs().max()) > 0 and method.penalties.tolist() == [1.0, 1.0]

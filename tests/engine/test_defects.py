@@ -66,8 +66,7 @@ def test_d02_d03_models_of_mmaction2_import() -> None:
     """The wheel lacks one localizer and does not declare `importlib_metadata`: with our module its models import."""
     hidden = "import sys; sys.modules['importlib_metadata'] = None; "
     ours = python(
-        hidden
-        + "from harness.engine.video import mm_setup; mm_setup.ensure_action_models(); "
+        hidden + "from harness.engine.video import mm_setup; mm_setup.ensure_action_models(); "
         "from mmaction.models import Recognizer2D;"
         "assert sys.modules['importlib_metadata'].__name__ == 'importlib.metadata'"
     )

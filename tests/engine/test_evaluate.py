@@ -16,15 +16,16 @@ from torch import Tensor
 
 from harness.api import ClipMethod, LabelSet, MethodCard, Views, load_backbone
 from harness.base.errors import UserError
-from harness.engine import evaluate as module
-from harness.engine.evaluate import Scores, evaluate, view_probabilities
+from harness.engine import partial_scores as module
+from harness.engine.evaluate import Scores
+from harness.engine.partial_scores import view_probabilities
 from harness.engine.video.frames import normalise
 from harness.engine.video.loaders import Row, eval_loader
 from harness.machine.compute_options import ComputeOptions
 from results.metrics import NO_PREDICTION, accuracies
 from results.predictions import read_predictions
 from tests.conftest import CLASSES, in_process, write_clip
-from tests.engine.conftest import CPU, LABELS, VIEWS, tiny_method
+from tests.engine.conftest import CPU, LABELS, VIEWS, score, tiny_method
 
 COMPUTE = ComputeOptions(device="cpu", workers=0, eval_clips=4)
 
@@ -79,7 +80,7 @@ def broken(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_eval_mode_without_gradients_and_text_once(rows: list[Row]) -> None:
     method = probe().train()
-    evaluate(method, rows[:10], LABELS, VIEWS, CPU, COMPUTE)
+    score(method, rows[:10], LABELS, VIEWS, CPU, COMPUTE)
     assert [what for what, _, _ in method.calls] == ["text", *["video", "score"] * 3]
     assert not any(training or grad for _, training, grad in method.calls)
 
@@ -87,7 +88,7 @@ def test_eval_mode_without_gradients_and_text_once(rows: list[Row]) -> None:
 def test_text_once_per_label_set(rows: list[Row]) -> None:
     method = probe()
     for names in (CLASSES, CLASSES[:3]):
-        evaluate(method, [row for row in rows if row[1] < 3][:8], LabelSet(names), VIEWS, CPU, COMPUTE)
+        score(method, [row for row in rows if row[1] < 3][:8], LabelSet(names), VIEWS, CPU, COMPUTE)
     assert [what for what, _, _ in method.calls].count("text") == 2
 
 
@@ -97,27 +98,30 @@ def test_a_broken_video_counts_as_wrong_and_stops_nothing(
 ) -> None:
     mixed = [*rows[:5], (broken, 1), (None, 2), *rows[5:9]]
     compute = ComputeOptions(device="cpu", workers=workers, eval_clips=4)
-    found = evaluate(clip, mixed, LABELS, VIEWS, CPU, compute)
-    whole = evaluate(clip, rows[:9], LABELS, VIEWS, CPU, compute)
-    assert sorted(found.failed) == [5, 6]
-    assert "not found" in found.failed[6]
-    assert (found.ids[[5, 6]] == NO_PREDICTION).all() and (found.probabilities[[5, 6]] == 0).all()
-    others = np.delete(found.ids, [5, 6], axis=0)
+    scores = score(clip, mixed, LABELS, VIEWS, CPU, compute)
+    whole = score(clip, rows[:9], LABELS, VIEWS, CPU, compute)
+    assert sorted(scores.failed) == [5, 6]
+    assert "not found" in scores.failed[6]
+    assert (scores.ids[[5, 6]] == NO_PREDICTION).all() and (scores.probabilities[[5, 6]] == 0).all()
+    others = np.delete(scores.ids, [5, 6], axis=0)
     np.testing.assert_array_equal(others, whole.ids)
-    np.testing.assert_allclose(np.delete(found.probabilities, [5, 6], axis=0), whole.probabilities, rtol=1e-5)
+    np.testing.assert_allclose(np.delete(scores.probabilities, [5, 6], axis=0), whole.probabilities, rtol=1e-5)
     right = accuracies([label for _, label in rows[:9]], whole.ids).top1 * 9
-    assert accuracies([label for _, label in mixed], found.ids).top1 * 11 == pytest.approx(right)
+    assert accuracies([label for _, label in mixed], scores.ids).top1 * 11 == pytest.approx(right)
 
 
 def test_a_whole_batch_of_broken_videos(clip: ClipMethod, rows: list[Row], broken: Path) -> None:
-    found = evaluate(clip, [(broken, 0)] * 4 + rows[:2], LABELS, VIEWS, CPU, COMPUTE)
-    assert sorted(found.failed) == [0, 1, 2, 3]
-    assert (found.ids[4:] != NO_PREDICTION).all()
+    scores = score(clip, [(broken, 0)] * 4 + rows[:2], LABELS, VIEWS, CPU, COMPUTE)
+    assert sorted(scores.failed) == [0, 1, 2, 3]
+    assert (scores.ids[4:] != NO_PREDICTION).all()
 
 
 def test_nothing_decodable_is_an_error(clip: ClipMethod, broken: Path) -> None:
+    rows: list[Row] = [(broken, 0), (broken, 1)]
+    scores = score(clip, rows, LABELS, VIEWS, CPU, COMPUTE)
+    assert sorted(scores.failed) == [0, 1] and (scores.ids == NO_PREDICTION).all()
     with pytest.raises(UserError, match=r"None of the 2 videos.*page\.avi") as caught:
-        evaluate(clip, [(broken, 0), (broken, 1)], LABELS, VIEWS, CPU, COMPUTE)
+        scores.require_a_decoded_video(rows)
     assert caught.value.exit_code == 1
 
 
@@ -126,28 +130,28 @@ def test_scores_that_are_not_finite_are_refused(rows: list[Row], value: float) -
     method = probe()
     method.spoil = lambda logits: logits.index_fill(1, torch.tensor([2]), value)
     with pytest.raises(UserError, match="probe returned scores that are not finite"):
-        evaluate(method, rows[:4], LABELS, VIEWS, CPU, COMPUTE)
+        score(method, rows[:4], LABELS, VIEWS, CPU, COMPUTE)
 
 
 def test_scores_of_a_wrong_shape_are_refused(rows: list[Row]) -> None:
     method = probe()
     method.spoil = lambda logits: logits[:, :3]
     with pytest.raises(UserError, match=r"probe returned scores of shape \(4, 3\).*4 classes"):
-        evaluate(method, rows[:4], LABELS, VIEWS, CPU, COMPUTE)
+        score(method, rows[:4], LABELS, VIEWS, CPU, COMPUTE)
 
 
 def test_three_classes_give_a_top_five_over_three(clip: ClipMethod, rows: list[Row]) -> None:
-    found = evaluate(clip, rows[:24:3], LabelSet(CLASSES[:3]), VIEWS, CPU, COMPUTE)
-    assert found.ids.shape == (8, 3)
-    assert (np.sort(found.ids, axis=1) == [0, 1, 2]).all()
-    np.testing.assert_allclose(found.probabilities.sum(axis=1), 1, rtol=1e-6)
-    assert accuracies([label for _, label in rows[:24:3]], found.ids).top5 == 100
+    scores = score(clip, rows[:24:3], LabelSet(CLASSES[:3]), VIEWS, CPU, COMPUTE)
+    assert scores.ids.shape == (8, 3)
+    assert (np.sort(scores.ids, axis=1) == [0, 1, 2]).all()
+    np.testing.assert_allclose(scores.probabilities.sum(axis=1), 1, rtol=1e-6)
+    assert accuracies([label for _, label in rows[:24:3]], scores.ids).top5 == 100
 
 
 def test_order_and_values_do_not_depend_on_the_device_batch_or_workers(clip: ClipMethod, rows: list[Row]) -> None:
-    alone = evaluate(clip, rows[:9], LABELS, VIEWS, CPU, ComputeOptions(device="cpu", workers=0, eval_clips=1))
+    alone = score(clip, rows[:9], LABELS, VIEWS, CPU, ComputeOptions(device="cpu", workers=0, eval_clips=1))
     for workers, batch in ((0, 9), (2, 4), (3, 2)):
-        other = evaluate(
+        other = score(
             clip, rows[:9], LABELS, VIEWS, CPU, ComputeOptions(device="cpu", workers=workers, eval_clips=batch)
         )
         np.testing.assert_array_equal(alone.ids, other.ids)
@@ -156,20 +160,20 @@ def test_order_and_values_do_not_depend_on_the_device_batch_or_workers(clip: Cli
 
 def test_views_are_averaged_as_probabilities(clip: ClipMethod, rows: list[Row]) -> None:
     views = Views(frames=2, clips=2, crops=3, sampling="uniform")
-    found = evaluate(clip, rows[:3], LABELS, views, CPU, COMPUTE)
+    scores = score(clip, rows[:3], LABELS, views, CPU, COMPUTE)
     size = clip.backbone.image_size
     batch = next(iter(eval_loader(rows[:3], views, size, [[0, 1, 2]], COMPUTE, 0)))
     assert batch.frames.shape == (3, 6 * 2, 3, size, size)
     with torch.no_grad():
         singles = [clip(normalise(part, views, CPU.device), LABELS) for part in batch.frames.split(2, dim=1)]
     mean = view_probabilities(torch.stack(singles, dim=1)).numpy()
-    np.testing.assert_allclose(found.probabilities, -np.sort(-mean, axis=1), rtol=1e-4)
+    np.testing.assert_allclose(scores.probabilities, -np.sort(-mean, axis=1), rtol=1e-4)
 
 
 def test_random_views_are_the_same_in_every_run(clip: ClipMethod, rows: list[Row]) -> None:
     views = Views(frames=2, clips=4, sampling="random")
     runs = [
-        evaluate(clip, rows[:4], LABELS, views, CPU, ComputeOptions(device="cpu", workers=w, eval_clips=4), seed=seed)
+        score(clip, rows[:4], LABELS, views, CPU, ComputeOptions(device="cpu", workers=w, eval_clips=4), seed=seed)
         for w, seed in ((0, 7), (2, 7), (0, 8))
     ]
     same(runs[0], runs[1])
@@ -196,7 +200,7 @@ def interrupted(
     partial = tmp_path / "partial.npz"
     monkeypatch.setattr(module, "SAVE_SECONDS", -1.0)
     with pytest.raises(KeyboardInterrupt):
-        evaluate(clip, listed, LABELS, VIEWS, CPU, COMPUTE, partial, progress=stop_at(12))
+        score(clip, listed, LABELS, VIEWS, CPU, COMPUTE, partial=partial, progress=stop_at(12))
     with np.load(partial) as saved:
         assert saved["done"].sum() == 8
     return listed, partial
@@ -204,8 +208,8 @@ def interrupted(
 
 def test_an_interrupted_eval_goes_on(clip: ClipMethod, interrupted: tuple[list[Row], Path]) -> None:
     listed, partial = interrupted
-    resumed = evaluate(clip, listed, LABELS, VIEWS, CPU, COMPUTE, partial)
-    whole = evaluate(clip, listed, LABELS, VIEWS, CPU, COMPUTE)
+    resumed = score(clip, listed, LABELS, VIEWS, CPU, COMPUTE, partial=partial)
+    whole = score(clip, listed, LABELS, VIEWS, CPU, COMPUTE)
     assert (resumed.scored, whole.scored) == (6, 14)
     same(resumed, whole)
 
@@ -214,8 +218,8 @@ def test_going_on_with_another_device_batch(clip: ClipMethod, interrupted: tuple
     """8 videos are done, whole batches of 3 are 6: the rest is scored, and what failed before is judged anew."""
     listed, partial = interrupted
     compute = ComputeOptions(device="cpu", workers=0, eval_clips=3)
-    resumed = evaluate(clip, listed, LABELS, VIEWS, CPU, compute, partial)
-    whole = evaluate(clip, listed, LABELS, VIEWS, CPU, compute)
+    resumed = score(clip, listed, LABELS, VIEWS, CPU, compute, partial=partial)
+    whole = score(clip, listed, LABELS, VIEWS, CPU, compute)
     assert resumed.scored == 8
     np.testing.assert_array_equal(resumed.ids, whole.ids)
     assert resumed.failed == whole.failed
@@ -230,7 +234,7 @@ def test_a_failure_beyond_the_resumed_part_is_forgotten(
     text = page.read_bytes()
     try:
         shutil.copyfile(str(rows[0][0]), page)
-        assert evaluate(clip, listed, LABELS, VIEWS, CPU, compute, partial).failed == {}
+        assert score(clip, listed, LABELS, VIEWS, CPU, compute, partial=partial).failed == {}
     finally:
         page.write_bytes(text)
 
@@ -241,15 +245,15 @@ def test_an_unreadable_partial_file_starts_anew(
 ) -> None:
     partial = tmp_path / "partial.npz"
     partial.write_bytes(content)
-    found = evaluate(clip, rows[:4], LABELS, VIEWS, CPU, COMPUTE, partial)
-    assert found.scored == 4
-    same(found, evaluate(clip, rows[:4], LABELS, VIEWS, CPU, COMPUTE))
+    scores = score(clip, rows[:4], LABELS, VIEWS, CPU, COMPUTE, partial=partial)
+    assert scores.scored == 4
+    same(scores, score(clip, rows[:4], LABELS, VIEWS, CPU, COMPUTE))
 
 
 def test_a_partial_file_of_another_list_is_not_used(
     clip: ClipMethod, interrupted: tuple[list[Row], Path], rows: list[Row]
 ) -> None:
-    assert evaluate(clip, rows[:5], LABELS, VIEWS, CPU, COMPUTE, interrupted[1]).scored == 5
+    assert score(clip, rows[:5], LABELS, VIEWS, CPU, COMPUTE, partial=interrupted[1]).scored == 5
 
 
 def test_a_partial_file_of_as_many_other_videos_is_not_used(
@@ -258,9 +262,9 @@ def test_a_partial_file_of_as_many_other_videos_is_not_used(
     """Of a list with missing videos one came back and another went: nobody gets its neighbour's prediction."""
     listed, partial = interrupted
     others = [*listed[1:], listed[0]]
-    found = evaluate(clip, others, LABELS, VIEWS, CPU, COMPUTE, partial)
-    assert found.scored == len(others)
-    same(found, evaluate(clip, others, LABELS, VIEWS, CPU, COMPUTE))
+    scores = score(clip, others, LABELS, VIEWS, CPU, COMPUTE, partial=partial)
+    assert scores.scored == len(others)
+    same(scores, score(clip, others, LABELS, VIEWS, CPU, COMPUTE))
 
 
 # the record ---------------------------------------------------------------------------------------------------------

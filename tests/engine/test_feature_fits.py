@@ -11,6 +11,8 @@ import pytest
 
 from harness.base.errors import UserError
 from harness.engine.features.cache import FeatureCache
+from harness.engine.features.context import Context
+from harness.engine.job import FitJob
 from harness.engine.training.fit import fit
 from harness.engine.video.batches import Draw
 from harness.engine.video.loaders import Row
@@ -28,10 +30,8 @@ def train(
 ) -> tuple[list[float], Any]:
     """(losses, outcome) of a fit."""
     losses: list[float] = []
-    outcome = fit(
-        method_of(name), rows, LABELS, replace(PLAIN, **recipe), VIEWS, folder, CPU, COMPUTE,
-        lambda done, total, loss: losses.append(loss), cache,
-    )  # fmt: skip
+    job = FitJob(method_of(name), rows, LABELS, VIEWS, replace(PLAIN, **recipe))
+    outcome = fit(job, folder, Context(CPU, COMPUTE, cache), lambda done, total, loss: losses.append(loss))
     return losses, outcome
 
 
@@ -40,10 +40,10 @@ def test_training_without_augmentation_decodes_each_clip_once(
 ) -> None:
     wanted, _ = train(tmp_path / "a", rows[::2], None, "efficient_prompt", epochs=3)
     assert len(decodes) == 48
-    found, _ = train(tmp_path / "b", rows[::2], cache, "efficient_prompt", epochs=3)
+    cached_losses, _ = train(tmp_path / "b", rows[::2], cache, "efficient_prompt", epochs=3)
     assert len(decodes) == 48 + 16
-    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-4)
-    assert len(set(found)) > 3
+    np.testing.assert_allclose(cached_losses, wanted, rtol=0, atol=1e-4)
+    assert len(set(cached_losses)) > 3
     score(method_of("vanilla_clip"), rows[::2], cache)
     assert len(decodes) == 48 + 16, "an eval of the same views finds the features of the fit"
 
@@ -57,14 +57,14 @@ def test_augmented_training_does_not_use_the_cache(
 
 
 def test_cached_augmented_views(rows: list[Row], cache: FeatureCache, tmp_path: Path, decodes: list[Draw]) -> None:
-    settings: dict[str, Any] = dict(augmentation="published", views_cached=2, epochs=4)
+    settings: dict[str, Any] = dict(augmentation="published", views_cached=2, epochs=3)
     wanted, _ = train(tmp_path / "a", rows[::2], None, "text_ft", **settings)
     del decodes[:]
-    found, _ = train(tmp_path / "b", rows[::2], cache, "text_ft", **settings)
+    cached_losses, _ = train(tmp_path / "b", rows[::2], cache, "text_ft", **settings)
     assert len(decodes) == 32
     assert {(draw.epoch, draw.position) for draw in decodes} == {(v, i) for v in (0, 1) for i in range(16)}
-    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-4)
-    fresh, _ = train(tmp_path / "c", rows[::2], None, "text_ft", augmentation="published", epochs=4)
+    np.testing.assert_allclose(cached_losses, wanted, rtol=0, atol=1e-4)
+    fresh, _ = train(tmp_path / "c", rows[::2], None, "text_ft", augmentation="published", epochs=3)
     assert not np.allclose(fresh, wanted, atol=1e-4), "fewer views are another method"
 
 
@@ -76,8 +76,8 @@ def test_views_cached_is_part_of_the_recipe() -> None:
 @pytest.mark.parametrize(
     ("name", "recipe", "message"),
     [
-        ("text_ft", {"mixup": 0.8}, "cannot be blended"),
-        ("text_ft", {"cutmix": 1.0}, "cannot be blended"),
+        ("text_ft", {"mixup": 0.8}, "MixUp and CutMix, which need pixels, are not possible"),
+        ("text_ft", {"cutmix": 1.0}, "MixUp and CutMix, which need pixels, are not possible"),
         ("vificlip", {}, "frozen, unchanged vision tower"),
     ],
 )

@@ -18,10 +18,12 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from harness.api import ClipMethod, LabelSet, MethodCard, Recipe, Views, load_backbone
-from harness.engine.evaluate import Scores, evaluate
+from harness.engine.evaluate import Scores
+from harness.engine.features import cache as features
 from harness.engine.features.cache import FeatureCache, fits_from_features, pools_from_features
-from harness.engine.features.cache import cache as features
 from harness.engine.features.cached_loaders import ListFeatures, eval_features
+from harness.engine.features.context import Context
+from harness.engine.job import EvalJob
 from harness.engine.scoring import view_logits
 from harness.engine.video.batches import Draw
 from harness.engine.video.loaders import Row
@@ -30,6 +32,7 @@ from harness.plugins import registry
 from results.provenance import environment
 from tests.conftest import CLASSES, write_clip
 from tests.engine.conftest import CPU, LABELS, VIEWS, tiny_method
+from tests.engine.conftest import score as score_list
 
 COMPUTE = ComputeOptions(device="cpu", workers=0, eval_clips=4, fit_clips=8)
 PLAIN = Recipe(
@@ -51,7 +54,7 @@ def method_of(name: str) -> ClipMethod:
 def score(
     method: ClipMethod, rows: list[Row], cache: FeatureCache | None, views: Views = VIEWS, **named: Any
 ) -> Scores:
-    return evaluate(method, rows, LABELS, views, CPU, COMPUTE, cache=cache, **named)
+    return score_list(method, rows, LABELS, views, CPU, COMPUTE, cache=cache, **named)
 
 
 def same(a: Scores, b: Scores) -> None:
@@ -61,9 +64,9 @@ def same(a: Scores, b: Scores) -> None:
 
 
 def features_of(cache: FeatureCache, method: ClipMethod, rows: list[Row], views: Views = VIEWS) -> ListFeatures:
-    found = eval_features(cache, method, rows, views, CPU, COMPUTE, 0, 4)
-    assert found is not None
-    return found
+    features = eval_features(EvalJob(method, rows, LABELS, views), Context(CPU, COMPUTE, cache), 4)
+    assert features is not None
+    return features
 
 
 @pytest.mark.parametrize("name", FROZEN_VISION)
@@ -85,14 +88,14 @@ def test_logits_from_features_equal_logits_from_frames(rows: list[Row], cache: F
     with torch.no_grad():
         text = method.encode_text(LABELS)
         wanted = view_logits(method, frames, text, VIEWS, CPU, len(LABELS))[:, 0]
-        found = method.score(method.pool(torch.stack([features.get(draw) for draw in draws])), text)
-    torch.testing.assert_close(found, wanted, rtol=0, atol=1e-6)
+        logits = method.score(method.pool(torch.stack([features.get(draw) for draw in draws])), text)
+    torch.testing.assert_close(logits, wanted, rtol=0, atol=1e-6)
 
 
 def test_shared_by_methods_label_sets_and_lists(rows: list[Row], cache: FeatureCache, decodes: list[Draw]) -> None:
     score(method_of("vanilla_clip"), rows[:8], cache)
     score(method_of("text_ft"), rows[4:8], cache)
-    evaluate(method_of("efficient_prompt"), rows[:3], LabelSet(CLASSES[:2]), VIEWS, CPU, COMPUTE, cache=cache)
+    score_list(method_of("efficient_prompt"), rows[:3], LabelSet(CLASSES[:2]), VIEWS, CPU, COMPUTE, cache=cache)
     assert len(decodes) == 8
     score(method_of("text_ft"), rows[4:10], cache)
     assert [draw.index for draw in decodes[8:]] == [4, 5]
@@ -333,25 +336,25 @@ def test_an_entry_that_vanishes_meanwhile_is_computed_again(rows: list[Row], cac
 
 
 def _score_in_process(folder: Path, rows: list[Row], barrier: Any, results: Any) -> None:
-    torch.set_num_threads(1)
+    torch.set_num_threads(1)  # a forked process has none of the threads of its parent's pool
     barrier.wait()
     results.put(score(method_of("vanilla_clip"), rows, FeatureCache(folder)).ids.tolist())
 
 
 def test_two_processes_at_once(rows: list[Row], cache: FeatureCache) -> None:
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("fork")
     barrier, results = context.Barrier(2), context.Queue()
     pool = [
         context.Process(target=_score_in_process, args=(cache.folder, rows[:12], barrier, results)) for _ in range(2)
     ]
     for process in pool:
         process.start()
-    found = [results.get(timeout=100) for _ in pool]
+    predictions = [results.get(timeout=100) for _ in pool]
     for process in pool:
         process.join(20)
         assert process.exitcode == 0
     wanted = score(method_of("vanilla_clip"), rows[:12], None).ids.tolist()
-    assert found == [wanted, wanted]
+    assert predictions == [wanted, wanted]
     assert len(entries_of(cache)) == 12 and not list(cache.folder.rglob("*.tmp"))
 
 

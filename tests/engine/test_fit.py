@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,43 @@ from safetensors.torch import load_file
 
 from harness.api import ClipMethod, MethodCard, Recipe, load_backbone
 from harness.base.errors import UserError
-from harness.engine.training.fit import CURVE, WEIGHTS, load_fit
+from harness.engine.training.curve import CURVE
 from harness.engine.training.schedule import rate_of_update
 from harness.engine.training.step import build_optimizer
+from harness.engine.training.trained_weights import WEIGHTS, load_fit
 from harness.engine.video.loaders import Row
 from harness.machine.compute_options import ComputeOptions
+from results.fit_file import FitOutcome
 from tests.engine.conftest import LABELS, RECIPE, VIEWS, run_fit, tiny_method
 
 Fit = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A finished fit of `vificlip`, shared by tests that do not change it.
+
+    Args:
+        before: Parameters and buffers before the fit.
+        steps: Arguments (done, total) of each call of `progress`.
+    """
+
+    method: ClipMethod
+    outcome: FitOutcome
+    folder: Path
+    before: dict[str, torch.Tensor]
+    steps: list[tuple[int, int]]
+
+
+@pytest.fixture(scope="module")
+def finished(rows: list[Row], tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    method, steps = tiny_method(), []
+    before = {n: v.clone() for n, v in method.state_dict().items()}
+    _, outcome, folder = run_fit(
+        tmp_path_factory.mktemp("finished") / "fit", rows[::2], method,
+        progress=lambda done, total, loss: steps.append((done, total)),
+    )  # fmt: skip
+    return Finished(method, outcome, folder, before, steps)
 
 
 def curve(folder: Path) -> list[dict[str, Any]]:
@@ -41,14 +71,14 @@ def test_the_same_fit_twice_is_bit_identical(small_fit: Fit) -> None:
 
 
 def test_another_seed_is_another_fit(small_fit: Fit) -> None:
-    folders = [small_fit(f"seed{seed}", seed=seed)[2] for seed in (1, 2)]
+    folders = [small_fit(f"seed{seed}", seed=seed, epochs=1)[2] for seed in (1, 2)]
     assert curve(folders[0])[0]["loss"] != curve(folders[1])[0]["loss"]
 
 
 def test_the_device_batch_changes_nothing_but_rounding(small_fit: Fit) -> None:
     """Micro-batches of 4 on the device or all 16 clips of an update at once: the same losses and logits."""
     video = torch.randn(4, VIEWS.frames, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    found = {}
+    by_clips = {}
     for clips in (4, 8, 16):
         compute = ComputeOptions(device="cpu", workers=0, fit_clips=clips)
         method, outcome, folder = small_fit(f"batch{clips}", compute=compute, accumulate=4, epochs=3)
@@ -57,18 +87,16 @@ def test_the_device_batch_changes_nothing_but_rounding(small_fit: Fit) -> None:
         assert len(rows) == 3 * 16 // clips
         means = np.array([r["loss"] for r in rows]).reshape(3, -1).mean(axis=1)
         with torch.no_grad():
-            found[clips] = means, method.eval()(video, LABELS)
+            by_clips[clips] = means, method.eval()(video, LABELS)
     for clips in (8, 16):
-        np.testing.assert_allclose(found[clips][0], found[4][0], rtol=2e-5)
-        torch.testing.assert_close(found[clips][1], found[4][1], rtol=1e-3, atol=1e-3)
+        np.testing.assert_allclose(by_clips[clips][0], by_clips[4][0], rtol=2e-5)
+        torch.testing.assert_close(by_clips[clips][1], by_clips[4][1], rtol=1e-3, atol=1e-3)
 
 
-def test_the_curve_and_the_outcome(small_fit: Fit) -> None:
-    seen: list[tuple[int, int]] = []
-    _, outcome, folder = small_fit(progress=lambda done, total, loss: seen.append((done, total)))
-    rows = curve(folder)
+def test_the_curve_and_the_outcome(finished: Finished) -> None:
+    outcome, rows = finished.outcome, curve(finished.folder)
     assert [(r["epoch"], r["iteration"]) for r in rows] == [(i // 4, i) for i in range(8)]
-    assert seen == [(i + 1, 8) for i in range(8)]
+    assert finished.steps == [(i + 1, 8) for i in range(8)]
     assert (outcome.updates, outcome.updates_per_epoch, outcome.unused_per_epoch, outcome.resumed_at) == (4, 2, 0, 0)
     assert outcome.final_loss == pytest.approx(np.mean([r["loss"] for r in rows[4:]]))
     expected = [rate_of_update(i // 2, RECIPE, 4) for i in range(8)]
@@ -85,11 +113,14 @@ def test_a_fit_learns(small_fit: Fit) -> None:
 
 
 @pytest.mark.parametrize("name", ["vificlip", "image_ft", "text_ft"])
-def test_nothing_but_the_declared_parameters_changes(small_fit: Fit, name: str) -> None:
-    method = tiny_method(name)
-    before = {n: v.clone() for n, v in method.state_dict().items()}
+def test_nothing_but_the_declared_parameters_changes(finished: Finished, small_fit: Fit, name: str) -> None:
+    if name == "vificlip":
+        method, before, folder = finished.method, finished.before, finished.folder
+    else:
+        method = tiny_method(name)
+        before = {n: v.clone() for n, v in method.state_dict().items()}
+        _, _, folder = small_fit(method=method)
     declared = set(method.trained_state())
-    _, _, folder = small_fit(method=method)
     after = method.state_dict()
     changed = {n for n, v in before.items() if not torch.equal(v, after[n])}
     assert changed and changed <= declared
@@ -98,15 +129,14 @@ def test_nothing_but_the_declared_parameters_changes(small_fit: Fit, name: str) 
     assert set(load_file(folder / WEIGHTS)) == declared
 
 
-def test_a_finished_fit_loads_into_a_fresh_method(small_fit: Fit) -> None:
-    method, _, folder = small_fit()
+def test_a_finished_fit_loads_into_a_fresh_method(finished: Finished) -> None:
     fresh = tiny_method()
-    load_fit(fresh, folder)
-    assert all(torch.equal(v, fresh.state_dict()[n]) for n, v in method.state_dict().items())
+    load_fit(fresh, finished.folder)
+    assert all(torch.equal(v, fresh.state_dict()[n]) for n, v in finished.method.state_dict().items())
 
 
-def test_weights_of_another_method_are_refused(small_fit: Fit) -> None:
-    _, _, folder = small_fit(epochs=1)
+def test_weights_of_another_method_are_refused(finished: Finished, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(finished.folder, tmp_path / "fit"))
     with pytest.raises(UserError, match="does not fit text_ft: missing"):
         load_fit(tiny_method("text_ft"), folder)
     (folder / WEIGHTS).unlink()
@@ -213,7 +243,8 @@ def test_an_undecodable_clip_is_replaced_and_named(small_fit: Fit, rows: list[Ro
     page.write_text("<html>")
     train = [(page, label) if i == 5 else (path, label) for i, (path, label) in enumerate(rows[::2])]
     for workers in (0, 2):
-        _, outcome, _ = small_fit(f"w{workers}", train=train, compute=ComputeOptions(device="cpu", workers=workers))
+        compute = ComputeOptions(device="cpu", workers=workers)
+        _, outcome, _ = small_fit(f"w{workers}", train=train, compute=compute, epochs=1)
         assert outcome.replaced == [5]
     assert (tmp_path / "w0" / WEIGHTS).read_bytes() == (tmp_path / "w2" / WEIGHTS).read_bytes()
 
@@ -230,19 +261,18 @@ def test_what_was_replaced_before_an_interruption_is_named_too(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch, pytest.raises(OSError, match="No space"):
-        patch.setattr("harness.engine.training.fit.save", full_disk)
-        run_fit(tmp_path / "fit", train)
-    _, outcome, _ = run_fit(tmp_path / "fit", train)
-    assert outcome.resumed_at == RECIPE.epochs
+        patch.setattr("harness.engine.training.trained_weights.save", full_disk)
+        run_fit(tmp_path / "fit", train, epochs=1)
+    _, outcome, _ = run_fit(tmp_path / "fit", train, epochs=1)
+    assert outcome.resumed_at == 1
     assert outcome.replaced == [5]
 
 
-def test_views_and_labels_of_the_fit_do_not_stay_in_the_method(small_fit: Fit) -> None:
-    """A fitted method scores another label set as a fresh one with its weights does."""
-    method, _, folder = small_fit()
+def test_views_and_labels_of_the_fit_do_not_stay_in_the_method(finished: Finished) -> None:
+    """A fitted method scores another label set as a fresh method with the same weights does."""
     fresh = tiny_method()
-    load_fit(fresh, folder)
+    load_fit(fresh, finished.folder)
     others = replace(LABELS, names=("walking a dog", "juggling", "running"))
     video = torch.randn(2, VIEWS.frames, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        assert torch.equal(method.eval()(video, others), fresh.eval()(video, others))
+        assert torch.equal(finished.method.eval()(video, others), fresh.eval()(video, others))

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from harness.api import ClipMethod, Recipe
-from harness.engine.evaluate import view_probabilities
+from harness.engine.partial_scores import view_probabilities
 from harness.engine.training.blending import BlendDraw, apply_blend, cutmix_box, smooth
+from harness.engine.training.mm_runner import FitModel, PrecisionOptimWrapper
 from harness.engine.training.schedule import rate_of_update
 from harness.engine.training.step import build_optimizer
-from harness.engine.video.mm_pipeline import FitModel, PrecisionOptimWrapper
 from results.metrics import accuracies, rank
 from tests.engine import golden
 
@@ -35,9 +35,9 @@ PER_EPOCH = 10
 def test_rates(shared: Path, setting: str, epochs: int, per_epoch: int, lr: float, accumulate: int) -> None:
     expected = golden.arrays(shared, "lr_curves")[f"{setting}/lr_in_effect"]
     recipe = Recipe(epochs=epochs, lr=lr, accumulate=accumulate)
-    found = np.array([rate_of_update(k, recipe, per_epoch) for k in range(len(expected))])
+    rates = np.array([rate_of_update(k, recipe, per_epoch) for k in range(len(expected))])
     assert len(expected) == epochs * (per_epoch // accumulate)
-    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=0)
+    np.testing.assert_allclose(rates, expected, rtol=1e-12, atol=0)
 
 
 @pytest.mark.parametrize("case", range(10))
@@ -83,9 +83,9 @@ def test_view_aggregation(shared: Path) -> None:
     golden.close(probabilities * data["logits"].shape[1], data["summed_softmax"], 1e-6, "summed softmax")
     chosen = rank(probabilities, 5)
     assert np.array_equal(chosen, data["top5_indices"])
-    found = accuracies(data["labels"], chosen)
-    assert found.top1 == pytest.approx(float(data["top1_accuracy"])) == pytest.approx(reference["top1"])
-    assert found.top5 == pytest.approx(float(data["top5_accuracy"]))
+    accuracy = accuracies(data["labels"], chosen)
+    assert accuracy.top1 == pytest.approx(float(data["top1_accuracy"])) == pytest.approx(reference["top1"])
+    assert accuracy.top5 == pytest.approx(float(data["top5_accuracy"]))
     averaged = data["logits"].mean(axis=1).argmax(axis=1)
     assert np.array_equal(averaged, data["top1_if_logits_were_averaged"])
     assert (averaged != chosen[:, 0]).sum() == 16

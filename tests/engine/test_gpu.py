@@ -16,15 +16,14 @@ import pytest
 import torch
 
 from harness.engine.compute.device import Device, choose_device
-from harness.engine.evaluate import evaluate
 from harness.engine.features.cache import FeatureCache
 from harness.engine.model.compiled import compile_vision
-from harness.engine.training.fit import load_fit
 from harness.engine.training.step import build_optimizer
+from harness.engine.training.trained_weights import load_fit
 from harness.engine.video.loaders import Row
 from harness.machine.compute_options import ComputeOptions
 from tests.conftest import ROOT, in_process
-from tests.engine.conftest import CPU, LABELS, RECIPE, VIEWS, run_fit, tiny_method
+from tests.engine.conftest import CPU, LABELS, RECIPE, VIEWS, run_fit, score, tiny_method
 
 pytestmark = [
     pytest.mark.gpu,
@@ -62,8 +61,8 @@ def test_weights_of_a_gpu_load_on_a_cpu(rows: list[Row], tmp_path: Path) -> None
     method, _, folder = run_fit(tmp_path / "gpu", rows[::2], device=gpu(), compute=COMPUTE)
     loaded = tiny_method()
     load_fit(loaded, folder)
-    on_gpu = evaluate(method, rows[:8], LABELS, VIEWS, gpu("fp32"), COMPUTE)
-    on_cpu = evaluate(loaded, rows[:8], LABELS, VIEWS, CPU, ComputeOptions(device="cpu", workers=0, eval_clips=8))
+    on_gpu = score(method, rows[:8], LABELS, VIEWS, gpu("fp32"), COMPUTE)
+    on_cpu = score(loaded, rows[:8], LABELS, VIEWS, CPU, ComputeOptions(device="cpu", workers=0, eval_clips=8))
     np.testing.assert_allclose(on_gpu.probabilities, on_cpu.probabilities, atol=1e-3)
 
 
@@ -88,17 +87,17 @@ def test_the_optimiser_is_fused() -> None:
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_cached_features_give_the_same_scores(rows: list[Row], tmp_path: Path, precision: str) -> None:
     method, cache = tiny_method("vanilla_clip"), FeatureCache(tmp_path / "features")
-    wanted = evaluate(method, rows, LABELS, VIEWS, gpu(precision), COMPUTE)
+    wanted = score(method, rows, LABELS, VIEWS, gpu(precision), COMPUTE)
     for _ in range(2):
-        found = evaluate(method, rows, LABELS, VIEWS, gpu(precision), COMPUTE, cache=cache)
-        np.testing.assert_array_equal(found.ids, wanted.ids)
-        np.testing.assert_allclose(found.probabilities, wanted.probabilities, rtol=0, atol=1e-6)
+        cached = score(method, rows, LABELS, VIEWS, gpu(precision), COMPUTE, cache=cache)
+        np.testing.assert_array_equal(cached.ids, wanted.ids)
+        np.testing.assert_allclose(cached.probabilities, wanted.probabilities, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_compiled_blocks_follow_the_plain_ones(precision: str) -> None:
     device, video = gpu(precision), torch.randn(4, 2, 3, 64, 64, device="cuda")
-    found: list[Any] = []
+    results: list[Any] = []
     for compiled in (False, True):
         method = tiny_method().to("cuda")
         if compiled:
@@ -106,9 +105,9 @@ def test_compiled_blocks_follow_the_plain_ones(precision: str) -> None:
         with torch.autocast("cuda", dtype=device.dtype, enabled=precision != "fp32"):
             frames = method.encode_frames(video)
         frames.float().square().mean().backward()
-        found.append((frames.detach().float(), method.backbone.visual.conv1.weight.grad))
+        results.append((frames.detach().float(), method.backbone.visual.conv1.weight.grad))
     close = 1e-4 if precision == "fp32" else 5e-2
-    for plain, fast in zip(*found, strict=True):
+    for plain, fast in zip(*results, strict=True):
         assert torch.linalg.vector_norm(fast - plain) <= close * torch.linalg.vector_norm(plain)
 
 

@@ -187,7 +187,7 @@ def test_what_cannot_be_estimated_is_refused(wrong: dict[str, Any], message: str
 def test_profile_prints_the_memory(capsys: pytest.CaptureFixture[str]) -> None:
     what = ("--method", "vificlip", "--arch", "ViT-B-32", "--frames", 2, "--clips", 1, "--names", 5)
     assert in_process("profile", "--memory", *what, "--json") == 0
-    found = json.loads(capsys.readouterr().out)
-    assert [row["clips"] for row in found] == [1] and found[0]["total"] > found[0]["parameters"]
+    estimates = json.loads(capsys.readouterr().out)
+    assert [row["clips"] for row in estimates] == [1] and estimates[0]["total"] > estimates[0]["parameters"]
     assert in_process("profile", "--memory", *what) == 0
     assert "GiB a GPU" in capsys.readouterr().out

@@ -321,12 +321,13 @@ def test_an_interrupted_eval_goes_on_with_another_number(damaged: Path, alone: P
     """Intermediate results of two processes are taken up by one: no video is scored twice, none is left out."""
     runs = tmp_path / "runs"
     code = (
-        "import harness.engine.evaluate as e, os, sys; e.SAVE_SECONDS = -1.0; plain = e._Found.add; n = [0]\n"
+        "import harness.engine.partial_scores as e, os, sys; e.SAVE_SECONDS = -1.0; n = [0]\n"
+        "plain = e.PartialScores.add\n"
         "def add(self, batch, logits):\n"
         "    n[0] += len(self.ids) == 8\n"
         "    if n[0] == 2: os._exit(9)\n"
         "    plain(self, batch, logits)\n"
-        "e._Found.add = add\n"
+        "e.PartialScores.add = add\n"
         "from harness.cli import main; sys.exit(main(sys.argv[1:]))"
     )
     script = tmp_path / "stops.py"

@@ -21,33 +21,22 @@ import pytest
 import torch
 
 from harness.engine.training.checkpoints import epoch_checkpoints
-from harness.engine.training.fit import WEIGHTS
+from harness.engine.training.trained_weights import WEIGHTS
 from harness.engine.video.loaders import Row
 from harness.machine.compute_options import ComputeOptions
 from tests.conftest import ROOT, machine_free
+from tests.endurance.preloaded import Server
 from tests.engine.conftest import run_fit
 
 TINY = (
     "--arch", "mini-clip", "--recipe", "epochs=4", "--recipe", "ranks=1", "--recipe", "accumulate=1",
-    "--recipe", "warmup_epochs=1", "--views", "frames=4",
+    "--recipe", "warmup_epochs=1", "--views", "frames=2",
 )  # fmt: skip
 
 
-def command(dataset: Path, runs: Path) -> list[str]:
-    what = ["run", "--method", "vificlip", "--protocol", "b2n", "--dataset", str(dataset), "--repeat", "1"]
-    return [
-        sys.executable,
-        "-m",
-        "harness",
-        *what,
-        *TINY,
-        "--runs",
-        str(runs),
-        "--workers",
-        "2",
-        "--no-report",
-        "--json",
-    ]
+def arguments(dataset: Path, runs: Path) -> list[str]:
+    cell = ["run", "--method", "vificlip", "--protocol", "b2n", "--dataset", str(dataset), "--repeat", "1"]
+    return [*cell, *TINY, "--runs", str(runs), "--workers", "2", "--no-report", "--json"]
 
 
 def curve_rows(runs: Path) -> int:
@@ -56,18 +45,19 @@ def curve_rows(runs: Path) -> int:
 
 def outcome_of(runs: Path) -> dict[str, Any]:
     """Everything of a run folder that must not depend on interruptions."""
-    found: dict[str, Any] = {}
+    outcome: dict[str, Any] = {}
     for path in sorted(runs.rglob("*.record.json")):
         record = json.loads(path.read_text())
-        found[path.name] = {k: record[k] for k in ("key", "measurement", "metrics", "undecodable", "overlap")}
-        found[path.name]["predictions"] = record["predictions"]["sha256"]
+        outcome[path.name] = {k: record[k] for k in ("key", "measurement", "metrics", "undecodable", "overlap")}
+        outcome[path.name]["predictions"] = record["predictions"]["sha256"]
     for path in runs.rglob("fit.json"):
         fit = json.loads(path.read_text())
-        found["fit"] = {"key": fit["key"], "weights": fit["weights"]["sha256"], "loss": fit["outcome"]["final_loss"]}
+        loss = fit["outcome"]["final_loss"]
+        outcome["fit"] = {"key": fit["key"], "weights": fit["weights"]["sha256"], "loss": loss}
     for path in runs.rglob("curve.jsonl"):
         rows = [json.loads(line) for line in path.read_text().splitlines()]
-        found["curve"] = [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
-    return found
+        outcome["curve"] = [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
+    return outcome
 
 
 def kill_when(process: subprocess.Popen[bytes], ready: Callable[[], bool]) -> None:
@@ -82,35 +72,37 @@ def kill_when(process: subprocess.Popen[bytes], ready: Callable[[], bool]) -> No
 
 
 def start(dataset: Path, runs: Path) -> subprocess.Popen[bytes]:
+    """The command in a fresh interpreter, to be killed."""
+    command = [sys.executable, "-m", "harness", *arguments(dataset, runs)]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    return subprocess.Popen(command(dataset, runs), cwd=ROOT, env=machine_free(), **quiet)  # type: ignore[call-overload]
+    return subprocess.Popen(command, cwd=ROOT, env=machine_free(), **quiet)  # type: ignore[call-overload]
 
 
-def complete(dataset: Path, runs: Path) -> str:
-    done = subprocess.run(
-        command(dataset, runs), cwd=ROOT, env=machine_free(), capture_output=True, text=True, timeout=240, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    json.loads(done.stdout)  # nothing but data on stdout, after a resume too
-    return done.stderr
+def complete(server: Server, dataset: Path, runs: Path) -> None:
+    """The command once more, to its end."""
+    done = server.run(*arguments(dataset, runs))
+    assert done.code == 0, done.err
+    json.loads(done.out)  # nothing but data on stdout, after a resume too
 
 
 @pytest.fixture(scope="module")
-def undisturbed(small_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def undisturbed(server: Server, small_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     runs = tmp_path_factory.mktemp("undisturbed")
-    complete(small_dataset, runs)
-    found = outcome_of(runs)
-    assert len(found) == 5 and len(found["curve"]) == 12  # three evals; 4 epochs of 3 updates
-    return found
+    complete(server, small_dataset, runs)
+    outcome = outcome_of(runs)
+    assert len(outcome) == 5 and len(outcome["curve"]) == 12  # three evals; 4 epochs of 3 updates
+    return outcome
 
 
-def test_killed_in_the_middle_of_a_fit(small_dataset: Path, tmp_path: Path, undisturbed: dict[str, Any]) -> None:
-    """Issue 2, shown by 1: killed with SIGKILL and repeated, it ends with the same record."""
+def test_killed_in_the_middle_of_a_fit(
+    server: Server, small_dataset: Path, tmp_path: Path, undisturbed: dict[str, Any]
+) -> None:
+    """A run that is killed with SIGKILL and repeated ends with the same record."""
     process = start(small_dataset, tmp_path)
     kill_when(process, lambda: curve_rows(tmp_path) >= 5)  # in the second epoch
     assert [p.name for p in tmp_path.rglob("epoch_*.pth")] == ["epoch_1.pth"]
     assert not list(tmp_path.rglob(WEIGHTS))
-    complete(small_dataset, tmp_path)
+    complete(server, small_dataset, tmp_path)
     assert outcome_of(tmp_path) == undisturbed
     left = {p.suffix for p in tmp_path.rglob("*") if p.is_file()}
     assert not left & {".pth", ".tmp", ".npz"}, left
@@ -118,10 +110,12 @@ def test_killed_in_the_middle_of_a_fit(small_dataset: Path, tmp_path: Path, undi
 
 @pytest.mark.slow
 @pytest.mark.parametrize("updates", [1, 3, 6, 9, 12])
-def test_killed_twice(small_dataset: Path, tmp_path: Path, undisturbed: dict[str, Any], updates: int) -> None:
+def test_killed_twice(
+    server: Server, small_dataset: Path, tmp_path: Path, undisturbed: dict[str, Any], updates: int
+) -> None:
     kill_when(start(small_dataset, tmp_path), lambda: curve_rows(tmp_path) >= updates)
     kill_when(start(small_dataset, tmp_path), lambda: curve_rows(tmp_path) >= min(12, updates + 1))
-    complete(small_dataset, tmp_path)
+    complete(server, small_dataset, tmp_path)
     assert outcome_of(tmp_path) == undisturbed
 
 
@@ -218,7 +212,7 @@ def test_killed_between_the_last_epoch_and_the_weights(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch, pytest.raises(OSError, match="No space"):
-        patch.setattr("harness.engine.training.fit.save", full_disk)
+        patch.setattr("harness.engine.training.trained_weights.save", full_disk)
         small_fit("last", epochs=3)
     _, outcome, folder = small_fit("last", epochs=3)
     assert outcome.resumed_at == 3
@@ -249,7 +243,7 @@ def test_checkpoints_hold_plain_types_only(stopped: Path) -> None:
 
 
 def _operations(data: bytes) -> list[tuple[str, Any, Any]]:
-    return [(op.name, argument, place) for op, argument, place in pickletools.genops(data)]
+    return [(op.name, argument, position) for op, argument, position in pickletools.genops(data)]
 
 
 def test_checkpoints_hold_what_learns_and_no_more(stopped: Path, small_fit: Callable[..., Any]) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import socket
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,7 @@ from harness.engine.compute.device import Device
 from harness.engine.training.sharding import Sharding
 from harness.machine.compute_options import ComputeOptions
 from tests.conftest import in_process
+from tests.endurance.preloaded import Server
 from tests.engine.conftest import CPU, tiny_method
 from tests.engine.test_processes import _kill_when, arguments, assert_same_scores, curve, launch, records, torchrun
 
@@ -43,14 +47,32 @@ def compare(runs: Path, alone: Path, method: str, epochs: int = 3) -> dict[str, 
     assert len(ours) == len(theirs) == epochs and (epochs == 1 or len(set(theirs)) > 1)
     np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-4)
     assert_same_scores(runs, alone, f"{method}*", 1e-3)
-    found: dict[str, Any] = json.loads(next(runs.glob(f"*/{method}*/*/fit.json")).read_text())
-    return found
+    fit_file: dict[str, Any] = json.loads(next(runs.glob(f"*/{method}*/*/fit.json")).read_text())
+    return fit_file
 
 
-def test_two_processes_that_share_all_blocks_give_what_one_does(small_dataset: Path, tmp_path: Path) -> None:
+def two_processes(server: Server, command: list[str]) -> None:
+    """Run a command in two processes of the server, with the environment that torchrun gives them."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    shared = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    pair = [server.start(*command, environment={**shared, "RANK": rank, "LOCAL_RANK": rank}) for rank in "01"]
+    limit = threading.Timer(200, lambda: [run.kill(signal.SIGKILL) for run in pair])
+    limit.start()
+    try:
+        ended = [run.wait() for run in pair]
+    finally:
+        limit.cancel()
+    assert [done.code for done in ended] == [0, 0], "".join(done.err for done in ended)
+
+
+def test_two_processes_that_share_all_blocks_give_what_one_does(
+    server: Server, small_dataset: Path, tmp_path: Path
+) -> None:
     alone, runs = tmp_path / "alone", tmp_path / "runs"
     assert in_process(*arguments(small_dataset, alone, *EPOCHS)) == 0
-    torchrun(2, arguments(small_dataset, runs, *EPOCHS, "--shard", "fsdp"))
+    two_processes(server, arguments(small_dataset, runs, *EPOCHS, "--shard", "fsdp"))
     fitted = compare(runs, alone, "vificlip")
     assert fitted["environment"]["processes"] == 2
     assert not [path for path in runs.rglob("*") if path.suffix in (".pth", ".tmp")]
@@ -150,7 +172,7 @@ def test_what_cannot_be_shared_is_refused() -> None:
     with pytest.raises(UserError, match="does not go with --precision fp16"):
         Sharding(method, Device(torch.device("cpu"), torch.float16))
     method.backbone.visual.transformer = method.backbone.text.transformer = torch.nn.Identity()
-    with pytest.raises(UserError, match="vificlip has no blocks to share out"):
+    with pytest.raises(UserError, match="vificlip has no blocks to shard"):
         Sharding(method, CPU)
 
 

@@ -10,7 +10,7 @@ import torch
 from open_clip.model import CLIPTextCfg, CLIPVisionCfg, CustomTextCLIP
 
 from harness.api import Backbone
-from harness.engine.contract.checks import CHECKS, NOVEL, Subject, learns_everywhere
+from harness.engine.contract.checks import CHECKS, NOVEL, MethodUnderTest, learns_everywhere
 from harness.engine.contract.tiny_clip import tiny_backbone, tiny_state
 from harness.engine.method import method_class
 from harness.engine.model.backbone import as_backbone
@@ -40,7 +40,7 @@ def backbone():
 @pytest.mark.parametrize("check", CHECKS, ids=lambda c: c.__name__)
 @pytest.mark.parametrize(("name", "options"), VARIANTS, ids=lambda v: v if isinstance(v, str) else "-".join(v))
 def test_contract(name: str, options: dict[str, Any], check, backbone) -> None:
-    explanation = check(Subject(method_class(name), options, backbone))
+    explanation = check(MethodUnderTest(method_class(name), options, backbone))
     assert not explanation, explanation
 
 
@@ -55,7 +55,10 @@ def split_backbone() -> Backbone:
 
 @pytest.mark.parametrize("name", ON_CLIP)
 def test_the_text_tower_may_stand_apart(name: str, backbone) -> None:
-    together, apart = Subject(method_class(name), {}, backbone), Subject(method_class(name), {}, split_backbone())
+    together, apart = (
+        MethodUnderTest(method_class(name), {}, backbone),
+        MethodUnderTest(method_class(name), {}, split_backbone()),
+    )
     assert torch.allclose(apart.logits(apart.fresh(), NOVEL), together.logits(together.fresh(), NOVEL), atol=1e-4)
     assert apart.fresh().parameter_counts() == together.fresh().parameter_counts()
     assert not learns_everywhere(apart)
@@ -67,5 +70,5 @@ def test_the_tiny_backbone_is_the_same_everywhere() -> None:
         == tiny_backbone().facts.weights_sha256
         != tiny_backbone(1).facts.weights_sha256
     )
-    logits = Subject(method_class("vanilla_clip"), {}, tiny_backbone()).fresh()
+    logits = MethodUnderTest(method_class("vanilla_clip"), {}, tiny_backbone()).fresh()
     assert tuple(logits(torch.zeros(1, 4, 3, 32, 32), NOVEL).shape) == (1, 4)

@@ -1,4 +1,4 @@
-"""Issue 6, shown by 4: `check method` finds planted faults, each by the check meant for it, in words that help."""
+"""`check method` finds planted faults: the check of each fault fails, and its explanation names the fault."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ class Planted(Sound):
 
 @dataclass(frozen=True)
 class Fault:
-    """One fault.
+    """A fault of a method.
 
     Args:
-        check: The check that is meant for it.
-        says: What the explanation must say.
-        body: Of the class that has it.
+        check: Name of the check that finds it.
+        says: Text that the explanation must contain.
+        body: Body of the class with the fault.
     """
 
     check: str
@@ -71,7 +71,7 @@ FAULTS = {
         def parameter_groups(self, recipe):
             return [{"params": [self.adapter.weight], "lr": recipe.lr}]
     """),
-    "parameters hidden in the groups": Fault("declares_parameters", "no parameters of the method", """
+    "parameters hidden in the groups": Fault("declares_parameters", "not parameters of the method", """
         def parameter_groups(self, recipe):
             return [*super().parameter_groups(recipe), {"params": [torch.zeros(3, requires_grad=True)]}]
     """),
@@ -193,8 +193,8 @@ def test_a_planted_fault_is_found(fault: str, tmp_path: Path, backbone) -> None:
     failed = {c.name: c.explanation for c in check_method(method_class("planted"), backbone=backbone) if not c.ok}
     assert FAULTS[fault].check in failed, failed
     assert FAULTS[fault].says in failed[FAULTS[fault].check]
-    told = {name: text for name, text in failed.items() if not text.startswith("could not be checked")}
-    assert len(told) <= 3 and next(iter(told)) == FAULTS[fault].check, failed  # what to mend comes first
+    explained = {name: text for name, text in failed.items() if not text.startswith("could not be checked")}
+    assert len(explained) <= 3 and next(iter(explained)) == FAULTS[fault].check, failed  # the cause comes first
 
 
 def test_every_check_has_a_fault() -> None:
@@ -217,14 +217,14 @@ def test_the_command_on_a_faulty_file(tmp_path: Path, capsys: pytest.CaptureFixt
     assert not rows["has_shapes"]["ok"] and rows["has_shapes"]["promise"] and rows["has_card"]["ok"]
 
 
-def test_what_a_method_raises_is_said_once_with_its_place(tmp_path: Path, backbone) -> None:
+def test_an_exception_of_a_method_is_explained_once_with_its_line(tmp_path: Path, backbone) -> None:
     body = "def encode_text(self, label_set):\n    raise ValueError('no text today')"
     path = planted(tmp_path, body)
     load_file(path)
     failed = [c.explanation for c in check_method(method_class("planted"), backbone=backbone) if not c.ok]
     line = path.read_text().splitlines().index("        raise ValueError('no text today')") + 1
     assert failed[0] == f"ValueError: no text today (encode_text, line {line} of planted.py)"
-    assert len(failed) > 5 and {*failed[1:]} == {"could not be checked before only_reads_in_evaluation is mended"}
+    assert len(failed) > 5 and {*failed[1:]} == {"could not be checked before only_reads_in_evaluation is fixed"}
 
 
 def test_a_file_with_protocols_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

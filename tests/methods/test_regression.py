@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from harness.base.atomic import write_bytes
-from harness.engine.contract.checks import NOVEL, Subject
+from harness.engine.contract.checks import NOVEL, MethodUnderTest
 from harness.engine.contract.tiny_clip import tiny_backbone
 from harness.engine.method import ClipMethod, method_class
 from harness.engine.training.step import build_optimizer
@@ -62,32 +62,32 @@ def redraw(method: ClipMethod) -> None:
 
 def measure(name: str, options: dict[str, Any]) -> dict[str, Any]:
     """Logits before training, the losses of three steps, and logits after them."""
-    subject = Subject(method_class(name), options, tiny_backbone())
-    method = subject.fresh()
+    tested = MethodUnderTest(method_class(name), options, tiny_backbone())
+    method = tested.fresh()
     redraw(method)
-    row: dict[str, Any] = {"parameters": list(method.parameter_counts()), "logits": logits(subject, method)}
+    row: dict[str, Any] = {"parameters": list(method.parameter_counts()), "logits": logits(tested, method)}
     if method.fits_at_once:
         with torch.no_grad():
             labels = type(NOVEL)(NOVEL.names[:3])
-            method.fit_features(method.encode_video(subject.video), torch.arange(4) % 3, labels)
-        row["logits_after"] = logits(subject, method)
+            method.fit_features(method.encode_video(tested.video), torch.arange(4) % 3, labels)
+        row["logits_after"] = logits(tested, method)
     elif method.trainable():
         targets = torch.eye(3)[torch.arange(4) % 3]
-        optimizer, losses = build_optimizer(method.train(), subject.recipe), []
+        optimizer, losses = build_optimizer(method.train(), tested.recipe), []
         torch.manual_seed(5)
         for _ in range(3):
             optimizer.zero_grad()
-            loss = method.loss(subject.video, targets, type(NOVEL)(NOVEL.names[:3]))
+            loss = method.loss(tested.video, targets, type(NOVEL)(NOVEL.names[:3]))
             loss.backward()
             optimizer.step()
             losses.append(round(float(loss.detach()), 6))
         row["losses"] = losses
-        row["logits_after"] = logits(subject, method.eval())
+        row["logits_after"] = logits(tested, method.eval())
     return row
 
 
-def logits(subject: Subject, method: ClipMethod) -> list[list[float]]:
-    return [[round(value, 5) for value in row] for row in subject.logits(method, NOVEL, subject.video[:2]).tolist()]
+def logits(tested: MethodUnderTest, method: ClipMethod) -> list[list[float]]:
+    return [[round(value, 5) for value in row] for row in tested.logits(method, NOVEL, tested.video[:2]).tolist()]
 
 
 @pytest.mark.parametrize("row", ROWS)

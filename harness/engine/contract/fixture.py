@@ -1,4 +1,4 @@
-"""The method that the contract checks look at, with inputs that are the same on every machine."""
+"""The method that the contract checks examine, with inputs that are the same on every machine."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import copy
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from harness.base.errors import described
 from harness.engine.method import ClipMethod
-from harness.engine.model.backbone import Backbone
+from harness.engine.model.clip_model import Backbone
 from harness.engine.training.step import build_optimizer
 from harness.spec import LabelSet, Recipe, Views
 
+OptionValue = str | float | bool | tuple[str | float, ...] | None
 FRAMES = 4
 BASE = LabelSet(("open a door", "ride a bike", "jump"))
 OTHER = LabelSet(("swim", "draw a sword", "chew"))
@@ -24,10 +24,23 @@ NOVEL = LabelSet(("pour water", "wave", "climb stairs", "clap hands"))
 BATCH = 4
 
 
-class Subject:
-    """The method under test: fresh copies, and inputs that are the same in every run."""
+class MethodUnderTest:
+    """A method class with options, from which each check builds fresh instances, and inputs for them.
 
-    def __init__(self, cls: type[ClipMethod], options: Mapping[str, Any], backbone: Backbone) -> None:
+    Args:
+        cls: The class of the method.
+        options: Option values that differ from the defaults.
+        backbone: The CLIP model; not used by a method with its own model.
+
+    Attributes:
+        video: (BATCH, T, 3, H, W) noise.
+        black: (1, T, 3, H, W) black video.
+        base: Classes for training.
+        novel: Other classes; the same as `base` for a method with a fixed set of classes.
+        targets: (BATCH, C) one-hot targets for `base`.
+    """
+
+    def __init__(self, cls: type[ClipMethod], options: Mapping[str, OptionValue], backbone: Backbone) -> None:
         self.cls = cls
         self._options = cls.options_for(options, frames=FRAMES)
         own = cls.own_model(self._options)
@@ -35,37 +48,43 @@ class Subject:
         generator = torch.Generator().manual_seed(7)
         frames, size = FRAMES if own is None else own.views_of(Views()).frames, self._backbone.image_size
         self.video = torch.randn(BATCH, frames, 3, size, size, generator=generator)
-        if own is not None:  # raw frames
+        if own is not None:  # a model of its own normalises frames itself and takes pixel values 0..255
             self.video = (64 * self.video + 128).clamp(0, 255)
         self.base, self.novel = BASE, NOVEL
         if not cls.open_vocabulary:
-            fixed = LabelSet(tuple(f"class {i}" for i in range(self._backbone.classes)))
-            self.base = self.novel = fixed
+            classes = int(getattr(self._backbone, "classes", 0))
+            self.base = self.novel = LabelSet(tuple(f"class {i}" for i in range(classes)))
         self.targets = torch.eye(len(self.base))[torch.arange(BATCH) % len(self.base)]
         self.black = torch.full_like(self.video[:1], -2.0 if own is None else 0.0)
 
     def fresh(self) -> ClipMethod:
-        """A new method in eval mode on a copy of the backbone whose parameters may all learn, as when just loaded."""
+        """A new instance in eval mode. Its backbone is a copy in which all parameters require gradients, as loaded."""
         return self.cls(copy.deepcopy(self._backbone).requires_grad_(True), self._options).eval()
 
-    def said(self, error: BaseException) -> str:
-        """What was raised and where in the method's own file, on one line."""
+    def explain(self, error: BaseException) -> str:
+        """An exception on one line: type, message, and its line in the method's file."""
         return described(error, Path(sys.modules[self.cls.__module__].__file__ or "").resolve())
 
     @property
     def recipe(self) -> Recipe:
-        """Some recipe of the method, with a rate at which a few steps move the weights."""
-        found = self.cls.recipe or next(iter(self.cls.recipes.values()), Recipe(epochs=1, lr=1e-3))
-        return Recipe(epochs=1, lr=1e-3, weight_decay=found.weight_decay, betas=found.betas, eps=found.eps)
+        """A recipe of the method with a learning rate at which a few steps change the weights."""
+        own = self.cls.recipe or next(iter(self.cls.recipes.values()), Recipe(epochs=1, lr=1e-3))
+        return Recipe(epochs=1, lr=1e-3, weight_decay=own.weight_decay, betas=own.betas, eps=own.eps)
 
     def logits(self, method: ClipMethod, labels: LabelSet, video: Tensor | None = None) -> Tensor:
-        """Logits as the harness computes them in an eval: text once, then the views."""
+        """Logits (B, C), computed as in an eval: encode the texts once, then the videos.
+
+        Args:
+            method: A fresh instance.
+            labels: The label set.
+            video: (B, T, 3, H, W); `self.video` if not given.
+        """
         with torch.no_grad():
             text = method.encode_text(labels)
             return method.score(method.encode_video(self.video if video is None else video), text).float()
 
     def see(self, method: ClipMethod, labels: LabelSet) -> None:
-        """Take a loss on some classes in training mode, without any update."""
+        """Compute a loss on a label set in training mode, without an update."""
         method.train()
         torch.manual_seed(3)
         with torch.no_grad():
@@ -73,9 +92,11 @@ class Subject:
         method.eval()
 
     def train(self, method: ClipMethod, steps: int = 1) -> dict[str, bool]:
-        """A short fit on the base classes; which learning parameters got a gradient other than zero.
+        """Train on the base classes for a few steps, or once if the method is fitted in closed form.
 
-        A method that is fitted in closed form is fitted instead; parameters that changed count as reached.
+        Returns:
+            Name of each trained parameter -> whether it had a gradient other than zero (closed form: whether it
+            changed).
         """
         if method.fits_at_once:
             return self._fit_at_once(method)

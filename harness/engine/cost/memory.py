@@ -1,16 +1,17 @@
-"""What a fit needs of a device's memory, from shapes alone: parameters, gradients, moments, activations.
+"""Estimate of the device memory of a fit, from shapes alone: parameters, gradients, moments, activations.
 
-The loss of one device batch is computed on torch's fake tensors: they have shapes and types on a stated device and hold
-no values, so that a model of any size is looked at in seconds on any machine. What the forward pass keeps for the
-backward pass is what autograd saves, each storage once. `benchmarks/memory.py` compares the sums with measured peaks.
+The loss of one device batch is computed on torch's fake tensors, which have shapes and types on a stated device but no
+values, so that a model of any size takes seconds on any machine. Activations are the tensors that autograd saves for
+the backward pass, each storage counted once. `benchmarks/memory.py` compares the estimates with measured peaks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import open_clip
 import torch
@@ -30,9 +31,10 @@ from harness.engine.video.batches import Draw
 from harness.engine.video.loaders import FitBatch
 from harness.spec import LabelSet, Recipe, Views
 
+T = TypeVar("T")
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
-MOMENTS = 2 * 4
-"""Bytes a trained parameter: AdamW's two moments in fp32."""
+MOMENTS = 2
+"""Numbers that AdamW keeps per trained parameter: its two moments."""
 
 
 @dataclass(frozen=True)
@@ -40,12 +42,13 @@ class FitMemory:
     """The memory of a fit on each device, in bytes.
 
     Args:
-        parameters: All of the model, fp32; a share of the blocks', and two whole blocks, where blocks are shared out.
-        gradients: Of the parameters that learn, fp32; a share of the blocks', and two whole blocks, where they are.
-        moments: AdamW's, fp32; a share of them where they are shared out, or of the blocks' where blocks are.
-        activations: What the forward pass keeps for the backward pass, with the frames that enter it.
-        working: What comes and goes: gradients of activations, the results of frozen layers and, with gradient
-            checkpointing, the activations of one block.
+        parameters: All parameters, fp32. With FSDP: this process's shard of the blocks, two gathered blocks, and all
+            other parameters.
+        gradients: fp32 gradients of trained parameters. With FSDP: as for parameters.
+        moments: AdamW's moments, fp32; this process's shard with ZeRO, and of the blocks with FSDP.
+        activations: Tensors saved for the backward pass, and the input frames.
+        working: Temporary memory: gradients of activations, results of frozen layers and, with gradient checkpointing,
+            the activations of one block.
     """
 
     parameters: int
@@ -56,24 +59,28 @@ class FitMemory:
 
     @property
     def total(self) -> int:
-        """Their sum. What the device's runtime takes for itself (0.5 to 1 GiB for CUDA) comes on top."""
+        """The sum. It excludes the memory of the device's runtime (0.5 to 1 GiB for CUDA)."""
         return self.parameters + self.gradients + self.moments + self.activations + self.working
 
 
 @dataclass(frozen=True)
 class FitShape:
-    """What the memory of a fit depends on.
+    """The sizes and settings of a fit that decide its memory.
 
     Args:
-        method: Name.
-        arch: An open_clip architecture.
-        frames: Frames a clip.
-        clips: Clips a device batch.
-        names: Classes.
+        method: Name of the method.
+        arch: Name of an open_clip architecture.
+        frames: Frames per clip.
+        clips: Clips per device batch.
+        names: Number of classes.
         precision: `fp32` or `bf16`.
-        grad_checkpointing: Recompute activations block by block.
-        processes: Processes among which something is shared out; 1 where nothing is.
-        shard: What is: `zero` (moments) or `fsdp` (all of the blocks).
+        grad_checkpointing: Whether blocks recompute their activations.
+        processes: Number of processes.
+        shard: Sharded state on several processes: `zero` (moments) or `fsdp` (parameters, gradients and moments of
+            blocks).
+
+    Raises:
+        UserError: A value is unknown or below 1.
     """
 
     method: str = "vificlip"
@@ -98,14 +105,14 @@ class FitShape:
 
 
 def fit_memory(shape: FitShape, cuda: bool = True) -> FitMemory:
-    """The memory of a fit of a method on an architecture.
+    """Estimate the memory of a fit.
 
     Args:
-        shape: Of the fit.
-        cuda: Cast as autocast does on CUDA, which takes layer norms in fp32; on a CPU it does not.
+        shape: Sizes and settings of the fit.
+        cuda: Model the autocast of CUDA, which computes layer norms in fp32; the autocast of CPUs does not.
 
     Raises:
-        UserError: Unknown architecture or method, or nothing of the method learns.
+        UserError: The method is unknown or not trained.
     """
     cls = method_class(shape.method)
     with torch.device("meta"):
@@ -119,39 +126,50 @@ def fit_memory(shape: FitShape, cuda: bool = True) -> FitMemory:
         frames = torch.empty(shape.clips, shape.frames, 3, side, side, dtype=torch.uint8)
     saved = saved_by_loss(method, recipe, frames, shape, cuda)
     total, trained = method.parameter_counts()
-    # What is shared out: every trained parameter's moments (ZeRO), or all of the blocks (FSDP).
-    blocks = [list(block.parameters()) for block in blocks_of(method.backbone)] if shape.shard == "fsdp" else []
-    sizes = [(sum(p.numel() for p in of), sum(p.numel() for p in of if p.requires_grad)) for of in blocks]
-    in_blocks, learning = (sum(size[i] for size in sizes) for i in (0, 1))
-    largest, largest_learning = (max((size[i] for size in sizes), default=0) for i in (0, 1))
-    whole = shape.processes == 1
-    shared = trained if shape.shard == "zero" else learning
+    blocks = _block_sizes(method) if shape.shard == "fsdp" else []
+    in_blocks, trained_in_blocks = sum(b.total for b in blocks), sum(b.trained for b in blocks)
+    largest, largest_trained = max((b.total for b in blocks), default=0), max((b.trained for b in blocks), default=0)
+    is_sharded = shape.processes > 1
     return FitMemory(
-        # The next block is gathered while one is at work.
-        parameters=_bytes(total, in_blocks, shape.processes) + (0 if whole else 2 * 4 * largest),
-        # A block's gradients, and their copy in the order in which they are sent.
-        gradients=_bytes(trained, learning, shape.processes) + (0 if whole else 2 * 4 * largest_learning),
-        moments=MOMENTS // 4 * _bytes(trained, shared, shape.processes),
-        activations=saved.bytes + frames.numel() * (1 + 4),
-        # Backward: two gradients of the largest activation. Frozen: the input of an MLP's activation and its steps.
+        # FSDP gathers the next block while the current block computes.
+        parameters=_bytes(total, in_blocks, shape.processes) + (2 * 4 * largest if is_sharded else 0),
+        # FSDP copies the gradients of a block into the order in which they are sent.
+        gradients=_bytes(trained, trained_in_blocks, shape.processes) + (2 * 4 * largest_trained if is_sharded else 0),
+        moments=MOMENTS * _bytes(trained, trained if shape.shard == "zero" else trained_in_blocks, shape.processes),
+        activations=saved.bytes + frames.numel() * (1 + 4),  # uint8 frames and their fp32 copy
+        # Backward pass: two gradients of the largest activation. Frozen layers: the input of an MLP's activation
+        # function and its two intermediate results.
         working=saved.block + max(2 * saved.largest, 3 * saved.passing),
     )
 
 
-def _bytes(count: int, shared: int, processes: int) -> int:
-    """Bytes of fp32 numbers on each process, of which some are shared out."""
-    return 4 * (count - shared) + -(-4 * shared // processes)
+@dataclass(frozen=True)
+class _BlockSize:
+    """Numbers of parameters of a block."""
+
+    total: int
+    trained: int
+
+
+def _block_sizes(method: ClipMethod) -> list[_BlockSize]:
+    blocks = [list(block.parameters()) for block in blocks_of(method.backbone)]
+    return [_BlockSize(sum(p.numel() for p in b), sum(p.numel() for p in b if p.requires_grad)) for b in blocks]
+
+
+def _bytes(count: int, sharded: int, processes: int) -> int:
+    """Bytes on each process of `count` fp32 numbers, of which `sharded` are sharded among the processes."""
+    return 4 * (count - sharded) + -(-4 * sharded // processes)
 
 
 @dataclass(frozen=True)
 class Saved:
-    """What autograd keeps of a forward pass, in bytes.
+    """Sizes of the tensors that autograd saves in a forward pass, in bytes.
 
     Args:
-        bytes: In all; with gradient checkpointing without the insides of blocks.
-        largest: The largest one.
-        passing: The largest result that it does not keep because nothing before it learns.
-        block: The inside of the largest block, 0 without gradient checkpointing.
+        bytes: All saved tensors; with gradient checkpointing without those inside of blocks.
+        largest: The largest saved tensor.
+        passing: The largest result that is not saved because it needs no gradient.
+        block: The saved tensors inside of the largest block; 0 without gradient checkpointing.
     """
 
     bytes: int
@@ -161,14 +179,14 @@ class Saved:
 
 
 def saved_by_loss(method: ClipMethod, recipe: Recipe, frames: Tensor, shape: FitShape, cuda: bool) -> Saved:
-    """What the loss of a device batch saves; on real tensors it is computed, on fake ones only looked at.
+    """Measure the tensors that autograd saves when it computes the loss of a device batch, on real or fake tensors.
 
     Args:
-        method: In training mode.
-        recipe: How clips are blended.
+        method: The method in training mode.
+        recipe: Settings of blending.
         frames: (clips, T, 3, H, W) uint8.
-        shape: Gives names, precision and gradient checkpointing.
-        cuda: Cast as CUDA does.
+        shape: Number of classes, precision and gradient checkpointing.
+        cuda: Model the autocast of CUDA.
     """
     size = min(recipe.micro_batch, shape.clips)
     draws = [Draw(k, 0, k, k // size) for k in range(shape.clips)]
@@ -176,44 +194,52 @@ def saved_by_loss(method: ClipMethod, recipe: Recipe, frames: Tensor, shape: Fit
     labels = LabelSet(tuple(f"class number {i}" for i in range(shape.names)))
     device = Device(torch.device("cpu"), DTYPES[shape.precision])
     loss = batch_loss(method, labels, replace(recipe, micro_batch=size), Views(frames=shape.frames), device)
-    outside, inside = _Tally(method), _Tally(method)
+    outside, inside = _SavedStorages(method), _SavedStorages(method)
     mixed = shape.precision != "fp32"
     with ExitStack() as stack:
         stack.enter_context(torch.autocast("cpu", dtype=device.dtype, enabled=mixed))
-        passing = stack.enter_context(_Passing(mixed and cuda))
+        unsaved = stack.enter_context(_UnsavedResults(mixed and cuda))
         stack.enter_context(outside.counting())
         if shape.grad_checkpointing:
-            stack.enter_context(_looked_into(blocks_of(method.backbone), outside, inside))
+            stack.enter_context(_blocks_apart(blocks_of(method.backbone), outside, inside))
         loss(clips)
-    return Saved(outside.bytes, max(outside.largest, inside.largest), passing.largest, inside.most)
+    return Saved(outside.bytes, max(outside.largest, inside.largest), unsaved.largest, inside.most_of_a_block)
 
 
-class _Tally:
-    """Counts the storages that autograd saves, each once and parameters not at all."""
+class _SavedStorages:
+    """Sizes of the storages that autograd saves; each storage counts once, and parameters do not count.
+
+    Attributes:
+        bytes: Sum of the sizes.
+        largest: Size of the largest storage.
+        most_of_a_block: Largest sum of a block, set by `_blocks_apart`.
+    """
 
     def __init__(self, method: nn.Module) -> None:
-        self._known = {p.untyped_storage()._cdata: p for p in (*method.parameters(), *method.buffers())}
-        self.bytes = self.largest = self.most = 0
+        self._known: dict[int, Tensor] = {
+            tensor.untyped_storage()._cdata: tensor for tensor in (*method.parameters(), *method.buffers())
+        }
+        self.bytes = self.largest = self.most_of_a_block = 0
 
     def add(self, tensor: Tensor) -> Tensor:
-        """Count a tensor; it is held, as autograd would, so that no other gets its place."""
+        """Count a tensor. It is kept, as autograd keeps it, so that no other storage has the same address."""
         storage = tensor.untyped_storage()
         if storage._cdata not in self._known:
-            self._known[storage._cdata] = tensor  # type: ignore[assignment]
+            self._known[storage._cdata] = tensor
             self.bytes += storage.nbytes()
             self.largest = max(self.largest, storage.nbytes())
         return tensor
 
     def counting(self) -> saved_tensors_hooks:
-        """Within it what is saved is counted."""
+        """Count the tensors that are saved inside the `with` block."""
         return saved_tensors_hooks(self.add, lambda tensor: tensor)
 
 
 @contextmanager
-def _looked_into(blocks: list[nn.Module], outside: _Tally, inside: _Tally) -> Iterator[None]:
-    """Within it a block counts for what enters it; what it saves inside is counted apart, block by block."""
+def _blocks_apart(blocks: list[nn.Module], outside: _SavedStorages, inside: _SavedStorages) -> Iterator[None]:
+    """Model gradient checkpointing: count the inputs of blocks in `outside`, their other tensors in `inside`."""
 
-    def run(forward: Callable[..., Any], *tensors: Any, **named: Any) -> Any:
+    def run(forward: Callable[..., Tensor], *tensors: Tensor, **named: Tensor | None) -> Tensor:
         if not torch.is_grad_enabled():
             return forward(*tensors, **named)
         for tensor in (*tensors, *named.values()):
@@ -222,12 +248,11 @@ def _looked_into(blocks: list[nn.Module], outside: _Tally, inside: _Tally) -> It
         before = inside.bytes
         with inside.counting():
             result = forward(*tensors, **named)
-        inside.most = max(inside.most, inside.bytes - before)
+        inside.most_of_a_block = max(inside.most_of_a_block, inside.bytes - before)
         return result
 
-    plain = [block.forward for block in blocks]
-    for block, forward in zip(blocks, plain, strict=True):
-        block.forward = lambda *t, _forward=forward, **n: run(_forward, *t, **n)  # type: ignore[method-assign]
+    for block in blocks:
+        block.forward = partial(run, block.forward)
     try:
         yield
     finally:
@@ -235,19 +260,25 @@ def _looked_into(blocks: list[nn.Module], outside: _Tally, inside: _Tally) -> It
             del block.forward
 
 
-class _Passing(TorchFunctionMode):
-    """Sees what functions return: the largest result that needs no gradient, as in a frozen tower.
+class _UnsavedResults(TorchFunctionMode):
+    """Records the largest result of torch's functions that needs no gradient, as in a frozen tower.
 
     Args:
-        norms_in_fp32: Cast the input of layer norms to fp32, as CUDA's autocast does.
+        norms_in_fp32: Cast the input of layer norms to fp32, as the autocast of CUDA does.
     """
 
     def __init__(self, norms_in_fp32: bool) -> None:
         super().__init__()
         self.norms_in_fp32, self.largest = norms_in_fp32, 0
 
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Any of torch's functions."""
+    def __torch_function__(
+        self,
+        func: Callable[..., T],
+        types: Collection[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> T:
+        """Call a function of torch and record the size of its result."""
         if self.norms_in_fp32 and func is F.layer_norm:
             args = (args[0].float(), *args[1:])
         result = func(*args, **(kwargs or {}))

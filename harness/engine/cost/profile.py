@@ -1,6 +1,6 @@
-"""Parameters and multiply-adds of methods on an architecture, counted without values, beside published numbers.
+"""Parameters and multiply-adds of methods on an architecture, and the published numbers.
 
-Tensors live on torch's `meta` device, so that nothing is computed. Published "GFLOPs" of this field are multiply-adds
+Tensors are on torch's `meta` device, so that nothing is computed. Published "GFLOPs" of this field are multiply-adds
 per view (fvcore counts one multiply-add as one operation); the same unit is used here. Specification, section 8.
 """
 
@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeVar
 
 import open_clip
 import torch
@@ -23,13 +23,20 @@ from harness.engine.model.backbone import DEFAULT_ARCH, Backbone, BackboneFacts,
 from harness.spec import LabelSet
 
 logger = logging.getLogger(__name__)
+T = TypeVar("T")
 FRAMES = (16, 32)
 CLASSES = 400
 
 
 @dataclass(frozen=True)
 class Published:
-    """What a paper prints for a method, and how the difference to the count here comes about."""
+    """Published numbers of a method.
+
+    Args:
+        gmacs: 10^9 multiply-adds per view, printed as GFLOPs.
+        parameters: 10^6 parameters.
+        explanation: Cause of the difference to the count of this module.
+    """
 
     gmacs: float
     parameters: float
@@ -41,17 +48,17 @@ class ProfileRow:
     """One method at one number of frames.
 
     Args:
-        method: Name, with the protocol whose options were used where these differ by protocol.
+        method: Name of the method; the protocol in parentheses if the options of the method differ by protocol.
         arch: Architecture.
         frames: Frames per view.
-        parameters_total: Of backbone and method.
-        parameters_trained: That a fit can change.
-        video_gmacs: 10^9 multiply-adds per view for video features, text apart.
-        score_gmacs: Per view for one class, including what a method does per video and class.
-        score_gmacs_all: The same for 400 classes.
-        text_gmacs: Per text of full context length; encoded once per label set.
-        texts_per_class: Texts that describe one class.
-        published: What the paper prints, if anything.
+        parameters_total: Parameters of backbone and method.
+        parameters_trained: Parameters that a fit can change.
+        video_gmacs: 10^9 multiply-adds per view for video features, without text features.
+        score_gmacs: 10^9 multiply-adds per view for the score of one class.
+        score_gmacs_all: 10^9 multiply-adds per view for the scores of 400 classes.
+        text_gmacs: 10^9 multiply-adds per text of full context length; texts are encoded once per label set.
+        texts_per_class: Number of texts that describe one class.
+        published: Numbers of the paper, if it states them.
     """
 
     method: str
@@ -93,15 +100,15 @@ PUBLISHED = {
 def profile(
     arch: str = DEFAULT_ARCH, methods: Iterable[str] | None = None, frames: Iterable[int] = FRAMES
 ) -> list[ProfileRow]:
-    """Parameters and multiply-adds, one row per method (and protocol, where sizes differ) and number of frames.
+    """Count parameters and multiply-adds: one row per method, protocol with own options, and number of frames.
 
     Args:
-        arch: An open_clip architecture.
-        methods: Names; all registered methods that use CLIP if not given.
+        arch: Name of an open_clip architecture.
+        methods: Names of methods; all registered methods that use CLIP if not given.
         frames: Numbers of frames per view.
 
     Raises:
-        UserError: Unknown architecture or method, or a method that cannot be set up on the architecture.
+        UserError: The architecture or a method is unknown, or a method cannot be set up on the architecture.
     """
     from harness.plugins import registry
 
@@ -115,18 +122,19 @@ def profile(
             if not cls.uses_clip and methods is None:
                 continue
             if not cls.uses_clip:
-                raise UserError(f"{name} brings a model of its own; profile counts what methods add to CLIP.")
+                raise UserError(f"{name} has its own model; profile counts methods that use CLIP.")
             variants = [key for key in cls.protocol_options if key != "mini" and "/" not in key] or [""]
             rows += [_row(cls, copy.deepcopy(empty), variant, count) for variant in variants for count in frames]
         except UserError as error:
             if methods is not None or registry.origin_of("method", name) == "built-in":
                 raise
-            logger.warning("left out: %s", " ".join(error.message.split()))  # a plugin that does not load or set up
+            # A plugin that cannot be loaded or set up must not hide the rows of all other methods.
+            logger.warning("left out: %s", " ".join(error.message.split()))
     return rows
 
 
 def meta_backbone(arch: str) -> Backbone:
-    """An architecture without values: shapes only."""
+    """The backbone of an architecture on the meta device, which has shapes but no values."""
     clip = create_clip(arch, quick_gelu=False, device="meta").eval()
     size = clip.visual.image_size
     side = int(size[0] if isinstance(size, (tuple, list)) else size)
@@ -142,7 +150,7 @@ def _row(cls: type[ClipMethod], backbone: Backbone, protocol: str, frames: int) 
         video = torch.empty(1, frames, 3, side, side, device="meta")
         encoded, video_gmacs = count_gmacs(lambda: method.encode_video(video))
         texts = [method.encode_text(LabelSet(tuple(f"class {i}" for i in range(n)))) for n in (1, CLASSES)]
-        one, many = (count_gmacs(lambda: method.score(encoded, text))[1] for text in texts)  # noqa: B023
+        single, many = (count_gmacs(lambda: method.score(encoded, text))[1] for text in texts)  # noqa: B023
         text_gmacs = _count_text(backbone)
     total, trained = method.parameter_counts()
     return ProfileRow(
@@ -152,7 +160,7 @@ def _row(cls: type[ClipMethod], backbone: Backbone, protocol: str, frames: int) 
         parameters_total=total,
         parameters_trained=trained,
         video_gmacs=video_gmacs,
-        score_gmacs=one,
+        score_gmacs=single,
         score_gmacs_all=many,
         text_gmacs=text_gmacs,
         texts_per_class=len(method.prompts(LabelSet(("class",)))),
@@ -161,7 +169,7 @@ def _row(cls: type[ClipMethod], backbone: Backbone, protocol: str, frames: int) 
 
 
 def _count_text(backbone: Backbone) -> float:
-    """Multiply-adds of one text of full context length; learned vectors take the place of words, not more room."""
+    """10^9 multiply-adds of one text of full context length. Prompt vectors replace words, so they add no length."""
     length = backbone.context_length
     if backbone.has_causal_text:
         width = backbone.text.ln_final.weight.shape[0]
@@ -171,16 +179,16 @@ def _count_text(backbone: Backbone) -> float:
     return count_gmacs(lambda: backbone.clip.encode_text(torch.zeros(1, length, dtype=torch.long, device="meta")))[1]
 
 
-def count_gmacs(run: Callable[[], Any]) -> tuple[Any, float]:
-    """The result of a computation on the meta device and its multiply-adds in 10^9."""
+def count_gmacs(run: Callable[[], T]) -> tuple[T, float]:
+    """The result of a computation on the meta device, and its 10^9 multiply-adds."""
     with FlopCounterMode(display=False) as counter:
         result = run()
     return result, counter.get_total_flops() / 2e9
 
 
 @contextmanager
-def plain_attention() -> Any:
-    """Attention as separate products: the fused path of `nn.MultiheadAttention` escapes the counter."""
+def plain_attention() -> Iterator[None]:
+    """Switch off the fused path of `nn.MultiheadAttention`, whose operations the counter does not see."""
     before = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:

@@ -1,14 +1,13 @@
-"""What one view of a method costs, for records: multiply-adds counted on a copy of the method without values."""
+"""Multiply-adds of one view of a method, for records: counted on a copy of the method without values."""
 
 from __future__ import annotations
 
 import copy
 import logging
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from harness.engine.cost.profile import count_gmacs, plain_attention
 from harness.engine.method import ClipMethod
@@ -16,16 +15,16 @@ from harness.engine.model.compiled import is_compiled
 from harness.spec import LabelSet
 
 logger = logging.getLogger(__name__)
-_known: dict[tuple[Any, ...], ViewCost] = {}
+_known: dict[tuple[type[ClipMethod], str, str, int, int, int], ViewCost] = {}
 
 
 @dataclass(frozen=True)
 class ViewCost:
-    """10^9 multiply-adds of one view, what papers print as GFLOPs; None where a method cannot be counted.
+    """10^9 multiply-adds of one view, which papers print as GFLOPs; None if a method cannot be counted.
 
     Args:
-        gflops: Of the video features, text apart.
-        score_gflops: Of the scores over the label set, with what a method does per video and class.
+        gflops: Video features, without text features.
+        score_gflops: Scores of all classes of the label set.
     """
 
     gflops: float | None = None
@@ -35,20 +34,20 @@ class ViewCost:
 def view_cost(method: ClipMethod, frames: int, labels: LabelSet) -> ViewCost:
     """The cost of one view, counted once per method, options, architecture, frames and number of classes.
 
-    A method that cannot run without values (it looks at its numbers, or holds tensors of its own) is not counted: the
-    count says nothing about accuracy, and no eval may fail by it.
+    A method that cannot run without values (it reads values of tensors, or holds unregistered tensors) is not counted:
+    the count is extra information, for which no eval should fail.
 
     Args:
-        method: On any device; it is left as it is.
-        frames: Per view.
-        labels: The classes that a view is scored against.
+        method: The method on any device; it is not changed.
+        frames: Frames per view.
+        labels: The label set.
     """
     backbone = method.backbone
     key = (type(method), repr(method.options), backbone.facts.arch, backbone.image_size, frames, len(labels))
     if key not in _known:
         try:
             _known[key] = _counted(method, frames, labels)
-        except Exception as error:  # whatever a plugin's code raises
+        except Exception as error:  # a plugin may raise anything
             logger.info("the multiply-adds of %s cannot be counted: %s", method.name, error)
             _known[key] = ViewCost()
     return _known[key]
@@ -67,8 +66,8 @@ def _counted(method: ClipMethod, frames: int, labels: LabelSet) -> ViewCost:
 
 
 def without_values(method: ClipMethod) -> ClipMethod:
-    """A copy in eval mode whose parameters and buffers have shapes and no values; nothing of the size is copied."""
-    shapes: dict[int, Any] = {}
+    """A copy in eval mode with parameters and buffers on the meta device; no values are copied."""
+    shapes: dict[int, Tensor] = {}  # as the memo of deepcopy, which then copies none of these tensors
     for parameter in method.parameters():
         shapes[id(parameter)] = nn.Parameter(parameter.detach().to("meta"), requires_grad=False)
     for buffer in method.buffers():
@@ -76,5 +75,5 @@ def without_values(method: ClipMethod) -> ClipMethod:
     empty = copy.deepcopy(method, shapes)
     for module in empty.modules():
         if is_compiled(module):
-            del module.forward  # it would be compiled anew, for no device
+            del module.forward  # torch would compile it again for the meta device
     return empty.eval()

@@ -1,9 +1,9 @@
-"""Frame features of frozen vision towers, computed once per (video, views, weights) and kept on disk.
+"""Cache on disk of the frame features of frozen vision towers, computed once per (video content, views, weights).
 
-Where no vision parameter learns and a method leaves `encode_frames` and `encode_video` as they are, frame features are
-a function of the tower's tensors, the video's content and the views. They are then shared by all methods, protocols,
-label sets and repeats. An entry is a safetensors file that states its name and the hash of its values; one that does
-not hold what it states is computed anew. The folder may be deleted at any time.
+If no parameter of the vision tower is trained and a method does not override `encode_frames` and `encode_video`, frame
+features are a function of the tower's tensors, the content of the video and the views. All methods, protocols, label
+sets and repeats then share them. An entry is a safetensors file with its own name and the hash of its values in the
+header; an entry whose content differs from its header is computed again. The folder may be deleted at any time.
 """
 
 from __future__ import annotations
@@ -37,19 +37,20 @@ from results.provenance import environment
 
 logger = logging.getLogger(__name__)
 FEATURES_VERSION = 1
-"""Raised when the pipeline or the encoding changes what features are; older entries are then left alone."""
+"""Increased when a change of the pipeline or the encoding changes features; older entries are then not used."""
 RACY_SECONDS = 2.0
-"""A file changed this recently may change again without a new time stamp; its hash is not remembered."""
+"""A file may change again within this time and keep its time stamp; its hash is stored only afterwards."""
 KEPT_BYTES = 1 << 30
+"""Limit of the features that `FeatureStore.remember` keeps in memory."""
 FRAME_PACKAGES = (
     "torch", "torchvision", "open_clip_torch", "timm", "mmengine", "mmaction2", "mmcv-lite", "decord", "av",
     "opencv-python", "opencv-contrib-python", "numpy", "pillow",
 )  # fmt: skip
-"""Packages that decode, transform or encode frames: another version of one of them may give other features."""
+"""Packages that decode, transform or encode frames: another version of a package may give other features."""
 
 
 def pools_from_features(method: ClipMethod) -> bool:
-    """Whether a method's video features are `pool(frame features)` of an untouched, frozen vision tower."""
+    """Whether the video features of a method are `pool(frame features)` of an unchanged, frozen vision tower."""
     own, backbone = vars(method), method.backbone
     steps = ("encode_frames", "encode_video")
     if any(getattr(type(method), step) is not getattr(ClipMethod, step) or step in own for step in steps):
@@ -61,9 +62,9 @@ def pools_from_features(method: ClipMethod) -> bool:
 
 
 def fits_from_features(method: ClipMethod) -> bool:
-    """Whether besides, training a method needs nothing but frame features: its loss and forward pass are the base's.
+    """Whether a method can also be trained from cached frame features.
 
-    The tower must not behave differently in training either.
+    It must not override `loss` or `forward`, and its vision tower must compute the same features in training mode.
     """
     own, steps = vars(method), ("loss", "forward")
     if any(getattr(type(method), step) is not getattr(ClipMethod, step) or step in own for step in steps):
@@ -72,31 +73,39 @@ def fits_from_features(method: ClipMethod) -> bool:
 
 
 def _untouched(module: nn.Module) -> bool:
-    """No hook and no replaced forward pass, other than the compiled one."""
+    """Whether a module has no hooks and its own forward pass, plain or compiled."""
     replaced = "forward" in vars(module) and not is_compiled(module)
     return not replaced and not module._forward_hooks and not module._forward_pre_hooks
 
 
 def _same_in_training(module: nn.Module) -> bool:
+    """Whether a module, apart from its submodules, computes the same in training and eval mode."""
     drops = isinstance(module, _DropoutNd) and module.p > 0
     drops = drops or (type(module).__name__ in ("PatchDropout", "DropPath") and getattr(module, "prob", 1.0) != 0)
     return not drops and not isinstance(module, _BatchNorm)
 
 
 class FeatureCache:
-    """The cache's folder: one sub-folder per tower and views, and an index of the videos' content.
+    """The folder of the cache: one subfolder per tower and views, and an index of the content of videos.
 
     Args:
-        folder: Below the settings' cache.
+        folder: The folder; it is created with the first entry.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def open(self, method: ClipMethod, views: Views, device: Device, recipe: Recipe | None = None) -> FeatureStore:
-        """The features of a method's vision tower under views; with a recipe, of its augmented training views."""
+        """The store of the features of a method's vision tower.
+
+        Args:
+            method: A method on its device.
+            views: The views of each video.
+            device: Device and precision of the forward pass.
+            recipe: Recipe of augmented training views; None for views without augmentation.
+        """
         backbone, facts = method.backbone, method.backbone.facts
-        of = {
+        identity = {
             "version": FEATURES_VERSION,
             "weights": state_sha256(dict(backbone.visual.state_dict())),
             "arch": facts.arch,
@@ -109,43 +118,43 @@ class FeatureCache:
             "compiled": any(is_compiled(module) for module in backbone.visual.modules()),
             "packages": {name: environment().packages.get(name, "") for name in FRAME_PACKAGES},
         }
-        return FeatureStore(self, fingerprint(of), views.count * views.frames, method.embed_dim)
+        return FeatureStore(self, fingerprint(identity), views.count * views.frames, method.embed_dim)
 
     def content(self, video: Path) -> str:
-        """sha256 of a video's bytes, remembered for as long as place, size and time of change stay the same.
+        """The sha256 of the bytes of a video; it is stored, and reused while path, size and time stamp do not change.
 
         Raises:
             OSError: The file cannot be read.
         """
-        place = video.resolve()
-        status = place.stat()
-        if not stat.S_ISREG(status.st_mode):  # hashing a pipe would wait for somebody to write into it
-            raise OSError(errno.EINVAL, "not a regular file", str(place))
-        known = hashlib.sha256(os.fsencode(place)).hexdigest()
-        note = self.folder / "videos" / known[:2] / f"{known}.json"
-        seen = {"size": status.st_size, "mtime_ns": status.st_mtime_ns}
+        path = video.resolve()
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # reading a pipe would wait for a writer
+            raise OSError(errno.EINVAL, "not a regular file", str(path))
+        name = hashlib.sha256(os.fsencode(path)).hexdigest()
+        note = self.folder / "videos" / name[:2] / f"{name}.json"
+        state = {"size": status.st_size, "mtime_ns": status.st_mtime_ns}
         try:
             noted = json.loads(note.read_bytes())
-            if {k: noted[k] for k in seen} == seen and len(noted["sha256"]) == 64:
+            if {k: noted[k] for k in state} == state and len(noted["sha256"]) == 64:
                 return str(noted["sha256"])
         except FileNotFoundError:
             pass
         except (OSError, ValueError, KeyError, TypeError) as error:
             logger.debug("the note %s cannot be read: %s", note, error)
-        digest = file_sha256(place)
+        digest = file_sha256(path)
         if time.time() - status.st_mtime > RACY_SECONDS:
-            write_quietly(note, canonical_json({**seen, "sha256": digest}).encode())
+            write_quietly(note, canonical_json({**state, "sha256": digest}).encode())
         return digest
 
 
 class FeatureStore:
-    """Frame features of one vision tower under one kind of view: (frames, D) a video.
+    """Frame features of a vision tower under fixed views: (V*T, D) per video.
 
     Args:
-        cache: Its cache.
-        key: What the features depend on besides the video, as a fingerprint.
-        frames: Frames a video, views times frames per view.
-        dim: D.
+        cache: The cache that holds the store.
+        key: Fingerprint of everything that the features depend on, except the video.
+        frames: V*T, the number of views times frames per view.
+        dim: D, the dimension of a feature.
     """
 
     def __init__(self, cache: FeatureCache, key: str, frames: int, dim: int) -> None:
@@ -154,11 +163,11 @@ class FeatureStore:
         self._room = KEPT_BYTES
 
     def entry(self, video: Path | None, *draw: int) -> str | None:
-        """The name of a video's entry; None where the file cannot be read.
+        """The name of the entry of a video; None if the file is missing or cannot be read.
 
         Args:
-            video: Its file.
-            draw: What the views were drawn from, where they are drawn at random.
+            video: The file.
+            draw: Numbers from which random views are drawn; empty if the views are not random.
         """
         if video is None:
             return None
@@ -168,7 +177,7 @@ class FeatureStore:
             return None
 
     def read(self, entry: str) -> Tensor | None:
-        """The features of an entry, None where it is absent or damaged."""
+        """The features of an entry; None if the entry is missing or damaged."""
         if entry in self._kept:
             return self._kept[entry]
         path = self._path(entry)
@@ -183,21 +192,21 @@ class FeatureStore:
             features = load(data)["features"]
             header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]
             if header != {"entry": entry, "sha256": _digest(features)} or tuple(features.shape) != self.shape:
-                raise ValueError("it does not hold what it states")
-        except Exception as error:  # whatever a damaged file makes of a parser
+                raise ValueError("the content differs from the header")
+        except Exception as error:  # a damaged file makes the parsers raise many kinds of errors
             logger.warning("cached features %s are damaged and are computed anew: %s", path, error)
             return None
         return features
 
     def write(self, entry: str, features: Tensor) -> None:
-        """Keep an entry; where the disk refuses, it stays in memory."""
+        """Write an entry; if the disk refuses it, keep the features in memory."""
         features = features.detach().cpu().contiguous()
         data = save({"features": features}, {"entry": entry, "sha256": _digest(features)})
         if not write_quietly(self._path(entry), data):
             self._kept[entry] = features
 
     def remember(self, entry: str, features: Tensor) -> None:
-        """Hold an entry in memory, up to a gibibyte of them: a fit reads each many times."""
+        """Keep an entry in memory, up to `KEPT_BYTES` in total, because a fit reads each entry in every epoch."""
         size = features.numel() * features.element_size()
         if entry not in self._kept and size <= self._room:
             self._kept[entry], self._room = features, self._room - size
@@ -214,9 +223,9 @@ _refused: set[Path] = set()
 
 
 def write_quietly(path: Path, data: bytes) -> bool:
-    """Put a cache file in place as a whole; False where that fails, which is said once per folder.
+    """Write a file of the cache atomically; return False if that fails, with one warning per folder.
 
-    Unlike a result it is not forced to the disk: what a power cut tears is noticed on reading.
+    Unlike a result, the file is not synced to the disk: readers notice a file that a power cut damaged.
     """
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:

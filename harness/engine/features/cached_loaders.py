@@ -1,10 +1,10 @@
-"""Lists of videos as batches of cached frame features, in the place of the loaders that decode."""
+"""Loaders of cached frame features, which replace the loaders of decoded clips if the vision tower is frozen."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -12,102 +12,141 @@ from torch.utils.data import DataLoader
 
 from harness.base.errors import EXIT_FAILED, UserError
 from harness.engine.compute.device import Device, casts_kept
-from harness.engine.compute.processes import SINGLE_PROCESS, Processes
 from harness.engine.features.cache import FeatureCache, FeatureStore, fits_from_features, pools_from_features
+from harness.engine.features.context import Context
+from harness.engine.job import EvalJob, FitJob, Job
 from harness.engine.method import ClipMethod
 from harness.engine.video import mm_pipeline
 from harness.engine.video.batches import Draw, FitBatches
 from harness.engine.video.frames import normalise, split_views
 from harness.engine.video.guarded_loader import GuardedLoader
 from harness.engine.video.loaders import (
+    DrawnBatch,
     EvalBatch,
     FitBatch,
-    Row,
     drawn_loader,
     no_clip_of_class,
     repeated_view,
     same_class,
 )
-from harness.machine.compute_options import ComputeOptions
+from harness.engine.video.transforms import PackedClip
 from harness.spec import Recipe, Views
 
 logger = logging.getLogger(__name__)
 
 
-class ListFeatures:
-    """The frame features of a list's videos: read from a store, computed where it lacks them.
+@dataclass(frozen=True)
+class FeatureBatch:
+    """Frame features of clips of any draws.
 
     Args:
-        store: Of the method's vision tower and the views.
-        method: On its device.
-        rows: (path or None, label) per video.
-        views: How videos are looked at.
-        device: Where to compute.
-        compute: Workers, time limit.
-        dataset: Decodes the clip of a draw.
-        per_batch: Videos per device batch.
-        drawn: What the views of a draw were drawn from, nothing where they are not random.
-        processes: The processes that share the work.
+        draws: Draws of the clips that could be decoded.
+        features: (len(draws), V*T, D) on the CPU; None if no clip could be decoded.
+        failed: Reason for each draw that could not be decoded.
     """
 
-    def __init__(
-        self, store: FeatureStore, method: ClipMethod, rows: list[Row], views: Views, device: Device,
-    compute: ComputeOptions,
-        dataset: Any, per_batch: int, drawn: Callable[[Draw], tuple[int, ...]], processes: Processes = SINGLE_PROCESS,
-    ) -> None:  # fmt: skip
-        self.store, self.method, self.rows, self.views, self.device = store, method, rows, views, device
-        self.compute, self.dataset, self.per_batch, self.drawn = compute, dataset, per_batch, drawn
-        self.processes = processes
+    draws: list[Draw]
+    features: Tensor | None
+    failed: dict[Draw, str]
+
+
+@dataclass(frozen=True)
+class FeatureSource:
+    """The stored features of a list and the clips from which missing features are computed.
+
+    Args:
+        store: Features of the method's vision tower under the views.
+        dataset: Decodes the clip of a draw.
+        seeds: The numbers from which the views of a draw are drawn; empty if the views are not random.
+    """
+
+    store: FeatureStore
+    dataset: mm_pipeline.ListVideoDataset
+    seeds: Callable[[Draw], tuple[int, ...]]
+
+
+class ListFeatures:
+    """Frame features of the videos of a list, read from a store and computed if the store lacks them.
+
+    Args:
+        job: Method on its device, list and views.
+        context: Device, decode options, processes that share the work.
+        source: Store and dataset.
+        per_batch: Videos per device batch.
+
+    Attributes:
+        failed: Reason for each draw without features, after `complete`.
+        computed: Number of features that this process computed.
+    """
+
+    def __init__(self, job: Job, context: Context, source: FeatureSource, per_batch: int) -> None:
+        self.method, self.rows, self.views = job.method, job.rows, job.views
+        self.store, self.dataset, self.seeds = source.store, source.dataset, source.seeds
+        self.context, self.processes, self.per_batch = context, context.processes, per_batch
         self.failed: dict[Draw, str] = {}
         self.computed = 0
         self._entries: dict[Draw, str | None] = {}
 
     def complete(self, draws: list[Draw], progress: Callable[[int], None] | None = None) -> None:
-        """Compute what is missing; afterwards `failed` says which draws have no features, and why.
+        """Compute the missing features of all draws and set `failed`. All processes call this.
 
         Args:
-            draws: All that is needed.
-            progress: Called with how many of them are settled.
+            draws: Every draw whose features will be read.
+            progress: Called with the number of draws that are read or computed.
         """
         missing = self._missing(draws)
         batches = [missing[i : i + self.per_batch] for i in range(0, len(missing), self.per_batch)]
-        settled = len(draws) - len(missing)
-        told: list[tuple[int, str]] = []
+        done = len(draws) - len(missing)
+        failed_here: list[tuple[int, str]] = []
         with self.processes.together():
-            own = [place for batch in batches[self.processes.rank :: self.processes.size] for place in batch]
-            place_of = {draws[place]: place for place in own}
-            for decoded in self._decoded([draws[place] for place in own]):
-                self._encode(decoded)
-                told += [(place_of[draw], reason) for draw, reason in decoded.failed.items()]
-                settled += self.processes.size * (len(decoded.draws) + len(decoded.failed))
+            own = [index for batch in batches[self.processes.rank :: self.processes.size] for index in batch]
+            index_of = {draws[index]: index for index in own}
+            for batch in self._decoded([draws[index] for index in own]):
+                self._encode(batch)
+                failed_here += [(index_of[draw], reason) for draw, reason in batch.failed.items()]
+                done += self.processes.size * (len(batch.draws) + len(batch.failed))
                 if progress:
-                    progress(min(settled, len(draws)))
-        reasons = {draws[place]: reason for some in self.processes.gather(told) for place, reason in some}
-        same = {entry: reason for draw, reason in reasons.items() if (entry := self._entry(draw)) is not None}
+                    progress(min(done, len(draws)))
+        failed = [pair for pairs in self.processes.gather(failed_here) for pair in pairs]
+        reasons = {draws[index]: reason for index, reason in failed}
+        # Only the first of several files with the same content was decoded; all of them have its outcome.
+        by_entry = {entry: reason for draw, reason in reasons.items() if (entry := self._entry(draw)) is not None}
         for draw in draws:
             entry = self._entry(draw)
-            if draw in reasons or entry in same:  # the same content may be in the list twice
-                self.failed[draw] = reasons[draw] if draw in reasons else same[entry or ""]
+            if draw in reasons:
+                self.failed[draw] = reasons[draw]
             elif entry is None:
                 self.failed[draw] = "the file cannot be read"
+            elif entry in by_entry:
+                self.failed[draw] = by_entry[entry]
 
     def _missing(self, draws: list[Draw]) -> list[int]:
-        """The places in `draws` whose features are to be computed: each content once, unreadable files all."""
+        """Indices of the draws to decode: each missing content once, and every file that could not be hashed."""
         with self.processes.together():
-            missing, asked = [], set()
-            for place, draw in enumerate(draws if self.processes.is_leader else ()):
+            missing, checked = [], set()
+            for index, draw in enumerate(draws if self.processes.is_leader else ()):
                 entry = self._entry(draw)
-                if entry is None or (entry not in asked and self.store.read(entry) is None):
-                    missing.append(place)
-                asked.add(entry)
-        # The leading process has read all files: its names of the entries spare the others that, and what it found
-        # missing must not change while the others begin to compute.
-        entries, missing = self.processes.share([[self._entries.get(draw) for draw in draws], missing])
+                if entry is None or (entry not in checked and self.store.read(entry) is None):
+                    missing.append(index)
+                checked.add(entry)
+        # Only the leading process hashes the files and looks for entries: hashing once is cheaper, and another
+        # process would miss the entries that are being written by then.
+        entries = self.processes.share([self._entries.get(draw) for draw in draws])
         self._entries.update(zip(draws, entries, strict=True))
-        return list(missing)
+        return list(self.processes.share(missing))
 
     def get(self, draw: Draw, remember: bool = False) -> Tensor:
-        """The features (V*T, D) of a draw that did not fail; computed anew if its entry vanished meanwhile."""
+        """The features (V*T, D) of a draw that is not in `failed`.
+
+        They are computed again if their entry was removed from the store since `complete`.
+
+        Args:
+            draw: The draw.
+            remember: Keep the features in memory for the next call.
+
+        Raises:
+            UserError: The features cannot be computed again.
+        """
         entry = self._entry(draw)
         assert entry is not None
         features = self.store.read(entry)
@@ -117,7 +156,8 @@ class ListFeatures:
             features = self.store.read(entry)
         if features is None:
             raise UserError(
-                f"The features of {self.rows[draw.index][0]} could be neither kept nor computed again.",
+                f"The features of {self.rows[draw.index][0]} were removed from the cache, and the video cannot be "
+                "decoded again.",
                 "Run again with --no-feature-cache.",
                 EXIT_FAILED,
             )
@@ -127,29 +167,29 @@ class ListFeatures:
 
     def _entry(self, draw: Draw) -> str | None:
         if draw not in self._entries:
-            self._entries[draw] = self.store.entry(self.rows[draw.index][0], *self.drawn(draw))
+            self._entries[draw] = self.store.entry(self.rows[draw.index][0], *self.seeds(draw))
         return self._entries[draw]
 
-    def _decoded(self, draws: list[Draw]) -> Any:
+    def _decoded(self, draws: list[Draw]) -> Iterable[DrawnBatch]:
         if not draws:
             return ()
         batches = [draws[i : i + self.per_batch] for i in range(0, len(draws), self.per_batch)]
-        return drawn_loader(self.dataset, batches, self.compute, self.device.kind == "cuda")
+        return drawn_loader(self.dataset, batches, self.context.compute, self.context.pins_memory)
 
-    def _encode(self, batch: Any) -> None:
-        """Encode decoded clips exactly as an eval does, and store them."""
+    def _encode(self, batch: DrawnBatch) -> None:
+        """Encode decoded clips exactly as an eval does, and store their features."""
         if batch.frames is None:
             return
-        features = encode_clips(self.method, batch.frames, self.views, self.device)
-        for draw, one in zip(batch.draws, features, strict=True):
+        encoded = encode_clips(self.method, batch.frames, self.views, self.context.device)
+        for draw, features in zip(batch.draws, encoded, strict=True):
             if (entry := self._entry(draw)) is not None:
-                self.store.write(entry, one)
+                self.store.write(entry, features)
                 self.computed += 1
 
 
 @torch.no_grad()
 def encode_clips(method: ClipMethod, frames: Tensor, views: Views, device: Device) -> Tensor:
-    """Frame features (B, V*T, D) on the CPU of uint8 frames (B, V*T, 3, H, W), as an eval computes them."""
+    """Frame features (B, V*T, D) on the CPU of uint8 frames (B, V*T, 3, H, W), computed as in an eval."""
     training = method.training
     method.eval()
     video = split_views(normalise(frames, views, device.device), views)
@@ -157,67 +197,68 @@ def encode_clips(method: ClipMethod, frames: Tensor, views: Views, device: Devic
     with mixed, casts_kept(device, method.backbone):
         features = method.encode_frames(video)
     method.train(training)
-    return features.unflatten(0, (-1, views.count)).flatten(1, 2).cpu()
+    return torch.unflatten(features, 0, (-1, views.count)).flatten(1, 2).cpu()
 
 
-def eval_features(
-    cache: FeatureCache | None, method: ClipMethod, rows: list[Row], views: Views, device: Device,
-    compute: ComputeOptions,
-    seed: int, per_batch: int, processes: Processes = SINGLE_PROCESS,
-) -> ListFeatures | None:  # fmt: skip
-    """The features of an evaluation list; None where the method needs pixels or nothing is to be cached."""
-    if cache is None or not pools_from_features(method):
+def eval_features(job: EvalJob, context: Context, per_batch: int) -> ListFeatures | None:
+    """The features of an evaluation list; None without a cache or if the method needs pixels."""
+    if context.cache is None or not pools_from_features(job.method):
         return None
-    random = views.sampling == "random"
-    dataset = mm_pipeline.ListVideoDataset(rows, mm_pipeline.eval_pipeline(views, method.backbone.image_size), seed)
-    return ListFeatures(
-        cache.open(method, views, device), method, rows, views, device, compute, dataset, per_batch,
-        lambda draw: (seed, draw.index) if random else (), processes,
-    )  # fmt: skip
+    pipeline = mm_pipeline.eval_pipeline(job.views, job.method.backbone.image_size)
+    random = job.views.sampling == "random"
+    source = FeatureSource(
+        context.cache.open(job.method, job.views, context.device),
+        mm_pipeline.ListVideoDataset(job.rows, pipeline, job.seed),
+        lambda draw: (job.seed, draw.index) if random else (),
+    )
+    return ListFeatures(job, context, source, per_batch)
+
+
+def feature_batches(features: ListFeatures, batches: list[list[int]]) -> Iterator[FeatureBatch]:
+    """The completed features of a list in batches of row numbers."""
+    for batch in batches:
+        draws = [Draw(index) for index in batch]
+        decoded = [draw for draw in draws if draw not in features.failed]
+        failed = {draw: features.failed[draw] for draw in draws if draw in features.failed}
+        stacked = torch.stack([features.get(draw) for draw in decoded]) if decoded else None
+        yield FeatureBatch(decoded, stacked, failed)
 
 
 def eval_batches(features: ListFeatures, batches: list[list[int]]) -> Iterator[EvalBatch]:
-    """Batches of `EvalBatch` of completed features, composed as `eval_loader` composes them."""
-    for batch in batches:
-        some = [Draw(index) for index in batch]
-        good = [draw for draw in some if draw not in features.failed]
-        failed = {draw.index: features.failed[draw] for draw in some if draw in features.failed}
-        found = torch.stack([features.get(draw) for draw in good]) if good else None
-        yield EvalBatch([draw.index for draw in good], None, failed, found)
+    """The completed features of an evaluation list, with the same composition of batches as `eval_loader`."""
+    for batch in feature_batches(features, batches):
+        failed = {draw.index: reason for draw, reason in batch.failed.items()}
+        yield EvalBatch([draw.index for draw in batch.draws], None, failed, batch.features)
 
 
-def fit_features(
-    cache: FeatureCache | None, method: ClipMethod, rows: list[Row], recipe: Recipe, views: Views, device: Device,
-    compute: ComputeOptions, per_batch: int, processes: Processes = SINGLE_PROCESS,
-) -> ListFeatures | None:  # fmt: skip
-    """The features of a training list; None where the recipe augments or blends pixels, or the method needs them.
+def fit_features(job: FitJob, context: Context, per_batch: int) -> ListFeatures | None:
+    """The features of a training list; None if the recipe augments or blends pixels or the method needs them.
 
     Raises:
-        UserError: The recipe asks for cached views, which this method or this recipe cannot have.
+        UserError: The recipe sets `views_cached`, which is not possible with this method or with blending.
     """
+    recipe = job.recipe
     blends = recipe.mixup > 0 or recipe.cutmix > 0
     if recipe.views_cached:
-        _check_views_cached(method, recipe, blends)
+        _check_views_cached(job.method, recipe, blends)
     elif recipe.augmentation != "none":
         return None
-    if cache is None or blends or not fits_from_features(method):
+    if context.cache is None or blends or not fits_from_features(job.method):
         return None
-    return list_features(cache, method, rows, recipe, views, device, compute, per_batch, processes)
+    return list_features(job, context, context.cache, per_batch)
 
 
-def list_features(
-    cache: FeatureCache, method: ClipMethod, rows: list[Row], recipe: Recipe, views: Views, device: Device,
-    compute: ComputeOptions, per_batch: int, processes: Processes = SINGLE_PROCESS,
-) -> ListFeatures:  # fmt: skip
-    """The features of a training list under a recipe that allows them."""
-    repeated = recipe.views_cached > 0 and recipe.augmentation != "none"
-    dataset = mm_pipeline.ListVideoDataset(
-        rows, mm_pipeline.fit_pipeline(views, method.backbone.image_size, recipe), recipe.seed
+def list_features(job: FitJob, context: Context, cache: FeatureCache, per_batch: int) -> ListFeatures:
+    """The features of a training list, for a recipe and a method that allow cached features."""
+    recipe = job.recipe
+    pipeline = mm_pipeline.fit_pipeline(job.views, job.method.backbone.image_size, recipe)
+    augmented = recipe.views_cached > 0 and recipe.augmentation != "none"
+    source = FeatureSource(
+        cache.open(job.method, job.views, context.device, recipe if augmented else None),
+        mm_pipeline.ListVideoDataset(job.rows, pipeline, recipe.seed),
+        lambda draw: (recipe.seed, draw.epoch, draw.index) if augmented else (),
     )
-    return ListFeatures(
-        cache.open(method, views, device, recipe if repeated else None), method, rows, views, device, compute, dataset,
-        per_batch, lambda draw: (recipe.seed, draw.epoch, draw.index) if repeated else (), processes,
-    )  # fmt: skip
+    return ListFeatures(job, context, source, per_batch)
 
 
 def _check_views_cached(method: ClipMethod, recipe: Recipe, blends: bool) -> None:
@@ -225,28 +266,30 @@ def _check_views_cached(method: ClipMethod, recipe: Recipe, blends: bool) -> Non
         raise UserError(f"recipe.views_cached is {recipe.views_cached}, expected 0 or more.")
     if blends:
         raise UserError(
-            "views_cached keeps features and no pixels, so clips cannot be blended.",
+            "views_cached caches features, so MixUp and CutMix, which need pixels, are not possible.",
             "Add --recipe mixup=0 --recipe cutmix=0: the row then says so in its recipe.",
         )
     if not fits_from_features(method):
         raise UserError(
-            f"views_cached needs a frozen, unchanged vision tower; {method.name} trains or changes its own.",
+            f"views_cached needs a frozen, unchanged vision tower; {method.name} trains or changes its vision tower.",
             "Leave views_cached out for this method.",
         )
 
 
-class FeatureLoader(DataLoader):  # type: ignore[type-arg]
-    """Batches of `FitBatch` with features; epochs, order and replaced clips are those of `fit_loader`.
+class FeatureLoader(DataLoader[FitBatch]):
+    """Batches of `FitBatch` with features; epochs, order and replaced clips are the same as in `fit_loader`.
+
+    It is a torch `DataLoader` because mmengine's Runner takes no other iterable.
 
     Args:
-        features: Of the training list.
-        batches: The fit's batches.
-        recipe: Its settings.
+        features: Features of the training list.
+        batches: The order of clips.
+        recipe: Settings of the fit.
     """
 
     def __init__(self, features: ListFeatures, batches: FitBatches, recipe: Recipe) -> None:
-        super().__init__(features.dataset, batch_sampler=batches, num_workers=0)  # type: ignore[arg-type]
-        self.features, self.recipe = features, recipe
+        super().__init__(features.dataset, batch_sampler=batches, num_workers=0)
+        self.features, self.batches, self.recipe = features, batches, recipe
         self.substitute = same_class(features.rows)
         self.replaced: set[int] = set()
 
@@ -257,14 +300,13 @@ class FeatureLoader(DataLoader):  # type: ignore[type-arg]
         self.features.complete([self._view(Draw(index, view)) for view in views for index in rows])
 
     def close(self) -> None:
-        """Nothing to end: features are read in this process."""
+        """Do nothing: unlike `GuardedLoader`, this loader has no workers."""
 
-    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
-        batches: Any = self.batch_sampler
-        for draws in batches:
-            found = torch.stack([self.features.get(self._decodable(draw), remember=True) for draw in draws])
+    def __iter__(self) -> Iterator[FitBatch]:  # type: ignore[override]
+        for draws in self.batches:
+            features = torch.stack([self.features.get(self._decodable(draw), remember=True) for draw in draws])
             labels = torch.tensor([self.features.rows[draw.index][1] for draw in draws])
-            yield FitBatch(None, labels, draws, found)
+            yield FitBatch(None, labels, draws, features)
 
     def _view(self, draw: Draw) -> Draw:
         """The draw whose features a clip has in its epoch."""
@@ -273,25 +315,38 @@ class FeatureLoader(DataLoader):  # type: ignore[type-arg]
         return Draw(draw.index)
 
     def _decodable(self, draw: Draw) -> Draw:
-        """What stands for a draw: its own view, or that of the next clip of its class that decodes."""
+        """The view of a draw, or the view of the next clip of its class that could be decoded."""
+        failed = self.features.failed
         other: Draw | None = draw
         attempt = 0
-        while other is not None and self._view(other) in self.features.failed:
+        while other is not None and self._view(other) in failed:
             attempt += 1
             other = self.substitute(draw, attempt)
         if other is None:
-            raise no_clip_of_class(self.features.rows, draw, self.features.failed[self._view(draw)])
+            raise no_clip_of_class(self.features.rows, draw, failed[self._view(draw)])
         if attempt and draw.index not in self.replaced:
             self.replaced.add(draw.index)
-            reason = self.features.failed[self._view(draw)]
+            reason = failed[self._view(draw)]
             logger.warning("clip %d is replaced by clip %d: %s", draw.index, other.index, reason)
         return self._view(other)
 
 
+DecodingLoader = GuardedLoader[PackedClip, FitBatch]
+TrainingLoader = FeatureLoader | DecodingLoader
+"""The two loaders of a fit: both iterate over `FitBatch`, and name the rows that they `replaced`."""
+
+
 def training_loader(
-    features: ListFeatures | None, decoding: Callable[[], GuardedLoader], batches: FitBatches, recipe: Recipe
-) -> FeatureLoader | GuardedLoader:
-    """The loader of a fit: of completed features where there are any, else the one that decodes."""
+    features: ListFeatures | None, decoding: Callable[[], DecodingLoader], batches: FitBatches, recipe: Recipe
+) -> TrainingLoader:
+    """The loader of a fit.
+
+    Args:
+        features: Features of the training list; None if the fit decodes clips.
+        decoding: Makes the loader of decoded clips.
+        batches: The order of clips.
+        recipe: Settings of the fit.
+    """
     if features is None:
         return decoding()
     loader = FeatureLoader(features, batches, recipe)

@@ -17,16 +17,16 @@ from harness.spec import Views
 def video_features(
     method: ClipMethod, rows: list[Row], views: Views, compute: ComputeOptions, seed: int = 0
 ) -> tuple[NDArray[np.float32], list[int]]:
-    """(N, D) features of the videos that can be decoded, mean over views, and their row numbers.
+    """Features (N, D) of the videos that can be decoded, mean over views, and their row numbers.
 
-    Where a method's encoding of a video is a tuple, its first tensor is taken.
+    If the method encodes a video as a tuple, the features are the first tensor of the tuple.
 
     Args:
-        method: In eval mode, on the CPU.
-        rows: (path, label) per video.
-        views: How videos are looked at.
-        compute: Workers.
-        seed: Of random views.
+        method: The method in eval mode, on the CPU.
+        rows: (path, class id) per video.
+        views: Frames, clips, crops and sampling.
+        compute: Decode workers.
+        seed: Seed of random views.
     """
     features: list[NDArray[np.float32]] = []
     numbers: list[int] = []
@@ -35,6 +35,6 @@ def video_features(
             continue
         encoded = method.encode_video(split_views(normalise(batch.frames, views, torch.device("cpu")), views))
         tensor = encoded[0] if isinstance(encoded, tuple) else encoded
-        features.append(tensor.float().unflatten(0, (-1, views.count)).mean(dim=1).flatten(1).numpy())
+        features.append(torch.unflatten(tensor.float(), 0, (-1, views.count)).mean(dim=1).flatten(1).numpy())
         numbers += batch.rows
     return (np.concatenate(features) if features else np.zeros((0, method.embed_dim), np.float32)), numbers

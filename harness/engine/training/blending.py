@@ -1,7 +1,7 @@
 """Label smoothing, MixUp and CutMix on groups of clips, as published.
 
-Every group is blended: with probability `switch` by CutMix, otherwise by MixUp; one draw per group, the same box in all
-frames. Draws come from (seed, epoch, group), so the device batch does not change them.
+Every group is blended, with CutMix with probability `switch`, else with MixUp. There is one draw per group, and CutMix
+uses the same box in all frames. A draw is a function of (seed, epoch, group) and does not depend on the device batch.
 Source: ViFi-CLIP and X-CLIP, datasets/blending.py.
 """
 
@@ -18,11 +18,11 @@ from harness.spec import Recipe
 
 @dataclass(frozen=True)
 class BlendDraw:
-    """What is drawn for one group.
+    """Random numbers of the blending of a group.
 
     Args:
-        permutation: The partner of each clip in its group.
-        weight: Share of the clip itself in the targets: lambda, recomputed from the clipped box for CutMix.
+        permutation: Index of the partner of each clip in its group.
+        weight: Lambda, the weight of a clip in its targets; for CutMix recomputed from the clipped box.
         box: (x1, y1, x2, y2) in pixels for CutMix, x along the width; None for MixUp.
     """
 
@@ -32,7 +32,7 @@ class BlendDraw:
 
 
 def smooth(labels: Tensor, classes: int, smoothing: float) -> Tensor:
-    """Soft targets (B, C): smoothing/C on every class, 1 - smoothing more on the label. `labels`: (B,)."""
+    """Soft targets (B, C) of class ids (B,): smoothing/C for every class, plus 1 - smoothing for the class id."""
     off = smoothing / classes
     targets = torch.full((len(labels), classes), off, device=labels.device)
     return targets.scatter_(1, labels.view(-1, 1), 1.0 - smoothing + off)
@@ -41,7 +41,15 @@ def smooth(labels: Tensor, classes: int, smoothing: float) -> Tensor:
 def cutmix_box(
     lam: float, centre_x: int, centre_y: int, height: int, width: int
 ) -> tuple[tuple[int, int, int, int], float]:
-    """The CutMix box clipped to the frame, and lambda recomputed from its area."""
+    """The CutMix box (x1, y1, x2, y2) clipped to the frame, and lambda recomputed from its area.
+
+    Args:
+        lam: Lambda as drawn: the share of the frame outside of the unclipped box.
+        centre_x: Centre of the box in pixels.
+        centre_y: Centre of the box in pixels.
+        height: Height of the frame in pixels.
+        width: Width of the frame in pixels.
+    """
     ratio = np.sqrt(1.0 - lam)
     half_w, half_h = int(width * ratio) // 2, int(height * ratio) // 2
     x1, x2 = (int(np.clip(centre_x + s * half_w, 0, width)) for s in (-1, 1))
@@ -50,7 +58,7 @@ def cutmix_box(
 
 
 def draw_blend(recipe: Recipe, epoch: int, group: int, size: int, height: int, width: int) -> BlendDraw | None:
-    """The draw of one group of `size` clips, or None where the recipe blends nothing."""
+    """The draw of a group of `size` clips; None if the recipe does not blend."""
     if recipe.mixup <= 0 and recipe.cutmix <= 0:
         return None
     rng = np.random.default_rng([recipe.seed, 1 + epoch, group, 0xB1E7D])
@@ -64,7 +72,16 @@ def draw_blend(recipe: Recipe, epoch: int, group: int, size: int, height: int, w
 
 
 def apply_blend(video: Tensor, targets: Tensor, draw: BlendDraw) -> tuple[Tensor, Tensor]:
-    """One group blended: video (G, T, 3, H, W) normalised, targets (G, C); both returned anew."""
+    """Blend a group.
+
+    Args:
+        video: (G, T, 3, H, W), normalised; not changed.
+        targets: (G, C) soft targets; not changed.
+        draw: The draw of the group.
+
+    Returns:
+        The blended video and targets, new tensors of the same shapes.
+    """
     order = torch.tensor(draw.permutation, device=video.device)
     mixed_targets = draw.weight * targets + (1.0 - draw.weight) * targets[order]
     if draw.box is None:

@@ -1,10 +1,10 @@
-"""The checkpoints of a fit on disk: which there are, and which of them can be resumed from."""
+"""The checkpoints of a fit on disk: list them, and find the newest from which the fit can resume."""
 
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -14,17 +14,17 @@ CHECKPOINT = "epoch_{}.pth"
 
 def epoch_checkpoints(folder: Path) -> list[Path]:
     """Epoch checkpoints of a fit, newest first."""
-    found = [p for p in folder.glob(CHECKPOINT.format("*")) if p.stem.split("_")[1].isdigit()]
-    return sorted(found, key=lambda p: -int(p.stem.split("_")[1]))
+    paths = [p for p in folder.glob(CHECKPOINT.format("*")) if p.stem.split("_")[1].isdigit()]
+    return sorted(paths, key=lambda p: -int(p.stem.split("_")[1]))
 
 
 def newest_readable(folder: Path, clips: str = "") -> Path | None:
-    """The newest checkpoint that loads; damaged ones are skipped, so a kill costs an epoch at most.
+    """The newest checkpoint that loads. Damaged checkpoints are skipped, so that a kill costs one epoch at most.
 
     Args:
-        folder: Of the fit.
-        clips: Fingerprint of the training clips at hand; checkpoints that tell of others are skipped too, since of a
-            list with missing videos other ones may be there by now.
+        folder: Folder of the fit.
+        clips: Fingerprint of the training clips that are present. Checkpoints of other clips are skipped: videos of
+            the list may have been added or removed since.
     """
     for path in epoch_checkpoints(folder):
         try:
@@ -32,22 +32,35 @@ def newest_readable(folder: Path, clips: str = "") -> Path | None:
             if absent := {"meta", "state_dict", "optimizer"} - set(checkpoint):
                 raise ValueError(f"it lacks {', '.join(sorted(absent))}")
             if checkpoint["meta"].get("clips", clips) != clips:
-                raise ValueError("it was fitted on other clips of the list than are there now")
+                raise ValueError("it was fitted on other clips of the list than are present now")
             return path
-        except Exception as error:
+        except Exception as error:  # a damaged file makes torch raise many kinds of errors
             logger.warning("checkpoint %s cannot be read and is not used: %s", path, error)
     return None
 
 
 def sweep(folder: Path) -> None:
-    """Remove what kills left in the middle of writing a checkpoint."""
+    """Remove checkpoints that a killed process left half written."""
     for torn in folder.glob(f".{CHECKPOINT.format('*')}.*.tmp"):
         torn.unlink(missing_ok=True)
 
 
-def resumed_at(checkpoint: Path | None) -> dict[str, Any]:
-    """The `epoch` at which a fit goes on from a checkpoint, and the rows `replaced` before it."""
+@dataclass(frozen=True)
+class ResumePoint:
+    """The state of a fit at a checkpoint, besides its tensors.
+
+    Args:
+        epoch: The epoch that the fit resumes with.
+        replaced: Rows of undecodable training clips that earlier sessions replaced.
+    """
+
+    epoch: int = 0
+    replaced: tuple[int, ...] = ()
+
+
+def read_resume_point(checkpoint: Path | None) -> ResumePoint:
+    """The resume point of a checkpoint, or of a fresh fit if there is no checkpoint."""
     if checkpoint is None:
-        return {"epoch": 0, "replaced": []}
+        return ResumePoint()
     meta = torch.load(checkpoint, map_location="cpu", weights_only=True)["meta"]
-    return {"epoch": int(meta["epoch"]), "replaced": meta.get("replaced", [])}
+    return ResumePoint(int(meta["epoch"]), tuple(meta.get("replaced", ())))

@@ -1,114 +1,98 @@
-"""Fits in closed form: the video features of a whole training list, handed to a method at once.
+"""Fits in closed form: a method computes its parameters from the video features of the whole training list.
 
-Nothing needs to be resumed but the features, which the cache keeps video by video: a fit that was interrupted reads
-them and ends with the same weights.
+Such a fit has no checkpoints. An interrupted fit reads the features that are in the cache already, computes the
+remaining features, and ends with the same weights.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from harness.base.errors import UserError
 from harness.engine.compute.device import Device
-from harness.engine.compute.processes import SINGLE_PROCESS, Processes
-from harness.engine.features.cache import FeatureCache, pools_from_features
-from harness.engine.features.cached_loaders import ListFeatures, encode_clips, list_features
+from harness.engine.compute.device_batch import device_batch
+from harness.engine.features.cache import pools_from_features
+from harness.engine.features.cached_loaders import FeatureBatch, encode_clips, feature_batches, list_features
+from harness.engine.features.context import Context
+from harness.engine.job import FitJob
 from harness.engine.method import ClipMethod
 from harness.engine.video import mm_pipeline
 from harness.engine.video.batches import Draw
 from harness.engine.video.loaders import Row, drawn_loader, in_batches, no_clip_of_class, same_class
-from harness.machine.compute_options import ComputeOptions
-from harness.spec import LabelSet, Recipe, Views
+from harness.spec import Recipe
 
 logger = logging.getLogger(__name__)
-Batch = tuple[list[Draw], Tensor | None, dict[Draw, str]]
-"""Draws that decoded, their frame features (B, T, D) on the CPU, and the reasons of those that did not."""
+REQUIRED = {"epochs": 1, "augmentation": "none", "mixup": 0, "cutmix": 0, "smoothing": 0, "views_cached": 0}
+"""Values of the recipe without which a closed form would ignore a setting."""
 
 
-def solve(
-    method: ClipMethod, rows: list[Row], label_set: LabelSet, recipe: Recipe, views: Views, device: Device,
-    compute: ComputeOptions, cache: FeatureCache | None = None,
-    progress: Callable[[int, int, None], None] | None = None,
-    processes: Processes = SINGLE_PROCESS,
-) -> list[int]:  # fmt: skip
-    """Let a method set what learns from all videos of a list.
+def solve(job: FitJob, context: Context, progress: Callable[[int, int, None], None] | None = None) -> list[int]:
+    """Let a method compute its parameters from all videos of a training list.
+
+    The recipe must set no augmentation, blending or smoothing. Each clip is seen once, in its evaluation view.
 
     Args:
-        method: On its device; its `fit_features` is called once.
-        rows: (path or None, label) of the training list.
-        label_set: Classes of the training list.
-        recipe: Must ask for no augmentation, blending or smoothing.
-        views: Frames and normalisation; the one evaluation view of each clip.
-        device: Where to compute.
-        compute: Device batch, workers, time limit.
-        cache: Where frame features are kept and found.
-        progress: Called with (clips done, clips in all, None).
-        processes: The processes that share the features out, where there is a cache; the leading one solves.
+        job: Method on its device, training list, recipe and views; `fit_features` of the method is called once.
+        context: The processes share the features if there is a cache. The leading process calls the method.
+        progress: Called with (clips done, clips in total, None) on the leading process.
 
     Returns:
-        Rows of clips that could not be decoded; the next of the class took their place.
+        Rows of undecodable clips; each was replaced by the next clip of its class.
 
     Raises:
-        UserError: The recipe or the method is none for a closed form, or a class has no decodable clip.
+        UserError: The recipe or the method does not allow a closed form, or a class has no decodable clip.
     """
+    processes = context.processes
     with processes.together():
-        _check(method, recipe)
-    method.eval()
+        _check(job.method, job.recipe)
+    job.method.eval()
 
     def step(done: int) -> None:
         if progress and processes.is_leader:
-            progress(done, len(rows), None)
+            progress(done, len(job.rows), None)
 
-    per_batch = compute.fit_clips or (16 if device.kind == "cpu" else 32)
-    listed = None
-    if cache is not None:
-        listed = list_features(cache, method, rows, recipe, views, device, compute, per_batch, processes)
-        listed.complete([Draw(index) for index in range(len(rows))], step)
+    per_batch = device_batch("fit", context.device, context.compute)
+    cached = None
+    if context.cache is not None:
+        cached = list_features(job, context, context.cache, per_batch)
+        cached.complete([Draw(index) for index in range(len(job.rows))], step)
     replaced: list[int] = []
     with processes.together():
         if processes.is_leader:
-            batches = in_batches(len(rows), per_batch)
-            features = (
-                _decoded(method, rows, recipe, views, device, compute, batches, step)
-                if listed is None
-                else _kept(listed, batches)
-            )
-            replaced = _solve(method, rows, label_set, device, features)
+            batches = in_batches(len(job.rows), per_batch)
+            features = _decoded(job, context, batches, step) if cached is None else feature_batches(cached, batches)
+            replaced = _solve(job, context.device, features)
     return list(processes.share(replaced))
 
 
-def _solve(
-    method: ClipMethod, rows: list[Row], label_set: LabelSet, device: Device, batches: Iterable[Batch]
-) -> list[int]:
-    """Pool the frame features of all rows and hand them to the method; which rows did not decode."""
-    found: dict[int, Tensor] = {}
+def _solve(job: FitJob, device: Device, batches: Iterable[FeatureBatch]) -> list[int]:
+    """Pool the frame features of all rows and call the method; returns the rows that could not be decoded."""
+    pooled: dict[int, Tensor] = {}
     failed: dict[int, str] = {}
     mixed = device.dtype != torch.float32
     with torch.no_grad(), torch.autocast(device.kind, dtype=device.dtype, enabled=mixed):
-        for draws, frames, reasons in batches:
-            if frames is not None:
-                pooled = method.pool(frames.to(device.device)).float().cpu()
-                found.update(zip((draw.index for draw in draws), pooled, strict=True))
-            failed.update({draw.index: reason for draw, reason in reasons.items()})
-    chosen = [_decodable(rows, index, failed) for index in range(len(rows))]
-    labels = torch.tensor([label for _, label in rows], device=device.device)
+        for batch in batches:
+            if batch.features is not None:
+                videos = job.method.pool(batch.features.to(device.device)).float().cpu()
+                pooled.update(zip((draw.index for draw in batch.draws), videos, strict=True))
+            failed.update({draw.index: reason for draw, reason in batch.failed.items()})
+    chosen = [_decodable(job.rows, index, failed) for index in range(len(job.rows))]
+    labels = torch.tensor([label for _, label in job.rows], device=device.device)
     with torch.no_grad():
-        method.fit_features(torch.stack([found[i] for i in chosen]).to(device.device), labels, label_set)
+        job.method.fit_features(torch.stack([pooled[i] for i in chosen]).to(device.device), labels, job.label_set)
     return sorted(failed)
 
 
 def _check(method: ClipMethod, recipe: Recipe) -> None:
-    wanted = {"epochs": 1, "augmentation": "none", "mixup": 0, "cutmix": 0, "smoothing": 0, "views_cached": 0}
-    wrong = [f"{name}={getattr(recipe, name)}" for name, value in wanted.items() if getattr(recipe, name) != value]
+    wrong = [f"{name}={getattr(recipe, name)}" for name, value in REQUIRED.items() if getattr(recipe, name) != value]
     if wrong:
         raise UserError(
             f"{method.name} is fitted in closed form, on each clip once as it is; the recipe has {', '.join(wrong)}.",
-            "Its recipe needs " + ", ".join(f"{name}={value}" for name, value in wanted.items()) + ".",
+            "Its recipe needs " + ", ".join(f"{name}={value}" for name, value in REQUIRED.items()) + ".",
         )
     if not pools_from_features(method):
         raise UserError(
@@ -118,38 +102,27 @@ def _check(method: ClipMethod, recipe: Recipe) -> None:
 
 
 def _decoded(
-    method: ClipMethod, rows: list[Row], recipe: Recipe, views: Views, device: Device, compute: ComputeOptions,
-    batches: list[list[int]], step: Callable[[int], None],
-) -> Iterator[Batch]:  # fmt: skip
-    """The frame features of all rows, in list order, computed as they come."""
-    dataset = mm_pipeline.ListVideoDataset(
-        rows, mm_pipeline.fit_pipeline(views, method.backbone.image_size, recipe), recipe.seed
-    )
+    job: FitJob, context: Context, batches: list[list[int]], step: Callable[[int], None]
+) -> Iterator[FeatureBatch]:
+    """The frame features of all rows in list order, each batch computed when it is requested."""
+    size = job.method.backbone.image_size
+    pipeline = mm_pipeline.fit_pipeline(job.views, size, job.recipe)
+    dataset = mm_pipeline.ListVideoDataset(job.rows, pipeline, job.recipe.seed)
     draws = [[Draw(index) for index in batch] for batch in batches]
-    for batch in drawn_loader(dataset, draws, compute, device.kind == "cuda"):
-        frames = None if batch.frames is None else encode_clips(method, batch.frames, views, device)
-        yield batch.draws, frames, batch.failed
+    for batch in drawn_loader(dataset, draws, context.compute, context.pins_memory):
+        features = None if batch.frames is None else encode_clips(job.method, batch.frames, job.views, context.device)
+        yield FeatureBatch(batch.draws, features, batch.failed)
         step(max(draw.index for draw in (*batch.draws, *batch.failed)) + 1)
 
 
-def _kept(listed: ListFeatures, batches: list[list[int]]) -> Iterator[Batch]:
-    """The same, of completed features."""
-    for batch in batches:
-        some = [Draw(index) for index in batch]
-        good = [draw for draw in some if draw not in listed.failed]
-        frames = torch.stack([listed.get(draw) for draw in good]) if good else None
-        yield good, frames, {draw: listed.failed[draw] for draw in some if draw in listed.failed}
-
-
 def _decodable(rows: list[Row], index: int, failed: dict[int, str]) -> int:
-    """The row itself, or the next of its class that decodes."""
-    substitute: Any = same_class(rows) if index in failed else None
-    other, attempt = Draw(index), 0
-    while other is not None and other.index in failed:
+    """The row itself, or the next row of its class that could be decoded."""
+    if index not in failed:
+        return index
+    substitute, attempt = same_class(rows), 1
+    while (other := substitute(Draw(index), attempt)) is not None and other.index in failed:
         attempt += 1
-        other = substitute(Draw(index), attempt)
     if other is None:
         raise no_clip_of_class(rows, Draw(index), failed[index])
-    if attempt:
-        logger.warning("clip %d is replaced by clip %d: %s", index, other.index, failed[index])
+    logger.warning("clip %d is replaced by clip %d: %s", index, other.index, failed[index])
     return other.index

@@ -1,7 +1,7 @@
-"""Gradient checkpointing: a transformer block keeps what enters it and computes the rest again in the backward pass.
+"""Gradient checkpointing: transformer blocks store their inputs and recompute activations in the backward pass.
 
-Memory of activations then grows with the blocks' inputs alone, for about a third more work. The numbers are those of a
-plain fit to rounding: the same operations run twice on the same inputs.
+Activation memory then grows with the inputs of blocks only, for about a third more computation. Results equal those of
+a plain fit up to rounding, because the same operations run twice on the same inputs.
 """
 
 from __future__ import annotations
@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from harness.engine.model.clip_model import Backbone
@@ -20,15 +19,19 @@ from harness.engine.model.clip_model import Backbone
 
 @contextmanager
 def checkpointed(backbone: Backbone, wanted: bool) -> Iterator[int]:
-    """Within it the blocks of both towers recompute their activations where gradients are asked for.
+    """Let the transformer blocks of both towers recompute their activations inside the `with` block.
+
+    Args:
+        backbone: The backbone of a method.
+        wanted: False changes nothing.
 
     Yields:
-        How many blocks there are: those of CLIP's transformers, however a method calls them.
+        The number of blocks that recompute.
     """
     blocks = blocks_of(backbone) if wanted else []
     before = [vars(block).get("forward") for block in blocks]
     for block in blocks:
-        block.forward = partial(_run, block.forward)  # type: ignore[method-assign]
+        block.forward = partial(_run, block.forward)
     try:
         yield len(blocks)
     finally:
@@ -36,16 +39,17 @@ def checkpointed(backbone: Backbone, wanted: bool) -> Iterator[int]:
             if forward is None:
                 del block.forward
             else:
-                block.forward = forward  # type: ignore[method-assign]
+                block.forward = forward
 
 
 def blocks_of(backbone: Backbone) -> list[nn.Module]:
-    """The residual blocks of the vision and the text tower that have such blocks."""
+    """The residual blocks of both towers; a tower without transformer has none."""
     towers = [getattr(tower, "transformer", None) for tower in (backbone.visual, backbone.text)]
     return [block for tower in towers for block in getattr(tower, "resblocks", ())]
 
 
-def _run(forward: Callable[..., Any], *tensors: Any, **named: Any) -> Any:
+def _run(forward: Callable[..., Tensor], *tensors: Tensor, **named: Tensor | None) -> Tensor:
     if not torch.is_grad_enabled():
         return forward(*tensors, **named)
-    return checkpoint(forward, *tensors, use_reentrant=False, **named)
+    result: Tensor = checkpoint(partial(forward, **named), *tensors, use_reentrant=False)
+    return result

@@ -1,6 +1,6 @@
-"""What happens around the epochs and iterations of a fit, as hooks of mmengine's Runner.
+"""Hooks of mmengine's Runner for fits: order of clips, learning rates, reports of iterations, and checkpoints.
 
-Order, rates and reports of iterations, and checkpoints that hold plain types only (D4 of docs/stack.md).
+Checkpoints hold plain types only (D4 of docs/stack.md).
 """
 
 from __future__ import annotations
@@ -14,24 +14,29 @@ from mmengine.hooks import Hook
 from mmengine.logging import HistoryBuffer
 from mmengine.runner import Runner
 from torch import Tensor, nn
+from torch.optim.optimizer import StateDict
 
 from harness.engine.compute.processes import Processes
 from harness.engine.training.checkpoints import CHECKPOINT, epoch_checkpoints
 from harness.engine.training.parallel import SpreadModel, consolidate
 from harness.engine.training.sharding import gathered, shared_out
 from harness.engine.video.batches import FitBatches
+from harness.engine.video.loaders import FitBatch
 
 
 def model_of(runner: Runner) -> nn.Module:
-    """The model of a runner without what wraps it."""
+    """The model of a runner without its wrapper for several processes."""
     model: nn.Module = runner.model.module if isinstance(runner.model, SpreadModel) else runner.model
     return model
 
 
 class PlainCheckpoints(Hook):  # type: ignore[misc]
-    """Turns what mmengine puts into checkpoints into plain types, so that `weights_only` loading accepts it (D4).
+    """Converts the objects of a checkpoint to plain types, so that torch loads it with `weights_only` (D4).
 
-    Also drops parameters that do not learn: they are known from the backbone.
+    It also drops frozen parameters, whose values come from the backbone.
+
+    Args:
+        keep: Whether the checkpoint holds the parameter of a name.
     """
 
     priority = "VERY_LOW"
@@ -39,13 +44,13 @@ class PlainCheckpoints(Hook):  # type: ignore[misc]
     def __init__(self, keep: Callable[[str], bool]) -> None:
         self.keep = keep
 
-    def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        """Make the checkpoint plain."""
+    def before_save_checkpoint(self, runner: Runner, checkpoint: StateDict) -> None:
+        """Convert the checkpoint to plain types."""
         checkpoint["message_hub"] = _plain(checkpoint["message_hub"])
         checkpoint["meta"] = {k: v for k, v in _plain(checkpoint["meta"]).items() if k != "cfg"}
         checkpoint["state_dict"] = {k: v for k, v in checkpoint["state_dict"].items() if self.keep(k)}
 
-    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+    def after_load_checkpoint(self, runner: Runner, checkpoint: StateDict) -> None:
         """Restore mmengine's history objects."""
         checkpoint["message_hub"] = _restored(checkpoint["message_hub"])
 
@@ -74,7 +79,12 @@ def _restored(value: Any) -> Any:
 
 
 class EpochCheckpoints(Hook):  # type: ignore[misc]
-    """Writes a checkpoint after every epoch and keeps the last two: the older goes only after the newer is on disk."""
+    """Writes a checkpoint after every epoch and keeps the last two.
+
+    Args:
+        processes: The leading process writes; with FSDP all processes gather the parameters.
+        clips: Fingerprint of the training clips that are present.
+    """
 
     priority = "LOW"
 
@@ -83,36 +93,40 @@ class EpochCheckpoints(Hook):  # type: ignore[misc]
         self._shared: dict[str, Tensor] = {}
 
     def after_train_epoch(self, runner: Runner) -> None:
-        """Save, then drop what is older than the previous epoch. All bring what they know, the leading one writes."""
+        """Save the epoch, then remove checkpoints older than the previous epoch."""
         consolidate(runner.optim_wrapper.optimizer)
         self._shared = gathered(model_of(runner))
-        told = self.processes.gather(sorted(runner.train_loop.dataloader.replaced))
+        replaced = self.processes.gather(sorted(runner.train_loop.dataloader.replaced))
         if not self.processes.is_leader:
             return
         done = runner.epoch + 1
-        known = {"replaced": sorted({row for rows in told for row in rows}), "clips": self.clips}
-        runner.save_checkpoint(runner.work_dir, CHECKPOINT.format(done), meta=known, by_epoch=True)
+        meta = {"replaced": sorted({row for rows in replaced for row in rows}), "clips": self.clips}
+        runner.save_checkpoint(runner.work_dir, CHECKPOINT.format(done), meta=meta, by_epoch=True)
         for old in epoch_checkpoints(Path(runner.work_dir))[2:]:
             old.unlink(missing_ok=True)
         self._shared = {}
 
-    def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        """Put the whole in place of shares of parameters."""
+    def before_save_checkpoint(self, runner: Runner, checkpoint: StateDict) -> None:
+        """Replace the shards of parameters by unsharded parameters."""
         checkpoint["state_dict"].update(self._shared)
 
-    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        """Share out what this session shares."""
+    def after_load_checkpoint(self, runner: Runner, checkpoint: StateDict) -> None:
+        """Shard the parameters that this session shards."""
         checkpoint["state_dict"] = shared_out(checkpoint["state_dict"], model_of(runner))
 
 
 class EpochOrder(Hook):  # type: ignore[misc]
-    """Tells the batch sampler which epoch it is, and a resumed fit how many of its own iterations that stands for."""
+    """Sets the epoch of the batch sampler, and the iteration of a resumed fit.
+
+    Args:
+        batches: The batch sampler.
+    """
 
     def __init__(self, batches: FitBatches) -> None:
         self.batches = batches
 
-    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        """Count iterations as this session does: the last one may have had other device batches or processes."""
+    def after_load_checkpoint(self, runner: Runner, checkpoint: StateDict) -> None:
+        """Set the iteration for this session's device batch and processes; the last session may have had others."""
         checkpoint["meta"]["iter"] = checkpoint["meta"]["epoch"] * len(self.batches)
 
     def before_train_epoch(self, runner: Runner) -> None:
@@ -121,20 +135,28 @@ class EpochOrder(Hook):  # type: ignore[misc]
 
 
 class FitProgress(Hook):  # type: ignore[misc]
-    """Sets each group's learning rate before an update and reports loss and rate after every iteration."""
+    """Sets the learning rate of each group before an update, and reports loss and rate after every iteration.
+
+    Args:
+        rate: Computes the rate of (update, peak rate).
+        per_update: Iterations per update.
+        report: Called with (epoch, iteration, loss, rate of the first group).
+    """
 
     def __init__(
         self, rate: Callable[[int, float], float], per_update: int, report: Callable[[int, int, float, float], None]
     ) -> None:
         self.rate, self.per_update, self.report = rate, per_update, report
 
-    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
-        """Put the published rate of the coming update into force."""
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: FitBatch | None = None) -> None:
+        """Set the rate of the next update."""
         update = runner.iter // self.per_update
         for group in runner.optim_wrapper.optimizer.param_groups:
             group["lr"] = self.rate(update, group["peak_lr"])
 
-    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: FitBatch, outputs: Mapping[str, Tensor]
+    ) -> None:
         """Report (epoch, iteration, loss, rate)."""
         rate = runner.optim_wrapper.optimizer.param_groups[0]["lr"]
         self.report(runner.epoch, runner.iter, float(outputs["loss"]), float(rate))

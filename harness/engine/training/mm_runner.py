@@ -12,10 +12,11 @@ import io
 import logging
 import uuid
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Generic, TypeVar
 
 import torch
 from mmengine.fileio import LocalBackend, register_backend
@@ -24,19 +25,26 @@ from mmengine.model import BaseModel
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from torch import nn
+from torch.optim.optimizer import StateDict
 
 import harness.engine.video.mm_setup  # noqa: F401  (before mmengine)
 from harness.base.atomic import write_bytes
 from harness.engine.compute.processes import Processes
-from harness.engine.training.checkpoints import newest_readable, resumed_at, sweep
+from harness.engine.features.cached_loaders import TrainingLoader
+from harness.engine.features.context import Context
+from harness.engine.method import ClipMethod
+from harness.engine.training.checkpoints import newest_readable, read_resume_point, sweep
 from harness.engine.training.mm_hooks import EpochCheckpoints, EpochOrder, FitProgress, PlainCheckpoints
 from harness.engine.training.parallel import spread
+from harness.engine.training.schedule import rate_of_update
 from harness.engine.training.sharding import ShardedAdamW
 from harness.engine.video.batches import FitBatches
+from harness.engine.video.loaders import FitBatch
 from harness.spec import Recipe
 
 logger = logging.getLogger(__name__)
 Mean = Callable[[torch.Tensor], torch.Tensor]
+BatchT = TypeVar("BatchT")
 
 
 class AtomicLocalBackend(LocalBackend):  # type: ignore[misc]
@@ -58,14 +66,23 @@ class PrecisionOptimWrapper(OptimWrapper):  # type: ignore[misc]
     """mmengine's OptimWrapper with autocast and loss scaling on any device (D10: theirs asserts a GPU).
 
     Args:
-        dtype: `float32`, `bfloat16` or `float16`; only the last is loss-scaled.
+        dtype: `float32`, `bfloat16` or `float16`; the loss is scaled for `float16` only.
         device: Type of the device, `cpu` or `cuda`.
-        keep_casts: Keep the casts of weights over a forward pass; not where weights are gathered block by block, to be
-            dropped again.
+        optimizer: The optimiser.
+        accumulative_counts: Iterations per update.
+        keep_casts: Cache the casts of weights during a forward pass. False for FSDP, which frees the weights of each
+            block after use, so that a cached cast would keep them in memory.
     """
 
-    def __init__(self, dtype: torch.dtype, device: str, keep_casts: bool = True, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+    def __init__(
+        self,
+        dtype: torch.dtype,
+        device: str,
+        optimizer: torch.optim.Optimizer,
+        accumulative_counts: int = 1,
+        keep_casts: bool = True,
+    ) -> None:
+        super().__init__(optimizer, accumulative_counts=accumulative_counts)
         self.keep_casts = keep_casts
         self.dtype, self.device_type = dtype, device
         self.scaler = torch.amp.GradScaler(device, enabled=dtype == torch.float16)
@@ -73,7 +90,7 @@ class PrecisionOptimWrapper(OptimWrapper):  # type: ignore[misc]
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
-        """Autocast around the forward pass, beside mmengine's own accumulation context."""
+        """Autocast around the forward pass, inside mmengine's accumulation context."""
         with (
             super().optim_context(model),
             torch.autocast(
@@ -82,64 +99,68 @@ class PrecisionOptimWrapper(OptimWrapper):  # type: ignore[misc]
         ):
             yield
 
-    def backward(self, loss: torch.Tensor, **kwargs: Any) -> None:
+    def backward(self, loss: torch.Tensor) -> None:
         """Scaled backward pass."""
-        self.scaler.scale(loss).backward(**kwargs)
+        self.scaler.scale(loss).backward()
         self._inner_count += 1
 
-    def step(self, **kwargs: Any) -> None:
-        """Unscale, clip if asked, step; an overflow skips the update and is counted."""
-        if self.clip_grad_kwargs:
-            self.scaler.unscale_(self.optimizer)
-            self._clip_grad()
+    def step(self) -> None:
+        """Unscale and step; an overflow skips the update and is counted."""
         before = self.scaler.get_scale()
-        self.scaler.step(self.optimizer, **kwargs)
+        self.scaler.step(self.optimizer)
         self.scaler.update()
         self.skipped_updates += int(self.scaler.get_scale() < before)
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> StateDict:
         """State of optimiser and scaler."""
-        state: dict[str, Any] = self.optimizer.state_dict()
+        state: StateDict = self.optimizer.state_dict()
         state["scaler"], state["skipped_updates"] = self.scaler.state_dict(), self.skipped_updates
         return state
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+    def load_state_dict(self, state_dict: StateDict) -> None:
         """Restore optimiser and scaler."""
         self.scaler.load_state_dict(state_dict.pop("scaler"))
         self.skipped_updates = int(state_dict.pop("skipped_updates"))
         self.optimizer.load_state_dict(state_dict)
 
 
-class FitModel(BaseModel):  # type: ignore[misc]
-    """The model that mmengine trains: hands each device batch to a loss function under the optimiser's context.
+class FitModel(BaseModel, Generic[BatchT]):  # type: ignore[misc]
+    """The model that mmengine trains: passes each device batch to a loss function under the optimiser's context.
 
     Args:
-        method: What is trained.
-        loss: From a device batch to its loss.
-        mean: From the loss of this process to the mean over all of them.
+        method: The method to train.
+        loss: Computes the loss of a device batch.
+        mean: Computes the mean of a loss over all processes.
     """
 
-    def __init__(self, method: nn.Module, loss: Callable[[Any], torch.Tensor], mean: Mean = lambda loss: loss) -> None:
+    def __init__(
+        self, method: ClipMethod, loss: Callable[[BatchT], torch.Tensor], mean: Mean = lambda loss: loss
+    ) -> None:
         super().__init__(data_preprocessor=nn.Identity())
         self.method, self.batch_loss, self.mean = method, loss, mean
 
-    def forward(self, inputs: Any, data_samples: Any = None, mode: str = "loss") -> dict[str, torch.Tensor]:
+    def forward(self, inputs: BatchT, data_samples: None = None, mode: str = "loss") -> dict[str, torch.Tensor]:
         """The loss of a device batch (mmengine's calling convention)."""
         return {"loss": self.batch_loss(inputs)}
 
     def train_step(
-        self, data: Any, optim_wrapper: OptimWrapper, through: nn.Module | None = None
+        self, data: BatchT, optim_wrapper: OptimWrapper, through: nn.Module | None = None
     ) -> dict[str, torch.Tensor]:
-        """One micro-iteration: forward, backward, and an update where the accumulation is complete.
+        """One micro-iteration: forward, backward, and an update if the accumulation is complete.
 
-        The loss is looked at last: reading it waits for a GPU, which would then have no backward pass queued. A loss
-        that is not finite ends the fit, on all processes, before a checkpoint could hold what it did. `through` is what
-        wraps this model and is called in its place.
+        Args:
+            data: A device batch.
+            optim_wrapper: Optimiser with precision and accumulation.
+            through: The wrapper of this model for several processes, which is called in its place.
+
+        Raises:
+            FloatingPointError: The loss is not finite. Raised on all processes, before the next checkpoint is written.
         """
         model = self if through is None else through
         with optim_wrapper.optim_context(model):
             loss = model(data)["loss"]
         optim_wrapper.update_params(loss)
+        # Read only after the backward pass is queued, because reading waits for the GPU.
         loss = self.mean(loss.detach())
         if not torch.isfinite(loss).item():
             raise FloatingPointError(f"the training loss became {loss.item()}")
@@ -147,90 +168,143 @@ class FitModel(BaseModel):  # type: ignore[misc]
 
 
 class FitRunner(Runner):  # type: ignore[misc]
-    """mmengine's Runner that leaves the model on its device and prints nothing to stdout."""
+    """mmengine's Runner, changed so that it leaves the model on its device and prints nothing to stdout."""
 
-    def wrap_model(self, model_wrapper_cfg: Any, model: nn.Module) -> nn.Module:
-        """The model as it is: mmengine would move it to a GPU even where `--device cpu` was asked for."""
+    def wrap_model(self, model_wrapper_cfg: Mapping[str, str] | None, model: nn.Module) -> nn.Module:
+        """Return the model unchanged: mmengine would move it to a GPU even with `--device cpu`."""
         return model
 
     def _init_model_weights(self) -> None:
-        """Nothing: weights are set when a method is built, and what processes share cannot be sent by mmengine."""
+        """Do nothing: a method sets its weights when it is built, and mmengine cannot broadcast sharded parameters."""
 
-    def resume(self, filename: str, *args: Any, **kwargs: Any) -> None:
-        """Resume; what mmengine prints of it (expected missing keys) must not get into `--json` output."""
+    def resume(
+        self,
+        filename: str,
+        resume_optimizer: bool = True,
+        resume_param_scheduler: bool = True,
+        map_location: str = "cpu",
+    ) -> None:
+        """Resume without mmengine's output on stdout (expected missing keys), which would spoil `--json` output."""
         with redirect_stdout(io.StringIO()) as printed:
-            super().resume(filename, *args, **{"map_location": "cpu", **kwargs})
+            super().resume(filename, resume_optimizer, resume_param_scheduler, map_location)
         logger.debug("%s", printed.getvalue())
 
 
-def run_fit(
-    model: FitModel,
-    loader: Any,
-    batches: FitBatches,
-    optimizer: torch.optim.Optimizer,
-    recipe: Recipe,
-    work_dir: Path,
-    rate: Callable[[int, float], float],
-    report: Callable[[int, int, float, float], None],
-    dtype: torch.dtype,
-    device: str,
-    learns: Callable[[str], bool],
-    processes: Processes,
-    clips: str = "",
-) -> dict[str, Any]:
-    """Train with mmengine's Runner, resuming from the newest checkpoint of `work_dir` if there is one.
+@dataclass(frozen=True)
+class Training:
+    """The parts of a fit that mmengine's Runner puts together.
 
-    The leading process chooses the checkpoint; all read it, so that `work_dir` lies where every process sees it.
-    `clips` tells the training clips apart from others of the same list.
-
-    Returns:
-        `epoch` at the start, and `skipped_updates` (overflows under float16).
+    Args:
+        model: The model on its device.
+        loader: Yields device batches.
+        batches: The order of clips; its epoch is set here.
+        optimizer: Optimiser over the trained parameters; each group has its `peak_lr`.
+        recipe: Optimisation settings.
+        clips: Fingerprint of the training clips that are present; checkpoints of other clips are not resumed.
     """
-    resume: Path | None = None
+
+    model: FitModel[FitBatch]
+    loader: TrainingLoader
+    batches: FitBatches
+    optimizer: torch.optim.Optimizer
+    recipe: Recipe
+    clips: str = ""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """Facts of a finished training.
+
+    Args:
+        resumed_at: Epoch at which this session began, 0 for a fresh fit.
+        skipped_updates: Updates skipped because of float16 overflow.
+    """
+
+    resumed_at: int
+    skipped_updates: int
+
+
+def run_fit(
+    training: Training, folder: Path, context: Context, report: Callable[[int, int, float, float], None]
+) -> Ended:
+    """Train with mmengine's Runner, resuming from the newest checkpoint of the folder if there is one.
+
+    The leading process chooses the checkpoint and all processes read it, so all of them must see the folder.
+
+    Args:
+        training: Model, loader, optimiser and recipe.
+        folder: Folder of the fit, for checkpoints.
+        context: Device and processes.
+        report: Called with (epoch, iteration, loss, rate of the first group) after each iteration.
+
+    Raises:
+        FloatingPointError: The loss is not finite.
+    """
+    resume = _checkpoint_to_resume(folder, training.clips, context.processes)
+    with _quiet_mmengine():
+        runner = _build_runner(training, folder, context, report, resume)
+        start = read_resume_point(resume)
+        training.loader.replaced.update(start.replaced)
+        runner.train()
+    return Ended(start.epoch, runner.optim_wrapper.skipped_updates)
+
+
+def _checkpoint_to_resume(folder: Path, clips: str, processes: Processes) -> Path | None:
+    checkpoint: Path | None = None
     with processes.together():
         if processes.is_leader:
-            sweep(work_dir)
-            resume = newest_readable(work_dir, clips)
-    name = processes.share(None if resume is None else resume.name)
-    resume = None if name is None else work_dir / name
-    with _quiet_mmengine():
-        runner = FitRunner(
-            model=spread(model, processes),
-            work_dir=str(work_dir),
-            train_dataloader=loader,
-            train_cfg=dict(by_epoch=True, max_epochs=recipe.epochs),
-            optim_wrapper=PrecisionOptimWrapper(
-                dtype=dtype,
-                device=device,
-                keep_casts=not isinstance(optimizer, ShardedAdamW),
-                optimizer=optimizer,
-                accumulative_counts=batches.batches_per_update,
-            ),
-            default_hooks=dict(
-                logger=None, timer=None, checkpoint=None, sampler_seed=None, param_scheduler=None, runtime_info=None
-            ),
-            custom_hooks=[
-                EpochOrder(batches),
-                FitProgress(rate, batches.batches_per_update, report),
-                EpochCheckpoints(processes, clips),
-                PlainCheckpoints(learns),
-            ],
-            resume=resume is not None,
-            load_from=None if resume is None else str(resume),
-            randomness=dict(seed=recipe.seed),
-            default_scope="mmaction",
-            log_level="ERROR",
-            experiment_name=f"{work_dir.name}-{uuid.uuid4().hex}",  # mmengine's singletons are keyed by this name
-        )
-        started = resumed_at(resume)
-        loader.replaced.update(started.pop("replaced"))
-        runner.train()
-    return {**started, "skipped_updates": runner.optim_wrapper.skipped_updates}
+            sweep(folder)
+            checkpoint = newest_readable(folder, clips)
+    name: str | None = processes.share(None if checkpoint is None else checkpoint.name)
+    return None if name is None else folder / name
+
+
+def _build_runner(
+    training: Training,
+    folder: Path,
+    context: Context,
+    report: Callable[[int, int, float, float], None],
+    resume: Path | None,
+) -> FitRunner:
+    recipe, batches, device = training.recipe, training.batches, context.device
+    trained = {f"method.{name}" for name in training.model.method.trained_state()}
+
+    def rate(update: int, peak: float) -> float:
+        return rate_of_update(update, recipe, batches.plan.micro_batches, peak)
+
+    return FitRunner(
+        model=spread(training.model, context.processes),
+        work_dir=str(folder),
+        train_dataloader=training.loader,
+        train_cfg=dict(by_epoch=True, max_epochs=recipe.epochs),
+        optim_wrapper=PrecisionOptimWrapper(
+            dtype=device.dtype,
+            device=device.kind,
+            keep_casts=not isinstance(training.optimizer, ShardedAdamW),
+            optimizer=training.optimizer,
+            accumulative_counts=batches.batches_per_update,
+        ),
+        default_hooks=dict(
+            logger=None, timer=None, checkpoint=None, sampler_seed=None, param_scheduler=None, runtime_info=None
+        ),
+        custom_hooks=[
+            EpochOrder(batches),
+            FitProgress(rate, batches.batches_per_update, report),
+            EpochCheckpoints(context.processes, training.clips),
+            PlainCheckpoints(lambda name: name in trained),
+        ],
+        resume=resume is not None,
+        load_from=None if resume is None else str(resume),
+        randomness=dict(seed=recipe.seed),
+        default_scope="mmaction",
+        log_level="ERROR",
+        experiment_name=f"{folder.name}-{uuid.uuid4().hex}",  # mmengine's singletons are keyed by this name
+    )
 
 
 @contextmanager
 def _quiet_mmengine() -> Iterator[None]:
-    """Mmengine's own logger at ERROR: the harness reports progress and keeps its own curve."""
+    """Set mmengine's logger to ERROR: the harness reports progress and keeps its own curve."""
     level = MMLogger.get_current_instance().level
     MMLogger.get_current_instance().setLevel("ERROR")
     try:

@@ -16,14 +16,14 @@ SCHEDULES = ("absolute_cosine", "stepped_cosine", "constant")
 
 
 def cosine_at(index: int, recipe: Recipe, micro_batches: int, peak: float, floor: float) -> float:
-    """The rate that the schedule sets for micro-iteration `index`: f(t) of the specification, section 3.4.
+    """The rate at micro-iteration `index`: f(t) of the specification, section 3.4.
 
     Args:
         index: Absolute micro-iteration t >= 0.
-        recipe: Gives epochs and warm-up epochs.
+        recipe: Epochs and warm-up epochs.
         micro_batches: n, micro-iterations per epoch.
-        peak: Base rate of the parameter group.
-        floor: Lowest rate, `min_lr_ratio` times the *recipe's* rate for all groups alike.
+        peak: Peak rate of the parameter group.
+        floor: Lowest rate, `min_lr_ratio` times the rate of the *recipe* for all groups.
     """
     warmup = int(recipe.warmup_epochs * micro_batches)
     total = int(recipe.epochs * micro_batches)
@@ -35,10 +35,16 @@ def cosine_at(index: int, recipe: Recipe, micro_batches: int, peak: float, floor
 
 
 def rate_of_update(update: int, recipe: Recipe, micro_batches: int, peak: float | None = None) -> float:
-    """The learning rate in force at the `update`-th parameter update (0-based, over the whole fit).
+    """The learning rate of a parameter update.
 
-    With `absolute_cosine` the first update has rate 0; each later one has the rate set after its predecessor, at the
-    predecessor's micro-iteration.
+    With `absolute_cosine` the first update has rate 0, and each later update has the rate at the last micro-iteration
+    of its predecessor, because the original steps its scheduler after the optimiser.
+
+    Args:
+        update: 0-based number of the update over the whole fit.
+        recipe: Schedule, epochs, rates, accumulation.
+        micro_batches: Micro-iterations per epoch.
+        peak: Peak rate of the parameter group; the rate of the recipe if not given.
 
     Raises:
         UserError: The recipe names an unknown schedule.
@@ -59,9 +65,9 @@ def rate_of_update(update: int, recipe: Recipe, micro_batches: int, peak: float 
 
 
 def stepped_cosine(update: int, recipe: Recipe, per_epoch: int, peak: float) -> float:
-    """ActionCLIP's rate: linear to the peak, then a cosine to zero that begins where the warm-up ends.
+    """The rate of ActionCLIP: linear up to the peak, then a cosine to zero that begins at the end of the warm-up.
 
-    It is a function of the fractional epoch and refreshed only at the first and at every tenth update of an epoch.
+    The rate is a function of the fractional epoch, updated only at the first and at every tenth update of an epoch.
     Source: utils/lr_scheduler.py and train.py of ActionCLIP; specification, section 6.6.
     """
     epoch, step = divmod(update, per_epoch)

@@ -1,22 +1,23 @@
-"""What is computed on one device batch: the loss of a fit, the scores of an eval, and the optimiser of a method.
+"""The loss of one device batch, and the optimiser of a method.
 
-Nothing here reads videos, so that a benchmark can time exactly what a fit and an eval compute.
+Nothing here reads videos, so that a benchmark can time exactly the computation of a fit.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from harness.base.errors import UserError
 from harness.engine.compute.device import Device
-from harness.engine.method import ClipMethod
+from harness.engine.method import ClipMethod, ParameterGroup
 from harness.engine.training.blending import apply_blend, draw_blend, smooth
 from harness.engine.training.parallel import adamw
+from harness.engine.training.sharding import AdamWSettings, ScheduledGroup
 from harness.engine.video.frames import normalise
 from harness.spec import LabelSet, Recipe, Views
 
@@ -28,7 +29,15 @@ if TYPE_CHECKING:
 def batch_loss(
     method: ClipMethod, label_set: LabelSet, recipe: Recipe, views: Views, device: Device
 ) -> Callable[[FitBatch], Tensor]:
-    """The function from a device batch to its loss: normalise, smooth labels, blend group by group, score."""
+    """A function that computes the loss of a device batch: normalise, smooth labels, blend each group, score.
+
+    Args:
+        method: The method to train.
+        label_set: Classes of the training list.
+        recipe: Smoothing, blending and group size.
+        views: Input statistics.
+        device: Device of the computation.
+    """
 
     def loss(clips: FitBatch) -> Tensor:
         seed_draws(recipe, clips.draws[0])
@@ -36,11 +45,12 @@ def batch_loss(
         if clips.features is not None:
             with frames_given(method):
                 return method.loss(clips.features.to(device.device, non_blocking=True), targets, label_set)
+        assert clips.frames is not None  # a batch has frames or features
         video = normalise(clips.frames, views, device.device)
         video, targets = blend_groups(video, targets, clips, recipe)
         if not method.couples_clips:
             return method.loss(video, targets, label_set)
-        # A contrastive loss takes its negatives from the group it was published with, not from the device batch.
+        # A contrastive loss takes its negatives from the published group size, whatever the device batch.
         losses = []
         size = recipe.micro_batch
         for draw, part, soft in zip(clips.draws[::size], video.split(size), targets.split(size), strict=True):
@@ -52,18 +62,18 @@ def batch_loss(
 
 
 def seed_draws(recipe: Recipe, draw: Draw) -> None:
-    """Seed torch for a method that draws in training, by seed, epoch and group.
+    """Seed torch for methods that draw random numbers in training, from (seed, epoch, group).
 
-    Interruptions and the number of processes then change nothing; the device batch does where a method draws clip by
-    clip, as dropout does, unless its loss is taken group by group.
+    Interruptions and the number of processes then do not change a fit. The device batch still changes it if a method
+    draws a number per clip, as dropout does, unless the loss is computed group by group (`couples_clips`).
     """
     torch.manual_seed(((recipe.seed * 1_000_003 + draw.epoch) * 1_000_003 + draw.group) % (1 << 62))
 
 
 @contextmanager
 def frames_given(method: ClipMethod) -> Iterator[None]:
-    """Within it the method takes frame features (B, T, D) where it takes a video."""
-    method.encode_frames = lambda features: features  # type: ignore[method-assign]
+    """Let a method take frame features (B, T, D) instead of videos inside the `with` block."""
+    method.encode_frames = lambda video: video  # type: ignore[method-assign]
     try:
         yield
     finally:
@@ -71,7 +81,14 @@ def frames_given(method: ClipMethod) -> Iterator[None]:
 
 
 def blend_groups(video: Tensor, targets: Tensor, clips: FitBatch, recipe: Recipe) -> tuple[Tensor, Tensor]:
-    """Blend each group of `micro_batch` clips by its own draw; the device batch may hold several groups."""
+    """Blend each group of `micro_batch` clips by its own draw.
+
+    Args:
+        video: (B, T, 3, H, W), normalised; B is a multiple of the group size.
+        targets: (B, C) soft targets.
+        clips: Gives the draws of the groups.
+        recipe: MixUp, CutMix and group size.
+    """
     videos, soft = [], []
     size = recipe.micro_batch
     for start in range(0, len(video), size):
@@ -85,17 +102,17 @@ def blend_groups(video: Tensor, targets: Tensor, clips: FitBatch, recipe: Recipe
 
 
 def build_optimizer(method: ClipMethod, recipe: Recipe, shard: str = "none") -> torch.optim.Optimizer:
-    """AdamW over the method's groups; each group remembers its peak rate for the schedule.
+    """AdamW over the parameter groups of a method; `peak_lr` of each group is its peak rate for the schedule.
 
     Args:
-        method: Whose parameters learn.
-        recipe: Gives rates, betas and decay.
-        shard: How it is shared out among the processes: `none`, `zero` or `fsdp`.
+        method: The method to train.
+        recipe: Rates, betas and weight decay.
+        shard: How the optimiser state is sharded among processes: `none`, `zero` or `fsdp`.
 
     Raises:
-        UserError: Nothing learns, or a group holds a parameter that does not learn.
+        UserError: No parameter is trained, or a group lists a parameter with `requires_grad=False`.
     """
-    groups: list[dict[str, Any]] = [
+    groups: list[ParameterGroup] = [
         {**group, "params": list(group["params"])} for group in method.parameter_groups(recipe)
     ]
     if not any(group["params"] for group in groups):
@@ -105,9 +122,15 @@ def build_optimizer(method: ClipMethod, recipe: Recipe, shard: str = "none") -> 
     frozen = sum(not p.requires_grad for group in groups for p in group["params"])
     if frozen:
         raise UserError(f"{method.name}: parameter_groups() lists {frozen} parameters that do not learn.")
-    groups = [{**group, "peak_lr": group.get("lr", recipe.lr)} for group in groups if group["params"]]
-    fused = all(p.is_cuda for group in groups for p in group["params"])
-    return adamw(
-        groups, shard, lr=recipe.lr, betas=recipe.betas, eps=recipe.eps, weight_decay=recipe.weight_decay,
-        fused=fused or None,
-    )  # fmt: skip
+    scheduled: list[ScheduledGroup] = [
+        {**group, "peak_lr": group.get("lr", recipe.lr)} for group in groups if group["params"]
+    ]
+    on_gpu = all(p.is_cuda for group in scheduled for p in group["params"])
+    settings: AdamWSettings = {
+        "lr": recipe.lr,
+        "betas": recipe.betas,
+        "eps": recipe.eps,
+        "weight_decay": recipe.weight_decay,
+        "fused": on_gpu or None,  # None lets torch choose among the loops for CPUs
+    }
+    return adamw(scheduled, shard, settings)
