@@ -7,18 +7,17 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 
 from reports.anchors import slug
-from reports.board_rows import PRIMARY, BoardCell, BoardRow, Group
+from reports.board_rows import BoardCell, BoardRow, Group
+from reports.columns import primary_column, rules_of, shots_of
 from reports.command import again
 from reports.labels import labels_of
-from reports.layout import COLUMN_TITLES
+from reports.layout import PROTOCOL_ORDER, column_title
 from reports.ranks import Ranks
 from reports.reported import reported_group, reported_places
 from reports.row import Cell, Row
 from results.measurement_names import names_of
 from results.measurement_words import division, model_text, open_reasons
 from results.published_numbers import DATASETS
-
-PROTOCOL_ORDER = ("zero_shot", "b2n", "few_shot", "supervised")
 
 
 def groups_of(rows: Sequence[Row], ranks: Ranks) -> list[Group]:
@@ -28,6 +27,7 @@ def groups_of(rows: Sequence[Row], ranks: Ranks) -> list[Group]:
     for row in rows:
         by_place[row.protocol, row.dataset].append(row)
     protocols = {protocol for protocol, _ in by_place}
+
     # What was measured here comes before what only papers report: it is what the reader just ran.
     def order(key: tuple[str, str]) -> tuple[object, ...]:
         return key[0] not in protocols, *_order(key)[:2], key not in by_place, _order(key)
@@ -56,8 +56,8 @@ def _order(key: tuple[str, str]) -> tuple[int, str, bool, int, str]:
 
 def _measured(rows: Sequence[Row], ranks: Ranks, anchor: str, caption: str) -> Group:
     columns = tuple(dict.fromkeys(column for row in rows for column in row.columns))
-    primary = PRIMARY.get(rows[0].protocol, columns[0])
-    primary = primary if primary in columns else columns[-1]
+    harmonic = (rule.name for rule in rules_of(rows) if rule.harmonic_of)
+    primary = primary_column(columns, harmonic, shots_of(rows))
     scales = {column: _scale(row.cells[column] for row in rows if column in row.cells) for column in columns}
     labels = labels_of(rows)
     board_rows = [_row(row, label, ranks, primary, scales) for row, label in zip(rows, labels, strict=True)]
@@ -65,7 +65,7 @@ def _measured(rows: Sequence[Row], ranks: Ranks, anchor: str, caption: str) -> G
     return Group(
         anchor=anchor, protocol=rows[0].protocol, dataset=rows[0].dataset, caption=caption, primary=primary,
         rows=tuple(board_rows), published=False, embedded=any(row.embedded for row in rows),
-        columns=tuple((column, COLUMN_TITLES.get(column, column)) for column in columns),
+        columns=tuple((column, column_title(column)) for column in columns),
     )  # fmt: skip
 
 
@@ -94,9 +94,9 @@ def _row(row: Row, label: str, ranks: Ranks, primary: str, scales: dict[str, tup
     if row.key in ranks.reasons:
         reasons.append(ranks.reasons[row.key])
     if primary not in row.cells:
-        reasons.append(f"{COLUMN_TITLES.get(primary, primary)} is not measured")
+        reasons.append(f"{column_title(primary)} is not measured")
     elif cells[primary].reason:
-        reasons.append(f"{COLUMN_TITLES.get(primary, primary)}: {cells[primary].reason}")
+        reasons.append(f"{column_title(primary)}: {cells[primary].reason}")
     return BoardRow(
         anchor=slug("r", row.key), title=row.title, label=label, cells=cells, row=row, numbers=(),
         filters=filters_of(row), rank=None if reasons else ranks.of(row, primary), reasons=tuple(reasons),

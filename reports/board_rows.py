@@ -6,12 +6,8 @@ from dataclasses import dataclass
 
 from reports.command import Again
 from reports.labels import named
-from reports.layout import DATASET_TITLES, PROTOCOL_TITLES
 from reports.row import Cell, Row
 from results.published_numbers import PublishedNumber, sources
-
-PRIMARY = {"b2n": "hm", "few_shot": "k16"}
-"""The column by which a group is sorted at first; other protocols take their first column."""
 
 FILTERS = (
     ("protocol", "Protocol"), ("dataset", "Dataset"), ("backbone", "Backbone"), ("views", "Views"), ("text", "Text"),
@@ -121,13 +117,3 @@ def source_of(number: PublishedNumber) -> tuple[str, str]:
     """Title and address of where a number was printed."""
     source = sources()[number.source]
     return source.title, source.url
-
-
-def section_title(protocol: str) -> str:
-    """A protocol's name for people."""
-    return PROTOCOL_TITLES.get(protocol, protocol)
-
-
-def dataset_title(dataset: str) -> str:
-    """A dataset's name for people."""
-    return DATASET_TITLES.get(dataset, dataset)

@@ -11,9 +11,10 @@ from harness.spec import Views
 from reports.row import Row
 from results.measurement import ListId, Measurement, ModelId
 from results.measurement_names import changes_of
-from results.measurement_words import recipe_changes
+from results.measurement_words import EMBEDDED_ARCH, recipe_changes
 
-MINI, USUAL = "mini-clip", ("ViT-B-16", "openai")
+DEFAULT_BACKBONE = ("ViT-B-16", "openai")
+"""Architecture and weights that `run` uses for datasets that are not embedded."""
 INFERRED = "inferred"
 _FILE = "sha256:"
 _PRECISIONS = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
@@ -108,12 +109,14 @@ class _Command:
 
     def _model(self, model: ModelId) -> Iterator[str]:
         """The backbone where it is not the one that the dataset gets anyway; nothing for a model of the method's."""
-        usual = model.arch == MINI if self.row.embedded else (model.arch, model.weights) == USUAL
-        if usual or model.config:
+        is_default = (
+            model.arch == EMBEDDED_ARCH if self.row.embedded else (model.arch, model.weights) == DEFAULT_BACKBONE
+        )
+        if is_default or model.config:
             return
         if model.arch != INFERRED:
             yield from ("--arch", model.arch)
-        if model.arch != MINI:
+        if model.arch != EMBEDDED_ARCH:
             weights = self._file("weights", model.weights) if _is_file(model.weights) else model.weights
             yield from ("--weights", weights)
 

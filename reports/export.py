@@ -12,12 +12,13 @@ from reports.entries import Damaged, read_entries
 from reports.latex import latex
 from reports.layout import Layout, layouts
 from reports.markdown import markdown
+from reports.other_tables import later_table, other_tables
 from reports.ranks import Ranks, rank_rows
 from reports.row import Row
 from reports.table import Table
 from reports.table_csv import csv_text
 from reports.table_html import html
-from reports.tables import later_table, other_tables, our_table, published_table
+from reports.tables import our_table, published_table
 
 FORMATS: dict[str, Callable[[Sequence[Table]], str]] = {"md": markdown, "latex": latex, "csv": csv_text, "html": html}
 
@@ -36,7 +37,7 @@ def render_table(
     """A table of the paper as text.
 
     Args:
-        table: `zero_shot`, `b2n`, `few_shot`, `supervised`, `compute`, `bridge_prompt` or `all`.
+        table: One of `layout.TABLE_NAMES`.
         runs: Folder of records; None for the published values alone.
         against_paper: Put the published value, the difference and a verdict beside each of ours.
         format: `md`, `latex`, `csv` or `html` (a fragment).
@@ -74,7 +75,7 @@ def tables_of(
     if not verdicts_of_nothing:
         pairs = zip(chosen, tables, strict=True)
         tables = [table if _measured(table) else published_table(layout) for layout, table in pairs]
-    for protocol in dict.fromkeys(layout.protocol for layout in chosen if layout.table != "bridge_prompt"):
+    for protocol in dict.fromkeys(layout.protocol for layout in chosen if layout.protocol and not layout.method):
         tables += other_tables(protocol, rows, ranks)
     tables = [table for table in tables if table.rows]
     return _with_later(chosen, tables) if against_paper else tables

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from reports.labels import named
-from reports.layout import FAMILIES
+from reports.layout import PAPER_TABLES
 from reports.table import Table, TableCell, TableRow
 
 MINUS = "\N{MINUS SIGN}"
@@ -73,7 +73,8 @@ def blocks(table: Table) -> list[tuple[str, list[TableRow]]]:
     """Rows under their family's heading, in print order."""
     blocks: list[tuple[str, list[TableRow]]] = []
     for row in table.rows:
-        heading = FAMILIES.get(row.family, "Other")
+        known = PAPER_TABLES.families.get(row.family)
+        heading = known.title if known else "Other"
         if not blocks or blocks[-1][0] != heading:
             blocks.append((heading, []))
         blocks[-1][1].append(row)

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from reports.board_rows import BoardCell, BoardRow, Group
+from reports.layout import family_order
 
 MOST_METHODS = 40
-_FAMILIES = {"unimodal": 0, "adapting": 1, "tuning": 2}
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def overview(groups: Sequence[Group]) -> Overview:
         )
         for method, title in kept
     ]
-    family = {key: _family(next(iter(found[key].values()))[0]) for key in kept}
+    family = {key: _family_order(next(iter(found[key].values()))[0]) for key in kept}
     order = sorted(range(len(kept)), key=lambda i: (family[kept[i]], lines[i].title.casefold()))
     return Overview(columns, tuple(lines[i] for i in order), len(found) - len(kept))
 
@@ -109,5 +109,5 @@ def _cell(rows: Sequence[BoardRow] | None, group: Group) -> GlanceCell | None:
     )
 
 
-def _family(row: BoardRow) -> int:
-    return _FAMILIES.get(row.row.family, 3) if row.row else 3
+def _family_order(row: BoardRow) -> int:
+    return family_order(row.row.family if row.row else "")

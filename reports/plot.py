@@ -85,4 +85,4 @@ def svg(figure: Figure, name: str, description: str) -> str:
     text = re.sub(r"url\(#", f"url(#{prefix}-", text)
     text = re.sub(r'href="#', f'href="#{prefix}-', text)
     text = re.sub(r'\sxmlns:(?:dc|cc|rdf)="[^"]*"', "", text)
-    return text.replace("<svg ", f"<svg role=\"img\" aria-label={quoteattr(description)} ", 1).strip()
+    return text.replace("<svg ", f'<svg role="img" aria-label={quoteattr(description)} ', 1).strip()

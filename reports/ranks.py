@@ -39,6 +39,11 @@ class Ranks:
         """The rank of a cell, or None."""
         return self.by_cell.get((row.key, column))
 
+    def reasons_of(self, row: Row, column: str) -> tuple[str, ...]:
+        """Reasons why a measured cell has no rank: those of its row, and those of the cell."""
+        reasons = (self.reasons.get(row.key, ""), row.cells[column].lacks, self.lists.get((row.key, column), ""))
+        return (*row.reasons, *(reason for reason in reasons if reason))
+
 
 @dataclass(frozen=True)
 class _Tested:

@@ -9,10 +9,12 @@ from functools import cache
 from itertools import groupby
 
 from reports.anchors import slug
-from reports.board_rows import PRIMARY, BoardCell, BoardRow, Group
-from reports.layout import COLUMN_TITLES
-from reports.paper import protocol_of
-from results.published_numbers import DATASETS, PublishedNumber, published_numbers
+from reports.board_rows import BoardCell, BoardRow, Group
+from reports.columns import primary_column
+from reports.costs import COSTS
+from reports.layout import PAPER_TABLES, column_title
+from reports.paper import class_text_of, protocol_of
+from results.published_numbers import DATASETS, PAPER, PublishedNumber, published_numbers
 
 
 def reported_places() -> list[tuple[str, str]]:
@@ -26,7 +28,7 @@ def reported_group(protocol: str, dataset: str) -> Group | None:
     numbers = [
         n for n in published_numbers()
         if n.dataset and (protocol_of(n), DATASETS[n.dataset]) == (protocol, dataset)
-        and n.column in COLUMN_TITLES and n.column not in ("gflops", "throughput")
+        and n.column in PAPER_TABLES.columns and n.column not in COSTS
     ]  # fmt: skip
     if not numbers:
         return None
@@ -38,14 +40,14 @@ def reported_group(protocol: str, dataset: str) -> Group | None:
         mine = tuple(members)
         first = mine[0]
         cells = {n.column: BoardCell(n.column, n.number, number=n) for n in mine}
-        text = "llm-rewritten" if "language model" in (first.setting.text or "") else "names"
         rows.append(
             BoardRow(
                 anchor=slug("p", *key, protocol, dataset), title=first.name, label="", cells=cells, row=None,
                 numbers=mine,
                 filters={
                     "protocol": protocol, "dataset": dataset, "backbone": "as published",
-                    "views": f"{first.setting.frames or '?'}x{first.setting.views or '?'}", "text": text,
+                    "views": f"{first.setting.frames or '?'}x{first.setting.views or '?'}",
+                    "text": class_text_of(first.setting),
                     "init": first.setting.init or "not stated", "status": "reported", "params": "not stated",
                 },
                 rank=None, reasons=("reported by a paper, not measured here",), again=None,
@@ -53,14 +55,19 @@ def reported_group(protocol: str, dataset: str) -> Group | None:
             )
         )  # fmt: skip
     rows = _with_labels(rows)
-    primary = PRIMARY.get(protocol, columns[0])
-    rows.sort(key=lambda row: (row.numbers[0].source != "vificlip_slides", row.numbers[0].source))
+    rows.sort(key=lambda row: (row.numbers[0].source != PAPER, row.numbers[0].source))
     return Group(
         anchor=slug("t", protocol, dataset, "published"), protocol=protocol, dataset=dataset,
         caption="Reported by papers, each measured its own way; order of print, not ranked",
-        columns=tuple((column, COLUMN_TITLES.get(column, column)) for column in columns), primary=primary,
+        columns=tuple((column, column_title(column)) for column in columns), primary=_primary(columns),
         rows=tuple(rows), published=True, embedded=False,
     )  # fmt: skip
+
+
+def _primary(columns: tuple[str, ...]) -> str:
+    printed = {column: PAPER_TABLES.columns[column] for column in columns}
+    harmonic = (column for column in columns if printed[column].harmonic_of)
+    return primary_column(columns, harmonic, {c: shots for c in columns if (shots := printed[c].shots)})
 
 
 def _with_labels(rows: Sequence[BoardRow]) -> list[BoardRow]:

@@ -203,12 +203,14 @@ class Row:
 
     @cached_property
     def seen_classes(self) -> tuple[str, ...]:
-        """Classes that were seen in training and should not have been, sorted.
+        """Evaluation classes with a counterpart in training, sorted, of the parts that should hold new classes.
 
-        Base-to-novel trains on the base classes: only a novel one is worth a warning there.
+        A protocol with a harmonic mean, such as base-to-novel, trains on the classes of the first of its two columns:
+        a warning concerns the part of the second column alone. In other protocols it concerns every part.
         """
-        unmeant = [e.record for e in self.entries if self.protocol != "b2n" or e.measurement.protocol.part == "novel"]
-        return tuple(sorted({name for record in unmeant for name in record.overlap.seen_classes}))
+        new = {self.rule(rule.harmonic_of[1]).part for rule in self.rules if rule.harmonic_of}
+        records = [entry.record for entry in self.entries if not new or entry.measurement.protocol.part in new]
+        return tuple(sorted({name for record in records for name in record.overlap.seen_classes}))
 
     @property
     def undecodable(self) -> int:

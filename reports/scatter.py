@@ -8,27 +8,37 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
+from reports.columns import rules_of
 from reports.labels import legend_of, shorten
+from reports.layout import column_title
 from reports.plot import COLOURS, INK, MARKERS, canvas, svg
 from reports.row import Cell, Row
 
 
 def base_novel(rows: Sequence[Row], title: str, name: str = "iso") -> str:
-    """An SVG with each row at (base, novel) in percent, its repeats as small dots, and iso-HM curves behind.
+    """An SVG with each row at the two accuracies of its harmonic mean, or an empty text where no row has such a column.
+
+    The axes are the two columns of the first harmonic mean, in percent; for base-to-novel they are base and novel
+    accuracy. Repeats are small dots; curves of equal harmonic mean are drawn behind.
 
     Args:
-        rows: Rows of base-to-novel on one dataset; rows without both numbers are left out.
+        rows: Rows of one protocol on one dataset; rows without both accuracies are left out.
         title: Shown above.
         name: Makes ids unique on a page.
     """
-    rows = [row for row in rows if {"base", "novel"} <= row.cells.keys()]
+    pair = next((rule.harmonic_of for rule in rules_of(rows) if rule.harmonic_of), None)
+    if pair is None:
+        return ""
+    x, y = pair
+    rows = [row for row in rows if x in row.cells and y in row.cells]
+    x_title, y_title = column_title(x), column_title(y)
     titles = legend_of(rows)[: len(COLOURS)]
     with canvas(height=3.8, legend=titles) as (figure, axes):
-        rest = [(row.cells["base"].mean, row.cells["novel"].mean) for row in rows[len(COLOURS) :]]
+        rest = [(row.cells[x].mean, row.cells[y].mean) for row in rows[len(COLOURS) :]]
         _grey(axes, rest)
         for number, row in enumerate(rows[: len(COLOURS)]):
             colour, marker = COLOURS[number], MARKERS[number]
-            base, novel = row.cells["base"], row.cells["novel"]
+            base, novel = row.cells[x], row.cells[y]
             pairs = _pairs(base, novel)
             axes.plot([a for a, _ in pairs], [b for _, b in pairs], ".", color=colour, alpha=0.4, linestyle="")
             axes.errorbar(
@@ -36,10 +46,10 @@ def base_novel(rows: Sequence[Row], title: str, name: str = "iso") -> str:
             )
             axes.plot(base.mean, novel.mean, marker, color=colour, markersize=6, label=titles[number], linestyle="")
         _iso_curves(axes)
-        axes.set(xlabel="Base top-1 (%)", ylabel="Novel top-1 (%)", title=shorten(title, 60))
+        axes.set(xlabel=f"{x_title} top-1 (%)", ylabel=f"{y_title} top-1 (%)", title=shorten(title, 60))
         if rows:
             axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8)
-        return svg(figure, name, f"Base against novel accuracy: {title}")
+        return svg(figure, name, f"{x_title} against {y_title.lower()} accuracy: {title}")
 
 
 def _pairs(base: Cell, novel: Cell) -> list[tuple[float, float]]:

@@ -10,11 +10,13 @@ from pathlib import Path
 from harness.base.errors import UserError
 from harness.spec import Recipe
 from reports.anchors import slug
-from reports.board_rows import BoardRow, Group, dataset_title, section_title
+from reports.board_rows import BoardRow, Group
 from reports.classes import class_changes, confusion
+from reports.columns import shots_of
 from reports.curves import few_shot_curves
 from reports.entries import Damaged, Entry
 from reports.labels import labels_of
+from reports.layout import dataset_title, protocol_title
 from reports.row import Row
 from reports.scatter import accuracy_cost, base_novel
 from results.compare import PartComparison, compare_files
@@ -112,7 +114,7 @@ def _recipes(rows: Sequence[Row]) -> tuple[tuple[str, str], ...]:
     places: dict[str, dict[str, None]] = defaultdict(dict)
     for row in rows:
         for recipe in dict.fromkeys(m.fitted.recipe for m in (e.measurement for e in row.entries) if m.fitted):
-            places[_recipe_text(recipe)][f"{section_title(row.protocol)}, {dataset_title(row.dataset)}"] = None
+            places[_recipe_text(recipe)][f"{protocol_title(row.protocol)}, {dataset_title(row.dataset)}"] = None
     return tuple(("; ".join(found), text) for text, found in places.items())
 
 
@@ -159,12 +161,11 @@ def group_figures(group: Group) -> list[str]:
     rows = [board.row for board in group.rows if board.row and board.cells]
     if len(rows) < 2:
         return []
-    title = f"{section_title(group.protocol)}: {dataset_title(group.dataset)}"
+    title = f"{protocol_title(group.protocol)}: {dataset_title(group.dataset)}"
     figures = []
-    if group.protocol == "few_shot":
+    if shots_of(rows):
         figures.append(few_shot_curves(rows, title, group.anchor + "c"))
-    elif group.protocol == "b2n":
-        figures.append(base_novel(rows, title, group.anchor + "n"))
+    figures.append(base_novel(rows, title, group.anchor + "n"))
     primary = dict(group.columns).get(group.primary, group.primary)
     for cost in ("params_trained", "gflops"):
         figures.append(accuracy_cost(rows, group.primary, f"{primary}, {title}", cost, group.anchor + cost))
@@ -194,7 +195,7 @@ def comparison_sections(groups: Sequence[Group]) -> tuple[list[ComparisonSection
 def _comparison(group: Group, a: BoardRow, b: BoardRow) -> ComparisonSection:
     result = compare_files(_paths(a), _paths(b))
     figure = class_changes(result.parts[0], a.name, b.name, 12, group.anchor + "cc")
-    title = f"{section_title(group.protocol)}, {dataset_title(group.dataset)}"
+    title = f"{protocol_title(group.protocol)}, {dataset_title(group.dataset)}"
     anchor = slug("c", group.anchor)
     return ComparisonSection(anchor, title, a.name, b.name, result.parts, figure, _confusion(a, group, anchor))
 

@@ -22,10 +22,10 @@ from reports.aggregate import DDOF, rows_of
 from reports.anchors import slug
 from reports.board import groups_of
 from reports.board_json import board_csv, board_json
-from reports.board_rows import FILTERS, Group, dataset_title, section_title, source_of
+from reports.board_rows import FILTERS, Group, source_of
 from reports.entries import Damaged, read_entries
 from reports.export import tables_of
-from reports.layout import layouts
+from reports.layout import ALL_TABLES, dataset_title, layouts, protocol_title
 from reports.overview import overview
 from reports.ranks import rank_rows
 from reports.sections import comparison_sections, dataset_sections, group_figures, method_sections
@@ -78,7 +78,7 @@ def _build(runs: Path, out: Path) -> BuiltReport:
     rows = rows_of(found.entries)
     ranks = rank_rows(rows)
     groups = groups_of(rows, ranks)
-    paper = tables_of(layouts("all"), rows, ranks, against_paper=True, verdicts_of_nothing=False)
+    paper = tables_of(layouts(ALL_TABLES), rows, ranks, against_paper=True, verdicts_of_nothing=False)
     comparisons, unread = comparison_sections(groups)
     damaged = (*found.damaged, *unread)
     base = "/".join(quote(part) for part in Path(os.path.relpath(runs, out)).parts)
@@ -152,7 +152,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )  # fmt: skip
     helpers: dict[str, Any] = {
-        "section_title": section_title, "dataset_title": dataset_title, "slug": slug, "source_of": source_of,
+        "protocol_title": protocol_title, "dataset_title": dataset_title, "slug": slug, "source_of": source_of,
         "quote": quote, "dict": dict,
     }  # fmt: skip
     environment.globals.update(helpers)

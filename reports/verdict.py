@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from harness.spec import Views
+from reports.layout import PAPER_TABLES
+from reports.paper import NAMES_TEXT, REWRITTEN_TEXT, class_text_of, layout_of
 from reports.row import Cell, Row
 from results.measurement import UNKNOWN, Measurement, ModelId
 from results.measurement_words import (
@@ -74,17 +76,17 @@ def differences(number: PublishedNumber, cell: Cell, row: Row) -> tuple[str, ...
 
 def _of_settings(number: PublishedNumber, m: Measurement) -> Iterator[str]:
     setting = number.setting
-    if number.family != "unimodal" and not _is_openai_b16(m.model):
-        yield f"backbone {model_text(m.model)}, paper ViT-B-16/openai"
+    if _adapts_clip(number) and not _is_papers_backbone(m.model):
+        yield f"backbone {model_text(m.model)}, paper {PAPER_TABLES.backbone.title}"
     yield from _of_views(setting, m)
     for listed in (m.evaluation.list, *([m.fitted.list] if m.fitted else ())):
         if listed.label_variant != "published":
             yield f"{listed.label_variant} class names"
-    rewritten = "language model" in (setting.text or "")
-    if (m.method.class_text == "llm-rewritten") != rewritten:
+    rewritten = class_text_of(setting) == REWRITTEN_TEXT
+    if (m.method.class_text == REWRITTEN_TEXT) != rewritten:
         yield f"class text {m.method.class_text}, paper {setting.text or 'class names'}"
     yield from open_reasons(_apart_from(number, m))
-    if m.fitted and (m.fitted.start.kind == "clip") is (number.table == "bridge_prompt"):
+    if m.fitted and (m.fitted.start.kind == "clip") is layout_of(number).starts_from_fit:
         yield f"starts from {start_text(m)}, paper {setting.init or 'CLIP'}"
     if changes := recipe_changes(m.fitted):
         yield f"changed recipe: {recipe_text(changes)}"
@@ -122,12 +124,17 @@ def _apart_from(number: PublishedNumber, m: Measurement) -> Measurement:
     """The measurement without the deviations from its protocol that are compared with the source, or are in it too."""
     prescribed = replace(m.protocol.prescribed, views=m.evaluation.views)
     # The numbers of uni-modal methods and of bridge and prompt come from models that were trained on other data before.
-    trained_before = number.family == "unimodal" or number.table == "bridge_prompt"
+    trained_before = not _adapts_clip(number) or layout_of(number).starts_from_fit
     stated = trained_before or "extra_data" in dict(number.setting.more)
-    method = replace(m.method, class_text="names", extra_data=() if stated else m.method.extra_data)
+    method = replace(m.method, class_text=NAMES_TEXT, extra_data=() if stated else m.method.extra_data)
     return replace(m, protocol=replace(m.protocol, prescribed=prescribed), method=method)
 
 
-def _is_openai_b16(model: ModelId) -> bool:
-    name = f"{model.arch}".lower().replace("_", "-").replace("/", "-")
-    return name in ("vit-b-16", "vit-b-16-quickgelu") and model.weights == "openai"
+def _adapts_clip(number: PublishedNumber) -> bool:
+    family = PAPER_TABLES.families.get(number.family)
+    return family is None or family.clip
+
+
+def _is_papers_backbone(model: ModelId) -> bool:
+    name = model.arch.lower().replace("_", "-").replace("/", "-")
+    return name in PAPER_TABLES.backbone.architectures and model.weights == PAPER_TABLES.backbone.weights
