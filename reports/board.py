@@ -7,14 +7,14 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 
 from reports.anchors import slug
-from reports.board_rows import BoardCell, BoardRow, Group
+from reports.board_rows import BoardCell, BoardRow, Group, RowFilters
 from reports.columns import primary_column, rules_of, shots_of
 from reports.command import again
 from reports.labels import labels_of
 from reports.layout import PROTOCOL_ORDER, column_title
 from reports.ranks import Ranks
 from reports.reported import reported_group, reported_places
-from reports.row import Cell, Row
+from reports.row import Cell, Row, harmonic_columns
 from results.measurement_names import names_of
 from results.measurement_words import division, model_text, open_reasons
 from results.published_numbers import DATASETS
@@ -29,7 +29,7 @@ def groups_of(rows: Sequence[Row], ranks: Ranks) -> list[Group]:
     protocols = {protocol for protocol, _ in by_place}
 
     # What was measured here comes before what only papers report: it is what the reader just ran.
-    def order(key: tuple[str, str]) -> tuple[object, ...]:
+    def order(key: tuple[str, str]) -> tuple[bool, int, str, bool, tuple[int, str, bool, int, str]]:
         return key[0] not in protocols, *_order(key)[:2], key not in by_place, _order(key)
 
     for protocol, dataset in sorted({*by_place, *reported_places()}, key=order):
@@ -56,8 +56,7 @@ def _order(key: tuple[str, str]) -> tuple[int, str, bool, int, str]:
 
 def _measured(rows: Sequence[Row], ranks: Ranks, anchor: str, caption: str) -> Group:
     columns = tuple(dict.fromkeys(column for row in rows for column in row.columns))
-    harmonic = (rule.name for rule in rules_of(rows) if rule.harmonic_of)
-    primary = primary_column(columns, harmonic, shots_of(rows))
+    primary = primary_column(columns, harmonic_columns(rules_of(rows)), shots_of(rows))
     scales = {column: _scale(row.cells[column] for row in rows if column in row.cells) for column in columns}
     labels = labels_of(rows)
     board_rows = [_row(row, label, ranks, primary, scales) for row, label in zip(rows, labels, strict=True)]
@@ -65,7 +64,7 @@ def _measured(rows: Sequence[Row], ranks: Ranks, anchor: str, caption: str) -> G
     return Group(
         anchor=anchor, protocol=rows[0].protocol, dataset=rows[0].dataset, caption=caption, primary=primary,
         rows=tuple(board_rows), published=False, embedded=any(row.embedded for row in rows),
-        columns=tuple((column, column_title(column)) for column in columns),
+        columns=columns,
     )  # fmt: skip
 
 
@@ -104,18 +103,18 @@ def _row(row: Row, label: str, ranks: Ranks, primary: str, scales: dict[str, tup
     )  # fmt: skip
 
 
-def filters_of(row: Row) -> dict[str, str]:
-    """Values by which a row can be filtered, in the order of the filter bar; statuses are joined by blanks."""
-    return {
-        "protocol": row.protocol,
-        "dataset": row.dataset,
-        "backbone": row.backbone,
-        "views": row.views,
-        "text": row.text,
-        "init": row.start,
-        "status": " ".join(row.statuses),
-        "params": _params_class(row.params_trained),
-    }
+def filters_of(row: Row) -> RowFilters:
+    """The values by which a measured row can be filtered."""
+    return RowFilters(
+        protocol=row.protocol,
+        dataset=row.dataset,
+        backbone=row.backbone,
+        views=row.views,
+        text=row.text,
+        init=row.start,
+        status=" ".join(row.statuses),
+        params=_params_class(row.params_trained),
+    )
 
 
 PARAMS_CLASSES = ((0, "none"), (1_000_000, "up to 1 M"), (50_000_000, "1 to 50 M"), (100_000_000, "50 to 100 M"))

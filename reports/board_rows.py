@@ -2,18 +2,62 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
 
 from reports.command import Again
 from reports.labels import named
-from reports.row import Cell, Row
-from results.published_numbers import PublishedNumber, sources
+from reports.row import Cell, Mark, Row
+from results.published_numbers import PublishedNumber, Source, sources
 
 FILTERS = (
     ("protocol", "Protocol"), ("dataset", "Dataset"), ("backbone", "Backbone"), ("views", "Views"), ("text", "Text"),
     ("init", "Init"), ("status", "Status"), ("params", "Trained parameters"),
 )  # fmt: skip
-"""Name and title of each filter of the board."""
+"""Name and title of each filter of the board, in the order of the filter bar; names are fields of `RowFilters`."""
+
+
+@dataclass(frozen=True)
+class RowFilters:
+    """Values by which a row can be filtered, as texts.
+
+    Args:
+        protocol: Registered name of the protocol.
+        dataset: Shown name of the dataset.
+        backbone: Architecture and weights.
+        views: Views in evaluation.
+        text: Source of the class texts.
+        init: The weights that the method starts from.
+        status: Statuses of the records, separated by blanks.
+        params: Size class of the trained parameters.
+    """
+
+    protocol: str
+    dataset: str
+    backbone: str
+    views: str
+    text: str
+    init: str
+    status: str
+    params: str
+
+    def items(self) -> Iterator[tuple[str, str]]:
+        """(name, value) of every filter, in order."""
+        return ((name, self.value(name)) for name in _FILTER_NAMES)
+
+    def value(self, name: str) -> str:
+        """The value of a filter by its name."""
+        return str(getattr(self, name))
+
+    def choices(self, name: str) -> list[str]:
+        """The values of a filter that the row passes: each status apart, one value for every other filter."""
+        value = self.value(name)
+        return value.split(" ") if name == "status" else [value]
+
+
+_FILTER_NAMES = tuple(field.name for field in fields(RowFilters))
+
+NOT_RANKED = Mark("not ranked", chip="not ranked", warn=False)
 
 
 @dataclass(frozen=True)
@@ -62,10 +106,10 @@ class BoardRow:
     anchor: str
     title: str
     label: str
-    cells: dict[str, BoardCell]
+    cells: Mapping[str, BoardCell]
     row: Row | None
     numbers: tuple[PublishedNumber, ...]
-    filters: dict[str, str]
+    filters: RowFilters
     rank: int | None
     reasons: tuple[str, ...]
     again: Again | None
@@ -77,13 +121,13 @@ class BoardRow:
         return named(self.title, self.label)
 
     @property
-    def chips(self) -> dict[str, bool]:
-        """Short remarks that stand in the row, with whether they are warnings."""
-        found: dict[str, bool] = {"not ranked": False} if self.row and self.reasons else {}
-        for mark in self.row.marks if self.row else ():
-            if mark.chip:
-                found.setdefault(mark.chip, mark.warn)
-        return found
+    def chips(self) -> tuple[Mark, ...]:
+        """The marks that are shown in the row itself, each chip once."""
+        if self.row is None:
+            return ()
+        marks = (*((NOT_RANKED,) if self.reasons else ()), *self.row.marks)
+        first = {mark.chip: mark for mark in reversed(marks) if mark.chip}
+        return tuple(dict.fromkeys(first[mark.chip] for mark in marks if mark.chip))
 
 
 @dataclass(frozen=True)
@@ -95,7 +139,7 @@ class Group:
         protocol: Protocol id.
         dataset: Shown name of the dataset.
         caption: Settings that all rows share.
-        columns: (name, title).
+        columns: Names of the columns, in order.
         primary: The column by which rows are sorted and ranked first.
         rows: Best first; rows that are not ranked, and published ones, last.
         published: Whether all rows come from papers.
@@ -106,14 +150,13 @@ class Group:
     protocol: str
     dataset: str
     caption: str
-    columns: tuple[tuple[str, str], ...]
+    columns: tuple[str, ...]
     primary: str
     rows: tuple[BoardRow, ...]
     published: bool
     embedded: bool
 
 
-def source_of(number: PublishedNumber) -> tuple[str, str]:
-    """Title and address of where a number was printed."""
-    source = sources()[number.source]
-    return source.title, source.url
+def source_of(number: PublishedNumber) -> Source:
+    """The source that printed a number."""
+    return sources()[number.source]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from harness.spec import Views
 from reports.row import Row
-from results.measurement import ListId, Measurement, ModelId
+from results.measurement import ListId, Measurement, ModelId, Value
 from results.measurement_names import changes_of
 from results.measurement_words import EMBEDDED_ARCH, recipe_changes
 
@@ -143,8 +143,8 @@ class _Command:
 
     def _views(self) -> Iterator[str]:
         """View settings that are not the prescribed ones: of fits and evals, then of evals alone."""
-        both: dict[str, object] = {}
-        evals: dict[str, object] = {}
+        both: dict[str, Value] = {}
+        evals: dict[str, Value] = {}
         prescribed_views = {m.protocol.prescribed.views for m in self.measurements}
         as_prescribed = all(m.evaluation.views == m.protocol.prescribed.views for m in self.measurements)
         if len(prescribed_views) > 1 and as_prescribed:
@@ -168,7 +168,7 @@ class _Command:
 
     def _recipe(self) -> Iterator[str]:
         """Recipe settings that are not the declared ones."""
-        changes: dict[str, object] = {}
+        changes: dict[str, Value] = {}
         for m in self.measurements:
             for name, value in recipe_changes(m.fitted).items():
                 if name == "seed" and m.protocol.repeat.kind == "seed":
@@ -189,7 +189,7 @@ def _is_file(text: str) -> bool:
     return text.startswith(_FILE) and len(digits) == 64 and set(digits) <= set("0123456789abcdef")
 
 
-def _text(value: object) -> str:
+def _text(value: Value) -> str:
     """A value as the command line takes it, with all its digits."""
     if isinstance(value, bool) or value is None:
         return str(value).lower()

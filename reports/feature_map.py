@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -61,10 +61,18 @@ def feature_map(
         return svg(figure, name, f"Video features in the plane ({method}). {title}")
 
 
+class _Reducer(Protocol):
+    """The estimators of scikit-learn and umap-learn."""
+
+    def fit_transform(self, features: NDArray[np.float64], /) -> ArrayLike:
+        """(N, 2) positions of (N, D) features."""
+        ...
+
+
 def _plane(features: NDArray[np.float64], method: str, seed: int) -> NDArray[np.float64]:
     """(N, 2) positions."""
     unit = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
-    reducer: Any
+    reducer: _Reducer
     if method == "tsne":
         try:
             from sklearn.manifold import TSNE

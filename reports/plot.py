@@ -24,6 +24,7 @@ COLOURS = ("#3b6fb6", "#c8682c", "#2f8f6b", "#a8528f", "#8a7a1f", "#3a8fa3", "#b
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "h")
 
+# The stubs of matplotlib 3.10 and 3.11 state different types for the names of settings.
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none", "text.parse_math": False, "font.size": 9.0, "axes.edgecolor": INK, "axes.labelcolor": INK,
     "xtick.color": INK, "ytick.color": INK, "text.color": INK, "axes.spines.top": False, "axes.spines.right": False,

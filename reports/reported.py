@@ -9,10 +9,10 @@ from functools import cache
 from itertools import groupby
 
 from reports.anchors import slug
-from reports.board_rows import BoardCell, BoardRow, Group
+from reports.board_rows import BoardCell, BoardRow, Group, RowFilters
 from reports.columns import primary_column
 from reports.costs import COSTS
-from reports.layout import PAPER_TABLES, column_title
+from reports.layout import PAPER_TABLES
 from reports.paper import class_text_of, protocol_of
 from results.published_numbers import DATASETS, PAPER, PublishedNumber, published_numbers
 
@@ -44,12 +44,12 @@ def reported_group(protocol: str, dataset: str) -> Group | None:
             BoardRow(
                 anchor=slug("p", *key, protocol, dataset), title=first.name, label="", cells=cells, row=None,
                 numbers=mine,
-                filters={
-                    "protocol": protocol, "dataset": dataset, "backbone": "as published",
-                    "views": f"{first.setting.frames or '?'}x{first.setting.views or '?'}",
-                    "text": class_text_of(first.setting),
-                    "init": first.setting.init or "not stated", "status": "reported", "params": "not stated",
-                },
+                filters=RowFilters(
+                    protocol=protocol, dataset=dataset, backbone="as published",
+                    views=f"{first.setting.frames or '?'}x{first.setting.views or '?'}",
+                    text=class_text_of(first.setting), init=first.setting.init or "not stated", status="reported",
+                    params="not stated",
+                ),
                 rank=None, reasons=("reported by a paper, not measured here",), again=None,
                 signature=str(first.setting),
             )
@@ -59,7 +59,7 @@ def reported_group(protocol: str, dataset: str) -> Group | None:
     return Group(
         anchor=slug("t", protocol, dataset, "published"), protocol=protocol, dataset=dataset,
         caption="Reported by papers, each measured its own way; order of print, not ranked",
-        columns=tuple((column, column_title(column)) for column in columns), primary=_primary(columns),
+        columns=columns, primary=_primary(columns),
         rows=tuple(rows), published=True, embedded=False,
     )  # fmt: skip
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -73,6 +74,17 @@ class SupersededRecord:
 
     name: str
     reason: str
+
+
+def harmonic_columns(rules: Iterable[Column]) -> dict[str, tuple[Column, Column]]:
+    """The harmonic means of two different measured columns, each with the rules of the two.
+
+    The rules come from records, where a harmonic mean may name columns that do not exist.
+    """
+    rules = tuple(rules)
+    measured = {rule.name: rule for rule in rules if rule.harmonic_of is None}
+    pairs = {rule.name: rule.harmonic_of for rule in rules if rule.harmonic_of}
+    return {name: (measured[a], measured[b]) for name, (a, b) in pairs.items() if a != b and {a, b} <= measured.keys()}
 
 
 @dataclass(frozen=True)
@@ -208,7 +220,7 @@ class Row:
         A protocol with a harmonic mean, such as base-to-novel, trains on the classes of the first of its two columns:
         a warning concerns the part of the second column alone. In other protocols it concerns every part.
         """
-        new = {self.rule(rule.harmonic_of[1]).part for rule in self.rules if rule.harmonic_of}
+        new = {second.part for _, second in harmonic_columns(self.rules).values()}
         records = [entry.record for entry in self.entries if not new or entry.measurement.protocol.part in new]
         return tuple(sorted({name for record in records for name in record.overlap.seen_classes}))
 

@@ -12,7 +12,7 @@ from reports.columns import rules_of
 from reports.labels import legend_of, shorten
 from reports.layout import column_title
 from reports.plot import COLOURS, INK, MARKERS, canvas, svg
-from reports.row import Cell, Row
+from reports.row import Cell, Row, harmonic_columns
 
 
 def base_novel(rows: Sequence[Row], title: str, name: str = "iso") -> str:
@@ -26,10 +26,10 @@ def base_novel(rows: Sequence[Row], title: str, name: str = "iso") -> str:
         title: Shown above.
         name: Makes ids unique on a page.
     """
-    pair = next((rule.harmonic_of for rule in rules_of(rows) if rule.harmonic_of), None)
+    pair = next(iter(harmonic_columns(rules_of(rows)).values()), None)
     if pair is None:
         return ""
-    x, y = pair
+    x, y = (rule.name for rule in pair)
     rows = [row for row in rows if x in row.cells and y in row.cells]
     x_title, y_title = column_title(x), column_title(y)
     titles = legend_of(rows)[: len(COLOURS)]

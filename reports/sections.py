@@ -16,7 +16,7 @@ from reports.columns import shots_of
 from reports.curves import few_shot_curves
 from reports.entries import Damaged, Entry
 from reports.labels import labels_of
-from reports.layout import dataset_title, protocol_title
+from reports.layout import column_title, dataset_title, protocol_title
 from reports.row import Row
 from reports.scatter import accuracy_cost, base_novel
 from results.compare import PartComparison, compare_files
@@ -166,7 +166,7 @@ def group_figures(group: Group) -> list[str]:
     if shots_of(rows):
         figures.append(few_shot_curves(rows, title, group.anchor + "c"))
     figures.append(base_novel(rows, title, group.anchor + "n"))
-    primary = dict(group.columns).get(group.primary, group.primary)
+    primary = column_title(group.primary)
     for cost in ("params_trained", "gflops"):
         figures.append(accuracy_cost(rows, group.primary, f"{primary}, {title}", cost, group.anchor + cost))
     return [figure for figure in figures if figure]
@@ -207,7 +207,7 @@ def _confusion(board: BoardRow, group: Group, anchor: str) -> str:
     if cell is None:
         return ""
     entry = cell.repeats[0].entry
-    title = f"{board.name}, {dict(group.columns).get(cell.column, cell.column)}"
+    title = f"{board.name}, {column_title(cell.column)}"
     return confusion(read_predictions(entry.predictions), entry.record.classes, 10, anchor + "cf", title)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,7 +10,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -25,7 +23,7 @@ from reports.board_json import board_csv, board_json
 from reports.board_rows import FILTERS, Group, source_of
 from reports.entries import Damaged, read_entries
 from reports.export import tables_of
-from reports.layout import ALL_TABLES, dataset_title, layouts, protocol_title
+from reports.layout import ALL_TABLES, column_title, dataset_title, layouts, protocol_title
 from reports.overview import overview
 from reports.ranks import rank_rows
 from reports.sections import comparison_sections, dataset_sections, group_figures, method_sections
@@ -105,9 +103,7 @@ def _build(runs: Path, out: Path) -> BuiltReport:
     )  # fmt: skip
     target = out / INDEX
     write_bytes(target, text.encode("utf-8", errors="replace"))
-    value = board_json(groups, damaged)
-    data = json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    write_bytes(out / "leaderboard.json", (data + "\n").encode("utf-8", errors="replace"))
+    write_bytes(out / "leaderboard.json", board_json(groups, damaged).encode("utf-8", errors="replace"))
     write_bytes(out / "leaderboard.csv", board_csv(groups).encode("utf-8", errors="replace"))
     return BuiltReport(target, damaged)
 
@@ -125,7 +121,7 @@ def _values(groups: Sequence[Group], name: str) -> list[str]:
     found: dict[str, None] = {}
     for group in sorted(groups, key=lambda group: group.published):
         for row in group.rows:
-            found.update(dict.fromkeys(row.filters[name].split(" ") if name == "status" else [row.filters[name]]))
+            found.update(dict.fromkeys(row.filters.choices(name)))
     return list(found)
 
 
@@ -151,11 +147,10 @@ def _environment() -> Environment:
         loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
-    helpers: dict[str, Any] = {
-        "protocol_title": protocol_title, "dataset_title": dataset_title, "slug": slug, "source_of": source_of,
-        "quote": quote, "dict": dict,
-    }  # fmt: skip
-    environment.globals.update(helpers)
+    environment.globals.update(
+        protocol_title=protocol_title, dataset_title=dataset_title, column_title=column_title, slug=slug,
+        source_of=source_of, quote=quote,
+    )  # fmt: skip
     environment.filters["millions"] = lambda count: f"{count / 1e6:.1f}" if count else "0"
     environment.filters["number"] = lambda value, other: other if value is None or value != value else value
     environment.filters["gflops"] = _gflops

@@ -10,7 +10,7 @@ from harness.spec import Views
 from reports.layout import PAPER_TABLES
 from reports.paper import NAMES_TEXT, REWRITTEN_TEXT, class_text_of, layout_of
 from reports.row import Cell, Row
-from results.measurement import UNKNOWN, Measurement, ModelId
+from results.measurement import UNKNOWN, Measurement, ModelId, Value
 from results.measurement_words import (
     model_text,
     open_reasons,
@@ -100,7 +100,7 @@ def _of_settings(number: PublishedNumber, m: Measurement) -> Iterator[str]:
 
 def _of_views(setting: Setting, m: Measurement) -> Iterator[str]:
     """View settings that are not those of the source, or where it does not state them, not the prescribed ones."""
-    stated: dict[str, object] = {"frames": setting.frames} if setting.frames else {}
+    stated: dict[str, Value] = {"frames": setting.frames} if setting.frames else {}
     clips, _, crops = (setting.views or "").partition("x")
     used_views = m.evaluation.views
     if clips.isdecimal() and crops.isdecimal():
