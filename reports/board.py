@@ -1,4 +1,4 @@
-"""The leaderboard as data: groups of rows measured the same way, each followed by what papers report."""
+"""The leaderboard as data: groups of rows measured the same way, each followed by published numbers."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from itertools import groupby
 from reports.anchors import slug
 from reports.board_rows import BoardCell, BoardRow, Group, RowFilters
 from reports.columns import primary_column, rules_of, shots_of
-from reports.command import again
+from reports.command import run_command
 from reports.labels import labels_of
 from reports.layout import PROTOCOL_ORDER, column_title
 from reports.ranks import Ranks
-from reports.reported import reported_group, reported_places
+from reports.reported import reported_columns, reported_group
 from reports.row import Cell, Row, harmonic_columns
 from results.measurement_names import names_of
 from results.measurement_words import division, model_text, open_reasons
@@ -21,20 +21,20 @@ from results.published_numbers import DATASETS
 
 
 def groups_of(rows: Sequence[Row], ranks: Ranks) -> list[Group]:
-    """All groups: measured ones by protocol and dataset, each followed by what papers report in the same columns."""
+    """All groups by protocol and dataset; the measured groups come before the group of published numbers."""
     groups: list[Group] = []
-    by_place: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    by_column: dict[tuple[str, str], list[Row]] = defaultdict(list)
     for row in rows:
-        by_place[row.protocol, row.dataset].append(row)
-    protocols = {protocol for protocol, _ in by_place}
+        by_column[row.protocol, row.dataset].append(row)
+    protocols = {protocol for protocol, _ in by_column}
 
-    # What was measured here comes before what only papers report: it is what the reader just ran.
+    # Measured protocols and datasets come before those that only papers report, because the reader has just run them.
     def order(key: tuple[str, str]) -> tuple[bool, int, str, bool, tuple[int, str, bool, int, str]]:
-        return key[0] not in protocols, *_order(key)[:2], key not in by_place, _order(key)
+        return key[0] not in protocols, *_order(key)[:2], key not in by_column, _order(key)
 
-    for protocol, dataset in sorted({*by_place, *reported_places()}, key=order):
-        mine = sorted(by_place.get((protocol, dataset), ()), key=lambda row: row.group)
-        measured = [list(members) for _, members in groupby(mine, lambda row: row.group)]
+    for protocol, dataset in sorted({*by_column, *reported_columns()}, key=order):
+        rows_here = sorted(by_column.get((protocol, dataset), ()), key=lambda row: row.group)
+        measured = [list(members) for _, members in groupby(rows_here, lambda row: row.group)]
         measured.sort(key=lambda members: (-len(members), members[0].group))
         captions = _captions([members[0] for members in measured])
         groups += [
@@ -49,9 +49,9 @@ def groups_of(rows: Sequence[Row], ranks: Ranks) -> list[Group]:
 
 def _order(key: tuple[str, str]) -> tuple[int, str, bool, int, str]:
     protocol, dataset = key
-    place = PROTOCOL_ORDER.index(protocol) if protocol in PROTOCOL_ORDER else len(PROTOCOL_ORDER)
+    position = PROTOCOL_ORDER.index(protocol) if protocol in PROTOCOL_ORDER else len(PROTOCOL_ORDER)
     known = list(DATASETS.values())
-    return place, protocol, dataset in known, known.index(dataset) if dataset in known else 0, dataset
+    return position, protocol, dataset in known, known.index(dataset) if dataset in known else 0, dataset
 
 
 def _measured(rows: Sequence[Row], ranks: Ranks, anchor: str, caption: str) -> Group:
@@ -73,7 +73,7 @@ def _value(row: BoardRow, column: str) -> float:
 
 
 def _scale(cells: Iterable[Cell]) -> tuple[float, float]:
-    """Smallest and largest interval end of a column: the length on which its interval bars are drawn."""
+    """The smallest and the largest end of the intervals of a column; the interval bars are drawn on this scale."""
     intervals = [cell.interval for cell in cells]
     low = min((interval.low for interval in intervals), default=0.0)
     return low, max(max((interval.high for interval in intervals), default=100.0), low + 1e-9)
@@ -99,7 +99,7 @@ def _row(row: Row, label: str, ranks: Ranks, primary: str, scales: dict[str, tup
     return BoardRow(
         anchor=slug("r", row.key), title=row.title, label=label, cells=cells, row=row, numbers=(),
         filters=filters_of(row), rank=None if reasons else ranks.of(row, primary), reasons=tuple(reasons),
-        again=again(row), signature=row.signature,
+        command=run_command(row), signature=row.signature,
     )  # fmt: skip
 
 
@@ -125,19 +125,23 @@ def _params_class(count: int) -> str:
 
 
 def _captions(rows: Sequence[Row]) -> list[str]:
-    """Settings that the rows of each group share, by one row of each; no two groups have one caption."""
+    """The captions of the groups of one protocol and dataset, all different.
+
+    Args:
+        rows: One row of each group.
+    """
     captions = [_caption(row) for row in rows]
-    for caption in {one for one in captions if captions.count(one) > 1}:
-        places = [i for i, one in enumerate(captions) if one == caption]
-        names = names_of([rows[i].measurement for i in places])
-        for i, name in zip(places, names, strict=True):
-            # The key is named where the settings that differ are those of other records.
+    for caption in {text for text in captions if captions.count(text) > 1}:
+        indices = [i for i, text in enumerate(captions) if text == caption]
+        names = names_of([rows[i].measurement for i in indices])
+        for i, name in zip(indices, names, strict=True):
+            # A name is empty if the groups differ only in records other than the newest: the group key replaces it.
             captions[i] = f"{caption}, {name or f'table {rows[i].group[:8]}'}"
     return captions
 
 
 def _caption(row: Row) -> str:
-    """Settings that the rows of a group share."""
+    """The settings that all rows of a group share."""
     m = row.measurement
     start = row.start
     parts = [

@@ -88,7 +88,7 @@ class _JsonRow:
 
 @dataclass(frozen=True)
 class JsonMeasuredRow(_JsonRow):
-    """A measured row; `command` measures it again."""
+    """A measured row; `command` repeats its measurement."""
 
     cells: Mapping[str, JsonMeasuredCell]
     params_trained: int
@@ -167,7 +167,6 @@ def _group(group: Group) -> JsonGroup:
 
 
 def _measured(board: BoardRow, row: Row) -> JsonMeasuredRow:
-    again = board.again
     return JsonMeasuredRow(
         id=board.anchor, method=row.method, title=board.title, label=board.label, rank=board.rank,
         not_ranked=board.reasons, signature=board.signature, backbone=board.filters.backbone,
@@ -177,7 +176,8 @@ def _measured(board: BoardRow, row: Row) -> JsonMeasuredRow:
         params_trained=row.params_trained, marks=tuple(mark.text for mark in row.marks),
         records=tuple(entry.name for entry in row.entries), embedded=row.embedded, time=row.newest.time, row=row.key,
         group=row.group, superseded=tuple(JsonSuperseded(record.name, record.reason) for record in row.superseded),
-        command=again.command if again else "", command_notes=again.notes if again else (),
+        command=board.command.text if board.command else "",
+        command_notes=board.command.notes if board.command else (),
     )  # fmt: skip
 
 

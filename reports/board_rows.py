@@ -1,11 +1,11 @@
-"""Rows, cells and groups of the leaderboard, before any format."""
+"""Rows, cells and groups of the leaderboard, before they are formatted."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 
-from reports.command import Again
+from reports.command import RunCommand
 from reports.labels import named
 from reports.row import Cell, Mark, Row
 from results.published_numbers import PublishedNumber, Source, sources
@@ -50,7 +50,7 @@ class RowFilters:
         return str(getattr(self, name))
 
     def choices(self, name: str) -> list[str]:
-        """The values of a filter that the row passes: each status apart, one value for every other filter."""
+        """The values of a filter that the row passes: all its statuses, or the one value of any other filter."""
         value = self.value(name)
         return value.split(" ") if name == "status" else [value]
 
@@ -62,13 +62,13 @@ NOT_RANKED = Mark("not ranked", chip="not ranked", warn=False)
 
 @dataclass(frozen=True)
 class BoardCell:
-    """A score of a board row: ours with its repeats, or a published one.
+    """A cell of a board row: a measurement with its repeats, or a published number.
 
     Args:
         column: Column name.
         value: Mean in percent, for sorting.
-        cell: Our measurement.
-        number: The published number.
+        cell: The measurement; None for a published number.
+        number: The published number; None for a measurement.
         rank: Rank in its group, or None.
         reason: Reason why this cell has no rank although its row may have one; empty otherwise.
         low: Left end of the interval on the column's scale, in percent of the scale's length.
@@ -87,20 +87,20 @@ class BoardCell:
 
 @dataclass(frozen=True)
 class BoardRow:
-    """A row of a group: measured, or known from a paper only.
+    """A row of a group: measured, or reported by a paper.
 
     Args:
         anchor: Id of the row.
         title: Display name of the method.
-        label: Second label, which tells rows of one title apart; empty for the unchanged one.
-        cells: By column.
-        row: Our row; None for a published one.
-        numbers: The published numbers of a published row.
+        label: Second label, which names the settings that the row changes; empty for the unchanged row of its title.
+        cells: Cells by column.
+        row: The measured row; None for a published row.
+        numbers: The published numbers of a published row; empty for a measured row.
         filters: Values by which the row can be filtered.
         rank: Rank in the primary column, or None.
         reasons: Reasons why the row is not ranked.
-        again: The command that measures the row again; None for a published row.
-        signature: Signature, or the setting of a published row.
+        command: The command that repeats the measurement; None for a published row.
+        signature: Signature of a measured row, setting of a published row.
     """
 
     anchor: str
@@ -112,17 +112,17 @@ class BoardRow:
     filters: RowFilters
     rank: int | None
     reasons: tuple[str, ...]
-    again: Again | None
+    command: RunCommand | None
     signature: str
 
     @property
     def name(self) -> str:
-        """Title and second label on one line."""
+        """Title and second label, on one line."""
         return named(self.title, self.label)
 
     @property
     def chips(self) -> tuple[Mark, ...]:
-        """The marks that are shown in the row itself, each chip once."""
+        """The marks with a chip, which is shown in the row itself; each chip once."""
         if self.row is None:
             return ()
         marks = (*((NOT_RANKED,) if self.reasons else ()), *self.row.marks)
@@ -132,18 +132,18 @@ class BoardRow:
 
 @dataclass(frozen=True)
 class Group:
-    """Rows that may stand beside each other, under what they share.
+    """Rows that may be compared: a table of the board.
 
     Args:
         anchor: Id of the table.
-        protocol: Protocol id.
+        protocol: Registered name of the protocol.
         dataset: Shown name of the dataset.
         caption: Settings that all rows share.
         columns: Names of the columns, in order.
         primary: The column by which rows are sorted and ranked first.
-        rows: Best first; rows that are not ranked, and published ones, last.
+        rows: Best first, then the rows without a rank; published rows are in the order of print.
         published: Whether all rows come from papers.
-        embedded: Whether the dataset is an embedded one.
+        embedded: Whether the dataset is embedded.
     """
 
     anchor: str

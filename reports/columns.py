@@ -33,7 +33,7 @@ def shots_of(rows: Sequence[Row]) -> Mapping[str, int]:
 
 
 def rules_of(rows: Iterable[Row]) -> tuple[Column, ...]:
-    """The rules of all columns of some rows, each once, in order."""
+    """The rules of all columns of the rows, each once, in order."""
     return tuple(dict.fromkeys(rule for row in rows for rule in row.rules))
 
 
@@ -45,7 +45,7 @@ def primary_column(columns: Sequence[str], harmonic: Iterable[str], shots: Mappi
 
     Args:
         columns: Names in the order of the table, at least one.
-        harmonic: Those columns that are harmonic means.
+        harmonic: Names of the columns that are harmonic means.
         shots: Training videos per class by column, as `shots_of` returns them.
     """
     means = set(harmonic)

@@ -13,13 +13,13 @@ from reports.row import Cell, Row
 
 
 def few_shot_curves(rows: Sequence[Row], title: str, name: str = "curves") -> str:
-    """An SVG with one curve a row over K, the 95 % interval as a bar and each repeat as a dot; top-1 in percent.
+    """An SVG with one curve for each row: top-1 in percent over K, with 95 % intervals as bars and repeats as dots.
 
     Args:
         rows: Rows of one protocol on one dataset, whose columns differ in shots, the most important first. Rows beyond
             eight are drawn grey.
-        title: Shown above.
-        name: Makes ids unique on a page.
+        title: Title of the figure.
+        name: Prefix that makes the ids unique on a page.
     """
     titles = legend_of(rows)[: len(COLOURS)]
     shots = shots_of(rows)
@@ -45,6 +45,6 @@ def few_shot_curves(rows: Sequence[Row], title: str, name: str = "curves") -> st
 
 
 def _points(row: Row, shots: Mapping[str, int]) -> list[tuple[int, Cell]]:
-    """The cells over K, in order."""
+    """(K, cell) of the measured columns, in the order of K."""
     points = [(shots[column], cell) for column, cell in row.cells.items() if column in shots]
     return sorted(points, key=lambda point: point[0])

@@ -34,7 +34,7 @@ def printed_notes(rows: Sequence[TableRow]) -> tuple[str, ...]:
 
 
 def remarks(rows: Sequence[TableRow], columns: Sequence[tuple[str, str]]) -> tuple[str, ...]:
-    """Notes on marked cells: why our value is not ranked, and which setting is not the protocol's or the method's.
+    """Notes on marked cells: why our value is not ranked, and which setting differs from protocol or method.
 
     Args:
         rows: Rows of a table.

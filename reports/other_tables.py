@@ -1,4 +1,4 @@
-"""Tables beside the printed ones: datasets that no paper has, and numbers of other sources."""
+"""Tables that are not printed in the paper: datasets that no paper has, and numbers of other sources."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def _other_table(protocol: str, dataset: str, rows: Sequence[Row], ranks: Ranks)
 
 
 def _family(row: Row) -> str:
-    """The family under which a row is sorted; a method of an unknown family is shown with those of the default."""
+    """The family by which a row is sorted; the default family for a method of an unknown family."""
     return row.family if row.family in PAPER_TABLES.families else PAPER_TABLES.default_family
 
 
@@ -107,7 +107,7 @@ def later_table(layout: Layout) -> Table | None:
 
 
 def _belongs(number: PublishedNumber, layout: Layout) -> bool:
-    """Whether a number is in the layout's columns and its source is not one whose tables the layouts repeat."""
+    """Whether a number is in the columns of the layout, and no layout repeats the tables of its source."""
     repeated = {other.source for other in LAYOUTS}
     return (
         number.table == layout.table

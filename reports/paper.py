@@ -1,4 +1,4 @@
-"""Published numbers by the methods, protocols and datasets of the harness."""
+"""Published numbers under the names that the harness has for methods, protocols and datasets."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NAMES_TEXT, REWRITTEN_TEXT = "names", "llm-rewritten"
 
 
 def layout_of(number: PublishedNumber) -> Layout:
-    """The layout in whose columns a number is shown; the first one for a source that does not divide the table.
+    """The layout that shows a number; the first layout of the table for a source that does not divide it in blocks.
 
     Raises:
         ValueError: `paper_tables.json` has no layout of the number's table.
@@ -35,7 +35,7 @@ def protocol_of(number: PublishedNumber) -> str:
 
 
 def method_of(m: Measurement) -> str:
-    """The method, with its option `config` where one method wraps many models."""
+    """The method's name, with its option `config` for a method that wraps many models."""
     config = m.method.options.get("config")
     return f"{m.method.name}:{config}" if config else m.method.name
 
@@ -52,7 +52,7 @@ def class_text_of(setting: Setting) -> str:
 
 
 def has_published(m: Measurement) -> bool:
-    """True if a paper prints a number of the measurement's method under its protocol on its dataset."""
+    """Whether a paper prints a number of the measurement's method under its protocol on its dataset."""
     return (method_of(m), m.protocol.name, m.evaluation.list.dataset) in _published()
 
 

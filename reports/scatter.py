@@ -1,4 +1,4 @@
-"""Scatter figures: base against novel with curves of equal harmonic mean, accuracy against cost."""
+"""Scatter figures: the two accuracies of a harmonic mean, and accuracy against cost."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def base_novel(rows: Sequence[Row], title: str, name: str = "iso") -> str:
 
     Args:
         rows: Rows of one protocol on one dataset; rows without both accuracies are left out.
-        title: Shown above.
-        name: Makes ids unique on a page.
+        title: Title of the figure.
+        name: Prefix that makes the ids unique on a page.
     """
     pair = next(iter(harmonic_columns(rules_of(rows)).values()), None)
     if pair is None:
@@ -53,13 +53,13 @@ def base_novel(rows: Sequence[Row], title: str, name: str = "iso") -> str:
 
 
 def _pairs(base: Cell, novel: Cell) -> list[tuple[float, float]]:
-    """Base and novel accuracy of each repeat that has both."""
+    """The two accuracies of each repeat that has both."""
     by_index = {repeat.index: repeat.value for repeat in novel.repeats}
     return [(repeat.value, by_index[repeat.index]) for repeat in base.repeats if repeat.index in by_index]
 
 
 def _grey(axes: Axes, points: Sequence[tuple[float, float]]) -> None:
-    """The rows beyond those with a colour, as one set of small dots."""
+    """Draw the rows without a colour as small grey dots."""
     if points:
         axes.plot(*zip(*points, strict=True), ".", color="#88888880", markersize=4, linestyle="", zorder=1)
 
@@ -69,7 +69,7 @@ def _bars(cell: Cell) -> NDArray[np.float64]:
 
 
 def _iso_curves(axes: Axes) -> None:
-    """Curves of equal harmonic mean, every ten points, inside the present limits."""
+    """Draw curves of equal harmonic mean, every ten percent points, inside the current limits."""
     (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
     for mean in range(10, 100, 10):
         base = np.linspace(max(left, mean / 2 + 0.5), right, 200)
@@ -78,7 +78,7 @@ def _iso_curves(axes: Axes) -> None:
         if inside.any():
             axes.plot(base[inside], novel[inside], color=INK, alpha=0.3, linewidth=0.6, linestyle=(0, (4, 3)), zorder=0)
             if base[inside][-1] < left + 0.15 * (right - left):
-                continue  # the label would stand outside the axes
+                continue  # the label would be outside the axes
             axes.text(base[inside][-1], novel[inside][-1], f"HM {mean}", fontsize=7, alpha=0.6, ha="right", va="bottom")
     axes.set(xlim=(left, right), ylim=(bottom, top))
 
@@ -89,14 +89,14 @@ COSTS = {"params_trained": "Trained parameters (millions)", "gflops": "GFLOPs pe
 def accuracy_cost(
     rows: Sequence[Row], column: str, title: str, cost: str = "params_trained", name: str = "cost"
 ) -> str:
-    """An SVG with each row's accuracy in percent over its cost, or an empty text where no row has both.
+    """An SVG with accuracy in percent over cost, one marker for each row; empty if no row has both.
 
     Args:
         rows: Rows of one protocol and dataset.
         column: The column whose accuracy is shown.
-        title: Shown above.
-        cost: `params_trained` (in millions) or `gflops` (where the records hold it).
-        name: Makes ids unique on a page.
+        title: Title of the figure.
+        cost: `params_trained` (in millions) or `gflops` (of rows whose records state it).
+        name: Prefix that makes the ids unique on a page.
     """
     points = [(value, row) for row in rows if column in row.cells and (value := _cost(row, cost)) is not None]
     if not points:

@@ -19,7 +19,7 @@ CSV_FIELDS = (
 
 
 def csv_text(tables: Sequence[Table]) -> str:
-    """One line a cell with everything known of it, for programs; numbers of ours are not rounded."""
+    """One line for each cell with all that is known about it; our values are not rounded."""
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, CSV_FIELDS, lineterminator="\n")
     writer.writeheader()

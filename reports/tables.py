@@ -1,4 +1,4 @@
-"""The paper's tables: published values, ours, or ours beside the published ones with a verdict per cell."""
+"""The paper's tables: published values, our values, or both with a verdict for each cell."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from reports.costs import COSTS, cost_of
 from reports.delta import delta_row
-from reports.labels import of_one_place
+from reports.labels import comparable_measurements
 from reports.layout import BEST, ONE_METHOD_TABLES, PAPER_TABLES, Layout, family_order
 from reports.notes import printed_notes, remarks, spread_notes
 from reports.paper import method_of
@@ -21,7 +21,7 @@ from results.published_numbers import DATASETS, harness_names, published_numbers
 
 
 def published_table(layout: Layout) -> Table:
-    """The printed table rebuilt from the published numbers alone, its delta row recomputed."""
+    """The printed table, made from published numbers alone; its delta row is computed."""
     rows = _published_rows(layout)
     if layout.delta:
         rows.append(delta_row(rows))
@@ -32,16 +32,16 @@ def published_table(layout: Layout) -> Table:
 
 
 def _published_rows(layout: Layout) -> list[TableRow]:
-    """The source's rows, in the order of print."""
+    """The rows that the source of the layout prints, in the order of print."""
     numbers = [
         n for n in published_numbers() if (n.source, n.table, n.block) == (layout.source, layout.table, layout.block)
     ]
     rows = []
     for method in dict.fromkeys(number.method for number in numbers):
-        mine = {(n.dataset, n.column): n for n in numbers if n.method == method}
-        first = next(iter(mine.values()))
+        of_method = {(n.dataset, n.column): n for n in numbers if n.method == method}
+        first = next(iter(of_method.values()))
         cells = tuple(
-            TableCell(published=mine[key], emphasis=mine[key].emphasis) if key in mine else TableCell()
+            TableCell(published=of_method[key], emphasis=of_method[key].emphasis) if key in of_method else TableCell()
             for key in layout.columns
         )
         extra: tuple[tuple[str, str], ...] = ()
@@ -59,7 +59,7 @@ def _published_rows(layout: Layout) -> list[TableRow]:
 
 @dataclass(frozen=True)
 class _Variant:
-    """The rows of one method measured one way, by printed dataset; the label tells the method's variants apart."""
+    """The rows of a method measured in one way, by dataset as printed; the label names the changed settings."""
 
     label: str
     rows: dict[str, Row]
@@ -70,10 +70,10 @@ class _Variant:
 
 
 def our_table(layout: Layout, rows: Sequence[Row], ranks: Ranks, against_paper: bool) -> Table:
-    """The layout filled with our measurements, beside the published numbers if `against_paper`.
+    """The layout filled with our measurements, together with the published numbers if `against_paper`.
 
-    A method measured in several ways has a row for each; each is compared with the published number, and the verdict
-    says what was measured differently.
+    A method measured in several ways has one row for each way. Every row is compared with the published number, and
+    the verdict names the settings that differ.
     """
     ours = _by_method(layout, rows)
     filled: list[TableRow] = []
@@ -106,11 +106,11 @@ def our_table(layout: Layout, rows: Sequence[Row], ranks: Ranks, against_paper: 
 
 
 def _by_method(layout: Layout, rows: Sequence[Row]) -> dict[str, list[_Variant]]:
-    """Our rows that belong into a layout, by method and then by way of measuring."""
+    """Our rows that belong to a layout, by method; each variant of a method was measured in one way."""
     printed = {own: title for title, own in DATASETS.items()}
     alone = {ours for method, ours in harness_names().items() if method in ONE_METHOD_TABLES}
     wanted = {dataset for dataset, _ in layout.columns}
-    found: dict[str, list[tuple[str, Row]]] = defaultdict(list)
+    by_method: dict[str, list[tuple[str, Row]]] = defaultdict(list)
     for row in rows:
         dataset = printed.get(row.dataset, "")
         if layout.protocol:
@@ -119,12 +119,12 @@ def _by_method(layout: Layout, rows: Sequence[Row]) -> dict[str, list[_Variant]]
         elif (row.protocol, dataset) != (layout.measured_under, layout.measured_on):
             continue
         # A table of costs has one column of each kind, without a dataset.
-        found[method_of(row.measurement)].append((dataset if layout.protocol else "", row))
-    return {method: _variants(members) for method, members in found.items()}
+        by_method[method_of(row.measurement)].append((dataset if layout.protocol else "", row))
+    return {method: _variants(members) for method, members in by_method.items()}
 
 
 def _variants(members: Sequence[tuple[str, Row]]) -> list[_Variant]:
-    """Rows of several datasets on one line where they were measured in one way; no two rows in one cell."""
+    """Rows of several datasets that were measured in one way share a variant, with at most one row for each dataset."""
     ways: dict[Hashable, list[dict[str, Row]]] = defaultdict(list)
     for dataset, row in members:
         lines = ways[row.title, way_of(row.entries[0].measurement, row.record.method.defaults)]
@@ -132,13 +132,15 @@ def _variants(members: Sequence[tuple[str, Row]]) -> list[_Variant]:
         if line is None:
             lines.append(line := {})
         line[dataset] = row
-    lines = [line for found in ways.values() for line in found]
-    # Lines are compared on the dataset that most of them have.
+    lines = [line for of_way in ways.values() for line in of_way]
+    # Names are made from the dataset that most lines have, so that differences between datasets do not enter them.
     datasets = [dataset for line in lines for dataset in line]
     common = max(datasets, key=datasets.count)
     chosen = [line.get(common, next(iter(line.values()))) for line in lines]
-    names = names_of(of_one_place(chosen), [row.record.method.defaults for row in chosen])
-    return sorted((_Variant(*one) for one in zip(names, lines, strict=True)), key=lambda variant: variant.label)
+    names = names_of(comparable_measurements(chosen), [row.record.method.defaults for row in chosen])
+    return sorted(
+        (_Variant(name, line) for name, line in zip(names, lines, strict=True)), key=lambda variant: variant.label
+    )
 
 
 def _fill(layout: Layout, printed: TableRow, variant: _Variant | None, ranks: Ranks, against_paper: bool) -> TableRow:

@@ -1,4 +1,4 @@
-"""Ours beside a published number: inside its interval, outside, not measured, or measured differently and why."""
+"""Verdicts on published numbers: inside our interval, outside, not measured, or measured differently."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Verdict:
     Args:
         kind: `inside` (the published value lies in our 95 % interval, widened by its rounding), `outside`,
             `not measured` or `measured differently`.
-        delta: Ours minus published in percent points, or None where ours is not measured.
+        delta: Our value minus the published value in percent points; None if we have no value.
         why: The settings that differ.
     """
 
@@ -48,8 +48,8 @@ class Verdict:
 def verdict(number: PublishedNumber, cell: Cell | None, row: Row | None) -> Verdict:
     """The verdict on one cell.
 
-    A setting that the source states is compared with it; any other must be as the protocol prescribes and the method
-    declares.
+    A setting that the source states is compared with the source. Any other setting is compared with the protocol's
+    prescription and the method's declaration.
     """
     if cell is None or row is None:
         return Verdict(NOT_MEASURED)
@@ -62,16 +62,16 @@ def verdict(number: PublishedNumber, cell: Cell | None, row: Row | None) -> Verd
 
 
 def differences(number: PublishedNumber, cell: Cell, row: Row) -> tuple[str, ...]:
-    """How our measurement differs from the published one, each reason once."""
-    found: list[str] = []
+    """How our measurement differs from the published measurement; each reason once."""
+    reasons: list[str] = []
     for entry in row.entries:
-        found += _of_settings(number, entry.measurement)
+        reasons += _of_settings(number, entry.measurement)
     if cell.lacks:
-        found.append(cell.lacks)
+        reasons.append(cell.lacks)
     n = number.setting.n
     if n and row.measurement.fitted is not None and cell.n != n and not cell.lacks:
-        found.append(f"{cell.n} of {n} repeats")
-    return tuple(dict.fromkeys((*found, *row.reasons)))
+        reasons.append(f"{cell.n} of {n} repeats")
+    return tuple(dict.fromkeys((*reasons, *row.reasons)))
 
 
 def _of_settings(number: PublishedNumber, m: Measurement) -> Iterator[str]:
@@ -93,13 +93,13 @@ def _of_settings(number: PublishedNumber, m: Measurement) -> Iterator[str]:
     if own_recipe(m.fitted):
         yield "not a published recipe"
     stated = dict(setting.more).get("precision", "")
-    for place, used in (("fit", m.fitted.precision if m.fitted else ""), ("eval", m.evaluation.precision)):
+    for cell_kind, used in (("fit", m.fitted.precision if m.fitted else ""), ("eval", m.evaluation.precision)):
         if used != stated and not (used in _FULL_PRECISION and stated in _FULL_PRECISION):
-            yield f"precision of the {place} {used}, paper {stated or 'not stated'}"
+            yield f"precision of the {cell_kind} {used}, paper {stated or 'not stated'}"
 
 
 def _of_views(setting: Setting, m: Measurement) -> Iterator[str]:
-    """View settings that are not those of the source, or where it does not state them, not the prescribed ones."""
+    """View settings that differ from the source, or from the prescribed views where the source does not state them."""
     stated: dict[str, Value] = {"frames": setting.frames} if setting.frames else {}
     clips, _, crops = (setting.views or "").partition("x")
     used_views = m.evaluation.views
@@ -114,16 +114,16 @@ def _of_views(setting: Setting, m: Measurement) -> Iterator[str]:
         used = getattr(used_views, f.name)
         wanted = stated.get(f.name, getattr(m.protocol.prescribed.views, f.name))
         if f.name == "sampling" and not several:
-            continue  # one view lies at the centre, however several would be sampled
+            continue  # a single view is always the centre, whatever the sampling
         if used != wanted and not (f.name == "sampling" and f.name not in stated and "clips" in stated):
             source = "paper" if f.name in stated else "prescribed"
             yield f"{f.name} {plain(used)}, {source} {plain(wanted)}"
 
 
 def _apart_from(number: PublishedNumber, m: Measurement) -> Measurement:
-    """The measurement without the deviations from its protocol that are compared with the source, or are in it too."""
+    """The measurement without the deviations that `differences` compares with the source, or that the source shares."""
     prescribed = replace(m.protocol.prescribed, views=m.evaluation.views)
-    # The numbers of uni-modal methods and of bridge and prompt come from models that were trained on other data before.
+    # Published uni-modal methods, and methods that start from a fit, were trained on other data before.
     trained_before = not _adapts_clip(number) or layout_of(number).starts_from_fit
     stated = trained_before or "extra_data" in dict(number.setting.more)
     method = replace(m.method, class_text=NAMES_TEXT, extra_data=() if stated else m.method.extra_data)
