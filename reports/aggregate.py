@@ -48,12 +48,14 @@ def rows_of(entries: Iterable[Entry]) -> list[Row]:
 def _row(generation: Generation[Entry], names: DatasetNames, superseded: tuple[SupersededRecord, ...]) -> Row:
     """One row from the records that count."""
     entries = tuple(dated.item for dated in generation.records)
+    # All records of a row carry equal column rules, unless a protocol changed without a new version: the newest wins.
     newest = max(entries, key=lambda entry: (entry.time, entry.name))
     rules = newest.record.columns
     expected = newest.measurement.protocol.scope.expected
     cells: dict[str, Cell] = {}
     for rule in rules:
         if rule.harmonic_of is not None:
+            # Rules are in order: a harmonic mean follows the two columns of which it is the mean.
             first, second = rule.harmonic_of
             if first in cells and second in cells:
                 cells[rule.name] = _harmonic(rule.name, cells[first], cells[second])
@@ -69,6 +71,7 @@ def _row(generation: Generation[Entry], names: DatasetNames, superseded: tuple[S
         cells=cells,
         superseded=superseded,
     )
+    # Reasons and marks are computed from the finished row.
     return replace(row, reasons=reasons_of(row), marks=marks_of(row))
 
 

@@ -35,6 +35,7 @@ def groups_of(rows: Sequence[Row], ranks: Ranks) -> list[Group]:
     for protocol, dataset in sorted({*by_column, *reported_columns()}, key=order):
         rows_here = sorted(by_column.get((protocol, dataset), ()), key=lambda row: row.group)
         measured = [list(members) for _, members in groupby(rows_here, lambda row: row.group)]
+        # The largest group comes first, because the overview and most readers use it.
         measured.sort(key=lambda members: (-len(members), members[0].group))
         captions = _captions([members[0] for members in measured])
         groups += [
@@ -76,6 +77,7 @@ def _scale(cells: Iterable[Cell]) -> tuple[float, float]:
     """The smallest and the largest end of the intervals of a column; the interval bars are drawn on this scale."""
     intervals = [cell.interval for cell in cells]
     low = min((interval.low for interval in intervals), default=0.0)
+    # A column of equal values has a scale of length zero, by which bars could not be divided.
     return low, max(max((interval.high for interval in intervals), default=100.0), low + 1e-9)
 
 

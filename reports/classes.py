@@ -48,6 +48,7 @@ def confusion(
         title: Title of the figure.
     """
     size = len(classes)
+    # Undecodable videos have the predicted id -1: they are in the totals and in no column of the matrix.
     decided = predictions[predictions["id1"] >= 0]
     counts = np.zeros((size, size))
     np.add.at(counts, (decided["label"].to_numpy(), decided["id1"].to_numpy()), 1)

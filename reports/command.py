@@ -67,10 +67,12 @@ class _Command:
         yield from self._lists(m)
         yield from self._views()
         yield from self._recipe()
+        # The protocol's own repeats follow from its name; only repeats of kind `seed` come from a flag.
         seeds = [part.repeat.index for part in m.protocol.scope.expected if part.repeat.kind == "seed"]
         if seeds:
             yield from ("--seeds", str(max(seeds)))
         if self.fits:
+            # The precision of a fit decides the row; the precision of an eval enters no key.
             precision = self.fits[0].precision
             known = _PRECISIONS.get(precision, precision)
             yield from ("--precision", known) if known in _PRECISIONS.values() else ()
@@ -99,6 +101,7 @@ class _Command:
         changed = {change.path for change in changes_of(m, defaults)}
         for kind, options in (("options", m.method.options), ("evaluation_options", m.method.evaluation_options)):
             for name, value in options.items():
+                # Defaults may change between versions of a method: an option without a recorded default is stated.
                 if name in defaults and f"method.{kind}.{name}" not in changed:
                     continue
                 text = str(value)
@@ -154,6 +157,8 @@ class _Command:
         if len(prescribed_views) > 1 and as_prescribed:
             return  # the protocol prescribes views by part, and no flag can state them
         for m in self.measurements:
+            # A fit uses single views. If fit and eval agree apart from that, `--views` set them both; any further
+            # difference comes from `--eval-views`.
             single = dataclasses.replace(m.evaluation.views, clips=1, crops=1, sampling="centre")
             for f in dataclasses.fields(Views):
                 prescribed = getattr(m.protocol.prescribed.views, f.name)
@@ -177,6 +182,7 @@ class _Command:
         changes: dict[str, Value] = {}
         for m in self.measurements:
             for name, value in recipe_changes(m.fitted).items():
+                # `--seeds` sets the seed of each repeat.
                 if name == "seed" and m.protocol.repeat.kind == "seed":
                     continue
                 if changes.setdefault(name, value) != value:

@@ -36,6 +36,7 @@ def few_shot_curves(rows: Sequence[Row], title: str, name: str = "curves") -> st
                 axes.plot([k] * len(values), values, MARKERS[number], color=colour, markersize=4, zorder=4)
         rest = [[(k, cell.mean) for k, cell in _points(row, shots)] for row in rows[len(COLOURS) :]]
         axes.add_collection(LineCollection(rest, colors="#88888859", linewidths=0.6, zorder=1))
+        # K doubles from column to column.
         axes.set_xscale("log", base=2)
         axes.set_xticks(ticks, [str(k) for k in ticks])
         axes.set(xlabel="Training videos per class (K)", ylabel="Top-1 (%)", title=shorten(title, 60))

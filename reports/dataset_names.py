@@ -28,6 +28,7 @@ class DatasetNames:
         self._shown: dict[NameAndRoot, str] = {}
         for name, roots in contents.items():
             first = _first_roots(roots)
+            # Copies of one dataset in several folders keep the plain name.
             several = len(set(first.values())) > 1
             for root, same in first.items():
                 self._shown[name, root] = f"{name} ({same})" if several and same else name

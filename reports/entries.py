@@ -102,6 +102,7 @@ def entries_of(paths: Iterable[Path], runs: Path) -> Entries:
         except UserError as error:
             damaged.append(_damaged(path, runs, error))
             continue
+        # Inside an accepted submission, the time that the record states itself does not count.
         folder = next((parent for parent in path.parents if parent in accepted), None) if accepted else None
         entries.append(Entry(path, name, record, _utc(record.created if folder is None else accepted[folder])))
     return Entries(tuple(entries), tuple(damaged))

@@ -78,6 +78,7 @@ def _plane(features: NDArray[np.float64], method: str, seed: int) -> NDArray[np.
     Raises:
         UserError: The method is unknown, or its library is not installed.
     """
+    # On unit vectors Euclidean distances order pairs as cosine similarities do.
     unit = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
     reducer: _Reducer
     if method == "tsne":

@@ -270,7 +270,7 @@ def _dtype_of(path: str) -> str:
 
 @cache
 def _hints(kind: type) -> Mapping[str, tuple[type, ...]]:
-    """Types of the fields of a dataclass by name; the members of a union apart, without None."""
+    """Types of the fields of a dataclass by name; the members of a union separately, without None."""
     return {
         name: tuple(part for part in (get_args(hint) if _is_union(hint) else (hint,)) if part is not types.NoneType)
         for name, hint in get_type_hints(kind).items()

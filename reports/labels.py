@@ -25,6 +25,7 @@ def labels_of(rows: Sequence[Row]) -> list[str]:
         same[row.title, row.protocol, row.dataset].append(i)
     for indices in same.values():
         members = [rows[i] for i in indices]
+        # A changed recipe or option is named even if its row is the only row of the title.
         if len(members) == 1 and members[0].declared:
             continue
         names = names_of(comparable_measurements(members), [row.record.method.defaults for row in members])
@@ -44,6 +45,7 @@ def legend_of(rows: Sequence[Row]) -> list[str]:
         named(shorten(row.title, _TITLE), shorten(label, _LABEL))
         for row, label in zip(rows, labels_of(rows), strict=True)
     ]
+    # Shortened names may be equal again: the row key then makes them different.
     double = {name for name in names if names.count(name) > 1} if len(set(names)) < len(names) else set()
     return [f"{name} {row.key[:6]}" if name in double else name for name, row in zip(names, rows, strict=True)]
 

@@ -75,6 +75,7 @@ def overview(groups: Sequence[Group]) -> Overview:
         for row in group.rows:
             if row.row and group.primary in row.cells:
                 by_method.setdefault((row.row.method, row.title), {}).setdefault(column, []).append(row)
+    # Methods that were measured in most columns are kept, in an order that does not depend on their values.
     kept = sorted(by_method, key=lambda key: (-len(by_method[key]), key))[:MOST_METHODS]
     titles = [title for _, title in kept]
     lines = [
@@ -95,6 +96,7 @@ def _cell(rows: Sequence[BoardRow] | None, group: Group) -> GlanceCell | None:
     if not rows:
         return None
     declared = [row for row in rows if row.row and row.row.declared]
+    # Showing the best of several rows would be a selection on the test set.
     shown = declared[0] if len(declared) == 1 else None
     others = [row for row in rows if row is not shown]
     values = [row.cells[group.primary].value for row in others]

@@ -77,6 +77,7 @@ def svg(figure: Figure, name: str, description: str) -> str:
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
+    # An SVG inside an HTML page has no XML declaration, no document type and no metadata.
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = re.sub(r"\s*<\?xml[^>]*>|<!DOCTYPE[^>]*>", "", text).replace(INK, "currentColor")

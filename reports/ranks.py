@@ -75,6 +75,7 @@ def _rank_group(rows: list[Row], ranks: Ranks) -> None:
     outcomes = _read(rows, ranks)
     rows = [row for row in rows if row.key not in ranks.reasons]
     tested: dict[str, _Tested] = {}
+    # Harmonic means follow their columns in the rules, so that both columns have been tested before.
     for rule in dict.fromkeys(rule for row in rows for rule in row.rules):
         if rule.harmonic_of is not None:
             _rank_harmonic(rule, tested, ranks)
@@ -194,6 +195,7 @@ def _right(
 
 def _positions(outcomes: Sequence[Outcome], shas: Sequence[str]) -> tuple[dict[str, NDArray[np.int64]], int]:
     """By list, the positions of its videos among the distinct videos of all lists; and the number of these videos."""
+    # The usual case, in which all repeats share a list, needs no names of videos.
     if len(set(shas)) == 1:
         return {shas[0]: np.arange(len(outcomes[0].hits))}, len(outcomes[0].hits)
     index: dict[bytes, int] = defaultdict(lambda: len(index))

@@ -55,6 +55,7 @@ def reported_group(protocol: str, dataset: str) -> Group | None:
             )
         )  # fmt: skip
     rows = _with_labels(rows)
+    # The paper whose tables are regenerated comes first.
     rows.sort(key=lambda row: (row.numbers[0].source != PAPER, row.numbers[0].source))
     return Group(
         anchor=slug("t", protocol, dataset, "published"), protocol=protocol, dataset=dataset,

@@ -54,6 +54,7 @@ def base_novel(rows: Sequence[Row], title: str, name: str = "iso") -> str:
 
 def _pairs(base: Cell, novel: Cell) -> list[tuple[float, float]]:
     """The two accuracies of each repeat that has both."""
+    # A repeat of both columns has one index, because all its parts come from one fit.
     by_index = {repeat.index: repeat.value for repeat in novel.repeats}
     return [(repeat.value, by_index[repeat.index]) for repeat in base.repeats if repeat.index in by_index]
 
@@ -72,6 +73,7 @@ def _iso_curves(axes: Axes) -> None:
     """Draw curves of equal harmonic mean, every ten percent points, inside the current limits."""
     (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
     for mean in range(10, 100, 10):
+        # mean = 2ab / (a + b) solved for b; it has a pole at a = mean / 2, so the curve starts right of it.
         base = np.linspace(max(left, mean / 2 + 0.5), right, 200)
         novel = mean * base / (2 * base - mean)
         inside = (novel >= bottom) & (novel <= top)
@@ -80,10 +82,11 @@ def _iso_curves(axes: Axes) -> None:
             if base[inside][-1] < left + 0.15 * (right - left):
                 continue  # the label would be outside the axes
             axes.text(base[inside][-1], novel[inside][-1], f"HM {mean}", fontsize=7, alpha=0.6, ha="right", va="bottom")
+    # The curves must not widen the limits that the rows need.
     axes.set(xlim=(left, right), ylim=(bottom, top))
 
 
-COSTS = {"params_trained": "Trained parameters (millions)", "gflops": "GFLOPs per view"}
+COST_TITLES = {"params_trained": "Trained parameters (millions)", "gflops": "GFLOPs per view"}
 
 
 def accuracy_cost(
@@ -109,10 +112,10 @@ def accuracy_cost(
             cell = row.cells[column]
             axes.vlines(value, *cell.interval, color=colour, alpha=0.35, linewidth=2)
             axes.plot(value, cell.mean, marker, color=colour, markersize=6, label=titles[number], linestyle="")
-        axes.set(xlabel=COSTS[cost], ylabel="Accuracy (%)", title=shorten(title, 60))
+        axes.set(xlabel=COST_TITLES[cost], ylabel="Accuracy (%)", title=shorten(title, 60))
         axes.grid(alpha=0.15)
         axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8)
-        return svg(figure, name, f"Accuracy against {COSTS[cost].lower()}: {title}")
+        return svg(figure, name, f"Accuracy against {COST_TITLES[cost].lower()}: {title}")
 
 
 def _cost(row: Row, cost: str) -> float | None:

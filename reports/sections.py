@@ -131,6 +131,7 @@ def dataset_sections(rows: Sequence[Row]) -> list[DatasetSection]:
         for entry in row.entries:
             listed, record = entry.measurement.evaluation.list, entry.record
             key = (listed.sha256, listed.labels_sha256)
+            # Records of several rows describe one list; the union of their findings is shown.
             old = lists[row.dataset].get(key)
             lists[row.dataset][key] = ListFacts(
                 listed.name, listed.origin, listed.label_variant, listed.n, len(record.classes), *key,

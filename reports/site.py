@@ -79,6 +79,7 @@ def _build(runs: Path, out: Path) -> BuiltReport:
     paper = tables_of(layouts(ALL_TABLES), rows, ranks, against_paper=True, fill_unmeasured=False)
     comparisons, unread = comparison_sections(groups)
     damaged = (*read.damaged, *unread)
+    # Links are relative, so that runs and board can be copied together to another machine or a web server.
     base = "/".join(quote(part) for part in Path(os.path.relpath(runs, out)).parts)
     text = _environment().get_template("board.html.jinja").render(
         sections=_sections(groups),
@@ -101,6 +102,7 @@ def _build(runs: Path, out: Path) -> BuiltReport:
         css=Markup((TEMPLATES / "board.css").read_text(encoding="utf-8")),
         js=Markup((TEMPLATES / "board.js").read_text(encoding="utf-8")),
     )  # fmt: skip
+    # Names of videos and classes may contain lone surrogates, which UTF-8 cannot encode.
     target = out / INDEX
     write_bytes(target, text.encode("utf-8", errors="replace"))
     write_bytes(out / "leaderboard.json", board_json(groups, damaged).encode("utf-8", errors="replace"))

@@ -82,6 +82,7 @@ def our_table(layout: Layout, rows: Sequence[Row], ranks: Ranks, against_paper: 
         name = harness_names().get(printed.method)
         variants = ours.get(name, []) if name else []
         used |= {name} if name else set()
+        # Without published values a method that is not measured would be an empty line.
         if not variants and against_paper:
             filled.append(_fill(layout, printed, None, ranks, against_paper))
         filled += [_fill(layout, printed, variant, ranks, against_paper) for variant in variants]
@@ -128,6 +129,7 @@ def _variants(members: Sequence[tuple[str, Row]]) -> list[_Variant]:
     ways: dict[Hashable, list[dict[str, Row]]] = defaultdict(list)
     for dataset, row in members:
         lines = ways[row.title, way_of(row.entries[0].measurement, row.record.method.defaults)]
+        # Several rows of one dataset may have been measured in equal ways: each of them gets a line.
         line = next((line for line in lines if dataset not in line), None)
         if line is None:
             lines.append(line := {})

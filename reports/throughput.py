@@ -22,5 +22,6 @@ def throughput(row: Row) -> float | str | None:
     timed = [(speed, device, n) for speed, device, n in timed if speed > 0]
     if len({device for _, device, _ in timed}) > 1:
         return SEVERAL
+    # The mean over videos, and not over evals: long lists count more.
     seconds = sum(n / speed for speed, _, n in timed)
     return sum(n for _, _, n in timed) / seconds if seconds else None

@@ -57,6 +57,7 @@ def verdict(number: PublishedNumber, cell: Cell | None, row: Row | None) -> Verd
     why = differences(number, cell, row)
     if why:
         return Verdict(DIFFERENT, delta, why)
+    # A value printed as 51.3 may have been any value from 51.25 to 51.35.
     digits = len(number.value.partition(".")[2])
     return Verdict(INSIDE if cell.interval.holds(number.number, 0.5 * 10.0**-digits) else OUTSIDE, delta)
 
@@ -101,6 +102,7 @@ def _of_settings(number: PublishedNumber, m: Measurement) -> Iterator[str]:
 def _of_views(setting: Setting, m: Measurement) -> Iterator[str]:
     """View settings that differ from the source, or from the prescribed views where the source does not state them."""
     stated: dict[str, Value] = {"frames": setting.frames} if setting.frames else {}
+    # Views are stated as `4x3`, or in words such as `3 views`, which are compared as they are.
     clips, _, crops = (setting.views or "").partition("x")
     used_views = m.evaluation.views
     if clips.isdecimal() and crops.isdecimal():
