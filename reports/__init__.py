@@ -1,1 +1,1 @@
-"""From records to tables, figures and the HTML report. Never imports torch."""
+"""Tables, figures and the board, made from records. Does not import torch."""

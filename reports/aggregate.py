@@ -1,4 +1,4 @@
-"""Rows from records: repeats averaged by the protocol's own column rules, generations never."""
+"""Rows from records: the protocol's column rules average repeats; generations are never averaged."""
 
 from __future__ import annotations
 
@@ -20,40 +20,42 @@ from results.measurement import Expected, keys_of
 from results.metrics import harmonic_mean
 
 DDOF = 0
-"""Spreads divide by n, as the code bases of this field do; every spread is shown with its n, kind and ddof."""
+"""Delta degrees of freedom of every spread: it divides by n, as the published code does."""
 
 
 def rows_of(entries: Iterable[Entry]) -> list[Row]:
-    """All rows of some records, sorted by protocol, dataset, group and method.
+    """All rows of the records, sorted by protocol, dataset, group and method.
 
-    Records of one row key are repeats and parts of one row. Of several generations of a row one counts, see
-    `results.generations`; the records of the others are listed with the row.
+    Records with the same row key are repeats and parts of one row. If a row has several generations, one of them
+    counts (see `results.generations`); records of the other generations are listed with the row as superseded.
     """
-    found = generations([Dated(entry, entry.measurement, entry.time) for entry in entries])
-    names = DatasetNames(dated.measurement for row in found.rows for dated in row.records)
+    dated = generations([Dated(entry, entry.measurement, entry.time) for entry in entries])
+    names = DatasetNames(record.measurement for row in dated.rows for record in row.records)
     by_row: dict[str, list[SupersededRecord]] = defaultdict(list)
     by_line: dict[str, list[SupersededRecord]] = defaultdict(list)
-    current = {row.keys.row for row in found.rows}
-    for one in found.superseded:
-        keys = keys_of(one.record.measurement)
-        record = SupersededRecord(one.record.item.name, one.reason)
+    current = {row.keys.row for row in dated.rows}
+    for superseded_record in dated.superseded:
+        keys = keys_of(superseded_record.record.measurement)
+        record = SupersededRecord(superseded_record.record.item.name, superseded_record.reason)
         (by_row[keys.row] if keys.row in current else by_line[keys.line]).append(record)
     rows = []
-    for generation in found.rows:
+    for generation in dated.rows:
         superseded = by_row[generation.keys.row] + by_line.pop(generation.keys.line, [])
         rows.append(_row(generation, names, tuple(sorted(superseded, key=lambda record: record.name))))
     return sorted(rows, key=lambda row: (row.protocol, row.dataset, row.group, row.method, row.key))
 
 
-def _row(found: Generation[Entry], names: DatasetNames, superseded: tuple[SupersededRecord, ...]) -> Row:
+def _row(generation: Generation[Entry], names: DatasetNames, superseded: tuple[SupersededRecord, ...]) -> Row:
     """One row from the records that count."""
-    entries = tuple(dated.item for dated in found.records)
+    entries = tuple(dated.item for dated in generation.records)
+    # All records of a row carry equal column rules, unless a protocol changed without a new version: the newest wins.
     newest = max(entries, key=lambda entry: (entry.time, entry.name))
     rules = newest.record.columns
     expected = newest.measurement.protocol.scope.expected
     cells: dict[str, Cell] = {}
     for rule in rules:
         if rule.harmonic_of is not None:
+            # Rules are in order: a harmonic mean follows the two columns of which it is the mean.
             first, second = rule.harmonic_of
             if first in cells and second in cells:
                 cells[rule.name] = _harmonic(rule.name, cells[first], cells[second])
@@ -62,13 +64,14 @@ def _row(found: Generation[Entry], names: DatasetNames, superseded: tuple[Supers
             if chosen:
                 cells[rule.name] = _mean(rule, chosen, expected)
     row = Row(
-        keys=found.keys,
+        keys=generation.keys,
         dataset=names.of(newest.measurement.evaluation.list),
         entries=entries,
         rules=rules,
         cells=cells,
         superseded=superseded,
     )
+    # Reasons and marks are computed from the finished row.
     return replace(row, reasons=reasons_of(row), marks=marks_of(row))
 
 
@@ -88,7 +91,8 @@ def _mean(rule: Column, entries: Sequence[Entry], expected: Sequence[Expected]) 
         spread=float(np.std(values, ddof=DDOF)) if len(values) > 1 else None,
         n=len(values),
         kind=entries[0].measurement.protocol.repeat.kind,
-        # Repeats on the same videos add no videos; for different lists the size of the largest is on the safe side.
+        # Repeats on the same videos add no information about other videos, so n is the size of one list. If the lists
+        # differ (test splits), their union is larger, and the interval is wider than necessary.
         interval=wilson(mean, max(sizes)),
         repeats=repeats,
         lacks=_lacks(rule.part, entries, expected),
@@ -96,8 +100,8 @@ def _mean(rule: Column, entries: Sequence[Entry], expected: Sequence[Expected]) 
 
 
 def _lacks(part: str, entries: Sequence[Entry], expected: Sequence[Expected]) -> str:
-    """The repeats of a part that are not those which the protocol prescribes, in words; empty if they are."""
-    wanted = {one.repeat for one in expected if one.part == part}
+    """How the repeats of a part differ from the prescribed repeats, in words; empty if they are equal."""
+    wanted = {prescribed.repeat for prescribed in expected if prescribed.part == part}
     present = {entry.measurement.protocol.repeat for entry in entries}
     if not wanted:
         return f"the record's protocol prescribes no part {part}"
@@ -108,7 +112,9 @@ def _lacks(part: str, entries: Sequence[Entry], expected: Sequence[Expected]) ->
 
 def _harmonic(column: str, a: Cell, b: Cell) -> Cell:
     """The harmonic mean of two unrounded means over repeats, never the mean of harmonic means."""
-    sizes = [max((r.entry.measurement.evaluation.evaluated for r in cell.repeats), default=1) for cell in (a, b)]
+    sizes = [
+        max((score.entry.measurement.evaluation.evaluated for score in cell.repeats), default=1) for cell in (a, b)
+    ]
     lacks = dict.fromkeys(f"{cell.column}: {cell.lacks}" for cell in (a, b) if cell.lacks)
     return Cell(
         column=column,

@@ -1,4 +1,4 @@
-"""Ids of anchors: equal for equal texts, and different for different ones."""
+"""Ids of HTML anchors: equal texts give equal ids, different texts give different ids."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ _LONGEST = 48
 
 
 def slug(*parts: str) -> str:
-    """An id from any texts, e.g. `t-b2n-mini_target-0`.
+    """An id made from texts, e.g. `t-b2n-mini_target-0`.
 
-    A text of letters, digits and underscores stands as it is. Of any other text, and of a long one, characters are
-    dropped, and eight digits of its hash follow after a dot.
+    A text of letters, digits and underscores is kept. In any other text, and in a text of more than 48 characters,
+    characters are dropped, and a dot with eight digits of the text's hash is appended.
     """
     return "-".join(_word(part) for part in parts)
 

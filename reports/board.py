@@ -1,4 +1,4 @@
-"""The leaderboard as data: groups of rows measured the same way, each followed by what papers report."""
+"""The leaderboard as data: groups of rows measured the same way, each followed by published numbers."""
 
 from __future__ import annotations
 
@@ -7,34 +7,35 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 
 from reports.anchors import slug
-from reports.board_rows import PRIMARY, BoardCell, BoardRow, Group
-from reports.command import again
+from reports.board_rows import BoardCell, BoardRow, Group, RowFilters
+from reports.columns import primary_column, rules_of, shots_of
+from reports.command import run_command
 from reports.labels import labels_of
-from reports.layout import COLUMN_TITLES
+from reports.layout import PROTOCOL_ORDER, column_title
 from reports.ranks import Ranks
-from reports.reported import reported_group, reported_places
-from reports.row import Cell, Row
+from reports.reported import reported_columns, reported_group
+from reports.row import Cell, Row, harmonic_columns
 from results.measurement_names import names_of
 from results.measurement_words import division, model_text, open_reasons
 from results.published_numbers import DATASETS
 
-PROTOCOL_ORDER = ("zero_shot", "b2n", "few_shot", "supervised")
-
 
 def groups_of(rows: Sequence[Row], ranks: Ranks) -> list[Group]:
-    """All groups: measured ones by protocol and dataset, each followed by what papers report in the same columns."""
+    """All groups by protocol and dataset; the measured groups come before the group of published numbers."""
     groups: list[Group] = []
-    by_place: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    by_column: dict[tuple[str, str], list[Row]] = defaultdict(list)
     for row in rows:
-        by_place[row.protocol, row.dataset].append(row)
-    protocols = {protocol for protocol, _ in by_place}
-    # What was measured here comes before what only papers report: it is what the reader just ran.
-    def order(key: tuple[str, str]) -> tuple[object, ...]:
-        return key[0] not in protocols, *_order(key)[:2], key not in by_place, _order(key)
+        by_column[row.protocol, row.dataset].append(row)
+    protocols = {protocol for protocol, _ in by_column}
 
-    for protocol, dataset in sorted({*by_place, *reported_places()}, key=order):
-        mine = sorted(by_place.get((protocol, dataset), ()), key=lambda row: row.group)
-        measured = [list(members) for _, members in groupby(mine, lambda row: row.group)]
+    # Measured protocols and datasets come before those that only papers report, because the reader has just run them.
+    def order(key: tuple[str, str]) -> tuple[bool, int, str, bool, tuple[int, str, bool, int, str]]:
+        return key[0] not in protocols, *_order(key)[:2], key not in by_column, _order(key)
+
+    for protocol, dataset in sorted({*by_column, *reported_columns()}, key=order):
+        rows_here = sorted(by_column.get((protocol, dataset), ()), key=lambda row: row.group)
+        measured = [list(members) for _, members in groupby(rows_here, lambda row: row.group)]
+        # The largest group comes first, because the overview and most readers use it.
         measured.sort(key=lambda members: (-len(members), members[0].group))
         captions = _captions([members[0] for members in measured])
         groups += [
@@ -49,15 +50,14 @@ def groups_of(rows: Sequence[Row], ranks: Ranks) -> list[Group]:
 
 def _order(key: tuple[str, str]) -> tuple[int, str, bool, int, str]:
     protocol, dataset = key
-    place = PROTOCOL_ORDER.index(protocol) if protocol in PROTOCOL_ORDER else len(PROTOCOL_ORDER)
+    position = PROTOCOL_ORDER.index(protocol) if protocol in PROTOCOL_ORDER else len(PROTOCOL_ORDER)
     known = list(DATASETS.values())
-    return place, protocol, dataset in known, known.index(dataset) if dataset in known else 0, dataset
+    return position, protocol, dataset in known, known.index(dataset) if dataset in known else 0, dataset
 
 
 def _measured(rows: Sequence[Row], ranks: Ranks, anchor: str, caption: str) -> Group:
     columns = tuple(dict.fromkeys(column for row in rows for column in row.columns))
-    primary = PRIMARY.get(rows[0].protocol, columns[0])
-    primary = primary if primary in columns else columns[-1]
+    primary = primary_column(columns, harmonic_columns(rules_of(rows)), shots_of(rows))
     scales = {column: _scale(row.cells[column] for row in rows if column in row.cells) for column in columns}
     labels = labels_of(rows)
     board_rows = [_row(row, label, ranks, primary, scales) for row, label in zip(rows, labels, strict=True)]
@@ -65,7 +65,7 @@ def _measured(rows: Sequence[Row], ranks: Ranks, anchor: str, caption: str) -> G
     return Group(
         anchor=anchor, protocol=rows[0].protocol, dataset=rows[0].dataset, caption=caption, primary=primary,
         rows=tuple(board_rows), published=False, embedded=any(row.embedded for row in rows),
-        columns=tuple((column, COLUMN_TITLES.get(column, column)) for column in columns),
+        columns=columns,
     )  # fmt: skip
 
 
@@ -74,9 +74,10 @@ def _value(row: BoardRow, column: str) -> float:
 
 
 def _scale(cells: Iterable[Cell]) -> tuple[float, float]:
-    """Smallest and largest interval end of a column: the length on which its interval bars are drawn."""
+    """The smallest and the largest end of the intervals of a column; the interval bars are drawn on this scale."""
     intervals = [cell.interval for cell in cells]
     low = min((interval.low for interval in intervals), default=0.0)
+    # A column of equal values has a scale of length zero, by which bars could not be divided.
     return low, max(max((interval.high for interval in intervals), default=100.0), low + 1e-9)
 
 
@@ -94,28 +95,28 @@ def _row(row: Row, label: str, ranks: Ranks, primary: str, scales: dict[str, tup
     if row.key in ranks.reasons:
         reasons.append(ranks.reasons[row.key])
     if primary not in row.cells:
-        reasons.append(f"{COLUMN_TITLES.get(primary, primary)} is not measured")
+        reasons.append(f"{column_title(primary)} is not measured")
     elif cells[primary].reason:
-        reasons.append(f"{COLUMN_TITLES.get(primary, primary)}: {cells[primary].reason}")
+        reasons.append(f"{column_title(primary)}: {cells[primary].reason}")
     return BoardRow(
         anchor=slug("r", row.key), title=row.title, label=label, cells=cells, row=row, numbers=(),
         filters=filters_of(row), rank=None if reasons else ranks.of(row, primary), reasons=tuple(reasons),
-        again=again(row), signature=row.signature,
+        command=run_command(row), signature=row.signature,
     )  # fmt: skip
 
 
-def filters_of(row: Row) -> dict[str, str]:
-    """Values by which a row can be filtered, in the order of the filter bar; statuses are joined by blanks."""
-    return {
-        "protocol": row.protocol,
-        "dataset": row.dataset,
-        "backbone": row.backbone,
-        "views": row.views,
-        "text": row.text,
-        "init": row.start,
-        "status": " ".join(row.statuses),
-        "params": _params_class(row.params_trained),
-    }
+def filters_of(row: Row) -> RowFilters:
+    """The values by which a measured row can be filtered."""
+    return RowFilters(
+        protocol=row.protocol,
+        dataset=row.dataset,
+        backbone=row.backbone,
+        views=row.views,
+        text=row.text,
+        init=row.start,
+        status=" ".join(row.statuses),
+        params=_params_class(row.params_trained),
+    )
 
 
 PARAMS_CLASSES = ((0, "none"), (1_000_000, "up to 1 M"), (50_000_000, "1 to 50 M"), (100_000_000, "50 to 100 M"))
@@ -126,19 +127,23 @@ def _params_class(count: int) -> str:
 
 
 def _captions(rows: Sequence[Row]) -> list[str]:
-    """Settings that the rows of each group share, by one row of each; no two groups have one caption."""
+    """The captions of the groups of one protocol and dataset, all different.
+
+    Args:
+        rows: One row of each group.
+    """
     captions = [_caption(row) for row in rows]
-    for caption in {one for one in captions if captions.count(one) > 1}:
-        places = [i for i, one in enumerate(captions) if one == caption]
-        names = names_of([rows[i].measurement for i in places])
-        for i, name in zip(places, names, strict=True):
-            # The key is named where the settings that differ are those of other records.
+    for caption in {text for text in captions if captions.count(text) > 1}:
+        indices = [i for i, text in enumerate(captions) if text == caption]
+        names = names_of([rows[i].measurement for i in indices])
+        for i, name in zip(indices, names, strict=True):
+            # A name is empty if the groups differ only in records other than the newest: the group key replaces it.
             captions[i] = f"{caption}, {name or f'table {rows[i].group[:8]}'}"
     return captions
 
 
 def _caption(row: Row) -> str:
-    """Settings that the rows of a group share."""
+    """The settings that all rows of a group share."""
     m = row.measurement
     start = row.start
     parts = [

@@ -1,74 +1,214 @@
-"""The leaderboard for programs: `leaderboard.json` and `leaderboard.csv`."""
+"""The leaderboard for programs: `leaderboard.json` and `leaderboard.csv`.
+
+The dataclasses are the layout of `leaderboard.json`. Accuracies are in percent and not rounded.
+"""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
-from typing import Any
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import msgspec
 
 from reports.aggregate import DDOF
 from reports.board_rows import FILTERS, BoardCell, BoardRow, Group, source_of
+from reports.csv_values import CsvValue, safe_value
 from reports.entries import Damaged
+from reports.row import Cell, RepeatScore, Row
 
 SCHEMA = 2
 
 
-def board_json(groups: Sequence[Group], damaged: Sequence[Damaged] = ()) -> dict[str, Any]:
-    """Everything the board shows, as JSON: groups, rows, cells with repeats; accuracies in percent, not rounded."""
-    return {
-        "schema": SCHEMA, "ddof": DDOF, "groups": [_group(group) for group in groups],
-        "damaged": [{"record": one.name, "reason": one.message, "hint": one.hint} for one in damaged],
-    }  # fmt: skip
+@dataclass(frozen=True)
+class JsonRepeat:
+    """One record in a measured cell: `cell` is its key, `evaluated` and `expected` count videos."""
+
+    index: int
+    value: float
+    interval: tuple[float, float]
+    cell: str
+    record: str
+    evaluated: int
+    expected: int
 
 
-def _group(group: Group) -> dict[str, Any]:
-    return {
-        "id": group.anchor, "protocol": group.protocol, "dataset": group.dataset, "measured_as": group.caption,
-        "primary": group.primary, "published": group.published, "embedded": group.embedded,
-        "columns": [name for name, _ in group.columns], "rows": [_row(row) for row in group.rows],
-    }  # fmt: skip
+@dataclass(frozen=True)
+class JsonMeasuredCell:
+    """A measured cell; `spread` has the board's ddof and is null for one repeat and for harmonic means."""
+
+    mean: float
+    spread: float | None
+    n: int
+    kind: str
+    interval: tuple[float, float]
+    rank: int | None
+    not_ranked: str
+    harmonic_of: tuple[str, str] | None
+    repeats: tuple[JsonRepeat, ...]
 
 
-def _row(row: BoardRow) -> dict[str, Any]:
-    value: dict[str, Any] = {
-        "id": row.anchor, "method": row.row.method if row.row else row.numbers[0].method, "title": row.title,
-        "label": row.label, "rank": row.rank, "not_ranked": list(row.reasons), "signature": row.signature,
-        **{name: text for name, text in row.filters.items() if name not in ("protocol", "dataset")},
-        "cells": {column: _cell(cell) for column, cell in row.cells.items()},
-    }  # fmt: skip
-    if row.row:
-        value |= {
-            "params_trained": row.row.params_trained, "marks": [mark.text for mark in row.row.marks],
-            "records": [entry.name for entry in row.row.entries], "embedded": row.row.embedded,
-            "time": row.row.newest.time, "row": row.row.key, "group": row.row.group,
-            "superseded": [{"record": one.name, "reason": one.reason} for one in row.row.superseded],
-        }  # fmt: skip
-        if row.again:
-            value |= {"command": row.again.command, "command_notes": list(row.again.notes)}
-    else:
-        number = row.numbers[0]
-        value |= {"source": source_of(number)[1], "measured_by": number.setting.measured_by}
-    return value
+@dataclass(frozen=True)
+class JsonPrintedCell:
+    """A published number as printed."""
+
+    printed: str
+    printed_std: str | None
+    notes: tuple[str, ...]
 
 
-def _cell(cell: BoardCell) -> dict[str, Any]:
-    if cell.number:
-        return {"printed": cell.number.value, "printed_std": cell.number.std, "notes": list(cell.number.notes)}
-    ours = cell.cell
-    if ours is None:
-        return {}
-    return {
-        "mean": ours.mean, "spread": ours.spread, "n": ours.n, "kind": ours.kind, "interval": list(ours.interval),
-        "rank": cell.rank, "not_ranked": cell.reason,
-        "harmonic_of": list(ours.harmonic_of) if ours.harmonic_of else None,
-        "repeats": [
-            {"index": r.index, "value": r.value, "interval": list(r.interval), "cell": r.entry.record.key,
-             "record": r.entry.name, "evaluated": r.entry.measurement.evaluation.evaluated,
-             "expected": r.entry.measurement.evaluation.list.n}
-            for r in ours.repeats
-        ],
-    }  # fmt: skip
+@dataclass(frozen=True)
+class JsonSuperseded:
+    """A record that does not count, and why."""
+
+    record: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class _JsonRow:
+    """The fields that measured and published rows share."""
+
+    id: str
+    method: str
+    title: str
+    label: str
+    rank: int | None
+    not_ranked: tuple[str, ...]
+    signature: str
+    backbone: str
+    views: str
+    text: str
+    init: str
+    status: str
+    params: str
+
+
+@dataclass(frozen=True)
+class JsonMeasuredRow(_JsonRow):
+    """A measured row; `command` repeats its measurement."""
+
+    cells: Mapping[str, JsonMeasuredCell]
+    params_trained: int
+    marks: tuple[str, ...]
+    records: tuple[str, ...]
+    embedded: bool
+    time: str
+    row: str
+    group: str
+    superseded: tuple[JsonSuperseded, ...]
+    command: str
+    command_notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class JsonPublishedRow(_JsonRow):
+    """A row that a paper reports; `source` is the address of the print."""
+
+    cells: Mapping[str, JsonPrintedCell]
+    source: str
+    measured_by: str
+
+
+@dataclass(frozen=True)
+class JsonGroup:
+    """A table; `measured_as` is its caption."""
+
+    id: str
+    protocol: str
+    dataset: str
+    measured_as: str
+    primary: str
+    published: bool
+    embedded: bool
+    columns: tuple[str, ...]
+    rows: tuple[JsonMeasuredRow | JsonPublishedRow, ...]
+
+
+@dataclass(frozen=True)
+class JsonDamaged:
+    """A file that is left out of the board."""
+
+    record: str
+    reason: str
+    hint: str
+
+
+@dataclass(frozen=True)
+class JsonBoard:
+    """Content of `leaderboard.json`: everything that the board shows."""
+
+    schema: int
+    ddof: int
+    groups: tuple[JsonGroup, ...]
+    damaged: tuple[JsonDamaged, ...]
+
+
+def board_json(groups: Sequence[Group], damaged: Sequence[Damaged] = ()) -> str:
+    """The board as JSON text on one line, with sorted keys."""
+    board = JsonBoard(
+        schema=SCHEMA,
+        ddof=DDOF,
+        groups=tuple(_group(group) for group in groups),
+        damaged=tuple(JsonDamaged(file.name, file.message, file.hint) for file in damaged),
+    )
+    value = msgspec.to_builtins(board)
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":")) + "\n"
+
+
+def _group(group: Group) -> JsonGroup:
+    return JsonGroup(
+        id=group.anchor, protocol=group.protocol, dataset=group.dataset, measured_as=group.caption,
+        primary=group.primary, published=group.published, embedded=group.embedded, columns=group.columns,
+        rows=tuple(_measured(board, board.row) if board.row else _published(board) for board in group.rows),
+    )  # fmt: skip
+
+
+def _measured(board: BoardRow, row: Row) -> JsonMeasuredRow:
+    return JsonMeasuredRow(
+        id=board.anchor, method=row.method, title=board.title, label=board.label, rank=board.rank,
+        not_ranked=board.reasons, signature=board.signature, backbone=board.filters.backbone,
+        views=board.filters.views, text=board.filters.text, init=board.filters.init, status=board.filters.status,
+        params=board.filters.params,
+        cells={column: _measured_cell(cell, cell.cell) for column, cell in board.cells.items() if cell.cell},
+        params_trained=row.params_trained, marks=tuple(mark.text for mark in row.marks),
+        records=tuple(entry.name for entry in row.entries), embedded=row.embedded, time=row.newest.time, row=row.key,
+        group=row.group, superseded=tuple(JsonSuperseded(record.name, record.reason) for record in row.superseded),
+        command=board.command.text if board.command else "",
+        command_notes=board.command.notes if board.command else (),
+    )  # fmt: skip
+
+
+def _published(board: BoardRow) -> JsonPublishedRow:
+    number = board.numbers[0]
+    printed = {column: cell.number for column, cell in board.cells.items()}
+    return JsonPublishedRow(
+        id=board.anchor, method=number.method, title=board.title, label=board.label, rank=board.rank,
+        not_ranked=board.reasons, signature=board.signature, backbone=board.filters.backbone,
+        views=board.filters.views, text=board.filters.text, init=board.filters.init, status=board.filters.status,
+        params=board.filters.params,
+        cells={column: JsonPrintedCell(n.value, n.std, n.notes) for column, n in printed.items() if n},
+        source=source_of(number).url, measured_by=number.setting.measured_by,
+    )  # fmt: skip
+
+
+def _measured_cell(cell: BoardCell, ours: Cell) -> JsonMeasuredCell:
+    return JsonMeasuredCell(
+        mean=ours.mean, spread=ours.spread, n=ours.n, kind=ours.kind, interval=(ours.interval.low, ours.interval.high),
+        rank=cell.rank, not_ranked=cell.reason, harmonic_of=ours.harmonic_of,
+        repeats=tuple(_repeat(score) for score in ours.repeats),
+    )  # fmt: skip
+
+
+def _repeat(score: RepeatScore) -> JsonRepeat:
+    evaluation = score.entry.measurement.evaluation
+    return JsonRepeat(
+        index=score.index, value=score.value, interval=(score.interval.low, score.interval.high),
+        cell=score.entry.record.key, record=score.entry.name, evaluated=evaluation.evaluated,
+        expected=evaluation.list.n,
+    )  # fmt: skip
 
 
 FIELDS = (
@@ -79,7 +219,7 @@ FIELDS = (
 
 
 def board_csv(groups: Sequence[Group]) -> str:
-    """One line a cell of the board."""
+    """One line for each cell of the board."""
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, FIELDS, lineterminator="\n")
     writer.writeheader()
@@ -87,16 +227,16 @@ def board_csv(groups: Sequence[Group]) -> str:
         for row in group.rows:
             shared = _shared(group, row)
             for cell in row.cells.values():
-                writer.writerow({name: _safe(value) for name, value in {**shared, **_line(row, cell)}.items()})
+                writer.writerow({name: safe_value(value) for name, value in {**shared, **_line(row, cell)}.items()})
     return buffer.getvalue()
 
 
-def _shared(group: Group, row: BoardRow) -> dict[str, object]:
+def _shared(group: Group, row: BoardRow) -> dict[str, CsvValue]:
     """The fields that all cells of a row share."""
-    line: dict[str, object] = {
+    line: dict[str, CsvValue] = {
+        **{name: text for name, text in row.filters.items() if name in FIELDS},
         "protocol": group.protocol, "dataset": group.dataset, "group": group.anchor, "title": row.title,
         "label": row.label, "signature": row.signature,
-        **{name: text for name, text in row.filters.items() if name in FIELDS},
     }  # fmt: skip
     if row.row:
         line |= {
@@ -107,22 +247,18 @@ def _shared(group: Group, row: BoardRow) -> dict[str, object]:
     return line
 
 
-def _line(row: BoardRow, cell: BoardCell) -> dict[str, object]:
+def _line(row: BoardRow, cell: BoardCell) -> dict[str, CsvValue]:
+    """The fields of one cell."""
     reasons = [*row.reasons, cell.reason] if cell.reason not in "; ".join(row.reasons) else row.reasons
-    line: dict[str, object] = {"column": cell.column, "rank": cell.rank, "not_ranked": "; ".join(reasons)}
+    line: dict[str, CsvValue] = {"column": cell.column, "rank": cell.rank, "not_ranked": "; ".join(reasons)}
     if cell.number:
         line |= {"method": cell.number.method, "value": cell.number.value, "spread": cell.number.std,
-                 "measured_by": cell.number.setting.measured_by, "source": source_of(cell.number)[1]}  # fmt: skip
+                 "measured_by": cell.number.setting.measured_by, "source": source_of(cell.number).url}  # fmt: skip
     elif cell.cell:
         ours = cell.cell
         line |= {
             "value": ours.mean, "spread": ours.spread, "n": ours.n, "repeat_kind": ours.kind,
             "ddof": DDOF if ours.spread is not None else None, "low": ours.interval.low, "high": ours.interval.high,
-            "records": " ".join(r.entry.name for r in ours.repeats),
+            "records": " ".join(score.entry.name for score in ours.repeats),
         }  # fmt: skip
     return line
-
-
-def _safe(value: object) -> object:
-    """Text that a spreadsheet does not take for a formula."""
-    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value

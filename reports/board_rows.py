@@ -1,34 +1,74 @@
-"""Rows, cells and groups of the leaderboard, before any format."""
+"""Rows, cells and groups of the leaderboard, before they are formatted."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
 
-from reports.command import Again
+from reports.command import RunCommand
 from reports.labels import named
-from reports.layout import DATASET_TITLES, PROTOCOL_TITLES
-from reports.row import Cell, Row
-from results.published_numbers import PublishedNumber, sources
-
-PRIMARY = {"b2n": "hm", "few_shot": "k16"}
-"""The column by which a group is sorted at first; other protocols take their first column."""
+from reports.row import Cell, Mark, Row
+from results.published_numbers import PublishedNumber, Source, sources
 
 FILTERS = (
     ("protocol", "Protocol"), ("dataset", "Dataset"), ("backbone", "Backbone"), ("views", "Views"), ("text", "Text"),
     ("init", "Init"), ("status", "Status"), ("params", "Trained parameters"),
 )  # fmt: skip
-"""Name and title of each filter of the board."""
+"""Name and title of each filter of the board, in the order of the filter bar; names are fields of `RowFilters`."""
+
+
+@dataclass(frozen=True)
+class RowFilters:
+    """Values by which a row can be filtered, as texts.
+
+    Args:
+        protocol: Registered name of the protocol.
+        dataset: Shown name of the dataset.
+        backbone: Architecture and weights.
+        views: Views in evaluation.
+        text: Source of the class texts.
+        init: The weights that the method starts from.
+        status: Statuses of the records, separated by blanks.
+        params: Size class of the trained parameters.
+    """
+
+    protocol: str
+    dataset: str
+    backbone: str
+    views: str
+    text: str
+    init: str
+    status: str
+    params: str
+
+    def items(self) -> Iterator[tuple[str, str]]:
+        """(name, value) of every filter, in order."""
+        return ((name, self.value(name)) for name in _FILTER_NAMES)
+
+    def value(self, name: str) -> str:
+        """The value of a filter by its name."""
+        return str(getattr(self, name))
+
+    def choices(self, name: str) -> list[str]:
+        """The values of a filter that the row passes: all its statuses, or the one value of any other filter."""
+        value = self.value(name)
+        return value.split(" ") if name == "status" else [value]
+
+
+_FILTER_NAMES = tuple(field.name for field in fields(RowFilters))
+
+NOT_RANKED = Mark("not ranked", chip="not ranked", warn=False)
 
 
 @dataclass(frozen=True)
 class BoardCell:
-    """A score of a board row: ours with its repeats, or a published one.
+    """A cell of a board row: a measurement with its repeats, or a published number.
 
     Args:
         column: Column name.
         value: Mean in percent, for sorting.
-        cell: Our measurement.
-        number: The published number.
+        cell: The measurement; None for a published number.
+        number: The published number; None for a measurement.
         rank: Rank in its group, or None.
         reason: Reason why this cell has no rank although its row may have one; empty otherwise.
         low: Left end of the interval on the column's scale, in percent of the scale's length.
@@ -47,87 +87,76 @@ class BoardCell:
 
 @dataclass(frozen=True)
 class BoardRow:
-    """A row of a group: measured, or known from a paper only.
+    """A row of a group: measured, or reported by a paper.
 
     Args:
         anchor: Id of the row.
         title: Display name of the method.
-        label: Second label, which tells rows of one title apart; empty for the unchanged one.
-        cells: By column.
-        row: Our row; None for a published one.
-        numbers: The published numbers of a published row.
+        label: Second label, which names the settings that the row changes; empty for the unchanged row of its title.
+        cells: Cells by column.
+        row: The measured row; None for a published row.
+        numbers: The published numbers of a published row; empty for a measured row.
         filters: Values by which the row can be filtered.
         rank: Rank in the primary column, or None.
         reasons: Reasons why the row is not ranked.
-        again: The command that measures the row again; None for a published row.
-        signature: Signature, or the setting of a published row.
+        command: The command that repeats the measurement; None for a published row.
+        signature: Signature of a measured row, setting of a published row.
     """
 
     anchor: str
     title: str
     label: str
-    cells: dict[str, BoardCell]
+    cells: Mapping[str, BoardCell]
     row: Row | None
     numbers: tuple[PublishedNumber, ...]
-    filters: dict[str, str]
+    filters: RowFilters
     rank: int | None
     reasons: tuple[str, ...]
-    again: Again | None
+    command: RunCommand | None
     signature: str
 
     @property
     def name(self) -> str:
-        """Title and second label on one line."""
+        """Title and second label, on one line."""
         return named(self.title, self.label)
 
     @property
-    def chips(self) -> dict[str, bool]:
-        """Short remarks that stand in the row, with whether they are warnings."""
-        found: dict[str, bool] = {"not ranked": False} if self.row and self.reasons else {}
-        for mark in self.row.marks if self.row else ():
-            if mark.chip:
-                found.setdefault(mark.chip, mark.warn)
-        return found
+    def chips(self) -> tuple[Mark, ...]:
+        """The marks with a chip, which is shown in the row itself; each chip once."""
+        if self.row is None:
+            return ()
+        marks = (*((NOT_RANKED,) if self.reasons else ()), *self.row.marks)
+        first = {mark.chip: mark for mark in reversed(marks) if mark.chip}
+        return tuple(dict.fromkeys(first[mark.chip] for mark in marks if mark.chip))
 
 
 @dataclass(frozen=True)
 class Group:
-    """Rows that may stand beside each other, under what they share.
+    """Rows that may be compared: a table of the board.
 
     Args:
         anchor: Id of the table.
-        protocol: Protocol id.
+        protocol: Registered name of the protocol.
         dataset: Shown name of the dataset.
         caption: Settings that all rows share.
-        columns: (name, title).
+        columns: Names of the columns, in order.
         primary: The column by which rows are sorted and ranked first.
-        rows: Best first; rows that are not ranked, and published ones, last.
+        rows: Best first, then the rows without a rank; published rows are in the order of print.
         published: Whether all rows come from papers.
-        embedded: Whether the dataset is an embedded one.
+        embedded: Whether the dataset is embedded.
     """
 
     anchor: str
     protocol: str
     dataset: str
     caption: str
-    columns: tuple[tuple[str, str], ...]
+    columns: tuple[str, ...]
     primary: str
     rows: tuple[BoardRow, ...]
     published: bool
     embedded: bool
 
 
-def source_of(number: PublishedNumber) -> tuple[str, str]:
-    """Title and address of where a number was printed."""
-    source = sources()[number.source]
-    return source.title, source.url
-
-
-def section_title(protocol: str) -> str:
-    """A protocol's name for people."""
-    return PROTOCOL_TITLES.get(protocol, protocol)
-
-
-def dataset_title(dataset: str) -> str:
-    """A dataset's name for people."""
-    return DATASET_TITLES.get(dataset, dataset)
+def source_of(number: PublishedNumber) -> Source:
+    """The source that printed a number."""
+    return sources()[number.source]

@@ -1,4 +1,4 @@
-"""Figures about classes: what changes between two methods, and which classes are taken for which."""
+"""Figures about classes: accuracy changes between two methods, and the confusion of classes."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def class_changes(part: PartComparison, a: str, b: str, top: int = 20, name: str
         part: One part of a comparison.
         a: Name of A.
         b: Name of B.
-        top: How many classes.
-        name: Makes ids unique on a page.
+        top: Number of classes.
+        name: Prefix that makes the ids unique on a page.
     """
     changes = sorted(part.classes[:top], key=lambda change: change.change)
     names = [shorten(change.name, 36) for change in changes]
@@ -43,11 +43,12 @@ def confusion(
     Args:
         predictions: A predictions table (`results.predictions`).
         classes: Class names by id.
-        pairs: How many of the largest off-diagonal entries choose the classes.
-        name: Makes ids unique on a page.
-        title: Shown above.
+        pairs: Number of largest off-diagonal entries whose classes are shown.
+        name: Prefix that makes the ids unique on a page.
+        title: Title of the figure.
     """
     size = len(classes)
+    # Undecodable videos have the predicted id -1: they are in the totals and in no column of the matrix.
     decided = predictions[predictions["id1"] >= 0]
     counts = np.zeros((size, size))
     np.add.at(counts, (decided["label"].to_numpy(), decided["id1"].to_numpy()), 1)
@@ -70,9 +71,9 @@ def confusion(
 
 
 def _confused(percent: NDArray[np.float64], pairs: int) -> list[int]:
-    """The ids in the largest off-diagonal entries, largest first; the first classes where nothing is confused."""
+    """Class ids of the largest off-diagonal entries, largest first; the first eight classes if no class is confused."""
     off = percent.copy()
     np.fill_diagonal(off, 0)
     order = np.argsort(-off, axis=None, kind="stable")[:pairs]
-    ids = [int(i) for place in order if off.flat[place] > 0 for i in np.unravel_index(place, off.shape)]
+    ids = [int(i) for entry in order if off.flat[entry] > 0 for i in np.unravel_index(entry, off.shape)]
     return list(dict.fromkeys(ids)) or list(range(min(len(percent), 8)))

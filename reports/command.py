@@ -1,4 +1,4 @@
-"""The command that measures a row again, made from its measurements."""
+"""The command that repeats the measurement of a row, made from its records."""
 
 from __future__ import annotations
 
@@ -9,42 +9,43 @@ from dataclasses import dataclass
 
 from harness.spec import Views
 from reports.row import Row
-from results.measurement import ListId, Measurement, ModelId
+from results.measurement import ListId, Measurement, ModelId, Value
 from results.measurement_names import changes_of
-from results.measurement_words import recipe_changes
+from results.measurement_words import EMBEDDED_ARCH, recipe_changes
 
-MINI, USUAL = "mini-clip", ("ViT-B-16", "openai")
+DEFAULT_BACKBONE = ("ViT-B-16", "openai")
+"""Architecture and weights that `run` uses for datasets that are not embedded."""
 INFERRED = "inferred"
 _FILE = "sha256:"
 _PRECISIONS = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
 
 
 @dataclass(frozen=True)
-class Again:
-    """A command line, and notes that a reader needs to use it.
+class RunCommand:
+    """A command line, and notes on how to use it.
 
     Args:
-        command: `python -m harness run ...`, quoted for a shell. Places of files and folders, which a record does not
-            hold, stand in it as `PATH-TO-...`.
-        notes: Places to fill in, and settings that the command cannot state.
+        text: `python -m harness run ...`, quoted for a shell. A record holds no paths: the command has the
+            placeholder `PATH-TO-...` for each file and folder.
+        notes: One note for each placeholder, and for each setting that the command line cannot state.
     """
 
-    command: str
+    text: str
     notes: tuple[str, ...] = ()
 
 
-def again(row: Row) -> Again:
-    """The command that measures a row again.
+def run_command(row: Row) -> RunCommand:
+    """The command that repeats the measurement of a row.
 
-    A record knows a loose plugin file by its name alone: the command is for the folder that holds it.
+    A record holds the name of a plugin file without its folder: the command must run in the folder of the file.
     """
     made = _Command(row)
     words = ["python", "-m", "harness", "run", *made.words()]
-    return Again(shlex.join(words), tuple(dict.fromkeys(made.notes)))
+    return RunCommand(shlex.join(words), tuple(dict.fromkeys(made.notes)))
 
 
 class _Command:
-    """Words of the command of one row, and the notes that arise with them."""
+    """Builds the words of the command of one row, and collects its notes."""
 
     def __init__(self, row: Row) -> None:
         self.row = row
@@ -53,7 +54,7 @@ class _Command:
         self.notes: list[str] = []
 
     def words(self) -> Iterator[str]:
-        """Everything behind `run`."""
+        """The words of the command after `run`."""
         m, origin = self.row.measurement, self.row.record.method.origin
         if origin.startswith("file "):
             yield from ("--plugin", origin.removeprefix("file "))
@@ -66,37 +67,41 @@ class _Command:
         yield from self._lists(m)
         yield from self._views()
         yield from self._recipe()
-        seeds = [one.repeat.index for one in m.protocol.scope.expected if one.repeat.kind == "seed"]
+        # The protocol's own repeats follow from its name; only repeats of kind `seed` come from a flag.
+        seeds = [part.repeat.index for part in m.protocol.scope.expected if part.repeat.kind == "seed"]
         if seeds:
             yield from ("--seeds", str(max(seeds)))
         if self.fits:
+            # The precision of a fit decides the row; the precision of an eval enters no key.
             precision = self.fits[0].precision
             known = _PRECISIONS.get(precision, precision)
             yield from ("--precision", known) if known in _PRECISIONS.values() else ()
         if m.evaluation.sample:
-            self.notes.append(f"Measured on a sample ({m.evaluation.sample}); the command takes all videos.")
+            self.notes.append(f"The row was measured on a sample ({m.evaluation.sample}); the command uses all videos.")
 
     def _file(self, name: str, sha256: str) -> str:
-        """A file of which a record holds the hash."""
-        place = f"PATH-TO-{name.upper()}"
-        self.notes.append(f"{place}: the file with sha256 {sha256.removeprefix(_FILE)}.")
-        return place
+        """The placeholder of a file; the note states its recorded hash."""
+        placeholder = f"PATH-TO-{name.upper()}"
+        self.notes.append(f"{placeholder}: the file with sha256 {sha256.removeprefix(_FILE)}.")
+        return placeholder
 
     def _dataset(self, listed: ListId) -> str:
         if not listed.root:
             return listed.dataset
-        place = f"PATH-TO-{listed.dataset}"
+        placeholder = f"PATH-TO-{listed.dataset}"
         self.notes.append(
-            f"{place}: the folder or table of the own dataset {listed.dataset} (its place had the hash {listed.root})."
+            f"{placeholder}: the folder or table of the custom dataset {listed.dataset} "
+            f"(the hash of its path was {listed.root})."
         )
-        return place
+        return placeholder
 
     def _options(self, m: Measurement) -> Iterator[str]:
-        """Options that are not known to have their default value."""
+        """The options, except those that are known to have their default value."""
         defaults = self.row.record.method.defaults
         changed = {change.path for change in changes_of(m, defaults)}
         for kind, options in (("options", m.method.options), ("evaluation_options", m.method.evaluation_options)):
             for name, value in options.items():
+                # Defaults may change between versions of a method: an option without a recorded default is stated.
                 if name in defaults and f"method.{kind}.{name}" not in changed:
                     continue
                 text = str(value)
@@ -107,46 +112,53 @@ class _Command:
                 yield from ("--set", f"{name}={text}")
 
     def _model(self, model: ModelId) -> Iterator[str]:
-        """The backbone where it is not the one that the dataset gets anyway; nothing for a model of the method's."""
-        usual = model.arch == MINI if self.row.embedded else (model.arch, model.weights) == USUAL
-        if usual or model.config:
+        """The backbone, unless it is the default of the dataset or the method brings its own model."""
+        is_default = (
+            model.arch == EMBEDDED_ARCH if self.row.embedded else (model.arch, model.weights) == DEFAULT_BACKBONE
+        )
+        if is_default or model.config:
             return
         if model.arch != INFERRED:
             yield from ("--arch", model.arch)
-        if model.arch != MINI:
+        if model.arch != EMBEDDED_ARCH:
             weights = self._file("weights", model.weights) if _is_file(model.weights) else model.weights
             yield from ("--weights", weights)
 
     def _lists(self, m: Measurement) -> Iterator[str]:
-        """Class names, drawn lists, and the dataset that is trained on where the user chose it."""
-        listed = [one.evaluation.list for one in self.measurements] + [fit.list for fit in self.fits]
-        variants = {one.label_variant for one in listed} - {"published", "unknown"}
+        """The class names, the origin of the lists, and the source dataset if the user chose it."""
+        listed = [measured.evaluation.list for measured in self.measurements] + [fit.list for fit in self.fits]
+        variants = {list_id.label_variant for list_id in listed} - {"published", "unknown"}
         for variant in sorted(variants)[:1]:
             yield from ("--label-set", variant)
         origin = m.protocol.scope.training_origin
-        drawn_unseen = origin == "own" and not any(one.origin == "own" for one in listed)
-        if drawn_unseen or any(one.origin == "own" and not one.root for one in listed):
+        # An untrained method has no training list, and its protocol may still prescribe training lists of origin `own`.
+        unseen = origin == "own" and not any(list_id.origin == "own" for list_id in listed)
+        if unseen or any(list_id.origin == "own" and not list_id.root for list_id in listed):
             yield from ("--lists", "own")
         source = self.fits[0].list if self.fits else None
         if origin == "source":
             if source is None:
-                self.notes.append("NAME-OF-THE-SOURCE: the record of an untrained method does not name it.")
+                self.notes.append(
+                    "NAME-OF-THE-SOURCE: the source dataset, which records of untrained methods do not name."
+                )
             yield from ("--source", self._dataset(source) if source else "NAME-OF-THE-SOURCE")
-        elif source is not None and m.evaluation.list.root and _place(source) != _place(m.evaluation.list):
+        elif source is not None and m.evaluation.list.root and _dataset_of(source) != _dataset_of(m.evaluation.list):
             self.notes.append(
-                f"The row was trained on {source.dataset}, the default source of an own dataset "
-                + ("where no videos of k400 are configured." if source.dataset == "mini_source" else "there.")
+                f"The row was trained on {source.dataset}, which was the default source of a custom dataset: the "
+                "default depends on the configured datasets."
             )
 
     def _views(self) -> Iterator[str]:
-        """View settings that are not the prescribed ones: of fits and evals, then of evals alone."""
-        both: dict[str, object] = {}
-        evals: dict[str, object] = {}
+        """View settings that differ from the prescribed ones: first of fits and evals, then of evals alone."""
+        both: dict[str, Value] = {}
+        evals: dict[str, Value] = {}
         prescribed_views = {m.protocol.prescribed.views for m in self.measurements}
         as_prescribed = all(m.evaluation.views == m.protocol.prescribed.views for m in self.measurements)
         if len(prescribed_views) > 1 and as_prescribed:
-            return  # parts with views of their own: the views of the fits are those of one of them, or the protocol's
+            return  # the protocol prescribes views by part, and no flag can state them
         for m in self.measurements:
+            # A fit uses single views. If fit and eval agree apart from that, `--views` set them both; any further
+            # difference comes from `--eval-views`.
             single = dataclasses.replace(m.evaluation.views, clips=1, crops=1, sampling="centre")
             for f in dataclasses.fields(Views):
                 prescribed = getattr(m.protocol.prescribed.views, f.name)
@@ -161,33 +173,38 @@ class _Command:
             for name, value in values.items():
                 yield from (flag, f"{name}={_text(value)}")
         for transform in dict.fromkeys(m.evaluation.transform for m in self.measurements if m.evaluation.transform):
-            self.notes.append(f"The evaluation videos went through the view transform {transform}.")
+            self.notes.append(
+                f"The view transform {transform} was applied to the evaluation videos; the command cannot state it."
+            )
 
     def _recipe(self) -> Iterator[str]:
-        """Recipe settings that are not the declared ones."""
-        changes: dict[str, object] = {}
+        """Recipe settings that differ from the recipe that the method declares."""
+        changes: dict[str, Value] = {}
         for m in self.measurements:
             for name, value in recipe_changes(m.fitted).items():
+                # `--seeds` sets the seed of each repeat.
                 if name == "seed" and m.protocol.repeat.kind == "seed":
                     continue
                 if changes.setdefault(name, value) != value:
-                    self.notes.append(f"Fits of the row differ in {name}: {_text(changes[name])} and {_text(value)}.")
+                    self.notes.append(
+                        f"The fits of the row differ in {name}: {_text(changes[name])} and {_text(value)}."
+                    )
         for name in sorted(changes):
             yield from ("--recipe", f"{name}={_text(changes[name])}")
 
 
-def _place(listed: ListId) -> tuple[str, str]:
+def _dataset_of(listed: ListId) -> tuple[str, str]:
     return listed.dataset, listed.root
 
 
 def _is_file(text: str) -> bool:
-    """True for a recorded value that is the hash of a file."""
+    """Whether a recorded value is the hash of a file."""
     digits = text.removeprefix(_FILE)
     return text.startswith(_FILE) and len(digits) == 64 and set(digits) <= set("0123456789abcdef")
 
 
-def _text(value: object) -> str:
-    """A value as the command line takes it, with all its digits."""
+def _text(value: Value) -> str:
+    """A value as text for the command line, with all digits."""
     if isinstance(value, bool) or value is None:
         return str(value).lower()
     if isinstance(value, tuple):

@@ -1,4 +1,4 @@
-"""Rows as lines of text: what `run` prints at its end."""
+"""Rows as lines of text, which `run` prints when it ends."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from reports.row import Cell, Row
 
 @dataclass(frozen=True)
 class Summary:
-    """One line for each row, and the records that could not be read."""
+    """Text with one line for each row, and the records that could not be read."""
 
     text: str
     damaged: tuple[Damaged, ...] = ()
 
 
 def summary(records: Iterable[Path], runs: Path) -> Summary:
-    """Mean and spread per column of the rows that some records make up.
+    """Mean and spread in each column, for the rows that the records form.
 
     Args:
-        records: Record files of one request; other records of their rows are not looked at.
+        records: Record files of one request; other records of the same rows are ignored.
         runs: The run folder that holds them.
     """
     found = entries_of(records, runs)

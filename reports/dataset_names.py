@@ -1,4 +1,4 @@
-"""Names under which reports show datasets: two own datasets of one folder name are two."""
+"""Names under which reports show datasets; two custom datasets with one folder name get different names."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from collections.abc import Iterable, Mapping
 
 from results.measurement import ListId, Measurement
 
-Place = tuple[str, str]
-"""Name of a dataset and its `root`, empty for a dataset that is known by its name."""
+NameAndRoot = tuple[str, str]
+"""Name and `root` of a dataset; the root is empty for a dataset that is not custom."""
 _Contents = dict[str, set[str]]
-"""By name of a list the hashes of its videos."""
+"""Hashes of the videos by name of the list."""
 
 
 class DatasetNames:
-    """The shown name of each dataset of some measurements.
+    """The shown name of each dataset of the measurements.
 
-    A dataset is shown by its name. Where two own datasets of one name, of another place and with other videos, are
-    among the measurements, each is shown as `name (root)`.
+    A dataset is shown by its name. Custom datasets with the same name, different folders and different videos are
+    shown as `name (root)`.
     """
 
     def __init__(self, measurements: Iterable[Measurement]) -> None:
@@ -25,14 +25,15 @@ class DatasetNames:
         for m in measurements:
             for listed in (m.evaluation.list, *([m.fitted.list] if m.fitted else ())):
                 contents[listed.dataset][listed.root][listed.name].add(listed.content)
-        self._shown: dict[Place, str] = {}
+        self._shown: dict[NameAndRoot, str] = {}
         for name, roots in contents.items():
             first = _first_roots(roots)
+            # Copies of one dataset in several folders keep the plain name.
             several = len(set(first.values())) > 1
             for root, same in first.items():
                 self._shown[name, root] = f"{name} ({same})" if several and same else name
-        # A folder may itself be called `name (root)`.
-        taken = Counter({(self._shown[place], place[0]): 1 for place in self._shown})
+        # A folder may itself be called `name (root)`, the name given to another dataset above.
+        taken = Counter({(shown, dataset[0]): 1 for dataset, shown in self._shown.items()})
         double = {shown for shown, n in Counter(shown for shown, _ in taken).items() if n > 1}
         self._shown |= {p: f"{shown} ({p[1]})" for p, shown in self._shown.items() if shown in double and p[1]}
 
@@ -42,15 +43,15 @@ class DatasetNames:
 
 
 def _first_roots(roots: Mapping[str, _Contents]) -> dict[str, str]:
-    """For each place the first place with the same videos."""
-    found: dict[str, str] = {}
+    """For each root, the first root with the same videos."""
+    first: dict[str, str] = {}
     for root in sorted(roots):
-        same = (other for other in dict.fromkeys(found.values()) if _same_videos(roots[root], roots[other]))
-        found[root] = next(same, root)
-    return found
+        same = (other for other in dict.fromkeys(first.values()) if _same_videos(roots[root], roots[other]))
+        first[root] = next(same, root)
+    return first
 
 
 def _same_videos(a: _Contents, b: _Contents) -> bool:
-    """True if two places have lists in common, all with the same videos."""
+    """Whether two roots have lists in common, and all common lists have the same videos."""
     common = a.keys() & b.keys()
     return bool(common) and all(a[name] == b[name] for name in common)

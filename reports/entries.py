@@ -1,4 +1,4 @@
-"""Records of a folder with the times by which their generations are ordered. Damaged records are left out and named."""
+"""Records of a folder, with the times that order their generations. Damaged records are left out and reported."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class Entry:
     """A record on disk.
 
     Args:
-        path: Its file.
+        path: File of the record.
         name: The file relative to the run folder, with `/`.
-        record: Its content.
-        time: UTC time that orders generations: the time of acceptance for a record of an accepted submission, else the
-            time of completion. Empty if it is not known.
+        record: Content of the file.
+        time: UTC time that orders generations: the time of acceptance for a record of an accepted submission, the time
+            of completion for any other record. Empty if the time is not known.
     """
 
     path: Path
@@ -38,11 +38,11 @@ class Entry:
 
     @property
     def predictions(self) -> Path:
-        """The predictions file beside the record."""
+        """The predictions file of the record, in the same folder."""
         return self.path.with_name(self.record.predictions.file)
 
-    def told(self, message: str) -> str:
-        """A message about the record or its predictions, with names of files in place of their places."""
+    def without_paths(self, message: str) -> str:
+        """A message about the record or its predictions, with file names instead of absolute paths."""
         return message.replace(str(self.path), self.name).replace(f"{self.path.parent}{os.sep}", "")
 
 
@@ -52,8 +52,8 @@ class Damaged:
 
     Args:
         name: The file relative to the run folder, with `/`.
-        message: The fault, with the file's name; a published board states no place on a machine.
-        hint: The command or action that mends it.
+        message: The error, with the file's name instead of its absolute path, because boards are published.
+        hint: The command or action that fixes it.
     """
 
     name: str
@@ -73,21 +73,25 @@ class Entries:
 
 
 def read_entries(runs: Path) -> Entries:
-    """All records under a run folder.
+    """All records below a run folder.
 
     Raises:
-        UserError: The folder is missing, or holds no record file at all.
+        UserError: The folder is missing, or contains no record file.
     """
     if not runs.is_dir():
-        raise UserError(f"The runs folder {runs} does not exist.", "Name another, or fill it: python -m harness run")
+        raise UserError(
+            f"The run folder {runs} does not exist.", "Choose another folder, or create records: python -m harness run"
+        )
     paths = find_records(runs)
     if not paths:
-        raise UserError(f"The runs folder {runs} holds no record (*.record.json).", "Fill it: python -m harness run")
+        raise UserError(
+            f"The run folder {runs} contains no record (*.record.json).", "Create records: python -m harness run"
+        )
     return entries_of(paths, runs)
 
 
 def entries_of(paths: Iterable[Path], runs: Path) -> Entries:
-    """The records of some files under a run folder."""
+    """The records in the files `paths`, which are below the run folder `runs`."""
     paths = list(paths)
     accepted, damaged = _accepted({path.parent for path in paths}, runs)
     entries = []
@@ -98,15 +102,17 @@ def entries_of(paths: Iterable[Path], runs: Path) -> Entries:
         except UserError as error:
             damaged.append(_damaged(path, runs, error))
             continue
+        # Inside an accepted submission, the time that the record states itself does not count.
         folder = next((parent for parent in path.parents if parent in accepted), None) if accepted else None
         entries.append(Entry(path, name, record, _utc(record.created if folder is None else accepted[folder])))
     return Entries(tuple(entries), tuple(damaged))
 
 
 def _accepted(folders: Iterable[Path], runs: Path) -> tuple[dict[Path, str], list[Damaged]]:
-    """Times of acceptance by folder of a submission; empty, and the file named, where it cannot be read.
+    """Times of acceptance by folder of a submission, and the `acceptance.json` files that cannot be read.
 
-    The outermost `acceptance.json` counts: a submission does not state the time of its own acceptance.
+    The time is empty if the file cannot be read. The outermost `acceptance.json` counts, because a submission could
+    bring a file that states its own acceptance.
     """
     times: dict[Path, str] = {}
     damaged = []
@@ -129,7 +135,7 @@ def _damaged(path: Path, runs: Path, error: UserError) -> Damaged:
 
 
 def _utc(text: str) -> str:
-    """An ISO 8601 time in UTC, so that times sort as text; empty for any other text."""
+    """An ISO 8601 time converted to UTC, so that times sort as text; empty for any other text."""
     try:
         time = datetime.fromisoformat(text)
         return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC).isoformat()

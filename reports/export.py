@@ -1,4 +1,4 @@
-"""The paper's tables as Markdown, LaTeX, CSV or HTML: what `report --table` prints."""
+"""The paper's tables as Markdown, LaTeX, CSV or HTML, which `report --table` prints."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ from reports.entries import Damaged, read_entries
 from reports.latex import latex
 from reports.layout import Layout, layouts
 from reports.markdown import markdown
+from reports.other_tables import later_table, other_tables
 from reports.ranks import Ranks, rank_rows
 from reports.row import Row
 from reports.table import Table
 from reports.table_csv import csv_text
 from reports.table_html import html
-from reports.tables import later_table, other_tables, our_table, published_table
+from reports.tables import our_table, published_table
 
 FORMATS: dict[str, Callable[[Sequence[Table]], str]] = {"md": markdown, "latex": latex, "csv": csv_text, "html": html}
 
 
 @dataclass(frozen=True)
 class RenderedTable:
-    """A table as text, and the files that were left out of it."""
+    """A table as text, and the files that are left out of it."""
 
     text: str
     damaged: tuple[Damaged, ...] = ()
@@ -36,22 +37,22 @@ def render_table(
     """A table of the paper as text.
 
     Args:
-        table: `zero_shot`, `b2n`, `few_shot`, `supervised`, `compute`, `bridge_prompt` or `all`.
+        table: One of `layout.TABLE_NAMES`.
         runs: Folder of records; None for the published values alone.
-        against_paper: Put the published value, the difference and a verdict beside each of ours.
+        against_paper: Whether to show the published value, the difference and a verdict with each of our values.
         format: `md`, `latex`, `csv` or `html` (a fragment).
 
     Raises:
-        UserError: An unknown table or format, or `runs` holds no record file at all.
+        UserError: The table or format is unknown, or `runs` contains no record file.
     """
     if format not in FORMATS:
         raise unknown_name("format", format, FORMATS)
     chosen = layouts(table)
     if runs is None:
         return RenderedTable(FORMATS[format](_with_later(chosen, [published_table(layout) for layout in chosen])))
-    found = read_entries(runs)
-    rows = rows_of(found.entries)
-    return RenderedTable(FORMATS[format](tables_of(chosen, rows, rank_rows(rows), against_paper)), found.damaged)
+    read = read_entries(runs)
+    rows = rows_of(read.entries)
+    return RenderedTable(FORMATS[format](tables_of(chosen, rows, rank_rows(rows), against_paper)), read.damaged)
 
 
 def tables_of(
@@ -59,22 +60,23 @@ def tables_of(
     rows: Sequence[Row],
     ranks: Ranks,
     against_paper: bool,
-    verdicts_of_nothing: bool = True,
+    fill_unmeasured: bool = True,
 ) -> list[Table]:
-    """Our tables of the chosen layouts, then those of datasets that no paper has, then what other sources print.
+    """Our tables of the chosen layouts, then tables of datasets that no paper has, then tables of other sources.
 
     Args:
         chosen: Layouts.
         rows: Our rows.
         ranks: Their ranks.
-        against_paper: Put published values beside ours.
-        verdicts_of_nothing: Fill a table of which nothing is measured with `not measured`; else show it as published.
+        against_paper: Whether to show published values with our values.
+        fill_unmeasured: Whether a table without any measured value has the verdict `not measured` in each cell; if not,
+            it is shown as published.
     """
     tables = [our_table(layout, rows, ranks, against_paper) for layout in chosen]
-    if not verdicts_of_nothing:
+    if not fill_unmeasured:
         pairs = zip(chosen, tables, strict=True)
         tables = [table if _measured(table) else published_table(layout) for layout, table in pairs]
-    for protocol in dict.fromkeys(layout.protocol for layout in chosen if layout.table != "bridge_prompt"):
+    for protocol in dict.fromkeys(layout.protocol for layout in chosen if layout.protocol and not layout.method):
         tables += other_tables(protocol, rows, ranks)
     tables = [table for table in tables if table.rows]
     return _with_later(chosen, tables) if against_paper else tables

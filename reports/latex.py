@@ -10,7 +10,7 @@ from reports.table import Table
 
 
 def latex(tables: Sequence[Table]) -> str:
-    """`tabular` environments with booktabs rules; user-supplied text is escaped."""
+    """`tabular` environments with booktabs rules; text of records is escaped."""
     out = ["% needs \\usepackage{booktabs}"]
     for table in tables:
         names = extra_names(table)
@@ -41,5 +41,5 @@ _TEX = {
 
 
 def _tex(text: str) -> str:
-    """Text that LaTeX prints as it is, on one line."""
+    """Text escaped for LaTeX, on one line."""
     return "".join(_TEX.get(char, char) for char in " ".join(text.split()))

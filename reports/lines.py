@@ -1,11 +1,11 @@
-"""Cells and rows of a table as text, the same in every format."""
+"""Cells and rows of a table as text, for all formats."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from reports.labels import named
-from reports.layout import FAMILIES
+from reports.layout import PAPER_TABLES
 from reports.table import Table, TableCell, TableRow
 
 MINUS = "\N{MINUS SIGN}"
@@ -21,7 +21,7 @@ def signed(value: float) -> str:
 
 
 def ours_text(cell: TableCell) -> str:
-    """Our value: `51.1 ± 0.5`, with a dagger if it is not ranked; a number or a word for compute, or a dash."""
+    """Our value such as `51.1 ± 0.5`, with a dagger if a note belongs to it; a dash if there is none."""
     if cell.ours:
         spread = f" ± {cell.ours.spread:.1f}" if cell.ours.spread is not None else ""
         return f"{cell.ours.mean:.1f}{spread}{UNRANKED if cell.marked else ''}"
@@ -38,12 +38,15 @@ def published_text(cell: TableCell) -> str:
 
 
 def delta_text(value: float | None) -> str:
-    """A delta row's value as the paper prints it: always with a sign."""
+    """A value of a delta row as the paper prints it, always with a sign."""
     return MISSING if value is None else f"{value:+.1f}".replace("-", MINUS)
 
 
 def lines_of(table: Table, row: TableRow) -> list[tuple[str, list[tuple[str, str]]]]:
-    """The printed lines of a row: label and (text, emphasis) per column. Ours, published and verdict are stacked."""
+    """The printed lines of a row: (label, [(text, emphasis) for each column]).
+
+    A row with a published value has three lines: our value, the published value, and the verdict.
+    """
     if row.is_delta:
         lines = []
         if table.with_ours:
@@ -70,10 +73,11 @@ def _verdict_text(cell: TableCell) -> str:
 
 
 def blocks(table: Table) -> list[tuple[str, list[TableRow]]]:
-    """Rows under their family's heading, in print order."""
+    """(heading of the family, rows), in the order of print."""
     blocks: list[tuple[str, list[TableRow]]] = []
     for row in table.rows:
-        heading = FAMILIES.get(row.family, "Other")
+        known = PAPER_TABLES.families.get(row.family)
+        heading = known.title if known else "Other"
         if not blocks or blocks[-1][0] != heading:
             blocks.append((heading, []))
         blocks[-1][1].append(row)
@@ -81,11 +85,11 @@ def blocks(table: Table) -> list[tuple[str, list[TableRow]]]:
 
 
 def extra_names(table: Table) -> list[str]:
-    """The names of a table's further columns between method and numbers: frames and views."""
+    """Names of the columns between method and numbers, such as frames and views."""
     return list(dict.fromkeys(name for row in table.rows for name, _ in row.extra))
 
 
 def extra(row: TableRow, names: Sequence[str], first: bool) -> list[str]:
-    """A row's texts in these columns; only the first of its lines has them."""
+    """Texts of a row in these columns; empty unless the line is the first of the row."""
     values = dict(row.extra)
     return [values.get(name, "") if first else "" for name in names]

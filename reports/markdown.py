@@ -9,7 +9,7 @@ from reports.table import Table
 
 
 def markdown(tables: Sequence[Table]) -> str:
-    """GitHub-flavoured Markdown; user-supplied text is escaped."""
+    """Tables as GitHub-flavoured Markdown; text of records is escaped."""
     out = []
     for table in tables:
         names = extra_names(table)
@@ -30,7 +30,7 @@ def markdown(tables: Sequence[Table]) -> str:
 
 
 def _md(text: str) -> str:
-    """Text that Markdown shows as it is, on one line."""
+    """Text escaped for Markdown, on one line."""
     for char in "\\`*_[]<>|#":
         text = text.replace(char, f"\\{char}")
     return " ".join(text.split())

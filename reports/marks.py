@@ -1,4 +1,4 @@
-"""Reasons why a row is not ranked, and remarks beside a row."""
+"""Marks of rows, and reasons why a row is not ranked."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _CLASSES_NAMED = 8
 
 
 def reasons_of(row: Row) -> tuple[str, ...]:
-    """Reasons why a row is not ranked: videos or weights are missing, unknown values, training on test videos."""
+    """Reasons why a row is not ranked: missing videos or weights, unknown values, evaluation videos in training."""
     reasons = {reason for entry in row.entries for reason in unranked_reasons(entry.measurement)}
     if row.train_videos:
         reasons.add(f"{row.train_videos} evaluation videos were trained on")
@@ -25,12 +25,12 @@ def reasons_of(row: Row) -> tuple[str, ...]:
 
 
 def marks_of(row: Row) -> tuple[Mark, ...]:
-    """Remarks beside a row, whether or not it is ranked; each once."""
+    """The marks of a ranked or unranked row, each once."""
     return tuple(dict.fromkeys((*_of_settings(row), *_of_data(row))))
 
 
 def _of_settings(row: Row) -> Iterator[Mark]:
-    """Settings that are not the protocol's or not those that the method declares."""
+    """Marks for settings that differ from those of the protocol or from those that the method declares."""
     for entry in row.entries:
         for change in changes_of(entry.measurement):
             yield Mark(
@@ -38,9 +38,11 @@ def _of_settings(row: Row) -> Iterator[Mark]:
             )
     reasons = dict.fromkeys(reason for entry in row.entries for reason in open_reasons(entry.measurement))
     for reason in reasons:
-        own_dataset = reason.startswith("own ") and row.measurement.evaluation.list.root
-        chip = "own dataset" if own_dataset else reason if reason.startswith("own ") else "open"
-        yield Mark(f"open division: {reason}", chip, warn=not own_dataset)
+        of_lists = reason.startswith("own ")
+        # A custom dataset has no published lists: own lists are then expected, and no reason for a warning.
+        custom = of_lists and bool(row.measurement.evaluation.list.root)
+        chip = "custom dataset" if custom else reason if of_lists else "open"
+        yield Mark(f"open division: {reason}", chip, warn=not custom)
     variants = {
         listed.label_variant
         for m in (entry.measurement for entry in row.entries)
@@ -55,10 +57,10 @@ def _of_settings(row: Row) -> Iterator[Mark]:
 
 
 def _of_data(row: Row) -> Iterator[Mark]:
-    """Videos, classes and records that a reader should know of."""
+    """Marks for seen classes, missing videos, shared videos, remarks of the board and superseded records."""
     if seen := row.seen_classes:
-        named = ", ".join(seen[:_CLASSES_NAMED])
-        yield Mark(f"{len(seen)} classes were seen in training: {named}", "seen classes")
+        names = ", ".join(seen[:_CLASSES_NAMED])
+        yield Mark(f"{len(seen)} classes were seen in training: {names}", "seen classes")
     if row.missing:
         yield Mark(f"{row.missing} videos were not evaluated or could not be decoded", "missing videos")
     if row.undecodable:

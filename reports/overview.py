@@ -1,4 +1,4 @@
-"""The board at a glance: one line a method, one column for each protocol and dataset measured here."""
+"""Overview of the board: one line for each method, one column for each measured protocol and dataset."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from reports.board_rows import BoardCell, BoardRow, Group
+from reports.layout import family_order
 
 MOST_METHODS = 40
-_FAMILIES = {"unimodal": 0, "adapting": 1, "tuning": 2}
 
 
 @dataclass(frozen=True)
 class GlanceCell:
-    """A method's place in a column: the row with the declared recipe and default options, or the range of all rows.
+    """A method's cell: the row with the declared recipe and default options, or the range of all rows.
 
     Args:
         anchor: Id of the row, or of the table where no row is shown.
-        cell: The row's cell; None where no row is the unchanged one.
-        variants: Rows of the method in the column besides the one shown.
-        low, high: Smallest and largest value of these rows.
-        names: Their names.
+        cell: Cell of the row with the declared recipe and default options; None if there is not exactly one such row.
+        variants: Number of other rows of the method in the column.
+        low, high: Smallest and largest value of the other rows, in percent.
+        names: Names of the other rows.
         reasons: Reasons why the shown row is not ranked.
     """
 
@@ -35,12 +35,12 @@ class GlanceCell:
 
 @dataclass(frozen=True)
 class Glance:
-    """A method's line.
+    """The line of a method.
 
     Args:
         title: Display name of the method.
         method: Registered name, for the link to its section.
-        cells: By column; None where the method has no row.
+        cells: Cells by column; None where the method has no row.
     """
 
     title: str
@@ -54,8 +54,8 @@ class Overview:
 
     Args:
         groups: The largest measured group of each protocol and dataset.
-        lines: At most `MOST_METHODS`, those measured in most columns first to be kept.
-        left_out: Methods beyond.
+        lines: At most `MOST_METHODS` methods, those that are measured in most columns.
+        left_out: Number of methods that are left out.
     """
 
     groups: tuple[Group, ...]
@@ -64,37 +64,39 @@ class Overview:
 
 
 def overview(groups: Sequence[Group]) -> Overview:
-    """The overview of the measured groups. Columns are not averaged: they are not one scale."""
+    """The overview of the measured groups. Columns are not averaged, because their scales differ."""
     chosen: dict[tuple[str, str], Group] = {}
     for group in groups:
         if not group.published:
-            chosen.setdefault((group.protocol, group.dataset), group)  # the largest stands first
+            chosen.setdefault((group.protocol, group.dataset), group)  # the first group is the largest
     columns = tuple(chosen.values())
-    found: dict[tuple[str, str], dict[int, list[BoardRow]]] = {}
-    for place, group in enumerate(columns):
+    by_method: dict[tuple[str, str], dict[int, list[BoardRow]]] = {}
+    for column, group in enumerate(columns):
         for row in group.rows:
             if row.row and group.primary in row.cells:
-                found.setdefault((row.row.method, row.title), {}).setdefault(place, []).append(row)
-    kept = sorted(found, key=lambda key: (-len(found[key]), key))[:MOST_METHODS]
+                by_method.setdefault((row.row.method, row.title), {}).setdefault(column, []).append(row)
+    # Methods that were measured in most columns are kept, in an order that does not depend on their values.
+    kept = sorted(by_method, key=lambda key: (-len(by_method[key]), key))[:MOST_METHODS]
     titles = [title for _, title in kept]
     lines = [
         Glance(
             title if titles.count(title) == 1 else f"{title} ({method})",
             method,
-            tuple(_cell(found[method, title].get(place), group) for place, group in enumerate(columns)),
+            tuple(_cell(by_method[method, title].get(column), group) for column, group in enumerate(columns)),
         )
         for method, title in kept
     ]
-    family = {key: _family(next(iter(found[key].values()))[0]) for key in kept}
+    family = {key: _family_order(next(iter(by_method[key].values()))[0]) for key in kept}
     order = sorted(range(len(kept)), key=lambda i: (family[kept[i]], lines[i].title.casefold()))
-    return Overview(columns, tuple(lines[i] for i in order), len(found) - len(kept))
+    return Overview(columns, tuple(lines[i] for i in order), len(by_method) - len(kept))
 
 
 def _cell(rows: Sequence[BoardRow] | None, group: Group) -> GlanceCell | None:
-    """A column's place of a method: never the best of several rows."""
+    """The cell of a method in a column; it never shows the best of several rows."""
     if not rows:
         return None
     declared = [row for row in rows if row.row and row.row.declared]
+    # Showing the best of several rows would be a selection on the test set.
     shown = declared[0] if len(declared) == 1 else None
     others = [row for row in rows if row is not shown]
     values = [row.cells[group.primary].value for row in others]
@@ -109,5 +111,5 @@ def _cell(rows: Sequence[BoardRow] | None, group: Group) -> GlanceCell | None:
     )
 
 
-def _family(row: BoardRow) -> int:
-    return _FAMILIES.get(row.row.family, 3) if row.row else 3
+def _family_order(row: BoardRow) -> int:
+    return family_order(row.row.family if row.row else "")

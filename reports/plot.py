@@ -1,4 +1,4 @@
-"""One look for all figures: SVG text that follows the page's colours, with text kept as text."""
+"""Common style of all figures: SVG that follows the page's colours and keeps text as text."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ COLOURS = ("#3b6fb6", "#c8682c", "#2f8f6b", "#a8528f", "#8a7a1f", "#3a8fa3", "#b
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "h")
 
+# The stubs of matplotlib 3.10 and 3.11 state different types for the names of settings.
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none", "text.parse_math": False, "font.size": 9.0, "axes.edgecolor": INK, "axes.labelcolor": INK,
     "xtick.color": INK, "ytick.color": INK, "text.color": INK, "axes.spines.top": False, "axes.spines.right": False,
@@ -34,23 +35,23 @@ _STYLE: dict[Any, Any] = {
 
 
 _CHARACTER = 0.074
-"""Inches that a character of a label takes, on the safe side."""
+"""Upper bound of the width of a character in a label, in inches."""
 
 
 @contextmanager
 def canvas(
     width: float = 3.6, height: float = 3.4, legend: Sequence[str] = (), ticks: Sequence[str] = (), below: float = 0.45
 ) -> Iterator[tuple[Figure, Axes]]:
-    """A figure and its axes in the common style; nothing is shared with pyplot's global state.
+    """A figure and its axes in the common style; they do not use the global state of pyplot.
 
     Margins are set from the lengths of the labels: matplotlib's own layouts draw every figure twice.
 
     Args:
-        width: Of the axes, in inches.
-        height: Of the figure, in inches.
-        legend: The labels that stand right of the axes.
-        ticks: The labels that stand left of the axes; numbers if not given.
-        below: Height of what stands below the axes, in inches.
+        width: Width of the axes, in inches.
+        height: Height of the figure, in inches.
+        legend: Labels of the legend, right of the axes.
+        ticks: Labels left of the axes; empty for numbers.
+        below: Height of the labels below the axes, in inches.
     """
     left = 0.25 + _CHARACTER * max(map(len, ticks)) if ticks else 0.6
     right = 0.5 + _CHARACTER * max(map(len, legend)) if legend else 0.25
@@ -63,26 +64,27 @@ def canvas(
 
 
 def svg(figure: Figure, name: str, description: str) -> str:
-    """The figure as an `<svg>` element for a page: equal figures give equal text, foreign text is escaped.
+    """The figure as an `<svg>` element for a page: equal figures give equal text, and labels are escaped.
 
     Args:
-        figure: Drawn inside `canvas`.
-        name: Makes the ids inside unique on a page.
-        description: What a screen reader says.
+        figure: A figure of `canvas`.
+        name: Prefix that makes the ids unique on a page.
+        description: Text for screen readers.
     """
     buffer = io.StringIO()
     with matplotlib.rc_context({**_STYLE, "svg.hashsalt": name}), warnings.catch_warnings():
-        # Text stays text in the SVG, so that the font of matplotlib need not have its characters.
+        # The browser renders the text with its own fonts, so glyphs may be missing in matplotlib's font.
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
+    # An SVG inside an HTML page has no XML declaration, no document type and no metadata.
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = re.sub(r"\s*<\?xml[^>]*>|<!DOCTYPE[^>]*>", "", text).replace(INK, "currentColor")
-    # Glyph definitions and style of matplotlib's own are prefixed, so that two figures cannot share an id.
+    # Several figures share one page: a prefix keeps the ids of matplotlib's definitions unique.
     prefix = slug(name)
     text = re.sub(r'\bid="', f'id="{prefix}-', text)
     text = re.sub(r"url\(#", f"url(#{prefix}-", text)
     text = re.sub(r'href="#', f'href="#{prefix}-', text)
     text = re.sub(r'\sxmlns:(?:dc|cc|rdf)="[^"]*"', "", text)
-    return text.replace("<svg ", f"<svg role=\"img\" aria-label={quoteattr(description)} ", 1).strip()
+    return text.replace("<svg ", f'<svg role="img" aria-label={quoteattr(description)} ', 1).strip()

@@ -1,4 +1,4 @@
-"""Ranks of rows measured the same way, from their predictions: what the test videos can tell apart at 95 %."""
+"""Ranks of rows measured the same way, from paired tests on their predictions at 95 %."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class Ranks:
     """Ranks of rows.
 
     Args:
-        by_cell: (row key, column) to rank; a cell without an entry has no rank.
-        reasons: By row key the reason why a row that could be ranked is not.
-        lists: By (row key, column) the reason why a cell is not ranked with the others of its column.
+        by_cell: Ranks by (row key, column); a cell without an entry has no rank.
+        reasons: By row key, the reason why the predictions of a row cannot be used.
+        lists: By (row key, column), the reason why the lists of a cell keep it from being ranked.
     """
 
     by_cell: dict[tuple[str, str], int] = field(default_factory=dict)
@@ -39,21 +39,31 @@ class Ranks:
         """The rank of a cell, or None."""
         return self.by_cell.get((row.key, column))
 
+    def reasons_of(self, row: Row, column: str) -> tuple[str, ...]:
+        """Reasons why a measured cell has no rank: those of its row, and those of the cell."""
+        reasons = (self.reasons.get(row.key, ""), row.cells[column].lacks, self.lists.get((row.key, column), ""))
+        return (*row.reasons, *(reason for reason in reasons if reason))
+
 
 @dataclass(frozen=True)
 class _Tested:
-    """The rows that a column compares, with the fraction of repeats that each got right on each video."""
+    """The compared rows of a column, with the fraction of repeats in which each row is right on each video.
+
+    Args:
+        rows: R rows.
+        right: (R, V) fractions for V distinct videos.
+    """
 
     rows: list[Row]
     right: NDArray[np.float64]
 
 
 def rank_rows(rows: Iterable[Row]) -> Ranks:
-    """Ranks within each group and top-1 column, of the rows that have all repeats of the column.
+    """Ranks within each group and top-1 column, for the rows that have all repeats of the column.
 
     Rank = 1 + the number of rows that are better and separable by a paired test (Holm over all pairs of the group's
-    column). Rows with a reason not to be ranked are left out, and take part in no test. Where one row alone is left
-    there is no rank. Top-5 columns are not ranked: the test is one on right or wrong.
+    column). Rows with a reason not to be ranked are left out of all tests. A column with a single remaining row has no
+    rank. Top-5 columns are not ranked, because the test compares right and wrong top-1 answers.
     """
     ranks = Ranks()
     for _, members in groupby(sorted(rows, key=lambda row: (row.group, row.key)), lambda row: row.group):
@@ -65,6 +75,7 @@ def _rank_group(rows: list[Row], ranks: Ranks) -> None:
     outcomes = _read(rows, ranks)
     rows = [row for row in rows if row.key not in ranks.reasons]
     tested: dict[str, _Tested] = {}
+    # Harmonic means follow their columns in the rules, so that both columns have been tested before.
     for rule in dict.fromkeys(rule for row in rows for rule in row.rules):
         if rule.harmonic_of is not None:
             _rank_harmonic(rule, tested, ranks)
@@ -82,7 +93,7 @@ def _complete(row: Row, column: str) -> bool:
 
 
 def _rank_harmonic(rule: Column, tested: dict[str, _Tested], ranks: Ranks) -> None:
-    """Rank the rows that have both parts."""
+    """Rank the rows that have both columns of a harmonic mean."""
     first, second = (tested.get(part) for part in rule.harmonic_of or ("", ""))
     if first is None or second is None:
         return
@@ -107,32 +118,33 @@ def _read(rows: Sequence[Row], ranks: Ranks) -> dict[Path, Outcome]:
     """All outcomes of the rows' records; a row with unreadable predictions gets a reason instead."""
     todo = [(row.key, entry) for row in rows for entry in row.entries]
 
-    def read(some: Sequence[tuple[str, Entry]]) -> list[tuple[Path, str, Outcome | str]]:
+    def read(keyed: Sequence[tuple[str, Entry]]) -> list[tuple[Path, str, Outcome | str]]:
         results: list[tuple[Path, str, Outcome | str]] = []
-        for key, entry in some:
+        for key, entry in keyed:
             sha, n = entry.record.predictions.sha256, entry.measurement.evaluation.evaluated
             try:
                 results.append((entry.path, key, read_outcome(entry.predictions, sha, n)))
             except UserError as error:
-                results.append((entry.path, key, entry.told(error.message)))
+                results.append((entry.path, key, entry.without_paths(error.message)))
         return results
 
-    found: dict[Path, Outcome] = {}
-    with ThreadPoolExecutor(4) as pool:  # a slow disk is waited for in turns; a thread for each file costs more
+    outcomes: dict[Path, Outcome] = {}
+    # Threads overlap the waiting time of a slow disk; batches of 64 keep the overhead of the pool small.
+    with ThreadPoolExecutor(4) as pool:
         for results in pool.map(read, [todo[i : i + 64] for i in range(0, len(todo), 64)]):
             for path, key, outcome in results:
                 if isinstance(outcome, str):
                     ranks.reasons.setdefault(key, outcome)
                 else:
-                    found[path] = outcome
-    return found
+                    outcomes[path] = outcome
+    return outcomes
 
 
 def _of_same_lists(rows: Sequence[Row], column: str, ranks: Ranks) -> list[Row]:
-    """The rows measured on the lists that most rows of the column share; the others are told why they have no rank.
+    """The rows measured on the lists that most rows of the column share; other rows get a reason in `ranks.lists`.
 
-    Of two sets of lists with equally many rows the set that was measured first counts, so that a new row cannot take
-    the rank of others.
+    If two sets of lists have equally many rows, the set that was measured first counts, so that a new row cannot
+    remove the rank of older rows.
     """
     by_lists: dict[tuple[str, ...], list[Row]] = defaultdict(list)
     for row in rows:
@@ -140,15 +152,15 @@ def _of_same_lists(rows: Sequence[Row], column: str, ranks: Ranks) -> list[Row]:
     if not by_lists:
         return []
     oldest = {lists: min(row.newest.time for row in members) for lists, members in by_lists.items()}
-    usual = min(by_lists, key=lambda lists: (-len(by_lists[lists]), oldest[lists], lists))
+    most_common = min(by_lists, key=lambda lists: (-len(by_lists[lists]), oldest[lists], lists))
     for lists, members in by_lists.items():
-        if lists != usual:
+        if lists != most_common:
             for row in members:
                 ranks.lists[row.key, column] = (
-                    f"{len(set(lists) - set(usual))} of {len(lists)} lists are not those of the {len(by_lists[usual])} "
-                    "rows that are ranked"
+                    f"{len(set(lists) - set(most_common))} of {len(lists)} lists differ from those of the "
+                    f"{len(by_lists[most_common])} ranked rows"
                 )
-    return by_lists[usual]
+    return by_lists[most_common]
 
 
 def _list(score: RepeatScore) -> str:
@@ -158,30 +170,37 @@ def _list(score: RepeatScore) -> str:
 def _right(
     rows: Sequence[Row], column: str, outcomes: dict[Path, Outcome]
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Right answers of each row on each distinct video: whole numbers in shared units, and fractions of repeats."""
+    """Right answers of R rows on V distinct videos.
+
+    Returns:
+        (R, V) integers in one unit for all rows, and (R, V) fractions of the repeats of each video.
+    """
     scores = [row.cells[column].repeats for row in rows]
     first = scores[0]
-    places, size = _places([outcomes[score.entry.path] for score in first], [_list(score) for score in first])
-    repeats = [Counter(map(_list, some)) for some in scores]
+    positions, size = _positions([outcomes[score.entry.path] for score in first], [_list(score) for score in first])
+    repeats = [Counter(map(_list, of_row)) for of_row in scores]
+    # Rows may have different numbers of repeats. In units of their least common multiple all hits are whole numbers,
+    # for which the test is exact.
     unit = math.lcm(*{n for counts in repeats for n in counts.values()})
     right = np.zeros((len(rows), size), dtype=np.int64)
     weight = np.zeros(size)
-    for sha in places:
-        weight[places[sha]] += 1
-    for index, (some, counts) in enumerate(zip(scores, repeats, strict=True)):
-        for score in some:
+    for indices in positions.values():
+        weight[indices] += 1
+    for index, (of_row, counts) in enumerate(zip(scores, repeats, strict=True)):
+        for score in of_row:
             sha = _list(score)
-            right[index, places[sha]] += outcomes[score.entry.path].hits * (unit // counts[sha])
+            right[index, positions[sha]] += outcomes[score.entry.path].hits * (unit // counts[sha])
     return right, right / (unit * np.maximum(weight, 1))
 
 
-def _places(outcomes: Sequence[Outcome], shas: Sequence[str]) -> tuple[dict[str, NDArray[np.int64]], int]:
-    """For each list the positions of its videos among the distinct videos of all lists, and their number."""
+def _positions(outcomes: Sequence[Outcome], shas: Sequence[str]) -> tuple[dict[str, NDArray[np.int64]], int]:
+    """By list, the positions of its videos among the distinct videos of all lists; and the number of these videos."""
+    # The usual case, in which all repeats share a list, needs no names of videos.
     if len(set(shas)) == 1:
         return {shas[0]: np.arange(len(outcomes[0].hits))}, len(outcomes[0].hits)
     index: dict[bytes, int] = defaultdict(lambda: len(index))
-    places = {
+    positions = {
         sha: np.array([index[video] for video in videos_of(outcome)])
         for sha, outcome in zip(shas, outcomes, strict=True)
     }
-    return places, len(index)
+    return positions, len(index)

@@ -1,4 +1,4 @@
-"""Groups of the leaderboard that papers report and nobody measured here."""
+"""Groups of the leaderboard with published numbers, which were not measured here."""
 
 from __future__ import annotations
 
@@ -9,24 +9,26 @@ from functools import cache
 from itertools import groupby
 
 from reports.anchors import slug
-from reports.board_rows import PRIMARY, BoardCell, BoardRow, Group
-from reports.layout import COLUMN_TITLES
-from reports.paper import protocol_of
-from results.published_numbers import DATASETS, PublishedNumber, published_numbers
+from reports.board_rows import BoardCell, BoardRow, Group, RowFilters
+from reports.columns import primary_column
+from reports.costs import COSTS
+from reports.layout import PAPER_TABLES
+from reports.paper import class_text_of, protocol_of
+from results.published_numbers import DATASETS, PAPER, PublishedNumber, published_numbers
 
 
-def reported_places() -> list[tuple[str, str]]:
-    """Protocol and dataset of every group."""
+def reported_columns() -> list[tuple[str, str]]:
+    """(protocol, dataset) of every group of published numbers."""
     return list(dict.fromkeys((protocol_of(n), DATASETS[n.dataset]) for n in published_numbers() if n.dataset))
 
 
 @cache
 def reported_group(protocol: str, dataset: str) -> Group | None:
-    """Numbers that papers print for a protocol and dataset; rows in the order of the sources, never ranked."""
+    """The published numbers of a protocol and dataset, not ranked; None if there are none."""
     numbers = [
         n for n in published_numbers()
         if n.dataset and (protocol_of(n), DATASETS[n.dataset]) == (protocol, dataset)
-        and n.column in COLUMN_TITLES and n.column not in ("gflops", "throughput")
+        and n.column in PAPER_TABLES.columns and n.column not in COSTS
     ]  # fmt: skip
     if not numbers:
         return None
@@ -35,58 +37,65 @@ def reported_group(protocol: str, dataset: str) -> Group | None:
     for key, members in groupby(
         sorted(numbers, key=lambda n: (n.source, n.table)), lambda n: (n.source, n.table, n.method)
     ):
-        mine = tuple(members)
-        first = mine[0]
-        cells = {n.column: BoardCell(n.column, n.number, number=n) for n in mine}
-        text = "llm-rewritten" if "language model" in (first.setting.text or "") else "names"
+        of_row = tuple(members)
+        first = of_row[0]
+        cells = {n.column: BoardCell(n.column, n.number, number=n) for n in of_row}
         rows.append(
             BoardRow(
                 anchor=slug("p", *key, protocol, dataset), title=first.name, label="", cells=cells, row=None,
-                numbers=mine,
-                filters={
-                    "protocol": protocol, "dataset": dataset, "backbone": "as published",
-                    "views": f"{first.setting.frames or '?'}x{first.setting.views or '?'}", "text": text,
-                    "init": first.setting.init or "not stated", "status": "reported", "params": "not stated",
-                },
-                rank=None, reasons=("reported by a paper, not measured here",), again=None,
+                numbers=of_row,
+                filters=RowFilters(
+                    protocol=protocol, dataset=dataset, backbone="as published",
+                    views=f"{first.setting.frames or '?'}x{first.setting.views or '?'}",
+                    text=class_text_of(first.setting), init=first.setting.init or "not stated", status="reported",
+                    params="not stated",
+                ),
+                rank=None, reasons=("reported by a paper, not measured here",), command=None,
                 signature=str(first.setting),
             )
         )  # fmt: skip
     rows = _with_labels(rows)
-    primary = PRIMARY.get(protocol, columns[0])
-    rows.sort(key=lambda row: (row.numbers[0].source != "vificlip_slides", row.numbers[0].source))
+    # The paper whose tables are regenerated comes first.
+    rows.sort(key=lambda row: (row.numbers[0].source != PAPER, row.numbers[0].source))
     return Group(
         anchor=slug("t", protocol, dataset, "published"), protocol=protocol, dataset=dataset,
-        caption="Reported by papers, each measured its own way; order of print, not ranked",
-        columns=tuple((column, COLUMN_TITLES.get(column, column)) for column in columns), primary=primary,
+        caption="Reported by papers and measured in different ways; in the order of print, not ranked",
+        columns=columns, primary=_primary(columns),
         rows=tuple(rows), published=True, embedded=False,
     )  # fmt: skip
 
 
+def _primary(columns: tuple[str, ...]) -> str:
+    printed = {column: PAPER_TABLES.columns[column] for column in columns}
+    harmonic = (column for column in columns if printed[column].harmonic_of)
+    return primary_column(columns, harmonic, {c: shots for c in columns if (shots := printed[c].shots)})
+
+
 def _with_labels(rows: Sequence[BoardRow]) -> list[BoardRow]:
-    """Published rows with second labels: of one title by the first settings of their sources that differ."""
+    """Published rows with second labels: rows of one title are labelled by the stated settings in which they differ."""
     same: dict[str, list[int]] = defaultdict(list)
     for i, row in enumerate(rows):
         same[row.title].append(i)
     labels = [""] * len(rows)
-    for places in same.values():
-        stated = [_stated(rows[i].numbers[0]) for i in places]
+    for indices in same.values():
+        stated = [_stated(rows[i].numbers[0]) for i in indices]
         chosen: list[int] = []
+        # A setting is added only if it separates rows that are still equal.
         for column in range(len(stated[0])):
             tried = [*chosen, column]
             if _distinct(stated, tried) > _distinct(stated, chosen):
                 chosen = tried
-        for i, one in zip(places, stated, strict=True):
-            labels[i] = ", ".join(one[column] for column in chosen)
+        for i, settings in zip(indices, stated, strict=True):
+            labels[i] = ", ".join(settings[column] for column in chosen)
     return [replace(row, label=label) for row, label in zip(rows, labels, strict=True)]
 
 
 def _distinct(stated: Sequence[tuple[str, ...]], columns: Sequence[int]) -> int:
-    return len({tuple(one[column] for column in columns) for one in stated})
+    return len({tuple(settings[column] for column in columns) for settings in stated})
 
 
 def _stated(number: PublishedNumber) -> tuple[str, ...]:
-    """Settings that a source states of a number, in words."""
+    """The settings that a source states for a number, in words."""
     setting = number.setting
     return (
         f"{setting.frames or '?'} frames", f"{setting.views or '?'} views", f"from {setting.init or 'not stated'}",

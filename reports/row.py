@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -17,7 +18,7 @@ from results.record import STATUSES, Record
 
 @dataclass(frozen=True)
 class RepeatScore:
-    """One record's part in a cell: its accuracy in percent, the interval of it, and the record."""
+    """The score of one repeat in a cell: accuracy in percent, its 95 % interval, and the record."""
 
     value: float
     interval: Interval
@@ -38,7 +39,7 @@ class Cell:
         interval: 95 % interval of the mean from the sampling of test videos alone.
         repeats: The repeats, by index; empty for harmonic means.
         harmonic_of: The two columns of a harmonic mean.
-        lacks: Repeats that the protocol prescribes and that are not there, in words; such a cell has no rank.
+        lacks: How the repeats differ from the prescribed repeats, in words; such a cell has no rank.
     """
 
     column: str
@@ -54,12 +55,12 @@ class Cell:
 
 @dataclass(frozen=True)
 class Mark:
-    """A remark beside a row, whether or not the row is ranked.
+    """A remark on a ranked or unranked row.
 
     Args:
         text: The remark.
-        chip: One to three words that stand in the row; empty for a remark that stands in the opened row alone.
-        warn: Whether the chip is a warning.
+        chip: One to three words that are shown in the row; empty for a remark that only the opened row shows.
+        warn: Whether the chip is shown as a warning.
     """
 
     text: str
@@ -69,25 +70,36 @@ class Mark:
 
 @dataclass(frozen=True)
 class SupersededRecord:
-    """A record that does not count, with the reason and what changed, in words."""
+    """A record that does not count, with the reason in words."""
 
     name: str
     reason: str
 
 
+def harmonic_columns(rules: Iterable[Column]) -> dict[str, tuple[Column, Column]]:
+    """The harmonic means of two different measured columns, each with the rules of the two.
+
+    The rules come from records, where a harmonic mean may name columns that do not exist.
+    """
+    rules = tuple(rules)
+    measured = {rule.name: rule for rule in rules if rule.harmonic_of is None}
+    pairs = {rule.name: rule.harmonic_of for rule in rules if rule.harmonic_of}
+    return {name: (measured[a], measured[b]) for name, (a, b) in pairs.items() if a != b and {a, b} <= measured.keys()}
+
+
 @dataclass(frozen=True)
 class Row:
-    """A method under one protocol on one dataset, measured in one way.
+    """A method under one protocol on one dataset, measured in one way: a line of a table.
 
     Args:
-        keys: Keys of the measurements; `row`, `line` and `group` are those of all records.
+        keys: Keys of the newest measurement; all records of the row share `row`, `line` and `group`.
         dataset: The dataset's shown name.
         entries: The records that count, by part and repeat.
         rules: Columns of the protocol.
         cells: By column name, in the order of the rules; a column without records is absent.
         reasons: Reasons why the row is not ranked; empty if it is.
-        marks: Remarks.
-        superseded: Records of older generations, and of fits that were computed again.
+        marks: Remarks on the row.
+        superseded: Records of older generations, and of fits that were repeated later.
     """
 
     keys: Keys
@@ -106,22 +118,22 @@ class Row:
 
     @property
     def group(self) -> str:
-        """The group key: rows of one group may be ranked together, others not."""
+        """The group key: only rows with the same group key may be ranked together."""
         return self.keys.group
 
     @cached_property
     def newest(self) -> Entry:
-        """The newest record: its method card is shown."""
+        """The newest record, whose method card is shown."""
         return max(self.entries, key=lambda entry: (entry.time, entry.name))
 
     @property
     def record(self) -> Record:
-        """The newest record's content."""
+        """Content of the newest record."""
         return self.newest.record
 
     @property
     def measurement(self) -> Measurement:
-        """The newest record's measurement, for what all records of the row share."""
+        """Measurement of the newest record, for the settings that all records of the row share."""
         return self.newest.measurement
 
     @property
@@ -146,12 +158,12 @@ class Row:
 
     @property
     def family(self) -> str:
-        """Family of the method in the paper's grouping."""
+        """Family of the method in the papers' grouping."""
         return self.record.method.family
 
     @property
     def embedded(self) -> bool:
-        """True on an embedded dataset."""
+        """Whether the dataset is embedded."""
         return any(entry.record.embedded for entry in self.entries)
 
     @property
@@ -161,7 +173,7 @@ class Row:
 
     @property
     def views(self) -> str:
-        """Views in evaluation; those of each part where they differ."""
+        """Views in evaluation; several if the views of the parts differ."""
         return ", ".join(dict.fromkeys(views_text(entry.measurement.evaluation.views) for entry in self.entries))
 
     @property
@@ -182,8 +194,8 @@ class Row:
     @property
     def statuses(self) -> tuple[str, ...]:
         """The statuses of the row's records, each once."""
-        found = {entry.record.status for entry in self.entries}
-        return tuple(status for status in STATUSES if status in found)
+        statuses = {entry.record.status for entry in self.entries}
+        return tuple(status for status in STATUSES if status in statuses)
 
     @property
     def params_trained(self) -> int:
@@ -197,18 +209,20 @@ class Row:
 
     @cached_property
     def declared(self) -> bool:
-        """True if all records have the recipe that the method declares and the default options."""
+        """Whether all records have the recipe that the method declares and the default options."""
         known = self.record.method.defaults
         return not any(changes_of(entry.measurement, known) for entry in self.entries)
 
     @cached_property
     def seen_classes(self) -> tuple[str, ...]:
-        """Classes that were seen in training and should not have been, sorted.
+        """Evaluation classes with a counterpart in training, sorted, of the parts that should hold new classes.
 
-        Base-to-novel trains on the base classes: only a novel one is worth a warning there.
+        A protocol with a harmonic mean, such as base-to-novel, trains on the classes of the first of its two columns:
+        a warning concerns the part of the second column alone. In other protocols it concerns every part.
         """
-        unmeant = [e.record for e in self.entries if self.protocol != "b2n" or e.measurement.protocol.part == "novel"]
-        return tuple(sorted({name for record in unmeant for name in record.overlap.seen_classes}))
+        new = {second.part for _, second in harmonic_columns(self.rules).values()}
+        records = [entry.record for entry in self.entries if not new or entry.measurement.protocol.part in new]
+        return tuple(sorted({name for record in records for name in record.overlap.seen_classes}))
 
     @property
     def undecodable(self) -> int:
@@ -223,13 +237,13 @@ class Row:
 
     @property
     def train_videos(self) -> int:
-        """Evaluation videos that were trained on."""
+        """Number of evaluation videos that are also training videos."""
         return max(entry.record.overlap.train_videos for entry in self.entries)
 
     @property
     def superseded_text(self) -> str:
         """The superseded records by their reason, on one line; empty if there are none."""
-        counts = Counter(one.reason for one in self.superseded)
+        counts = Counter(record.reason for record in self.superseded)
         return "; ".join(f"{n} record{'' if n == 1 else 's'}: {reason}" for reason, n in counts.items())
 
     def rule(self, column: str) -> Column:

@@ -1,4 +1,4 @@
-"""The board's sections beside the tables: methods, datasets, figures, comparisons."""
+"""Sections of the board other than its tables: methods, datasets, figures, comparisons."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from pathlib import Path
 from harness.base.errors import UserError
 from harness.spec import Recipe
 from reports.anchors import slug
-from reports.board_rows import BoardRow, Group, dataset_title, section_title
+from reports.board_rows import BoardRow, Group
 from reports.classes import class_changes, confusion
+from reports.columns import shots_of
 from reports.curves import few_shot_curves
 from reports.entries import Damaged, Entry
 from reports.labels import labels_of
+from reports.layout import column_title, dataset_title, protocol_title
 from reports.row import Row
 from reports.scatter import accuracy_cost, base_novel
 from results.compare import PartComparison, compare_files
@@ -44,7 +46,7 @@ class MethodSection:
 
 @dataclass(frozen=True)
 class Overlap:
-    """Overlap of a list with one training list: relations of its classes with their numbers, and shared videos."""
+    """Overlap of an evaluation list with a training list: number of classes by relation, and shared videos."""
 
     train: str
     same_classes: bool
@@ -55,7 +57,7 @@ class Overlap:
 
 @dataclass(frozen=True)
 class ListFacts:
-    """An evaluated list as the records describe it."""
+    """An evaluation list as the records describe it."""
 
     name: str
     origin: str
@@ -94,26 +96,26 @@ class ComparisonSection:
 
 
 def method_sections(rows: Sequence[Row]) -> list[MethodSection]:
-    """One section a method name, in alphabetical order."""
+    """One section for each method name, in alphabetical order."""
     by_name: dict[str, list[tuple[Row, str]]] = defaultdict(list)
     for row, label in zip(rows, labels_of(rows), strict=True):
         by_name[row.method].append((row, label))
     return [
         MethodSection(
-            slug("m", name), max((row for row, _ in mine), key=lambda row: (row.newest.time, row.key)),
-            _recipes([row for row, _ in mine]), tuple(mine),
+            slug("m", name), max((row for row, _ in members), key=lambda row: (row.newest.time, row.key)),
+            _recipes([row for row, _ in members]), tuple(members),
         )
-        for name, mine in sorted(by_name.items())
+        for name, members in sorted(by_name.items())
     ]  # fmt: skip
 
 
 def _recipes(rows: Sequence[Row]) -> tuple[tuple[str, str], ...]:
-    """The recipes of some rows with the protocols and datasets that use them."""
-    places: dict[str, dict[str, None]] = defaultdict(dict)
+    """(protocols and datasets, recipe) of the rows, each recipe once."""
+    used_in: dict[str, dict[str, None]] = defaultdict(dict)
     for row in rows:
         for recipe in dict.fromkeys(m.fitted.recipe for m in (e.measurement for e in row.entries) if m.fitted):
-            places[_recipe_text(recipe)][f"{section_title(row.protocol)}, {dataset_title(row.dataset)}"] = None
-    return tuple(("; ".join(found), text) for text, found in places.items())
+            used_in[_recipe_text(recipe)][f"{protocol_title(row.protocol)}, {dataset_title(row.dataset)}"] = None
+    return tuple(("; ".join(names), text) for text, names in used_in.items())
 
 
 def _recipe_text(recipe: Recipe) -> str:
@@ -121,7 +123,7 @@ def _recipe_text(recipe: Recipe) -> str:
 
 
 def dataset_sections(rows: Sequence[Row]) -> list[DatasetSection]:
-    """One section a dataset, with each evaluated list once."""
+    """One section for each dataset, with each evaluation list once."""
     lists: dict[str, dict[tuple[str, str], ListFacts]] = defaultdict(dict)
     embedded: dict[str, bool] = {}
     for row in rows:
@@ -129,29 +131,30 @@ def dataset_sections(rows: Sequence[Row]) -> list[DatasetSection]:
         for entry in row.entries:
             listed, record = entry.measurement.evaluation.list, entry.record
             key = (listed.sha256, listed.labels_sha256)
+            # Records of several rows describe one list; the union of their findings is shown.
             old = lists[row.dataset].get(key)
             lists[row.dataset][key] = ListFacts(
                 listed.name, listed.origin, listed.label_variant, listed.n, len(record.classes), *key,
                 max(len(record.undecodable), old.undecodable if old else 0),
                 tuple(sorted({*record.overlap.seen_classes, *(old.seen if old else ())})),
-                tuple(sorted({*_overlaps(entry), *(old.overlaps if old else ())}, key=lambda one: one.train)),
+                tuple(sorted({*_overlaps(entry), *(old.overlaps if old else ())}, key=lambda overlap: overlap.train)),
             )  # fmt: skip
     return [
         DatasetSection(slug("d", name), dataset_title(name), name, embedded[name],
-                       tuple(sorted(found.values(), key=lambda one: (one.name, one.list_sha256))))
-        for name, found in sorted(lists.items())
+                       tuple(sorted(facts.values(), key=lambda fact: (fact.name, fact.list_sha256))))
+        for name, facts in sorted(lists.items())
     ]  # fmt: skip
 
 
 def _overlaps(entry: Entry) -> list[Overlap]:
-    """The findings of the record's audits of its list, one entry for each training list."""
-    found = []
+    """The results of the leakage checks of the record, one for each training list."""
+    overlaps = []
     for audit in entry.record.overlap.audits:
-        counts = Counter(one.relation for one in audit.seen)
+        counts = Counter(seen.relation for seen in audit.seen)
         relations = tuple(f"{n} {name}" for name, n in sorted(counts.items()))
         videos = entry.record.overlap.train_videos
-        found.append(Overlap(audit.train, audit.same_classes, relations, audit.source, videos))
-    return found
+        overlaps.append(Overlap(audit.train, audit.same_classes, relations, audit.source, videos))
+    return overlaps
 
 
 def group_figures(group: Group) -> list[str]:
@@ -159,23 +162,19 @@ def group_figures(group: Group) -> list[str]:
     rows = [board.row for board in group.rows if board.row and board.cells]
     if len(rows) < 2:
         return []
-    title = f"{section_title(group.protocol)}: {dataset_title(group.dataset)}"
+    title = f"{protocol_title(group.protocol)}: {dataset_title(group.dataset)}"
     figures = []
-    if group.protocol == "few_shot":
+    if shots_of(rows):
         figures.append(few_shot_curves(rows, title, group.anchor + "c"))
-    elif group.protocol == "b2n":
-        figures.append(base_novel(rows, title, group.anchor + "n"))
-    primary = dict(group.columns).get(group.primary, group.primary)
+    figures.append(base_novel(rows, title, group.anchor + "n"))
+    primary = column_title(group.primary)
     for cost in ("params_trained", "gflops"):
         figures.append(accuracy_cost(rows, group.primary, f"{primary}, {title}", cost, group.anchor + cost))
     return [figure for figure in figures if figure]
 
 
 def comparison_sections(groups: Sequence[Group]) -> tuple[list[ComparisonSection], list[Damaged]]:
-    """The best two ranked rows of the largest measured groups, compared by their predictions.
-
-    Comparisons whose predictions cannot be read are left out, and named.
-    """
+    """Comparisons of the best two ranked rows of the largest measured groups, and the files that cannot be read."""
     ranked = [(group, [row for row in group.rows if row.row and row.rank]) for group in groups]
     ranked = [(group, rows) for group, rows in ranked if len(rows) > 1]
     ranked.sort(key=lambda item: -len(item[1]))
@@ -186,7 +185,7 @@ def comparison_sections(groups: Sequence[Group]) -> tuple[list[ComparisonSection
         except UserError as error:
             message = error.message
             for entry in (entry for board in rows[:2] if board.row for entry in board.row.entries):
-                message = entry.told(message)
+                message = entry.without_paths(message)
             damaged.append(Damaged(f"{rows[0].name} against {rows[1].name}", message, error.hint))
     return sections, damaged
 
@@ -194,19 +193,19 @@ def comparison_sections(groups: Sequence[Group]) -> tuple[list[ComparisonSection
 def _comparison(group: Group, a: BoardRow, b: BoardRow) -> ComparisonSection:
     result = compare_files(_paths(a), _paths(b))
     figure = class_changes(result.parts[0], a.name, b.name, 12, group.anchor + "cc")
-    title = f"{section_title(group.protocol)}, {dataset_title(group.dataset)}"
+    title = f"{protocol_title(group.protocol)}, {dataset_title(group.dataset)}"
     anchor = slug("c", group.anchor)
     return ComparisonSection(anchor, title, a.name, b.name, result.parts, figure, _confusion(a, group, anchor))
 
 
 def _confusion(board: BoardRow, group: Group, anchor: str) -> str:
-    """The confusion of a row's first top-1 part, from its first repeat."""
+    """The confusion matrix of a row's first top-1 column, from its first repeat."""
     cells = board.row.cells.values() if board.row else ()
     cell = next((cell for cell in cells if board.row and _counts(board.row, cell.column)), None)
     if cell is None:
         return ""
     entry = cell.repeats[0].entry
-    title = f"{board.name}, {dict(group.columns).get(cell.column, cell.column)}"
+    title = f"{board.name}, {column_title(cell.column)}"
     return confusion(read_predictions(entry.predictions), entry.record.classes, 10, anchor + "cf", title)
 
 
@@ -219,6 +218,6 @@ def _paths(board: BoardRow) -> list[Path]:
 
 
 def _counts(row: Row, column: str) -> bool:
-    """True for a column of a part's top-1: top-5 columns hold the same records again."""
+    """Whether a column is the top-1 of a part; top-5 columns have the same records."""
     rule = row.rule(column)
     return rule.harmonic_of is None and rule.metric == "top1"

@@ -1,9 +1,8 @@
-"""The leaderboard: one self-contained HTML file, with `leaderboard.json` and `leaderboard.csv` beside it."""
+"""The leaderboard: one self-contained HTML file, `leaderboard.json` and `leaderboard.csv`."""
 
 from __future__ import annotations
 
 import gc
-import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,7 +10,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -22,10 +20,10 @@ from reports.aggregate import DDOF, rows_of
 from reports.anchors import slug
 from reports.board import groups_of
 from reports.board_json import board_csv, board_json
-from reports.board_rows import FILTERS, Group, dataset_title, section_title, source_of
+from reports.board_rows import FILTERS, Group, source_of
 from reports.entries import Damaged, read_entries
 from reports.export import tables_of
-from reports.layout import layouts
+from reports.layout import ALL_TABLES, column_title, dataset_title, layouts, protocol_title
 from reports.overview import overview
 from reports.ranks import rank_rows
 from reports.sections import comparison_sections, dataset_sections, group_figures, method_sections
@@ -41,7 +39,7 @@ class BuiltReport:
 
     Args:
         index: Its `index.html`.
-        damaged: Files that were left out of it; the page names them too.
+        damaged: Files that are left out of the board; the page names them.
     """
 
     index: Path
@@ -49,13 +47,13 @@ class BuiltReport:
 
 
 def build_report(runs: Path, out: Path) -> BuiltReport:
-    """Write the board of all records under `runs` into `out`.
+    """Write the board of all records below `runs` to the folder `out`.
 
-    The file needs nothing else: no network, no script to be read. Links to records are relative to `out`. A damaged
-    record is left out and named.
+    The page loads no other file and can be read without scripts. Links to records are relative to `out`. Damaged
+    records are left out; the page names them.
 
     Raises:
-        UserError: The folder is missing or holds no record file at all.
+        UserError: The folder is missing, or contains no record file.
     """
     with _quiet_collector():
         return _build(runs, out)
@@ -63,7 +61,7 @@ def build_report(runs: Path, out: Path) -> BuiltReport:
 
 @contextmanager
 def _quiet_collector() -> Iterator[None]:
-    """No garbage collection while the board is built: it makes millions of objects and no cycles to speak of."""
+    """Turn garbage collection off while the board is built: it creates millions of objects and hardly any cycles."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
@@ -74,13 +72,14 @@ def _quiet_collector() -> Iterator[None]:
 
 
 def _build(runs: Path, out: Path) -> BuiltReport:
-    found = read_entries(runs)
-    rows = rows_of(found.entries)
+    read = read_entries(runs)
+    rows = rows_of(read.entries)
     ranks = rank_rows(rows)
     groups = groups_of(rows, ranks)
-    paper = tables_of(layouts("all"), rows, ranks, against_paper=True, verdicts_of_nothing=False)
+    paper = tables_of(layouts(ALL_TABLES), rows, ranks, against_paper=True, fill_unmeasured=False)
     comparisons, unread = comparison_sections(groups)
-    damaged = (*found.damaged, *unread)
+    damaged = (*read.damaged, *unread)
+    # Links are relative, so that runs and board can be copied together to another machine or a web server.
     base = "/".join(quote(part) for part in Path(os.path.relpath(runs, out)).parts)
     text = _environment().get_template("board.html.jinja").render(
         sections=_sections(groups),
@@ -103,11 +102,10 @@ def _build(runs: Path, out: Path) -> BuiltReport:
         css=Markup((TEMPLATES / "board.css").read_text(encoding="utf-8")),
         js=Markup((TEMPLATES / "board.js").read_text(encoding="utf-8")),
     )  # fmt: skip
+    # Names of videos and classes may contain lone surrogates, which UTF-8 cannot encode.
     target = out / INDEX
     write_bytes(target, text.encode("utf-8", errors="replace"))
-    value = board_json(groups, damaged)
-    data = json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    write_bytes(out / "leaderboard.json", (data + "\n").encode("utf-8", errors="replace"))
+    write_bytes(out / "leaderboard.json", board_json(groups, damaged).encode("utf-8", errors="replace"))
     write_bytes(out / "leaderboard.csv", board_csv(groups).encode("utf-8", errors="replace"))
     return BuiltReport(target, damaged)
 
@@ -121,21 +119,21 @@ def _sections(groups: Sequence[Group]) -> list[tuple[str, list[tuple[str, list[G
 
 
 def _values(groups: Sequence[Group], name: str) -> list[str]:
-    """All values of a filter, those of measured rows first."""
-    found: dict[str, None] = {}
+    """All values of a filter, first the values of measured rows."""
+    values: dict[str, None] = {}
     for group in sorted(groups, key=lambda group: group.published):
         for row in group.rows:
-            found.update(dict.fromkeys(row.filters[name].split(" ") if name == "status" else [row.filters[name]]))
-    return list(found)
+            values.update(dict.fromkeys(row.filters.choices(name)))
+    return list(values)
 
 
 def _gflops(value: float | None) -> str:
-    """Three significant digits, or a dash where a method could not be counted."""
+    """GFLOPs with three significant digits; a dash if they could not be counted."""
     return "\N{EN DASH}" if value is None or value != value else f"{value:.1f}" if value >= 100 else f"{value:.3g}"
 
 
 def _spread(group: Group) -> str:
-    """Meaning of ± in a group, for its copies: kind, n and ddof."""
+    """Meaning of ± in a group (kind of repeat, n and ddof), for copies of its table."""
     cells = [cell.cell for row in group.rows for cell in row.cells.values() if cell.cell]
     kinds = {(cell.kind, cell.n) for cell in cells if cell.spread is not None}
     if group.published:
@@ -146,16 +144,15 @@ def _spread(group: Group) -> str:
 
 @lru_cache(maxsize=1)
 def _environment() -> Environment:
-    """Templates in which every value is escaped unless it is markup of our own."""
+    """The templates; every value is escaped unless it is `Markup`."""
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
-    helpers: dict[str, Any] = {
-        "section_title": section_title, "dataset_title": dataset_title, "slug": slug, "source_of": source_of,
-        "quote": quote, "dict": dict,
-    }  # fmt: skip
-    environment.globals.update(helpers)
+    environment.globals.update(
+        protocol_title=protocol_title, dataset_title=dataset_title, column_title=column_title, slug=slug,
+        source_of=source_of, quote=quote,
+    )  # fmt: skip
     environment.filters["millions"] = lambda count: f"{count / 1e6:.1f}" if count else "0"
     environment.filters["number"] = lambda value, other: other if value is None or value != value else value
     environment.filters["gflops"] = _gflops

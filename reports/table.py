@@ -1,4 +1,4 @@
-"""A table as data, before any format: cells that hold a published number, a measurement of ours, or both."""
+"""A table as data, before it is formatted: cells with a published number, our measurement, or both."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class TableCell:
         row: Our row.
         verdict: Comparison of the two.
         emphasis: `bold`, `underline` or empty.
-        delta_published, delta_ours: Values of a delta row.
-        plain: Our value of a compute column: a number, or a word where there is none.
-        reasons: Reasons why our value is not ranked; it is marked, and the notes name them.
+        delta_published, delta_ours: Values of a delta row, in percent points.
+        plain: Our value in a column of cost: a number, or a word that replaces it.
+        reasons: Reasons why our value is not ranked; the value has a dagger, and the notes state the reasons.
     """
 
     published: PublishedNumber | None = None
@@ -38,7 +38,7 @@ class TableCell:
 
     @property
     def marked(self) -> bool:
-        """True if a note belongs to our value: a reason why it is not ranked, or a changed setting."""
+        """Whether a note belongs to our value: a reason why it is not ranked, or a mark of its row."""
         return bool(self.reasons) or (self.row is not None and any(mark.chip for mark in self.row.marks))
 
 
@@ -47,15 +47,15 @@ class TableRow:
     """A row: a method, or the delta row.
 
     Args:
-        title: The method.
-        family: Its family.
-        cells: By column.
-        method: Name by which delta rows find it.
-        reference: The print's reference number.
-        is_delta: Whether it is the delta row.
-        setting: How it was measured, as far as it is known.
-        extra: Further columns with their texts.
-        label: Second label, which tells our rows of one title apart; empty for the unchanged one.
+        title: Display name of the method, or label of the delta row.
+        family: Family of the method.
+        cells: Cells in the order of the columns.
+        method: Published name of the method, by which the delta row finds it.
+        reference: Reference number in the print.
+        is_delta: Whether the row is the delta row.
+        setting: How the row was measured, as far as it is known.
+        extra: (name, text) of the columns between method and numbers.
+        label: Second label, which names the settings that the row changes; empty for the unchanged row of its title.
     """
 
     title: str
@@ -80,13 +80,14 @@ class Table:
 
     Args:
         name: The name that `--table` takes, with its block.
-        title: Shown above.
+        title: Title of the table.
         columns: (dataset title, column title).
-        rows: In print order.
+        rows: Rows in the order of print.
         with_ours: Whether cells can hold our measurements.
         with_published: Whether cells can hold published numbers.
         notes: Footnotes.
-        banner: A warning shown above, or empty.
+        banner: A warning shown above the table, or empty.
+        keys: (dataset, column) of each column, as programs read them.
     """
 
     name: str

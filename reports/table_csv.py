@@ -7,6 +7,7 @@ import io
 from collections.abc import Sequence
 
 from reports.aggregate import DDOF
+from reports.csv_values import CsvValue, safe_value
 from reports.table import Table, TableCell, TableRow
 from results.published_numbers import sources
 
@@ -18,7 +19,7 @@ CSV_FIELDS = (
 
 
 def csv_text(tables: Sequence[Table]) -> str:
-    """One line a cell with everything known of it, for programs; numbers of ours are not rounded."""
+    """One line for each cell with all that is known about it; our values are not rounded."""
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, CSV_FIELDS, lineterminator="\n")
     writer.writeheader()
@@ -29,9 +30,9 @@ def csv_text(tables: Sequence[Table]) -> str:
     return buffer.getvalue()
 
 
-def _csv_row(table: Table, row: TableRow, dataset: str, column: str, cell: TableCell) -> dict[str, object]:
-    values: dict[str, object] = {
-        "table": table.name, "method": _csv(row.title), "label": _csv(row.label), "family": row.family,
+def _csv_row(table: Table, row: TableRow, dataset: str, column: str, cell: TableCell) -> dict[str, CsvValue]:
+    values: dict[str, CsvValue] = {
+        "table": table.name, "method": safe_value(row.title), "label": safe_value(row.label), "family": row.family,
         "reference": row.reference,
         "dataset": dataset, "column": column, "emphasis": cell.emphasis,
     }  # fmt: skip
@@ -39,13 +40,13 @@ def _csv_row(table: Table, row: TableRow, dataset: str, column: str, cell: Table
         values |= {
             "ours": cell.ours.mean, "spread": cell.ours.spread, "n": cell.ours.n, "repeat_kind": cell.ours.kind,
             "ddof": DDOF if cell.ours.spread is not None else None, "low": cell.ours.interval.low,
-            "high": cell.ours.interval.high, "signature": _csv(cell.row.signature if cell.row else ""),
-            "not_ranked": _csv("; ".join(cell.reasons)),
+            "high": cell.ours.interval.high, "signature": safe_value(cell.row.signature if cell.row else ""),
+            "not_ranked": safe_value("; ".join(cell.reasons)),
         }  # fmt: skip
         if cell.row:
             values |= {
-                "marks": _csv("; ".join(mark.text for mark in cell.row.marks)),
-                "superseded": _csv(cell.row.superseded_text),
+                "marks": safe_value("; ".join(mark.text for mark in cell.row.marks)),
+                "superseded": safe_value(cell.row.superseded_text),
             }  # fmt: skip
     elif cell.plain is not None:
         values["ours"] = cell.plain
@@ -56,14 +57,12 @@ def _csv_row(table: Table, row: TableRow, dataset: str, column: str, cell: Table
             "measured_by": number.setting.measured_by, "setting": str(number.setting), "notes": " ".join(number.notes),
         }  # fmt: skip
     if cell.verdict:
-        values |= {"delta": cell.verdict.delta, "verdict": cell.verdict.kind, "why": _csv("; ".join(cell.verdict.why))}
+        values |= {
+            "delta": cell.verdict.delta,
+            "verdict": cell.verdict.kind,
+            "why": safe_value("; ".join(cell.verdict.why)),
+        }
     if row.is_delta:
-        values |= {"ours": cell.delta_ours, "published": cell.delta_published}
-        if cell.delta_published is not None:
-            values["published"] = f"{cell.delta_published:+}"
+        printed = cell.delta_published
+        values |= {"ours": cell.delta_ours, "published": f"{printed:+}" if printed is not None else None}
     return values
-
-
-def _csv(text: str) -> str:
-    """Text that a spreadsheet does not take for a formula."""
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") and not text.startswith("+Δ") else text

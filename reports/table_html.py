@@ -14,7 +14,7 @@ _TAGS = {"bold": Markup("<b>{}</b>"), "underline": Markup("<u>{}</u>"), "": Mark
 
 
 def html(tables: Sequence[Table]) -> str:
-    """One section a table; user-supplied text is escaped."""
+    """One section for each table; text of records is escaped."""
     return str(Markup("\n").join(_section(table) for table in tables)) + "\n"
 
 
@@ -48,11 +48,11 @@ def _head(table: Table, names: Sequence[str]) -> Markup:
 
 
 def _row(table: Table, row: TableRow, names: Sequence[str]) -> Markup:
-    """A row whose further lines (published value, difference and verdict) stand under each cell's first."""
+    """A row; published value, difference and verdict are shown below our value in each cell."""
     lines = lines_of(table, row)
     cells = Markup("").join(Markup("<td>{}</td>").format(value) for value in extra(row, names, True))
     for column in range(len(row.cells)):
         stacked = [_TAGS[values[column][1]].format(escape(values[column][0])) for _, values in lines]
-        beside = Markup("").join(Markup('<small class="beside">{}</small>').format(text) for text in stacked[1:])
-        cells += Markup("<td>{}{}</td>").format(stacked[0], beside)
+        below = Markup("").join(Markup('<small class="below">{}</small>').format(text) for text in stacked[1:])
+        cells += Markup("<td>{}{}</td>").format(stacked[0], below)
     return Markup('<tr title="{}"><th scope=row>{}</th>{}</tr>').format(row.setting, lines[0][0], cells)

@@ -6,17 +6,17 @@
   const $$ = (selector, from = document) => Array.from(from.querySelectorAll(selector));
   const bar = $("#bar"), count = $("#count"), tables = $$("table.board");
   const names = $$("select", bar).map((select) => select.name);
-  const headsOf = (table) => Array.from(table.tHead.rows[0].cells);  // not those of the tables inside opened cells
+  const headsOf = (table) => Array.from(table.tHead.rows[0].cells);  // without the heads of tables in opened cells
   const rowsOf = (table) => Array.from(table.tBodies[0].rows).filter((row) => !row.classList.contains("opened"));
   const all = tables.map((table) => ({ table, rows: rowsOf(table), group: table.closest(".group") }));
-  // What is filtered by is read from the page once; a filter that all rows of a table share is decided once for them.
+  // Filter values are read from the page once. If all rows of a table share a value, the filter is applied to the table.
   for (const entry of all) {
     entry.facts = entry.rows.map((row) => names.map((name) => row.getAttribute("data-" + name)));
     entry.shared = names.map((_, index) => entry.facts.every((facts) => facts[index] === entry.facts[0][index]));
   }
   const searchText = (entry) => entry.texts ??= entry.rows.map((row, index) => (row.dataset.name + " " + entry.facts[index].join(" ")).toLowerCase());
 
-  // --- the view: filters, sorting, columns; kept in the query so that a view is a link
+  // --- the view: filters, sorting and columns are kept in the query, so that a view is a link
   let view = new URLSearchParams(location.search);
   const keep = () => {
     const text = view.toString();
@@ -102,7 +102,7 @@
     });
   });
 
-  // --- columns that may be hidden
+  // --- optional columns
   const optional = new Map();
   for (const { table } of all) for (const head of headsOf(table)) if (!["rank", "method"].includes(head.dataset.col) && !optional.has(head.dataset.col)) optional.set(head.dataset.col, head.textContent);
   const style = document.createElement("style");
@@ -122,7 +122,7 @@
   document.addEventListener("click", (event) => { const menu = $(".columns"); if (menu.open && !menu.contains(event.target)) menu.open = false; });
   document.addEventListener("keydown", (event) => { if (event.key === "Escape") { const menu = $(".columns"); if (menu.open) { menu.open = false; $("summary", menu).focus(); } } });
 
-  // --- an opened cell is shown across the table, with what its row shares
+  // --- an opened cell is shown across the table, with the facts of its row
   const show = (details) => {
     const row = details.closest("tr"), table = row.closest("table");
     for (const other of $$("details[open]", row)) if (other !== details) other.open = false;
@@ -143,7 +143,7 @@
     else if (row.openedBy === details) { row.openedRow.remove(); row.openedRow = row.openedBy = null; }
   }, true);
 
-  // --- copying what is shown
+  // --- copies of the shown rows and columns
   const grid = (table) => {
     const heads = headsOf(table), shown = heads.map((head, index) => [head, index]).filter(([head]) => head.offsetParent !== null || getComputedStyle(head).display !== "none").map(([, index]) => index);
     const text = (cell) => {
@@ -165,7 +165,7 @@
     csv: (lines) => lines.map((line) => line.map((text) => { const safe = /^[=+\-@]/.test(text) ? "'" + text : text; return /[",\n]/.test(safe) ? "\"" + safe.replace(/"/g, "\"\"") + "\"" : safe; }).join(",")).join("\n") + "\n",
   };
   const copy = async (text) => {
-    try { await navigator.clipboard.writeText(text); return true; } catch { /* no clipboard for this page: the older way */ }
+    try { await navigator.clipboard.writeText(text); return true; } catch { /* this page has no clipboard access: use a text area */ }
     const area = document.createElement("textarea");
     area.value = text; area.style.position = "fixed"; area.style.opacity = "0";
     document.body.append(area);
@@ -179,7 +179,7 @@
     const note = table.dataset.title + "; " + document.getElementById(table.id + "-caption").textContent + (table.dataset.spread ? "; " + table.dataset.spread : "");
     const text = formats[format](grid(table)) + (format === "csv" ? "" : format === "latex" ? "% " + note.replace(/\s+/g, " ") + "\n" : "\n" + note.replace(/\s+/g, " ").replace(/([\\|`*_\[\]<>])/g, "\\$1") + "\n");
     const done = await copy(text), label = button.textContent;
-    button.textContent = done ? "Copied" : "Not possible here";
+    button.textContent = done ? "Copied" : "Not possible in this browser";
     setTimeout(() => { button.textContent = label; }, 1200);
   });
 
@@ -210,7 +210,7 @@
     });
     const again = document.createElement("p"), code = document.createElement("code");
     code.textContent = "python -m harness compare " + [a, b].map((row) => row.dataset.method + ":row=" + row.id.slice(2)).map((side) => /^[\w.:=-]+$/.test(side) ? side : "'" + side.replace(/'/g, "'\\''") + "'").join(" ");
-    again.append("Paired test, interval, classes that moved and videos that flipped: ", code);
+    again.append("For the paired test, the interval, and the classes and videos that differ, run ", code);
     out.append(table, again);
   };
   pick.table.replaceChildren(...measured.map(({ table }) => option(table.id, table.dataset.title + ": " + document.getElementById(table.id + "-caption").textContent.slice(0, 60))));
@@ -218,7 +218,7 @@
   pick.a.addEventListener("input", drawPair);
   pick.b.addEventListener("input", drawPair);
 
-  // --- a link into a closed part opens it; light and dark
+  // --- a link opens the closed part that contains its target; light and dark theme
   const reveal = () => { const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1))); for (let part = target; part; part = part.parentElement) if (part.tagName === "DETAILS") part.open = true; if (target) target.scrollIntoView(); };
   addEventListener("hashchange", reveal);
   const theme = $("#theme"), dark = () => (root.dataset.theme || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";

@@ -17,7 +17,7 @@ import pytest
 
 from harness.cli import main
 from reports.site import build_report
-from tests.reports.test_generations import write_folder
+from tests.reports.mixed import Mixed
 from tests.reports.test_site import EVILS
 from tests.results.factories import Sample, write_grid, write_sample
 
@@ -37,12 +37,10 @@ def browser() -> Iterator[Any]:
         started.close()
 
 
-@pytest.fixture(scope="module")
-def board(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture
+def board(grid_board: Path) -> Path:
     """The board of the embedded benchmark's full grid."""
-    folder = tmp_path_factory.mktemp("board")
-    write_grid(folder / "runs")
-    return build_report(folder / "runs", folder / "site").index
+    return grid_board
 
 
 class Visit:
@@ -184,12 +182,10 @@ def test_two_rows_side_by_side(visit: Visit) -> None:
     assert float(base[3]) == pytest.approx(float(base[1]) - float(base[2]), abs=0.11) and base[3].startswith("+")
 
 
-@pytest.fixture(scope="module")
-def variants(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The board of a folder with several recipes of one method, see `tests.reports.test_generations`."""
-    folder = tmp_path_factory.mktemp("variants")
-    write_folder(folder / "runs")
-    return build_report(folder / "runs", folder / "site").index
+@pytest.fixture
+def variants(mixed: Mixed) -> Path:
+    """The board of a folder with several recipes of one method, see `tests.reports.mixed`."""
+    return mixed.built.index
 
 
 def test_rows_of_one_title_are_told_apart_in_selects_copies_search_and_sorting(

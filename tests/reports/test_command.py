@@ -19,7 +19,7 @@ from harness.commands._arguments import request_of
 from harness.data.official.cards import load_card
 from harness.machine.settings import Settings, load_settings
 from reports.aggregate import rows_of
-from reports.command import again
+from reports.command import run_command
 from reports.entries import Entry
 from reports.row import Row
 from results.measurement import keys_of
@@ -102,14 +102,14 @@ REQUESTS: dict[str, dict[str, Any]] = {
 def test_the_command_measures_the_row_again(name: str, settings: Settings, tmp_path: Path) -> None:
     request = Request(**{**BASE, **REQUESTS[name]})
     (row,) = measured(request, settings, tmp_path)
-    made = again_of(again(row).command, {})
-    assert keys(replace(made, repeats=request.repeats), settings) == keys(request, settings), again(row).command
-    assert not again(row).notes
+    made = again_of(run_command(row).text, {})
+    assert keys(replace(made, repeats=request.repeats), settings) == keys(request, settings), run_command(row).text
+    assert not run_command(row).notes
 
 
 def test_a_default_row_has_a_short_command(settings: Settings, tmp_path: Path) -> None:
     (row,) = measured(Request(**BASE), settings, tmp_path)
-    assert again(row).command == (
+    assert run_command(row).text == (
         "python -m harness run --method vificlip --protocol b2n --dataset mini_target --precision bf16"
     )
 
@@ -122,19 +122,19 @@ def test_files_and_folders_must_be_filled_in(settings: Settings, small_dataset: 
     places = {"PATH-TO-my videos": str(data), "PATH-TO-WEIGHTS": str(weights)}
     own = Request(**{**BASE, "datasets": (str(data),), "backbone": BackboneChoice("ViT-B-16", str(weights))})
     (row,) = measured(own, settings, tmp_path)
-    assert keys(again_of(again(row).command, places), settings) == keys(own, settings)
-    assert [note.split(":")[0] for note in again(row).notes] == list(places)
-    assert row.measurement.model.weights.removeprefix("sha256:") in again(row).notes[1]
+    assert keys(again_of(run_command(row).text, places), settings) == keys(own, settings)
+    assert [note.split(":")[0] for note in run_command(row).notes] == list(places)
+    assert row.measurement.model.weights.removeprefix("sha256:") in run_command(row).notes[1]
 
     staged = replace(own, datasets=("mini_target",), backbone=None,
                      methods=(MethodChoice("bridge_prompt", {"stage_one": str(stage)}),))  # fmt: skip
     (row,) = measured(staged, settings, tmp_path)
-    again_staged = again_of(again(row).command, {"PATH-TO-OPTION-STAGE_ONE": str(stage)})
+    again_staged = again_of(run_command(row).text, {"PATH-TO-OPTION-STAGE_ONE": str(stage)})
     assert keys(again_staged, settings) == keys(staged, settings)
 
     evaluated = replace(staged, methods=(MethodChoice("vificlip", checkpoint=str(checkpoint)),))
     (row,) = measured(evaluated, settings, tmp_path)
-    made = again_of(again(row).command, {"PATH-TO-CHECKPOINT": str(checkpoint)})
+    made = again_of(run_command(row).text, {"PATH-TO-CHECKPOINT": str(checkpoint)})
     assert keys(made, settings) == keys(evaluated, settings)
 
 
@@ -155,7 +155,7 @@ def test_own_training_lists_of_an_official_dataset_are_drawn_again(
     own = Request((MethodChoice(method),), ("few_shot",), ("hmdb51",), MINI, variant="corrected", lists="own")
     (row,) = measured(own, settings, tmp_path)
     assert ("--lists", "own") in pairs(command(row)) and ("--label-set", "corrected") in pairs(command(row))
-    assert keys(again_of(again(row).command, {}), settings) == keys(own, settings)
+    assert keys(again_of(run_command(row).text, {}), settings) == keys(own, settings)
 
 
 def row_of(tmp_path: Path, **changes: Any) -> Row:
@@ -165,7 +165,7 @@ def row_of(tmp_path: Path, **changes: Any) -> Row:
 
 
 def command(row: Row) -> list[str]:
-    return shlex.split(again(row).command)
+    return shlex.split(run_command(row).text)
 
 
 def pairs(words: list[str]) -> list[tuple[str, str]]:
@@ -187,7 +187,8 @@ def test_a_chosen_source_of_an_untrained_method_is_asked_for(tmp_path: Path) -> 
     scope = replace(m.protocol.scope, training_origin="source", own_training_lists="x")
     m = replace(m, protocol=replace(m.protocol, scope=scope))
     (row,) = rows_of([replace(entry, record=replace(entry.record, measurement=m))])
-    assert ("--source", "NAME-OF-THE-SOURCE") in pairs(command(row)) and "NAME-OF-THE-SOURCE" in again(row).notes[0]
+    assert ("--source", "NAME-OF-THE-SOURCE") in pairs(command(row))
+    assert "NAME-OF-THE-SOURCE" in run_command(row).notes[0]
 
 
 def test_an_own_source_is_a_place(tmp_path: Path) -> None:
@@ -221,7 +222,7 @@ def test_what_the_command_cannot_say_is_noted(tmp_path: Path) -> None:
     entry, m = row.entries[0], row.measurement
     m = replace(m, evaluation=replace(m.evaluation, sample="every 10th"))
     (row,) = rows_of([replace(entry, record=replace(entry.record, measurement=m))])
-    assert "every 10th" in again(row).notes[0]
+    assert "every 10th" in run_command(row).notes[0]
 
 
 def test_seeds_are_repeats_and_no_changed_recipe(tmp_path: Path) -> None:

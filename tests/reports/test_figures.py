@@ -20,17 +20,15 @@ from reports.row import Row
 from reports.scatter import accuracy_cost, base_novel
 from results.compare import compare
 from results.predictions import read_predictions
-from tests.results.factories import Sample, write_grid, write_sample
+from tests.results.factories import Sample, write_sample
 
 SVG = "{http://www.w3.org/2000/svg}"
 EVIL = '$x^2$ <script>alert(1)</script> & "q" \u202e'
 
 
 @pytest.fixture(scope="module")
-def rows(tmp_path_factory: pytest.TempPathFactory) -> list[Row]:
-    folder = tmp_path_factory.mktemp("figures")
-    write_grid(folder)
-    return rows_of(read_entries(folder).entries)
+def rows(grid_runs: Path) -> list[Row]:
+    return rows_of(read_entries(grid_runs).entries)
 
 
 def chosen(rows: list[Row], protocol: str) -> list[Row]:
@@ -129,7 +127,7 @@ def test_feature_map_separates_classes_and_is_repeatable() -> None:
 def test_feature_map_refuses_what_it_cannot_draw() -> None:
     with pytest.raises(UserError, match="N > 3"):
         feature_map(np.zeros((2, 4)), [0, 1], ["a", "b"])
-    with pytest.raises(UserError, match="not finite"):
+    with pytest.raises(UserError, match="NaN or infinite"):
         feature_map(np.full((5, 4), np.nan), [0] * 5, ["a"])
     with pytest.raises(UserError, match="no feature map named 'pca'"):
         feature_map(np.eye(5), [0] * 5, ["a"], method="pca")

@@ -28,8 +28,8 @@ from results.codec import encode
 from results.measurement import FIELDS, Measurement, keys_of
 from results.measurement_words import signature
 from results.metrics import harmonic_mean
-from results.record import read_record
-from tests.results.factories import Sample, write_grid, write_sample
+from results.record import find_records, read_record
+from tests.results.factories import Sample, write_sample
 from tests.results.measurements import measurements, others
 
 FEW = Sample(protocol="few_shot", part="k16", shots=16)
@@ -41,20 +41,20 @@ def rows(runs: Path) -> list[Row]:
 
 def test_an_empty_runs_folder_is_one_clear_error(tmp_path: Path) -> None:
     for read in (read_entries, records_frame):
-        with pytest.raises(UserError, match="holds no record"):
+        with pytest.raises(UserError, match="contains no record"):
             read(tmp_path)
         with pytest.raises(UserError, match="does not exist"):
             read(tmp_path / "nowhere")
 
 
-def test_the_frame_has_a_line_for_each_record_and_a_column_for_each_field(tmp_path: Path) -> None:
-    paths = write_grid(tmp_path)
-    frame = records_frame(tmp_path).frame
+def test_the_frame_has_a_line_for_each_record_and_a_column_for_each_field(grid_runs: Path) -> None:
+    paths = find_records(grid_runs)
+    frame = records_frame(grid_runs).frame
     assert len(frame) == len(paths) and frame["cell"].is_unique
     assert set(frame["protocol.name"]) == {"zero_shot", "b2n", "few_shot", "supervised"}
-    assert set(FIELDS) <= {*frame.columns} | {path for path in FIELDS if path.startswith("training.")}
+    assert set(FIELDS) <= set(frame.columns)
     means = frame[frame["superseded"] == ""].groupby(["row", "protocol.part"])["top1"].mean()
-    for row in rows(tmp_path):
+    for row in rows(grid_runs):
         for column, cell in row.cells.items():
             if cell.repeats and row.rule(column).metric == "top1":
                 assert means[row.key, row.rule(column).part] == pytest.approx(cell.mean)
@@ -286,7 +286,7 @@ def test_rows_with_other_lists_take_no_rank_away(tmp_path: Path, n_other: int) -
     assert {name: rank for name, rank in found.items() if name.startswith("honest")} == {"honest0": 1, "honest1": 2}
     assert {rank for name, rank in found.items() if name.startswith("other")} == {None}
     reasons = rank_rows(rows(tmp_path)).lists
-    assert len(reasons) == n_other and "are not those of the 2 rows" in next(iter(reasons.values()))
+    assert len(reasons) == n_other and "differ from those of the 2 ranked rows" in next(iter(reasons.values()))
 
 
 def test_most_rows_decide_which_lists_are_usual_not_the_most_lists(tmp_path: Path) -> None:

@@ -61,17 +61,14 @@ class Page(HTMLParser):
         return re.sub(r"\s+", " ", "".join(self.text))
 
 
-@pytest.fixture(scope="module")
-def grid(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, str]:
+@pytest.fixture
+def grid(grid_runs: Path, grid_board: Path) -> tuple[Path, Path, str]:
     """Runs, the output folder and the page of the embedded benchmark's full grid."""
-    folder = tmp_path_factory.mktemp("grid")
-    write_grid(folder / "runs")
-    page = build_report(folder / "runs", folder / "site")
-    return folder / "runs", folder / "site", page.index.read_text(encoding="utf-8")
+    return grid_runs, grid_board.parent, grid_board.read_text(encoding="utf-8")
 
 
 def test_nothing_to_report_is_one_clear_error(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="holds no record"):
+    with pytest.raises(UserError, match="contains no record"):
         build_report(tmp_path, tmp_path / "site")
 
 

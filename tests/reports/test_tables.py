@@ -18,7 +18,7 @@ from reports.export import render_table
 from reports.row import Row
 from reports.verdict import DIFFERENT, INSIDE, NOT_MEASURED, OUTSIDE, verdict
 from results.published_numbers import PublishedNumber, published_numbers
-from tests.results.factories import Sample, write_grid, write_sample
+from tests.results.factories import Sample, write_sample
 
 
 def published(method: str = "vifi-clip", dataset: str = "HMDB-51", column: str = "novel") -> PublishedNumber:
@@ -192,18 +192,16 @@ def test_csv_holds_everything_known_of_a_cell(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("format", ["md", "latex", "csv", "html"])
 @pytest.mark.parametrize("against", [True, False])
-def test_every_table_in_every_format(tmp_path: Path, format: str, against: bool) -> None:
-    write_grid(tmp_path)
-    text = render_table("all", tmp_path, against, format).text
+def test_every_table_in_every_format(grid_runs: Path, format: str, against: bool) -> None:
+    text = render_table("all", grid_runs, against, format).text
     assert "ViFi-CLIP" in text
     assert ("76.4" in text) is against, "published numbers appear exactly when they are asked for"
     if format != "csv":
         assert "nothing about CLIP" in text
 
 
-def test_embedded_tables_have_a_delta_row_over_the_best_adapting_method(tmp_path: Path) -> None:
-    write_grid(tmp_path)
-    rows = list(csv.DictReader(io.StringIO(render_table("few_shot", tmp_path, False, "csv").text)))
+def test_embedded_tables_have_a_delta_row_over_the_best_adapting_method(grid_runs: Path) -> None:
+    rows = list(csv.DictReader(io.StringIO(render_table("few_shot", grid_runs, False, "csv").text)))
     value = {(r["method"], r["column"]): float(r["ours"]) for r in rows if r["table"] == "few_shot_mini_target"}
     best = max(value["ActionCLIP", "k16"], value["Vanilla CLIP", "k16"])
     assert value["+Δ over the best adapting method", "k16"] == pytest.approx(value["ViFi-CLIP", "k16"] - best)
