@@ -209,19 +209,12 @@ def test_reporting_verbs_run_without_torch(arguments: list[str]) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_ruff_passes() -> None:
-    done = subprocess.run([sys.executable, "-m", "ruff", "check", "."], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout[-3000:]
-
-
-def test_mypy_passes() -> None:
-    done = subprocess.run([sys.executable, "-m", "mypy"], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout[-3000:]
-
-
 def test_ci_runs_exactly_the_readme_test_command() -> None:
     readme, ci = (ROOT / "README.md").read_text(encoding="utf-8"), (ROOT / ".ci" / "run").read_text(encoding="utf-8")
-    command = "python -m pip install -e '.[test]' -c harness/constraints.txt && python -m pytest"
+    command = (
+        "python -m pip install -e '.[test]' -c harness/constraints.txt && python -m pytest -n auto --dist loadfile"
+        " && python -m ruff check . && python -m mypy"
+    )
     assert command in readme and command in ci
 
 

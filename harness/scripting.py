@@ -1,0 +1,459 @@
+"""Functions for scripts and notebooks: a Python twin for `run`, `predict`, `score` and `compare`.
+
+`harness.api` re-exports them. Arguments have the names of the command line's options and take Python values. Data is
+returned; progress bars and warnings go to stderr.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, TypedDict, Unpack
+
+from harness.base.errors import UserError, unknown_name
+from harness.cells.request import BackboneChoice, MethodChoice, Request, parse_methods
+from harness.machine.compute_options import ComputeOptions
+from harness.machine.settings import Settings, load_settings
+from harness.spec import LabelSet, Views
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from harness.engine.method import ClipMethod
+    from harness.running.predict import Prediction
+    from results.compare import Comparison
+    from results.metrics import Metrics
+
+Value = str | int | float | bool | tuple[float, ...]
+"""Value of a recipe or view setting."""
+Names = str | Path | Sequence[str | Path]
+
+
+class Places(TypedDict, total=False):
+    """Folders on this machine; the defaults are those of harness.toml and the HARNESS_* variables.
+
+    Keys:
+        runs: Folder of fits and records.
+        cache: Folder of rendered videos, indexes and features.
+        weights_dir: Folder with weight files of open_clip tags.
+        lists_dir: Folder with published or generated lists.
+        data: Dataset name -> folder of its videos.
+    """
+
+    runs: str | Path
+    cache: str | Path
+    weights_dir: str | Path
+    lists_dir: str | Path
+    data: Mapping[str, str | Path]
+
+
+class Compute(TypedDict, total=False):
+    """Options of the computation, see `harness.machine.compute_options.ComputeOptions`; no part of a measurement."""
+
+    device: str
+    precision: str
+    workers: int | None
+    fit_clips: int | None
+    eval_clips: int | None
+    decode_seconds: float
+    allow_missing: bool
+    quiet: bool
+    feature_cache: bool
+    compile: str
+    shard: str
+    grad_checkpointing: bool
+
+
+class RunOptions(Places, Compute, total=False):
+    """Options of `run` beside method, protocol and dataset.
+
+    Keys:
+        arch, weights: Backbone: an open_clip architecture and tag or weight file, or `mini-clip`.
+        checkpoint: Published or exported weights of the (single) method, which is then evaluated and not fitted.
+        recipe, views, eval_views: Settings to override; `eval_views` changes the evaluation alone.
+        label_set: `published`, `corrected` or `split` class names.
+        lists: `published` or `own` lists.
+        repeats, shots: Restrict to these repeats, and to these K of few-shot fits.
+        source: Dataset on which zero-shot transfer fits.
+        plugins: Files of methods and protocols to load first.
+        keep_going: Go on with other cells after a failure.
+        force: Compute finished cells anew.
+    """
+
+    arch: str
+    weights: str | Path
+    checkpoint: str | Path
+    recipe: Mapping[str, Value]
+    views: Mapping[str, Value]
+    eval_views: Mapping[str, Value]
+    label_set: str
+    lists: str
+    repeats: Sequence[int]
+    shots: Sequence[int]
+    source: str
+    plugins: Sequence[str | Path]
+    keep_going: bool
+    force: bool
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """The outcome of `run`.
+
+    Args:
+        records: Record files of all evals of the request, finished now or before.
+        fits, evals: Numbers of cells computed in this call.
+        reused: Number of cells that were finished before.
+        failures: (cell, error) of the cells that failed.
+        left_out: (method, protocol and dataset; reason) of combinations that do not exist.
+        runs: Folder of fits and records.
+    """
+
+    records: tuple[Path, ...]
+    fits: int
+    evals: int
+    reused: int
+    failures: tuple[tuple[str, str], ...]
+    left_out: tuple[tuple[str, str], ...]
+    runs: Path
+
+    @property
+    def scores(self) -> pd.DataFrame:
+        """The table of `read_records(runs)`, restricted to the records of this request."""
+        frame = read_records(self.runs)
+        names = {str(path.relative_to(self.runs)) for path in self.records}
+        return frame[frame["record"].isin(names)].reset_index(drop=True)
+
+
+@dataclass(frozen=True)
+class LoadedFit:
+    """A finished fit in memory, ready to predict.
+
+    Args:
+        method: The method with its trained tensors.
+        labels: The classes of the training list.
+        views: Views of the fit: frames, input statistics and reader.
+        folder: Folder of the fit.
+    """
+
+    method: ClipMethod
+    labels: LabelSet
+    views: Views
+    folder: Path
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Scores of labelled videos.
+
+    Args:
+        metrics: Top-1, top-5 and mean-class accuracy in percent; a video that does not decode counts as wrong.
+        ids: (N, min(5, C)) predicted class ids, best first; -1 for a video that does not decode.
+        probabilities: (N, min(5, C)) their probabilities, the mean over views.
+        failed: Index of a video -> reason why it does not decode.
+    """
+
+    metrics: Metrics
+    ids: NDArray[np.int64]
+    probabilities: NDArray[np.float64]
+    failed: Mapping[int, str]
+
+
+def run(
+    method: str | Sequence[str],
+    protocol: str | Sequence[str],
+    dataset: Names = (),
+    **options: Unpack[RunOptions],
+) -> RunResult:
+    """Measure methods under protocols, as `python -m harness run` does; finished cells are reused.
+
+    Args:
+        method: Names, with options as on the command line: `"vificlip:template='a video of {}'"`.
+        protocol: Names of protocols.
+        dataset: Names, or folders or tables of videos; the default is the protocol's configured datasets, else the
+            embedded benchmark.
+        options: See `RunOptions`, `Places` and `Compute`.
+
+    Raises:
+        UserError: A name or value is wrong, or a cell failed and `keep_going` is off.
+    """
+    _check_names("run", options, RunOptions)
+    from harness.cells.from_request import expand
+    from harness.cells.plan import make_plan
+    from harness.machine.weights_index import WeightsIndex
+    from harness.plugins import registry
+    from harness.running.build import read_unknown_weights
+    from harness.running.run import execute
+
+    for file in options.get("plugins", ()):
+        registry.load_file(Path(file))
+    settings = _settings(options)
+    cells = expand(_request(method, protocol, dataset, options), settings)
+    index = WeightsIndex(settings.cache.path, settings.weights.path)
+    read_unknown_weights(cells, index, settings)
+    plan = make_plan(cells, tensors_of=index.of)
+    summary = execute(plan, settings, _compute(options), options.get("keep_going", False), options.get("force", False))
+    return RunResult(
+        records=tuple(cell.record for cell in cells.evals if cell.record.is_file()),
+        fits=summary.fits,
+        evals=summary.evals,
+        reused=summary.reused,
+        failures=tuple(summary.failures),
+        left_out=cells.left_out,
+        runs=settings.runs.path,
+    )
+
+
+def load_fit(
+    folder: str | Path,
+    *,
+    arch: str | None = None,
+    weights: str | Path | None = None,
+    files: Mapping[str, str | Path] | None = None,
+    **places: Unpack[Places],
+) -> LoadedFit:
+    """The method of a finished fit with its trained tensors, its classes and its views.
+
+    Args:
+        folder: Folder of the fit, with `fit.json`.
+        arch, weights: The backbone, where its weights came from a file that was moved.
+        files: Option of the method -> file, where a file that an option names was moved.
+        places: See `Places`.
+
+    Raises:
+        UserError: The folder holds no finished fit, or the weights on this machine are not those of the fit.
+    """
+    _check_names("load_fit", places, Places)
+    from harness.running.load_fit import open_fit, restore
+
+    backbone = BackboneChoice(arch, str(weights) if weights else None) if arch or weights else None
+    fit = open_fit(Path(folder), backbone, {name: str(file) for name, file in (files or {}).items()})
+    method = restore(fit.folder, fit.row, _settings(places))
+    return LoadedFit(method, LabelSet(fit.content.classes), fit.views, fit.folder)
+
+
+def predict(
+    model: LoadedFit | ClipMethod,
+    videos: Names,
+    labels: LabelSet | Sequence[str] = (),
+    views: Views | None = None,
+    **compute: Unpack[Compute],
+) -> list[Prediction]:
+    """The five most probable classes of video files.
+
+    Args:
+        model: A fit, or a method from `build_method`.
+        videos: Files, or folders of which all videos are taken.
+        labels: Classes to choose from; the default is the classes of the fit.
+        views: Views; the default is the views of the fit, or `Views()`.
+        compute: See `Compute`.
+
+    Returns:
+        One prediction for each file, in order; a file that does not decode has a `problem` and no classes.
+
+    Raises:
+        UserError: No labels for a method without a fit, or a file that does not exist.
+    """
+    _check_names("predict", compute, Compute)
+    from harness.running.predict import predict_with
+
+    method, classes, chosen = _resolved(model, labels, views)
+    return list(predict_with(method, classes, chosen, _files(videos), _compute(compute)))
+
+
+def evaluate(
+    model: LoadedFit | ClipMethod,
+    videos: str | Path | Sequence[tuple[str | Path, str]],
+    labels: LabelSet | Sequence[str] = (),
+    views: Views | None = None,
+    **compute: Unpack[Compute],
+) -> Evaluation:
+    """Scores of labelled videos, without a protocol and without a record: such numbers are not ranked.
+
+    Args:
+        model: A fit, or a method from `build_method`.
+        videos: A folder of class folders, a table of path and class, or (file, class name) pairs.
+        labels: Classes to choose from; the default is the classes of the fit, else those of the videos, sorted.
+        views: Views; the default is the views of the fit, or `Views()`.
+        compute: See `Compute`.
+
+    Raises:
+        UserError: No videos, a class that is not among the labels, or no video that decodes.
+    """
+    _check_names("evaluate", compute, Compute)
+    from harness.engine.compute.device import choose_device, for_evaluation
+    from harness.engine.evaluate import evaluate as evaluate_rows
+    from results.metrics import accuracies
+
+    pairs = _labelled(videos)
+    if not labels and not isinstance(model, LoadedFit):
+        labels = sorted({name for _, name in pairs})
+    method, classes, chosen = _resolved(model, labels, views)
+    ids = {name: index for index, name in enumerate(classes.names)}
+    for file, name in pairs:
+        if name not in ids:
+            raise UserError(f"{file} has the class {name!r}, which is not among the {len(ids)} labels.")
+    rows: list[tuple[Path | None, int]] = [(file, ids[name]) for file, name in pairs]
+    options = _compute(compute)
+    device = for_evaluation(choose_device(options), options, method.backbone)
+    scores = evaluate_rows(method, rows, classes, chosen, device, options)
+    metrics = accuracies([label for _, label in rows], scores.ids)
+    return Evaluation(metrics, scores.ids, scores.probabilities, scores.failed)
+
+
+def read_records(folder: str | Path = "runs") -> pd.DataFrame:
+    """All records below a folder as a tidy table, one line for each record; see `reports.frame.records_frame`.
+
+    Raises:
+        UserError: The folder does not exist, holds no record, or a record file is damaged.
+    """
+    from reports.frame import records_frame
+
+    found = records_frame(Path(folder))
+    if found.damaged:
+        names = "; ".join(map(str, found.damaged[:3]))
+        raise UserError(f"{len(found.damaged)} files below {folder} cannot be read: {names}", "Remove or restore them.")
+    return found.frame
+
+
+def compare(
+    a: str | Path,
+    b: str | Path,
+    *,
+    runs: str | Path | None = None,
+    protocol: str | Sequence[str] = (),
+    dataset: str | Sequence[str] = (),
+    arch: str | Sequence[str] = (),
+) -> Comparison:
+    """The paired comparison of two methods on the same videos, as `python -m harness compare` makes it.
+
+    Args:
+        a, b: A method of the run folder with settings that choose one row (`"vificlip:epochs=1"`), or a record file, a
+            folder of records or the folder of a fit.
+        runs: Run folder.
+        protocol, dataset, arch: Compare only these.
+
+    Raises:
+        UserError: A side is not one row, or the rows may not be compared.
+    """
+    from results.compare import compare as compare_choices
+    from results.sides import Filters, choice_of
+
+    place = load_settings({} if runs is None else {"runs": str(runs)}).runs.path
+    filters = Filters(_texts(protocol), _texts(dataset), _texts(arch))
+    return compare_choices(choice_of(str(a), place), choice_of(str(b), place), filters)
+
+
+def _check_names(function: str, given: Mapping[str, object], known: type) -> None:
+    """Refuse an argument that the function does not have, with the nearest name."""
+    for name in given:
+        if name not in known.__annotations__:
+            raise unknown_name(f"argument of {function}()", name, known.__annotations__)
+
+
+def _texts(values: Names) -> tuple[str, ...]:
+    """One or several names or paths as texts, without repetitions."""
+    several = (values,) if isinstance(values, str | Path) else values
+    return tuple(dict.fromkeys(str(value) for value in several))
+
+
+def _pairs(values: Mapping[str, Value]) -> dict[str, str]:
+    """Settings as the texts that the command line takes."""
+    return {
+        name: ",".join(map(str, value)) if isinstance(value, tuple) else str(value) for name, value in values.items()
+    }
+
+
+def _settings(places: Places | RunOptions) -> Settings:
+    flags = {f"data.{name}": str(folder) for name, folder in places.get("data", {}).items()}
+    for flag, folder in (
+        ("runs", places.get("runs")), ("cache", places.get("cache")), ("weights", places.get("weights_dir")),
+        ("lists", places.get("lists_dir")),
+    ):  # fmt: skip
+        if folder is not None:
+            flags[flag] = str(folder)
+    return load_settings(flags)
+
+
+def _compute(options: Compute | RunOptions) -> ComputeOptions:
+    names = {field.name for field in dataclasses.fields(ComputeOptions)}
+    return replace(ComputeOptions(), **{name: value for name, value in options.items() if name in names})
+
+
+def _request(
+    method: str | Sequence[str], protocol: str | Sequence[str], dataset: Names, options: RunOptions
+) -> Request:
+    methods: tuple[MethodChoice, ...] = parse_methods(list(_texts(method)))
+    checkpoint = options.get("checkpoint")
+    if checkpoint is not None:
+        if len(methods) != 1:
+            raise UserError(
+                f"checkpoint needs exactly one method, found {len(methods)}.", "Call run() for each of them."
+            )
+        methods = (replace(methods[0], checkpoint=str(checkpoint)),)
+    arch, weights = options.get("arch"), options.get("weights")
+    return Request(
+        methods=methods,
+        protocols=_texts(protocol),
+        datasets=_texts(dataset),
+        backbone=BackboneChoice(arch, None if weights is None else str(weights)) if arch or weights else None,
+        recipe=_pairs(options.get("recipe", {})),
+        views=_pairs(options.get("views", {})),
+        eval_views=_pairs(options.get("eval_views", {})),
+        variant=options.get("label_set", "published"),
+        lists=options.get("lists", "published"),
+        repeats=tuple(options.get("repeats", ())),
+        shots=tuple(options.get("shots", ())),
+        source=options.get("source"),
+    )
+
+
+def _resolved(
+    model: LoadedFit | ClipMethod, labels: LabelSet | Sequence[str], views: Views | None
+) -> tuple[ClipMethod, LabelSet, Views]:
+    """Method, classes and views, those of a fit where none are given."""
+    if isinstance(model, LoadedFit):
+        given = labels or model.labels
+        return model.method, given if isinstance(given, LabelSet) else LabelSet(tuple(given)), views or model.views
+    if not labels:
+        raise UserError("labels is empty: a method without a fit has no classes.", "Give labels=[...], class names.")
+    return model, labels if isinstance(labels, LabelSet) else LabelSet(tuple(labels)), views or Views()
+
+
+def _files(videos: Names) -> list[Path]:
+    """Video files, and all videos below folders, in order.
+
+    Raises:
+        UserError: A file does not exist, or a folder holds no video.
+    """
+    from harness.data.files.names import is_video
+
+    files: list[Path] = []
+    for path in map(Path, _texts(videos)):
+        if path.is_dir():
+            inside = sorted(file for file in path.rglob("*") if file.is_file() and is_video(file.name))
+            if not inside:
+                raise UserError(f"{path} holds no video file.", "Give video files or a folder of them.")
+            files += inside
+        elif path.is_file():
+            files.append(path)
+        else:
+            raise UserError(f"{path} does not exist.", "Give video files or a folder of them.")
+    return files
+
+
+def _labelled(videos: str | Path | Sequence[tuple[str | Path, str]]) -> list[tuple[Path, str]]:
+    from harness.data.folders.rows import read_clips
+
+    if isinstance(videos, str | Path):
+        return [(clip.file, clip.label) for clip in read_clips(Path(videos))]
+    pairs = [(Path(file), name) for file, name in videos]
+    if not pairs:
+        raise UserError("videos is empty, expected (file, class name) pairs.")
+    if missing := [file for file, _ in pairs if not file.is_file()]:
+        raise UserError(f"{len(missing)} of {len(pairs)} videos do not exist (first: {missing[0]}).")
+    return pairs
