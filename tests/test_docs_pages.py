@@ -6,6 +6,7 @@ A block of commands (`sh`) or Python (`python`) stands below a mark, an HTML com
     runs: prints below   as `runs`; the next block shows the end of its stdout, in which `...` stands for anything
     runs: slow           as `runs`, in a test that is marked slow
     runs: python         Python code that runs in this test
+    runs: slow python    as `runs: python`, in a test that is marked slow
     runs: tests/FILE     the test file runs it and names the page
     plugin               a complete plugin, which keeps the contract of methods
     installs             changes an installation
@@ -168,12 +169,18 @@ def test_python_of_a_page_runs(block: Block, working_folder: Path) -> None:
     exec(compile(block.text, str(block), "exec"), {})
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("block", of("runs", "slow python"), ids=str)
+def test_long_python_of_a_page_runs(block: Block, working_folder: Path) -> None:
+    exec(compile(block.text, str(block), "exec"), {})
+
+
 def test_blocks_that_another_test_runs_name_it() -> None:
     elsewhere = [block for block in of("runs") if block.detail.startswith("tests/")]
     assert elsewhere
     for block in elsewhere:
         assert Path(block.page).name in (ROOT / block.detail).read_text(encoding="utf-8"), block
-    known = {"", "prints below", "slow", "python"}
+    known = {"", "prints below", "slow", "python", "slow python"}
     assert {block.detail for block in of("runs")} - known == {block.detail for block in elsewhere}
     assert all(block.detail for block in of("needs"))
 
