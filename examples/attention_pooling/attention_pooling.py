@@ -1,4 +1,4 @@
-"""CLIP with attention over frames: a learned query decides how much each frame counts."""
+"""CLIP with attention over frames: a learned query weights the frames."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""The example packages, installed by pip as their readers would."""
+"""The example packages, installed by pip as a user would install them."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from tests.conftest import ROOT
 EXAMPLES = ("attention_pooling", "weight_interpolation")
 
 
-def pip_install(packages: list[Path], *where: object, python: str = sys.executable) -> None:
-    """Install packages with what is already there: no network, no build environment."""
+def pip_install(packages: list[Path], *options: object, python: str = sys.executable) -> None:
+    """Install packages without a network and without a build environment."""
     offline = ("--no-deps", "--no-build-isolation", "--no-index", "--disable-pip-version-check", "-q")
-    command = [python, "-m", "pip", "install", *offline, *map(str, where), *map(str, packages)]
+    command = [python, "-m", "pip", "install", *offline, *map(str, options), *map(str, packages)]
     done = subprocess.run(command, text=True, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
 

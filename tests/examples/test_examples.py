@@ -1,4 +1,4 @@
-"""Issue 6: two complete packages outside the built-in folders, installed and run."""
+"""The two example packages, installed and run."""
 
 from __future__ import annotations
 
@@ -68,9 +68,9 @@ def test_the_fit_ends_between_clip_and_the_fine_tuned_weights(
     for alpha in (0.0, 0.25, 1.0):
         runs = tmp_path / f"runs{alpha}"
         arguments = ("run", "--method", "weight_interpolation", "--set", f"alpha={alpha}", "--protocol", "b2n")
-        places = ("--dataset", small_dataset, "--arch", "mini-clip", "--runs", runs, "--cache", tmp_path / "cache")
+        folders = ("--dataset", small_dataset, "--arch", "mini-clip", "--runs", runs, "--cache", tmp_path / "cache")
         short = ("--recipe", "ranks=1", "--recipe", "accumulate=1")
-        assert in_process(*arguments, *FEW, *short, *places) == 0
+        assert in_process(*arguments, *FEW, *short, *folders) == 0
         scores[alpha] = json.loads(capsys.readouterr().out)
         (file,) = runs.rglob("weights.safetensors")
         weights[alpha] = load_file(file)
@@ -92,15 +92,15 @@ def _mini() -> Any:
 
 
 def test_the_loss_on_the_path_adds_the_gradient_taken_there() -> None:
-    """Open-VCLIP: gradient = g(theta) + C g(r theta_clip + (1 - r) theta), computed apart as its authors' code does."""
+    """Open-VCLIP: gradient = g(theta) + C g(r theta_clip + (1 - r) theta), computed as in the authors' code."""
     method = build_method("weight_interpolation", tiny_backbone(), path_loss=0.5)
     plain = build_method("weight_interpolation", tiny_backbone())
     video = torch.randn(2, 3, 3, 32, 32, generator=torch.Generator().manual_seed(5))
     targets = torch.eye(3)[:2]
     with torch.no_grad():  # away from CLIP
-        for one, two in zip(method.trainable(), plain.trainable(), strict=True):
-            one.add_(0.01 * torch.randn(one.shape, generator=torch.Generator().manual_seed(one.numel())))
-            two.copy_(one)
+        for p, q in zip(method.trainable(), plain.trainable(), strict=True):
+            p.add_(0.01 * torch.randn(p.shape, generator=torch.Generator().manual_seed(p.numel())))
+            q.copy_(p)
     torch.manual_seed(11)
     r = float(torch.rand(())) * 0.6
     torch.manual_seed(11)
@@ -128,7 +128,7 @@ def test_the_class_comes_from_the_installed_file(installed: Path) -> None:
 def test_they_run_on_the_embedded_benchmark(
     method: str, protocol: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    places = ("--dataset", "mini_target", "--runs", tmp_path / "runs")
-    assert in_process("run", "--method", method, "--protocol", protocol, *FEW, *places) == 0
+    folders = ("--dataset", "mini_target", "--runs", tmp_path / "runs")
+    assert in_process("run", "--method", method, "--protocol", protocol, *FEW, *folders) == 0
     rows = json.loads(capsys.readouterr().out)
     assert rows and all(method.split(":")[0] in row["signature"] for row in rows)
