@@ -36,7 +36,6 @@ from results.provenance import Environment
 from results.submission.check import check_submission
 from results.submission.contents import open_contents
 from results.submission.submission import Measured, Submission
-from results.submission.waivers import read_waivers
 
 FRACTION = 0.05
 LEAST = 20
@@ -148,7 +147,7 @@ class Sampling:
     files: Mapping[str, str] = field(default_factory=dict)
 
 
-def reproduce(path: Path, settings: Settings, runtime: Runtime, sampling: Sampling, root: Path = Path()) -> Reproduced:
+def reproduce(path: Path, settings: Settings, runtime: Runtime, sampling: Sampling) -> Reproduced:
     """Evaluate a seeded sample of every list of a submission again, from the submitted weights.
 
     Args:
@@ -156,13 +155,12 @@ def reproduce(path: Path, settings: Settings, runtime: Runtime, sampling: Sampli
         settings: Where videos lie.
         runtime: How to compute.
         sampling: The sample.
-        root: Repository of the board, with its waivers.
 
     Raises:
         UserError: The submission is refused, has no weights, its method is not the one installed here, or videos are
             missing.
     """
-    checked = check_submission(path, partial(facts_of, known={}), read_waivers(root))
+    checked = check_submission(path, partial(facts_of, known={}))
     if not checked.passed:
         ways = f"See: python -m harness submit check {path}"
         raise UserError(f"{path} is refused by {', '.join(sorted(checked.rules()))}.", ways, EXIT_FAILED)

@@ -13,7 +13,6 @@ from results.submission.accept import accept, known_tables, read_reproductions
 from results.submission.changes import FOLDER, archive, changes
 from results.submission.check import Checked, check_submission
 from results.submission.rules import Finding
-from results.submission.waivers import read_waivers
 
 
 def submissions_below(path: Path) -> list[Path]:
@@ -30,16 +29,16 @@ def check_all(paths: Iterable[Path], root: Path, board: Path | None = None) -> I
 
     Args:
         paths: Files or folders.
-        root: Repository of the board, with `results/waivers` and `results/reproductions`.
+        root: Repository of the board, with `results/reproductions`.
         board: Where to take over what passes; None to check alone.
 
     Raises:
-        UserError: There is nothing at a path, or a waiver is not valid.
+        UserError: A path does not exist, or the file of a reproduction is not valid.
     """
-    waivers, reproductions = read_waivers(root), read_reproductions(root)
+    reproductions = read_reproductions(root)
     known = known_tables(board) if board is not None else {}
     for path in paths:
-        checked = check_submission(path, partial(facts_of, known=known), waivers)
+        checked = check_submission(path, partial(facts_of, known=known))
         yield checked, accept(checked, board, reproductions) if board is not None and checked.passed else None
         name = checked.submission.name
         known = {**{m.table_sha256: name for m in checked.submission.measured}, **known}
@@ -48,18 +47,16 @@ def check_all(paths: Iterable[Path], root: Path, board: Path | None = None) -> I
 def check_changes(repository: Path, base: str, head: str) -> tuple[tuple[Finding, ...], list[Checked]]:
     """The D findings between two commits, and every new submission checked as it is in the second.
 
-    Waivers are those of the base: a pull request cannot bring its own.
-
     Raises:
         UserError: Not a repository, or commits that it does not have.
     """
     made = changes(repository, base, head)
-    waivers, known = read_waivers(repository), known_tables(repository / FOLDER)
+    known = known_tables(repository / FOLDER)
     checked = []
     with tempfile.TemporaryDirectory() as scratch:
         for number, (method, version) in enumerate(made.added):
             file = archive(repository, head, method, version, Path(scratch) / f"{number}.zip")
-            found = check_submission(file, partial(facts_of, known=known), waivers)
+            found = check_submission(file, partial(facts_of, known=known))
             manifest = found.submission.manifest
             found.submission.path = repository / FOLDER / method / f"v{version}"
             if manifest and found.submission.name != f"{method}/v{version}":

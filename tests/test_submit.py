@@ -236,11 +236,10 @@ def test_a_record_is_reproduced_with_its_own_views_and_evaluation_options(
     """Neither the protocol's views nor the defaults of options would give these predictions."""
     plugin, runs, file = tmp_path / "sharper.py", tmp_path / "runs", tmp_path / "a.zip"
     plugin.write_text(SHARPER)
-    run = ("run", "--method", "sharper:opposite=true", "--protocol", "few_shot", "--shots", "2", "--plugin", plugin)
+    run = ("run", "--method", "sharper:opposite=true", "--protocol", "few_shot", "--plugin", plugin)
     views = ("--views", "frames=3", "--views", "normalize=clip", "--views", "reader=exact")
     assert in_process(*run, *views, "--runs", runs, "--no-report", "--quiet", "--workers", "0") == 0
     assert in_process("submit", "pack", "sharper", "--runs", runs, "--out", file) == 0
-    waive(tmp_path, "P006")
     again = ("submit", "reproduce", file, "--root", tmp_path, "--seed", 1, "--quiet", "--workers", "0", "--json")
     capsys.readouterr()
     assert in_process(*again, "--plugin", plugin) == 0
@@ -251,7 +250,7 @@ def test_a_record_is_reproduced_with_its_own_views_and_evaluation_options(
 def test_fits_with_a_parent_pass_and_are_reproduced(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], plugins_forgotten: None
 ) -> None:
-    """All four shots, each from one fit on the whole training list of the source; nothing of it needs a waiver."""
+    """All four shots, each from one fit on the whole training list of the source."""
     plugin, runs, file = tmp_path / "two_stages.py", tmp_path / "runs", tmp_path / "a.zip"
     plugin.write_text(PLUGIN.replace('"supervised"', '"zero_shot"'))
     run = ("run", "--method", "stage_two", "--protocol", "few_shot", "--plugin", plugin, "--runs", runs)
@@ -265,17 +264,6 @@ def test_fits_with_a_parent_pass_and_are_reproduced(
     assert in_process(*again, "--plugin", plugin) == 0
     done = json.loads(capsys.readouterr().out)
     assert done["flips"] == 0 and max(record["largest"] for record in done["records"]) < 1e-3
-
-
-def waive(root: Path, rule: str) -> None:
-    """Let a finding on version 1 of `sharper` pass."""
-    value = {
-        "schema": 1, "method": "sharper", "version": 1, "rule": rule, "where": "", "by": "A. Keeper",
-        "reason": "One of the four rows is enough to test it.", "date": "2026-01-31",
-    }  # fmt: skip
-    path = root / "results" / "waivers" / "sharper.json"
-    path.parent.mkdir(parents=True)
-    path.write_text(json.dumps(value))
 
 
 def test_the_page_names_every_rule_as_it_is() -> None:

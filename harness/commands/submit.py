@@ -75,7 +75,7 @@ def _add_check(kinds: Any) -> None:
         "is wrong is printed at once, with the reason and the way out. Nothing is extracted or executed.",
     )  # fmt: skip
     check.add_argument("path", nargs="+", metavar="FILE|DIR", help="a submission, or a folder of submissions")
-    check.add_argument("--root", default=".", metavar="DIR", help="repository with results/waivers (default: here)")
+    check.add_argument("--root", default=".", metavar="DIR", help="repository with results/reproductions (default: here)")
     check.add_argument(
         "--accept", metavar="DIR", help="take over what passes below this folder, as `report --runs DIR` reads it"
     )
@@ -197,7 +197,7 @@ def _reproduce(arguments: argparse.Namespace) -> int:
     seed = secrets.randbits(32) if arguments.seed is None else arguments.seed
     root = Path(arguments.root)
     sampling = Sampling(seed, arguments.fraction, arguments.weights, parse_pairs(arguments.file, "--file"))
-    found = reproduce(Path(arguments.path), settings_of(arguments), runtime_of(arguments), sampling, root)
+    found = reproduce(Path(arguments.path), settings_of(arguments), runtime_of(arguments), sampling)
     attestation = found.as_dict()
     name = f"{attestation['method']}-v{attestation['version']}.json"
     write_json(root / REPRODUCTIONS / name, attestation)

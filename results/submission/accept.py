@@ -1,6 +1,6 @@
 """A checked submission taken over onto a board: its records with the status that they have earned.
 
-    BOARD/METHOD/vVERSION/acceptance.json            who was taken over, by which check, with which warnings and waivers
+    BOARD/METHOD/vVERSION/acceptance.json            who was taken over, by which check, with which warnings
     BOARD/METHOD/vVERSION/{submission,card,environment}.json, records/, fits/
 
 Status `verified` says that every number was recomputed from the predictions; `reproduced` that a sample was evaluated
@@ -79,7 +79,7 @@ class Acceptance:
         harness: Version of the harness that packed it.
         status: The records' status.
         submitter, code: Who handed it in, and where the method's code is public.
-        findings: Warnings and waived findings.
+        findings: Warnings.
         files: sha256 of every file.
         reproduced: Videos and flips of the reproductions that agreed.
         schema: Version of this layout.
@@ -121,10 +121,7 @@ def accept(checked: Checked, board: Path, reproductions: Iterable[Reproduction] 
     earlier = _earlier(folder, submission.digest, submission.name)
     done = [r for r in reproductions if r.digest == submission.digest and r.passed]
     status: Status = "reproduced" if done else "verified"
-    remarks = tuple(
-        f"{f.rule} {RULES[f.rule].asks}: {f.where}: {f.found}" + (f"; waived: {f.waived}" if f.waived else "")
-        for f in checked.findings
-    )
+    remarks = tuple(f"{f.rule} {RULES[f.rule].asks}: {f.where}: {f.found}" for f in checked.findings)
     with open_contents(submission.path) as contents:
         for name, entry in contents.entries.items():
             if entry.kind == "weights":

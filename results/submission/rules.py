@@ -1,8 +1,7 @@
 """The rules of submissions as data: id, what is asked, why, and the way out. The checks are in the `check_*` files.
 
 F format, A arithmetic, P protocol, D changes of a repository, W plausibility. A W finding warns; every other one
-refuses. Protocol rules may be waived by those who keep the board, in a file and with a reason; what is damaged or
-does not follow from its predictions can not.
+refuses.
 """
 
 from __future__ import annotations
@@ -39,11 +38,6 @@ class Rule:
         """True for a rule whose findings warn instead of refusing."""
         return self.id.startswith("W")
 
-    @property
-    def waivable(self) -> bool:
-        """True if the keepers of a board may waive it."""
-        return self.id[0] in "PW"
-
 
 @dataclass(frozen=True)
 class Finding:
@@ -54,34 +48,31 @@ class Finding:
         where: The file, cell or row.
         found: What is there.
         expected: What should be there.
-        waived: Why the keepers of the board let it pass; empty if they do not.
     """
 
     rule: str
     where: str
     found: str
     expected: str
-    waived: str = ""
 
     @property
     def refuses(self) -> bool:
         """True if the submission is refused for it."""
-        return not RULES[self.rule].is_warning and not self.waived
+        return not RULES[self.rule].is_warning
 
     def as_dict(self) -> dict[str, str]:
         """Everything a bot needs, JSON-ready."""
         rule = RULES[self.rule]
-        kind = "warning" if rule.is_warning else "waived" if self.waived else "error"
+        kind = "warning" if rule.is_warning else "error"
         return {
             "rule": self.rule, "severity": kind, "where": self.where, "found": self.found,
-            "expected": self.expected, "reason": rule.reason, "fix": rule.fix, "waived": self.waived,
+            "expected": self.expected, "reason": rule.reason, "fix": rule.fix,
         }  # fmt: skip
 
     def __str__(self) -> str:
         rule = RULES[self.rule]
-        state = f" (waived: {self.waived})" if self.waived else ""
         return (
-            f"{self.rule} {rule.asks}{state}\n  {self.where}: found {self.found}, expected {self.expected}\n"
+            f"{self.rule} {rule.asks}\n  {self.where}: found {self.found}, expected {self.expected}\n"
             f"  why: {rule.reason}\n  fix: {rule.fix}"
         )
 
