@@ -31,7 +31,7 @@ class Ranking:
 
 
 def rank(values: Sequence[float], p: NDArray[np.float64], alpha: float = ALPHA) -> Ranking:
-    """Ranks from scores (higher is better) and the raw p values of all pairs, corrected by Holm (statsmodels).
+    """Ranks from scores (higher is better) and the raw p values of all pairs, corrected by Holm's procedure.
 
     Args:
         values: R scores.
