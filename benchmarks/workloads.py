@@ -28,7 +28,7 @@ from harness.engine.device import Device, casts_kept
 from harness.engine.method import ClipMethod, method_class
 from harness.engine.step import batch_loss, blend_groups, build_optimizer, normalise, view_logits
 from harness.spec import LabelSet, Recipe, Views
-from results.metrics import rank
+from results.statistics.metrics import rank
 
 Work = Callable[[], Any]
 FIT_IMAGES, EVAL_IMAGES, NAIVE_IMAGES = 512, 1024, 64

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from harness.engine.contract import check_method
     from harness.engine.method import ClipMethod, build_method
     from harness.engine.recognizer import find_recognizer, read_head_classes
-    from results.metrics import harmonic_mean
+    from results.statistics.metrics import harmonic_mean
 
 _LAZY = {
     "Backbone": "harness.engine.backbone",
@@ -39,7 +39,7 @@ _LAZY = {
     "check_method": "harness.engine.contract",
     "find_recognizer": "harness.engine.recognizer",
     "read_head_classes": "harness.engine.recognizer",
-    "harmonic_mean": "results.metrics",
+    "harmonic_mean": "results.statistics.metrics",
 }
 
 __all__ = [

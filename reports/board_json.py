@@ -7,9 +7,9 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
-from reports.aggregate import DDOF
 from reports.board_rows import FILTERS, BoardCell, BoardRow, Group, source_of
 from reports.entries import Damaged
+from results.means import DDOF
 
 SCHEMA = 2
 

@@ -6,8 +6,8 @@ import csv
 import io
 from collections.abc import Sequence
 
-from reports.aggregate import DDOF
 from reports.table import Table, TableCell, TableRow
+from results.means import DDOF
 from results.published_numbers import sources
 
 CSV_FIELDS = (

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
-from reports.aggregate import DDOF
 from reports.labels import labels_of, of_one_place
 from reports.layout import BEST, COLUMN_TITLES, DATASET_TITLES, DELTA_LABEL, DELTA_METHOD, PROTOCOL_TITLES, Layout
 from reports.lines import UNRANKED
@@ -17,6 +16,7 @@ from reports.row import Row
 from reports.table import Table, TableCell, TableRow
 from reports.throughput import throughput
 from reports.verdict import verdict
+from results.means import DDOF
 from results.measurement_names import names_of, way_of
 from results.published_numbers import DATASETS, harness_names, published_numbers
 

@@ -12,9 +12,9 @@ import pytest
 from safetensors.torch import save_file
 
 from harness.engine.tiny_clip import tiny_state
-from results.metrics import accuracies
 from results.predictions import ID_COLUMNS, read_predictions, write_predictions
 from results.record import Metrics, PredictionsFile, find_records, read_record, write_record
+from results.statistics.metrics import accuracies
 from results.submission.rules import GROUPS, RULES
 from tests.conftest import ROOT, in_process
 from tests.running.test_parents import PLUGIN

@@ -11,8 +11,8 @@ from harness.base.errors import EXIT_DONE, EXIT_FAILED, UserError
 from harness.commands._arguments import put, say, verb_parser
 
 if TYPE_CHECKING:
-    from results.drop_last import DropLast
     from results.score import Score
+    from results.statistics.drop_last import DropLast
 
 RANKS = 8
 """Processes of the published runs."""
@@ -66,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _drops(result: Score, ranks: int) -> Iterator[tuple[Path, DropLast]]:
     """The effect of the published loader on the top-1 accuracy of each recomputed record."""
-    from results.drop_last import drop_last
+    from results.statistics.drop_last import drop_last
 
     for path, one in result.recomputed.items():
         yield path, drop_last(round(one.metrics["top1"] * one.videos / 100), one.videos, ranks)

@@ -75,7 +75,7 @@ def _add_check(kinds: Any) -> None:
         "is wrong is printed at once, with the reason and the way out. Nothing is extracted or executed.",
     )  # fmt: skip
     check.add_argument("path", nargs="+", metavar="FILE|DIR", help="a submission, or a folder of submissions")
-    check.add_argument("--root", default=".", metavar="DIR", help="repository with results/reproductions (default: here)")
+    check.add_argument("--root", default=".", metavar="DIR", help="folder of results/reproductions (default: here)")
     check.add_argument(
         "--accept", metavar="DIR", help="take over what passes below this folder, as `report --runs DIR` reads it"
     )

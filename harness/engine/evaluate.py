@@ -32,7 +32,7 @@ from harness.engine.step import feature_logits, view_logits
 from harness.engine.world import ALONE, World
 from harness.runtime import Runtime
 from harness.spec import LabelSet, Views, fingerprint
-from results.metrics import NO_PREDICTION, rank
+from results.statistics.metrics import NO_PREDICTION, rank
 
 logger = logging.getLogger(__name__)
 DEPTH = 5

@@ -4,8 +4,8 @@ Handled here and in mm_hooks.py (numbers as in the documentation of the stack, d
 D1 mmcv-lite must be 2.1 (pinned in pyproject.toml, checked by `check env`); D2 mmaction2's wheel lacks the package
 `drn`; D3 it imports an undeclared `importlib_metadata`; D4 resuming unpickles objects that torch refuses; D5
 checkpoints are written in place; D6 decoding from memory crashes on truncated AVI files; D7 wrong frame counts in
-headers (reader `exact`, and `check data`); D8, D9 wrong metrics (results/metrics.py instead); D10 no distributed runs
-on CPUs, no autocast on CPUs; D11 the same augmentation in every epoch.
+headers (reader `exact`, and `check data`); D8, D9 wrong metrics (results/statistics/metrics.py instead); D10 no
+distributed runs on CPUs, no autocast on CPUs; D11 the same augmentation in every epoch.
 """
 
 from __future__ import annotations

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from harness.base.canonical import labels_sha256, rows_sha256
-from results.metrics import NO_PREDICTION, accuracies
 from results.predictions import ID_COLUMNS, PROBABILITY_COLUMNS
+from results.statistics.metrics import NO_PREDICTION, accuracies
 from results.submission.submission import Measured, Submission
 
 TOLERANCE = 1e-9

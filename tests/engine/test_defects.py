@@ -36,7 +36,7 @@ from harness.engine.exact_reader import SequentialVideo
 from harness.engine.mm_hooks import PlainCheckpoints
 from harness.runtime import Runtime
 from harness.spec import Views
-from results.metrics import accuracies, rank
+from results.statistics.metrics import accuracies, rank
 from tests.conftest import ROOT, machine_free, write_clip
 from tests.engine.conftest import RECIPE, VIEWS, tiny_method
 

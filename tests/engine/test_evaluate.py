@@ -21,8 +21,8 @@ from harness.engine.clips import Row, eval_loader
 from harness.engine.evaluate import Scores, evaluate, view_probabilities
 from harness.engine.step import normalise
 from harness.runtime import Runtime
-from results.metrics import NO_PREDICTION, accuracies
 from results.predictions import read_predictions
+from results.statistics.metrics import NO_PREDICTION, accuracies
 from tests.conftest import CLASSES, in_process, write_clip
 from tests.engine.conftest import CPU, LABELS, VIEWS, tiny_method
 

@@ -15,7 +15,7 @@ from harness.engine.evaluate import view_probabilities
 from harness.engine.mm import FitModel, PrecisionOptimWrapper
 from harness.engine.schedule import rate_of_update
 from harness.engine.step import build_optimizer
-from results.metrics import accuracies, rank
+from results.statistics.metrics import accuracies, rank
 from tests.engine import golden
 
 RUNS = "vificlip_trajectory"

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from results.holm import holm
-from results.intervals import harmonic_interval, wilson
-from results.metrics import harmonic_mean
-from results.paired import balance_interval, flip_p, flip_ps, mcnemar_p, mean_interval, sign_flip_p
-from results.ranking import harmonic_pairwise_p, pairwise_p, rank
+from results.statistics.holm import holm
+from results.statistics.intervals import harmonic_interval, wilson
+from results.statistics.metrics import harmonic_mean
+from results.statistics.paired import balance_interval, flip_p, flip_ps, mcnemar_p, mean_interval, sign_flip_p
+from results.statistics.ranking import harmonic_pairwise_p, pairwise_p, rank
 
 SLOW = pytest.mark.slow
 

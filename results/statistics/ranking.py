@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from results.holm import holm
-from results.paired import flip_ps
+from results.statistics.holm import holm
+from results.statistics.paired import flip_ps
 
 ALPHA = 0.05
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize, stats
 
-from results.intervals import LEVEL, Interval, wilson
+from results.statistics.intervals import LEVEL, Interval, wilson
 
 EXACT_UP_TO = 2_000
 """Videos that differ; beyond, the normal approximation is exact to far more digits than are printed."""

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from scipy import stats
 
-from results.metrics import harmonic_mean
+from results.statistics.metrics import harmonic_mean
 
 LEVEL = 0.95
 _Z = 1.959963984540054  # the 97.5 % quantile of the normal distribution
