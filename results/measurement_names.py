@@ -114,16 +114,26 @@ def _told_apart(members: Sequence[Measurement]) -> list[list[str]]:
     """Settings that tell apart measurements with the same changes of recipe and options."""
     usual = _usual(members)
     reference = members[0] if usual is None else usual
-    found = [{d.path: d for d in _main(_differing(m, reference))} for m in members]
+    found = [_main(_differing(m, reference)) for m in members]
     if usual is not None:
-        return [[d.short for d in of_one.values()] for of_one in found]
-    base = {path: d.b for of_one in found for path, d in of_one.items()}
-    values = [{path: of_one[path].a if path in of_one else value for path, value in base.items()} for of_one in found]
-    common = {path: _common(path, [of_one[path] for of_one in values]) for path in sorted(base, key=_place)}
-    return [
-        [Difference(path, of_one[path], None).short for path, usual in common.items() if of_one[path] not in usual]
-        for of_one in values
-    ]
+        return [[difference.short for difference in of_member] for of_member in found]
+    values = values_apart(found)
+    common = {path: _common(path, [own[path].a for own in values]) for path in sorted(values[0], key=_position)}
+    return [[own[path].short for path, usual in common.items() if own[path].a not in usual] for own in values]
+
+
+def values_apart(found: Sequence[Sequence[Difference]]) -> list[dict[str, Difference]]:
+    """The values of all settings in which several measurements or rows differ, for each of them and by path.
+
+    Args:
+        found: For each of them its differences to a common reference, which has none to itself.
+
+    Returns:
+        For each of them a `Difference` per path, whose `a` is its own value.
+    """
+    reference = {d.path: d.b for differing in found for d in differing}
+    own = [{d.path: d.a for d in differing} for differing in found]
+    return [{path: Difference(path, {**reference, **values}[path], None) for path in reference} for values in own]
 
 
 def _common(path: str, values: Sequence[object]) -> list[object]:
@@ -183,8 +193,8 @@ def _main(found: Sequence[Difference]) -> list[Difference]:
     return kept
 
 
-def _place(path: str) -> int:
-    """The place of a field in the definition."""
+def _position(path: str) -> int:
+    """The position of a field in the definition."""
     order = list(FIELDS)
     field = next((p for p in ("method.options", "method.evaluation_options") if path.startswith(p)), path)
     return order.index(field) if field in order else len(order)
