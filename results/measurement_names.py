@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
-from results.measurement import FIELDS, Measurement, Value, keys_of, leaves
+from harness.spec import Repeat
+from results.measurement import FIELDS, FieldValue, Measurement, Value, keys_of, leaves
 from results.measurement_words import Difference, differences, open_reasons, recipe_changes
 
 _LISTS = ("training.list.", "evaluation.list.")
@@ -42,12 +43,12 @@ def changes_of(m: Measurement, defaults: Mapping[str, Value] | None = None) -> t
     return tuple(found)
 
 
-def way_of(m: Measurement, defaults: Mapping[str, Value] | None = None) -> tuple[tuple[str, object], ...]:
+def way_of(m: Measurement, defaults: Mapping[str, Value] | None = None) -> tuple[tuple[str, FieldValue], ...]:
     """How a row was measured, whatever its dataset: rows of several datasets with equal ways are a line of a table.
 
     Recipes and options count by what they change, because a method declares them for each dataset.
     """
-    found: dict[str, object] = {}
+    found: dict[str, FieldValue] = {}
     for path, value in leaves(m):
         scoped = path.startswith("protocol.scope.") and path != "protocol.scope.training_origin"
         of_dataset = path.startswith(_LISTS) and not path.endswith((".origin", ".label_variant"))
@@ -136,7 +137,7 @@ def values_apart(found: Sequence[Sequence[Difference]]) -> list[dict[str, Differ
     return [{path: Difference(path, {**reference, **values}[path], None) for path in reference} for values in own]
 
 
-def _common(path: str, values: Sequence[object]) -> list[object]:
+def _common(path: str, values: Sequence[FieldValue]) -> list[FieldValue]:
     """The value that most measurements have and that needs no name; none for an option, whose default is not known."""
     if path.startswith(("method.options.", "method.evaluation_options.")):
         return []
@@ -168,7 +169,7 @@ def _differing(a: Measurement, b: Measurement) -> list[Difference]:
     ]
 
 
-def _record_of(m: Measurement) -> tuple[object, ...]:
+def _record_of(m: Measurement) -> tuple[str, str, Repeat]:
     """The dataset, part and repeat: records that agree in them are compared list by list."""
     return m.evaluation.list.dataset, m.protocol.part, m.protocol.repeat
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from harness.base.errors import UserError, unknown_name
 from results.generations import Dated, Row, Superseded, generations
-from results.measurement import ListId, Measurement, leaves
+from results.measurement import FieldValue, ListId, Measurement, leaves
 from results.measurement_words import Difference, plain
 from results.record import Record, find_records, read_record
 from results.row_settings import row_settings
@@ -148,9 +148,9 @@ def _table_text(m: Measurement) -> str:
     return f"{m.protocol.name} on {dataset_and_root(m.evaluation.list)} with {m.model.arch}"
 
 
-def settings_of(m: Measurement) -> dict[str, object]:
+def settings_of(m: Measurement) -> dict[str, FieldValue]:
     """Settings of a measurement by the name that a user gives them: options before recipe and view settings."""
-    found: dict[str, object] = {}
+    found: dict[str, FieldValue] = {}
     for path, value in leaves(m):
         if path.startswith(("training.recipe.", "evaluation.views.")):
             found[path.rpartition(".")[2]] = value
@@ -166,7 +166,7 @@ def _has(m: Measurement, settings: Mapping[str, str]) -> bool:
     )
 
 
-def _equal(value: object, text: str) -> bool:
+def _equal(value: FieldValue, text: str) -> bool:
     """True if a text means a value: numbers by value, truth values and texts as they are written."""
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         try:

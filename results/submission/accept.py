@@ -16,11 +16,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from harness.base.atomic import write_bytes, write_json
 from harness.base.errors import EXIT_FAILED, UserError
-from results.codec import encode
+from results.codec import JsonObject, encode
 from results.record import RECORD_SUFFIX, Status, record_of
 from results.submission.check import Checked
 from results.submission.contents import open_contents
@@ -156,7 +155,7 @@ def _earlier(folder: Path, digest: str, name: str) -> str:
     return str(found.get("accepted", ""))
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> JsonObject:
     try:
         return read_json(path.read_bytes())
     except (OSError, DocumentError) as error:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from results.codec import encode
+from results.codec import JsonObject, encode
 from results.submission.check_arithmetic import check_arithmetic
 from results.submission.check_plausibility import check_plausibility
 from results.submission.check_protocol import check_protocol
@@ -41,7 +40,7 @@ class Checked:
         """Ids of the rules for which it is refused."""
         return {finding.rule for finding in self.findings if finding.refuses}
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> JsonObject:
         """For bots: verdict, counts, findings with reason and fix, and the scores of the submission."""
         refused = sum(finding.refuses for finding in self.findings)
         manifest = self.submission.manifest
@@ -49,7 +48,7 @@ class Checked:
             "schema": 1, "submission": str(self.submission.path), "name": printable(self.submission.name),
             "digest": self.submission.digest, "passed": self.passed, "records": len(self.submission.measured),
             "errors": refused, "warnings": sum(RULES[f.rule].is_warning for f in self.findings),
-            "findings": [finding.as_dict() for finding in self.findings],
+            "findings": [{**finding.as_dict()} for finding in self.findings],
             "scores": encode(manifest)["scores"] if manifest is not None and self.passed else [],
         }  # fmt: skip
 
