@@ -98,7 +98,7 @@ def _of_settings(number: PublishedNumber, m: Measurement) -> Iterator[str]:
 
 def _of_views(setting: Setting, m: Measurement) -> Iterator[str]:
     """View settings that are not those of the source, or where it does not state them, not the prescribed ones."""
-    stated: dict[str, object] = {"frames": setting.frames} if setting.frames else {}
+    stated: dict[str, str | int] = {"frames": setting.frames} if setting.frames else {}
     clips, _, crops = (setting.views or "").partition("x")
     used_views = m.evaluation.views
     if clips.isdecimal() and crops.isdecimal():

@@ -13,6 +13,7 @@ from msgspec import inspect
 from harness.base.errors import EXIT_FAILED, UserError
 from results.codec_messages import (
     SHOWN,
+    JsonLike,
     JsonObject,
     JsonValue,
     alternatives,
@@ -24,7 +25,7 @@ from results.codec_messages import (
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-__all__ = ["DecodeError", "JsonObject", "JsonValue", "decode", "encode", "json_schema", "read_json_file"]
+__all__ = ["DecodeError", "JsonLike", "JsonObject", "JsonValue", "decode", "encode", "json_schema", "read_json_file"]
 
 T = TypeVar("T")
 _Parts: TypeAlias = dict[type, tuple[int, tuple[str, ...]]]

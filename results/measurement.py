@@ -31,7 +31,7 @@ from typing import Literal, Union, get_args, get_origin, get_type_hints
 
 from harness.base.canonical import canonical_json
 from harness.spec import Recipe, Views
-from results.codec import JsonValue
+from results.codec import JsonLike
 from results.measurement_parts import (
     RANDOM,
     UNKNOWN,
@@ -313,7 +313,7 @@ def _text(value: FieldValue) -> str:
     return canonical_json(normal(value))
 
 
-def normal(value: FieldValue | JsonValue) -> JsonValue:
+def normal(value: FieldValue | JsonLike) -> JsonLike:
     """A value as hashed: 5 and 5.0 are one number, in options and in recipes."""
     if isinstance(value, float) and value.is_integer():
         return int(value)
@@ -321,4 +321,6 @@ def normal(value: FieldValue | JsonValue) -> JsonValue:
         return [normal(item) for item in value]
     if isinstance(value, Expected):
         raise TypeError(f"an expected evaluation enters no key, found {value}")
-    return {name: normal(item) for name, item in value.items()} if isinstance(value, dict) else value
+    if isinstance(value, dict):
+        return {name: normal(item) for name, item in value.items()}
+    return value

@@ -9,7 +9,7 @@ from harness.base.canonical import fingerprint
 from harness.base.errors import UserError
 from harness.data.dataset import Dataset
 from harness.spec import Eval, Fit, LabelSet, ListRef, Recipe, Repeat, VideoList, Views
-from results.codec import encode
+from results.codec import JsonLike, encode
 from results.measurement import Expected, ListId, Prescribed, Scope, normal
 
 Identified = list[str | int]
@@ -84,7 +84,7 @@ def scope_of(
     own = [row for row in training_lists if chosen_source or row[4] == "own"]
     evals = [one for item in planned for one in item.evals]
     tested = [[one.eval.part, *_identified(one.eval.test, dataset_of(one.eval.test.dataset))] for one in evals]
-    seen = [[one.eval.part, encode(one.views), encode(one.prescribed)] for one in evals]
+    seen = [(one.eval.part, encode(one.views), encode(one.prescribed)) for one in evals]
     recipes = [
         [item.fit.shots, {name: value for name, value in encode(item.recipe).items() if name != "source"}]
         for item in planned
@@ -102,7 +102,7 @@ def scope_of(
     )
 
 
-def _set(entries: Iterable[object]) -> str:
+def _set(entries: Iterable[JsonLike]) -> str:
     """Fingerprint of a set of JSON values: their order and their number do not count, and 5 and 5.0 are one value."""
     return fingerprint(sorted({fingerprint(normal(entry)) for entry in entries}), 16)
 
