@@ -270,6 +270,6 @@ def test_the_page_names_every_rule_as_it_is() -> None:
     """docs/submitting.md cannot drift: each rule's row stands there word by word, and no other rule does."""
     page = (ROOT / "docs" / "submitting.md").read_text(encoding="utf-8")
     rows = [line for line in page.splitlines() if re.match(r"\| [A-Z]\d{3} \|", line)]
-    assert rows == [f"| {r.id} | {r.asks} | {r.reason} | {r.fix} |" for r in RULES.values()]
+    assert rows == [f"| {r.id} | {r.requirement} | {r.reason} | {r.fix} |" for r in RULES.values()]
     assert all(f"### {title}" in page for title in GROUPS.values())
     assert set(re.findall(r"\b[FAPDW]\d{3}\b", page)) == set(RULES)

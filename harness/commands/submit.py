@@ -212,5 +212,5 @@ def _rules(arguments: argparse.Namespace) -> int:
     for letter, title in GROUPS.items():
         put(title)
         for rule in (rule for rule in RULES.values() if rule.id.startswith(letter)):
-            put(f"  {rule.id} {rule.asks}\n       why: {rule.reason}\n       fix: {rule.fix}")
+            put(f"  {rule.id} {rule.requirement}\n       reason: {rule.reason}\n       fix: {rule.fix}")
     return EXIT_DONE

@@ -120,7 +120,7 @@ def accept(checked: Checked, board: Path, reproductions: Iterable[Reproduction] 
     earlier = _earlier(folder, submission.digest, submission.name)
     done = [r for r in reproductions if r.digest == submission.digest and r.passed]
     status: Status = "reproduced" if done else "verified"
-    remarks = tuple(f"{f.rule} {RULES[f.rule].asks}: {f.where}: {f.found}" for f in checked.findings)
+    remarks = tuple(f"{f.rule} {RULES[f.rule].requirement} {f.where}: {f.found}" for f in checked.findings)
     with open_contents(submission.path) as contents:
         for name, entry in contents.entries.items():
             if entry.kind == "weights":
