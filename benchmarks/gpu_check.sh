@@ -5,7 +5,7 @@
 #
 # Needs the project's packages; where they are not installed (torch, torchvision, numpy, pandas and OpenCV given), these:
 #   open_clip_torch ftfy regex wcwidth timm safetensors mmengine mmaction2 mmcv-lite importlib_metadata addict yapf
-#   termcolor decord av filelock scipy statsmodels matplotlib jinja2 tqdm pytest
+#   termcolor decord av filelock scipy matplotlib jinja2 tqdm pytest
 set -e
 out="${1:-benchmarks/results}"
 mkdir -p "$out"

@@ -30,7 +30,7 @@ from harness.engine.training.step import batch_loss, blend_groups, build_optimiz
 from harness.engine.video.batches import Draw
 from harness.engine.video.frames import normalise
 from harness.spec import LabelSet, Recipe, Views
-from results.metrics import rank
+from results.statistics.metrics import rank
 
 Work = Callable[[], Any]
 FIT_IMAGES, EVAL_IMAGES, NAIVE_IMAGES = 512, 1024, 64

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
         read_records,
         run,
     )
-    from results.metrics import harmonic_mean
+    from results.statistics.metrics import harmonic_mean
 
 _LAZY = {
     "Backbone": "harness.engine.model.backbone",
@@ -56,7 +56,7 @@ _LAZY = {
     "check_method": "harness.engine.contract.checks",
     "find_recognizer": "harness.engine.model.recognizer",
     "read_head_classes": "harness.engine.model.recognizer",
-    "harmonic_mean": "results.metrics",
+    "harmonic_mean": "results.statistics.metrics",
     "load_published": "harness.engine.method_weights",
     **dict.fromkeys(
         (

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from harness.engine.method import ClipMethod
     from harness.running.predict import Prediction
     from results.compare import Comparison
-    from results.metrics import Metrics
+    from results.statistics.metrics import Metrics
 
 Value = str | int | float | bool | tuple[float, ...]
 """Value of a recipe or view setting."""
@@ -288,7 +288,7 @@ def evaluate(
     _check_names("evaluate", compute, Compute)
     from harness.engine.compute.device import choose_device, for_evaluation
     from harness.engine.evaluate import evaluate as evaluate_rows
-    from results.metrics import accuracies
+    from results.statistics.metrics import accuracies
 
     pairs = _labelled(videos)
     if not labels and not isinstance(model, LoadedFit):

@@ -6,8 +6,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-import numpy as np
-
 from harness.spec import Column
 from reports.dataset_names import DatasetNames
 from reports.entries import Entry
@@ -15,12 +13,9 @@ from reports.marks import marks_of, reasons_of
 from reports.row import Cell, RepeatScore, Row, SupersededRecord
 from results.generations import Dated, generations
 from results.generations import Row as Generation
-from results.intervals import harmonic_interval, wilson
+from results.means import ColumnMean, column_means, metric_value
 from results.measurement import Expected, keys_of
-from results.metrics import harmonic_mean
-
-DDOF = 0
-"""Delta degrees of freedom of every spread: it divides by n, as the published code does."""
+from results.statistics.intervals import wilson
 
 
 def rows_of(entries: Iterable[Entry]) -> list[Row]:
@@ -53,16 +48,12 @@ def _row(generation: Generation[Entry], names: DatasetNames, superseded: tuple[S
     rules = newest.record.columns
     expected = newest.measurement.protocol.scope.expected
     cells: dict[str, Cell] = {}
-    for rule in rules:
-        if rule.harmonic_of is not None:
-            # Rules are in order: a harmonic mean follows the two columns of which it is the mean.
-            first, second = rule.harmonic_of
-            if first in cells and second in cells:
-                cells[rule.name] = _harmonic(rule.name, cells[first], cells[second])
+    by_name = {rule.name: rule for rule in rules}
+    for name, mean in column_means(rules, [entry.record for entry in entries]).items():
+        if mean.harmonic_of is None:
+            cells[name] = _cell(mean, by_name[name], entries, expected)
         else:
-            chosen = [entry for entry in entries if entry.measurement.protocol.part == rule.part]
-            if chosen:
-                cells[rule.name] = _mean(rule, chosen, expected)
+            cells[name] = _harmonic_cell(mean, *(cells[column] for column in mean.harmonic_of))
     row = Row(
         keys=generation.keys,
         dataset=names.of(newest.measurement.evaluation.list),
@@ -75,28 +66,19 @@ def _row(generation: Generation[Entry], names: DatasetNames, superseded: tuple[S
     return replace(row, reasons=reasons_of(row), marks=marks_of(row))
 
 
-def _mean(rule: Column, entries: Sequence[Entry], expected: Sequence[Expected]) -> Cell:
-    """The mean of one metric over repeats."""
-    entries = sorted(entries, key=lambda entry: entry.measurement.protocol.repeat.index)
-    values = [float(getattr(entry.record.metrics, rule.metric)) for entry in entries]
-    sizes = [entry.measurement.evaluation.evaluated for entry in entries]
-    repeats = tuple(
-        RepeatScore(value, wilson(value, n), entry.measurement.protocol.repeat.index, entry)
-        for value, n, entry in zip(values, sizes, entries, strict=True)
-    )
-    mean = float(np.mean(values))
+def _cell(mean: ColumnMean, rule: Column, entries: Sequence[Entry], expected: Sequence[Expected]) -> Cell:
+    """The cell of a mean over repeats."""
+    chosen = [entry for entry in entries if entry.measurement.protocol.part == rule.part]
+    chosen.sort(key=lambda entry: entry.measurement.protocol.repeat.index)
+    repeats = []
+    for entry in chosen:
+        value = metric_value(entry.record, rule.metric)
+        interval = wilson(value, entry.measurement.evaluation.evaluated)
+        repeats.append(RepeatScore(value, interval, entry.measurement.protocol.repeat.index, entry))
     return Cell(
-        column=rule.name,
-        mean=mean,
-        spread=float(np.std(values, ddof=DDOF)) if len(values) > 1 else None,
-        n=len(values),
-        kind=entries[0].measurement.protocol.repeat.kind,
-        # Repeats on the same videos add no information about other videos, so n is the size of one list. If the lists
-        # differ (test splits), their union is larger, and the interval is wider than necessary.
-        interval=wilson(mean, max(sizes)),
-        repeats=repeats,
-        lacks=_lacks(rule.part, entries, expected),
-    )
+        mean.column, mean.mean, mean.spread, mean.n, mean.kind, mean.interval, tuple(repeats),
+        lacks=_lacks(rule.part, chosen, expected),
+    )  # fmt: skip
 
 
 def _lacks(part: str, entries: Sequence[Entry], expected: Sequence[Expected]) -> str:
@@ -110,19 +92,10 @@ def _lacks(part: str, entries: Sequence[Entry], expected: Sequence[Expected]) ->
     return f"{len(present)} repeats, the protocol prescribes {len(wanted)}" if present > wanted else ""
 
 
-def _harmonic(column: str, a: Cell, b: Cell) -> Cell:
-    """The harmonic mean of two unrounded means over repeats, never the mean of harmonic means."""
-    sizes = [
-        max((score.entry.measurement.evaluation.evaluated for score in cell.repeats), default=1) for cell in (a, b)
-    ]
+def _harmonic_cell(mean: ColumnMean, a: Cell, b: Cell) -> Cell:
+    """The cell of a harmonic mean of two cells."""
     lacks = dict.fromkeys(f"{cell.column}: {cell.lacks}" for cell in (a, b) if cell.lacks)
     return Cell(
-        column=column,
-        mean=harmonic_mean(a.mean, b.mean),
-        spread=None,
-        n=min(a.n, b.n),
-        kind=a.kind,
-        interval=harmonic_interval(a.mean, sizes[0], b.mean, sizes[1]),
-        harmonic_of=(a.column, b.column),
+        mean.column, mean.mean, mean.spread, mean.n, mean.kind, mean.interval, harmonic_of=mean.harmonic_of,
         lacks="; ".join(lacks),
-    )
+    )  # fmt: skip

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 
 import msgspec
 
-from reports.aggregate import DDOF
 from reports.board_rows import FILTERS, BoardCell, BoardRow, Group, source_of
 from reports.csv_values import CsvValue, safe_value
 from reports.entries import Damaged
 from reports.row import Cell, RepeatScore, Row
+from results.means import DDOF
 
 SCHEMA = 2
 

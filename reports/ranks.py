@@ -18,7 +18,7 @@ from harness.spec import Column
 from reports.entries import Entry
 from reports.row import RepeatScore, Row
 from results.outcomes import Outcome, read_outcome, videos_of
-from results.ranking import harmonic_pairwise_p, pairwise_p, rank
+from results.statistics.ranking import harmonic_pairwise_p, pairwise_p, rank
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ from functools import cached_property
 
 from harness.spec import Column
 from reports.entries import Entry
-from results.intervals import Interval
 from results.measurement import UNKNOWN, Keys, Measurement
 from results.measurement_names import changes_of
 from results.measurement_words import model_text, start_text, views_text
 from results.record import STATUSES, Record
+from results.statistics.intervals import Interval
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from harness.base.atomic import write_bytes
-from reports.aggregate import DDOF, rows_of
+from reports.aggregate import rows_of
 from reports.anchors import slug
 from reports.board import groups_of
 from reports.board_json import board_csv, board_json
@@ -28,6 +28,7 @@ from reports.overview import overview
 from reports.ranks import rank_rows
 from reports.sections import comparison_sections, dataset_sections, group_figures, method_sections
 from reports.table_html import html
+from results.means import DDOF
 
 TEMPLATES = Path(__file__).with_name("templates")
 INDEX = "index.html"

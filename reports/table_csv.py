@@ -6,9 +6,9 @@ import csv
 import io
 from collections.abc import Sequence
 
-from reports.aggregate import DDOF
 from reports.csv_values import CsvValue, safe_value
 from reports.table import Table, TableCell, TableRow
+from results.means import DDOF
 from results.published_numbers import sources
 
 CSV_FIELDS = (

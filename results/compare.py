@@ -24,11 +24,11 @@ from results.comparison import (
     with_places,
 )
 from results.generations import Row, row_differences
-from results.holm import holm
 from results.measurement import FIELDS, Expected
 from results.measurement_words import differences, open_reasons, recipe_changes, recipe_text, unranked_reasons
 from results.predictions import AGAIN, read_predictions
 from results.sides import Choice, Filters, Reader, Side, Stored, Table, dataset_and_root, read_side, variants_text
+from results.statistics.holm import holm
 
 __all__ = [
     "ClassChange", "Comparison", "Flip", "ListComparison", "PartComparison", "compare", "compare_files",

@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 
 from harness.spec import Repeat
-from results.intervals import Interval
 from results.measurement_words import differences
-from results.paired import mcnemar_p, mean_interval, sign_flip_p
 from results.record import Record
+from results.statistics.intervals import Interval
+from results.statistics.paired import mcnemar_p, mean_interval, sign_flip_p
 
 WEIGHTS = 1000
 """Lists of several lengths are weighted by whole numbers up to this one, so that the test stays exact."""
@@ -69,7 +69,7 @@ class PartComparison:
     Args:
         name: `protocol/dataset/part`.
         difference: Mean over lists of accuracy A - accuracy B, in percent points.
-        interval: 95 % interval of the difference that agrees with `p`, see `results.paired.mean_interval`.
+        interval: 95 % interval of the difference that agrees with `p`, see `results.statistics.paired.mean_interval`.
         p: Two-sided, sign-flip over videos; McNemar's exact test where there is one list.
         p_holm: `p` after Holm's correction over the parts of this comparison.
         videos: Distinct videos.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from harness.base.atomic import write_json
 from harness.base.errors import EXIT_FAILED, UserError
-from results.codec import DecodeError, decode, encode, read_json_file
+from results.codec import DecodeError, JsonValue, decode, encode, read_json_file
 from results.measurement import Count, FitDescription, Key, Sha256, fit_key
 from results.provenance import Environment
 
@@ -118,7 +118,7 @@ def read_fit_file(folder: Path) -> FitFile | None:
         raise UserError(f"{path} is not valid: {error}.", AGAIN, EXIT_FAILED) from None
 
 
-def fit_file_of(value: object) -> FitFile:
+def fit_file_of(value: JsonValue) -> FitFile:
     """The content of a `fit.json`, checked.
 
     Raises:

@@ -29,14 +29,16 @@ from json.encoder import encode_basestring
 from operator import attrgetter, itemgetter
 from typing import Literal, Union, get_args, get_origin, get_type_hints
 
-from harness.base.canonical import JsonValue, canonical_json
+from harness.base.canonical import canonical_json
 from harness.spec import Recipe, Views
+from results.codec import JsonLike
 from results.measurement_parts import (
     RANDOM,
     UNKNOWN,
     Count,
     Evaluation,
     Expected,
+    FieldValue,
     Key,
     ListId,
     MethodId,
@@ -53,9 +55,9 @@ from results.measurement_parts import (
 )
 
 __all__ = [
-    "FIELDS", "KEY_NAMES", "RANDOM", "UNKNOWN", "Count", "Evaluation", "Expected", "FitDescription", "Key", "Keys",
-    "ListId", "Measurement", "MethodId", "ModelId", "Plain", "Positive", "Prescribed", "ProtocolId", "Scope", "Sha256",
-    "Start", "Training", "Value", "cell_key", "fit_key", "keys_of", "leaves", "normal",
+    "FIELDS", "KEY_NAMES", "RANDOM", "UNKNOWN", "Count", "Evaluation", "Expected", "FieldValue", "FitDescription",
+    "Key", "Keys", "ListId", "Measurement", "MethodId", "ModelId", "Plain", "Positive", "Prescribed", "ProtocolId",
+    "Scope", "Sha256", "Start", "Training", "Value", "cell_key", "fit_key", "keys_of", "leaves", "normal",
 ]  # fmt: skip
 
 
@@ -202,20 +204,24 @@ _UNTRAINED = {"training.recipe.selection": "last", "training.start.kind": "clip"
 """Values with which an untrained method joins the group of the methods that start from the same weights."""
 
 
-def _class_text_kind(value: object) -> str:
+def _class_text_kind(value: FieldValue) -> str:
     """Prompts are a method's own; text written by a language model is knowledge that other methods do not have."""
     return "language model" if value == "llm-rewritten" else UNKNOWN if value == UNKNOWN else "names"
 
 
-_AS_GROUPED: Mapping[str, Callable[[object], JsonValue]] = {"method.class_text": _class_text_kind}
+_AS_GROUPED: Mapping[str, Callable[[FieldValue], FieldValue]] = {"method.class_text": _class_text_kind}
 
 
-def _as_grouped(m: Measurement) -> dict[str, JsonValue]:
+def _as_grouped(m: Measurement) -> dict[str, FieldValue]:
     """Values that the group key has in place of the measurement's own."""
-    values: dict[str, JsonValue] = {path: of(attrgetter(path)(m)) for path, of in _AS_GROUPED.items()}
+    values = {path: convert(attrgetter(path)(m)) for path, convert in _AS_GROUPED.items()}
     if m.fitted is None:
         values |= {path: UNKNOWN if m.training == UNKNOWN else default for path, default in _UNTRAINED.items()}
     return values
+
+
+Described = Measurement | FitDescription | Recipe | Scope | Prescribed
+"""Dataclasses whose fields `leaves` lists."""
 
 
 @cache
@@ -233,7 +239,7 @@ def _paths(kind: type, trained: bool) -> tuple[str, ...]:
 
 
 @cache
-def _getter(paths: tuple[str, ...]) -> Callable[[object], tuple[JsonValue, ...]]:
+def _getter(paths: tuple[str, ...]) -> Callable[[Described], tuple[FieldValue, ...]]:
     return attrgetter(*paths)
 
 
@@ -268,7 +274,7 @@ def _shape(kind: type, trained: bool) -> _Shape:
     return _Shape(paths, picks)
 
 
-def leaves(part: object) -> Iterator[tuple[str, object]]:
+def leaves(part: Described) -> Iterator[tuple[str, FieldValue]]:
     """(path, value) of every field of a measurement or of one of its parts; fields that are dataclasses are entered."""
     kind: type = type(part)
     paths = _paths(kind, isinstance(getattr(part, "training", None), Training))
@@ -297,7 +303,7 @@ def _hash(key: str, entries: tuple[str, ...]) -> str:
     return hashlib.sha256(f"{{{','.join(entries)}}}".encode()).hexdigest()[: _LENGTHS[key]]
 
 
-def _text(value: JsonValue) -> str:
+def _text(value: FieldValue) -> str:
     """Canonical JSON of a value, in which 5 and 5.0 are one number."""
     # Most values are texts and numbers, for which the general encoder takes several times as long.
     if type(value) is str:
@@ -307,10 +313,14 @@ def _text(value: JsonValue) -> str:
     return canonical_json(normal(value))
 
 
-def normal(value: JsonValue) -> JsonValue:
+def normal(value: FieldValue | JsonLike) -> JsonLike:
     """A value as hashed: 5 and 5.0 are one number, in options and in recipes."""
     if isinstance(value, float) and value.is_integer():
         return int(value)
     if isinstance(value, (list, tuple)):
         return [normal(item) for item in value]
-    return {name: normal(item) for name, item in value.items()} if isinstance(value, dict) else value
+    if isinstance(value, Expected):
+        raise TypeError(f"an expected evaluation enters no key, found {value}")
+    if isinstance(value, dict):
+        return {name: normal(item) for name, item in value.items()}
+    return value

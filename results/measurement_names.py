@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
-from results.measurement import FIELDS, Measurement, Value, keys_of, leaves
+from harness.spec import Repeat
+from results.measurement import FIELDS, FieldValue, Measurement, Value, keys_of, leaves
 from results.measurement_words import Difference, differences, open_reasons, recipe_changes
 
 _LISTS = ("training.list.", "evaluation.list.")
@@ -42,12 +43,12 @@ def changes_of(m: Measurement, defaults: Mapping[str, Value] | None = None) -> t
     return tuple(found)
 
 
-def way_of(m: Measurement, defaults: Mapping[str, Value] | None = None) -> tuple[tuple[str, object], ...]:
+def way_of(m: Measurement, defaults: Mapping[str, Value] | None = None) -> tuple[tuple[str, FieldValue], ...]:
     """How a row was measured, whatever its dataset: rows of several datasets with equal ways are a line of a table.
 
     Recipes and options count by what they change, because a method declares them for each dataset.
     """
-    found: dict[str, object] = {}
+    found: dict[str, FieldValue] = {}
     for path, value in leaves(m):
         scoped = path.startswith("protocol.scope.") and path != "protocol.scope.training_origin"
         of_dataset = path.startswith(_LISTS) and not path.endswith((".origin", ".label_variant"))
@@ -114,19 +115,29 @@ def _told_apart(members: Sequence[Measurement]) -> list[list[str]]:
     """Settings that tell apart measurements with the same changes of recipe and options."""
     usual = _usual(members)
     reference = members[0] if usual is None else usual
-    found = [{d.path: d for d in _main(_differing(m, reference))} for m in members]
+    found = [_main(_differing(m, reference)) for m in members]
     if usual is not None:
-        return [[d.short for d in of_one.values()] for of_one in found]
-    base = {path: d.b for of_one in found for path, d in of_one.items()}
-    values = [{path: of_one[path].a if path in of_one else value for path, value in base.items()} for of_one in found]
-    common = {path: _common(path, [of_one[path] for of_one in values]) for path in sorted(base, key=_place)}
-    return [
-        [Difference(path, of_one[path], None).short for path, usual in common.items() if of_one[path] not in usual]
-        for of_one in values
-    ]
+        return [[difference.short for difference in of_member] for of_member in found]
+    values = values_apart(found)
+    common = {path: _common(path, [own[path].a for own in values]) for path in sorted(values[0], key=_position)}
+    return [[own[path].short for path, usual in common.items() if own[path].a not in usual] for own in values]
 
 
-def _common(path: str, values: Sequence[object]) -> list[object]:
+def values_apart(found: Sequence[Sequence[Difference]]) -> list[dict[str, Difference]]:
+    """The values of all settings in which several measurements or rows differ, for each of them and by path.
+
+    Args:
+        found: For each of them its differences to a common reference, which has none to itself.
+
+    Returns:
+        For each of them a `Difference` per path, whose `a` is its own value.
+    """
+    reference = {d.path: d.b for differing in found for d in differing}
+    own = [{d.path: d.a for d in differing} for differing in found]
+    return [{path: Difference(path, {**reference, **values}[path], None) for path in reference} for values in own]
+
+
+def _common(path: str, values: Sequence[FieldValue]) -> list[FieldValue]:
     """The value that most measurements have and that needs no name; none for an option, whose default is not known."""
     if path.startswith(("method.options.", "method.evaluation_options.")):
         return []
@@ -158,7 +169,7 @@ def _differing(a: Measurement, b: Measurement) -> list[Difference]:
     ]
 
 
-def _record_of(m: Measurement) -> tuple[object, ...]:
+def _record_of(m: Measurement) -> tuple[str, str, Repeat]:
     """The dataset, part and repeat: records that agree in them are compared list by list."""
     return m.evaluation.list.dataset, m.protocol.part, m.protocol.repeat
 
@@ -183,8 +194,8 @@ def _main(found: Sequence[Difference]) -> list[Difference]:
     return kept
 
 
-def _place(path: str) -> int:
-    """The place of a field in the definition."""
+def _position(path: str) -> int:
+    """The position of a field in the definition."""
     order = list(FIELDS)
     field = next((p for p in ("method.options", "method.evaluation_options") if path.startswith(p)), path)
     return order.index(field) if field in order else len(order)

@@ -84,6 +84,10 @@ class Expected:
     repeat: Repeat
 
 
+FieldValue = Value | dict[str, Value] | Expected | tuple[Expected, ...]
+"""Value of a field of a measurement that `results.measurement.leaves` does not enter."""
+
+
 @dataclass(frozen=True)
 class Scope:
     """Fingerprints over all fits and evals that the protocol prescribes, so that all records of a row share them.

@@ -10,6 +10,7 @@ from results.measurement import (
     FIELDS,
     RANDOM,
     UNKNOWN,
+    FieldValue,
     FitDescription,
     ListId,
     Measurement,
@@ -67,8 +68,8 @@ class Difference:
     """A field in which two measurements differ, with both values; None where a side has no such field."""
 
     path: str
-    a: object
-    b: object
+    a: FieldValue
+    b: FieldValue
 
     @property
     def label(self) -> str:
@@ -80,7 +81,7 @@ class Difference:
         place = next((p for p in _PLACES if self.path.startswith(p)), "")
         return _PLACES.get(place, "") + self.path.removeprefix(place).replace("_", " ")
 
-    def value(self, value: object) -> str:
+    def value(self, value: FieldValue) -> str:
         """One of the two values as text: hashes by their first eight digits."""
         if value is None:
             return "none"
@@ -104,7 +105,7 @@ class Difference:
         return f"{self.label} {self.value(self.a)} against {self.value(self.b)}"
 
 
-def plain(value: object) -> str:
+def plain(value: FieldValue) -> str:
     """A value as people write it: `8e-06`, `true`, `0.9, 0.98`, a text as it is."""
     if isinstance(value, bool):
         return str(value).lower()
@@ -156,7 +157,7 @@ def differences_of_fits(a: FitDescription, b: FitDescription) -> tuple[Differenc
     return tuple(Difference(path, sides[0].get(path), sides[1].get(path)) for path in told)
 
 
-def _same(path: str, a: Mapping[str, object], b: Mapping[str, object]) -> bool:
+def _same(path: str, a: Mapping[str, FieldValue], b: Mapping[str, FieldValue]) -> bool:
     """True if two sides have one value; True and 1 are two values, as they are in the keys."""
     values = a.get(path), b.get(path)
     bools = [isinstance(value, bool) for value in values]
@@ -171,9 +172,9 @@ def _training_word(m: Measurement) -> str:
     return "trained" if m.fitted else UNKNOWN if m.training == UNKNOWN else "untrained"
 
 
-def _values(m: Measurement | FitDescription) -> dict[str, object]:
+def _values(m: Measurement | FitDescription) -> dict[str, FieldValue]:
     """Values by path, options by name."""
-    found: dict[str, object] = {}
+    found: dict[str, FieldValue] = {}
     for path, value in leaves(m):
         if isinstance(value, dict):
             found |= {f"{path}.{name}": option for name, option in value.items()}

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from harness.base.atomic import write_bytes
 from harness.base.errors import EXIT_FAILED, UserError
-from results.metrics import NO_PREDICTION
+from results.statistics.metrics import NO_PREDICTION
 
 DEPTH = 5
 ID_COLUMNS = [f"id{k}" for k in range(1, DEPTH + 1)]

@@ -10,10 +10,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+
+import msgspec
 
 from harness.base.errors import UserError
 
@@ -126,12 +127,12 @@ def published_numbers(folder: Path = FOLDER) -> tuple[PublishedNumber, ...]:
 
 @lru_cache(maxsize=4)
 def sources(folder: Path = FOLDER) -> Mapping[str, Source]:
-    """All sources by id."""
-    found = {}
-    for path in sorted(folder.glob("*.json")):
-        if path.name != METHODS_FILE:
-            found[path.stem] = Source(**json.loads(path.read_text(encoding="utf-8"))["source"])
-    return found
+    """All sources by id.
+
+    Raises:
+        UserError: A file is not valid.
+    """
+    return {path.stem: _document(path).source for path in sorted(folder.glob("*.json")) if path.name != METHODS_FILE}
 
 
 @lru_cache(maxsize=4)
@@ -141,42 +142,93 @@ def harness_names(folder: Path = FOLDER) -> Mapping[str, str]:
     return {method: entry["harness"] for method, entry in methods.items()}
 
 
-def _read(path: Path) -> list[PublishedNumber]:
+# --- the files
+
+
+@dataclass(frozen=True)
+class _PrintedRow:
+    """A row of a printed table; `cells` has one text for each column, None for an empty cell."""
+
+    method: str
+    name: str
+    family: str
+    reference: int | None
+    setting: str
+    cells: tuple[str | None, ...]
+
+
+@dataclass(frozen=True)
+class _PrintedTable:
+    """A printed table; `columns` are pairs of a dataset and a column name."""
+
+    table: str
+    block: str
+    columns: tuple[tuple[str, str], ...]
+    rows: tuple[_PrintedRow, ...]
+
+
+@dataclass(frozen=True)
+class _Note:
+    """A known problem of the cells that agree with `where`."""
+
+    where: dict[str, str | tuple[str, ...]]
+    text: str
+
+
+@dataclass(frozen=True)
+class _Document:
+    """A file of published numbers."""
+
+    schema: int
+    source: Source
+    settings: dict[str, dict[str, str | int | None]]
+    tables: tuple[_PrintedTable, ...]
+    notes: tuple[_Note, ...]
+
+
+def _document(path: Path) -> _Document:
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = msgspec.json.decode(path.read_bytes(), type=_Document)
     except (OSError, ValueError) as error:
         raise UserError(f"The published numbers {path} cannot be read: {error}") from None
-    if document.get("schema") != SCHEMA or document["source"]["id"] != path.stem:
-        raise UserError(f"{path}: expected schema {SCHEMA} and the source id {path.stem!r}.")
-    settings = {name: _setting(value) for name, value in document["settings"].items()}
+    if document.schema != SCHEMA or document.source.id != path.stem:
+        found = f"schema {document.schema} and the source id {document.source.id!r}"
+        raise UserError(f"{path} has {found}, expected schema {SCHEMA} and the source id {path.stem!r}.")
+    return document
+
+
+def _read(path: Path) -> list[PublishedNumber]:
+    document = _document(path)
+    settings = {name: _setting(value) for name, value in document.settings.items()}
     numbers = []
-    for table in document["tables"]:
-        if table["table"] not in TABLES:
-            raise UserError(f"{path}: table {table['table']!r}, expected one of {', '.join(TABLES)}.")
-        for row in table["rows"]:
-            if len(row["cells"]) != len(table["columns"]):
-                found, expected = len(row["cells"]), len(table["columns"])
-                raise UserError(f"{path}: {row['name']} has {found} cells, expected {expected}.")
-            for (dataset, column), text in zip(table["columns"], row["cells"], strict=True):
+    for table in document.tables:
+        if table.table not in TABLES:
+            raise UserError(f"{path}: table {table.table!r}, expected one of {', '.join(TABLES)}.")
+        for row in table.rows:
+            if len(row.cells) != len(table.columns):
+                found, expected = len(row.cells), len(table.columns)
+                raise UserError(f"{path}: {row.name} has {found} cells, expected {expected}.")
+            for (dataset, column), text in zip(table.columns, row.cells, strict=True):
                 if text is None:
                     continue
                 value, std, emphasis = _parse(text, path)
-                place = {"table": table["table"], "method": row["method"], "dataset": dataset, "column": column}
+                cell = {"table": table.table, "method": row.method, "dataset": dataset, "column": column}
                 numbers.append(
                     PublishedNumber(
-                        path.stem, table["table"], table["block"], row["method"], row["name"], row["family"],
-                        row["reference"], dataset, column, value, std, emphasis, settings[row["setting"]],
-                        tuple(note["text"] for note in document["notes"] if _applies(note["where"], place)),
+                        path.stem, table.table, table.block, row.method, row.name, row.family, row.reference, dataset,
+                        column, value, std, emphasis, settings[row.setting],
+                        tuple(note.text for note in document.notes if _applies(note.where, cell)),
                     )
                 )  # fmt: skip
     return numbers
 
 
-def _setting(value: dict[str, Any]) -> Setting:
-    known = [f.name for f in fields(Setting) if f.name != "more"]
+def _setting(value: Mapping[str, str | int | None]) -> Setting:
+    """A setting; entries that are not fields of `Setting` go to `more`."""
+    known = {f.name for f in fields(Setting)} - {"more"}
     more = tuple((name, str(text)) for name, text in value.items() if name not in known)
-    stated: dict[str, Any] = {name: value.get(name) for name in known}
-    return Setting(**stated, more=more)
+    stated = {name: value.get(name) for name in known}
+    return replace(msgspec.convert(stated, Setting), more=more)
 
 
 def _parse(text: str, path: Path) -> tuple[str, str | None, str]:
@@ -188,6 +240,6 @@ def _parse(text: str, path: Path) -> tuple[str, str | None, str]:
     return found["value"], found["std"], {"**": "bold", "__": "underline", "": ""}[mark]
 
 
-def _applies(where: dict[str, Any], place: dict[str, str]) -> bool:
+def _applies(where: Mapping[str, str | tuple[str, ...]], cell: Mapping[str, str]) -> bool:
     """True if every key of a note's `where` names (or lists) the cell's value."""
-    return all(place[name] in (wanted if isinstance(wanted, list) else [wanted]) for name, wanted in where.items())
+    return all(cell[name] in (wanted if isinstance(wanted, tuple) else (wanted,)) for name, wanted in where.items())

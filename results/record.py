@@ -17,7 +17,7 @@ from msgspec import Meta
 from harness.base.atomic import write_json
 from harness.base.errors import EXIT_FAILED, UserError
 from harness.spec import Column
-from results.codec import DecodeError, decode, encode, read_json_file
+from results.codec import DecodeError, JsonValue, decode, encode, read_json_file
 from results.measurement import UNKNOWN, Count, Key, Measurement, Positive, Sha256, Value
 from results.measurement_words import incomplete, signature
 from results.provenance import Environment
@@ -252,7 +252,7 @@ def read_record(path: Path) -> Record:
         raise UserError(f"The record {path} is not valid: {error}.", AGAIN, EXIT_FAILED) from None
 
 
-def record_of(value: object) -> Record:
+def record_of(value: JsonValue) -> Record:
     """The record of a JSON value, checked.
 
     Raises:

@@ -13,9 +13,9 @@ import pandas as pd
 
 from harness.base.canonical import labels_sha256, rows_sha256
 from harness.base.errors import UserError
-from results.metrics import NO_PREDICTION, accuracies
 from results.predictions import ID_COLUMNS, PROBABILITY_COLUMNS, read_predictions
 from results.record import PREDICTIONS_SUFFIX, RECORD_SUFFIX, Record, find_records, read_record
+from results.statistics.metrics import NO_PREDICTION, accuracies
 
 TOLERANCE = 1e-9
 """Percent points by which a recomputed metric may differ: the last digits of a division, no video."""

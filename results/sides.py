@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.base.errors import UserError, unknown_name
-from results.generations import Dated, Row, Superseded, generations, row_differences
-from results.measurement import ListId, Measurement, leaves
+from results.generations import Dated, Row, Superseded, generations
+from results.measurement import FieldValue, ListId, Measurement, leaves
 from results.measurement_words import Difference, plain
 from results.record import Record, find_records, read_record
+from results.row_settings import row_settings
 
 ROW = "row"
 """Name of the setting that chooses a row by its key."""
@@ -147,9 +148,9 @@ def _table_text(m: Measurement) -> str:
     return f"{m.protocol.name} on {dataset_and_root(m.evaluation.list)} with {m.model.arch}"
 
 
-def settings_of(m: Measurement) -> dict[str, object]:
+def settings_of(m: Measurement) -> dict[str, FieldValue]:
     """Settings of a measurement by the name that a user gives them: options before recipe and view settings."""
-    found: dict[str, object] = {}
+    found: dict[str, FieldValue] = {}
     for path, value in leaves(m):
         if path.startswith(("training.recipe.", "evaluation.views.")):
             found[path.rpartition(".")[2]] = value
@@ -165,7 +166,7 @@ def _has(m: Measurement, settings: Mapping[str, str]) -> bool:
     )
 
 
-def _equal(value: object, text: str) -> bool:
+def _equal(value: FieldValue, text: str) -> bool:
     """True if a text means a value: numbers by value, truth values and texts as they are written."""
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         try:
@@ -195,29 +196,18 @@ def _known_settings(named: Sequence[Stored], settings: Mapping[str, str]) -> str
 def variants_text(side: Side, table: Table) -> tuple[str, str]:
     """The rows of a side in one table by their differences, and how to name each of them."""
     rows = side.tables[table]
-    labels, names = [], []
-    changes = [row_differences(rows[0], row) for row in rows[1:]]
-    paths = _without_followers(difference.path for found in changes for difference in found)
-    for place, row in enumerate(rows):
-        own = {}
-        for path in paths:
-            varying = next(d for found in changes for d in found if d.path == path)
-            mine = next((d for d in changes[place - 1] if d.path == path), None) if place else None
-            own[path] = Difference(path, mine.b if mine else varying.a, None)
-        labels.append(", ".join(difference.short for difference in own.values()) or f"row {row.keys.row}")
-        names.append(_name(side.choice, row, own))
+    apart = row_settings(rows)
+    labels = [
+        ", ".join(difference.short for difference in own.values()) or f"row {row.keys.row}"
+        for row, own in zip(rows, apart, strict=True)
+    ]
+    names = [_name(side.choice, row, own) for row, own in zip(rows, apart, strict=True)]
     if len(set(names)) < len(names):
         names = [_spec(side.choice, row, {ROW: row.keys.row}) for row in rows]
     places = (
         "" if side.choice.method else f", with --runs {side.choice.paths[0]}; or name a record or the folder of a fit"
     )
     return "; ".join(labels), " or ".join(names) + places
-
-
-def _without_followers(paths: Iterable[str]) -> list[str]:
-    """Paths once each; a view setting in training is left out beside the same setting in evaluation."""
-    found = list(dict.fromkeys(paths))
-    return [path for path in found if path.replace("training.views.", "evaluation.views.") not in set(found) - {path}]
 
 
 def _name(choice: Choice, row: Row[Stored], own: Mapping[str, Difference]) -> str:

@@ -22,7 +22,7 @@ import importlib
 
 import layers_{tag}
 from harness.api import Column, Protocol, register_protocol
-from results.metrics import harmonic_mean
+from results.statistics.metrics import harmonic_mean
 
 
 @register_protocol("mine_{tag}")
@@ -71,7 +71,7 @@ def test_from_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert load_file(path) == ["mine_python"]
     found = registry.load("protocol", "mine_python")().fits(None)
-    assert found[:2] == ["later", "computed"] and found[2].__module__ == "results.metrics"
+    assert found[:2] == ["later", "computed"] and found[2].__module__ == "results.statistics.metrics"
 
 
 def load_with(folder: Path, module: str, imports: str) -> object:

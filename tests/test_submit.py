@@ -12,9 +12,9 @@ import pytest
 from safetensors.torch import save_file
 
 from harness.engine.contract.tiny_clip import tiny_state
-from results.metrics import accuracies
 from results.predictions import ID_COLUMNS, read_predictions, write_predictions
 from results.record import Metrics, PredictionsFile, find_records, read_record, write_record
+from results.statistics.metrics import accuracies
 from results.submission.rules import GROUPS, RULES
 from tests.conftest import ROOT, in_process
 from tests.running.test_parents import PLUGIN
@@ -236,11 +236,10 @@ def test_a_record_is_reproduced_with_its_own_views_and_evaluation_options(
     """Neither the protocol's views nor the defaults of options would give these predictions."""
     plugin, runs, file = tmp_path / "sharper.py", tmp_path / "runs", tmp_path / "a.zip"
     plugin.write_text(SHARPER)
-    run = ("run", "--method", "sharper:opposite=true", "--protocol", "few_shot", "--shots", "2", "--plugin", plugin)
+    run = ("run", "--method", "sharper:opposite=true", "--protocol", "few_shot", "--plugin", plugin)
     views = ("--views", "frames=3", "--views", "normalize=clip", "--views", "reader=exact")
     assert in_process(*run, *views, "--runs", runs, "--no-report", "--quiet", "--workers", "0") == 0
     assert in_process("submit", "pack", "sharper", "--runs", runs, "--out", file) == 0
-    waive(tmp_path, "P006")
     again = ("submit", "reproduce", file, "--root", tmp_path, "--seed", 1, "--quiet", "--workers", "0", "--json")
     capsys.readouterr()
     assert in_process(*again, "--plugin", plugin) == 0
@@ -252,7 +251,7 @@ def test_a_record_is_reproduced_with_its_own_views_and_evaluation_options(
 def test_fits_with_a_parent_pass_and_are_reproduced(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], plugins_forgotten: None
 ) -> None:
-    """All four shots, each from one fit on the whole training list of the source; nothing of it needs a waiver."""
+    """All four shots, each from one fit on the whole training list of the source."""
     plugin, runs, file = tmp_path / "two_stages.py", tmp_path / "runs", tmp_path / "a.zip"
     plugin.write_text(PLUGIN.replace('"supervised"', '"zero_shot"'))
     run = ("run", "--method", "stage_two", "--protocol", "few_shot", "--plugin", plugin, "--runs", runs)
@@ -268,21 +267,10 @@ def test_fits_with_a_parent_pass_and_are_reproduced(
     assert done["flips"] == 0 and max(record["largest"] for record in done["records"]) < 1e-3
 
 
-def waive(root: Path, rule: str) -> None:
-    """Let a finding on version 1 of `sharper` pass."""
-    value = {
-        "schema": 1, "method": "sharper", "version": 1, "rule": rule, "where": "", "by": "A. Keeper",
-        "reason": "One of the four rows is enough to test it.", "date": "2026-01-31",
-    }  # fmt: skip
-    path = root / "results" / "waivers" / "sharper.json"
-    path.parent.mkdir(parents=True)
-    path.write_text(json.dumps(value))
-
-
 def test_the_page_names_every_rule_as_it_is() -> None:
     """docs/submitting.md cannot drift: each rule's row stands there word by word, and no other rule does."""
     page = (ROOT / "docs" / "submitting.md").read_text(encoding="utf-8")
     rows = [line for line in page.splitlines() if re.match(r"\| [A-Z]\d{3} \|", line)]
-    assert rows == [f"| {r.id} | {r.asks} | {r.reason} | {r.fix} |" for r in RULES.values()]
+    assert rows == [f"| {r.id} | {r.requirement} | {r.reason} | {r.fix} |" for r in RULES.values()]
     assert all(f"### {title}" in page for title in GROUPS.values())
     assert set(re.findall(r"\b[FAPDW]\d{3}\b", page)) == set(RULES)

@@ -112,7 +112,7 @@ def _request_file(arguments: argparse.Namespace) -> tuple[RunRequest, Settings]:
         raise UserError("--request is given together with --method or --protocol.", "Leave one of them out.")
     run_request = read_run_request(Path(arguments.request))
     for file in run_request.plugins:
-        registry.load_or_warn(Path(file))
+        load_or_warn(Path(file))
     return run_request, run_request.folders.settings(arguments.request)
 
 

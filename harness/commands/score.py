@@ -13,8 +13,8 @@ from harness.commands._output import put, put_json, say
 from harness.commands._parser import Verbs, verb_parser
 
 if TYPE_CHECKING:
-    from results.drop_last import DropLast
     from results.score import Score
+    from results.statistics.drop_last import DropLast
 
 RANKS = 8
 """Number of processes of the published runs."""
@@ -71,7 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _drops(result: Score, ranks: int) -> Iterator[tuple[Path, DropLast]]:
     """The effect of the published loader on the top-1 accuracy of each recomputed record."""
-    from results.drop_last import drop_last
+    from results.statistics.drop_last import drop_last
 
     for path, recomputed in result.recomputed.items():
         correct = round(recomputed.metrics["top1"] * recomputed.videos / 100)

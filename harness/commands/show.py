@@ -14,6 +14,7 @@ from harness.commands._arguments import add_folders, add_json, add_plugins, load
 from harness.commands._output import Json, put, put_json, table
 from harness.commands._parser import Verbs, verb_parser
 from harness.plugins import registry
+from harness.plugins.loose_files import load_environment_plugins
 from harness.spec import MethodCard, Recipe
 from harness.spec.method_spec import MethodSpec
 from results.measurement import Value

@@ -82,7 +82,7 @@ def _add_check(kinds: Verbs) -> None:
         "example:\n  python -m harness submit check mymethod.zip\n",
     )  # fmt: skip
     check.add_argument("path", nargs="+", metavar="FILE|DIR", help="a submission, or a folder of submissions")
-    check.add_argument("--root", default=".", metavar="DIR", help="repository with results/waivers (default: here)")
+    check.add_argument("--root", default=".", metavar="DIR", help="folder of results/reproductions (default: here)")
     check.add_argument(
         "--accept", metavar="DIR", help="copy submissions that pass into this folder, which `report --runs DIR` reads"
     )
@@ -225,5 +225,5 @@ def _rules(arguments: argparse.Namespace) -> int:
     for letter, title in GROUPS.items():
         put(title)
         for rule in (rule for rule in RULES.values() if rule.id.startswith(letter)):
-            put(f"  {rule.id} {rule.asks}\n       why: {rule.reason}\n       fix: {rule.fix}")
+            put(f"  {rule.id} {rule.requirement}\n       reason: {rule.reason}\n       fix: {rule.fix}")
     return EXIT_DONE

@@ -15,7 +15,7 @@ from harness.base.atomic import write_bytes
 from harness.base.canonical import fingerprint
 from harness.engine.compute.processes import Processes
 from harness.engine.video.loaders import EvalBatch, Row
-from results.metrics import NO_PREDICTION, rank
+from results.statistics.metrics import NO_PREDICTION, rank
 
 logger = logging.getLogger(__name__)
 SAVE_SECONDS = 30.0

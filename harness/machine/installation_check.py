@@ -16,7 +16,7 @@ CONSTRAINTS = Path(__file__).resolve().parents[1] / "constraints.txt"
 IMPORTS = {
     "torch": "torch", "torchvision": "torchvision", "open_clip_torch": "open_clip", "decord": "decord",
     "mmengine": "mmengine", "mmcv-lite": "mmcv", "mmaction2": "mmaction", "av": "av", "opencv-python": "cv2",
-    "pandas": "pandas", "matplotlib": "matplotlib", "jinja2": "jinja2", "scipy": "scipy", "statsmodels": "statsmodels",
+    "pandas": "pandas", "matplotlib": "matplotlib", "jinja2": "jinja2", "scipy": "scipy",
 }  # fmt: skip
 DISTRIBUTION = "clip-video-harness"
 

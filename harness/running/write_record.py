@@ -20,7 +20,6 @@ from harness.plugins import registry
 from results.fit_file import FitFile
 from results.measurement import Measurement, ModelId
 from results.measurement_words import signature
-from results.metrics import accuracies
 from results.predictions import predictions_frame, write_predictions
 from results.provenance import Environment, environment
 from results.record import (
@@ -34,6 +33,7 @@ from results.record import (
     Undecodable,
     write_record,
 )
+from results.statistics.metrics import accuracies
 
 
 @dataclass(frozen=True)

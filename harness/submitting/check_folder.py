@@ -13,7 +13,6 @@ from results.submission.accept import accept, known_tables, read_reproductions
 from results.submission.changes import FOLDER, archive, changes
 from results.submission.check import Checked, check_submission
 from results.submission.rules import Finding
-from results.submission.waivers import read_waivers
 
 
 def submissions_below(path: Path) -> list[Path]:
@@ -30,19 +29,19 @@ def check_all(paths: Iterable[Path], root: Path, board: Path | None = None) -> I
 
     Args:
         paths: Files or folders of submissions.
-        root: Repository of the board, with `results/waivers` and `results/reproductions`.
+        root: Repository of the board, with `results/reproductions`.
         board: Folder that submissions are copied into if they pass; None only checks.
 
     Yields:
         The checked submission, and its folder on the board; None if it was not copied.
 
     Raises:
-        UserError: A path does not exist, or a waiver is not valid.
+        UserError: A path does not exist, or a reproduction file is not valid.
     """
-    waivers, reproductions = read_waivers(root), read_reproductions(root)
+    reproductions = read_reproductions(root)
     known = known_tables(board) if board is not None else {}
     for path in paths:
-        checked = check_submission(path, partial(facts_of, known=known), waivers)
+        checked = check_submission(path, partial(facts_of, known=known))
         yield checked, accept(checked, board, reproductions) if board is not None and checked.passed else None
         name = checked.submission.name
         known = {**{m.table_sha256: name for m in checked.submission.measured}, **known}
@@ -50,8 +49,6 @@ def check_all(paths: Iterable[Path], root: Path, board: Path | None = None) -> I
 
 def check_changes(repository: Path, base: str, head: str) -> tuple[tuple[Finding, ...], list[Checked]]:
     """Check a pull request to the repository of a board.
-
-    Waivers are read from the base commit: a pull request cannot waive a rule for itself.
 
     Args:
         repository: Folder of the repository.
@@ -65,12 +62,12 @@ def check_changes(repository: Path, base: str, head: str) -> tuple[tuple[Finding
         UserError: The folder is not a repository, or a commit does not exist.
     """
     made = changes(repository, base, head)
-    waivers, known = read_waivers(repository), known_tables(repository / FOLDER)
+    known = known_tables(repository / FOLDER)
     checked = []
     with tempfile.TemporaryDirectory() as scratch:
         for number, (method, version) in enumerate(made.added):
             file = archive(repository, head, method, version, Path(scratch) / f"{number}.zip")
-            result = check_submission(file, partial(facts_of, known=known), waivers)
+            result = check_submission(file, partial(facts_of, known=known))
             submission = result.submission
             submission.path = repository / FOLDER / method / f"v{version}"
             if submission.manifest and submission.name != f"{method}/v{version}":

@@ -40,7 +40,6 @@ from results.provenance import Environment
 from results.submission.check import check_submission
 from results.submission.contents import open_contents
 from results.submission.submission import Measured, Submission
-from results.submission.waivers import read_waivers
 
 FRACTION = 0.05
 LEAST = 20
@@ -206,13 +205,13 @@ def reproduce(
         settings: Folders of this machine, with the videos.
         compute: Device, precision, workers.
         sampling: The sample.
-        root: Repository of the board, with its waivers.
+        root: Repository of the board of submissions.
 
     Raises:
         UserError: The submission is refused or has no weights, the installed method differs from the measured method,
             or videos are missing.
     """
-    checked = check_submission(path, partial(facts_of, known={}), read_waivers(root))
+    checked = check_submission(path, partial(facts_of, known={}))
     if not checked.passed:
         hint = f"See: python -m harness submit check {path}"
         raise UserError(f"{path} is refused by {', '.join(sorted(checked.rules()))}.", hint, EXIT_FAILED)

@@ -1,6 +1,6 @@
 """A checked submission taken over onto a board: its records with the status that they have earned.
 
-    BOARD/METHOD/vVERSION/acceptance.json            who was taken over, by which check, with which warnings and waivers
+    BOARD/METHOD/vVERSION/acceptance.json            who was taken over, by which check, with which warnings
     BOARD/METHOD/vVERSION/{submission,card,environment}.json, records/, fits/
 
 Status `verified` says that every number was recomputed from the predictions; `reproduced` that a sample was evaluated
@@ -16,11 +16,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from harness.base.atomic import write_bytes, write_json
 from harness.base.errors import EXIT_FAILED, UserError
-from results.codec import encode
+from results.codec import JsonObject, encode
 from results.record import RECORD_SUFFIX, Status, record_of
 from results.submission.check import Checked
 from results.submission.contents import open_contents
@@ -79,7 +78,7 @@ class Acceptance:
         harness: Version of the harness that packed it.
         status: The records' status.
         submitter, code: Who handed it in, and where the method's code is public.
-        findings: Warnings and waived findings.
+        findings: Warnings.
         files: sha256 of every file.
         reproduced: Videos and flips of the reproductions that agreed.
         schema: Version of this layout.
@@ -121,10 +120,7 @@ def accept(checked: Checked, board: Path, reproductions: Iterable[Reproduction] 
     earlier = _earlier(folder, submission.digest, submission.name)
     done = [r for r in reproductions if r.digest == submission.digest and r.passed]
     status: Status = "reproduced" if done else "verified"
-    remarks = tuple(
-        f"{f.rule} {RULES[f.rule].asks}: {f.where}: {f.found}" + (f"; waived: {f.waived}" if f.waived else "")
-        for f in checked.findings
-    )
+    remarks = tuple(f"{f.rule} {RULES[f.rule].requirement} {f.where}: {f.found}" for f in checked.findings)
     with open_contents(submission.path) as contents:
         for name, entry in contents.entries.items():
             if entry.kind == "weights":
@@ -159,7 +155,7 @@ def _earlier(folder: Path, digest: str, name: str) -> str:
     return str(found.get("accepted", ""))
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> JsonObject:
     try:
         return read_json(path.read_bytes())
     except (OSError, DocumentError) as error:

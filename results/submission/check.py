@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from results.codec import encode
+from results.codec import JsonObject, encode
 from results.submission.check_arithmetic import check_arithmetic
 from results.submission.check_plausibility import check_plausibility
 from results.submission.check_protocol import check_protocol
@@ -15,7 +14,6 @@ from results.submission.contents import open_contents, printable
 from results.submission.facts import Facts
 from results.submission.rules import RULES, Finding
 from results.submission.submission import Submission, load_submission, pairs_of
-from results.submission.waivers import Waiver, waiver_of
 
 FactsOf = Callable[[set[tuple[str, str]]], Facts]
 """Gives the facts of (protocol, dataset) pairs."""
@@ -27,7 +25,7 @@ class Checked:
 
     Args:
         submission: As read; the container is closed.
-        findings: Sorted: what refuses first, then waived, then warnings.
+        findings: Errors first, then warnings; by rule and file.
     """
 
     submission: Submission
@@ -42,7 +40,7 @@ class Checked:
         """Ids of the rules for which it is refused."""
         return {finding.rule for finding in self.findings if finding.refuses}
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> JsonObject:
         """For bots: verdict, counts, findings with reason and fix, and the scores of the submission."""
         refused = sum(finding.refuses for finding in self.findings)
         manifest = self.submission.manifest
@@ -50,8 +48,7 @@ class Checked:
             "schema": 1, "submission": str(self.submission.path), "name": printable(self.submission.name),
             "digest": self.submission.digest, "passed": self.passed, "records": len(self.submission.measured),
             "errors": refused, "warnings": sum(RULES[f.rule].is_warning for f in self.findings),
-            "waived": sum(bool(f.waived) for f in self.findings),
-            "findings": [finding.as_dict() for finding in self.findings],
+            "findings": [{**finding.as_dict()} for finding in self.findings],
             "scores": encode(manifest)["scores"] if manifest is not None and self.passed else [],
         }  # fmt: skip
 
@@ -62,18 +59,17 @@ class Checked:
         lines = [*map(str, self.findings)]
         lines.append(
             f"{self.submission.path}: {verdict}: {counts['name']}, {counts['records']} records, {counts['errors']} "
-            f"errors, {counts['warnings']} warnings, {counts['waived']} waived"
+            f"errors, {counts['warnings']} warnings"
         )
         return "\n".join(lines)
 
 
-def check_submission(path: Path, facts_of: FactsOf, waivers: Iterable[Waiver] = ()) -> Checked:
+def check_submission(path: Path, facts_of: FactsOf) -> Checked:
     """Check one submission against all rules; nothing is written, extracted or executed.
 
     Args:
         path: A zip file or a folder.
         facts_of: Gives what is known of the benchmark for the pairs that the submission measures.
-        waivers: What the keepers of the board let pass.
 
     Raises:
         UserError: There is nothing at `path`.
@@ -87,8 +83,5 @@ def check_submission(path: Path, facts_of: FactsOf, waivers: Iterable[Waiver] = 
             check_plausibility(submission, facts)
         except Exception as error:  # a fault here must refuse the submission, never let it pass or crash a bot
             submission.note("F999", path.name, f"{type(error).__name__}: {error}", "a verdict")
-    found = [replace(f, waived=waiver_of(f, submission, waivers)) for f in dict.fromkeys(submission.findings)]
-    found.sort(key=lambda f: (not f.refuses, RULES[f.rule].is_warning, f.rule, f.where))
+    found = sorted(dict.fromkeys(submission.findings), key=lambda f: (not f.refuses, f.rule, f.where))
     return Checked(submission, tuple(found))
-
-

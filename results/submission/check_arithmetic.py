@@ -5,22 +5,23 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import asdict, replace
-from typing import Any
 
 from harness.base.canonical import canonical_json, labels_sha256
 from results.codec import encode
 from results.fit_file import FitFile
-from results.measurement import FitDescription, Measurement, leaves
+from results.measurement import FitDescription, Measurement, Plain, leaves
 from results.measurement_words import Difference
 from results.provenance import Environment
 from results.record import Record
-from results.submission.check_records import RECORD_RULES, TOLERANCE, UNREADABLE, Found
+from results.submission.check_records import RECORD_RULES, TOLERANCE, UNREADABLE, Disagreement
 from results.submission.layout import Card, Score
 from results.submission.scores import scores_of
 from results.submission.submission import Measured, Submission, parent_of
 
 OF_THE_PROTOCOL = ("training.declared.", "training.recipe.source")
 """Fields of a training that may differ between the records of one fit: protocols that share it declare recipes."""
+_Statement = tuple[str, Plain, Plain]
+"""A field, the value stated and the value expected."""
 SECONDS = 0.01
 """Difference of two statements of one time or size that rounding explains."""
 
@@ -49,7 +50,7 @@ def _fit(submission: Submission, name: str, fit: FitFile) -> None:
     if labels != training.list.labels_sha256:
         found = f"labels sha256 {training.list.labels_sha256}"
         submission.note("A014", name, found, f"{labels}, as the class names give")
-    pairs: list[tuple[str, object, object]] = [("training.weights_sha256", training.weights_sha256, stated)]
+    pairs: list[_Statement] = [("training.weights_sha256", training.weights_sha256, stated)]
     if fit.key in submission.weights:
         stored = submission.hashes.get(f"weights/{fit.key}.safetensors", stated)
         pairs.append(("weights.sha256", stated, stored))
@@ -67,21 +68,21 @@ def _fit(submission: Submission, name: str, fit: FitFile) -> None:
             submission.note("A015", name, f"{place} {a!r}", repr(b))
 
 
-def _names(place: str, stated: str, described: FitDescription) -> Iterator[tuple[str, object, object]]:
+def _names(place: str, stated: str, described: FitDescription) -> Iterator[_Statement]:
     """A readable name of a fit, which begins with its method and the dataset of its training list."""
     start = f"{described.method.name} {described.training.list.dataset}/"
     if not stated.startswith(start):
         yield place, stated, f"{start}..."
 
 
-def _record_of_fit(record: Record, fit: FitFile) -> Iterator[Found]:
+def _record_of_fit(record: Record, fit: FitFile) -> Iterator[Disagreement]:
     """The fields of a record that differ from its fit."""
     for difference in _described(record.measurement, fit.described):
         yield f"{difference.label} {difference.a!r}", repr(difference.b)
     stated, outcome = record.fit, fit.outcome
     if stated is None:
         return  # `record_of` refuses a trained record without facts of its fit
-    pairs: list[tuple[str, Any, Any]] = [
+    pairs: list[_Statement] = [
         *_names("fit.name", stated.name, fit.described),
         ("fit.effective_batch", stated.effective_batch, fit.described.training.recipe.effective_batch),
         ("fit.updates", stated.updates, outcome.updates),
@@ -91,8 +92,11 @@ def _record_of_fit(record: Record, fit: FitFile) -> Iterator[Found]:
         ("method.params_trained", record.method.params_trained, fit.parameters.trained),
     ]
     for place, found, expected in pairs:
-        measured = isinstance(found, float) and math.isclose(found, expected, rel_tol=1e-3, abs_tol=SECONDS)
-        if found != expected and not measured:
+        if isinstance(found, float) and isinstance(expected, (int, float)):
+            same = math.isclose(found, expected, rel_tol=1e-3, abs_tol=SECONDS)
+        else:
+            same = found == expected
+        if not same:
             yield f"{place} {found!r}", repr(expected)
 
 
@@ -121,12 +125,12 @@ def _scores(submission: Submission) -> None:
             submission.note("A009", "submission.json scores", f"{some} for {' '.join(place)}", "the records' rows")
             continue
         for name, a, b in _differing(found, wanted):
-            submission.note("A009", f"submission.json scores {' '.join(place)}", f"{name} {a}", b)
+            submission.note("A009", f"submission.json scores {' '.join(place)}", f"{name} {a}", str(b))
     if len(stated) != len(listed):
         submission.note("A009", "submission.json scores", "a score given twice", "each once")
 
 
-def _differing(found: Score, wanted: Score) -> Iterator[tuple[str, object, object]]:
+def _differing(found: Score, wanted: Score) -> Iterator[_Statement]:
     """The entries of two scores that differ by more than rounding."""
     for name, b in asdict(wanted).items():
         a = getattr(found, name)

@@ -5,12 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from harness.base.canonical import labels_sha256, row_set_sha256
-from results.codec import encode
 from results.fit_file import FitFile
-from results.measurement import ListId, Value, leaves, normal
-from results.measurement_words import division, incomplete, plain, recipe_changes, recipe_text, unknown_fields
+from results.measurement import FieldValue, ListId, leaves, normal
+from results.measurement_words import (
+    EMBEDDED_ARCH,
+    division,
+    incomplete,
+    plain,
+    recipe_changes,
+    recipe_text,
+    unknown_fields,
+)
 from results.submission.check_rows import check_rows
-from results.submission.facts import MINI_ARCH, EvalFacts, Facts, ListFacts, ListPlace, ProtocolFacts
+from results.submission.facts import EvalFacts, Facts, ListFacts, ListPlace, ProtocolFacts
 from results.submission.submission import Measured, Submission, parent_of
 
 CLASS_TEXTS = ("names", "templates", "llm-rewritten", "learned", "none")
@@ -73,8 +80,8 @@ def _claims(submission: Submission, one: Measured, facts: Facts) -> None:
         )
     if m.method.class_text not in CLASS_TEXTS and "P023" not in one.failed:
         submission.note_of(one, "P011", f"class text {m.method.class_text!r}", f"one of {', '.join(CLASS_TEXTS)}")
-    if m.model.arch == MINI_ARCH and facts.mini_weights not in ("", m.model.weights):
-        submission.note_of(one, "P021", f"{MINI_ARCH} of {m.model.weights}", facts.mini_weights)
+    if m.model.arch == EMBEDDED_ARCH and facts.mini_weights not in ("", m.model.weights):
+        submission.note_of(one, "P021", f"{EMBEDDED_ARCH} of {m.model.weights}", facts.mini_weights)
     if division(m) == "closed":
         _closed(submission, one)
 
@@ -85,7 +92,7 @@ def _closed(submission: Submission, one: Measured) -> None:
     trainings = [training, *(parent.described.training for parent in _parents(submission, one))] if training else []
     if any(fitted.start.kind == "checkpoint" for fitted in trainings):
         submission.note_of(one, "P014", "a fit that starts from a file", "CLIP, or a fit of the submission")
-    elif model.weights.startswith("sha256:") and model.arch != MINI_ARCH and not model.config:
+    elif model.weights.startswith("sha256:") and model.arch != EMBEDDED_ARCH and not model.config:
         submission.note_of(one, "P014", f"{model.arch} of a file {model.weights}", "weights known by a tag")
     for fitted in trainings:
         if changes := recipe_changes(fitted):
@@ -107,7 +114,7 @@ def _against(submission: Submission, one: Measured, known: ProtocolFacts, facts:
     """One record against the pinned facts of its protocol and dataset."""
     record = one.record
     if record.embedded != known.embedded:
-        submission.note_of(one, "P020", f"embedded {record.embedded}", known.embedded)
+        submission.note_of(one, "P020", f"embedded {record.embedded}", str(known.embedded))
     if record.columns != known.columns:
         found, expected = ([column.name for column in columns] for columns in (record.columns, known.columns))
         submission.note_of(one, "P018", f"column rules of {', '.join(found)}", f"the rules of {', '.join(expected)}")
@@ -202,7 +209,7 @@ def _training_list(
     names = known.labels.get((expected.dataset, expected.labels, found.label_variant), ())
     if (found.dataset, found.name, found.labels) != (expected.dataset, expected.name, expected.labels):
         place = ListPlace(found.dataset, found.name, found.labels)
-        submission.note_of(one, "P005", place, expected)
+        submission.note_of(one, "P005", str(place), str(expected))
     elif found.origin == "own":
         submission.note_of(one, "P005", f"an own list {expected}", "the published list")
     elif not names or found.labels_sha256 != labels_sha256(names):
@@ -219,11 +226,11 @@ def _declared(submission: Submission, one: Measured, expected: EvalFacts, facts:
     declared = facts.declared(one.m, expected.shots) if one.record.method.origin == "built-in" else None
     if declared is None:
         return
-    stated: dict[str, Value] = dict(one.record.method.defaults)
-    wanted: dict[str, Value] = dict(declared.defaults)
+    stated: dict[str, FieldValue] = dict(one.record.method.defaults)
+    wanted: dict[str, FieldValue] = dict(declared.defaults)
     if one.m.fitted is not None and declared.recipe is not None:
-        stated |= {f"recipe.{name}": value for name, value in encode(one.m.fitted.declared).items()}
-        wanted |= {f"recipe.{name}": value for name, value in encode(declared.recipe).items()}
+        stated |= {f"recipe.{name}": value for name, value in leaves(one.m.fitted.declared)}
+        wanted |= {f"recipe.{name}": value for name, value in leaves(declared.recipe)}
     for name in wanted:
         if name not in stated or normal(stated[name]) != normal(wanted[name]):
             found = plain(stated[name]) if name in stated else "none"

@@ -9,15 +9,15 @@ import numpy as np
 import pandas as pd
 
 from harness.base.canonical import labels_sha256, rows_sha256
-from results.metrics import NO_PREDICTION, accuracies
 from results.predictions import ID_COLUMNS, PROBABILITY_COLUMNS
+from results.statistics.metrics import NO_PREDICTION, accuracies
 from results.submission.submission import Measured, Submission
 
 TOLERANCE = 1e-9
 """Percent points: the last digits of a division, no video."""
 ROUNDING = 1e-6
 """Probabilities are stored with six decimals."""
-Found = tuple[object, object]
+Disagreement = tuple[str, str]
 """The value found, and the value expected."""
 
 
@@ -25,7 +25,7 @@ def _frame(one: Measured) -> pd.DataFrame:
     return one.frame if one.frame is not None else pd.DataFrame()
 
 
-def _file(one: Measured, submission: Submission) -> Iterator[Found]:
+def _file(one: Measured, submission: Submission) -> Iterator[Disagreement]:
     stored = submission.hashes.get(f"records/{one.record.predictions.file}")
     if stored is None or one.frame is None:
         one.failed.add("A000")  # a format rule says why
@@ -33,19 +33,19 @@ def _file(one: Measured, submission: Submission) -> Iterator[Found]:
         yield f"predictions of sha256 {stored}", one.record.predictions.sha256
 
 
-def _once(one: Measured, _: Submission) -> Iterator[Found]:
+def _once(one: Measured, _: Submission) -> Iterator[Disagreement]:
     twice = _frame(one)["video"][_frame(one)["video"].duplicated()]
     if len(twice):
         yield f"{len(twice)} videos more than once, e.g. {twice.iloc[0]}", "each video once"
 
 
-def _counts(one: Measured, _: Submission) -> Iterator[Found]:
+def _counts(one: Measured, _: Submission) -> Iterator[Disagreement]:
     evaluated = one.m.evaluation.evaluated
     if len(_frame(one)) != evaluated:
         yield f"{evaluated} videos said to be evaluated", f"{len(_frame(one))}, as the predictions have"
 
 
-def _list_hash(one: Measured, _: Submission) -> Iterator[Found]:
+def _list_hash(one: Measured, _: Submission) -> Iterator[Disagreement]:
     listed = one.m.evaluation.list
     if one.m.evaluation.evaluated == listed.n:  # the hash of a list does not follow from a part of it
         found = rows_sha256(zip(_frame(one)["video"], _frame(one)["label"], strict=True))
@@ -53,7 +53,7 @@ def _list_hash(one: Measured, _: Submission) -> Iterator[Found]:
             yield f"list sha256 {listed.sha256}", f"{found}, as the predictions give"
 
 
-def _ids(one: Measured, _: Submission) -> Iterator[Found]:
+def _ids(one: Measured, _: Submission) -> Iterator[Disagreement]:
     classes = len(one.record.classes)
     labels, ids = _frame(one)["label"], _frame(one)[ID_COLUMNS].to_numpy()
     if not labels.between(0, classes - 1).all():
@@ -70,7 +70,7 @@ def _ids(one: Measured, _: Submission) -> Iterator[Found]:
         yield f"{int(wrong.sum())} videos with some predictions missing", f"{min(5, classes)} or none"
 
 
-def _probabilities(one: Measured, _: Submission) -> Iterator[Found]:
+def _probabilities(one: Measured, _: Submission) -> Iterator[Disagreement]:
     p, ids = _frame(one)[PROBABILITY_COLUMNS].to_numpy(), _frame(one)[ID_COLUMNS].to_numpy()
     if p.min() < 0 or p.max() > 1 + ROUNDING:
         yield f"values from {p.min():g} to {p.max():g}", "0 to 1"
@@ -82,7 +82,7 @@ def _probabilities(one: Measured, _: Submission) -> Iterator[Found]:
         yield "a probability without a prediction", "0"
 
 
-def _undecodable(one: Measured, _: Submission) -> Iterator[Found]:
+def _undecodable(one: Measured, _: Submission) -> Iterator[Disagreement]:
     named = one.record.undecodable
     none = _frame(one)["video"][_frame(one)["id1"] == NO_PREDICTION]
     if len(none) != len(named):
@@ -91,14 +91,14 @@ def _undecodable(one: Measured, _: Submission) -> Iterator[Found]:
         yield "other names of undecodable videos", "the videos without a prediction"
 
 
-def _metrics(one: Measured, _: Submission) -> Iterator[Found]:
+def _metrics(one: Measured, _: Submission) -> Iterator[Disagreement]:
     for name, value in accuracies(_frame(one)["label"], _frame(one)[ID_COLUMNS]).as_dict().items():
         stored = getattr(one.record.metrics, name)
         if not math.isclose(stored, value, rel_tol=0.0, abs_tol=TOLERANCE):
             yield f"{name} {stored}", f"{value}, as the predictions give"
 
 
-def _strict(one: Measured, _: Submission) -> Iterator[Found]:
+def _strict(one: Measured, _: Submission) -> Iterator[Disagreement]:
     names, seen = one.record.classes, set(one.record.overlap.seen_classes)
     unseen = np.array([names[label] not in seen for label in _frame(one)["label"]])
     value = None
@@ -113,14 +113,14 @@ def _strict(one: Measured, _: Submission) -> Iterator[Found]:
         yield f"top1_strict {stored}", f"{value}, as the predictions give"
 
 
-def _labels(one: Measured, _: Submission) -> Iterator[Found]:
+def _labels(one: Measured, _: Submission) -> Iterator[Disagreement]:
     found, stated = labels_sha256(one.record.classes), one.m.evaluation.list.labels_sha256
     if found != stated:
         yield f"labels sha256 {stated}", f"{found}, as the class names give"
 
 
 UNREADABLE = frozenset(("A000", "A001", "A002", "A003", "A005"))
-RECORD_RULES: tuple[tuple[str, frozenset[str], Callable[[Measured, Submission], Iterator[Found]]], ...] = (
+RECORD_RULES: tuple[tuple[str, frozenset[str], Callable[[Measured, Submission], Iterator[Disagreement]]], ...] = (
     ("A001", frozenset(), _file),
     ("A002", frozenset({"A000", "A001"}), _once),
     ("A003", frozenset({"A000", "A001", "A002"}), _counts),

@@ -139,4 +139,4 @@ def _scope(submission: Submission, members: list[Measured], known: ProtocolFacts
     for name, value in leaves(scope) if scope is not None else ():
         opens = name in ("training_origin", "own_training_lists") and stated.training_origin  # in the open division
         if name != "expected" and getattr(stated, name) != value and not opens:
-            submission.note("P026", where, f"scope.{name} {getattr(stated, name) or 'none'}", value or "none")
+            submission.note("P026", where, f"scope.{name} {getattr(stated, name) or 'none'}", str(value or "none"))

@@ -118,10 +118,10 @@ class Contents:
         """The entries of a kind, by name."""
         return [self.entries[name] for name in sorted(self.entries) if self.entries[name].kind == kind]
 
-    def add(self, rule: str, where: str, found: object, expected: str) -> None:
+    def add(self, rule: str, where: str, found: str, expected: str) -> None:
         """Note a finding."""
         self.complete = self.complete and rule not in ("F001", "F002")
-        self.findings.append(Finding(rule, printable(where), printable(str(found)), expected))
+        self.findings.append(Finding(rule, printable(where), printable(found), expected))
 
 
 def printable(text: str, most: int = 200) -> str:
@@ -164,7 +164,7 @@ def _walk(root: Path, contents: Contents) -> None:
         try:
             children = sorted(os.scandir(folder), key=lambda child: child.name)
         except OSError as error:
-            contents.add("F001", str(folder), error, "a folder that can be read")
+            contents.add("F001", str(folder), str(error), "a folder that can be read")
             continue
         for child in children:
             name = Path(child.path).relative_to(root).as_posix()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any
+
+from results.codec import JsonObject, JsonValue
 
 LARGEST = 2**53
 DEPTH = 24
@@ -23,7 +24,7 @@ class DocumentError(ValueError):
         self.rule = rule
 
 
-def read_json(data: bytes) -> dict[str, Any]:
+def read_json(data: bytes) -> JsonObject:
     """The object of a JSON file.
 
     Raises:
@@ -44,13 +45,13 @@ def read_json(data: bytes) -> dict[str, Any]:
     return value
 
 
-def json_bytes(value: Any) -> bytes:
+def json_bytes(value: JsonValue) -> bytes:
     """JSON as all files of a submission are written."""
     return (json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
-def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+def _pairs(pairs: list[tuple[str, JsonValue]]) -> JsonObject:
+    found: JsonObject = {}
     for key, value in pairs:
         if key in found:
             raise DocumentError("F009", f"the key {key[:80]!r} twice")
@@ -75,7 +76,7 @@ def _whole(text: str) -> int:
     return int(text)
 
 
-def _walk(value: Any, depth: int) -> None:
+def _walk(value: JsonValue, depth: int) -> None:
     """Refuse depth, long texts and characters that change what a reader sees."""
     if depth > DEPTH:
         raise DocumentError("F009", f"more than {DEPTH} levels")

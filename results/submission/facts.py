@@ -7,8 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from harness.spec import Column, Recipe, Repeat, Views
 from results.measurement import Expected, Measurement, ModelId, Prescribed, Scope, Value
-
-MINI_ARCH = "mini-clip"
+from results.measurement_words import EMBEDDED_ARCH
 
 
 @dataclass(frozen=True)
@@ -110,7 +109,7 @@ class ProtocolFacts:
         """
         if model.config:
             return None
-        mini = model.arch == MINI_ARCH
+        mini = model.arch == EMBEDDED_ARCH
         return Prescribed(replace(item.views, frames=min(item.views.frames, self.mini_frames)) if mini else item.views)
 
 

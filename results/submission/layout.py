@@ -11,19 +11,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import islice
-from typing import Annotated, Any
+from typing import Annotated
 
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator, ValidationError
 from msgspec import Meta
 
-from results.codec import json_schema
+from results.codec import JsonObject, JsonValue, json_schema
 from results.fit_file import FitFile
 from results.measurement import Count, Positive, Sha256
 from results.provenance import Environment
 from results.record import Percent, Record
 from results.submission.contents import printable
 
-Schema = dict[str, Any]
 SCHEMA = 1
 """Version of the layout of submission.json, card.json and environment.json."""
 LONGEST_TEXT = 2000
@@ -33,7 +32,8 @@ LONGEST_PATH = 240
 MOST_PROBLEMS = 20
 """Problems of one file that are reported; a file of half a million wrong entries is refused for the first ones."""
 
-Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,99}\Z")]
+_NAME = r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,99}\Z"
+Name = Annotated[str, Meta(pattern=_NAME)]
 
 
 @dataclass(frozen=True)
@@ -132,21 +132,27 @@ _NAMED = {"MethodId": "name", "ProtocolId": "name"}
 
 
 @cache
-def schema_of(kind: str) -> Schema:
+def schema_of(kind: str) -> JsonObject:
     """JSON Schema of a kind of JSON file, with the limits of submissions."""
     schema = json_schema(KINDS[kind])
     for part, name in _NAMED.items():
-        if part in schema["$defs"]:
-            schema["$defs"][part]["properties"][name]["pattern"] = _pattern(Name)
+        if (field_schema := _below(schema, "$defs", part, "properties", name)) is not None:
+            field_schema["pattern"] = _NAME
     _limit(schema)
     return schema
 
 
-def _pattern(annotated: Any) -> str:
-    return str(annotated.__metadata__[0].pattern)
+def _below(node: JsonObject, *path: str) -> JsonObject | None:
+    """The object at a path below a node; None where there is none."""
+    for name in path:
+        child = node.get(name)
+        if not isinstance(child, dict):
+            return None
+        node = child
+    return node
 
 
-def _limit(node: Any) -> None:
+def _limit(node: JsonValue) -> None:
     """Give every text and every key of an open mapping below a node its longest length."""
     if isinstance(node, list):
         for item in node:
@@ -166,7 +172,7 @@ def _validator(kind: str) -> Draft202012Validator:
     return Draft202012Validator(schema_of(kind))
 
 
-def layout_problems(kind: str, value: Any) -> Iterator[tuple[str, str, str, str]]:
+def layout_problems(kind: str, value: JsonValue) -> Iterator[tuple[str, str, str, str]]:
     """The first problems of a JSON file's entries, as (rule, place, found, expected).
 
     Args:
@@ -177,7 +183,7 @@ def layout_problems(kind: str, value: Any) -> Iterator[tuple[str, str, str, str]
         yield _problem(error)
 
 
-def _problem(error: Any) -> tuple[str, str, str, str]:
+def _problem(error: ValidationError) -> tuple[str, str, str, str]:
     """One validation error; of alternatives the one that fails deepest inside."""
     while error.validator == "anyOf" and error.context:
         error = max(error.context, key=lambda inner: len(inner.absolute_path))
@@ -191,7 +197,7 @@ def _problem(error: Any) -> tuple[str, str, str, str]:
     return "F012", place, printable(repr(error.instance), 100), _words(error.validator, error.validator_value)
 
 
-def _words(validator: str, wanted: Any) -> str:
+def _words(validator: str, wanted: JsonValue) -> str:
     names = {
         "type": "a {}", "enum": "one of {}", "pattern": "text of the form {}", "minimum": "at least {}",
         "maximum": "at most {}", "minItems": "at least {} entries", "maxLength": "at most {} characters",

@@ -1,8 +1,7 @@
-"""The rules of submissions as data: id, what is asked, why, and the way out. The checks are in the `check_*` files.
+"""The rules for submissions as data: id, requirement, reason and fix. The checks are in the `check_*` modules.
 
-F format, A arithmetic, P protocol, D changes of a repository, W plausibility. A W finding warns; every other one
-refuses. Protocol rules may be waived by those who keep the board, in a file and with a reason; what is damaged or
-does not follow from its predictions can not.
+The letter of an id names the group: F format, A arithmetic, P protocol, D changes of a repository, W plausibility.
+A finding of a W rule is a warning; a finding of any other rule refuses the submission.
 """
 
 from __future__ import annotations
@@ -10,11 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 GROUPS = {
-    "F": "Format: can it be read without danger?",
+    "F": "Format: can the files be read safely?",
     "A": "Arithmetic: does every number follow from the predictions?",
-    "P": "Protocol: was it measured as the protocol says?",
-    "D": "Changes: does a pull request leave earlier results alone?",
-    "W": "Plausibility: does it look right? (warnings)",
+    "P": "Protocol: was every row measured as the protocol prescribes?",
+    "D": "Changes: does a pull request leave earlier results unchanged?",
+    "W": "Plausibility: are the results plausible? (warnings)",
 }
 
 
@@ -24,207 +23,231 @@ class Rule:
 
     Args:
         id: A letter of `GROUPS` and three digits; never reused for another rule.
-        asks: What a submission must be.
-        reason: Why that is asked.
-        fix: The way out.
+        requirement: The requirement that a submission must meet, as a sentence.
+        reason: Reason for the requirement.
+        fix: Action or command that fixes a finding.
     """
 
     id: str
-    asks: str
+    requirement: str
     reason: str
     fix: str
 
     @property
     def is_warning(self) -> bool:
-        """True for a rule whose findings warn instead of refusing."""
+        """True if findings of the rule are warnings."""
         return self.id.startswith("W")
-
-    @property
-    def waivable(self) -> bool:
-        """True if the keepers of a board may waive it."""
-        return self.id[0] in "PW"
 
 
 @dataclass(frozen=True)
 class Finding:
-    """A rule that a submission does not meet.
+    """A violation of a rule.
 
     Args:
         rule: Id of the rule.
-        where: The file, cell or row.
-        found: What is there.
-        expected: What should be there.
-        waived: Why the keepers of the board let it pass; empty if they do not.
+        where: The file, table cell or row that violates the rule.
+        found: Value found.
+        expected: Value expected.
     """
 
     rule: str
     where: str
     found: str
     expected: str
-    waived: str = ""
 
     @property
     def refuses(self) -> bool:
-        """True if the submission is refused for it."""
-        return not RULES[self.rule].is_warning and not self.waived
+        """True if the finding refuses the submission."""
+        return not RULES[self.rule].is_warning
 
     def as_dict(self) -> dict[str, str]:
-        """Everything a bot needs, JSON-ready."""
+        """The finding with the reason and the fix of its rule, JSON-ready."""
         rule = RULES[self.rule]
-        kind = "warning" if rule.is_warning else "waived" if self.waived else "error"
+        kind = "warning" if rule.is_warning else "error"
         return {
             "rule": self.rule, "severity": kind, "where": self.where, "found": self.found,
-            "expected": self.expected, "reason": rule.reason, "fix": rule.fix, "waived": self.waived,
+            "expected": self.expected, "reason": rule.reason, "fix": rule.fix,
         }  # fmt: skip
 
     def __str__(self) -> str:
         rule = RULES[self.rule]
-        state = f" (waived: {self.waived})" if self.waived else ""
         return (
-            f"{self.rule} {rule.asks}{state}\n  {self.where}: found {self.found}, expected {self.expected}\n"
-            f"  why: {rule.reason}\n  fix: {rule.fix}"
+            f"{self.rule} {rule.requirement}\n  {self.where}: found {self.found}, expected {self.expected}\n"
+            f"  reason: {rule.reason}\n  fix: {rule.fix}"
         )
 
 
 _PACK = "Pack again: python -m harness submit pack METHOD --out FILE.zip"
-_RUN = "Run the cells with this version and pack again; never edit records."
-_OPEN = "Measure as the protocol says, or hand the row in as open division."
+_RUN = "Run the cells again with this version of the harness and pack again; do not edit records."
+_OPEN = "Measure as the protocol prescribes, or submit the row in the open division."
 
 _TABLE = (
     # format
-    ("F001", "the container can be read", "A damaged or disguised archive cannot be judged.", _PACK),
-    ("F002", "sizes stay within the limits", "Archives that grow without end stop the checker and the repository.",
-     "Hand in what `submit pack` collects; weights as safetensors of at most 8 GiB a fit."),
-    ("F003", "regular files only", "Links and devices lead out of the submission.", "Replace links by the files."),
-    ("F004", "plain relative paths", "Absolute paths and `..` write outside the folder when they are unpacked.", _PACK),
-    ("F005", "each name once", "Two members of one name are read differently by different programs.", _PACK),
-    ("F006", "no file that is not part of a submission", "What no rule reads is not checked by any.",
-     "Remove the file; notes belong into the pull request."),
-    ("F007", "nothing that can be executed", "Pickles, scripts and libraries run code on the reader's machine.",
-     "Remove it; weights are safetensors, code is named by --code URL."),
-    ("F008", "all files that belong to it", "A number without its record, predictions or fit cannot be recomputed.",
-     _PACK + "; the archive's top level holds submission.json itself."),
-    ("F009", "JSON files are JSON", "Readers disagree about repeated keys, NaN and broken text.", _PACK),
-    ("F010", "a layout version that this checker knows", "Another version may mean another thing by the same key.",
+    ("F001", "The container can be read.", "The checker cannot judge a damaged or disguised archive.", _PACK),
+    ("F002", "File sizes stay within the limits.",
+     "Archives that expand without limit stop the checker and fill the repository.",
+     "Submit only the files that `submit pack` collects; weights are safetensors files of at most 8 GiB per fit."),
+    ("F003", "All files are regular files.", "Links and devices point outside the submission.",
+     "Replace links by the files that they point to."),
+    ("F004", "All paths are plain relative paths.",
+     "Unpacking absolute paths or `..` would write files outside the folder.", _PACK),
+    ("F005", "Each file name occurs once.",
+     "Different programs choose different files when two archive members have the same name.", _PACK),
+    ("F006", "The submission contains no other files.", "No rule checks the content of other files.",
+     "Remove the file; write notes into the pull request."),
+    ("F007", "No file can be executed.", "Pickles, scripts and libraries can run code on the machine of the reader.",
+     "Remove the file; submit weights as safetensors and name public code by --code URL."),
+    ("F008", "All required files are present.",
+     "A number cannot be recomputed without its record, its predictions and its fit.",
+     _PACK + "; submission.json must be at the top level of the archive."),
+    ("F009", "JSON files are valid JSON.",
+     "Programs interpret repeated keys, NaN and damaged text differently.", _PACK),
+    ("F010", "The layout version is known to this checker.",
+     "The same key can have another meaning in another layout version.",
      "Pack with the version of the harness that the board uses."),
-    ("F011", "no unknown entry", "An entry that no rule reads can claim anything.", _PACK),
-    ("F012", "every entry present, of its type and finite", "A report that meets NaN or a text for a number misleads.",
-     _PACK),
-    ("F013", "files as listed in submission.json", "The list of hashes ties the parts to each other.", _PACK),
-    ("F014", "weights are valid safetensors", "Only this format is read without running what it contains.",
-     "Pack with --weights; do not convert by hand."),
-    ("F015", "predictions are a gzipped table of the known columns", "Every number is recomputed from these tables.",
-     _RUN),
-    ("F016", "file names that agree with their content", "A name that lies hides a record from the reader.", _PACK),
-    ("F999", "the checker copes", "A fault of the checker never lets a submission pass.",
-     "Report the fault with the submission attached."),
+    ("F011", "JSON files contain no unknown entries.", "An entry that no rule checks can state anything.", _PACK),
+    ("F012", "All entries are present, have the right type and are finite.",
+     "A report that reads NaN, or text instead of a number, shows wrong results.", _PACK),
+    ("F013", "All files match their entries in submission.json.",
+     "The hashes in submission.json prove that the files belong together.", _PACK),
+    ("F014", "Weight files are valid safetensors files.",
+     "safetensors is the only weight format that can be read without executing code.",
+     "Pack with --weights; do not convert files by hand."),
+    ("F015", "Prediction files are gzipped tables with the known columns.",
+     "Every number is recomputed from these tables.", _RUN),
+    ("F016", "File names agree with file contents.", "A reader finds records by their file names.", _PACK),
+    ("F999", "The checker has no internal error.", "A submission must not pass because of an error in the checker.",
+     "Report the error and attach the submission."),
     # arithmetic
-    ("A001", "predictions are those of their record", "A changed prediction file is another measurement.", _RUN),
-    ("A002", "each video once", "A video counted twice, or left out, moves every metric.", _RUN),
-    ("A003", "counts follow from the predictions", "Coverage must be counted, not claimed.", _RUN),
-    ("A004", "the list's hash follows from the predictions",
-     "Another list, order or label is another benchmark.", _RUN),
-    ("A005", "ids are those of the classes", "An id outside the label set is not an answer.", _RUN),
-    ("A006", "probabilities are probabilities",
-     "Five sorted values in 0..1 with a sum of at most 1, or made up.", _RUN),
-    ("A007", "metrics follow from the predictions", "This is the number that is published.", _RUN),
-    ("A008", "undecodable videos are named and count as wrong", "Leaving out what is hard to read raises the score.",
-     _RUN),
-    ("A009", "means, spreads, intervals and harmonic means follow from the predictions",
-     "Tables print these; the harmonic mean is taken of unrounded means.", _PACK),
-    ("A010", "the strict score follows from the predictions",
-     "It leaves out the classes that training has seen.", _RUN),
-    ("A011", "keys follow from the measurement", "The key says what was measured; reuse and ranking rely on it.", _RUN),
-    ("A013", "the signature follows from the measurement", "It is printed beside the score.", _RUN),
-    ("A014", "the label set's hash follows from its names", "Ids mean nothing without their names.", _RUN),
-    ("A015", "records say the same as their fits, and fits as their parents",
-     "The recipe and the weights that are shown must be the ones that were used.", _RUN),
-    ("A016", "card and environment are those of the records", "The summary is read in place of the records.", _PACK),
+    ("A001", "The predictions file is the file that the record names.",
+     "Another predictions file belongs to another measurement.", _RUN),
+    ("A002", "Each video occurs once in the predictions.",
+     "A repeated or missing video changes every metric.", _RUN),
+    ("A003", "The number of evaluated videos follows from the predictions.",
+     "The number of videos must be counted and not only stated.", _RUN),
+    ("A004", "The hash of the list follows from the predictions.",
+     "Other videos, another order or other labels are another benchmark.", _RUN),
+    ("A005", "Labels and predicted ids are valid class ids.", "An id outside the label set is not a class.", _RUN),
+    ("A006", "Probabilities are valid.",
+     "The five probabilities of a video lie between 0 and 1, are sorted, and sum to at most 1.", _RUN),
+    ("A007", "Metrics follow from the predictions.", "The metrics are the published numbers.", _RUN),
+    ("A008", "Undecodable videos are named and count as wrong.",
+     "Excluding videos that cannot be decoded would raise the score.", _RUN),
+    ("A009", "Means, spreads, intervals and harmonic means follow from the predictions.",
+     "Tables print these numbers; a harmonic mean is computed from unrounded means.", _PACK),
+    ("A010", "The strict score follows from the predictions.",
+     "The strict score excludes the classes that were seen in training.", _RUN),
+    ("A011", "Keys follow from the measurement.", "Reuse and ranking depend on the keys.", _RUN),
+    ("A013", "The signature follows from the measurement.", "The signature is printed beside the score.", _RUN),
+    ("A014", "The hash of the label set follows from the class names.",
+     "Class ids have no meaning without the class names.", _RUN),
+    ("A015", "Records agree with their fits, and fits with their parent fits.",
+     "The stated recipe and weights must be the recipe and weights that were used.", _RUN),
+    ("A016", "card.json and environment.json agree with the records.",
+     "Readers use these summaries instead of the records.", _PACK),
     # protocol
-    ("P001", "a protocol of the benchmark, in its current version", "Rows of other rules are not comparable.",
-     "Update the harness and run again."),
-    ("P002", "a dataset of the benchmark", "The lists and labels of a folder of one's own are known to nobody else.",
+    ("P001", "The protocol belongs to the benchmark and has its current version.",
+     "Rows measured by different protocol rules are not comparable.",
+     "Update the harness and run the cells again."),
+    ("P002", "The dataset belongs to the benchmark.",
+     "Lists and labels of a custom dataset are not known to the board.",
      "Measure on an official dataset or on the embedded benchmark."),
-    ("P003", "the protocol's evaluation list, with its clusters of videos",
-     "Every row of a table is scored on the same videos; intervals rest on which of them belong together.",
-     "python -m harness data prepare DATASET; then run again."),
-    ("P004", "the published label set", "Other names are other prompts, and another order other ids.",
+    ("P003", "The evaluation list and the clusters of its videos are those of the protocol.",
+     "All rows of a table are scored on the same videos; intervals depend on the clusters of related videos.",
+     "Run python -m harness data prepare DATASET; then run the cells again."),
+    ("P004", "The label set is the published label set.",
+     "Other class names change the prompts; another order changes the class ids.",
      "Use the label set `published` (or `corrected`) of the dataset."),
-    ("P005", "the protocol's training list", "More or other clips are another setting.",
-     "python -m harness data prepare DATASET or data import-lists; then run again."),
-    ("P006", "all repeats, parts and shots", "A selection of repeats is a selection of results.",
+    ("P005", "The training list is the training list of the protocol.",
+     "Training on more or on different clips is another experimental setting.",
+     "Run python -m harness data prepare DATASET or data import-lists; then run the cells again."),
+    ("P006", "All repeats, parts and shots are present.", "Omitting repeats allows a selection of results.",
      "Run the whole protocol: python -m harness run --method METHOD --protocol PROTOCOL"),
-    ("P007", "nothing beside the protocol's evaluations", "A second try of a cell lets the better one be chosen.",
-     "Hand in one record for each part and repeat."),
-    ("P008", "repeats that were really repeated", "Copies of one fit hide its spread.",
-     "Fit each repeat on its own list or with its own seed."),
-    ("P009", "no evaluation video in training, and exactly the seen classes named",
-     "Leakage makes a score meaningless; classes named without need raise the strict score.",
-     "Train on the protocol's lists; keep the audit that the harness writes."),
-    ("P010", "the settings that the protocol prescribes",
-     "The division follows from them; more frames and views raise every method.",
-     "Run the cells with this version and pack again; other settings are named in the open division."),
-    ("P011", "class texts of a known source",
-     "A language model's knowledge is not the method's; an unknown source hides it.",
-     "State names, templates, llm-rewritten, learned or none on the method's card, and run again."),
-    ("P014", "closed division: initial weights that can be traced",
-     "Weights from a file may have seen anything.", _OPEN),
-    ("P015", "status `submitted`, without remarks", "A submission does not verify itself.",
-     "Hand in records as `run` wrote them."),
-    ("P016", "a name that is free", "A changed built-in method under its old name takes over its reputation.",
-     "Register the method under a name of its own."),
-    ("P017", "one method in one version", "A row must stand for one program.", "One submission for each version."),
-    ("P018", "the protocol's columns", "The rules of averaging come from the protocol.", _RUN),
-    ("P019", "all videos of both lists", "A row with missing videos, or of a sample, is not ranked.",
+    ("P007", "The submission contains only evaluations that the protocol prescribes, each once.",
+     "With two records of one evaluation, the better result could be selected.",
+     "Submit one record for each part and repeat."),
+    ("P008", "Repeats come from different fits.", "Copies of one fit hide the spread over repeats.",
+     "Fit each repeat on its own training list or with its own seed."),
+    ("P009", "No evaluation video was trained on, and the seen classes are named exactly.",
+     "Leakage makes a score meaningless; naming classes that were not seen raises the strict score.",
+     "Train on the lists of the protocol; keep the leakage check that the harness writes."),
+    ("P010", "The prescribed settings in the record are those of the protocol.",
+     "The division follows from the prescribed settings; more frames and views raise the score of every method.",
+     "Run the cells again with this version of the harness; rows with other settings belong to the open division."),
+    ("P011", "The source of the class texts is known.",
+     "Texts written by a language model add knowledge that the method does not have.",
+     "State names, templates, llm-rewritten, learned or none on the card of the method, and run the cells again."),
+    ("P014", "Closed division: the source of the initial weights is known.",
+     "Weights from a file can be trained on any data.", _OPEN),
+    ("P015", "The status is `submitted`, and there are no remarks.",
+     "Only the board sets another status and adds remarks.", "Submit records as `run` wrote them."),
+    ("P016", "A method has a built-in name if and only if it is built in.",
+     "A changed method under a built-in name would be read as the built-in method.",
+     "Register the method under a custom name."),
+    ("P017", "All records are of one method in one version.", "A row must describe one program.",
+     "Make one submission for each method and version."),
+    ("P018", "The columns are the columns of the protocol.", "The protocol defines how repeats are averaged.", _RUN),
+    ("P019", "All videos of the training list and of the evaluation list were used.",
+     "A row with missing videos, or with a sample of the videos, is not ranked.",
      "Complete the dataset (python -m harness check data DATASET) and run without --allow-missing."),
-    ("P020", "the embedded benchmark marked as such", "Its numbers say nothing about CLIP.", _RUN),
-    ("P021", "the embedded tiny CLIP as it is shipped", "Other weights under its name are another model.", _RUN),
-    ("P022", "trained parameters where something is trained", "A row is filed by what it trains.", _RUN),
-    ("P023", "no unknown setting", "Rows that differ in what nobody knows cannot be compared.", _RUN),
-    ("P024", "one fit for each training list and repeat, and one recipe for each column",
-     "Parts of several fits, or repeats of several recipes, are a choice among results.",
-     "Run the whole row with one recipe, and pack again: `submit pack` takes whole rows."),
-    ("P025", "closed division: the declared recipe, stated as the method declares it",
-     "A recipe tuned for one row is another method.",
-     "Run without --recipe, or declare the recipe in the method and raise its version."),
-    ("P026", "the scope that the protocol prescribes",
-     "It stands for all lists, views and recipes of the row; rows are compared by it.", _RUN),
+    ("P020", "Rows of the embedded benchmark are marked as embedded.",
+     "Numbers of the embedded benchmark say nothing about CLIP.", _RUN),
+    ("P021", "The embedded tiny CLIP has its released weights.", "The same name with other weights is another model.",
+     _RUN),
+    ("P022", "A trained method has trained parameters, and an untrained method has none.",
+     "Rows are sorted by the parameters that they train.", _RUN),
+    ("P023", "No setting is unknown.", "Rows with unknown settings cannot be compared.", _RUN),
+    ("P024", "Each training list and repeat has one fit, and each column has one recipe.",
+     "Combining parts of several fits, or repeats with several recipes, allows a selection of results.",
+     "Run the whole row with one recipe and pack again; `submit pack` takes whole rows."),
+    ("P025", "Closed division: the recipe is the declared recipe, recorded as the method declares it.",
+     "A recipe that was tuned for one row is another method.",
+     "Run without --recipe, or declare the recipe in the method and raise the version of the method."),
+    ("P026", "The scope of the row is the scope that the protocol prescribes.",
+     "The scope covers all lists, views and recipes of a row; rows are compared by it.", _RUN),
     # changes of a repository
-    ("D001", "records that are on the board stay as they are", "A number once published is quoted.",
-     "Raise the method's version (register_method(NAME, version=2)), run again, and add a new folder."),
-    ("D002", "records that are on the board are not removed", "A board that forgets is not believed.",
-     "Leave them; mark a withdrawn method in an issue."),
-    ("D003", "only submissions are changed", "A pull request that brings numbers must not bring rules.",
-     "Send other changes in a pull request of their own."),
-    ("D004", "folders named submissions/METHOD/vVERSION", "A record must be found where its name says.",
+    ("D001", "Records on the board are not changed.", "Published numbers are cited.",
+     "Raise the version of the method (register_method(NAME, version=2)), run the cells again, and add a new folder."),
+    ("D002", "Records on the board are not removed.", "Published numbers must stay available.",
+     "Keep the files; mark a withdrawn method in an issue."),
+    ("D003", "A pull request with a submission changes only submissions.",
+     "A pull request with results must not change the rules.", "Make a separate pull request for other changes."),
+    ("D004", "Submission folders are named submissions/METHOD/vVERSION.",
+     "The path of a record must agree with its method and version.",
      "Unpack the archive to submissions/METHOD/vVERSION/."),
-    ("D005", "a version above the earlier ones", "The newest version is the one that is read.",
-     "Raise the method's version and run again."),
-    ("D006", "plain files in the repository", "Links, submodules and execute bits do not belong to data.",
-     "git update-index --chmod=-x FILE; replace links by files."),
+    ("D005", "The version is higher than all earlier versions.", "The board shows the newest version.",
+     "Raise the version of the method and run the cells again."),
+    ("D006", "All files in the repository are plain files.",
+     "Links, submodules and executable files are not data.",
+     "Run git update-index --chmod=-x FILE; replace links by the files that they point to."),
     # plausibility
-    ("W001", "no class at zero", "Nearly every hit of a class under another name is a wrong label order.",
-     "Compare the order of class names with the label file."),
-    ("W002", "not below chance", "Worse than guessing points to wrong labels or frames, as in published issues.",
-     "Check label order, normalisation and the class texts."),
-    ("W003", "repeats that differ", "A spread of exactly zero points to one fit counted several times.",
-     "Check that lists and seeds of the repeats differ."),
-    ("W004", "predictions of its own", "Equal predictions to another row point to a copy.",
-     "Say in the pull request why they are equal."),
-    ("W005", "a K-shot curve that does not fall", "More clips rarely harm; less so significantly.",
-     "Check the lists and epochs of the larger K."),
-    ("W006", "not too good", "Better than all published rows by more than the noise is either progress or a leak.",
-     "Offer weights (--weights), so that the row can be reproduced."),
-    ("W007", "videos that can be decoded", "Many undecodable videos point to a damaged copy of the dataset.",
-     "python -m harness check data DATASET --decode"),
-    ("W008", "a built-in method with its released code", "Changed code under the same version is another method.",
-     "Run the released version, or raise the version."),
-    ("W009", "probabilities that vary", "A constant confidence is not what a classifier gives.",
-     "Hand in predictions as `run` wrote them."),
-    ("W010", "a training list that can be compared", "Of two K-400 lists only the git blob id is published.",
-     "Nothing to do; the keepers of the board compare by hand."),
-    ("W011", "code that is committed", "Uncommitted changes of the harness cannot be looked up.",
-     "Commit, or run from the released version."),
+    ("W001", "No class has zero accuracy.",
+     "If one class is nearly always predicted as another, the class names are probably in the wrong order.",
+     "Compare the order of the class names with the label file."),
+    ("W002", "Accuracy is not below chance.",
+     "Accuracy below chance indicates wrong labels or frames, as in published issues.",
+     "Check the label order, the normalisation and the class texts."),
+    ("W003", "Repeats have different scores.", "A spread of exactly zero indicates one fit that was counted twice.",
+     "Check that the repeats have different lists or seeds."),
+    ("W004", "The predictions differ from the predictions of all other rows.",
+     "Equal predictions in two rows indicate a copy.", "Explain the equal predictions in the pull request."),
+    ("W005", "Accuracy does not fall significantly with more shots.",
+     "More training clips rarely lower the accuracy.", "Check the lists and the epochs of the larger K."),
+    ("W006", "The score is not significantly above all published scores.",
+     "A score above all published scores by more than the noise is either progress or a leak.",
+     "Submit weights (--weights), so that the row can be reproduced."),
+    ("W007", "Almost all videos can be decoded.", "Many undecodable videos indicate a damaged copy of the dataset.",
+     "Run python -m harness check data DATASET --decode"),
+    ("W008", "A built-in method has its released code.",
+     "Changed code under the same version is another method.",
+     "Run the released version, or raise the version of the method."),
+    ("W009", "Probabilities differ between videos.", "A classifier does not give every video the same confidence.",
+     "Submit predictions as `run` wrote them."),
+    ("W010", "The training list can be compared with the published list.",
+     "Only the git blob id of two K-400 lists is published.",
+     "No action is needed; the maintainers of the board compare the lists by hand."),
+    ("W011", "The code of the harness is committed.", "Readers cannot look up uncommitted changes.",
+     "Commit the changes, or run a released version of the harness."),
 )  # fmt: skip
 
-RULES = {id: Rule(id, asks, reason, fix) for id, asks, reason, fix in _TABLE}
+RULES = {id: Rule(id, requirement, reason, fix) for id, requirement, reason, fix in _TABLE}

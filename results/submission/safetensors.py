@@ -6,9 +6,9 @@ import math
 import struct
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import Any
 
 from harness.base.errors import UserError
+from results.codec import JsonObject, JsonValue
 from results.submission.contents import MIB, Entry
 from results.submission.documents import DocumentError, read_json
 
@@ -42,25 +42,39 @@ def safetensors_problem(entry: Entry) -> str:
     return next(_tensor_problems(header, entry.size - 8 - length), "")
 
 
-def _tensor_problems(header: dict[str, Any], size: int) -> Iterator[str]:
-    """Tensors with an unknown type, a wrong length, or places that overlap or leave gaps."""
-    places = []
+def _tensor_problems(header: JsonObject, size: int) -> Iterator[str]:
+    """Tensors with an unknown type or a wrong length, and tensors that overlap or leave gaps.
+
+    Args:
+        header: The header without its metadata.
+        size: Bytes behind the header.
+    """
+    spans = []
     for name, tensor in header.items():
         if not isinstance(tensor, dict) or set(tensor) != {"dtype", "shape", "data_offsets"}:
             yield f"the tensor {name[:60]!r} without dtype, shape and data_offsets"
             return
-        shape, offsets = tensor["shape"], tensor["data_offsets"]
-        whole = isinstance(shape, list) and isinstance(offsets, list) and len(offsets) == 2
-        if not whole or not all(isinstance(n, int) and not isinstance(n, bool) and n >= 0 for n in [*shape, *offsets]):
-            yield f"the tensor {name[:60]!r} with shape {str(shape)[:40]} and offsets {str(offsets)[:40]}"
+        dtype, shape, offsets = tensor["dtype"], _counts(tensor["shape"]), _counts(tensor["data_offsets"])
+        if shape is None or offsets is None or len(offsets) != 2:
+            found = f"shape {str(tensor['shape'])[:40]} and offsets {str(tensor['data_offsets'])[:40]}"
+            yield f"the tensor {name[:60]!r} with {found}"
             return
-        bits = BITS.get(tensor["dtype"]) if isinstance(tensor["dtype"], str) else None
-        if bits is None or math.prod(shape) * bits // 8 != offsets[1] - offsets[0]:
-            yield f"the tensor {name[:60]!r}: {str(tensor['dtype'])[:20]} {shape} in {offsets[1] - offsets[0]} bytes"
+        length = offsets[1] - offsets[0]
+        bits = BITS.get(dtype) if isinstance(dtype, str) else None
+        if bits is None or math.prod(shape) * bits // 8 != length:
+            yield f"the tensor {name[:60]!r}: {str(dtype)[:20]} {shape} in {length} bytes"
             return
-        places.append((offsets[0], offsets[1]))
-    places.sort()
-    for (_, end), (start, _) in pairwise([(0, 0), *places, (size, size)]):
+        spans.append((offsets[0], offsets[1]))
+    spans.sort()
+    for (_, end), (start, _) in pairwise([(0, 0), *spans, (size, size)]):
         if end != start:
             yield f"tensors that overlap or leave a gap at byte {min(end, start)}"
             return
+
+
+def _counts(value: JsonValue) -> list[int] | None:
+    """A JSON array of whole numbers from 0; None for any other value."""
+    if not isinstance(value, list):
+        return None
+    numbers = [item for item in value if isinstance(item, int) and not isinstance(item, bool) and item >= 0]
+    return numbers if len(numbers) == len(value) else None

@@ -8,13 +8,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import pandas as pd
 
 from harness.base.canonical import fingerprint
 from harness.base.errors import UserError
-from results.codec import DecodeError, decode, encode
+from results.codec import DecodeError, JsonObject, decode, encode
 from results.fit_file import SCHEMA as FIT_SCHEMA
 from results.fit_file import FitFile, fit_file_of
 from results.measurement import Expected, Keys, Measurement, cell_key, fit_key, keys_of
@@ -128,11 +128,11 @@ class Submission:
         where = f"{m.method.name} {m.protocol.name} {m.evaluation.list.dataset}"
         return f"{where} {views_text(m.evaluation.views)} (row {members[0].keys.row})"
 
-    def note(self, rule: str, where: str, found: object, expected: object) -> None:
+    def note(self, rule: str, where: str, found: str, expected: str) -> None:
         """Add a finding."""
-        self.findings.append(Finding(rule, printable(where), printable(str(found)), printable(str(expected))))
+        self.findings.append(Finding(rule, printable(where), printable(found), printable(expected)))
 
-    def note_of(self, one: Measured, rule: str, found: object, expected: object) -> None:
+    def note_of(self, one: Measured, rule: str, found: str, expected: str) -> None:
         """Add a finding on one record."""
         one.failed.add(rule)
         self.note(rule, one.name, found, expected)
@@ -214,7 +214,7 @@ def _hash(submission: Submission, contents: Contents, refused: set[str]) -> set[
 _SCHEMAS = {"record": RECORD_SCHEMA, "fit": FIT_SCHEMA}
 
 
-def _document(submission: Submission, entry: Entry, kind: str) -> dict[str, Any] | None:
+def _document(submission: Submission, entry: Entry, kind: str) -> JsonObject | None:
     """A JSON file that meets its schema, or None with findings."""
     try:
         value = read_json(entry.read())
@@ -223,7 +223,7 @@ def _document(submission: Submission, entry: Entry, kind: str) -> dict[str, Any]
         return None
     except DocumentError as error:
         expected = "finite numbers" if error.rule == "F012" else "one UTF-8 JSON object, each key once"
-        submission.note(error.rule, entry.name, error, expected)
+        submission.note(error.rule, entry.name, str(error), expected)
         return None
     schema, found = _SCHEMAS.get(kind, SCHEMA), value.get("schema", "no schema")
     if found != schema or isinstance(found, bool):
@@ -241,18 +241,18 @@ def _of_kind(submission: Submission, entry: Entry, kind: type[T]) -> T | None:
     try:
         return None if value is None else decode(value, kind)
     except DecodeError as error:
-        submission.note("F012", entry.name, error, f"a {entry.name} as `submit pack` writes it")
+        submission.note("F012", entry.name, str(error), f"a {entry.name} as `submit pack` writes it")
     return None
 
 
-def _fit(submission: Submission, entry: Entry, value: dict[str, Any]) -> None:
+def _fit(submission: Submission, entry: Entry, value: JsonObject) -> None:
     """Take up one fit that meets its schema; the reader of `fit.json` decides whether it is valid."""
     try:
         fit = fit_file_of(value)
     except DecodeError as error:
         readable = _decoded(value, FitFile)
         rule = "A011" if readable is not None and readable.key != fit_key(readable.described) else "F012"
-        submission.note(rule, entry.name, error, "a fit as `run` writes it")
+        submission.note(rule, entry.name, str(error), "a fit as `run` writes it")
         return
     submission.fits[fit.key] = fit
     if entry.name != f"fits/{fit.key}.json":
@@ -260,13 +260,13 @@ def _fit(submission: Submission, entry: Entry, value: dict[str, Any]) -> None:
 
 
 def _record(
-    submission: Submission, entry: Entry, value: dict[str, Any], tables: dict[str, Entry], refused: set[str]
+    submission: Submission, entry: Entry, value: JsonObject, tables: dict[str, Entry], refused: set[str]
 ) -> None:
     """Take up one record that meets its schema, and its predictions; the reader of records decides."""
     try:
         record = record_of(value)
     except DecodeError as error:
-        submission.note(_rule_of(value), entry.name, error, "a record as `run` writes it")
+        submission.note(_rule_of(value), entry.name, str(error), "a record as `run` writes it")
         return
     one = Measured(entry.name, record)
     submission.measured.append(one)
@@ -281,7 +281,7 @@ def _record(
         submission.note("F008", table, "no such file", "the predictions of the record beside it")
 
 
-def _rule_of(value: dict[str, Any]) -> str:
+def _rule_of(value: JsonObject) -> str:
     """The rule that a record breaks which `record_of` refuses."""
     record = _decoded(value, Record)
     if record is None:
@@ -291,7 +291,7 @@ def _rule_of(value: dict[str, Any]) -> str:
     return "A013" if record.signature != signature(record.measurement) else "F012"
 
 
-def _decoded(value: dict[str, Any], kind: type[T]) -> T | None:
+def _decoded(value: JsonObject, kind: type[T]) -> T | None:
     """An instance of a dataclass whose fields may contradict each other; None if it cannot be read."""
     try:
         return decode(value, kind)
@@ -307,7 +307,7 @@ def read_table(submission: Submission, one: Measured, entry: Entry) -> None:
         submission.table_bytes += len(text)
         one.frame = parse_table(text)
     except TooLargeError as error:
-        submission.note("F002", entry.name, error, "a table of predictions")
+        submission.note("F002", entry.name, str(error), "a table of predictions")
         return
     except (UserError, ValueError, OverflowError, zlib.error) as error:
         message = error.message if isinstance(error, UserError) else f"{type(error).__name__}: {error}"

@@ -32,10 +32,11 @@ def summary(findings: Iterable[Finding], checked: Iterable[Checked]) -> str:
             )
         lines += [""] if scores else []
         for f in one.findings:
-            kind = "error" if f.refuses else "waived" if f.waived else "warning"
+            kind = "error" if f.refuses else "warning"
+            rule = RULES[f.rule]
             lines.append(
-                f"- **{f.rule}** ({kind}) {RULES[f.rule].asks}: {_cell(f.where)}: found {_cell(f.found)}, expected "
-                f"{_cell(f.expected)}. {_cell(f.waived) or RULES[f.rule].fix}"
+                f"- **{f.rule}** ({kind}) {rule.requirement} {_cell(f.where)}: found {_cell(f.found)}, expected "
+                f"{_cell(f.expected)}. {rule.fix}"
             )
     return "\n".join(lines) + "\n"
 

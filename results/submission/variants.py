@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from harness.base.errors import UserError
-from results.measurement import FIELDS
-from results.measurement_words import Difference, differences, recipe_changes, recipe_text
+from results.measurement_words import Difference, recipe_changes, recipe_text
+from results.row_settings import row_settings
 from results.submission.stored import StoredRow
 
 OPTIONS = ("method.options.", "method.evaluation_options.")
@@ -56,33 +56,14 @@ def _several(unclear: list[list[StoredRow]], method: str) -> UserError:
     """The error that lists variants by their differences, and the ways to choose."""
     lines, ways = [], {"--protocol NAME", "--dataset NAME"} if len(unclear) > 1 else set[str]()
     for variants in unclear:
-        for row, found in zip(variants, _differing(variants), strict=True):
-            shown = ", ".join(one.short for one in found) or "other lists or views"
+        for row, settings in zip(variants, row_settings(variants), strict=True):
+            shown = ", ".join(setting.short for setting in settings.values()) or "other lists or views"
             lines.append(f"{row_text(row)}: {shown}")
-            ways |= {way for one in found if (way := _way(one, method))}
+            ways |= {way for setting in settings.values() if (way := _way(setting, method))}
     chosen = " or ".join([*sorted(ways), "--row KEY (repeatable: all named rows are packed)"])
     return UserError(
         f"{method} has {len(lines)} variants to choose from:\n  " + "\n  ".join(lines), f"Choose with {chosen}."
     )
-
-
-def _differing(variants: list[StoredRow]) -> list[list[Difference]]:
-    """For each row its values of all settings in which the rows differ."""
-    first, *others = variants
-    found = [_pair_differences(first, other) for other in others]
-    paths = dict.fromkeys(one.path for some in found for one in some)
-    ours = {one.path: one.a for some in found for one in some}
-    values = [ours, *({**ours, **{one.path: one.b for one in some}} for some in found)]
-    return [[Difference(path, side[path], None) for path in paths] for side in values]
-
-
-def _pair_differences(a: StoredRow, b: StoredRow) -> list[Difference]:
-    """The settings in which two rows differ, from records of one part and repeat where both have one."""
-    theirs = {record.place: record for record in b.records}
-    pairs = [(record, theirs[record.place]) for record in a.records if record.place in theirs]
-    left, right = pairs[0] if pairs else (a.records[0], b.records[0])
-    found = differences(left.measurement, right.measurement)
-    return [one for one in found if FIELDS.get(one.path, "of an option")]  # others enter no key, and so no row
 
 
 def _way(difference: Difference, method: str) -> str:

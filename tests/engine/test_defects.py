@@ -37,7 +37,7 @@ from harness.engine.video.loaders import Row, eval_loader, fit_loader
 from harness.machine import installation_check as environment_check
 from harness.machine.compute_options import ComputeOptions
 from harness.spec import Views
-from results.metrics import accuracies, rank
+from results.statistics.metrics import accuracies, rank
 from tests.conftest import ROOT, machine_free, write_clip
 from tests.engine.conftest import RECIPE, VIEWS, tiny_method
 

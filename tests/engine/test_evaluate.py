@@ -22,8 +22,8 @@ from harness.engine.partial_scores import view_probabilities
 from harness.engine.video.frames import normalise
 from harness.engine.video.loaders import Row, eval_loader
 from harness.machine.compute_options import ComputeOptions
-from results.metrics import NO_PREDICTION, accuracies
 from results.predictions import read_predictions
+from results.statistics.metrics import NO_PREDICTION, accuracies
 from tests.conftest import CLASSES, in_process, write_clip
 from tests.engine.conftest import CPU, LABELS, VIEWS, score, tiny_method
 

@@ -15,7 +15,7 @@ from harness.engine.training.blending import BlendDraw, apply_blend, cutmix_box,
 from harness.engine.training.mm_runner import FitModel, PrecisionOptimWrapper
 from harness.engine.training.schedule import rate_of_update
 from harness.engine.training.step import build_optimizer
-from results.metrics import accuracies, rank
+from results.statistics.metrics import accuracies, rank
 from tests.engine import golden
 
 RUNS = "vificlip_trajectory"

@@ -27,8 +27,8 @@ from reports.throughput import throughput
 from results.codec import encode
 from results.measurement import FIELDS, Measurement, keys_of
 from results.measurement_words import signature
-from results.metrics import harmonic_mean
 from results.record import find_records, read_record
+from results.statistics.metrics import harmonic_mean
 from tests.results.factories import Sample, write_sample
 from tests.results.measurements import measurements, others
 

@@ -28,7 +28,6 @@ from results.measurement import (
     keys_of,
 )
 from results.measurement_words import signature
-from results.metrics import accuracies
 from results.predictions import ID_COLUMNS, predictions_frame, write_predictions
 from results.provenance import Environment, GitState
 from results.record import (
@@ -43,6 +42,7 @@ from results.record import (
     Record,
     write_record,
 )
+from results.statistics.metrics import accuracies
 
 COLUMNS: dict[str, tuple[Column, ...]] = {
     "zero_shot": (Column("top1", "all"), Column("top5", "all", "top5")),

@@ -17,11 +17,11 @@ from harness.base.errors import UserError
 from results.compare import Comparison, compare, compare_files
 from results.measurement import keys_of
 from results.measurement_words import signature
-from results.metrics import accuracies
-from results.paired import mcnemar_p, sign_flip_p
 from results.predictions import ID_COLUMNS, predictions_frame, read_predictions, write_predictions
 from results.record import read_record, write_record
 from results.sides import Choice, Filters
+from results.statistics.metrics import accuracies
+from results.statistics.paired import mcnemar_p, sign_flip_p
 from tests.conftest import in_process
 from tests.results.factories import Sample, write_sample
 from tests.results.measurements import put

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from results.drop_last import drop_last, dropped_videos
+from results.statistics.drop_last import drop_last, dropped_videos
 from tests.conftest import in_process
 
 

@@ -14,8 +14,8 @@ from reports.export import render_table
 from reports.layout import LAYOUTS
 from reports.lines import lines_of
 from reports.tables import published_table
-from results.metrics import harmonic_mean
 from results.published_numbers import FOLDER, PublishedNumber, published_numbers, sources
+from results.statistics.metrics import harmonic_mean
 
 SHARED_TABLES = {
     "zero_shot": "zero_shot", "base_to_novel": "b2n", "few_shot": "few_shot", "supervised_k400": "supervised",

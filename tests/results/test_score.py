@@ -13,10 +13,10 @@ import pytest
 from harness.base.errors import UserError
 from results.measurement import keys_of
 from results.measurement_words import signature
-from results.metrics import NO_PREDICTION
 from results.predictions import ID_COLUMNS, PROBABILITY_COLUMNS, read_predictions, write_predictions
 from results.record import read_record, write_record
 from results.score import score
+from results.statistics.metrics import NO_PREDICTION
 from tests.conftest import in_process
 from tests.results.factories import write_grid, write_sample
 

@@ -3,7 +3,7 @@
 Handled here and in mm_hooks.py (numbers as in docs/stack.md): D4 resuming unpickles objects that torch refuses; D5
 checkpoints are written in place; D10 no distributed runs on CPUs, no autocast on CPUs. The other known faults: D1
 mmcv-lite must be 2.1 (pyproject.toml, `check env`); D2, D3 in video/mm_setup.py; D6, D7, D11 in video/mm_pipeline.py;
-D8, D9 wrong metrics (results/metrics.py computes them instead).
+D8, D9 wrong metrics (results/statistics/metrics.py computes them instead).
 """
 
 from __future__ import annotations

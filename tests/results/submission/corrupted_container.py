@@ -134,7 +134,7 @@ def _() -> list[tuple[str | zipfile.ZipInfo, bytes]]:
 
 
 for _name, _path in (
-    ("note", "notes.txt"), ("hidden file", ".gitattributes"), ("waiver inside", "results/waivers/mine.json"),
+    ("note", "notes.txt"), ("hidden file", ".gitattributes"), ("reproduction", "results/reproductions/mine.json"),
     ("spreadsheet", "records/scores.xlsx"),
 ):  # fmt: skip
     raw("F006", f"{_name} that is no part")(lambda path=_path: [*members(), (path, b"{}")])

@@ -78,7 +78,7 @@ def _(files: dict[str, bytes], _manifest: dict[str, Any]) -> None:
 
 @refiled("F011", "unknown entry of the manifest")
 def _(files: dict[str, bytes], manifest: dict[str, Any]) -> None:
-    manifest["waivers"] = ["P006"]
+    manifest["exceptions"] = ["P006"]
 
 
 @refiled("F011", "unknown entry of a record")

@@ -41,7 +41,6 @@ from results.measurement import (
     fit_key,
 )
 from results.measurement_words import signature
-from results.metrics import accuracies
 from results.predictions import ID_COLUMNS, encode_predictions, predictions_frame
 from results.provenance import Environment, GitState
 from results.record import (
@@ -53,6 +52,7 @@ from results.record import (
     PredictionsFile,
     Record,
 )
+from results.statistics.metrics import accuracies
 from results.submission.check import Checked, check_submission
 from results.submission.check_arithmetic import card_of, environments_of
 from results.submission.documents import json_bytes
@@ -417,4 +417,4 @@ def _record(
 
 def check(path: Path, **changes: Any) -> Checked:
     """`submit check` with the facts of this installation."""
-    return check_submission(path, lambda pairs: facts_of(pairs, changes.get("known")), changes.get("waivers", ()))
+    return check_submission(path, lambda pairs: facts_of(pairs, changes.get("known")))

@@ -15,7 +15,6 @@ from results.record import find_records, read_record
 from results.submission.accept import REPRODUCTIONS, accept, acceptance_times, read_reproductions
 from results.submission.choose import Choice
 from results.submission.pack import pack
-from results.submission.waivers import read_waivers
 from tests.results.submission.corrupted import fresh
 from tests.results.submission.forge import Forge, check, seal
 from tests.results.submission.test_valid import unpacked
@@ -27,17 +26,6 @@ def taken(made: Forge, folder: Path) -> tuple[Path, Path]:
     ((_, accepted),) = check_all([path], folder, board)
     assert accepted == board / "mymethod" / "v1"
     return path, board
-
-
-def waiver(root: Path, **changes: object) -> Path:
-    value = {
-        "schema": 1, "method": "mymethod", "version": 1, "rule": "P009", "where": "", "by": "A. Keeper",
-        "reason": "Overlap was found by us and is shown beside the row.", "date": "2026-01-31", **changes,
-    }  # fmt: skip
-    path = root / "results" / "waivers" / "mymethod.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(value))
-    return path
 
 
 def test_the_board_says_verified_and_an_unchecked_record_says_submitted(tmp_path: Path) -> None:
@@ -167,53 +155,17 @@ def test_nothing_that_is_refused_is_taken_over(tmp_path: Path) -> None:
         accept(checked, tmp_path / "board")
 
 
-def test_a_waiver_lets_pass_and_is_a_remark_of_the_records(tmp_path: Path) -> None:
-    made = fresh("few_shot")
-    made.change(lambda record: record["overlap"].update(train_videos=3))
-    waiver(tmp_path)
-    path = made.write(tmp_path / "a.zip")
-    ((checked, folder),) = check_all([path], tmp_path, tmp_path / "board")
-    assert checked.passed and folder is not None
-    assert {f.rule for f in checked.findings if f.waived} == {"P009"}
-    for path in find_records(tmp_path / "board"):
-        (remark,) = {text for text in read_record(path).remarks if path.name in text}
-        assert "P009" in remark and "A. Keeper" in remark
-
-
-def test_a_waiver_is_shown_on_the_board(tmp_path: Path) -> None:
+def test_a_warning_is_a_remark_of_its_record_and_shown_on_the_board(tmp_path: Path) -> None:
     from reports.site import build_report
 
     made = fresh("few_shot")
-    made.change(lambda record: record["overlap"].update(train_videos=3))
-    waiver(tmp_path)
-    list(check_all([made.write(tmp_path / "a.zip")], tmp_path, tmp_path / "board"))
-    assert "A. Keeper" in build_report(tmp_path / "board", tmp_path / "site").index.read_text()
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"rule": "A007"}, "cannot be waived"), ({"rule": "F007"}, "cannot be waived"), ({"rule": "X1"}, "cannot be"),
-        ({"reason": "because"}, "does not say why"), ({"by": ""}, "does not say why"), ({"date": "soon"}, "does not"),
-        ({"more": 1}, "entries"), ({"schema": 2}, "entries"), ({"where": 3}, "not a text"),
-        ({"version": "one"}, "expected a number"), ({"version": True}, "expected a number"),
-    ],
-)  # fmt: skip
-def test_a_waiver_needs_a_rule_that_can_be_waived_and_a_reason(
-    changes: dict[str, object], message: str, tmp_path: Path
-) -> None:
-    waiver(tmp_path, **changes)
-    with pytest.raises(UserError, match=message):
-        read_waivers(tmp_path)
-
-
-@pytest.mark.parametrize("changes", [{"method": "other"}, {"version": 2}, {"rule": "P010"}, {"where": "elsewhere"}])
-def test_a_waiver_is_for_one_method_version_rule_and_place(changes: dict[str, object], tmp_path: Path) -> None:
-    made = fresh("few_shot")
-    made.change(lambda record: record["overlap"].update(train_videos=3))
-    waiver(tmp_path, **changes)
-    checked = check(made.write(tmp_path / "a.zip"), waivers=read_waivers(tmp_path))
-    assert checked.rules() == {"P009"}
+    made.change(lambda record: record["environment"]["git"].update(dirty=True))
+    made.derive()
+    _, board = taken(made, tmp_path)
+    for path in find_records(board):
+        (remark,) = read_record(path).remarks
+        assert remark.startswith("W011")
+    assert "W011" in build_report(board, tmp_path / "site").index.read_text()
 
 
 def test_a_folder_of_submissions_is_checked_one_by_one(tmp_path: Path) -> None:

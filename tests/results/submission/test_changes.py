@@ -76,7 +76,7 @@ CHANGES: dict[str, tuple[str, Callable[[Path], object]]] = {
     "record added to a version that is there": ("D001", lambda r: _copy(r)),
     "record removed": ("D002", lambda r: next((r / "submissions/mymethod/v2/records").glob("*.json")).unlink()),
     "rules beside numbers": ("D003", lambda r: (put(r, version(), "mymethod/v3"), (r / "ci.yml").write_text("x"))),
-    "waiver beside numbers": ("D003", lambda r: (put(r, version(), "mymethod/v3"), _waiver(r))),
+    "reproduction beside numbers": ("D003", lambda r: (put(r, version(), "mymethod/v3"), _reproduction(r))),
     "archive in place of a folder": ("D004", lambda r: (r / "submissions" / "mine.zip").write_bytes(b"PK")),
     "folder of another method": ("D004", lambda r: put(r, version(), "theirs/v3")),
     "version below the one that is there": ("D005", lambda r: put(r, version(1), "mymethod/v1")),
@@ -95,9 +95,9 @@ def _copy(repository: Path) -> None:
     path.with_name("more.record.json").write_bytes(path.read_bytes())
 
 
-def _waiver(repository: Path) -> None:
-    (repository / "results" / "waivers").mkdir(parents=True)
-    (repository / "results" / "waivers" / "mine.txt").write_text("let me pass")
+def _reproduction(repository: Path) -> None:
+    (repository / "results" / "reproductions").mkdir(parents=True)
+    (repository / "results" / "reproductions" / "mymethod-v3.json").write_text("{}")
 
 
 @pytest.mark.parametrize("name", CHANGES)

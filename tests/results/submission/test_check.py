@@ -30,10 +30,10 @@ def test_a_finding_says_what_was_found_expected_why_and_the_way_out(tmp_path: Pa
     made.of("novel").record["metrics"]["top1"] = 99.5
     checked = check(made.write(tmp_path / "a.zip"))
     (finding,) = checked.as_dict()["findings"]
-    assert set(finding) == {"rule", "severity", "where", "found", "expected", "reason", "fix", "waived"}
+    assert set(finding) == {"rule", "severity", "where", "found", "expected", "reason", "fix"}
     assert "99.5" in finding["found"] and "novel" in finding["where"] and finding["severity"] == "error"
     text = checked.text()
-    assert "why:" in text and "fix:" in text and "REFUSED" in text
+    assert "reason:" in text and "fix:" in text and "REFUSED" in text
     json.dumps(checked.as_dict(), allow_nan=False)
 
 
@@ -63,5 +63,5 @@ def test_a_fault_of_the_checker_refuses(tmp_path: Path) -> None:
 def test_a_rule_says_what_it_asks_why_and_the_way_out(id: str) -> None:
     rule = RULES[id]
     assert rule.id == id and id[0] in GROUPS and len(id) == 4
-    assert rule.asks and rule.reason.endswith(".") and rule.fix and not rule.asks.endswith(".")
-    assert rule.waivable == (id[0] in "PW")
+    assert rule.requirement.endswith(".") and rule.reason.endswith(".") and rule.fix
+    assert rule.is_warning == (id[0] == "W")

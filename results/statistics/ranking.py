@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from results.holm import holm
-from results.paired import flip_ps
+from results.statistics.holm import holm
+from results.statistics.paired import flip_ps
 
 ALPHA = 0.05
 
@@ -31,7 +31,7 @@ class Ranking:
 
 
 def rank(values: Sequence[float], p: NDArray[np.float64], alpha: float = ALPHA) -> Ranking:
-    """Ranks from scores (higher is better) and the raw p values of all pairs, corrected by Holm (statsmodels).
+    """Ranks from scores (higher is better) and the raw p values of all pairs, corrected by Holm's procedure.
 
     Args:
         values: R scores.

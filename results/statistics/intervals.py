@@ -6,9 +6,9 @@ import math
 from functools import lru_cache
 from typing import NamedTuple
 
-from statsmodels.stats.proportion import proportion_confint
+from scipy import stats
 
-from results.metrics import harmonic_mean
+from results.statistics.metrics import harmonic_mean
 
 LEVEL = 0.95
 _Z = 1.959963984540054  # the 97.5 % quantile of the normal distribution
@@ -27,7 +27,9 @@ class Interval(NamedTuple):
 
 @lru_cache(maxsize=100_000)
 def wilson(accuracy: float, n: int, level: float = LEVEL) -> Interval:
-    """The Wilson interval of an accuracy in percent measured on `n` videos (statsmodels' `proportion_confint`).
+    """The Wilson score interval of an accuracy in percent measured on `n` videos.
+
+    `scipy.stats.binomtest` has the same interval for whole numbers of correct videos only.
 
     Args:
         accuracy: Percent of `n`; a mean over repeats need not be a whole number of videos.
@@ -39,8 +41,17 @@ def wilson(accuracy: float, n: int, level: float = LEVEL) -> Interval:
     """
     if n < 1 or not 0.0 <= accuracy <= 100.0:
         raise ValueError(f"need n >= 1 and an accuracy in 0..100, found n={n}, accuracy={accuracy}")
-    low, high = proportion_confint(accuracy / 100.0 * n, n, alpha=1.0 - level, method="wilson")
-    return Interval(100.0 * max(0.0, float(low)), 100.0 * min(1.0, float(high)))
+    share, z = accuracy / 100.0 * n / n, _quantile(level)
+    width = 1.0 + z**2 / n
+    center = (share + z**2 / (2 * n)) / width
+    half = z * math.sqrt(share * (1.0 - share) / n + z**2 / (4.0 * n**2)) / width
+    return Interval(100.0 * max(0.0, center - half), 100.0 * min(1.0, center + half))
+
+
+@lru_cache(maxsize=16)
+def _quantile(level: float) -> float:
+    """The normal quantile z with a share of `level` between -z and z."""
+    return float(stats.norm.isf((1.0 - level) / 2.0))
 
 
 def harmonic_interval(a: float, n_a: int, b: float, n_b: int) -> Interval:
