@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     from harness.engine.method_weights import load_published
     from harness.engine.model.backbone import Backbone, load_backbone
     from harness.engine.model.recognizer import find_recognizer, read_head_classes
+    from harness.running.load_fit import FittedMethod
     from harness.scripting import (
         Evaluation,
-        LoadedFit,
         RunResult,
         compare,
         evaluate,
@@ -57,11 +57,11 @@ _LAZY = {
     "find_recognizer": "harness.engine.model.recognizer",
     "read_head_classes": "harness.engine.model.recognizer",
     "harmonic_mean": "results.statistics.metrics",
+    "FittedMethod": "harness.running.load_fit",
     "load_published": "harness.engine.method_weights",
     **dict.fromkeys(
         (
             "Evaluation",
-            "LoadedFit",
             "RunResult",
             "compare",
             "evaluate",
@@ -82,9 +82,9 @@ __all__ = [
     "Eval",
     "Evaluation",
     "Fit",
+    "FittedMethod",
     "LabelSet",
     "ListRef",
-    "LoadedFit",
     "MethodCard",
     "MethodOptions",
     "MethodSpec",

@@ -6,14 +6,14 @@ returned; progress bars and warnings go to stderr.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from harness.base.errors import UserError, unknown_name
-from harness.cells.request import BackboneChoice, MethodChoice, Request, parse_methods
+from harness.cells.backbone import BackboneChoice
+from harness.cells.request import MethodChoice, Request, parse_methods
 from harness.machine.compute_options import ComputeOptions
 from harness.machine.settings import Settings, load_settings
 from harness.spec import LabelSet, Views
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from harness.engine.method import ClipMethod
+    from harness.running.load_fit import FittedMethod
     from harness.running.predict import Prediction
     from results.compare import Comparison
     from results.statistics.metrics import Metrics
@@ -130,23 +131,6 @@ class RunResult:
 
 
 @dataclass(frozen=True)
-class LoadedFit:
-    """A finished fit in memory, ready to predict.
-
-    Args:
-        method: The method with its trained tensors.
-        labels: The classes of the training list.
-        views: Views of the fit: frames, input statistics and reader.
-        folder: Folder of the fit.
-    """
-
-    method: ClipMethod
-    labels: LabelSet
-    views: Views
-    folder: Path
-
-
-@dataclass(frozen=True)
 class Evaluation:
     """Scores of labelled videos.
 
@@ -183,20 +167,20 @@ def run(
     """
     _check_names("run", options, RunOptions)
     from harness.cells.from_request import expand
-    from harness.cells.plan import make_plan
-    from harness.machine.weights_index import WeightsIndex
-    from harness.plugins import registry
-    from harness.running.build import read_unknown_weights
-    from harness.running.run import execute
+    from harness.plugins.loose_files import load_file
+    from harness.running.run import execute, plan_cells
 
     for file in options.get("plugins", ()):
-        registry.load_file(Path(file))
+        load_file(Path(file))
     settings = _settings(options)
     cells = expand(_request(method, protocol, dataset, options), settings)
-    index = WeightsIndex(settings.cache.path, settings.weights.path)
-    read_unknown_weights(cells, index, settings)
-    plan = make_plan(cells, tensors_of=index.of)
-    summary = execute(plan, settings, _compute(options), options.get("keep_going", False), options.get("force", False))
+    summary = execute(
+        plan_cells(cells, settings),
+        settings,
+        _compute(options),
+        options.get("keep_going", False),
+        options.get("force", False),
+    )
     return RunResult(
         records=tuple(cell.record for cell in cells.evals if cell.record.is_file()),
         fits=summary.fits,
@@ -215,7 +199,7 @@ def load_fit(
     weights: str | Path | None = None,
     files: Mapping[str, str | Path] | None = None,
     **places: Unpack[Places],
-) -> LoadedFit:
+) -> FittedMethod:
     """The method of a finished fit with its trained tensors, its classes and its views.
 
     Args:
@@ -229,16 +213,15 @@ def load_fit(
         UserError: The folder holds no finished fit, or the weights on this machine are not those of the fit.
     """
     _check_names("load_fit", places, Places)
-    from harness.running.load_fit import open_fit, restore
+    from harness.running.load_fit import load_fit as load_fitted
 
     backbone = BackboneChoice(arch, str(weights) if weights else None) if arch or weights else None
-    fit = open_fit(Path(folder), backbone, {name: str(file) for name, file in (files or {}).items()})
-    method = restore(fit.folder, fit.row, _settings(places))
-    return LoadedFit(method, LabelSet(fit.content.classes), fit.views, fit.folder)
+    moved = {name: str(file) for name, file in (files or {}).items()}
+    return load_fitted(Path(folder), _settings(places), backbone, moved)
 
 
 def predict(
-    model: LoadedFit | ClipMethod,
+    model: FittedMethod | ClipMethod,
     videos: Names,
     labels: LabelSet | Sequence[str] = (),
     views: Views | None = None,
@@ -260,14 +243,14 @@ def predict(
         UserError: No labels for a method without a fit, or a file that does not exist.
     """
     _check_names("predict", compute, Compute)
-    from harness.running.predict import predict_with
+    from harness.running.predict import predict as predict_files
 
     method, classes, chosen = _resolved(model, labels, views)
-    return list(predict_with(method, classes, chosen, _files(videos), _compute(compute)))
+    return list(predict_files(_files(videos), method, classes, chosen, _compute(compute)))
 
 
 def evaluate(
-    model: LoadedFit | ClipMethod,
+    model: FittedMethod | ClipMethod,
     videos: str | Path | Sequence[tuple[str | Path, str]],
     labels: LabelSet | Sequence[str] = (),
     views: Views | None = None,
@@ -287,11 +270,14 @@ def evaluate(
     """
     _check_names("evaluate", compute, Compute)
     from harness.engine.compute.device import choose_device, for_evaluation
-    from harness.engine.evaluate import evaluate as evaluate_rows
+    from harness.engine.evaluate import evaluate as evaluate_job
+    from harness.engine.features.context import Context
+    from harness.engine.job import EvalJob
+    from harness.running.load_fit import FittedMethod
     from results.statistics.metrics import accuracies
 
     pairs = _labelled(videos)
-    if not labels and not isinstance(model, LoadedFit):
+    if not labels and not isinstance(model, FittedMethod):
         labels = sorted({name for _, name in pairs})
     method, classes, chosen = _resolved(model, labels, views)
     ids = {name: index for index, name in enumerate(classes.names)}
@@ -301,7 +287,8 @@ def evaluate(
     rows: list[tuple[Path | None, int]] = [(file, ids[name]) for file, name in pairs]
     options = _compute(compute)
     device = for_evaluation(choose_device(options), options, method.backbone)
-    scores = evaluate_rows(method, rows, classes, chosen, device, options)
+    scores = evaluate_job(EvalJob(method, rows, classes, chosen), Context(device, options))
+    scores.require_a_decoded_video(rows)
     metrics = accuracies([label for _, label in rows], scores.ids)
     return Evaluation(metrics, scores.ids, scores.probabilities, scores.failed)
 
@@ -384,8 +371,8 @@ def _settings(places: Places | RunOptions) -> Settings:
 
 
 def _compute(options: Compute | RunOptions) -> ComputeOptions:
-    names = {field.name for field in dataclasses.fields(ComputeOptions)}
-    return replace(ComputeOptions(), **{name: value for name, value in options.items() if name in names})
+    given = Compute(**{name: options[name] for name in Compute.__annotations__ if name in options})  # type: ignore[literal-required, typeddict-item]
+    return ComputeOptions(**given)
 
 
 def _request(
@@ -417,10 +404,12 @@ def _request(
 
 
 def _resolved(
-    model: LoadedFit | ClipMethod, labels: LabelSet | Sequence[str], views: Views | None
+    model: FittedMethod | ClipMethod, labels: LabelSet | Sequence[str], views: Views | None
 ) -> tuple[ClipMethod, LabelSet, Views]:
     """Method, classes and views, those of a fit where none are given."""
-    if isinstance(model, LoadedFit):
+    from harness.running.load_fit import FittedMethod
+
+    if isinstance(model, FittedMethod):
         given = labels or model.labels
         return model.method, given if isinstance(given, LabelSet) else LabelSet(tuple(given)), views or model.views
     if not labels:
@@ -434,7 +423,7 @@ def _files(videos: Names) -> list[Path]:
     Raises:
         UserError: A file does not exist, or a folder holds no video.
     """
-    from harness.data.files.names import is_video
+    from harness.data.files.video_names import is_video
 
     files: list[Path] = []
     for path in map(Path, _texts(videos)):
@@ -451,7 +440,7 @@ def _files(videos: Names) -> list[Path]:
 
 
 def _labelled(videos: str | Path | Sequence[tuple[str | Path, str]]) -> list[tuple[Path, str]]:
-    from harness.data.folders.rows import read_clips
+    from harness.data.folders.read_clips import read_clips
 
     if isinstance(videos, str | Path):
         return [(clip.file, clip.label) for clip in read_clips(Path(videos))]

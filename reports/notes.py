@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
-from reports.aggregate import DDOF
 from reports.layout import column_title
 from reports.lines import UNRANKED
 from reports.table import TableCell, TableRow
+from results.means import DDOF
 
 EMBEDDED_BANNER = "Embedded mini benchmark: these numbers say that the pipeline works and nothing about CLIP."
 

@@ -25,7 +25,17 @@ from results.codec_messages import (
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-__all__ = ["DecodeError", "JsonLike", "JsonObject", "JsonValue", "decode", "encode", "json_schema", "read_json_file"]
+__all__ = [
+    "DecodeError",
+    "JsonLike",
+    "JsonObject",
+    "JsonValue",
+    "decode",
+    "encode",
+    "json_schema",
+    "read_json_file",
+    "to_json",
+]
 
 T = TypeVar("T")
 _Parts: TypeAlias = dict[type, tuple[int, tuple[str, ...]]]
@@ -39,6 +49,12 @@ def encode(value: DataclassInstance) -> JsonObject:
     """A dataclass as a JSON-ready mapping with every field, defaults included."""
     entries: JsonObject = msgspec.to_builtins(value)
     return {name: _lists(entry) for name, entry in entries.items()}
+
+
+def to_json(value: object) -> JsonValue:
+    """Any value made of dataclasses, mappings, sequences and plain values, JSON-ready."""
+    plain: JsonValue = msgspec.to_builtins(value)
+    return _lists(plain)
 
 
 def decode(value: JsonValue, kind: type[T]) -> T:

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.base.errors import UserError, unknown_name
+from harness.spec.options import split_method
 from results.generations import Dated, Row, Superseded, generations
 from results.measurement import FieldValue, ListId, Measurement, leaves
 from results.measurement_words import Difference, plain
-from results.record import Record, find_records, read_record
+from results.record import RECORD_SUFFIX, Record, find_records, read_record
 from results.row_settings import row_settings
 
 ROW = "row"
@@ -41,6 +42,25 @@ class Choice:
     method: str = ""
     settings: Mapping[str, str] = field(default_factory=dict)
     name: str = ""
+
+
+def choice_of(text: str, runs: Path) -> Choice:
+    """The records that an argument names: those of a path, or those of a method in the run folder.
+
+    Raises:
+        UserError: The argument is a path that does not exist, or an option is not `SETTING=VALUE`.
+    """
+    path = Path(text)
+    # A folder without records may be the source folder of a method with the same name.
+    if path.is_file() or (path.is_dir() and any(path.rglob(f"*{RECORD_SUFFIX}"))):
+        return Choice((path,), name=text)
+    if path.name.endswith(RECORD_SUFFIX) or ("/" in text.partition(":")[0] and not path.exists()):
+        raise UserError(f"There is no file or folder {text}.", "Name a record, a folder of records, or a method.")
+    if not runs.is_dir():
+        hint = "Name another with --runs DIR, or fill it: python -m harness run"
+        raise UserError(f"The runs folder {runs} does not exist.", hint)
+    name, settings = split_method(text)
+    return Choice((runs,), name, settings, text)
 
 
 @dataclass(frozen=True)

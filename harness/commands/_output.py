@@ -5,13 +5,9 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from harness.engine.compute.processes import rank_of_process
-from results.codec import encode
-
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
+from results.codec import to_json
 
 Json = Mapping[str, "Json"] | Sequence["Json"] | str | int | float | bool | None
 
@@ -28,9 +24,9 @@ def put(text: str) -> None:
         sys.stdout.write(text if text.endswith("\n") else text + "\n")
 
 
-def put_json(value: Json | DataclassInstance | Sequence[DataclassInstance] | Mapping[str, DataclassInstance]) -> None:
+def put_json(value: object) -> None:
     """Write a value as JSON to stdout, once however many processes a run has."""
-    put(json.dumps(encode(value), indent=1, ensure_ascii=False))
+    put(json.dumps(to_json(value), indent=1, ensure_ascii=False))
 
 
 def table(rows: Sequence[Sequence[str]], header: Sequence[str]) -> str:

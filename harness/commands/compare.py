@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.base.errors import EXIT_DONE, EXIT_FAILED, UserError
+from harness.base.errors import EXIT_DONE, EXIT_FAILED
 from harness.commands._arguments import add_folders, add_json, settings_of
 from harness.commands._output import put, put_json, say, table
 from harness.commands._parser import Verbs, verb_parser
-from harness.spec.options import split_method
 
 if TYPE_CHECKING:
     from results.compare import Comparison, PartComparison
-    from results.sides import Choice
 
 
 def add_parser(verbs: Verbs) -> None:
@@ -47,11 +44,11 @@ def add_parser(verbs: Verbs) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the comparison; 1 if a file or a table was left out."""
     from results.compare import compare
-    from results.sides import Filters
+    from results.sides import Filters, choice_of
 
     runs = settings_of(arguments).runs.path
     filters = Filters(tuple(arguments.protocol), tuple(arguments.dataset), tuple(arguments.arch))
-    result = compare(_choice(arguments.a, runs), _choice(arguments.b, runs), filters)
+    result = compare(choice_of(arguments.a, runs), choice_of(arguments.b, runs), filters)
     for problem in (*result.refused, *result.damaged):
         say(problem)
     if arguments.json:
@@ -59,28 +56,6 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         _print(result, arguments.classes, arguments.flips)
     return EXIT_FAILED if result.refused or result.damaged else EXIT_DONE
-
-
-def _choice(text: str, runs: Path) -> Choice:
-    """The records that an argument names: those of a path, or those of a method in the run folder.
-
-    Raises:
-        UserError: The argument is a path that does not exist, or an option is not `SETTING=VALUE`.
-    """
-    from results.record import RECORD_SUFFIX
-    from results.sides import Choice
-
-    path = Path(text)
-    # A folder without records may be the source folder of a method with the same name.
-    if path.is_file() or (path.is_dir() and any(path.rglob(f"*{RECORD_SUFFIX}"))):
-        return Choice((path,), name=text)
-    if path.name.endswith(RECORD_SUFFIX) or ("/" in text.partition(":")[0] and not path.exists()):
-        raise UserError(f"There is no file or folder {text}.", "Name a record, a folder of records, or a method.")
-    if not runs.is_dir():
-        hint = "Name another with --runs DIR, or fill it: python -m harness run"
-        raise UserError(f"The runs folder {runs} does not exist.", hint)
-    name, settings = split_method(text)
-    return Choice((runs,), name, settings, text)
 
 
 def _print(result: Comparison, classes: int, flips: int) -> None:

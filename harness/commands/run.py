@@ -105,7 +105,7 @@ def _request_file(arguments: argparse.Namespace) -> tuple[RunRequest, Settings]:
     Raises:
         UserError: The file is not a request file, or flags describe another request.
     """
-    from harness.plugins import registry
+    from harness.plugins.loose_files import load_or_warn
     from harness.running.run_request import read_run_request
 
     if arguments.method or arguments.protocol:

@@ -139,9 +139,9 @@ class _Reader:
         if name not in self.given:
             return None
         value = self.given[name].value
-        if isinstance(value, bool) or not re.fullmatch(r"\d+", str(value)) or int(value) < least:
+        if isinstance(value, bool) or not re.fullmatch(r"\d+", str(value)) or int(str(value)) < least:
             raise self._invalid(name, f"a whole number, at least {least}")
-        return int(value)
+        return int(str(value))
 
     def minutes(self, name: str) -> int | None:
         """Minutes of a time as SLURM writes it."""

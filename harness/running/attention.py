@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 
 from harness.base.errors import UserError
-from harness.cells.from_request import method_row
 from harness.cells.request import MethodChoice
+from harness.cells.resolve_method import method_row
 from harness.engine.attention import AttentionMaps, compare_attention
 from harness.engine.video.frames import normalise
 from harness.engine.video.loaders import eval_loader

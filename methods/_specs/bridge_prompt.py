@@ -50,11 +50,11 @@ class BridgePromptSpec(MethodSpec):
     parameters_vit_b16 = (149_805_057, 184_320)
 
     @classmethod
-    def parent_fit(cls, options: BridgeOptions) -> ParentFit | None:
+    def parent_fit(cls, options: BridgeOptions) -> ParentFit | None:  # type: ignore[override]
         """Return the stage-one fit, unless the options name another start."""
         return cls.parent if options.stage_one == FIT else None
 
     @classmethod
-    def start_kind(cls, options: BridgeOptions) -> Literal["clip", "checkpoint"]:
+    def start_kind(cls, options: BridgeOptions) -> Literal["clip", "checkpoint"]:  # type: ignore[override]
         """Return `clip` for the weights of the backbone, `checkpoint` for those of a stage-one file."""
         return "clip" if options.stage_one in (FIT, CLIP) else "checkpoint"

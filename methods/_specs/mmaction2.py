@@ -52,14 +52,14 @@ class RecogniserSpec(MethodSpec):
     open_vocabulary = False
 
     @classmethod
-    def own_model(cls, options: RecognizerOptions) -> Recognizer:
+    def own_model(cls, options: RecognizerOptions) -> Recognizer:  # type: ignore[override]
         """Return the recogniser of the options, which replaces CLIP."""
         from harness.api import find_recognizer
 
         return find_recognizer(options.config, options.checkpoint)
 
     @classmethod
-    def check_classes(cls, options: RecognizerOptions, label_set: LabelSet) -> None:
+    def check_classes(cls, options: RecognizerOptions, label_set: LabelSet) -> None:  # type: ignore[override]
         """Refuse a label set whose size is not that of the head."""
         from harness.api import find_recognizer
 
@@ -67,7 +67,7 @@ class RecogniserSpec(MethodSpec):
         require_size(config.name, config.classes, label_set)
 
     @classmethod
-    def card_for(cls, options: RecognizerOptions) -> MethodCard:
+    def card_for(cls, options: RecognizerOptions) -> MethodCard:  # type: ignore[override]
         """Return the card with the name of the model, and a remark if it has random weights."""
         weights = ", random weights" if options.checkpoint == RANDOM else ""
         return replace(cls.card, title=f"{Path(options.config).stem} (mmaction2{weights})")

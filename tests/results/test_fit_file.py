@@ -92,7 +92,11 @@ WRONG: list[tuple[str, Any, str]] = [
     ("described.training", None, "described.training is None, expected object"),
     ("described.training.used", 193, "described.training.used is 193, expected 1 to 192"),
     ("described.training.used", 0, "described.training.used is 0, expected 1 to 192"),
-    ("described.training.start.kind", "magic", "described.training.start.kind is 'magic', expected one of 'checkpoint', 'clip'"),
+    (
+        "described.training.start.kind",
+        "magic",
+        "described.training.start.kind is 'magic', expected one of 'checkpoint', 'clip'",
+    ),
     ("described.training.recipe.epochs", 0, "recipe.epochs is 0, expected at least 1"),
     ("described.method.options", {"k": [[1]]}, "described.method.options.k[0] is a JSON array of 1, expected"),
     ("weights.file", "../w.safetensors", "weights.file is '../w.safetensors', expected the name of a file"),

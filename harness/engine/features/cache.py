@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
-from harness.base.canonical import canonical_json, fingerprint
+from harness.base.canonical import JsonValue, canonical_json, fingerprint
 from harness.base.files import file_sha256
 from harness.engine.compute.device import Device
 from harness.engine.method import ClipMethod
@@ -105,7 +105,7 @@ class FeatureCache:
             recipe: Recipe of augmented training views; None for views without augmentation.
         """
         backbone, facts = method.backbone, method.backbone.facts
-        identity = {
+        identity: dict[str, JsonValue] = {
             "version": FEATURES_VERSION,
             "weights": state_sha256(dict(backbone.visual.state_dict())),
             "arch": facts.arch,

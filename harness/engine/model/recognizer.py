@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from harness.base.canonical import canonical_json
+from harness.base.canonical import JsonValue, canonical_json
 from harness.base.errors import UserError, unknown_name
 from harness.base.files import cached_file_sha256
 from harness.data.lists.class_names import read_class_names
@@ -101,7 +101,7 @@ class Recognizer:
         """Return the identity of the model: hashes of the config's and of the checkpoint's content, not their paths."""
         config = self.config
         # Training settings of a config have no influence on scores and are not part of the identity.
-        content = [config.model, config.frames, config.size]
+        content: list[JsonValue] = [config.model, config.frames, config.size]  # type: ignore[list-item]
         config_sha256 = hashlib.sha256(canonical_json(content).encode()).hexdigest()
         if self.checkpoint == RANDOM:
             return ModelId(config.name, RANDOM, config_sha256)
