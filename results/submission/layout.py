@@ -20,7 +20,8 @@ from results.codec import JsonObject, JsonValue, json_schema
 from results.fit_file import FitFile
 from results.measurement import Count, Positive, Sha256
 from results.provenance import Environment
-from results.record import Percent, Record
+from results.record import Record
+from results.statistics.metric_values import Percent
 from results.submission.contents import printable
 
 SCHEMA = 1

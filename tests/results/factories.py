@@ -36,7 +36,6 @@ from results.record import (
     CostFacts,
     FitFacts,
     MethodCard,
-    Metrics,
     Overlap,
     PredictionsFile,
     Record,
@@ -238,7 +237,7 @@ def write_sample(folder: Path, sample: Sample | None = None, **changes: Any) -> 
         ),
         fit=FitFacts(fit_name, sample.shots, 33, 64, 50.0, 0.0) if sample.trained else None,
         undecodable=(),
-        metrics=Metrics(**accuracies(frame["label"], frame[ID_COLUMNS]).as_dict()),
+        metrics=accuracies(frame["label"], frame[ID_COLUMNS]),
         overlap=Overlap(),
         cost=CostFacts(sample.gflops, 0.1, 2.5, 48.0, sample.cached),
         environment=Environment(

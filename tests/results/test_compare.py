@@ -210,9 +210,9 @@ def test_settings_are_read_as_people_write_them(tmp_path: Path) -> None:
     for settings_ in ({"lr": "8e-6"}, {"lr": "0.000008"}, {"lr": "8e-06", "flag": "true", "text": "1", "k": "5.0"}):
         assert "changed recipe: lr=8e-06" in compare(of(tmp_path, "a", **settings_), of(tmp_path, "b")).notes[0]
     error = refused(of(tmp_path, "a", lr="1"), of(tmp_path, "b"))
-    assert "holds no record of a:lr=1" in error.message and error.hint == "The records have lr: 2e-06, 8e-06."
+    assert "contains no record of a:lr=1" in error.message and error.hint == "Available values: lr: 2e-06, 8e-06."
     error = refused(of(tmp_path, "a", colour="1"), of(tmp_path, "b"))
-    assert "No record has a setting 'colour'; there are " in error.hint and "lr" in error.hint
+    assert "No record has a setting 'colour'; available settings: " in error.hint and "lr" in error.hint
     row = keys_of(read_record(sorted(tmp_path.rglob("*.record.json"))[0]).measurement).row
     assert "no record" in refused(of(tmp_path, "zzz", row=row), of(tmp_path, "b")).message
 
@@ -230,7 +230,7 @@ def test_filters_restrict_both_sides(tmp_path: Path) -> None:
     names = [part.name for part in compare(*sides, Filters(("b2n",), ("two", "one"), ("large",))).parts]
     assert sorted(names) == ["b2n/one/base", "b2n/two/base"]
     error = refused(*sides, Filters(protocols=("supervised",)))
-    assert "no record is of the named protocols" in error.message and "b2n on one with small" in error.hint
+    assert "no record has the requested protocols" in error.message and "b2n on one with small" in error.hint
 
 
 def test_older_generations_are_left_out_and_named(tmp_path: Path) -> None:
@@ -240,7 +240,7 @@ def test_older_generations_are_left_out_and_named(tmp_path: Path) -> None:
     result = compare(of(tmp_path, "a"), of(tmp_path, "b"))
     assert [round(part.lists[0].accuracy_a) for part in result.parts] == [70, 70, 70]
     (note,) = result.notes
-    assert note.startswith("A: 9 older records are left out: the records of 2026-01-01") and "code 0000" in note
+    assert note.startswith("A: 9 superseded records are left out: the records of 2026-01-01") and "code 0000" in note
     old = keys_of(read_record(next(p for p in tmp_path.rglob("*.record.json")
                                    if read_record(p).measurement.method.code == "0" * 64)).measurement).row  # fmt: skip
     chosen = compare(of(tmp_path, "a", row=old), of(tmp_path, "b"))
@@ -268,9 +268,9 @@ def test_rows_of_two_groups_are_refused_and_the_reason_is_named(
     a = write_sample(tmp_path / "a", method="a", arch="small")
     b = write_sample(tmp_path / "b", replace(Sample(method="b", arch="small"), **changes))
     error = refused(a, b)
-    assert error.message.startswith("b2n/mini_target of A and B may not be compared: ") and text in error.message
+    assert error.message.startswith("b2n/mini_target of A and B cannot be compared: ") and text in error.message
     assert "(base 1)" not in error.message, "a difference of all pairs needs no list of them"
-    assert "may not be compared" in refused(b, a).message
+    assert "cannot be compared" in refused(b, a).message
 
 
 def test_the_differences_of_all_pairs_are_named_with_the_pairs(tmp_path: Path) -> None:
@@ -302,9 +302,9 @@ def test_a_comparable_table_is_compared_beside_a_refused_one(tmp_path: Path, cap
     result = compare(of(tmp_path, "a"), of(tmp_path, "b"))
     assert [part.name for part in result.parts] == ["b2n/mini_target/base"]
     (message,) = result.refused
-    assert message.startswith("few_shot/mini_target of A and B may not be compared: ")
+    assert message.startswith("few_shot/mini_target of A and B cannot be compared: ")
     assert in_process("compare", "a", "b", "--runs", tmp_path) == 1
-    assert "may not be compared" in capsys.readouterr().err
+    assert "cannot be compared" in capsys.readouterr().err
     assert in_process("compare", "a", "b", "--runs", tmp_path, "--protocol", "b2n") == 0
     assert in_process("compare", "a", "b", "--runs", tmp_path, "--protocol", "few_shot") == 2
 
@@ -318,7 +318,7 @@ def test_two_own_datasets_of_one_name_are_never_paired(tmp_path: Path) -> None:
     b = write_sample(tmp_path, method="b", root="there", content="two", **own)
     roots = [read_record(path).measurement.evaluation.list.root for path in (a, b)]
     error = refused(a, b)
-    assert f"b2n on videos ({roots[0]}) of A and on videos ({roots[1]}) of B may not be compared" in error.message
+    assert f"b2n on videos ({roots[0]}) of A and on videos ({roots[1]}) of B cannot be compared" in error.message
     moved = write_sample(tmp_path, method="c", root="elsewhere", content="one", **own)
     (part,) = compare(a, moved).parts
     assert part.name == "b2n/videos/base", "one folder's videos at two places are one dataset"
@@ -333,7 +333,7 @@ def test_two_own_datasets_of_one_name_are_never_paired(tmp_path: Path) -> None:
 def test_an_own_list_and_a_published_one_are_not_a_table(tmp_path: Path) -> None:
     a = write_sample(tmp_path, method="a")
     b = write_sample(tmp_path, method="b", list_origin="own", content="x")
-    assert "may not be compared: they hold other videos" in refused(a, b).message
+    assert "cannot be compared: they contain different videos" in refused(a, b).message
 
 
 # --- names of the sides, files
@@ -423,9 +423,9 @@ def test_sides_that_are_not_there(tmp_path: Path, capsys: Any) -> None:
         "A and B have no table in common: A has b2n on mini_target; B has few_shot on mini_target."
     )
     error = refused(of(tmp_path / "runs", "vifi_clip"), of(tmp_path / "runs", "vificlip"))
-    assert "holds no record of method 'vifi_clip'" in error.message and "Did you mean vificlip?" in error.hint
+    assert "contains no record of method 'vifi_clip'" in error.message and "Did you mean vificlip?" in error.hint
     (tmp_path / "empty").mkdir()
-    assert "holds no record that can be read" in refused(tmp_path / "empty", a).message
+    assert "contains no readable record" in refused(tmp_path / "empty", a).message
     for arguments in (("no.record.json", a), ("./no/folder", a), ("a:b", a), ("nothing", a)):
         assert in_process("compare", *arguments, "--runs", tmp_path / "runs") == 2
     assert in_process("compare", "a", "b", "--runs", tmp_path / "none") == 2

@@ -47,11 +47,11 @@ from results.record import (
     CostFacts,
     FitFacts,
     MethodCard,
-    Metrics,
     Overlap,
     PredictionsFile,
     Record,
 )
+from results.statistics.metric_values import Metrics
 from results.statistics.metrics import accuracies
 from results.submission.check import Checked, check_submission
 from results.submission.check_arithmetic import card_of, environments_of
