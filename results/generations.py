@@ -173,7 +173,7 @@ def changes_text(old: Row[T], new: Row[T]) -> str:
     return "; ".join(dict.fromkeys(found))
 
 
-def row_differences(a: Row[T], b: Row[T], besides: Collection[str] = ()) -> tuple[Difference, ...]:
+def row_differences(a: Row[T], b: Row[T], omit: Collection[str] = ()) -> tuple[Difference, ...]:
     """The differences between two rows, from their records of equal part and repeat.
 
     If the rows have no common part and repeat, their first records are compared.
@@ -181,5 +181,5 @@ def row_differences(a: Row[T], b: Row[T], besides: Collection[str] = ()) -> tupl
     by_place = {record.place: record for record in b.records}
     pairs = [(record, by_place[record.place]) for record in a.records if record.place in by_place]
     pairs = pairs or [(a.records[0], b.records[0])]
-    found = [d for first, second in pairs for d in differences(first.measurement, second.measurement, besides)]
+    found = [d for first, second in pairs for d in differences(first.measurement, second.measurement, omit)]
     return tuple({(d.path, str(d)): d for d in found}.values())

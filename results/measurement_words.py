@@ -119,13 +119,13 @@ def plain(value: FieldValue) -> str:
     return "none" if value is None else str(value)
 
 
-def differences(a: Measurement, b: Measurement, besides: Collection[str] = ()) -> tuple[Difference, ...]:
+def differences(a: Measurement, b: Measurement, omit: Collection[str] = ()) -> tuple[Difference, ...]:
     """All fields in which two measurements differ, in the order of the definition.
 
     Args:
         a: One measurement.
         b: The other.
-        besides: Paths of fields to omit, e.g. `method.name`.
+        omit: Paths of fields to omit, e.g. `method.name`.
 
     Options that only one of two methods has are omitted, because they define the methods. The training of a trained
     method is not compared with an untrained method. Hashes are omitted if a name shows the difference.
@@ -135,7 +135,7 @@ def differences(a: Measurement, b: Measurement, besides: Collection[str] = ()) -
     same_kind = (a.fitted is None) == (b.fitted is None)
     found = []
     for path in dict.fromkeys([*sides[0], *sides[1]]):
-        if _same(path, *sides) or path in besides or _not_shown(path):
+        if _same(path, *sides) or path in omit or _not_shown(path):
             continue
         if not same_kind and path.startswith("training"):
             continue

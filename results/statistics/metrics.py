@@ -15,7 +15,6 @@ NO_PREDICTION = -1
 """Predicted id of a video that could not be decoded. It never equals a label, so the video counts as wrong."""
 
 
-
 def rank(scores: ArrayLike, k: int = 5) -> NDArray[np.int64]:
     """Ids of the `k` highest scores per row, best first; of equal scores the lower id comes first.
 
