@@ -56,6 +56,11 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
 }
 
 
+ENVIRONMENT = Environment(
+    "3.11.7", "Linux-x86_64", {"torch": "2.15.0"}, GitState("0" * 40, False), 2, "cpu", "float32", 1
+)  # fmt: skip
+
+
 def digest(value: Any) -> str:
     """sha256 of a value's sorted JSON."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
@@ -136,10 +141,15 @@ def sample_predictions(sample: Sample) -> pd.DataFrame:
     scores[np.arange(sample.videos), labels] = np.where(right, 2.0, scores[np.arange(sample.videos), labels] * 0.9)
     wrong = np.flatnonzero(~right)
     scores[wrong, (labels[wrong] + own.integers(1, sample.classes, len(wrong))) % sample.classes] = 1.5
-    ids = np.argsort(-scores, axis=1, kind="stable")[:, :5].astype(np.int64)
-    probabilities = -np.sort(-own.dirichlet(np.ones(sample.classes), sample.videos), axis=1)[:, :5]
     videos = [f"{name}/v{i:05d}.mp4" for i in range(sample.videos)]
-    return predictions_frame(videos, labels.astype(np.int64), ids, probabilities)
+    return predictions_of(videos, labels.astype(np.int64), scores, own)
+
+
+def predictions_of(videos: list[str], labels: np.ndarray, scores: np.ndarray, rng: np.random.Generator) -> pd.DataFrame:
+    """The predictions table of (N, C) scores, with random probabilities of six decimals that sum to at most 1."""
+    ids = np.argsort(-scores, axis=1, kind="stable")[:, :5].astype(np.int64)
+    probabilities = -np.sort(-rng.dirichlet(np.ones(scores.shape[1]), len(scores)), axis=1)[:, :5]
+    return predictions_frame(videos, labels, ids, np.floor(probabilities * 1e6) / 1e6)
 
 
 PARTS = {
@@ -161,9 +171,7 @@ def sample_measurement(sample: Sample, listed: str, rows_sha: str, names: tuple[
         sample.dataset, listed, sample.list_origin, rows_sha, "all", labels_sha256(names), sample.label_variant, n,
         content, root,
     )  # fmt: skip
-    views = Views(
-        frames=sample.frames, clips=sample.clips, sampling="centre" if sample.clips == 1 else "uniform"
-    )
+    views = Views(frames=sample.frames, clips=sample.clips, sampling="centre" if sample.clips == 1 else "uniform")
     prescribed = replace(views, frames=sample.prescribed_frames or sample.frames)
     declared = Recipe(epochs=11, lr=2e-6, source=sample.declared_source)
     training = None
@@ -240,9 +248,7 @@ def write_sample(folder: Path, sample: Sample | None = None, **changes: Any) -> 
         metrics=accuracies(frame["label"], frame[ID_COLUMNS]),
         overlap=Overlap(),
         cost=CostFacts(sample.gflops, 0.1, 2.5, 48.0, sample.cached),
-        environment=Environment(
-            "3.11", "linux", {"torch": "2"}, GitState("0" * 40, False), 2, sample.device, "float32", 2
-        ),
+        environment=replace(ENVIRONMENT, device=sample.device),
         predictions=PredictionsFile(file.name, sha),
         status=sample.status,
         created=sample.created or f"2026-01-01T00:{sample.draw % 60:02d}:00Z",

@@ -140,7 +140,7 @@ def test_wrong_tables_are_one_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot be read"):
         read_predictions(path)
     sha = write_predictions(path, frame)
-    with pytest.raises(UserError, match="not those of their record"):
+    with pytest.raises(UserError, match="differ from the predictions of the record"):
         read_outcome(path, "0" * 64, 2)
     with pytest.raises(UserError, match="contains 2 videos, the record states 3"):
         read_outcome(path, sha, 3)

@@ -10,6 +10,7 @@ import zipfile
 from collections.abc import Callable
 from typing import Any
 
+from tests.results.submission.archives import listed, tensors
 from tests.results.submission.corrupted import (
     edit_json,
     forged,
@@ -20,7 +21,7 @@ from tests.results.submission.corrupted import (
     refiled,
     table_name,
 )
-from tests.results.submission.forge import Forge, listed, tensors, with_parent
+from tests.results.submission.forge import Forge, with_parent
 
 
 @raw("F008", "no manifest")
@@ -129,9 +130,7 @@ for _name, _edit in (
     ("trained without facts of the fit", lambda r: r.update(fit=None)),
     ("selection on the evaluation list", lambda r: r["measurement"]["training"]["recipe"].update(selection="best")),
 ):  # fmt: skip
-    refiled("F012", _name)(
-        lambda files, _manifest, edit=_edit: edit_json(files, record_name(files), edit)
-    )
+    refiled("F012", _name)(lambda files, _manifest, edit=_edit: edit_json(files, record_name(files), edit))
 
 
 for _name, _value in (("repeat of no known kind", {"kind": "lucky"}), ("repeat number zero", {"index": 0})):
@@ -143,9 +142,7 @@ for _name, _value in (("repeat of no known kind", {"kind": "lucky"}), ("repeat n
 raw("F013", "file changed after packing")(
     lambda: members(lambda files: files.update({"card.json": files["card.json"] + b"\n"}))
 )
-raw("F013", "file removed after packing")(
-    lambda: members(lambda files: files.pop("environment.json"))
-)
+raw("F013", "file removed after packing")(lambda: members(lambda files: files.pop("environment.json")))
 raw("F013", "file added after packing")(
     lambda: [*members(lambda files: files.pop("submission.json")), ("submission.json", _unlisted())]
 )

@@ -27,9 +27,7 @@ def cases() -> list[Any]:
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 @pytest.mark.parametrize("name", cases())
-def test_it_is_refused_by_the_rule_meant_for_it(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_it_is_refused_by_the_rule_meant_for_it(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rule, make = CASES[name]
     path = make(tmp_path)
     (tmp_path / "here").mkdir()

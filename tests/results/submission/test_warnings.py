@@ -88,8 +88,12 @@ def _changed_builtin(made: Forge) -> None:
         fit["name"] = fit["name"].replace("mymethod", "vificlip")
 
     made.refit(claim)
-    made.change(lambda record: (record["method"].update(origin="built-in", defaults=dict(found.defaults)),
-                                record["fit"].update(effective_batch=declared.effective_batch)))
+    made.change(
+        lambda record: (
+            record["method"].update(origin="built-in", defaults=dict(found.defaults)),
+            record["fit"].update(effective_batch=declared.effective_batch),
+        )
+    )
 
 
 CASES: dict[str, tuple[str, Callable[[Forge], None]]] = {
