@@ -1,6 +1,6 @@
-"""Two methods on the same videos: difference, interval, p value, the classes that moved, the videos that flipped.
+"""Paired comparison of two methods: difference, interval, p value, changed classes, and flipped videos.
 
-Each side comes down to one row of a table (`results.generations`), and only rows of one group are compared.
+Each side is one row of a table (`results.generations`). Only rows of one group can be compared.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from results.comparison import (
     Pair,
     PartComparison,
     compare_part,
-    with_places,
+    with_lists,
 )
 from results.generations import Row, row_differences
 from results.measurement import FIELDS, Expected
@@ -37,19 +37,19 @@ _Rows = tuple[Row[Stored], Row[Stored]]
 
 
 def compare(a: Choice | Path, b: Choice | Path, filters: Filters | None = None) -> Comparison:
-    """The paired comparison of two rows, in every table that both sides have.
+    """Compare two rows video by video, in every table that both sides have.
 
     Args:
-        a: The records of A: a record file, a folder (searched to any depth), or a choice from them.
-        b: The same for B; the two may choose from one folder.
-        filters: Restrictions of both sides.
+        a: Records of A: a record file, a folder (searched recursively), or a choice of records.
+        b: Records of B; both sides may be in the same folder.
+        filters: Restrictions of both sides to protocols, datasets and architectures.
 
-    A list on which an untrained method has one record and the other several repeats pairs that record with each.
-    Files that cannot be read are named in the result, and the others are compared.
+    If an untrained method has one record of a list and the other method has several repeats, the record is compared
+    with every repeat. The result names files that cannot be read and compares all other files.
 
     Raises:
-        UserError: A side has no record, or several rows in every table; the sides have no table in common; or their
-            rows may not be compared.
+        UserError: A side has no record, or has several rows in every table; the sides have no common table; or
+            their rows cannot be compared.
     """
     choices = [side if isinstance(side, Choice) else Choice((side,), name=str(side)) for side in (a, b)]
     reader, allowed = Reader(), filters or Filters()
@@ -78,19 +78,19 @@ def compare(a: Choice | Path, b: Choice | Path, filters: Filters | None = None) 
 
 
 def compare_files(a: Sequence[Path], b: Sequence[Path]) -> Comparison:
-    """As `compare`, for two sets of record files."""
+    """Compare two sets of record files, see `compare`."""
     return compare(Choice(tuple(a), name="the first records"), Choice(tuple(b), name="the second records"))
 
 
 # --- which rows may be compared
 
 _Refused = tuple[str, str]
-"""A reason and the way out."""
-_MEASURE = "Only rows of one table may be compared. Measure one side again with the settings of the other."
+"""A reason and its fix."""
+_MEASURE = "Only rows of one group can be compared. Measure one method again with the settings of the other method."
 
 
 def _problem(sides: Sequence[Side], table: Table) -> _Refused | None:
-    """The reason why two sides cannot be compared in a table that both have."""
+    """The reason why two sides cannot be compared in a common table; None if they can."""
     shown = _shown(table, sides)
     several = [
         (f"{letter} has {len(side.tables[table])} rows of {shown}: {labels}.", f"Choose one for {letter}: {names}.")
@@ -112,17 +112,17 @@ def _problem(sides: Sequence[Side], table: Table) -> _Refused | None:
             reasons += [f"{letter}: {reason}" for reason in sorted(own)]
         for reason in reasons:
             found[reason].append(f"{place.part} {place.repeat.index}")
-    text = "; ".join(with_places(found, len(places))) or "other evaluation lists"
-    return f"{shown} of A and B may not be compared: {text}.", _MEASURE
+    text = "; ".join(with_lists(found, len(places))) or "other evaluation lists"
+    return f"{shown} of A and B cannot be compared: {text}.", _MEASURE
 
 
 def _decides_group(path: str) -> bool:
-    """True for a field that enters the group key, by itself or through the protocol's evaluation lists and views."""
+    """True if a field enters the group key, directly or through the evaluation lists and views of the protocol."""
     return "group" in FIELDS.get(path, "").split() or path.startswith("evaluation.")
 
 
 def _without_common_lists(sides: Sequence[Side]) -> list[_Refused]:
-    """Datasets of one name with other lists: two own folders, or an own list and a published one. Never paired."""
+    """Reasons for datasets of one name with different lists (two custom folders, or a custom and a published list)."""
     found = []
     for key in dict.fromkeys((table.protocol, table.dataset) for table in sides[0].tables):
         tables = [[t for t in side.tables if (t.protocol, t.dataset) == key] for side in sides]
@@ -131,13 +131,13 @@ def _without_common_lists(sides: Sequence[Side]) -> list[_Refused]:
                 f"{dataset_and_root(side.tables[own[0]][0].records[0].measurement.evaluation.list)} of {letter}"
                 for side, own, letter in zip(sides, tables, "AB", strict=True)
             ]
-            message = f"{key[0]} on {texts[0]} and on {texts[1]} may not be compared: they hold other videos."
+            message = f"{key[0]} on {texts[0]} and on {texts[1]} cannot be compared: they contain different videos."
             found.append((message, "Evaluate both methods on one dataset: python -m harness run --dataset FOLDER"))
     return found
 
 
 def _nothing(sides: Sequence[Side], refused: Sequence[_Refused]) -> UserError:
-    """The error of a comparison without a table."""
+    """The error if no table can be compared."""
     if refused:
         return UserError("\n".join(message for message, _ in refused), refused[0][1])
     there = [", ".join(sorted({f"{t.protocol} on {t.dataset}" for t in side.tables})) for side in sides]
@@ -146,7 +146,7 @@ def _nothing(sides: Sequence[Side], refused: Sequence[_Refused]) -> UserError:
 
 
 def _shown(table: Table, sides: Sequence[Side]) -> str:
-    """`PROTOCOL/DATASET`; an own dataset with its root where another one of its name is there."""
+    """`PROTOCOL/DATASET`; a custom dataset with its root if another dataset has the same name."""
     own = {t for side in sides for t in side.tables if t.own_lists and t.dataset == table.dataset}
     if len({t.own_lists for t in own}) > 1 and table.own_lists:
         side = next(side for side in sides if table in side.tables)
@@ -159,9 +159,9 @@ def _shown(table: Table, sides: Sequence[Side]) -> str:
 
 
 def _places(a: Row[Stored], b: Row[Stored]) -> list[tuple[Expected, int, int]]:
-    """Part, repeat and the numbers of the two records of every pair.
+    """Part and repeat of every pair of records, with the indices of the two records.
 
-    Records of equal part and repeat are a pair. A part's single record of an untrained method pairs with every repeat.
+    Records of the same part and repeat are a pair. The only record of an untrained method is paired with every repeat.
     """
     found = []
     single = [_singles(row) for row in (a, b)]
@@ -178,7 +178,7 @@ def _places(a: Row[Stored], b: Row[Stored]) -> list[tuple[Expected, int, int]]:
 
 
 def _singles(row: Row[Stored]) -> dict[str, int]:
-    """By part, the number of an untrained method's only record."""
+    """Index of the only record of an untrained method, by part."""
     by_part: dict[str, list[int]] = defaultdict(list)
     for i, record in enumerate(row.records):
         if record.measurement.fitted is None and record.place.repeat.kind == "single":
@@ -187,7 +187,7 @@ def _singles(row: Row[Stored]) -> dict[str, int]:
 
 
 def _table_parts(name: str, rows: _Rows, damaged: dict[Path, str]) -> list[PartComparison]:
-    """All parts of a table; files that cannot be read are added to `damaged`."""
+    """Compare all parts of a table; files that cannot be read are added to `damaged`."""
     pairs: dict[str, list[Pair]] = defaultdict(list)
     for place, i, j in _places(*rows):
         a, b = rows[0].records[i].item, rows[1].records[j].item
@@ -199,7 +199,7 @@ def _table_parts(name: str, rows: _Rows, damaged: dict[Path, str]) -> list[PartC
 
 
 def _joined(a: Stored, b: Stored, damaged: dict[Path, str]) -> pd.DataFrame | None:
-    """Both predictions side by side, on the videos that both have; None where a file cannot be read."""
+    """Predictions of both records, joined on the common videos; None if a file cannot be read."""
     frames = []
     for one in (a, b):
         file = one.path.with_name(one.record.predictions.file)
@@ -210,13 +210,13 @@ def _joined(a: Stored, b: Stored, damaged: dict[Path, str]) -> pd.DataFrame | No
     if len(frames) < 2:
         return None
     if a.record.incomplete or b.record.incomplete:
-        common = set(frames[0]["video"]) & set(frames[1]["video"])  # a video that one side lacks tells nothing
+        common = set(frames[0]["video"]) & set(frames[1]["video"])  # a video without a counterpart cannot be compared
         frames = [frame[frame["video"].isin(common)].reset_index(drop=True) for frame in frames]
     videos, labels = ([frame[name].tolist() for frame in frames] for name in ("video", "label"))
     if videos[0] != videos[1] or labels[0] != labels[1]:
         damaged[b.path] = (
-            f"{a.path} and {b.path} have one list, but predictions of other videos or labels. "
-            f"Find the altered one: python -m harness score {a.path}"
+            f"{a.path} and {b.path} have the same list, but predictions of different videos or labels. "
+            f"Find the changed file: python -m harness score {a.path}"
         )
         return None
     table = frames[0][["video", "label"]].assign(id_a=frames[0]["id1"], id_b=frames[1]["id1"])
@@ -228,7 +228,7 @@ def _joined(a: Stored, b: Stored, damaged: dict[Path, str]) -> pd.DataFrame | No
 
 
 def _names(choices: Sequence[Choice], rows: _Rows) -> tuple[str, str]:
-    """Two names that are never equal: titles, or titles with the settings that differ."""
+    """Two different names: the titles, or equal titles with the settings that differ."""
     first = [row.records[0].item.record for row in rows]
     titles = [record.method.title or record.measurement.method.name for record in first]
     if titles[0] != titles[1]:
@@ -259,4 +259,4 @@ def _notes(sides: Sequence[Side], tables: dict[Table, _Rows]) -> Iterable[str]:
         yield from (f"{letter}: {text}" for text in found)
         reasons = dict.fromkeys(one.reason for one in side.superseded)
         if reasons:
-            yield f"{letter}: {len(side.superseded)} older records are left out: {'; '.join(reasons)}"
+            yield f"{letter}: {len(side.superseded)} superseded records are left out: {'; '.join(reasons)}"

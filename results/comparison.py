@@ -1,4 +1,4 @@
-"""The comparison of two methods on the lists that both have: statistics and words."""
+"""Statistics of two methods on their common evaluation lists."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from results.statistics.intervals import Interval
 from results.statistics.paired import mcnemar_p, mean_interval, sign_flip_p
 
 WEIGHTS = 1000
-"""Lists of several lengths are weighted by whole numbers up to this one, so that the test stays exact."""
+"""Largest integer weight of a list. Integer weights keep the sign-flip test exact for lists of different lengths."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class ListComparison:
 
 @dataclass(frozen=True)
 class ClassChange:
-    """A class's accuracy in percent with A and with B, over `n` outcomes."""
+    """Accuracy of A and of B on one class in percent, over `n` predictions."""
 
     name: str
     n: int
@@ -46,13 +46,13 @@ class ClassChange:
 
     @property
     def change(self) -> float:
-        """Percent points that A is better."""
+        """Accuracy of A minus accuracy of B in percent points."""
         return self.accuracy_a - self.accuracy_b
 
 
 @dataclass(frozen=True)
 class Flip:
-    """A video that exactly one of the two got right, with the class names of the label and of both predictions."""
+    """A video that only A or only B predicts correctly, with the class names of label and predictions."""
 
     video: str
     list: str
@@ -64,19 +64,19 @@ class Flip:
 
 @dataclass(frozen=True)
 class PartComparison:
-    """A and B on one part of a protocol, over all lists and repeats that both have.
+    """A and B on one part of a protocol, over all common lists and repeats.
 
     Args:
         name: `protocol/dataset/part`.
         difference: Mean over lists of accuracy A - accuracy B, in percent points.
         interval: 95 % interval of the difference that agrees with `p`, see `results.statistics.paired.mean_interval`.
-        p: Two-sided, sign-flip over videos; McNemar's exact test where there is one list.
+        p: Two-sided p value of the sign-flip test over videos; of McNemar's exact test for a single list.
         p_holm: `p` after Holm's correction over the parts of this comparison.
         videos: Distinct videos.
         lists: One entry for each list and repeat.
-        classes: Largest change first.
-        flips: Videos on which exactly one is right.
-        differing: Settings in which A and B differ, other than the method; with the lists where it is not all of them.
+        classes: Changes of the classes, the largest first.
+        flips: Videos that only one of the two predicts correctly.
+        differing: Settings other than the method in which A and B differ; with the lists if only some differ.
     """
 
     name: str
@@ -96,11 +96,11 @@ class Comparison:
     """A against B, by part.
 
     Args:
-        a: Name of A: its title, with the settings in which it differs from B where the titles are equal.
+        a: Name of A: its title; if the titles are equal, with the settings in which it differs from B.
         b: Name of B.
-        parts: One for each part of each table that both sides have.
-        notes: Reasons why a side has no rank, and records that newer ones supersede.
-        refused: Tables that were not compared, with the reason.
+        parts: One entry for each part of each common table.
+        notes: Reasons why a side has no rank, and superseded records.
+        refused: Tables that cannot be compared, with the reason.
         damaged: Files that could not be read.
     """
 
@@ -114,7 +114,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two records of one list, with both predictions side by side: video, label, id_a, id_b, hit_a, hit_b."""
+    """Two records of one list and the joined predictions: video, label, id_a, id_b, hit_a, hit_b."""
 
     a: Record
     b: Record
@@ -128,20 +128,20 @@ class Pair:
 
 
 def compare_part(name: str, pairs: Sequence[Pair]) -> PartComparison:
-    """The comparison of one part over all its pairs of records; `p_holm` is left at 1."""
+    """Compare one part over all its pairs of records; `p_holm` stays 1."""
     lists = tuple(_list(pair) for pair in pairs)
     pooled = pd.concat([pair.table for pair in pairs], ignore_index=True)
     steps = pooled["hit_a"].astype(np.int64) - pooled["hit_b"].astype(np.int64)
     weights = _weights([len(pair.table) for pair in pairs])
     weighted = steps * np.repeat(weights, [len(pair.table) for pair in pairs])
     per_video = weighted.groupby(pooled["video"], sort=False).sum().to_numpy(dtype=np.int64)
-    # One step of a list's weight is this many points of the mean over lists.
-    points = 100.0 / np.mean([weight * one.n for weight, one in zip(weights, lists, strict=True)]) / len(lists)
+    # Converts a weighted difference of one video to percent points of the mean over lists.
+    points = 100.0 / np.mean([weight * listed.n for weight, listed in zip(weights, lists, strict=True)]) / len(lists)
     interval = mean_interval(per_video)
     low, high = (float(points) * len(per_video) * limit for limit in (interval.low, interval.high))
     return PartComparison(
         name=name,
-        difference=float(np.mean([one.accuracy_a - one.accuracy_b for one in lists])),
+        difference=float(np.mean([listed.accuracy_a - listed.accuracy_b for listed in lists])),
         interval=Interval(max(low, -100.0), min(high, 100.0)),
         p=lists[0].p if len(lists) == 1 else sign_flip_p(per_video),
         p_holm=1.0,
@@ -149,12 +149,12 @@ def compare_part(name: str, pairs: Sequence[Pair]) -> PartComparison:
         lists=lists,
         classes=_classes(pooled, pairs[0].a.classes),
         flips=tuple(flip for pair in pairs for flip in _flips(pair)),
-        differing=tuple(with_places(_differing(pairs), len(pairs))),
+        differing=tuple(with_lists(_differing(pairs), len(pairs))),
     )
 
 
 def _weights(sizes: Sequence[int]) -> list[int]:
-    """Whole numbers in the ratio of 1 / size, exact to one part in `WEIGHTS`: every list has one vote in the mean."""
+    """Integer weights proportional to 1 / size, so that all lists count equally; relative error below 1 / `WEIGHTS`."""
     numbers = [round(WEIGHTS * min(sizes) / size) for size in sizes]
     unit = math.gcd(*numbers)
     return [number // unit for number in numbers]
@@ -189,23 +189,23 @@ def _flips(pair: Pair) -> list[Flip]:
 
 
 def _class_name(label: int, names: Sequence[str]) -> str:
-    """The class name of an id; `no prediction` for an undecodable video."""
+    """Class name of an id; `no prediction` for an undecodable video."""
     return names[label] if 0 <= label < len(names) else "no prediction"
 
 
 def _differing(pairs: Iterable[Pair]) -> dict[str, list[str]]:
-    """Settings in which A and B differ, other than the method, with the lists on which they do."""
+    """Settings other than the method in which A and B differ, with the lists on which they differ."""
     found: dict[str, list[str]] = defaultdict(list)
     for pair in pairs:
-        one, other = pair.a, pair.b
-        texts = [str(d) for d in differences(one.measurement, other.measurement, ("method.name",))]
-        if one.environment.device != other.environment.device:
-            texts.append(f"device {one.environment.device} against {other.environment.device}")
+        texts = [str(d) for d in differences(pair.a.measurement, pair.b.measurement, ("method.name",))]
+        devices = pair.a.environment.device, pair.b.environment.device
+        if devices[0] != devices[1]:
+            texts.append(f"device {devices[0]} against {devices[1]}")
         for text in texts:
             found[text].append(pair.list_name)
     return found
 
 
-def with_places(found: Mapping[str, Sequence[str]], all_places: int) -> list[str]:
-    """Texts; with the places that they hold for, unless they hold for all."""
-    return [text if len(at) == all_places else f"{text} ({', '.join(at)})" for text, at in found.items()]
+def with_lists(texts: Mapping[str, Sequence[str]], count: int) -> list[str]:
+    """Texts, each followed by the lists to which it applies if it does not apply to all `count` lists."""
+    return [text if len(lists) == count else f"{text} ({', '.join(lists)})" for text, lists in texts.items()]

@@ -1,4 +1,4 @@
-"""The file `fit.json` of a finished fit: what was fitted, from what, and the hash of the weights beside it."""
+"""The file `fit.json` of a finished fit: description, start, outcome, and the hash of its weights file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ AGAIN = "Remove the file and run the same command again to fit again."
 
 @dataclass(frozen=True)
 class WeightsFile:
-    """The file of the trained tensors, in the fit's folder, with the sha256 of its content."""
+    """The file of the trained tensors in the folder of the fit, and the sha256 of its content."""
 
     file: str
     sha256: Sha256
@@ -34,18 +34,18 @@ class Parameters:
 
 @dataclass(frozen=True)
 class FitOutcome:
-    """Facts that a fit reports besides its weights.
+    """Facts of a fit besides its weights.
 
     Args:
-        updates: Parameter updates in all.
-        updates_per_epoch: m of the schedule.
-        unused_per_epoch: Clips that do not contribute in a given epoch (published behaviour).
-        final_loss: Mean training loss over the last epoch, in nats; None if the curve was lost.
-        seconds: Wall time over all sessions of the fit.
+        updates: Total number of parameter updates.
+        updates_per_epoch: Parameter updates per epoch.
+        unused_per_epoch: Clips that are not used in an epoch (published behaviour).
+        final_loss: Mean training loss of the last epoch in nats; None if the loss curve was lost.
+        seconds: Wall time of all sessions of the fit in seconds.
         resumed_at: Epoch at which this session began, 0 for a fresh fit.
         skipped_updates: Updates skipped because of float16 overflow.
-        replaced: Training clips that could not be decoded, by row, over all sessions of the fit.
-        peak_memory_gib: Peak device memory of the process that needed most, 0 on a CPU.
+        replaced: Rows of training clips that could not be decoded, over all sessions of the fit.
+        peak_memory_gib: Largest peak device memory of all processes in GiB; 0 on a CPU.
     """
 
     updates: int
@@ -66,10 +66,10 @@ class FitFile:
     Args:
         key: `results.measurement.fit_key` of the description.
         name: Readable name, e.g. `vificlip mini_target/base_s1`.
-        described: The measurement's part that describes a fit.
+        described: The part of the measurement that describes a fit.
         weights: The file of the trained tensors.
         classes: Class names of the training list in the order of their ids.
-        outcome: Updates, loss, time.
+        outcome: Updates, loss and time.
         parameters: Numbers of parameters.
         environment: Packages, device and precision.
         created: UTC time, ISO 8601.
@@ -89,22 +89,23 @@ class FitFile:
 
 
 def write_fit_file(folder: Path, content: FitFile) -> None:
-    """Write `fit.json` atomically, which says that the fit is finished.
+    """Check and write `fit.json` atomically; the file marks the fit as finished.
 
     Raises:
-        UserError: A field has a value that a reader would refuse; nothing is written.
+        UserError: The content is not valid; nothing is written.
     """
     value = encode(content)
     try:
         fit_file_of(value)
     except DecodeError as error:
         message = f"{folder / FIT_FILE} would not be valid: {error}."
-        raise UserError(message, "Nothing was written. Correct the code that gave this value.", EXIT_FAILED) from None
+        hint = "Nothing was written. Correct the code that computed this value."
+        raise UserError(message, hint, EXIT_FAILED) from None
     write_json(folder / FIT_FILE, value)
 
 
 def read_fit_file(folder: Path) -> FitFile | None:
-    """The content of `fit.json` in a fit's folder, or None if the fit is not finished.
+    """Read and check `fit.json` in the folder of a fit; None if the fit is not finished.
 
     Raises:
         UserError: The file cannot be read, has another schema or is not valid.
@@ -119,7 +120,7 @@ def read_fit_file(folder: Path) -> FitFile | None:
 
 
 def fit_file_of(value: JsonValue) -> FitFile:
-    """The content of a `fit.json`, checked.
+    """The content of a `fit.json` from a JSON value, after all checks.
 
     Raises:
         DecodeError: A field is missing, unknown or malformed, or the key does not follow from the description.
@@ -129,7 +130,7 @@ def fit_file_of(value: JsonValue) -> FitFile:
         raise DecodeError(f"key is {found.key!r}, expected {key!r}, which follows from the description")
     name = found.weights.file
     if not name or Path(name).name != name or "\\" in name or name.startswith(".") or not name.isprintable():
-        raise DecodeError(f"weights.file is {name!r}, expected the name of a file in the fit's folder")
+        raise DecodeError(f"weights.file is {name!r}, expected the name of a file in the folder of the fit")
     training = found.described.training
     if not 0 < training.used <= training.list.n:
         raise DecodeError(f"described.training.used is {training.used}, expected 1 to {training.list.n}")

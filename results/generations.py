@@ -1,7 +1,8 @@
 """Rows of records, and the generation of each row that counts.
 
-Records with one line key and several row keys are generations of one row: the lists, the code or the engine changed
-between them. The newest complete generation counts. The others are superseded, and listed with what changed.
+Records with the same line key and different row keys are generations of one row: the lists, the code or the engine
+changed between them. The newest complete generation counts. All other generations are superseded and are listed with
+their differences.
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Dated(Generic[T]):
-    """A record with the time by which generations are ordered.
+    """A record with the time that orders generations.
 
     Args:
-        item: The record, in the form that the caller has it.
-        measurement: Of the record.
-        time: Text that sorts by time, such as ISO 8601 in UTC: when an own run completed the record, or when the board
-            accepted it. A submission does not choose it.
+        item: The record, as an object of the caller.
+        measurement: Measurement of the record.
+        time: ISO 8601 time in UTC at which a run completed the record, or at which the board accepted it. A submission
+            cannot choose this time.
     """
 
     item: T
@@ -44,8 +45,8 @@ class Row(Generic[T]):
 
     Args:
         keys: Keys of the first record; all records share `row`, `line` and `group`.
-        records: By part and repeat.
-        missing: Parts and repeats that the protocol prescribes and no record measures.
+        records: Records, sorted by part and repeat.
+        missing: Prescribed parts and repeats without a record.
         unfinished: Missing videos and weights of single records, see `incomplete`.
     """
 
@@ -75,17 +76,17 @@ class Superseded(Generic[T]):
 
 @dataclass(frozen=True)
 class Generations(Generic[T]):
-    """The rows that count, in the order in which their first records were given, and the superseded records."""
+    """The rows that count, in the order of their first records, and the superseded records."""
 
     rows: tuple[Row[T], ...]
     superseded: tuple[Superseded[T], ...]
 
 
 def generations(records: Iterable[Dated[T]]) -> Generations[T]:
-    """Rows with their current records, and the records that newer ones supersede.
+    """Group records into rows, and separate current records from superseded records.
 
-    Of several generations of a row the newest complete one counts; if none is complete, the newest. Within a row the
-    records of one fit count only with its newest weights, and one record counts for each part and repeat.
+    Of several generations of a row the newest complete generation counts; if no generation is complete, the newest.
+    Within a row, records of a fit count only with its newest weights, and one record counts for each part and repeat.
     """
     keyed = [(record, keys_of(record.measurement)) for record in records]
     superseded: list[Superseded[T]] = []
@@ -93,7 +94,7 @@ def generations(records: Iterable[Dated[T]]) -> Generations[T]:
     for members in _grouped(keyed, lambda pair: pair[1].row):
         keys = members[0][1]
         current = _of_newest_weights(members, superseded)
-        lines[keys.line].append(_row(keys, _one_a_place(current, superseded)))
+        lines[keys.line].append(_row(keys, _one_for_each_place(current, superseded)))
     rows = [_newest(of_line, superseded) for of_line in lines.values()]
     return Generations(tuple(rows), tuple(superseded))
 
@@ -102,7 +103,7 @@ _V = TypeVar("_V")
 
 
 def _grouped(values: Iterable[_V], key: Callable[[_V], Hashable]) -> list[list[_V]]:
-    """Values of one key together, in the order of their first."""
+    """Group values by key, in the order of the first value of each group."""
     groups: dict[Hashable, list[_V]] = defaultdict(list)
     for value in values:
         groups[key(value)].append(value)
@@ -110,16 +111,16 @@ def _grouped(values: Iterable[_V], key: Callable[[_V], Hashable]) -> list[list[_
 
 
 def _of_newest_weights(members: Sequence[tuple[Dated[T], Keys]], superseded: list[Superseded[T]]) -> list[Dated[T]]:
-    """The records of a row whose fits have the newest weights; an untrained method's records all count."""
+    """Records of a row whose fits have the newest weights; all records of an untrained method count."""
     kept = []
     for of_fit in _grouped(members, lambda pair: pair[1].fit):
         by_weights = _grouped((record for record, _ in of_fit), _weights)
-        newest = max(by_weights, key=lambda some: (max(record.time for record in some), _weights(some[0])))
+        newest = max(by_weights, key=lambda group: (max(record.time for record in group), _weights(group[0])))
         kept += newest
-        for others in by_weights:
-            if others is not newest:
+        for group in by_weights:
+            if group is not newest:
                 reason = f"its fit was computed again: weights {_weights(newest[0])[:8]} count"
-                superseded += [Superseded(record, reason) for record in others]
+                superseded += [Superseded(record, reason) for record in group]
     return kept
 
 
@@ -128,12 +129,11 @@ def _weights(record: Dated[T]) -> str:
     return training.weights_sha256 if training else ""
 
 
-def _one_a_place(records: Iterable[Dated[T]], superseded: list[Superseded[T]]) -> list[Dated[T]]:
-    """One record for each part and repeat: complete before incomplete, then the newest."""
+def _one_for_each_place(records: Iterable[Dated[T]], superseded: list[Superseded[T]]) -> list[Dated[T]]:
+    """One record for each part and repeat: complete records first, then the newest."""
     kept = []
     for same in _grouped(records, lambda record: record.place):
-        place = max(range(len(same)), key=lambda i: (not incomplete(same[i].measurement), same[i].time))
-        best = same.pop(place)
+        best = same.pop(max(range(len(same)), key=lambda i: (not incomplete(same[i].measurement), same[i].time)))
         kept.append(best)
         for record in same:
             copied = (record.time, record.measurement) == (best.time, best.measurement)
@@ -173,13 +173,13 @@ def changes_text(old: Row[T], new: Row[T]) -> str:
     return "; ".join(dict.fromkeys(found))
 
 
-def row_differences(a: Row[T], b: Row[T], besides: Collection[str] = ()) -> tuple[Difference, ...]:
-    """The differences between two rows, taken from their records of equal part and repeat.
+def row_differences(a: Row[T], b: Row[T], omit: Collection[str] = ()) -> tuple[Difference, ...]:
+    """The differences between two rows, from their records of equal part and repeat.
 
-    Two records of different parts or repeats are compared only where the rows have no part and repeat in common.
+    If the rows have no common part and repeat, their first records are compared.
     """
     by_place = {record.place: record for record in b.records}
     pairs = [(record, by_place[record.place]) for record in a.records if record.place in by_place]
     pairs = pairs or [(a.records[0], b.records[0])]
-    found = [d for one, other in pairs for d in differences(one.measurement, other.measurement, besides)]
+    found = [d for first, second in pairs for d in differences(first.measurement, second.measurement, omit)]
     return tuple({(d.path, str(d)): d for d in found}.values())

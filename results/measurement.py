@@ -1,19 +1,19 @@
-"""The one definition of a measurement: its parts, and the keys that decide what is reused, averaged and ranked.
+"""The definition of a measurement: its parts, and the keys that decide reuse, averaging and ranking.
 
-A `Measurement` says everything that decides a number and everything that decides whether two numbers may be compared.
-Transport stays out of it: paths, workers, processes, device and device batch.
+A `Measurement` contains all settings that decide a number or the comparability of two numbers. It does not contain
+paths, workers, processes, device and device batch.
 
-`FIELDS` names, for every field, the keys that it enters; a key is the hash of exactly those fields:
+`FIELDS` maps every field to the keys that it enters; a key is the hash of these fields:
 
     fit     one training run
     number  the score of one evaluation list; untrained evals of several protocols share it
-    cell    one eval as a unit of work: the number, with its place in a protocol
-    row     all repeats and parts of one method measured in one way: a line of a table
+    cell    one eval as a unit of work: the number, with its part and repeat in a protocol
+    row     all repeats and parts of one method measured in one way
     line    the row without lists, code and engine; records of one line and several rows are generations of one row
     group   rows that may be ranked together: a table
 
-Planning, reports, ranks, verdicts, `compare` and the submission rules call the functions of this module and of
-`results.measurement_words`; no other module lists such fields.
+Plans, reports, ranks, verdicts, `compare` and the submission rules use the functions of this module and of
+`results.measurement_words`; no other module lists these fields.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class FitDescription:
-    """The part of a measurement that describes its fit; what `fit.json` holds."""
+    """The part of a measurement that describes its fit, as stored in `fit.json`."""
 
     method: MethodId
     model: ModelId
@@ -73,7 +73,7 @@ class FitDescription:
 
 @dataclass(frozen=True)
 class Measurement:
-    """One number's definition: protocol, method, model, training (None for an untrained method) and evaluation."""
+    """The definition of one number: protocol, method, model, training (None for an untrained method) and evaluation."""
 
     protocol: ProtocolId
     method: MethodId
@@ -89,7 +89,7 @@ class Measurement:
 
     @cached_property
     def keys(self) -> Keys:
-        """All keys, computed once; the mappings of options must not be changed in place."""
+        """All keys, computed once; do not change the mappings of options in place."""
         shape = _shape(Measurement, self.fitted is not None)
         texts = shape.texts(self) + [f'"{path}":{_text(value)}' for path, value in _as_grouped(self).items()]
         return Keys(**{"fit": "", **{key: _hash(key, pick(texts)) for key, pick in shape.picks.items()}})
@@ -116,7 +116,7 @@ def _prefixed(place: str, entries: Mapping[str, str]) -> dict[str, str]:
 
 
 def _every(cls: type, keys: str, **others: str) -> dict[str, str]:
-    """The same keys for every field of a dataclass that has one purpose, such as a recipe; `others` differ."""
+    """The same keys for all fields of a dataclass, such as a recipe, except the fields in `others`."""
     return {f.name: others.get(f.name, keys) for f in dataclasses.fields(cls)}
 
 
@@ -129,8 +129,8 @@ FIELDS: Mapping[str, str] = {
     "protocol.part": "cell",
     "protocol.repeat.kind": "cell",
     "protocol.repeat.index": "cell",
-    # The prescribed settings decide the division. They reach row and group through `scope.evaluation_views`, because
-    # the parts of a row may have views of their own.
+    # The prescribed settings decide the division. They enter row and group through `scope.evaluation_views`, because
+    # the parts of a row can have different views.
     **_prefixed("protocol.prescribed.views", _every(Views, "")),
     "protocol.prescribed.transform": "",
     "protocol.prescribed.selection": "",
@@ -168,7 +168,7 @@ FIELDS: Mapping[str, str] = {
     "training.list.n": _FIT,
     "training.list.content": _FIT,
     "training.list.root": "line",
-    # Recipes and views of single fits reach row and line through `scope.recipes` and `scope.views`.
+    # Recipes and views of single fits enter row and line through `scope.recipes` and `scope.views`.
     **_prefixed("training.recipe", _every(Recipe, _FIT, selection=f"{_FIT} row line group", source="")),
     **_prefixed("training.declared", _every(Recipe, "")),
     **_prefixed("training.views", _every(Views, _FIT)),
@@ -196,16 +196,16 @@ FIELDS: Mapping[str, str] = {
     "evaluation.precision": "",
     "evaluation.evaluated": "",
 }
-"""For every field of a measurement the keys that it enters, separated by blanks. A test holds it complete."""
+"""The keys that each field of a measurement enters, separated by blanks. A test checks that no field is missing."""
 
 _OF_TRAINING = "number cell row line"
-"""Keys that the field `training` itself enters where it is not a dataclass: untrained, or unknown."""
+"""Keys that the field `training` enters if it is not a dataclass (untrained or unknown)."""
 _UNTRAINED = {"training.recipe.selection": "last", "training.start.kind": "clip", "training.start.name": ""}
-"""Values with which an untrained method joins the group of the methods that start from the same weights."""
+"""Values that put an untrained method into the group of the methods that start from the same weights."""
 
 
 def _class_text_kind(value: FieldValue) -> str:
-    """Prompts are a method's own; text written by a language model is knowledge that other methods do not have."""
+    """Kind of class texts in the group key: a language model adds knowledge that other methods do not have."""
     return "language model" if value == "llm-rewritten" else UNKNOWN if value == UNKNOWN else "names"
 
 
@@ -213,7 +213,7 @@ _AS_GROUPED: Mapping[str, Callable[[FieldValue], FieldValue]] = {"method.class_t
 
 
 def _as_grouped(m: Measurement) -> dict[str, FieldValue]:
-    """Values that the group key has in place of the measurement's own."""
+    """Values that enter the group key instead of the values of the measurement."""
     values = {path: convert(attrgetter(path)(m)) for path, convert in _AS_GROUPED.items()}
     if m.fitted is None:
         values |= {path: UNKNOWN if m.training == UNKNOWN else default for path, default in _UNTRAINED.items()}
@@ -226,7 +226,7 @@ Described = Measurement | FitDescription | Recipe | Scope | Prescribed
 
 @cache
 def _paths(kind: type, trained: bool) -> tuple[str, ...]:
-    """Paths of all fields of a dataclass, in order; fields that are dataclasses are entered."""
+    """Paths of all fields of a dataclass, in order; a dataclass field is replaced by its fields."""
     found: list[str] = []
     for name, hint in get_type_hints(kind).items():
         union = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
@@ -248,16 +248,16 @@ class _Shape:
     """The fields of a trained or an untrained measurement, or of a fit's description, prepared for hashing.
 
     Args:
-        paths: Fields that enter a key; `training` itself where it is not a dataclass.
-        picks: By key, the function that picks its fields from all fields, by path. The group key also picks from the
-            values of `_as_grouped`, which stand behind the fields.
+        paths: Fields that enter a key; `training` if it is not a dataclass.
+        picks: For each key, the function that selects its fields from all fields, sorted by path. The group key also
+            selects from the values of `_as_grouped`, which follow the fields.
     """
 
     paths: tuple[str, ...]
     picks: Mapping[str, Callable[[list[str]], tuple[str, ...]]]
 
     def texts(self, part: FitDescription | Measurement) -> list[str]:
-        """Entries of the fields in the canonical JSON object that a key is the hash of."""
+        """Entries of all fields in the canonical JSON object whose hash is the key."""
         return [f'"{path}":{_text(value)}' for path, value in zip(self.paths, _getter(self.paths)(part), strict=True)]
 
 
@@ -267,15 +267,15 @@ def _shape(kind: type, trained: bool) -> _Shape:
     grouped = (*_AS_GROUPED, *(() if trained else _UNTRAINED))
     picks = {}
     for key in (name for name in KEY_NAMES if trained or name != "fit"):
-        places = {path: i for i, path in enumerate(paths) if key in FIELDS.get(path, _OF_TRAINING).split()}
+        indices = {path: i for i, path in enumerate(paths) if key in FIELDS.get(path, _OF_TRAINING).split()}
         if key == "group":
-            places |= {path: i for i, path in enumerate(grouped, start=len(paths))}
-        picks[key] = itemgetter(*(places[path] for path in sorted(places)))
+            indices |= {path: i for i, path in enumerate(grouped, start=len(paths))}
+        picks[key] = itemgetter(*(indices[path] for path in sorted(indices)))
     return _Shape(paths, picks)
 
 
 def leaves(part: Described) -> Iterator[tuple[str, FieldValue]]:
-    """(path, value) of every field of a measurement or of one of its parts; fields that are dataclasses are entered."""
+    """Paths and values of all fields of a measurement or of a part; a dataclass field is replaced by its fields."""
     kind: type = type(part)
     paths = _paths(kind, isinstance(getattr(part, "training", None), Training))
     return zip(paths, _getter(paths)(part), strict=True)
@@ -304,8 +304,8 @@ def _hash(key: str, entries: tuple[str, ...]) -> str:
 
 
 def _text(value: FieldValue) -> str:
-    """Canonical JSON of a value, in which 5 and 5.0 are one number."""
-    # Most values are texts and numbers, for which the general encoder takes several times as long.
+    """Canonical JSON of a value; 5 and 5.0 give the same text."""
+    # Most values are texts and numbers; the general encoder is several times slower for them.
     if type(value) is str:
         return encode_basestring(value)
     if type(value) is int or (type(value) is float and math.isfinite(value)):
@@ -314,7 +314,7 @@ def _text(value: FieldValue) -> str:
 
 
 def normal(value: FieldValue | JsonLike) -> JsonLike:
-    """A value as hashed: 5 and 5.0 are one number, in options and in recipes."""
+    """A value as it is hashed: 5.0 becomes 5, and tuples become lists."""
     if isinstance(value, float) and value.is_integer():
         return int(value)
     if isinstance(value, (list, tuple)):

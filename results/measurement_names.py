@@ -1,7 +1,7 @@
 """Names of measurements that are shown under one title: the settings in which they differ.
 
-A table shows the title of a method once for every row of the method. The name of a row stands beside the title. It says
-what the row changes (`lr 8e-06`, `seed 7`, `option layers 3`); the unchanged row has no name.
+A table shows the title of a method once for each of its rows. The name of a row is shown beside the title and lists the
+changed settings of the row (`lr 8e-06`, `seed 7`, `option layers 3`). A row without changes has no name.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _PRINCIPAL = {
     "method.code": ("method.version",),
     **{place: (f"{place}dataset", f"{place}origin", f"{place}label_variant") for place in _LISTS},
 }
-"""By part of a measurement the fields from which its other fields follow: these are named alone."""
+"""By part of a measurement: the fields that determine all other fields of the part. Only these fields are named."""
 
 
 def changes_of(m: Measurement, defaults: Mapping[str, Value] | None = None) -> tuple[Difference, ...]:
@@ -44,9 +44,9 @@ def changes_of(m: Measurement, defaults: Mapping[str, Value] | None = None) -> t
 
 
 def way_of(m: Measurement, defaults: Mapping[str, Value] | None = None) -> tuple[tuple[str, FieldValue], ...]:
-    """How a row was measured, whatever its dataset: rows of several datasets with equal ways are a line of a table.
+    """The settings of a row without its dataset; rows of several datasets with equal settings form one line of a table.
 
-    Recipes and options count by what they change, because a method declares them for each dataset.
+    Recipes and options enter by their changes, because a method declares them for each dataset.
     """
     found: dict[str, FieldValue] = {}
     for path, value in leaves(m):
@@ -64,14 +64,14 @@ def way_of(m: Measurement, defaults: Mapping[str, Value] | None = None) -> tuple
 
 
 def names_of(measurements: Sequence[Measurement], defaults: Sequence[Mapping[str, Value]] = ()) -> list[str]:
-    """A name for each measurement of one title; measurements of different rows have different names.
+    """Names of measurements with one title; measurements of different rows have different names.
 
     Args:
-        measurements: One of each row, of one part and repeat where the rows have one in common.
-        defaults: For each measurement the default values of its method's options, as far as they are known.
+        measurements: One measurement of each row, with the same part and repeat if the rows have a common one.
+        defaults: For each measurement the known default values of the options of its method.
 
-    A measurement with the declared recipe, default options and the protocol's own settings has an empty name, if there
-    is only one such row. A changed recipe or option is named even if there is nothing else under the title.
+    A measurement with the declared recipe, default options and the settings of the protocol has an empty name if it is
+    the only such row. A changed recipe or option is named even if no other row has the title.
     """
     known = defaults or [{}] * len(measurements)
     changes = [changes_of(m, options) for m, options in zip(measurements, known, strict=True)]
@@ -79,7 +79,7 @@ def names_of(measurements: Sequence[Measurement], defaults: Sequence[Mapping[str
     for same in _grouped(labels):
         members = [measurements[i] for i in same]
         if _rows(members) > 1:
-            for i, further in zip(same, _told_apart(members), strict=True):
+            for i, further in zip(same, _distinguishing(members), strict=True):
                 labels[i] += further
     for add in (open_reasons, _dataset, _row_key):
         for same in _grouped(labels):
@@ -104,15 +104,15 @@ def _rows(members: Sequence[Measurement]) -> int:
 
 
 def _grouped(labels: Sequence[Sequence[str]]) -> list[list[int]]:
-    """Positions of equal labels together."""
+    """Indices of equal labels, grouped."""
     found: dict[tuple[str, ...], list[int]] = defaultdict(list)
     for i, label in enumerate(labels):
         found[tuple(label)].append(i)
     return list(found.values())
 
 
-def _told_apart(members: Sequence[Measurement]) -> list[list[str]]:
-    """Settings that tell apart measurements with the same changes of recipe and options."""
+def _distinguishing(members: Sequence[Measurement]) -> list[list[str]]:
+    """Settings that distinguish measurements with the same changes of recipe and options."""
     usual = _usual(members)
     reference = members[0] if usual is None else usual
     found = [_main(_differing(m, reference)) for m in members]
@@ -124,13 +124,13 @@ def _told_apart(members: Sequence[Measurement]) -> list[list[str]]:
 
 
 def values_apart(found: Sequence[Sequence[Difference]]) -> list[dict[str, Difference]]:
-    """The values of all settings in which several measurements or rows differ, for each of them and by path.
+    """For each of several measurements or rows, the values of all settings in which they differ, by path.
 
     Args:
-        found: For each of them its differences to a common reference, which has none to itself.
+        found: For each measurement its differences to a common reference; empty for the reference itself.
 
     Returns:
-        For each of them a `Difference` per path, whose `a` is its own value.
+        For each measurement one `Difference` per path; `a` is the value of the measurement.
     """
     reference = {d.path: d.b for differing in found for d in differing}
     own = [{d.path: d.a for d in differing} for differing in found]
@@ -138,14 +138,14 @@ def values_apart(found: Sequence[Sequence[Difference]]) -> list[dict[str, Differ
 
 
 def _common(path: str, values: Sequence[FieldValue]) -> list[FieldValue]:
-    """The value that most measurements have and that needs no name; none for an option, whose default is not known."""
+    """The value of most measurements, which needs no name; empty for an option, whose default is not known."""
     if path.startswith(("method.options.", "method.evaluation_options.")):
         return []
     return [value for value in (values[0], *values) if list(values).count(value) * 2 > len(values)][:1]
 
 
 def _usual(members: Sequence[Measurement]) -> Measurement | None:
-    """The row that leaves the protocol's own settings in nothing in which not all others leave them too."""
+    """The row whose deviations from the protocol are shared by all other rows; None if there is no such row."""
     reasons = [{*open_reasons(m), *_variants(m)} for m in members]
     fewest = min(reasons, key=len)
     found = [m for m, own in zip(members, reasons, strict=True) if own == fewest]
@@ -160,7 +160,7 @@ def _variants(m: Measurement) -> set[str]:
 
 
 def _differing(a: Measurement, b: Measurement) -> list[Difference]:
-    """Differences that can tell two rows apart: of the same part and repeat all that enter a key, else of the row."""
+    """Differences that can distinguish two rows: of the same part and repeat all key fields, otherwise row fields."""
     same_place = _record_of(a) == _record_of(b)
     return [
         d
@@ -170,18 +170,18 @@ def _differing(a: Measurement, b: Measurement) -> list[Difference]:
 
 
 def _record_of(m: Measurement) -> tuple[str, str, Repeat]:
-    """The dataset, part and repeat: records that agree in them are compared list by list."""
+    """Dataset, part and repeat; records with equal values are compared list by list."""
     return m.evaluation.list.dataset, m.protocol.part, m.protocol.repeat
 
 
 def _varies(path: str) -> bool:
-    """True for a field that may differ within a row, or between equal rows of two datasets."""
+    """True if a field can differ within a row, or between equal rows of two datasets."""
     kept = path.endswith(".label_variant") or path == "training.recipe.selection"
     return path.startswith(_IN_A_ROW) and not kept
 
 
 def _main(found: Sequence[Difference]) -> list[Difference]:
-    """Differences without those that follow from others."""
+    """Differences without fields that follow from other differences."""
     paths = {d.path for d in found}
     values = {(d.path, d.a, d.b) for d in found if d.path.startswith("evaluation.views.")}
     kept = []

@@ -1,6 +1,6 @@
 """The typed parts of a measurement: lists, protocol, method, model, training and evaluation.
 
-Everybody imports them from `results.measurement`, which puts them together and says which keys each field enters.
+Other modules import these classes from `results.measurement`, which also defines the keys that each field enters.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from msgspec import Meta
 from harness.spec import Recipe, Repeat, Views
 
 UNKNOWN = "unknown"
-"""Value of a text field that an imported record cannot know; rows with such a value are shown and not ranked."""
+"""Value of a text field that is not known for an imported record; a row with this value is shown but not ranked."""
 RANDOM = "random"
-"""Value of `ModelId.weights` for weights that were drawn and not trained."""
+"""Value of `ModelId.weights` for random, untrained weights."""
 
 Count = Annotated[int, Meta(ge=0)]
 Positive = Annotated[int, Meta(ge=1)]
@@ -26,11 +26,11 @@ Sha256OrUnknown = Annotated[
 Sha256OrEmpty = Annotated[
     str, Meta(pattern=r"^([0-9a-f]{64}|unknown)?\Z", description="64 hex digits, unknown, or an empty text")
 ]  # fmt: skip
-"""A hash that need not be there, or that an imported record cannot know."""
+"""A hash that can be missing, or that is not known for an imported record."""
 Fingerprint = Annotated[
     str, Meta(pattern=r"^([0-9a-f]{1,64}|unknown)?\Z", description="hex digits, unknown, or an empty text")
 ]  # fmt: skip
-"""The first digits of a hash, as many as its maker keeps."""
+"""The first digits of a hash."""
 Key = Annotated[str, Meta(pattern=r"^[0-9a-f]{16}\Z", description="16 hex digits")]
 Plain = bool | int | float | str | None
 Value = Plain | tuple[Plain, ...]
@@ -50,9 +50,9 @@ class ListId:
         labels_sha256: Hash of the class names in order.
         label_variant: `published`, `corrected` or `split` class names.
         n: Videos listed.
-        content: Hash of the videos of an own dataset, whose paths do not tell which videos they are; else empty.
-        root: Eight hex digits of the hash of an own dataset's place on the machine; else empty. It tells a folder that
-            grew from another folder of the same name, and enters no other key than `line`.
+        content: Hash of the videos of a custom dataset, whose paths do not identify the videos; otherwise empty.
+        root: Eight hex digits of the hash of the folder of a custom dataset; otherwise empty. It distinguishes a new
+            version of a folder from another folder of the same name, and enters only the key `line`.
     """
 
     dataset: str
@@ -69,7 +69,7 @@ class ListId:
 
 @dataclass(frozen=True)
 class Prescribed:
-    """Settings of an eval as its protocol prescribes them; any other setting makes the division `open`."""
+    """Settings of an eval that the protocol prescribes; other settings put the row into the open division."""
 
     views: Views
     transform: str = ""
@@ -95,13 +95,13 @@ class Scope:
     Args:
         lists: All training and evaluation lists with labels, content and the fits they start from.
         evaluation_lists: The evaluation lists alone.
-        training_origin: Why training lists are not the protocol's: `own` lists, or a `source` that the user chose;
-            empty if they are the protocol's.
-        own_training_lists: Those training lists; empty if there are none.
+        training_origin: `own` if the user gave training lists, `source` if the user chose the source dataset; empty
+            for the training lists of the protocol.
+        own_training_lists: The training lists that the user gave; empty without.
         recipes: All recipes; empty for an untrained method.
-        views: Views in training and evaluation.
+        views: All views in training and evaluation.
         evaluation_views: Views and view transforms in evaluation, with the prescribed ones.
-        expected: Every part and repeat that makes the row complete.
+        expected: All parts and repeats of a complete row.
     """
 
     lists: Fingerprint
@@ -116,7 +116,7 @@ class Scope:
 
 @dataclass(frozen=True)
 class ProtocolId:
-    """A protocol, the part and the repeat that are measured, and what the protocol prescribes."""
+    """A protocol, the measured part and repeat, and the prescribed settings."""
 
     name: str
     version: Positive
@@ -155,12 +155,12 @@ class MethodId:
 
 @dataclass(frozen=True)
 class ModelId:
-    """The CLIP model, or the model that a method brings along.
+    """The CLIP model, or the model of a method that does not use CLIP.
 
     Args:
-        arch: Architecture, or the name of a method's own model.
+        arch: Architecture, or the name of a model other than CLIP.
         weights: Pretrained tag, `sha256:` and the hash of a file, or `random`.
-        config: Hash of the configuration of a method's own model; empty for CLIP.
+        config: Hash of the configuration of a model other than CLIP; empty for CLIP.
         tensors_sha256: Hash of the tensors, recorded and compared on reuse; empty while it has not been read.
         image_size: Side of the square input in pixels; 0 while the model has not been loaded.
         activation: `quick_gelu` or `gelu` for CLIP.
@@ -177,7 +177,7 @@ class ModelId:
 
     @property
     def unread(self) -> ModelId:
-        """The model as it is known before its weights are read."""
+        """The model without the fields that are known only after its weights were read."""
         return replace(self, tensors_sha256="", image_size=0, activation="", text_length=0)
 
 
@@ -186,7 +186,7 @@ class Start:
     """The weights that a fit starts from.
 
     Args:
-        kind: `clip` (the model's own), `fit` (a parent fit) or `checkpoint` (a file that an option names).
+        kind: `clip` (weights of the model), `fit` (a parent fit) or `checkpoint` (a file that an option names).
         name: Name of the parent fit, e.g. `vificlip mini_source/train`.
         key: Key of the parent fit.
         weights_sha256: Hash of the parent fit's weights file.

@@ -1,4 +1,4 @@
-"""A measurement in words: signature, division, differences, and why its row is not ranked."""
+"""A measurement in words: signature, division, differences, and reasons why its row is not ranked."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ NOT_SHOWN = (
     "training.recipe.source", "training.list.root", "evaluation.list.root", "training.weights_sha256",
     "training.start.weights_sha256", "training.start.complete",
 )  # fmt: skip
-"""Fields that `differences` leaves out: the place of a record in its row, and fields that say nothing of how it was
-measured. A name that ends in a dot stands for all its fields."""
+"""Fields that `differences` omits: part and repeat of a record, and fields that do not describe how it was measured. A
+name that ends in a dot stands for all fields below it."""
 EMBEDDED_ARCH = "mini-clip"
 """Architecture of the embedded tiny CLIP, whose weights are a file of the package."""
 _LIST_NAMES = ("dataset", "name", "label_variant")
@@ -35,11 +35,11 @@ _FOLLOWS = {
     "method.version": ("method.name",), "method.code": ("method.name",), "training.start.key": ("training.start.name",),
     "model.tensors_sha256": ("model.arch", "model.weights"),
     **{
-        f"{side}.list.{name}": tuple(f"{side}.list.{told}" for told in _LIST_NAMES)
+        f"{side}.list.{name}": tuple(f"{side}.list.{shown}" for shown in _LIST_NAMES)
         for side in ("training", "evaluation") for name in ("labels", "sha256", "labels_sha256", "n", "content")
     },
 }  # fmt: skip
-"""Fields that `differences` leaves out where one of the other fields differs, from which they follow."""
+"""Fields that `differences` omits if one of the listed fields differs, from which they follow."""
 _LABELS = {
     "engine": "engine version", "protocol.name": "protocol", "protocol.version": "protocol version",
     "method.name": "method", "method.version": "method version", "method.code": "code",
@@ -65,7 +65,7 @@ def _is_option(path: str) -> bool:
 
 @dataclass(frozen=True)
 class Difference:
-    """A field in which two measurements differ, with both values; None where a side has no such field."""
+    """A field in which two measurements differ, with both values; None if a measurement has no such field."""
 
     path: str
     a: FieldValue
@@ -73,7 +73,7 @@ class Difference:
 
     @property
     def label(self) -> str:
-        """Name of the field for people, e.g. `lr` or `views frames`."""
+        """Readable name of the field, e.g. `lr` or `views frames`."""
         if _is_option(self.path):
             return f"option {self.path.split('.', 2)[2]}"
         if self.path in _LABELS:
@@ -82,7 +82,7 @@ class Difference:
         return _PLACES.get(place, "") + self.path.removeprefix(place).replace("_", " ")
 
     def value(self, value: FieldValue) -> str:
-        """One of the two values as text: hashes by their first eight digits."""
+        """One of the two values as text; of hashes the first eight digits."""
         if value is None:
             return "none"
         text = plain(value) or "none"
@@ -92,7 +92,7 @@ class Difference:
 
     @property
     def keyed(self) -> bool:
-        """Whether the field enters the key of a fit or an eval; the others are known only after computing."""
+        """Whether the field enters the key of a fit or an eval; all other fields are known only after computation."""
         path = ".".join(self.path.split(".")[:2]) if _is_option(self.path) else self.path
         return bool({"fit", "cell"} & set(FIELDS.get(path, "cell").split()))
 
@@ -106,7 +106,7 @@ class Difference:
 
 
 def plain(value: FieldValue) -> str:
-    """A value as people write it: `8e-06`, `true`, `0.9, 0.98`, a text as it is."""
+    """A value as text: `8e-06`, `true`, `0.9, 0.98`; texts are unchanged."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float):
@@ -119,29 +119,29 @@ def plain(value: FieldValue) -> str:
     return "none" if value is None else str(value)
 
 
-def differences(a: Measurement, b: Measurement, besides: Collection[str] = ()) -> tuple[Difference, ...]:
+def differences(a: Measurement, b: Measurement, omit: Collection[str] = ()) -> tuple[Difference, ...]:
     """All fields in which two measurements differ, in the order of the definition.
 
     Args:
         a: One measurement.
         b: The other.
-        besides: Paths of fields to leave out, e.g. `method.name`.
+        omit: Paths of fields to omit, e.g. `method.name`.
 
-    Options that only one of two methods has are left out; they are part of what the methods are. The training of an
-    untrained method is not compared with that of a trained one. Hashes are left out where a name tells the difference.
+    Options that only one of two methods has are omitted, because they define the methods. The training of a trained
+    method is not compared with an untrained method. Hashes are omitted if a name shows the difference.
     """
     sides = [_values(a), _values(b)]
     same_method = a.method.name == b.method.name
     same_kind = (a.fitted is None) == (b.fitted is None)
     found = []
     for path in dict.fromkeys([*sides[0], *sides[1]]):
-        if _same(path, *sides) or path in besides or _not_shown(path):
+        if _same(path, *sides) or path in omit or _not_shown(path):
             continue
         if not same_kind and path.startswith("training"):
             continue
         if _is_option(path) and not same_method and not all(path in side for side in sides):
             continue
-        if any(not _same(told, *sides) for told in _FOLLOWS.get(path, ())):
+        if any(not _same(principal, *sides) for principal in _FOLLOWS.get(path, ())):
             continue
         found.append(Difference(path, *(side.get(path) for side in sides)))
     if not same_kind and same_method:
@@ -153,12 +153,12 @@ def differences_of_fits(a: FitDescription, b: FitDescription) -> tuple[Differenc
     """All fields in which two fits of one method differ, in the order of the definition."""
     sides = [_values(a), _values(b)]
     paths = [path for path in dict.fromkeys([*sides[0], *sides[1]]) if not (_same(path, *sides) or _not_shown(path))]
-    told = [path for path in paths if all(_same(name, *sides) for name in _FOLLOWS.get(path, ()))]
-    return tuple(Difference(path, sides[0].get(path), sides[1].get(path)) for path in told)
+    shown = [path for path in paths if all(_same(name, *sides) for name in _FOLLOWS.get(path, ()))]
+    return tuple(Difference(path, sides[0].get(path), sides[1].get(path)) for path in shown)
 
 
 def _same(path: str, a: Mapping[str, FieldValue], b: Mapping[str, FieldValue]) -> bool:
-    """True if two sides have one value; True and 1 are two values, as they are in the keys."""
+    """True if both sides have the same value; True and 1 differ, as they do in the keys."""
     values = a.get(path), b.get(path)
     bools = [isinstance(value, bool) for value in values]
     return (path in a) == (path in b) and values[0] == values[1] and bools[0] == bools[1]
@@ -173,7 +173,7 @@ def _training_word(m: Measurement) -> str:
 
 
 def _values(m: Measurement | FitDescription) -> dict[str, FieldValue]:
-    """Values by path, options by name."""
+    """Values by path; each option has a path."""
     found: dict[str, FieldValue] = {}
     for path, value in leaves(m):
         if isinstance(value, dict):
@@ -184,23 +184,23 @@ def _values(m: Measurement | FitDescription) -> dict[str, FieldValue]:
 
 
 def recipe_changes(training: Training | None) -> dict[str, Value]:
-    """The recipe settings that differ from the recipe that the method declares, with the values used."""
+    """The values of the recipe settings that differ from the declared recipe."""
     if training is None:
         return {}
     used, declared = training.recipe, training.declared
-    if used == declared:  # a board asks this several times for each of its records
+    if used == declared:  # a board calls this several times for each record
         return {}
     names = [f.name for f in fields(Recipe) if f.name != "source"]
     return {name: getattr(used, name) for name in names if getattr(used, name) != getattr(declared, name)}
 
 
 def own_recipe(training: Training | None) -> bool:
-    """True if the method's declared recipe is not a published one."""
+    """True if the declared recipe of the method is not a published recipe."""
     return training is not None and training.declared.source.startswith("own")
 
 
 def open_reasons(m: Measurement) -> tuple[str, ...]:
-    """The settings that take a measurement out of the closed division, in words; empty in the closed division."""
+    """The settings that put a measurement into the open division, in words; empty in the closed division."""
     return tuple(_open_reasons(m))
 
 
@@ -227,12 +227,12 @@ def _open_reasons(m: Measurement) -> Iterator[str]:
 
 
 def division(m: Measurement) -> str:
-    """`closed` (the protocol's own rules) or `open` (anything else)."""
+    """`closed` (all settings as the protocol prescribes) or `open` (all other rows)."""
     return "open" if open_reasons(m) else "closed"
 
 
 def incomplete(m: Measurement) -> tuple[str, ...]:
-    """Reasons why a measurement lacks videos or weights: missing videos, an incomplete parent fit, random weights."""
+    """Reasons why a measurement is incomplete: missing videos, an incomplete parent fit, random weights."""
     found = []
     missing = m.evaluation.list.n - m.evaluation.evaluated
     if missing > 0 and not m.evaluation.sample:
@@ -253,7 +253,7 @@ def unknown_fields(m: Measurement) -> tuple[str, ...]:
 
 
 def unranked_reasons(m: Measurement) -> tuple[str, ...]:
-    """Reasons why a row with this measurement has no rank; empty if it may have one."""
+    """Reasons why a row with this measurement is not ranked; empty if it can be ranked."""
     found = list(incomplete(m))
     if unknown := unknown_fields(m):
         found.append(f"unknown: {', '.join(Difference(path, None, None).label for path in unknown)}")
@@ -271,25 +271,25 @@ def recipe_text(changes: Mapping[str, Value]) -> str:
 
 
 def views_text(views: Views) -> str:
-    """`frames x clips x crops`, then every setting that differs from the published single view: `16x4x3-random`."""
+    """`frames x clips x crops`, then each setting that differs from the published single view: `16x4x3-random`."""
     text = f"{views.frames}x{views.clips}x{views.crops}"
-    for name, usual in (("sampling", "centre"), ("normalize", "imagenet"), ("reader", "decord")):
-        if (value := getattr(views, name)) != usual:
+    for name, default in (("sampling", "centre"), ("normalize", "imagenet"), ("reader", "decord")):
+        if (value := getattr(views, name)) != default:
             text += f"-{value}{'norm' if name == 'normalize' else ''}"
     return text
 
 
 def model_text(model: ModelId) -> str:
-    """Architecture and weights, e.g. `ViT-B-16/openai`; a weight file by the first eight digits of its hash."""
+    """Architecture and weights, e.g. `ViT-B-16/openai`; of a weight file the first eight digits of its hash."""
     weights = f"file-{model.weights[7:15]}" if model.weights.startswith("sha256:") else model.weights
     return model.arch if model.arch == EMBEDDED_ARCH else f"{model.arch}/{weights}"
 
 
 def signature(m: Measurement) -> str:
-    """One line that names every setting that decides whether two scores may be compared.
+    """One line with all settings that decide whether two scores can be compared.
 
-    Fields are separated by `|`; a backslash stands before a `|` or a backslash of a value. The last field is the row
-    key, so that two rows never have the same signature.
+    Fields are separated by `|`; `|` and backslashes in values are escaped by a backslash. The last field is the row
+    key, so that different rows have different signatures.
     """
     training, protocol, listed = m.fitted, m.protocol, m.evaluation.list
     parts = (

@@ -1,4 +1,4 @@
-"""Right or wrong per video, read from prediction files quickly enough for a board of ten thousand records."""
+"""Correct and wrong predictions per video, read fast enough for a board of ten thousand records."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _COMMA, _MINUS, _ZERO = b","[0], b"-"[0], b"0"[0]
 
 @dataclass(frozen=True)
 class Outcome:
-    """Right and wrong answers of a model on one list, in list order.
+    """Correct and wrong predictions on one list, in list order.
 
     Args:
-        hits: (N,) whether the first predicted id is the label.
-        data: The file as it is, for `videos_of` and `clusters_of`.
+        hits: (N,) True where the first predicted id equals the label.
+        data: Bytes of the file, for `videos_of` and `clusters_of`.
     """
 
     hits: NDArray[np.bool_]
@@ -34,15 +34,15 @@ class Outcome:
 
 
 def read_outcome(path: Path, sha256: str, expected: int) -> Outcome:
-    """The outcome of a prediction file, checked against the hash in its record.
+    """Read the outcome of a predictions file and check the hash from its record.
 
     Args:
         path: The `*.predictions.csv.gz` file.
-        sha256: Of the file, from the record.
-        expected: Videos that the file must hold.
+        sha256: sha256 of the file, from the record.
+        expected: Number of videos in the record.
 
     Raises:
-        UserError: The file is missing, was changed, has other columns, or does not hold `expected` videos.
+        UserError: The file is missing, was changed, has other columns, or does not contain `expected` videos.
     """
     try:
         data = path.read_bytes()
@@ -51,7 +51,7 @@ def read_outcome(path: Path, sha256: str, expected: int) -> Outcome:
     except OSError as error:
         raise UserError(f"The predictions file {path} cannot be read: {error}.", AGAIN, EXIT_FAILED) from None
     if hashlib.sha256(data).hexdigest() != sha256:
-        message = f"The predictions {path} are not those of their record: their sha256 is another."
+        message = f"The predictions {path} differ from the predictions of the record: the sha256 values differ."
         raise UserError(message, f"See: python -m harness score {path}", EXIT_FAILED)
     try:
         text = gzip.decompress(data)
@@ -68,47 +68,47 @@ def read_outcome(path: Path, sha256: str, expected: int) -> Outcome:
             message = f"{path}: label and ids must be whole numbers, found: {error}."
             raise UserError(message, AGAIN, EXIT_FAILED) from None
     if len(fields) != expected:
-        raise UserError(f"{path} holds {len(fields)} videos, the record says {expected}.", AGAIN, EXIT_FAILED)
+        raise UserError(f"{path} contains {len(fields)} videos, the record states {expected}.", AGAIN, EXIT_FAILED)
     return Outcome(fields[:, 0] == fields[:, 1], data)
 
 
 def videos_of(outcome: Outcome) -> list[bytes]:
-    """The list paths of an outcome."""
+    """Paths of the videos in list order."""
     return _column(outcome, 0)
 
 
 def clusters_of(outcome: Outcome) -> list[bytes]:
-    """The clusters of the videos of an outcome, empty where unknown."""
+    """Clusters of the videos in list order, empty where unknown."""
     return _column(outcome, -1)
 
 
-def _column(outcome: Outcome, place: int) -> list[bytes]:
-    """The first or the last column, as text."""
+def _column(outcome: Outcome, index: int) -> list[bytes]:
+    """The first (0) or the last (-1) column as text."""
     text = gzip.decompress(outcome.data)
     if b'"' in text:
-        return [row[place].encode() for row in _parsed(text)]
+        return [row[index].encode() for row in _parsed(text)]
     lines = text.split(b"\n")[1:-1]
-    return [line.split(b",", 1)[0] if place == 0 else line.rpartition(b",")[2] for line in lines]
+    return [line.split(b",", 1)[0] if index == 0 else line.rpartition(b",")[2] for line in lines]
 
 
 def _parsed(text: bytes) -> list[list[str]]:
-    """All rows of a table with quoted names, which may hold commas, quotes and line ends."""
+    """All rows of a table with quoted names, which may contain commas, quotes and line ends."""
     return list(csv.reader(io.StringIO(text.decode(), newline="")))[1:]
 
 
 def _quick(text: bytes) -> NDArray[np.int64] | None:
-    """(N, 2) label and first id of a table without quotes, found by counting commas; None where rows are cut."""
+    """(N, 2) label and first id of a table without quotes, located by commas; None if a row is incomplete."""
     raw = np.frombuffer(text, dtype=np.uint8)
     commas = np.flatnonzero(raw == _COMMA)
     lines = text.count(b"\n")
     if not lines or len(commas) != lines * (len(COLUMNS) - 1):
         return None
-    places = commas.reshape(lines, -1)
-    return np.stack([_whole(raw, places[:, k] + 1, places[:, k + 1]) for k in (0, 1)], axis=1)
+    offsets = commas.reshape(lines, -1)
+    return np.stack([_integers(raw, offsets[:, k] + 1, offsets[:, k + 1]) for k in (0, 1)], axis=1)
 
 
-def _whole(raw: NDArray[np.uint8], start: NDArray[np.int64], stop: NDArray[np.int64]) -> NDArray[np.int64]:
-    """(N,) whole numbers that stand as decimal digits between two places each."""
+def _integers(raw: NDArray[np.uint8], start: NDArray[np.int64], stop: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(N,) integers, parsed from the decimal digits between the offsets `start` and `stop`."""
     negative = raw[start] == _MINUS
     start = start + negative
     value = np.zeros(len(start), dtype=np.int64)

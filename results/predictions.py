@@ -1,8 +1,8 @@
 """One prediction per video of a scored list, stored next to its record as `*.predictions.csv.gz`.
 
-Columns: `video` (the list's path), `label` (true id), `id1..id5` (predicted ids, best first; -1 where there is none),
-`p1..p5` (their probabilities; 0 where there is none) and `cluster` (clips of one source video, or of one group of the
-dataset, share it; empty where the dataset knows none). A row of -1 is a video that could not be decoded.
+Columns: `video` (path in the list), `label` (true id), `id1..id5` (predicted ids, best first; -1 without a prediction),
+`p1..p5` (probabilities; 0 without a prediction) and `cluster` (the same for clips of one source video, or of one group
+of the dataset; empty if the dataset defines no clusters). A row with ids of -1 is a video that could not be decoded.
 """
 
 from __future__ import annotations
@@ -37,17 +37,17 @@ def predictions_frame(
     probabilities: NDArray[np.float64],
     clusters: Sequence[str] | None = None,
 ) -> pd.DataFrame:
-    """The predictions table of a list, padded to five columns where there are fewer than five classes.
+    """The predictions table of a list, padded to five columns if the label set has fewer than five classes.
 
     Args:
         videos: N list paths.
         labels: (N,) true ids.
         ids: (N, k) predicted ids, best first; k <= 5.
         probabilities: (N, k) their probabilities, stored with 6 decimals.
-        clusters: N names of clusters, empty where unknown; None where the dataset knows none.
+        clusters: N names of clusters, empty where unknown; None if the dataset defines no clusters.
 
     Raises:
-        ValueError: There are more or fewer clusters than videos.
+        ValueError: The number of clusters differs from the number of videos.
     """
     if clusters is not None and len(clusters) != len(videos):
         raise ValueError(f"{len(clusters)} clusters for {len(videos)} videos")
@@ -81,7 +81,7 @@ def write_predictions(path: Path, frame: pd.DataFrame) -> str:
 
 
 def read_predictions(path: Path) -> pd.DataFrame:
-    """The predictions table of a file, checked for its columns and types.
+    """Read a predictions table and check its columns and types.
 
     Raises:
         UserError: The file is missing, not a gzipped CSV, or lacks columns.
@@ -106,7 +106,7 @@ def read_predictions(path: Path) -> pd.DataFrame:
 
 
 def check_columns(path: Path, found: Iterable[str]) -> None:
-    """Refuse a table with other columns, such as one that an older version wrote.
+    """Refuse a table with other columns, such as a file of an older version.
 
     Raises:
         UserError: A column is missing or unknown.

@@ -1,4 +1,4 @@
-"""Where and with what a number was measured: interpreter, packages, git state, platform."""
+"""Environment of a measurement: interpreter, packages, git state, platform."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ class GitState:
 
 @dataclass(frozen=True)
 class Environment:
-    """Where and with what a cell was computed; nothing of it enters a key.
+    """Environment in which a cell was computed; it enters no key.
 
     Args:
         python: Version of the interpreter.
         platform: Operating system and machine.
-        packages: Version by distribution.
-        git: State of the harness's checkout.
+        packages: Versions by distribution name.
+        git: State of the harness checkout.
         cpus: Processors of the machine.
         device: Device in words.
         dtype: Precision, e.g. `float32`.
@@ -57,7 +57,7 @@ class Environment:
 
 @cache
 def environment() -> Environment:
-    """Python, packages, platform and the git state of the harness, gathered once per process."""
+    """Python, packages, platform and git state of the harness, collected once per process."""
     return Environment(
         python=platform.python_version(),
         platform=f"{platform.system()}-{platform.machine()}",
@@ -75,7 +75,7 @@ def _version(name: str) -> str | None:
 
 
 def git_state(folder: Path) -> GitState:
-    """Commit and whether tracked files differ from it; empty outside a checkout."""
+    """Commit of a checkout, and whether tracked files differ from it; None values outside a checkout."""
     try:
         commit = _git(folder, "rev-parse", "HEAD")
         return GitState(commit, bool(_git(folder, "status", "--porcelain", "--untracked-files=no")))

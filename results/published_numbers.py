@@ -1,8 +1,8 @@
-"""Numbers that papers and repositories print, with table, setting, who measured them, and what is known to be wrong.
+"""Published numbers of papers and repositories, with table, setting, authors of the measurement, and known errors.
 
-The data lie in `results/published/`, one JSON file a source. Inside, a table is a list of columns and of rows of
-cells as printed; `**...**` is the print's bold, `__...__` its underline. A row names a setting of its file. Notes apply
-to all cells that agree with their `where`.
+The data are in `results/published/`, one JSON file per source. A table is a list of columns and a list of rows with
+printed cells; `**...**` marks bold, `__...__` underlined print. A row names a setting of its file. A note applies to
+all cells that match its `where`.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ FOLDER = Path(__file__).with_name("published")
 METHODS_FILE = "methods.json"
 SCHEMA = 1
 PAPER = "vificlip_slides"
-"""The source whose tables `report --table` regenerates; the other sources add rows."""
+"""The source whose tables `report --table` regenerates; all other sources add rows."""
 
 DATASETS = {"K-400": "k400", "K-600": "k600", "HMDB-51": "hmdb51", "UCF-101": "ucf101", "SSv2": "ssv2"}
-"""Dataset names as printed, and the benchmark's own."""
+"""Registered dataset name by printed dataset name."""
 
 TABLES = ("zero_shot", "b2n", "few_shot", "supervised", "compute", "bridge_prompt")
 _PLAIN = re.compile(r"^(?P<value>\d+(?:\.\d+)?)(?: ± (?P<std>\d+(?:\.\d+)?))?$")
@@ -33,15 +33,15 @@ _PLAIN = re.compile(r"^(?P<value>\d+(?:\.\d+)?)(?: ± (?P<std>\d+(?:\.\d+)?))?$"
 
 @dataclass(frozen=True)
 class Setting:
-    """How a published number was measured, as far as its source says; None where it does not.
+    """The settings of a published number; None if the source does not state a setting.
 
     Args:
         frames: Frames per view.
-        views: Temporal clips x spatial crops, e.g. `4x3`, or the source's words.
+        views: Temporal clips x spatial crops, e.g. `4x3`, or the wording of the source.
         text: The class text.
-        init: The weights that training starts from.
-        measured_by: Who ran it: often not who proposed the method.
-        n: Repeats behind a mean.
+        init: The initial weights.
+        measured_by: Authors of the measurement, often not the authors of the method.
+        n: Number of repeats of a mean.
         more: Further settings by name: selection, repeats, normalize, sampling, extra_data, ...
     """
 
@@ -69,18 +69,19 @@ class PublishedNumber:
     """One printed number.
 
     Args:
-        source: The source's id, its file's stem.
+        source: Id of the source, the stem of its file.
         table: One of `TABLES`.
-        block: Which of several stacked tables, empty if there is one.
-        method: Joins the spellings of a method; `name` is the print's.
+        block: Name of one of several stacked tables; empty for a single table.
+        method: Common id of all spellings of a method.
+        name: Printed name of the method.
         family: `unimodal`, `adapting` or `tuning`.
-        reference: The print's reference number.
-        dataset: As printed, e.g. `HMDB-51`; empty for compute.
+        reference: Printed reference number.
+        dataset: Printed name, e.g. `HMDB-51`; empty for compute.
         column: `top1`, `top5`, `base`, `novel`, `hm`, `k2`..`k16`, `gflops`, `throughput`, `params_m`.
-        value: As printed (`48` stays `48`).
+        value: Printed value (`48` stays `48`).
         std: The printed spread, or None.
         emphasis: `bold`, `underline` or empty.
-        setting: How it was measured.
+        setting: Settings of the measurement.
         notes: Known problems of this cell.
     """
 
@@ -101,13 +102,13 @@ class PublishedNumber:
 
     @property
     def number(self) -> float:
-        """The printed value as a number, in percent where it is an accuracy."""
+        """The printed value as a number; accuracies in percent."""
         return float(self.value)
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where numbers were printed."""
+    """A paper or repository with published numbers."""
 
     id: str
     title: str
@@ -116,7 +117,7 @@ class Source:
 
 @lru_cache(maxsize=4)
 def published_numbers(folder: Path = FOLDER) -> tuple[PublishedNumber, ...]:
-    """All published numbers, the paper's first, then by source, in the order of print.
+    """All published numbers: first of `PAPER`, then by source, in printed order.
 
     Raises:
         UserError: A file is not valid.
@@ -137,7 +138,7 @@ def sources(folder: Path = FOLDER) -> Mapping[str, Source]:
 
 @lru_cache(maxsize=4)
 def harness_names(folder: Path = FOLDER) -> Mapping[str, str]:
-    """The benchmark's method name of each published method that is built in; of a wrapper with `:` and its `config`."""
+    """Built-in method by id of the published method; for a wrapper with `:` and its `config`."""
     methods = json.loads((folder / METHODS_FILE).read_text(encoding="utf-8"))
     return {method: entry["harness"] for method, entry in methods.items()}
 

@@ -1,14 +1,14 @@
-"""A record: the result file of one eval. Metrics, measurement and provenance; predictions are in a file beside it.
+"""A record: the result file of one eval, with metrics, measurement and provenance. Predictions are in a second file.
 
 A record is one JSON object with exactly the fields of `Record`. Accuracies are in percent. Means over repeats are never
-stored: they are computed from records.
+stored; they are computed from records.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -21,6 +21,7 @@ from results.codec import DecodeError, JsonValue, decode, encode, read_json_file
 from results.measurement import UNKNOWN, Count, Key, Measurement, Positive, Sha256, Value
 from results.measurement_words import incomplete, signature
 from results.provenance import Environment
+from results.statistics.metric_values import METRICS, Metrics, Percent
 
 SCHEMA = 3
 Status = Literal["reported", "submitted", "verified", "reproduced"]
@@ -29,28 +30,27 @@ REPEAT_KINDS = ("test_split", "class_subset", "train_subset", "seed", "single")
 RECORD_SUFFIX = ".record.json"
 PREDICTIONS_SUFFIX = ".predictions.csv.gz"
 BOARD = "board"
-"""Folder directly below a run folder in which its board is built; it holds no records."""
+"""Folder directly below a run folder in which its board is built; it contains no records."""
 _ACCEPTED = ("*/acceptance.json", "*/*/acceptance.json")
-NOT_WRITTEN = "Nothing was written. Correct the code that gave this value."
+NOT_WRITTEN = "Nothing was written. Correct the code that computed this value."
 AGAIN = "Remove the file and run its command again: records are written by `python -m harness run`."
 
-Percent = Annotated[float, Meta(ge=0, le=100)]
 Cost = Annotated[float, Meta(ge=0)]
 
 
 @dataclass(frozen=True)
 class MethodCard:
-    """Description of the method for people.
+    """Readable description of the method.
 
     Args:
         title: Display name.
         family: `adapting`, `tuning`, `unimodal` or empty.
-        origin: `built-in`, a distribution with its version, or a file's name.
-        paper, source, unverified: As on the method's card.
-        params_total: Parameters.
-        params_trained: Parameters that the fit trained; 0 for an untrained method.
-        defaults: Values that the method's options have for this protocol, dataset and model if the user gives none.
-            Empty where they are not known.
+        origin: `built-in`, a distribution with its version, or the name of a file.
+        paper, source, unverified: As on the card of the method.
+        params_total: Number of parameters.
+        params_trained: Number of trained parameters; 0 for an untrained method.
+        defaults: Default values of the options of the method for this protocol, dataset and model. Empty if they are
+            not known.
     """
 
     title: str
@@ -66,14 +66,14 @@ class MethodCard:
 
 @dataclass(frozen=True)
 class FitFacts:
-    """Facts of the evaluated fit that no key contains.
+    """Facts of the evaluated fit that enter no key.
 
     Args:
         name: Readable name, e.g. `vificlip mini_target/base_s1`.
         shots: Clips per class, or None for a list that is not few-shot.
         updates: Parameter updates.
         effective_batch: Clips per update.
-        seconds: Wall time.
+        seconds: Wall time in seconds.
         peak_memory_gib: Peak device memory; 0 on a CPU.
     """
 
@@ -87,22 +87,10 @@ class FitFacts:
 
 @dataclass(frozen=True)
 class Undecodable:
-    """An evaluated video that could not be decoded; it counts as a wrong prediction."""
+    """An evaluated video that could not be decoded; it counts as wrong."""
 
     video: str
     reason: str
-
-
-@dataclass(frozen=True)
-class Metrics:
-    """Accuracies in percent."""
-
-    top1: Percent
-    top5: Percent
-    mean_class: Percent
-
-
-METRICS = tuple(f.name for f in fields(Metrics))
 
 
 @dataclass(frozen=True)
@@ -131,13 +119,13 @@ class AuditFacts:
 
 @dataclass(frozen=True)
 class Overlap:
-    """Training and evaluation data in common.
+    """Overlap of training and evaluation data.
 
     Args:
-        train_videos: Evaluation videos that were trained on.
+        train_videos: Number of evaluation videos that were trained on.
         seen_classes: Names of evaluation classes with a counterpart in training.
-        top1_strict: Top-1 without the seen classes; None if there are none, or no others.
-        audits: One for each training list of the model.
+        top1_strict: Top-1 accuracy without the seen classes; None if no class or every class was seen.
+        audits: One leakage check for each training list of the model.
     """
 
     train_videos: Count = 0
@@ -151,11 +139,11 @@ class CostFacts:
     """Cost of the eval.
 
     Args:
-        gflops: 10^9 multiply-adds of the video features of one view; None where they cannot be counted.
+        gflops: 10^9 multiply-adds of the video features of one view; None if they cannot be counted.
         score_gflops: 10^9 multiply-adds of the scores of one view.
-        eval_seconds: Wall time.
-        videos_per_second: Throughput, 0 if nothing was computed.
-        features_cached: Whether frame features came from the cache; such a throughput is not the method's.
+        eval_seconds: Wall time in seconds.
+        videos_per_second: Throughput; 0 if nothing was computed.
+        features_cached: Whether frame features came from the cache; the throughput then does not describe the method.
     """
 
     gflops: Cost | None = None
@@ -180,19 +168,19 @@ class Record:
     Args:
         key: `results.measurement.cell_key` of the measurement.
         signature: `results.measurement_words.signature` of the measurement, printed with the score.
-        measurement: Everything that decides the number and its comparability.
-        columns: Column rules of the protocol, so that reports need not import it.
+        measurement: All settings that decide the number and its comparability.
+        columns: Column rules of the protocol, so that reports do not import the protocol.
         classes: Class names in the order of their ids.
         embedded: Whether the dataset is the embedded benchmark.
-        method: Description of the method for people.
+        method: Readable description of the method.
         fit: Facts of the fit; None for an untrained method.
         undecodable: Videos that could not be decoded.
         metrics: Accuracies.
-        overlap: Training and evaluation data in common.
+        overlap: Overlap of training and evaluation data.
         cost: Cost of the eval.
         environment: Packages, device and precision.
         predictions: The predictions file.
-        remarks: Remarks of the board's keepers.
+        remarks: Remarks of the board.
         status: One of `STATUSES`.
         created: UTC time, ISO 8601.
         schema: Version of this layout.
@@ -219,15 +207,15 @@ class Record:
 
     @property
     def incomplete(self) -> tuple[str, ...]:
-        """Reasons why videos or weights are missing."""
+        """Reasons why the measurement is incomplete, see `results.measurement_words.incomplete`."""
         return incomplete(self.measurement)
 
 
 def write_record(path: Path, record: Record) -> None:
-    """Write a record atomically, checked as on reading; the name must end in `.record.json`.
+    """Check and write a record atomically; the file name must end in `.record.json`.
 
     Raises:
-        UserError: A field has a value that a reader would refuse; nothing is written.
+        UserError: The record is not valid; nothing is written.
     """
     if not path.name.endswith(RECORD_SUFFIX):
         raise ValueError(f"a record's name ends in {RECORD_SUFFIX}, found {path.name}")
@@ -240,11 +228,11 @@ def write_record(path: Path, record: Record) -> None:
 
 
 def read_record(path: Path) -> Record:
-    """The record of a file.
+    """Read and check the record of a file.
 
     Raises:
-        UserError: Not JSON, another schema, a missing, unknown or malformed field, or a key or signature that does not
-            follow from the measurement.
+        UserError: The file is not JSON, has another schema, has a missing, unknown or malformed field, or states a key
+            or signature that does not follow from the measurement.
     """
     try:
         return record_of(read_json_file(path, SCHEMA, AGAIN))
@@ -253,7 +241,7 @@ def read_record(path: Path) -> Record:
 
 
 def record_of(value: JsonValue) -> Record:
-    """The record of a JSON value, checked.
+    """The record of a JSON value, after all checks.
 
     Raises:
         DecodeError: See `read_record`.
@@ -265,7 +253,7 @@ def record_of(value: JsonValue) -> Record:
 
 
 def _problems(record: Record) -> Iterator[str]:
-    """Values that contradict each other."""
+    """Messages on values that contradict each other."""
     m = record.measurement
     if record.key != m.keys.cell:
         yield f"key is {record.key!r}, expected {m.keys.cell!r}, which follows from the measurement"
@@ -295,9 +283,9 @@ def _problems(record: Record) -> Iterator[str]:
 
 
 def find_records(folder: Path) -> list[Path]:
-    """All record files under a folder, sorted by path, without those in the board of a runs folder.
+    """All record files below a folder, sorted by path, without the board of a runs folder.
 
-    A folder `board` of accepted submissions, or of a method of that name among them, is not such a board.
+    A folder `board` with accepted submissions (or of an accepted method named `board`) is searched.
     """
     found = []
     for root, folders, names in os.walk(folder):

@@ -1,4 +1,4 @@
-"""The settings that tell several rows of one table apart, for messages that ask the user to choose a row."""
+"""The settings that distinguish the rows of one table, for messages that ask the user to choose a row."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ T = TypeVar("T")
 
 
 def row_settings(rows: Sequence[Row[T]]) -> list[dict[str, Difference]]:
-    """The values of all settings in which rows differ, for each row and by path.
+    """For each row, the values of all settings in which the rows differ, by path.
 
-    Fields that enter no key are left out, and view settings of the training that differ in evaluation, too.
+    Fields that enter no key are omitted, and view settings of the training that also differ in evaluation.
     """
     found = [row_differences(row, rows[0]) for row in rows]
     paths = {d.path for differing in found for d in differing if FIELDS.get(d.path, "of an option")}

@@ -1,4 +1,4 @@
-"""Every number of a record recomputed from its predictions: `python -m harness score PATH`."""
+"""Recompute all numbers of a record from its predictions: `python -m harness score PATH`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from results.record import PREDICTIONS_SUFFIX, RECORD_SUFFIX, Record, find_recor
 from results.statistics.metrics import NO_PREDICTION, accuracies
 
 TOLERANCE = 1e-9
-"""Percent points by which a recomputed metric may differ: the last digits of a division, no video."""
+"""Tolerance of a recomputed metric in percent points: rounding of a division, less than one video."""
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,9 @@ class Finding:
 
     Args:
         path: The record.
-        rule: `record` or `file` where one cannot be read; else `file_hash`, `duplicate`, `count`, `list_hash`,
-            `labels`, `ids`, `probabilities`, `undecodable` or `metric`.
-        message: The thing, the value found and the value expected.
+        rule: `record` or `file` if the record or its predictions cannot be read; else `file_hash`, `duplicate`,
+            `count`, `list_hash`, `labels`, `ids`, `probabilities`, `undecodable` or `metric`.
+        message: The value found and the value expected.
     """
 
     path: Path
@@ -53,9 +53,9 @@ class Score:
     """Disagreements between records and their predictions.
 
     Args:
-        records: Records looked at.
+        records: Paths of all records.
         findings: Disagreements; empty if every number follows from the predictions.
-        recomputed: By record path; without the records whose files cannot be read.
+        recomputed: Metrics by record path, without records whose files cannot be read.
     """
 
     records: tuple[Path, ...]
@@ -69,12 +69,12 @@ class Score:
 
 
 def score(path: Path) -> Score:
-    """Recompute all metrics of a record, of a prediction file's record, or of every record under a folder.
+    """Recompute all metrics of a record, of the record of a predictions file, or of all records under a folder.
 
-    A record or predictions that cannot be read are a finding; the other records are scored all the same.
+    A record or predictions file that cannot be read is a finding; all other records are scored.
 
     Raises:
-        UserError: Nothing to score at `path`.
+        UserError: `path` is neither a record nor a folder with records.
     """
     records = _records(path)
     findings: list[Finding] = []
@@ -106,7 +106,7 @@ def _records(path: Path) -> list[Path]:
 
 
 def check_record(path: Path, record: Record) -> tuple[list[Finding], Recomputed | None]:
-    """The disagreements of one record, and its metrics recomputed (None where there are no predictions)."""
+    """Disagreements of one record, and its recomputed metrics (None without predictions)."""
     file = path.with_name(record.predictions.file)
     try:
         digest = hashlib.sha256(file.read_bytes()).hexdigest()
@@ -149,7 +149,7 @@ def _list_findings(frame: pd.DataFrame, record: Record) -> Iterator[tuple[str, s
 
 
 def _row_findings(frame: pd.DataFrame, record: Record) -> Iterator[tuple[str, str]]:
-    """Labels, ids and probabilities that no evaluation writes."""
+    """Invalid labels, ids and probabilities."""
     classes = len(record.classes)
     if not frame["label"].between(0, classes - 1).all():
         yield "ids", f"a label lies outside 0..{classes - 1}"
@@ -166,7 +166,7 @@ def _row_findings(frame: pd.DataFrame, record: Record) -> Iterator[tuple[str, st
 
 
 def _metric_findings(frame: pd.DataFrame, record: Record, metrics: dict[str, float]) -> Iterator[tuple[str, str]]:
-    """Recorded metrics that the predictions do not give."""
+    """Recorded metrics that differ from the recomputed metrics."""
     stored: dict[str, float | None] = {name: getattr(record.metrics, name) for name in metrics}
     computed: dict[str, float | None] = dict(metrics)
     stored["overlap.top1_strict"], computed["overlap.top1_strict"] = record.overlap.top1_strict, _strict(frame, record)
@@ -180,7 +180,7 @@ def _metric_findings(frame: pd.DataFrame, record: Record, metrics: dict[str, flo
 
 
 def _strict(frame: pd.DataFrame, record: Record) -> float | None:
-    """Top-1 accuracy without the classes that training has seen; None if there are none, or no others."""
+    """Top-1 accuracy on classes that were not seen in training; None if no class or every class was seen."""
     seen = {label for label, name in enumerate(record.classes) if name in record.overlap.seen_classes}
     unseen = frame[~frame["label"].isin(seen)]
     return accuracies(unseen["label"], unseen[ID_COLUMNS]).top1 if seen and len(unseen) else None

@@ -1,4 +1,4 @@
-"""The two sides of a comparison: the records that each may have, and the rows that they come down to."""
+"""The two sides of a comparison: chosen records and their rows."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ class Stored:
 
 @dataclass(frozen=True)
 class Choice:
-    """The records that one side may have.
+    """The choice of records of one side.
 
     Args:
-        paths: Record files, and folders that are searched to any depth.
+        paths: Record files, and folders that are searched recursively.
         method: Name of a method; empty for every method.
-        settings: Values as text by the name of a method option, a recipe or view setting; `row` for a row key.
-        name: The side as the user named it, for messages.
+        settings: Values as text, by the name of a method option, recipe setting or view setting; `row` for a row key.
+        name: The user's name of the side, for messages.
     """
 
     paths: tuple[Path, ...]
@@ -65,14 +65,14 @@ def choice_of(text: str, runs: Path) -> Choice:
 
 @dataclass(frozen=True)
 class Filters:
-    """Protocols, datasets and architectures that both sides are restricted to; empty for all."""
+    """Protocols, datasets and architectures of both sides; empty for all."""
 
     protocols: tuple[str, ...] = ()
     datasets: tuple[str, ...] = ()
     archs: tuple[str, ...] = ()
 
     def keep(self, m: Measurement) -> bool:
-        """True for a measurement that every filter allows."""
+        """True if all filters allow a measurement."""
         listed = m.evaluation.list
         return (
             (not self.protocols or m.protocol.name in self.protocols)
@@ -83,7 +83,7 @@ class Filters:
 
 @dataclass(frozen=True)
 class Table:
-    """A protocol on a dataset: what a row of a side is a row of. Own datasets of one name differ in their lists."""
+    """A table: a protocol on a dataset. Custom datasets of the same name differ by `own_lists`."""
 
     protocol: str
     dataset: str
@@ -92,7 +92,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Side:
-    """The rows of one side by table, with the records that newer ones supersede."""
+    """The rows of one side by table, and its superseded records."""
 
     choice: Choice
     tables: Mapping[Table, tuple[Row[Stored], ...]]
@@ -100,26 +100,26 @@ class Side:
 
 
 def dataset_and_root(listed: ListId) -> str:
-    """The name of a dataset; of an own one with the digits that tell two folders of one name apart."""
+    """Name of a dataset; for a custom dataset with the digits that distinguish two folders of the same name."""
     return f"{listed.dataset} ({listed.root})" if listed.root else listed.dataset
 
 
 def table_of(m: Measurement) -> Table:
-    """The table that a measurement belongs to."""
+    """The table of a measurement."""
     listed = m.evaluation.list
     own = m.protocol.scope.evaluation_lists if listed.origin == "own" else ""
     return Table(m.protocol.name, listed.dataset, own)
 
 
 class Reader:
-    """Reads each record file once, however many sides name it, and remembers the files that cannot be read."""
+    """Reads each record file once and collects the messages on files that cannot be read."""
 
     def __init__(self) -> None:
         self.damaged: dict[Path, str] = {}
         self._records: dict[Path, Stored] = {}
 
     def stored(self, paths: Iterable[Path]) -> list[Stored]:
-        """The records of files and folders; files that cannot be read are left out and remembered."""
+        """The records of files and folders; files that cannot be read are added to `damaged`."""
         files = [file for path in paths for file in (find_records(path) if path.is_dir() else [path])]
         for file in dict.fromkeys(files):
             if file not in self._records and file not in self.damaged:
@@ -134,30 +134,30 @@ def read_side(choice: Choice, filters: Filters, reader: Reader) -> Side:
     """The current rows of one side.
 
     Raises:
-        UserError: No record has the method, the settings and what the filters allow.
+        UserError: No record has the method and the settings and passes the filters.
     """
     stored = reader.stored(choice.paths)
-    place = " and ".join(dict.fromkeys(str(path) for path in choice.paths[:2])) or "The folder"
+    folder = " and ".join(dict.fromkeys(str(path) for path in choice.paths[:2])) or "The folder"
     if not stored:
         hint = next(iter(reader.damaged.values()), "Name a folder that `run` wrote records to.")
-        raise UserError(f"{place} holds no record that can be read.", hint)
-    named = [one for one in stored if not choice.method or one.record.measurement.method.name == choice.method]
+        raise UserError(f"{folder} contains no readable record.", hint)
+    named = [s for s in stored if not choice.method or s.record.measurement.method.name == choice.method]
     if not named:
-        known = {one.record.measurement.method.name for one in stored}
+        known = {s.record.measurement.method.name for s in stored}
         error = unknown_name("method", choice.method, known)
-        raise UserError(f"{place} holds no record of method {choice.method!r}.", error.hint)
-    chosen = [one for one in named if _has(one.record.measurement, choice.settings)]
+        raise UserError(f"{folder} contains no record of method {choice.method!r}.", error.hint)
+    chosen = [s for s in named if _has(s.record.measurement, choice.settings)]
     if not chosen:
         name = choice.name or choice.method or "these settings"
-        raise UserError(f"{place} holds no record of {name}.", _known_settings(named, choice.settings))
-    kept = [one for one in chosen if filters.keep(one.record.measurement)]
+        raise UserError(f"{folder} contains no record of {name}.", _known_settings(named, choice.settings))
+    kept = [s for s in chosen if filters.keep(s.record.measurement)]
     if not kept:
-        tables = sorted({_table_text(one.record.measurement) for one in chosen})
+        tables = sorted({_table_text(s.record.measurement) for s in chosen})
         raise UserError(
-            f"{choice.name or place}: no record is of the named protocols, datasets and architectures.",
-            f"There are: {'; '.join(tables[:8])}.",
+            f"{choice.name or folder}: no record has the requested protocols, datasets and architectures.",
+            f"Available: {'; '.join(tables[:8])}.",
         )
-    found = generations(Dated(one, one.record.measurement, one.record.created) for one in kept)
+    found = generations(Dated(s, s.record.measurement, s.record.created) for s in kept)
     by_table: dict[Table, list[Row[Stored]]] = defaultdict(list)
     for row in found.rows:
         by_table[table_of(row.records[0].measurement)].append(row)
@@ -169,7 +169,7 @@ def _table_text(m: Measurement) -> str:
 
 
 def settings_of(m: Measurement) -> dict[str, FieldValue]:
-    """Settings of a measurement by the name that a user gives them: options before recipe and view settings."""
+    """Settings of a measurement by short name; an option hides a recipe or view setting of the same name."""
     found: dict[str, FieldValue] = {}
     for path, value in leaves(m):
         if path.startswith(("training.recipe.", "evaluation.views.")):
@@ -187,7 +187,7 @@ def _has(m: Measurement, settings: Mapping[str, str]) -> bool:
 
 
 def _equal(value: FieldValue, text: str) -> bool:
-    """True if a text means a value: numbers by value, truth values and texts as they are written."""
+    """True if a text stands for a value: numbers are compared by value, all other values as text."""
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         try:
             return float(text) == value
@@ -197,24 +197,25 @@ def _equal(value: FieldValue, text: str) -> bool:
 
 
 def _known_settings(named: Sequence[Stored], settings: Mapping[str, str]) -> str:
-    """A hint: the values that the chosen settings have, or the settings that there are."""
+    """A hint with the available values of the chosen settings, or with the available settings."""
     values: dict[str, set[str]] = defaultdict(set)
-    for one in named:
-        for name, value in settings_of(one.record.measurement).items():
+    for stored in named:
+        m = stored.record.measurement
+        for name, value in settings_of(m).items():
             values[name].add(plain(value))
-        values[ROW].add(one.record.measurement.keys.row)
+        values[ROW].add(m.keys.row)
     for name in settings:
         if name not in values:
-            return f"No record has a setting {name!r}; there are {', '.join(sorted(values))}."
+            return f"No record has a setting {name!r}; available settings: {', '.join(sorted(values))}."
     shown = (f"{name}: {', '.join(sorted(values[name]))}" for name in settings)
-    return f"The records have {'; '.join(shown)}."
+    return f"Available values: {'; '.join(shown)}."
 
 
 # --- several rows of one table
 
 
 def variants_text(side: Side, table: Table) -> tuple[str, str]:
-    """The rows of a side in one table by their differences, and how to name each of them."""
+    """The differences of a side's rows in one table, and the arguments that choose each row."""
     rows = side.tables[table]
     apart = row_settings(rows)
     labels = [
@@ -224,14 +225,14 @@ def variants_text(side: Side, table: Table) -> tuple[str, str]:
     names = [_name(side.choice, row, own) for row, own in zip(rows, apart, strict=True)]
     if len(set(names)) < len(names):
         names = [_spec(side.choice, row, {ROW: row.keys.row}) for row in rows]
-    places = (
+    source = (
         "" if side.choice.method else f", with --runs {side.choice.paths[0]}; or name a record or the folder of a fit"
     )
-    return "; ".join(labels), " or ".join(names) + places
+    return "; ".join(labels), " or ".join(names) + source
 
 
 def _name(choice: Choice, row: Row[Stored], own: Mapping[str, Difference]) -> str:
-    """The arguments that choose a row: the method with the settings that tell it from the others."""
+    """The arguments that choose a row: the method with the settings that distinguish the row."""
     m = row.records[0].measurement
     known, settings, flags = settings_of(m), dict(choice.settings), []
     for path, difference in own.items():
@@ -246,7 +247,7 @@ def _name(choice: Choice, row: Row[Stored], own: Mapping[str, Difference]) -> st
 
 
 def _spec(choice: Choice, row: Row[Stored], settings: Mapping[str, str]) -> str:
-    """`NAME:SETTING=VALUE,...` as `compare` reads it, quoted for a shell where it must be."""
+    """`NAME:SETTING=VALUE,...` as `compare` reads it, quoted for a shell if necessary."""
     name = choice.method or row.records[0].measurement.method.name
     pairs = [f"{key}={_quoted(value)}" for key, value in settings.items()]
     spec = name + (f":{','.join(pairs)}" if pairs else "")

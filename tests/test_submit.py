@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 from harness.engine.contract.tiny_clip import tiny_state
 from results.predictions import ID_COLUMNS, read_predictions, write_predictions
-from results.record import Metrics, PredictionsFile, find_records, read_record, write_record
+from results.record import PredictionsFile, find_records, read_record, write_record
 from results.statistics.metrics import accuracies
 from results.submission.rules import GROUPS, RULES
 from tests.conftest import ROOT, in_process
@@ -152,7 +152,7 @@ def test_made_up_predictions_pass_the_check_and_not_the_reproduction(
             ids = [frame.loc[row, "label"], *(i for i in frame.loc[row, ID_COLUMNS] if i != frame.loc[row, "label"])]
             frame.loc[row, ID_COLUMNS] = ids[:5]
         sha256 = write_predictions(table, frame)
-        metrics = Metrics(**accuracies(frame["label"], frame[ID_COLUMNS]).as_dict())
+        metrics = accuracies(frame["label"], frame[ID_COLUMNS])
         write_record(path, replace(record, metrics=metrics, predictions=PredictionsFile(table.name, sha256)))
     file, places = tmp_path / "a.zip", ("--root", tmp_path)
     assert in_process("submit", "pack", "vanilla_clip", "--runs", runs, "--out", file) == 0

@@ -26,7 +26,6 @@ from results.record import (
     CostFacts,
     FitFacts,
     MethodCard,
-    Metrics,
     Overlap,
     PredictionsFile,
     Record,
@@ -95,7 +94,7 @@ def record_eval(cell: EvalCell, method: ClipMethod, model: ModelId, scored: Scor
         ),
         fit=_fit_facts(cell, fitted),
         undecodable=tuple(Undecodable(rows[i][0], scores.failed[i]) for i in sorted(scores.failed)),
-        metrics=Metrics(**accuracies(labels, scores.ids).as_dict()),
+        metrics=accuracies(labels, scores.ids),
         overlap=_overlap(cell, labels, scores, scored.audits),
         cost=CostFacts(
             gflops=cost.gflops,

@@ -1,8 +1,8 @@
-"""The effect of the published evaluation loader, which leaves videos out of a list, on an accuracy.
+"""Effect of the published evaluation loader, which drops videos of a list, on accuracy.
 
-The published loader deals a list out to R processes, shuffles each share and drops its last incomplete batch of two, so
-every process with an odd share leaves out one random video without a message. This project scores every video; the
-functions below compute the size of the difference. Source: specification of the methods, section 5.2.
+The published loader distributes a list over R processes, shuffles the share of each process and drops its last
+incomplete batch of two: every process with an odd share silently drops one random video. This harness scores every
+video; the functions below compute how much the accuracy can differ. Source: specification of the methods, section 5.2.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ BATCH = 2
 
 @dataclass(frozen=True)
 class DropLast:
-    """The effect of leaving out `dropped` random videos of `videos`.
+    """Effect of dropping `dropped` random videos of `videos`.
 
     Args:
-        videos, correct: Of the whole list.
-        dropped: Videos left out.
-        low, high: Smallest and largest top-1 accuracy that the rest can have, in percent.
+        videos, correct: Numbers of all videos and of correct videos in the whole list.
+        dropped: Number of dropped videos.
+        low, high: Smallest and largest possible top-1 accuracy of the remaining videos, in percent.
         spread: Standard deviation of that accuracy over random choices, in percent points.
     """
 
@@ -45,18 +45,18 @@ class DropLast:
 
 
 def dropped_videos(videos: int, ranks: int = RANKS, batch: int = BATCH) -> int:
-    """Videos that the published loader leaves out of a list of a length, on a number of processes."""
+    """Number of videos that the published loader drops on `ranks` processes."""
     return sum(len(range(rank, videos, ranks)) % batch for rank in range(ranks))
 
 
 def drop_last(correct: int, videos: int, ranks: int = RANKS) -> DropLast:
-    """The effect of the published loader on a top-1 accuracy of `correct` of `videos`, on `ranks` processes."""
+    """Effect of the published loader on a top-1 accuracy of `correct` of `videos`, on `ranks` processes."""
     dropped = dropped_videos(videos, ranks)
     left = videos - dropped
     if left < 1:
         return DropLast(videos, correct, dropped, math.nan, math.nan, math.nan)
     low, high = max(correct - dropped, 0) / left, min(correct, left) / left
     share = correct / videos
-    # Correct videos among those kept are hypergeometric.
+    # The number of correct videos among the remaining videos has a hypergeometric distribution.
     variance = share * (1 - share) * dropped / (left * (videos - 1)) if videos > 1 else 0.0
     return DropLast(videos, correct, dropped, 100 * low, 100 * high, 100 * math.sqrt(variance))

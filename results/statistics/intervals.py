@@ -1,4 +1,4 @@
-"""95 % intervals of accuracies from the sampling of test videos. All accuracies in percent."""
+"""95 % intervals of accuracies, which reflect the sampling of test videos. All accuracies are in percent."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Interval(NamedTuple):
     high: float
 
     def holds(self, value: float, slack: float = 0.0) -> bool:
-        """True if `value` lies inside, or outside by no more than `slack` (the rounding of a printed number)."""
+        """True if `value` is inside the interval, widened by `slack` (the rounding of a printed number)."""
         return self.low - slack <= value <= self.high + slack
 
 
@@ -29,7 +29,7 @@ class Interval(NamedTuple):
 def wilson(accuracy: float, n: int, level: float = LEVEL) -> Interval:
     """The Wilson score interval of an accuracy in percent measured on `n` videos.
 
-    `scipy.stats.binomtest` has the same interval for whole numbers of correct videos only.
+    `scipy.stats.binomtest` computes the same interval, but only for whole numbers of correct videos.
 
     Args:
         accuracy: Percent of `n`; a mean over repeats need not be a whole number of videos.
@@ -50,15 +50,15 @@ def wilson(accuracy: float, n: int, level: float = LEVEL) -> Interval:
 
 @lru_cache(maxsize=16)
 def _quantile(level: float) -> float:
-    """The normal quantile z with a share of `level` between -z and z."""
+    """The quantile z of the normal distribution with probability `level` between -z and z."""
     return float(stats.norm.isf((1.0 - level) / 2.0))
 
 
 def harmonic_interval(a: float, n_a: int, b: float, n_b: int) -> Interval:
     """The 95 % interval of the harmonic mean of two accuracies on different videos, by the delta method.
 
-    The derivative of 2ab/(a+b) by a is 2b^2/(a+b)^2. Where one accuracy is 0 or 100 its binomial variance is taken at
-    half a video from the border, so that the interval never has length zero.
+    The derivative of 2ab/(a+b) by a is 2b^2/(a+b)^2. For an accuracy of 0 or 100 the binomial variance is computed half
+    a video inside the border, so that the interval never has length zero.
     """
     mean = harmonic_mean(a, b)
     if a + b <= 0:

@@ -1,39 +1,26 @@
 """Accuracies of a list of predictions, in percent.
 
-mmaction2's own metrics are not used: its mean-class accuracy averages over predicted classes too, which is wrong on
-class subsets, and its top-k counts NaN scores as predictions of the last class.
+The metrics of mmaction2 are not used: its mean-class accuracy also averages over classes that occur only in
+predictions, which is wrong on class subsets, and its top-k accuracy counts NaN scores as predictions of the last class.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from results.statistics.metric_values import Metrics
+
 NO_PREDICTION = -1
-"""The predicted id of a video that could not be decoded: never equal to a label, so the video counts as wrong."""
-
-
-@dataclass(frozen=True)
-class Metrics:
-    """Accuracies in percent of one list; every video of the list is in the denominator."""
-
-    top1: float
-    top5: float
-    mean_class: float
-
-    def as_dict(self) -> dict[str, float]:
-        """The metrics by name."""
-        return asdict(self)
+"""Predicted id of a video that could not be decoded. It never equals a label, so the video counts as wrong."""
 
 
 def rank(scores: ArrayLike, k: int = 5) -> NDArray[np.int64]:
-    """The ids of the `k` highest scores per row, best first; ties go to the lower id.
+    """Ids of the `k` highest scores per row, best first; of equal scores the lower id comes first.
 
     Args:
         scores: (N, C) finite scores; higher is better.
-        k: How many ids to return; at most C are returned.
+        k: Number of ids to return, at most C.
 
     Raises:
         ValueError: A score is NaN or infinite, which would otherwise count as a prediction.
@@ -52,10 +39,10 @@ def accuracies(labels: ArrayLike, ids: ArrayLike) -> Metrics:
 
     Args:
         labels: (N,) true ids.
-        ids: (N, k) predicted ids, best first, `NO_PREDICTION` where there is none. With fewer than five columns
-            (fewer than five classes) top-5 is taken over the columns there are.
+        ids: (N, k) predicted ids, best first; `NO_PREDICTION` without a prediction. With fewer than five columns
+            (fewer than five classes), top-5 uses all columns.
 
-    Mean-class accuracy averages the per-class recall over the classes that occur in `labels`, and only those.
+    Mean-class accuracy is the mean recall over the classes that occur in `labels`.
 
     Raises:
         ValueError: The list is empty or the lengths differ.
@@ -73,5 +60,5 @@ def accuracies(labels: ArrayLike, ids: ArrayLike) -> Metrics:
 
 
 def harmonic_mean(base: float, novel: float) -> float:
-    """2bn / (b + n), and 0 where both are 0. Take it of the unrounded means over repeats, never per repeat."""
+    """Harmonic mean 2bn / (b + n), 0 if both are 0. Use unrounded means over repeats, never single repeats."""
     return 2.0 * base * novel / (base + novel) if base + novel > 0 else 0.0

@@ -1,8 +1,8 @@
-"""Paired tests of two methods on the same videos. The unit is the video; the fits are taken as given.
+"""Paired tests of two methods on the same videos. The unit is the video; the fits are fixed.
 
-For one list and one fit each, the sign-flip test is McNemar's exact test. With several repeats or overlapping lists a
-video's outcomes are added first, so that a video counted three times is one observation and not three. The interval
-of a difference comes from the same test: it holds 0 exactly where the p value is 0.05 or more.
+For one list and one fit per method, the sign-flip test is McNemar's exact test. With several repeats or overlapping
+lists, the outcomes of each video are summed first, so that a video that occurs three times is one observation. The
+interval of a difference inverts the same test: it contains 0 if and only if the p value is at least 0.05.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from scipy import optimize, stats
 from results.statistics.intervals import LEVEL, Interval, wilson
 
 EXACT_UP_TO = 2_000
-"""Videos that differ; beyond, the normal approximation is exact to far more digits than are printed."""
+"""Largest number of differing videos for the exact test; the normal approximation of larger numbers is exact to all
+printed digits."""
 EXACT_WORK = 20_000_000
-"""Operations of one convolution, some 20 ms; lists of many lengths need more of them than lists of one length."""
+"""Largest number of operations of one convolution (about 20 ms); lists of different lengths need more operations."""
 
 
 def mcnemar_p(only_a: int, only_b: int) -> float:
@@ -30,12 +31,12 @@ def mcnemar_p(only_a: int, only_b: int) -> float:
 
 
 def sign_flip_p(differences: NDArray[np.int64]) -> float:
-    """The two-sided p value of the hypothesis that each video's difference is as likely to have the other sign.
+    """The two-sided p value of the sign-flip test, whose null hypothesis is that both signs are equally likely.
 
     Args:
-        differences: (N,) whole numbers, right answers of A minus right answers of B on each video.
+        differences: (N,) integers, correct predictions of A minus correct predictions of B for each video.
 
-    The null distribution of the sum is exact, a convolution of binomials, up to `EXACT_UP_TO` videos that differ.
+    The null distribution of the sum is exact (a convolution of binomials) for up to `EXACT_UP_TO` differing videos.
     With differences of -1, 0 and 1 the result equals `mcnemar_p`.
     """
     return flip_p(tuple(np.bincount(np.abs(differences))[1:].tolist()), abs(int(differences.sum())))
@@ -43,10 +44,10 @@ def sign_flip_p(differences: NDArray[np.int64]) -> float:
 
 @lru_cache(maxsize=100_000)
 def flip_p(counts: tuple[int, ...], total: int) -> float:
-    """`sign_flip_p` from the numbers that decide it.
+    """`sign_flip_p` from its sufficient statistics.
 
     Args:
-        counts: How many videos differ by 1, 2, 3, ...
+        counts: Numbers of videos that differ by 1, 2, 3, ...
         total: Absolute sum of the differences.
     """
     steps = [(size, n) for size, n in enumerate(counts, start=1) if n]
@@ -55,15 +56,15 @@ def flip_p(counts: tuple[int, ...], total: int) -> float:
 
 
 def _upper_tail(steps: Sequence[tuple[int, int]], total: int, share: float) -> float:
-    """The chance of a sum of at least `total` if each difference is positive with the chance `share`.
+    """Probability of a sum of at least `total` if each difference is positive with probability `share`.
 
     Args:
-        steps: (size, number of videos that differ by it).
+        steps: Pairs of a size and the number of videos that differ by this size.
         total: Sum of the signed differences.
         share: 0.5 for the null hypothesis of the sign-flip test.
 
-    Exact as a convolution of binomials, up to `EXACT_UP_TO` videos that differ and `EXACT_WORK` operations; beyond,
-    the normal approximation with a correction for continuity.
+    Exact (a convolution of binomials) for up to `EXACT_UP_TO` differing videos and `EXACT_WORK` operations; otherwise
+    a normal approximation with continuity correction.
     """
     unit = math.gcd(*(size for size, _ in steps))
     videos, size_sum = sum(n for _, n in steps), sum(size * n for size, n in steps)
@@ -78,7 +79,7 @@ def _upper_tail(steps: Sequence[tuple[int, int]], total: int, share: float) -> f
         for heads, chance in enumerate(_heads(n, share)):
             added[heads * step : heads * step + len(distribution)] += chance * distribution
         distribution = added
-    # Entry k is the chance that the positive part is k units, the sum 2k - top units.
+    # Entry k is the probability that the positive differences sum to k units, and all differences to 2k - top units.
     top = len(distribution) - 1
     return float(distribution[2 * np.arange(top + 1) - top >= total // unit].sum())
 
@@ -87,17 +88,17 @@ def flip_ps(counts: NDArray[np.int64], totals: NDArray[np.int64]) -> NDArray[np.
     """`flip_p` for many pairs at once, exact to 1e-12: the null distribution's tail from its characteristic function.
 
     A sum of N signed units has the parity of N and the characteristic function prod cos(k x)^n_k. Summing it at M > N
-    points against the kernel sin((t - 1) x) / sin(x) gives the chance of less than t units on either side.
+    points against the kernel sin((t - 1) x) / sin(x) gives the probability of less than t units on either side.
 
     Args:
-        counts: (P, D): on how many videos a pair differs by 1, 2, ..., D.
+        counts: (P, D) numbers of videos on which a pair differs by 1, 2, ..., D.
         totals: (P,) absolute sums of the differences.
     """
     sizes = np.arange(1, counts.shape[1] + 1)
     units = counts @ sizes
     result = np.ones(len(counts))
-    for place in np.flatnonzero(units > EXACT_UP_TO):
-        result[place] = flip_p(tuple(counts[place].tolist()), int(totals[place]))
+    for i in np.flatnonzero(units > EXACT_UP_TO):
+        result[i] = flip_p(tuple(counts[i].tolist()), int(totals[i]))
     chosen = np.flatnonzero((units <= EXACT_UP_TO) & (totals > 0))
     if not len(chosen):
         return result
@@ -108,41 +109,42 @@ def flip_ps(counts: NDArray[np.int64], totals: NDArray[np.int64]) -> NDArray[np.
     sine = np.where(x > 0, np.sin(x), 1.0)
     steps = np.arange(int(totals[chosen].max()))[:, None]  # row t - 1
     kernel = weight * np.where(x > 0, np.sin(steps * x) / sine, steps)
-    for some in np.array_split(chosen, max(1, len(chosen) * len(x) // 1_000_000)):
-        inner = kernel[totals[some] - 1]
+    for part in np.array_split(chosen, max(1, len(chosen) * len(x) // 1_000_000)):  # bounds the memory
+        inner = kernel[totals[part] - 1]
         for k, power in enumerate(powers):
-            inner *= power[counts[some, k]]
-        result[some] = np.clip(1.0 - inner.sum(axis=1), 0.0, 1.0)
+            inner *= power[counts[part, k]]
+        result[part] = np.clip(1.0 - inner.sum(axis=1), 0.0, 1.0)
     return result
 
 
 @lru_cache(maxsize=256)
 def _heads(n: int, share: float = 0.5) -> NDArray[np.float64]:
-    """The chances of 0..n heads in n throws of a coin that shows heads with the chance `share`."""
+    """Binomial probabilities of 0..n successes in n trials with success probability `share`."""
     return np.asarray(stats.binom.pmf(np.arange(n + 1), n, share))
 
 
 def mean_interval(differences: NDArray[np.int64], level: float = LEVEL) -> Interval:
-    """An interval of the mean difference of a video that agrees with `sign_flip_p`.
+    """Interval of the mean difference per video that agrees with `sign_flip_p`.
 
     Args:
         differences: (N,) whole numbers, one for each video, as for `sign_flip_p`.
-        level: Coverage; 0 lies outside of the interval exactly where the p value is below 1 - `level`.
+        level: Coverage; 0 is outside the interval if and only if the p value is below 1 - `level`.
 
-    The mean difference is a product: the mean size D of a video's difference, times the balance B between videos that
-    are for A (B = 1) and for B (B = -1). The limits of B invert the sign-flip test, as Clopper and Pearson (1934)
-    invert the binomial test, to which it comes down for one list: "matching" limits in the words of Fay (2010, R
-    Journal 2:53), so B has the limit 0 just where the p value is 1 - `level`. D has a Wilson interval. The limits of
-    the product follow from those of its factors by the method of variance estimates recovery (Zou and Donner 2008,
-    Statistics in Medicine 27:1693), never beyond the limit of B times the smallest D on the other side of 0. A
-    bootstrap has no variance where all videos of a class agree, and no duality with an exact test.
+    The mean difference is the product of the mean absolute difference D per video and the balance b, which is 1 if the
+    first method is better on all differing videos and -1 if the second method is. The limits of b invert the sign-flip
+    test, as Clopper and Pearson (1934) invert the binomial test, which is the special case of one list. They are
+    "matching" limits in the terms of Fay (2010, R Journal 2:53): b has the limit 0 if the p value is 1 - `level`. D has
+    a Wilson interval. The limits of the product follow from the limits of its factors by the method of variance
+    estimates recovery (Zou and Donner 2008, Statistics in Medicine 27:1693); a limit of the product never crosses 0 if
+    the limit of b does not. A bootstrap is not used: it has no variance if all videos of a class agree, and it has no
+    duality with an exact test.
     """
     sizes = np.abs(differences)
     n, total, size_sum = len(differences), int(differences.sum()), int(sizes.sum())
     if not size_sum:
         high = wilson(0.0, n, level).high / 100.0
         return Interval(-high, high)
-    # Of differences of several sizes, a fraction of the largest effective one: it has their mean and their variance.
+    # Differences of several sizes are replaced by one effective size with the same mean and second moment.
     unit = float((sizes**2).sum()) / size_sum
     low, high = (unit * limit / 100.0 for limit in wilson(100.0 * size_sum / unit / n, n, level))
     balance = balance_interval(differences, level)
@@ -158,10 +160,10 @@ def mean_interval(differences: NDArray[np.int64], level: float = LEVEL) -> Inter
 
 
 def balance_interval(differences: NDArray[np.int64], level: float = LEVEL) -> Interval:
-    """The interval of the balance, -1 to 1, that inverts the sign-flip test.
+    """Interval of the balance, from -1 to 1, by inversion of the sign-flip test.
 
-    A video that differs is for A with the chance (1 + balance) / 2, whatever the size of its difference. The limits
-    are the balances under which a sum as large, or as small, as the observed one has the chance (1 - `level`) / 2.
+    A is better on a differing video with probability (1 + balance) / 2, independent of the size of the difference. At
+    the limits, a sum at least as large, or at most as large, as the observed sum has probability (1 - `level`) / 2.
     """
     counts = np.bincount(np.abs(differences))
     steps = tuple((size, int(n)) for size, n in enumerate(counts) if size and n)
@@ -176,7 +178,7 @@ def _lower_balance(steps: tuple[tuple[int, int], ...], total: int, tail: float) 
     def excess(share: float) -> float:
         return _upper_tail(steps, total, share) - tail
 
-    # The root lies on the side of 1/2 that the test decides, however near it is.
+    # The test decides on which side of 1/2 the root lies, even if rounding would hide it.
     low, high = (0.0, 0.5) if excess(0.5) >= 0 else (0.5, 1.0)
     root = float(optimize.brentq(excess, low, high, xtol=1e-12))
     return 2.0 * max(root, math.nextafter(0.5, 1.0)) - 1.0 if low else 2.0 * root - 1.0

@@ -1,4 +1,4 @@
-"""Ranks that say only what the test videos can tell apart, instead of a bold maximum."""
+"""Ranks of rows that differ only if a paired test on the videos separates the rows."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ ALPHA = 0.05
 
 @dataclass(frozen=True)
 class Ranking:
-    """Ranks of rows, in the order given.
+    """Ranks of rows, in the order of the rows.
 
     Args:
-        ranks: 1 + the number of rows that are better and separable. Rows of one rank share it.
-        groups: For each row the indices of the rows that it is not separable from, itself included.
+        ranks: 1 + the number of rows that are better and separable. Rows can share a rank.
+        groups: For each row the indices of all rows that are not separable from it, including the row itself.
         p: (R, R) p values after Holm's correction over all pairs; the diagonal is 1.
     """
 
@@ -55,11 +55,11 @@ def pairwise_p(right: NDArray[np.int64]) -> NDArray[np.float64]:
     """The (R, R) raw p values of the sign-flip test between all pairs of rows.
 
     Args:
-        right: (R, N) right answers of each row on each video, in units that all rows share.
+        right: (R, N) correct predictions of each row on each video, in units common to all rows.
 
-    One vectorised pass over 0/1 outcomes (McNemar's exact test). With several repeats the normal approximation decides
-    where it lies far from every threshold that Holm's correction can set (100 times smaller than the smallest, or
-    above 0.2); the other pairs are tested exactly.
+    Outcomes of 0 and 1 need one vectorised pass (McNemar's exact test). With several repeats, the normal approximation
+    is used if it is far from every threshold of Holm's correction (100 times below the smallest threshold, or above
+    0.2); all other pairs are tested exactly.
     """
     size = len(right)
     result = np.ones((size, size))
@@ -87,7 +87,7 @@ def pairwise_p(right: NDArray[np.int64]) -> NDArray[np.float64]:
 
 
 def _difference_counts(right: NDArray[np.int64]) -> NDArray[np.int64]:
-    """(D, R, R): on how many videos each two rows differ by 1, 2, ..., D."""
+    """(D, R, R) numbers of videos on which two rows differ by 1, 2, ..., D."""
     top = int(right.max())
     equal = [(right == value).astype(np.float64) for value in range(top + 1)]
     counts = np.zeros((top, len(right), len(right)))
@@ -102,8 +102,8 @@ def harmonic_pairwise_p(first: NDArray[np.float64], second: NDArray[np.float64])
     """The (R, R) raw p values between the harmonic means of two accuracies, linearised (a paired z test).
 
     Args:
-        first: (R, N) fraction of repeats that each row got right on each video of the first list.
-        second: (R, M) the same for the second list.
+        first: (R, N) share of correct repeats of each row on each video of the first list.
+        second: (R, M) share of correct repeats on each video of the second list.
     """
     a, b = first.mean(axis=1), second.mean(axis=1)
     total = np.where(a + b > 0, a + b, 1.0)

@@ -1,1 +1,1 @@
-"""Submissions: what a contributor hands in, packed, checked by rules, taken over with a status. Never torch."""
+"""Submissions to a board: packing, checking and acceptance, without torch."""

@@ -1,11 +1,11 @@
-"""A checked submission taken over onto a board: its records with the status that they have earned.
+"""Acceptance: copy a checked submission to a board and set the status of its records.
 
-    BOARD/METHOD/vVERSION/acceptance.json            who was taken over, by which check, with which warnings
+    BOARD/METHOD/vVERSION/acceptance.json            submitter, status, time, warnings, hashes
     BOARD/METHOD/vVERSION/{submission,card,environment}.json, records/, fits/
 
-Status `verified` says that every number was recomputed from the predictions; `reproduced` that a sample was evaluated
-again from the submitted weights and agreed (a file in `results/reproductions/` names the submission by its digest).
-Only this step writes them: a record that arrives with one of them is refused (P015).
+Status `verified` means that all numbers were recomputed from the predictions. Status `reproduced` means that a sample
+was evaluated again from the submitted weights and agreed (a file in `results/reproductions/` names the digest of the
+submission). Only acceptance sets these statuses; a submitted record with one of them is refused (P015).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ REPRODUCTIONS = Path("results") / "reproductions"
 
 @dataclass(frozen=True)
 class Reproduction:
-    """An attestation that a submission was evaluated again: its digest, whether it agreed, and the measured flips."""
+    """The attestation of a reproduction: digest of the submission, verdict, sampled videos, and flipped predictions."""
 
     digest: str
     passed: bool
@@ -46,7 +46,7 @@ def read_reproductions(root: Path) -> tuple[Reproduction, ...]:
     """All attestations below `results/reproductions` of a board's repository.
 
     Raises:
-        UserError: A file is not one (exit code 1).
+        UserError: A file is not an attestation (exit code 1).
     """
     return tuple(map(_reproduction, sorted((root / REPRODUCTIONS).glob("*.json"))))
 
@@ -74,13 +74,13 @@ class Acceptance:
     Args:
         method, version: Name and version of the method.
         digest: Digest of the submission.
-        accepted: UTC time at which the board took it over first, ISO 8601. A copy of the board keeps it.
+        accepted: UTC time of the first acceptance, ISO 8601. A copy of the board keeps it.
         harness: Version of the harness that packed it.
-        status: The records' status.
-        submitter, code: Who handed it in, and where the method's code is public.
-        findings: Warnings.
+        status: Status of the records.
+        submitter, code: Submitter, and address of the public code of the method.
+        findings: Warnings of the check.
         files: sha256 of every file.
-        reproduced: Videos and flips of the reproductions that agreed.
+        reproduced: Videos and flips of the successful reproductions.
         schema: Version of this layout.
     """
 
@@ -99,23 +99,23 @@ class Acceptance:
 
 
 def accept(checked: Checked, board: Path, reproductions: Iterable[Reproduction] = (), now: str = "") -> Path:
-    """Write a submission that passed below a board's folder; returns the folder.
+    """Copy a submission that passed to a board; returns its folder on the board.
 
-    The same submission again changes nothing but its status; its time of acceptance stays.
+    If the same submission is accepted again, only its status changes; the time of acceptance stays.
 
     Args:
-        checked: The check that it passed.
-        board: The board's folder.
-        reproductions: Attestations of the board's keepers.
-        now: The time, ISO 8601 in UTC; empty for this moment.
+        checked: The check of the submission.
+        board: Folder of the board.
+        reproductions: Attestations from the repository of the board.
+        now: ISO 8601 time in UTC; empty for the current time.
 
     Raises:
-        UserError: It did not pass, was changed since, or this version of the method is on the board with other
-            numbers (exit code 1).
+        UserError: The submission did not pass, was changed after the check, or this version of the method is on the
+            board with other content (exit code 1).
     """
     submission, manifest = checked.submission, checked.submission.manifest
     if not checked.passed or manifest is None:
-        raise UserError(f"{submission.path} is refused and not taken over.", exit_code=EXIT_FAILED)
+        raise UserError(f"{submission.path} is refused and cannot be accepted.", exit_code=EXIT_FAILED)
     folder = board / manifest.method / f"v{manifest.version}"
     earlier = _earlier(folder, submission.digest, submission.name)
     done = [r for r in reproductions if r.digest == submission.digest and r.passed]
@@ -124,7 +124,7 @@ def accept(checked: Checked, board: Path, reproductions: Iterable[Reproduction] 
     with open_contents(submission.path) as contents:
         for name, entry in contents.entries.items():
             if entry.kind == "weights":
-                continue  # the board keeps their hashes; the submission keeps them
+                continue  # a board stores only the hashes of weights
             data = entry.read()
             if hashlib.sha256(data).hexdigest() != submission.hashes.get(name):
                 raise UserError(f"{name} of {submission.path} changed after the check.", exit_code=EXIT_FAILED)
@@ -141,10 +141,10 @@ def accept(checked: Checked, board: Path, reproductions: Iterable[Reproduction] 
 
 
 def _earlier(folder: Path, digest: str, name: str) -> str:
-    """The time at which the same submission was accepted before; empty if it was not.
+    """The time of an earlier acceptance of the same submission; empty without.
 
     Raises:
-        UserError: Another submission of the version is on the board, whose numbers stay.
+        UserError: Another submission of the same version is on the board.
     """
     path = folder / ACCEPTANCE
     if not path.is_file():
@@ -164,29 +164,30 @@ def _read(path: Path) -> JsonObject:
 
 
 def acceptance_times(runs: Path) -> dict[Path, str]:
-    """The times at which a board accepted the submissions below a folder, by the folder of the submission.
+    """Times of acceptance of all accepted submissions below a folder, by the folder of the submission.
 
     Raises:
-        UserError: An `acceptance.json` cannot be read, or states no time.
+        UserError: An `acceptance.json` cannot be read or has no time.
     """
     times = {}
     for path in sorted(runs.rglob(ACCEPTANCE)):
         accepted = _read(path).get("accepted")
         if not isinstance(accepted, str) or not accepted:
             message = f"{path} states the time of acceptance {accepted!r}, expected an ISO 8601 time."
-            raise UserError(message, "Take the submission over again: submit check FILE --accept BOARD", EXIT_FAILED)
+            again = "Accept the submission again: python -m harness submit check FILE --accept BOARD"
+            raise UserError(message, again, EXIT_FAILED)
         times[path.parent] = accepted
     return times
 
 
 def _with_status(data: bytes, status: Status, remarks: tuple[str, ...]) -> bytes:
-    """A record with its new status and the remarks of the check, shown beside its row."""
+    """The bytes of a record with a new status and the remarks of the check."""
     record = record_of(read_json(data))
     return json_bytes(encode(replace(record, status=status, remarks=remarks)))
 
 
 def known_tables(board: Path) -> dict[str, str]:
-    """sha256 of every predictions table on a board, to the method and version it belongs to."""
+    """Method and version by the sha256 of each predictions table on a board."""
     known = {}
     for path in sorted(board.glob("*/*/records/*.predictions.csv.gz")):
         try:

@@ -1,6 +1,6 @@
-"""The changes of a pull request in a board's repository: new submissions, and nothing that is there already (rules D).
+"""The changes of a pull request in the repository of a board (rules D): only new submissions are allowed.
 
-The state of a submission is read from git objects, never from a work tree that something else may have changed.
+Submissions are read from git objects and never from the work tree, which another process could change.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PLAIN = "100644"
 
 @dataclass(frozen=True)
 class Change:
-    """One changed path: git's status letter and the mode of the new file."""
+    """A changed path with the status letter of git and the mode of the new file."""
 
     path: str
     status: str
@@ -34,7 +34,7 @@ class Changes:
     """The changes of a pull request.
 
     Args:
-        findings: Of the D rules.
+        findings: Findings of the D rules.
         added: (method, version) of new submission folders, sorted.
     """
 
@@ -43,29 +43,29 @@ class Changes:
 
 
 def changes(repository: Path, base: str, head: str) -> Changes:
-    """The findings and new submissions between the merge base of two commits and the second.
+    """Findings and new submissions between the merge base of two commits and the second commit.
 
     Raises:
-        UserError: Not a repository, or a commit that it does not have.
+        UserError: The folder is not a git repository, or a commit does not exist.
     """
-    found = list(_changed(repository, base, head))
-    submissions = [change for change in found if change.path.startswith(f"{FOLDER}/")]
+    changed = list(_changed(repository, base, head))
+    submissions = [change for change in changed if change.path.startswith(f"{FOLDER}/")]
     if not submissions:
         return Changes((), ())
     fork = _git(repository, "merge-base", base, head).strip()
     present = _versions(repository, fork)
     findings, added = [], set()
-    for change in found:
-        place = _PLACE.fullmatch(change.path)
+    for change in changed:
+        parts = _PLACE.fullmatch(change.path)
         if not change.path.startswith(f"{FOLDER}/"):
-            findings.append(_finding("D003", change.path, "a change beside a submission", f"only {FOLDER}/"))
-        elif place is None:
-            findings.append(_finding("D004", change.path, "this place", f"{FOLDER}/METHOD/vVERSION/..."))
-        elif (place[1], place[2]) in present:
-            rule, found_text = ("D002", "removed") if change.status == "D" else ("D001", "changed or added to")
-            findings.append(_finding(rule, change.path, found_text, "as it was"))
+            findings.append(_finding("D003", change.path, "a change outside of submissions", f"only {FOLDER}/"))
+        elif parts is None:
+            findings.append(_finding("D004", change.path, "this path", f"{FOLDER}/METHOD/vVERSION/..."))
+        elif (parts[1], parts[2]) in present:
+            rule, found_text = ("D002", "removed") if change.status == "D" else ("D001", "changed or added")
+            findings.append(_finding(rule, change.path, found_text, "no change"))
         else:
-            added.add((place[1], place[2]))
+            added.add((parts[1], parts[2]))
             if change.mode != PLAIN:
                 findings.append(_finding("D006", change.path, f"mode {change.mode}", f"mode {PLAIN}"))
     for method, version in sorted(added):
@@ -81,7 +81,7 @@ def _finding(rule: str, where: str, found: str, expected: str) -> Finding:
 
 
 def _above(version: str, other: str) -> bool:
-    """True if a version is later: by number where both are numbers, else only by being another one."""
+    """True if a version is higher than another; versions that are not numbers only have to differ."""
     if version.isdigit() and other.isdigit():
         return int(version) > int(other)
     return version != other
@@ -95,13 +95,13 @@ def _changed(repository: Path, base: str, head: str) -> Iterator[Change]:
 
 
 def _versions(repository: Path, commit: str) -> set[tuple[str, str]]:
-    """(method, version) of all submissions of a commit."""
+    """Method and version of all submissions of a commit."""
     listed = _git(repository, "ls-tree", "-r", "-z", "--name-only", commit, "--", FOLDER).split("\0")
     return {(place[1], place[2]) for path in listed if (place := _PLACE.fullmatch(path))}
 
 
 def archive(repository: Path, head: str, method: str, version: str, out: Path) -> Path:
-    """A submission of a commit as a zip file, written by git from its objects."""
+    """Write a submission of a commit as a zip file from git objects."""
     tree = f"{head}:{FOLDER}/{method}/v{version}"
     _git(repository, "archive", "--format=zip", f"--output={out.resolve()}", tree)
     return out
@@ -112,9 +112,9 @@ def _git(repository: Path, *arguments: str) -> str:
     try:
         done = subprocess.run(command, capture_output=True, check=True, timeout=120)
     except (OSError, subprocess.SubprocessError) as error:
-        said = getattr(error, "stderr", None) or str(error).encode()
+        message = getattr(error, "stderr", None) or str(error).encode()
         raise UserError(
-            f"git {' '.join(arguments[:2])} failed in {repository}: {said.decode('utf-8', 'replace').strip()}",
-            "Give a repository and two commits that it has (fetch with depth 0).",
+            f"git {' '.join(arguments[:2])} failed in {repository}: {message.decode('utf-8', 'replace').strip()}",
+            "Give a git repository and two of its commits (fetch with depth 0).",
         ) from None
     return done.stdout.decode("utf-8", "backslashreplace")

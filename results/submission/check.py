@@ -1,4 +1,4 @@
-"""`submit check`: all rules on one submission, all findings at once."""
+"""`submit check`: apply all rules to one submission and report all findings."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from results.submission.rules import RULES, Finding
 from results.submission.submission import Submission, load_submission, pairs_of
 
 FactsOf = Callable[[set[tuple[str, str]]], Facts]
-"""Gives the facts of (protocol, dataset) pairs."""
+"""Returns the facts of (protocol, dataset) pairs."""
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,8 @@ class Checked:
     """The outcome of a check.
 
     Args:
-        submission: As read; the container is closed.
-        findings: Errors first, then warnings; by rule and file.
+        submission: The submission; its container is closed.
+        findings: Errors, then warnings, sorted by rule and file.
     """
 
     submission: Submission
@@ -33,15 +33,15 @@ class Checked:
 
     @property
     def passed(self) -> bool:
-        """True if nothing refuses the submission."""
+        """True if no finding refuses the submission."""
         return not any(finding.refuses for finding in self.findings)
 
     def rules(self) -> set[str]:
-        """Ids of the rules for which it is refused."""
+        """Ids of the rules that refuse the submission."""
         return {finding.rule for finding in self.findings if finding.refuses}
 
     def as_dict(self) -> JsonObject:
-        """For bots: verdict, counts, findings with reason and fix, and the scores of the submission."""
+        """Verdict, counts, findings with reason and fix, and scores of the submission, JSON-ready."""
         refused = sum(finding.refuses for finding in self.findings)
         manifest = self.submission.manifest
         return {
@@ -53,7 +53,7 @@ class Checked:
         }  # fmt: skip
 
     def text(self) -> str:
-        """For people: every finding with its reason and fix, and the verdict."""
+        """All findings with reason and fix, and the verdict, as text."""
         counts = self.as_dict()
         verdict = "passed" if self.passed else "REFUSED"
         lines = [*map(str, self.findings)]
@@ -65,14 +65,14 @@ class Checked:
 
 
 def check_submission(path: Path, facts_of: FactsOf) -> Checked:
-    """Check one submission against all rules; nothing is written, extracted or executed.
+    """Check one submission against all rules. The check does not write, extract or execute any file.
 
     Args:
         path: A zip file or a folder.
-        facts_of: Gives what is known of the benchmark for the pairs that the submission measures.
+        facts_of: Returns the facts of the benchmark for the (protocol, dataset) pairs of the submission.
 
     Raises:
-        UserError: There is nothing at `path`.
+        UserError: `path` does not exist.
     """
     with open_contents(path) as contents:
         submission = load_submission(contents)
@@ -81,7 +81,7 @@ def check_submission(path: Path, facts_of: FactsOf) -> Checked:
             facts = facts_of(pairs_of([submission]))
             check_protocol(submission, facts)
             check_plausibility(submission, facts)
-        except Exception as error:  # a fault here must refuse the submission, never let it pass or crash a bot
+        except Exception as error:  # an internal error must refuse the submission, and must not stop the caller
             submission.note("F999", path.name, f"{type(error).__name__}: {error}", "a verdict")
     found = sorted(dict.fromkeys(submission.findings), key=lambda f: (not f.refuses, f.rule, f.where))
     return Checked(submission, tuple(found))

@@ -1,4 +1,4 @@
-"""Arithmetic rules (A): every number of a submission recomputed from its predictions and compared."""
+"""Arithmetic rules (A): recompute all numbers of a submission from its predictions."""
 
 from __future__ import annotations
 
@@ -19,37 +19,37 @@ from results.submission.scores import scores_of
 from results.submission.submission import Measured, Submission, parent_of
 
 OF_THE_PROTOCOL = ("training.declared.", "training.recipe.source")
-"""Fields of a training that may differ between the records of one fit: protocols that share it declare recipes."""
+"""Fields of a training that can differ between the records of one fit, because protocols declare different recipes."""
 _Statement = tuple[str, Plain, Plain]
 """A field, the value stated and the value expected."""
 SECONDS = 0.01
-"""Difference of two statements of one time or size that rounding explains."""
+"""Tolerance for times in seconds and sizes in GiB that were rounded."""
 
 
 def check_arithmetic(submission: Submission) -> None:
     """Add the findings of all A rules."""
-    for one in submission.measured:
+    for measured in submission.measured:
         for rule, needs, check in RECORD_RULES:
-            if not needs & one.failed:
-                for found, expected in check(one, submission):
-                    submission.note_of(one, rule, found, expected)
+            if not needs & measured.failed:
+                for found, expected in check(measured, submission):
+                    submission.note_of(measured, rule, found, expected)
     for key, fit in sorted(submission.fits.items()):
         _fit(submission, f"fits/{key}.json", fit)
-    for one in submission.measured:
-        fitted = submission.fits.get(one.keys.fit)
-        for found, expected in _record_of_fit(one.record, fitted) if fitted is not None else ():
-            submission.note_of(one, "A015", found, expected)
+    for measured in submission.measured:
+        fitted = submission.fits.get(measured.keys.fit)
+        for found, expected in _record_of_fit(measured.record, fitted) if fitted is not None else ():
+            submission.note_of(measured, "A015", found, expected)
     _scores(submission)
     _summaries(submission)
 
 
 def _fit(submission: Submission, name: str, fit: FitFile) -> None:
-    """A fit, its weights, and the parent fit that it starts from (rules A014, A015)."""
+    """Check a fit against its class names, its weights and its parent fit (rules A014, A015)."""
     training, stated = fit.described.training, fit.weights.sha256
     labels = labels_sha256(fit.classes)
     if labels != training.list.labels_sha256:
         found = f"labels sha256 {training.list.labels_sha256}"
-        submission.note("A014", name, found, f"{labels}, as the class names give")
+        submission.note("A014", name, found, f"{labels}, computed from the class names")
     pairs: list[_Statement] = [("training.weights_sha256", training.weights_sha256, stated)]
     if fit.key in submission.weights:
         stored = submission.hashes.get(f"weights/{fit.key}.safetensors", stated)
@@ -69,7 +69,7 @@ def _fit(submission: Submission, name: str, fit: FitFile) -> None:
 
 
 def _names(place: str, stated: str, described: FitDescription) -> Iterator[_Statement]:
-    """A readable name of a fit, which begins with its method and the dataset of its training list."""
+    """A name of a fit that does not begin with its method and the dataset of its training list."""
     start = f"{described.method.name} {described.training.list.dataset}/"
     if not stated.startswith(start):
         yield place, stated, f"{start}..."
@@ -111,36 +111,36 @@ def _described(m: Measurement, described: FitDescription) -> Iterator[Difference
 
 
 def _scores(submission: Submission) -> None:
-    """Means, spreads, intervals and harmonic means (rule A009); records that fail already are not reported twice."""
-    refuted = any(one.failed & {*UNREADABLE, "A007"} for one in submission.measured)
+    """Check means, spreads, intervals and harmonic means (rule A009), unless a record already failed."""
+    refuted = any(measured.failed & {*UNREADABLE, "A007"} for measured in submission.measured)
     if submission.manifest is None or refuted or not submission.complete:
         return
     stated = submission.manifest.scores
     expected = {(s.row, s.column): s for s in scores_of(submission)}
     listed = {(s.row, s.column): s for s in stated}
-    for place in sorted(set(expected) | set(listed)):
-        found, wanted = listed.get(place), expected.get(place)
-        if found is None or wanted is None:
-            some = "no score" if found is None else f"a score {found.mean}"
-            submission.note("A009", "submission.json scores", f"{some} for {' '.join(place)}", "the records' rows")
+    for cell in sorted(set(expected) | set(listed)):
+        stated_score, computed = listed.get(cell), expected.get(cell)
+        if stated_score is None or computed is None:
+            some = "no score" if stated_score is None else f"a score {stated_score.mean}"
+            submission.note("A009", "submission.json scores", f"{some} for {' '.join(cell)}", "the records' rows")
             continue
-        for name, a, b in _differing(found, wanted):
-            submission.note("A009", f"submission.json scores {' '.join(place)}", f"{name} {a}", str(b))
+        for name, a, b in _differing(stated_score, computed):
+            submission.note("A009", f"submission.json scores {' '.join(cell)}", f"{name} {a}", str(b))
     if len(stated) != len(listed):
-        submission.note("A009", "submission.json scores", "a score given twice", "each once")
+        submission.note("A009", "submission.json scores", "two scores of one column", "one score for each")
 
 
-def _differing(found: Score, wanted: Score) -> Iterator[_Statement]:
-    """The entries of two scores that differ by more than rounding."""
-    for name, b in asdict(wanted).items():
-        a = getattr(found, name)
-        numbers = all(isinstance(x, (int, float)) for x in (a, b))
-        if a != b and not (numbers and math.isclose(a, b, rel_tol=0.0, abs_tol=TOLERANCE)):
-            yield name, a, b
+def _differing(stated: Score, computed: Score) -> Iterator[_Statement]:
+    """Entries of two scores that differ by more than rounding."""
+    for name, second in asdict(computed).items():
+        first = getattr(stated, name)
+        numbers = all(isinstance(x, (int, float)) for x in (first, second))
+        if first != second and not (numbers and math.isclose(first, second, rel_tol=0.0, abs_tol=TOLERANCE)):
+            yield name, first, second
 
 
 def _summaries(submission: Submission) -> None:
-    """Card and environment (rule A016)."""
+    """Check card and environments (rule A016)."""
     if not submission.measured:
         return
     card, expected = submission.card, card_of(submission.measured[0].record)
@@ -155,7 +155,7 @@ def _summaries(submission: Submission) -> None:
 
 
 def card_of(record: Record) -> Card:
-    """The card of a record's method."""
+    """The card of the method of a record."""
     method, card = record.measurement.method, record.method
     return Card(
         name=method.name, title=card.title, version=method.version, family=card.family, class_text=method.class_text,
@@ -163,7 +163,7 @@ def card_of(record: Record) -> Card:
     )  # fmt: skip
 
 
-def environments_of(measured: list[Measured]) -> tuple[Environment, ...]:
+def environments_of(members: list[Measured]) -> tuple[Environment, ...]:
     """The different environments of records, sorted."""
-    found = {canonical_json(encode(one.record.environment)): one.record.environment for one in measured}
+    found = {canonical_json(encode(measured.record.environment)): measured.record.environment for measured in members}
     return tuple(found[text] for text in sorted(found))

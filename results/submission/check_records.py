@@ -1,4 +1,4 @@
-"""Arithmetic rules (A) on single records: metrics, counts and hashes from predictions and class names."""
+"""Arithmetic rules (A) for single records: recompute metrics, counts and hashes."""
 
 from __future__ import annotations
 
@@ -14,48 +14,48 @@ from results.statistics.metrics import NO_PREDICTION, accuracies
 from results.submission.submission import Measured, Submission
 
 TOLERANCE = 1e-9
-"""Percent points: the last digits of a division, no video."""
+"""Tolerance in percent points: rounding of a division, less than one video."""
 ROUNDING = 1e-6
-"""Probabilities are stored with six decimals."""
+"""Tolerance of probabilities, which are stored with six decimals."""
 Disagreement = tuple[str, str]
 """The value found, and the value expected."""
 
 
-def _frame(one: Measured) -> pd.DataFrame:
-    return one.frame if one.frame is not None else pd.DataFrame()
+def _frame(measured: Measured) -> pd.DataFrame:
+    return measured.frame if measured.frame is not None else pd.DataFrame()
 
 
-def _file(one: Measured, submission: Submission) -> Iterator[Disagreement]:
-    stored = submission.hashes.get(f"records/{one.record.predictions.file}")
-    if stored is None or one.frame is None:
-        one.failed.add("A000")  # a format rule says why
-    elif stored != one.record.predictions.sha256:
-        yield f"predictions of sha256 {stored}", one.record.predictions.sha256
+def _file(measured: Measured, submission: Submission) -> Iterator[Disagreement]:
+    stored = submission.hashes.get(f"records/{measured.record.predictions.file}")
+    if stored is None or measured.frame is None:
+        measured.failed.add("A000")  # a format rule reports the reason
+    elif stored != measured.record.predictions.sha256:
+        yield f"predictions of sha256 {stored}", measured.record.predictions.sha256
 
 
-def _once(one: Measured, _: Submission) -> Iterator[Disagreement]:
-    twice = _frame(one)["video"][_frame(one)["video"].duplicated()]
+def _once(measured: Measured, _: Submission) -> Iterator[Disagreement]:
+    twice = _frame(measured)["video"][_frame(measured)["video"].duplicated()]
     if len(twice):
-        yield f"{len(twice)} videos more than once, e.g. {twice.iloc[0]}", "each video once"
+        yield f"{len(twice)} repeated videos, e.g. {twice.iloc[0]}", "each video once"
 
 
-def _counts(one: Measured, _: Submission) -> Iterator[Disagreement]:
-    evaluated = one.m.evaluation.evaluated
-    if len(_frame(one)) != evaluated:
-        yield f"{evaluated} videos said to be evaluated", f"{len(_frame(one))}, as the predictions have"
+def _counts(measured: Measured, _: Submission) -> Iterator[Disagreement]:
+    evaluated = measured.m.evaluation.evaluated
+    if len(_frame(measured)) != evaluated:
+        yield f"{evaluated} evaluated videos stated", f"{len(_frame(measured))}, as in the predictions"
 
 
-def _list_hash(one: Measured, _: Submission) -> Iterator[Disagreement]:
-    listed = one.m.evaluation.list
-    if one.m.evaluation.evaluated == listed.n:  # the hash of a list does not follow from a part of it
-        found = rows_sha256(zip(_frame(one)["video"], _frame(one)["label"], strict=True))
+def _list_hash(measured: Measured, _: Submission) -> Iterator[Disagreement]:
+    listed = measured.m.evaluation.list
+    if measured.m.evaluation.evaluated == listed.n:  # a part of a list does not determine the hash of the list
+        found = rows_sha256(zip(_frame(measured)["video"], _frame(measured)["label"], strict=True))
         if found != listed.sha256:
-            yield f"list sha256 {listed.sha256}", f"{found}, as the predictions give"
+            yield f"list sha256 {listed.sha256}", f"{found}, computed from the predictions"
 
 
-def _ids(one: Measured, _: Submission) -> Iterator[Disagreement]:
-    classes = len(one.record.classes)
-    labels, ids = _frame(one)["label"], _frame(one)[ID_COLUMNS].to_numpy()
+def _ids(measured: Measured, _: Submission) -> Iterator[Disagreement]:
+    classes = len(measured.record.classes)
+    labels, ids = _frame(measured)["label"], _frame(measured)[ID_COLUMNS].to_numpy()
     if not labels.between(0, classes - 1).all():
         yield f"labels from {labels.min()} to {labels.max()}", f"0 to {classes - 1}"
     if ids.min() < NO_PREDICTION or ids.max() >= classes:
@@ -70,8 +70,8 @@ def _ids(one: Measured, _: Submission) -> Iterator[Disagreement]:
         yield f"{int(wrong.sum())} videos with some predictions missing", f"{min(5, classes)} or none"
 
 
-def _probabilities(one: Measured, _: Submission) -> Iterator[Disagreement]:
-    p, ids = _frame(one)[PROBABILITY_COLUMNS].to_numpy(), _frame(one)[ID_COLUMNS].to_numpy()
+def _probabilities(measured: Measured, _: Submission) -> Iterator[Disagreement]:
+    p, ids = _frame(measured)[PROBABILITY_COLUMNS].to_numpy(), _frame(measured)[ID_COLUMNS].to_numpy()
     if p.min() < 0 or p.max() > 1 + ROUNDING:
         yield f"values from {p.min():g} to {p.max():g}", "0 to 1"
     if (np.diff(p, axis=1) > ROUNDING).any():
@@ -82,41 +82,41 @@ def _probabilities(one: Measured, _: Submission) -> Iterator[Disagreement]:
         yield "a probability without a prediction", "0"
 
 
-def _undecodable(one: Measured, _: Submission) -> Iterator[Disagreement]:
-    named = one.record.undecodable
-    none = _frame(one)["video"][_frame(one)["id1"] == NO_PREDICTION]
+def _undecodable(measured: Measured, _: Submission) -> Iterator[Disagreement]:
+    named = measured.record.undecodable
+    none = _frame(measured)["video"][_frame(measured)["id1"] == NO_PREDICTION]
     if len(none) != len(named):
-        yield f"{len(named)} undecodable videos", f"{len(none)}, as the predictions have"
+        yield f"{len(named)} undecodable videos", f"{len(none)}, as in the predictions"
     elif sorted(item.video for item in named) != sorted(none):
-        yield "other names of undecodable videos", "the videos without a prediction"
+        yield "different names of undecodable videos", "the videos without a prediction"
 
 
-def _metrics(one: Measured, _: Submission) -> Iterator[Disagreement]:
-    for name, value in accuracies(_frame(one)["label"], _frame(one)[ID_COLUMNS]).as_dict().items():
-        stored = getattr(one.record.metrics, name)
+def _metrics(measured: Measured, _: Submission) -> Iterator[Disagreement]:
+    for name, value in accuracies(_frame(measured)["label"], _frame(measured)[ID_COLUMNS]).as_dict().items():
+        stored = getattr(measured.record.metrics, name)
         if not math.isclose(stored, value, rel_tol=0.0, abs_tol=TOLERANCE):
-            yield f"{name} {stored}", f"{value}, as the predictions give"
+            yield f"{name} {stored}", f"{value}, computed from the predictions"
 
 
-def _strict(one: Measured, _: Submission) -> Iterator[Disagreement]:
-    names, seen = one.record.classes, set(one.record.overlap.seen_classes)
-    unseen = np.array([names[label] not in seen for label in _frame(one)["label"]])
+def _strict(measured: Measured, _: Submission) -> Iterator[Disagreement]:
+    names, seen = measured.record.classes, set(measured.record.overlap.seen_classes)
+    unseen = np.array([names[label] not in seen for label in _frame(measured)["label"]])
     value = None
     if seen and unseen.any():
-        value = accuracies(_frame(one)["label"][unseen], _frame(one)[ID_COLUMNS][unseen]).top1
-    stored = one.record.overlap.top1_strict
+        value = accuracies(_frame(measured)["label"][unseen], _frame(measured)[ID_COLUMNS][unseen]).top1
+    stored = measured.record.overlap.top1_strict
     if stored is None or value is None:
         same = stored is value
     else:
         same = math.isclose(stored, value, rel_tol=0.0, abs_tol=TOLERANCE)
     if not same:
-        yield f"top1_strict {stored}", f"{value}, as the predictions give"
+        yield f"top1_strict {stored}", f"{value}, computed from the predictions"
 
 
-def _labels(one: Measured, _: Submission) -> Iterator[Disagreement]:
-    found, stated = labels_sha256(one.record.classes), one.m.evaluation.list.labels_sha256
+def _labels(measured: Measured, _: Submission) -> Iterator[Disagreement]:
+    found, stated = labels_sha256(measured.record.classes), measured.m.evaluation.list.labels_sha256
     if found != stated:
-        yield f"labels sha256 {stated}", f"{found}, as the class names give"
+        yield f"labels sha256 {stated}", f"{found}, computed from the class names"
 
 
 UNREADABLE = frozenset(("A000", "A001", "A002", "A003", "A005"))
@@ -132,7 +132,7 @@ RECORD_RULES: tuple[tuple[str, frozenset[str], Callable[[Measured, Submission], 
     ("A010", UNREADABLE | {"A007"}, _strict),
     ("A014", frozenset(), _labels),
 )
-"""Rules on single records: id, the rules without which it means nothing, check. In this order.
+"""Rules for single records, in order: id, rules that must hold before, and the check.
 
-Keys and signature (A011, A013) are checked where records are read: a record that breaks them is not one.
+Keys and signatures (A011, A013) are checked when records are read.
 """

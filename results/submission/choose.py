@@ -1,4 +1,4 @@
-"""The rows of a method that `submit pack` takes: whole rows of one recipe, never a mixture."""
+"""The rows that `submit pack` takes: whole rows with one recipe each."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from results.submission.variants import one_variant
 
 @dataclass(frozen=True)
 class Choice:
-    """The rows to take.
+    """The choice of rows.
 
     Args:
         method: Registered name.
-        protocols, datasets: Only these; empty for all.
-        options: Only rows with these values of the method's options, as typed.
-        recipe: Only rows with these recipe settings, as typed.
-        rows: Only rows whose keys begin with one of these; all of them are taken.
-        version: Version of the method; None for the highest that was measured.
+        protocols, datasets: Names to include; empty for all.
+        options: Required values of the options of the method, as typed.
+        recipe: Required values of recipe settings, as typed.
+        rows: First digits of row keys; all matching rows are taken.
+        version: Version of the method; None for the highest measured version.
     """
 
     method: str
@@ -42,12 +42,12 @@ class Choice:
 
 @dataclass
 class Chosen:
-    """The rows that are taken, and everything that is not, with the reasons.
+    """The chosen rows, and all other records with the reasons.
 
     Args:
-        rows: One for each protocol and dataset, unless rows were named.
-        left_out: Records that are not taken, with the reason.
-        damaged: Files that cannot be used, with the reason; whether they belong to the method is not known.
+        rows: One row for each protocol and dataset, unless rows were named.
+        left_out: Records that were not chosen, with the reason.
+        damaged: Files that cannot be read or used, with the reason; they may belong to the method.
     """
 
     rows: list[StoredRow] = field(default_factory=list)
@@ -56,43 +56,43 @@ class Chosen:
 
 
 def choose(runs: Path, choice: Choice, fits: FitFiles) -> Chosen:
-    """The rows of a method below a run folder.
+    """Choose the rows of a method below a run folder.
 
     Raises:
-        UserError: No record of the method, none that the choice leaves, or several variants to choose from.
+        UserError: There is no record of the method, no matching record, or several variants to choose from.
     """
     chosen = Chosen()
-    mine = _of_method(runs, choice, chosen)
-    for test in (_version(mine, choice), _selected(choice), _named(choice), _whole, _of_present_fits(fits)):
-        mine = _kept(mine, test, chosen.left_out)
-    mine = _kept(mine, _newest_protocols(mine), chosen.left_out)
-    mine = _kept(mine, _one_fit(mine), chosen.left_out)
-    if not mine:
-        message = f"No record of {choice.method!r} is left by this choice."
+    records = _of_method(runs, choice, chosen)
+    for test in (_version(records, choice), _selected(choice), _named(choice), _whole, _of_present_fits(fits)):
+        records = _kept(records, test, chosen.left_out)
+    records = _kept(records, _newest_protocols(records), chosen.left_out)
+    records = _kept(records, _one_fit(records), chosen.left_out)
+    if not records:
+        message = f"No record of {choice.method!r} matches this choice."
         raise UserError(message, "\n  ".join((chosen.left_out + chosen.damaged)[:8]))
-    found = generations(Dated(one, one.m, one.record.created) for one in mine)
+    found = generations(Dated(stored, stored.m, stored.record.created) for stored in records)
     chosen.left_out += [f"{lost.record.item.path}: superseded: {lost.reason}" for lost in found.superseded]
     chosen.rows = list(found.rows) if choice.rows else one_variant(found.rows, choice.method, chosen.left_out)
     return chosen
 
 
 Reason = Callable[[Stored], str]
-"""The reason why a record is not taken; empty if it may be."""
+"""The reason why a record is not chosen; empty if it can be chosen."""
 
 
 def _kept(records: Iterable[Stored], reason: Reason, left_out: list[str]) -> list[Stored]:
     kept = []
-    for one in records:
-        if why := reason(one):
-            left_out.append(f"{one.path}: {why}")
+    for stored in records:
+        if why := reason(stored):
+            left_out.append(f"{stored.path}: {why}")
         else:
-            kept.append(one)
+            kept.append(stored)
     return kept
 
 
 def _of_method(runs: Path, choice: Choice, chosen: Chosen) -> list[Stored]:
-    """The readable records of the method; damaged ones are named and left out."""
-    mine, names = [], set()
+    """The readable records of the method; damaged records are added to `chosen.damaged`."""
+    records, names = [], set()
     for path in find_records(runs):
         try:
             stored = Stored(path, read_record(path))
@@ -106,32 +106,32 @@ def _of_method(runs: Path, choice: Choice, chosen: Chosen) -> list[Stored]:
         if problem := predictions_problem(stored):
             chosen.damaged.append(f"{path}: {problem}.")
         else:
-            mine.append(stored)
-    if not mine and chosen.damaged:
+            records.append(stored)
+    if not records and chosen.damaged:
         hint = "\n  ".join(chosen.damaged[:5])
-        raise UserError(f"{runs} holds no record of {choice.method!r} that can be read.", hint, EXIT_FAILED)
-    if not mine:
+        raise UserError(f"{runs} contains no readable record of {choice.method!r}.", hint, EXIT_FAILED)
+    if not records:
         near = unknown_name("measured method", choice.method, names).hint
         run = f"Measure it first: python -m harness run --method {choice.method} --protocol b2n"
-        raise UserError(f"{runs} holds no record of {choice.method!r}.", f"{near} {run}")
-    return mine
+        raise UserError(f"{runs} contains no record of {choice.method!r}.", f"{near} {run}")
+    return records
 
 
 def _version(records: list[Stored], choice: Choice) -> Reason:
-    wanted = max(one.m.method.version for one in records) if choice.version is None else choice.version
+    wanted = max(stored.m.method.version for stored in records) if choice.version is None else choice.version
 
-    def reason(one: Stored) -> str:
-        found = one.m.method.version
+    def reason(stored: Stored) -> str:
+        found = stored.m.method.version
         return "" if found == wanted else f"version {found} of the method, packed is {wanted}"
 
     return reason
 
 
 def _selected(choice: Choice) -> Reason:
-    """Records of the protocols, datasets, options and recipe settings that were asked for."""
+    """Select the requested protocols, datasets, options and recipe settings."""
 
-    def reason(one: Stored) -> str:
-        m = one.m
+    def reason(stored: Stored) -> str:
+        m = stored.m
         if choice.protocols and m.protocol.name not in choice.protocols:
             return f"protocol {m.protocol.name}"
         if choice.datasets and m.evaluation.list.dataset not in choice.datasets:
@@ -144,21 +144,21 @@ def _selected(choice: Choice) -> Reason:
     return reason
 
 
-def _other(what: str, values: Mapping[str, Value], wanted: Mapping[str, str]) -> str:
-    """The first value that is not the one asked for, in words."""
-    for name, text in wanted.items():
+def _other(kind: str, values: Mapping[str, Value], chosen: Mapping[str, str]) -> str:
+    """The first value that differs from the requested value, in words."""
+    for name, text in chosen.items():
         if name not in values:
-            return f"no {what} {name}"
-        if not _says(values[name], text):
-            return f"{what} {name} is {plain(values[name])}, asked for is {text}"
+            return f"no {kind} {name}"
+        if not _matches(values[name], text):
+            return f"{kind} {name} is {plain(values[name])}, requested is {text}"
     return ""
 
 
-def _says(value: Value, text: str) -> bool:
-    """True if a typed text means a value: `8e-6` means 0.000008, `0.9,0.98` a pair."""
+def _matches(value: Value, text: str) -> bool:
+    """True if a typed text stands for a value: `8e-6` for 0.000008, `0.9,0.98` for a pair."""
     if isinstance(value, (list, tuple)):
         parts = [part.strip() for part in text.split(",")]
-        return len(parts) == len(value) and all(_says(item, part) for item, part in zip(value, parts, strict=True))
+        return len(parts) == len(value) and all(_matches(item, part) for item, part in zip(value, parts, strict=True))
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         try:
             return float(text) == value
@@ -169,24 +169,24 @@ def _says(value: Value, text: str) -> bool:
 
 
 def _named(choice: Choice) -> Reason:
-    def reason(one: Stored) -> str:
-        return "" if not choice.rows or one.keys.row.startswith(choice.rows) else f"row {one.keys.row}"
+    def reason(stored: Stored) -> str:
+        return "" if not choice.rows or stored.keys.row.startswith(choice.rows) else f"row {stored.keys.row}"
 
     return reason
 
 
-def _whole(one: Stored) -> str:
-    return f"a sample: {one.m.evaluation.sample}" if one.m.evaluation.sample else ""
+def _whole(stored: Stored) -> str:
+    return f"a sample: {stored.m.evaluation.sample}" if stored.m.evaluation.sample else ""
 
 
 def _of_present_fits(fits: FitFiles) -> Reason:
-    """Records of the weights that their fit and its parents have now; a missing fit is refused where it is packed."""
+    """Select records whose fits and parent fits still have the recorded weights; `pack` reports missing fits."""
 
-    def reason(one: Stored) -> str:
-        key, weights = one.keys.fit, one.m.fitted.weights_sha256 if one.m.fitted else ""
-        while key and (there := fits.get(key)):
-            if (found := file_of(there, weights)) is None:
-                path, fit = there[0]
+    def reason(stored: Stored) -> str:
+        key, weights = stored.keys.fit, stored.m.fitted.weights_sha256 if stored.m.fitted else ""
+        while key and (copies := fits.get(key)):
+            if (found := file_of(copies, weights)) is None:
+                path, fit = copies[0]
                 return f"superseded: the fit {fit.name} was computed again ({path}); run the same command again"
             key, weights = parent_of(found[1]), found[1].described.training.start.weights_sha256
         return ""
@@ -196,39 +196,39 @@ def _of_present_fits(fits: FitFiles) -> Reason:
 
 def _newest_protocols(records: Iterable[Stored]) -> Reason:
     newest: dict[str, int] = {}
-    for one in records:
-        name, version = one.m.protocol.name, one.m.protocol.version
+    for stored in records:
+        name, version = stored.m.protocol.name, stored.m.protocol.version
         newest[name] = max(version, newest.get(name, version))
 
-    def reason(one: Stored) -> str:
-        found, wanted = one.m.protocol.version, newest[one.m.protocol.name]
-        return "" if found == wanted else f"superseded: version {found} of {one.m.protocol.name}, packed is {wanted}"
+    def reason(stored: Stored) -> str:
+        found, wanted = stored.m.protocol.version, newest[stored.m.protocol.name]
+        return "" if found == wanted else f"superseded: version {found} of {stored.m.protocol.name}, packed is {wanted}"
 
     return reason
 
 
 def _one_fit(records: Iterable[Stored]) -> Reason:
-    """One fit for each training list and repeat of a row: the one that covers most parts, of several the newest."""
-    places: dict[Hashable, dict[str, list[Stored]]] = defaultdict(lambda: defaultdict(list))
-    for one in records:
-        if one.m.fitted is not None:
-            places[_training_place(one)][one.keys.fit].append(one)
-    best = {place: max(fits, key=lambda key: _weight(fits[key])) for place, fits in places.items()}
+    """Select one fit for each training list and repeat: the fit with most parts, then the newest fit."""
+    by_place: dict[Hashable, dict[str, list[Stored]]] = defaultdict(lambda: defaultdict(list))
+    for stored in records:
+        if stored.m.fitted is not None:
+            by_place[_training_place(stored)][stored.keys.fit].append(stored)
+    best = {place: max(fits, key=lambda key: _weight(fits[key])) for place, fits in by_place.items()}
 
-    def reason(one: Stored) -> str:
-        found = one.keys.fit
-        wanted = best.get(_training_place(one), found)
-        return "" if found == wanted else f"superseded: of the fit {found}, packed is {wanted} of the same list"
+    def reason(stored: Stored) -> str:
+        found = stored.keys.fit
+        wanted = best.get(_training_place(stored), found)
+        return "" if found == wanted else f"superseded: fit {found}; the packed fit of the same list is {wanted}"
 
     return reason
 
 
-def _training_place(one: Stored) -> Hashable:
-    repeat = one.m.protocol.repeat
-    listed = one.m.fitted.list.name if one.m.fitted else ""
-    return one.keys.row, listed, None if repeat.kind in OF_ONE_FIT else repeat
+def _training_place(stored: Stored) -> Hashable:
+    repeat = stored.m.protocol.repeat
+    listed = stored.m.fitted.list.name if stored.m.fitted else ""
+    return stored.keys.row, listed, None if repeat.kind in OF_ONE_FIT else repeat
 
 
 def _weight(records: list[Stored]) -> tuple[int, str]:
-    covered = {(one.m.protocol.part, one.m.protocol.repeat) for one in records}
-    return len(covered), max(one.record.created for one in records)
+    covered = {(stored.m.protocol.part, stored.m.protocol.repeat) for stored in records}
+    return len(covered), max(stored.record.created for stored in records)

@@ -1,7 +1,7 @@
-"""The files of a submission, from a zip file or a folder, opened so that nothing in them can do harm.
+"""Safe access to the files of a submission, from a zip file or a folder.
 
-Nothing is ever extracted, imported, unpickled or executed. Links and special files are not followed; every read has a
-limit; what is found wrong on the way is a finding and never an exception.
+No file is extracted, imported, unpickled or executed. Links and special files are not followed, every read has a size
+limit, and all problems are findings instead of exceptions.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ MAX_NAME = 240
 MAX_RATIO = 200
 MIB = 2**20
 MAX_TOTAL = 512 * MIB
-"""Bytes of all files but weights, which are read in pieces; also of all predictions tables when decompressed."""
+"""Largest total size in bytes of all files except weights, and of all decompressed predictions tables."""
 LAYOUT = (
     ("json", re.compile(r"(submission|card|environment)\.json"), 8 * MIB),
     ("record", re.compile(r"records/[A-Za-z0-9][A-Za-z0-9._+-]*\.record\.json"), 4 * MIB),
@@ -34,7 +34,7 @@ LAYOUT = (
     ("fit", re.compile(r"fits/[0-9a-f]{16}\.json"), 4 * MIB),
     ("weights", re.compile(r"weights/[0-9a-f]{16}\.safetensors"), 8 * 1024 * MIB),
 )
-"""Kind, path and largest size of every file that a submission may hold."""
+"""Kind, path and largest size of all files that a submission can contain."""
 FOLDERS = ("records/", "fits/", "weights/")
 CODE_SUFFIXES = frozenset(
     (
@@ -48,7 +48,7 @@ CODE_STARTS = (
     b"\x7fELF", b"MZ", b"#!", b"\xcf\xfa\xed\xfe", b"\xfe\xed\xfa\xcf", b"\xca\xfe\xba\xbe", b"PK\x03\x04", b"\0asm",
     b"<html", b"<!DOCTYPE", b"<script", b"\x93NUMPY", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05",
 )  # fmt: skip
-"""First bytes of programs, scripts, archives and pickles; no file of a submission starts with one of them."""
+"""First bytes of programs, scripts, archives and pickles, which no file of a submission can have."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,8 @@ class Entry:
 
     Args:
         name: Path inside the submission, with `/`.
-        kind: As in `LAYOUT`.
-        size: Bytes, as stated; a read never returns more than the limit of its kind.
+        kind: Kind of the file, see `LAYOUT`.
+        size: Stated size in bytes; a read never returns more.
         opener: Opens the content for reading.
     """
 
@@ -71,22 +71,22 @@ class Entry:
         """The content.
 
         Raises:
-            UserError: It cannot be read, or is not of the size stated.
+            UserError: The file cannot be read, or its size differs from the stated size.
         """
         try:
             with self.opener() as file:
                 data = file.read(self.size + 1)
-        except Exception as error:  # zipfile raises what its decompressors raise; here nothing may escape
+        except Exception as error:  # damaged archives make zipfile and its decompressors raise many types
             raise UserError(f"{self.name} cannot be read: {type(error).__name__}: {error}") from None
         if len(data) != self.size:
-            raise UserError(f"{self.name} holds {len(data)} bytes or more, stated are {self.size}.")
+            raise UserError(f"{self.name} contains {len(data)} bytes or more, expected {self.size}.")
         return data
 
     def pieces(self, length: int = MIB) -> Iterator[bytes]:
         """The content in pieces.
 
         Raises:
-            UserError: It cannot be read, or is not of the size stated.
+            UserError: The file cannot be read, or its size differs from the stated size.
         """
         left = self.size
         try:
@@ -99,33 +99,33 @@ class Entry:
         except Exception as error:
             raise UserError(f"{self.name} cannot be read: {type(error).__name__}: {error}") from None
         if left:
-            raise UserError(f"{self.name} is not of the {self.size} bytes that are stated.")
+            raise UserError(f"{self.name} does not have the stated size of {self.size} bytes.")
 
 
 @dataclass
 class Contents:
-    """The files that may be read, by name, and the findings on the others."""
+    """The admitted files by name, and findings on all other files."""
 
     path: Path
     entries: dict[str, Entry] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
     total: int = 0
-    """Bytes of the files admitted so far, weights aside."""
+    """Total size in bytes of the admitted files without weights."""
     complete: bool = True
-    """True if all files were looked at; a damaged container is given up."""
+    """False if the container is damaged, so that not all files were listed."""
 
     def of(self, kind: str) -> list[Entry]:
         """The entries of a kind, by name."""
         return [self.entries[name] for name in sorted(self.entries) if self.entries[name].kind == kind]
 
     def add(self, rule: str, where: str, found: str, expected: str) -> None:
-        """Note a finding."""
+        """Add a finding."""
         self.complete = self.complete and rule not in ("F001", "F002")
         self.findings.append(Finding(rule, printable(where), printable(found), expected))
 
 
 def printable(text: str, most: int = 200) -> str:
-    """A text for a terminal: control characters and what cannot be encoded escaped, cut at `most` characters."""
+    """A text for a terminal: control and invalid characters are escaped, and the text is cut at `most` characters."""
     shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text[: most + 1])
     shown = shown.encode("utf-8", "backslashreplace").decode()
     return shown if len(shown) <= most else shown[: most - 3] + "..."
@@ -133,10 +133,10 @@ def printable(text: str, most: int = 200) -> str:
 
 @contextmanager
 def open_contents(path: Path) -> Iterator[Contents]:
-    """The files of a submission; its findings are those of rules on the container.
+    """Open a submission and list its files, with findings of the rules on containers.
 
     Raises:
-        UserError: There is nothing at `path`.
+        UserError: `path` does not exist.
     """
     contents = Contents(path)
     if path.is_dir():
@@ -157,7 +157,7 @@ def open_contents(path: Path) -> Iterator[Contents]:
 
 
 def _walk(root: Path, contents: Contents) -> None:
-    """List a folder without following a link."""
+    """List a folder without following links."""
     pending, seen = [root], 0
     while pending:
         folder = pending.pop()
@@ -187,18 +187,18 @@ def _open(path: str) -> IO[bytes]:
 
 
 def _list_zip(archive: zipfile.ZipFile, contents: Contents) -> None:
-    """List a zip file; refuse what a well-meant one never has."""
+    """List a zip file; refuse features that `submit pack` never uses."""
     infos = archive.infolist()
     if len(infos) > MAX_FILES:
         contents.add("F002", contents.path.name, f"{len(infos)} files", f"at most {MAX_FILES}")
         return
     in_order = sorted(infos, key=lambda info: info.header_offset)
     if in_order and in_order[0].header_offset != 0:
-        contents.add("F001", contents.path.name, "data in front of the archive", "a zip file and nothing else")
+        contents.add("F001", contents.path.name, "data in front of the archive", "a zip file without other data")
         return
     for first, second in pairwise(in_order):
         if first.header_offset + 30 + first.compress_size > second.header_offset:
-            contents.add("F002", second.filename, "members that share their data", "one place for each member")
+            contents.add("F002", second.filename, "members with overlapping data", "separate data of each member")
             return
     names: dict[str, str] = {}
     for info in infos:
@@ -206,7 +206,7 @@ def _list_zip(archive: zipfile.ZipFile, contents: Contents) -> None:
         if name.endswith("/") and (name in FOLDERS) and not info.file_size:
             continue
         if (earlier := names.setdefault(name.casefold(), name)) is not name:
-            contents.add("F005", name, f"beside {earlier}", "each name once, upper and lower case alike")
+            contents.add("F005", name, f"a second file besides {earlier}", "different names, apart from case")
             continue
         if info.flag_bits & 1:
             contents.add("F001", name, "an encrypted member", "a zip file without a password")
@@ -215,18 +215,20 @@ def _list_zip(archive: zipfile.ZipFile, contents: Contents) -> None:
             contents.add("F001", name, f"compression method {info.compress_type}", "stored or deflated")
             continue
         if info.file_size > MIB and info.file_size > MAX_RATIO * max(info.compress_size, 1):
-            contents.add("F002", name, f"{info.compress_size} bytes that grow to {info.file_size}", f"{MAX_RATIO} fold")
+            contents.add(
+                "F002", name, f"{info.compress_size} bytes that expand to {info.file_size}", f"a ratio of {MAX_RATIO}"
+            )
             continue
         mode = info.external_attr >> 16
         _admit(contents, name, mode, info.file_size, partial(archive.open, info))
 
 
 def _allowed() -> str:
-    return "submission.json, card.json, environment.json, records/, fits/, weights/ and nothing else"
+    return "submission.json, card.json, environment.json, records/, fits/, weights/"
 
 
 def _admit(contents: Contents, name: str, mode: int, size: int, opener: Callable[[], IO[bytes]]) -> None:
-    """Take up one file if its name, kind, mode, size and first bytes are those of a submission's file."""
+    """Admit one file if its name, kind, mode, size and first bytes are valid."""
     kind_bits = stat.S_IFMT(mode)
     if kind_bits not in (0, stat.S_IFREG):
         contents.add("F003", name, f"file type {kind_bits:o}", "a regular file")
@@ -236,7 +238,7 @@ def _admit(contents: Contents, name: str, mode: int, size: int, opener: Callable
         name != name.strip() or "\\" in name or ":" in name or "\0" in name or len(name) > MAX_NAME
         or any(part in ("", ".", "..") for part in parts)
     ):  # fmt: skip
-        contents.add("F004", name, "a path that may leave the submission's folder", "a plain relative path")
+        contents.add("F004", name, "a path that can leave the folder of the submission", "a plain relative path")
         return
     suffixes = {suffix.lower() for suffix in Path(parts[-1]).suffixes}
     kind, limit = next(((k, most) for k, form, most in LAYOUT if form.fullmatch(name)), ("", MIB))
@@ -252,17 +254,17 @@ def _admit(contents: Contents, name: str, mode: int, size: int, opener: Callable
         return
     contents.total += 0 if kind == "weights" else size
     if contents.total > MAX_TOTAL:
-        contents.add("F002", name, f"more than {MAX_TOTAL} bytes together", "files that fit into memory")
+        contents.add("F002", name, f"more than {MAX_TOTAL} bytes in total", "files that fit into memory")
         return
     try:
         start = next(entry.pieces(16), b"")
     except UserError as error:
         contents.add("F001", name, error.message, "a file that can be read")
         return
-    is_weights = kind == "weights" and start[8:9] == b"{"  # their first bytes are a length, which can be any number
+    is_weights = kind == "weights" and start[8:9] == b"{"  # the first eight bytes are a length and can have any value
     if start.startswith(CODE_STARTS) and not is_weights:
         contents.add("F007", name, f"first bytes {start[:4]!r}", "data only: JSON, gzipped CSV, safetensors")
     elif not kind:
-        contents.add("F006", name, "a file that no rule knows", _allowed())
+        contents.add("F006", name, "an unknown file", _allowed())
     else:
         contents.entries[name] = entry

@@ -1,4 +1,4 @@
-"""JSON files of a submission: written in one form, read strictly, without repeated keys, infinities or great depth."""
+"""JSON files of a submission: writer, and strict reader that refuses repeated keys, infinities and deep nesting."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ LONGEST = 20_000
 _CONTROLS = (*range(9), 11, 12, *range(14, 32), 127)
 _DIRECTIONS = (*range(0x202A, 0x202F), *range(0x2066, 0x206A))
 _HIDDEN = frozenset(map(chr, (*_CONTROLS, *_DIRECTIONS)))
-"""Characters that a reader does not see, and that can turn the order of what is shown."""
+"""Invisible characters, and characters that change the reading direction."""
 
 
 class DocumentError(ValueError):
-    """A JSON file that is refused; `rule` says by which rule."""
+    """A JSON file that is refused by the rule `rule`."""
 
     def __init__(self, rule: str, message: str) -> None:
         super().__init__(message)
@@ -25,10 +25,10 @@ class DocumentError(ValueError):
 
 
 def read_json(data: bytes) -> JsonObject:
-    """The object of a JSON file.
+    """Parse the object of a JSON file.
 
     Raises:
-        DocumentError: F009 for what is not JSON or no object, F012 for numbers that are not finite.
+        DocumentError: F009 if the data is not a JSON object, F012 if a number is not finite.
     """
     try:
         value = json.loads(
@@ -46,7 +46,7 @@ def read_json(data: bytes) -> JsonObject:
 
 
 def json_bytes(value: JsonValue) -> bytes:
-    """JSON as all files of a submission are written."""
+    """The JSON form of all files of a submission."""
     return (json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
@@ -77,7 +77,7 @@ def _whole(text: str) -> int:
 
 
 def _walk(value: JsonValue, depth: int) -> None:
-    """Refuse depth, long texts and characters that change what a reader sees."""
+    """Refuse deep nesting, long texts and invisible characters."""
     if depth > DEPTH:
         raise DocumentError("F009", f"more than {DEPTH} levels")
     if isinstance(value, dict):

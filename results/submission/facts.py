@@ -1,4 +1,4 @@
-"""The benchmark as a checker must know it, as plain data: handed in, because results know nothing of datasets."""
+"""Facts of the benchmark for the checker, as plain data that `harness` provides; `results` knows no datasets."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from results.measurement_words import EMBEDDED_ARCH
 
 @dataclass(frozen=True)
 class ListFacts:
-    """The pinned facts of a list.
+    """Size and hashes of a published list.
 
     Args:
-        n: Rows, 0 if unknown.
-        sha256: Of the lines `path label` with LF; empty if unknown.
-        set_sha256: Of the sorted lines `name label` (`harness.base.canonical.row_set_sha256`); empty if unknown.
+        n: Number of rows; 0 if unknown.
+        sha256: Hash of the lines `path label` with LF; empty if unknown.
+        set_sha256: Hash of the sorted lines `name label` (`harness.base.canonical.row_set_sha256`); empty if unknown.
     """
 
     n: int
@@ -27,7 +27,7 @@ class ListFacts:
 
 @dataclass(frozen=True)
 class ListPlace:
-    """A list with the label set that its ids point into, by name."""
+    """Names of a list and of its label set."""
 
     dataset: str
     name: str
@@ -42,14 +42,14 @@ class EvalFacts:
     """One evaluation that a protocol prescribes.
 
     Args:
-        part: What the evaluation list measures.
-        repeat: The repeat that it counts as.
+        part: Part that the evaluation list measures.
+        repeat: Repeat that the evaluation counts as.
         test: The evaluation list.
         views: The published views.
         train: The training list; None for an untrained method.
         shots: Clips per class of the training list; None if it is not few-shot.
-        seen: Ids of the evaluation classes that training on `train` has seen.
-        parent_seen: Ids of those that a parent fit has seen.
+        seen: Ids of the evaluation classes that occur in `train`.
+        parent_seen: Ids of the evaluation classes that occur in the training list of a parent fit.
     """
 
     part: str
@@ -63,7 +63,7 @@ class EvalFacts:
 
     @property
     def place(self) -> Expected:
-        """As in a scope."""
+        """Part and repeat, as in a scope."""
         return Expected(self.part, self.repeat)
 
 
@@ -72,16 +72,17 @@ class ProtocolFacts:
     """A protocol on a dataset.
 
     Args:
-        protocol, version, dataset: Names, and the protocol's version.
-        embedded: Whether it is a dataset of the embedded benchmark.
-        mini_frames: Frames on the embedded tiny CLIP.
-        columns: The column rules.
-        trained, untrained: The evaluations of a trained method, and of an untrained one.
-        parent: The training list of a parent fit; None where no parent can be fitted.
-        lists: Pinned facts by (dataset, list).
+        protocol, version: Name and version of the protocol.
+        dataset: Name of the dataset.
+        embedded: Whether the dataset belongs to the embedded benchmark.
+        mini_frames: Largest number of frames with the embedded tiny CLIP.
+        columns: Column rules of the protocol.
+        trained, untrained: Evaluations of a trained method and of an untrained method.
+        parent: Training list of a parent fit; None if the dataset has no parent fits.
+        lists: Size and hashes by (dataset, list).
         labels: Class names by (dataset, label set, variant).
-        cluster: Gives the cluster of a video of the evaluation lists: the source that it was cut from.
-        scope: Computes the scope of a complete row from its measurements; None if it cannot be computed.
+        cluster: Returns the cluster of a video of the evaluation lists.
+        scope: Returns the scope of a complete row from its measurements; None if it cannot be computed.
     """
 
     protocol: str
@@ -99,13 +100,13 @@ class ProtocolFacts:
     scope: Callable[[Sequence[Measurement]], Scope | None]
 
     def expected(self, m: Measurement) -> dict[Expected, EvalFacts]:
-        """The prescribed evaluations of a method such as the one measured, by place."""
+        """The prescribed evaluations of a measured method, by part and repeat."""
         return {item.place: item for item in (self.untrained if m.training is None else self.trained)}
 
     def prescribed(self, item: EvalFacts, model: ModelId) -> Prescribed | None:
-        """The prescribed settings of an evaluation; None for a model that a method brings along.
+        """The prescribed settings of an evaluation; None for a model other than CLIP.
 
-        Such a model takes frames as it was trained on them, and its rows are never ranked with others.
+        Such a model uses the frames that it was trained on, and its rows are not ranked together with other rows.
         """
         if model.config:
             return None
@@ -119,7 +120,7 @@ class Declared:
 
     Args:
         recipe: The recipe; None for an untrained method.
-        defaults: The values of its options if the user gives none, as far as they are known.
+        defaults: Known default values of the options.
     """
 
     recipe: Recipe | None
@@ -128,16 +129,16 @@ class Declared:
 
 @dataclass(frozen=True)
 class Facts:
-    """Everything that rules compare with.
+    """All facts that the rules use.
 
     Args:
         protocols: Names of the benchmark's protocols.
-        pairs: By (protocol, dataset); a pair without an entry is not of the benchmark.
-        builtin: Hash of the source of each built-in method.
+        pairs: Facts by (protocol, dataset); other pairs do not belong to the benchmark.
+        builtin: Code hash of each built-in method.
         mini_weights: `ModelId.weights` of the embedded tiny CLIP.
-        declared: Gives the declarations of a built-in method for a measurement and its number of shots; None for other
-            methods.
-        known: Where else a predictions table occurs: its sha256 to a row's name.
+        declared: Returns the declarations of a built-in method for a measurement and its number of shots; None for
+            other methods.
+        known: Method and version by the sha256 of each predictions table on the board.
     """
 
     protocols: tuple[str, ...] = ()

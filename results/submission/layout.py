@@ -1,7 +1,7 @@
-"""The files that a submission adds to records and fits, and JSON Schema for all of them, derived from dataclasses.
+"""Dataclasses of the JSON files of a submission, and the JSON Schema of all files, derived from the dataclasses.
 
-Objects of the schemas are closed, so that an unknown field is an error. Readers of a submission trust nobody: texts and
-names have a longest length here, which the files of a run need not have.
+Schemas are closed: an unknown field is an error. Because submissions are not trusted, texts and names have a largest
+length, which files of a run do not have.
 """
 
 from __future__ import annotations
@@ -20,17 +20,18 @@ from results.codec import JsonObject, JsonValue, json_schema
 from results.fit_file import FitFile
 from results.measurement import Count, Positive, Sha256
 from results.provenance import Environment
-from results.record import Percent, Record
+from results.record import Record
+from results.statistics.metric_values import Percent
 from results.submission.contents import printable
 
 SCHEMA = 1
 """Version of the layout of submission.json, card.json and environment.json."""
 LONGEST_TEXT = 2000
 LONGEST_KEY = 100
-"""Characters of a key of an open mapping, such as a package or an option."""
+"""Largest length of a key of a mapping, such as the name of a package or an option."""
 LONGEST_PATH = 240
 MOST_PROBLEMS = 20
-"""Problems of one file that are reported; a file of half a million wrong entries is refused for the first ones."""
+"""Largest number of reported problems of one file."""
 
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,99}\Z"
 Name = Annotated[str, Meta(pattern=_NAME)]
@@ -80,9 +81,9 @@ class Manifest:
         method: Name of the method.
         version: Version of the method.
         title: Display name of the method.
-        submitter: Who hands it in.
-        code: Address of the method's code.
-        harness: Version of the harness that packed it.
+        submitter: Name of the submitter.
+        code: Address of the public code of the method.
+        harness: Version of the harness that packed the submission.
         scores: All table cells of the records.
         files: sha256 and size of every other file, by path.
         schema: Version of this layout.
@@ -101,7 +102,7 @@ class Manifest:
 
 @dataclass(frozen=True)
 class Card:
-    """The content of `card.json`: the method for people, as its records state it."""
+    """The content of `card.json`: a readable description of the method."""
 
     name: Name
     title: str
@@ -128,7 +129,7 @@ KINDS: dict[str, type] = {
 }  # fmt: skip
 """The dataclass of each kind of JSON file."""
 _NAMED = {"MethodId": "name", "ProtocolId": "name"}
-"""Dataclasses of measurements whose names have the form `Name` in a submission."""
+"""Fields of measurements that must have the form `Name` in a submission, by dataclass."""
 
 
 @cache
@@ -153,7 +154,7 @@ def _below(node: JsonObject, *path: str) -> JsonObject | None:
 
 
 def _limit(node: JsonValue) -> None:
-    """Give every text and every key of an open mapping below a node its longest length."""
+    """Limit the length of all texts and mapping keys below a node of a schema."""
     if isinstance(node, list):
         for item in node:
             _limit(item)
@@ -173,18 +174,18 @@ def _validator(kind: str) -> Draft202012Validator:
 
 
 def layout_problems(kind: str, value: JsonValue) -> Iterator[tuple[str, str, str, str]]:
-    """The first problems of a JSON file's entries, as (rule, place, found, expected).
+    """The first problems of a JSON file, as (rule, field, found, expected).
 
     Args:
-        kind: Of `KINDS`.
-        value: As read.
+        kind: Key of `KINDS`.
+        value: Content of the file.
     """
     for error in islice(_validator(kind).iter_errors(value), MOST_PROBLEMS):
         yield _problem(error)
 
 
 def _problem(error: ValidationError) -> tuple[str, str, str, str]:
-    """One validation error; of alternatives the one that fails deepest inside."""
+    """A validation error; of several alternatives the error that is nested deepest."""
     while error.validator == "anyOf" and error.context:
         error = max(error.context, key=lambda inner: len(inner.absolute_path))
     place = ".".join(map(str, error.absolute_path)) or "top level"
@@ -210,7 +211,7 @@ _PLACE = re.compile(r"[^A-Za-z0-9._+-]")
 
 
 def record_stem(record: Record) -> str:
-    """Name of a record's file in a submission without its suffix: what is measured, and the start of its key."""
+    """File name of a record in a submission, without suffix: measured list, part, and first digits of the key."""
     m = record.measurement
     parts = (m.protocol.name, m.evaluation.list.dataset, m.evaluation.list.name, m.protocol.part, record.key[:8])
     stem = _PLACE.sub("_", "-".join(parts))[-150:]

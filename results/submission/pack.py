@@ -1,6 +1,6 @@
-"""`submit pack`: the whole rows of a method, with everything that belongs to them, in one zip file.
+"""`submit pack`: write the rows of a method with their predictions and fits to one zip file.
 
-Equal inputs give equal bytes: members are sorted by name, and no time of packing is written.
+Equal inputs give equal bytes: members are sorted by name, and all members have the same time.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from results.submission.submission import MANIFEST, Measured, Submission, parent
 from results.submission.variants import changed_recipe, row_text
 
 EPOCH = (2020, 1, 1, 0, 0, 0)
-"""The time of every member."""
+"""Time of all archive members."""
 
 
 @dataclass(frozen=True)
@@ -34,10 +34,10 @@ class About:
     """Statements of the submitter.
 
     Args:
-        submitter: Who hands it in.
-        code: Where the method's code is public.
+        submitter: Name of the submitter.
+        code: Address of the public code of the method.
         harness: Version of the harness.
-        weights: Whether to add the fits' weights.
+        weights: Whether to add the weights of the fits.
     """
 
     submitter: str = ""
@@ -52,9 +52,9 @@ class Packed:
 
     Args:
         path: The file.
-        records, fits: Their number.
-        notes: Rows that are incomplete or of a changed recipe.
-        left_out: Records that are not in it, with the reason.
+        records, fits: Numbers of records and fits.
+        notes: Rows that are incomplete or have a changed recipe.
+        left_out: Records that were not packed, with the reason.
         damaged: Files that could not be used, with the reason.
     """
 
@@ -67,13 +67,13 @@ class Packed:
 
 
 def pack(runs: Path, choice: Choice, out: Path, about: About | None = None) -> Packed:
-    """Write the submission of a method: its current rows, one for each protocol and dataset.
+    """Write the submission of a method: one current row for each protocol and dataset.
 
-    A damaged record or fit is named in the outcome and left out.
+    Damaged records and fits are left out and named in the result.
 
     Raises:
-        UserError: No record of the method, several variants to choose from, or a fit whose file or weights are
-            missing.
+        UserError: There is no record of the method, there are several variants to choose from, or the file or weights
+            of a fit are missing.
     """
     about = about or About()
     damaged: list[str] = []
@@ -90,7 +90,7 @@ def pack(runs: Path, choice: Choice, out: Path, about: About | None = None) -> P
         if (training := record.measurement.fitted) is not None:
             key, by = submission.measured[-1].keys.fit, str(stored.path)
             _add_fit(key, training.weights_sha256, fits, about.weights, files, by)
-    submission.measured.sort(key=lambda one: one.name)
+    submission.measured.sort(key=lambda measured: measured.name)
     first = submission.measured[0].record
     files["card.json"] = json_bytes(encode(card_of(first)))
     files["environment.json"] = json_bytes(encode(Environments(environments_of(submission.measured))))
@@ -112,7 +112,9 @@ def _packed(out: Path, submission: Submission, files: Iterable[str], chosen: Cho
 def _notes(row: StoredRow) -> Iterable[str]:
     """Reasons why a board would refuse a row."""
     if row.missing:
-        shown = ", ".join(f"{place.part} {place.repeat.kind} {place.repeat.index}" for place in row.missing[:6])
+        shown = ", ".join(
+            f"{evaluation.part} {evaluation.repeat.kind} {evaluation.repeat.index}" for evaluation in row.missing[:6]
+        )
         yield f"{row_text(row)}: incomplete: {len(row.missing)} evaluations missing ({shown})"
     for reason in row.unfinished:
         yield f"{row_text(row)}: incomplete: {reason}"
@@ -121,20 +123,20 @@ def _notes(row: StoredRow) -> Iterable[str]:
 
 
 def _as_measured(record: Record) -> Record:
-    """A record without the additions of a board that took it over, its predictions named as in submissions."""
+    """A record without status and remarks of a board, and with the predictions file name of submissions."""
     predictions = PredictionsFile(record_stem(record) + PREDICTIONS_SUFFIX, record.predictions.sha256)
     return replace(record, status="submitted", remarks=(), predictions=predictions)
 
 
 def _add_fit(
-    key: str, weights_sha256: str, fits: FitFiles, weights: bool, files: dict[str, bytes | Path], by: str
+    key: str, weights_sha256: str, fits: FitFiles, weights: bool, files: dict[str, bytes | Path], needed_by: str
 ) -> None:
-    """Add a fit and the fits that it starts from."""
+    """Add a fit and its parent fits."""
     while key and f"fits/{key}.json" not in files:
-        there = fits.get(key, ())
-        found = file_of(there, weights_sha256)
-        if found is None:  # records of another computation of a fit were left out
-            raise UserError(f"The fit {key}, on which {by} rests, has no valid {FIT_FILE}.", "Fit again with --force.")
+        copies = fits.get(key, ())
+        found = file_of(copies, weights_sha256)
+        if found is None:  # records of superseded weights were left out
+            raise UserError(f"The fit {key} of {needed_by} has no valid {FIT_FILE}.", "Fit again with --force.")
         path, fit = found
         files[f"fits/{key}.json"] = json_bytes(encode(fit))
         if weights:
@@ -142,11 +144,11 @@ def _add_fit(
             if not file.is_file():
                 raise UserError(f"The weights {file} are missing.", "Fit again with --force, or leave out --weights.")
             files[f"weights/{key}.safetensors"] = file
-        key, weights_sha256, by = parent_of(fit), fit.described.training.start.weights_sha256, str(path)
+        key, weights_sha256, needed_by = parent_of(fit), fit.described.training.start.weights_sha256, str(path)
 
 
 def write_submission(out: Path, manifest: Manifest, files: Mapping[str, bytes | Path]) -> None:
-    """Write a zip file of a manifest and the files, which it then lists; sorted names, fixed times, atomically."""
+    """Write a zip file of files and a manifest that lists them, atomically."""
     listed = {name: ListedFile(*_hash(content)) for name, content in files.items()}
     members = {**files, MANIFEST: json_bytes(encode(replace(manifest, files=listed)))}
     partial = out.with_name(f".{out.name}.partial")

@@ -1,4 +1,4 @@
-"""A check of safetensors files from header and size alone; no tensor is built."""
+"""Check of safetensors files by header and size, without reading tensors."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HEADER = 16 * MIB
 
 
 def safetensors_problem(entry: Entry) -> str:
-    """The first fault of a safetensors file in words; empty if there is none."""
+    """The first problem of a safetensors file in words; empty if there is none."""
     try:
         with entry.opener() as file:
             start = file.read(8)
@@ -34,7 +34,7 @@ def safetensors_problem(entry: Entry) -> str:
         return f"header: {error}"
     except UserError as error:
         return error.message
-    except Exception as error:  # whatever a damaged archive makes its decompressor raise
+    except Exception as error:  # damaged archives make decompressors raise many types
         return f"{type(error).__name__}: {error}"
     metadata = header.pop("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(text, str) for text in metadata.values()):
@@ -43,11 +43,11 @@ def safetensors_problem(entry: Entry) -> str:
 
 
 def _tensor_problems(header: JsonObject, size: int) -> Iterator[str]:
-    """Tensors with an unknown type or a wrong length, and tensors that overlap or leave gaps.
+    """Problems of tensors: unknown types, wrong lengths, overlaps and gaps.
 
     Args:
         header: The header without its metadata.
-        size: Bytes behind the header.
+        size: Number of bytes after the header.
     """
     spans = []
     for name, tensor in header.items():

@@ -1,4 +1,4 @@
-"""The records and fits of a run folder as `submit pack` finds them."""
+"""Records and fits of a run folder, for `submit pack`."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from results.record import Record
 
 @dataclass(frozen=True)
 class Stored:
-    """A record with its file."""
+    """A record and its file."""
 
     path: Path
     record: Record
 
     @property
     def m(self) -> Measurement:
-        """The record's measurement."""
+        """Measurement of the record."""
         return self.record.measurement
 
     @cached_property
@@ -36,7 +36,7 @@ class Stored:
 
     @property
     def predictions(self) -> Path:
-        """The predictions file beside the record."""
+        """Path of the predictions file of the record."""
         return self.path.with_name(self.record.predictions.file)
 
 
@@ -44,13 +44,13 @@ StoredRow = Row[Stored]
 
 
 def in_folder_of(path: Path, runs: Path, method: str) -> bool:
-    """True if a file lies in a folder of a method as far as names tell: `METHOD`, or with the options' hash behind."""
+    """True if a parent folder of a file is named `METHOD`, or `METHOD-` and a hash of options."""
     form = re.compile(rf"{re.escape(method)}(-[0-9a-f]{{6}})?")
     return any(form.fullmatch(part) for part in path.relative_to(runs).parts)
 
 
 def predictions_problem(stored: Stored) -> str:
-    """The reason why the predictions beside a record cannot be used; empty if they can."""
+    """The reason why the predictions of a record cannot be used; empty if they can."""
     try:
         with stored.predictions.open("rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
@@ -61,7 +61,7 @@ def predictions_problem(stored: Stored) -> str:
 
 
 FitFiles = Mapping[str, list[tuple[Path, FitFile]]]
-"""The finished fits below a run folder, by key; copies of a fit stand together."""
+"""Finished fits below a run folder by key; one key can have several copies of a fit."""
 
 
 def finished_fits(runs: Path, damaged: list[str]) -> FitFiles:
@@ -76,6 +76,6 @@ def finished_fits(runs: Path, damaged: list[str]) -> FitFiles:
     return found
 
 
-def file_of(there: Iterable[tuple[Path, FitFile]], weights: str) -> tuple[Path, FitFile] | None:
-    """The finished fit with given weights among copies of one fit; None if there is none."""
-    return next((found for found in there if found[1].weights.sha256 == weights), None)
+def file_of(copies: Iterable[tuple[Path, FitFile]], weights: str) -> tuple[Path, FitFile] | None:
+    """The copy of a fit that has the given weights; None if there is none."""
+    return next((copy for copy in copies if copy[1].weights.sha256 == weights), None)

@@ -1,4 +1,4 @@
-"""A submission as data: manifest, records with their predictions, fits, weights; read once, with format findings."""
+"""A submission as data: manifest, records with predictions, fits and weights, with the findings of format rules."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ class Measured:
     """A record with its predictions.
 
     Args:
-        name: Name of the record's file in the submission.
-        record: As read.
+        name: File name of the record in the submission.
+        record: The record.
         frame: The predictions table, None if it cannot be read.
-        table_sha256: Of the uncompressed table: equal predictions have equal values.
-        failed: Rules that this record does not meet; what follows from them is not reported again.
+        table_sha256: Hash of the uncompressed table; equal predictions have equal hashes.
+        failed: Rules that the record violates; rules that depend on them are not checked.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Measured:
 
     @property
     def m(self) -> Measurement:
-        """The record's measurement."""
+        """Measurement of the record."""
         return self.record.measurement
 
     @cached_property
@@ -64,7 +64,7 @@ class Measured:
 
     @property
     def place(self) -> Expected:
-        """The part and the repeat that it measures."""
+        """Part and repeat of the record."""
         return Expected(self.m.protocol.part, self.m.protocol.repeat)
 
     @property
@@ -75,19 +75,19 @@ class Measured:
 
 @dataclass
 class Submission:
-    """Everything that the rules look at.
+    """The data that the rules check.
 
     Args:
-        path: File or folder.
+        path: File or folder of the submission.
         manifest: Content of submission.json; None if it cannot be read.
-        card, environments: Content of the two other files; None if they cannot be read.
-        measured: Records that are valid.
-        fits: Content of the valid fits' files by key.
+        card, environments: Content of card.json and environment.json; None if they cannot be read.
+        measured: Valid records.
+        fits: Valid fits by key.
         weights: Weight files by fit key.
         hashes: sha256 of every admitted file.
-        table_bytes: Of all predictions tables so far, decompressed.
-        complete: Whether every record could be read; if not, what is missing is not reported a second time.
-        findings: Of the format rules.
+        table_bytes: Total size of all decompressed predictions tables.
+        complete: Whether all records could be read; if not, missing records are not reported again.
+        findings: Findings of the format rules.
     """
 
     path: Path
@@ -104,26 +104,26 @@ class Submission:
 
     @property
     def digest(self) -> str:
-        """Hash that names the submission in acceptances and reproductions, with its weights or without.
+        """Hash that identifies the submission in acceptances and reproductions.
 
-        It covers the hashes of all files, and who handed them in.
+        It covers the hashes of all files and the submitter, and does not depend on the presence of weights.
         """
         return fingerprint(self.hashes if self.manifest is None else encode(self.manifest))
 
     @property
     def name(self) -> str:
-        """Method and version, as the folders of a board are named."""
+        """Method and version, as in the folder names of a board."""
         return f"{self.path.stem}/v?" if self.manifest is None else f"{self.manifest.method}/v{self.manifest.version}"
 
     def rows(self) -> dict[str, list[Measured]]:
         """The records of each table row, by row key."""
         rows: dict[str, list[Measured]] = {}
-        for one in self.measured:
-            rows.setdefault(one.keys.row, []).append(one)
+        for measured in self.measured:
+            rows.setdefault(measured.keys.row, []).append(measured)
         return rows
 
     def row_name(self, members: list[Measured]) -> str:
-        """A row for people: method, protocol, dataset, views, and its key."""
+        """Readable name of a row: method, protocol, dataset, views and row key."""
         m = members[0].m
         where = f"{m.method.name} {m.protocol.name} {m.evaluation.list.dataset}"
         return f"{where} {views_text(m.evaluation.views)} (row {members[0].keys.row})"
@@ -132,14 +132,14 @@ class Submission:
         """Add a finding."""
         self.findings.append(Finding(rule, printable(where), printable(found), printable(expected)))
 
-    def note_of(self, one: Measured, rule: str, found: str, expected: str) -> None:
+    def note_of(self, measured: Measured, rule: str, found: str, expected: str) -> None:
         """Add a finding on one record."""
-        one.failed.add(rule)
-        self.note(rule, one.name, found, expected)
+        measured.failed.add(rule)
+        self.note(rule, measured.name, found, expected)
 
 
 def load_submission(contents: Contents) -> Submission:
-    """The submission in an open container, with the findings of all format rules. Never raises for what is inside."""
+    """Load a submission, with the findings of all format rules. Invalid content never raises an exception."""
     submission = Submission(contents.path, findings=list(contents.findings))
     refused = {finding.where for finding in contents.findings}
     if MANIFEST in contents.entries:
@@ -149,7 +149,7 @@ def load_submission(contents: Contents) -> Submission:
     refused |= _hash(submission, contents, refused)
     for name in ("card.json", "environment.json"):
         if name not in contents.entries and submission.manifest and name not in refused:
-            submission.note("F008", name, "no such file", "one in every submission")
+            submission.note("F008", name, "no such file", "a file in every submission")
     if "card.json" in contents.entries:
         submission.card = _of_kind(submission, contents.entries["card.json"], Card)
     if "environment.json" in contents.entries:
@@ -159,7 +159,7 @@ def load_submission(contents: Contents) -> Submission:
             _fit(submission, entry, value)
     for entry in contents.of("weights"):
         if problem := safetensors_problem(entry):
-            submission.note("F014", entry.name, problem, "header, tensors and size that agree")
+            submission.note("F014", entry.name, problem, "consistent header, tensors and size")
         submission.weights[entry.name.removeprefix("weights/").removesuffix(".safetensors")] = entry
     _records(submission, contents, refused)
     _fits(submission, contents, refused)
@@ -176,17 +176,17 @@ def _records(submission: Submission, contents: Contents, refused: set[str]) -> N
         submission.note("F008", "records/", "no record", "at least one")
     listed = submission.manifest.files if submission.manifest else ()
     wanted = {name for name in (*contents.entries, *refused, *listed) if name.endswith(RECORD_SUFFIX)}
-    submission.complete = wanted <= {one.name for one in submission.measured} and contents.complete
-    owned = {f"records/{one.record.predictions.file}" for one in submission.measured}
+    submission.complete = wanted <= {measured.name for measured in submission.measured} and contents.complete
+    owned = {f"records/{measured.record.predictions.file}" for measured in submission.measured}
     for name in sorted(set(tables) - owned):
         if name.removesuffix(PREDICTIONS_SUFFIX) + RECORD_SUFFIX not in wanted:
-            submission.note("F008", name, "predictions without a record", "the record beside them")
+            submission.note("F008", name, "predictions without a record", "the record of the predictions")
 
 
 def _hash(submission: Submission, contents: Contents, refused: set[str]) -> set[str]:
-    """Compare all files with the manifest's list (rule F013); returns listed files that are not there.
+    """Compare all files with the list of the manifest (rule F013); returns listed files that are missing.
 
-    Weights may be left out, as a repository does: their hashes stay in the list.
+    Weights can be missing, because a repository omits them; their hashes stay in the list.
     """
     listed = None if submission.manifest is None else submission.manifest.files
     for name, entry in sorted(contents.entries.items()):
@@ -215,7 +215,7 @@ _SCHEMAS = {"record": RECORD_SCHEMA, "fit": FIT_SCHEMA}
 
 
 def _document(submission: Submission, entry: Entry, kind: str) -> JsonObject | None:
-    """A JSON file that meets its schema, or None with findings."""
+    """The content of a JSON file that matches its schema; None with findings otherwise."""
     try:
         value = read_json(entry.read())
     except UserError as error:
@@ -236,7 +236,7 @@ def _document(submission: Submission, entry: Entry, kind: str) -> JsonObject | N
 
 
 def _of_kind(submission: Submission, entry: Entry, kind: type[T]) -> T | None:
-    """A file of the submission's own as its dataclass, or None with findings."""
+    """A JSON file as its dataclass; None with findings if it is not valid."""
     value = _document(submission, entry, entry.name)
     try:
         return None if value is None else decode(value, kind)
@@ -246,7 +246,7 @@ def _of_kind(submission: Submission, entry: Entry, kind: type[T]) -> T | None:
 
 
 def _fit(submission: Submission, entry: Entry, value: JsonObject) -> None:
-    """Take up one fit that meets its schema; the reader of `fit.json` decides whether it is valid."""
+    """Add a fit that matches its schema; the reader of `fit.json` checks whether it is valid."""
     try:
         fit = fit_file_of(value)
     except DecodeError as error:
@@ -262,27 +262,27 @@ def _fit(submission: Submission, entry: Entry, value: JsonObject) -> None:
 def _record(
     submission: Submission, entry: Entry, value: JsonObject, tables: dict[str, Entry], refused: set[str]
 ) -> None:
-    """Take up one record that meets its schema, and its predictions; the reader of records decides."""
+    """Add a record that matches its schema, and its predictions; the reader of records checks whether it is valid."""
     try:
         record = record_of(value)
     except DecodeError as error:
         submission.note(_rule_of(value), entry.name, str(error), "a record as `run` writes it")
         return
-    one = Measured(entry.name, record)
-    submission.measured.append(one)
+    measured = Measured(entry.name, record)
+    submission.measured.append(measured)
     file, stem = entry.name.removeprefix("records/").removesuffix(RECORD_SUFFIX), record_stem(record)
     if file != stem or record.predictions.file != file + PREDICTIONS_SUFFIX:
         submission.note("F016", entry.name, f"{file}, predictions {record.predictions.file}", f"{stem} for both")
         return
     table = f"records/{record.predictions.file}"
     if table in tables:
-        read_table(submission, one, tables[table])
+        read_table(submission, measured, tables[table])
     elif table not in refused:
-        submission.note("F008", table, "no such file", "the predictions of the record beside it")
+        submission.note("F008", table, "no such file", "the predictions of the record")
 
 
 def _rule_of(value: JsonObject) -> str:
-    """The rule that a record breaks which `record_of` refuses."""
+    """The rule that a record violates if `record_of` refuses it."""
     record = _decoded(value, Record)
     if record is None:
         return "F012"
@@ -292,20 +292,20 @@ def _rule_of(value: JsonObject) -> str:
 
 
 def _decoded(value: JsonObject, kind: type[T]) -> T | None:
-    """An instance of a dataclass whose fields may contradict each other; None if it cannot be read."""
+    """A dataclass without checks for contradictions; None if it cannot be decoded."""
     try:
         return decode(value, kind)
     except DecodeError:
         return None
 
 
-def read_table(submission: Submission, one: Measured, entry: Entry) -> None:
+def read_table(submission: Submission, measured: Measured, entry: Entry) -> None:
     """Read the predictions of a record (rule F015)."""
     try:
         data = entry.read()
         text = decompress(data, min(TABLE_LIMIT, MAX_TOTAL - submission.table_bytes))
         submission.table_bytes += len(text)
-        one.frame = parse_table(text)
+        measured.frame = parse_table(text)
     except TooLargeError as error:
         submission.note("F002", entry.name, str(error), "a table of predictions")
         return
@@ -313,12 +313,12 @@ def read_table(submission: Submission, one: Measured, entry: Entry) -> None:
         message = error.message if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
         submission.note("F015", entry.name, message, f"gzip of a table with {', '.join(COLUMNS)}")
         return
-    one.table_sha256 = hashlib.sha256(text).hexdigest()
+    measured.table_sha256 = hashlib.sha256(text).hexdigest()
 
 
 def _fits(submission: Submission, contents: Contents, refused: set[str]) -> None:
-    """Each fit that a record or another fit starts from is there, and no other (rules F008, F006)."""
-    needed = {one.keys.fit: one.name for one in submission.measured if one.keys.fit}
+    """Check that the fits are those of the records and their parent fits (rules F006, F008)."""
+    needed = {measured.keys.fit: measured.name for measured in submission.measured if measured.keys.fit}
     pending = list(needed)
     while pending:
         fit = submission.fits.get(key := pending.pop())
@@ -327,21 +327,21 @@ def _fits(submission: Submission, contents: Contents, refused: set[str]) -> None
             pending.append(parent)
     for key, where in sorted(needed.items()):
         if key not in submission.fits and f"fits/{key}.json" not in {*contents.entries, *refused}:
-            submission.note("F008", where, f"no fits/{key}.json", "the fit that it rests on")
+            submission.note("F008", where, f"no fits/{key}.json", "the fit of the record or of the child fit")
     for key in sorted(set(submission.fits) - set(needed)) if submission.complete else ():
-        submission.note("F006", f"fits/{key}.json", "a fit that no record rests on", "only fits of the records")
+        submission.note("F006", f"fits/{key}.json", "a fit without a record", "only fits of the records")
     for key in sorted(set(submission.weights) - set(submission.fits)):
         if f"fits/{key}.json" not in contents.entries:
             name = f"weights/{key}.safetensors"
-            submission.note("F006", name, "weights without their fit", "only weights of the fits")
+            submission.note("F006", name, "weights without a fit", "only weights of the fits")
 
 
 def parent_of(fit: FitFile) -> str:
-    """The key of the fit that a fit starts from, or an empty text."""
+    """The key of the parent fit; empty without."""
     start = fit.described.training.start
     return start.key if start.kind == "fit" else ""
 
 
 def pairs_of(submissions: Iterable[Submission]) -> set[tuple[str, str]]:
-    """The (protocol, dataset) pairs that are measured."""
-    return {(m.m.protocol.name, m.m.evaluation.list.dataset) for one in submissions for m in one.measured}
+    """The measured (protocol, dataset) pairs."""
+    return {(m.m.protocol.name, m.m.evaluation.list.dataset) for submission in submissions for m in submission.measured}

@@ -1,4 +1,4 @@
-"""A check as Markdown for a pull request: the new numbers, and what is wrong with them."""
+"""Markdown summary of a check for a pull request: new scores and findings."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _MARKS = frozenset("\\`*_[]()<>|#!~&@")
 
 
 def summary(findings: Iterable[Finding], checked: Iterable[Checked]) -> str:
-    """Findings on the changes, then each submission with its scores and findings."""
+    """Findings on the changes, then scores and findings of each submission."""
     lines = []
     for finding in findings:
         fix = RULES[finding.rule].fix
@@ -42,5 +42,5 @@ def summary(findings: Iterable[Finding], checked: Iterable[Checked]) -> str:
 
 
 def _cell(text: str) -> str:
-    """Text of unknown origin without a meaning in Markdown or HTML."""
+    """Untrusted text with all Markdown and HTML characters escaped."""
     return "".join(f"&#{ord(char)};" if char in _MARKS else char for char in text).replace("\n", " ")

@@ -1,4 +1,4 @@
-"""Predictions tables from bytes of unknown origin: bounded decompression and a strict reader."""
+"""Predictions tables from untrusted bytes: bounded decompression and a strict reader."""
 
 from __future__ import annotations
 
@@ -12,34 +12,34 @@ from results.predictions import COLUMNS, ID_COLUMNS, PROBABILITY_COLUMNS
 from results.submission.contents import MIB
 
 TABLE_LIMIT = 64 * MIB
-"""Bytes of a predictions table; the longest evaluation list (24,777 videos) needs 3 MiB."""
+"""Largest size of a predictions table in bytes; the longest evaluation list (24,777 videos) needs 3 MiB."""
 
 
 class TooLargeError(ValueError):
-    """A gzip file that grows beyond the limit."""
+    """A gzip file that expands beyond the limit."""
 
 
 def decompress(data: bytes, limit: int = TABLE_LIMIT) -> bytes:
-    """The content of a gzip file of one member.
+    """Decompress a gzip file with one member.
 
     Raises:
-        TooLargeError: More than `limit` bytes; no more are decompressed.
-        ValueError: A second member or anything behind the first, or a cut file.
+        TooLargeError: The content has more than `limit` bytes; decompression stops there.
+        ValueError: The file is incomplete, or data follows the first member.
     """
     reader = zlib.decompressobj(wbits=31)
     text = reader.decompress(data, limit + 1)
     if len(text) > limit:
         raise TooLargeError(f"more than {limit} bytes when decompressed")
     if not reader.eof or reader.unused_data or reader.unconsumed_tail:
-        raise ValueError("a cut gzip file, or data behind it")
+        raise ValueError("an incomplete gzip file, or data after it")
     return text
 
 
 def parse_table(text: bytes) -> pd.DataFrame:
-    """The predictions table of CSV text, strictly: exactly the known columns, whole ids, finite probabilities.
+    """Parse a predictions table strictly: exactly the known columns, integer ids and finite probabilities.
 
     Raises:
-        ValueError: Anything else.
+        ValueError: The text is not such a table.
     """
     header = text.partition(b"\n")[0]
     if header != ",".join(COLUMNS).encode():

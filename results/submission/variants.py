@@ -1,4 +1,4 @@
-"""Rows of one method under one protocol on one dataset: the one that is packed, or the differences to choose by."""
+"""Variants: several rows of one method under one protocol on one dataset, of which one is packed."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ RECIPE = "training.recipe."
 
 
 def one_variant(rows: Iterable[StoredRow], method: str, left_out: list[str]) -> list[StoredRow]:
-    """One row for each protocol and dataset: the only one with the declared recipe, or the only one.
+    """Choose one row for each protocol and dataset: the only row, or the only row with the declared recipe.
 
     Raises:
-        UserError: Several rows of a protocol and dataset remain.
+        UserError: Several rows of one protocol and dataset remain.
     """
     places: dict[tuple[str, str, str], list[StoredRow]] = defaultdict(list)
     for row in rows:
@@ -40,20 +40,20 @@ def one_variant(rows: Iterable[StoredRow], method: str, left_out: list[str]) -> 
 
 
 def changed_recipe(row: StoredRow) -> str:
-    """The changes of a row's recipes against the declared ones in words; empty if there are none."""
+    """The changes of the recipes of a row in words; empty if all recipes are the declared recipes."""
     return "; ".join(
         dict.fromkeys(text for one in row.records if (text := recipe_text(recipe_changes(one.measurement.fitted))))
     )
 
 
 def row_text(row: StoredRow) -> str:
-    """A row for people: protocol, dataset and key."""
+    """Readable name of a row: protocol, dataset and row key."""
     m = row.records[0].measurement
     return f"{m.protocol.name} {m.evaluation.list.dataset}, row {row.keys.row}"
 
 
 def _several(unclear: list[list[StoredRow]], method: str) -> UserError:
-    """The error that lists variants by their differences, and the ways to choose."""
+    """The error that lists variants with their differences and the arguments that choose them."""
     lines, ways = [], {"--protocol NAME", "--dataset NAME"} if len(unclear) > 1 else set[str]()
     for variants in unclear:
         for row, settings in zip(variants, row_settings(variants), strict=True):
@@ -67,7 +67,7 @@ def _several(unclear: list[list[StoredRow]], method: str) -> UserError:
 
 
 def _way(difference: Difference, method: str) -> str:
-    """The argument that chooses a variant by one of its settings, where there is one."""
+    """The argument that chooses a variant by a setting; empty if there is none."""
     for place in OPTIONS:
         if difference.path.startswith(place):
             return f"{method}:{difference.path.removeprefix(place)}=VALUE"

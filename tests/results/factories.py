@@ -36,7 +36,6 @@ from results.record import (
     CostFacts,
     FitFacts,
     MethodCard,
-    Metrics,
     Overlap,
     PredictionsFile,
     Record,
@@ -55,6 +54,11 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
     "few_shot": tuple(Column(f"k{k}", f"k{k}") for k in (2, 4, 8, 16)),
     "supervised": (Column("top1", "all"), Column("top5", "all", "top5")),
 }
+
+
+ENVIRONMENT = Environment(
+    "3.11.7", "Linux-x86_64", {"torch": "2.15.0"}, GitState("0" * 40, False), 2, "cpu", "float32", 1
+)  # fmt: skip
 
 
 def digest(value: Any) -> str:
@@ -137,10 +141,15 @@ def sample_predictions(sample: Sample) -> pd.DataFrame:
     scores[np.arange(sample.videos), labels] = np.where(right, 2.0, scores[np.arange(sample.videos), labels] * 0.9)
     wrong = np.flatnonzero(~right)
     scores[wrong, (labels[wrong] + own.integers(1, sample.classes, len(wrong))) % sample.classes] = 1.5
-    ids = np.argsort(-scores, axis=1, kind="stable")[:, :5].astype(np.int64)
-    probabilities = -np.sort(-own.dirichlet(np.ones(sample.classes), sample.videos), axis=1)[:, :5]
     videos = [f"{name}/v{i:05d}.mp4" for i in range(sample.videos)]
-    return predictions_frame(videos, labels.astype(np.int64), ids, probabilities)
+    return predictions_of(videos, labels.astype(np.int64), scores, own)
+
+
+def predictions_of(videos: list[str], labels: np.ndarray, scores: np.ndarray, rng: np.random.Generator) -> pd.DataFrame:
+    """The predictions table of (N, C) scores, with random probabilities of six decimals that sum to at most 1."""
+    ids = np.argsort(-scores, axis=1, kind="stable")[:, :5].astype(np.int64)
+    probabilities = -np.sort(-rng.dirichlet(np.ones(scores.shape[1]), len(scores)), axis=1)[:, :5]
+    return predictions_frame(videos, labels, ids, np.floor(probabilities * 1e6) / 1e6)
 
 
 PARTS = {
@@ -236,12 +245,10 @@ def write_sample(folder: Path, sample: Sample | None = None, **changes: Any) -> 
         ),
         fit=FitFacts(fit_name, sample.shots, 33, 64, 50.0, 0.0) if sample.trained else None,
         undecodable=(),
-        metrics=Metrics(**accuracies(frame["label"], frame[ID_COLUMNS]).as_dict()),
+        metrics=accuracies(frame["label"], frame[ID_COLUMNS]),
         overlap=Overlap(),
         cost=CostFacts(sample.gflops, 0.1, 2.5, 48.0, sample.cached),
-        environment=Environment(
-            "3.11", "linux", {"torch": "2"}, GitState("0" * 40, False), 2, sample.device, "float32", 2
-        ),
+        environment=replace(ENVIRONMENT, device=sample.device),
         predictions=PredictionsFile(file.name, sha),
         status=sample.status,
         created=sample.created or f"2026-01-01T00:{sample.draw % 60:02d}:00Z",

@@ -134,15 +134,15 @@ def test_wrong_tables_are_one_error(tmp_path: Path) -> None:
         with pytest.raises(UserError, match=message) as caught:
             read_predictions(path)
         assert str(path) in caught.value.message
-        with pytest.raises(UserError, match=r"missing|unknown|whole numbers|holds \d videos"):
+        with pytest.raises(UserError, match=r"missing|unknown|whole numbers|contains \d videos"):
             read_outcome(path, hashlib.sha256(path.read_bytes()).hexdigest(), 3)
     path.write_bytes(b"no gzip")
     with pytest.raises(UserError, match="cannot be read"):
         read_predictions(path)
     sha = write_predictions(path, frame)
-    with pytest.raises(UserError, match="not those of their record"):
+    with pytest.raises(UserError, match="differ from the predictions of the record"):
         read_outcome(path, "0" * 64, 2)
-    with pytest.raises(UserError, match="holds 2 videos, the record says 3"):
+    with pytest.raises(UserError, match="contains 2 videos, the record states 3"):
         read_outcome(path, sha, 3)
     path.unlink()
     for read in (lambda: read_predictions(path), lambda: read_outcome(path, sha, 2)):

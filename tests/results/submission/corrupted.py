@@ -13,7 +13,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tests.results.submission.forge import Forge, forge, listed, seal, write_zip
+from tests.results.submission.archives import listed, seal, write_zip
+from tests.results.submission.forge import Forge, Item, forge
 
 Maker = Callable[[Path], Path]
 CASES: dict[str, tuple[str, Maker]] = {}
@@ -142,3 +143,17 @@ class Shell:
 
 
 PICKLE = pickle.dumps(Shell())
+
+
+def start(kind: str, **values: Any) -> dict[str, Any]:
+    return {"kind": kind, "name": "", "key": "", "weights_sha256": "", "complete": True, **values}
+
+
+def untrained() -> Forge:
+    return forge("b2n", "mini_target", trained=False)
+
+
+def new_predictions(item: Item) -> None:
+    item.frame = item.frame.copy()
+    item.frame["p5"] = 0.0
+    item.derive()

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from results.predictions import ID_COLUMNS, PROBABILITY_COLUMNS
+from tests.results.submission.archives import tensors
 from tests.results.submission.corrupted import edit_json, forged, record_name, refiled
-from tests.results.submission.forge import Forge, tensors, with_parent
+from tests.results.submission.forge import Forge, with_parent
 
 
 @forged("A001", "better predictions under the old hash")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from results.measurement import FitDescription, fit_key
+from tests.results.submission.archives import write_zip
 from tests.results.submission.corrupted import (
     PICKLE,
     case,
@@ -25,7 +26,7 @@ from tests.results.submission.corrupted import (
     refiled,
     table_name,
 )
-from tests.results.submission.forge import Forge, decoded, write_zip
+from tests.results.submission.forge import Forge, decoded
 
 
 @case("F001", "not an archive")

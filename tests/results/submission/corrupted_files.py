@@ -10,6 +10,7 @@ import zipfile
 from collections.abc import Callable
 from typing import Any
 
+from tests.results.submission.archives import listed, tensors
 from tests.results.submission.corrupted import (
     edit_json,
     forged,
@@ -20,7 +21,7 @@ from tests.results.submission.corrupted import (
     refiled,
     table_name,
 )
-from tests.results.submission.forge import Forge, listed, tensors, with_parent
+from tests.results.submission.forge import Forge, with_parent
 
 
 @raw("F008", "no manifest")

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import struct
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,17 +39,16 @@ from results.measurement import (
     fit_key,
 )
 from results.measurement_words import signature
-from results.predictions import ID_COLUMNS, encode_predictions, predictions_frame
-from results.provenance import Environment, GitState
+from results.predictions import ID_COLUMNS
 from results.record import (
     CostFacts,
     FitFacts,
     MethodCard,
-    Metrics,
     Overlap,
     PredictionsFile,
     Record,
 )
+from results.statistics.metric_values import Metrics
 from results.statistics.metrics import accuracies
 from results.submission.check import Checked, check_submission
 from results.submission.check_arithmetic import card_of, environments_of
@@ -60,34 +57,16 @@ from results.submission.facts import EvalFacts, ProtocolFacts
 from results.submission.layout import Environments, Manifest, record_stem
 from results.submission.scores import scores_of
 from results.submission.submission import Measured, Submission
+from tests.results.factories import ENVIRONMENT, predictions_of
+from tests.results.submission.archives import encode_table, seal, tensors
 
 CODE = hashlib.sha256(b"code of mymethod").hexdigest()
 CREATED = "2026-01-01T00:00:00+00:00"
 RECIPE = Recipe(epochs=11, lr=8e-4, ranks=1, accumulate=4)
-ENVIRONMENT = Environment(
-    "3.11.7", "Linux-x86_64", {"torch": "2.15.0"}, GitState("0" * 40, False), 2, "cpu", "float32", 1
-)  # fmt: skip
 METHOD = MethodId("mymethod", 1, CODE, {"width": 4}, {"temperature": 1})
 MODEL = ModelId(
     "mini-clip", facts_of([]).mini_weights, "", hashlib.sha256(b"mini").hexdigest(), 64, "quick_gelu", 77
 )  # fmt: skip
-
-
-_encoded: dict[tuple[int, int], bytes] = {}
-
-
-def encode_table(frame: pd.DataFrame) -> bytes:
-    """`encode_predictions`, once for equal tables."""
-    key = (len(frame), hash(tuple(pd.util.hash_pandas_object(frame, index=False))))
-    if key not in _encoded:
-        _encoded[key] = encode_predictions(frame)
-    return _encoded[key]
-
-
-def tensors(value: float = 1.0) -> bytes:
-    """A safetensors file with one tensor of two float32 values."""
-    header = json.dumps({"pool.weight": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}).encode()
-    return struct.pack("<Q", len(header)) + header + struct.pack("<2f", value, value)
 
 
 def decoded(value: Any, kind: type) -> Any:
@@ -261,39 +240,6 @@ class Forge:
         return seal(path, files, self.manifest)
 
 
-def seal(path: Path, files: dict[str, bytes], manifest: dict[str, Any]) -> Path:
-    """A zip file of files and a manifest, which then lists them, whatever it says."""
-    members = [*sorted(files.items()), ("submission.json", json_bytes_loose(listed(files, manifest)))]
-    return write_zip(path, [(plain_entry(name), data) for name, data in members])
-
-
-def json_bytes_loose(value: Any) -> bytes:
-    """JSON of a manifest that may hold anything."""
-    return json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass")
-
-
-def plain_entry(name: str) -> zipfile.ZipInfo:
-    """A member as `submit pack` writes it."""
-    info = zipfile.ZipInfo(name, (2020, 1, 1, 0, 0, 0))
-    info.external_attr = 0o100644 << 16
-    info.create_system = 3
-    return info
-
-
-def listed(files: dict[str, bytes], manifest: dict[str, Any]) -> dict[str, Any]:
-    """A manifest with the hashes of files."""
-    hashes = {n: {"sha256": hashlib.sha256(d).hexdigest(), "bytes": len(d)} for n, d in files.items()}
-    return {**manifest, "files": hashes}
-
-
-def write_zip(path: Path, members: list[tuple[str | zipfile.ZipInfo, bytes]]) -> Path:
-    """A zip file of exactly these members, in this order, whatever they are."""
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, data in members:
-            archive.writestr(name, data)
-    return path
-
-
 def table(videos: list[str], labels: list[int], classes: int, accuracy: float, key: object) -> pd.DataFrame:
     """Predictions with a given accuracy in every class, and five probabilities each."""
     rng = np.random.default_rng(int(fingerprint([str(key)], 8), 16))
@@ -305,9 +251,7 @@ def table(videos: list[str], labels: list[int], classes: int, accuracy: float, k
         wrong = rng.permutation(mine)[: round((1 - accuracy) * len(mine))]
         scores[wrong, label] = rng.random(len(wrong)) * 0.9
         scores[wrong, (label + rng.integers(1, classes, len(wrong))) % classes] = 1.5
-    ids = np.argsort(-scores, axis=1, kind="stable")[:, :5].astype(np.int64)
-    p = -np.sort(-rng.dirichlet(np.ones(classes), len(truth)), axis=1)[:, :5]
-    return predictions_frame(videos, truth, ids, np.floor(p * 1e6) / 1e6)
+    return predictions_of(videos, truth, scores, rng)
 
 
 ACCURACY = {"base": 0.7, "novel": 0.6, "joint": 0.5, "k2": 0.45, "k4": 0.5, "k8": 0.55, "k16": 0.6, "all": 0.6}

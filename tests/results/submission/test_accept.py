@@ -15,8 +15,9 @@ from results.record import find_records, read_record
 from results.submission.accept import REPRODUCTIONS, accept, acceptance_times, read_reproductions
 from results.submission.choose import Choice
 from results.submission.pack import pack
+from tests.results.submission.archives import seal
 from tests.results.submission.corrupted import fresh
-from tests.results.submission.forge import Forge, check, seal
+from tests.results.submission.forge import Forge, check
 from tests.results.submission.test_valid import unpacked
 
 

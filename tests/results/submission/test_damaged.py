@@ -23,8 +23,9 @@ from results.record import Record
 from results.submission.check import Checked
 from results.submission.contents import printable
 from results.submission.layout import record_stem
+from tests.results.submission.archives import listed, write_zip
 from tests.results.submission.corrupted import PICKLE, entry, fresh
-from tests.results.submission.forge import check, decoded, listed, write_zip
+from tests.results.submission.forge import check, decoded
 
 ACTS = (
     "os.system", "os.exec", "os.posix_spawn", "os.fork", "subprocess.Popen", "pickle.find_class", "ctypes.dlopen",

@@ -329,7 +329,7 @@ def test_only_damaged_records_are_an_error(tmp_path: Path) -> None:
     folder = runs(tmp_path, fresh("few_shot"))
     for path in find_records(folder):
         _truncate(path)
-    with pytest.raises(UserError, match="that can be read") as error:
+    with pytest.raises(UserError, match="no readable record") as error:
         pack(folder, Choice("mymethod"), tmp_path / "a.zip")
     assert error.value.exit_code == EXIT_FAILED
 
@@ -338,7 +338,7 @@ def test_only_damaged_records_are_an_error(tmp_path: Path) -> None:
     ("choice", "reason"),
     [
         ({"protocols": ("few_shot",)}, "protocol b2n"), ({"datasets": ("ucf101",)}, "dataset mini_target"),
-        ({"options": {"width": "9"}}, "option width is 4, asked for is 9"), ({"options": {"depth": "1"}}, "no option"),
+        ({"options": {"width": "9"}}, "option width is 4, requested is 9"), ({"options": {"depth": "1"}}, "no option"),
         ({"recipe": {"epochs": "9"}}, "recipe setting epochs is 11"), ({"rows": ("zzz",)}, "row "),
         ({"version": 7}, "version 1 of the method, packed is 7"),
     ],

@@ -1,0 +1,153 @@
+"""Submissions with other lists, labels, parent fits or seen classes than the protocol prescribes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from tests.results.submission.corrupted import forged, start
+from tests.results.submission.forge import Forge, with_parent
+
+Json = dict[str, Any]
+
+
+@forged("P003", "hard videos left out of the list")
+def _(made: Forge) -> None:
+    item = made.of("novel")
+    wrong = item.frame.index[item.frame["id1"] != item.frame["label"]][:20]
+    item.frame = item.frame.drop(wrong).reset_index(drop=True)
+    item.derive()
+
+
+@forged("P003", "labels moved, with all hashes")
+def _(made: Forge) -> None:
+    item = made.of("novel")
+    wrong = item.frame.index[item.frame["id1"] != item.frame["label"]][:10]
+    item.frame.loc[wrong, "label"] = item.frame.loc[wrong, "id1"]
+    item.derive()
+
+
+@forged("P003", "list of another part")
+def _(made: Forge) -> None:
+    """The easier list in place of the prescribed one; both have twelve classes."""
+    base, novel = made.of("base"), made.of("novel")
+    novel.frame = base.frame.assign(p5=0.0)
+    novel.m["evaluation"]["list"]["name"] = "base_val"
+    novel.derive()
+
+
+@forged("P003", "every video a cluster of its own")
+def _(made: Forge) -> None:
+    item = made.of("novel")
+    item.frame["cluster"] = item.frame["video"]
+    item.derive()
+
+
+@forged("P004", "class names improved, with all hashes")
+def _(made: Forge) -> None:
+    for index in (1, 2, 3):
+        item = made.of("novel", index)
+        item.record["classes"] = [f"video of a {name}" for name in item.record["classes"]]
+        item.derive()
+
+
+@forged("P004", "novel list scored with the names of the base classes")
+def _(made: Forge) -> None:
+    for index in (1, 2, 3):
+        item = made.of("novel", index)
+        item.record["classes"] = list(made.of("base").record["classes"])
+        item.m["evaluation"]["list"]["labels"] = "base"
+        item.derive()
+
+
+def _train(fit: Json, **changes: Any) -> None:
+    training = fit["described"]["training"]
+    if training["list"]["name"] == "base_s1":
+        training["list"] |= changes
+        training["used"] = training["list"]["n"]
+
+
+@forged("P005", "trained on all clips of the base classes")
+def _(made: Forge) -> None:
+    made.refit(lambda fit: _train(fit, name="base_train", n=278))
+
+
+@forged("P005", "training list with more clips")
+def _(made: Forge) -> None:
+    made.refit(lambda fit: _train(fit, sha256="c" * 64, n=250))
+
+
+@forged("P005", "own training list under the published name")
+def _(made: Forge) -> None:
+    made.refit(lambda fit: _train(fit, origin="own"))
+
+
+@forged("P005", "training list with better class names")
+def _(made: Forge) -> None:
+    from harness.base.canonical import labels_sha256
+
+    def improve(fit: Json) -> None:
+        fit["classes"] = [f"video of a {name}" for name in fit["classes"]]
+        fit["described"]["training"]["list"]["labels_sha256"] = labels_sha256(fit["classes"])
+
+    made.refit(improve)
+
+
+@forged("P005", "other number of shots than the list's")
+def _(made: Forge) -> None:
+    made.change(lambda record: record["fit"].update(shots=2))
+
+
+@forged("P005", "parent fit on the evaluation list")
+def _(made: Forge) -> None:
+    with_parent(made, "mini_target", "val")
+
+
+@forged("P019", "parent fit that lacked videos")
+def _(made: Forge) -> None:
+    with_parent(made)
+    _parent(made)["described"]["training"]["used"] = 10
+    made.refit(lambda fit: fit["described"]["training"]["start"].update(complete=not _is_child(fit)))
+
+
+@forged("P014", "parent fit that starts from a file")
+def _(made: Forge) -> None:
+    _reparent(made, lambda training: training.update(start=start("checkpoint")))
+
+
+@forged("P025", "parent fit of a changed recipe")
+def _(made: Forge) -> None:
+    _reparent(made, lambda training: training["recipe"].update(epochs=100))
+
+
+def _parent(made: Forge) -> Json:
+    """The fit from which the others start."""
+    return next(fit for fit in made.fits.values() if fit["described"]["training"]["list"]["dataset"] == "mini_source")
+
+
+def _reparent(made: Forge, edit: Callable[[Json], Any]) -> None:
+    """A parent fit that is changed, and the fits and records that then start from it."""
+    with_parent(made)
+    edit(_parent(made)["described"]["training"])
+    made.refit(lambda fit: None)  # gives the parent its key
+    key = _parent(made)["key"]
+    made.refit(lambda fit: fit["described"]["training"]["start"].update(key=key) if _is_child(fit) else None)
+
+
+def _is_child(fit: Json) -> bool:
+    return bool(fit["described"]["training"]["start"]["kind"] == "fit")
+
+
+@forged("P009", "seen classes not named")
+def _(made: Forge) -> None:
+    for index in (1, 2, 3):
+        item = made.of("joint", index)
+        item.record["overlap"] |= {"seen_classes": [], "top1_strict": None}
+
+
+@forged("P009", "hard classes named as seen")
+def _(made: Forge) -> None:
+    for index in (1, 2, 3):
+        item = made.of("novel", index)
+        item.record["overlap"]["seen_classes"] = item.record["classes"][1:]
+        item.derive()
