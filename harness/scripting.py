@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from harness.running.load_fit import FittedMethod
     from harness.running.predict import Prediction
     from results.compare import Comparison
-    from results.statistics.metrics import Metrics
+    from results.statistics.metric_values import Metrics
 
 Value = str | int | float | bool | tuple[float, ...]
 """Value of a recipe or view setting."""
