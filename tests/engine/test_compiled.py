@@ -71,6 +71,32 @@ def test_blocks_of_another_kind_are_left_alone(uncompiled: None) -> None:
     assert compile_vision(method.backbone) == 1
 
 
+class LowRank(torch.nn.Linear):
+    """A linear layer with a low-rank update, as LoRA adds it."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x) + 0.1 * x.mean(dim=-1, keepdim=True)
+
+
+@pytest.mark.parametrize("place", ["c_fc", "c_proj", "out_proj", "hook"])
+def test_a_block_with_a_replaced_or_hooked_layer_is_left_alone(uncompiled: None, place: str) -> None:
+    """A layer of a plugin may compute something else than its weights say."""
+    video = torch.randn(1, 2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    method = tiny_method()
+    block = method.backbone.vision_blocks[0]
+    owner = block.attn if place == "out_proj" else block.mlp
+    old = getattr(owner, "c_fc" if place == "hook" else place)
+    if place == "hook":
+        old.register_forward_hook(lambda module, inputs, output: 2 * output)
+    else:
+        new = LowRank(old.in_features, old.out_features)
+        new.load_state_dict(old.state_dict())
+        setattr(owner, place, new)
+    wanted = method.encode_video(video)
+    assert compile_vision(method.backbone) == 3 and not is_compiled(block)
+    torch.testing.assert_close(method.encode_video(video), wanted, rtol=1e-5, atol=1e-5)
+
+
 def test_a_mask_takes_the_plain_path(uncompiled: None) -> None:
     method = tiny_method().eval()
     block = method.backbone.vision_blocks[0]

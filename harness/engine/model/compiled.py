@@ -20,6 +20,7 @@ import torch
 import torch.nn.functional as F
 from open_clip.transformer import LayerNorm, QuickGELU, ResidualAttentionBlock
 from torch import Tensor, nn
+from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
 from harness.base.errors import EXIT_FAILED, UserError
 from harness.engine.compute.device import Device
@@ -122,6 +123,9 @@ def _is_plain(block: Block) -> bool:
     if type(block) is not ResidualAttentionBlock:
         return False
     attention, parts = block.attn, dict(block.mlp.named_children())
+    # `_block` reads weights and calls no module: a layer that a plugin replaced (LoRA) or hooked would be passed over.
+    if any(module._forward_hooks or module._forward_pre_hooks for module in block.modules() if module is not block):
+        return False
     return (
         type(attention) is nn.MultiheadAttention
         and attention.batch_first
@@ -133,6 +137,8 @@ def _is_plain(block: Block) -> bool:
         and all(type(norm) is LayerNorm for norm in (block.ln_1, block.ln_2))
         and all(isinstance(scale, nn.Identity) for scale in (block.ls_1, block.ls_2))
         and type(parts.get("gelu")) in (nn.GELU, QuickGELU)
+        and all(type(parts.get(name)) is nn.Linear for name in ("c_fc", "c_proj"))
+        and type(attention.out_proj) is NonDynamicallyQuantizableLinear
     )
 
 
