@@ -102,6 +102,7 @@ def evaluate(job: EvalJob, context: Context, partial: Path | None = None, progre
     scores = PartialScores(job.rows, min(DEPTH, len(job.label_set)), partial if features is None else None)
     if processes.is_leader:
         scores.restore()
+    # Only whole batches count as done, because the composition of a batch may change the last bits of its scores.
     todo: list[list[int]] = processes.share(
         [batch for batch in in_batches(len(job.rows), per_batch) if not scores.done[batch].all()]
     )

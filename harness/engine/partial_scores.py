@@ -90,7 +90,7 @@ class PartialScores:
         all_failed = processes.gather(sorted(self.failed.items()))
         self.failed = {}
         for rows, ids, probabilities, failed in zip(all_rows, all_ids, all_probabilities, all_failed, strict=True):
-            if rows:
+            if rows:  # NumPy gives an empty list the wrong shape
                 self.ids[rows], self.probabilities[rows], self.done[rows] = ids, probabilities, True
             self.failed.update({int(row): reason for row, reason in failed})
 

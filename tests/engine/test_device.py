@@ -11,6 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from harness.base.errors import UserError
 from harness.engine.compute import device as module
 from harness.engine.compute.device import Device, casts_kept, choose_device, for_evaluation
+from harness.engine.compute.device_batch import device_batch
 from harness.engine.cost.profile import meta_backbone
 from harness.engine.model.clip_model import Backbone
 from harness.machine.compute_options import ComputeOptions
@@ -85,6 +86,15 @@ def test_a_cpu_that_would_emulate_bf16_does_not(
     assert for_evaluation(CPU, AUTO, large) == CPU
     monkeypatch.delattr(torch.cpu, "get_capabilities")  # older versions of torch
     assert not module._cpu_multiplies_bf16()
+
+
+@pytest.mark.parametrize(
+    ("kind", "device", "clips"), [("fit", "cpu", 16), ("fit", "cuda", 32), ("eval", "cpu", 8), ("eval", "cuda", 32)]
+)
+def test_the_default_device_batch(kind: Any, device: str, clips: int) -> None:
+    here = Device(torch.device(device), torch.float32)
+    assert device_batch(kind, here, ComputeOptions()) == clips
+    assert device_batch(kind, here, ComputeOptions(fit_clips=3, eval_clips=5)) == {"fit": 3, "eval": 5}[kind]
 
 
 def test_what_is_unknown_or_absent_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

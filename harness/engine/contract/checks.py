@@ -115,7 +115,7 @@ def follows_label_order(tested: MethodUnderTest) -> str:
     """Reordered classes give reordered logits; a method with fixed classes refuses another number of classes."""
     if not tested.cls.open_vocabulary:
         return _refuses_other_classes(tested)
-    method, order = tested.fresh(), [2, 0, 3, 1]
+    method, order = tested.fresh(), [2, 0, 3, 1]  # no class keeps its position
     logits = tested.logits(method, NOVEL)
     moved = tested.logits(method, LabelSet(tuple(NOVEL.names[i] for i in order)))
     worst = _gap(moved, logits[:, order])
@@ -133,6 +133,7 @@ def _refuses_other_classes(tested: MethodUnderTest) -> str:
 def is_deterministic(tested: MethodUnderTest) -> str:
     """Two evaluations of the same videos are bit-identical for any state of the random generators."""
     method = tested.fresh()
+    # Two seeds, so that a method that draws from torch's generator cannot agree by chance.
     torch.manual_seed(1)
     first = tested.logits(method, tested.novel)
     torch.manual_seed(2)
@@ -206,6 +207,7 @@ def forgets_labels(tested: MethodUnderTest) -> str:
     if not method.trainable() or method.fits_at_once or not tested.cls.open_vocabulary:
         return ""
     once, twice = tested.fresh(), tested.fresh()
+    # Equal weights, but losses on different classes: a difference is state outside of the weights.
     for method, labels in ((once, BASE), (twice, OTHER)):
         tested.see(method, labels)
     twice.load_state_dict(once.trained_state(), strict=False)
@@ -241,6 +243,7 @@ def survives_half_precision(tested: MethodUnderTest) -> str:
             f"Scoring fails under bfloat16 autocast, as on a GPU: {tested.explain(error)}. Bring tensors that meet in "
             "a product to one dtype: x.to(y.dtype)."
         )
+    # bfloat16 has 8 bits of precision, and errors of single products add up over the blocks.
     allowed = 0.1 + 0.03 * float(expected.abs().max())
     gap = float((rounded - expected).abs().max())
     if not gap <= allowed:
@@ -332,7 +335,7 @@ def _hidden_tensors(method: ClipMethod) -> list[str]:
         if name == "backbone" or name.startswith("backbone."):
             continue
         for key, value in vars(module).items():
-            if key in ("_parameters", "_buffers", "_modules"):
+            if key in ("_parameters", "_buffers", "_modules"):  # torch's registries
                 continue
             value = list(value.values()) if isinstance(value, dict) else value
             inside = value if isinstance(value, (list, tuple)) else [value]

@@ -55,6 +55,7 @@ class MethodUnderTest:
             classes = int(getattr(self._backbone, "classes", 0))
             self.base = self.novel = LabelSet(tuple(f"class {i}" for i in range(classes)))
         self.targets = torch.eye(len(self.base))[torch.arange(BATCH) % len(self.base)]
+        # About -2 is the value of a black pixel in the usual input statistics.
         self.black = torch.full_like(self.video[:1], -2.0 if own is None else 0.0)
 
     def fresh(self) -> ClipMethod:
@@ -69,6 +70,7 @@ class MethodUnderTest:
     def recipe(self) -> Recipe:
         """A recipe of the method with a learning rate at which a few steps change the weights."""
         own = self.cls.recipe or next(iter(self.cls.recipes.values()), Recipe(epochs=1, lr=1e-3))
+        # Published rates are as low as 1e-6: after a few steps a float32 weight may not have changed at all.
         return Recipe(epochs=1, lr=1e-3, weight_decay=own.weight_decay, betas=own.betas, eps=own.eps)
 
     def logits(self, method: ClipMethod, labels: LabelSet, video: Tensor | None = None) -> Tensor:

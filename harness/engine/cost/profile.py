@@ -123,6 +123,7 @@ def profile(
                 continue
             if not cls.uses_clip:
                 raise UserError(f"{name} has its own model; profile counts methods that use CLIP.")
+            # Options by protocol change the size of a method; the preset `mini` and single datasets are left out.
             variants = [key for key in cls.protocol_options if key != "mini" and "/" not in key] or [""]
             rows += [_row(cls, copy.deepcopy(empty), variant, count) for variant in variants for count in frames]
         except UserError as error:

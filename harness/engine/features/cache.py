@@ -109,12 +109,14 @@ class FeatureCache:
             "version": FEATURES_VERSION,
             "weights": state_sha256(dict(backbone.visual.state_dict())),
             "arch": facts.arch,
+            # Modules without tensors, such as the activation function, show in the text of the tower only.
             "tower": hashlib.sha256(repr(backbone.visual).encode()).hexdigest(),
             "size": backbone.image_size,
             "views": asdict(views),
             "augmentation": None if recipe is None else [recipe.augmentation, recipe.flip],
             "precision": device.precision,
             "device": device.kind,
+            # Compiled blocks round differently.
             "compiled": any(is_compiled(module) for module in backbone.visual.modules()),
             "packages": {name: environment().packages.get(name, "") for name in FRAME_PACKAGES},
         }
@@ -203,7 +205,7 @@ class FeatureStore:
         features = features.detach().cpu().contiguous()
         data = save({"features": features}, {"entry": entry, "sha256": _digest(features)})
         if not write_quietly(self._path(entry), data):
-            self._kept[entry] = features
+            self._kept[entry] = features  # without a limit: the fit or eval needs them to go on
 
     def remember(self, entry: str, features: Tensor) -> None:
         """Keep an entry in memory, up to `KEPT_BYTES` in total, because a fit reads each entry in every epoch."""
@@ -227,6 +229,7 @@ def write_quietly(path: Path, data: bytes) -> bool:
 
     Unlike a result, the file is not synced to the disk: readers notice a file that a power cut damaged.
     """
+    # A random name, because several processes may write the same entry at once; the last rename counts.
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -95,6 +95,7 @@ class ListFeatures:
             progress: Called with the number of draws that are read or computed.
         """
         missing = self._missing(draws)
+        # Processes take whole batches in turn, so that each runs full device batches.
         batches = [missing[i : i + self.per_batch] for i in range(0, len(missing), self.per_batch)]
         done = len(draws) - len(missing)
         failed_here: list[tuple[int, str]] = []
@@ -104,6 +105,7 @@ class ListFeatures:
             for batch in self._decoded([draws[index] for index in own]):
                 self._encode(batch)
                 failed_here += [(index_of[draw], reason) for draw, reason in batch.failed.items()]
+                # An estimate that needs no exchange: the other processes are about as fast.
                 done += self.processes.size * (len(batch.draws) + len(batch.failed))
                 if progress:
                     progress(min(done, len(draws)))
@@ -150,7 +152,7 @@ class ListFeatures:
         entry = self._entry(draw)
         assert entry is not None
         features = self.store.read(entry)
-        if features is None:
+        if features is None:  # a user may delete the folder of the cache at any time
             for batch in self._decoded([draw]):
                 self._encode(batch)
             features = self.store.read(entry)
@@ -191,7 +193,7 @@ class ListFeatures:
 def encode_clips(method: ClipMethod, frames: Tensor, views: Views, device: Device) -> Tensor:
     """Frame features (B, V*T, D) on the CPU of uint8 frames (B, V*T, 3, H, W), computed as in an eval."""
     training = method.training
-    method.eval()
+    method.eval()  # in a fit too, so that fits and evals share entries
     video = split_views(normalise(frames, views, device.device), views)
     mixed = torch.autocast(device.kind, dtype=device.dtype, enabled=device.dtype != torch.float32)
     with mixed, casts_kept(device, method.backbone):
@@ -242,7 +244,7 @@ def fit_features(job: FitJob, context: Context, per_batch: int) -> ListFeatures 
     if recipe.views_cached:
         _check_views_cached(job.method, recipe, blends)
     elif recipe.augmentation != "none":
-        return None
+        return None  # each epoch has other views, so that an entry would be read once only
     if context.cache is None or blends or not fits_from_features(job.method):
         return None
     return list_features(job, context, context.cache, per_batch)
@@ -288,7 +290,7 @@ class FeatureLoader(DataLoader[FitBatch]):
     """
 
     def __init__(self, features: ListFeatures, batches: FitBatches, recipe: Recipe) -> None:
-        super().__init__(features.dataset, batch_sampler=batches, num_workers=0)
+        super().__init__(features.dataset, batch_sampler=batches, num_workers=0)  # reading a file needs no worker
         self.features, self.batches, self.recipe = features, batches, recipe
         self.substitute = same_class(features.rows)
         self.replaced: set[int] = set()

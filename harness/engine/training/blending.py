@@ -50,7 +50,7 @@ def cutmix_box(
         height: Height of the frame in pixels.
         width: Width of the frame in pixels.
     """
-    ratio = np.sqrt(1.0 - lam)
+    ratio = np.sqrt(1.0 - lam)  # of the sides, so that the box has the share 1 - lambda of the area
     half_w, half_h = int(width * ratio) // 2, int(height * ratio) // 2
     x1, x2 = (int(np.clip(centre_x + s * half_w, 0, width)) for s in (-1, 1))
     y1, y2 = (int(np.clip(centre_y + s * half_h, 0, height)) for s in (-1, 1))
@@ -61,6 +61,7 @@ def draw_blend(recipe: Recipe, epoch: int, group: int, size: int, height: int, w
     """The draw of a group of `size` clips; None if the recipe does not blend."""
     if recipe.mixup <= 0 and recipe.cutmix <= 0:
         return None
+    # The constant separates this stream from the streams of other draws with the same seed.
     rng = np.random.default_rng([recipe.seed, 1 + epoch, group, 0xB1E7D])
     use_cutmix = recipe.cutmix > 0 and (recipe.mixup <= 0 or rng.random() < recipe.switch)
     permutation = tuple(int(i) for i in rng.permutation(size))
@@ -87,6 +88,6 @@ def apply_blend(video: Tensor, targets: Tensor, draw: BlendDraw) -> tuple[Tensor
     if draw.box is None:
         return draw.weight * video + (1.0 - draw.weight) * video[order], mixed_targets
     x1, y1, x2, y2 = draw.box
-    video = video.clone()
+    video = video.clone()  # partners are read from the unchanged video
     video[..., y1:y2, x1:x2] = video[order][..., y1:y2, x1:x2]
     return video, mixed_targets

@@ -27,7 +27,7 @@ def newest_readable(folder: Path, clips: str = "") -> Path | None:
             the list may have been added or removed since.
     """
     for path in epoch_checkpoints(folder):
-        try:
+        try:  # `weights_only` refuses files that would run code
             checkpoint = torch.load(path, map_location="cpu", weights_only=True)
             if absent := {"meta", "state_dict", "optimizer"} - set(checkpoint):
                 raise ValueError(f"it lacks {', '.join(sorted(absent))}")

@@ -49,7 +49,7 @@ def solve(job: FitJob, context: Context, progress: Callable[[int, int, None], No
     processes = context.processes
     with processes.together():
         _check(job.method, job.recipe)
-    job.method.eval()
+    job.method.eval()  # features must equal those of an eval, so no dropout
 
     def step(done: int) -> None:
         if progress and processes.is_leader:
@@ -61,6 +61,7 @@ def solve(job: FitJob, context: Context, progress: Callable[[int, int, None], No
         cached = list_features(job, context, context.cache, per_batch)
         cached.complete([Draw(index) for index in range(len(job.rows))], step)
     replaced: list[int] = []
+    # The closed form itself is cheap next to the features, so that one process computes it.
     with processes.together():
         if processes.is_leader:
             batches = in_batches(len(job.rows), per_batch)
@@ -77,12 +78,13 @@ def _solve(job: FitJob, device: Device, batches: Iterable[FeatureBatch]) -> list
     with torch.no_grad(), torch.autocast(device.kind, dtype=device.dtype, enabled=mixed):
         for batch in batches:
             if batch.features is not None:
+                # Pooled features of a whole list fit into host memory, frame features may not.
                 videos = job.method.pool(batch.features.to(device.device)).float().cpu()
                 pooled.update(zip((draw.index for draw in batch.draws), videos, strict=True))
             failed.update({draw.index: reason for draw, reason in batch.failed.items()})
     chosen = [_decodable(job.rows, index, failed) for index in range(len(job.rows))]
     labels = torch.tensor([label for _, label in job.rows], device=device.device)
-    with torch.no_grad():
+    with torch.no_grad():  # without autocast: a method solves linear equations, which need fp32
         job.method.fit_features(torch.stack([pooled[i] for i in chosen]).to(device.device), labels, job.label_set)
     return sorted(failed)
 

@@ -79,14 +79,14 @@ def _fit_in_closed_form(job: FitJob, folder: Path, context: Context, progress: P
 def _fit_by_gradient(job: FitJob, folder: Path, context: Context, progress: Progress | None) -> FitOutcome:
     processes, device = context.processes, context.device
     setup = _set_up(job, context)
-    curve = Curve(folder / CURVE)
+    curve = Curve(folder / CURVE)  # seconds and final loss are read from it, because they cover all sessions
     total = job.recipe.epochs * len(setup.training.batches)
     if device.kind == "cuda":
         torch.cuda.reset_peak_memory_stats(device.device)
     started = time.perf_counter()
 
     def report(epoch: int, iteration: int, loss: float, rate: float) -> None:
-        if not processes.is_leader:
+        if not processes.is_leader:  # the loss is already the mean over all processes
             return
         curve.add(epoch, iteration, loss, rate, time.perf_counter() - started)
         if progress:
@@ -101,9 +101,10 @@ def _fit_by_gradient(job: FitJob, folder: Path, context: Context, progress: Prog
         raise processes.mark_common(failure) from None
     finally:
         curve.close()
-        setup.training.loader.close()
+        setup.training.loader.close()  # ends decode workers that were kept between epochs
     if setup.sharding is not None:
-        setup.sharding.undo()
+        setup.sharding.undo()  # before the weights are written, which needs whole tensors
+    # Each process knows only the clips that it decoded, and only its own GPU.
     replaced = processes.gather(sorted(setup.training.loader.replaced))
     peaks = processes.gather(_peak_memory_gib(context))
     final_loss, seconds = None, 0.0
@@ -137,7 +138,7 @@ class _Setup:
 def _set_up(job: FitJob, context: Context) -> _Setup:
     method, recipe, compute, processes = job.method, job.recipe, context.compute, context.processes
     with processes.together():
-        clips = device_batch("fit", context.device, compute)
+        clips = device_batch("fit", context.device, compute)  # an upper limit: FitBatches rounds it to whole groups
         batches = FitBatches(len(job.rows), recipe, clips, processes.rank, processes.size)
         compile_if_asked(method.backbone, compute.compile, context.device)
         features = fit_features(job, context, batches.groups_per_batch * recipe.micro_batch)
@@ -146,10 +147,11 @@ def _set_up(job: FitJob, context: Context) -> _Setup:
             compile_if_it_pays(method.backbone, compute.compile, context.device, "fit", frames)
         shard = compute.shard if processes.size > 1 else "none"
         sharding = Sharding(method, context.device, vision=features is None) if shard == "fsdp" else None
+    # Outside of `together`, because processes wait for each other while they shard.
     if sharding is not None:
         sharding.share(processes)
     with processes.together():
-        optimizer = build_optimizer(method, recipe, shard)
+        optimizer = build_optimizer(method, recipe, shard)  # after sharding, which replaces the parameters
     size = method.backbone.image_size
     loader = training_loader(
         features,

@@ -102,11 +102,11 @@ class PrecisionOptimWrapper(OptimWrapper):  # type: ignore[misc]
     def backward(self, loss: torch.Tensor) -> None:
         """Scaled backward pass."""
         self.scaler.scale(loss).backward()
-        self._inner_count += 1
+        self._inner_count += 1  # mmengine decides by it when an update is complete
 
     def step(self) -> None:
         """Unscale and step; an overflow skips the update and is counted."""
-        before = self.scaler.get_scale()
+        before = self.scaler.get_scale()  # the scaler lowers its scale exactly after an overflow
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.skipped_updates += int(self.scaler.get_scale() < before)
@@ -255,6 +255,7 @@ def _checkpoint_to_resume(folder: Path, clips: str, processes: Processes) -> Pat
         if processes.is_leader:
             sweep(folder)
             checkpoint = newest_readable(folder, clips)
+    # A name instead of a path: the run folder may have another path on another machine.
     name: str | None = processes.share(None if checkpoint is None else checkpoint.name)
     return None if name is None else folder / name
 
@@ -284,6 +285,7 @@ def _build_runner(
             optimizer=training.optimizer,
             accumulative_counts=batches.batches_per_update,
         ),
+        # mmengine's hooks would change rates, print and save unsafe checkpoints; the hooks below replace them.
         default_hooks=dict(
             logger=None, timer=None, checkpoint=None, sampler_seed=None, param_scheduler=None, runtime_info=None
         ),

@@ -31,6 +31,7 @@ def cosine_at(index: int, recipe: Recipe, micro_batches: int, peak: float, floor
         return index * (peak / warmup)
     if index >= total:
         return floor
+    # The cosine is not shifted by the warm-up, so that the rate drops at the end of the warm-up, as published.
     return floor + 0.5 * (peak - floor) * (1 + math.cos(math.pi * index / total))
 
 
@@ -60,6 +61,7 @@ def rate_of_update(update: int, recipe: Recipe, micro_batches: int, peak: float 
         return 0.0
     per_epoch = micro_batches // recipe.accumulate
     epoch, step = divmod(update - 1, per_epoch)
+    # Micro-batches left over at the end of an epoch make no update, but the original counts them.
     index = epoch * micro_batches + (step + 1) * recipe.accumulate - 1
     return cosine_at(index, recipe, micro_batches, peak, recipe.lr * recipe.min_lr_ratio)
 

@@ -122,6 +122,7 @@ def _sharded_like(value: Tensor, parameter: Tensor | None) -> Tensor:
     if not isinstance(parameter, DTensor):
         return value
     value = value.to(parameter.device)
+    # Without a source rank each process cuts its shard out of its own copy.
     return distribute_tensor(value, parameter.device_mesh, parameter.placements, src_data_rank=None)
 
 
@@ -145,9 +146,10 @@ class ShardedAdamW(torch.optim.AdamW):
         for number, parameter in enumerate(p for group in self._order for p in group):
             entries = self.state.get(parameter, {})
             state[number] = {k: whole(v).to(CPU) if isinstance(v, Tensor) else v for k, v in entries.items()}
-        groups, start = [], 0
+        groups, start = [], 0  # parameters are numbered over all groups, as torch does
         for number, parameters in enumerate(self._order):
             part = next(group for group in self.param_groups if group["group"] == number)
+            # The two parts of a group have the same settings; `group` is ours and not in a plain optimiser.
             kept = {k: v for k, v in part.items() if k not in ("params", "group")}
             groups.append({**kept, "params": list(range(start, start + len(parameters)))})
             start += len(parameters)

@@ -43,7 +43,7 @@ def batch_loss(
         seed_draws(recipe, clips.draws[0])
         targets = smooth(clips.labels.to(device.device), len(label_set), recipe.smoothing)
         if clips.features is not None:
-            with frames_given(method):
+            with frames_given(method):  # `loss` may be the base's only, see `fits_from_features`
                 return method.loss(clips.features.to(device.device, non_blocking=True), targets, label_set)
         assert clips.frames is not None  # a batch has frames or features
         video = normalise(clips.frames, views, device.device)
@@ -77,7 +77,7 @@ def frames_given(method: ClipMethod) -> Iterator[None]:
     try:
         yield
     finally:
-        del method.encode_frames
+        del method.encode_frames  # the attribute of the instance; that of the class is visible again
 
 
 def blend_groups(video: Tensor, targets: Tensor, clips: FitBatch, recipe: Recipe) -> tuple[Tensor, Tensor]:
@@ -112,6 +112,7 @@ def build_optimizer(method: ClipMethod, recipe: Recipe, shard: str = "none") -> 
     Raises:
         UserError: No parameter is trained, or a group lists a parameter with `requires_grad=False`.
     """
+    # `params` may be a generator, which can be read once only.
     groups: list[ParameterGroup] = [
         {**group, "params": list(group["params"])} for group in method.parameter_groups(recipe)
     ]
