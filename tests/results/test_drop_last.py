@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from results.statistics.drop_last import drop_last, dropped_videos
 from tests.conftest import in_process
+from tests.results.factories import write_sample
 
 
 @pytest.mark.parametrize(
@@ -41,8 +42,10 @@ def test_any_counts_give_an_interval_round_the_accuracy(videos: int, correct: in
         assert 0 <= found.low <= found.top1 + 1e-9 and found.top1 - 1e-9 <= found.high <= 100
 
 
-def test_score_says_it(finished_runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert in_process("score", finished_runs, "--drop-last", 8) == 0
+def test_score_says_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for part in ("base", "novel", "joint"):
+        write_sample(tmp_path, part=part, videos=84)
+    assert in_process("score", tmp_path, "--drop-last", 8) == 0
     out = capsys.readouterr().out
     assert "videos left out, top-1" in out and out.endswith("3 records recomputed, 0 findings\n")
-    assert in_process("score", finished_runs, "--drop-last", 0) == 2
+    assert in_process("score", tmp_path, "--drop-last", 0) == 2

@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ from results.statistics.metrics import accuracies
 from results.submission.check import Checked, check_submission
 from results.submission.check_arithmetic import card_of, environments_of
 from results.submission.documents import json_bytes
-from results.submission.facts import EvalFacts, ProtocolFacts
+from results.submission.facts import EvalFacts, Facts, ProtocolFacts
 from results.submission.layout import Environments, Manifest, record_stem
 from results.submission.scores import scores_of
 from results.submission.submission import Measured, Submission
@@ -156,7 +157,7 @@ class Forge:
         measurements = [m for m in found if m is not None]
         if len(measurements) == len(found):
             pair = measurements[0].protocol.name, measurements[0].evaluation.list.dataset
-            facts = facts_of([pair]).pairs.get(pair)
+            facts = _facts(frozenset([pair])).pairs.get(pair)
             scope = facts.scope(measurements) if facts is not None else None
             for item in self.items if scope is not None else ():
                 item.m["protocol"]["scope"] = {**encode(scope), "expected": item.m["protocol"]["scope"]["expected"]}
@@ -326,7 +327,7 @@ def with_parent(made: Forge, dataset: str = "mini_source", name: str = "train", 
     for item in made.items:
         m = decode(item.m, Measurement)
         pair = m.protocol.name, m.evaluation.list.dataset
-        known = facts_of([pair]).pairs[pair].expected(m)[Expected(m.protocol.part, m.protocol.repeat)]
+        known = _facts(frozenset([pair])).pairs[pair].expected(m)[Expected(m.protocol.part, m.protocol.repeat)]
         seen = sorted({*known.seen, *known.parent_seen})
         item.record["overlap"]["seen_classes"] = [item.record["classes"][id] for id in seen]
     made.fits[parent.key] = encode(parent)
@@ -359,6 +360,11 @@ def _record(
     return encode(record)
 
 
-def check(path: Path, **changes: Any) -> Checked:
+@cache
+def _facts(pairs: frozenset[tuple[str, str]]) -> Facts:
+    return facts_of(pairs)
+
+
+def check(path: Path, known: dict[str, str] | None = None) -> Checked:
     """`submit check` with the facts of this installation."""
-    return check_submission(path, lambda pairs: facts_of(pairs, changes.get("known")))
+    return check_submission(path, lambda pairs: replace(_facts(frozenset(pairs)), known=known or {}))
