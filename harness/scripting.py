@@ -7,15 +7,24 @@ returned; progress bars and warnings go to stderr.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict, Unpack
+from typing import TYPE_CHECKING, Unpack
 
-from harness.base.errors import UserError, unknown_name
+from harness.base.errors import UserError
 from harness.cells.backbone import BackboneChoice
-from harness.cells.request import MethodChoice, Request, parse_methods
-from harness.machine.compute_options import ComputeOptions
-from harness.machine.settings import Settings, load_settings
+from harness.machine.settings import load_settings
+from harness.script_options import (
+    Compute,
+    Folders,
+    Names,
+    RunOptions,
+    check_names,
+    compute_options,
+    request_of,
+    settings_of,
+    texts,
+)
 from harness.spec import LabelSet, Views
 
 if TYPE_CHECKING:
@@ -28,77 +37,6 @@ if TYPE_CHECKING:
     from harness.running.predict import Prediction
     from results.compare import Comparison
     from results.statistics.metric_values import Metrics
-
-Value = str | int | float | bool | tuple[float, ...]
-"""Value of a recipe or view setting."""
-Names = str | Path | Sequence[str | Path]
-
-
-class Places(TypedDict, total=False):
-    """Folders on this machine; the defaults are those of harness.toml and the HARNESS_* variables.
-
-    Keys:
-        runs: Folder of fits and records.
-        cache: Folder of rendered videos, indexes and features.
-        weights_dir: Folder with weight files of open_clip tags.
-        lists_dir: Folder with published or generated lists.
-        data: Dataset name -> folder of its videos.
-    """
-
-    runs: str | Path
-    cache: str | Path
-    weights_dir: str | Path
-    lists_dir: str | Path
-    data: Mapping[str, str | Path]
-
-
-class Compute(TypedDict, total=False):
-    """Options of the computation, see `harness.machine.compute_options.ComputeOptions`; no part of a measurement."""
-
-    device: str
-    precision: str
-    workers: int | None
-    fit_clips: int | None
-    eval_clips: int | None
-    decode_seconds: float
-    allow_missing: bool
-    quiet: bool
-    feature_cache: bool
-    compile: str
-    shard: str
-    grad_checkpointing: bool
-
-
-class RunOptions(Places, Compute, total=False):
-    """Options of `run` beside method, protocol and dataset.
-
-    Keys:
-        arch, weights: Backbone: an open_clip architecture and tag or weight file, or `mini-clip`.
-        checkpoint: Published or exported weights of the (single) method, which is then evaluated and not fitted.
-        recipe, views, eval_views: Settings to override; `eval_views` changes the evaluation alone.
-        label_set: `published`, `corrected` or `split` class names.
-        lists: `published` or `own` lists.
-        repeats, shots: Restrict to these repeats, and to these K of few-shot fits.
-        source: Dataset on which zero-shot transfer fits.
-        plugins: Files of methods and protocols to load first.
-        keep_going: Go on with other cells after a failure.
-        force: Compute finished cells anew.
-    """
-
-    arch: str
-    weights: str | Path
-    checkpoint: str | Path
-    recipe: Mapping[str, Value]
-    views: Mapping[str, Value]
-    eval_views: Mapping[str, Value]
-    label_set: str
-    lists: str
-    repeats: Sequence[int]
-    shots: Sequence[int]
-    source: str
-    plugins: Sequence[str | Path]
-    keep_going: bool
-    force: bool
 
 
 @dataclass(frozen=True)
@@ -160,24 +98,24 @@ def run(
         protocol: Names of protocols.
         dataset: Names, or folders or tables of videos; the default is the protocol's configured datasets, else the
             embedded benchmark.
-        options: See `RunOptions`, `Places` and `Compute`.
+        options: See `RunOptions`, `Folders` and `Compute`.
 
     Raises:
         UserError: A name or value is wrong, or a cell failed and `keep_going` is off.
     """
-    _check_names("run", options, RunOptions)
+    check_names("run", options, RunOptions)
     from harness.cells.from_request import expand
     from harness.plugins.loose_files import load_file
     from harness.running.run import execute, plan_cells
 
     for file in options.get("plugins", ()):
         load_file(Path(file))
-    settings = _settings(options)
-    cells = expand(_request(method, protocol, dataset, options), settings)
+    settings = settings_of(options)
+    cells = expand(request_of(method, protocol, dataset, options), settings)
     summary = execute(
         plan_cells(cells, settings),
         settings,
-        _compute(options),
+        compute_options(options),
         options.get("keep_going", False),
         options.get("force", False),
     )
@@ -198,7 +136,7 @@ def load_fit(
     arch: str | None = None,
     weights: str | Path | None = None,
     files: Mapping[str, str | Path] | None = None,
-    **places: Unpack[Places],
+    **folders: Unpack[Folders],
 ) -> FittedMethod:
     """The method of a finished fit with its trained tensors, its classes and its views.
 
@@ -207,17 +145,17 @@ def load_fit(
         arch: Architecture of the backbone, where its weights came from a file that was moved.
         weights: That file.
         files: Option of the method -> file, where a file that an option names was moved.
-        places: See `Places`.
+        folders: See `Folders`.
 
     Raises:
         UserError: The folder holds no finished fit, or the weights on this machine are not those of the fit.
     """
-    _check_names("load_fit", places, Places)
+    check_names("load_fit", folders, Folders)
     from harness.running.load_fit import load_fit as load_fitted
 
     backbone = BackboneChoice(arch, str(weights) if weights else None) if arch or weights else None
     moved = {name: str(file) for name, file in (files or {}).items()}
-    return load_fitted(Path(folder), _settings(places), backbone, moved)
+    return load_fitted(Path(folder), settings_of(folders), backbone, moved)
 
 
 def predict(
@@ -242,11 +180,11 @@ def predict(
     Raises:
         UserError: No labels for a method without a fit, or a file that does not exist.
     """
-    _check_names("predict", compute, Compute)
+    check_names("predict", compute, Compute)
     from harness.running.predict import predict as predict_files
 
     method, classes, chosen = _resolved(model, labels, views)
-    return list(predict_files(_files(videos), method, classes, chosen, _compute(compute)))
+    return list(predict_files(_files(videos), method, classes, chosen, compute_options(compute)))
 
 
 def evaluate(
@@ -268,7 +206,7 @@ def evaluate(
     Raises:
         UserError: No videos, a class that is not among the labels, or no video that decodes.
     """
-    _check_names("evaluate", compute, Compute)
+    check_names("evaluate", compute, Compute)
     from harness.engine.compute.device import choose_device, for_evaluation
     from harness.engine.evaluate import evaluate as evaluate_job
     from harness.engine.features.context import Context
@@ -285,7 +223,7 @@ def evaluate(
         if name not in ids:
             raise UserError(f"{file} has the class {name!r}, which is not among the {len(ids)} labels.")
     rows: list[tuple[Path | None, int]] = [(file, ids[name]) for file, name in pairs]
-    options = _compute(compute)
+    options = compute_options(compute)
     device = for_evaluation(choose_device(options), options, method.backbone)
     scores = evaluate_job(EvalJob(method, rows, classes, chosen), Context(device, options))
     scores.require_a_decoded_video(rows)
@@ -335,72 +273,8 @@ def compare(
     from results.sides import Filters, choice_of
 
     place = load_settings({} if runs is None else {"runs": str(runs)}).runs.path
-    filters = Filters(_texts(protocol), _texts(dataset), _texts(arch))
+    filters = Filters(texts(protocol), texts(dataset), texts(arch))
     return compare_choices(choice_of(str(a), place), choice_of(str(b), place), filters)
-
-
-def _check_names(function: str, given: Mapping[str, object], known: type) -> None:
-    """Refuse an argument that the function does not have, with the nearest name."""
-    for name in given:
-        if name not in known.__annotations__:
-            raise unknown_name(f"argument of {function}()", name, known.__annotations__)
-
-
-def _texts(values: Names) -> tuple[str, ...]:
-    """One or several names or paths as texts, without repetitions."""
-    several = (values,) if isinstance(values, str | Path) else values
-    return tuple(dict.fromkeys(str(value) for value in several))
-
-
-def _pairs(values: Mapping[str, Value]) -> dict[str, str]:
-    """Settings as the texts that the command line takes."""
-    return {
-        name: ",".join(map(str, value)) if isinstance(value, tuple) else str(value) for name, value in values.items()
-    }
-
-
-def _settings(places: Places | RunOptions) -> Settings:
-    flags = {f"data.{name}": str(folder) for name, folder in places.get("data", {}).items()}
-    for flag, folder in (
-        ("runs", places.get("runs")), ("cache", places.get("cache")), ("weights", places.get("weights_dir")),
-        ("lists", places.get("lists_dir")),
-    ):  # fmt: skip
-        if folder is not None:
-            flags[flag] = str(folder)
-    return load_settings(flags)
-
-
-def _compute(options: Compute | RunOptions) -> ComputeOptions:
-    given = Compute(**{name: options[name] for name in Compute.__annotations__ if name in options})  # type: ignore[literal-required, typeddict-item]
-    return ComputeOptions(**given)
-
-
-def _request(
-    method: str | Sequence[str], protocol: str | Sequence[str], dataset: Names, options: RunOptions
-) -> Request:
-    methods: tuple[MethodChoice, ...] = parse_methods(list(_texts(method)))
-    checkpoint = options.get("checkpoint")
-    if checkpoint is not None:
-        if len(methods) != 1:
-            raise UserError(
-                f"checkpoint needs exactly one method, found {len(methods)}.", "Call run() for each of them."
-            )
-        methods = (replace(methods[0], checkpoint=str(checkpoint)),)
-    arch, weights = options.get("arch"), options.get("weights")
-    return Request(
-        methods=methods,
-        protocols=_texts(protocol),
-        datasets=_texts(dataset),
-        backbone=BackboneChoice(arch, None if weights is None else str(weights)) if arch or weights else None,
-        recipe=_pairs(options.get("recipe", {})),
-        views=_pairs(options.get("views", {})),
-        eval_views=_pairs(options.get("eval_views", {})),
-        variant=options.get("label_set", "published"),
-        lists=options.get("lists", "published"),
-        repeats=tuple(options.get("repeats", ())),
-        shots=tuple(options.get("shots", ())),
-        source=options.get("source"),
-    )
 
 
 def _resolved(
@@ -426,7 +300,7 @@ def _files(videos: Names) -> list[Path]:
     from harness.data.files.video_names import is_video
 
     files: list[Path] = []
-    for path in map(Path, _texts(videos)):
+    for path in map(Path, texts(videos)):
         if path.is_dir():
             inside = sorted(file for file in path.rglob("*") if file.is_file() and is_video(file.name))
             if not inside:

@@ -16,8 +16,7 @@ def test_every_dependency_is_explained() -> None:
     requirements = [*project["dependencies"], *(requirement for extra in extras for requirement in extra)]
     names = {re.split(r"[<>=\[]", requirement)[0] for requirement in requirements} - {project["name"]}
     explained = " ".join(re.findall(r"^\| (.+?) \|", PAGE.partition("## Eleven defects")[0], flags=re.M))
-    being_removed = {"statsmodels"}
-    assert {name for name in names if not re.search(rf"\b{re.escape(name)}\b", explained)} <= being_removed
+    assert {name for name in names if not re.search(rf"\b{re.escape(name)}\b", explained)} == set()
 
 
 def test_the_tests_that_the_page_names_exist() -> None:

@@ -95,7 +95,7 @@ def test_the_workflow_refuses_a_changed_record(
     facts = {"BASE": base, "HEAD": commit(board), "GITHUB_STEP_SUMMARY": os.devnull}
     assert run_here(harness_commands()[0], board, monkeypatch, **facts) == 1
     out = capsys.readouterr().out
-    assert "D001" in out and "Raise the method's version" in out
+    assert "D001" in out and "Raise the version of the method" in out
 
 
 def test_an_empty_board_checks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ from harness.engine.job import FitJob
 from harness.engine.training.fit import fit
 from harness.engine.video.batches import Draw
 from harness.engine.video.loaders import Row
+from results.codec import encode
 from tests.engine.conftest import CPU, LABELS, VIEWS
 from tests.engine.test_features import COMPUTE, PLAIN, method_of, score
 
@@ -69,8 +70,8 @@ def test_cached_augmented_views(rows: list[Row], cache: FeatureCache, tmp_path: 
 
 
 def test_views_cached_is_part_of_the_recipe() -> None:
-    assert PLAIN.as_dict()["views_cached"] == 0
-    assert replace(PLAIN, views_cached=4).as_dict()["views_cached"] == 4
+    assert encode(PLAIN)["views_cached"] == 0
+    assert encode(replace(PLAIN, views_cached=4))["views_cached"] == 4
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -43,7 +45,7 @@ def accuracy_on_unseen(method: ClipMethod, videos: Tensor, ids: Tensor, classes:
 
 def train(method: ClipMethod, videos: Tensor, ids: Tensor, classes: Tensor, steps: int, lr: float) -> list[float]:
     recipe = next(iter(method.recipes.values()))
-    optimizer = build_optimizer(method, type(recipe)(**{**recipe.as_dict(), "lr": lr, "betas": recipe.betas}))
+    optimizer = build_optimizer(method, replace(recipe, lr=lr))
     seen, losses = ids < SEEN, []
     targets = torch.eye(SEEN)[ids[seen]]
     for _ in range(steps):

@@ -1,0 +1,153 @@
+"""Arguments of the functions for scripts and notebooks, and their translation into requests and settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TypedDict
+
+from harness.base.errors import UserError, unknown_name
+from harness.cells.backbone import BackboneChoice
+from harness.cells.request import MethodChoice, Request, parse_methods
+from harness.machine.compute_options import ComputeOptions
+from harness.machine.settings import Settings, load_settings
+
+Value = str | int | float | bool | tuple[float, ...]
+"""Value of a recipe or view setting."""
+
+Names = str | Path | Sequence[str | Path]
+
+
+class Folders(TypedDict, total=False):
+    """Folders on this machine; the defaults are those of harness.toml and the HARNESS_* variables.
+
+    Keys:
+        runs: Folder of fits and records.
+        cache: Folder of rendered videos, indexes and features.
+        weights_dir: Folder with weight files of open_clip tags.
+        lists_dir: Folder with published or generated lists.
+        data: Dataset name -> folder of its videos.
+    """
+
+    runs: str | Path
+    cache: str | Path
+    weights_dir: str | Path
+    lists_dir: str | Path
+    data: Mapping[str, str | Path]
+
+
+class Compute(TypedDict, total=False):
+    """Options of the computation, see `harness.machine.compute_options.ComputeOptions`; no part of a measurement."""
+
+    device: str
+    precision: str
+    workers: int | None
+    fit_clips: int | None
+    eval_clips: int | None
+    decode_seconds: float
+    allow_missing: bool
+    quiet: bool
+    feature_cache: bool
+    compile: str
+    shard: str
+    grad_checkpointing: bool
+
+
+class RunOptions(Folders, Compute, total=False):
+    """Options of `run` beside method, protocol and dataset.
+
+    Keys:
+        arch, weights: Backbone: an open_clip architecture and tag or weight file, or `mini-clip`.
+        checkpoint: Published or exported weights of the (single) method, which is then evaluated and not fitted.
+        recipe, views, eval_views: Settings to override; `eval_views` changes the evaluation alone.
+        label_set: `published`, `corrected` or `split` class names.
+        lists: `published` or `own` lists.
+        repeats, shots: Restrict to these repeats, and to these K of few-shot fits.
+        source: Dataset on which zero-shot transfer fits.
+        plugins: Files of methods and protocols to load first.
+        keep_going: Go on with other cells after a failure.
+        force: Compute finished cells anew.
+    """
+
+    arch: str
+    weights: str | Path
+    checkpoint: str | Path
+    recipe: Mapping[str, Value]
+    views: Mapping[str, Value]
+    eval_views: Mapping[str, Value]
+    label_set: str
+    lists: str
+    repeats: Sequence[int]
+    shots: Sequence[int]
+    source: str
+    plugins: Sequence[str | Path]
+    keep_going: bool
+    force: bool
+
+
+def check_names(function: str, given: Mapping[str, object], known: type) -> None:
+    """Refuse an argument that the function does not have, with the nearest name."""
+    for name in given:
+        if name not in known.__annotations__:
+            raise unknown_name(f"argument of {function}()", name, known.__annotations__)
+
+
+def texts(values: Names) -> tuple[str, ...]:
+    """One or several names or paths as texts, without repetitions."""
+    several = (values,) if isinstance(values, str | Path) else values
+    return tuple(dict.fromkeys(str(value) for value in several))
+
+
+def pairs(values: Mapping[str, Value]) -> dict[str, str]:
+    """Settings as the texts that the command line takes."""
+    return {
+        name: ",".join(map(str, value)) if isinstance(value, tuple) else str(value) for name, value in values.items()
+    }
+
+
+def settings_of(places: Folders | RunOptions) -> Settings:
+    """Settings of this machine, with the folders that are given."""
+    flags = {f"data.{name}": str(folder) for name, folder in places.get("data", {}).items()}
+    for flag, folder in (
+        ("runs", places.get("runs")), ("cache", places.get("cache")), ("weights", places.get("weights_dir")),
+        ("lists", places.get("lists_dir")),
+    ):  # fmt: skip
+        if folder is not None:
+            flags[flag] = str(folder)
+    return load_settings(flags)
+
+
+def compute_options(options: Compute | RunOptions) -> ComputeOptions:
+    """The options of the computation; those that are not given have their defaults."""
+    given = Compute(**{name: options[name] for name in Compute.__annotations__ if name in options})  # type: ignore[literal-required, typeddict-item]
+    return ComputeOptions(**given)
+
+
+def request_of(
+    method: str | Sequence[str], protocol: str | Sequence[str], dataset: Names, options: RunOptions
+) -> Request:
+    """The request that the arguments of `run` describe."""
+    methods: tuple[MethodChoice, ...] = parse_methods(list(texts(method)))
+    checkpoint = options.get("checkpoint")
+    if checkpoint is not None:
+        if len(methods) != 1:
+            raise UserError(
+                f"checkpoint needs exactly one method, found {len(methods)}.", "Call run() for each of them."
+            )
+        methods = (replace(methods[0], checkpoint=str(checkpoint)),)
+    arch, weights = options.get("arch"), options.get("weights")
+    return Request(
+        methods=methods,
+        protocols=texts(protocol),
+        datasets=texts(dataset),
+        backbone=BackboneChoice(arch, None if weights is None else str(weights)) if arch or weights else None,
+        recipe=pairs(options.get("recipe", {})),
+        views=pairs(options.get("views", {})),
+        eval_views=pairs(options.get("eval_views", {})),
+        variant=options.get("label_set", "published"),
+        lists=options.get("lists", "published"),
+        repeats=tuple(options.get("repeats", ())),
+        shots=tuple(options.get("shots", ())),
+        source=options.get("source"),
+    )
