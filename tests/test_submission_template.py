@@ -80,7 +80,7 @@ def test_the_workflow_refuses_a_changed_record(board: Path) -> None:
     shutil.rmtree(board / "submissions" / "mymethod" / "v1")
     add(board, made, "mymethod/v1")
     done = run(harness_commands()[0], board, BASE=base, HEAD=commit(board), GITHUB_STEP_SUMMARY=os.devnull)
-    assert done.returncode == 1 and "D001" in done.stdout and "Raise the method's version" in done.stdout
+    assert done.returncode == 1 and "D001" in done.stdout and "Raise the version of the method" in done.stdout
 
 
 def test_an_empty_board_checks(tmp_path: Path) -> None:
