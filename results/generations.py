@@ -155,6 +155,7 @@ def _row(keys: Keys, records: list[Dated[T]]) -> Row[T]:
 
 def _newest(rows: Sequence[Row[T]], superseded: list[Superseded[T]]) -> Row[T]:
     """The generation that counts."""
+    # The row key decides ties, so that the result does not depend on the order of files.
     best = max(rows, key=lambda row: (row.complete, row.time, row.keys.row))
     for row in rows:
         if row is not best:

@@ -290,6 +290,7 @@ def fit_key(described: FitDescription | Measurement) -> str:
     """The key of a fit, 16 hex digits; empty for an untrained method."""
     if isinstance(described, Measurement):
         return described.keys.fit
+    # A fit's description is not a Measurement, but its fields have the same paths and give the same key.
     shape = _shape(FitDescription, True)
     return _hash("fit", shape.picks["fit"](shape.texts(described)))
 

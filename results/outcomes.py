@@ -60,6 +60,7 @@ def read_outcome(path: Path, sha256: str, expected: int) -> Outcome:
     header, _, rows = text.partition(b"\n")
     if header != _HEADER:
         check_columns(path, header.decode(errors="replace").replace('"', "").split(","))
+    # Quoted names can contain commas, so only tables without quotes can be read by counting commas.
     fields = _quick(rows) if b'"' not in text else None
     if fields is None:
         try:

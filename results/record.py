@@ -289,6 +289,7 @@ def find_records(folder: Path) -> list[Path]:
     """
     found = []
     for root, folders, names in os.walk(folder):
+        # A built board contains no records; skipping it saves a walk over all its files.
         if root == os.fspath(folder) and BOARD in folders and not _holds_accepted(folder / BOARD):
             folders.remove(BOARD)
         found += [os.path.join(root, name) for name in names if name.endswith(RECORD_SUFFIX)]  # noqa: PTH118

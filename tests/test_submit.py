@@ -65,8 +65,8 @@ def test_options_and_recipe_settings_choose_rows(
     assert in_process("submit", "pack", "vificlip", *out, "--recipe", "epochs=1") == 0
     assert "changed recipe" in capsys.readouterr().err
     for method, more, reason in (
-        ("vificlip:template='a {}'", (), "option template is a photo of a {}., asked for is a {}"),
-        ("vificlip", ("--recipe", "epochs=2"), "recipe setting epochs is 1, asked for is 2"),
+        ("vificlip:template='a {}'", (), "option template is a photo of a {}., requested is a {}"),
+        ("vificlip", ("--recipe", "epochs=2"), "recipe setting epochs is 1, requested is 2"),
         ("vificlip", ("--method-version", "9"), "packed is 9"),
     ):
         assert in_process("submit", "pack", method, *out, *more) == 2

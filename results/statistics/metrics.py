@@ -31,7 +31,7 @@ def rank(scores: ArrayLike, k: int = 5) -> NDArray[np.int64]:
     if not np.isfinite(array).all():
         bad = np.flatnonzero(~np.isfinite(array).all(axis=1))
         raise ValueError(f"scores of {len(bad)} videos are not finite (first: row {bad[0]})")
-    return np.argsort(-array, axis=1, kind="stable")[:, :k]
+    return np.argsort(-array, axis=1, kind="stable")[:, :k]  # stable: equal scores keep the order of ids
 
 
 def accuracies(labels: ArrayLike, ids: ArrayLike) -> Metrics:

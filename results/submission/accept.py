@@ -126,6 +126,7 @@ def accept(checked: Checked, board: Path, reproductions: Iterable[Reproduction] 
             if entry.kind == "weights":
                 continue  # a board stores only the hashes of weights
             data = entry.read()
+            # The container was closed after the check; another process could have replaced the file.
             if hashlib.sha256(data).hexdigest() != submission.hashes.get(name):
                 raise UserError(f"{name} of {submission.path} changed after the check.", exit_code=EXIT_FAILED)
             write_bytes(folder / name, _with_status(data, status, remarks) if name.endswith(RECORD_SUFFIX) else data)

@@ -55,7 +55,7 @@ def _fit(submission: Submission, name: str, fit: FitFile) -> None:
         stored = submission.hashes.get(f"weights/{fit.key}.safetensors", stated)
         pairs.append(("weights.sha256", stated, stored))
     parent = submission.fits.get(parent_of(fit))
-    if parent is not None:
+    if parent is not None:  # a missing parent fit is reported by rule F008
         start, theirs = training.start, parent.described.training
         whole = theirs.used == theirs.list.n and theirs.start.complete
         pairs += [

@@ -65,6 +65,7 @@ def choose(runs: Path, choice: Choice, fits: FitFiles) -> Chosen:
     records = _of_method(runs, choice, chosen)
     for test in (_version(records, choice), _selected(choice), _named(choice), _whole, _of_present_fits(fits)):
         records = _kept(records, test, chosen.left_out)
+    # Order matters: versions and fits are compared only among the records that the choice left.
     records = _kept(records, _newest_protocols(records), chosen.left_out)
     records = _kept(records, _one_fit(records), chosen.left_out)
     if not records:

@@ -75,7 +75,7 @@ class Entry:
         """
         try:
             with self.opener() as file:
-                data = file.read(self.size + 1)
+                data = file.read(self.size + 1)  # one byte more, to notice a wrong stated size
         except Exception as error:  # damaged archives make zipfile and its decompressors raise many types
             raise UserError(f"{self.name} cannot be read: {type(error).__name__}: {error}") from None
         if len(data) != self.size:
@@ -192,6 +192,7 @@ def _list_zip(archive: zipfile.ZipFile, contents: Contents) -> None:
     if len(infos) > MAX_FILES:
         contents.add("F002", contents.path.name, f"{len(infos)} files", f"at most {MAX_FILES}")
         return
+    # A program in front of the archive, and members that share compressed data (a "zip bomb"), show in the offsets.
     in_order = sorted(infos, key=lambda info: info.header_offset)
     if in_order and in_order[0].header_offset != 0:
         contents.add("F001", contents.path.name, "data in front of the archive", "a zip file without other data")
@@ -205,6 +206,7 @@ def _list_zip(archive: zipfile.ZipFile, contents: Contents) -> None:
         name = info.filename
         if name.endswith("/") and (name in FOLDERS) and not info.file_size:
             continue
+        # File systems that ignore case would unpack one file over the other.
         if (earlier := names.setdefault(name.casefold(), name)) is not name:
             contents.add("F005", name, f"a second file besides {earlier}", "different names, apart from case")
             continue
@@ -219,7 +221,7 @@ def _list_zip(archive: zipfile.ZipFile, contents: Contents) -> None:
                 "F002", name, f"{info.compress_size} bytes that expand to {info.file_size}", f"a ratio of {MAX_RATIO}"
             )
             continue
-        mode = info.external_attr >> 16
+        mode = info.external_attr >> 16  # the upper half holds the Unix file mode
         _admit(contents, name, mode, info.file_size, partial(archive.open, info))
 
 
@@ -252,6 +254,7 @@ def _admit(contents: Contents, name: str, mode: int, size: int, opener: Callable
     if size > limit:
         contents.add("F002", name, f"{size} bytes", f"at most {limit}")
         return
+    # Weights are hashed in pieces and never held in memory as a whole.
     contents.total += 0 if kind == "weights" else size
     if contents.total > MAX_TOTAL:
         contents.add("F002", name, f"more than {MAX_TOTAL} bytes in total", "files that fit into memory")

@@ -71,6 +71,7 @@ def _number(text: str) -> float:
 
 
 def _whole(text: str) -> int:
+    # The length is checked first: parsing millions of digits takes quadratic time.
     if len(text) > 17 or abs(int(text)) > LARGEST:
         raise DocumentError("F012", f"the number {text[:40]}")
     return int(text)

@@ -186,6 +186,7 @@ def layout_problems(kind: str, value: JsonValue) -> Iterator[tuple[str, str, str
 
 def _problem(error: ValidationError) -> tuple[str, str, str, str]:
     """A validation error; of several alternatives the error that is nested deepest."""
+    # jsonschema reports only that no alternative matched; the deepest error names the wrong field.
     while error.validator == "anyOf" and error.context:
         error = max(error.context, key=lambda inner: len(inner.absolute_path))
     place = ".".join(map(str, error.absolute_path)) or "top level"

@@ -151,6 +151,7 @@ def write_submission(out: Path, manifest: Manifest, files: Mapping[str, bytes | 
     """Write a zip file of files and a manifest that lists them, atomically."""
     listed = {name: ListedFile(*_hash(content)) for name, content in files.items()}
     members = {**files, MANIFEST: json_bytes(encode(replace(manifest, files=listed)))}
+    # Rename a finished file, so that an interrupted run leaves no incomplete submission.
     partial = out.with_name(f".{out.name}.partial")
     out.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -165,7 +166,7 @@ def write_submission(out: Path, manifest: Manifest, files: Mapping[str, bytes | 
 def _write_member(archive: zipfile.ZipFile, name: str, content: bytes | Path) -> None:
     info = zipfile.ZipInfo(name, EPOCH)
     info.external_attr = 0o100644 << 16
-    info.create_system = 3
+    info.create_system = 3  # Unix, on every system, so that the bytes do not depend on it
     packed_already = name.endswith((".gz", ".safetensors"))
     info.compress_type = zipfile.ZIP_STORED if packed_already else zipfile.ZIP_DEFLATED
     with archive.open(info, "w", force_zip64=isinstance(content, Path)) as target:

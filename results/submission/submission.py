@@ -226,7 +226,7 @@ def _document(submission: Submission, entry: Entry, kind: str) -> JsonObject | N
         submission.note(error.rule, entry.name, str(error), expected)
         return None
     schema, found = _SCHEMAS.get(kind, SCHEMA), value.get("schema", "no schema")
-    if found != schema or isinstance(found, bool):
+    if found != schema or isinstance(found, bool):  # in Python, True equals 1
         submission.note("F010", entry.name, f"schema {found!r}", f"schema {schema}")
         return None
     problems = list(layout_problems(kind, value))
@@ -318,6 +318,7 @@ def read_table(submission: Submission, measured: Measured, entry: Entry) -> None
 
 def _fits(submission: Submission, contents: Contents, refused: set[str]) -> None:
     """Check that the fits are those of the records and their parent fits (rules F006, F008)."""
+    # Parent fits can have parents, so follow the chain from each evaluated fit.
     needed = {measured.keys.fit: measured.name for measured in submission.measured if measured.keys.fit}
     pending = list(needed)
     while pending:

@@ -26,7 +26,8 @@ def decompress(data: bytes, limit: int = TABLE_LIMIT) -> bytes:
         TooLargeError: The content has more than `limit` bytes; decompression stops there.
         ValueError: The file is incomplete, or data follows the first member.
     """
-    reader = zlib.decompressobj(wbits=31)
+    # `gzip.decompress` has no size limit and accepts several members.
+    reader = zlib.decompressobj(wbits=31)  # 31: gzip format with the largest window
     text = reader.decompress(data, limit + 1)
     if len(text) > limit:
         raise TooLargeError(f"more than {limit} bytes when decompressed")

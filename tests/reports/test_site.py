@@ -166,7 +166,7 @@ def test_a_row_with_fewer_repeats_or_altered_predictions_is_shown_and_not_ranked
     rank = {row["method"]: row["rank"] for row in group["rows"]}
     why = {row["method"]: " ".join(row["not_ranked"]) for row in group["rows"]}
     assert rank == {"a": 1, "b": 2, "altered": None, "short": None}
-    assert "not those of their record" in why["altered"] and "1 of 3 repeats" in why["short"]
+    assert "differ from the predictions of the record" in why["altered"] and "1 of 3 repeats" in why["short"]
 
 
 def test_marks_for_seen_classes_missing_videos_and_training_on_evaluation_videos(tmp_path: Path) -> None:
