@@ -19,7 +19,7 @@ from harness.machine.settings import Settings
 from harness.plugins import registry
 from harness.spec import Eval, Fit, ParentFit, Protocol, Recipe, Repeat, Views
 from harness.spec.method_spec import OwnModel
-from harness.spec.overrides import recipe_with
+from harness.spec.overrides import recipe_with, views_with
 from results.measurement import Prescribed
 
 
@@ -158,8 +158,10 @@ class _Resolver:
         """Published views with the overrides of `--views` and `--eval-views`."""
         key = published, backbone, True
         if key not in self._views:
-            requested = self._requested(published, backbone)
-            self._views[key] = views_for(requested, backbone, self._request.eval_views)
+            # Not `views_for`: the backbone's own number of frames would replace the requested one.
+            views = views_with(self._requested(published, backbone), self._request.eval_views)
+            backbone.check_views(views)
+            self._views[key] = views
         return self._views[key]
 
     def _training_views(self, published: Views, backbone: BackboneChoice | OwnModel) -> Views:

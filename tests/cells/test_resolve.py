@@ -92,3 +92,11 @@ def test_nothing_is_computed_of_a_request_with_a_wrong_word(small_dataset: Path)
     request = Request((MethodChoice("vificlip"),), ("b2n",), (str(small_dataset),), MINI, {"epoch": "1"})
     with pytest.raises(UserError, match="no recipe setting named 'epoch'"):
         expand(request, load_settings({}, {"HARNESS_CONFIG": "/dev/null"}))
+
+
+def test_more_frames_than_the_tiny_clip_takes_by_default_are_fitted_and_evaluated(small_dataset: Path) -> None:
+    request = Request((MethodChoice("vificlip"),), ("b2n",), (str(small_dataset),), MINI, views={"frames": "16"})
+    resolved = resolve.resolve(request, load_settings({}, {"HARNESS_CONFIG": "/dev/null"}))
+    chosen = resolved.combinations[0].chosen[0]
+    assert chosen.training is not None and chosen.training.views.frames == 16
+    assert {planned.views.frames for planned, _ in chosen.evals} == {16}
