@@ -245,7 +245,7 @@ def guarantees(pool: str) -> dict[str, Any]:
     def work() -> None:
         PebbleGuard.passes = 0
         plugin = _Guarantees(pool)
-        files = ["tests/engine/test_loader.py", "tests/endurance/test_hang.py"]
+        files = ["tests/engine/test_loader.py", "tests/engine/test_loader_processes.py", "tests/endurance/test_hang.py"]
         pytest.main(["-q", "-p", "no:cacheprovider", "--no-header", "--tb=line", *files], plugins=[plugin])
         passes = PebbleGuard.passes
         theirs.send({"passed": plugin.passed, "failed": sorted(plugin.failed), "passes_of_the_prototype": passes})

@@ -18,7 +18,7 @@ from harness.engine.video.loaders import eval_loader, in_batches
 from harness.machine.compute_options import ComputeOptions
 from harness.spec import Views
 from tests.endurance.preloaded import Server
-from tests.engine.test_loader import children
+from tests.engine.loading import children
 
 pytestmark = pytest.mark.slow
 LONG = "very_long_36000_frames.mp4"

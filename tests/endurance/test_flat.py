@@ -108,7 +108,7 @@ def test_two_thousand_clips_through_the_workers(files: list[Path], reader: str, 
 def test_crashing_workers_leave_no_handles(measured: dict[str, Any]) -> None:
     """Every replaced worker takes its pipe with it."""
     from harness.engine.video.guarded_loader import GuardedLoader
-    from tests.engine.test_loader import Numbers, killed, pairs
+    from tests.engine.loading import Numbers, killed, pairs
 
     crash: dict[int, Callable[[], Any]] = dict.fromkeys(range(0, 400, 2), killed)
     samples = []

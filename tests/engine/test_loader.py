@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import faulthandler
-import os
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from torch.utils.data import Dataset
 
 from harness.base.errors import UserError
 from harness.engine.video.batches import Draw
@@ -21,72 +16,21 @@ from harness.engine.video.guarded_loader import GuardedLoader
 from harness.engine.video.loaders import Row, fit_loader
 from harness.machine.compute_options import ComputeOptions
 from tests.engine.conftest import RECIPE, VIEWS
+from tests.engine.loading import (  # noqa: F401  (the last name is a fixture)
+    Numbers,
+    batches,
+    children,
+    hang,
+    killed,
+    leave,
+    load,
+    nothing_is_left_behind,
+    pairs,
+    refuse,
+    segfault,
+)
 
 LIMIT = 1.0
-
-
-class Numbers(Dataset[Any]):
-    """Gives the row number; some rows do what decoders do to files."""
-
-    def __init__(self, behaviour: dict[int, Callable[[], Any]] | None = None, delay: float = 0.0) -> None:
-        self.behaviour, self.delay = behaviour or {}, delay
-
-    def __getitem__(self, draw: Draw) -> Any:  # type: ignore[override]
-        time.sleep(self.delay)
-        if draw.index in self.behaviour:
-            self.behaviour[draw.index]()
-        return draw.index
-
-
-def refuse() -> None:
-    raise RuntimeError("cannot\n  decode this")
-
-
-def killed() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def segfault() -> None:
-    faulthandler.disable()  # pytest's would print the stack
-    os.kill(os.getpid(), signal.SIGSEGV)
-
-
-def leave() -> None:
-    os._exit(3)
-
-
-def hang() -> None:
-    time.sleep(600)
-
-
-def batches(count: int, size: int) -> list[list[Draw]]:
-    draws = [Draw(i) for i in range(count)]
-    return [draws[i : i + size] for i in range(0, count, size)]
-
-
-def pairs(draws: list[Draw], clips: list[Any]) -> list[tuple[int, Any]]:
-    return [(draw.index, clip) for draw, clip in zip(draws, clips, strict=True)]
-
-
-def load(dataset: Numbers, workers: int, count: int = 12, size: int = 4, seconds: float = 30, **more: Any) -> list[Any]:
-    loader = GuardedLoader(dataset, batches(count, size), pairs, workers, seconds, **more)
-    return [pair for batch in loader for pair in batch]
-
-
-def children(parent: int | str = "self") -> set[int]:
-    found: set[int] = set()
-    for task in Path(f"/proc/{parent}/task").iterdir():
-        found |= {int(pid) for pid in (task / "children").read_text().split()}
-    return found
-
-
-@pytest.fixture(autouse=True)
-def nothing_is_left_behind() -> Iterator[None]:
-    """Every test here ends with the processes and threads that it began with."""
-    before, threads = children(), threading.active_count()
-    yield
-    assert children() <= before
-    assert threading.active_count() <= threads
 
 
 @pytest.mark.parametrize("workers", [0, 1, 2, 4])
@@ -341,71 +285,3 @@ def test_waiting_costs_no_processor_time() -> None:
     stream.close()  # type: ignore[attr-defined]
     assert decoding < 0.4, f"{decoding:.2f} s of processor time in 1.5 s of waiting for a decoder"
     assert consuming < 0.2, f"{consuming:.2f} s of processor time in 1 s of waiting for the consumer"
-
-
-def consume(behaviour: Callable[[], Any], started: int) -> None:
-    stream = iter(GuardedLoader(Numbers(dict.fromkeys(range(4, 40), behaviour)), batches(40, 4), pairs, 2))
-    next(stream)
-    os.write(started, b"1")
-    for _ in stream:
-        time.sleep(600)
-
-
-def run_child(behaviour: Callable[[], Any]) -> int:
-    """Start a process that consumes a loader, in a process group of its own; its id once workers are at work."""
-    reader, writer = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.setsid()
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background
-        try:
-            consume(behaviour, writer)
-        except KeyboardInterrupt:
-            pass
-        finally:
-            os._exit(len(children()))
-    os.close(writer)
-    assert os.read(reader, 1) == b"1"
-    os.close(reader)
-    time.sleep(0.2)
-    return child
-
-
-def is_running(pid: int) -> bool:
-    """Whether a process runs; one that has ended but was not yet reaped by its new parent does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
-def gone(pids: set[int], seconds: float) -> bool:
-    deadline = time.monotonic() + seconds
-    while any(is_running(pid) for pid in pids):
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True
-
-
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-@pytest.mark.parametrize("behaviour", [hang, int], ids=["hanging", "waiting"])
-def test_workers_end_with_their_parent(number: signal.Signals, behaviour: Callable[[], Any]) -> None:
-    """No worker outlives a killed run, whether it hangs in a file or waits for one: it would hold the cell's lock."""
-    child = run_child(behaviour)
-    workers = children(child)
-    assert len(workers) == 2
-    os.kill(child, number)
-    assert os.WTERMSIG(os.waitpid(child, 0)[1]) == number
-    assert gone(workers, 10)
-
-
-@pytest.mark.parametrize("behaviour", [hang, int], ids=["hanging", "waiting"])
-def test_an_interrupt_leaves_nothing(behaviour: Callable[[], Any]) -> None:
-    """Control-C goes to the whole group: workers leave the decision to the run, which stops them before it ends."""
-    child = run_child(behaviour)
-    workers = children(child)
-    assert len(workers) == 2
-    os.killpg(child, signal.SIGINT)
-    assert os.WEXITSTATUS(os.waitpid(child, 0)[1]) == 0
-    assert gone(workers, 0)

@@ -22,7 +22,7 @@ from harness.spec import Views
 from results.measurement import ModelId
 
 if TYPE_CHECKING:
-    from harness.engine.video.mm_zoo import MMRecognizer
+    from harness.engine.video.mm_types import MMRecognizer
 
 RANDOM = "random"
 

@@ -6,17 +6,20 @@ import copy
 import warnings
 from functools import cache
 from pathlib import Path
-from typing import TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 import mmaction
 import yaml
 from mmaction.registry import MODELS
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
-from torch import Tensor, nn
+from torch import Tensor
 
 from harness.base.errors import UserError
 from harness.engine.video.mm_setup import ensure_action_models
+
+if TYPE_CHECKING:
+    from harness.engine.video.mm_types import MMRecognizer
 
 KINDS = ("Recognizer2D", "Recognizer3D")
 
@@ -73,27 +76,6 @@ class ConfigFile(TypedDict, total=False):
     val_pipeline: list[Step]
     test_dataloader: _LoaderConfig
     val_dataloader: _LoaderConfig
-
-
-class Preprocessor(nn.Module):
-    """Type of mmaction2's data preprocessors, which have no type hints."""
-
-    format_shape: str
-
-    def preprocess(self, data: list[Tensor], samples: None, training: bool) -> tuple[Tensor, None]:
-        """Return normalised inputs."""
-        raise NotImplementedError
-
-
-class MMRecognizer(nn.Module):
-    """Type of mmaction2's recognisers, which have no type hints."""
-
-    data_preprocessor: Preprocessor
-    cls_head: nn.Module
-
-    def extract_feat(self, inputs: Tensor, test_mode: bool) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return features, and arguments of the head."""
-        raise NotImplementedError
 
 
 @cache

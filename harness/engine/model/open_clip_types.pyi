@@ -1,7 +1,7 @@
 """Types of the open_clip modules that this package reads; open_clip has no type hints.
 
-The classes are imported for type checks only. Attributes below the first block of each class exist in the towers of
-CLIP's own architecture, which `Towers.require_vit` and `Towers.require_causal_text` ensure.
+A stub: the classes are imported for type checks only. Attributes below the first block of each class exist in the
+towers of CLIP's own architecture, which `Towers.require_vit` and `Towers.require_causal_text` ensure.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from torch import Tensor, nn
 
 Tokenizer = Callable[..., Tensor]
-
 
 class Block(nn.Module):
     """A residual attention block: (N, L, width) -> (N, L, width)."""
@@ -25,8 +24,7 @@ class Block(nn.Module):
 
     def __call__(self, x: Tensor, attn_mask: Tensor | None = None) -> Tensor:
         """Return the tokens after the block."""
-        raise NotImplementedError
-
+        ...
 
 class Mlp(nn.Sequential):
     """The MLP of a block."""
@@ -35,14 +33,12 @@ class Mlp(nn.Sequential):
     gelu: nn.Module
     c_proj: nn.Linear
 
-
 class Blocks(nn.Sequential):
     """The blocks of a transformer."""
 
     def __iter__(self) -> Iterator[Block]:
         """Iterate from the first block to the last one."""
-        raise NotImplementedError
-
+        ...
 
 class Transformer(nn.Module):
     """The blocks of a tower."""
@@ -51,8 +47,7 @@ class Transformer(nn.Module):
 
     def __call__(self, x: Tensor, attn_mask: Tensor | None = None) -> Tensor:
         """Return the tokens after the last block."""
-        raise NotImplementedError
-
+        ...
 
 class VisionTower(nn.Module):
     """Images (N, 3, H, W) -> features (N, D), or a tuple that begins with the features."""
@@ -71,8 +66,7 @@ class VisionTower(nn.Module):
 
     def __call__(self, images: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         """Return the image features, not normalised."""
-        raise NotImplementedError
-
+        ...
 
 class TextTower(nn.Module):
     """CLIP's text tower, or the CLIP model itself where it keeps the modules of the text tower at its top level."""
@@ -86,7 +80,6 @@ class TextTower(nn.Module):
     ln_final: nn.LayerNorm
     text_projection: nn.Parameter | nn.Linear
 
-
 class ClipModel(TextTower):
     """open_clip's models of images and texts; only some have the modules of the text tower at their top level."""
 
@@ -96,4 +89,4 @@ class ClipModel(TextTower):
 
     def encode_text(self, tokens: Tensor) -> Tensor:
         """Return text features (C, D) of token ids (C, context), not normalised."""
-        raise NotImplementedError
+        ...
