@@ -178,18 +178,24 @@ def _diff(arguments: argparse.Namespace) -> int:
     from harness.submitting.check_folder import check_changes
     from results.submission.summary import summary
 
-    findings, submissions = check_changes(Path(arguments.repository), arguments.base, arguments.head)
-    passed = not findings and all(checked.passed for checked in submissions)
+    made, submissions = check_changes(Path(arguments.repository), arguments.base, arguments.head)
+    passed = not made.findings and all(checked.passed for checked in submissions)
     if arguments.summary:
         with Path(arguments.summary).open("a", encoding="utf-8") as file:
-            file.write(summary(findings, submissions))
+            file.write(summary(made, submissions))
     if arguments.json:
-        changes = [finding.as_dict() for finding in findings]
-        put_json({"passed": passed, "changes": changes, "submissions": [checked.as_dict() for checked in submissions]})
+        changes = [finding.as_dict() for finding in made.findings]
+        checked = [submission.as_dict() for submission in submissions]
+        put_json({"passed": passed, "changes": changes, "outside": made.outside, "submissions": checked})
     else:
-        for text in (*map(str, findings), *(checked.text() for checked in submissions)):
+        for path in made.outside:
+            put(f"outside submissions, a maintainer reviews it: {path}")
+        for text in (*map(str, made.findings), *(submission.text() for submission in submissions)):
             put(text)
-        say(f"{len(submissions)} new submissions, {len(findings)} refused changes")
+        say(
+            f"{len(submissions)} new submissions, {len(made.findings)} refused changes, {len(made.outside)} changes "
+            "outside submissions"
+        )
     return EXIT_DONE if passed else EXIT_FAILED
 
 

@@ -8,10 +8,12 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from harness.base.errors import UserError
 from harness.submitting.benchmark_facts import facts_of
 from results.submission.accept import accept, known_tables, read_reproductions
-from results.submission.changes import FOLDER, archive, changes
+from results.submission.changes import FOLDER, Changes, archive, changes
 from results.submission.check import Checked, check_submission
+from results.submission.contents import printable
 from results.submission.rules import Finding
 
 
@@ -47,7 +49,7 @@ def check_all(paths: Iterable[Path], root: Path, board: Path | None = None) -> I
         known = {**{m.table_sha256: name for m in checked.submission.measured}, **known}
 
 
-def check_changes(repository: Path, base: str, head: str) -> tuple[tuple[Finding, ...], list[Checked]]:
+def check_changes(repository: Path, base: str, head: str) -> tuple[Changes, list[Checked]]:
     """Check a pull request to the repository of a board.
 
     Args:
@@ -56,17 +58,22 @@ def check_changes(repository: Path, base: str, head: str) -> tuple[tuple[Finding
         head: Last commit of the pull request.
 
     Returns:
-        The findings about changed submissions (rules D), and each new submission checked as it is in `head`.
+        The changes with findings, and each new submission checked as it is in `head`.
 
     Raises:
         UserError: The folder is not a repository, or a commit does not exist.
     """
     made = changes(repository, base, head)
     known = known_tables(repository / FOLDER)
-    checked = []
+    checked, findings = [], list(made.findings)
     with tempfile.TemporaryDirectory() as scratch:
         for number, (method, version) in enumerate(made.added):
-            file = archive(repository, head, method, version, Path(scratch) / f"{number}.zip")
+            try:
+                file = archive(repository, head, method, version, Path(scratch) / f"{number}.zip")
+            except UserError as error:  # one submission does not stop the check of the other submissions
+                where = f"{FOLDER}/{method}/v{version}"
+                findings.append(Finding("F002", printable(where), printable(error.message), "a submission"))
+                continue
             result = check_submission(file, partial(facts_of, known=known))
             submission = result.submission
             submission.path = repository / FOLDER / method / f"v{version}"
@@ -74,4 +81,4 @@ def check_changes(repository: Path, base: str, head: str) -> tuple[tuple[Finding
                 wrong_folder = Finding("D004", str(submission.path), submission.name, f"{method}/v{version}")
                 result = replace(result, findings=(wrong_folder, *result.findings))
             checked.append(result)
-    return made.findings, checked
+    return replace(made, findings=tuple(findings)), checked

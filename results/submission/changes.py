@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import re
 import subprocess
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.base.errors import UserError
-from results.submission.contents import printable
+from harness.base.errors import EXIT_FAILED, UserError
+from results.submission.contents import MAX_TOTAL, printable
 from results.submission.rules import Finding
 
 FOLDER = "submissions"
@@ -36,10 +37,12 @@ class Changes:
     Args:
         findings: Findings of the D rules.
         added: (method, version) of new submission folders, sorted.
+        outside: Changed paths outside the folder of submissions, sorted; a maintainer reviews these changes.
     """
 
     findings: tuple[Finding, ...]
     added: tuple[tuple[str, str], ...]
+    outside: tuple[str, ...] = ()
 
 
 def changes(repository: Path, base: str, head: str) -> Changes:
@@ -49,9 +52,9 @@ def changes(repository: Path, base: str, head: str) -> Changes:
         UserError: The folder is not a git repository, or a commit does not exist.
     """
     changed = list(_changed(repository, base, head))
-    submissions = [change for change in changed if change.path.startswith(f"{FOLDER}/")]
-    if not submissions:
-        return Changes((), ())
+    outside = tuple(sorted(printable(change.path) for change in changed if not change.path.startswith(f"{FOLDER}/")))
+    if len(outside) == len(changed):
+        return Changes((), (), outside)
     fork = _git(repository, "merge-base", base, head).strip()
     present = _versions(repository, fork)
     findings, added = [], set()
@@ -73,7 +76,7 @@ def changes(repository: Path, base: str, head: str) -> Changes:
         if any(not _above(version, other) for other in earlier):
             where = f"{FOLDER}/{method}/v{version}"
             findings.append(_finding("D005", where, f"version {version}", f"above {', '.join(sorted(earlier))}"))
-    return Changes(tuple(dict.fromkeys(findings)), tuple(sorted(added)))
+    return Changes(tuple(dict.fromkeys(findings)), tuple(sorted(added)), outside)
 
 
 def _finding(rule: str, where: str, found: str, expected: str) -> Finding:
@@ -101,20 +104,43 @@ def _versions(repository: Path, commit: str) -> set[tuple[str, str]]:
 
 
 def archive(repository: Path, head: str, method: str, version: str, out: Path) -> Path:
-    """Write a submission of a commit as a zip file from git objects."""
+    """Write a submission of a commit as a zip file from git objects.
+
+    The files are read one by one: `git archive` obeys the attributes `export-ignore` and `export-subst` of a
+    `.gitattributes` file in the commit, and would leave out or change files of the submission.
+
+    Raises:
+        UserError: The files have more than `MAX_TOTAL` bytes, so that they cannot be a submission (exit code 1).
+    """
     tree = f"{head}:{FOLDER}/{method}/v{version}"
-    _git(repository, "archive", "--format=zip", f"--output={out.resolve()}", tree)
+    entries = [entry for entry in _git(repository, "ls-tree", "-r", "-l", "-z", tree).split("\0") if entry]
+    total = 0
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as made:
+        for entry in entries:
+            facts, _, path = entry.partition("\t")
+            mode, kind, name, size = facts.split()
+            total += int(size) if size.isdigit() else 0
+            if total > MAX_TOTAL:
+                expected = f"at most {MAX_TOTAL} bytes"
+                raise UserError(f"{FOLDER}/{method}/v{version} is larger than {expected}.", exit_code=EXIT_FAILED)
+            info = zipfile.ZipInfo(path)
+            info.create_system = 3  # Unix: the type and the permissions of a file are in `external_attr`
+            info.external_attr = int(mode, 8) << 16
+            made.writestr(info, _git_bytes(repository, "cat-file", "blob", name) if kind == "blob" else b"")
     return out
 
 
 def _git(repository: Path, *arguments: str) -> str:
+    return _git_bytes(repository, *arguments).decode("utf-8", "backslashreplace")
+
+
+def _git_bytes(repository: Path, *arguments: str) -> bytes:
     command = ["git", "-C", str(repository), "-c", "core.quotepath=off", *arguments]
     try:
-        done = subprocess.run(command, capture_output=True, check=True, timeout=120)
+        return subprocess.run(command, capture_output=True, check=True, timeout=120).stdout
     except (OSError, subprocess.SubprocessError) as error:
         message = getattr(error, "stderr", None) or str(error).encode()
         raise UserError(
             f"git {' '.join(arguments[:2])} failed in {repository}: {message.decode('utf-8', 'replace').strip()}",
             "Give a git repository and two of its commits (fetch with depth 0).",
         ) from None
-    return done.stdout.decode("utf-8", "backslashreplace")

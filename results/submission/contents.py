@@ -124,9 +124,17 @@ class Contents:
         self.findings.append(Finding(rule, printable(where), printable(found), expected))
 
 
+_LOG_COMMAND = re.compile(r":(?=:)|#(?=#\[)")
+"""Starts of commands (`::error`, `##[error]`) that a workflow runner obeys wherever they occur in a line of its log."""
+
+
 def printable(text: str, most: int = 200) -> str:
-    """A text for a terminal: control and invalid characters are escaped, and the text is cut at `most` characters."""
+    """A text for a terminal or the log of a workflow, cut at `most` characters.
+
+    Control characters, invalid characters and the starts of log commands are escaped.
+    """
     shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text[: most + 1])
+    shown = _LOG_COMMAND.sub(lambda found: f"\\x{ord(found[0]):02x}", shown)
     shown = shown.encode("utf-8", "backslashreplace").decode()
     return shown if len(shown) <= most else shown[: most - 3] + "..."
 
