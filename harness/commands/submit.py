@@ -157,10 +157,10 @@ def _pack(arguments: argparse.Namespace) -> int:
 def _check(arguments: argparse.Namespace) -> int:
     from harness.submitting.check_folder import check_all, submissions_below
 
-    paths = [path for text in arguments.path for path in submissions_below(Path(text))]
+    candidates = [candidate for text in arguments.path for candidate in submissions_below(Path(text))]
     board = Path(arguments.accept) if arguments.accept else None
     submissions = []
-    for checked, folder in check_all(paths, Path(arguments.root), board):
+    for checked, folder in check_all(candidates, Path(arguments.root), board):
         submissions.append(checked)
         if not arguments.json:
             put(checked.text())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -17,20 +17,40 @@ from results.submission.contents import printable
 from results.submission.rules import Finding
 
 
-def submissions_below(path: Path) -> list[Path]:
-    """The path itself for a single submission, or the folders METHOD/vVERSION of a folder of submissions."""
-    if not path.is_dir() or (path / "submission.json").exists() or (path / "records").exists():
-        return [path]
-    folders = sorted(folder for folder in path.glob("*/v*") if folder.is_dir())
-    empty = all(child.name in ("README.md", ".gitkeep") for child in path.iterdir())
-    return folders if folders or empty else [path]
-
-
-def check_all(paths: Iterable[Path], root: Path, board: Path | None = None) -> Iterator[tuple[Checked, Path | None]]:
-    """Check submissions one after the other.
+@dataclass(frozen=True)
+class Candidate:
+    """A submission to check.
 
     Args:
-        paths: Files or folders of submissions.
+        path: File or folder.
+        name: METHOD/vVERSION, which a folder of submissions requires; empty if the submission stands alone.
+    """
+
+    path: Path
+    name: str = ""
+
+
+def submissions_below(path: Path) -> list[Candidate]:
+    """The path itself for a single submission, or the folders METHOD/vVERSION of a folder of submissions."""
+    if not path.is_dir() or (path / "submission.json").exists() or (path / "records").exists():
+        return [Candidate(path)]
+    folders = sorted(folder for folder in path.glob("*/v*") if folder.is_dir())
+    empty = all(child.name in ("README.md", ".gitkeep") for child in path.iterdir())
+    if folders or empty:
+        return [Candidate(folder, folder.relative_to(path).as_posix()) for folder in folders]
+    return [Candidate(path)]
+
+
+def check_all(
+    candidates: Iterable[Candidate], root: Path, board: Path | None = None
+) -> Iterator[tuple[Checked, Path | None]]:
+    """Check submissions one after the other.
+
+    A submission that cannot be accepted, because its version is on the board with other content, has a finding D001;
+    the next submissions are checked and accepted.
+
+    Args:
+        candidates: Files or folders of submissions.
         root: Repository of the board, with `results/reproductions`.
         board: Folder that submissions are copied into if they pass; None only checks.
 
@@ -42,11 +62,26 @@ def check_all(paths: Iterable[Path], root: Path, board: Path | None = None) -> I
     """
     reproductions = read_reproductions(root)
     known = known_tables(board) if board is not None else {}
-    for path in paths:
-        checked = check_submission(path, partial(facts_of, known=known))
-        yield checked, accept(checked, board, reproductions) if board is not None and checked.passed else None
-        name = checked.submission.name
-        known = {**{m.table_sha256: name for m in checked.submission.measured}, **known}
+    for candidate in candidates:
+        checked = check_submission(candidate.path, partial(facts_of, known=known))
+        submission = checked.submission
+        if candidate.name and submission.manifest and submission.name != candidate.name:
+            checked = _with(checked, "D004", str(candidate.path), submission.name, candidate.name)
+        folder = None
+        if board is not None and checked.passed:
+            try:
+                folder = accept(checked, board, reproductions)
+            except UserError as error:
+                checked = _with(checked, "D001", str(candidate.path), error.message, "a new version of the method")
+        submission.entries.clear()  # the contents: a folder can have thousands of submissions
+        yield checked, folder
+        known = {**{m.table_sha256: submission.name for m in submission.measured}, **known}
+
+
+def _with(checked: Checked, rule: str, where: str, found: str, expected: str) -> Checked:
+    """A check with one more finding."""
+    finding = Finding(rule, printable(where), printable(found), printable(expected))
+    return replace(checked, findings=(finding, *checked.findings))
 
 
 def check_changes(repository: Path, base: str, head: str) -> tuple[Changes, list[Checked]]:
@@ -78,7 +113,6 @@ def check_changes(repository: Path, base: str, head: str) -> tuple[Changes, list
             submission = result.submission
             submission.path = repository / FOLDER / method / f"v{version}"
             if submission.manifest and submission.name != f"{method}/v{version}":
-                wrong_folder = Finding("D004", str(submission.path), submission.name, f"{method}/v{version}")
-                result = replace(result, findings=(wrong_folder, *result.findings))
+                result = _with(result, "D004", str(submission.path), submission.name, f"{method}/v{version}")
             checked.append(result)
     return replace(made, findings=tuple(findings)), checked
