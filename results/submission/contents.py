@@ -28,9 +28,9 @@ MIB = 2**20
 MAX_TOTAL = 512 * MIB
 """Largest total size in bytes of all files except weights, and of all decompressed predictions tables."""
 LAYOUT = (
-    ("json", re.compile(r"(submission|card|environment)\.json"), 8 * MIB),
+    ("json", re.compile(r"(submission|card|environment)\.json"), 4 * MIB),
     ("record", re.compile(r"records/[A-Za-z0-9][A-Za-z0-9._+-]*\.record\.json"), 4 * MIB),
-    ("predictions", re.compile(r"records/[A-Za-z0-9][A-Za-z0-9._+-]*\.predictions\.csv\.gz"), 32 * MIB),
+    ("predictions", re.compile(r"records/[A-Za-z0-9][A-Za-z0-9._+-]*\.predictions\.csv\.gz"), 8 * MIB),
     ("fit", re.compile(r"fits/[0-9a-f]{16}\.json"), 4 * MIB),
     ("weights", re.compile(r"weights/[0-9a-f]{16}\.safetensors"), 8 * 1024 * MIB),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from results.submission.changes import Changes
-from results.submission.check import Checked
+from results.submission.check import MOST_SHOWN, Checked
 from results.submission.rules import RULES
 
 HEADER = ("| protocol | dataset | column | mean | spread | 95 % |", "| --- | --- | --- | ---: | ---: | --- |")
@@ -32,7 +32,7 @@ def summary(changes: Changes, checked: Iterable[Checked]) -> str:
                 f"{_cell(spread)} | {s.low:.1f} to {s.high:.1f} |"
             )
         lines += [""] if scores else []
-        for f in one.findings:
+        for f in one.findings[:MOST_SHOWN]:
             kind = "error" if f.refuses else "warning"
             rule = RULES[f.rule]
             lines.append(
