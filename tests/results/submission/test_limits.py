@@ -141,8 +141,6 @@ def test_a_hostile_file_costs_little(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_every_hostile_file_costs_little(tmp_path: Path) -> None:
     measured = costs(CASES, tmp_path)
-    worst = {k: max(row[i] for row in measured.values()) for i, k in ((1, "seconds"), (2, "megabytes"), (3, "lines"))}
-    print(worst)
     assert_little(measured)
 
 
