@@ -98,6 +98,9 @@ def _add_diff(kinds: Verbs) -> None:
     diff.add_argument("base", metavar="BASE", help="commit that the pull request starts from")
     diff.add_argument("head", metavar="HEAD", help="last commit of the pull request")
     diff.add_argument("--repository", default=".", metavar="DIR", help="the board's repository (default: here)")
+    diff.add_argument(
+        "--author", default="", metavar="ACCOUNT", help="account of the pull request, compared with owners.json of BASE"
+    )
     diff.add_argument("--summary", metavar="FILE", help="append a summary in Markdown")
     add_json(diff)
 
@@ -178,7 +181,9 @@ def _diff(arguments: argparse.Namespace) -> int:
     from harness.submitting.check_folder import check_changes
     from results.submission.summary import summary
 
-    made, submissions = check_changes(Path(arguments.repository), arguments.base, arguments.head)
+    made, submissions = check_changes(
+        Path(arguments.repository), arguments.base, arguments.head, arguments.author
+    )
     passed = not made.findings and all(checked.passed for checked in submissions)
     if arguments.summary:
         with Path(arguments.summary).open("a", encoding="utf-8") as file:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from harness.base.errors import UserError
 from harness.submitting.benchmark_facts import facts_of
-from results.submission.accept import accept, known_tables, read_reproductions
+from results.submission.accept import accept, known_tables, known_titles, read_reproductions
 from results.submission.changes import FOLDER, Changes, archive, changes
 from results.submission.check import Checked, check_submission
 from results.submission.contents import printable
@@ -62,8 +62,9 @@ def check_all(
     """
     reproductions = read_reproductions(root)
     known = known_tables(board) if board is not None else {}
+    titles = known_titles(board) if board is not None else {}
     for candidate in candidates:
-        checked = check_submission(candidate.path, partial(facts_of, known=known))
+        checked = check_submission(candidate.path, partial(facts_of, known=known, titles=titles))
         submission = checked.submission
         if candidate.name and submission.manifest and submission.name != candidate.name:
             checked = _with(checked, "D004", str(candidate.path), submission.name, candidate.name)
@@ -76,6 +77,8 @@ def check_all(
         submission.entries.clear()  # the contents: a folder can have thousands of submissions
         yield checked, folder
         known = {**{m.table_sha256: submission.name for m in submission.measured}, **known}
+        if submission.manifest:
+            titles = {submission.manifest.method: submission.manifest.title, **titles}
 
 
 def _with(checked: Checked, rule: str, where: str, found: str, expected: str) -> Checked:
@@ -84,13 +87,14 @@ def _with(checked: Checked, rule: str, where: str, found: str, expected: str) ->
     return replace(checked, findings=(finding, *checked.findings))
 
 
-def check_changes(repository: Path, base: str, head: str) -> tuple[Changes, list[Checked]]:
+def check_changes(repository: Path, base: str, head: str, author: str = "") -> tuple[Changes, list[Checked]]:
     """Check a pull request to the repository of a board.
 
     Args:
         repository: Folder of the repository.
         base: Commit that the pull request starts from.
         head: Last commit of the pull request.
+        author: Account that opened the pull request; empty does not check owners.
 
     Returns:
         The changes with findings, and each new submission checked as it is in `head`.
@@ -98,8 +102,8 @@ def check_changes(repository: Path, base: str, head: str) -> tuple[Changes, list
     Raises:
         UserError: The folder is not a repository, or a commit does not exist.
     """
-    made = changes(repository, base, head)
-    known = known_tables(repository / FOLDER)
+    made = changes(repository, base, head, author)
+    known, titles = known_tables(repository / FOLDER), known_titles(repository / FOLDER)
     checked, findings = [], list(made.findings)
     with tempfile.TemporaryDirectory() as scratch:
         for number, (method, version) in enumerate(made.added):
@@ -109,7 +113,7 @@ def check_changes(repository: Path, base: str, head: str) -> tuple[Changes, list
                 where = f"{FOLDER}/{method}/v{version}"
                 findings.append(Finding("F002", printable(where), printable(error.message), "a submission"))
                 continue
-            result = check_submission(file, partial(facts_of, known=known))
+            result = check_submission(file, partial(facts_of, known=known, titles=titles))
             submission = result.submission
             submission.path = repository / FOLDER / method / f"v{version}"
             if submission.manifest and submission.name != f"{method}/v{version}":

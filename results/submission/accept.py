@@ -219,3 +219,12 @@ def known_tables(board: Path) -> dict[str, str]:
             raise UserError(f"{path} on the board cannot be read: {error}", exit_code=EXIT_FAILED) from None
         known[hashlib.sha256(text).hexdigest()] = "/".join(path.relative_to(board).parts[:2])
     return known
+
+
+def known_titles(board: Path) -> dict[str, str]:
+    """Title of each method on a board, or in the folder of submissions of its repository, by the name of the method."""
+    titles = {}
+    for path in sorted(board.glob("*/[!.]*/submission.json")):
+        manifest = _read(path)
+        titles[str(manifest.get("method"))] = str(manifest.get("title"))
+    return titles

@@ -8,17 +8,21 @@ from __future__ import annotations
 import re
 import subprocess
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness.base.errors import EXIT_FAILED, UserError
 from results.submission.contents import MAX_TOTAL, printable
+from results.submission.documents import DocumentError, read_json
+from results.submission.names import confusable
 from results.submission.rules import Finding
 
 FOLDER = "submissions"
 _PLACE = re.compile(rf"{FOLDER}/([A-Za-z0-9][A-Za-z0-9._+-]*)/v([A-Za-z0-9._+-]+)/(.+)", re.DOTALL)
 PLAIN = "100644"
+OWNERS = "owners.json"
+_OWNERS_FORM = 'Write an object such as {"METHOD": "ACCOUNT"} into owners.json of the main branch.'
 
 
 @dataclass(frozen=True)
@@ -45,11 +49,18 @@ class Changes:
     outside: tuple[str, ...] = ()
 
 
-def changes(repository: Path, base: str, head: str) -> Changes:
+def changes(repository: Path, base: str, head: str, author: str = "") -> Changes:
     """Findings and new submissions between the merge base of two commits and the second commit.
 
+    Args:
+        repository: Folder of the repository.
+        base: Commit that the pull request starts from.
+        head: Last commit of the pull request.
+        author: Account that opened the pull request; empty does not check owners.
+
     Raises:
-        UserError: The folder is not a git repository, or a commit does not exist.
+        UserError: The folder is not a git repository, a commit does not exist, or `owners.json` is not a mapping of
+            methods to accounts.
     """
     changed = list(_changed(repository, base, head))
     outside = tuple(sorted(printable(change.path) for change in changed if not change.path.startswith(f"{FOLDER}/")))
@@ -76,7 +87,35 @@ def changes(repository: Path, base: str, head: str) -> Changes:
         if any(not _above(version, other) for other in earlier):
             where = f"{FOLDER}/{method}/v{version}"
             findings.append(_finding("D005", where, f"version {version}", f"above {', '.join(sorted(earlier))}"))
+    findings += _owner_findings({method for method, _ in added}, owners(repository, fork), author) if author else []
     return Changes(tuple(dict.fromkeys(findings)), tuple(sorted(added)), outside)
+
+
+def _owner_findings(methods: Iterable[str], owned: Mapping[str, str], author: str) -> list[Finding]:
+    """Findings of new submissions of methods that belong to another account (rule D007)."""
+    return [
+        _finding("D007", f"{FOLDER}/{method}", f"a pull request of {author}", f"of {owner}, who owns {name}")
+        for method in sorted(methods) for name, owner in owned.items()
+        if confusable(method, name) and owner.casefold() != author.casefold()
+    ]  # fmt: skip
+
+
+def owners(repository: Path, commit: str) -> dict[str, str]:
+    """The account of each method's first submitter, from `owners.json` of a commit; empty without the file.
+
+    Raises:
+        UserError: The file is not a mapping of methods to accounts.
+    """
+    if not _git(repository, "ls-tree", "--name-only", commit, "--", OWNERS).strip():
+        return {}
+    try:
+        owned = read_json(_git_bytes(repository, "cat-file", "blob", f"{commit}:{OWNERS}"))
+    except DocumentError as error:
+        raise UserError(f"{OWNERS} of {commit} cannot be read: {error}.", _OWNERS_FORM, EXIT_FAILED) from None
+    accounts = {method: owner for method, owner in owned.items() if isinstance(owner, str) and owner}
+    if len(accounts) != len(owned):
+        raise UserError(f"{OWNERS} of {commit} names a method without an account.", _OWNERS_FORM, EXIT_FAILED)
+    return accounts
 
 
 def _finding(rule: str, where: str, found: str, expected: str) -> Finding:

@@ -196,3 +196,29 @@ def test_the_summary_escapes_what_it_quotes(repository: Path) -> None:
 def test_a_commit_that_is_not_there_is_named(repository: Path) -> None:
     with pytest.raises(UserError, match="git diff"):
         check_changes(repository, "0" * 40, "HEAD")
+
+
+@pytest.mark.parametrize(("author", "place", "expected"), [
+    ("alice", "mymethod/v3", set()), ("Alice", "mymethod/v3", set()), ("mallory", "mymethod/v3", {"D007"}),
+    ("mallory", "my-method/v1", {"D007"}), ("", "mymethod/v3", set()),
+])  # fmt: skip
+def test_a_name_belongs_to_its_first_submitter(
+    author: str, place: str, expected: set[str], repository: Path
+) -> None:
+    """The owners of the base commit count, not those of the pull request."""
+    (repository / "owners.json").write_text('{"mymethod": "alice"}')
+    base = commit(repository)
+    put(repository, version(), place)
+    (repository / "owners.json").write_text('{"mymethod": "mallory"}')
+    made, _ = check_changes(repository, base, commit(repository), author)
+    assert {finding.rule for finding in made.findings} - {"D003", "D004"} == expected
+    assert "D003" in {finding.rule for finding in made.findings}
+
+
+@pytest.mark.parametrize("text", ["[]", "{", '{"a": 1}', '{"a": ""}'])
+def test_damaged_owners_are_named(text: str, repository: Path) -> None:
+    (repository / "owners.json").write_text(text)
+    base = commit(repository)
+    put(repository, version(), "mymethod/v3")
+    with pytest.raises(UserError, match=r"owners\.json"):
+        check_changes(repository, base, commit(repository), "alice")
