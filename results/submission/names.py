@@ -40,7 +40,7 @@ def name_problem(name: str) -> str:
 @cache
 def _prototype(character: str) -> str:
     """The character or characters that stand for all characters of the same look."""
-    others = [entry["c"].strip("\u200e") for entry in confusables_data.get(character, ())]
+    others: list[str] = [entry["c"].strip("\u200e") for entry in confusables_data.get(character, ())]
     if len(others) != 1:  # a prototype lists all characters that look like it, every other character its prototype
         return character
     if len(confusables_data.get(others[0], ())) == 1:  # a class of two: both list the other character
