@@ -11,7 +11,7 @@ import pandas as pd
 from results.predictions import COLUMNS, ID_COLUMNS, PROBABILITY_COLUMNS
 from results.submission.contents import MIB
 
-TABLE_LIMIT = 64 * MIB
+TABLE_LIMIT = 8 * MIB
 """Largest size of a predictions table in bytes; the longest evaluation list (24,777 videos) needs 3 MiB."""
 
 
