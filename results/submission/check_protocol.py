@@ -172,7 +172,7 @@ def _list(submission: Submission, measured: Measured, place: ListPlace, known: P
         found = f"{listed.n} videos, sha256 {listed.sha256}"
         submission.note_of(measured, "P003", found, f"{pinned.n} videos, sha256 {pinned.sha256}")
     elif measured.frame is not None:
-        rows = zip(measured.frame["video"], measured.frame["cluster"], strict=True)
+        rows = zip(measured.frame["video"].tolist(), measured.frame["cluster"].tolist(), strict=True)
         wrong = next(((video, stated) for video, stated in rows if stated != known.cluster(video)), None)
         if wrong is not None:
             found, expected = f"cluster {wrong[1]!r} of {wrong[0]}", repr(known.cluster(wrong[0]))

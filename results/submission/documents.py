@@ -106,6 +106,8 @@ def _walk(value: JsonValue, depth: int) -> int:
 
 
 def _text(text: str) -> None:
+    if len(text) <= LONGEST and text.isascii() and text.isprintable():
+        return  # nearly every text; the tests of single characters are slow
     if len(text) > LONGEST:
         raise DocumentError("F009", f"a text of {len(text)} characters")
     if not _HIDDEN.isdisjoint(text) or any("\ud800" <= c <= "\udfff" for c in text):

@@ -11,9 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import islice
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-from jsonschema import Draft202012Validator, ValidationError
 from msgspec import Meta
 
 from results.codec import JsonObject, JsonValue, json_schema
@@ -23,6 +22,10 @@ from results.provenance import Environment
 from results.record import Record
 from results.statistics.metric_values import Percent
 from results.submission.contents import printable
+from results.submission.quick_schema import Check, compile_schema
+
+if TYPE_CHECKING:
+    from jsonschema import Draft202012Validator, ValidationError
 
 SCHEMA = 1
 """Version of the layout of submission.json, card.json and environment.json."""
@@ -169,7 +172,14 @@ def _limit(node: JsonValue) -> None:
 
 
 @cache
+def _quick(kind: str) -> Check:
+    return compile_schema(schema_of(kind))
+
+
+@cache
 def _validator(kind: str) -> Draft202012Validator:
+    from jsonschema import Draft202012Validator  # needed only for a file with a problem
+
     return Draft202012Validator(schema_of(kind))
 
 
@@ -180,6 +190,8 @@ def layout_problems(kind: str, value: JsonValue) -> Iterator[tuple[str, str, str
         kind: Key of `KINDS`.
         value: Content of the file.
     """
+    if _quick(kind)(value):
+        return
     for error in islice(_validator(kind).iter_errors(value), MOST_PROBLEMS):
         yield _problem(error)
 

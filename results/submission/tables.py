@@ -56,6 +56,6 @@ def parse_table(text: bytes) -> pd.DataFrame:
     if not len(frame):
         raise ValueError("a table without rows")
     for column in ("video", "cluster"):
-        if not all(len(name) <= 1000 and name.isprintable() for name in frame[column]):
+        if not all(len(name) <= 1000 and name.isprintable() for name in frame[column].tolist()):
             raise ValueError(f"a {column} name with control characters, or too long")
     return frame
