@@ -12,6 +12,10 @@ from harness.spec.lists import ListRef
 from harness.spec.views import Views
 
 
+SEED, SINGLE = "seed", "single"
+"""Kind of the repeats of `--seeds`, and of a measurement without repeats."""
+
+
 @dataclass(frozen=True)
 class Repeat:
     """One of several measurements averaged in a table.
