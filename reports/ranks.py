@@ -7,10 +7,10 @@ trained again never change a rank: they mark ranks that another training may cha
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import groupby
+from itertools import groupby, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,16 +18,14 @@ from numpy.typing import NDArray
 from harness.spec import Column
 from reports.row import Cell, RepeatScore, Row
 from reports.samples import GroupSamples
+from reports.statistics_words import FEW_FITS, MAY_NOT_HOLD, NOT_SEPARABLE, SEPARABLE, TOO_FEW_SOURCES
 from results.row_samples import RowSample
-from results.row_statistics import FEWEST_FITS, PairStatistics
-from results.statistics.holm import holm
-from results.statistics.intervals import Interval
+from results.row_statistics import PairStatistics
+from results.statistics.flips import least_p
 from results.statistics.pair_tables import PairTable, pair_table
-from results.statistics.ranking import ALPHA, rank
-from results.statistics.trained_again import borrow_spread, fit_spread
-
-MAY_NOT_HOLD = "may not hold if trained again"
-FEW_FITS = {1: "one fit: not known whether it holds if trained again", 2: "two fits: too few to say whether it holds"}
+from results.statistics.pairs import ALPHA, around
+from results.statistics.ranking import Ranking, rank
+from results.statistics.trained_again import CONCLUSIVE_FITS, borrow_spread, fit_spread
 
 
 @dataclass(frozen=True)
@@ -37,29 +35,27 @@ class ColumnTests:
     Args:
         keys: Keys of the rows.
         table: The tests, as matrices.
-        p_holm, p_again_holm: p values after Holm's correction, each family over all its pairs; NaN where undefined.
+        ranking: Ranks and p values after Holm's correction, each family over all its pairs.
         known: Whether the sources of the videos are known.
     """
 
     keys: tuple[str, ...]
     table: PairTable
-    p_holm: NDArray[np.float64]
-    p_again_holm: NDArray[np.float64]
+    ranking: Ranking
     known: bool
 
     def pair(self, i: int, j: int) -> PairStatistics:
         """The statistics of row `i` minus row `j`."""
         table, pairs = self.table, len(self.keys) * (len(self.keys) - 1) // 2
         again = not np.isnan(table.p_again[i, j])
-        gap = float(table.difference[i, j])
+        gap, differing = float(table.difference[i, j]), int(table.differing[i, j])
         return PairStatistics(
             a=self.keys[i], b=self.keys[j], difference=100.0 * gap, p=float(table.p[i, j]),
-            p_holm=float(self.p_holm[i, j]), approximate=bool(table.approximate[i, j]),
-            differing=int(table.differing[i, j]), few_sources=2.0 ** (1 - int(table.differing[i, j])) > ALPHA / pairs,
-            interval=_around(gap, self._half[i, j]), fits=int(table.fits[i, j]),
-            p_again=float(table.p_again[i, j]) if again else None,
-            p_again_holm=float(self.p_again_holm[i, j]) if again else None,
-            again=_around(gap, self._half_again[i, j]) if again else None, variance=float(table.variance[i, j]),
+            p_holm=float(self.ranking.p_holm[i, j]), approximate=bool(table.approximate[i, j]), differing=differing,
+            few_sources=least_p(differing) > ALPHA / pairs, interval=around(gap, float(self._half[i, j])),
+            fits=int(table.fits[i, j]), p_again=float(table.p_again[i, j]) if again else None,
+            p_again_holm=float(self.ranking.p_again_holm[i, j]) if again else None,
+            again=around(gap, float(self._half_again[i, j])) if again else None, variance=float(table.variance[i, j]),
             fit_variance=float(table.between[i, j]) if again else None, df=float(table.df[i, j]),
             sources=float(table.effective[i, j]), known=self.known,
         )  # fmt: skip
@@ -73,10 +69,6 @@ class ColumnTests:
         return self.table.half_width_again()
 
 
-def _around(center: float, half: float) -> Interval:
-    return Interval(100.0 * max(center - half, -1.0), 100.0 * min(center + half, 1.0))
-
-
 @dataclass(frozen=True)
 class Ranks:
     """Ranks of rows.
@@ -86,6 +78,7 @@ class Ranks:
         reasons: By row key, the reason why the predictions of a row cannot be used.
         lists: By (row key, column), the reason why the lists of a cell keep it from being ranked.
         again: By (row key, column), why the rank may change if the methods are trained again; absent if it may not.
+        gaps: By (row key, column), a sentence on the gap to the next worse row.
         tests: The tests by (group key, column).
     """
 
@@ -93,6 +86,7 @@ class Ranks:
     reasons: dict[str, str] = field(default_factory=dict)
     lists: dict[tuple[str, str], str] = field(default_factory=dict)
     again: dict[tuple[str, str], str] = field(default_factory=dict)
+    gaps: dict[tuple[str, str], str] = field(default_factory=dict)
     tests: dict[tuple[str, str], ColumnTests] = field(default_factory=dict)
 
     def of(self, row: Row, column: str) -> int | None:
@@ -176,21 +170,37 @@ def _complete(row: Row, column: str) -> bool:
 
 def _test(rows: Sequence[Row], rule: Column, samples: GroupSamples, ranks: Ranks) -> None:
     """Test all pairs of rows of a column, and store their ranks."""
-    pairs = [(row, sample) for row in rows if (sample := samples.of(row, rule.name)) is not None]
-    if len(pairs) < 2 or any(sample.row.scores.one_source for _, sample in pairs):
+    found = [(row, samples.of(row, rule.name)) for row in rows]
+    for row, sample in found:
+        if sample is None or sample.row.scores.one_source:
+            ranks.lists[row.key, rule.name] = row.cells[rule.name].no_interval
+    pairs = [(row, sample) for row, sample in found if sample is not None and not sample.row.scores.one_source]
+    if len(pairs) < 2:
         return
     chosen = [row for row, _ in pairs]
     table = pair_table([sample.row for _, sample in pairs])
     _forget_single_fits([sample for _, sample in pairs], table)
-    tests = ColumnTests(
-        tuple(row.key for row in chosen), table, _holm(table.p), _holm(table.p_again),
-        all(sample.known for _, sample in pairs),
-    )  # fmt: skip
-    ranks.tests[chosen[0].group, rule.name] = tests
-    values = [row.cells[rule.name].mean for row in chosen]
-    for row, position in zip(chosen, rank(values, table.p).ranks, strict=True):
+    ranking = rank([row.cells[rule.name].mean for row in chosen], table)
+    for row, position in zip(chosen, ranking.ranks, strict=True):
         ranks.by_cell[row.key, rule.name] = position
-    _mark(chosen, rule.name, tests, ranks)
+    known = all(sample.known for _, sample in pairs)
+    tests = ColumnTests(tuple(row.key for row in chosen), table, ranking, known)
+    ranks.tests[chosen[0].group, rule.name] = tests
+    ranks.gaps.update({(chosen[i].key, rule.name): text for i, text in _gaps(chosen, rule.name, tests)})
+    for i, row in enumerate(chosen):
+        if text := _again(chosen, i, rule.name, ranking):
+            ranks.again[row.key, rule.name] = text
+
+
+def _gaps(rows: Sequence[Row], column: str, tests: ColumnTests) -> Iterator[tuple[int, str]]:
+    """For each row, whether its gap to the next worse row is larger than chance of videos explains."""
+    order = sorted(range(len(rows)), key=lambda i: -rows[i].cells[column].mean)
+    for i, j in pairwise(order):
+        pair = tests.pair(i, j)
+        if pair.p_holm is not None and pair.p_holm < ALPHA:
+            yield i, SEPARABLE
+        else:
+            yield i, TOO_FEW_SOURCES if pair.few_sources else NOT_SEPARABLE
 
 
 def _forget_single_fits(samples: Sequence[RowSample], table: PairTable) -> None:
@@ -202,35 +212,19 @@ def _forget_single_fits(samples: Sequence[RowSample], table: PairTable) -> None:
     table.fits[either] = 1
 
 
-def _holm(p: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(n, n) p values after Holm's correction over all pairs that have one."""
-    corrected = np.where(np.isnan(p), np.nan, 1.0)
-    i, j = (axis[~np.isnan(p[np.triu_indices(len(p), 1)])] for axis in np.triu_indices(len(p), 1))
-    if len(i):
-        corrected[i, j] = corrected[j, i] = holm(p[i, j])
-    return corrected
-
-
-def _mark(rows: Sequence[Row], column: str, tests: ColumnTests, ranks: Ranks) -> None:
-    """Mark rows whose gap to the next worse row is larger than chance of videos explains, but not of fits."""
-    order = sorted(range(len(rows)), key=lambda i: -rows[i].cells[column].mean)
-    for place, i in enumerate(order):
-        fits = len(rows[i].cells[column].fits)
-        if 0 < fits < FEWEST_FITS:
-            ranks.again[rows[i].key, column] = FEW_FITS[fits]
-            continue
-        if place + 1 == len(order):
-            continue
-        worse = order[place + 1]
-        if tests.p_holm[i, worse] >= ALPHA:
-            continue
-        fits = int(tests.table.fits[i, worse])
-        if not fits or (not rows[i].cells[column].fits and not rows[worse].cells[column].fits):
-            continue  # nothing is trained
-        if np.isnan(tests.p_again_holm[i, worse]) or fits < FEWEST_FITS:
-            ranks.again[rows[i].key, column] = f"{MAY_NOT_HOLD}: the next row has fewer than {FEWEST_FITS} fits"
-        elif tests.p_again_holm[i, worse] >= ALPHA:
-            ranks.again[rows[i].key, column] = MAY_NOT_HOLD
+def _again(rows: Sequence[Row], i: int, column: str, ranking: Ranking) -> str:
+    """Why a row may not stay better than the next worse separable row if both are trained again; empty if it may."""
+    fits, worse = len(rows[i].cells[column].fits), ranking.next_worse[i]
+    if 0 < fits < CONCLUSIVE_FITS:
+        return FEW_FITS[fits]
+    if worse is None or ranking.holds_again[i]:
+        return ""
+    theirs = len(rows[worse].cells[column].fits)
+    if not fits and not theirs:
+        return ""  # nothing is trained
+    if 0 < theirs < CONCLUSIVE_FITS:
+        return f"{MAY_NOT_HOLD}: {rows[worse].title} has {'one fit' if theirs == 1 else 'two fits'}"
+    return MAY_NOT_HOLD
 
 
 def _of_same_lists(rows: Sequence[Row], column: str, ranks: Ranks) -> list[Row]:

@@ -7,7 +7,6 @@ other videos. It can be: inside, outside, cannot tell, not measured, or measured
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -26,12 +25,18 @@ from results.measurement_words import (
     start_text,
 )
 from results.published_numbers import PublishedNumber, Setting
-from results.row_statistics import FIT_KINDS, borrowed_half_width, reproduced_half_width
+from results.statistics.reproduced import (
+    WIDEST,
+    Reproduction,
+    borrowed_reproduction,
+    reproduction,
+    videos_outside,
+)
 
 INSIDE, OUTSIDE, CANNOT_TELL = "inside", "outside", "cannot tell"
 NOT_MEASURED, DIFFERENT = "not measured", "measured differently"
-WIDEST = 3.0
-"""Largest half-width in points for which a verdict is given; a wider interval would call almost any value inside."""
+FIT_KINDS = ("train_subset", "seed")
+"""Kinds of repeats that are separate fits; test splits and class subsets evaluate one fit on several lists."""
 EPSILON = 1e-9
 """Slack in points for the rounding of floating-point numbers."""
 _FULL_PRECISION = ("", UNKNOWN, "fp32", "float32")
@@ -73,13 +78,12 @@ def verdict(number: PublishedNumber, cell: Cell | None, row: Row | None) -> Verd
         return Verdict(DIFFERENT, delta, why)
     if row.measurement.fitted is None:
         return _untrained(number, cell, row, delta)
-    half = _half_width(number, cell)
-    if half is None:
+    expected = _expected(number, cell)
+    if expected is None:
         return _one_fit(number, cell, delta)
-    half += _rounding(number)
-    if half > WIDEST:
-        return Verdict(CANNOT_TELL, delta, detail=f"(± {half:.1f})")
-    return Verdict(INSIDE if abs(delta) <= half else OUTSIDE, delta)
+    if not expected.conclusive:
+        return Verdict(CANNOT_TELL, delta, detail=f"(± {expected.half_width:.1f})")
+    return Verdict(INSIDE if expected.holds(number.number) else OUTSIDE, delta)
 
 
 def _rounding(number: PublishedNumber) -> float:
@@ -87,16 +91,16 @@ def _rounding(number: PublishedNumber) -> float:
     return 0.5 * 10.0 ** -len(number.value.partition(".")[2]) + EPSILON
 
 
-def _half_width(number: PublishedNumber, cell: Cell) -> float | None:
-    """Half-width in points of the 95 % interval of a reproduction on the same list; None if no spread is known.
+def _expected(number: PublishedNumber, cell: Cell) -> Reproduction | None:
+    """The values that fits of the source are expected to have on the same list; None if no spread is known.
 
     The videos are the same on both sides, so only fits vary. The repeats of the source count as fits if ours do.
     """
     theirs = (number.setting.n or 1) if cell.kind in FIT_KINDS else 1
     if len(cell.fits) > 1:
-        return reproduced_half_width(cell.fits, theirs)
+        return reproduction(cell.fits, theirs, _rounding(number))
     if cell.borrowed is not None:
-        return borrowed_half_width(cell.borrowed, theirs)
+        return borrowed_reproduction(cell.mean, cell.borrowed, theirs, _rounding(number))
     return None
 
 
@@ -118,8 +122,7 @@ def _untrained(number: PublishedNumber, cell: Cell, row: Row, delta: float) -> V
     entries = [score.entry for column in columns for score in column.repeats]
     videos = sum(entry.measurement.evaluation.evaluated for entry in entries)
     undecodable = sum(len(entry.record.undecodable) for entry in entries)
-    beyond = abs(delta) - _rounding(number)
-    missing = math.ceil(beyond / 100.0 * videos) if beyond > 0 else 0
+    missing = videos_outside(cell.mean, number.number, videos, _rounding(number))
     if missing <= undecodable:
         return Verdict(INSIDE, delta)
     return Verdict(OUTSIDE, delta, detail=f"by {missing} video{'' if missing == 1 else 's'}")

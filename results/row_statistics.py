@@ -8,26 +8,16 @@ again, score the same on other videos?).
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-
-import numpy as np
 
 from results.row_samples import RowSample
 from results.statistics.intervals import Interval, cell_interval, cell_interval_again
 from results.statistics.pairs import test_pair as compare_rows
 from results.statistics.row_scores import common_indices
-from results.statistics.scores import t_quantile
-from results.statistics.trained_again import BorrowedSpread, fit_spread
+from results.statistics.trained_again import fit_spread
 
-FIT_KINDS = ("train_subset", "seed")
-"""Kinds of repeats that are separate fits; test splits and class subsets evaluate one fit on several lists."""
 TINY = 1e-15
 """Variances below it are rounding errors of 0."""
-FEWEST_FITS = 3
-"""With fewer fits no difference holds if trained again: the spread between two fits is hardly known."""
-
-
 @dataclass(frozen=True)
 class CellStatistics:
     """Intervals of one cell.
@@ -151,17 +141,3 @@ def paired_fits(a: RowSample, b: RowSample) -> int:
     if len(trained) < 2 or 1 in (trained[0].fits, trained[1].fits):
         return min((sample.fits for sample in trained), default=0)
     return len(common_indices(a.row.indices, b.row.indices))
-
-
-# --- spreads between fits on the same list
-
-
-def reproduced_half_width(fits: Sequence[float], theirs: int) -> float:
-    """Half-width in points of the 95 % interval of a mean over `theirs` fits of the same list, from our fits."""
-    ours = len(fits)
-    return t_quantile(ours - 1) * float(np.std(fits, ddof=1)) * math.sqrt(1.0 / ours + 1.0 / theirs)
-
-
-def borrowed_half_width(borrowed: BorrowedSpread, theirs: int) -> float:
-    """As `reproduced_half_width`, for one fit of ours with the spread of other rows."""
-    return 100.0 * t_quantile(borrowed.df) * math.sqrt(borrowed.observed * (1.0 + 1.0 / theirs))

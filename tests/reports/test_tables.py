@@ -164,8 +164,8 @@ def test_a_value_that_needs_a_word_is_marked_and_the_notes_have_it(
 ) -> None:
     hmdb_row(tmp_path, 0.56, **changes)
     text = render_table("b2n", tmp_path, against, "md").text
-    assert lines_of(text, "| ViFi-CLIP")[0][5] == "56.0 ± 0.0\N{DAGGER}"
-    notes = [line.replace("\\", "") for line in text.splitlines() if line.startswith("- \N{DAGGER} ViFi-CLIP")]
+    assert lines_of(text, "| ViFi-CLIP")[0][5] == "56.0 ± 0.0\N{DOUBLE DAGGER}"
+    notes = [line.replace("\\", "") for line in text.splitlines() if line.startswith("- \N{DOUBLE DAGGER} ViFi-CLIP")]
     assert any(note in line for line in notes)
 
 
@@ -174,7 +174,7 @@ def test_an_incomplete_value_is_marked_without_the_paper_too(tmp_path: Path) -> 
     for path in list(tmp_path.rglob("*.record.json"))[:1]:
         path.unlink()
     text = render_table("b2n", tmp_path, False, "md").text
-    assert lines_of(text, "| ViFi-CLIP")[0][5].endswith("\N{DAGGER}") and "not ranked: 2 of 3 repeats" in text
+    assert lines_of(text, "| ViFi-CLIP")[0][5].endswith("\N{DOUBLE DAGGER}") and "not ranked: 2 of 3 repeats" in text
     lines = [line for line in csv_lines("b2n", tmp_path) if line["column"] == "novel" and line["dataset"] == "HMDB-51"]
     (line,) = [line for line in lines if line["ours"]]
     assert line["not_ranked"] == "2 of 3 repeats"
