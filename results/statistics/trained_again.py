@@ -19,8 +19,8 @@ from results.statistics.scores import LEVEL, Scores, t_quantile
 
 CONCLUSIVE_FITS = 3
 """Smallest number of fits from which a statement on other fits is made; the size of the test is up to 9 % with two."""
-_STEPS = 70
-"""Halvings of the interval of the p value; the result is exact to rounding."""
+_MOST_STEPS = 200
+"""Steps of Newton's method and bisection; about six suffice."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def pair_again(difference: Scores) -> PairAgain | None:
         return None
     p = p_again(
         np.array([difference.mean]), np.array([difference.variance]), np.array([difference.df]),
-        np.array([spread.between]), np.array([spread.fits]),
+        np.array([spread.between]), spread.fits,
     )  # fmt: skip
     return PairAgain(float(p[0]), half_width_again(difference, spread), spread)
 
@@ -123,33 +123,77 @@ def p_again(
     variance: NDArray[np.float64],
     df: NDArray[np.float64],
     between: NDArray[np.float64],
-    fits: NDArray[np.int64],
+    fits: int,
 ) -> NDArray[np.float64]:
-    """Two-sided p values of P differences over other videos and other fits, by bisection.
+    """Two-sided p values of P differences over other videos and other fits.
 
-    The p value is the alpha at which gap^2 = t(df)^2 variance + t(R - 1)^2 between / R.
+    The p value is the alpha at which gap^2 = t(df)^2 variance + t(R - 1)^2 between / R. The quantile t(df) is the
+    unknown of the equation; it is found by Newton's method, and by bisection where a step leaves the bracket.
 
     Args:
         gap: (P,) differences.
         variance: (P,) variances over other videos.
         df: (P,) degrees of freedom of `variance`.
         between: (P,) variance components between fits.
-        fits: (P,) numbers of fits R, at least 2.
+        fits: Number of fits R, at least 2.
 
     Returns:
         (P,) p values; 1 for a gap of 0, 0 for a gap without any variance.
     """
-    square = np.asarray(gap, dtype=np.float64) ** 2
-    # The tail alpha / 2 is halved on a logarithmic scale, on which small p values have the same relative accuracy.
-    low, high = np.full(len(square), -700.0), np.full(len(square), math.log(0.5))
-    for _ in range(_STEPS):
-        middle = (low + high) / 2.0
-        tail = np.exp(middle)
-        width = special.stdtrit(df, tail) ** 2 * variance + special.stdtrit(fits - 1, tail) ** 2 * between / fits
-        wider = width > square
-        low, high = np.where(wider, middle, low), np.where(wider, high, middle)
-    p = np.minimum(1.0, 2.0 * np.exp((low + high) / 2.0))
-    return np.where(square == 0.0, 1.0, np.where((variance == 0.0) & (between == 0.0), 0.0, p))
+    square, share = gap**2, between / fits
+    tiny = np.finfo(np.float64).tiny
+    # Each of the two terms alone bounds the quantile from above.
+    tail = special.stdtr(fits - 1, -np.sqrt(square / np.maximum(share, tiny)))
+    high = np.minimum(np.sqrt(square / np.maximum(variance, tiny)), -special.stdtrit(df, np.maximum(tail, tiny)))
+    low, x = np.zeros_like(high), high.copy()
+    active = np.flatnonzero((share > 0.0) & (square > 0.0))
+    for _ in range(_MOST_STEPS):
+        if not len(active):
+            break
+        at = x[active]
+        value, slope = _excess(at, square[active], variance[active], df[active], share[active], fits)
+        high[active] = np.where(value > 0.0, at, high[active])
+        low[active] = np.where(value > 0.0, low[active], at)
+        step = at - value / slope
+        inside = (step >= low[active]) & (step <= high[active])
+        x[active] = np.where(inside, step, (low[active] + high[active]) / 2.0)
+        active = active[np.abs(x[active] - at) > 1e-13 * np.maximum(at, 1e-3)]
+    p = np.minimum(1.0, 2.0 * special.stdtr(df, -x))
+    none = (variance == 0.0) & (between == 0.0)
+    return np.asarray(np.where(square == 0.0, 1.0, np.where(none, 0.0, p)))
+
+
+def _excess(
+    x: NDArray[np.float64],
+    square: NDArray[np.float64],
+    variance: NDArray[np.float64],
+    df: NDArray[np.float64],
+    share: NDArray[np.float64],
+    fits: int,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """x^2 variance + t(R - 1)^2 share - gap^2 as a function of x = t(df), and its derivative."""
+    tail = np.maximum(special.stdtr(df, -x), np.finfo(np.float64).tiny)
+    other = _upper_quantile(fits - 1, tail)
+    slope = np.exp(_log_density(df, x) - _log_density(np.asarray(fits - 1.0), other))
+    return x**2 * variance + other**2 * share - square, 2.0 * (x * variance + other * slope * share)
+
+
+def _upper_quantile(df: int, tail: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The quantile of Student's t distribution with probability `tail` above it; in closed form for two or three fits.
+
+    Closed forms take a tenth of the time of scipy's inverse, which counts for the pairs of a long column.
+    """
+    if df == 1:
+        return np.asarray(1.0 / np.tan(np.pi * tail))
+    if df == 2:
+        return np.asarray((1.0 - 2.0 * tail) / np.sqrt(2.0 * tail * (1.0 - tail)))
+    return np.asarray(-special.stdtrit(df, tail))
+
+
+def _log_density(df: NDArray[np.float64], x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Logarithm of the density of Student's t distribution."""
+    constant = special.gammaln((df + 1.0) / 2.0) - special.gammaln(df / 2.0) - 0.5 * np.log(np.pi * df)
+    return np.asarray(constant - (df + 1.0) / 2.0 * np.log1p(x**2 / df))
 
 
 def borrow_spread(spreads: Sequence[FitSpread]) -> BorrowedSpread | None:
