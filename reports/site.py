@@ -160,6 +160,6 @@ def _environment() -> Environment:
     environment.filters["gflops"] = _gflops
     environment.filters["spread"] = _spread
     environment.filters["signed"] = lambda value: f"{value:+.1f}".replace("-", "\N{MINUS SIGN}")
-    environment.filters["p"] = lambda p: "< 0.0001" if p < 1e-4 else f"{p:.4f}"
+    environment.filters["p"] = lambda p: "\N{EN DASH}" if p is None else "< 0.0001" if p < 1e-4 else f"{p:.4f}"
     environment.filters["words"] = lambda text: str(text).replace("_", " ")
     return environment

@@ -120,6 +120,11 @@ class Reader:
         self.damaged: dict[Path, str] = {}
         self._records: dict[Path, Stored] = {}
 
+    @property
+    def records(self) -> tuple[Stored, ...]:
+        """All records that were read."""
+        return tuple(self._records.values())
+
     def stored(self, paths: Iterable[Path]) -> list[Stored]:
         """The records of files and folders; files that cannot be read are added to `damaged`."""
         files = [file for path in paths for file in (find_records(path) if path.is_dir() else [path])]
