@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -21,8 +22,11 @@ FAR_BELOW = 100.0
 """Factor below the smallest threshold of Holm's correction; safe, because the exact p is at most 2 exp(-z^2 / 2)."""
 _MOST_SIZES = 200
 """Largest difference of a cluster for which many pairs are tested together; larger ones come from weighted lists."""
+_FEW_SIZES = 3
+"""Largest number of right answers of a cluster for which differences are counted by Gram matrices."""
 
 Pairs = tuple[NDArray[np.int64], NDArray[np.int64]]
+Whole = NDArray[np.int32]
 
 
 @dataclass(frozen=True)
@@ -50,51 +54,74 @@ def flip_table(a: Sequence[RowScores], b: Sequence[RowScores], at: Pairs, pairs:
         pairs: Number of pairs of the column, for Holm's correction.
     """
     sums_a, sums_b = _whole_units(a, b)
-    harmonic = a[0].harmonic
-    differing, totals, squares = (np.zeros(len(at[0]), dtype=np.int64) for _ in range(3))
-    for part, difference in _differences(sums_a, sums_b, at):
-        differing[part] = (difference != 0).any(axis=1).sum(axis=1)
-        if not harmonic:
-            totals[part] = np.abs(difference.sum(axis=(1, 2)))
-            squares[part] = (difference**2).sum(axis=(1, 2))
-    if harmonic:
-        return FlipTable(differing, np.full(len(at[0]), np.nan), np.zeros(len(at[0]), dtype=np.bool_))
-    if (squares == differing).all():
+    exact = np.zeros(len(at[0]), dtype=np.bool_)
+    if a[0].harmonic:
+        return FlipTable(_differing(sums_a, sums_b, at), np.full(len(at[0]), np.nan), exact)
+    first, second = sums_a[:, 0].astype(np.float64), sums_b[:, 0].astype(np.float64)
+    # Sums of whole numbers below 2^53 are exact, so that the difference of Gram matrices loses no digits.
+    own = (first**2).sum(axis=1)[:, None] + (second**2).sum(axis=1)[None, :]
+    squares = np.rint(own - 2.0 * first @ second.T)[at].astype(np.int64)
+    totals = np.abs(first.sum(axis=1)[at[0]] - second.sum(axis=1)[at[1]]).astype(np.int64)
+    if max(sums_a.max(), sums_b.max()) - min(sums_a.min(), sums_b.min()) <= 1:
         # Differences of -1, 0 and 1: McNemar's exact test takes no more time than the approximation.
-        return FlipTable(differing, flip_ps(differing[:, None], totals), np.zeros(len(at[0]), dtype=np.bool_))
-    z = totals / np.sqrt(np.maximum(squares, 1))
-    p = 2.0 * special.ndtr(-z)
+        return FlipTable(squares, flip_ps(squares[:, None], totals), exact)
+    counts = _counts(sums_a[:, 0], sums_b[:, 0])[at] if max(sums_a.max(), sums_b.max()) <= _FEW_SIZES else None
+    differing = _differing(sums_a, sums_b, at) if counts is None else counts.sum(axis=1)
+    p = 2.0 * special.ndtr(-totals / np.sqrt(np.maximum(squares, 1)))
     far = (p < ALPHA / pairs / FAR_BELOW) | ((p > FAR_ABOVE) & (differing >= MANY_CLUSTERS))
     near = np.flatnonzero(~far)
-    p[near] = _exact(sums_a, sums_b, (at[0][near], at[1][near]), totals[near])
+    if counts is None:
+        p[near] = _exact(sums_a[:, 0], sums_b[:, 0], (at[0][near], at[1][near]), totals[near])
+    else:
+        p[near] = flip_ps(counts[near], totals[near])
     return FlipTable(differing, p, far)
 
 
-def _whole_units(a: Sequence[RowScores], b: Sequence[RowScores]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _whole_units(a: Sequence[RowScores], b: Sequence[RowScores]) -> tuple[Whole, Whole]:
     """(len(a), K, G) and (len(b), K, G) right answers over all repeats, in the same units."""
     repeats = max(len(a[0].sums), len(b[0].sums))
-    first, second = (np.stack([row.sums.sum(axis=0) * (repeats // len(row.sums)) for row in side]) for side in (a, b))
+    sums = [np.stack([row.sums.sum(axis=0) * (repeats // len(row.sums)) for row in side]) for side in (a, b)]
     # A single repeat of both sides, or lists of equal weight, leave a common factor.
-    unit = max(1, int(np.gcd.reduce(np.concatenate([first, second]), axis=None)))
-    return first // unit, second // unit
+    unit = max(1, math.gcd(*(int(np.gcd.reduce(side, axis=None)) for side in sums)))
+    return (sums[0] // unit).astype(np.int32), (sums[1] // unit).astype(np.int32)
 
 
-def _differences(a: NDArray[np.int64], b: NDArray[np.int64], at: Pairs) -> Iterator[tuple[slice, NDArray[np.int64]]]:
-    """Slices of the pairs with one row of `a`, and the differences (pairs, K, G) of their sums."""
-    starts = np.flatnonzero(np.diff(at[0], prepend=-1))
-    for start, stop in zip(starts.tolist(), [*starts[1:].tolist(), len(at[0])], strict=True):
-        yield slice(start, stop), a[at[0][start]][None] - b[at[1][start:stop]]
+def _by_row(at: Pairs) -> Iterator[slice]:
+    """Slices of the pairs with one row of the first side."""
+    starts = np.flatnonzero(np.diff(at[0], prepend=-1)).tolist()
+    yield from map(slice, starts, [*starts[1:], len(at[0])])
 
 
-def _exact(a: NDArray[np.int64], b: NDArray[np.int64], at: Pairs, totals: NDArray[np.int64]) -> NDArray[np.float64]:
-    """(P,) exact p values."""
+def _differing(a: Whole, b: Whole, at: Pairs) -> NDArray[np.int64]:
+    """(P,) numbers of clusters in which the rows differ."""
+    result = np.zeros(len(at[0]), dtype=np.int64)
+    for part in _by_row(at):
+        differs = (a[at[0][part.start]] != b[at[1][part]]).any(axis=1)
+        result[part] = differs.sum(axis=1, dtype=np.int32)
+    return result
+
+
+def _exact(a: Whole, b: Whole, at: Pairs, totals: NDArray[np.int64]) -> NDArray[np.float64]:
+    """(P,) exact p values of (len(a), G) and (len(b), G) sums."""
     largest = int(max(a.max(initial=0), b.max(initial=0)))
     if largest > _MOST_SIZES:
-        return np.array([flip_p(a[i, 0] - b[j, 0]) for i, j in zip(*at, strict=True)], dtype=np.float64)
+        return np.array([flip_p(a[i].astype(np.int64) - b[j]) for i, j in zip(*at, strict=True)], dtype=np.float64)
     counts = np.zeros((len(at[0]), largest), dtype=np.int64)
-    for part, difference in _differences(a, b, at):
-        sizes = np.abs(difference[:, 0])
+    for part in _by_row(at):
+        sizes = np.abs(a[at[0][part.start]] - b[at[1][part]]).astype(np.int64)
         offsets = np.arange(len(sizes))[:, None] * (largest + 1)
         counted = np.bincount((sizes + offsets).ravel(), minlength=len(sizes) * (largest + 1))
         counts[part] = counted.reshape(len(sizes), largest + 1)[:, 1:]
     return flip_ps(counts, totals)
+
+
+def _counts(a: Whole, b: Whole) -> NDArray[np.int64]:
+    """(len(a), len(b), D) numbers of clusters that differ by 1, ..., D, from Gram matrices; quick for few sizes."""
+    largest = int(max(a.max(initial=0), b.max(initial=0)))
+    counts = np.zeros((len(a), len(b), largest))
+    of_a, of_b = ([(side == value).astype(np.float64) for value in range(largest + 1)] for side in (a, b))
+    for first in range(largest + 1):
+        for second in range(largest + 1):
+            if first != second:
+                counts[:, :, abs(first - second) - 1] += of_a[first] @ of_b[second].T
+    return np.rint(counts).astype(np.int64)

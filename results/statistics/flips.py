@@ -88,30 +88,33 @@ def _tails_at(
     """
     inside = np.zeros(len(counts))
     half = points // 2 + 1  # the other points are mirror images
+    different, which = np.unique(totals, return_inverse=True)
     for start in range(0, half, _CHUNK):
         index = np.arange(start, min(start + _CHUNK, half), dtype=np.int64)
         if len(counts) == 1:
             index, function = _characteristic_of_one(sizes, counts[0], index, points)
         else:
-            function = _characteristic(sizes, counts, index, points)
+            index, function = _characteristic(sizes, counts, index, points)
         x = np.pi * index / points
         sine = np.where(index > 0, np.sin(x), 1.0)
         # The product is reduced modulo the period in integers, which keeps the angle exact.
-        angles = np.pi * ((totals[:, None] - 1) * index % (2 * points)) / points
-        kernel = np.where(index > 0, np.sin(angles) / sine, totals[:, None] - 1.0)
-        weight = np.where((index == 0) | (2 * index == points), 1.0, 2.0) / points
-        inside += (function * kernel) @ weight
+        angles = np.pi * ((different[:, None] - 1) * index % (2 * points)) / points
+        kernel = np.where(index > 0, np.sin(angles) / sine, different[:, None] - 1.0)
+        kernel *= np.where((index == 0) | (2 * index == points), 1.0, 2.0) / points
+        inside += np.einsum("px,px->p", function, kernel[which])
     return np.clip(1.0 - inside, 0.0, 1.0)
 
 
 def _characteristic(
     sizes: NDArray[np.int64], counts: NDArray[np.int64], index: NDArray[np.int64], points: int
-) -> NDArray[np.float64]:
-    """(P, X) values of the characteristic functions of P pairs at the points pi * index / points."""
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """The points at which a characteristic function of P pairs is not negligible, and their (P, X) values."""
     logs, negative = _log_cosines(sizes[:, None] * index, points)
-    used = counts.astype(np.float64)
-    odd = np.rint((counts % 2) @ negative.astype(np.float64)) % 2
-    return np.asarray(np.where(odd, -1.0, 1.0) * np.exp(used @ logs))
+    kept = counts.min(axis=0) @ logs > _LOWEST
+    logs, negative = logs[:, kept], negative[:, kept]
+    odd = ((counts % 2).astype(np.float32) @ negative.astype(np.float32)).astype(np.int16) & 1
+    function = np.exp(counts.astype(np.float64) @ logs)
+    return index[kept], np.negative(function, out=function, where=odd.astype(np.bool_))
 
 
 def _characteristic_of_one(

@@ -59,7 +59,7 @@ class ListDesign:
     def sums(self, right: ArrayLike) -> NDArray[np.int64]:
         """(K, G) right answers of each cluster for K sets of answers (K, N) of whole numbers, without weights."""
         of_cells = self._checked(right) @ self.cell_of_video
-        sums = np.asarray(of_cells @ (self.score_of_cell > 0).astype(np.float64))
+        sums: NDArray[np.float64] = of_cells @ (self.score_of_cell > 0).astype(np.float64)
         return np.rint(sums).astype(np.int64)
 
     def _checked(self, right: ArrayLike) -> NDArray[np.float64]:

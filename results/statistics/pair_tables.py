@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from scipy import special
 
 from results.statistics.flip_tables import FlipTable, flip_table
-from results.statistics.flips import least_p
 from results.statistics.row_scores import RowScores, at_indices, common_indices
 from results.statistics.scores import NEGLIGIBLE, degrees_of_freedom
 from results.statistics.trained_again import p_again
@@ -185,9 +184,7 @@ def _tested(block: _Block, pairs: int) -> PairTable:
     df = degrees_of_freedom(sums.df_rule[i, j], observed, first.repeated)
     effective = np.minimum(*(_effective(side)[k] for side, k in ((block.a, i), (block.b, j))))
     flips = flip_table(block.a, block.b, (i, j), pairs)
-    p, approximate = (_harmonic_p(difference, variance, df, flips), np.zeros(len(i), dtype=np.bool_))
-    if not block.a[0].harmonic:
-        p, approximate = flips.p, flips.approximate
+    p = _harmonic_p(difference, variance, df, flips) if block.a[0].harmonic else flips.p
     fits, between, again = np.ones(len(i), dtype=np.int64), np.full(len(i), np.nan), np.full(len(i), np.nan)
     known = np.array([row.fits for row in block.a])[i] | np.array([row.fits for row in block.b])[j]
     if repeats > 1 and known.any():
@@ -196,7 +193,7 @@ def _tested(block: _Block, pairs: int) -> PairTable:
         again[known] = p_again(difference[known], variance[known], df[known], spread, repeats)
     if first.one_source or second.one_source:
         p, again = np.full(len(i), np.nan), np.full(len(i), np.nan)
-    return PairTable(difference, variance, df, effective, flips.differing, p, approximate, fits, between, again)
+    return PairTable(difference, variance, df, effective, flips.differing, p, flips.approximate, fits, between, again)
 
 
 def _effective(side: Sequence[RowScores]) -> NDArray[np.float64]:
@@ -209,7 +206,7 @@ def _harmonic_p(
     """(P,) p values of the t test, see `results.statistics.pairs.harmonic_p`."""
     gap = np.abs(difference)
     t = gap / np.sqrt(np.where(variance > 0.0, variance, 1.0))
-    least = np.array([least_p(m) for m in flips.differing.tolist()])
+    least = np.minimum(1.0, 2.0 ** (1.0 - flips.differing))
     return np.where(variance > 0.0, 2.0 * special.stdtr(df, -t), np.where(gap > 0.0, least, 1.0))
 
 
@@ -259,8 +256,9 @@ def _within(block: _Block, repeats: int) -> NDArray[np.float64]:
 
 def _fourth(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
     """Sums of the fourth powers of a + b for all pairs of rows."""
-    own = (a**4).sum(axis=1)[:, None] + (b**4).sum(axis=1)[None, :]
-    return np.asarray(own + 4.0 * (a**3 @ b.T + a @ (b**3).T) + 6.0 * (a**2) @ (b**2).T)
+    a2, b2 = a * a, b * b
+    own = (a2 * a2).sum(axis=1)[:, None] + (b2 * b2).sum(axis=1)[None, :]
+    return np.asarray(own + 4.0 * ((a2 * a) @ b.T + a @ (b2 * b).T) + 6.0 * a2 @ b2.T)
 
 
 def _df_rules(block: _Block) -> NDArray[np.float64]:

@@ -87,7 +87,8 @@ def smallest_difference(
 
     Args:
         case: The planned comparison.
-        power, alpha: Probabilities.
+        power: Probability that the test finds the difference.
+        alpha: Level of the test.
         exact: Add 1 / N, because the exact test of single fits on independent videos is discrete.
 
     Returns:
