@@ -71,12 +71,14 @@ def _measured(rows: Sequence[Row], ranks: Ranks, anchor: str, caption: str) -> G
     return Group(
         anchor=anchor, protocol=rows[0].protocol, dataset=rows[0].dataset, caption=caption, primary=primary,
         rows=tuple(board_rows), published=False, embedded=any(row.embedded for row in rows), columns=columns,
-        pairs={column: _pairs(rows, tests) for column in columns if (tests := ranks.tests.get((rows[0].group, column)))},
+        pairs={
+            column: _pairs(rows, tests) for column in columns if (tests := ranks.tests.get((rows[0].group, column)))
+        },
     )  # fmt: skip
 
 
 def _pairs(rows: Sequence[Row], tests: ColumnTests) -> tuple[PairStatistics, ...]:
-    """The tests of a column: all pairs, or in a long table the pairs of each row with the best and with the next row."""
+    """The tests of a column: all pairs, or in a long table those of each row with the best row and the next row."""
     anchors = {row.key: slug("r", row.key) for row in rows}
     order = sorted(range(len(tests.keys)), key=lambda i: tests.ranking.ranks[i])
     if len(order) <= ALL_PAIRS:

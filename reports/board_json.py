@@ -273,7 +273,8 @@ def _repeat(score: RepeatScore) -> JsonRepeat:
 
 FIELDS = (
     "protocol", "dataset", "group", "method", "title", "label", "column", "value", "spread", "n", "repeat_kind", "ddof",
-    "low", "high", "again_low", "again_high", "fits", "clusters_known", "rank", "again", "not_ranked", *(name for name, _ in FILTERS[2:]), "params_trained", "signature",
+    "low", "high", "again_low", "again_high", "fits", "clusters_known", "rank", "again",
+    "not_ranked", *(name for name, _ in FILTERS[2:]), "params_trained", "signature",
     "measured_by", "source", "records", "marks", "superseded", "time",
 )  # fmt: skip
 

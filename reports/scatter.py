@@ -13,6 +13,7 @@ from reports.labels import legend_of, shorten
 from reports.layout import column_title
 from reports.plot import COLOURS, INK, MARKERS, canvas, svg
 from reports.row import Cell, Row, harmonic_columns
+from results.statistics.intervals import Interval
 
 
 def base_novel(rows: Sequence[Row], title: str, name: str = "iso") -> str:

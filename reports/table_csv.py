@@ -13,7 +13,8 @@ from results.published_numbers import sources
 
 CSV_FIELDS = (
     "table", "method", "label", "family", "reference", "dataset", "column", "ours", "spread", "n", "repeat_kind",
-    "ddof", "fits", "low", "high", "again_low", "again_high", "clusters_known", "again", "signature", "published", "published_std", "emphasis", "delta", "verdict", "why", "source",
+    "ddof", "fits", "low", "high", "again_low", "again_high", "clusters_known", "again", "signature",
+    "published", "published_std", "emphasis", "delta", "verdict", "why", "source",
     "measured_by", "setting", "notes", "not_ranked", "marks", "superseded",
 )  # fmt: skip
 

@@ -31,8 +31,8 @@ from results.generations import Row, row_differences
 from results.measurement import FIELDS, Expected
 from results.measurement_words import differences, open_reasons, recipe_changes, recipe_text, unranked_reasons
 from results.predictions import AGAIN, read_predictions
-from results.sides import Choice, Filters, Reader, Side, Stored, Table, dataset_and_root, read_side, variants_text
 from results.row_statistics import PairStatistics
+from results.sides import Choice, Filters, Reader, Side, Stored, Table, dataset_and_root, read_side, variants_text
 from results.statistics.holm import holm
 
 __all__ = [
@@ -85,7 +85,8 @@ def compare(a: Choice | Path, b: Choice | Path, filters: Filters | None = None) 
     ]
     names = _names(choices, next(iter(tables.values())))
     return Comparison(
-        names[0], names[1], tuple(parts), tuple(_notes(sides, tables)), tuple(message for message, _ in refused), tuple(damaged.values()),
+        names[0], names[1], tuple(parts), tuple(_notes(sides, tables)),
+        tuple(message for message, _ in refused), tuple(damaged.values()),
     )  # fmt: skip
 
 
@@ -183,7 +184,8 @@ def _shown(table: Table, sides: Sequence[Side]) -> str:
 def _places(a: Row[Stored], b: Row[Stored]) -> list[tuple[Expected, int, int]]:
     """Part and repeat of every pair of records, with the indices of the two records.
 
-    Records of the same part and repeat are a pair. The only record of a row without repeats is paired with every repeat.
+    Records of the same part and repeat are a pair. The only record of a row without repeats is paired with every
+    repeat.
     """
     found = []
     single = [_singles(row) for row in (a, b)]

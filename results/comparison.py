@@ -6,15 +6,14 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 
 from harness.spec import Repeat
 from results.comparison_words import Borrowed, sentence
-from results.list_videos import ListVideos
+from results.frame_designs import designs_of
 from results.measurement_words import differences
 from results.record import Record
-from results.row_samples import Design, RowSample, Scored, row_sample
+from results.row_samples import RowSample, Scored, row_sample
 from results.row_statistics import PairStatistics, pair_statistics
 from results.statistics.intervals import Interval
 from results.statistics.pairs import around
@@ -76,9 +75,9 @@ class PartComparison:
         sentence: The answers to both questions in words.
         difference: Mean over lists of accuracy A - accuracy B, in percent points.
         interval: 95 % interval of the difference on other videos; None if all videos have one source.
-        p: Two-sided p value of the sign-flip test over the sources of the videos; None if there is one source.
+        p: Two-sided p value of the sign-flip test over the sources of the videos; None for a single source.
         p_holm: `p` after Holm's correction over the parts of this comparison.
-        interval_again: 95 % interval of the difference if both methods are trained again; None with fewer than two fits.
+        interval_again: 95 % interval of the difference if both methods are trained again; None with fewer than 2 fits.
         p_again, p_again_holm: p values for methods that are trained again.
         borrowed: Interval with the spread between the fits of other rows, for sides with one fit.
         fits: Number of paired fits; 1 if a trained side has one fit, 0 if nothing is trained.
@@ -169,7 +168,7 @@ class PartSamples:
 
 def part_samples(name: str, pairs: Sequence[Pair]) -> PartSamples:
     """The scores of both sides on their common videos. Repeats are paired by their index."""
-    designs = _designs(pairs)
+    designs = designs_of([pair.table for pair in pairs])
     sides = []
     for side in "ab":
         scored = [
@@ -181,26 +180,6 @@ def part_samples(name: str, pairs: Sequence[Pair]) -> PartSamples:
         ]  # fmt: skip
         sides.append(row_sample(scored))
     return PartSamples(name, tuple(pairs), *sides)
-
-
-def _designs(pairs: Sequence[Pair]) -> list[Design]:
-    """The design of the common videos of each pair; pairs with equal videos share it."""
-    pooled = pd.concat([pair.table[["video", "label", "cluster"]] for pair in pairs], ignore_index=True)
-    known = bool((pooled["cluster"] != "").any())
-    videos = pd.factorize(pooled["video"])[0].astype(np.int64)
-    # A video without a cluster stands alone.
-    sources = pooled["cluster"].where(pooled["cluster"] != "", "\0" + pooled["video"])
-    clusters = pd.factorize(sources)[0].astype(np.int64) if known else videos
-    labels = pooled["label"].to_numpy(dtype=np.int64)
-    stops = np.cumsum([len(pair.table) for pair in pairs])
-    found: dict[bytes, Design] = {}
-    designs = []
-    for start, stop in zip([0, *stops[:-1].tolist()], stops.tolist(), strict=True):
-        key = videos[start:stop].tobytes()
-        if key not in found:
-            found[key] = Design(ListVideos(labels[start:stop], clusters[start:stop], videos[start:stop], known))
-        designs.append(found[key])
-    return designs
 
 
 def compare_part(

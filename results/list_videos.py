@@ -58,7 +58,7 @@ class VideoIds:
 
 
 def list_weights(sizes: Sequence[int]) -> list[int]:
-    """Integer weights proportional to 1 / size, so that all lists count equally in a test, as in the mean over lists."""
+    """Integer weights proportional to 1 / size: all lists count equally in a test, as in the mean over lists."""
     if max(sizes) <= SIMILAR * min(sizes):
         return [1] * len(sizes)
     weights = np.array([round(WEIGHTS * min(sizes) / size) for size in sizes])

@@ -112,7 +112,7 @@ def _parsed(text: bytes) -> list[list[str]]:
 
 
 def _quick(text: bytes, columns: int = 2) -> NDArray[np.int64] | None:
-    """(N, `columns`) label and predicted ids of a table without quotes, located by commas; None if a row is incomplete."""
+    """(N, `columns`) label and predicted ids of a table without quotes, located by commas; None for incomplete rows."""
     raw = np.frombuffer(text, dtype=np.uint8)
     commas = np.flatnonzero(raw == _COMMA)
     lines = text.count(b"\n")

@@ -24,7 +24,7 @@ class RecordTimes:
         self._accepted: dict[Path, str] = {}
         folders = {path.parent for path in records}
         above = {parent for folder in folders for parent in (folder, *folder.parents)}
-        # The outermost `acceptance.json` counts, because a submission could bring a file that states its own acceptance.
+        # The outermost `acceptance.json` counts: a submission could bring a file that states its own acceptance.
         for folder in sorted(above, key=lambda folder: len(folder.parts)):
             if below is not None and not folder.is_relative_to(below):
                 continue

@@ -102,5 +102,6 @@ def test_plan_shows_the_seeds(small_dataset: Path, tmp_path: Path, capsys: pytes
                  "mini-clip", "--runs", tmp_path, "--seeds", "3", "--json")  # fmt: skip
     assert in_process(*arguments) == 0
     cells = json.loads(capsys.readouterr().out)
-    assert [c["cell"] for c in cells if c["kind"] == "fit"] == [f"vificlip shapes/train seed {i}" for i in (1, 2, 3)]
-    assert [c["cell"] for c in cells if c["kind"] == "eval"] == [f"vificlip supervised shapes all {i}" for i in (1, 2, 3)]
+    fits, evals = ([c["cell"] for c in cells if c["kind"] == kind] for kind in ("fit", "eval"))
+    assert fits == [f"vificlip shapes/train seed {i}" for i in (1, 2, 3)]
+    assert evals == [f"vificlip supervised shapes all {i}" for i in (1, 2, 3)]

@@ -15,8 +15,8 @@ from harness.base.errors import UserError
 from reports.aggregate import rows_of
 from reports.entries import read_entries
 from reports.export import render_table
-from reports.row import Row
 from reports.ranks import analyse
+from reports.row import Row
 from reports.verdict import DIFFERENT, INSIDE, NOT_MEASURED, OUTSIDE, verdict
 from results.published_numbers import PublishedNumber, published_numbers
 from tests.results.factories import Sample, write_sample
@@ -80,7 +80,8 @@ ONE_FIT = replace(HMDB, protocol="few_shot", part="k2", shots=2)
 
 
 def few_shot_number() -> PublishedNumber:
-    return replace(published(), table="few_shot", column="k2", value="57.2", setting=replace(published().setting, n=None))
+    setting = replace(published().setting, n=None)
+    return replace(published(), table="few_shot", column="k2", value="57.2", setting=setting)
 
 
 @pytest.mark.parametrize(("accuracy", "text"), [

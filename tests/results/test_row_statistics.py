@@ -86,7 +86,8 @@ def test_harmonic_means_share_sources_of_both_columns() -> None:
     lists = design(), design(60, 4, first=1)
     rows = []
     for seed in (1, 2):
-        base, novel = (sample(seed, share, ("a", "b", "c"), [d] * 3) for share, d in zip((0.9, 0.6), lists, strict=True))
+        base = sample(seed, 0.9, ("a", "b", "c"), [lists[0]] * 3)
+        novel = sample(seed, 0.6, ("a", "b", "c"), [lists[1]] * 3)
         rows.append(harmonic_sample(base, novel))
         assert base.row.scores.mean > novel.row.scores.mean
     assert rows[0] is not None and rows[1] is not None
