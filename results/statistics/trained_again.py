@@ -154,7 +154,7 @@ def p_again(
         value, slope = _excess(at, square[active], variance[active], df[active], share[active], fits)
         high[active] = np.where(value > 0.0, at, high[active])
         low[active] = np.where(value > 0.0, low[active], at)
-        step = at - value / slope
+        step = at - value / np.where(slope > 0.0, slope, np.inf)
         inside = (step >= low[active]) & (step <= high[active])
         x[active] = np.where(inside, step, (low[active] + high[active]) / 2.0)
         active = active[np.abs(x[active] - at) > 1e-13 * np.maximum(at, 1e-3)]
