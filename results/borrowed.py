@@ -30,7 +30,9 @@ def borrowed_of(reader: Reader, rows: Sequence[Row[Stored]], samples: PartSample
         and stored.record.measurement.keys.row not in compared
     ]  # fmt: skip
     found = generations(Dated(stored, stored.record.measurement, stored.time) for stored in others)
-    spreads = [_spread(row, m.protocol.part) for row in found.rows if row.complete]
+    part = m.protocol.part
+    complete = [row for row in found.rows if not row.unfinished and all(item.part != part for item in row.missing)]
+    spreads = [_spread(row, part) for row in complete]
     return borrow_spread([spread for spread in spreads if spread is not None])
 
 

@@ -50,7 +50,8 @@ def test_two_of_34_videos_with_one_video_a_class_are_no_difference(tmp_path: Pat
     assert part.p == 0.5 and part.difference == pytest.approx(200 / 34)
     # All classes are one stratum: the standard error is that of 34 differences with two ones.
     error = 100 * np.std([1.0] * 2 + [0.0] * 32, ddof=1) / np.sqrt(34)
-    assert part.interval == pytest.approx((part.difference - 2.0345 * error, part.difference + 2.0345 * error), abs=0.01)
+    low, high = part.difference - 2.0345 * error, part.difference + 2.0345 * error
+    assert part.interval == pytest.approx((low, high), abs=0.01)
     assert part.interval.holds(0.0) and "Too few sources differ to tell." in part.sentence
 
 
