@@ -14,6 +14,7 @@ import argparse
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 
 # `python benchmarks/FILE` puts the folder of the file on the path, but not the repository.
@@ -147,7 +148,7 @@ def main() -> None:
     lists = [official_list(name, options.annotations / name) for name in OFFICIAL] if options.annotations else []
     lists = lists or [ucf_like_list()]
     start = time.process_time()
-    for line in (*widths(lists), "", *tables(lists, options.lists, options.only)):
+    for line in chain(widths(lists), [""], tables(lists, options.lists, options.only)):
         print(line, flush=True)
     print(f"\n{options.lists} lists a line, {time.process_time() - start:.0f} s of processor time")
 
