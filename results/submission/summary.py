@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from results.submission.changes import Changes
 from results.submission.check import MOST_SHOWN, Checked
+from results.submission.layout import Score
 from results.submission.rules import RULES
 
 HEADER = ("| protocol | dataset | column | mean | spread | 95 % |", "| --- | --- | --- | ---: | ---: | --- |")
@@ -29,7 +30,7 @@ def summary(changes: Changes, checked: Iterable[Checked]) -> str:
             spread = "" if s.spread is None else f"{s.spread:.1f} ({s.n} {s.kind})"
             lines.append(
                 f"| {_cell(s.protocol)} | {_cell(s.dataset)} | {_cell(s.column)} | {s.mean:.1f} | "
-                f"{_cell(spread)} | {s.low:.1f} to {s.high:.1f} |"
+                f"{_cell(spread)} | {_interval(s)} |"
             )
         lines += [""] if scores else []
         for f in one.findings[:MOST_SHOWN]:
@@ -40,6 +41,10 @@ def summary(changes: Changes, checked: Iterable[Checked]) -> str:
                 f"{_cell(f.expected)}. {rule.fix}"
             )
     return "\n".join(lines) + "\n"
+
+
+def _interval(score: Score) -> str:
+    return "" if score.low is None or score.high is None else f"{score.low:.1f} to {score.high:.1f}"
 
 
 def _cell(text: str) -> str:
