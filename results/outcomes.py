@@ -6,6 +6,7 @@ import csv
 import gzip
 import hashlib
 import io
+import re
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,9 @@ from numpy.typing import NDArray
 from harness.base.errors import EXIT_FAILED, UserError
 from results.predictions import AGAIN, COLUMNS, DEPTH, check_columns
 
+MOST_DIGITS = 18
+"""Largest number of digits of an id, so that it fits 64 bits."""
+_WHOLE = re.compile(r"-?[1-9][0-9]{0,17}|0")
 _HEADER = ",".join(COLUMNS).encode()
 _COMMA, _MINUS, _ZERO = b","[0], b"-"[0], b"0"[0]
 
@@ -65,13 +69,14 @@ def read_outcome(path: Path, sha256: str, expected: int) -> Outcome:
     if header != _HEADER:
         check_columns(path, header.decode(errors="replace").replace('"', "").split(","))
     # Quoted names can contain commas, so only tables without quotes can be read by counting commas.
-    fields = _quick(rows) if b'"' not in text else None
-    if fields is None:
-        try:
-            fields = np.array([(int(row[1]), int(row[2])) for row in _parsed(text)], dtype=np.int64).reshape(-1, 2)
-        except (ValueError, IndexError, csv.Error) as error:
-            message = f"{path}: label and ids must be whole numbers, found: {error}."
-            raise UserError(message, AGAIN, EXIT_FAILED) from None
+    try:
+        fields = _quick(rows) if b'"' not in text else None
+        if fields is None:
+            rows_of_ids = [(_whole(row[1]), _whole(row[2])) for row in _parsed(text)]
+            fields = np.array(rows_of_ids, dtype=np.int64).reshape(-1, 2)
+    except (ValueError, IndexError, csv.Error) as error:
+        message = f"{path}: label and ids must be whole numbers, found: {error}."
+        raise UserError(message, AGAIN, EXIT_FAILED) from None
     if len(fields) != expected:
         raise UserError(f"{path} contains {len(fields)} videos, the record states {expected}.", AGAIN, EXIT_FAILED)
     clustered = not text.rstrip(b"\n").endswith((b",", b',""'))
@@ -83,7 +88,7 @@ def top5_of(outcome: Outcome) -> NDArray[np.bool_]:
     text = gzip.decompress(outcome.data)
     fields = _quick(text.partition(b"\n")[2], 1 + DEPTH) if b'"' not in text else None
     if fields is None:
-        fields = np.array([[int(value) for value in row[1 : 2 + DEPTH]] for row in _parsed(text)], dtype=np.int64)
+        fields = np.array([[_whole(value) for value in row[1 : 2 + DEPTH]] for row in _parsed(text)], dtype=np.int64)
     return np.asarray((fields[:, 1:] == fields[:, :1]).any(axis=1))
 
 
@@ -104,6 +109,17 @@ def _column(outcome: Outcome, index: int) -> list[bytes]:
         return [row[index].encode() for row in _parsed(text)]
     lines = text.split(b"\n")[1:-1]
     return [line.split(b",", 1)[0] if index == 0 else line.rpartition(b",")[2] for line in lines]
+
+
+def _whole(text: str) -> int:
+    """A whole number in the form in which `run` writes it: `int` also reads ` 2`, `+2` and `02`.
+
+    Raises:
+        ValueError: The text has another form.
+    """
+    if not _WHOLE.fullmatch(text):
+        raise ValueError(repr(text[:40]))
+    return int(text)
 
 
 def _parsed(text: bytes) -> list[list[str]]:
@@ -127,7 +143,16 @@ def _integers(raw: NDArray[np.uint8], start: NDArray[np.int64], stop: NDArray[np
     negative = raw[start] == _MINUS
     start = start + negative
     value = np.zeros(len(start), dtype=np.int64)
-    for digit in range(int((stop - start).max(initial=0))):
+    length = stop - start
+    if int(length.max(initial=0)) > MOST_DIGITS:
+        raise ValueError(f"a number of more than {MOST_DIGITS} digits")
+    for digit in range(int(length.max(initial=0))):
         inside = start + digit < stop
-        value = np.where(inside, 10 * value + raw[np.where(inside, start + digit, 0)] - _ZERO, value)
+        found = raw[np.where(inside, start + digit, 0)] - _ZERO  # unsigned: a character below 0 becomes large
+        if (found[inside] > 9).any():
+            raise ValueError("another character than a digit")
+        value = np.where(inside, 10 * value + found, value)
+    # One text for each number: no empty field, no leading zero, no -0.
+    if (length < 1).any() or ((length > 1) & (raw[start] == _ZERO)).any() or (negative & (value == 0)).any():
+        raise ValueError("an empty field or a leading zero")
     return np.where(negative, -value, value)

@@ -11,6 +11,7 @@ import csv
 import gzip
 import hashlib
 import io
+import warnings
 import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -63,14 +64,55 @@ def predictions_frame(
 
 def encode_predictions(frame: pd.DataFrame) -> bytes:
     """The gzipped CSV bytes of a predictions table; equal tables give equal bytes (no time stamp inside)."""
+    buffer = io.BytesIO()
+    with gzip.GzipFile(fileobj=buffer, mode="wb", mtime=0, filename="") as file:
+        file.write(canonical_text(frame))
+    return buffer.getvalue()
+
+
+def canonical_text(frame: pd.DataFrame) -> bytes:
+    """The one CSV text of a predictions table."""
     quoted = frame[["video", "cluster"]].apply(lambda column: column.str.contains("\r", regex=False)).any(axis=None)
     # Python's csv does not quote a carriage return, which readers take for the end of a line.
     quoting = csv.QUOTE_NONNUMERIC if quoted else csv.QUOTE_MINIMAL
-    text = frame[COLUMNS].to_csv(index=False, float_format="%.6f", lineterminator="\n", quoting=quoting)
-    buffer = io.BytesIO()
-    with gzip.GzipFile(fileobj=buffer, mode="wb", mtime=0, filename="") as file:
-        file.write(text.encode())
-    return buffer.getvalue()
+    return frame[COLUMNS].to_csv(index=False, float_format="%.6f", lineterminator="\n", quoting=quoting).encode()
+
+
+def parse_table(text: bytes) -> pd.DataFrame:
+    """Parse the CSV text of a predictions table.
+
+    The text must be the canonical text of the table: two readers could understand `+2`, ` 2`, `2.0` or `"2"` as
+    different ids, and then score the same file differently.
+
+    Raises:
+        ValueError: The text is not such a table.
+    """
+    header = text.partition(b"\n")[0].replace(b'"', b"")
+    if header != ",".join(COLUMNS).encode():
+        raise ValueError(f"the header {header[:120]!r}")
+    types = {"video": "str", "cluster": "str"} | dict.fromkeys(["label", *ID_COLUMNS], "int64")
+    types |= dict.fromkeys(PROBABILITY_COLUMNS, "float64")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # otherwise pandas drops surplus fields
+            frame = pd.read_csv(
+                io.BytesIO(text), dtype=types, keep_default_na=False, index_col=False, on_bad_lines="error",
+                low_memory=False, skip_blank_lines=False, encoding="utf-8",
+            )  # fmt: skip
+    except pd.errors.ParserWarning:
+        raise ValueError(f"rows with more than {len(COLUMNS)} fields") from None
+    except OverflowError:
+        raise ValueError("a whole number of more than 64 bits") from None
+    if not np.isfinite(frame[PROBABILITY_COLUMNS].to_numpy()).all():
+        raise ValueError("a probability that is not finite")
+    expected = canonical_text(frame)
+    if expected != text:
+        found, wanted = text.split(b"\n"), expected.split(b"\n")
+        shorter = min(len(found), len(wanted))
+        line = next((i for i in range(shorter) if found[i] != wanted[i]), shorter)
+        shown = [lines[line][:120] if line < len(lines) else b"" for lines in (found, wanted)]
+        raise ValueError(f"line {line + 1} is {shown[0]!r}, expected {shown[1]!r}")
+    return frame
 
 
 def write_predictions(path: Path, frame: pd.DataFrame) -> str:
@@ -81,28 +123,28 @@ def write_predictions(path: Path, frame: pd.DataFrame) -> str:
 
 
 def read_predictions(path: Path) -> pd.DataFrame:
-    """Read a predictions table and check its columns and types.
+    """Read a predictions table and check its columns, types and encoding.
 
     Raises:
-        UserError: The file is missing, not a gzipped CSV, or lacks columns.
+        UserError: The file is missing, not a gzipped CSV, lacks columns, or is not encoded as `run` encodes it.
     """
     try:
-        text = {"video": str, "cluster": str}
-        frame = pd.read_csv(path, compression="gzip", keep_default_na=False, dtype=text)
+        text = gzip.decompress(path.read_bytes())
+        if not text:
+            raise ValueError("it is empty")
     except FileNotFoundError:
         raise UserError(f"The predictions file {path} is missing.", AGAIN, EXIT_FAILED) from None
     except (OSError, ValueError, EOFError, zlib.error) as error:
         message = f"The predictions file {path} cannot be read: {error}".replace("\n", " ").rstrip(". ")
         raise UserError(f"{message}.", AGAIN, EXIT_FAILED) from None
-    check_columns(path, frame.columns)
-    if not isinstance(frame.index, pd.RangeIndex):  # pandas takes surplus fields of the rows for an index
-        raise UserError(f"{path}: rows have more than {len(COLUMNS)} fields.", AGAIN, EXIT_FAILED)
+    header = text.partition(b"\n")[0].decode("utf-8", "replace").replace('"', "")
+    check_columns(path, header.rstrip("\r").split(","))
     try:
-        types = dict.fromkeys(["label", *ID_COLUMNS], "int64") | dict.fromkeys(PROBABILITY_COLUMNS, "float64")
-        return frame[COLUMNS].astype(types)
-    except (ValueError, TypeError, OverflowError) as error:
-        message = f"{path}: label and ids must be whole numbers and probabilities numbers, found: {error}."
-        raise UserError(message, AGAIN, EXIT_FAILED) from None
+        return parse_table(text)
+    except ValueError as error:
+        expected = "label and ids must be whole numbers and probabilities numbers, as `run` writes them"
+        found = " ".join(str(error).split()).rstrip(". ")
+        raise UserError(f"{path}: {expected}, found: {found}.", AGAIN, EXIT_FAILED) from None
 
 
 def check_columns(path: Path, found: Iterable[str]) -> None:

@@ -34,8 +34,18 @@ def rows_sha256(rows: Iterable[tuple[str, int]]) -> str:
 
 def row_set_sha256(rows: Iterable[tuple[str, int]]) -> str:
     """sha256 of the sorted lines `name label` of a list: the same for other folders, extensions and orders."""
+    return hashlib.sha256("".join(sorted(_named_lines(rows))).encode()).hexdigest()
+
+
+def row_order_sha256(rows: Iterable[tuple[str, int]]) -> str:
+    """sha256 of the lines `name label` of a list in its order: the same for other folders and extensions."""
+    return hashlib.sha256("".join(_named_lines(rows)).encode()).hexdigest()
+
+
+def _named_lines(rows: Iterable[tuple[str, int]]) -> list[str]:
+    """Lines of base names without extension and labels."""
     lines = []
     for path, label in rows:
         name = path.rpartition("/")[2]
         lines.append(f"{name.rpartition('.')[0] or name} {label}\n")
-    return hashlib.sha256("".join(sorted(lines)).encode()).hexdigest()
+    return lines

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from harness.base.canonical import row_set_sha256
+from harness.base.canonical import row_order_sha256, row_set_sha256
 from harness.base.errors import UserError
 from harness.cells.backbone import MINI_ARCH, MINI_FRAMES, BackboneChoice
 from harness.cells.scope import PlannedEval, PlannedFit, scope_of
@@ -160,9 +160,11 @@ class _Pinned:
 def _list_facts(dataset: Dataset, name: str) -> ListFacts:
     if isinstance(dataset, OfficialDataset):
         pinned = published_lists().get(dataset.card.find_list(name).file)
-        return ListFacts(0, "") if pinned is None else ListFacts(pinned.rows, pinned.content_sha256, pinned.set_sha256)
+        if pinned is None:
+            return ListFacts(0, "")
+        return ListFacts(pinned.rows, pinned.content_sha256, pinned.set_sha256, pinned.order_sha256)
     rows = dataset.list(name)
-    return ListFacts(len(rows), rows.sha256, row_set_sha256(rows.rows))
+    return ListFacts(len(rows), rows.sha256, row_set_sha256(rows.rows), row_order_sha256(rows.rows))
 
 
 def _seen(train: LabelSet, test: LabelSet, train_dataset: str, test_dataset: str) -> tuple[int, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import product
 
-from harness.base.canonical import labels_sha256, row_set_sha256
+from harness.base.canonical import labels_sha256, row_order_sha256, row_set_sha256
 from results.fit_file import FitFile
 from results.measurement import FieldValue, ListId, leaves, normal
 from results.measurement_words import (
@@ -159,7 +159,7 @@ def _against(submission: Submission, measured: Measured, known: ProtocolFacts, f
 
 
 def _list(submission: Submission, measured: Measured, place: ListPlace, known: ProtocolFacts) -> None:
-    """Check that the evaluation list is the published list, in any order of its rows (rule P003)."""
+    """Check that the evaluation list is the published list, in its order (rule P003)."""
     listed = measured.m.evaluation.list
     pinned = known.lists[place.dataset, place.name]
     if listed.origin == "own":
@@ -184,7 +184,11 @@ def _is_list(measured: Measured, listed: ListId, pinned: ListFacts) -> bool:
         return listed.n == pinned.n
     if measured.frame is None or not pinned.set_sha256 or measured.m.evaluation.evaluated != listed.n:
         return False
-    return row_set_sha256(zip(measured.frame["video"], measured.frame["label"], strict=True)) == pinned.set_sha256
+    rows = list(zip(measured.frame["video"], measured.frame["label"], strict=True))
+    # Rows in another order are another list for the row key: all rows of the table would lose their ranks.
+    if pinned.order_sha256:
+        return row_order_sha256(rows) == pinned.order_sha256
+    return row_set_sha256(rows) == pinned.set_sha256
 
 
 def _label_set(submission: Submission, measured: Measured, place: ListPlace, known: ProtocolFacts) -> None:

@@ -19,11 +19,13 @@ class ListFacts:
         n: Number of rows; 0 if unknown.
         sha256: Hash of the lines `path label` with LF; empty if unknown.
         set_sha256: Hash of the sorted lines `name label` (`harness.base.canonical.row_set_sha256`); empty if unknown.
+        order_sha256: Hash of the same lines in the order of the list; empty if unknown.
     """
 
     n: int
     sha256: str
     set_sha256: str = ""
+    order_sha256: str = ""
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from results.submission.documents import DocumentError, read_json
 from results.submission.layout import SCHEMA, Card, Environments, Manifest, layout_problems, record_stem
 from results.submission.rules import Finding
 from results.submission.safetensors import safetensors_problem
-from results.submission.tables import TABLE_LIMIT, TooLargeError, decompress, parse_table
+from results.submission.tables import TABLE_LIMIT, TooLargeError, decompress, parse_untrusted
 
 T = TypeVar("T")
 MANIFEST = "submission.json"
@@ -326,7 +326,7 @@ def read_table(submission: Submission, measured: Measured, entry: Entry) -> None
         data = entry.read()
         text = decompress(data, min(TABLE_LIMIT, MAX_TOTAL - submission.table_bytes))
         submission.table_bytes += len(text)
-        measured.frame = parse_table(text)
+        measured.frame = parse_untrusted(text)
     except TooLargeError as error:
         submission.note("F002", entry.name, str(error), "a table of predictions")
         return

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import hashlib
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from harness.base.canonical import row_order_sha256
 from harness.base.errors import UserError
 from harness.data.catalog import dataset_names, open_dataset
 from harness.data.official.annotations.annotation_folder import AnnotationFolder
@@ -14,7 +17,7 @@ from harness.data.official.annotations.kinetics import read_kinetics
 from harness.data.official.annotations.ssv2 import read_ssv2
 from harness.data.official.annotations.ucf101 import read_ucf101
 from harness.data.official.annotations.zsar import read_zsar
-from harness.data.official.cards import OFFICIAL, load_card
+from harness.data.official.cards import OFFICIAL, load_card, published_lists
 from harness.data.official.prepare import prepare
 from harness.machine.settings import load_settings
 
@@ -252,3 +255,15 @@ def test_two_different_files_of_one_name_are_ambiguous(tmp_path):
         (tmp_path / folder / "classInd.txt").write_text(text)
     with pytest.raises(UserError, match=r"two different files named classInd\.txt"):
         AnnotationFolder(tmp_path).find("classInd.txt")
+
+
+def test_the_pinned_orders_are_those_of_the_published_lists(shared: Path) -> None:
+    """Rows in another order are another list: hashes of base names and labels, in the order of the published files."""
+    files = {hashlib.sha256(path.read_bytes()).hexdigest(): path for path in (shared / "splits").rglob("*.txt")}
+    compared = 0
+    for name, pinned in published_lists().items():
+        if pinned.sha256:
+            rows = [line.rsplit(" ", 1) for line in files[pinned.sha256].read_text().splitlines()]
+            assert row_order_sha256((path, int(label)) for path, label in rows) == pinned.order_sha256, name
+            compared += 1
+    assert compared == 47

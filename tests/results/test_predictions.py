@@ -24,7 +24,7 @@ from results.predictions import (
     read_predictions,
     write_predictions,
 )
-from results.submission.tables import decompress, parse_table
+from results.submission.tables import decompress, parse_untrusted
 
 ODD = [
     "a,b.mp4",
@@ -131,7 +131,7 @@ def test_wrong_tables_are_one_error(tmp_path: Path) -> None:
         (text.replace("video,label", "video,extra,label", 1), "extra"),
         (text.replace("\na.mp4,", "\na.mp4,x", 1), "whole numbers"),
         ("", "cannot be read"),
-        (text.rsplit(",", 2)[0] + "\n", "probabilities numbers, found"),
+        (text.rsplit(",", 2)[0] + "\n", "probabilities numbers, as `run` writes them, found"),
         ("\n".join([text.splitlines()[0], *(f"{line},more" for line in text.splitlines()[1:])]), "more than 13 fields"),
     ):
         path.write_bytes(gzip.compress(changed.encode()))
@@ -161,7 +161,7 @@ def test_clusters_must_be_as_many_as_videos() -> None:
 
 def test_a_submission_reads_the_same_table() -> None:
     frame = table(["a,1.mp4", "b.mp4"], ["g,1", ""])
-    pd.testing.assert_frame_equal(parse_table(decompress(encode_predictions(frame))), frame)
+    pd.testing.assert_frame_equal(parse_untrusted(decompress(encode_predictions(frame))), frame)
 
 
 def test_the_fast_reader_is_fast(tmp_path: Path) -> None:

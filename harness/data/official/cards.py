@@ -144,6 +144,7 @@ class Fingerprint:
         sha256: Of the bytes.
         content_sha256: Of the rows with LF line ends.
         set_sha256: Of the sorted lines `<base name without extension> <label>`.
+        order_sha256: Of the same lines in the order of the list.
         counts: Rows of each class.
         class_digests: The first six hex digits of the same digest within each class, joined in id order.
     """
@@ -156,6 +157,7 @@ class Fingerprint:
     sha256: str = ""
     content_sha256: str = ""
     set_sha256: str = ""
+    order_sha256: str = ""
     counts: tuple[int, ...] = ()
     class_digests: str = ""
 

@@ -36,6 +36,22 @@ def _(made: Forge) -> None:
     novel.derive()
 
 
+@forged("P003", "rows in another order, with all hashes")
+def _(made: Forge) -> None:
+    """One list for the row keys, so that the rows of all other methods would lose their ranks."""
+    for index in (1, 2, 3):
+        item = made.of("novel", index)
+        item.frame = item.frame.iloc[::-1].reset_index(drop=True)
+        item.derive()
+
+
+@forged("P003", "rows in another order in one repeat")
+def _(made: Forge) -> None:
+    item = made.of("novel", 2)
+    item.frame = item.frame.sample(frac=1.0, random_state=0).reset_index(drop=True)
+    item.derive()
+
+
 @forged("P003", "every video a cluster of its own")
 def _(made: Forge) -> None:
     item = made.of("novel")

@@ -101,10 +101,10 @@ CASES |= {
     "tensor shapes": lambda files: weights(files, json.dumps({"a": {**TENSOR, "shape": items(1)}}).encode()),
     "metadata": lambda files: weights(files, json.dumps({"__metadata__": keys("a")}).encode()),
     "a table of blanks": lambda files: table(files, table_head(files) + b" " * 400_000_000),
-    "a table of lines": lambda files: table(files, table_head(files) + b"\n" * 7_000_000),
-    "a table of commas": lambda files: table(files, table_head(files) + b"," * 7_000_000),
-    "a table of rows": lambda files: table(files, table_head(files) + b"a,0,0,1,2,3,4,1,0,0,0,0,\n" * 250_000),
-    "a table of names": lambda files: table(files, table_head(files) + b"a" * 7_000_000 + b",0,0,1,2,3,4,1,0,0,0,0,\n"),
+    "a table of lines": lambda files: table(files, table_head(files) + b"\n" * 4_000_000),
+    "a table of commas": lambda files: table(files, table_head(files) + b"," * 4_000_000),
+    "a table of rows": lambda files: table(files, table_head(files) + b"a,0,0,1,2,3,4,1,0,0,0,0,\n" * 150_000),
+    "a table of names": lambda files: table(files, table_head(files) + b"a" * 4_000_000 + b",0,0,1,2,3,4,1,0,0,0,0,\n"),
 }  # fmt: skip
 
 
