@@ -66,7 +66,8 @@ def size_cases(lists: Iterable[SimulatedList]) -> Iterator[Size]:
     videos = independent_list()
     yield Size(videos, 0.15)
     for fits in (2, 3, 5):
-        yield Size(videos, 0.15, fits=fits, fit_sd=0.02)
+        for fit_sd in (0.0, 0.01, 0.02, 0.05):
+            yield Size(videos, 0.15, fits=fits, fit_sd=fit_sd)
     for clusters, classes in ((12, 4), (6, 2)):
         for icc in (0.0, 0.5):
             listed = nested_list(f"{clusters} clusters of 10", classes, clusters // classes, 10)
@@ -95,15 +96,16 @@ def power_cases(lists: Iterable[SimulatedList]) -> Iterator[tuple[Size, PowerCas
 def tables(lists: Sequence[SimulatedList], count: int, only: str | None) -> Iterator[str]:
     """The lines of the tables, as Markdown."""
     if only in (None, "coverage"):
-        yield "| scenario | seed | simple: v; t (length) | other videos: v (length) | trained again: t (length) |"
-        yield "| --- | --: | --: | --: | --: |"
+        yield "| scenario | simple | other videos | trained again |"
+        yield "| --- | --: | --: | --: |"
         for case, seed in coverage_cases(lists):
             # Lists of 100 or 750 videos are cheap, so they are simulated more often.
             found = coverage(case, count * 2 if case.listed.videos <= 750 else count, seed)
             v, t, length = found.simple
-            again = f"{100 * found.again[0]:.1f} ({found.again[1]:.2f})" if found.again else ""
-            simple = f"{100 * v:.1f}; {100 * t:.1f} ({length:.2f})"
-            yield f"| {case.name} | {seed} | {simple} | {100 * found.other[0]:.1f} ({found.other[1]:.2f}) | {again} |"
+            again = f"{100 * found.again[0]:.1f} ({found.again[1]:.2f}) " if found.again else ""
+            both = f"{100 * v:.1f}; {100 * t:.1f}" if case.fit_sd else f"{100 * v:.1f}"
+            other = f"{100 * found.other[0]:.1f} ({found.other[1]:.2f})"
+            yield f"| {case.name} | {both} ({length:.2f}) | {other} | {again}|"
     if only in (None, "size"):
         yield "| scenario | videos flipped | clusters flipped | trained again | coverage of the difference |"
         yield "| --- | --: | --: | --: | --: |"
@@ -123,8 +125,8 @@ def tables(lists: Sequence[SimulatedList], count: int, only: str | None) -> Iter
 
 
 def _rates(found: Rejected) -> str:
-    again = "" if found.again is None else f"{100 * found.again:.1f}"
-    return f"| {100 * found.videos:.1f} | {100 * found.clusters:.1f} | {again} | {100 * found.covered:.1f} |"
+    again = "" if found.again is None else f"{100 * found.again:.1f} "
+    return f"| {100 * found.videos:.1f} | {100 * found.clusters:.1f} | {again}| {100 * found.covered:.1f} |"
 
 
 def widths(lists: Sequence[SimulatedList]) -> Iterator[str]:

@@ -31,7 +31,7 @@ class Coverage:
         icc: Correlation of the outcomes of two videos of a cluster.
         fits: Number of fits.
         fit_sd: Standard deviation of the effect of a fit, as a fraction.
-        novel_mean: For harmonic means, the mean accuracy of the second half of the classes; `mean` is that of the first.
+        novel_mean: For harmonic means, the mean accuracy of the second half of the classes; `mean` is the first's.
     """
 
     listed: SimulatedList
@@ -46,10 +46,16 @@ class Coverage:
     def name(self) -> str:
         """The scenario in words."""
         means = f"{100 * self.mean:.0f}" + (f"/{100 * self.novel_mean:.0f}" if self.novel_mean is not None else "")
-        return (
-            f"{self.listed.name}, {means} %, class SD {100 * self.class_sd:.0f}, ICC {self.icc:g}, "
-            f"{self.fits} fit{'s' if self.fits > 1 else ''}, fit SD {100 * self.fit_sd:g}"
-        )
+        return f"{self.listed.name}, {means} %{_settings(self.class_sd, 'class SD', self.icc, self.fits, self.fit_sd)}"
+
+
+def _settings(class_sd: float, label: str, icc: float, fits: int, fit_sd: float) -> str:
+    """Settings in words; those that are 0 are left out."""
+    words = [f"{label} {100 * class_sd:g}"] if class_sd else []
+    words += [f"ICC {icc:g}"] if icc else []
+    words.append(f"{fits} fit{'s' if fits > 1 else ''}")
+    words += [f"fit SD {100 * fit_sd:g}"] if fit_sd else []
+    return "".join(f", {word}" for word in words)
 
 
 @dataclass(frozen=True)
@@ -196,10 +202,9 @@ class Size:
     @property
     def name(self) -> str:
         """The scenario in words."""
-        text = f"{self.listed.name}, psi {self.psi:g}, ICC {self.icc:g}, {self.fits} fit{'s' if self.fits > 1 else ''}"
-        text += f", fit SD {100 * self.fit_sd:g}" if self.fits > 1 else ""
-        text += f", class differences SD {100 * self.class_sd:g}" if self.class_sd else ""
-        return text + (f", gap {100 * self.gap:g}" if self.gap else "")
+        settings = _settings(self.class_sd, "class differences SD", self.icc, self.fits, self.fit_sd)
+        gap = f", gap {100 * self.gap:.2f}" if self.gap else ""
+        return f"{self.listed.name}, psi {self.psi:g}{settings}{gap}"
 
 
 @dataclass(frozen=True)
