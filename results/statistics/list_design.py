@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import sparse
 
 MERGED = -1
 """Id of the stratum that holds all classes with a single cluster."""
@@ -24,11 +24,15 @@ class ListDesign:
         shares: (G,) share of each cluster in the accuracy.
         strata: (H,) ids of the strata: class ids, and `MERGED` for the classes with a single cluster.
         repeated: Whether a cluster has more than one video.
-        weights: (N,) weight of each video relative to 1 / N; 1 for the top-1 and top-5 accuracy.
-        cell_of_video: (N, cells) sparse 0/1 matrix.
-        stratum_of_cell: (cells, H) sparse 0/1 matrix.
-        score_of_cell: (cells, G) sparse matrix with 1 / sqrt(1 - n_gh / N_h).
-        cell_fractions: (cells,) n_gh / N_h, the share of a cell in its stratum.
+        weights: (N,) weight of each video relative to 1 / N; None for the top-1 and top-5 accuracy.
+        by_cell: (N,) positions of the videos, sorted by cell; cells are sorted by stratum.
+        cell_starts: (cells,) start of each cell in `by_cell`.
+        stratum_starts: (H,) first cell of each stratum.
+        cell_stratum: (cells,) position of the stratum of each cell.
+        stratum_sizes: (H,) numbers of videos N_h.
+        cell_sizes: (cells,) numbers of videos n_gh.
+        by_cluster: (cells,) positions of the cells, sorted by cluster.
+        cluster_starts: (G,) start of each cluster in `by_cluster`.
     """
 
     videos: int
@@ -36,15 +40,31 @@ class ListDesign:
     shares: NDArray[np.float64]
     strata: NDArray[np.int64]
     repeated: bool
-    weights: NDArray[np.float64]
-    cell_of_video: sparse.csr_array
-    stratum_of_cell: sparse.csr_array
-    score_of_cell: sparse.csr_array
-    cell_fractions: NDArray[np.float64]
+    weights: NDArray[np.float64] | None
+    by_cell: NDArray[np.int64]
+    cell_starts: NDArray[np.int64]
+    stratum_starts: NDArray[np.int64]
+    cell_stratum: NDArray[np.int64]
+    stratum_sizes: NDArray[np.int64]
+    cell_sizes: NDArray[np.int64]
+    by_cluster: NDArray[np.int64]
+    cluster_starts: NDArray[np.int64]
+
+    @cached_property
+    def effective(self) -> float:
+        """Effective number of clusters."""
+        return 1.0 / float(self.shares @ self.shares)
+
+    @cached_property
+    def _scale(self) -> NDArray[np.float64]:
+        # A stratum with one cell remains only in a list with one cluster, which has no variance.
+        whole = self.stratum_sizes[self.cell_stratum]
+        rest = np.where(self.cell_sizes < whole, 1.0 - self.cell_sizes / whole, 1.0)
+        return 1.0 / (self.videos * np.sqrt(rest))
 
     def accuracies(self, right: ArrayLike) -> NDArray[np.float64]:
         """(K,) accuracies of K sets of answers (K, N)."""
-        return np.asarray(self._checked(right) @ self.weights / self.videos)
+        return np.asarray(self._weighted(right).sum(axis=1) / self.videos)
 
     def scores(self, right: ArrayLike) -> NDArray[np.float64]:
         """(K, G) cluster scores of K sets of answers.
@@ -52,21 +72,31 @@ class ListDesign:
         Args:
             right: (K, N) right (1) and wrong (0) answers, or any other values of the videos.
         """
-        sums = self._checked(right) * self.weights @ self.cell_of_video
-        centred = sums - (sums @ self.stratum_of_cell) @ self.stratum_of_cell.T * self.cell_fractions
-        return np.asarray(centred @ self.score_of_cell / self.videos)
+        of_cells = _sums(self._weighted(right)[:, self.by_cell], self.cell_starts)
+        of_strata = _sums(of_cells, self.stratum_starts)
+        # In the order of these products, a class in which all answers are equal leaves exactly 0.
+        centred = of_cells - (of_strata / self.stratum_sizes)[:, self.cell_stratum] * self.cell_sizes
+        return _sums((centred * self._scale)[:, self.by_cluster], self.cluster_starts)
 
     def sums(self, right: ArrayLike) -> NDArray[np.int64]:
         """(K, G) right answers of each cluster for K sets of answers (K, N) of whole numbers, without weights."""
-        of_cells = self._checked(right) @ self.cell_of_video
-        sums: NDArray[np.float64] = of_cells @ (self.score_of_cell > 0).astype(np.float64)
-        return np.rint(sums).astype(np.int64)
+        of_cells = _sums(self._checked(right)[:, self.by_cell], self.cell_starts)
+        return np.rint(_sums(of_cells[:, self.by_cluster], self.cluster_starts)).astype(np.int64)
+
+    def _weighted(self, right: ArrayLike) -> NDArray[np.float64]:
+        values = self._checked(right)
+        return values if self.weights is None else values * self.weights
 
     def _checked(self, right: ArrayLike) -> NDArray[np.float64]:
         array = np.asarray(right, dtype=np.float64)
         if array.ndim != 2 or array.shape[1] != self.videos:
             raise ValueError(f"need answers of shape (K, {self.videos}), found {array.shape}")
         return array
+
+
+def _sums(values: NDArray[np.float64], starts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """(K, S) sums of the segments of (K, N) values; sparse matrices take ten times as long for a single row."""
+    return values if len(starts) == values.shape[1] else np.add.reduceat(values, starts, axis=1)
 
 
 def list_design(classes: ArrayLike, clusters: ArrayLike, mean_class: bool = False) -> ListDesign:
@@ -89,16 +119,13 @@ def list_design(classes: ArrayLike, clusters: ArrayLike, mean_class: bool = Fals
         raise ValueError(f"need (N,) classes and (N,) clusters with N > 0, found {labels.shape} and {sources.shape}")
     ids, source = np.unique(sources, return_inverse=True)
     names, label, per_class = np.unique(labels, return_inverse=True, return_counts=True)
-    n, weights = len(labels), np.ones(len(labels))
-    if mean_class:
-        weights = n / (len(per_class) * per_class[label])
+    n = len(labels)
+    weights = n / (len(per_class) * per_class[label]) if mean_class else None
     merged = _merged(label, source)
     strata, stratum, per_stratum = np.unique(merged, return_inverse=True, return_counts=True)
     pairs, cell, per_cell = np.unique(stratum * len(ids) + source, return_inverse=True, return_counts=True)
-    stratum_of_cell, cluster_of_cell = np.divmod(pairs, len(ids))
-    fractions = per_cell / per_stratum[stratum_of_cell]
-    # A fraction of 1 remains only in a list with one cluster, which has no variance.
-    scale = 1.0 / np.sqrt(np.where(fractions < 1.0, 1.0 - fractions, 1.0))
+    cell_stratum, cell_cluster = np.divmod(pairs, len(ids))
+    by_cluster = np.argsort(cell_cluster, kind="stable")
     return ListDesign(
         videos=n,
         clusters=ids,
@@ -106,11 +133,20 @@ def list_design(classes: ArrayLike, clusters: ArrayLike, mean_class: bool = Fals
         strata=np.where(strata == MERGED, MERGED, names[strata]),
         repeated=len(ids) < n,
         weights=weights,
-        cell_of_video=_indicator(cell, len(pairs)),
-        stratum_of_cell=_indicator(stratum_of_cell, len(per_stratum)),
-        score_of_cell=_indicator(cluster_of_cell, len(ids), scale),
-        cell_fractions=fractions,
+        by_cell=np.argsort(cell, kind="stable"),
+        cell_starts=np.cumsum(per_cell) - per_cell,
+        stratum_starts=_starts(cell_stratum),
+        cell_stratum=cell_stratum,
+        stratum_sizes=per_stratum,
+        cell_sizes=per_cell,
+        by_cluster=by_cluster,
+        cluster_starts=_starts(cell_cluster[by_cluster]),
     )
+
+
+def _starts(values: NDArray[np.int64]) -> NDArray[np.int64]:
+    """First position of each value of a sorted array."""
+    return np.flatnonzero(np.diff(values, prepend=-1))
 
 
 def _merged(label: NDArray[np.int64], source: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -125,9 +161,3 @@ def _merged(label: NDArray[np.int64], source: NDArray[np.int64]) -> NDArray[np.i
         several = np.flatnonzero(~single)
         merged[merged == MERGED] = several[np.argmin(sizes[several])]
     return np.asarray(merged)
-
-
-def _indicator(column: NDArray[np.int64], columns: int, values: NDArray[np.float64] | None = None) -> sparse.csr_array:
-    """(len(column), columns) sparse matrix with one entry in each row: 1, or the given value."""
-    data = np.ones(len(column)) if values is None else values
-    return sparse.csr_array((data, column, np.arange(len(column) + 1)), shape=(len(column), columns))

@@ -13,7 +13,7 @@ from scipy import special
 from results.statistics.flip_tables import FlipTable, flip_table
 from results.statistics.row_scores import RowScores, at_indices, common_indices
 from results.statistics.scores import NEGLIGIBLE, degrees_of_freedom
-from results.statistics.trained_again import p_again
+from results.statistics.trained_again import p_again, variance_between
 
 _CANCELLED = 1e-3
 """Variance relative to those of both rows below which the difference of Gram matrices has lost too many digits."""
@@ -188,7 +188,7 @@ def _tested(block: _Block, pairs: int) -> PairTable:
     fits, between, again = np.ones(len(i), dtype=np.int64), np.full(len(i), np.nan), np.full(len(i), np.nan)
     known = np.array([row.fits for row in block.a])[i] | np.array([row.fits for row in block.b])[j]
     if repeats > 1 and known.any():
-        spread = np.maximum(0.0, gaps.var(axis=1, ddof=1) - interaction)[known]
+        spread = variance_between(gaps.var(axis=1, ddof=1), interaction)[known]
         fits[known], between[known] = repeats, spread
         again[known] = p_again(difference[known], variance[known], df[known], spread, repeats)
     if first.one_source or second.one_source:

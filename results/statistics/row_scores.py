@@ -65,7 +65,7 @@ def accuracy_row(
     used = [1] * len(lists) if weights is None else weights
     for repeat, (design, answers, weight) in enumerate(zip(lists, right, used, strict=True)):
         columns = np.searchsorted(scores.clusters, design.clusters)
-        sums[repeat, 0, columns] = weight * design.sums(np.asarray(answers)[None, :])[0]
+        sums[repeat, 0, columns] = weight * design.sums(np.asarray(answers)[None])[0]
     return RowScores(scores, sums, tuple(indices), fits)
 
 

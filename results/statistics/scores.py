@@ -136,27 +136,32 @@ def accuracy_scores(lists: Sequence[ListDesign], right: Sequence[ArrayLike]) -> 
     """
     if not lists or len(lists) != len(right):
         raise ValueError(f"need as many lists as repeats and at least one, found {len(lists)} and {len(right)}")
-    distinct = {id(design): design for design in lists}
-    clusters = np.unique(np.concatenate([design.clusters for design in distinct.values()]))
-    columns = {key: np.searchsorted(clusters, design.clusters) for key, design in distinct.items()}
+    positions: dict[int, list[int]] = {}
+    for repeat, design in enumerate(lists):
+        positions.setdefault(id(design), []).append(repeat)
+    distinct = [(lists[of_list[0]], of_list) for of_list in positions.values()]
+    clusters = lists[0].clusters
+    if len(distinct) > 1:
+        clusters = np.unique(np.concatenate([design.clusters for design, _ in distinct]))
     values = np.zeros(len(lists))
     by_repeat = np.zeros((len(lists), len(clusters)))
     shares = np.zeros(len(clusters))
-    for repeat, (design, answers) in enumerate(zip(lists, right, strict=True)):
-        row = np.asarray(answers)[None, :]
-        values[repeat] = design.accuracies(row)[0]
-        by_repeat[repeat, columns[id(design)]] = design.scores(row)[0]
-        shares[columns[id(design)]] += design.shares / len(lists)
+    for design, of_list in distinct:
+        answers = np.stack([np.asarray(right[repeat]) for repeat in of_list])
+        columns = np.searchsorted(clusters, design.clusters)
+        values[of_list] = design.accuracies(answers)
+        by_repeat[np.array(of_list)[:, None], columns] = design.scores(answers)
+        shares[columns] += design.shares * len(of_list) / len(lists)
     return Scores(
         values,
         clusters,
         by_repeat,
         shares,
-        strata=len(np.unique(np.concatenate([design.strata for design in distinct.values()]))),
-        effective=1.0 / float((shares**2).sum()),
-        videos=max(design.videos for design in distinct.values()),
-        repeated=any(design.repeated for design in distinct.values()),
-        one_source=any(len(design.clusters) == 1 for design in distinct.values()),
+        strata=len(np.unique(np.concatenate([design.strata for design, _ in distinct]))),
+        effective=1.0 / float(shares @ shares),
+        videos=max(design.videos for design, _ in distinct),
+        repeated=any(design.repeated for design, _ in distinct),
+        one_source=any(len(design.clusters) == 1 for design, _ in distinct),
     )
 
 

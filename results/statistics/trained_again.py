@@ -12,13 +12,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from results.statistics.scores import LEVEL, Scores, t_quantile
 
 CONCLUSIVE_FITS = 3
 """Smallest number of fits from which a statement on other fits is made; the size of the test is up to 9 % with two."""
+_ROUNDING = 1e-14
+"""Variance between fits that is rounding: a standard deviation of 0.00001 points."""
 _MOST_STEPS = 200
 """Steps of Newton's method and bisection; about six suffice."""
 _LEAST_TAIL = 1e-200
@@ -94,7 +96,13 @@ def fit_spread(scores: Scores) -> FitSpread | None:
     observed = float(np.var(scores.values, ddof=1))
     deviations = scores.by_repeat - scores.scores
     interaction = float((deviations**2).sum()) / (scores.repeats - 1)
-    return FitSpread(scores.repeats, observed, interaction, max(0.0, observed - interaction))
+    return FitSpread(scores.repeats, observed, interaction, float(variance_between(observed, interaction)))
+
+
+def variance_between(observed: ArrayLike, interaction: ArrayLike) -> NDArray[np.float64]:
+    """The variance component between fits, elementwise: the observed variance beyond that of the videos."""
+    between = np.subtract(observed, interaction)
+    return np.where(between > _ROUNDING, between, 0.0)
 
 
 def half_width_again(scores: Scores, spread: FitSpread) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,10 @@ import pytest
 from harness.data.embedded.dataset import EmbeddedDataset
 from harness.data.folders.dataset import FolderDataset
 from harness.data.lists.clusters import film_cluster, group_cluster
+from harness.data.official.annotations.annotation_folder import AnnotationFolder
 from harness.data.official.cards import load_card
 from harness.data.official.dataset import OfficialDataset
+from harness.data.official.generate import generate
 from results.predictions import read_predictions
 from results.record import find_records, read_record
 from tests.conftest import write_clip
@@ -39,11 +42,38 @@ def test_groups_count_within_their_class(path: str, cluster: str) -> None:
         ("TheBoondockSaints_draw_sword_h_nm_np2_ri_bad_3.avi", "TheBoondockSaints"),
         ("a_walk_in_the_sun_walk_f_cm_np1_le_med_0.avi", "a_walk_in_the_sun"),
         ("unmatched name.avi", "unmatched name"),
+        # Ten people are outside the official attributes, which have one digit.
+        ("TheBoondockSaints_sit_u_nm_np10_ba_med_0.avi", "TheBoondockSaints_sit_u_nm_np10_ba_med_0"),
     ],
 )
 def test_films_count_across_classes(path: str, cluster: str) -> None:
     assert film_cluster(path, load_card("hmdb51").names) == cluster
     assert OfficialDataset("hmdb51", ()).cluster(path) == cluster
+
+
+@pytest.mark.parametrize(
+    ("name", "split", "videos", "clusters", "largest", "effective", "unmatched"),
+    [
+        ("ucf101", "val1", 3783, 707, 7, 670, 0),
+        ("ucf101", "val2", 3734, 707, 7, 671, 0),
+        ("ucf101", "val3", 3696, 707, 7, 669, 0),
+        ("hmdb51", "val1", 1530, 479, 28, 246, 1),
+    ],
+)
+def test_clusters_of_official_lists(
+    name: str, split: str, videos: int, clusters: int, largest: int, effective: int, unmatched: int, shared: Path
+) -> None:
+    """The numbers of docs/statistics.md; more than 1 % of unmatched names would be a fault of the pattern."""
+    folder = shared / "splits" / "official" / name
+    if not folder.is_dir():
+        pytest.skip(f"needs the official annotations in {folder}")
+    rows = generate(load_card(name), AnnotationFolder(folder)).lists[split]
+    found = Counter(OfficialDataset(name, ()).cluster(path) for path, _ in rows)
+    shares = [count / len(rows) for count in found.values()]
+    assert (len(rows), len(found), max(found.values())) == (videos, clusters, largest)
+    assert round(1 / sum(share**2 for share in shares)) == effective
+    alone = {path.removesuffix(".avi").rpartition("/")[2] for path, _ in rows} & set(found)
+    assert len(alone) == unmatched <= 0.01 * len(rows)
 
 
 def test_datasets_without_known_sources_say_nothing() -> None:

@@ -108,7 +108,7 @@ def test_classes_with_one_source_are_merged() -> None:
     )
     assert joined.scores == pytest.approx(by_hand.scores, abs=1e-15)
     tie = list_design([3, 3, 4, 4, 8], [0, 1, 2, 3, 4])
-    assert (tie.strata.tolist(), tie.stratum_of_cell.sum(axis=0).tolist()) == ([3, 4], [3, 2])
+    assert (tie.strata.tolist(), np.bincount(tie.cell_stratum).tolist()) == ([3, 4], [3, 2])
 
 
 def test_a_list_with_one_source_has_no_variance_and_says_so() -> None:
@@ -126,6 +126,7 @@ def test_equal_outcomes_leave_a_variance_of_exactly_zero() -> None:
     assert (same.variance, same.df_observed) == (0.0, 2.0)
     everywhere = difference(accuracy_scores([listed], [a | True]), accuracy_scores([listed], [a & False]))
     assert (everywhere.mean, everywhere.variance) == (1.0, 0.0)
+    assert not everywhere.by_repeat.any()
 
 
 def test_overlapping_lists_share_the_scores_of_their_common_sources() -> None:
