@@ -239,7 +239,7 @@ def rejections(case: Size, lists: int, seed: int) -> Rejected:
         np.random.default_rng(seed + 1).normal(0.0, case.class_sd, classes) if case.class_sd else np.zeros(classes)
     )
     of_class -= of_class @ shares
-    found: list[tuple[bool, bool, bool, bool]] = []
+    rejected: list[tuple[bool, bool, bool, bool]] = []
     for numbers in uniforms(case.listed, case.icc, case.fits, lists, rng):
         effects = rng.normal(0.0, 1.0, size=(len(numbers), case.fits)) * case.fit_sd + case.gap
         expected = np.clip(of_class + effects[:, :, None], -case.psi, case.psi)
@@ -248,8 +248,8 @@ def rejections(case: Size, lists: int, seed: int) -> Rejected:
         changes = wins - (numbers > 1 - (case.psi - at_video) / 2).astype(np.int8)
         truths = (expected @ shares).mean(axis=1)
         for scores, change, truth in zip(_scores_of(case.listed.design, changes), changes, truths, strict=True):
-            found.append(_tested(case.listed, scores, change.sum(axis=0, dtype=np.int64), float(truth)))
-    rates = np.array(found).mean(axis=0).tolist()
+            rejected.append(_tested(case.listed, scores, change.sum(axis=0, dtype=np.int64), float(truth)))
+    rates = np.array(rejected).mean(axis=0).tolist()
     return Rejected(rates[0], rates[1], rates[2] if case.fits > 1 else None, rates[3])
 
 
