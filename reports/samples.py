@@ -16,10 +16,9 @@ from reports.entries import Entry
 from reports.row import Cell, RepeatScore, Row
 from results.list_videos import VideoIds
 from results.outcomes import Outcome, read_outcome, top5_of
-from results.row_samples import Design, RowSample, Scored, harmonic_sample, row_sample
+from results.row_samples import Design, RowSample, Scored, harmonic_sample, of_repeat, row_sample
 from results.row_statistics import cell_statistics
 from results.statistics.intervals import cell_interval
-from results.statistics.scores import accuracy_scores
 
 ONE_SOURCE = "one source only"
 UNDEFINED = "0, undefined"
@@ -35,6 +34,13 @@ class GroupSamples:
     def __init__(self, rows: Sequence[Row]) -> None:
         self.reasons: dict[str, str] = {}
         self._outcomes = self._read(rows)
+        # Records of one list may come from versions that did not know the sources: one record that does is enough.
+        self._clustered = {
+            _list_key(entry): self._outcomes[entry.path]
+            for row in rows
+            for entry in row.entries
+            if entry.path in self._outcomes and self._outcomes[entry.path].clustered
+        }
         self._ids = VideoIds()
         self._designs: dict[tuple[str, bool], Design] = {}
         self._samples: dict[tuple[str, str], RowSample] = {}
@@ -89,7 +95,8 @@ class GroupSamples:
             # A cell with one record has the interval of the record.
             if len(scored) > 1:
                 intervals = [
-                    cell_interval(accuracy_scores([one.design.clustered], [one.right])) for one in scored
+                    cell_interval(of_repeat(sample.row.scores, position, one.design.clustered))
+                    for position, one in enumerate(scored)
                 ]
                 scores = zip(cell.repeats, intervals, strict=True)
                 cell = replace(cell, repeats=tuple(replace(score, interval=found) for score, found in scores))
@@ -107,9 +114,13 @@ class GroupSamples:
 
     def _design(self, entry: Entry, outcome: Outcome, mean_class: bool) -> Design:
         """The design of an evaluation list; records of the whole list share it."""
-        evaluation = entry.measurement.evaluation
-        whole = evaluation.evaluated == evaluation.list.n
-        key = f"{evaluation.list.sha256} {outcome.clustered}" if whole else str(entry.path)
+        key = _list_key(entry)
         if (key, mean_class) not in self._designs:
-            self._designs[key, mean_class] = Design(self._ids.of(outcome), mean_class)
+            self._designs[key, mean_class] = Design(self._ids.of(self._clustered.get(key, outcome)), mean_class)
         return self._designs[key, mean_class]
+
+
+def _list_key(entry: Entry) -> str:
+    """The evaluation list of a record; the record itself if it lacks videos of the list."""
+    evaluation = entry.measurement.evaluation
+    return evaluation.list.sha256 if evaluation.evaluated == evaluation.list.n else str(entry.path)

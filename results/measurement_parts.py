@@ -19,19 +19,22 @@ RANDOM = "random"
 
 Count = Annotated[int, Meta(ge=0)]
 Positive = Annotated[int, Meta(ge=1)]
-Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z", description="64 hex digits")]
+END = r"(?![\s\S])"
+"""End of a pattern: `$` matches before a final newline in Python, and JSON Schema's expressions have no `\\Z`."""
+
+Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}" + END, description="64 hex digits")]
 Sha256OrUnknown = Annotated[
-    str, Meta(pattern=r"^([0-9a-f]{64}|unknown)\Z", description="64 hex digits, or unknown")
+    str, Meta(pattern=r"^([0-9a-f]{64}|unknown)" + END, description="64 hex digits, or unknown")
 ]  # fmt: skip
 Sha256OrEmpty = Annotated[
-    str, Meta(pattern=r"^([0-9a-f]{64}|unknown)?\Z", description="64 hex digits, unknown, or an empty text")
+    str, Meta(pattern=r"^([0-9a-f]{64}|unknown)?" + END, description="64 hex digits, unknown, or an empty text")
 ]  # fmt: skip
 """A hash that can be missing, or that is not known for an imported record."""
 Fingerprint = Annotated[
-    str, Meta(pattern=r"^([0-9a-f]{1,64}|unknown)?\Z", description="hex digits, unknown, or an empty text")
+    str, Meta(pattern=r"^([0-9a-f]{1,64}|unknown)?" + END, description="hex digits, unknown, or an empty text")
 ]  # fmt: skip
 """The first digits of a hash."""
-Key = Annotated[str, Meta(pattern=r"^[0-9a-f]{16}\Z", description="16 hex digits")]
+Key = Annotated[str, Meta(pattern=r"^[0-9a-f]{16}" + END, description="16 hex digits")]
 Plain = bool | int | float | str | None
 Value = Plain | tuple[Plain, ...]
 """Value of a method option, as JSON stores it."""

@@ -75,6 +75,21 @@ def row_sample(scored: Sequence[Scored]) -> RowSample:
     return RowSample(row, plain, len(fits), known)
 
 
+def of_repeat(scores: Scores, position: int, design: ListDesign) -> Scores:
+    """The scores of one repeat of an accuracy, on the list of this repeat alone.
+
+    Args:
+        scores: Scores of all repeats.
+        position: Position of the repeat.
+        design: Its list.
+    """
+    columns = np.searchsorted(scores.clusters, design.clusters)
+    return Scores(
+        scores.values[[position]], design.clusters, scores.by_repeat[[position]][:, columns], design.shares,
+        len(design.strata), 1.0 / float((design.shares**2).sum()), design.videos, design.repeated, len(design.clusters) == 1,
+    )  # fmt: skip
+
+
 def harmonic_sample(base: RowSample, novel: RowSample) -> RowSample | None:
     """The sample of a harmonic mean of two columns; None where it is undefined."""
     row, plain = harmonic_row(base.row, novel.row), harmonic_row(_plain(base), _plain(novel))

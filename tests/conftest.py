@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line does, and before torch is imported
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # one process a core: more threads would wait for each other
+# Hundreds of child processes import the same modules; without bytecode files each of them would compile them again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 ROOT = Path(__file__).resolve().parents[1]
 CLASSES = ("circle left", "circle right", "square left", "square right")
 CLIPS_PER_CLASS = 8

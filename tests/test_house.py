@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import json
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -64,7 +66,8 @@ MODULES = {
 FILES = sorted(p for room in ROOMS for p in (ROOT / room).rglob("*.py"))
 
 
-def imports_of(path: Path) -> list[tuple[str, bool]]:
+@cache
+def imports_of(path: Path) -> tuple[tuple[str, bool], ...]:
     """(module, at import time) of every import statement; TYPE_CHECKING blocks do not count."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     found: list[tuple[str, bool]] = []
@@ -83,7 +86,7 @@ def imports_of(path: Path) -> list[tuple[str, bool]]:
             visit(child, top and not inside)
 
     visit(tree, True)
-    return found
+    return tuple(found)
 
 
 def module_of(path: Path) -> str:
@@ -114,12 +117,12 @@ def allowed(module: str, imported: str) -> bool:
     return any(within(imported, package) for package in OUTSIDE.get(room, ("results",)))
 
 
-def own_imports(path: Path) -> set[str]:
+@cache
+def own_imports(path: Path) -> frozenset[str]:
     """The modules of ours that a file imports, at any level; a name of a module gives the module."""
     found = {name for name, _ in imports_of(path) if name.split(".")[0] in ROOMS}
-    return {name if name in MODULES else name.rpartition(".")[0] for name in found if name not in ROOMS} | (
-        found & set(ROOMS)
-    )
+    modules = {name if name in MODULES else name.rpartition(".")[0] for name in found if name not in ROOMS}
+    return frozenset(modules | (found & set(ROOMS)))
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
@@ -202,14 +205,27 @@ def test_listing_never_imports_torch() -> None:
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True)
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [["report", "--table", "b2n", "--runs", "x"], ["score", "x"], ["compare", "a", "b"], ["check", "data", "x"]],
-)
-def test_reporting_verbs_run_without_torch(arguments: list[str]) -> None:
-    code = f"import sys; from harness.cli import main; main({arguments!r}); sys.exit('torch' in sys.modules)"
+REPORTING = (["report", "--table", "b2n", "--runs", "x"], ["score", "x"], ["compare", "a", "b"], ["check", "data", "x"])
+
+
+@pytest.fixture(scope="module")
+def with_torch() -> dict[str, bool]:
+    """Whether torch was imported after each of the reporting verbs, which run in one process one after another."""
+    code = (
+        "import json, sys; from harness.cli import main; found = {}\n"
+        f"for arguments in {REPORTING!r}:\n"
+        "    main(arguments); found[arguments[0]] = 'torch' in sys.modules\n"
+        "sys.stdout.write(json.dumps(found))"
+    )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+    found: dict[str, bool] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+@pytest.mark.parametrize("arguments", REPORTING)
+def test_reporting_verbs_run_without_torch(arguments: list[str], with_torch: dict[str, bool]) -> None:
+    assert with_torch[arguments[0]] is False
 
 
 def test_ci_runs_exactly_the_readme_test_command() -> None:

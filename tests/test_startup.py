@@ -41,4 +41,6 @@ def test_starts_fast(arguments: tuple[str, ...], tmp_path: Path) -> None:
         )
         seconds.append(resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before)
         assert done.returncode == 0, done.stderr
+        if min(seconds) < SECONDS:
+            break
     assert min(seconds) < SECONDS, f"{' '.join(arguments)} took {min(seconds):.2f} s of user CPU time"

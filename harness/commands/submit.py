@@ -98,6 +98,9 @@ def _add_diff(kinds: Verbs) -> None:
     diff.add_argument("base", metavar="BASE", help="commit that the pull request starts from")
     diff.add_argument("head", metavar="HEAD", help="last commit of the pull request")
     diff.add_argument("--repository", default=".", metavar="DIR", help="the board's repository (default: here)")
+    diff.add_argument(
+        "--author", default="", metavar="ACCOUNT", help="account of the pull request, compared with owners.json of BASE"
+    )
     diff.add_argument("--summary", metavar="FILE", help="append a summary in Markdown")
     add_json(diff)
 
@@ -157,10 +160,10 @@ def _pack(arguments: argparse.Namespace) -> int:
 def _check(arguments: argparse.Namespace) -> int:
     from harness.submitting.check_folder import check_all, submissions_below
 
-    paths = [path for text in arguments.path for path in submissions_below(Path(text))]
+    candidates = [candidate for text in arguments.path for candidate in submissions_below(Path(text))]
     board = Path(arguments.accept) if arguments.accept else None
     submissions = []
-    for checked, folder in check_all(paths, Path(arguments.root), board):
+    for checked, folder in check_all(candidates, Path(arguments.root), board):
         submissions.append(checked)
         if not arguments.json:
             put(checked.text())
@@ -178,18 +181,26 @@ def _diff(arguments: argparse.Namespace) -> int:
     from harness.submitting.check_folder import check_changes
     from results.submission.summary import summary
 
-    findings, submissions = check_changes(Path(arguments.repository), arguments.base, arguments.head)
-    passed = not findings and all(checked.passed for checked in submissions)
+    made, submissions = check_changes(
+        Path(arguments.repository), arguments.base, arguments.head, arguments.author
+    )
+    passed = not made.findings and all(checked.passed for checked in submissions)
     if arguments.summary:
         with Path(arguments.summary).open("a", encoding="utf-8") as file:
-            file.write(summary(findings, submissions))
+            file.write(summary(made, submissions))
     if arguments.json:
-        changes = [finding.as_dict() for finding in findings]
-        put_json({"passed": passed, "changes": changes, "submissions": [checked.as_dict() for checked in submissions]})
+        changes = [finding.as_dict() for finding in made.findings]
+        checked = [submission.as_dict() for submission in submissions]
+        put_json({"passed": passed, "changes": changes, "outside": made.outside, "submissions": checked})
     else:
-        for text in (*map(str, findings), *(checked.text() for checked in submissions)):
+        for path in made.outside:
+            put(f"outside submissions, a maintainer reviews it: {path}")
+        for text in (*map(str, made.findings), *(submission.text() for submission in submissions)):
             put(text)
-        say(f"{len(submissions)} new submissions, {len(findings)} refused changes")
+        say(
+            f"{len(submissions)} new submissions, {len(made.findings)} refused changes, {len(made.outside)} changes "
+            "outside submissions"
+        )
     return EXIT_DONE if passed else EXIT_FAILED
 
 

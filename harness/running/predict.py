@@ -1,8 +1,8 @@
-"""Classes of single video files, by a fitted or an untrained method."""
+"""Classes of video files, by a fitted or an untrained method."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,8 +32,8 @@ class Prediction:
 
 def predict(
     videos: Sequence[Path], method: ClipMethod, labels: LabelSet, views: Views, compute: ComputeOptions
-) -> Iterator[Prediction]:
-    """Classify video files one after the other; a file that cannot be decoded does not stop the next ones.
+) -> list[Prediction]:
+    """Classify video files as one list; a file that cannot be decoded does not stop the other files.
 
     Args:
         videos: Video files.
@@ -42,7 +42,7 @@ def predict(
         views: How frames are sampled and normalised.
         compute: Device, precision, workers.
 
-    Yields:
+    Returns:
         One prediction per file, in order.
 
     Raises:
@@ -50,10 +50,12 @@ def predict(
     """
     method.requires_grad_(False)  # then the class texts are encoded once for all files
     context = Context(for_evaluation(choose_device(compute), compute, method.backbone), compute)
-    for video in videos:
-        scores = evaluate(EvalJob(method, [(video, 0)], labels, views), context)
-        if scores.failed:
-            yield Prediction(video, problem=scores.failed[0].rstrip("."))
+    scores = evaluate(EvalJob(method, [(video, 0) for video in videos], labels, views), context)
+    predictions = []
+    for i, video in enumerate(videos):
+        if i in scores.failed:
+            predictions.append(Prediction(video, problem=scores.failed[i].rstrip(".")))
             continue
-        pairs = zip(scores.ids[0], scores.probabilities[0], strict=True)
-        yield Prediction(video, tuple((labels.names[i], float(p)) for i, p in pairs))
+        pairs = zip(scores.ids[i], scores.probabilities[i], strict=True)
+        predictions.append(Prediction(video, tuple((labels.names[c], float(p)) for c, p in pairs)))
+    return predictions

@@ -25,17 +25,20 @@ from results.measurement import Expected, ListId, Measurement, Scope
 from results.submission.facts import Declared, EvalFacts, Facts, ListFacts, ListPlace, ProtocolFacts
 
 
-def facts_of(pairs: Iterable[tuple[str, str]], known: Mapping[str, str] | None = None) -> Facts:
+def facts_of(
+    pairs: Iterable[tuple[str, str]], known: Mapping[str, str] | None = None, titles: Mapping[str, str] | None = None
+) -> Facts:
     """The facts of (protocol, dataset) pairs; a pair that is not part of the benchmark is left out.
 
     Args:
         pairs: Pairs of a submission.
         known: Hashes of predictions of other rows, see `Facts.known`.
+        titles: Titles of methods on the board by name; those of built-in methods are added.
     """
     protocols = tuple(sorted(registry.sources("protocol")))
     by_pair = {pair: facts for pair in pairs if pair[0] in protocols and (facts := pair_facts(*pair))}
     weights = BackboneChoice(MINI_ARCH, None).model_id().weights
-    return Facts(protocols, by_pair, builtin_code(), weights, _declared, known or {})
+    return Facts(protocols, by_pair, builtin_code(), weights, _declared, known or {}, {**(titles or {}), **_titles()})
 
 
 def _declared(m: Measurement, shots: int | None) -> Declared | None:
@@ -53,6 +56,12 @@ def _declared(m: Measurement, shots: int | None) -> Declared | None:
     if recipe is not None and m.protocol.repeat.kind == SEED:
         recipe = recipe.of_seed(m.protocol.repeat.index)
     return Declared(recipe, defaults)
+
+
+@cache
+def _titles() -> dict[str, str]:
+    """Title of each built-in method."""
+    return {name: registry.method_spec(name).card.title for name in builtin_code()}
 
 
 @cache

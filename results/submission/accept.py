@@ -10,19 +10,21 @@ submission). Only acceptance sets these statuses; a submitted record with one of
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import shutil
+import tempfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from harness.base.atomic import write_bytes, write_json
+from harness.base.atomic import write_bytes
 from harness.base.errors import EXIT_FAILED, UserError
 from results.codec import JsonObject, encode
 from results.record import RECORD_SUFFIX, Status, record_of
 from results.submission.check import Checked
-from results.submission.contents import open_contents
 from results.submission.documents import DocumentError, json_bytes, read_json
 from results.submission.rules import RULES
 from results.submission.tables import decompress
@@ -99,7 +101,7 @@ class Acceptance:
 
 
 def accept(checked: Checked, board: Path, reproductions: Iterable[Reproduction] = (), now: str = "") -> Path:
-    """Copy a submission that passed to a board; returns its folder on the board.
+    """Write a submission that passed to a board, from the bytes that were checked; returns its folder on the board.
 
     If the same submission is accepted again, only its status changes; the time of acceptance stays.
 
@@ -110,8 +112,8 @@ def accept(checked: Checked, board: Path, reproductions: Iterable[Reproduction] 
         now: ISO 8601 time in UTC; empty for the current time.
 
     Raises:
-        UserError: The submission did not pass, was changed after the check, or this version of the method is on the
-            board with other content (exit code 1).
+        UserError: The submission did not pass, or this version of the method is on the board with other content (exit
+            code 1).
     """
     submission, manifest = checked.submission, checked.submission.manifest
     if not checked.passed or manifest is None:
@@ -121,15 +123,10 @@ def accept(checked: Checked, board: Path, reproductions: Iterable[Reproduction] 
     done = [r for r in reproductions if r.digest == submission.digest and r.passed]
     status: Status = "reproduced" if done else "verified"
     remarks = tuple(f"{f.rule} {RULES[f.rule].requirement} {f.where}: {f.found}" for f in checked.findings)
-    with open_contents(submission.path) as contents:
-        for name, entry in contents.entries.items():
-            if entry.kind == "weights":
-                continue  # a board stores only the hashes of weights
-            data = entry.read()
-            # The container was closed after the check; another process could have replaced the file.
-            if hashlib.sha256(data).hexdigest() != submission.hashes.get(name):
-                raise UserError(f"{name} of {submission.path} changed after the check.", exit_code=EXIT_FAILED)
-            write_bytes(folder / name, _with_status(data, status, remarks) if name.endswith(RECORD_SUFFIX) else data)
+    files = {
+        name: _with_status(entry.read(), status, remarks) if name.endswith(RECORD_SUFFIX) else entry.read()
+        for name, entry in submission.entries.items() if entry.kind != "weights"  # a board stores only their hashes
+    }  # fmt: skip
     acceptance = Acceptance(
         method=manifest.method, version=manifest.version, digest=submission.digest,
         accepted=earlier or now or datetime.now(UTC).isoformat(timespec="seconds"), harness=manifest.harness,
@@ -137,8 +134,33 @@ def accept(checked: Checked, board: Path, reproductions: Iterable[Reproduction] 
         findings=tuple(f.as_dict() for f in checked.findings), files=submission.hashes,
         reproduced=tuple({"videos": r.videos, "flips": r.flips} for r in done),
     )  # fmt: skip
-    write_json(folder / ACCEPTANCE, encode(acceptance))
+    files[ACCEPTANCE] = json_bytes(encode(acceptance))
+    if earlier:
+        # The status changed at most: each file is replaced atomically, and the acceptance, which is read first, last.
+        for name, data in files.items():
+            if not (folder / name).is_file() or (folder / name).read_bytes() != data:
+                write_bytes(folder / name, data)
+    else:
+        _publish(files, folder)
     return folder
+
+
+def _publish(files: Mapping[str, bytes], folder: Path) -> None:
+    """Write all files into a new folder, then rename it: a failure leaves nothing on the board."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    for torn in folder.parent.glob(f".{folder.name}-*.part"):  # a killed acceptance could not remove its folder
+        shutil.rmtree(torn, ignore_errors=True)
+    staged = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", suffix=".part", dir=folder.parent))
+    try:
+        for name, data in files.items():
+            write_bytes(staged / name, data)
+        staged.chmod(0o755)  # mkdtemp makes a private folder, while a board is public
+        staged.rename(folder)
+    except BaseException:
+        shutil.rmtree(staged, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            folder.parent.rmdir()  # only if it is empty: this submission made it
+        raise
 
 
 def _earlier(folder: Path, digest: str, name: str) -> str:
@@ -190,10 +212,19 @@ def _with_status(data: bytes, status: Status, remarks: tuple[str, ...]) -> bytes
 def known_tables(board: Path) -> dict[str, str]:
     """Method and version by the sha256 of each predictions table on a board."""
     known = {}
-    for path in sorted(board.glob("*/*/records/*.predictions.csv.gz")):
+    for path in sorted(board.glob("*/[!.]*/records/*.predictions.csv.gz")):
         try:
             text = decompress(path.read_bytes())
         except (OSError, ValueError, zlib.error) as error:
             raise UserError(f"{path} on the board cannot be read: {error}", exit_code=EXIT_FAILED) from None
         known[hashlib.sha256(text).hexdigest()] = "/".join(path.relative_to(board).parts[:2])
     return known
+
+
+def known_titles(board: Path) -> dict[str, str]:
+    """Title of each method on a board, or in the folder of submissions of its repository, by the name of the method."""
+    titles = {}
+    for path in sorted(board.glob("*/[!.]*/submission.json")):
+        manifest = _read(path)
+        titles[str(manifest.get("method"))] = str(manifest.get("title"))
+    return titles

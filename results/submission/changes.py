@@ -7,17 +7,22 @@ from __future__ import annotations
 
 import re
 import subprocess
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.base.errors import UserError
-from results.submission.contents import printable
+from harness.base.errors import EXIT_FAILED, UserError
+from results.submission.contents import MAX_TOTAL, printable
+from results.submission.documents import DocumentError, read_json
+from results.submission.names import confusable
 from results.submission.rules import Finding
 
 FOLDER = "submissions"
 _PLACE = re.compile(rf"{FOLDER}/([A-Za-z0-9][A-Za-z0-9._+-]*)/v([A-Za-z0-9._+-]+)/(.+)", re.DOTALL)
 PLAIN = "100644"
+OWNERS = "owners.json"
+_OWNERS_FORM = 'Write an object such as {"METHOD": "ACCOUNT"} into owners.json of the main branch.'
 
 
 @dataclass(frozen=True)
@@ -36,22 +41,31 @@ class Changes:
     Args:
         findings: Findings of the D rules.
         added: (method, version) of new submission folders, sorted.
+        outside: Changed paths outside the folder of submissions, sorted; a maintainer reviews these changes.
     """
 
     findings: tuple[Finding, ...]
     added: tuple[tuple[str, str], ...]
+    outside: tuple[str, ...] = ()
 
 
-def changes(repository: Path, base: str, head: str) -> Changes:
+def changes(repository: Path, base: str, head: str, author: str = "") -> Changes:
     """Findings and new submissions between the merge base of two commits and the second commit.
 
+    Args:
+        repository: Folder of the repository.
+        base: Commit that the pull request starts from.
+        head: Last commit of the pull request.
+        author: Account that opened the pull request; empty does not check owners.
+
     Raises:
-        UserError: The folder is not a git repository, or a commit does not exist.
+        UserError: The folder is not a git repository, a commit does not exist, or `owners.json` is not a mapping of
+            methods to accounts.
     """
     changed = list(_changed(repository, base, head))
-    submissions = [change for change in changed if change.path.startswith(f"{FOLDER}/")]
-    if not submissions:
-        return Changes((), ())
+    outside = tuple(sorted(printable(change.path) for change in changed if not change.path.startswith(f"{FOLDER}/")))
+    if len(outside) == len(changed):
+        return Changes((), (), outside)
     fork = _git(repository, "merge-base", base, head).strip()
     present = _versions(repository, fork)
     findings, added = [], set()
@@ -73,7 +87,35 @@ def changes(repository: Path, base: str, head: str) -> Changes:
         if any(not _above(version, other) for other in earlier):
             where = f"{FOLDER}/{method}/v{version}"
             findings.append(_finding("D005", where, f"version {version}", f"above {', '.join(sorted(earlier))}"))
-    return Changes(tuple(dict.fromkeys(findings)), tuple(sorted(added)))
+    findings += _owner_findings({method for method, _ in added}, owners(repository, fork), author) if author else []
+    return Changes(tuple(dict.fromkeys(findings)), tuple(sorted(added)), outside)
+
+
+def _owner_findings(methods: Iterable[str], owned: Mapping[str, str], author: str) -> list[Finding]:
+    """Findings of new submissions of methods that belong to another account (rule D007)."""
+    return [
+        _finding("D007", f"{FOLDER}/{method}", f"a pull request of {author}", f"of {owner}, who owns {name}")
+        for method in sorted(methods) for name, owner in owned.items()
+        if confusable(method, name) and owner.casefold() != author.casefold()
+    ]  # fmt: skip
+
+
+def owners(repository: Path, commit: str) -> dict[str, str]:
+    """The account of each method's first submitter, from `owners.json` of a commit; empty without the file.
+
+    Raises:
+        UserError: The file is not a mapping of methods to accounts.
+    """
+    if not _git(repository, "ls-tree", "--name-only", commit, "--", OWNERS).strip():
+        return {}
+    try:
+        owned = read_json(_git_bytes(repository, "cat-file", "blob", f"{commit}:{OWNERS}"))
+    except DocumentError as error:
+        raise UserError(f"{OWNERS} of {commit} cannot be read: {error}.", _OWNERS_FORM, EXIT_FAILED) from None
+    accounts = {method: owner for method, owner in owned.items() if isinstance(owner, str) and owner}
+    if len(accounts) != len(owned):
+        raise UserError(f"{OWNERS} of {commit} names a method without an account.", _OWNERS_FORM, EXIT_FAILED)
+    return accounts
 
 
 def _finding(rule: str, where: str, found: str, expected: str) -> Finding:
@@ -101,20 +143,43 @@ def _versions(repository: Path, commit: str) -> set[tuple[str, str]]:
 
 
 def archive(repository: Path, head: str, method: str, version: str, out: Path) -> Path:
-    """Write a submission of a commit as a zip file from git objects."""
+    """Write a submission of a commit as a zip file from git objects.
+
+    The files are read one by one: `git archive` obeys the attributes `export-ignore` and `export-subst` of a
+    `.gitattributes` file in the commit, and would leave out or change files of the submission.
+
+    Raises:
+        UserError: The files have more than `MAX_TOTAL` bytes, so that they cannot be a submission (exit code 1).
+    """
     tree = f"{head}:{FOLDER}/{method}/v{version}"
-    _git(repository, "archive", "--format=zip", f"--output={out.resolve()}", tree)
+    entries = [entry for entry in _git(repository, "ls-tree", "-r", "-l", "-z", tree).split("\0") if entry]
+    total = 0
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as made:
+        for entry in entries:
+            facts, _, path = entry.partition("\t")
+            mode, kind, name, size = facts.split()
+            total += int(size) if size.isdigit() else 0
+            if total > MAX_TOTAL:
+                expected = f"at most {MAX_TOTAL} bytes"
+                raise UserError(f"{FOLDER}/{method}/v{version} is larger than {expected}.", exit_code=EXIT_FAILED)
+            info = zipfile.ZipInfo(path)
+            info.create_system = 3  # Unix: the type and the permissions of a file are in `external_attr`
+            info.external_attr = int(mode, 8) << 16
+            made.writestr(info, _git_bytes(repository, "cat-file", "blob", name) if kind == "blob" else b"")
     return out
 
 
 def _git(repository: Path, *arguments: str) -> str:
+    return _git_bytes(repository, *arguments).decode("utf-8", "backslashreplace")
+
+
+def _git_bytes(repository: Path, *arguments: str) -> bytes:
     command = ["git", "-C", str(repository), "-c", "core.quotepath=off", *arguments]
     try:
-        done = subprocess.run(command, capture_output=True, check=True, timeout=120)
+        return subprocess.run(command, capture_output=True, check=True, timeout=120).stdout
     except (OSError, subprocess.SubprocessError) as error:
         message = getattr(error, "stderr", None) or str(error).encode()
         raise UserError(
             f"git {' '.join(arguments[:2])} failed in {repository}: {message.decode('utf-8', 'replace').strip()}",
             "Give a git repository and two of its commits (fetch with depth 0).",
         ) from None
-    return done.stdout.decode("utf-8", "backslashreplace")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,10 @@ from results.submission.facts import Facts
 from results.submission.rules import RULES, Finding
 from results.submission.submission import Submission, load_submission, pairs_of
 
+MOST_SHOWN = 45
+"""Largest number of findings in the text of a check; a finding has four lines."""
+MOST_LISTED = 1000
+"""Largest number of findings in the JSON of a check; `errors` and `warnings` count all."""
 FactsOf = Callable[[set[tuple[str, str]]], Facts]
 """Returns the facts of (protocol, dataset) pairs."""
 
@@ -48,7 +53,7 @@ class Checked:
             "schema": 1, "submission": str(self.submission.path), "name": printable(self.submission.name),
             "digest": self.submission.digest, "passed": self.passed, "records": len(self.submission.measured),
             "errors": refused, "warnings": sum(RULES[f.rule].is_warning for f in self.findings),
-            "findings": [{**finding.as_dict()} for finding in self.findings],
+            "findings": [{**finding.as_dict()} for finding in self.findings[:MOST_LISTED]],
             "scores": encode(manifest)["scores"] if manifest is not None and self.passed else [],
         }  # fmt: skip
 
@@ -56,7 +61,11 @@ class Checked:
         """All findings with reason and fix, and the verdict, as text."""
         counts = self.as_dict()
         verdict = "passed" if self.passed else "REFUSED"
-        lines = [*map(str, self.findings)]
+        lines = [*map(str, self.findings[:MOST_SHOWN])]
+        if len(self.findings) > MOST_SHOWN:
+            rules = Counter(finding.rule for finding in self.findings[MOST_SHOWN:])
+            counted = ", ".join(f"{rule} {count} times" for rule, count in sorted(rules.items()))
+            lines.append(f"... and {len(self.findings) - MOST_SHOWN} more findings: {counted}")
         lines.append(
             f"{self.submission.path}: {verdict}: {counts['name']}, {counts['records']} records, {counts['errors']} "
             f"errors, {counts['warnings']} warnings"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import product
 
 from harness.base.canonical import labels_sha256, row_set_sha256
 from results.fit_file import FitFile
@@ -18,6 +19,7 @@ from results.measurement_words import (
 )
 from results.submission.check_rows import check_rows
 from results.submission.facts import EvalFacts, Facts, ListFacts, ListPlace, ProtocolFacts
+from results.submission.names import confusable, name_problem, one_edit_apart
 from results.submission.submission import Measured, Submission, parent_of
 
 CLASS_TEXTS = ("names", "templates", "llm-rewritten", "learned", "none")
@@ -27,6 +29,7 @@ BAD_TABLE = frozenset(("A000", "A001", "A002", "A003", "A004", "A005"))
 def check_protocol(submission: Submission, facts: Facts) -> None:
     """Add the findings of all P rules."""
     _method(submission, facts)
+    _names(submission, facts)
     for measured in submission.measured:
         _claims(submission, measured, facts)
         name, dataset = measured.m.protocol.name, measured.m.evaluation.list.dataset
@@ -62,6 +65,25 @@ def _method(submission: Submission, facts: Facts) -> None:
         if (name in facts.builtin) != (origin == "built-in"):
             expected = "a name that is not built in" if name in facts.builtin else "a built-in method"
             submission.note("P016", f"method {name}", f"origin {origin}", expected)
+
+
+def _names(submission: Submission, facts: Facts) -> None:
+    """Check that name, title and submitter can be read and told apart from those of other methods (P027, P028)."""
+    manifest = submission.manifest
+    if manifest is None:
+        return
+    titles = {manifest.title, *(measured.record.method.title for measured in submission.measured)}
+    shown = [("method", manifest.method), *(("title", title) for title in sorted(titles))]
+    for field, text in [*shown, *([("submitter", manifest.submitter)] if manifest.submitter else [])]:
+        if problem := name_problem(text):
+            submission.note("P027", f"submission.json {field}", f"{text!r}: {problem}", "visible characters")
+    others = {method: title for method, title in facts.titles.items() if method != manifest.method}
+    for (field, text), (method, title) in product(shown, others.items()):
+        for other in dict.fromkeys((method, title)):
+            close = "one character away from" if method in facts.builtin and one_edit_apart(text, other) else ""
+            if confusable(text, other) or close:
+                found = f"{text!r} is {close or 'confusable with'} {other!r} of the method {method}"
+                submission.note("P028", f"submission.json {field}", found, "another name")
 
 
 def _claims(submission: Submission, measured: Measured, facts: Facts) -> None:
@@ -150,7 +172,7 @@ def _list(submission: Submission, measured: Measured, place: ListPlace, known: P
         found = f"{listed.n} videos, sha256 {listed.sha256}"
         submission.note_of(measured, "P003", found, f"{pinned.n} videos, sha256 {pinned.sha256}")
     elif measured.frame is not None:
-        rows = zip(measured.frame["video"], measured.frame["cluster"], strict=True)
+        rows = zip(measured.frame["video"].tolist(), measured.frame["cluster"].tolist(), strict=True)
         wrong = next(((video, stated) for video, stated in rows if stated != known.cluster(video)), None)
         if wrong is not None:
             found, expected = f"cluster {wrong[1]!r} of {wrong[0]}", repr(known.cluster(wrong[0]))

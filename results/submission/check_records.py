@@ -48,7 +48,8 @@ def _counts(measured: Measured, _: Submission) -> Iterator[Disagreement]:
 def _list_hash(measured: Measured, _: Submission) -> Iterator[Disagreement]:
     listed = measured.m.evaluation.list
     if measured.m.evaluation.evaluated == listed.n:  # a part of a list does not determine the hash of the list
-        found = rows_sha256(zip(_frame(measured)["video"], _frame(measured)["label"], strict=True))
+        videos, labels = _frame(measured)["video"].tolist(), _frame(measured)["label"].tolist()
+        found = rows_sha256(zip(videos, labels, strict=True))
         if found != listed.sha256:
             yield f"list sha256 {listed.sha256}", f"{found}, computed from the predictions"
 
@@ -100,7 +101,7 @@ def _metrics(measured: Measured, _: Submission) -> Iterator[Disagreement]:
 
 def _strict(measured: Measured, _: Submission) -> Iterator[Disagreement]:
     names, seen = measured.record.classes, set(measured.record.overlap.seen_classes)
-    unseen = np.array([names[label] not in seen for label in _frame(measured)["label"]])
+    unseen = np.array([names[label] not in seen for label in _frame(measured)["label"].tolist()])
     value = None
     if seen and unseen.any():
         value = accuracies(_frame(measured)["label"][unseen], _frame(measured)[ID_COLUMNS][unseen]).top1

@@ -28,9 +28,9 @@ MIB = 2**20
 MAX_TOTAL = 512 * MIB
 """Largest total size in bytes of all files except weights, and of all decompressed predictions tables."""
 LAYOUT = (
-    ("json", re.compile(r"(submission|card|environment)\.json"), 8 * MIB),
+    ("json", re.compile(r"(submission|card|environment)\.json"), 4 * MIB),
     ("record", re.compile(r"records/[A-Za-z0-9][A-Za-z0-9._+-]*\.record\.json"), 4 * MIB),
-    ("predictions", re.compile(r"records/[A-Za-z0-9][A-Za-z0-9._+-]*\.predictions\.csv\.gz"), 32 * MIB),
+    ("predictions", re.compile(r"records/[A-Za-z0-9][A-Za-z0-9._+-]*\.predictions\.csv\.gz"), 8 * MIB),
     ("fit", re.compile(r"fits/[0-9a-f]{16}\.json"), 4 * MIB),
     ("weights", re.compile(r"weights/[0-9a-f]{16}\.safetensors"), 8 * 1024 * MIB),
 )
@@ -124,9 +124,17 @@ class Contents:
         self.findings.append(Finding(rule, printable(where), printable(found), expected))
 
 
+_LOG_COMMAND = re.compile(r":(?=:)|#(?=#\[)")
+"""Starts of commands (`::error`, `##[error]`) that a workflow runner obeys wherever they occur in a line of its log."""
+
+
 def printable(text: str, most: int = 200) -> str:
-    """A text for a terminal: control and invalid characters are escaped, and the text is cut at `most` characters."""
+    """A text for a terminal or the log of a workflow, cut at `most` characters.
+
+    Control characters, invalid characters and the starts of log commands are escaped.
+    """
     shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text[: most + 1])
+    shown = _LOG_COMMAND.sub(lambda found: f"\\x{ord(found[0]):02x}", shown)
     shown = shown.encode("utf-8", "backslashreplace").decode()
     return shown if len(shown) <= most else shown[: most - 3] + "..."
 

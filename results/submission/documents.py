@@ -10,6 +10,8 @@ from results.codec import JsonObject, JsonValue
 LARGEST = 2**53
 DEPTH = 24
 LONGEST = 20_000
+MOST_VALUES = 60_000
+"""Largest number of values of a JSON file: checks of millions of values would stop the checker."""
 _CONTROLS = (*range(9), 11, 12, *range(14, 32), 127)
 _DIRECTIONS = (*range(0x202A, 0x202F), *range(0x2066, 0x206A))
 _HIDDEN = frozenset(map(chr, (*_CONTROLS, *_DIRECTIONS)))
@@ -24,12 +26,20 @@ class DocumentError(ValueError):
         self.rule = rule
 
 
-def read_json(data: bytes) -> JsonObject:
+def read_json(data: bytes, most_values: int = MOST_VALUES) -> JsonObject:
     """Parse the object of a JSON file.
 
+    Args:
+        data: Content of the file.
+        most_values: Largest number of values, counted at all levels.
+
     Raises:
-        DocumentError: F009 if the data is not a JSON object, F012 if a number is not finite.
+        DocumentError: F009 if the data is not a JSON object, or has too many values, levels or characters in a text;
+            F012 if a number is not finite.
     """
+    # Every value but the first of an object or array follows a comma or a colon, which texts can contain, too.
+    if data.count(b",") + data.count(b":") > 4 * most_values:
+        raise DocumentError("F009", f"more than {most_values} values")
     try:
         value = json.loads(
             data.decode("utf-8"), object_pairs_hook=_pairs, parse_constant=_constant, parse_float=_number,
@@ -41,7 +51,8 @@ def read_json(data: bytes) -> JsonObject:
         raise DocumentError("F009", f"{type(error).__name__}: {error}") from None
     if not isinstance(value, dict):
         raise DocumentError("F009", f"a JSON {type(value).__name__}, not an object")
-    _walk(value, 0)
+    if _walk(value, 0) > most_values:
+        raise DocumentError("F009", f"more than {most_values} values")
     return value
 
 
@@ -77,22 +88,26 @@ def _whole(text: str) -> int:
     return int(text)
 
 
-def _walk(value: JsonValue, depth: int) -> None:
-    """Refuse deep nesting, long texts and invisible characters."""
+def _walk(value: JsonValue, depth: int) -> int:
+    """Refuse deep nesting, long texts and invisible characters; returns the number of values."""
     if depth > DEPTH:
         raise DocumentError("F009", f"more than {DEPTH} levels")
+    count = 1
     if isinstance(value, dict):
         for key, item in value.items():
             _text(key)
-            _walk(item, depth + 1)
+            count += _walk(item, depth + 1)
     elif isinstance(value, list):
         for item in value:
-            _walk(item, depth + 1)
+            count += _walk(item, depth + 1)
     elif isinstance(value, str):
         _text(value)
+    return count
 
 
 def _text(text: str) -> None:
+    if len(text) <= LONGEST and text.isascii() and text.isprintable():
+        return  # nearly every text; the tests of single characters are slow
     if len(text) > LONGEST:
         raise DocumentError("F009", f"a text of {len(text)} characters")
     if not _HIDDEN.isdisjoint(text) or any("\ud800" <= c <= "\udfff" for c in text):

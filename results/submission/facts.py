@@ -149,6 +149,7 @@ class Facts:
         declared: Returns the declarations of a built-in method for a measurement and its number of shots; None for
             other methods.
         known: Method and version by the sha256 of each predictions table on the board.
+        titles: Title of each built-in method and of each method on the board, by name.
     """
 
     protocols: tuple[str, ...] = ()
@@ -157,3 +158,4 @@ class Facts:
     mini_weights: str = ""
     declared: Callable[[Measurement, int | None], Declared | None] = lambda _measurement, _shots: None
     known: Mapping[str, str] = field(default_factory=dict)
+    titles: Mapping[str, str] = field(default_factory=dict)

@@ -205,6 +205,12 @@ _TABLE = (
      "Run without --recipe, or declare the recipe in the method and raise the version of the method."),
     ("P026", "The scope of the row is the scope that the protocol prescribes.",
      "The scope covers all lists, views and recipes of a row; rows are compared by it.", _RUN),
+    ("P027", "Name and title are visible text.",
+     "Invisible characters, characters that change the reading direction, and stacked marks make two names look equal.",
+     "Register the method with a name and a title of letters, digits and single blanks."),
+    ("P028", "Name and title cannot be confused with those of another method.",
+     "Readers of a board identify a row by the title of its method.",
+     "Register the method under another name and title; only the first submitter of a name can use it again."),
     # changes of a repository
     ("D001", "Records on the board are not changed.", "Published numbers are cited.",
      "Raise the version of the method (register_method(NAME, version=2)), run the cells again, and add a new folder."),
@@ -220,6 +226,8 @@ _TABLE = (
     ("D006", "All files in the repository are plain files.",
      "Links, submodules and executable files are not data.",
      "Run git update-index --chmod=-x FILE; replace links by the files that they point to."),
+    ("D007", "A method is submitted by its owner.", "A name belongs to its first submitter.",
+     "Submit from the account that `owners.json` names for the method, or under another name."),
     # plausibility
     ("W001", "No class has zero accuracy.",
      "If one class is nearly always predicted as another, the class names are probably in the wrong order.",

@@ -16,7 +16,10 @@ BITS = {
     "BOOL": 8, "U8": 8, "I8": 8, "F8_E5M2": 8, "F8_E4M3": 8, "I16": 16, "U16": 16, "F16": 16, "BF16": 16, "I32": 32,
     "U32": 32, "F32": 32, "F64": 64, "I64": 64, "U64": 64,
 }  # fmt: skip
-HEADER = 16 * MIB
+HEADER = 4 * MIB
+"""Largest size of a header in bytes; the header of a ViT-L/14 has 130 KiB."""
+MOST_VALUES = 200_000
+"""Largest number of values of a header: eight for each tensor."""
 
 
 def safetensors_problem(entry: Entry) -> str:
@@ -29,7 +32,7 @@ def safetensors_problem(entry: Entry) -> str:
             (length,) = struct.unpack("<Q", start)
             if length > HEADER or length + 8 > entry.size:
                 return f"a header of {length} bytes in a file of {entry.size}"
-            header = read_json(file.read(length))
+            header = read_json(file.read(length), MOST_VALUES)
     except DocumentError as error:
         return f"header: {error}"
     except UserError as error:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import zlib
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -84,7 +85,8 @@ class Submission:
         measured: Valid records.
         fits: Valid fits by key.
         weights: Weight files by fit key.
-        hashes: sha256 of every admitted file.
+        entries: Every admitted file by name; the content of all files except weights is in memory.
+        hashes: sha256 of every admitted file that can be read.
         table_bytes: Total size of all decompressed predictions tables.
         complete: Whether all records could be read; if not, missing records are not reported again.
         findings: Findings of the format rules.
@@ -97,6 +99,7 @@ class Submission:
     measured: list[Measured] = field(default_factory=list)
     fits: dict[str, FitFile] = field(default_factory=dict)
     weights: dict[str, Entry] = field(default_factory=dict)
+    entries: dict[str, Entry] = field(default_factory=dict, repr=False)
     hashes: dict[str, str] = field(default_factory=dict)
     table_bytes: int = 0
     complete: bool = True
@@ -142,6 +145,8 @@ def load_submission(contents: Contents) -> Submission:
     """Load a submission, with the findings of all format rules. Invalid content never raises an exception."""
     submission = Submission(contents.path, findings=list(contents.findings))
     refused = {finding.where for finding in contents.findings}
+    _read_once(submission, contents)
+    submission.entries = contents.entries
     if MANIFEST in contents.entries:
         submission.manifest = _of_kind(submission, contents.entries[MANIFEST], Manifest)
     elif MANIFEST not in refused and contents.complete:
@@ -183,28 +188,44 @@ def _records(submission: Submission, contents: Contents, refused: set[str]) -> N
             submission.note("F008", name, "predictions without a record", "the record of the predictions")
 
 
+def _read_once(submission: Submission, contents: Contents) -> None:
+    """Read and hash every file; rules and acceptance then use the bytes that were hashed.
+
+    A file in a folder can change between two reads, so that one content is hashed, another is checked and a third is
+    accepted. Weights are too large to keep: they are hashed, their header is checked, and they are never accepted.
+    """
+    for name, entry in sorted(contents.entries.items()):
+        try:
+            if entry.kind == "weights":
+                digest = hashlib.sha256()
+                for piece in entry.pieces():
+                    digest.update(piece)
+                submission.hashes[name] = digest.hexdigest()
+            else:
+                data = entry.read()
+                submission.hashes[name] = hashlib.sha256(data).hexdigest()
+                contents.entries[name] = replace(entry, opener=partial(io.BytesIO, data))
+        except UserError as error:
+            submission.note("F001", name, error.message, "a file that can be read")
+
+
 def _hash(submission: Submission, contents: Contents, refused: set[str]) -> set[str]:
     """Compare all files with the list of the manifest (rule F013); returns listed files that are missing.
 
     Weights can be missing, because a repository omits them; their hashes stay in the list.
     """
     listed = None if submission.manifest is None else submission.manifest.files
-    for name, entry in sorted(contents.entries.items()):
-        digest = hashlib.sha256()
-        try:
-            for piece in entry.pieces():
-                digest.update(piece)
-        except UserError as error:
-            submission.note("F001", name, error.message, "a file that can be read")
-            continue
-        submission.hashes[name] = digest.hexdigest()
+    for name, digest in sorted(submission.hashes.items()):
         if listed is None or name == MANIFEST:
             continue
+        size = contents.entries[name].size
         if name not in listed:
             submission.note("F013", name, "a file that submission.json does not list", "every file listed")
-        elif (listed[name].sha256, listed[name].bytes) != (digest.hexdigest(), entry.size):
-            found, expected = f"sha256 {digest.hexdigest()}, {entry.size} bytes", listed[name]
-            submission.note("F013", name, found, f"sha256 {expected.sha256}, {expected.bytes} bytes")
+        elif (listed[name].sha256, listed[name].bytes) != (digest, size):
+            expected = listed[name]
+            submission.note(
+                "F013", name, f"sha256 {digest}, {size} bytes", f"sha256 {expected.sha256}, {expected.bytes} bytes"
+            )
     missing = set(listed or ()) - set(contents.entries) - refused
     for name in sorted(name for name in missing if not name.startswith(WEIGHTS)):
         submission.note("F013", name, "no such file", "the file that submission.json lists")

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from results.submission.check import Checked
+from results.submission.changes import Changes
+from results.submission.check import MOST_SHOWN, Checked
 from results.submission.layout import Score
-from results.submission.rules import RULES, Finding
+from results.submission.rules import RULES
 
 HEADER = ("| protocol | dataset | column | mean | spread | 95 % |", "| --- | --- | --- | ---: | ---: | --- |")
 _MARKS = frozenset("\\`*_[]()<>|#!~&@")
 
 
-def summary(findings: Iterable[Finding], checked: Iterable[Checked]) -> str:
-    """Findings on the changes, then scores and findings of each submission."""
-    lines = []
-    for finding in findings:
+def summary(changes: Changes, checked: Iterable[Checked]) -> str:
+    """Changes outside submissions and findings on the changes, then scores and findings of each submission."""
+    lines = [f"- outside submissions, a maintainer reviews it: {_cell(path)}" for path in changes.outside]
+    for finding in changes.findings:
         fix = RULES[finding.rule].fix
         lines.append(f"- **{finding.rule}** {_cell(finding.where)}: {_cell(finding.found)}. {fix}")
     for one in checked:
@@ -32,7 +33,7 @@ def summary(findings: Iterable[Finding], checked: Iterable[Checked]) -> str:
                 f"{_cell(spread)} | {_interval(s)} |"
             )
         lines += [""] if scores else []
-        for f in one.findings:
+        for f in one.findings[:MOST_SHOWN]:
             kind = "error" if f.refuses else "warning"
             rule = RULES[f.rule]
             lines.append(

@@ -11,7 +11,7 @@ import pandas as pd
 from results.predictions import COLUMNS, ID_COLUMNS, PROBABILITY_COLUMNS
 from results.submission.contents import MIB
 
-TABLE_LIMIT = 64 * MIB
+TABLE_LIMIT = 8 * MIB
 """Largest size of a predictions table in bytes; the longest evaluation list (24,777 videos) needs 3 MiB."""
 
 
@@ -56,6 +56,6 @@ def parse_table(text: bytes) -> pd.DataFrame:
     if not len(frame):
         raise ValueError("a table without rows")
     for column in ("video", "cluster"):
-        if not all(len(name) <= 1000 and name.isprintable() for name in frame[column]):
+        if not all(len(name) <= 1000 and name.isprintable() for name in frame[column].tolist()):
             raise ValueError(f"a {column} name with control characters, or too long")
     return frame

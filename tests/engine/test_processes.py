@@ -23,6 +23,7 @@ from harness.engine.compute.launch import joined
 from harness.engine.compute.processes import SINGLE_PROCESS, processes_here, rank_of_process, size_of_world
 from harness.engine.video.decode_workers import default_workers
 from tests.conftest import CLASSES, ROOT, in_process, machine_free
+from tests.endurance.preloaded import Server
 
 WHAT = (
     "--protocol", "b2n", "--arch", "mini-clip", "--views", "frames=2", "--repeat", "1", "--workers", "0", "--quiet",
@@ -115,10 +116,38 @@ def alone(damaged: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return runs
 
 
-def test_two_processes_give_the_records_of_one(damaged: Path, alone: Path, tmp_path: Path) -> None:
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def forked(server: Server, processes: int, command: list[str]) -> tuple[str, str]:
+    """What processes wrote that have torchrun's environment but are forked with everything imported."""
+    launched = {
+        "WORLD_SIZE": str(processes), "LOCAL_WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(free_port()),
+    }  # fmt: skip
+    ranks = [
+        server.start(*command, environment={**launched, "RANK": str(rank), "LOCAL_RANK": str(rank)})
+        for rank in range(processes)
+    ]
+    ends = [rank.wait() for rank in ranks]
+    assert [end.code for end in ends] == [0] * processes, [end.err[-4000:] for end in ends]
+    return "".join(end.out for end in ends), "".join(end.err for end in ends)
+
+
+def test_torchrun_starts_the_command_line() -> None:
+    """A verb without computation: the slow tests below run fits and evals by torchrun."""
+    out, _ = torchrun(2, ["list", "protocols", "--json"])
+    assert "b2n" in {protocol["name"] for protocol in json.loads(out)}, "one process speaks"
+
+
+def test_two_processes_give_the_records_of_one(damaged: Path, alone: Path, server: Server, tmp_path: Path) -> None:
     """A fit and its evals, an eval from cached features; undecodable clips, and a batch for only one of the two."""
     runs = tmp_path / "runs"
-    out, err = torchrun(2, arguments(damaged, runs, "--recipe", "epochs=3", methods=("vificlip", "vanilla_clip")))
+    command = arguments(damaged, runs, "--recipe", "epochs=3", methods=("vificlip", "vanilla_clip"))
+    out, err = forked(server, 2, command)
     assert len(json.loads(out)) == 6, "one process speaks"
     assert [line for line in err.splitlines() if "cells reused" in line] == [
         line for line in err.splitlines() if line.startswith("1 fits and 6 evals done, 0 cells reused")
@@ -347,9 +376,7 @@ def test_an_interrupted_eval_goes_on_with_another_number(damaged: Path, alone: P
 @pytest.mark.slow
 def test_two_machines(small_dataset: Path, tmp_path: Path) -> None:
     """Two launchers with one process each, as on two machines that see one run folder."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     whole, runs = tmp_path / "whole", tmp_path / "runs"
     recipe = ("--recipe", "epochs=2")
     assert in_process(*arguments(small_dataset, whole, *recipe)) == 0

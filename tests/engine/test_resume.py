@@ -173,7 +173,7 @@ def test_resumes_from_the_newest_epoch(stopped: Path, whole: bytes, small_fit: C
 @pytest.mark.parametrize(("before", "after"), [(4, 16), (16, 4)])
 def test_another_device_batch_after_the_interruption(before: int, after: int, rows: list[Row], tmp_path: Path) -> None:
     """Iterations are then fewer or more, updates are not: the rates and losses of an undisturbed fit."""
-    kept, settings = rows[::2], {"accumulate": 4, "epochs": 3}
+    kept, settings = rows[::2], {"accumulate": 4, "epochs": 2}
     first, second = (ComputeOptions(device="cpu", workers=0, fit_clips=clips) for clips in (before, after))
     run_fit(tmp_path / "whole", kept, compute=second, **settings)
     with pytest.raises(StoppedError):

@@ -95,6 +95,9 @@ REQUESTS: dict[str, dict[str, Any]] = {
     "usual weights on embedded data": {"backbone": BackboneChoice("ViT-B-16", "openai")},
     "a source": {"protocols": ("zero_shot",), "source": "mini_target"},
     "two repeats": {"repeats": (1, 2)},
+    "seeds": {"protocols": ("few_shot",), "seeds": 3},
+    "seeds with a changed recipe": {"protocols": ("supervised",), "datasets": ("mini_source",), "seeds": 2,
+                                    "recipe": {"epochs": "3"}},
 }  # fmt: skip
 
 

@@ -35,7 +35,7 @@ def run_request(finished_runs: Path, small_dataset: Path, tmp_path: Path) -> Run
 def test_a_request_file_gives_the_request_again(run_request: RunRequest, tmp_path: Path) -> None:
     request = replace(
         run_request.request, methods=(MethodChoice("vificlip", {"template": "a 'video' of \"{}\""}, "w.pth"),),
-        eval_views={"crops": "3"}, shots=(2, 4), source="k400",
+        eval_views={"crops": "3"}, shots=(2, 4), seeds=3, source="k400",
     )  # fmt: skip
     changed = replace(run_request, request=request, plugins=("a.py", "b.py"), cells=("k1", "k2"))
     for written in (run_request, changed):

@@ -116,6 +116,8 @@ def profile(
         raise unknown_name("architecture", arch, open_clip.list_models())
     names = sorted(registry.sources("method")) if methods is None else list(methods)
     rows, empty = [], meta_backbone(arch)
+    with torch.no_grad(), plain_attention():
+        text_gmacs = _count_text(empty)
     for name in names:
         try:
             cls = method_class(name)
@@ -125,7 +127,9 @@ def profile(
                 raise UserError(f"{name} has its own model; profile counts methods that use CLIP.")
             # Options by protocol change the size of a method; the preset `mini` and single datasets are left out.
             variants = [key for key in cls.protocol_options if key != "mini" and "/" not in key] or [""]
-            rows += [_row(cls, copy.deepcopy(empty), variant, count) for variant in variants for count in frames]
+            rows += [
+                _row(cls, copy.deepcopy(empty), variant, count, text_gmacs) for variant in variants for count in frames
+            ]
         except UserError as error:
             if methods is not None or registry.origin_of("method", name) == "built-in":
                 raise
@@ -142,7 +146,7 @@ def meta_backbone(arch: str) -> Backbone:
     return Backbone(clip, BackboneFacts(f"{arch}/none", arch, "none", "", side, False))
 
 
-def _row(cls: type[ClipMethod], backbone: Backbone, protocol: str, frames: int) -> ProfileRow:
+def _row(cls: type[ClipMethod], backbone: Backbone, protocol: str, frames: int, text_gmacs: float) -> ProfileRow:
     arch = backbone.facts.arch
     with torch.device("meta"):
         method = cls(backbone, cls.options_for({}, protocol, frames=frames)).eval()
@@ -152,7 +156,6 @@ def _row(cls: type[ClipMethod], backbone: Backbone, protocol: str, frames: int) 
         encoded, video_gmacs = count_gmacs(lambda: method.encode_video(video))
         texts = [method.encode_text(LabelSet(tuple(f"class {i}" for i in range(n)))) for n in (1, CLASSES)]
         single, many = (count_gmacs(lambda: method.score(encoded, text))[1] for text in texts)  # noqa: B023
-        text_gmacs = _count_text(backbone)
     total, trained = method.parameter_counts()
     return ProfileRow(
         method=f"{cls.name} ({protocol})" if protocol else cls.name,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import pickle
 import struct
 import zipfile
 from pathlib import Path
@@ -13,12 +14,12 @@ import pandas as pd
 
 from results.predictions import encode_predictions
 
-_encoded: dict[tuple[int, int], bytes] = {}
+_encoded: dict[bytes, bytes] = {}
 
 
 def encode_table(frame: pd.DataFrame) -> bytes:
     """`encode_predictions`, once for equal tables."""
-    key = (len(frame), hash(tuple(pd.util.hash_pandas_object(frame, index=False))))
+    key = pickle.dumps(frame)  # equal bytes mean equal tables
     if key not in _encoded:
         _encoded[key] = encode_predictions(frame)
     return _encoded[key]

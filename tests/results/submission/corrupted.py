@@ -22,13 +22,14 @@ CASES: dict[str, tuple[str, Maker]] = {}
 
 
 @cache
-def _template(protocol: str) -> Forge:
-    return forge(protocol)
+def _template(protocol: str) -> bytes:
+    return pickle.dumps(forge(protocol))
 
 
 def fresh(protocol: str = "b2n") -> Forge:
     """A valid submission to spoil."""
-    return copy.deepcopy(_template(protocol))
+    made: Forge = pickle.loads(_template(protocol))  # faster than a deep copy
+    return made
 
 
 @cache

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import shutil
+import zipfile
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from harness.base.atomic import write_bytes
 from harness.base.errors import UserError
-from harness.submitting.check_folder import check_all, submissions_below
+from harness.submitting.check_folder import Candidate, check_all, submissions_below
 from results.record import find_records, read_record
 from results.submission.accept import REPRODUCTIONS, accept, acceptance_times, read_reproductions
 from results.submission.choose import Choice
+from results.submission.contents import Entry
 from results.submission.pack import pack
 from tests.results.submission.archives import seal
 from tests.results.submission.corrupted import fresh
@@ -24,7 +27,7 @@ from tests.results.submission.test_valid import unpacked
 def taken(made: Forge, folder: Path) -> tuple[Path, Path]:
     """The file, and the board that took it over."""
     path, board = made.write(folder / "a.zip"), folder / "board"
-    ((_, accepted),) = check_all([path], folder, board)
+    ((_, accepted),) = check_all([Candidate(path)], folder, board)
     assert accepted == board / "mymethod" / "v1"
     return path, board
 
@@ -52,7 +55,7 @@ def test_a_copy_on_the_board_takes_the_place_of_the_run(tmp_path: Path) -> None:
     made = fresh("few_shot")
     path = made.write(tmp_path / "a.zip")
     runs = unpacked(made, tmp_path / "runs")
-    list(check_all([path], tmp_path, runs / "board"))
+    list(check_all([Candidate(path)], tmp_path, runs / "board"))
     (row,) = rows_of(read_entries(runs).entries)
     assert row.statuses == ("verified",)
     assert {record.name for record in row.superseded} == {
@@ -67,23 +70,36 @@ def test_a_reproduction_raises_the_status_of_this_submission_only(tmp_path: Path
     file.parent.mkdir(parents=True)
     for content, expected in ((digest, "reproduced"), ("0" * 64, "verified")):
         file.write_text(json.dumps({"digest": content, "passed": True, "videos": 80, "flips": 0}))
-        list(check_all([path], tmp_path, tmp_path / "board"))
+        list(check_all([Candidate(path)], tmp_path, tmp_path / "board"))
         assert {read_record(p).status for p in find_records(tmp_path / "board")} == {expected}
     file.write_text(json.dumps({"digest": digest, "passed": False, "videos": 80, "flips": 9}))
-    list(check_all([path], tmp_path, tmp_path / "board"))
+    list(check_all([Candidate(path)], tmp_path, tmp_path / "board"))
     assert {read_record(p).status for p in find_records(tmp_path / "board")} == {"verified"}
+
+
+def check_is_a_conflict(path: Path, root: Path, board: Path) -> None:
+    """Refused, with the board as it was; a later submission of the same call is accepted."""
+    before = {p: p.read_bytes() for p in board.rglob("*") if p.is_file()}
+    later = fresh("few_shot")
+    later.refit(lambda fit: fit["described"]["method"].update(version=7))
+    candidates = [Candidate(path), Candidate(later.write(root / "later.zip"))]
+    (conflict, nowhere), (_, accepted) = check_all(candidates, root, board)
+    assert nowhere is None and not conflict.passed
+    assert conflict.rules() == {"D001"} and "other content" in conflict.text()
+    assert accepted == board / "mymethod" / "v7"
+    after = {p: p.read_bytes() for p in board.rglob("*") if p.is_file() and accepted not in p.parents}
+    assert after == before
 
 
 def test_another_submission_of_a_version_is_refused_and_the_same_is_not(tmp_path: Path) -> None:
     path, board = taken(fresh("few_shot"), tmp_path)
     before = {p: p.read_bytes() for p in board.rglob("*") if p.is_file()}
-    list(check_all([path], tmp_path, board))
+    list(check_all([Candidate(path)], tmp_path, board))
     assert {p: p.read_bytes() for p in board.rglob("*") if p.is_file()} == before
     other = fresh("few_shot")
     other.of("k16").frame.loc[0, "p5"] = 0.0
     other.derive()
-    with pytest.raises(UserError, match="other content"):
-        list(check_all([other.write(tmp_path / "b.zip")], tmp_path, board))
+    check_is_a_conflict(other.write(tmp_path / "b.zip"), tmp_path, board)
 
 
 def test_the_time_of_acceptance_stays_with_the_submission_and_its_copies(tmp_path: Path) -> None:
@@ -118,8 +134,7 @@ def test_the_same_files_under_another_name_are_another_submission(tmp_path: Path
     files = made.files()
     taken(made, tmp_path)
     seal(tmp_path / "b.zip", files, {**made.manifest, "submitter": "Somebody else"})
-    with pytest.raises(UserError, match="other content"):
-        list(check_all([tmp_path / "b.zip"], tmp_path, tmp_path / "board"))
+    check_is_a_conflict(tmp_path / "b.zip", tmp_path, tmp_path / "board")
 
 
 @pytest.mark.parametrize(
@@ -150,7 +165,7 @@ def test_nothing_that_is_refused_is_taken_over(tmp_path: Path) -> None:
     made = fresh("few_shot")
     made.change(lambda record: record["overlap"].update(train_videos=3))
     path = made.write(tmp_path / "a.zip")
-    ((checked, folder),) = check_all([path], tmp_path, tmp_path / "board")
+    ((checked, folder),) = check_all([Candidate(path)], tmp_path, tmp_path / "board")
     assert folder is None and not (tmp_path / "board").exists()
     with pytest.raises(UserError, match="refused"):
         accept(checked, tmp_path / "board")
@@ -171,10 +186,77 @@ def test_a_warning_is_a_remark_of_its_record_and_shown_on_the_board(tmp_path: Pa
 
 def test_a_folder_of_submissions_is_checked_one_by_one(tmp_path: Path) -> None:
     _, board = taken(fresh("few_shot"), tmp_path)
-    assert submissions_below(board) == [board / "mymethod" / "v1"]
+    assert submissions_below(board) == [Candidate(board / "mymethod" / "v1", "mymethod/v1")]
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty" / "README.md").write_text("none yet")
     assert submissions_below(tmp_path / "empty") == []
     (tmp_path / "odd").mkdir()
     (tmp_path / "odd" / "model.pth").write_bytes(b"x")
-    assert submissions_below(tmp_path / "odd") == [tmp_path / "odd"]
+    assert submissions_below(tmp_path / "odd") == [Candidate(tmp_path / "odd")]
+
+
+def extract(made: Forge, folder: Path) -> Path:
+    """A submission as a folder."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(made.write(folder.with_name("made.zip"))) as archive:
+        archive.extractall(folder)
+    return folder
+
+
+def test_a_folder_of_another_name_is_refused_and_the_next_is_accepted(tmp_path: Path) -> None:
+    """`aaa/v1` states the method `mymethod`, which another folder holds with other content."""
+    other = fresh("few_shot")
+    other.of("k16").frame.loc[0, "p5"] = 0.0
+    other.derive()
+    extract(other, tmp_path / "submissions" / "aaa" / "v1")
+    extract(fresh("few_shot"), tmp_path / "submissions" / "mymethod" / "v1")
+    found = list(check_all(submissions_below(tmp_path / "submissions"), tmp_path, tmp_path / "board"))
+    assert [(checked.rules(), bool(folder)) for checked, folder in found] == [({"D004"}, False), (set(), True)]
+
+
+@pytest.mark.parametrize("at", [0, 1, 5, 8])
+def test_a_failed_acceptance_leaves_nothing(at: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = fresh("few_shot").write(tmp_path / "a.zip")
+    checked = check(path)
+    count = iter(range(100))
+
+    def full(target: Path, data: bytes) -> None:
+        if next(count) == at:
+            raise OSError(28, "No space left on device", str(target))
+        write_bytes(target, data)
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="No space"):
+        patch.setattr("results.submission.accept.write_bytes", full)
+        accept(checked, tmp_path / "board")
+    assert not [p for p in (tmp_path / "board").rglob("*") if p.name != "board"]
+    assert accept(checked, tmp_path / "board").is_dir()
+
+
+def test_an_acceptance_that_was_killed_is_removed_by_the_next(tmp_path: Path) -> None:
+    torn = tmp_path / "board" / "mymethod" / ".v1-abc.part"
+    (torn / "records").mkdir(parents=True)
+    (torn / "records" / "a.predictions.csv.gz").write_bytes(b"half")
+    taken(fresh("few_shot"), tmp_path)
+    assert not torn.exists()
+
+
+def test_the_bytes_that_were_hashed_are_checked_and_accepted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files of a folder that change after their first read, back and forth: the first content counts."""
+    folder = extract(fresh("few_shot"), tmp_path / "mine")
+    reads: dict[str, int] = {}
+    plain = Entry.read
+
+    def swapping(entry: Entry) -> bytes:
+        data = plain(entry)
+        path = folder / entry.name
+        reads[entry.name] = reads.get(entry.name, 0) + 1
+        if path.suffix == ".json" and reads[entry.name] == 1:
+            path.write_bytes(data.replace(b'"top1": ', b'"top1":1'))
+        return data
+
+    monkeypatch.setattr(Entry, "read", swapping)
+    checked = check(folder)
+    assert checked.passed, checked.text()
+    accept(checked, tmp_path / "board")
+    expected = {p.name: read_record(p).metrics for p in find_records(unpacked(fresh("few_shot"), tmp_path / "honest"))}
+    assert {p.name: read_record(p).metrics for p in find_records(tmp_path / "board")} == expected

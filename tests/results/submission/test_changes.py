@@ -11,7 +11,9 @@ import pytest
 
 from harness.base.errors import UserError
 from harness.submitting.check_folder import check_changes
+from results.submission.contents import printable
 from results.submission.summary import summary
+from tests.conftest import in_process
 from tests.results.submission.corrupted import fresh
 from tests.results.submission.forge import Forge
 
@@ -58,17 +60,79 @@ def rules(repository: Path, change: Callable[[Path], object]) -> tuple[set[str],
     """D rules, other refusing rules, and new submissions, after a change is committed."""
     base = git(repository, "rev-parse", "HEAD")
     change(repository)
-    findings, checked = check_changes(repository, base, commit(repository))
+    made, checked = check_changes(repository, base, commit(repository))
     refusing = {rule for one in checked for rule in one.rules()}
-    return {f.rule for f in findings}, refusing, [one.submission.name for one in checked]
+    return {f.rule for f in made.findings}, refusing, [one.submission.name for one in checked]
 
 
 def test_a_new_version_and_a_new_method_are_welcome(repository: Path) -> None:
     assert rules(repository, lambda r: put(r, version(), "mymethod/v3")) == (set(), set(), ["mymethod/v3"])
 
 
-def test_other_changes_alone_are_none_of_its_business(repository: Path) -> None:
-    assert rules(repository, lambda r: (r / "README.md").write_text("better\n")) == (set(), set(), [])
+def test_other_changes_alone_are_named_and_left_to_a_maintainer(
+    repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base = git(repository, "rev-parse", "HEAD")
+    (repository / "README.md").write_text("better\n")
+    (repository / ".github" / "workflows").mkdir(parents=True)
+    (repository / ".github" / "workflows" / "submission.yml").write_text("jobs: {}\n")
+    _reproduction(repository)
+    made, checked = check_changes(repository, base, commit(repository))
+    assert not made.findings and not checked
+    expected = (".github/workflows/submission.yml", "README.md", "results/reproductions/mymethod-v3.json")
+    assert made.outside == expected
+    summary_file = repository.parent / "summary.md"
+    assert in_process("submit", "diff", base, "HEAD", "--repository", repository, "--summary", summary_file) == 0
+    out = capsys.readouterr().out
+    assert all(path in out for path in expected)
+    assert "a maintainer reviews it: README.md" in summary_file.read_text()
+
+
+@pytest.mark.parametrize("attribute", ["export-ignore", "export-subst", "binary", "-diff", "filter=x", "text eol=crlf"])
+def test_attributes_of_the_pull_request_hide_nothing(repository: Path, attribute: str) -> None:
+    """`git archive` would leave out or change the files that `.gitattributes` names."""
+    base = git(repository, "rev-parse", "HEAD")
+    folder = put(repository, version(), "mymethod/v3")
+    (folder / "records" / "notes.txt").write_text("$Format:%H$")
+    (folder / ".gitattributes").write_text(f"* {attribute}\n")
+    made, checked = check_changes(repository, base, commit(repository))
+    assert not made.findings
+    (only,) = checked
+    named = {finding.where for finding in only.findings if finding.rule == "F006"}
+    assert {".gitattributes", "records/notes.txt"} <= named
+    assert only.rules() == {"F006"} and len(only.submission.measured) > 0
+
+
+@pytest.mark.parametrize(
+    "place", [".gitattributes", "submissions/.gitattributes", "submissions/mymethod/.gitattributes"]
+)
+def test_attributes_beside_a_submission_are_refused(repository: Path, place: str) -> None:
+    def change(repository: Path) -> None:
+        put(repository, version(), "mymethod/v3")
+        (repository / place).write_text("* -diff export-ignore\n")
+
+    found, _, _ = rules(repository, change)
+    assert found == {"D003" if place == ".gitattributes" else "D004"}
+
+
+def test_a_submission_too_large_is_a_finding_and_the_next_is_checked(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = git(repository, "rev-parse", "HEAD")
+    put(repository, version(), "mymethod/v3")
+    (put(repository, version(4), "mymethod/v4") / "records" / "more.json").write_bytes(b"0" * 3_000_000)
+    monkeypatch.setattr("results.submission.changes.MAX_TOTAL", 2_000_000)
+    made, checked = check_changes(repository, base, commit(repository))
+    assert [(f.rule, f.where) for f in made.findings] == [("F002", "submissions/mymethod/v4")]
+    assert [one.submission.name for one in checked] == ["mymethod/v3"]
+
+
+@pytest.mark.parametrize(
+    "text", ["::error title=x::all good", "x  ::add-mask::a", "a ##[error]x", ":::error::", "###[x]"]
+)
+def test_log_commands_are_escaped_anywhere_in_a_line(text: str) -> None:
+    shown = printable(text)
+    assert ("::" not in shown and "##[" not in shown and "error" in shown) or "mask" in shown or "x" in shown
 
 
 CHANGES: dict[str, tuple[str, Callable[[Path], object]]] = {
@@ -132,3 +196,29 @@ def test_the_summary_escapes_what_it_quotes(repository: Path) -> None:
 def test_a_commit_that_is_not_there_is_named(repository: Path) -> None:
     with pytest.raises(UserError, match="git diff"):
         check_changes(repository, "0" * 40, "HEAD")
+
+
+@pytest.mark.parametrize(("author", "place", "expected"), [
+    ("alice", "mymethod/v3", set()), ("Alice", "mymethod/v3", set()), ("mallory", "mymethod/v3", {"D007"}),
+    ("mallory", "my-method/v1", {"D007"}), ("", "mymethod/v3", set()),
+])  # fmt: skip
+def test_a_name_belongs_to_its_first_submitter(
+    author: str, place: str, expected: set[str], repository: Path
+) -> None:
+    """The owners of the base commit count, not those of the pull request."""
+    (repository / "owners.json").write_text('{"mymethod": "alice"}')
+    base = commit(repository)
+    put(repository, version(), place)
+    (repository / "owners.json").write_text('{"mymethod": "mallory"}')
+    made, _ = check_changes(repository, base, commit(repository), author)
+    assert {finding.rule for finding in made.findings} - {"D003", "D004"} == expected
+    assert "D003" in {finding.rule for finding in made.findings}
+
+
+@pytest.mark.parametrize("text", ["[]", "{", '{"a": 1}', '{"a": ""}'])
+def test_damaged_owners_are_named(text: str, repository: Path) -> None:
+    (repository / "owners.json").write_text(text)
+    base = commit(repository)
+    put(repository, version(), "mymethod/v3")
+    with pytest.raises(UserError, match=r"owners\.json"):
+        check_changes(repository, base, commit(repository), "alice")
