@@ -100,11 +100,11 @@ def tables(lists: Sequence[SimulatedList], count: int, only: str | None) -> Iter
         yield "| --- | --: | --: | --: |"
         for case, seed in coverage_cases(lists):
             # Lists of 100 or 750 videos are cheap, so they are simulated more often.
-            found = coverage(case, count * 2 if case.listed.videos <= 750 else count, seed)
-            v, t, length = found.simple
-            again = f"{100 * found.again[0]:.1f} ({found.again[1]:.2f}) " if found.again else ""
+            measured = coverage(case, count * 2 if case.listed.videos <= 750 else count, seed)
+            v, t, length = measured.simple
+            again = f"{100 * measured.again[0]:.1f} ({measured.again[1]:.2f}) " if measured.again else ""
             both = f"{100 * v:.1f}; {100 * t:.1f}" if case.fit_sd else f"{100 * v:.1f}"
-            other = f"{100 * found.other[0]:.1f} ({found.other[1]:.2f})"
+            other = f"{100 * measured.other[0]:.1f} ({measured.other[1]:.2f})"
             yield f"| {case.name} | {both} ({length:.2f}) | {other} | {again}|"
     if only in (None, "size"):
         yield "| scenario | videos flipped | clusters flipped | trained again | coverage of the difference |"
@@ -124,9 +124,9 @@ def tables(lists: Sequence[SimulatedList], count: int, only: str | None) -> Iter
             yield f"| {sd:g} | {100 * same:.1f} | {100 * off:.1f} | {half:.1f} |"
 
 
-def _rates(found: Rejected) -> str:
-    again = "" if found.again is None else f"{100 * found.again:.1f} "
-    return f"| {100 * found.videos:.1f} | {100 * found.clusters:.1f} | {again}| {100 * found.covered:.1f} |"
+def _rates(measured: Rejected) -> str:
+    again = "" if measured.again is None else f"{100 * measured.again:.1f} "
+    return f"| {100 * measured.videos:.1f} | {100 * measured.clusters:.1f} | {again}| {100 * measured.covered:.1f} |"
 
 
 def widths(lists: Sequence[SimulatedList]) -> Iterator[str]:

@@ -73,7 +73,7 @@ class Covered:
     again: tuple[float, float] | None
 
 
-def _scores_of(design: ListDesign, right: NDArray[np.bool_]) -> list[Scores]:
+def scores_of(design: ListDesign, right: NDArray[np.bool_]) -> list[Scores]:
     """Scores of K simulated means, from the answers (K, R, N) on one list."""
     lists, fits, videos = right.shape
     flat = right.reshape(lists * fits, videos)
@@ -138,7 +138,7 @@ def coverage(case: Coverage, lists: int, seed: int) -> Covered:
         for part in parts:
             effects = rng.normal(0.0, 1.0, size=(len(numbers), case.fits, 1)) * case.fit_sd
             truth = np.clip(part.accuracies + effects, 0.0, 1.0)
-            scores.append(_scores_of(part.design, numbers[:, :, part.chosen] < truth))
+            scores.append(scores_of(part.design, numbers[:, :, part.chosen] < truth))
             means.append(truth.mean(axis=(1, 2)))
         truths += _harmonic(means).tolist()
         limits += [_limits(of_list, case.listed.videos) for of_list in zip(*scores, strict=True)]
@@ -239,7 +239,7 @@ def rejections(case: Size, lists: int, seed: int) -> Rejected:
         np.random.default_rng(seed + 1).normal(0.0, case.class_sd, classes) if case.class_sd else np.zeros(classes)
     )
     of_class -= of_class @ shares
-    found: list[tuple[bool, bool, bool, bool]] = []
+    rejected: list[tuple[bool, bool, bool, bool]] = []
     for numbers in uniforms(case.listed, case.icc, case.fits, lists, rng):
         effects = rng.normal(0.0, 1.0, size=(len(numbers), case.fits)) * case.fit_sd + case.gap
         expected = np.clip(of_class + effects[:, :, None], -case.psi, case.psi)
@@ -247,9 +247,9 @@ def rejections(case: Size, lists: int, seed: int) -> Rejected:
         wins = (numbers < (case.psi + at_video) / 2).astype(np.int8)
         changes = wins - (numbers > 1 - (case.psi - at_video) / 2).astype(np.int8)
         truths = (expected @ shares).mean(axis=1)
-        for scores, change, truth in zip(_scores_of(case.listed.design, changes), changes, truths, strict=True):
-            found.append(_tested(case.listed, scores, change.sum(axis=0, dtype=np.int64), float(truth)))
-    rates = np.array(found).mean(axis=0).tolist()
+        for scores, change, truth in zip(scores_of(case.listed.design, changes), changes, truths, strict=True):
+            rejected.append(_tested(case.listed, scores, change.sum(axis=0, dtype=np.int64), float(truth)))
+    rates = np.array(rejected).mean(axis=0).tolist()
     return Rejected(rates[0], rates[1], rates[2] if case.fits > 1 else None, rates[3])
 
 

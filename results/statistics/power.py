@@ -119,9 +119,9 @@ def smallest_difference(
     for _ in range(_STEPS):
         middle = (low + high) / 2.0
         low, high = (middle, high) if missing(middle) > 0.0 else (low, middle)
-    found = (low + high) / 2.0 + discrete
+    difference = (low + high) / 2.0 + discrete
     # A difference cannot exceed the share of the videos on which the methods differ.
-    return found if found <= case.discordance else None
+    return difference if difference <= case.discordance else None
 
 
 def _check(case: PowerCase) -> None:

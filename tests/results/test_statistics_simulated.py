@@ -19,12 +19,15 @@ from benchmarks.simulated_lists import (
     official_list,
     ucf_like_list,
 )
-from benchmarks.simulated_tests import Coverage, Size, coverage, inside, rejections
+from benchmarks.simulated_tests import Coverage, Size, coverage, inside, rejections, scores_of
+from results.statistics import pairs
+from results.statistics.flips import flip_ps
 from results.statistics.list_design import list_design
 from results.statistics.pair_tables import pair_table
 from results.statistics.power import PowerCase, expected_design_effect, smallest_difference
 from results.statistics.ranking import rank
 from results.statistics.row_scores import accuracy_row
+from results.statistics.scores import difference, harmonic_scores
 
 LISTS = 2000
 VIDEOS = independent_list()
@@ -46,6 +49,8 @@ def test_a_few_simulated_lists_keep_the_bounds() -> None:
     found = coverage(Coverage(VIDEOS, 0.7, 0.15, fits=3, fit_sd=0.015), 300, 21)
     assert found.again is not None
     assert 0.91 <= found.other[0] <= 0.99 and found.again[0] >= 0.91
+    harmonic = coverage(Coverage(independent_list(600, 20), 0.75, 0.15, novel_mean=0.55), 300, 61)
+    assert 0.91 <= harmonic.other[0] <= 0.99
     sizes = rejections(Size(nested_list("clusters", 6, 10, 5), 0.3, 0.5), 300, 2)
     assert sizes.clusters <= 0.085 and sizes.covered >= 0.91
     assert sizes.videos > 0.15  # single videos of one source are not independent
@@ -62,7 +67,33 @@ def test_a_value_far_off_is_outside_where_fits_differ_little() -> None:
     assert inside(0.3, 3.0, 4000, 31)[0] < 0.01
 
 
-@pytest.mark.parametrize("rounds", [100, pytest.param(3000, marks=pytest.mark.slow)])
+def test_the_size_of_the_paired_tests_is_at_most_5_and_a_half_percent() -> None:
+    """Two methods of equal accuracy on correlated videos: one list, three fits on one list, and harmonic means."""
+    rng, rounds = np.random.default_rng(5), 2500
+    listed, second = (
+        list_design(np.arange(300) % 12, np.arange(300)),
+        list_design(np.arange(300) % 12, 300 + np.arange(300)),
+    )
+
+    def answers(fits: int) -> np.ndarray:
+        return 0.8 * rng.normal(size=(rounds, 1, 300)) + 0.6 * rng.normal(size=(rounds, fits, 300)) < 0.25
+
+    single, repeated = answers(2).astype(int), answers(6).astype(int)
+    for differences in (single[:, 0] - single[:, 1], repeated[:, :3].sum(axis=1) - repeated[:, 3:].sum(axis=1)):
+        counts = np.stack([(np.abs(differences) == size).sum(axis=1) for size in (1, 2, 3)], axis=1)
+        assert (flip_ps(counts, np.abs(differences.sum(axis=1))) < 0.05).mean() <= 0.055
+    scores = [
+        scores_of(design, hits[:, None]) for design in (listed, second) for hits in np.moveaxis(answers(2)[:800], 1, 0)
+    ]
+    p = []
+    for base_a, base_b, novel_a, novel_b in zip(*scores, strict=True):
+        a, b = harmonic_scores(base_a, novel_a), harmonic_scores(base_b, novel_b)
+        assert a is not None and b is not None
+        p.append(pairs.harmonic_p(difference(a, b), 300))
+    assert (np.array(p) < 0.05).mean() <= 0.055
+
+
+@pytest.mark.parametrize("rounds", [200, pytest.param(3000, marks=pytest.mark.slow)])
 def test_family_wise_error_of_rank_groups_is_at_most_5_and_a_half_percent(rounds: int) -> None:
     """Five equal methods: how often any two get different ranks."""
     rng = np.random.default_rng(6)
