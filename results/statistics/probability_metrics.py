@@ -64,7 +64,7 @@ class Predicted:
     @property
     def hits(self) -> NDArray[np.bool_]:
         """(N,) whether the first prediction is the true class."""
-        return self.ids[:, 0] == self.labels
+        return np.equal(self.ids[:, 0], self.labels)
 
     @property
     def top(self) -> NDArray[np.float64]:
