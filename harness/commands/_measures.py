@@ -8,8 +8,7 @@ from pathlib import Path
 
 from harness.base.atomic import write_bytes
 from harness.base.errors import UserError
-from harness.commands._output import put, say
-from harness.commands.score import STDOUT
+from harness.commands._output import STDOUT, put, say
 from results.measures import BaseNovel, Measures, Scored, base_novel, confusion_csv, per_class_csv, scored
 from results.record import RECORD_SUFFIX
 from results.score import Score

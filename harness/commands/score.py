@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from harness.base.errors import EXIT_DONE, EXIT_FAILED, UserError
 from harness.commands._arguments import add_json
-from harness.commands._output import put, put_json, say
+from harness.commands._output import STDOUT, put, put_json, say
 from harness.commands._parser import Verbs, verb_parser
 
 if TYPE_CHECKING:
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 RANKS = 8
 """Number of processes of the published runs."""
-STDOUT = "-"
-"""Destination of a table whose option has no value."""
 
 
 def add_parser(verbs: Verbs) -> None:
