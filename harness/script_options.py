@@ -64,6 +64,7 @@ class RunOptions(Folders, Compute, total=False):
         label_set: `published`, `corrected` or `split` class names.
         lists: `published` or `own` lists.
         repeats, shots: Restrict to these repeats, and to these K of few-shot fits.
+        seeds: Number of fits of each training list, from fixed seeds, as repeats of kind `seed`.
         source: Dataset on which zero-shot transfer fits.
         plugins: Files of methods and protocols to load first.
         keep_going: Go on with other cells after a failure.
@@ -80,6 +81,7 @@ class RunOptions(Folders, Compute, total=False):
     lists: str
     repeats: Sequence[int]
     shots: Sequence[int]
+    seeds: int
     source: str
     plugins: Sequence[str | Path]
     keep_going: bool
@@ -149,5 +151,6 @@ def request_of(
         lists=options.get("lists", "published"),
         repeats=tuple(options.get("repeats", ())),
         shots=tuple(options.get("shots", ())),
+        seeds=options.get("seeds", 0),
         source=options.get("source"),
     )

@@ -15,7 +15,7 @@ from results.generations import Dated, generations
 from results.generations import Row as Generation
 from results.means import ColumnMean, column_means, metric_value
 from results.measurement import Expected, keys_of
-from results.statistics.intervals import wilson
+from results.statistics.scores import harmonic_slopes
 
 
 def rows_of(entries: Iterable[Entry]) -> list[Row]:
@@ -70,14 +70,17 @@ def _cell(mean: ColumnMean, rule: Column, entries: Sequence[Entry], expected: Se
     """The cell of a mean over repeats."""
     chosen = [entry for entry in entries if entry.measurement.protocol.part == rule.part]
     chosen.sort(key=lambda entry: entry.measurement.protocol.repeat.index)
-    repeats = []
-    for entry in chosen:
-        value = metric_value(entry.record, rule.metric)
-        interval = wilson(value, entry.measurement.evaluation.evaluated)
-        repeats.append(RepeatScore(value, interval, entry.measurement.protocol.repeat.index, entry))
+    repeats = [
+        RepeatScore(metric_value(entry.record, rule.metric), entry.measurement.protocol.repeat.index, entry)
+        for entry in chosen
+    ]
+    fits: dict[str, list[float]] = defaultdict(list)
+    for score in repeats:
+        if score.entry.measurement.fitted is not None:
+            fits[score.entry.measurement.keys.fit].append(score.value)
     return Cell(
-        mean.column, mean.mean, mean.spread, mean.n, mean.kind, mean.interval, tuple(repeats),
-        lacks=_lacks(rule.part, chosen, expected),
+        mean.column, mean.mean, mean.spread, mean.n, mean.kind, tuple(repeats),
+        lacks=_lacks(rule.part, chosen, expected), fits=tuple(sum(values) / len(values) for values in fits.values()),
     )  # fmt: skip
 
 
@@ -95,7 +98,11 @@ def _lacks(part: str, entries: Sequence[Entry], expected: Sequence[Expected]) ->
 def _harmonic_cell(mean: ColumnMean, a: Cell, b: Cell) -> Cell:
     """The cell of a harmonic mean of two cells."""
     lacks = dict.fromkeys(f"{cell.column}: {cell.lacks}" for cell in (a, b) if cell.lacks)
+    slope_a, slope_b = harmonic_slopes(a.mean, b.mean)
+    fits: tuple[float, ...] = ()
+    if len(a.fits) == len(b.fits):
+        fits = tuple(slope_a * first + slope_b * second for first, second in zip(a.fits, b.fits, strict=True))
     return Cell(
-        mean.column, mean.mean, mean.spread, mean.n, mean.kind, mean.interval, harmonic_of=mean.harmonic_of,
-        lacks="; ".join(lacks),
+        mean.column, mean.mean, mean.spread, mean.n, mean.kind, harmonic_of=mean.harmonic_of, lacks="; ".join(lacks),
+        fits=fits,
     )  # fmt: skip

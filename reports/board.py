@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from itertools import groupby
+from dataclasses import replace
+from itertools import combinations, groupby, pairwise
 
 from reports.anchors import slug
 from reports.board_rows import BoardCell, BoardRow, Group, RowFilters
@@ -12,12 +13,17 @@ from reports.columns import primary_column, rules_of, shots_of
 from reports.command import run_command
 from reports.labels import labels_of
 from reports.layout import PROTOCOL_ORDER, column_title
-from reports.ranks import Ranks
+from reports.ranks import ColumnTests, Ranks
 from reports.reported import reported_columns, reported_group
 from reports.row import Cell, Row, harmonic_columns
 from results.measurement_names import names_of
 from results.measurement_words import division, model_text, open_reasons
 from results.published_numbers import DATASETS
+from results.row_statistics import PairStatistics
+from results.statistics.intervals import Interval
+
+ALL_PAIRS = 40
+"""Number of rows of a table up to which `leaderboard.json` holds the tests of all pairs."""
 
 
 def groups_of(rows: Sequence[Row], ranks: Ranks) -> list[Group]:
@@ -64,9 +70,23 @@ def _measured(rows: Sequence[Row], ranks: Ranks, anchor: str, caption: str) -> G
     board_rows.sort(key=lambda row: (bool(row.reasons), -_value(row, primary), row.title, row.label))
     return Group(
         anchor=anchor, protocol=rows[0].protocol, dataset=rows[0].dataset, caption=caption, primary=primary,
-        rows=tuple(board_rows), published=False, embedded=any(row.embedded for row in rows),
-        columns=columns,
+        rows=tuple(board_rows), published=False, embedded=any(row.embedded for row in rows), columns=columns,
+        pairs={
+            column: _pairs(rows, tests) for column in columns if (tests := ranks.tests.get((rows[0].group, column)))
+        },
     )  # fmt: skip
+
+
+def _pairs(rows: Sequence[Row], tests: ColumnTests) -> tuple[PairStatistics, ...]:
+    """The tests of a column: all pairs, or in a long table those of each row with the best row and the next row."""
+    anchors = {row.key: slug("r", row.key) for row in rows}
+    order = sorted(range(len(tests.keys)), key=lambda i: tests.ranking.ranks[i])
+    if len(order) <= ALL_PAIRS:
+        chosen = list(combinations(order, 2))
+    else:
+        chosen = sorted({*((order[0], i) for i in order[1:]), *pairwise(order)})
+    found = [tests.pair(i, j) for i, j in chosen]
+    return tuple(replace(pair, a=anchors[pair.a], b=anchors[pair.b]) for pair in found)
 
 
 def _value(row: BoardRow, column: str) -> float:
@@ -75,7 +95,7 @@ def _value(row: BoardRow, column: str) -> float:
 
 def _scale(cells: Iterable[Cell]) -> tuple[float, float]:
     """The smallest and the largest end of the intervals of a column; the interval bars are drawn on this scale."""
-    intervals = [cell.interval for cell in cells]
+    intervals = [cell.interval for cell in cells if cell.interval]
     low = min((interval.low for interval in intervals), default=0.0)
     # A column of equal values has a scale of length zero, by which bars could not be divided.
     return low, max(max((interval.high for interval in intervals), default=100.0), low + 1e-9)
@@ -85,11 +105,13 @@ def _row(row: Row, label: str, ranks: Ranks, primary: str, scales: dict[str, tup
     cells = {}
     for column, cell in row.cells.items():
         low, high = scales[column]
+        interval = cell.interval or Interval(cell.mean, cell.mean)
         cells[column] = BoardCell(
             column, cell.mean, cell, rank=ranks.of(row, column),
-            reason=cell.lacks or ranks.lists.get((row.key, column), ""),
-            low=round(100 * (cell.interval.low - low) / (high - low), 1),
-            high=round(100 * (cell.interval.high - low) / (high - low), 1),
+            reason=cell.lacks or ranks.lists.get((row.key, column), ""), again=ranks.again.get((row.key, column), ""),
+            gap=ranks.gaps.get((row.key, column), ""),
+            low=round(100 * (interval.low - low) / (high - low), 1),
+            high=round(100 * (interval.high - low) / (high - low), 1),
         )  # fmt: skip
     reasons = list(row.reasons)
     if row.key in ranks.reasons:
@@ -101,6 +123,7 @@ def _row(row: Row, label: str, ranks: Ranks, primary: str, scales: dict[str, tup
     return BoardRow(
         anchor=slug("r", row.key), title=row.title, label=label, cells=cells, row=row, numbers=(),
         filters=filters_of(row), rank=None if reasons else ranks.of(row, primary), reasons=tuple(reasons),
+        again="" if reasons else ranks.again.get((row.key, primary), ""),
         command=run_command(row), signature=row.signature,
     )  # fmt: skip
 

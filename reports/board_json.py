@@ -14,12 +14,13 @@ from dataclasses import dataclass
 import msgspec
 
 from reports.board_rows import FILTERS, BoardCell, BoardRow, Group, source_of
-from reports.csv_values import CsvValue, safe_value
+from reports.csv_values import CsvValue, bounds_of, safe_value
 from reports.entries import Damaged
 from reports.row import Cell, RepeatScore, Row
 from results.means import DDOF
+from results.row_statistics import PairStatistics
 
-SCHEMA = 2
+SCHEMA = 3
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class JsonRepeat:
 
     index: int
     value: float
-    interval: tuple[float, float]
+    interval: tuple[float, float] | None
     cell: str
     record: str
     evaluated: int
@@ -37,17 +38,59 @@ class JsonRepeat:
 
 @dataclass(frozen=True)
 class JsonMeasuredCell:
-    """A measured cell; `spread` has the board's ddof and is null for one repeat and for harmonic means."""
+    """A measured cell; `spread` has the board's ddof and is null for one repeat and for harmonic means.
+
+    `interval` is that for other videos, `interval_plain` the same with every video as its own source, and
+    `interval_again` that for the method trained again. All are null if the predictions cannot be read.
+    """
 
     mean: float
     spread: float | None
     n: int
     kind: str
-    interval: tuple[float, float]
+    interval: tuple[float, float] | None
+    interval_plain: tuple[float, float] | None
+    interval_again: tuple[float, float] | None
+    no_interval: str
+    fits: int
+    V: float | None
+    F: float | None
+    df: float | None
+    G_eff: float | None
+    design_effect: float | None
+    clusters_known: bool | None
+    again: str
     rank: int | None
     not_ranked: str
     harmonic_of: tuple[str, str] | None
     repeats: tuple[JsonRepeat, ...]
+
+
+@dataclass(frozen=True)
+class JsonPair:
+    """Two ranked rows, by their ids: `D` is a - b in points; `V` and `F` are squared fractions.
+
+    p values and intervals without a suffix are for other videos, those with `again` for methods that are trained again;
+    null if the fits are too few. `approximate` marks normal approximations, which are used far from every threshold.
+    """
+
+    a: str
+    b: str
+    D: float
+    p: float | None
+    p_holm: float | None
+    approximate: bool
+    too_few_sources: bool
+    interval: tuple[float, float] | None
+    fits: int
+    p_again: float | None
+    p_again_holm: float | None
+    interval_again: tuple[float, float] | None
+    V: float
+    F: float | None
+    df: float
+    G_eff: float
+    clusters_known: bool
 
 
 @dataclass(frozen=True)
@@ -125,6 +168,7 @@ class JsonGroup:
     embedded: bool
     columns: tuple[str, ...]
     rows: tuple[JsonMeasuredRow | JsonPublishedRow, ...]
+    pairs: Mapping[str, tuple[JsonPair, ...]]
 
 
 @dataclass(frozen=True)
@@ -163,6 +207,16 @@ def _group(group: Group) -> JsonGroup:
         id=group.anchor, protocol=group.protocol, dataset=group.dataset, measured_as=group.caption,
         primary=group.primary, published=group.published, embedded=group.embedded, columns=group.columns,
         rows=tuple(_measured(board, board.row) if board.row else _published(board) for board in group.rows),
+        pairs={column: tuple(map(_pair, pairs)) for column, pairs in group.pairs.items()},
+    )  # fmt: skip
+
+
+def _pair(pair: PairStatistics) -> JsonPair:
+    return JsonPair(
+        a=pair.a, b=pair.b, D=pair.difference, p=pair.p, p_holm=pair.p_holm, approximate=pair.approximate,
+        too_few_sources=pair.few_sources, interval=pair.interval, fits=pair.fits, p_again=pair.p_again,
+        p_again_holm=pair.p_again_holm, interval_again=pair.again, V=pair.variance, F=pair.fit_variance, df=pair.df,
+        G_eff=pair.sources, clusters_known=pair.known,
     )  # fmt: skip
 
 
@@ -195,8 +249,14 @@ def _published(board: BoardRow) -> JsonPublishedRow:
 
 
 def _measured_cell(cell: BoardCell, ours: Cell) -> JsonMeasuredCell:
+    found = ours.statistics
     return JsonMeasuredCell(
-        mean=ours.mean, spread=ours.spread, n=ours.n, kind=ours.kind, interval=(ours.interval.low, ours.interval.high),
+        mean=ours.mean, spread=ours.spread, n=ours.n, kind=ours.kind, interval=ours.interval,
+        interval_plain=found.plain if found else None, interval_again=found.again if found else None,
+        no_interval=ours.no_interval, fits=len(ours.fits), V=found.variance if found else None,
+        F=found.fit_variance if found else None, df=found.df if found else None,
+        G_eff=found.sources if found else None, design_effect=found.design_effect if found else None,
+        clusters_known=found.known if found else None, again=cell.again,
         rank=cell.rank, not_ranked=cell.reason, harmonic_of=ours.harmonic_of,
         repeats=tuple(_repeat(score) for score in ours.repeats),
     )  # fmt: skip
@@ -205,7 +265,7 @@ def _measured_cell(cell: BoardCell, ours: Cell) -> JsonMeasuredCell:
 def _repeat(score: RepeatScore) -> JsonRepeat:
     evaluation = score.entry.measurement.evaluation
     return JsonRepeat(
-        index=score.index, value=score.value, interval=(score.interval.low, score.interval.high),
+        index=score.index, value=score.value, interval=score.interval,
         cell=score.entry.record.key, record=score.entry.name, evaluated=evaluation.evaluated,
         expected=evaluation.list.n,
     )  # fmt: skip
@@ -213,7 +273,8 @@ def _repeat(score: RepeatScore) -> JsonRepeat:
 
 FIELDS = (
     "protocol", "dataset", "group", "method", "title", "label", "column", "value", "spread", "n", "repeat_kind", "ddof",
-    "low", "high", "rank", "not_ranked", *(name for name, _ in FILTERS[2:]), "params_trained", "signature",
+    "low", "high", "again_low", "again_high", "fits", "clusters_known", "rank", "again",
+    "not_ranked", *(name for name, _ in FILTERS[2:]), "params_trained", "signature",
     "measured_by", "source", "records", "marks", "superseded", "time",
 )  # fmt: skip
 
@@ -258,7 +319,8 @@ def _line(row: BoardRow, cell: BoardCell) -> dict[str, CsvValue]:
         ours = cell.cell
         line |= {
             "value": ours.mean, "spread": ours.spread, "n": ours.n, "repeat_kind": ours.kind,
-            "ddof": DDOF if ours.spread is not None else None, "low": ours.interval.low, "high": ours.interval.high,
+            "ddof": DDOF if ours.spread is not None else None, "fits": len(ours.fits), "again": cell.again,
+            **bounds_of(ours),
             "records": " ".join(score.entry.name for score in ours.repeats),
         }  # fmt: skip
     return line

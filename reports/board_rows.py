@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 
 from reports.command import RunCommand
 from reports.labels import named
 from reports.row import Cell, Mark, Row
 from results.published_numbers import PublishedNumber, Source, sources
+from results.row_statistics import PairStatistics
 
 FILTERS = (
     ("protocol", "Protocol"), ("dataset", "Dataset"), ("backbone", "Backbone"), ("views", "Views"), ("text", "Text"),
@@ -71,6 +72,8 @@ class BoardCell:
         number: The published number; None for a measurement.
         rank: Rank in its group, or None.
         reason: Reason why this cell has no rank although its row may have one; empty otherwise.
+        again: Why the rank may not hold if the methods are trained again; empty if nothing speaks against it.
+        gap: A sentence on the gap to the next worse row of the column; empty for the worst row.
         low: Left end of the interval on the column's scale, in percent of the scale's length.
         high: Right end.
     """
@@ -81,6 +84,8 @@ class BoardCell:
     number: PublishedNumber | None = None
     rank: int | None = None
     reason: str = ""
+    again: str = ""
+    gap: str = ""
     low: float = 0.0
     high: float = 0.0
 
@@ -99,6 +104,7 @@ class BoardRow:
         filters: Values by which the row can be filtered.
         rank: Rank in the primary column, or None.
         reasons: Reasons why the row is not ranked.
+        again: Why the rank may not hold if the methods are trained again; empty if nothing speaks against it.
         command: The command that repeats the measurement; None for a published row.
         signature: Signature of a measured row, setting of a published row.
     """
@@ -114,6 +120,7 @@ class BoardRow:
     reasons: tuple[str, ...]
     command: RunCommand | None
     signature: str
+    again: str = ""
 
     @property
     def name(self) -> str:
@@ -144,6 +151,7 @@ class Group:
         rows: Best first, then the rows without a rank; published rows are in the order of print.
         published: Whether all rows come from papers.
         embedded: Whether the dataset is embedded.
+        pairs: Tests of pairs of ranked rows by column, with the anchors of the rows.
     """
 
     anchor: str
@@ -155,6 +163,7 @@ class Group:
     rows: tuple[BoardRow, ...]
     published: bool
     embedded: bool
+    pairs: Mapping[str, tuple[PairStatistics, ...]] = field(default_factory=dict)
 
 
 def source_of(number: PublishedNumber) -> Source:

@@ -31,7 +31,8 @@ def few_shot_curves(rows: Sequence[Row], title: str, name: str = "curves") -> st
             xs, ys = [k for k, _ in points], [cell.mean for _, cell in points]
             axes.plot(xs, ys, color=colour, linewidth=1.4, label=titles[number], zorder=3)
             for k, cell in points:
-                axes.vlines(k, *cell.interval, color=colour, alpha=0.35, linewidth=3, zorder=2)
+                if cell.interval:
+                    axes.vlines(k, *cell.interval, color=colour, alpha=0.35, linewidth=3, zorder=2)
                 values = [repeat.value for repeat in cell.repeats]
                 axes.plot([k] * len(values), values, MARKERS[number], color=colour, markersize=4, zorder=4)
         rest = [[(k, cell.mean) for k, cell in _points(row, shots)] for row in rows[len(COLOURS) :]]

@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from harness.base.errors import UserError
 from results.measurement import Measurement
 from results.record import Record, find_records, read_record
-from results.submission.accept import ACCEPTANCE, acceptance_times
+from results.record_times import RecordTimes
 
 
 @dataclass(frozen=True)
@@ -93,7 +92,8 @@ def read_entries(runs: Path) -> Entries:
 def entries_of(paths: Iterable[Path], runs: Path) -> Entries:
     """The records in the files `paths`, which are below the run folder `runs`."""
     paths = list(paths)
-    accepted, damaged = _accepted({path.parent for path in paths}, runs)
+    times = RecordTimes(paths, runs)
+    damaged = [_damaged(path, runs, error) for path, error in times.damaged]
     entries = []
     for path in paths:
         name = path.relative_to(runs).as_posix()
@@ -102,42 +102,11 @@ def entries_of(paths: Iterable[Path], runs: Path) -> Entries:
         except UserError as error:
             damaged.append(_damaged(path, runs, error))
             continue
-        # Inside an accepted submission, the time that the record states itself does not count.
-        folder = next((parent for parent in path.parents if parent in accepted), None) if accepted else None
-        entries.append(Entry(path, name, record, _utc(record.created if folder is None else accepted[folder])))
+        entries.append(Entry(path, name, record, times.of(path, record)))
     return Entries(tuple(entries), tuple(damaged))
-
-
-def _accepted(folders: Iterable[Path], runs: Path) -> tuple[dict[Path, str], list[Damaged]]:
-    """Times of acceptance by folder of a submission, and the `acceptance.json` files that cannot be read.
-
-    The time is empty if the file cannot be read. The outermost `acceptance.json` counts, because a submission could
-    bring a file that states its own acceptance.
-    """
-    times: dict[Path, str] = {}
-    damaged = []
-    above = {parent for folder in folders for parent in (folder, *folder.parents) if parent.is_relative_to(runs)}
-    for folder in sorted(above, key=lambda folder: len(folder.parts)):
-        if not (folder / ACCEPTANCE).is_file() or any(parent in times for parent in folder.parents):
-            continue
-        try:
-            times[folder] = acceptance_times(folder).get(folder, "")
-        except UserError as error:
-            times[folder] = ""
-            damaged.append(_damaged(folder / ACCEPTANCE, runs, error))
-    return times, damaged
 
 
 def _damaged(path: Path, runs: Path, error: UserError) -> Damaged:
     name = path.relative_to(runs).as_posix()
     message = error.message.replace(str(path), name)
     return Damaged(name, message if name in message else f"{name}: {message}", error.hint)
-
-
-def _utc(text: str) -> str:
-    """An ISO 8601 time converted to UTC, so that times sort as text; empty for any other text."""
-    try:
-        time = datetime.fromisoformat(text)
-        return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC).isoformat()
-    except (ValueError, OverflowError):
-        return ""

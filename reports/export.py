@@ -13,7 +13,7 @@ from reports.latex import latex
 from reports.layout import Layout, layouts
 from reports.markdown import markdown
 from reports.other_tables import later_table, other_tables
-from reports.ranks import Ranks, rank_rows
+from reports.ranks import Ranks, analyse
 from reports.row import Row
 from reports.table import Table
 from reports.table_csv import csv_text
@@ -51,8 +51,8 @@ def render_table(
     if runs is None:
         return RenderedTable(FORMATS[format](_with_later(chosen, [published_table(layout) for layout in chosen])))
     read = read_entries(runs)
-    rows = rows_of(read.entries)
-    return RenderedTable(FORMATS[format](tables_of(chosen, rows, rank_rows(rows), against_paper)), read.damaged)
+    found = analyse(rows_of(read.entries))
+    return RenderedTable(FORMATS[format](tables_of(chosen, found.rows, found.ranks, against_paper)), read.damaged)
 
 
 def tables_of(

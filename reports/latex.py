@@ -37,6 +37,7 @@ _TEX = {
     "\\": "\\textbackslash{}", "&": "\\&", "%": "\\%", "$": "\\$", "#": "\\#", "_": "\\_", "{": "\\{", "}": "\\}",
     "~": "\\textasciitilde{}", "^": "\\textasciicircum{}", "±": "$\\pm$", MINUS: "$-$", "Δ": "$\\Delta$", MISSING: "--",
     "·": "$\\cdot$", TIMES: "$\\times$", "<": "\\textless{}", ">": "\\textgreater{}", "†": "$\\dagger$",
+    "‡": "$\\ddagger$",
 }  # fmt: skip
 
 

@@ -11,7 +11,10 @@ from reports.table import Table, TableCell, TableRow
 MINUS = "\N{MINUS SIGN}"
 MISSING = "\N{EN DASH}"
 TIMES = "\N{MULTIPLICATION SIGN}"
-UNRANKED = "\N{DAGGER}"
+UNRANKED = "\N{DOUBLE DAGGER}"
+"""Mark of our value that is not ranked or has a remark."""
+MAY_CHANGE = "\N{DAGGER}"
+"""Mark of our value whose rank may not hold if the methods are trained again."""
 
 
 def signed(value: float) -> str:
@@ -21,10 +24,11 @@ def signed(value: float) -> str:
 
 
 def ours_text(cell: TableCell) -> str:
-    """Our value such as `51.1 ± 0.5`, with a dagger if a note belongs to it; a dash if there is none."""
+    """Our value such as `51.1 ± 0.5`, with the marks of notes that belong to it; a dash if there is none."""
     if cell.ours:
         spread = f" ± {cell.ours.spread:.1f}" if cell.ours.spread is not None else ""
-        return f"{cell.ours.mean:.1f}{spread}{UNRANKED if cell.marked else ''}"
+        marks = (MAY_CHANGE if cell.again else "") + (UNRANKED if cell.marked else "")
+        return f"{cell.ours.mean:.1f}{spread}{marks}"
     if isinstance(cell.plain, str):
         return cell.plain
     return f"{cell.plain:.1f}" if cell.plain is not None else MISSING

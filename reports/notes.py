@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
 from reports.layout import column_title
-from reports.lines import UNRANKED
+from reports.lines import MAY_CHANGE, UNRANKED
 from reports.table import TableCell, TableRow
 from results.means import DDOF
 
@@ -58,8 +58,15 @@ def _remarks_of(cell: TableCell, name: str, column: str) -> list[str]:
     ]
 
 
-def spread_notes(rows: Iterable[TableRow]) -> tuple[str, ...]:
+def again_notes(rows: Iterable[TableRow]) -> tuple[str, ...]:
+    """The meaning of each dagger that occurs: why a rank may not hold if the methods are trained again."""
+    texts = dict.fromkeys(cell.again for row in rows for cell in row.cells if cell.again)
+    return tuple(f"{MAY_CHANGE} {text}." for text in texts)
+
+
+def spread_notes(rows: Sequence[TableRow]) -> tuple[str, ...]:
     """The meaning of our ±, with kind, n and ddof of every kind of repeat that occurs, and of bold values."""
     kinds = sorted({(c.ours.kind, c.ours.n) for r in rows for c in r.cells if c.ours and c.ours.spread is not None})
     notes = [f"Ours: ± is the standard deviation (ddof {DDOF}) over n = {n} {k.replace('_', ' ')}s." for k, n in kinds]
-    return (*notes, "Bold, ours: not separable from the best at 95 % (paired test, Holm over the pairs).")
+    bold = "Bold, ours: not separable from the best at 95 % (paired test for other videos, Holm over the pairs)."
+    return (*notes, bold, *again_notes(rows))

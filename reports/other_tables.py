@@ -68,6 +68,7 @@ def _row(row: Row, label: str, names: Sequence[str], ranks: Ranks) -> TableRow:
             row=row if name in row.cells else None,
             emphasis=BEST if ranks.of(row, name) == 1 else "",
             reasons=ranks.reasons_of(row, name) if name in row.cells else (),
+            again=ranks.again.get((row.key, name), ""),
         )
         for name in names
     )

@@ -1,24 +1,72 @@
-"""Ranks of rows measured the same way, from paired tests on their predictions at 95 %."""
+"""Ranks of rows measured the same way, from paired tests on their predictions at 95 %.
+
+Two families of tests answer two questions. The tests for other videos decide the ranks. The tests for methods that are
+trained again never change a rank: they mark ranks that another training may change.
+"""
 
 from __future__ import annotations
 
-import math
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from itertools import groupby
-from pathlib import Path
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import groupby, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.base.errors import UserError
 from harness.spec import Column
-from reports.entries import Entry
-from reports.row import RepeatScore, Row
-from results.outcomes import Outcome, read_outcome, videos_of
-from results.statistics.ranking import harmonic_pairwise_p, pairwise_p, rank
+from reports.row import Cell, RepeatScore, Row
+from reports.samples import GroupSamples
+from reports.statistics_words import FEW_FITS, MAY_NOT_HOLD, NOT_SEPARABLE, SEPARABLE, TOO_FEW_SOURCES
+from results.row_samples import RowSample
+from results.row_statistics import PairStatistics
+from results.statistics.flips import least_p
+from results.statistics.pair_tables import PairTable, pair_table
+from results.statistics.pairs import ALPHA, around
+from results.statistics.ranking import Ranking, rank
+from results.statistics.trained_again import CONCLUSIVE_FITS, borrow_spread, fit_spread
+
+
+@dataclass(frozen=True)
+class ColumnTests:
+    """The tests of all pairs of ranked rows of a column.
+
+    Args:
+        keys: Keys of the rows.
+        table: The tests, as matrices.
+        ranking: Ranks and p values after Holm's correction, each family over all its pairs.
+        known: Whether the sources of the videos are known.
+    """
+
+    keys: tuple[str, ...]
+    table: PairTable
+    ranking: Ranking
+    known: bool
+
+    def pair(self, i: int, j: int) -> PairStatistics:
+        """The statistics of row `i` minus row `j`."""
+        table, pairs = self.table, len(self.keys) * (len(self.keys) - 1) // 2
+        again = not np.isnan(table.p_again[i, j])
+        gap, differing = float(table.difference[i, j]), int(table.differing[i, j])
+        return PairStatistics(
+            a=self.keys[i], b=self.keys[j], difference=100.0 * gap, p=float(table.p[i, j]),
+            p_holm=float(self.ranking.p_holm[i, j]), approximate=bool(table.approximate[i, j]), differing=differing,
+            few_sources=least_p(differing) > ALPHA / pairs, interval=around(gap, float(self._half[i, j])),
+            fits=int(table.fits[i, j]), p_again=float(table.p_again[i, j]) if again else None,
+            p_again_holm=float(self.ranking.p_again_holm[i, j]) if again else None,
+            again=around(gap, float(self._half_again[i, j])) if again else None, variance=float(table.variance[i, j]),
+            fit_variance=float(table.between[i, j]) if again else None, df=float(table.df[i, j]),
+            sources=float(table.effective[i, j]), known=self.known,
+        )  # fmt: skip
+
+    @cached_property
+    def _half(self) -> NDArray[np.float64]:
+        return self.table.half_width()
+
+    @cached_property
+    def _half_again(self) -> NDArray[np.float64]:
+        return self.table.half_width_again()
 
 
 @dataclass(frozen=True)
@@ -29,11 +77,17 @@ class Ranks:
         by_cell: Ranks by (row key, column); a cell without an entry has no rank.
         reasons: By row key, the reason why the predictions of a row cannot be used.
         lists: By (row key, column), the reason why the lists of a cell keep it from being ranked.
+        again: By (row key, column), why the rank may change if the methods are trained again; absent if it may not.
+        gaps: By (row key, column), a sentence on the gap to the next worse row.
+        tests: The tests by (group key, column).
     """
 
     by_cell: dict[tuple[str, str], int] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)
     lists: dict[tuple[str, str], str] = field(default_factory=dict)
+    again: dict[tuple[str, str], str] = field(default_factory=dict)
+    gaps: dict[tuple[str, str], str] = field(default_factory=dict)
+    tests: dict[tuple[str, str], ColumnTests] = field(default_factory=dict)
 
     def of(self, row: Row, column: str) -> int | None:
         """The rank of a cell, or None."""
@@ -46,98 +100,131 @@ class Ranks:
 
 
 @dataclass(frozen=True)
-class _Tested:
-    """The compared rows of a column, with the fraction of repeats in which each row is right on each video.
+class Analysis:
+    """Rows with the statistics of their cells, in the given order, and their ranks."""
 
-    Args:
-        rows: R rows.
-        right: (R, V) fractions for V distinct videos.
-    """
-
-    rows: list[Row]
-    right: NDArray[np.float64]
+    rows: tuple[Row, ...]
+    ranks: Ranks
 
 
 def rank_rows(rows: Iterable[Row]) -> Ranks:
-    """Ranks within each group and top-1 column, for the rows that have all repeats of the column.
+    """The ranks of rows, see `analyse`."""
+    return analyse(rows).ranks
 
-    Rank = 1 + the number of rows that are better and separable by a paired test (Holm over all pairs of the group's
-    column). Rows with a reason not to be ranked are left out of all tests. A column with a single remaining row has no
-    rank. Top-5 columns are not ranked, because the test compares right and wrong top-1 answers.
+
+def analyse(rows: Iterable[Row]) -> Analysis:
+    """Read the predictions of all rows, compute the intervals of their cells, and rank them.
+
+    Ranks are made within each group and top-1 column, for the rows that have all repeats of the column. Rank = 1 + the
+    number of rows that are better and separable by a paired test (Holm over all pairs of the group's column). Rows with
+    a reason not to be ranked are left out of all tests. A column with a single remaining row has no rank. Top-5 columns
+    are not ranked, because the test compares right and wrong top-1 answers.
     """
-    ranks = Ranks()
-    for _, members in groupby(sorted(rows, key=lambda row: (row.group, row.key)), lambda row: row.group):
-        _rank_group([row for row in members if not row.reasons], ranks)
-    return ranks
+    given = list(rows)
+    ranks, found = Ranks(), dict[str, Row]()
+    for _, members in groupby(sorted(given, key=lambda row: (row.group, row.key)), lambda row: row.group):
+        samples = GroupSamples(list(members))
+        ranks.reasons.update(samples.reasons)
+        found |= {row.key: row for row in _with_borrowed(samples)}
+        _rank_group([row for row in samples.rows if not row.reasons and row.key not in ranks.reasons], samples, ranks)
+    return Analysis(tuple(found[row.key] for row in given), ranks)
 
 
-def _rank_group(rows: list[Row], ranks: Ranks) -> None:
-    outcomes = _read(rows, ranks)
-    rows = [row for row in rows if row.key not in ranks.reasons]
-    tested: dict[str, _Tested] = {}
+def _with_borrowed(samples: GroupSamples) -> list[Row]:
+    """The rows; cells with one fit have the spread of the other rows of their column that have several fits."""
+    columns = dict.fromkeys(column for row in samples.rows for column in row.cells)
+    borrowed = {}
+    for column in columns:
+        complete = [samples.of(row, column) for row in samples.rows if column in row.cells and _complete(row, column)]
+        spreads = [fit_spread(sample.row.scores) for sample in complete if sample is not None and sample.row.fits]
+        borrowed[column] = borrow_spread([spread for spread in spreads if spread is not None])
+
+    def with_spread(column: str, cell: Cell) -> Cell:
+        return replace(cell, borrowed=borrowed[column]) if len(cell.fits) == 1 and borrowed[column] else cell
+
+    return [
+        replace(row, cells={column: with_spread(column, cell) for column, cell in row.cells.items()})
+        for row in samples.rows
+    ]
+
+
+def _rank_group(rows: list[Row], samples: GroupSamples, ranks: Ranks) -> None:
+    tested: dict[str, list[Row]] = {}
     # Harmonic means follow their columns in the rules, so that both columns have been tested before.
     for rule in dict.fromkeys(rule for row in rows for rule in row.rules):
+        complete = [row for row in rows if rule in row.rules and _complete(row, rule.name)]
         if rule.harmonic_of is not None:
-            _rank_harmonic(rule, tested, ranks)
+            first, second = (tested.get(part, []) for part in rule.harmonic_of)
+            both = {row.key for row in first} & {row.key for row in second}
+            comparable = [row for row in complete if row.key in both]
         elif rule.metric == "top1":
-            complete = [row for row in rows if rule in row.rules and _complete(row, rule.name)]
-            comparable = _of_same_lists(complete, rule.name, ranks)
-            if len(comparable) > 1:
-                right, mean = _right(comparable, rule.name, outcomes)
-                tested[rule.name] = _Tested(comparable, mean)
-                _store(comparable, rule.name, pairwise_p(right), ranks)
+            comparable = tested[rule.name] = _of_same_lists(complete, rule.name, ranks)
+        else:
+            continue
+        _test(comparable, rule, samples, ranks)
 
 
 def _complete(row: Row, column: str) -> bool:
     return column in row.cells and not row.cells[column].lacks
 
 
-def _rank_harmonic(rule: Column, tested: dict[str, _Tested], ranks: Ranks) -> None:
-    """Rank the rows that have both columns of a harmonic mean."""
-    first, second = (tested.get(part) for part in rule.harmonic_of or ("", ""))
-    if first is None or second is None:
+def _test(rows: Sequence[Row], rule: Column, samples: GroupSamples, ranks: Ranks) -> None:
+    """Test all pairs of rows of a column, and store their ranks."""
+    found = [(row, samples.of(row, rule.name)) for row in rows]
+    for row, sample in found:
+        if sample is None or sample.row.scores.one_source:
+            ranks.lists[row.key, rule.name] = row.cells[rule.name].no_interval
+    pairs = [(row, sample) for row, sample in found if sample is not None and not sample.row.scores.one_source]
+    if len(pairs) < 2:
         return
-    in_second = {row.key: i for i, row in enumerate(second.rows)}
-    both = [
-        (i, in_second[row.key])
-        for i, row in enumerate(first.rows)
-        if row.key in in_second and rule in row.rules and _complete(row, rule.name)
-    ]
-    if len(both) > 1:
-        p = harmonic_pairwise_p(first.right[[i for i, _ in both]], second.right[[j for _, j in both]])
-        _store([first.rows[i] for i, _ in both], rule.name, p, ranks)
+    chosen = [row for row, _ in pairs]
+    table = pair_table([sample.row for _, sample in pairs])
+    _forget_single_fits([sample for _, sample in pairs], table)
+    ranking = rank([row.cells[rule.name].mean for row in chosen], table)
+    for row, position in zip(chosen, ranking.ranks, strict=True):
+        ranks.by_cell[row.key, rule.name] = position
+    known = all(sample.known for _, sample in pairs)
+    tests = ColumnTests(tuple(row.key for row in chosen), table, ranking, known)
+    ranks.tests[chosen[0].group, rule.name] = tests
+    ranks.gaps.update({(chosen[i].key, rule.name): text for i, text in _gaps(chosen, rule.name, tests)})
+    for i, row in enumerate(chosen):
+        if text := _again(chosen, i, rule.name, ranking):
+            ranks.again[row.key, rule.name] = text
 
 
-def _store(rows: Sequence[Row], column: str, p: NDArray[np.float64], ranks: Ranks) -> None:
-    values = [row.cells[column].mean for row in rows]
-    for row, position in zip(rows, rank(values, p).ranks, strict=True):
-        ranks.by_cell[row.key, column] = position
+def _gaps(rows: Sequence[Row], column: str, tests: ColumnTests) -> Iterator[tuple[int, str]]:
+    """For each row, whether its gap to the next worse row is larger than chance of videos explains."""
+    order = sorted(range(len(rows)), key=lambda i: -rows[i].cells[column].mean)
+    for i, j in pairwise(order):
+        pair = tests.pair(i, j)
+        if pair.p_holm is not None and pair.p_holm < ALPHA:
+            yield i, SEPARABLE
+        else:
+            yield i, TOO_FEW_SOURCES if pair.few_sources else NOT_SEPARABLE
 
 
-def _read(rows: Sequence[Row], ranks: Ranks) -> dict[Path, Outcome]:
-    """All outcomes of the rows' records; a row with unreadable predictions gets a reason instead."""
-    todo = [(row.key, entry) for row in rows for entry in row.entries]
+def _forget_single_fits(samples: Sequence[RowSample], table: PairTable) -> None:
+    """A pair with a trained row of one fit has no statement on other fits, whatever is known of the other row."""
+    single = np.array([sample.fits == 1 for sample in samples])
+    either = single[:, None] | single[None, :]
+    table.p_again[either] = np.nan
+    table.between[either] = np.nan
+    table.fits[either] = 1
 
-    def read(keyed: Sequence[tuple[str, Entry]]) -> list[tuple[Path, str, Outcome | str]]:
-        results: list[tuple[Path, str, Outcome | str]] = []
-        for key, entry in keyed:
-            sha, n = entry.record.predictions.sha256, entry.measurement.evaluation.evaluated
-            try:
-                results.append((entry.path, key, read_outcome(entry.predictions, sha, n)))
-            except UserError as error:
-                results.append((entry.path, key, entry.without_paths(error.message)))
-        return results
 
-    outcomes: dict[Path, Outcome] = {}
-    # Threads overlap the waiting time of a slow disk; batches of 64 keep the overhead of the pool small.
-    with ThreadPoolExecutor(4) as pool:
-        for results in pool.map(read, [todo[i : i + 64] for i in range(0, len(todo), 64)]):
-            for path, key, outcome in results:
-                if isinstance(outcome, str):
-                    ranks.reasons.setdefault(key, outcome)
-                else:
-                    outcomes[path] = outcome
-    return outcomes
+def _again(rows: Sequence[Row], i: int, column: str, ranking: Ranking) -> str:
+    """Why a row may not stay better than the next worse separable row if both are trained again; empty if it may."""
+    fits, worse = len(rows[i].cells[column].fits), ranking.next_worse[i]
+    if 0 < fits < CONCLUSIVE_FITS:
+        return FEW_FITS[fits]
+    if worse is None or ranking.holds_again[i]:
+        return ""
+    theirs = len(rows[worse].cells[column].fits)
+    if not fits and not theirs:
+        return ""  # nothing is trained
+    if 0 < theirs < CONCLUSIVE_FITS:
+        return f"{MAY_NOT_HOLD}: {rows[worse].title} has {'one fit' if theirs == 1 else 'two fits'}"
+    return MAY_NOT_HOLD
 
 
 def _of_same_lists(rows: Sequence[Row], column: str, ranks: Ranks) -> list[Row]:
@@ -165,42 +252,3 @@ def _of_same_lists(rows: Sequence[Row], column: str, ranks: Ranks) -> list[Row]:
 
 def _list(score: RepeatScore) -> str:
     return score.entry.measurement.evaluation.list.sha256
-
-
-def _right(
-    rows: Sequence[Row], column: str, outcomes: dict[Path, Outcome]
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Right answers of R rows on V distinct videos.
-
-    Returns:
-        (R, V) integers in one unit for all rows, and (R, V) fractions of the repeats of each video.
-    """
-    scores = [row.cells[column].repeats for row in rows]
-    first = scores[0]
-    positions, size = _positions([outcomes[score.entry.path] for score in first], [_list(score) for score in first])
-    repeats = [Counter(map(_list, of_row)) for of_row in scores]
-    # Rows may have different numbers of repeats. In units of their least common multiple all hits are whole numbers,
-    # for which the test is exact.
-    unit = math.lcm(*{n for counts in repeats for n in counts.values()})
-    right = np.zeros((len(rows), size), dtype=np.int64)
-    weight = np.zeros(size)
-    for indices in positions.values():
-        weight[indices] += 1
-    for index, (of_row, counts) in enumerate(zip(scores, repeats, strict=True)):
-        for score in of_row:
-            sha = _list(score)
-            right[index, positions[sha]] += outcomes[score.entry.path].hits * (unit // counts[sha])
-    return right, right / (unit * np.maximum(weight, 1))
-
-
-def _positions(outcomes: Sequence[Outcome], shas: Sequence[str]) -> tuple[dict[str, NDArray[np.int64]], int]:
-    """By list, the positions of its videos among the distinct videos of all lists; and the number of these videos."""
-    # The usual case, in which all repeats share a list, needs no names of videos.
-    if len(set(shas)) == 1:
-        return {shas[0]: np.arange(len(outcomes[0].hits))}, len(outcomes[0].hits)
-    index: dict[bytes, int] = defaultdict(lambda: len(index))
-    positions = {
-        sha: np.array([index[video] for video in videos_of(outcome)])
-        for sha, outcome in zip(shas, outcomes, strict=True)
-    }
-    return positions, len(index)

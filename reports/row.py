@@ -13,17 +13,23 @@ from results.measurement import UNKNOWN, Keys, Measurement
 from results.measurement_names import changes_of
 from results.measurement_words import model_text, start_text, views_text
 from results.record import STATUSES, Record
+from results.row_statistics import CellStatistics
 from results.statistics.intervals import Interval
+from results.statistics.trained_again import BorrowedSpread
 
 
 @dataclass(frozen=True)
 class RepeatScore:
-    """The score of one repeat in a cell: accuracy in percent, its 95 % interval, and the record."""
+    """The score of one repeat in a cell: accuracy in percent, its index and the record.
+
+    Args:
+        interval: 95 % interval for other videos; None if the predictions have not been read.
+    """
 
     value: float
-    interval: Interval
     index: int
     entry: Entry
+    interval: Interval | None = None
 
 
 @dataclass(frozen=True)
@@ -36,10 +42,14 @@ class Cell:
         spread: Standard deviation over repeats (`DDOF`); None for a single repeat and for harmonic means.
         n: Number of repeats.
         kind: Kind of the repeats: `test_split`, `class_subset`, `train_subset`, `seed` or `single`.
-        interval: 95 % interval of the mean from the sampling of test videos alone.
         repeats: The repeats, by index; empty for harmonic means.
         harmonic_of: The two columns of a harmonic mean.
         lacks: How the repeats differ from the prescribed repeats, in words; such a cell has no rank.
+        fits: The accuracy of each fit, the mean over the lists that it is evaluated on; empty for an untrained method.
+            For a harmonic mean the linearised values, whose variance is that of the harmonic mean between fits.
+        statistics: Intervals; None if the predictions of a record cannot be read.
+        borrowed: Spread between the fits of other rows of the group's column, for a cell with one fit.
+        no_interval: The reason why there are no statistics; empty with statistics, and before predictions are read.
     """
 
     column: str
@@ -47,10 +57,18 @@ class Cell:
     spread: float | None
     n: int
     kind: str
-    interval: Interval
     repeats: tuple[RepeatScore, ...] = ()
     harmonic_of: tuple[str, str] | None = None
     lacks: str = ""
+    fits: tuple[float, ...] = ()
+    statistics: CellStatistics | None = None
+    borrowed: BorrowedSpread | None = None
+    no_interval: str = ""
+
+    @property
+    def interval(self) -> Interval | None:
+        """The 95 % interval for other videos."""
+        return self.statistics.other if self.statistics else None
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from reports.labels import legend_of, shorten
 from reports.layout import column_title
 from reports.plot import COLOURS, INK, MARKERS, canvas, svg
 from reports.row import Cell, Row, harmonic_columns
+from results.statistics.intervals import Interval
 
 
 def base_novel(rows: Sequence[Row], title: str, name: str = "iso") -> str:
@@ -66,7 +67,8 @@ def _grey(axes: Axes, points: Sequence[tuple[float, float]]) -> None:
 
 
 def _bars(cell: Cell) -> NDArray[np.float64]:
-    return np.array([[cell.mean - cell.interval.low], [cell.interval.high - cell.mean]])
+    interval = cell.interval or Interval(cell.mean, cell.mean)
+    return np.array([[cell.mean - interval.low], [interval.high - cell.mean]])
 
 
 def _iso_curves(axes: Axes) -> None:
@@ -110,7 +112,8 @@ def accuracy_cost(
         for number, (value, row) in enumerate(points[: len(COLOURS)]):
             colour, marker = COLOURS[number], MARKERS[number]
             cell = row.cells[column]
-            axes.vlines(value, *cell.interval, color=colour, alpha=0.35, linewidth=2)
+            if cell.interval:
+                axes.vlines(value, *cell.interval, color=colour, alpha=0.35, linewidth=2)
             axes.plot(value, cell.mean, marker, color=colour, markersize=6, label=titles[number], linestyle="")
         axes.set(xlabel=COST_TITLES[cost], ylabel="Accuracy (%)", title=shorten(title, 60))
         axes.grid(alpha=0.15)

@@ -25,8 +25,9 @@ from reports.entries import Damaged, read_entries
 from reports.export import tables_of
 from reports.layout import ALL_TABLES, column_title, dataset_title, layouts, protocol_title
 from reports.overview import overview
-from reports.ranks import rank_rows
+from reports.ranks import analyse
 from reports.sections import comparison_sections, dataset_sections, group_figures, method_sections
+from reports.statistics_words import AGAIN, SEPARABLE, sentences
 from reports.table_html import html
 from results.means import DDOF
 
@@ -74,8 +75,8 @@ def _quiet_collector() -> Iterator[None]:
 
 def _build(runs: Path, out: Path) -> BuiltReport:
     read = read_entries(runs)
-    rows = rows_of(read.entries)
-    ranks = rank_rows(rows)
+    analysis = analyse(rows_of(read.entries))
+    rows, ranks = analysis.rows, analysis.ranks
     groups = groups_of(rows, ranks)
     paper = tables_of(layouts(ALL_TABLES), rows, ranks, against_paper=True, fill_unmeasured=False)
     comparisons, unread = comparison_sections(groups)
@@ -152,13 +153,13 @@ def _environment() -> Environment:
     )  # fmt: skip
     environment.globals.update(
         protocol_title=protocol_title, dataset_title=dataset_title, column_title=column_title, slug=slug,
-        source_of=source_of, quote=quote,
+        source_of=source_of, quote=quote, sentences=sentences, separable=SEPARABLE, another_training=AGAIN,
     )  # fmt: skip
     environment.filters["millions"] = lambda count: f"{count / 1e6:.1f}" if count else "0"
     environment.filters["number"] = lambda value, other: other if value is None or value != value else value
     environment.filters["gflops"] = _gflops
     environment.filters["spread"] = _spread
     environment.filters["signed"] = lambda value: f"{value:+.1f}".replace("-", "\N{MINUS SIGN}")
-    environment.filters["p"] = lambda p: "< 0.0001" if p < 1e-4 else f"{p:.4f}"
+    environment.filters["p"] = lambda p: "\N{EN DASH}" if p is None else "< 0.0001" if p < 1e-4 else f"{p:.4f}"
     environment.filters["words"] = lambda text: str(text).replace("_", " ")
     return environment

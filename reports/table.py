@@ -23,7 +23,8 @@ class TableCell:
         emphasis: `bold`, `underline` or empty.
         delta_published, delta_ours: Values of a delta row, in percent points.
         plain: Our value in a column of cost: a number, or a word that replaces it.
-        reasons: Reasons why our value is not ranked; the value has a dagger, and the notes state the reasons.
+        reasons: Reasons why our value is not ranked; the value has a double dagger, and the notes state the reasons.
+        again: Why the rank of our value may not hold if the methods are trained again; the value has a dagger.
     """
 
     published: PublishedNumber | None = None
@@ -35,6 +36,7 @@ class TableCell:
     delta_ours: float | None = None
     plain: float | str | None = None
     reasons: tuple[str, ...] = ()
+    again: str = ""
 
     @property
     def marked(self) -> bool:

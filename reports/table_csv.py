@@ -6,14 +6,15 @@ import csv
 import io
 from collections.abc import Sequence
 
-from reports.csv_values import CsvValue, safe_value
+from reports.csv_values import CsvValue, bounds_of, safe_value
 from reports.table import Table, TableCell, TableRow
 from results.means import DDOF
 from results.published_numbers import sources
 
 CSV_FIELDS = (
     "table", "method", "label", "family", "reference", "dataset", "column", "ours", "spread", "n", "repeat_kind",
-    "ddof", "low", "high", "signature", "published", "published_std", "emphasis", "delta", "verdict", "why", "source",
+    "ddof", "fits", "low", "high", "again_low", "again_high", "clusters_known", "again", "signature",
+    "published", "published_std", "emphasis", "delta", "verdict", "why", "source",
     "measured_by", "setting", "notes", "not_ranked", "marks", "superseded",
 )  # fmt: skip
 
@@ -39,9 +40,9 @@ def _csv_row(table: Table, row: TableRow, dataset: str, column: str, cell: Table
     if cell.ours:
         values |= {
             "ours": cell.ours.mean, "spread": cell.ours.spread, "n": cell.ours.n, "repeat_kind": cell.ours.kind,
-            "ddof": DDOF if cell.ours.spread is not None else None, "low": cell.ours.interval.low,
-            "high": cell.ours.interval.high, "signature": safe_value(cell.row.signature if cell.row else ""),
-            "not_ranked": safe_value("; ".join(cell.reasons)),
+            "ddof": DDOF if cell.ours.spread is not None else None, "fits": len(cell.ours.fits),
+            **bounds_of(cell.ours), "signature": safe_value(cell.row.signature if cell.row else ""),
+            "not_ranked": safe_value("; ".join(cell.reasons)), "again": cell.again,
         }  # fmt: skip
         if cell.row:
             values |= {
@@ -59,7 +60,7 @@ def _csv_row(table: Table, row: TableRow, dataset: str, column: str, cell: Table
     if cell.verdict:
         values |= {
             "delta": cell.verdict.delta,
-            "verdict": cell.verdict.kind,
+            "verdict": f"{cell.verdict.kind} {cell.verdict.detail}".rstrip(),
             "why": safe_value("; ".join(cell.verdict.why)),
         }
     if row.is_delta:

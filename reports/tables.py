@@ -158,6 +158,7 @@ def _fill(layout: Layout, printed: TableRow, variant: _Variant | None, ranks: Ra
                 emphasis=BEST if row is not None and ranks.of(row, column) == 1 else "",
                 verdict=verdict(number, ours, row) if number and column not in COSTS else None,
                 reasons=ranks.reasons_of(row, column) if row and ours else (),
+                again=ranks.again.get((row.key, column), "") if row and ours else "",
             )
         )  # fmt: skip
     if variant is None:

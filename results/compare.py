@@ -13,6 +13,8 @@ from pathlib import Path
 import pandas as pd
 
 from harness.base.errors import EXIT_FAILED, UserError
+from harness.spec.protocol import SINGLE
+from results.borrowed import borrowed_of
 from results.comparison import (
     ClassChange,
     Comparison,
@@ -20,13 +22,16 @@ from results.comparison import (
     ListComparison,
     Pair,
     PartComparison,
+    PartSamples,
     compare_part,
+    part_samples,
     with_lists,
 )
 from results.generations import Row, row_differences
 from results.measurement import FIELDS, Expected
 from results.measurement_words import differences, open_reasons, recipe_changes, recipe_text, unranked_reasons
 from results.predictions import AGAIN, read_predictions
+from results.row_statistics import PairStatistics
 from results.sides import Choice, Filters, Reader, Side, Stored, Table, dataset_and_root, read_side, variants_text
 from results.statistics.holm import holm
 
@@ -65,16 +70,34 @@ def compare(a: Choice | Path, b: Choice | Path, filters: Filters | None = None) 
     if not tables:
         raise _nothing(sides, refused)
     damaged = dict(reader.damaged)
-    parts = [part for table, rows in tables.items() for part in _table_parts(_shown(table, sides), rows, damaged)]
-    if not parts:
+    found = [
+        (samples, rows)
+        for table, rows in tables.items()
+        for samples in _table_parts(_shown(table, sides), rows, damaged)
+    ]
+    if not found:
         reasons = [text for path, text in damaged.items() if path not in reader.damaged]
         raise UserError(f"No list could be compared: {' '.join(reasons)}", AGAIN, EXIT_FAILED)
-    corrected = holm([part.p for part in parts])
+    corrected = _corrected([samples.statistics() for samples, _ in found])
+    parts = [
+        compare_part(samples, pair, borrowed_of(reader, rows, samples) if pair.fits == 1 else None)
+        for (samples, rows), pair in zip(found, corrected, strict=True)
+    ]
     names = _names(choices, next(iter(tables.values())))
     return Comparison(
-        names[0], names[1], tuple(replace(part, p_holm=float(p)) for part, p in zip(parts, corrected, strict=True)),
-        tuple(_notes(sides, tables)), tuple(message for message, _ in refused), tuple(damaged.values()),
+        names[0], names[1], tuple(parts), tuple(_notes(sides, tables)),
+        tuple(message for message, _ in refused), tuple(damaged.values()),
     )  # fmt: skip
+
+
+def _corrected(pairs: Sequence[PairStatistics]) -> list[PairStatistics]:
+    """Holm's correction over the parts, for each of the two questions on its own."""
+    by_family = []
+    for family in ([pair.p for pair in pairs], [pair.p_again for pair in pairs]):
+        known = [p for p in family if p is not None]
+        values = iter(holm(known).tolist() if known else [])
+        by_family.append([None if p is None else float(next(values)) for p in family])
+    return [replace(pair, p_holm=p, p_again_holm=again) for pair, p, again in zip(pairs, *by_family, strict=True)]
 
 
 def compare_files(a: Sequence[Path], b: Sequence[Path]) -> Comparison:
@@ -161,7 +184,8 @@ def _shown(table: Table, sides: Sequence[Side]) -> str:
 def _places(a: Row[Stored], b: Row[Stored]) -> list[tuple[Expected, int, int]]:
     """Part and repeat of every pair of records, with the indices of the two records.
 
-    Records of the same part and repeat are a pair. The only record of an untrained method is paired with every repeat.
+    Records of the same part and repeat are a pair. The only record of a row without repeats is paired with every
+    repeat.
     """
     found = []
     single = [_singles(row) for row in (a, b)]
@@ -178,16 +202,16 @@ def _places(a: Row[Stored], b: Row[Stored]) -> list[tuple[Expected, int, int]]:
 
 
 def _singles(row: Row[Stored]) -> dict[str, int]:
-    """Index of the only record of an untrained method, by part."""
+    """Index of the only record of a row without repeats, by part."""
     by_part: dict[str, list[int]] = defaultdict(list)
     for i, record in enumerate(row.records):
-        if record.measurement.fitted is None and record.place.repeat.kind == "single":
+        if record.place.repeat.kind == SINGLE:
             by_part[record.place.part].append(i)
     return {part: numbers[0] for part, numbers in by_part.items() if len(numbers) == 1}
 
 
-def _table_parts(name: str, rows: _Rows, damaged: dict[Path, str]) -> list[PartComparison]:
-    """Compare all parts of a table; files that cannot be read are added to `damaged`."""
+def _table_parts(name: str, rows: _Rows, damaged: dict[Path, str]) -> list[PartSamples]:
+    """The scores of all parts of a table; files that cannot be read are added to `damaged`."""
     pairs: dict[str, list[Pair]] = defaultdict(list)
     for place, i, j in _places(*rows):
         a, b = rows[0].records[i].item, rows[1].records[j].item
@@ -195,7 +219,7 @@ def _table_parts(name: str, rows: _Rows, damaged: dict[Path, str]) -> list[PartC
             pairs[place.part].append(Pair(a.record, b.record, place.repeat, table))
     order = [column.part for column in rows[0].records[0].item.record.columns]
     order += sorted(set(pairs) - set(order))
-    return [compare_part(f"{name}/{part}", pairs[part]) for part in sorted(pairs, key=order.index)]
+    return [part_samples(f"{name}/{part}", pairs[part]) for part in sorted(pairs, key=order.index)]
 
 
 def _joined(a: Stored, b: Stored, damaged: dict[Path, str]) -> pd.DataFrame | None:
@@ -219,7 +243,8 @@ def _joined(a: Stored, b: Stored, damaged: dict[Path, str]) -> pd.DataFrame | No
             f"Find the changed file: python -m harness score {a.path}"
         )
         return None
-    table = frames[0][["video", "label"]].assign(id_a=frames[0]["id1"], id_b=frames[1]["id1"])
+    clusters = max((frame["cluster"] for frame in frames), key=lambda names: (names != "").sum())
+    table = frames[0][["video", "label"]].assign(cluster=clusters, id_a=frames[0]["id1"], id_b=frames[1]["id1"])
     table["hit_a"], table["hit_b"] = table["id_a"] == table["label"], table["id_b"] == table["label"]
     return table
 

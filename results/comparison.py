@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 
 from harness.spec import Repeat
+from results.comparison_words import Borrowed, sentence
+from results.frame_designs import designs_of
 from results.measurement_words import differences
 from results.record import Record
+from results.row_samples import RowSample, Scored, row_sample
+from results.row_statistics import PairStatistics, pair_statistics
 from results.statistics.intervals import Interval
-from results.statistics.paired import mcnemar_p, mean_interval, sign_flip_p
-
-WEIGHTS = 1000
-"""Largest integer weight of a list. Integer weights keep the sign-flip test exact for lists of different lengths."""
+from results.statistics.pairs import around
+from results.statistics.scores import difference
+from results.statistics.trained_again import BorrowedSpread, borrowed_half_width
 
 
 @dataclass(frozen=True)
 class ListComparison:
-    """A and B on one list and one repeat: accuracies in percent, the 2 x 2 counts, McNemar's exact p value."""
+    """A and B on one list and one repeat: accuracies in percent, the 2 x 2 counts, p value of the sign-flip test.
+
+    The p value is that of McNemar's exact test if every video counts on its own.
+    """
 
     name: str
     n: int
@@ -32,7 +36,7 @@ class ListComparison:
     only_a: int
     only_b: int
     neither: int
-    p: float
+    p: float | None
 
 
 @dataclass(frozen=True)
@@ -68,11 +72,18 @@ class PartComparison:
 
     Args:
         name: `protocol/dataset/part`.
+        sentence: The answers to both questions in words.
         difference: Mean over lists of accuracy A - accuracy B, in percent points.
-        interval: 95 % interval of the difference that agrees with `p`, see `results.statistics.paired.mean_interval`.
-        p: Two-sided p value of the sign-flip test over videos; of McNemar's exact test for a single list.
+        interval: 95 % interval of the difference on other videos; None if all videos have one source.
+        p: Two-sided p value of the sign-flip test over the sources of the videos; None for a single source.
         p_holm: `p` after Holm's correction over the parts of this comparison.
+        interval_again: 95 % interval of the difference if both methods are trained again; None with fewer than 2 fits.
+        p_again, p_again_holm: p values for methods that are trained again.
+        borrowed: Interval with the spread between the fits of other rows, for sides with one fit.
+        fits: Number of paired fits; 1 if a trained side has one fit, 0 if nothing is trained.
+        statistics: Variances, degrees of freedom and sources of the difference.
         videos: Distinct videos.
+        clusters: Distinct clusters: sources of the videos where they are known, else the videos.
         lists: One entry for each list and repeat.
         classes: Changes of the classes, the largest first.
         flips: Videos that only one of the two predicts correctly.
@@ -80,11 +91,19 @@ class PartComparison:
     """
 
     name: str
+    sentence: str
     difference: float
-    interval: Interval
-    p: float
-    p_holm: float
+    interval: Interval | None
+    p: float | None
+    p_holm: float | None
+    interval_again: Interval | None
+    p_again: float | None
+    p_again_holm: float | None
+    borrowed: Borrowed | None
+    fits: int
+    statistics: PairStatistics
     videos: int
+    clusters: int
     lists: tuple[ListComparison, ...]
     classes: tuple[ClassChange, ...]
     flips: tuple[Flip, ...]
@@ -114,7 +133,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two records of one list and the joined predictions: video, label, id_a, id_b, hit_a, hit_b."""
+    """Two records of one list and the joined predictions: video, label, cluster, id_a, id_b, hit_a, hit_b."""
 
     a: Record
     b: Record
@@ -127,45 +146,82 @@ class Pair:
         return f"{self.a.measurement.evaluation.list.name} ({self.repeat.kind} {self.repeat.index})"
 
 
-def compare_part(name: str, pairs: Sequence[Pair]) -> PartComparison:
-    """Compare one part over all its pairs of records; `p_holm` stays 1."""
+@dataclass(frozen=True)
+class PartSamples:
+    """Both sides of a part, over all its pairs of records.
+
+    Args:
+        name: `protocol/dataset/part`.
+        pairs: The pairs of records.
+        a, b: Scores of the sides.
+    """
+
+    name: str
+    pairs: tuple[Pair, ...]
+    a: RowSample
+    b: RowSample
+
+    def statistics(self) -> PairStatistics:
+        """The statistics of A - B; the p values after Holm's correction are those of a single part."""
+        return pair_statistics(self.a, self.b, ("A", "B"))
+
+
+def part_samples(name: str, pairs: Sequence[Pair]) -> PartSamples:
+    """The scores of both sides on their common videos. Repeats are paired by their index."""
+    designs = designs_of([pair.table for pair in pairs])
+    sides = []
+    for side in "ab":
+        scored = [
+            Scored(
+                pair.repeat.index, (pair.a if side == "a" else pair.b).measurement.keys.fit, design,
+                pair.table[f"hit_{side}"].to_numpy(dtype=bool),
+            )
+            for pair, design in zip(pairs, designs, strict=True)
+        ]  # fmt: skip
+        sides.append(row_sample(scored))
+    return PartSamples(name, tuple(pairs), *sides)
+
+
+def compare_part(
+    samples: PartSamples, statistics: PairStatistics, spread: BorrowedSpread | None = None
+) -> PartComparison:  # fmt: skip
+    """Compare one part over all its pairs of records.
+
+    Args:
+        samples: Both sides.
+        statistics: `samples.statistics()`, after Holm's correction over the parts.
+        spread: Spread between the fits of other rows of the part, for sides with one fit.
+    """
+    pairs = samples.pairs
     lists = tuple(_list(pair) for pair in pairs)
     pooled = pd.concat([pair.table for pair in pairs], ignore_index=True)
-    steps = pooled["hit_a"].astype(np.int64) - pooled["hit_b"].astype(np.int64)
-    weights = _weights([len(pair.table) for pair in pairs])
-    weighted = steps * np.repeat(weights, [len(pair.table) for pair in pairs])
-    per_video = weighted.groupby(pooled["video"], sort=False).sum().to_numpy(dtype=np.int64)
-    # Converts a weighted difference of one video to percent points of the mean over lists.
-    points = 100.0 / np.mean([weight * listed.n for weight, listed in zip(weights, lists, strict=True)]) / len(lists)
-    interval = mean_interval(per_video)
-    low, high = (float(points) * len(per_video) * limit for limit in (interval.low, interval.high))
+    borrowed = _borrowed(samples, statistics, spread) if spread else None
     return PartComparison(
-        name=name,
-        difference=float(np.mean([listed.accuracy_a - listed.accuracy_b for listed in lists])),
-        interval=Interval(max(low, -100.0), min(high, 100.0)),
-        p=lists[0].p if len(lists) == 1 else sign_flip_p(per_video),
-        p_holm=1.0,
-        videos=len(per_video),
-        lists=lists,
-        classes=_classes(pooled, pairs[0].a.classes),
+        name=samples.name, sentence=sentence(statistics, borrowed), difference=statistics.difference,
+        interval=statistics.interval, p=statistics.p, p_holm=statistics.p_holm, interval_again=statistics.again,
+        p_again=statistics.p_again, p_again_holm=statistics.p_again_holm, borrowed=borrowed, fits=statistics.fits,
+        statistics=statistics, videos=pooled["video"].nunique(), clusters=len(samples.a.row.scores.clusters),
+        lists=lists, classes=_classes(pooled, pairs[0].a.classes),
         flips=tuple(flip for pair in pairs for flip in _flips(pair)),
         differing=tuple(with_lists(_differing(pairs), len(pairs))),
-    )
+    )  # fmt: skip
 
 
-def _weights(sizes: Sequence[int]) -> list[int]:
-    """Integer weights proportional to 1 / size, so that all lists count equally; relative error below 1 / `WEIGHTS`."""
-    numbers = [round(WEIGHTS * min(sizes) / size) for size in sizes]
-    unit = math.gcd(*numbers)
-    return [number // unit for number in numbers]
+def _borrowed(samples: PartSamples, statistics: PairStatistics, spread: BorrowedSpread) -> Borrowed | None:
+    """The interval of a difference of single fits, if they spread as those of other rows."""
+    if statistics.fits != 1 or statistics.p is None:
+        return None
+    scores = difference(samples.a.row.scores, samples.b.row.scores)
+    sides = sum(sample.fits > 0 for sample in (samples.a, samples.b))
+    return Borrowed(around(scores.mean, borrowed_half_width(scores, spread, sides)), spread.rows)
 
 
 def _list(pair: Pair) -> ListComparison:
     a, b = pair.table["hit_a"].to_numpy(), pair.table["hit_b"].to_numpy()
-    only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
+    p = part_samples("", [pair]).statistics().p
     return ListComparison(
-        pair.list_name, len(a), 100.0 * float(a.mean()), 100.0 * float(b.mean()), int((a & b).sum()), only_a, only_b,
-        int((~a & ~b).sum()), mcnemar_p(only_a, only_b),
+        pair.list_name, len(a), 100.0 * float(a.mean()), 100.0 * float(b.mean()), int((a & b).sum()),
+        int((a & ~b).sum()), int((b & ~a).sum()), int((~a & ~b).sum()), p,
     )  # fmt: skip
 
 

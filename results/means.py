@@ -9,7 +9,6 @@ import numpy as np
 
 from harness.spec import Column
 from results.record import Record
-from results.statistics.intervals import Interval, harmonic_interval, wilson
 from results.statistics.metrics import harmonic_mean
 
 DDOF = 0
@@ -26,8 +25,6 @@ class ColumnMean:
         spread: Standard deviation over repeats (`DDOF`); None for a single repeat and for harmonic means.
         n: Number of repeats.
         kind: Kind of the repeats: `test_split`, `class_subset`, `train_subset`, `seed` or `single`.
-        interval: 95 % interval of the mean from the sampling of test videos alone.
-        videos: Evaluated videos of the longest evaluation list; 0 for harmonic means.
         harmonic_of: The two columns of a harmonic mean.
     """
 
@@ -36,8 +33,6 @@ class ColumnMean:
     spread: float | None
     n: int
     kind: str
-    interval: Interval
-    videos: int
     harmonic_of: tuple[str, str] | None = None
 
 
@@ -65,17 +60,12 @@ def column_means(columns: Sequence[Column], records: Iterable[Record]) -> dict[s
 def _mean(column: Column, records: Sequence[Record]) -> ColumnMean:
     """The mean of one metric over repeats."""
     values = [metric_value(record, column.metric) for record in records]
-    videos = max(record.measurement.evaluation.evaluated for record in records)
-    mean = float(np.mean(values))
     return ColumnMean(
         column=column.name,
-        mean=mean,
+        mean=float(np.mean(values)),
         spread=float(np.std(values, ddof=DDOF)) if len(values) > 1 else None,
         n=len(values),
         kind=records[0].measurement.protocol.repeat.kind,
-        # Repeats on the same videos add no videos; for different lists the size of the largest is on the safe side.
-        interval=wilson(mean, videos),
-        videos=videos,
     )
 
 
@@ -92,8 +82,5 @@ def _harmonic(column: str, a: ColumnMean, b: ColumnMean) -> ColumnMean:
         spread=None,
         n=min(a.n, b.n),
         kind=a.kind,
-        # A harmonic mean of harmonic means has no count of videos; one video gives the widest interval.
-        interval=harmonic_interval(a.mean, max(a.videos, 1), b.mean, max(b.videos, 1)),
-        videos=0,
         harmonic_of=(a.column, b.column),
     )

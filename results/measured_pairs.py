@@ -16,8 +16,7 @@ from harness.base.errors import UserError
 from results.generations import Dated, Row, generations
 from results.power import ListSize, MeasuredPair
 from results.predictions import read_predictions
-from results.record import find_records, read_record
-from results.sides import Stored
+from results.sides import Reader, Stored
 from results.statistics.list_design import ListDesign, list_design
 from results.statistics.pairs import test_pair
 from results.statistics.power import PowerCase, measured_case
@@ -47,13 +46,9 @@ class _Answers:
 
 def stored_records(folder: Path) -> tuple[list[Stored], list[str]]:
     """The records below a folder, and messages on files that cannot be read."""
-    records, damaged = [], []
-    for path in find_records(folder):
-        try:
-            records.append(Stored(read_record(path), path))
-        except UserError as error:
-            damaged.append(error.message)
-    return records, damaged
+    reader = Reader()
+    records = reader.stored([folder])
+    return records, list(reader.damaged.values())
 
 
 def measured_pairs(
@@ -68,7 +63,7 @@ def measured_pairs(
         records: Records with their files.
         sizes: Evaluation lists of a plan.
     """
-    rows = generations(Dated(item, item.record.measurement, item.record.created) for item in records).rows
+    rows = generations(Dated(item, item.record.measurement, item.time) for item in records).rows
     damaged: dict[str, None] = {}
     pairs = {size: tuple(_pairs_of_list(rows, size, damaged)) for size in sizes}
     return {size: of_size for size, of_size in pairs.items() if of_size}, list(damaged)

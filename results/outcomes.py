@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.base.errors import EXIT_FAILED, UserError
-from results.predictions import AGAIN, COLUMNS, check_columns
+from results.predictions import AGAIN, COLUMNS, DEPTH, check_columns
 
 _HEADER = ",".join(COLUMNS).encode()
 _COMMA, _MINUS, _ZERO = b","[0], b"-"[0], b"0"[0]
@@ -26,10 +26,14 @@ class Outcome:
 
     Args:
         hits: (N,) True where the first predicted id equals the label.
-        data: Bytes of the file, for `videos_of` and `clusters_of`.
+        labels: (N,) true ids.
+        clustered: Whether the last video has a cluster; a dataset has clusters for all of its videos or for none.
+        data: Bytes of the file, for `videos_of`, `clusters_of` and `top5_of`.
     """
 
     hits: NDArray[np.bool_]
+    labels: NDArray[np.int64]
+    clustered: bool
     data: bytes
 
 
@@ -70,7 +74,17 @@ def read_outcome(path: Path, sha256: str, expected: int) -> Outcome:
             raise UserError(message, AGAIN, EXIT_FAILED) from None
     if len(fields) != expected:
         raise UserError(f"{path} contains {len(fields)} videos, the record states {expected}.", AGAIN, EXIT_FAILED)
-    return Outcome(fields[:, 0] == fields[:, 1], data)
+    clustered = not text.rstrip(b"\n").endswith((b",", b',""'))
+    return Outcome(fields[:, 0] == fields[:, 1], fields[:, 0], clustered, data)
+
+
+def top5_of(outcome: Outcome) -> NDArray[np.bool_]:
+    """(N,) True where one of the five predicted ids equals the label."""
+    text = gzip.decompress(outcome.data)
+    fields = _quick(text.partition(b"\n")[2], 1 + DEPTH) if b'"' not in text else None
+    if fields is None:
+        fields = np.array([[int(value) for value in row[1 : 2 + DEPTH]] for row in _parsed(text)], dtype=np.int64)
+    return np.asarray((fields[:, 1:] == fields[:, :1]).any(axis=1))
 
 
 def videos_of(outcome: Outcome) -> list[bytes]:
@@ -97,15 +111,15 @@ def _parsed(text: bytes) -> list[list[str]]:
     return list(csv.reader(io.StringIO(text.decode(), newline="")))[1:]
 
 
-def _quick(text: bytes) -> NDArray[np.int64] | None:
-    """(N, 2) label and first id of a table without quotes, located by commas; None if a row is incomplete."""
+def _quick(text: bytes, columns: int = 2) -> NDArray[np.int64] | None:
+    """(N, `columns`) label and predicted ids of a table without quotes, located by commas; None for incomplete rows."""
     raw = np.frombuffer(text, dtype=np.uint8)
     commas = np.flatnonzero(raw == _COMMA)
     lines = text.count(b"\n")
     if not lines or len(commas) != lines * (len(COLUMNS) - 1):
         return None
     offsets = commas.reshape(lines, -1)
-    return np.stack([_integers(raw, offsets[:, k] + 1, offsets[:, k + 1]) for k in (0, 1)], axis=1)
+    return np.stack([_integers(raw, offsets[:, k] + 1, offsets[:, k + 1]) for k in range(columns)], axis=1)
 
 
 def _integers(raw: NDArray[np.uint8], start: NDArray[np.int64], stop: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -13,6 +13,7 @@ from results.generations import Dated, Row, Superseded, generations
 from results.measurement import FieldValue, ListId, Measurement, leaves
 from results.measurement_words import Difference, plain
 from results.record import RECORD_SUFFIX, Record, find_records, read_record
+from results.record_times import RecordTimes
 from results.row_settings import row_settings
 
 ROW = "row"
@@ -21,10 +22,11 @@ ROW = "row"
 
 @dataclass(frozen=True)
 class Stored:
-    """A record and its file."""
+    """A record, its file, and the time that orders generations (see `results.record_times`)."""
 
     record: Record
     path: Path
+    time: str
 
 
 @dataclass(frozen=True)
@@ -118,15 +120,24 @@ class Reader:
         self.damaged: dict[Path, str] = {}
         self._records: dict[Path, Stored] = {}
 
+    @property
+    def records(self) -> tuple[Stored, ...]:
+        """All records that were read."""
+        return tuple(self._records.values())
+
     def stored(self, paths: Iterable[Path]) -> list[Stored]:
         """The records of files and folders; files that cannot be read are added to `damaged`."""
         files = [file for path in paths for file in (find_records(path) if path.is_dir() else [path])]
-        for file in dict.fromkeys(files):
-            if file not in self._records and file not in self.damaged:
-                try:
-                    self._records[file] = Stored(read_record(file), file)
-                except UserError as error:
-                    self.damaged[file] = error.message
+        unread = [f for f in dict.fromkeys(files) if f not in self._records and f not in self.damaged]
+        times = RecordTimes(unread)
+        self.damaged |= {file: error.message for file, error in times.damaged}
+        for file in unread:
+            try:
+                record = read_record(file)
+            except UserError as error:
+                self.damaged[file] = error.message
+            else:
+                self._records[file] = Stored(record, file, times.of(file, record))
         return [self._records[file] for file in dict.fromkeys(files) if file in self._records]
 
 
@@ -157,7 +168,7 @@ def read_side(choice: Choice, filters: Filters, reader: Reader) -> Side:
             f"{choice.name or folder}: no record has the requested protocols, datasets and architectures.",
             f"Available: {'; '.join(tables[:8])}.",
         )
-    current = generations(Dated(s, s.record.measurement, s.record.created) for s in kept)
+    current = generations(Dated(s, s.record.measurement, s.time) for s in kept)
     by_table: dict[Table, list[Row[Stored]]] = defaultdict(list)
     for row in current.rows:
         by_table[table_of(row.records[0].measurement)].append(row)

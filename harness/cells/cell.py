@@ -15,6 +15,7 @@ from harness.data.lists.dataset import Dataset
 from harness.spec import Eval, Fit, LabelSet, MethodCard, Protocol, Recipe, Repeat, VideoList, Views
 from harness.spec.method_spec import MethodSpec, OwnModel
 from harness.spec.options import MethodOptions, OptionValue, evaluation_options
+from harness.spec.protocol import SEED
 from results.measurement import FitDescription, Measurement, MethodId, ModelId, fit_key, keys_of
 from results.measurement_words import plain, recipe_changes, recipe_text
 from results.record import PREDICTIONS_SUFFIX, RECORD_SUFFIX
@@ -147,7 +148,9 @@ class FitCell:
     def name(self) -> str:
         """Readable name, e.g. `vificlip mini_target/base_s1 [epochs=1]`."""
         changes = recipe_text(recipe_changes(self.described.training))
-        return f"{self.row.shown} {self.dataset.shown}/{self.fit.train.list}" + (f" [{changes}]" if changes else "")
+        seed = f" seed {self.fit.repeat.index}" if self.fit.repeat.kind == SEED else ""
+        name = f"{self.row.shown} {self.dataset.shown}/{self.fit.train.list}{seed}"
+        return f"{name} [{changes}]" if changes else name
 
     @property
     def start_name(self) -> str:

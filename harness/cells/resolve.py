@@ -16,12 +16,14 @@ from harness.cells.resolve_method import code_of, method_row
 from harness.cells.resolve_views import RequestedViews
 from harness.cells.resolved import Chosen, Combination, ResolvedFit, ResolvedRequest
 from harness.cells.scope import PlannedEval, PlannedFit
+from harness.cells.seeds import check_seeds, with_seeds
 from harness.data.lists.dataset import Dataset
 from harness.machine.settings import Settings
 from harness.plugins import registry
 from harness.spec import Eval, Fit, ParentFit, Protocol, Recipe, Repeat
 from harness.spec.method_spec import OwnModel
 from harness.spec.overrides import recipe_with
+from harness.spec.protocol import SEED
 from results.measurement import Prescribed
 
 
@@ -31,6 +33,7 @@ def resolve(request: Request, settings: Settings) -> ResolvedRequest:
     Raises:
         UserError: Unknown names or values.
     """
+    check_seeds(request)
     resolver = _Resolver(request, settings)
     missing: dict[str, None] = {}
     targets: list[tuple[type[Protocol], Dataset]] = []
@@ -76,7 +79,10 @@ class _Resolver:
         datasets = {dataset.name: dataset}
         prescribed: list[PlannedFit] = []
         chosen: list[Chosen] = []
-        for fit, items in self._prescribed.of(protocol, dataset):
+        fits = self._prescribed.of(protocol, dataset)
+        if is_trained:
+            fits = with_seeds(fits, self._request.seeds, f"{protocol.name} on {dataset.shown}")
+        for fit, items in fits:
             for name in (fit.train.dataset, *(item.test.dataset for item in items)):
                 if name not in datasets:
                     datasets[name] = self.datasets.open(name)
@@ -154,4 +160,4 @@ def _declared(row: MethodRow, protocol: str, fit: Fit, dataset: Dataset) -> Reci
             f"{row.name} has no recipe for {protocol} on {dataset.name}.",
             f"Add recipes['{protocol}'] to the method, or set `recipe`.",
         )
-    return declared
+    return declared.of_seed(fit.repeat.index) if fit.repeat.kind == SEED else declared

@@ -166,6 +166,10 @@ def add_request(parser: argparse.ArgumentParser) -> None:
         group.add_argument(
             f"--{name}", type=int, action="append", default=[], metavar=metavar, help=f"{text}; repeatable"
         )
+    group.add_argument(
+        "--seeds", type=int, default=0, metavar="N",
+        help="fit each training list N times, from fixed seeds, and average the fits (default: the protocol's repeats)",
+    )  # fmt: skip
     add_plugins(group)
 
 
@@ -192,6 +196,7 @@ def request_of(arguments: argparse.Namespace) -> Request:
         lists=arguments.lists,
         repeats=tuple(arguments.repeat),
         shots=tuple(arguments.shots),
+        seeds=arguments.seeds,
         source=arguments.source,
     )
 

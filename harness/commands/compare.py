@@ -18,8 +18,9 @@ def add_parser(verbs: Verbs) -> None:
     """Arguments of `compare`."""
     parser = verb_parser(
         verbs, "compare", "two methods on the same videos",
-        "Print the difference between two methods with its interval and p value, paired by video, per part of a\n"
-        "protocol; then the classes that changed most and the videos that flipped. Each side must select one row of a\n"
+        "Print the difference between two methods, paired by video, per part of a protocol: for other videos, and for\n"
+        "methods that are trained again, each with interval, p value and a sentence; then the classes that changed\n"
+        "most and the videos that flipped. Each side must select one row of a\n"
         "table: options, recipe and view settings after the name select it. The exit code is 1 if a file could not be\n"
         "read, or if a table was not compared.",
         "examples:\n"
@@ -59,19 +60,39 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _print(result: Comparison, classes: int, flips: int) -> None:
-    put(f"A = {result.a}\nB = {result.b}\naccuracy A - B in points, 95 % interval, paired by video")
+    put(f"A = {result.a}\nB = {result.b}\naccuracy A - B in points, 95 % intervals, paired by video")
     rows = [
         [
-            part.name, f"{part.difference:+.2f}", f"[{part.interval.low:+.2f}, {part.interval.high:+.2f}]",
-            f"{part.p:.4f}", f"{part.p_holm:.4f}", str(len(part.lists)), str(part.videos),
+            part.name, f"{part.difference:+.2f}", _interval(part.interval), _p(part.p), _p(part.p_holm),
+            _interval(part.interval_again), _p(part.p_again_holm), _fits(part), str(len(part.lists)),
+            str(part.videos), str(part.clusters) if part.statistics.known else "unknown",
         ]
         for part in result.parts
     ]  # fmt: skip
-    put(table(rows, ["PART", "A-B", "INTERVAL", "P", "P HOLM", "LISTS", "VIDEOS"]))
+    columns = [
+        "PART", "A-B", "OTHER VIDEOS", "P", "P HOLM", "TRAINED AGAIN", "P AGAIN", "FITS", "LISTS", "VIDEOS", "SOURCES",
+    ]  # fmt: skip
+    put(table(rows, columns))
+    for part in result.parts:
+        put(f"{part.name}: {part.sentence}")
+    if not all(part.statistics.known for part in result.parts):
+        put("Sources are unknown here; every video counts on its own, and the interval may be too short.")
     for note in result.notes:
         put(note)
     for part in result.parts:
         _print_part(part, classes, flips)
+
+
+def _interval(interval: tuple[float, float] | None) -> str:
+    return "-" if interval is None else f"[{interval[0]:+.2f}, {interval[1]:+.2f}]"
+
+
+def _p(p: float | None) -> str:
+    return "-" if p is None else "< 1e-10" if p < 1e-10 else f"{p:.4f}" if p >= 1e-4 else f"{p:.1e}"
+
+
+def _fits(part: PartComparison) -> str:
+    return str(part.fits) if part.fits else "untrained"
 
 
 def _print_part(part: PartComparison, classes: int, flips: int) -> None:

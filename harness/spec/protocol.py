@@ -11,6 +11,9 @@ from typing import Protocol as StructuralType
 from harness.spec.lists import ListRef
 from harness.spec.views import Views
 
+SEED, SINGLE = "seed", "single"
+"""Kind of the repeats of `--seeds`, and of a measurement without repeats."""
+
 
 @dataclass(frozen=True)
 class Repeat:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from harness.base.errors import UserError
 
@@ -75,6 +75,10 @@ class Recipe:
     def effective_batch(self) -> int:
         """Clips per parameter update."""
         return self.micro_batch * self.ranks * self.accumulate
+
+    def of_seed(self, index: int) -> Recipe:
+        """The recipe of repeat `index` of kind `seed`, counted from 1; repeat 1 has the seed of this recipe."""
+        return replace(self, seed=self.seed + index - 1)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from harness.base.canonical import row_set_sha256
 from harness.base.errors import UserError
 from harness.cells.backbone import MINI_ARCH, MINI_FRAMES, BackboneChoice
 from harness.cells.scope import PlannedEval, PlannedFit, scope_of
+from harness.cells.seeds import with_seeds
 from harness.data.embedded.dataset import EMBEDDED, EmbeddedDataset
 from harness.data.leakage import STRICT_RELATIONS, seen_classes
 from harness.data.lists.dataset import Dataset
@@ -19,6 +20,7 @@ from harness.data.official.dataset import OfficialDataset
 from harness.plugins import registry
 from harness.plugins.code_hash import file_code_sha256
 from harness.spec import Eval, Fit, LabelSet, Protocol, Repeat, VideoList
+from harness.spec.protocol import SEED
 from results.measurement import Expected, ListId, Measurement, Scope
 from results.submission.facts import Declared, EvalFacts, Facts, ListFacts, ListPlace, ProtocolFacts
 
@@ -48,6 +50,8 @@ def _declared(m: Measurement, shots: int | None) -> Declared | None:
     defaults.pop("frames", None)  # the harness sets this option from the views
     trained = m.fitted
     recipe = spec.recipe_for(protocol, trained.list.dataset, shots, preset) if trained is not None else None
+    if recipe is not None and m.protocol.repeat.kind == SEED:
+        recipe = recipe.of_seed(m.protocol.repeat.index)
     return Declared(recipe, defaults)
 
 
@@ -204,16 +208,17 @@ def _row_scope(
         return opened
 
     planned = []
-    for entry in fits:
+    seeds = max((m.protocol.repeat.index for m in row if m.protocol.repeat.kind == SEED), default=0)
+    for fit, items in with_seeds([(entry.fit, entry.evals) for entry in fits], seeds, protocol.name):
         evals, recipe = [], None
-        for item in entry.evals:
-            repeat = item.repeat or (Repeat() if row[0].training is None else entry.fit.repeat)
+        for item in items:
+            repeat = item.repeat or (Repeat() if row[0].training is None else fit.repeat)
             m = by_place.get(Expected(item.part, repeat))
             if m is None:
                 return None
             recipe = m.fitted.recipe if m.fitted else None
             evals.append(PlannedEval(item, repeat, m.protocol.prescribed, m.evaluation.views))
-        planned.append(PlannedFit(entry.fit, recipe, tuple(evals)))
+        planned.append(PlannedFit(fit, recipe, tuple(evals)))
     trainings = [m.fitted for m in row if m.fitted]
     views = trainings[0].views if trainings else row[0].evaluation.views
     start = trainings[0].start.key if trainings and trainings[0].start.kind == "fit" else ""

@@ -21,6 +21,7 @@ CONCLUSIVE_FITS = 3
 """Smallest number of fits from which a statement on other fits is made; the size of the test is up to 9 % with two."""
 _MOST_STEPS = 200
 """Steps of Newton's method and bisection; about six suffice."""
+_LEAST_TAIL = 1e-200
 
 
 @dataclass(frozen=True)
@@ -144,9 +145,11 @@ def p_again(
     tiny = np.finfo(np.float64).tiny
     # Each of the two terms alone bounds the quantile from above.
     tail = special.stdtr(fits - 1, -np.sqrt(square / np.maximum(share, tiny)))
-    high = np.minimum(np.sqrt(square / np.maximum(variance, tiny)), -special.stdtrit(df, np.maximum(tail, tiny)))
+    # The inverse fails for smaller tails, for which the first bound is enough.
+    bound = np.where(tail > _LEAST_TAIL, -special.stdtrit(df, np.maximum(tail, _LEAST_TAIL)), np.inf)
+    high = np.minimum(np.sqrt(square / np.maximum(variance, tiny)), bound)
     low, x = np.zeros_like(high), high.copy()
-    active = np.flatnonzero((share > 0.0) & (square > 0.0))
+    active = np.flatnonzero((share > 0.0) & (variance > 0.0) & (square > 0.0))
     for _ in range(_MOST_STEPS):
         if not len(active):
             break
@@ -154,11 +157,11 @@ def p_again(
         value, slope = _excess(at, square[active], variance[active], df[active], share[active], fits)
         high[active] = np.where(value > 0.0, at, high[active])
         low[active] = np.where(value > 0.0, low[active], at)
-        step = at - value / slope
+        step = at - value / np.where(slope > 0.0, slope, np.inf)
         inside = (step >= low[active]) & (step <= high[active])
         x[active] = np.where(inside, step, (low[active] + high[active]) / 2.0)
         active = active[np.abs(x[active] - at) > 1e-13 * np.maximum(at, 1e-3)]
-    p = np.minimum(1.0, 2.0 * special.stdtr(df, -x))
+    p = np.minimum(1.0, 2.0 * np.where(variance > 0.0, special.stdtr(df, -x), tail))
     none = (variance == 0.0) & (between == 0.0)
     return np.asarray(np.where(square == 0.0, 1.0, np.where(none, 0.0, p)))
 

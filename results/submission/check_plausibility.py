@@ -9,8 +9,8 @@ import numpy as np
 
 from results.predictions import PROBABILITY_COLUMNS
 from results.published_numbers import DATASETS, published_numbers
+from results.statistics.flips import mcnemar_p
 from results.statistics.intervals import wilson
-from results.statistics.paired import mcnemar_p
 from results.submission.facts import Facts
 from results.submission.layout import Score
 from results.submission.scores import scores_of

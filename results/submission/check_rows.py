@@ -110,7 +110,8 @@ def _several_recipes(submission: Submission, members: list[Measured]) -> bool:
     for measured, training in _trainings(members):
         recipe = replace(training.recipe, source="")
         if measured.m.protocol.repeat.kind == "seed":
-            recipe = replace(recipe, seed=0)
+            # The seeds of a row are consecutive, so that nobody can choose the best of many seeds.
+            recipe = recipe.of_seed(2 - measured.m.protocol.repeat.index)
         recipes[measured.m.protocol.part].setdefault(tuple(leaves(recipe)), training)
     for part, recipes_of_part in sorted(recipes.items()):
         if len(recipes_of_part) > 1:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from harness.spec import Column, Recipe, Repeat, Views
+from harness.spec.protocol import SEED, SINGLE
 from results.measurement import Expected, Measurement, ModelId, Prescribed, Scope, Value
 from results.measurement_words import EMBEDDED_ARCH
 
@@ -100,8 +101,17 @@ class ProtocolFacts:
     scope: Callable[[Sequence[Measurement]], Scope | None]
 
     def expected(self, m: Measurement) -> dict[Expected, EvalFacts]:
-        """The prescribed evaluations of a measured method, by part and repeat."""
-        return {item.place: item for item in (self.untrained if m.training is None else self.trained)}
+        """The prescribed evaluations of a measured method, by part and repeat; of each seed for a row of seeds."""
+        items = self.untrained if m.training is None else self.trained
+        if (seeds := self.seeds(m)) > 1:
+            items = tuple(replace(item, repeat=Repeat(SEED, i)) for i in range(1, seeds + 1) for item in items)
+        return {item.place: item for item in items}
+
+    def seeds(self, m: Measurement) -> int:
+        """The number of seeds of the row of a measurement; 0 for the repeats of the protocol."""
+        if m.training is None or any(item.repeat.kind != SINGLE for item in self.trained):
+            return 0
+        return max((e.repeat.index for e in m.protocol.scope.expected if e.repeat.kind == SEED), default=0)
 
     def prescribed(self, item: EvalFacts, model: ModelId) -> Prescribed | None:
         """The prescribed settings of an evaluation; None for a model other than CLIP.

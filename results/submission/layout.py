@@ -58,7 +58,7 @@ class Score:
         spread: Standard deviation over repeats; None for a single repeat and for harmonic means.
         n: Number of repeats.
         kind: Kind of the repeats.
-        low, high: 95 % interval.
+        low, high: 95 % interval for other videos; None without readable predictions, or if all videos have one source.
     """
 
     row: str
@@ -69,8 +69,8 @@ class Score:
     spread: float | None
     n: Count
     kind: str
-    low: Percent
-    high: Percent
+    low: Percent | None
+    high: Percent | None
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from pathlib import Path
 from harness.base.errors import UserError
 from results.codec import encode
 from results.fit_file import FIT_FILE
+from results.predictions import read_predictions
 from results.record import PREDICTIONS_SUFFIX, RECORD_SUFFIX, PredictionsFile, Record
 from results.submission.check_arithmetic import card_of, environments_of
 from results.submission.choose import Choice, Chosen, choose
@@ -86,7 +87,8 @@ def pack(runs: Path, choice: Choice, out: Path, about: About | None = None) -> P
         stem, record = record_stem(stored.record), _as_measured(stored.record)
         files[f"records/{stem}{RECORD_SUFFIX}"] = json_bytes(encode(record))
         files[f"records/{record.predictions.file}"] = stored.predictions
-        submission.measured.append(Measured(f"records/{stem}{RECORD_SUFFIX}", record))
+        frame = read_predictions(stored.predictions)
+        submission.measured.append(Measured(f"records/{stem}{RECORD_SUFFIX}", record, frame))
         if (training := record.measurement.fitted) is not None:
             key, by = submission.measured[-1].keys.fit, str(stored.path)
             _add_fit(key, training.weights_sha256, fits, about.weights, files, by)

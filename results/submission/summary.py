@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from results.submission.check import Checked
+from results.submission.layout import Score
 from results.submission.rules import RULES, Finding
 
 HEADER = ("| protocol | dataset | column | mean | spread | 95 % |", "| --- | --- | --- | ---: | ---: | --- |")
@@ -28,7 +29,7 @@ def summary(findings: Iterable[Finding], checked: Iterable[Checked]) -> str:
             spread = "" if s.spread is None else f"{s.spread:.1f} ({s.n} {s.kind})"
             lines.append(
                 f"| {_cell(s.protocol)} | {_cell(s.dataset)} | {_cell(s.column)} | {s.mean:.1f} | "
-                f"{_cell(spread)} | {s.low:.1f} to {s.high:.1f} |"
+                f"{_cell(spread)} | {_interval(s)} |"
             )
         lines += [""] if scores else []
         for f in one.findings:
@@ -39,6 +40,10 @@ def summary(findings: Iterable[Finding], checked: Iterable[Checked]) -> str:
                 f"{_cell(f.expected)}. {rule.fix}"
             )
     return "\n".join(lines) + "\n"
+
+
+def _interval(score: Score) -> str:
+    return "" if score.low is None or score.high is None else f"{score.low:.1f} to {score.high:.1f}"
 
 
 def _cell(text: str) -> str:

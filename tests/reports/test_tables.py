@@ -15,6 +15,7 @@ from harness.base.errors import UserError
 from reports.aggregate import rows_of
 from reports.entries import read_entries
 from reports.export import render_table
+from reports.ranks import analyse
 from reports.row import Row
 from reports.verdict import DIFFERENT, INSIDE, NOT_MEASURED, OUTSIDE, verdict
 from results.published_numbers import PublishedNumber, published_numbers
@@ -46,14 +47,74 @@ def hmdb_row(folder: Path, accuracy: float, parts: tuple[str, ...] = ("novel",),
     return row
 
 
+def spread_row(folder: Path, accuracy: float, spread: float, fits: int = 3, **changes: Any) -> Row:
+    """The row of fits whose accuracies lie `spread` apart, around `accuracy`."""
+    for index in range(1, fits + 1):
+        value = accuracy + spread * (index - (fits + 1) / 2)
+        write_sample(folder, replace(HMDB, **changes), part="novel", repeat=("train_subset", index), accuracy=value)
+    (row,) = analyse(rows_of(read_entries(folder).entries)).rows
+    return row
+
+
 @pytest.mark.parametrize(
-    ("accuracy", "kind"), [(0.533, INSIDE), (0.56, INSIDE), (0.50, INSIDE), (0.60, OUTSIDE), (0.45, OUTSIDE)]
-)
-def test_verdict_inside_and_outside_the_interval(tmp_path: Path, accuracy: float, kind: str) -> None:
-    row = hmdb_row(tmp_path, accuracy)
+    ("accuracy", "spread", "text"),
+    [
+        (0.533, 0, "inside"), (0.56, 0, "outside"), (0.45, 0, "outside"),
+        # Three fits with a standard deviation of 0.8 points on 750 videos: t(2) * 0.8 * sqrt(2/3) + 0.05 = 2.86.
+        (0.560, 0.008, "inside"), (0.564, 0.008, "outside"), (0.500, 0.008, "outside"),
+        (0.533, 0.016, "cannot tell (± 5.7)"), (0.70, 0.016, "cannot tell (± 5.7)"),
+    ],
+)  # fmt: skip
+def test_a_verdict_follows_from_the_spread_between_fits(
+    tmp_path: Path, accuracy: float, spread: float, text: str
+) -> None:
+    """The videos are the same on both sides: an interval for other videos does not decide."""
+    row = spread_row(tmp_path, accuracy, spread)
     result = verdict(published(), row.cells["novel"], row)
-    assert result.kind == kind and not result.why
-    assert result.delta == pytest.approx(100 * accuracy - 53.3, abs=0.1)
+    assert str(result) == text and not result.why
+    assert result.delta == pytest.approx(100 * accuracy - 53.3, abs=0.15)
+
+
+ONE_FIT = replace(HMDB, protocol="few_shot", part="k2", shots=2)
+"""A few-shot record, which has one fit and no repeats."""
+
+
+def few_shot_number() -> PublishedNumber:
+    setting = replace(published().setting, n=None)
+    return replace(published(), table="few_shot", column="k2", value="57.2", setting=setting)
+
+
+@pytest.mark.parametrize(("accuracy", "text"), [
+    (0.572, "inside (one fit)"), (0.59, "inside (one fit)"), (0.70, "outside (one fit)"),
+])  # fmt: skip
+def test_one_fit_without_another_row_has_the_interval_for_other_videos(
+    tmp_path: Path, accuracy: float, text: str
+) -> None:
+    write_sample(tmp_path, ONE_FIT, accuracy=accuracy, videos=3000)
+    (row,) = analyse(rows_of(read_entries(tmp_path).entries)).rows
+    assert str(verdict(few_shot_number(), row.cells["k2"], row)) == text
+
+
+def test_one_fit_borrows_the_spread_of_the_rows_beside_it(tmp_path: Path) -> None:
+    write_sample(tmp_path, ONE_FIT, accuracy=0.60)
+    for index, accuracy in enumerate((0.50, 0.508, 0.516), start=1):
+        write_sample(tmp_path, ONE_FIT, method="seeds", accuracy=accuracy, repeat=("seed", index))
+    rows = analyse(rows_of(read_entries(tmp_path).entries)).rows
+    (row,) = [row for row in rows if row.method == "vificlip"]
+    borrowed = row.cells["k2"].borrowed
+    assert borrowed is not None and (borrowed.rows, borrowed.df) == (1, 2)
+    # t(2) * 0.8 * sqrt(2) + 0.05 = 4.9 points
+    assert str(verdict(few_shot_number(), row.cells["k2"], row)) == "cannot tell (± 4.9)"
+
+
+@pytest.mark.parametrize(("hits", "text"), [
+    (400, "inside"), (399, "outside by 1 video"), (404, "outside by 4 videos"),
+])  # fmt: skip
+def test_an_untrained_method_is_expected_to_have_the_same_predictions(tmp_path: Path, hits: int, text: str) -> None:
+    write_sample(tmp_path, HMDB, method="vanilla_clip", trained=False, part="novel", accuracy=hits / 750)
+    (row,) = analyse(rows_of(read_entries(tmp_path).entries)).rows
+    number = replace(published(), value="53.33", setting=replace(published().setting, init=None))
+    assert str(verdict(number, row.cells["novel"], row)) == text
 
 
 def test_verdict_not_measured() -> None:
@@ -139,7 +200,7 @@ def lines_of(text: str, start: str) -> list[list[str]]:
 def test_ours_stand_beside_the_published_values(tmp_path: Path) -> None:
     hmdb_row(tmp_path, 0.56)
     cells = lines_of(render_table("b2n", tmp_path, against_paper=True, format="md").text, "| ViFi-CLIP")
-    assert cells[0][5] == "56.0 ± 0.0" and cells[1][5] == "53.3" and cells[2][5] == "+2.7, inside"
+    assert cells[0][5] == "56.0 ± 0.0" and cells[1][5] == "53.3" and cells[2][5] == "+2.7, outside"
     assert cells[0][1] == "\N{EN DASH}" and cells[1][1] == "76.4" and cells[2][1] == "not measured"
 
 
@@ -164,8 +225,8 @@ def test_a_value_that_needs_a_word_is_marked_and_the_notes_have_it(
 ) -> None:
     hmdb_row(tmp_path, 0.56, **changes)
     text = render_table("b2n", tmp_path, against, "md").text
-    assert lines_of(text, "| ViFi-CLIP")[0][5] == "56.0 ± 0.0\N{DAGGER}"
-    notes = [line.replace("\\", "") for line in text.splitlines() if line.startswith("- \N{DAGGER} ViFi-CLIP")]
+    assert lines_of(text, "| ViFi-CLIP")[0][5] == "56.0 ± 0.0\N{DOUBLE DAGGER}"
+    notes = [line.replace("\\", "") for line in text.splitlines() if line.startswith("- \N{DOUBLE DAGGER} ViFi-CLIP")]
     assert any(note in line for line in notes)
 
 
@@ -174,7 +235,7 @@ def test_an_incomplete_value_is_marked_without_the_paper_too(tmp_path: Path) -> 
     for path in list(tmp_path.rglob("*.record.json"))[:1]:
         path.unlink()
     text = render_table("b2n", tmp_path, False, "md").text
-    assert lines_of(text, "| ViFi-CLIP")[0][5].endswith("\N{DAGGER}") and "not ranked: 2 of 3 repeats" in text
+    assert lines_of(text, "| ViFi-CLIP")[0][5].endswith("\N{DOUBLE DAGGER}") and "not ranked: 2 of 3 repeats" in text
     lines = [line for line in csv_lines("b2n", tmp_path) if line["column"] == "novel" and line["dataset"] == "HMDB-51"]
     (line,) = [line for line in lines if line["ours"]]
     assert line["not_ranked"] == "2 of 3 repeats"
@@ -185,8 +246,9 @@ def test_csv_holds_everything_known_of_a_cell(tmp_path: Path) -> None:
     rows = list(csv.DictReader(io.StringIO(render_table("b2n", tmp_path, format="csv").text)))
     (row,) = [r for r in rows if (r["method"], r["dataset"], r["column"]) == ("ViFi-CLIP", "HMDB-51", "novel")
               and r["ours"]]  # fmt: skip
-    assert (row["n"], row["repeat_kind"], row["ddof"], row["verdict"]) == ("3", "train_subset", "0", INSIDE)
-    assert float(row["low"]) < 53.3 < float(row["ours"]) < float(row["high"])
+    assert (row["n"], row["repeat_kind"], row["ddof"], row["verdict"]) == ("3", "train_subset", "0", OUTSIDE)
+    assert float(row["low"]) < float(row["ours"]) < float(row["high"]) and row["clusters_known"] == "no"
+    assert float(row["again_low"]) <= float(row["low"]) and row["fits"] == "3"
     assert row["measured_by"] == "Rasheed et al. 2023" and "32 frames" in row["setting"]
 
 

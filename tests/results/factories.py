@@ -174,6 +174,10 @@ def sample_measurement(sample: Sample, listed: str, rows_sha: str, names: tuple[
     views = Views(frames=sample.frames, clips=sample.clips, sampling="centre" if sample.clips == 1 else "uniform")
     prescribed = replace(views, frames=sample.prescribed_frames or sample.frames)
     declared = Recipe(epochs=11, lr=2e-6, source=sample.declared_source)
+    seed = sample.seed
+    if kind == "seed":  # `--seeds` declares the seed of each repeat
+        seed += index - 1
+        declared = replace(declared, seed=seed)
     training = None
     if sample.trained:
         train_name = f"train_{index}" if kind == "train_subset" else f"few_shot_{sample.shots or 'all'}"
@@ -181,12 +185,12 @@ def sample_measurement(sample: Sample, listed: str, rows_sha: str, names: tuple[
             test, name=train_name, sha256=digest([train_name, sample.lists]), n=192, origin=sample.training_origin,
             content=digest([sample.content, train_name]) if own else "",
         )  # fmt: skip
-        recipe = replace(declared, **dict(sample.recipe), seed=sample.seed)
+        recipe = replace(declared, **dict(sample.recipe), seed=seed)
         start_kind = "clip" if sample.init == "clip" else "fit" if sample.init.startswith("fit") else "checkpoint"
         start = Start(start_kind, sample.init.removeprefix("fit ") if start_kind == "fit" else "")
         training = Training(
             train, recipe, declared, Views(frames=sample.frames), start, sample.fit_precision, sample.used or 192,
-            digest(["weights", sample.method, train_name, sample.lists, dict(sample.recipe), sample.seed, sample.draw]),
+            digest(["weights", sample.method, train_name, sample.lists, dict(sample.recipe), seed, sample.draw]),
         )  # fmt: skip
     scope = Scope(
         lists=digest(
@@ -195,7 +199,7 @@ def sample_measurement(sample: Sample, listed: str, rows_sha: str, names: tuple[
         evaluation_lists=digest([sample.dataset, sample.protocol, sample.content, sample.list_origin]),
         training_origin="own" if sample.training_origin == "own" else "",
         own_training_lists=digest(sample.lists) if sample.training_origin == "own" else "",
-        recipes=digest([dict(sample.recipe), sample.seed]) if sample.trained else "",
+        recipes=digest([dict(sample.recipe), sample.seed, "seeds" if kind == "seed" else ""]) if sample.trained else "",
         views=digest([sample.frames, sample.clips]),
         evaluation_views=digest([sample.frames, sample.clips, sample.prescribed_frames]),
         expected=tuple(

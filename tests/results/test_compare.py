@@ -14,7 +14,7 @@ from harness.base.errors import UserError
 from results.compare import compare, compare_files
 from results.predictions import read_predictions, write_predictions
 from results.record import read_record, write_record
-from results.statistics.paired import mcnemar_p
+from results.statistics.flips import mcnemar_p
 from tests.conftest import in_process
 from tests.results.comparisons import ONE, of, refused, write_row
 from tests.results.factories import write_sample

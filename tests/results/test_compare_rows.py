@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from results.compare import compare
 from results.measurement import keys_of
 from results.record import read_record
-from results.sides import Filters
+from results.sides import Filters, Reader, read_side
 from tests.conftest import in_process
 from tests.results.comparisons import ONE, change, of, refused, write_row
 from tests.results.factories import Sample, write_sample
@@ -210,3 +211,16 @@ def test_an_own_list_and_a_published_one_are_not_a_table(tmp_path: Path) -> None
     a = write_sample(tmp_path, method="a")
     b = write_sample(tmp_path, method="b", list_origin="own", content="x")
     assert "cannot be compared: they contain different videos" in refused(a, b).message
+
+
+@pytest.mark.parametrize(("accepted", "counts"), [("2025-09-01T00:00:00Z", "own"), ("2026-09-01T00:00:00Z", "board")])
+def test_the_generation_of_a_submission_counts_from_its_acceptance(tmp_path: Path, accepted: str, counts: str) -> None:
+    """A submission claims a time in the far future; the time of its acceptance decides."""
+    write_row(tmp_path / "own", method="a", created="2026-03-01T00:00:00Z", accuracy=0.5)
+    submission = tmp_path / "board" / "a" / "v1"
+    write_row(submission / "records", method="a", created="9999-01-01T00:00:00Z", accuracy=0.9, engine=2)
+    (submission / "acceptance.json").write_text(json.dumps({"accepted": accepted}), "utf-8")
+    write_row(tmp_path / "own", method="b")
+    side = read_side(of(tmp_path, "a"), Filters(), Reader())
+    (row,) = next(iter(side.tables.values()))
+    assert {record.item.path.relative_to(tmp_path).parts[0] for record in row.records} == {counts}

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.base.errors import EXIT_FAILED, UserError
-from results.outcomes import Outcome, clusters_of, read_outcome, videos_of
+from results.outcomes import Outcome, clusters_of, read_outcome, top5_of, videos_of
 from results.predictions import (
     COLUMNS,
     ID_COLUMNS,
@@ -81,6 +81,10 @@ def test_any_names_survive_and_the_fast_reader_agrees(
     assert videos_of(found) == [video.encode() for video in videos]
     assert clusters_of(found) == [cluster.encode() for cluster in again["cluster"]]
     assert found.hits.tolist() == (frame["label"] == frame["id1"]).tolist()
+    assert found.labels.tolist() == frame["label"].tolist()
+    assert found.clustered == (known and clusters[-1] != "")
+    top5 = [row["label"] in [row[name] for name in ID_COLUMNS] for _, row in frame.iterrows()]
+    assert top5_of(found).tolist() == top5
 
 
 @pytest.mark.parametrize("videos", [["a.mp4", "b.mp4"], ["a,1.mp4", "b.mp4"], ["b.mp4", 'a"\n",7,7,x.mp4']])

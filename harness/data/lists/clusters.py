@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from harness.data.lists.grammar import base_name
 
 _GROUP = re.compile(r"v_(.+_g\d{2})_c\d{2}")
-_HMDB_END = r"_[fuhl]_(?:cm|nm)_np\d+_(?:fr|ba|le|ri)_(?:bad|med|goo)_\d+"
+_HMDB_END = r"_[fuhl]_(?:cm|nm)_np\d_(?:fr|ba|le|ri)_(?:bad|med|goo)_\d+"
 
 
 def group_cluster(path: str) -> str:

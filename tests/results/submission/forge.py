@@ -223,7 +223,7 @@ class Forge:
             files[f"records/{item.stem}.record.json"] = json_bytes(item.record)
             files[f"records/{item.record['predictions']['file']}"] = encode_table(item.frame)
             record = decoded(item.record, Record)
-            measured += [] if record is None else [Measured("", record)]
+            measured += [] if record is None else [Measured("", record, item.frame)]
         for key, fit in self.fits.items():
             files[f"fits/{key}.json"] = json_bytes(fit)
         for key, data in self.weights.items():

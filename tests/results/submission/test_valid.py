@@ -89,10 +89,11 @@ def test_packing_twice_gives_equal_bytes_that_pass(tmp_path: Path) -> None:
 def test_scores_are_those_of_the_board(protocol: str, dataset: str, trained: bool, tmp_path: Path) -> None:
     from reports.aggregate import rows_of
     from reports.entries import read_entries
+    from reports.ranks import analyse
 
     made = forge(protocol, dataset, trained)
     submission = check(made.write(tmp_path / "a.zip")).submission
-    rows = rows_of(read_entries(unpacked(made, tmp_path / "runs")).entries)
+    rows = analyse(rows_of(read_entries(unpacked(made, tmp_path / "runs")).entries)).rows
     board = {name: cell for row in rows for name, cell in row.cells.items()}
     ours = {score.column: score for score in scores_of(submission)}
     assert set(ours) == set(board)

@@ -1,0 +1,115 @@
+"""Predictions of the rows of a group as scores by column, from which intervals and tests are computed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.base.errors import UserError
+from harness.spec import Column
+from reports.entries import Entry
+from reports.row import Cell, RepeatScore, Row
+from results.list_videos import VideoIds
+from results.outcomes import Outcome, read_outcome, top5_of
+from results.row_samples import Design, RowSample, Scored, harmonic_sample, row_sample
+from results.row_statistics import cell_statistics
+from results.statistics.intervals import cell_interval
+from results.statistics.scores import accuracy_scores
+
+ONE_SOURCE = "one source only"
+UNDEFINED = "0, undefined"
+
+
+class GroupSamples:
+    """The samples of the rows of one group, by row key and column.
+
+    Args:
+        rows: Rows of one group, which are measured on one dataset.
+    """
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self.reasons: dict[str, str] = {}
+        self._outcomes = self._read(rows)
+        self._ids = VideoIds()
+        self._designs: dict[tuple[str, bool], Design] = {}
+        self._samples: dict[tuple[str, str], RowSample] = {}
+        self.rows = [self._with_statistics(row) for row in rows]
+
+    def of(self, row: Row, column: str) -> RowSample | None:
+        """The sample of a cell; None if its predictions cannot be read or its harmonic mean is undefined."""
+        return self._samples.get((row.key, column))
+
+    def _read(self, rows: Sequence[Row]) -> dict[Path, Outcome]:
+        """All outcomes of the rows' records; a row with unreadable predictions gets a reason instead."""
+        todo = [(row.key, entry) for row in rows for entry in row.entries]
+
+        def read(keyed: Sequence[tuple[str, Entry]]) -> list[tuple[Path, str, Outcome | str]]:
+            results: list[tuple[Path, str, Outcome | str]] = []
+            for key, entry in keyed:
+                sha, n = entry.record.predictions.sha256, entry.measurement.evaluation.evaluated
+                try:
+                    results.append((entry.path, key, read_outcome(entry.predictions, sha, n)))
+                except UserError as error:
+                    results.append((entry.path, key, entry.without_paths(error.message)))
+            return results
+
+        outcomes: dict[Path, Outcome] = {}
+        # Threads overlap the waiting time of a slow disk; batches of 64 keep the overhead of the pool small.
+        with ThreadPoolExecutor(4) as pool:
+            for results in pool.map(read, [todo[i : i + 64] for i in range(0, len(todo), 64)]):
+                for path, key, outcome in results:
+                    if isinstance(outcome, str):
+                        self.reasons.setdefault(key, outcome)
+                    else:
+                        outcomes[path] = outcome
+        return outcomes
+
+    def _with_statistics(self, row: Row) -> Row:
+        """The row with the statistics of its cells, as far as its predictions can be read."""
+        if row.key in self.reasons:
+            reason = self.reasons[row.key]
+            return replace(row, cells={name: replace(cell, no_interval=reason) for name, cell in row.cells.items()})
+        cells = {name: self._cell(row, row.rule(name), cell) for name, cell in row.cells.items()}
+        return replace(row, cells=cells)
+
+    def _cell(self, row: Row, rule: Column, cell: Cell) -> Cell:
+        if rule.harmonic_of is not None:
+            first, second = (self._samples.get((row.key, part)) for part in rule.harmonic_of)
+            sample = harmonic_sample(first, second) if first and second else None
+            if sample is None:
+                return replace(cell, no_interval=UNDEFINED)
+        else:
+            scored = [self._scored(score, rule.metric) for score in cell.repeats]
+            sample = row_sample(scored)
+            # A cell with one record has the interval of the record.
+            if len(scored) > 1:
+                intervals = [
+                    cell_interval(accuracy_scores([one.design.clustered], [one.right])) for one in scored
+                ]
+                scores = zip(cell.repeats, intervals, strict=True)
+                cell = replace(cell, repeats=tuple(replace(score, interval=found) for score, found in scores))
+        self._samples[row.key, rule.name] = sample
+        statistics = cell_statistics(sample)
+        if len(cell.repeats) == 1 and statistics is not None:
+            cell = replace(cell, repeats=(replace(cell.repeats[0], interval=statistics.other),))
+        return replace(cell, statistics=statistics, no_interval="" if statistics else ONE_SOURCE)
+
+    def _scored(self, score: RepeatScore, metric: str) -> Scored:
+        outcome = self._outcomes[score.entry.path]
+        right: NDArray[np.bool_] = top5_of(outcome) if metric == "top5" else outcome.hits
+        fit = score.entry.measurement.keys.fit
+        return Scored(score.index, fit, self._design(score.entry, outcome, metric == "mean_class"), right)
+
+    def _design(self, entry: Entry, outcome: Outcome, mean_class: bool) -> Design:
+        """The design of an evaluation list; records of the whole list share it."""
+        evaluation = entry.measurement.evaluation
+        whole = evaluation.evaluated == evaluation.list.n
+        key = f"{evaluation.list.sha256} {outcome.clustered}" if whole else str(entry.path)
+        if (key, mean_class) not in self._designs:
+            self._designs[key, mean_class] = Design(self._ids.of(outcome), mean_class)
+        return self._designs[key, mean_class]

@@ -1,0 +1,65 @@
+"""Classes and clusters of the videos of evaluation lists, with ids that all lists of a dataset share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from results.outcomes import Outcome, clusters_of, videos_of
+
+WEIGHTS = 1000
+"""Largest integer weight of a list in a test; integer weights keep the test exact for lists of different lengths."""
+SIMILAR = 1.05
+"""Lists whose lengths differ by at most this factor, such as the test splits of UCF-101, have equal weights."""
+
+
+@dataclass(frozen=True)
+class ListVideos:
+    """The videos of an evaluation list, in list order.
+
+    Args:
+        classes: (N,) class ids.
+        clusters: (N,) cluster ids; equal for videos of one source, also in different lists of the dataset.
+        videos: (N,) video ids, shared by the lists of the dataset in the same way.
+        known: Whether the sources are known; if not, every video is a cluster.
+    """
+
+    classes: NDArray[np.int64]
+    clusters: NDArray[np.int64]
+    videos: NDArray[np.int64]
+    known: bool
+
+
+class VideoIds:
+    """Ids of the clusters and videos of one dataset."""
+
+    def __init__(self) -> None:
+        self._ids: dict[tuple[str, bytes], int] = {}
+
+    def of(self, outcome: Outcome) -> ListVideos:
+        """The videos of the list of an outcome."""
+        names = videos_of(outcome)
+        videos = self._numbered("video", names)
+        if not outcome.clustered:
+            return ListVideos(outcome.labels, videos, videos, False)
+        # A video without a cluster in a list with clusters, such as a clip whose name does not match, stands alone.
+        pairs = zip(names, clusters_of(outcome), strict=True)
+        keys = [("cluster", cluster) if cluster else ("video", name) for name, cluster in pairs]
+        return ListVideos(outcome.labels, self._ids_of(keys), videos, True)
+
+    def _numbered(self, kind: str, names: Sequence[bytes]) -> NDArray[np.int64]:
+        return self._ids_of([(kind, name) for name in names])
+
+    def _ids_of(self, keys: Sequence[tuple[str, bytes]]) -> NDArray[np.int64]:
+        return np.array([self._ids.setdefault(key, len(self._ids)) for key in keys], dtype=np.int64)
+
+
+def list_weights(sizes: Sequence[int]) -> list[int]:
+    """Integer weights proportional to 1 / size: all lists count equally in a test, as in the mean over lists."""
+    if max(sizes) <= SIMILAR * min(sizes):
+        return [1] * len(sizes)
+    weights = np.array([round(WEIGHTS * min(sizes) / size) for size in sizes])
+    return [int(weight) for weight in weights // np.gcd.reduce(weights)]

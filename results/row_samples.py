@@ -1,0 +1,89 @@
+"""Scores of rows in their columns, from records and their outcomes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from results.list_videos import ListVideos, list_weights
+from results.statistics.list_design import ListDesign, list_design
+from results.statistics.row_scores import RowScores, accuracy_row, harmonic_row
+from results.statistics.scores import Scores, accuracy_scores
+
+
+class Design:
+    """An evaluation list, with its known clusters and with every video as its own cluster.
+
+    Args:
+        videos: Classes and clusters of the videos.
+        mean_class: Weight the videos for the mean-class accuracy.
+    """
+
+    def __init__(self, videos: ListVideos, mean_class: bool = False) -> None:
+        self.known = videos.known
+        self.clustered: ListDesign = list_design(videos.classes, videos.clusters, mean_class)
+        self.plain = list_design(videos.classes, videos.videos, mean_class) if videos.known else self.clustered
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One record of a row in a column.
+
+    Args:
+        index: Index of the repeat.
+        fit: Key of the fit; empty for an untrained method.
+        design: The evaluation list.
+        right: (N,) whether each video is right.
+    """
+
+    index: int
+    fit: str
+    design: Design
+    right: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class RowSample:
+    """A row in one column.
+
+    Args:
+        row: Its scores with the known clusters.
+        plain: Its scores with every video as its own cluster.
+        fits: Number of fits; 0 for an untrained method.
+        known: Whether the sources of all videos are known.
+    """
+
+    row: RowScores
+    plain: Scores
+    fits: int
+    known: bool
+
+
+def row_sample(scored: Sequence[Scored]) -> RowSample:
+    """The sample of a row from its records, sorted by the index of their repeats."""
+    fits = {record.fit for record in scored if record.fit}
+    weights = list_weights([record.design.clustered.videos for record in scored])
+    right = [record.right for record in scored]
+    indices = [record.index for record in scored] if len(scored) > 1 else []
+    # Repeats of one fit on several lists show no spread between fits.
+    row = accuracy_row([r.design.clustered for r in scored], right, indices, len(fits) == len(scored) > 1, weights)
+    known = all(record.design.known for record in scored)
+    plain = accuracy_scores([r.design.plain for r in scored], right) if known else row.scores
+    return RowSample(row, plain, len(fits), known)
+
+
+def harmonic_sample(base: RowSample, novel: RowSample) -> RowSample | None:
+    """The sample of a harmonic mean of two columns; None where it is undefined."""
+    row, plain = harmonic_row(base.row, novel.row), harmonic_row(_plain(base), _plain(novel))
+    if row is None or plain is None:
+        return None
+    return RowSample(row, plain.scores, min(base.fits, novel.fits), base.known and novel.known)
+
+
+def _plain(sample: RowSample) -> RowScores:
+    """The scores with every video as its own cluster, without the sums that tests of pairs need."""
+    sums = np.zeros((sample.plain.repeats, 1, len(sample.plain.clusters)), dtype=np.int64)
+    return RowScores(sample.plain, sums, sample.row.indices, sample.row.fits)
