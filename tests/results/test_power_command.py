@@ -106,13 +106,15 @@ def test_clusters_are_counted_in_the_rows_of_a_list(shared: Path) -> None:
     assert hmdb.clusters in (478, 479) and hmdb.videos_per_cluster == pytest.approx(6.22, abs=0.03)
 
 
-def records_of_two_methods(folder: Path) -> ListSize:
-    """Three fits of two methods on one list of 120 videos without clusters."""
+def records_of_two_methods(folder: Path, videos: int = 120) -> ListSize:
+    """Three fits of two methods on one list without clusters."""
     for method, accuracy in (("a", 0.7), ("b", 0.6)):
         for index in (1, 2, 3):
-            sample = Sample(method=method, repeat=("train_subset", index), accuracy=accuracy + 0.02 * index, shots=16)
+            sample = Sample(
+                method=method, repeat=("train_subset", index), accuracy=accuracy + 0.02 * index, shots=16, videos=videos
+            )
             write_sample(folder, replace(sample, list_name="base_val"))
-    return ListSize("b2n", "mini_target", "base_val", ("base",), 120, 120, 1.0)
+    return ListSize("b2n", "mini_target", "base_val", ("base",), videos, videos, 1.0)
 
 
 def test_a_measured_pair_gives_the_variance_of_its_difference(tmp_path: Path) -> None:
@@ -167,6 +169,33 @@ def test_the_verb_reads_records_and_names_damaged_files(
     assert f"{broken} is not a JSON file" in capsys.readouterr().err
     assert in_process(*request, "--runs", broken.parent, "--discordance", 0.2) == 0, "no records are read"
     assert "discordance 20 %" in capsys.readouterr().out
+
+
+def test_the_verb_measures_from_stored_rows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    request = (
+        "power",
+        "--protocol",
+        "b2n",
+        "--dataset",
+        "mini_target",
+        "--cache",
+        tmp_path,
+        "--runs",
+        tmp_path / "runs",
+    )
+    assert in_process(*request, "--json") == 0
+    base = json.loads(capsys.readouterr().out)[0]["size"]
+    assert (base["list"], base["prepared"]) == ("base_val", True)
+    records_of_two_methods(tmp_path / "records", base["videos"])
+    assert in_process(*request, "--json", "--records", tmp_path / "records") == 0
+    measured, *others = json.loads(capsys.readouterr().out)
+    assert measured["measured"] == ["a - b"] and len(measured["fit_sds"]) == 1 and measured["guesses"] == []
+    assert all(not other["measured"] and len(other["fit_sds"]) == 3 for other in others)
+    assert in_process(*request, "--records", tmp_path / "records") == 0
+    assert "  measured from a - b\n" in capsys.readouterr().out
+    assert in_process(*request, "--json", "--records", tmp_path / "records", "--discordance", 0.5) == 0
+    stated = json.loads(capsys.readouterr().out)[0]
+    assert stated["discordance"] == 50.0 and stated["design_effect"] == measured["design_effect"]
 
 
 @pytest.mark.parametrize(
