@@ -239,11 +239,13 @@ def read_records(folder: str | Path = "runs") -> pd.DataFrame:
     """
     from reports.frame import records_frame
 
-    found = records_frame(Path(folder))
-    if found.damaged:
-        names = "; ".join(map(str, found.damaged[:3]))
-        raise UserError(f"{len(found.damaged)} files below {folder} cannot be read: {names}", "Remove or restore them.")
-    return found.frame
+    records = records_frame(Path(folder))
+    if records.damaged:
+        names = "; ".join(map(str, records.damaged[:3]))
+        raise UserError(
+            f"{len(records.damaged)} files below {folder} cannot be read: {names}", "Remove or restore them."
+        )
+    return records.frame
 
 
 def compare(

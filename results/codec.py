@@ -64,21 +64,21 @@ def decode(value: JsonValue, kind: type[T]) -> T:
         DecodeError: A field is missing, unknown, or of another type or value.
     """
     try:
-        found = msgspec.convert(value, kind)
+        decoded = msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
         raise DecodeError(invalid_text(str(error), value, _type_of(kind))) from None
     except UserError as error:  # a dataclass of `harness.spec` checks its own values
         raise DecodeError(error.message.rstrip(".")) from None
-    if not _complete(found):
-        raise DecodeError(next(_absent(found, _type_of(kind))))
+    if not _complete(decoded):
+        raise DecodeError(next(_absent(decoded, _type_of(kind))))
     try:
         # Two passes through msgspec and one comparison of builtins are faster than a walk in Python.
-        written = msgspec.json.decode(msgspec.json.encode(found))
+        written = msgspec.json.decode(msgspec.json.encode(decoded))
     except UnicodeEncodeError as error:
         raise DecodeError(f"the text {error.object!r:.{SHOWN}} cannot be written as UTF-8") from None
     if written != value:
-        raise DecodeError(difference(value, _lists(msgspec.to_builtins(found))))
-    return found
+        raise DecodeError(difference(value, _lists(msgspec.to_builtins(decoded))))
+    return decoded
 
 
 def read_json_file(path: Path, schema: int, again: str) -> JsonObject:
@@ -146,15 +146,15 @@ def _held(field: inspect.Field) -> list[inspect.DataclassType]:
 @cache
 def _parts(kind: type) -> _Parts:
     """For a dataclass and all dataclasses below it: how many fields it has, and which of them hold dataclasses."""
-    found: _Parts = {}
+    parts: _Parts = {}
     left = [_type_of(kind)]
     while left:
         part = left.pop()
-        if isinstance(part, inspect.DataclassType) and part.cls not in found:
+        if isinstance(part, inspect.DataclassType) and part.cls not in parts:
             held = {field.name: _held(field) for field in part.fields}
-            found[part.cls] = len(held), tuple(name for name, kinds in held.items() if kinds)
+            parts[part.cls] = len(held), tuple(name for name, kinds in held.items() if kinds)
             left += [k for kinds in held.values() for k in kinds]
-    return found
+    return parts
 
 
 def _complete(part: T) -> bool:

@@ -36,7 +36,7 @@ def invalid_text(text: str, value: JsonValue, kind: inspect.Type) -> str:
         kind: The type to which it was converted.
     """
     text, _, path = text.replace("`", "").partition(" - at $")
-    place, found, kinds = _at(path, value, [kind])
+    place, wrong_value, kinds = _at(path, value, [kind])
     if text.startswith("Object missing required field "):
         name = text.rpartition(" ")[2]
         kinds = [inner for outer in kinds for inner in _inner(outer, name)]
@@ -46,18 +46,18 @@ def invalid_text(text: str, value: JsonValue, kind: inspect.Type) -> str:
     else:
         described = "" if "matching regex" not in text else _description(kinds)
         expected = described or re.sub("^Expected |, got .*$", "", text)
-    return f"{place or 'the file'} is {_shown(found)}, expected {expected}"
+    return f"{place or 'the file'} is {_shown(wrong_value)}, expected {expected}"
 
 
 def expected_text(kinds: Iterable[inspect.Type]) -> str:
     """Types in words: the allowed values, or the kinds of JSON value."""
-    found: dict[str, None] = {}
+    words: dict[str, None] = {}
     for kind in (alternative for outer in kinds for alternative in alternatives(outer)):
         if isinstance(kind, inspect.LiteralType):
-            found |= dict.fromkeys(map(repr, kind.values))
+            words |= dict.fromkeys(map(repr, kind.values))
         else:
-            found[_SCALARS.get(type(kind), "object")] = None
-    return ("one of " if len(found) > 1 else "") + ", ".join(found)
+            words[_SCALARS.get(type(kind), "object")] = None
+    return ("one of " if len(words) > 1 else "") + ", ".join(words)
 
 
 def difference(value: JsonValue, written: JsonValue, place: str = "") -> str:

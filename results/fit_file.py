@@ -125,13 +125,13 @@ def fit_file_of(value: JsonValue) -> FitFile:
     Raises:
         DecodeError: A field is missing, unknown or malformed, or the key does not follow from the description.
     """
-    found = decode(value, FitFile)
-    if found.key != (key := fit_key(found.described)):
-        raise DecodeError(f"key is {found.key!r}, expected {key!r}, which follows from the description")
-    name = found.weights.file
+    fitted = decode(value, FitFile)
+    if fitted.key != (key := fit_key(fitted.described)):
+        raise DecodeError(f"key is {fitted.key!r}, expected {key!r}, which follows from the description")
+    name = fitted.weights.file
     if not name or Path(name).name != name or "\\" in name or name.startswith(".") or not name.isprintable():
         raise DecodeError(f"weights.file is {name!r}, expected the name of a file in the folder of the fit")
-    training = found.described.training
+    training = fitted.described.training
     if not 0 < training.used <= training.list.n:
         raise DecodeError(f"described.training.used is {training.used}, expected 1 to {training.list.n}")
-    return found
+    return fitted

@@ -167,11 +167,11 @@ def _newest(rows: Sequence[Row[T]], superseded: list[Superseded[T]]) -> Row[T]:
 
 def changes_text(old: Row[T], new: Row[T]) -> str:
     """The differences between two generations of a row in words."""
-    found = [str(difference) for difference in row_differences(old, new)]
+    changes = [str(difference) for difference in row_differences(old, new)]
     scopes = [side.records[0].measurement.protocol.scope.lists for side in (old, new)]
-    if scopes[0] != scopes[1] and not any(" list " in text for text in found):
-        found.append("other lists of the protocol")
-    return "; ".join(dict.fromkeys(found))
+    if scopes[0] != scopes[1] and not any(" list " in text for text in changes):
+        changes.append("other lists of the protocol")
+    return "; ".join(dict.fromkeys(changes))
 
 
 def row_differences(a: Row[T], b: Row[T], omit: Collection[str] = ()) -> tuple[Difference, ...]:
@@ -182,5 +182,5 @@ def row_differences(a: Row[T], b: Row[T], omit: Collection[str] = ()) -> tuple[D
     by_place = {record.place: record for record in b.records}
     pairs = [(record, by_place[record.place]) for record in a.records if record.place in by_place]
     pairs = pairs or [(a.records[0], b.records[0])]
-    found = [d for first, second in pairs for d in differences(first.measurement, second.measurement, omit)]
-    return tuple({(d.path, str(d)): d for d in found}.values())
+    changes = [d for first, second in pairs for d in differences(first.measurement, second.measurement, omit)]
+    return tuple({(d.path, str(d)): d for d in changes}.values())

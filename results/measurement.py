@@ -227,15 +227,15 @@ Described = Measurement | FitDescription | Recipe | Scope | Prescribed
 @cache
 def _paths(kind: type, trained: bool) -> tuple[str, ...]:
     """Paths of all fields of a dataclass, in order; a dataclass field is replaced by its fields."""
-    found: list[str] = []
+    paths: list[str] = []
     for name, hint in get_type_hints(kind).items():
         union = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
         part = next((k for k in union if dataclasses.is_dataclass(k) and isinstance(k, type)), None)
         if part is None or (part is Training and not trained):
-            found.append(name)
+            paths.append(name)
         else:
-            found += [f"{name}.{path}" for path in _paths(part, trained)]
-    return tuple(found)
+            paths += [f"{name}.{path}" for path in _paths(part, trained)]
+    return tuple(paths)
 
 
 @cache

@@ -35,12 +35,12 @@ def changes_of(m: Measurement, defaults: Mapping[str, Value] | None = None) -> t
     """
     used = recipe_changes(m.fitted)
     declared = m.fitted.declared if m.fitted else None
-    found = [Difference(f"training.recipe.{name}", value, getattr(declared, name)) for name, value in used.items()]
+    changes = [Difference(f"training.recipe.{name}", value, getattr(declared, name)) for name, value in used.items()]
     for place, options in (("options", m.method.options), ("evaluation_options", m.method.evaluation_options)):
         for name, value in options.items():
             if defaults and name in defaults and value != defaults[name]:
-                found.append(Difference(f"method.{place}.{name}", value, defaults[name]))
-    return tuple(found)
+                changes.append(Difference(f"method.{place}.{name}", value, defaults[name]))
+    return tuple(changes)
 
 
 def way_of(m: Measurement, defaults: Mapping[str, Value] | None = None) -> tuple[tuple[str, FieldValue], ...]:
@@ -48,19 +48,19 @@ def way_of(m: Measurement, defaults: Mapping[str, Value] | None = None) -> tuple
 
     Recipes and options enter by their changes, because a method declares them for each dataset.
     """
-    found: dict[str, FieldValue] = {}
+    settings: dict[str, FieldValue] = {}
     for path, value in leaves(m):
         scoped = path.startswith("protocol.scope.") and path != "protocol.scope.training_origin"
         of_dataset = path.startswith(_LISTS) and not path.endswith((".origin", ".label_variant"))
         views = path.startswith(("evaluation.views.", "training.views."))
         if path in _ORIGINS or views or ("line" in FIELDS.get(path, "line").split() and not scoped and not of_dataset):
-            found[path] = value
+            settings[path] = value
     for place in ("method.options", "method.evaluation_options"):
-        options = found.pop(place)
+        options = settings.pop(place)
         assert isinstance(options, dict)
-        found |= {f"{place}.{name}": str(value) for name, value in options.items() if name not in (defaults or {})}
-    found |= {change.path: str(change.a) for change in changes_of(m, defaults)}
-    return tuple(sorted(found.items()))
+        settings |= {f"{place}.{name}": str(value) for name, value in options.items() if name not in (defaults or {})}
+    settings |= {change.path: str(change.a) for change in changes_of(m, defaults)}
+    return tuple(sorted(settings.items()))
 
 
 def names_of(measurements: Sequence[Measurement], defaults: Sequence[Mapping[str, Value]] = ()) -> list[str]:
@@ -75,7 +75,7 @@ def names_of(measurements: Sequence[Measurement], defaults: Sequence[Mapping[str
     """
     known = defaults or [{}] * len(measurements)
     changes = [changes_of(m, options) for m, options in zip(measurements, known, strict=True)]
-    labels = [[change.short for change in found] for found in changes]
+    labels = [[change.short for change in of_member] for of_member in changes]
     for same in _grouped(labels):
         members = [measurements[i] for i in same]
         if _rows(members) > 1:
@@ -105,35 +105,35 @@ def _rows(members: Sequence[Measurement]) -> int:
 
 def _grouped(labels: Sequence[Sequence[str]]) -> list[list[int]]:
     """Indices of equal labels, grouped."""
-    found: dict[tuple[str, ...], list[int]] = defaultdict(list)
+    indices: dict[tuple[str, ...], list[int]] = defaultdict(list)
     for i, label in enumerate(labels):
-        found[tuple(label)].append(i)
-    return list(found.values())
+        indices[tuple(label)].append(i)
+    return list(indices.values())
 
 
 def _distinguishing(members: Sequence[Measurement]) -> list[list[str]]:
     """Settings that distinguish measurements with the same changes of recipe and options."""
     usual = _usual(members)
     reference = members[0] if usual is None else usual
-    found = [_main(_differing(m, reference)) for m in members]
+    deviations = [_main(_differing(m, reference)) for m in members]
     if usual is not None:
-        return [[difference.short for difference in of_member] for of_member in found]
-    values = values_apart(found)
+        return [[difference.short for difference in of_member] for of_member in deviations]
+    values = values_apart(deviations)
     common = {path: _common(path, [own[path].a for own in values]) for path in sorted(values[0], key=_position)}
     return [[own[path].short for path, usual in common.items() if own[path].a not in usual] for own in values]
 
 
-def values_apart(found: Sequence[Sequence[Difference]]) -> list[dict[str, Difference]]:
+def values_apart(changes: Sequence[Sequence[Difference]]) -> list[dict[str, Difference]]:
     """For each of several measurements or rows, the values of all settings in which they differ, by path.
 
     Args:
-        found: For each measurement its differences to a common reference; empty for the reference itself.
+        changes: For each measurement its differences to a common reference; empty for the reference itself.
 
     Returns:
         For each measurement one `Difference` per path; `a` is the value of the measurement.
     """
-    reference = {d.path: d.b for differing in found for d in differing}
-    own = [{d.path: d.a for d in differing} for differing in found]
+    reference = {d.path: d.b for differing in changes for d in differing}
+    own = [{d.path: d.a for d in differing} for differing in changes]
     return [{path: Difference(path, {**reference, **values}[path], None) for path in reference} for values in own]
 
 
@@ -148,10 +148,10 @@ def _usual(members: Sequence[Measurement]) -> Measurement | None:
     """The row whose deviations from the protocol are shared by all other rows; None if there is no such row."""
     reasons = [{*open_reasons(m), *_variants(m)} for m in members]
     fewest = min(reasons, key=len)
-    found = [m for m, own in zip(members, reasons, strict=True) if own == fewest]
-    if _rows(found) > 1 or not all(fewest <= own for own in reasons):
+    nearest = [m for m, own in zip(members, reasons, strict=True) if own == fewest]
+    if _rows(nearest) > 1 or not all(fewest <= own for own in reasons):
         return None
-    return found[0]
+    return nearest[0]
 
 
 def _variants(m: Measurement) -> set[str]:
@@ -180,12 +180,12 @@ def _varies(path: str) -> bool:
     return path.startswith(_IN_A_ROW) and not kept
 
 
-def _main(found: Sequence[Difference]) -> list[Difference]:
+def _main(changes: Sequence[Difference]) -> list[Difference]:
     """Differences without fields that follow from other differences."""
-    paths = {d.path for d in found}
-    values = {(d.path, d.a, d.b) for d in found if d.path.startswith("evaluation.views.")}
+    paths = {d.path for d in changes}
+    values = {(d.path, d.a, d.b) for d in changes if d.path.startswith("evaluation.views.")}
     kept = []
-    for d in found:
+    for d in changes:
         principal = next((names for place, names in _PRINCIPAL.items() if d.path.startswith(place)), ())
         follows = d.path not in principal and bool(paths & set(principal))
         as_evaluated = (d.path.replace("training.views.", "evaluation.views."), d.a, d.b)

@@ -133,7 +133,7 @@ def differences(a: Measurement, b: Measurement, omit: Collection[str] = ()) -> t
     sides = [_values(a), _values(b)]
     same_method = a.method.name == b.method.name
     same_kind = (a.fitted is None) == (b.fitted is None)
-    found = []
+    changes = []
     for path in dict.fromkeys([*sides[0], *sides[1]]):
         if _same(path, *sides) or path in omit or _not_shown(path):
             continue
@@ -143,10 +143,10 @@ def differences(a: Measurement, b: Measurement, omit: Collection[str] = ()) -> t
             continue
         if any(not _same(principal, *sides) for principal in _FOLLOWS.get(path, ())):
             continue
-        found.append(Difference(path, *(side.get(path) for side in sides)))
+        changes.append(Difference(path, *(side.get(path) for side in sides)))
     if not same_kind and same_method:
-        found.append(Difference("training", _training_word(a), _training_word(b)))
-    return tuple(found)
+        changes.append(Difference("training", _training_word(a), _training_word(b)))
+    return tuple(changes)
 
 
 def differences_of_fits(a: FitDescription, b: FitDescription) -> tuple[Difference, ...]:
@@ -174,13 +174,13 @@ def _training_word(m: Measurement) -> str:
 
 def _values(m: Measurement | FitDescription) -> dict[str, FieldValue]:
     """Values by path; each option has a path."""
-    found: dict[str, FieldValue] = {}
+    values: dict[str, FieldValue] = {}
     for path, value in leaves(m):
         if isinstance(value, dict):
-            found |= {f"{path}.{name}": option for name, option in value.items()}
+            values |= {f"{path}.{name}": option for name, option in value.items()}
         else:
-            found[path] = value
-    return found
+            values[path] = value
+    return values
 
 
 def recipe_changes(training: Training | None) -> dict[str, Value]:
@@ -233,18 +233,18 @@ def division(m: Measurement) -> str:
 
 def incomplete(m: Measurement) -> tuple[str, ...]:
     """Reasons why a measurement is incomplete: missing videos, an incomplete parent fit, random weights."""
-    found = []
+    reasons = []
     missing = m.evaluation.list.n - m.evaluation.evaluated
     if missing > 0 and not m.evaluation.sample:
-        found.append(f"{missing} of {m.evaluation.list.n} videos missing")
+        reasons.append(f"{missing} of {m.evaluation.list.n} videos missing")
     if (training := m.fitted) is not None:
         if training.used < training.list.n:
-            found.append(f"fitted on {training.used} of {training.list.n} videos")
+            reasons.append(f"fitted on {training.used} of {training.list.n} videos")
         if not training.start.complete:
-            found.append(f"the parent fit {training.start.name} lacked videos")
+            reasons.append(f"the parent fit {training.start.name} lacked videos")
     if m.model.weights == RANDOM:
-        found.append("random weights: only the pipeline is shown")
-    return tuple(found)
+        reasons.append("random weights: only the pipeline is shown")
+    return tuple(reasons)
 
 
 def unknown_fields(m: Measurement) -> tuple[str, ...]:
@@ -254,15 +254,15 @@ def unknown_fields(m: Measurement) -> tuple[str, ...]:
 
 def unranked_reasons(m: Measurement) -> tuple[str, ...]:
     """Reasons why a row with this measurement is not ranked; empty if it can be ranked."""
-    found = list(incomplete(m))
+    reasons = list(incomplete(m))
     if unknown := unknown_fields(m):
-        found.append(f"unknown: {', '.join(Difference(path, None, None).label for path in unknown)}")
+        reasons.append(f"unknown: {', '.join(Difference(path, None, None).label for path in unknown)}")
     if m.evaluation.sample:
-        found.append(f"a sample of the list: {m.evaluation.sample}")
+        reasons.append(f"a sample of the list: {m.evaluation.sample}")
     changes = recipe_changes(m.fitted)
     if changes and division(m) == "closed":
-        found.append(f"changed recipe: {recipe_text(changes)}")
-    return tuple(found)
+        reasons.append(f"changed recipe: {recipe_text(changes)}")
+    return tuple(reasons)
 
 
 def recipe_text(changes: Mapping[str, Value]) -> str:

@@ -235,10 +235,10 @@ def _setting(value: Mapping[str, str | int | None]) -> Setting:
 def _parse(text: str, path: Path) -> tuple[str, str | None, str]:
     """Value, spread and emphasis of a cell such as `**51.3 ± 0.6**`."""
     mark = text[:2] if text[:2] in ("**", "__") else ""
-    found = _PLAIN.match(text[len(mark) : len(text) - len(mark)])
-    if not found or (mark and not text.endswith(mark)):
+    number = _PLAIN.match(text[len(mark) : len(text) - len(mark)])
+    if not number or (mark and not text.endswith(mark)):
         raise UserError(f"{path}: {text!r} is not a printed number such as 48, 51.3 ± 0.6 or **76.4**.")
-    return found["value"], found["std"], {"**": "bold", "__": "underline", "": ""}[mark]
+    return number["value"], number["std"], {"**": "bold", "__": "underline", "": ""}[mark]
 
 
 def _applies(where: Mapping[str, str | tuple[str, ...]], cell: Mapping[str, str]) -> bool:

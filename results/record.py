@@ -287,13 +287,13 @@ def find_records(folder: Path) -> list[Path]:
 
     A folder `board` with accepted submissions (or of an accepted method named `board`) is searched.
     """
-    found = []
+    paths = []
     for root, folders, names in os.walk(folder):
         # A built board contains no records; skipping it saves a walk over all its files.
         if root == os.fspath(folder) and BOARD in folders and not _holds_accepted(folder / BOARD):
             folders.remove(BOARD)
-        found += [os.path.join(root, name) for name in names if name.endswith(RECORD_SUFFIX)]  # noqa: PTH118
-    return sorted(map(Path, found))
+        paths += [os.path.join(root, name) for name in names if name.endswith(RECORD_SUFFIX)]  # noqa: PTH118
+    return sorted(map(Path, paths))
 
 
 def _holds_accepted(folder: Path) -> bool:

@@ -18,7 +18,7 @@ def row_settings(rows: Sequence[Row[T]]) -> list[dict[str, Difference]]:
 
     Fields that enter no key are omitted, and view settings of the training that also differ in evaluation.
     """
-    found = [row_differences(row, rows[0]) for row in rows]
-    paths = {d.path for differing in found for d in differing if FIELDS.get(d.path, "of an option")}
+    changes = [row_differences(row, rows[0]) for row in rows]
+    paths = {d.path for differing in changes for d in differing if FIELDS.get(d.path, "of an option")}
     kept = {p for p in paths if p.replace("training.views.", "evaluation.views.") not in paths - {p}}
-    return values_apart([[d for d in differing if d.path in kept] for differing in found])
+    return values_apart([[d for d in differing if d.path in kept] for differing in changes])

@@ -85,8 +85,8 @@ def score(path: Path) -> Score:
         except UserError as error:
             findings.append(Finding(file, "record", error.message))
             continue
-        found, metrics = check_record(file, record)
-        findings += found
+        of_record, metrics = check_record(file, record)
+        findings += of_record
         if metrics is not None:
             recomputed[file] = metrics
     return Score(tuple(records), tuple(findings), recomputed)
@@ -94,10 +94,10 @@ def score(path: Path) -> Score:
 
 def _records(path: Path) -> list[Path]:
     if path.is_dir():
-        found = find_records(path)
-        if not found:
+        paths = find_records(path)
+        if not paths:
             raise UserError(f"{path} holds no record (*{RECORD_SUFFIX}).", "Name a folder that `run` wrote records to.")
-        return found
+        return paths
     if path.name.endswith(PREDICTIONS_SUFFIX):
         path = path.with_name(path.name.removesuffix(PREDICTIONS_SUFFIX) + RECORD_SUFFIX)
     if not path.is_file():
@@ -115,14 +115,14 @@ def check_record(path: Path, record: Record) -> tuple[list[Finding], Recomputed 
         return [Finding(path, "file", error.message)], None
     except OSError as error:
         return [Finding(path, "file", f"{file} cannot be read: {error.strerror}")], None
-    found = [("file_hash", f"{file.name} has sha256 {digest}, recorded {record.predictions.sha256}")]
-    found = found if digest != record.predictions.sha256 else []
+    problems = [("file_hash", f"{file.name} has sha256 {digest}, recorded {record.predictions.sha256}")]
+    problems = problems if digest != record.predictions.sha256 else []
     if not len(frame):
-        return [Finding(path, rule, text) for rule, text in [*found, ("count", "the predictions are empty")]], None
-    found += [*_list_findings(frame, record), *_row_findings(frame, record)]
+        return [Finding(path, rule, text) for rule, text in [*problems, ("count", "the predictions are empty")]], None
+    problems += [*_list_findings(frame, record), *_row_findings(frame, record)]
     metrics = accuracies(frame["label"], frame[ID_COLUMNS]).as_dict()
-    found += _metric_findings(frame, record, metrics)
-    return [Finding(path, rule, text) for rule, text in found], Recomputed(metrics, len(frame))
+    problems += _metric_findings(frame, record, metrics)
+    return [Finding(path, rule, text) for rule, text in problems], Recomputed(metrics, len(frame))
 
 
 def _list_findings(frame: pd.DataFrame, record: Record) -> Iterator[tuple[str, str]]:
@@ -133,13 +133,13 @@ def _list_findings(frame: pd.DataFrame, record: Record) -> Iterator[tuple[str, s
         yield "duplicate", f"{len(twice)} videos occur more than once, e.g. {twice.iloc[0]}"
     if len(frame) != evaluation.evaluated:
         yield "count", f"{len(frame)} predictions, the record has {evaluation.evaluated} videos evaluated"
-    found = rows_sha256(zip(frame["video"], frame["label"], strict=True))
+    rows_hash = rows_sha256(zip(frame["video"], frame["label"], strict=True))
     # The hash of a list cannot be computed from a part of it.
-    if evaluation.evaluated == evaluation.list.n and found != evaluation.list.sha256:
-        yield "list_hash", f"videos and labels have sha256 {found}, recorded {evaluation.list.sha256}"
-    found = labels_sha256(record.classes)
-    if found != evaluation.list.labels_sha256:
-        yield "labels", f"the classes have sha256 {found}, recorded {evaluation.list.labels_sha256}"
+    if evaluation.evaluated == evaluation.list.n and rows_hash != evaluation.list.sha256:
+        yield "list_hash", f"videos and labels have sha256 {rows_hash}, recorded {evaluation.list.sha256}"
+    labels_hash = labels_sha256(record.classes)
+    if labels_hash != evaluation.list.labels_sha256:
+        yield "labels", f"the classes have sha256 {labels_hash}, recorded {evaluation.list.labels_sha256}"
     without = set(frame["video"][frame["id1"] == NO_PREDICTION])
     recorded = {item.video for item in record.undecodable}
     if without != recorded:

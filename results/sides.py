@@ -168,11 +168,11 @@ def read_side(choice: Choice, filters: Filters, reader: Reader) -> Side:
             f"{choice.name or folder}: no record has the requested protocols, datasets and architectures.",
             f"Available: {'; '.join(tables[:8])}.",
         )
-    found = generations(Dated(s, s.record.measurement, s.time) for s in kept)
+    current = generations(Dated(s, s.record.measurement, s.time) for s in kept)
     by_table: dict[Table, list[Row[Stored]]] = defaultdict(list)
-    for row in found.rows:
+    for row in current.rows:
         by_table[table_of(row.records[0].measurement)].append(row)
-    return Side(choice, {table: tuple(rows) for table, rows in by_table.items()}, found.superseded)
+    return Side(choice, {table: tuple(rows) for table, rows in by_table.items()}, current.superseded)
 
 
 def _table_text(m: Measurement) -> str:
@@ -181,11 +181,11 @@ def _table_text(m: Measurement) -> str:
 
 def settings_of(m: Measurement) -> dict[str, FieldValue]:
     """Settings of a measurement by short name; an option hides a recipe or view setting of the same name."""
-    found: dict[str, FieldValue] = {}
+    settings: dict[str, FieldValue] = {}
     for path, value in leaves(m):
         if path.startswith(("training.recipe.", "evaluation.views.")):
-            found[path.rpartition(".")[2]] = value
-    return {**found, **m.method.evaluation_options, **m.method.options}
+            settings[path.rpartition(".")[2]] = value
+    return {**settings, **m.method.evaluation_options, **m.method.options}
 
 
 def _has(m: Measurement, settings: Mapping[str, str]) -> bool:

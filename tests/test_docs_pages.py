@@ -35,8 +35,6 @@ PAGES = sorted(
 MARK = re.compile(r"<!-- (runs|plugin|installs|needs)(?:: (.+))? -->")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", flags=re.S | re.M)
 CODE = ("sh", "python")
-UNMARKED = ("docs/submitting.md",)
-"""Pages whose blocks have no marks yet; remove a page from here when it has them."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +124,7 @@ def run_blocks(blocks: list[Block], capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize("page", PAGES)
 def test_every_block_of_code_is_marked(page: str) -> None:
     unmarked = [str(block) for block in blocks_of(page) if block.language in CODE and not block.mark]
-    assert not unmarked or page in UNMARKED, f"blocks without a mark (see {Path(__file__).name}): {unmarked}"
+    assert not unmarked, f"blocks without a mark (see {Path(__file__).name}): {unmarked}"
     bare = re.sub(r"^```.*?^```$", "", (ROOT / page).read_text(encoding="utf-8"), flags=re.S | re.M)
     assert not re.findall(r"^    (?:python|torchrun|git|harness) .*$", bare, flags=re.M), "commands belong into ```sh"
 

@@ -44,3 +44,17 @@ def test_starts_fast(arguments: tuple[str, ...], tmp_path: Path) -> None:
         if min(seconds) < SECONDS:
             break
     assert min(seconds) < SECONDS, f"{' '.join(arguments)} took {min(seconds):.2f} s of user CPU time"
+
+
+def test_power_needs_no_torch_and_no_tables(tmp_path: Path) -> None:
+    arguments = ["power", "--protocol", "b2n", "--dataset", "ucf101", "--runs", str(tmp_path), "--cache", str(tmp_path)]
+    code = (
+        "import sys; from harness.cli import main\n"
+        f"code = main({[*arguments, '--discordance', '0.1']!r})\n"
+        "heavy = [name for name in ('torch', 'pandas', 'cv2', 'mmengine', 'open_clip') if name in sys.modules]\n"
+        "sys.exit(f'imported {heavy}' if heavy else code)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=machine_free(), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr

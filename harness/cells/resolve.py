@@ -6,21 +6,23 @@ the `Combination`s that it returns (`harness.cells.resolved`).
 
 from __future__ import annotations
 
-from harness.base.errors import EXIT_FAILED, NotApplicableError, UserError
-from harness.cells.backbone import MINI_ARCH, BackboneChoice, preset_of, views_for
+from harness.base.errors import NotApplicableError
+from harness.cells.backbone import MINI_ARCH, BackboneChoice, preset_of
 from harness.cells.cell import MethodRow
 from harness.cells.datasets import OpenedDatasets, choose_datasets
+from harness.cells.prescribed_fits import PrescribedFits
 from harness.cells.request import MethodChoice, Request
 from harness.cells.resolve_method import code_of, method_row
+from harness.cells.resolve_views import RequestedViews
 from harness.cells.resolved import Chosen, Combination, ResolvedFit, ResolvedRequest
 from harness.cells.scope import PlannedEval, PlannedFit
 from harness.cells.seeds import check_seeds, with_seeds
 from harness.data.lists.dataset import Dataset
 from harness.machine.settings import Settings
 from harness.plugins import registry
-from harness.spec import Eval, Fit, ParentFit, Protocol, Recipe, Repeat, Views
+from harness.spec import Eval, Fit, ParentFit, Protocol, Recipe, Repeat
 from harness.spec.method_spec import OwnModel
-from harness.spec.overrides import recipe_with, views_with
+from harness.spec.overrides import recipe_with
 from harness.spec.protocol import SEED
 from results.measurement import Prescribed
 
@@ -58,8 +60,8 @@ class _Resolver:
         self.datasets = OpenedDatasets(request, settings)
         self._request = request
         self._codes: dict[str, str] = {}
-        self._views: dict[tuple[Views, BackboneChoice | OwnModel, bool], Views] = {}
-        self._prescribed: dict[tuple[type[Protocol], int], list[tuple[Fit, tuple[Eval, ...]]]] = {}
+        self._views = RequestedViews(request)
+        self._prescribed = PrescribedFits()
         self._parents: dict[tuple[ParentFit, BackboneChoice | OwnModel, int], ResolvedFit] = {}
 
     def combination(self, choice: MethodChoice, protocol: type[Protocol], dataset: Dataset) -> Combination:
@@ -73,11 +75,11 @@ class _Resolver:
         is_trained = choice.checkpoint is None and (row.spec.recipe is not None or bool(row.spec.recipes))
         parent_fit = row.spec.parent_fit(row.options) if is_trained else None
         parent = self._parent(parent_fit, row.backbone, dataset) if parent_fit is not None else None
-        views = self._training_views(protocol.views, row.backbone)
+        views = self._views.of_training(protocol.views, row.backbone)
         datasets = {dataset.name: dataset}
         prescribed: list[PlannedFit] = []
         chosen: list[Chosen] = []
-        fits = self._fits(protocol, dataset)
+        fits = self._prescribed.of(protocol, dataset)
         if is_trained:
             fits = with_seeds(fits, self._request.seeds, f"{protocol.name} on {dataset.shown}")
         for fit, items in fits:
@@ -104,10 +106,10 @@ class _Resolver:
         backbone = self._request.backbone or _default_backbone(dataset)
         spec = registry.method_spec(choice.name)
         # Options may depend on the number of frames. A model other than CLIP sets the frames itself.
-        frames = self._requested(protocol.views, backbone).frames if spec.uses_clip else None
+        frames = self._views.requested(protocol.views, backbone).frames if spec.uses_clip else None
         row = method_row(choice, backbone, protocol.name, dataset.name, frames, self._code(choice.name))
         if not spec.uses_clip and not spec.open_vocabulary:
-            self._require_trained_classes(row, protocol, dataset)
+            self._prescribed.require_trained_classes(row, protocol, dataset)
         return row
 
     def _code(self, method: str) -> str:
@@ -116,77 +118,23 @@ class _Resolver:
             self._codes[method] = code_of(registry.method_spec(method))
         return self._codes[method]
 
-    def _require_trained_classes(self, row: MethodRow, protocol: type[Protocol], dataset: Dataset) -> None:
-        """Refuse classes that a method with a fixed set of classes does not have: other names, or another number."""
-        pairs = [(fit, item) for fit, items in self._fits(protocol, dataset) for item in items]
-        for fit, item in pairs:
-            if (item.test.dataset, item.test.labels) != (fit.train.dataset, fit.train.labels):
-                raise NotApplicableError(
-                    f"{row.name} has a fixed set of classes and no text tower, and {protocol.name} evaluates classes "
-                    f"({item.test.dataset} {item.test.labels}) other than it trains on "
-                    f"({fit.train.dataset} {fit.train.labels}).",
-                    "Use a protocol with one set of classes, such as supervised.",
-                )
-        for _, item in pairs:
-            row.spec.check_classes(row.options, dataset.labels(item.test.labels))
-
-    def _fits(self, protocol: type[Protocol], dataset: Dataset) -> list[tuple[Fit, tuple[Eval, ...]]]:
-        """The fits and evals that a protocol prescribes for a dataset.
-
-        Raises:
-            NotApplicableError: The protocol does not apply to the dataset.
-        """
-        key = protocol, id(dataset)
-        if key not in self._prescribed:
-            instance = protocol()
-            try:
-                fits = list(instance.fits(dataset))
-            except UserError as error:
-                if error.exit_code == EXIT_FAILED:  # a fault of the machine, not a combination that does not exist
-                    raise
-                raise NotApplicableError(error.message, error.hint) from None
-            self._prescribed[key] = [(fit, tuple(instance.evals(dataset, fit))) for fit in fits]
-        return self._prescribed[key]
-
     def _eval(self, item: Eval, row: MethodRow, protocol: type[Protocol], repeat: Repeat) -> PlannedEval:
         published = item.views or protocol.views
         prescribed = Prescribed(row.backbone.views_of(published))
-        return PlannedEval(item, item.repeat or repeat, prescribed, self._evaluated(published, row.backbone))
-
-    def _requested(self, published: Views, backbone: BackboneChoice | OwnModel) -> Views:
-        """Published views with the overrides of `--views`."""
-        key = published, backbone, False
-        if key not in self._views:
-            self._views[key] = views_for(published, backbone, self._request.views)
-        return self._views[key]
-
-    def _evaluated(self, published: Views, backbone: BackboneChoice | OwnModel) -> Views:
-        """Published views with the overrides of `--views` and `--eval-views`."""
-        key = published, backbone, True
-        if key not in self._views:
-            # Not `views_for`: the backbone's own number of frames would replace the requested one.
-            views = views_with(self._requested(published, backbone), self._request.eval_views)
-            backbone.check_views(views)
-            self._views[key] = views
-        return self._views[key]
-
-    def _training_views(self, published: Views, backbone: BackboneChoice | OwnModel) -> Views:
-        """The single view of a training clip: clips, crops and their sampling are settings of evaluation."""
-        views = self._requested(published, backbone)
-        return Views(frames=views.frames, normalize=views.normalize, reader=views.reader)
+        return PlannedEval(item, item.repeat or repeat, prescribed, self._views.evaluated(published, row.backbone))
 
     def _parent(self, parent: ParentFit, backbone: BackboneChoice | OwnModel, dataset: Dataset) -> ResolvedFit:
         """The fit that a method starts from, on the same backbone and with the recipe that its own method declares."""
         key = parent, backbone, id(dataset)
         if key not in self._parents:
             protocol = registry.load("protocol", parent.protocol)
-            frames = self._requested(protocol.views, backbone).frames
+            frames = self._views.requested(protocol.views, backbone).frames
             choice, code = MethodChoice(parent.method), self._code(parent.method)
             row = method_row(choice, backbone, parent.protocol, dataset.name, frames, code)
-            fit, _ = self._fits(protocol, dataset)[0]
+            fit, _ = self._prescribed.of(protocol, dataset)[0]
             source = dataset if fit.train.dataset == dataset.name else self.datasets.open(fit.train.dataset)
             recipe = _declared(row, parent.protocol, fit, source)
-            views = self._training_views(protocol.views, backbone)
+            views = self._views.of_training(protocol.views, backbone)
             self._parents[key] = ResolvedFit(row, parent.protocol, fit, source, recipe, recipe, views)
         return self._parents[key]
 

@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from harness.engine.compute.processes import rank_of_process
 from results.codec import to_json
 
+STDOUT = "-"
+"""Destination of a table whose option has no file."""
 Json = Mapping[str, "Json"] | Sequence["Json"] | str | int | float | bool | None
 
 

@@ -12,13 +12,13 @@ from harness.base.errors import EXIT_DONE, EXIT_FAILED
 from harness.commands._arguments import add_folders, settings_of
 from harness.commands._output import put, say
 from harness.commands._parser import Verbs, verb_parser
+from reports.layout import TABLE_NAMES
 
 if TYPE_CHECKING:
     from reports.entries import Damaged
 
 MOST_NAMED = 100
 """Number of damaged files that are named one by one on stderr."""
-TABLES = ("zero_shot", "b2n", "few_shot", "supervised", "compute", "bridge_prompt", "all")
 
 
 def add_parser(verbs: Verbs) -> None:
@@ -31,7 +31,7 @@ def add_parser(verbs: Verbs) -> None:
         "  python -m harness report\n"
         "  python -m harness report --table b2n --against paper --format latex\n",
     )  # fmt: skip
-    parser.add_argument("--table", choices=TABLES, help="print this table instead of building the board")
+    parser.add_argument("--table", choices=TABLE_NAMES, help="print this table instead of building the board")
     parser.add_argument(
         "--against", choices=("paper", "nothing"), default="paper", help="compare with published values (paper)"
     )

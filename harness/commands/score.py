@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.base.errors import EXIT_DONE, EXIT_FAILED, UserError
 from harness.commands._arguments import add_json
-from harness.commands._output import put, put_json, say
+from harness.commands._output import STDOUT, put, put_json, say
 from harness.commands._parser import Verbs, verb_parser
 
 if TYPE_CHECKING:
@@ -28,13 +28,23 @@ def add_parser(verbs: Verbs) -> None:
         "missing, added or repeated video, a changed metric or list.",
         "examples:\n"
         "  python -m harness score runs/\n"
-        "  python -m harness score runs/ --drop-last 8\n",
+        "  python -m harness score runs/ --drop-last 8\n"
+        "  python -m harness score runs/ --measures --per-class classes.csv --confusion matrices/\n",
     )  # fmt: skip
     parser.add_argument("path", metavar="PATH", help="a record, its predictions, or a folder of records")
     parser.add_argument(
         "--drop-last", type=int, nargs="?", const=RANKS, metavar="PROCESSES",
         help=f"also print the effect of the published loader, which drops incomplete batches ({RANKS} processes)",
     )  # fmt: skip
+    parser.add_argument(
+        "--measures", action="store_true",
+        help="also print the mean-class accuracy, ECE, NLL, Brier score and AUROC of seen against unseen classes",
+    )  # fmt: skip
+    for name, text in (("per-class", "the accuracy of each class"), ("confusion", "the confusion matrix")):
+        parser.add_argument(
+            f"--{name}", nargs="?", const=STDOUT, metavar="FILE.csv|DIR",
+            help=f"write {text} as CSV: a file, or a folder with one file per record (default: stdout)",
+        )  # fmt: skip
     add_json(parser)
 
 
@@ -56,17 +66,37 @@ def run(arguments: argparse.Namespace) -> int:
                 "recomputed": len(result.recomputed),
                 "findings": findings,
                 **({"drop_last": dropped} if drops else {}),
+                **_measures(result, arguments),
             }
         )
     else:
         for finding in result.findings:
             say(str(finding))
+        _measures(result, arguments)
         for path, drop in drops.items():
             put(f"{path}: {drop}")
         done, records = len(result.recomputed), len(result.records)
         count = f"{records}" if done == records else f"{done} of {records}"
-        put(f"{count} records recomputed, {len(result.findings)} findings")
+        # A table on stdout is read by a program, which expects no other line.
+        write = say if STDOUT in (arguments.per_class, arguments.confusion) else put
+        write(f"{count} records recomputed, {len(result.findings)} findings")
     return EXIT_FAILED if result.findings else EXIT_DONE
+
+
+def _measures(result: Score, arguments: argparse.Namespace) -> Mapping[str, object]:
+    """Write the requested tables, print the requested measures, and return all of them for `--json`."""
+    from harness.commands import _measures as output
+
+    tables = output.Destinations(arguments.per_class, arguments.confusion)
+    if not (arguments.json or arguments.measures or tables.requested):
+        return {}
+    items = output.measured(result)
+    output.write_tables(items, tables, print_them=not arguments.json)
+    if arguments.json:
+        return {name: value for name, value in vars(output.data_of(items, tables)).items() if value}
+    if arguments.measures:
+        output.print_measures(items)
+    return {}
 
 
 def _drops(result: Score, ranks: int) -> Iterator[tuple[Path, DropLast]]:

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from harness.cells.cell import Cells, EvalCell, FitCell
-from harness.cells.plan import eval_state, fit_state
+from harness.cells.eval_state import eval_state
+from harness.cells.fit_state import fit_state
 from harness.executor import local, slurm
 from harness.executor.ledger import DONE, ENDED, PENDING, RUNNING, Job, JobState, write_states
 from harness.executor.states import current_jobs, log_text

@@ -210,7 +210,7 @@ def _candidate(kind: str, name: str, nodes: Sequence[ast.AST], own: set[str]) ->
 
 def _assigned(body: Iterable[ast.stmt], own: set[str]) -> dict[str, list[ast.stmt]]:
     """The statements of a body that assign one plain value to one name, by name."""
-    found: dict[str, list[ast.stmt]] = {}
+    assigned: dict[str, list[ast.stmt]] = {}
     for statement in body:
         if isinstance(statement, ast.Assign) and len(statement.targets) == 1:
             target = statement.targets[0]
@@ -219,8 +219,8 @@ def _assigned(body: Iterable[ast.stmt], own: set[str]) -> dict[str, list[ast.stm
         else:
             continue
         if isinstance(target, ast.Name) and statement.value is not None and _is_plain(statement.value, own):
-            found.setdefault(target.id, []).append(statement)
-    return found
+            assigned.setdefault(target.id, []).append(statement)
+    return assigned
 
 
 def _is_plain(value: ast.expr, own: set[str]) -> bool:
@@ -269,26 +269,26 @@ def _bound(body: Iterable[ast.stmt], functions: bool = True) -> Counter[str]:
         functions: Count bindings inside functions and classes as well. The name may be another variable there, but a
             binding counted too much only makes a constant code.
     """
-    found: Counter[str] = Counter()
+    bindings: Counter[str] = Counter()
     pending: list[ast.AST] = list(body)
     while pending:
         node = pending.pop()
         if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
-            found[node.id] += 1
+            bindings[node.id] += 1
         elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-            found[node.name] += 1
+            bindings[node.name] += 1
             if not functions:
                 continue
         elif isinstance(node, ast.alias):
-            found[node.asname or node.name.partition(".")[0]] += 1
+            bindings[node.asname or node.name.partition(".")[0]] += 1
         elif isinstance(node, (ast.Global, ast.Nonlocal)):
-            found.update(node.names)
+            bindings.update(node.names)
         elif isinstance(node, ast.arg):
-            found[node.arg] += 1
+            bindings[node.arg] += 1
         elif isinstance(node, (ast.ExceptHandler, ast.MatchAs, ast.MatchStar)) and node.name:
-            found[node.name] += 1
+            bindings[node.name] += 1
         pending.extend(ast.iter_child_nodes(node))
-    return found
+    return bindings
 
 
 def _reads(tops: Iterable[ast.AST], candidate_ids: set[int]) -> _Reads:

@@ -8,8 +8,8 @@ from pathlib import Path
 from harness.base.atomic import write_bytes
 from harness.base.canonical import fingerprint
 from harness.cells.cell import EvalCell
+from harness.cells.eval_state import RENEWED, REUSED, eval_state, renewed, scored_before
 from harness.cells.leakage import audit_cell
-from harness.cells.plan import RENEWED, REUSED, eval_state, renewed, scored_before
 from harness.engine.compute.device import for_evaluation
 from harness.engine.evaluate import evaluate
 from harness.engine.features.context import Context

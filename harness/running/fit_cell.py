@@ -10,7 +10,7 @@ from harness.base.canonical import fingerprint
 from harness.base.files import file_sha256
 from harness.base.locks import half_written
 from harness.cells.cell import FitCell
-from harness.cells.plan import fit_state
+from harness.cells.fit_state import fit_state
 from harness.engine.features.context import Context
 from harness.engine.job import FitJob
 from harness.engine.method import ClipMethod

@@ -10,7 +10,7 @@ from pathlib import Path
 from harness.base.errors import UserError
 from harness.base.locks import cell_lock, half_written
 from harness.cells.cell import EvalCell, FitCell
-from harness.cells.plan import CellState, TensorsOf
+from harness.cells.fit_state import CellState, TensorsOf
 from harness.engine.compute.device import Device
 from harness.engine.compute.processes import SINGLE_PROCESS, Processes
 from harness.engine.evaluate import Scores

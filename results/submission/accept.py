@@ -172,10 +172,10 @@ def _earlier(folder: Path, digest: str, name: str) -> str:
     path = folder / ACCEPTANCE
     if not path.is_file():
         return ""
-    found = _read(path)
-    if found.get("digest") != digest:
+    acceptance = _read(path)
+    if acceptance.get("digest") != digest:
         raise UserError(f"{name} is on the board with other content ({path}).", RULES["D001"].fix, EXIT_FAILED)
-    return str(found.get("accepted", ""))
+    return str(acceptance.get("accepted", ""))
 
 
 def _read(path: Path) -> JsonObject:

@@ -165,5 +165,7 @@ def card_of(record: Record) -> Card:
 
 def environments_of(members: list[Measured]) -> tuple[Environment, ...]:
     """The different environments of records, sorted."""
-    found = {canonical_json(encode(measured.record.environment)): measured.record.environment for measured in members}
-    return tuple(found[text] for text in sorted(found))
+    environments = {
+        canonical_json(encode(measured.record.environment)): measured.record.environment for measured in members
+    }
+    return tuple(environments[text] for text in sorted(environments))

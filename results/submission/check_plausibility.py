@@ -117,9 +117,9 @@ def _curves(submission: Submission, sound: Iterable[Measured]) -> None:
 
 def _code(submission: Submission, facts: Facts) -> None:
     """A built-in method whose code differs from the code of this version (rule W008)."""
-    found = {(measured.m.method.name, measured.m.method.code) for measured in submission.measured
+    codes = {(measured.m.method.name, measured.m.method.code) for measured in submission.measured
              if measured.record.method.origin == "built-in"}  # fmt: skip
-    for name, sha in sorted(found):
+    for name, sha in sorted(codes):
         if facts.builtin.get(name, sha) != sha:
             submission.note("W008", f"method {name}", f"code {sha}", f"code {facts.builtin[name]}")
 

@@ -97,11 +97,11 @@ def _several_fits(submission: Submission, members: list[Measured]) -> bool:
         repeat = measured.m.protocol.repeat
         listed = "" if repeat.kind in OF_ONE_FIT else f" in repeat {repeat.kind} {repeat.index}"
         fits[f"{training.list.dataset}/{training.list.name}{listed}"].add(measured.keys.fit)
-    for listed, found in sorted(fits.items()):
-        if len(found) > 1:
-            shown = f"{len(found)} fits on {listed}: {', '.join(sorted(found))}"
+    for listed, fits_of_list in sorted(fits.items()):
+        if len(fits_of_list) > 1:
+            shown = f"{len(fits_of_list)} fits on {listed}: {', '.join(sorted(fits_of_list))}"
             submission.note("P024", submission.row_name(members), shown, "one fit")
-    return any(len(found) > 1 for found in fits.values())
+    return any(len(fits_of_list) > 1 for fits_of_list in fits.values())
 
 
 def _several_recipes(submission: Submission, members: list[Measured]) -> bool:
@@ -113,13 +113,15 @@ def _several_recipes(submission: Submission, members: list[Measured]) -> bool:
             # The seeds of a row are consecutive, so that nobody can choose the best of many seeds.
             recipe = recipe.of_seed(2 - measured.m.protocol.repeat.index)
         recipes[measured.m.protocol.part].setdefault(tuple(leaves(recipe)), training)
-    for part, found in sorted(recipes.items()):
-        if len(found) > 1:
-            first, *others = found.values()
+    for part, recipes_of_part in sorted(recipes.items()):
+        if len(recipes_of_part) > 1:
+            first, *others = recipes_of_part.values()
             changes = [recipe_text(recipe_changes(replace(other, declared=first.recipe))) for other in others]
             where = submission.row_name(members)
-            submission.note("P024", where, f"{len(found)} recipes of {part}: also {'; '.join(changes)}", "one recipe")
-    return any(len(found) > 1 for found in recipes.values())
+            submission.note(
+                "P024", where, f"{len(recipes_of_part)} recipes of {part}: also {'; '.join(changes)}", "one recipe"
+            )
+    return any(len(recipes_of_part) > 1 for recipes_of_part in recipes.values())
 
 
 def _scope(submission: Submission, members: list[Measured], known: ProtocolFacts, whole: bool) -> None:

@@ -71,9 +71,9 @@ def choose(runs: Path, choice: Choice, fits: FitFiles) -> Chosen:
     if not records:
         message = f"No record of {choice.method!r} matches this choice."
         raise UserError(message, "\n  ".join((chosen.left_out + chosen.damaged)[:8]))
-    found = generations(Dated(stored, stored.m, stored.record.created) for stored in records)
-    chosen.left_out += [f"{lost.record.item.path}: superseded: {lost.reason}" for lost in found.superseded]
-    chosen.rows = list(found.rows) if choice.rows else one_variant(found.rows, choice.method, chosen.left_out)
+    current = generations(Dated(stored, stored.m, stored.record.created) for stored in records)
+    chosen.left_out += [f"{lost.record.item.path}: superseded: {lost.reason}" for lost in current.superseded]
+    chosen.rows = list(current.rows) if choice.rows else one_variant(current.rows, choice.method, chosen.left_out)
     return chosen
 
 

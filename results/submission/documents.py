@@ -62,12 +62,12 @@ def json_bytes(value: JsonValue) -> bytes:
 
 
 def _pairs(pairs: list[tuple[str, JsonValue]]) -> JsonObject:
-    found: JsonObject = {}
+    members: JsonObject = {}
     for key, value in pairs:
-        if key in found:
+        if key in members:
             raise DocumentError("F009", f"the key {key[:80]!r} twice")
-        found[key] = value
-    return found
+        members[key] = value
+    return members
 
 
 def _constant(text: str) -> float:

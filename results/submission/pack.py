@@ -136,10 +136,10 @@ def _add_fit(
     """Add a fit and its parent fits."""
     while key and f"fits/{key}.json" not in files:
         copies = fits.get(key, ())
-        found = file_of(copies, weights_sha256)
-        if found is None:  # records of superseded weights were left out
+        entry = file_of(copies, weights_sha256)
+        if entry is None:  # records of superseded weights were left out
             raise UserError(f"The fit {key} of {needed_by} has no valid {FIT_FILE}.", "Fit again with --force.")
-        path, fit = found
+        path, fit = entry
         files[f"fits/{key}.json"] = json_bytes(encode(fit))
         if weights:
             file = path.with_name(fit.weights.file)

@@ -66,14 +66,14 @@ FitFiles = Mapping[str, list[tuple[Path, FitFile]]]
 
 def finished_fits(runs: Path, damaged: list[str]) -> FitFiles:
     """All finished fits below a run folder; files that cannot be read are added to `damaged`."""
-    found: dict[str, list[tuple[Path, FitFile]]] = defaultdict(list)
+    fits: dict[str, list[tuple[Path, FitFile]]] = defaultdict(list)
     for path in sorted(runs.rglob(FIT_FILE)):
         try:
             if fit := read_fit_file(path.parent):
-                found[fit.key].append((path, fit))
+                fits[fit.key].append((path, fit))
         except UserError as error:
             damaged.append(error.message)
-    return found
+    return fits
 
 
 def file_of(copies: Iterable[tuple[Path, FitFile]], weights: str) -> tuple[Path, FitFile] | None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from harness.base.errors import UserError
-from harness.cells import datasets, from_request, resolve
+from harness.cells import datasets, from_request, resolve, resolve_views
 from harness.cells.backbone import BackboneChoice
 from harness.cells.from_request import expand
 from harness.cells.request import MethodChoice, Request
@@ -38,7 +38,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> dict[str, Counter[str]]:
 
     count(from_request, "resolve")
     count(datasets, "open_dataset")
-    count(resolve, "views_for")
+    count(resolve_views, "views_for")
     count(resolve, "code_of")
     original = MethodSpec.options_for.__func__  # type: ignore[attr-defined]
     counts["options_for"] = Counter()

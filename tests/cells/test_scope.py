@@ -12,8 +12,9 @@ import pytest
 from harness.base.errors import UserError
 from harness.cells.backbone import BackboneChoice
 from harness.cells.cell import Cells, EvalCell
+from harness.cells.eval_state import RENEWED, REUSED
 from harness.cells.from_request import expand
-from harness.cells.plan import RENEWED, REUSED, make_plan
+from harness.cells.plan import make_plan
 from harness.cells.request import MethodChoice, Request
 from harness.data.official.cards import load_card
 from harness.machine.compute_options import ComputeOptions

@@ -148,8 +148,8 @@ def prepare(
     for labels, entry in card.label_files.items():
         write_bytes(out / "labels" / entry.file, card.label_bytes(labels))
     paths = {path for rows in generated.lists.values() for path, _ in rows}
-    found = None if inventory is None else sum(inventory.find(path).file is not None for path in paths)
-    return PrepareReport(name, out, lists, len(paths), found)
+    present = None if inventory is None else sum(inventory.find(path).file is not None for path in paths)
+    return PrepareReport(name, out, lists, len(paths), present)
 
 
 def _write(card: Card, entry: ListCard, generated: Generated, out: Path) -> PreparedList:

@@ -1,0 +1,52 @@
+"""The fits and evals that protocols prescribe for datasets, and the methods that they do not suit."""
+
+from __future__ import annotations
+
+from harness.base.errors import EXIT_FAILED, NotApplicableError, UserError
+from harness.cells.cell import MethodRow
+from harness.data.lists.dataset import Dataset
+from harness.spec import Eval, Fit, Protocol
+
+
+class PrescribedFits:
+    """The fits and evals of each protocol on each dataset, computed once."""
+
+    def __init__(self) -> None:
+        self._fits: dict[tuple[type[Protocol], int], list[tuple[Fit, tuple[Eval, ...]]]] = {}
+
+    def of(self, protocol: type[Protocol], dataset: Dataset) -> list[tuple[Fit, tuple[Eval, ...]]]:
+        """The fits and evals that a protocol prescribes for a dataset.
+
+        Raises:
+            NotApplicableError: The protocol does not apply to the dataset.
+        """
+        key = protocol, id(dataset)
+        if key not in self._fits:
+            instance = protocol()
+            try:
+                fits = list(instance.fits(dataset))
+            except UserError as error:
+                if error.exit_code == EXIT_FAILED:  # a fault of the machine, not a combination that does not exist
+                    raise
+                raise NotApplicableError(error.message, error.hint) from None
+            self._fits[key] = [(fit, tuple(instance.evals(dataset, fit))) for fit in fits]
+        return self._fits[key]
+
+    def require_trained_classes(self, row: MethodRow, protocol: type[Protocol], dataset: Dataset) -> None:
+        """Refuse classes that a method with a fixed set of classes does not have: other names, or another number.
+
+        Raises:
+            NotApplicableError: The protocol evaluates other classes than the training list has.
+            UserError: The method's classes are not those of the dataset.
+        """
+        pairs = [(fit, item) for fit, items in self.of(protocol, dataset) for item in items]
+        for fit, item in pairs:
+            if (item.test.dataset, item.test.labels) != (fit.train.dataset, fit.train.labels):
+                raise NotApplicableError(
+                    f"{row.name} has a fixed set of classes and no text tower, and {protocol.name} evaluates classes "
+                    f"({item.test.dataset} {item.test.labels}) other than it trains on "
+                    f"({fit.train.dataset} {fit.train.labels}).",
+                    "Use a protocol with one set of classes, such as supervised.",
+                )
+        for _, item in pairs:
+            row.spec.check_classes(row.options, dataset.labels(item.test.labels))

@@ -1,0 +1,47 @@
+"""The views of a request: the published views of a protocol with the overrides of the command line."""
+
+from __future__ import annotations
+
+from harness.cells.backbone import BackboneChoice, views_for
+from harness.cells.request import Request
+from harness.spec import Views
+from harness.spec.method_spec import OwnModel
+from harness.spec.overrides import views_with
+
+
+class RequestedViews:
+    """Views with the overrides of a request, each computed once per published views and backbone."""
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+        self._views: dict[tuple[Views, BackboneChoice | OwnModel, bool], Views] = {}
+
+    def requested(self, published: Views, backbone: BackboneChoice | OwnModel) -> Views:
+        """Published views with the overrides of `--views`.
+
+        Raises:
+            UserError: An override is unknown or not valid.
+        """
+        key = published, backbone, False
+        if key not in self._views:
+            self._views[key] = views_for(published, backbone, self._request.views)
+        return self._views[key]
+
+    def evaluated(self, published: Views, backbone: BackboneChoice | OwnModel) -> Views:
+        """Published views with the overrides of `--views` and `--eval-views`.
+
+        Raises:
+            UserError: An override is unknown or not valid.
+        """
+        key = published, backbone, True
+        if key not in self._views:
+            # Not `views_for`: the backbone's own number of frames would replace the requested one.
+            views = views_with(self.requested(published, backbone), self._request.eval_views)
+            backbone.check_views(views)
+            self._views[key] = views
+        return self._views[key]
+
+    def of_training(self, published: Views, backbone: BackboneChoice | OwnModel) -> Views:
+        """The single view of a training clip: clips, crops and their sampling are settings of evaluation."""
+        views = self.requested(published, backbone)
+        return Views(frames=views.frames, normalize=views.normalize, reader=views.reader)
