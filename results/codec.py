@@ -131,6 +131,11 @@ def _lists(value: JsonValue) -> JsonValue:
 
 
 def _type_of(kind: type) -> inspect.Type:
+    return _info_of(kind)
+
+
+@cache
+def _info_of(kind: type) -> inspect.Type:
     return inspect.type_info(kind)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import replace
+from functools import cache
 from typing import Any, get_args, get_type_hints
 
 from hypothesis import strategies as st
@@ -27,12 +28,30 @@ from results.measurement import (
 ODD = ("|", "\\", "\\|", ",", "=", "a|b", "a,b=c", "|row:", "-", "", "a video of {}", "'", '"', "{}", "\n", "é", "中")
 TEXTS = st.one_of(st.sampled_from(ODD), st.text(st.characters(exclude_categories=("Cs",)), max_size=6))
 NAMES = st.one_of(st.sampled_from(("hmdb51", "k400", "my videos", "a|b", "unknown")), TEXTS.filter(bool))
-HASHES = st.text("0123456789abcdef", min_size=64, max_size=64)
+HASHES = st.binary(min_size=32, max_size=32).map(bytes.hex)  # one draw instead of 64
+ROOTS = st.binary(min_size=4, max_size=4).map(bytes.hex)
 OPTIONAL_HASHES = st.one_of(st.just(""), HASHES)
 NUMBERS = st.one_of(st.integers(-10, 10), st.integers(), st.floats(allow_nan=False, allow_infinity=False))
 PLAIN = st.one_of(st.booleans(), st.none(), NUMBERS, TEXTS)
 VALUES = st.one_of(PLAIN, st.lists(PLAIN, max_size=3).map(tuple))
 OPTIONS = st.dictionaries(st.one_of(NAMES, st.sampled_from(("template", "k", "monkey"))), VALUES, max_size=4)
+
+
+STARTS = st.one_of(
+    st.just(Start()),
+    st.builds(Start, st.just("fit"), NAMES, HASHES, HASHES, st.booleans()),
+    st.builds(Start, st.just("checkpoint")),
+)
+METHODS = st.builds(
+    MethodId, NAMES, st.integers(1, 3), HASHES, OPTIONS, OPTIONS,
+    st.sampled_from(("names", "templates", "llm-rewritten", "learned", "none", "unknown")),
+    OPTIONAL_HASHES, st.lists(NAMES, max_size=2).map(tuple), OPTIONAL_HASHES,
+)  # fmt: skip
+MODELS = st.builds(
+    ModelId, st.sampled_from(("ViT-B-16", "mini-clip")),
+    st.one_of(st.sampled_from(("openai", "random")), HASHES.map("sha256:".__add__)), OPTIONAL_HASHES,
+    OPTIONAL_HASHES, st.sampled_from((0, 224)), st.sampled_from(("", "gelu", "quick_gelu")), st.sampled_from((0, 77)),
+)  # fmt: skip
 
 
 @st.composite
@@ -57,14 +76,14 @@ def recipes(draw: st.DrawFn) -> Recipe:
     )  # fmt: skip
 
 
+@cache  # hypothesis inspects a new strategy anew
 def lists(own: bool) -> st.SearchStrategy[ListId]:
     return st.builds(
         ListId, dataset=NAMES, name=NAMES,
         origin=st.just("own") if own else st.sampled_from(("published", "generated", "unknown")), sha256=HASHES,
         labels=NAMES, labels_sha256=HASHES,
         label_variant=st.sampled_from(("published", "corrected", "split", "unknown")), n=st.integers(1, 500),
-        content=HASHES if own else st.just(""), root=st.text("0123456789abcdef", min_size=8, max_size=8)
-        if own else st.just(""),
+        content=HASHES if own else st.just(""), root=ROOTS if own else st.just(""),
     )  # fmt: skip
 
 
@@ -72,15 +91,8 @@ def lists(own: bool) -> st.SearchStrategy[ListId]:
 def trainings(draw: st.DrawFn, own: bool) -> Training:
     listed, declared = draw(lists(own)), draw(recipes())
     changes = draw(st.sampled_from(({}, {"epochs": 3}, {"lr": 0.25, "seed": 9}, {"betas": (0.5, 0.75)})))
-    start = draw(
-        st.one_of(
-            st.just(Start()),
-            st.builds(Start, st.just("fit"), NAMES, HASHES, HASHES, st.booleans()),
-            st.builds(Start, st.just("checkpoint")),
-        )
-    )
     return Training(
-        listed, replace(declared, **changes), declared, draw(views()), start,
+        listed, replace(declared, **changes), declared, draw(views()), draw(STARTS),
         draw(st.sampled_from(("float32", "bfloat16"))), draw(st.integers(1, listed.n)), draw(HASHES),
     )  # fmt: skip
 
@@ -106,21 +118,8 @@ def measurements(draw: st.DrawFn, trained: bool | None = None) -> Measurement:
     )  # fmt: skip
     return Measurement(
         protocol=ProtocolId(draw(NAMES), draw(st.integers(1, 3)), part, repeat, prescribed, scope),
-        method=draw(
-            st.builds(
-                MethodId, NAMES, st.integers(1, 3), HASHES, OPTIONS, OPTIONS,
-                st.sampled_from(("names", "templates", "llm-rewritten", "learned", "none", "unknown")),
-                OPTIONAL_HASHES, st.lists(NAMES, max_size=2).map(tuple), OPTIONAL_HASHES,
-            )
-        ),
-        model=draw(
-            st.builds(
-                ModelId, st.sampled_from(("ViT-B-16", "mini-clip")),
-                st.one_of(st.sampled_from(("openai", "random")), HASHES.map("sha256:".__add__)), OPTIONAL_HASHES,
-                OPTIONAL_HASHES, st.sampled_from((0, 224)), st.sampled_from(("", "gelu", "quick_gelu")),
-                st.sampled_from((0, 77)),
-            )
-        ),
+        method=draw(METHODS),
+        model=draw(MODELS),
         training=training,
         evaluation=Evaluation(
             listed, used_views, draw(st.sampled_from(("", "reverse"))), draw(st.sampled_from(("", "every 10th"))),

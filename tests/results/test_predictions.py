@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import hashlib
 import time
@@ -176,3 +177,16 @@ def test_the_fast_reader_is_fast(tmp_path: Path) -> None:
         read_outcome(path, sha, 3783)
         seconds.append(time.process_time() - start)
     assert min(seconds) < 0.03
+
+
+@pytest.mark.parametrize("odd", ["b.avi", "c,d", 'e"f', "g\nh", "", "\u00fc", "i\rj"])
+@pytest.mark.parametrize("absent", [False, True])
+def test_the_text_is_that_of_pandas(odd: str, absent: bool) -> None:
+    """For every quoting; an absent or infinite probability, which no run writes, is written as pandas writes it."""
+    draw = np.random.default_rng(0)
+    frame = predictions_frame(["a/1.avi", odd, "2"], np.arange(3), draw.integers(0, 5, (3, 4)), draw.random((3, 4)))
+    if absent:
+        frame.loc[1, "p1"], frame.loc[2, "p2"] = np.nan, np.inf
+    quoting = csv.QUOTE_NONNUMERIC if "\r" in odd else csv.QUOTE_MINIMAL
+    text = frame[COLUMNS].to_csv(index=False, float_format="%.6f", lineterminator="\n", quoting=quoting)
+    assert gzip.decompress(encode_predictions(frame)).decode() == text
