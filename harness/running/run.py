@@ -23,6 +23,7 @@ from harness.machine.weights_index import WeightsIndex
 from harness.running.build import read_unknown_weights
 from harness.running.eval_cell import run_eval_cell
 from harness.running.fit_cell import run_fit_cell
+from harness.running.plugin_errors import plugin_error_line
 from harness.running.run_request import RunSummary
 from harness.running.session import Session, left_over, lock_of
 
@@ -154,17 +155,22 @@ def _attempt(task: _Task, session: Session, keep_going: bool, summary: RunSummar
         with session.processes.in_turn():  # the first process renders the videos, the others find them
             task.cell.dataset.prepare(session.progress.render_step)
         computed = task.run(session)
-    except (UserError, OSError) as error:
+    except Exception as error:  # of the user, the machine, a method or the harness; other cells are worth computing
+        line = plugin_error_line(error, task.name, task.cell.row.name)
+        if line and not isinstance(error, UserError):
+            error.add_note(line)  # Python prints notes below the traceback
         # An error of one process alone leaves the others waiting for it: the run has to end.
         if not (keep_going and session.processes.is_common(error)):
+            if line and isinstance(error, UserError):
+                raise UserError(line, error.hint, error.exit_code) from error
             raise
-        return str(error if isinstance(error, UserError) else machine_error(error))
-    except Exception as error:  # a fault of a method or of the harness: the other cells are still worth computing
-        if not (keep_going and session.processes.is_common(error)):
-            raise
+        if isinstance(error, UserError):
+            return str(error)
+        if isinstance(error, OSError) and not line:
+            return str(machine_error(error))
         if session.processes.is_leader:
             logger.exception("%s failed", task.name)
-        return f"{type(error).__name__}: {error}"
+        return line.removeprefix(f"{task.name}: ") or f"{type(error).__name__}: {error}"
     finally:
         session.progress.end()
     if not computed:  # another run on the same run folder finished the cell while this run waited for its lock

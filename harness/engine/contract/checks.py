@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from harness.base.errors import UserError, described
 from harness.engine.contract.fixture import BASE, BATCH, NOVEL, OTHER, MethodUnderTest, OptionValue
+from harness.engine.contract.spelling import misspelt_hooks
 from harness.engine.contract.tiny_clip import tiny_backbone
 from harness.engine.method import ClipMethod, method_class
 from harness.engine.model.clip_model import Backbone
@@ -34,12 +35,14 @@ class Check:
         ok: Whether the method passes.
         explanation: The fault and where to look for it; empty if the method passes.
         promise: The requirement in one sentence.
+        waits_for: The failed check without which this check says nothing; empty if the check was made.
     """
 
     name: str
     ok: bool
     explanation: str = ""
     promise: str = ""
+    waits_for: str = ""
 
 
 def has_card(tested: MethodUnderTest) -> str:
@@ -55,6 +58,15 @@ def has_card(tested: MethodUnderTest) -> str:
     return ""
 
 
+def spells_hooks(tested: MethodUnderTest) -> str:
+    """No name of the class is a misspelt hook: a name that no code uses, close to the name of a hook."""
+    misspelt = misspelt_hooks(tested.cls)
+    return "; ".join(
+        f"{name} is used nowhere and is close to the hook {hook}: rename it, or remove it if it is not meant"
+        for name, hook in misspelt.items()
+    )
+
+
 def declares_parameters(tested: MethodUnderTest) -> str:
     """Every tensor made by setup() is a parameter or a buffer, and every trained parameter is in a parameter group."""
     method = tested.fresh()
@@ -67,7 +79,14 @@ def declares_parameters(tested: MethodUnderTest) -> str:
     if not method.trainable():
         return ""
     own = {id(p): name for name, p in method.named_parameters()}
-    grouped = [id(p) for group in method.parameter_groups(tested.recipe) for p in group["params"]]
+    groups = list(method.parameter_groups(tested.recipe))
+    wrong = next((group for group in groups if not isinstance(group, dict)), None)
+    if wrong is not None:
+        return (
+            f"parameter_groups() returned {type(wrong).__name__} in place of a group: return dictionaries "
+            '{"params": [...], "lr": ..., "weight_decay": ...}.'
+        )
+    grouped = [id(p) for group in groups for p in group["params"]]
     if len(set(grouped)) < len(grouped):
         return f"parameter_groups() lists {len(grouped) - len(set(grouped))} parameters twice."
     if set(grouped) - set(own):
@@ -94,11 +113,15 @@ def has_shapes(tested: MethodUnderTest) -> str:
             whole = method(tested.video, labels).float()
         if not torch.allclose(whole, logits, atol=TOLERANCE, equal_nan=True):
             return "The method called as a whole and its steps encode_text, encode_video, score give different logits."
+    if method.trainable() and not method.fits_at_once:
+        loss = tested.see(method, tested.base)
+        if loss.dim():
+            return f"loss() returned shape {tuple(loss.shape)}, expected a scalar: return the mean over the batch."
     return ""
 
 
 def has_finite_scores(tested: MethodUnderTest) -> str:
-    """Scores are finite for noise and for a black video."""
+    """Scores are finite for noise and for a black video, and so is the loss."""
     method = tested.fresh()
     for what, video in (("noise", tested.video), ("a black video", tested.black)):
         logits = tested.logits(method, tested.novel, video)
@@ -108,6 +131,10 @@ def has_finite_scores(tested: MethodUnderTest) -> str:
                 f"{bad} of {logits.numel()} scores of {what} are NaN or infinite: look for a division by a norm or a "
                 "spread that may be zero, and for logarithms."
             )
+    if method.trainable() and not method.fits_at_once:
+        loss = tested.see(method, tested.base)
+        if not torch.isfinite(loss).all():
+            return f"the loss of the base classes is {loss.flatten()[0]:g} before any update: look for log(0) and 0/0."
     return ""
 
 
@@ -268,12 +295,16 @@ def leaves_training_behind(tested: MethodUnderTest) -> str:
 
 
 CHECKS: tuple[Callable[[MethodUnderTest], str], ...] = (
-    has_card, declares_parameters, only_reads_in_evaluation, is_deterministic, has_shapes, has_finite_scores,
-    follows_label_order, ignores_other_videos, changes_what_it_declares, learns_everywhere, forgets_labels,
+    has_card, spells_hooks, declares_parameters, has_finite_scores, only_reads_in_evaluation, is_deterministic,
+    has_shapes, follows_label_order, ignores_other_videos, changes_what_it_declares, learns_everywhere, forgets_labels,
     survives_saving, survives_half_precision, leaves_training_behind,
 )  # fmt: skip
-FIRST = (only_reads_in_evaluation, is_deterministic)
-"""If one of these fails, repeated scores differ, so that the later checks, which compare scores, are skipped."""
+FIRST = (has_finite_scores, only_reads_in_evaluation, is_deterministic)
+"""If one of these fails, repeated scores differ, so that the later checks, which compare scores, are skipped.
+
+Finite scores come first of all: NaN is unequal to itself, so that every comparison of scores would fail with a wrong
+explanation.
+"""
 
 
 def check_method(
@@ -290,16 +321,15 @@ def check_method(
     backbone = backbone or tiny_backbone()
     results: list[Check] = []
     raised: dict[str, str] = {}
-    unsettled = ""
+    waits_for = ""
     for check in CHECKS:
-        if unsettled:
-            explanation = f"could not be checked before {unsettled} is fixed"
-        else:
-            explanation = _explain(check, cls, options or {}, backbone, raised)
+        explanation, blocking = ("", waits_for) if waits_for else _explain(check, cls, options or {}, backbone, raised)
+        if blocking:
+            explanation = f"could not be checked before {blocking} is fixed"
         if explanation and check in FIRST:
-            unsettled = unsettled or check.__name__
+            waits_for = waits_for or blocking or check.__name__
         promise = (check.__doc__ or "").partition("\n")[0].rstrip(".")
-        results.append(Check(check.__name__, not explanation, explanation, promise))
+        results.append(Check(check.__name__, not explanation, explanation, promise, blocking))
     return results
 
 
@@ -309,14 +339,14 @@ def _explain(
     options: Mapping[str, OptionValue],
     backbone: Backbone,
     raised: dict[str, str],
-) -> str:
-    """The explanation of a check. An exception that several checks raise is explained by the first of them only."""
+) -> tuple[str, str]:
+    """The explanation of a check, and the earlier check that raised the same exception, which explains it already."""
     try:
-        return check(MethodUnderTest(cls, options, backbone))
+        return check(MethodUnderTest(cls, options, backbone)), ""
     except Exception as error:  # a plugin may raise anything; the check reports it
         text = described(error, Path(sys.modules[cls.__module__].__file__ or "").resolve())
         first = raised.setdefault(text, check.__name__)
-        return text if first == check.__name__ else f"could not be checked before {first} is fixed"
+        return (text, "") if first == check.__name__ else ("", first)
 
 
 def _tensors(method: ClipMethod) -> dict[str, Tensor]:
