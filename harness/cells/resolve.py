@@ -6,10 +6,19 @@ the `Combination`s that it returns (`harness.cells.resolved`).
 
 from __future__ import annotations
 
-from harness.base.errors import EXIT_FAILED, NotApplicableError, UserError
+from collections.abc import Mapping
+
+from harness.base.errors import NotApplicableError
 from harness.cells.backbone import MINI_ARCH, BackboneChoice, preset_of, views_for
 from harness.cells.cell import MethodRow
 from harness.cells.datasets import OpenedDatasets, choose_datasets
+from harness.cells.from_protocol import (
+    declared_recipe,
+    is_custom,
+    options_protocol,
+    prescribed_fits,
+    similar_protocol,
+)
 from harness.cells.request import MethodChoice, Request
 from harness.cells.resolve_method import code_of, method_row
 from harness.cells.resolved import Chosen, Combination, ResolvedFit, ResolvedRequest
@@ -81,7 +90,7 @@ class _Resolver:
             training = None
             if is_trained:
                 source = datasets[fit.train.dataset]
-                declared = _declared(row, protocol.name, fit, source)
+                declared = self._declared(row, protocol, dataset, fit, source)
                 recipe = recipe_with(declared, self._request.recipe)
                 training = ResolvedFit(row, protocol.name, fit, source, declared, recipe, views)
             evals = tuple(self._eval(item, row, protocol, fit.repeat if is_trained else Repeat()) for item in items)
@@ -99,7 +108,10 @@ class _Resolver:
         spec = registry.method_spec(choice.name)
         # Options may depend on the number of frames. A model other than CLIP sets the frames itself.
         frames = self._requested(protocol.views, backbone).frames if spec.uses_clip else None
-        row = method_row(choice, backbone, protocol.name, dataset.name, frames, self._code(choice.name))
+        fits = self._fits(protocol, dataset) if spec.protocol_options and is_custom(protocol) else []
+        # The first fit decides: a row has one set of options.
+        name = options_protocol(spec, protocol, similar_protocol(protocol, dataset, fits[0][0])) if fits else ""
+        row = method_row(choice, backbone, name or protocol.name, dataset.name, frames, self._code(choice.name))
         if not spec.uses_clip and not spec.open_vocabulary:
             self._require_trained_classes(row, protocol, dataset)
         return row
@@ -129,17 +141,11 @@ class _Resolver:
 
         Raises:
             NotApplicableError: The protocol does not apply to the dataset.
+            UserError: The protocol's code fails.
         """
         key = protocol, id(dataset)
         if key not in self._prescribed:
-            instance = protocol()
-            try:
-                fits = list(instance.fits(dataset))
-            except UserError as error:
-                if error.exit_code == EXIT_FAILED:  # a fault of the machine, not a combination that does not exist
-                    raise
-                raise NotApplicableError(error.message, error.hint) from None
-            self._prescribed[key] = [(fit, tuple(instance.evals(dataset, fit))) for fit in fits]
+            self._prescribed[key] = prescribed_fits(protocol, dataset)
         return self._prescribed[key]
 
     def _eval(self, item: Eval, row: MethodRow, protocol: type[Protocol], repeat: Repeat) -> PlannedEval:
@@ -179,10 +185,18 @@ class _Resolver:
             row = method_row(choice, backbone, parent.protocol, dataset.name, frames, code)
             fit, _ = self._fits(protocol, dataset)[0]
             source = dataset if fit.train.dataset == dataset.name else self.datasets.open(fit.train.dataset)
-            recipe = _declared(row, parent.protocol, fit, source)
+            recipe = self._declared(row, protocol, dataset, fit, source, {})
             views = self._training_views(protocol.views, backbone)
             self._parents[key] = ResolvedFit(row, parent.protocol, fit, source, recipe, recipe, views)
         return self._parents[key]
+
+    def _declared(
+        self, row: MethodRow, protocol: type[Protocol], dataset: Dataset, fit: Fit, source: Dataset,
+        given: Mapping[str, str] | None = None,
+    ) -> Recipe:  # fmt: skip
+        similar = similar_protocol(protocol, dataset, fit) if is_custom(protocol) else ""
+        settings = self._request.recipe if given is None else given
+        return declared_recipe(row.spec, protocol, similar, source.name, fit, preset_of(row.backbone), settings)
 
     def _is_selected(self, fit: Fit) -> bool:
         repeats, shots = self._request.repeats, self._request.shots
@@ -192,18 +206,3 @@ class _Resolver:
 def _default_backbone(dataset: Dataset) -> BackboneChoice:
     """The tiny CLIP for embedded datasets, OpenAI's ViT-B/16 for all others."""
     return BackboneChoice(MINI_ARCH, None) if dataset.kind == "embedded" else BackboneChoice("ViT-B-16", "openai")
-
-
-def _declared(row: MethodRow, protocol: str, fit: Fit, dataset: Dataset) -> Recipe:
-    """The recipe that a method declares for a fit.
-
-    Raises:
-        NotApplicableError: The method declares none.
-    """
-    declared = row.spec.recipe_for(protocol, dataset.name, fit.shots, preset_of(row.backbone))
-    if declared is None:
-        raise NotApplicableError(
-            f"{row.name} has no recipe for {protocol} on {dataset.name}.",
-            f"Add recipes['{protocol}'] to the method, or set `recipe`.",
-        )
-    return declared

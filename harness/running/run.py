@@ -21,6 +21,7 @@ from harness.machine.progress import Progress
 from harness.machine.settings import Settings
 from harness.machine.weights_index import WeightsIndex
 from harness.running.build import read_unknown_weights
+from harness.running.contract import contract_warnings
 from harness.running.eval_cell import run_eval_cell
 from harness.running.fit_cell import run_fit_cell
 from harness.running.plugin_errors import plugin_error_line
@@ -130,6 +131,9 @@ def execute(
     device = choose_device(compute, processes.local_rank if processes.size > 1 else None)
     session = Session(settings, compute, device, progress, processes, plan.tensors_of)
     if processes.is_leader:
+        rows = [*(cell.row for cell in open_fits), *(cell.row for cell in open_evals)]
+        for line in contract_warnings(rows, settings):
+            logger.warning("%s", line)
         _remove_left_over(plan, settings)
     failed: set[str] = set()
     with progress:

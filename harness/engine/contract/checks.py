@@ -15,12 +15,13 @@ import torch
 from torch import Tensor, nn
 
 from harness.base.errors import UserError, described
-from harness.engine.contract.fixture import BASE, BATCH, NOVEL, OTHER, MethodUnderTest, OptionValue
+from harness.engine.contract.fixture import BASE, BATCH, NOVEL, OTHER, MethodUnderTest
 from harness.engine.contract.spelling import misspelt_hooks
 from harness.engine.contract.tiny_clip import tiny_backbone
 from harness.engine.method import ClipMethod, method_class
 from harness.engine.model.clip_model import Backbone
 from harness.spec import LabelSet
+from harness.spec.options import OptionValue
 
 TOLERANCE = 1e-4
 """Largest difference between logits that are equal up to the order of summation. Logits reach about 50."""

@@ -15,8 +15,8 @@ from harness.engine.method import ClipMethod
 from harness.engine.model.clip_model import Backbone
 from harness.engine.training.step import build_optimizer
 from harness.spec import LabelSet, Recipe, Views
+from harness.spec.options import OptionValue
 
-OptionValue = str | float | bool | tuple[str | float, ...] | None
 FRAMES = 4
 BASE = LabelSet(("open a door", "ride a bike", "jump"))
 OTHER = LabelSet(("swim", "draw a sword", "chew"))

@@ -26,7 +26,9 @@ def misspelt_hooks(cls: type[ClipMethod]) -> dict[str, str]:
     hooks = {_normal(name): name for name in _hooks()}
     own = [base for base in cls.__mro__ if base not in ClipMethod.__mro__ and base.__module__ != "typing"]
     # torch's own names (`train`, `extra_repr`) are overrides of torch, not misspelt hooks.
-    defined = {name for base in own for name in vars(base) if not name.startswith("__") and not hasattr(ClipMethod, name)}
+    defined = {
+        name for base in own for name in vars(base) if not name.startswith("__") and not hasattr(ClipMethod, name)
+    }
     close = {name: difflib.get_close_matches(_normal(name), hooks, n=1, cutoff=CLOSE) for name in sorted(defined)}
     close = {name: found for name, found in close.items() if found}
     used = _used(own) if close else set()  # reading the files is slow, and rarely needed

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from harness.engine.contract.fixture import MethodUnderTest, OptionValue
+from harness.engine.contract.fixture import MethodUnderTest
 from harness.engine.method import ClipMethod
 from harness.engine.model.clip_model import Backbone
 from harness.engine.training.step import build_optimizer
+from harness.spec.options import OptionValue
 
 
 @dataclass(frozen=True)
