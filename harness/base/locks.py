@@ -63,6 +63,7 @@ def cell_lock(
         yield
     finally:
         with contextlib.suppress(OSError):
+            # Before the release: the next holder writes its own note, which must not be removed.
             note.unlink(missing_ok=True)
         lock.release()
 

@@ -94,6 +94,7 @@ def evaluate(job: EvalJob, context: Context, partial: Path | None = None, progre
     with processes.together():
         compile_if_asked(method.backbone, context.compute.compile, context.device)
     per_batch = device_batch("eval", context.device, context.compute)
+    # Before the decision on the compiler: with a cache the vision tower runs for missing videos only.
     features = eval_features(job, context, per_batch)
     if features is None:
         frames = len(job.rows) * job.views.count * job.views.frames

@@ -135,6 +135,7 @@ class ClipMethod(MethodSpec, TrainableClip, Generic[VideoT, TextT]):
 
     def feature_loss(self, video: VideoT, text: TextT, targets: Tensor) -> Tensor:
         """Return the training loss of encoded videos and texts: cross-entropy with soft targets (B, C), in nats."""
+        # A log-softmax over hundreds of classes loses its small terms in half precision.
         logits = self.score(video, text).float()
         return -(targets * F.log_softmax(logits, dim=-1)).sum(dim=-1).mean()
 
@@ -172,6 +173,7 @@ class ClipMethod(MethodSpec, TrainableClip, Generic[VideoT, TextT]):
 
     def encode_prompts(self, texts: tuple[str, ...]) -> Tensor:
         """Return text features (N, D) of N texts, not normalised; cached while the text side is frozen."""
+        # ViFi-CLIP keeps the token embeddings of its prompts in a float16 buffer.
         half = shared_options(self.options).text_embedding == "published"
         return self._frozen_text.encode(self.backbone, texts, half)
 

@@ -105,6 +105,7 @@ class PartialScores:
             buffer, of=np.array(self.rows_hash), done=self.done, ids=self.ids, probabilities=self.probabilities,
             rows=rows, reasons=reasons,
         )  # fmt: skip
+        # One file per process: two writers of one file would lose each other's rows.
         own = self.partial if rank_of_writer == 0 else self.partial.with_suffix(f".{rank_of_writer}.npz")
         write_bytes(own, buffer.getvalue())
         self.saved = time.monotonic()

@@ -121,6 +121,7 @@ def data_nodes(trees: Sequence[ast.Module]) -> frozenset[int]:
     Args:
         trees: Trees of all its files: a name that another file reads is not data.
     """
+    # A plugin may define its own `Recipe` or `replace`, which can do anything.
     own = {stmt.name for tree in trees for stmt in tree.body if isinstance(stmt, (ast.FunctionDef, ast.ClassDef))}
     candidates = [candidate for tree in trees for candidate in _candidates(tree, own)]
     candidate_ids = {id(node) for candidate in candidates for node in candidate.nodes}
@@ -128,6 +129,7 @@ def data_nodes(trees: Sequence[ast.Module]) -> frozenset[int]:
     for tree in trees:
         rest.add(_reads([tree], candidate_ids))
     made = _made(candidates)
+    # Start with all candidates and remove: a constant that only a field reads would otherwise be read by code.
     data = candidates
     while True:  # a candidate that turns out to be code may read another candidate
         code = _Reads()
@@ -187,6 +189,7 @@ def _candidates(tree: ast.Module, own: set[str]) -> Iterator[_Candidate]:
     for imported in tree.body:
         for alias in imported.names if isinstance(imported, ast.ImportFrom) else ():
             name = alias.asname or alias.name
+            # A name that is bound twice may hold the other value; a star import may bind anything.
             if alias.name != "*" and bound[name] == 1:
                 yield _Candidate("import", name, (alias,), _Reads({alias.name}))
     for node in ast.walk(tree):
@@ -257,6 +260,7 @@ def _named(call: ast.Call) -> Iterator[str]:
         yield from text.split(".")
     target = call.args[0] if call.args else call
     of_plugin = isinstance(target, ast.Call) or (isinstance(target, ast.Name) and target.id in ("self", "cls"))
+    # `getattr(self, name)` with a computed name may read any field.
     if not texts and of_plugin:
         yield "__dict__"
 
@@ -270,6 +274,7 @@ def _bound(body: Iterable[ast.stmt], functions: bool = True) -> Counter[str]:
             binding counted too much only makes a constant code.
     """
     found: Counter[str] = Counter()
+    # A loop, because generated code may be nested deeper than Python's recursion limit.
     pending: list[ast.AST] = list(body)
     while pending:
         node = pending.pop()
@@ -310,11 +315,14 @@ def _reads(tops: Iterable[ast.AST], candidate_ids: set[int]) -> _Reads:
             reads.names.add(node.name)
         elif isinstance(node, ast.Call) and _called(node) in _BY_NAME:
             reads.texts.update(_named(node))
+        # `case Recipe(lr=rate)` reads the attribute `lr`.
         elif isinstance(node, ast.MatchClass):
             reads.attributes.update((attribute, hook) for attribute in node.kwd_attrs)
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             inside = hook or (node.name if in_class else "")
             body = {id(statement) for statement in node.body}
+            # Decorators and defaults of a method run in the class body and see its names; the method's own body does
+            # not.
             children = [(child, in_class and id(child) not in body, inside) for child in ast.iter_child_nodes(node)]
         else:
             enters = in_class or isinstance(node, ast.ClassDef)

@@ -46,6 +46,7 @@ def register_protocol(name: str, version: int | None = None) -> Callable[[type[T
 
 def _register(kind: str, name: str, version: int | None) -> Callable[[type[T]], type[T]]:
     def decorate(cls: type[T]) -> type[T]:
+        # The file and not the class object: importing a file twice makes another class, which may replace the first.
         file = Path(sys.modules[cls.__module__].__file__ or "").resolve()
         if not is_name(name):
             raise UserError(f"{name!r} is not a {kind} name ({file}).", "Use letters, digits, '_' and '-'.")

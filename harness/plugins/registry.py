@@ -27,6 +27,7 @@ M = TypeVar("M", bound=MethodSpec)
 
 def sources(kind: str) -> dict[str, Source]:
     """All plugins of a kind by name, found without importing any; plugins with a problem are logged once."""
+    # In reverse order of precedence: later sources replace earlier ones of the same name.
     by_name: dict[str, Source] = dict(loose[kind])
     installed = installed_sources(f"harness.{KINDS[kind]}")
     by_name |= installed

@@ -118,6 +118,7 @@ class _Pinned:
         parent: tuple[int, ...] = ()
         if self.source is not None:
             parent = _seen(self._take(self.source), target, self.source.dataset, test.dataset)
+        # A protocol with one label set trains on all its evaluation classes on purpose.
         same = train.dataset == test.dataset and source == target
         seen = () if same else _seen(source, target, train.dataset, test.dataset)
         views, repeat = item.views or self.protocol.views, item.repeat or fit.repeat

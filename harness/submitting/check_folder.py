@@ -44,6 +44,7 @@ def check_all(paths: Iterable[Path], root: Path, board: Path | None = None) -> I
         checked = check_submission(path, partial(facts_of, known=known))
         yield checked, accept(checked, board, reproductions) if board is not None and checked.passed else None
         name = checked.submission.name
+        # Earlier owners win: the later of two equal tables is the copy.
         known = {**{m.table_sha256: name for m in checked.submission.measured}, **known}
 
 
@@ -69,6 +70,7 @@ def check_changes(repository: Path, base: str, head: str) -> tuple[tuple[Finding
             file = archive(repository, head, method, version, Path(scratch) / f"{number}.zip")
             result = check_submission(file, partial(facts_of, known=known))
             submission = result.submission
+            # Messages name the folder of the repository, not the temporary archive.
             submission.path = repository / FOLDER / method / f"v{version}"
             if submission.manifest and submission.name != f"{method}/v{version}":
                 wrong_folder = Finding("D004", str(submission.path), submission.name, f"{method}/v{version}")

@@ -117,6 +117,7 @@ def accept(checked: Checked, board: Path, reproductions: Iterable[Reproduction] 
     if not checked.passed or manifest is None:
         raise UserError(f"{submission.path} is refused and cannot be accepted.", exit_code=EXIT_FAILED)
     folder = board / manifest.method / f"v{manifest.version}"
+    # Before anything is written: a version that is on the board with other content must stay as it is.
     earlier = _earlier(folder, submission.digest, submission.name)
     done = [r for r in reproductions if r.digest == submission.digest and r.passed]
     status: Status = "reproduced" if done else "verified"
@@ -137,6 +138,7 @@ def accept(checked: Checked, board: Path, reproductions: Iterable[Reproduction] 
         findings=tuple(f.as_dict() for f in checked.findings), files=submission.hashes,
         reproduced=tuple({"videos": r.videos, "flips": r.flips} for r in done),
     )  # fmt: skip
+    # Last: a folder without this file was not accepted completely.
     write_json(folder / ACCEPTANCE, encode(acceptance))
     return folder
 
@@ -195,5 +197,6 @@ def known_tables(board: Path) -> dict[str, str]:
             text = decompress(path.read_bytes())
         except (OSError, ValueError, zlib.error) as error:
             raise UserError(f"{path} on the board cannot be read: {error}", exit_code=EXIT_FAILED) from None
+        # Of the uncompressed table: gzip gives other bytes for the same text with every level and version.
         known[hashlib.sha256(text).hexdigest()] = "/".join(path.relative_to(board).parts[:2])
     return known

@@ -52,6 +52,7 @@ def changes(repository: Path, base: str, head: str) -> Changes:
     submissions = [change for change in changed if change.path.startswith(f"{FOLDER}/")]
     if not submissions:
         return Changes((), ())
+    # Not `base` itself: submissions that were merged meanwhile are not changes of this pull request.
     fork = _git(repository, "merge-base", base, head).strip()
     present = _versions(repository, fork)
     findings, added = [], set()
@@ -88,6 +89,7 @@ def _above(version: str, other: str) -> bool:
 
 
 def _changed(repository: Path, base: str, head: str) -> Iterator[Change]:
+    # With -z names are not quoted; without renames a moved file shows as removed and added.
     fields = _git(repository, "diff", "--raw", "-z", "--no-renames", "--no-ext-diff", f"{base}...{head}").split("\0")
     for meta, path in zip(fields[0::2], fields[1::2], strict=False):
         _, mode, _, _, status = meta.removeprefix(":").split(" ")

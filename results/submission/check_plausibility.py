@@ -67,6 +67,7 @@ def _classes(submission: Submission, measured: Measured) -> None:
 def _chance(submission: Submission, measured: Measured) -> None:
     """Accuracy significantly below chance (rule W002)."""
     chance, top1 = 100.0 / len(measured.record.classes), measured.record.metrics.top1
+    # The upper end of the interval: a short list falls below chance by accident.
     if wilson(top1, measured.m.evaluation.evaluated).high < chance:
         submission.note("W002", measured.name, f"top1 {top1:.1f}", f"chance {chance:.1f} or more")
 
@@ -75,6 +76,7 @@ def _confidence(submission: Submission, measured: Measured) -> None:
     """Equal probabilities for all videos (rule W009)."""
     assert measured.frame is not None
     p = measured.frame[PROBABILITY_COLUMNS].to_numpy()[measured.frame["id1"].to_numpy() >= 0]
+    # A method without any evidence, such as a constant score, gives this; with one class it is right.
     if len(p) > FEW and len(measured.record.classes) > 1 and len(np.unique(p, axis=0)) == 1:
         submission.note("W009", measured.name, f"{p[0].tolist()} for each of {len(p)} videos", "different values")
 
@@ -99,6 +101,7 @@ def _curves(submission: Submission, sound: Iterable[Measured]) -> None:
     curves: dict[tuple[str, str, str], dict[int, Measured]] = {}
     for measured in sound:
         fit = measured.record.fit
+        # McNemar's test pairs videos, so that both points need the whole list.
         whole = measured.m.evaluation.evaluated == measured.m.evaluation.list.n
         if fit and fit.shots and whole and measured.m.protocol.part == f"k{fit.shots}":
             key = (submission.row_name([measured]), measured.m.evaluation.list.sha256, str(measured.m.protocol.repeat))
@@ -142,6 +145,7 @@ def _too_good(submission: Submission, scores: Iterable[Score]) -> None:
              and n.column == score.column and score.protocol in tables.get(n.table, (n.table,))),
             key=lambda n: n.number, default=None,
         )  # fmt: skip
+        # The lower end of the interval, because an average gain within the noise is not suspicious.
         if best is not None and score.low > best.number:
             found = f"{score.mean:.1f}, at least {score.low:.1f} at 95 %"
             submission.note("W006", where, found, f"at most {best.value} ({best.name}), the best published")

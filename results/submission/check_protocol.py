@@ -108,6 +108,7 @@ def _closed(submission: Submission, measured: Measured) -> None:
 
 def _parents(submission: Submission, measured: Measured) -> Iterator[FitFile]:
     """The parent fit of the evaluated fit, its parent fit, and so on."""
+    # `seen` ends a circle of fits, which a forged submission can contain.
     key, seen = measured.keys.fit, set[str]()
     while (fit := submission.fits.get(key)) is not None and key not in seen:
         seen.add(key)
@@ -146,6 +147,7 @@ def _list(submission: Submission, measured: Measured, place: ListPlace, known: P
         submission.note_of(
             measured, "P003", f"the list {listed.dataset}/{listed.name}", f"{place.dataset}/{place.name}"
         )
+    # A table that failed an arithmetic rule says nothing about the list.
     elif not measured.failed & BAD_TABLE and not _is_list(measured, listed, pinned):
         found = f"{listed.n} videos, sha256 {listed.sha256}"
         submission.note_of(measured, "P003", found, f"{pinned.n} videos, sha256 {pinned.sha256}")
@@ -173,6 +175,7 @@ def _label_set(submission: Submission, measured: Measured, place: ListPlace, kno
         found = f"label set {listed.labels}, {listed.label_variant}"
         submission.note_of(measured, "P004", found, f"label set {place.labels} of {place.dataset}")
     elif names != classes and "A014" not in measured.failed:
+        # Of different lengths: the message then states the number of names.
         pairs = zip(classes, names, strict=False)
         first = next((f"{a!r} for {b!r}" for a, b in pairs if a != b), f"{len(classes)} names")
         submission.note_of(measured, "P004", first, f"the {len(names)} names of {place.labels}")

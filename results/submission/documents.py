@@ -41,6 +41,7 @@ def read_json(data: bytes) -> JsonObject:
         raise DocumentError("F009", f"{type(error).__name__}: {error}") from None
     if not isinstance(value, dict):
         raise DocumentError("F009", f"a JSON {type(value).__name__}, not an object")
+    # After the parser: limits on depth and texts need the values.
     _walk(value, 0)
     return value
 
@@ -95,5 +96,6 @@ def _walk(value: JsonValue, depth: int) -> None:
 def _text(text: str) -> None:
     if len(text) > LONGEST:
         raise DocumentError("F009", f"a text of {len(text)} characters")
+    # JSON allows lone surrogates, which no UTF-8 file can hold; writing the board would fail on them.
     if not _HIDDEN.isdisjoint(text) or any("\ud800" <= c <= "\udfff" for c in text):
         raise DocumentError("F009", f"control characters in {text[:60]!r}")

@@ -48,6 +48,7 @@ def parse_table(text: bytes) -> pd.DataFrame:
     types = {"video": "str", "cluster": "str"} | dict.fromkeys(["label", *ID_COLUMNS], "int64")
     types |= dict.fromkeys(PROBABILITY_COLUMNS, "float64")
     frame = pd.read_csv(
+        # pandas would read a video called NA as missing, and a row with one field too many as having an index.
         io.BytesIO(text), dtype=types, keep_default_na=False, index_col=False, on_bad_lines="error", low_memory=False,
         skip_blank_lines=False, encoding="utf-8",
     )  # fmt: skip

@@ -140,3 +140,14 @@ def test_an_error_in_setup_names_the_cell(
     start = next(text for text in capsys.readouterr().err.splitlines() if text.startswith("error: "))
     assert start.startswith("error: fit breaks") and "has no attribute 'nothing'" in start
     assert f"{file}, line {number_of(file, 'self.nothing')}, in setup: " in start
+
+
+def test_a_loss_that_is_nan_from_the_start_is_not_blamed_on_the_rate(
+    command: list[object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    body = "    def feature_loss(self, video, text, targets):\n        return (0 * self.scale) / 0\n"
+    write(tmp_path, body)
+    assert in_process(*command) == 1
+    error = capsys.readouterr().err
+    assert "the training loss became nan in the first iteration" in error and "check method breaks" in error
+    assert "Lower the rate" not in error

@@ -106,12 +106,14 @@ def declares_parameters(tested: MethodUnderTest) -> str:
 def has_shapes(tested: MethodUnderTest) -> str:
     """Scores have one row per video and one column per class, step by step and from the method as a whole."""
     method = tested.fresh()
+    # A single class, because `squeeze()` and softmax over classes go wrong there.
     for labels in (BASE, NOVEL, LabelSet(("walk",))) if tested.cls.open_vocabulary else (tested.base,):
         logits = tested.logits(method, labels)
         if tuple(logits.shape) != (BATCH, len(labels)):
             return f"score() returned {tuple(logits.shape)} for {BATCH} videos and {len(labels)} classes."
         with torch.no_grad():
             whole = method(tested.video, labels).float()
+        # NaN is left to `has_finite_scores`, which explains it better.
         if not torch.allclose(whole, logits, atol=TOLERANCE, equal_nan=True):
             return "The method called as a whole and its steps encode_text, encode_video, score give different logits."
     if method.trainable() and not method.fits_at_once:
@@ -200,6 +202,7 @@ def changes_what_it_declares(tested: MethodUnderTest) -> str:
     method = tested.fresh()
     if not method.trainable():
         return ""
+    # Read before the step: a method may add buffers in its loss.
     before = {name: value.clone() for name, value in method.state_dict().items()}
     declared = set(method.trained_state())
     tested.train(method)
@@ -250,10 +253,12 @@ def survives_saving(tested: MethodUnderTest) -> str:
         tested.train(method)
     state = {name: value.clone() for name, value in method.trained_state().items()}
     loaded = tested.fresh()
+    # A tensor that appears only during training has no place in a fresh method, into which a fit is loaded.
     if set(state) != set(loaded.trained_state()):
         differ = set(state) ^ set(loaded.trained_state())
         return f"The trained state has other names than a fresh method's: {_first_names(differ)}."
     loaded.load_state_dict(state, strict=False)
+    # Bit for bit: the same weights on the same machine leave no room for rounding.
     if torch.equal(tested.logits(method, tested.novel), tested.logits(loaded, tested.novel)):
         return ""
     return "A saved and loaded method scores differently: a part of its state is neither parameter nor buffer."
@@ -295,6 +300,7 @@ def leaves_training_behind(tested: MethodUnderTest) -> str:
     return ""
 
 
+# In the order in which faults explain each other: the first failed check names the cause of the later ones.
 CHECKS: tuple[Callable[[MethodUnderTest], str], ...] = (
     has_card, spells_hooks, declares_parameters, has_finite_scores, only_reads_in_evaluation, is_deterministic,
     has_shapes, follows_label_order, ignores_other_videos, changes_what_it_declares, learns_everywhere, forgets_labels,
@@ -363,6 +369,7 @@ def _hidden_tensors(method: ClipMethod) -> list[str]:
     """Attributes outside of the backbone that hold tensors or modules which are not registered with torch."""
     hidden = []
     for name, module in method.named_modules():
+        # The backbone's modules are open_clip's; the check is about the tensors that setup() adds.
         if name == "backbone" or name.startswith("backbone."):
             continue
         for key, value in vars(module).items():

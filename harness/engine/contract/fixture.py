@@ -54,12 +54,14 @@ class MethodUnderTest:
         if not cls.open_vocabulary:
             classes = int(getattr(self._backbone, "classes", 0))
             self.base = self.novel = LabelSet(tuple(f"class {i}" for i in range(classes)))
+        # One-hot, because contrastive losses such as ActionCLIP's refuse smoothed targets.
         self.targets = torch.eye(len(self.base))[torch.arange(BATCH) % len(self.base)]
         # About -2 is the value of a black pixel in the usual input statistics.
         self.black = torch.full_like(self.video[:1], -2.0 if own is None else 0.0)
 
     def fresh(self) -> ClipMethod:
         """A new instance in eval mode. Its backbone is a copy in which all parameters require gradients, as loaded."""
+        # Copied for each check: a method that trains or patches the backbone would spoil the next check.
         return self.cls(copy.deepcopy(self._backbone).requires_grad_(True), self._options).eval()
 
     def explain(self, error: BaseException) -> str:
@@ -112,6 +114,7 @@ class MethodUnderTest:
         optimizer = build_optimizer(method, self.recipe)
         reached = {name: False for name, p in method.named_parameters() if p.requires_grad}
         torch.manual_seed(3)
+        # A gradient in any step counts: behind a layer that starts at zero, as in LoRA, the first gradient is zero.
         for _ in range(steps):
             optimizer.zero_grad()
             method.loss(self.video, self.targets, self.base).backward()

@@ -125,6 +125,7 @@ def profile(
                 raise UserError(f"{name} has its own model; profile counts methods that use CLIP.")
             # Options by protocol change the size of a method; the preset `mini` and single datasets are left out.
             variants = [key for key in cls.protocol_options if key != "mini" and "/" not in key] or [""]
+            # A method changes its backbone (prompts, frozen parameters), and the empty one serves all methods.
             rows += [_row(cls, copy.deepcopy(empty), variant, count) for variant in variants for count in frames]
         except UserError as error:
             if methods is not None or registry.origin_of("method", name) == "built-in":
@@ -152,6 +153,7 @@ def _row(cls: type[ClipMethod], backbone: Backbone, protocol: str, frames: int) 
         encoded, video_gmacs = count_gmacs(lambda: method.encode_video(video))
         texts = [method.encode_text(LabelSet(tuple(f"class {i}" for i in range(n)))) for n in (1, CLASSES)]
         single, many = (count_gmacs(lambda: method.score(encoded, text))[1] for text in texts)  # noqa: B023
+        # Apart from the video: texts are encoded once per label set, and the published 281 GFLOPs leave them out.
         text_gmacs = _count_text(backbone)
     total, trained = method.parameter_counts()
     return ProfileRow(
@@ -184,6 +186,7 @@ def count_gmacs(run: Callable[[], T]) -> tuple[T, float]:
     """The result of a computation on the meta device, and its 10^9 multiply-adds."""
     with FlopCounterMode(display=False) as counter:
         result = run()
+    # torch counts a multiply-add as two operations; papers of this field, and fvcore, count it as one.
     return result, counter.get_total_flops() / 2e9
 
 
