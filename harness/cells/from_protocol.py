@@ -13,9 +13,10 @@ from typing import TypeVar
 
 from harness.base.errors import EXIT_FAILED, NotApplicableError, UserError, described, unknown_name
 from harness.data.lists.dataset import Dataset
+from harness.data.lists.own_lists import SUFFIX, read_own_list
 from harness.plugins import registry
 from harness.plugins.registered import KINDS, ROOT, files
-from harness.spec import Eval, Fit, Protocol, Recipe
+from harness.spec import Eval, Fit, ListRef, Protocol, Recipe, VideoList
 from harness.spec.method_spec import MethodSpec
 from harness.spec.overrides import recipe_with
 
@@ -54,6 +55,23 @@ def _all(kind: type[T], items: Iterable[T], name: str) -> list[T]:
         if not isinstance(item, kind):
             raise TypeError(f"{name}() yields {item!r}, expected {kind.__name__}")
     return found
+
+
+def own_lists(protocol: type[Protocol], refs: Iterable[ListRef], name: str, dataset: Dataset) -> dict[str, VideoList]:
+    """The lists of a custom protocol that are files, by the name under which it refers to them.
+
+    Args:
+        protocol: The protocol; relative paths of files are relative to its file.
+        refs: Lists that it refers to, of any dataset.
+        name: Name or path by which it refers to the dataset.
+        dataset: The dataset whose lists are returned.
+
+    Raises:
+        UserError: A file cannot be read, or is not a list.
+    """
+    folder = files["protocol"][protocol.name].parent
+    named = {(ref.list, ref.labels) for ref in refs if ref.dataset == name and ref.list.endswith(SUFFIX)}
+    return {file: read_own_list(folder / file, dataset.labels(labels)) for file, labels in sorted(named)}
 
 
 def is_custom(protocol: type[Protocol]) -> bool:

@@ -16,6 +16,7 @@ from harness.cells.from_protocol import (
     declared_recipe,
     is_custom,
     options_protocol,
+    own_lists,
     prescribed_fits,
     similar_protocol,
 )
@@ -24,6 +25,7 @@ from harness.cells.resolve_method import code_of, method_row
 from harness.cells.resolved import Chosen, Combination, ResolvedFit, ResolvedRequest
 from harness.cells.scope import PlannedEval, PlannedFit
 from harness.data.lists.dataset import Dataset
+from harness.data.lists.own_lists import WithOwnLists
 from harness.machine.settings import Settings
 from harness.plugins import registry
 from harness.spec import Eval, Fit, ParentFit, Protocol, Recipe, Repeat, Views
@@ -83,10 +85,14 @@ class _Resolver:
         datasets = {dataset.name: dataset}
         prescribed: list[PlannedFit] = []
         chosen: list[Chosen] = []
-        for fit, items in self._fits(protocol, dataset):
-            for name in (fit.train.dataset, *(item.test.dataset for item in items)):
-                if name not in datasets:
-                    datasets[name] = self.datasets.open(name)
+        fits = self._fits(protocol, dataset)
+        refs = [ref for fit, items in fits for ref in (fit.train, *(item.test for item in items))]
+        for name in dict.fromkeys(ref.dataset for ref in refs):
+            if name not in datasets:
+                datasets[name] = self.datasets.open(name)
+            if is_custom(protocol) and (own := own_lists(protocol, refs, name, datasets[name])):
+                datasets[name] = WithOwnLists(datasets[name], own)
+        for fit, items in fits:
             training = None
             if is_trained:
                 source = datasets[fit.train.dataset]

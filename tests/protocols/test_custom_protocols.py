@@ -8,11 +8,15 @@ import pytest
 
 from harness.base.errors import UserError
 from harness.cells.backbone import BackboneChoice
+from harness.cells.from_request import expand
 from harness.cells.request import MethodChoice, Request
 from harness.cells.resolve import resolve
 from harness.cells.resolved import ResolvedRequest
+from harness.data.catalog import open_dataset
+from harness.data.lists.own_lists import read_own_list
 from harness.machine.settings import load_settings
 from harness.plugins.loose_files import load_file
+from harness.spec import LabelSet
 from methods._recipes import PROMPTS, VIFI_B2N, VIFI_FEW_SHOT, VIFI_SUPERVISED, VIFI_ZERO_SHOT
 from tests.conftest import in_process
 
@@ -142,3 +146,45 @@ def test_a_protocol_without_fits_is_refused(
     arguments = ("--plugin", path, "--protocol", "mine", "--dataset", small_dataset, "--method", "bridge_prompt")
     assert in_process("plan", *arguments) == 2
     assert "No fit of mine is selected" in capsys.readouterr().err
+
+
+def own_list(folder: Path, dataset: Path, every: int) -> str:
+    """A list file beside the protocol with every n-th video of the dataset's evaluation list; its name."""
+    rows = open_dataset(str(dataset), load_settings({}, {"HARNESS_CONFIG": "/dev/null"})).list("val").rows[::every]
+    (folder / "lists").mkdir()
+    (folder / "lists" / "few.txt").write_text("".join(f"{path} {label}\n" for path, label in rows))
+    return "lists/few.txt"
+
+
+def test_a_protocol_evaluates_its_own_list_of_a_dataset(small_dataset: Path, tmp_path: Path) -> None:
+    name = own_list(tmp_path, small_dataset, 2)
+    code = PROTOCOL.replace("FITS", FITS["supervised"]).replace("ATTRIBUTES", "").replace('"val"', f'"{name}"')
+    (tmp_path / "mine.py").write_text(code)
+    load_file(tmp_path / "mine.py")
+    request = Request(
+        (MethodChoice("vanilla_clip"),), ("mine",), (str(small_dataset),), BackboneChoice("mini-clip", None)
+    )
+    (cell,) = expand(request, load_settings({}, {"HARNESS_CONFIG": "/dev/null"})).evals
+    listed = cell.measurement.evaluation.list
+    assert (listed.name, listed.origin, listed.n) == ("few", "own", len((tmp_path / name).read_text().splitlines()))
+    assert all(cell.dataset.locate(path) is not None for path in cell.test.paths)
+    (tmp_path / name).write_text("\n".join((tmp_path / name).read_text().splitlines()[:-1]))
+    (fewer,) = expand(request, load_settings({}, {"HARNESS_CONFIG": "/dev/null"})).evals
+    assert fewer.key != cell.key, "the rows of the file are part of the measurement"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("a.avi 0\nb.avi nine\n", "line 2 is 'b.avi nine', expected PATH LABEL with a label from 0 to 3"),
+        ("a.avi 4\n", "line 1 is 'a.avi 4'"), ("a.avi 0\na.avi 1\n", "line 2 repeats the video a.avi"),
+        ("\n", "is empty"), (None, "cannot be read"),
+    ],
+)  # fmt: skip
+def test_a_list_file_with_a_fault_is_named(text: str | None, says: str, tmp_path: Path) -> None:
+    file = tmp_path / "few.txt"
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises(UserError) as caught:
+        read_own_list(file, LabelSet(("a", "b", "c", "d")))
+    assert says in caught.value.message and str(file) in caught.value.message and caught.value.hint
