@@ -23,6 +23,7 @@ from harness.engine.contract.checks import CHECKS, check_method
 from harness.engine.method import method_class
 from harness.machine.settings import Settings
 from harness.plugins import registry
+from results.codec import encode
 
 PACKAGES = ("torch", "open_clip_torch", "numpy")
 """Packages whose version can change the outcome of a check."""
@@ -67,13 +68,15 @@ def _key(row: MethodRow) -> str:
     """Everything that the outcome depends on: code, options, the checks themselves, and packages."""
     versions = [f"{name} {importlib.metadata.version(name)}" for name in PACKAGES]
     checks = [check.__name__ for check in CHECKS]
-    return fingerprint([row.name, row.code, sorted(row.choice.options.items()), __version__, checks, versions], 16)
+    return fingerprint([encode(row.method_id), __version__, checks, versions], 16)
 
 
 def _check(row: MethodRow) -> list[_Failed]:
+    # The clips of the check have their own number of frames.
+    options = {name: value for name, value in row.options.as_dict().items() if name != "frames"}
     # The checks set seeds; a fit that follows must not depend on whether its method was checked before it.
     with torch.random.fork_rng(devices=[]):
-        checks = check_method(method_class(row.name), row.choice.options)
+        checks = check_method(method_class(row.name), options)
     return [_Failed(check.name, check.explanation) for check in checks if not check.ok and not check.waits_for]
 
 
