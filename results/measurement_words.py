@@ -23,8 +23,8 @@ from results.measurement import (
 
 NOT_SHOWN = (
     "protocol.part", "protocol.repeat.", "protocol.scope.", "protocol.prescribed.", "training.declared.",
-    "training.recipe.source", "training.list.root", "evaluation.list.root", "protocol.table_root", "training.weights_sha256",
-    "training.start.weights_sha256", "training.start.complete",
+    "training.recipe.source", "training.list.root", "evaluation.list.root", "protocol.table_root",
+    "training.weights_sha256", "training.start.weights_sha256", "training.start.complete",
 )  # fmt: skip
 """Fields that `differences` omits: part and repeat of a record, and fields that do not describe how it was measured. A
 name that ends in a dot stands for all fields below it."""

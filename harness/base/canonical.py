@@ -38,4 +38,5 @@ def row_set_sha256(rows: Iterable[tuple[str, int]]) -> str:
     for path, label in rows:
         name = path.rpartition("/")[2]
         lines.append(f"{name.rpartition('.')[0] or name} {label}\n")
+    # Sorted, and without folders and extensions: copies of a list differ in these and name the same videos.
     return hashlib.sha256("".join(sorted(lines)).encode()).hexdigest()

@@ -70,6 +70,7 @@ def machine_error(error: OSError) -> UserError:
 
     Files are written as a whole or not at all (`harness.base.atomic`), so that finished results are not lost.
     """
+    # Some libraries raise OSError with a text alone.
     reason = os.strerror(error.errno) if error.errno else str(error) or type(error).__name__
     problem, hint = _MACHINE.get(error.errno or 0, ("The machine refused", _AGAIN))
     where = "".join(f": {name}" for name in (error.filename, error.filename2) if name is not None)
@@ -107,6 +108,8 @@ def described(error: BaseException, file: Path | None = None) -> str:
     text = " ".join(message.split())
     if isinstance(error, SyntaxError):
         return text  # the message of a SyntaxError contains file and line
+    # The innermost line in the plugin's file: deeper lines are those of torch or the harness, which its author cannot
+    # fix.
     frames = [] if file is None else traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if Path(frame.filename).resolve() == file]
     return f"{text} ({own[-1].name}, line {own[-1].lineno} of {file.name})" if own and file else text

@@ -70,6 +70,7 @@ def use_our_packages() -> None:
 
 def _is_in(module: ModuleType, name: str, folder: str) -> bool:
     """Whether a module is the package `name` of a folder."""
+    # Real paths, because an editable installation may reach the folder through a link.
     wanted = os.path.realpath(os.path.join(folder, name))  # noqa: PTH118
     return wanted in map(os.path.realpath, getattr(module, "__path__", ()))
 

@@ -60,6 +60,7 @@ def class_token_attention(method: ClipMethod, video: Tensor) -> NDArray[np.float
     seen: list[Tensor] = []
     handle = block.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].detach()))
     try:
+        # The method's own pass, so that prompts and messages are among the tokens.
         method.eval().encode_video(video)
     finally:
         handle.remove()

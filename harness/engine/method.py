@@ -82,6 +82,7 @@ class ClipMethod(MethodSpec, TrainableClip, Generic[VideoT, TextT]):
     def encode_frames(self, video: Tensor) -> Tensor:
         """Return frame features (B, T, D) of videos (B, T, 3, H, W), projected, not normalised."""
         batch, frames = video.shape[:2]
+        # All frames in one pass: a vision tower is far from full with the frames of a single video.
         return torch.unflatten(self.backbone.encode_images(video.flatten(0, 1)), 0, (batch, frames))
 
     def pool(self, frames: Tensor) -> Tensor:
@@ -186,6 +187,7 @@ class ClipMethod(MethodSpec, TrainableClip, Generic[VideoT, TextT]):
     @property
     def fits_at_once(self) -> bool:
         """Whether the method is trained by `fit_features` instead of gradient steps."""
+        # By the override and not by a flag, so that a method cannot state one and do the other.
         return type(self).fit_features is not ClipMethod.fit_features
 
 

@@ -53,6 +53,7 @@ def check_logits(method: ClipMethod[VideoT, TextT], scores: Tensor, clips: int, 
     Raises:
         UserError: The scores have a wrong shape or are not finite.
     """
+    # Half-precision scores are compared and sorted in fp32.
     logits = scores.float()
     if logits.shape != (clips, classes):
         raise UserError(

@@ -79,6 +79,7 @@ class JobCommand:
             code = self._run()
             self._link_log()
             self._write_status("ended", turn, code)
+        # No traceback: the log ends with the last lines of the command, and the job fails with its exit code.
         if code:
             # No traceback: the log ends with the last lines of the command, and the job fails with its exit code.
             sys.exit(code if code > 0 else 128 - code)

@@ -65,6 +65,7 @@ def check_environment(imports: bool = True) -> list[PackageState]:
                 PackageState(name, "", tested.get(name.lower(), ""), str(requirement.specifier), "bad", "not installed")
             )
             continue
+        # A wrong version explains a failed import, so that the import is not tried.
         problem = _problem(requirement, installed) or (_import_problem(name) if imports else "")
         # `2.6.0+cpu` and `2.6.0` are builds of the same version.
         same = installed.split("+")[0] == tested.get(name.lower(), "").split("+")[0]

@@ -103,6 +103,7 @@ def load_settings(flags: Mapping[str, str] | None = None, environment: Mapping[s
     for name in folders:
         if value := environment.get(f"HARNESS_{name.upper()}"):
             folders[name] = Setting(Path(value), f"HARNESS_{name.upper()}")
+    # Last, because a flag is the nearest to the user.
     for key, value in (flags or {}).items():
         if key.startswith("data."):
             data[key.removeprefix("data.")] = Setting(Path(value), "flag")

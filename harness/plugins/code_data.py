@@ -107,11 +107,14 @@ class _Candidate:
         """
         if self.kind == "help":
             return True
+        # `vars(self)["recipe"]` reads a field without naming it.
         if code.words() & _ANYTHING or code.names & _ANYTHING_NAMES:
             return False
         if self.kind == "field":
             of_makers = self.makes or bool(made & self.reads.names) or self.name in _PLAIN_FIELDS or _is_empty(self)
+            # A field of another kind, such as a number called `recipe`, is not what the harness reads.
             return of_makers and not code.read_field(self.name)
+        # A constant that nothing reads stays in the hash: it may be read in a way that is not seen here.
         return self.name not in code.words() and (self.name in used or (self.kind == "constant" and self.name in made))
 
 

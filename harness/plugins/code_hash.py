@@ -62,6 +62,7 @@ def _sha256(starts: Iterable[Module]) -> str:
 def _digest(modules: tuple[tuple[str, bytes], ...]) -> str:
     """The digest of modules by name and source."""
     trees = [(name, parsed(source)) for name, source in modules]
+    # Over all files together: a constant of one file may be read by the code of another.
     data = data_nodes([tree for _, tree in trees])
     # The version of this rule: raised if the text of equal code ever changes.
     digest = hashlib.sha256(b"code 1\n")
@@ -82,6 +83,7 @@ def _starts(cls: type) -> list[Module]:
         if base in engine or file is None:
             continue
         start = _module_of(base)
+        # A base class of an installed package is as fixed as the package; one that is a plugin itself may be edited.
         if start.folder == own.folder or is_registered(base) or not is_installed(file, base.__module__):
             starts.append(start)
     return starts

@@ -47,6 +47,8 @@ class ModuleFolder:
             return []
         # Python never looks for these in a folder, so that a file `time.py` beside the plugin is not imported.
         if first in sys.builtin_module_names:
+            # Looked up on disk and not only in `sys.modules`: a module that is imported later, inside of a function,
+            # counts too.
             return []
         files = _file(self.folder, [first, *rest])
         other = _imported_file(first) if files and self.loaded else None
@@ -200,6 +202,7 @@ def _imports(source: bytes, package: str) -> frozenset[str]:
     tree = parsed(source)
     names: set[str] = set()
     for node in ast.walk(tree):
+        # At any depth: imports inside of functions run as well.
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):

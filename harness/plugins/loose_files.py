@@ -35,6 +35,7 @@ def load_or_warn(path: Path) -> None:
     Raises:
         UserError: The file does not exist.
     """
+    # Several steps of a command load the plugins; the user needs the warning once.
     if path.resolve() in _failed_files:
         return
     try:
@@ -53,6 +54,7 @@ def load_file(path: Path) -> list[str]:
         UserError: The file is missing, fails to import, registers nothing, or a name of an installed package.
     """
     path = path.resolve()
+    # A second import would make other classes, which would replace the registered ones.
     if path in loaded_files:
         return [source.name for kind in KINDS for source in loose[kind].values() if source.file == path]
     if not path.is_file():

@@ -34,6 +34,7 @@ def sources(kind: str) -> dict[str, Source]:
     for file in sorted((ROOT / KINDS[kind]).glob("*.py")):
         if file.stem.startswith("_"):
             continue
+        # An installed package must not replace a built-in method, whose name stands for its published numbers.
         if file.stem in installed:
             other = installed[file.stem]
             problem = f"{file.stem!r} is a built-in {kind}, and its name cannot be taken"

@@ -45,6 +45,7 @@ def installed_sources(group: str) -> dict[str, Source]:
         origin = f"{entry.dist.name} {entry.dist.version}" if entry.dist else "an unnamed distribution"
         source = _inspected(Source(entry.name, origin, entry.value))
         other = by_name.get(entry.name)
+        # An editable installation can list one distribution twice, which is not a conflict.
         if other is not None and (other.origin, other.module) != (source.origin, source.module):
             problem = f"{other.origin} and {source.origin} both offer the name {entry.name!r}; uninstall one of them"
             source = replace(other, origin=f"{other.origin} and {source.origin}", problem=problem)

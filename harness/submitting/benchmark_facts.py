@@ -41,6 +41,7 @@ def _declared(m: Measurement, shots: int | None) -> Declared | None:
     if m.method.name not in builtin_code():
         return None
     spec = registry.method_spec(m.method.name)
+    # Another version may declare another recipe, which this installation does not know.
     if spec.version != m.method.version:
         return None
     preset, protocol = "mini" if m.model.arch == MINI_ARCH else "", m.protocol.name

@@ -225,6 +225,7 @@ def reproduce(
     if absent:
         hint = "The submitter has to pack it with --weights."
         raise UserError(f"{path} lacks the weights of {len(absent)} fits (first: {absent[0]}).", hint, EXIT_FAILED)
+    # A run folder of its own: nothing of a submission may reach the runs of this machine.
     with tempfile.TemporaryDirectory() as scratch:
         _lay_out(path, submission, Path(scratch))
         agreements, built = [], {}
@@ -269,6 +270,7 @@ def _method(measured: Measured, runs: Path, settings: Settings, sampling: Sampli
             EXIT_FAILED,
         )
     row = method_row_of(m.method, m.model, measured.name, _backbone(m, sampling.weights), sampling.files)
+    # Before anything is evaluated: a sample says nothing about another program.
     if row.code != m.method.code:
         raise UserError(
             f"The installed code of {row.name} has sha256 {row.code}, expected the measured code {m.method.code}.",

@@ -77,11 +77,13 @@ def check_submission(path: Path, facts_of: FactsOf) -> Checked:
     with open_contents(path) as contents:
         submission = load_submission(contents)
         try:
+            # Arithmetic first: a record whose numbers are wrong is left out of the checks that build on them.
             check_arithmetic(submission)
             facts = facts_of(pairs_of([submission]))
             check_protocol(submission, facts)
             check_plausibility(submission, facts)
         except Exception as error:  # an internal error must refuse the submission, and must not stop the caller
             submission.note("F999", path.name, f"{type(error).__name__}: {error}", "a verdict")
+    # Each finding once: a rule on rows can meet the same file in several rows.
     found = sorted(dict.fromkeys(submission.findings), key=lambda f: (not f.refuses, f.rule, f.where))
     return Checked(submission, tuple(found))

@@ -29,6 +29,7 @@ SECONDS = 0.01
 def check_arithmetic(submission: Submission) -> None:
     """Add the findings of all A rules."""
     for measured in submission.measured:
+        # In order: a rule whose ground failed would repeat the same fault in other words.
         for rule, needs, check in RECORD_RULES:
             if not needs & measured.failed:
                 for found, expected in check(measured, submission):

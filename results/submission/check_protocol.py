@@ -48,6 +48,7 @@ def _method(submission: Submission, facts: Facts) -> None:
     """Check that there is one method in one version with a valid name (rules P016, P017)."""
     manifest = submission.manifest
     methods = [measured.m.method for measured in submission.measured]
+    # One program, because a board lists one method and version per folder.
     programs = sorted({f"{method.name} version {method.version} code {method.code}" for method in methods})
     if len(programs) > 1:
         submission.note("P017", "records/", f"{len(programs)} programs: {'; '.join(programs)}", "one")
@@ -59,6 +60,7 @@ def _method(submission: Submission, facts: Facts) -> None:
     for name, origin in sorted(
         {(measured.m.method.name, measured.record.method.origin) for measured in submission.measured}
     ):
+        # Under the name of a built-in method a changed method would be ranked as the original.
         if (name in facts.builtin) != (origin == "built-in"):
             expected = "a name that is not built in" if name in facts.builtin else "a built-in method"
             submission.note("P016", f"method {name}", f"origin {origin}", expected)
@@ -67,6 +69,7 @@ def _method(submission: Submission, facts: Facts) -> None:
 def _claims(submission: Submission, measured: Measured, facts: Facts) -> None:
     """Check a record without facts of its dataset."""
     record, m = measured.record, measured.m
+    # Only acceptance on a board gives a status; a submitter could claim one.
     if record.status != "submitted" or record.remarks:
         remarks = f" with the remark {record.remarks[0]!r}" if record.remarks else ""
         submission.note_of(measured, "P015", f"status {record.status}{remarks}", "submitted, without remarks")
@@ -182,7 +185,10 @@ def _label_set(submission: Submission, measured: Measured, place: ListPlace, kno
 
 
 def _prescribed(submission: Submission, measured: Measured, item: EvalFacts, known: ProtocolFacts) -> None:
-    """Check the prescribed settings, from which the division follows (rule P010)."""
+    """Check the prescribed settings, from which the division follows, and the dataset of the row (rule P010)."""
+    # No protocol of the benchmark has columns over several datasets; another table would take the row out of its rank.
+    if table := measured.m.protocol.table or measured.m.protocol.table_root:
+        submission.note_of(measured, "P010", f"a row of {table}", f"a row of {measured.m.evaluation.list.dataset}")
     expected = known.prescribed(item, measured.m.model)
     if expected is not None and measured.m.protocol.prescribed != expected:
         wanted = dict(leaves(expected))

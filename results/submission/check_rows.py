@@ -86,6 +86,7 @@ def _draw(measured: Measured) -> Hashable:
     """The settings that distinguish two fits of one row."""
     training = measured.m.fitted
     assert training is not None
+    # The source of a recipe is a note and changes no fit.
     recipe = replace(training.recipe, source="")
     return training.list.dataset, training.list.sha256, training.start.key, tuple(leaves(recipe))
 
@@ -110,6 +111,7 @@ def _several_recipes(submission: Submission, members: list[Measured]) -> bool:
     for measured, training in _trainings(members):
         recipe = replace(training.recipe, source="")
         if measured.m.protocol.repeat.kind == "seed":
+            # Repeats of kind `seed` differ in their seed on purpose.
             recipe = replace(recipe, seed=0)
         recipes[measured.m.protocol.part].setdefault(tuple(leaves(recipe)), training)
     for part, found in sorted(recipes.items()):
@@ -133,6 +135,7 @@ def _scope(submission: Submission, members: list[Measured], known: ProtocolFacts
         found = f"{len(stated.expected)} expected evaluations: {', '.join(map(_shown, stated.expected[:6]))}"
         submission.note("P026", where, found, f"the {len(prescribed)} of the protocol")
         return
+    # An incomplete row has no scope to compare, and wrong lists are named by their own rules already.
     if not whole or any(measured.failed & OTHER_LISTS for measured in members):
         return
     scope = known.scope([measured.m for measured in members])

@@ -190,6 +190,7 @@ def _open(path: str) -> IO[bytes]:
 def _list_zip(archive: zipfile.ZipFile, contents: Contents) -> None:
     """List a zip file; refuse features that `submit pack` never uses."""
     infos = archive.infolist()
+    # Before anything is read: the central directory alone can name millions of members.
     if len(infos) > MAX_FILES:
         contents.add("F002", contents.path.name, f"{len(infos)} files", f"at most {MAX_FILES}")
         return

@@ -43,6 +43,7 @@ def parse_table(text: bytes) -> pd.DataFrame:
         ValueError: The text is not such a table.
     """
     header = text.partition(b"\n")[0]
+    # Compared as bytes before pandas reads: pandas would rename repeated columns.
     if header != ",".join(COLUMNS).encode():
         raise ValueError(f"the header {header[:120]!r}")
     types = {"video": "str", "cluster": "str"} | dict.fromkeys(["label", *ID_COLUMNS], "int64")
