@@ -34,6 +34,7 @@ class Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the tokens after the block; attention has no mask."""
         y = self.ln_1(x)
+        # Without weights torch may use fused attention.
         attended: Tensor = self.attn(y, y, y, need_weights=False)[0]
         x = x + attended
         mapped: Tensor = self.mlp(self.ln_2(x))

@@ -25,6 +25,7 @@ class TemporalFusion(nn.Module):
     def __init__(self, width: int, layers: int, heads: int) -> None:
         super().__init__()
         self.frame_position_embeddings = nn.Embedding(POSITIONS, width)
+        # ActionCLIP has its own LayerNorm with this epsilon (modules/Visual_Prompt.py); CLIP's blocks have 1e-5.
         self.transformer = Blocks(width, layers, heads, eps=1e-12)
         draw_linear(self)
 
@@ -43,6 +44,7 @@ class ActionClip(ActionClipSpec, ClipMethod):
 
     def setup(self) -> None:
         """Add the fusion module; all parameters are trained."""
+        # Also the token embedding, unlike ViFi-CLIP: no published configuration freezes anything.
         self.requires_grad_(True)
         if self.options.fusion == "transf":
             self.fusion = TemporalFusion(self.embed_dim, self.options.layers, max(1, self.embed_dim // 64))
@@ -58,6 +60,7 @@ class ActionClip(ActionClipSpec, ClipMethod):
 
     def prompts(self, label_set: LabelSet) -> tuple[str, ...]:
         """Return all templates of all classes, template by template: 16 * C texts."""
+        # Template by template, the order of test.py.
         return tuple(template.replace("{}", name) for template in ACTION_TEMPLATES for name in label_set.names)
 
     def encode_text(self, label_set: LabelSet) -> Tensor:
@@ -73,6 +76,7 @@ class ActionClip(ActionClipSpec, ClipMethod):
         with self.in_fp32(video):
             video, text = F.normalize(video.float(), dim=-1), F.normalize(text.float(), dim=-1)
             similarity = EVAL_SCALE * torch.einsum("bd,kcd->bkc", video, text)
+            # The mean of probabilities in logarithms: a product of small probabilities would underflow.
             return similarity.log_softmax(dim=-1).logsumexp(dim=1) - math.log(len(text))
 
     def loss(self, video: Tensor, targets: Tensor, label_set: LabelSet) -> Tensor:
@@ -86,6 +90,7 @@ class ActionClip(ActionClipSpec, ClipMethod):
         Raises:
             UserError: The targets are smoothed or blended.
         """
+        # A blended clip has no text of its own in a batch of clip-text pairs.
         if not bool((targets.amax(dim=-1) > 1 - 1e-6).all()):
             raise UserError(
                 f"The loss of {self.name} needs one class per clip; the recipe smooths or blends targets.",
@@ -116,6 +121,7 @@ class ActionClip(ActionClipSpec, ClipMethod):
             labels: (B,) class ids.
         """
         logits = self.similarity(video, text)
+        # All clips of a class are positives for each other (utils/tools.py, gen_label), not only the diagonal.
         target = (TARGET_SCALE * (labels[:, None] == labels[None, :]).float()).softmax(dim=-1)
         return (divergence(logits, target) + divergence(logits.t(), target)) / 2
 
@@ -124,6 +130,7 @@ class ActionClip(ActionClipSpec, ClipMethod):
         groups: dict[str, list[nn.Parameter]] = {"text": [], "visual": [], "fusion": []}
         for name, parameter in self.named_parameters():
             if parameter.requires_grad:
+                # utils/solver.py: everything outside of the vision tower is on the text side, `logit_scale` among it.
                 side = "visual" if name.startswith("backbone.clip.visual.") else "text"
                 groups["fusion" if name.startswith("fusion.") else side].append(parameter)
         rates = {"text": recipe.lr, "visual": recipe.lr, "fusion": recipe.lr * self.options.fusion_lr}
@@ -135,4 +142,5 @@ class ActionClip(ActionClipSpec, ClipMethod):
 
 def divergence(logits: Tensor, target: Tensor) -> Tensor:
     """Return KL(target || softmax of logits), mean over the rows of (B, B)."""
+    # KLLoss.py averages over all B x B elements and multiplies by B.
     return F.kl_div(F.log_softmax(logits, dim=-1), target, reduction="sum") / len(logits)

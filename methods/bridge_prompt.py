@@ -27,6 +27,8 @@ class BridgePrompt(BridgePromptSpec, ClipMethod):
         if options.text_tokens < 1 or options.text_depth < 1 or options.vision_tokens < 0 or options.vision_depth < 0:
             raise UserError(f"{self.name} needs text_tokens >= 1 and text_depth >= 1, found {options}.")
         if options.stage_one not in (FIT, CLIP):
+            # Before CLIP is frozen and the prompts are made: words initialise the prompts from the loaded token
+            # embedding.
             backbone.load_checkpoint(Path(options.stage_one))
         self.freeze_clip()
         n_vision = min(options.vision_depth, len(backbone.vision_blocks)) if options.vision_tokens else 0
@@ -34,6 +36,7 @@ class BridgePrompt(BridgePromptSpec, ClipMethod):
         vision_width, text_width = backbone.visual.class_embedding.shape[0], backbone.text.ln_final.weight.shape[0]
         self.text_context = nn.Parameter(self._initial_context(text_width))
         self.vision_prompts = _draw(n_vision, options.vision_tokens, vision_width)
+        # One fewer than in the vision tower: the prompts of the first text block are `text_context`.
         self.text_prompts = _draw(n_text - 1, options.text_tokens, text_width)
 
     @property
@@ -49,6 +52,7 @@ class BridgePrompt(BridgePromptSpec, ClipMethod):
             # The original draws its context in float16, then up-casts it.
             return drawn.half().float() if self.options.prompt_rounding == "published" else drawn
         tokens = self.backbone.tokenize((self.options.context,))
+        # Without the start token; the end token has the largest id.
         words = int(tokens.argmax()) - 1
         if words < n:
             raise UserError(f"The context {self.options.context!r} has {words} tokens, too few for text_tokens={n}.")
@@ -56,6 +60,7 @@ class BridgePrompt(BridgePromptSpec, ClipMethod):
 
     def prompts(self, label_set: LabelSet) -> tuple[str, ...]:
         """Return the texts whose first tokens the prompts replace; underscores in names become blanks, as published."""
+        # Placeholders of one token each keep the positions that the drawn prompts will take.
         prefix = self.options.context if self.starts_from_words else " ".join(["X"] * self.options.text_tokens)
         return tuple(f"{prefix} {name.replace('_', ' ')}." for name in label_set.names)
 
@@ -65,6 +70,7 @@ class BridgePrompt(BridgePromptSpec, ClipMethod):
         Raises:
             UserError: A tensor is missing, unknown or of another shape.
         """
+        # A stage one that trained less would leave tensors of CLIP that no stage tuned.
         expected = {n for n, _ in self.named_parameters() if n.startswith("backbone.") and "token_embedding" not in n}
         missing = sorted(expected - set(state))
         if missing:
@@ -85,6 +91,7 @@ class BridgePrompt(BridgePromptSpec, ClipMethod):
         x = backbone.embed_patches(video.flatten(0, 1))
         if len(self.vision_prompts):
             x = torch.cat([x, self._insert(self.vision_prompts[0], x)], dim=1)
+        # After the prompts were added: those of the first block pass the norm, those of later blocks do not.
         x = backbone.visual.ln_pre(x)
         for index, block in enumerate(backbone.vision_blocks):
             if 0 < index < len(self.vision_prompts):
@@ -100,6 +107,7 @@ class BridgePrompt(BridgePromptSpec, ClipMethod):
         end = tokens.argmax(dim=-1)
         tokens = tokens[:, : int(end.max()) + 1].to(self.text_context.device)
         x = backbone.embed_tokens(tokens, self.options.text_embedding == "published")
+        # Not rounded: the original up-casts `ctx` to float32 once and does not cast it again.
         x = torch.cat([x[:, :1], self._insert(self.text_context, x, rounded=False), x[:, 1 + n :]], dim=1)
 
         def replace(index: int, x: Tensor) -> Tensor:

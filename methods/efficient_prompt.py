@@ -69,6 +69,7 @@ class EfficientPrompt(EfficientPromptSpec, ClipMethod):
                 f"exceeds the context of {self.backbone.context_length}.",
                 "Choose a smaller prefix or postfix.",
             )
+        # Up to the longest text only: causal attention lets no later token act on an end token.
         rows = torch.full((len(tokens), int(ends.max()) + 1), -1)
         rows[:, 0] = tokens[:, 0]
         for row, name, count, end in zip(rows, tokens, words.tolist(), ends.tolist(), strict=True):
@@ -81,6 +82,7 @@ class EfficientPrompt(EfficientPromptSpec, ClipMethod):
         rows = self.layout(label_set)
         end = rows.argmax(dim=-1).to(self.embedding.weight.device)  # the end token has the largest id
         rows = rows.to(self.embedding.weight.device)
+        # Positions of learned vectors look up token 0; `where` replaces the result.
         names = self.backbone.embed_tokens(rows.clamp(min=0))
         learned = self.embedding.weight[: rows.shape[1]].to(names.dtype)
         return self.backbone.encode_embedded_text(torch.where(rows[..., None] < 0, learned, names), end)

@@ -93,10 +93,12 @@ def choose(
         gamma: Fixed value; None to choose one.
         penalty: Fixed value; None to choose one.
     """
+    # Fewer classes leave at most one held-out class, on which every penalty scores 100 %.
     if len(classes) < FEWEST:
         return gamma or 1.0, penalty or 1.0
     ids = torch.arange(len(classes), device=labels.device)
     held = ids % HELD_OUT == HELD_OUT - 1
+    # Held-out and remaining classes are numbered anew, because each part has a matrix of classes of its own.
     new = torch.full_like(ids, -1)
     for part in (held, ~held):
         new[part] = torch.arange(int(part.sum()), device=ids.device)
@@ -108,6 +110,8 @@ def choose(
     for g in GRID if gamma is None else (gamma,):
         for p in GRID if penalty is None else (penalty,):
             hits = (unseen @ (moments.solution(g, p) @ candidates)).argmax(dim=-1) == true
+            # Per class, because large classes would decide a mean over videos.
             accuracy = float((torch.bincount(true[hits], minlength=len(counts)) / counts).mean())
+            # A tie keeps the earlier candidate, whose penalties are smaller.
             best = max(best, (accuracy, g, p), key=lambda row: row[0])
     return best[1:]

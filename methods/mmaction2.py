@@ -51,6 +51,7 @@ class Recogniser(RecogniserSpec, ClipMethod):
                 f"not among them (first: {', '.join(missing[:3]) or 'none'}).",
                 "One name a line, in the order of the head's outputs, spelt as in the label set.",
             )
+        # Outputs in the order of the label set: heads of other authors order their classes by other files.
         return torch.tensor([names.index(name) for name in label_set.names])
 
     def score(self, video: Tensor, text: Tensor) -> Tensor:

@@ -29,4 +29,5 @@ class Sje(SjeSpec, EmbeddingMethod):
         """
         scores, true = self.score(video, text), targets.argmax(dim=-1, keepdim=True)
         margins = torch.ones_like(scores).scatter(1, true, 0.0)
+        # The true class itself has the value 0, so that the maximum is never negative.
         return (margins + scores - scores.gather(1, true)).amax(dim=-1).mean()

@@ -25,4 +25,5 @@ class VanillaClip(VanillaClipSpec, ClipMethod):
             return super().encode_text(label_set)
         texts = tuple(t.replace("{}", name) for t in ACTION_TEMPLATES for name in label_set.names)
         features = F.normalize(self.encode_prompts(texts).float(), dim=-1)
+        # Directions are averaged, not features: a text with a long feature must not outweigh the other templates.
         return torch.unflatten(features, 0, (len(ACTION_TEMPLATES), len(label_set))).mean(dim=0)

@@ -34,6 +34,7 @@ class MultiFrameIntegration(Blocks):
 
     def __init__(self, width: int, layers: int, frames: int) -> None:
         super().__init__(width, layers, max(1, width // HEAD_WIDTH))
+        # One position per frame of training: weights of one number of frames do not fit another (models/mit.py).
         self.positional_embedding = nn.Parameter(nn.init.trunc_normal_(torch.empty(1, frames, width), std=0.02))
         draw_linear(self, truncated=True)
 
@@ -71,6 +72,7 @@ class PromptLayer(nn.Module):
         self.cross_attn = CrossAttention(width, max(1, width // HEAD_WIDTH))
         self.norm1 = nn.LayerNorm(width)
         self.norm3 = nn.LayerNorm(width)
+        # The dropout does nothing and keeps the numbers of the layers in published files.
         self.mlp = nn.Sequential(nn.Linear(width, 4 * width), QuickGELU(), nn.Dropout(0.0), nn.Linear(4 * width, width))
 
     def forward(self, texts: Tensor, patches: Tensor) -> Tensor:
@@ -92,6 +94,7 @@ class PromptGenerator(nn.Module):
 
     def forward(self, texts: Tensor, patches: Tensor) -> Tensor:
         """Return the part that is added to the texts, weighted by `alpha`."""
+        # Once, before all layers: the original does not normalise the patches again in each layer.
         patches = self.norm(patches)
         for layer in self.decoder:
             texts = layer(texts, patches)
@@ -110,9 +113,11 @@ class XClip(XClipSpec, ClipMethod[tuple[Tensor, Tensor], Tensor]):
         visual = self.backbone.require_vit(self.name)
         blocks = self.backbone.vision_blocks
         width = visual.class_embedding.shape[0]
+        # With torch's initial values: the initialiser in models/cct.py is never called.
         self.messages = nn.ModuleList(Message(width, block.attn.num_heads) for block in blocks)
         self.mit = MultiFrameIntegration(dim, options.mit_layers, options.frames)
         self.prompts_visual_ln = nn.LayerNorm(width)
+        # Standard normal as in models/xclip.py; the initialiser of linear layers does not reach a plain parameter.
         self.prompts_visual_proj = nn.Parameter(torch.randn(width, dim))
         self.prompts_generator = PromptGenerator(dim, options.prompt_layers, options.alpha)
         self.requires_grad_(True)
@@ -140,6 +145,7 @@ class XClip(XClipSpec, ClipMethod[tuple[Tensor, Tensor], Tensor]):
         """Return video features (B, D), and patch features (B, P, D) averaged over frames, which adapt the texts."""
         tokens = self.encode_tokens(video)
         frames = torch.unflatten(self.backbone.project_class_token(tokens), 0, video.shape[:2])
+        # From tokens before `ln_post`, which the original applies to the class token only.
         patches = self.prompts_visual_ln(tokens[:, 1:]) @ self.prompts_visual_proj
         return self.mit(frames), torch.unflatten(patches, 0, video.shape[:2]).mean(dim=1)
 
@@ -167,6 +173,7 @@ class XClip(XClipSpec, ClipMethod[tuple[Tensor, Tensor], Tensor]):
         parts: dict[str, list[tuple[str, nn.Parameter]]] = {"clip": [], "mit": [], "prompts": [], "messages": []}
         for name, parameter in self.named_parameters():
             if parameter.requires_grad:
+                # `prompts_generator`, `prompts_visual_ln` and `prompts_visual_proj` are one part.
                 own = name.partition(".")[0].partition("_")[0]
                 parts[own if own in parts else "clip"].append((name, parameter))
         groups: list[ParameterGroup] = []

@@ -56,7 +56,7 @@ def _row(generation: Generation[Entry], names: DatasetNames, superseded: tuple[S
             cells[name] = _harmonic_cell(mean, *(cells[column] for column in mean.harmonic_of))
     row = Row(
         keys=generation.keys,
-        dataset=names.of(newest.measurement.evaluation.list),
+        dataset=names.of(newest.measurement.table_list),
         entries=entries,
         rules=rules,
         cells=cells,

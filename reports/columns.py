@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from harness.spec import Column
@@ -15,7 +16,8 @@ def shots_of(rows: Sequence[Row]) -> Mapping[str, int]:
     """Training videos per class (K) of each top-1 column, for rows of one protocol; empty unless columns differ in K.
 
     K is that of the recorded fits of the column's part. The records of untrained methods state no K: a column that has
-    no fit takes the K that the published tables print for a column of its name.
+    no fit takes the K that the published tables print for a column of its name, else the K of a part that is named
+    `kN`, as in the protocol `few_shot`.
     """
     fitted = {
         entry.measurement.protocol.part: entry.record.fit.shots
@@ -26,10 +28,16 @@ def shots_of(rows: Sequence[Row]) -> Mapping[str, int]:
     shots = {}
     for rule in rules_of(rows):
         printed = PAPER_TABLES.columns.get(rule.name)
-        number = fitted.get(rule.part) or (printed.shots if printed else None)
+        number = fitted.get(rule.part) or (printed.shots if printed else None) or _named(rule.part)
         if number and rule.harmonic_of is None:
             shots[rule.name] = number
     return shots if len(set(shots.values())) > 1 else NO_SHOTS
+
+
+def _named(part: str) -> int | None:
+    """K of a part with the name `kN`; None for any other part."""
+    form = re.fullmatch(r"k([1-9]\d*)", part)
+    return int(form[1]) if form else None
 
 
 def rules_of(rows: Iterable[Row]) -> tuple[Column, ...]:

@@ -59,7 +59,7 @@ class _Command:
         if origin.startswith("file "):
             yield from ("--plugin", origin.removeprefix("file "))
         yield from ("--method", m.method.name, "--protocol", m.protocol.name)
-        yield from ("--dataset", self._dataset(m.evaluation.list))
+        yield from ("--dataset", self._dataset(m.table_list))
         yield from self._options(m)
         yield from self._model(m.model)
         if m.method.checkpoint:

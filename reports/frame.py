@@ -53,6 +53,8 @@ Columns of the measurement, named by the path of the field (`results.measurement
     protocol.scope.views               text; fingerprint of all views of the row
     protocol.scope.evaluation_views    text; fingerprint of all views in evaluation
     protocol.scope.expected            tuple of `Expected`; parts and repeats of a complete row
+    protocol.table                     text; dataset of a row with lists of several datasets, otherwise empty
+    protocol.table_root                text; fingerprint of the folder of this dataset if it is custom
     method.name                        text; registered name
     method.version                     integer
     method.code                        text; hash of the source code

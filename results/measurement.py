@@ -12,6 +12,9 @@ paths, workers, processes, device and device batch.
     line    the row without lists, code and engine; records of one line and several rows are generations of one row
     group   rows that may be ranked together: a table
 
+The parts of a row can be lists of several datasets (`protocol.table`). Its keys `row`, `line` and `group` then hold the
+dataset of the row, and its root, in place of those of the evaluation list (`Measurement.table_list`).
+
 Plans, reports, ranks, verdicts, `compare` and the submission rules use the functions of this module and of
 `results.measurement_words`; no other module lists these fields.
 """
@@ -91,8 +94,19 @@ class Measurement:
     def keys(self) -> Keys:
         """All keys, computed once; do not change the mappings of options in place."""
         shape = _shape(Measurement, self.fitted is not None)
-        texts = shape.texts(self) + [f'"{path}":{_text(value)}' for path, value in _as_grouped(self).items()]
-        return Keys(**{"fit": "", **{key: _hash(key, pick(texts)) for key, pick in shape.picks.items()}})
+        grouped = [f'"{path}":{_text(value)}' for path, value in _as_grouped(self).items()]
+        texts = of_row = shape.texts(self) + grouped
+        if self.protocol.table:
+            in_table = dataclasses.replace(self.evaluation, list=self.table_list)
+            of_row = shape.texts(dataclasses.replace(self, evaluation=in_table)) + grouped
+        hashes = {key: _hash(key, pick(of_row if key in _OF_ROW else texts)) for key, pick in shape.picks.items()}
+        return Keys(**{"fit": "", **hashes})
+
+    @property
+    def table_list(self) -> ListId:
+        """The evaluation list, under the dataset in whose table the row of the measurement is shown."""
+        table, listed = self.protocol.table, self.evaluation.list
+        return dataclasses.replace(listed, dataset=table, root=self.protocol.table_root) if table else listed
 
 
 @dataclass(frozen=True)
@@ -108,6 +122,10 @@ class Keys:
 
 
 KEY_NAMES = tuple(f.name for f in dataclasses.fields(Keys))
+_OF_ROW = ("row", "line", "group")
+"""Keys that all records of a row share."""
+_IN_PLACE = ("protocol.table", "protocol.table_root")
+"""Fields that are hashed under the paths of the evaluation list's dataset and root, see `Measurement.table_list`."""
 _LENGTHS = {"fit": 16, "number": 16, "cell": 16, "row": 12, "line": 12, "group": 12}
 
 
@@ -142,6 +160,8 @@ FIELDS: Mapping[str, str] = {
     "protocol.scope.views": "cell row line",
     "protocol.scope.evaluation_views": "cell row line group",
     "protocol.scope.expected": "",
+    "protocol.table": "row line group",
+    "protocol.table_root": "line",
     "method.name": f"{_FIT} row line",
     "method.version": f"{_FIT} row line",
     "method.code": f"{_FIT} row",
@@ -263,7 +283,7 @@ class _Shape:
 
 @cache
 def _shape(kind: type, trained: bool) -> _Shape:
-    paths = tuple(path for path in _paths(kind, trained) if FIELDS.get(path, _OF_TRAINING))
+    paths = tuple(path for path in _paths(kind, trained) if FIELDS.get(path, _OF_TRAINING) and path not in _IN_PLACE)
     grouped = (*_AS_GROUPED, *(() if trained else _UNTRAINED))
     picks = {}
     for key in (name for name in KEY_NAMES if trained or name != "fit"):

@@ -119,7 +119,18 @@ class Scope:
 
 @dataclass(frozen=True)
 class ProtocolId:
-    """A protocol, the measured part and repeat, and the prescribed settings."""
+    """A protocol, the measured part and repeat, and the prescribed settings.
+
+    Args:
+        name, version: Registered name and version.
+        part: The part that the evaluation list measures.
+        repeat: The repeat.
+        prescribed: Settings of the eval that the protocol prescribes.
+        scope: Fingerprints over the whole row.
+        table: Dataset of the row, if the protocol evaluates lists of other datasets as well; otherwise empty, and the
+            row belongs to the dataset of its evaluation lists.
+        table_root: Fingerprint of the folder of a custom dataset `table`, see `ListId.root`.
+    """
 
     name: str
     version: Positive
@@ -127,6 +138,8 @@ class ProtocolId:
     repeat: Repeat
     prescribed: Prescribed
     scope: Scope
+    table: str = ""
+    table_root: Fingerprint = ""
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,8 @@ from results.measurement import (
 
 NOT_SHOWN = (
     "protocol.part", "protocol.repeat.", "protocol.scope.", "protocol.prescribed.", "training.declared.",
-    "training.recipe.source", "training.list.root", "evaluation.list.root", "training.weights_sha256",
-    "training.start.weights_sha256", "training.start.complete",
+    "training.recipe.source", "training.list.root", "evaluation.list.root", "protocol.table_root",
+    "training.weights_sha256", "training.start.weights_sha256", "training.start.complete",
 )  # fmt: skip
 """Fields that `differences` omits: part and repeat of a record, and fields that do not describe how it was measured. A
 name that ends in a dot stands for all fields below it."""
@@ -42,6 +42,7 @@ _FOLLOWS = {
 """Fields that `differences` omits if one of the listed fields differs, from which they follow."""
 _LABELS = {
     "engine": "engine version", "protocol.name": "protocol", "protocol.version": "protocol version",
+    "protocol.table": "dataset of the row",
     "method.name": "method", "method.version": "method version", "method.code": "code",
     "method.class_text": "class text", "method.class_text_sha256": "class text file",
     "method.extra_data": "extra data", "method.checkpoint": "checkpoint", "model.arch": "backbone",

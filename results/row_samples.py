@@ -86,7 +86,8 @@ def of_repeat(scores: Scores, position: int, design: ListDesign) -> Scores:
     columns = np.searchsorted(scores.clusters, design.clusters)
     return Scores(
         scores.values[[position]], design.clusters, scores.by_repeat[[position]][:, columns], design.shares,
-        len(design.strata), 1.0 / float((design.shares**2).sum()), design.videos, design.repeated, len(design.clusters) == 1,
+        len(design.strata), 1.0 / float((design.shares**2).sum()), design.videos, design.repeated,
+        len(design.clusters) == 1,
     )  # fmt: skip
 
 

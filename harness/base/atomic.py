@@ -17,12 +17,14 @@ def write_bytes(path: Path, data: bytes) -> None:
     `path`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    # In the same folder, because a rename is atomic within one file system only.
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     temporary = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()
+            # Before the rename: after a power cut some file systems keep the rename and lose the data.
             os.fsync(file.fileno())
         umask = os.umask(0)
         os.umask(umask)

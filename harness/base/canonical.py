@@ -34,6 +34,7 @@ def rows_sha256(rows: Iterable[tuple[str, int]]) -> str:
 
 def row_set_sha256(rows: Iterable[tuple[str, int]]) -> str:
     """sha256 of the sorted lines `name label` of a list: the same for other folders, extensions and orders."""
+    # Sorted, and without folders and extensions: copies of a list differ in these and name the same videos.
     return hashlib.sha256("".join(sorted(_named_lines(rows))).encode()).hexdigest()
 
 

@@ -6,7 +6,7 @@ import difflib
 import errno
 import os
 import traceback
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 EXIT_DONE = 0
@@ -70,10 +70,31 @@ def machine_error(error: OSError) -> UserError:
 
     Files are written as a whole or not at all (`harness.base.atomic`), so that finished results are not lost.
     """
+    # Some libraries raise OSError with a text alone.
     reason = os.strerror(error.errno) if error.errno else str(error) or type(error).__name__
     problem, hint = _MACHINE.get(error.errno or 0, ("The machine refused", _AGAIN))
     where = "".join(f": {name}" for name in (error.filename, error.filename2) if name is not None)
     return UserError(f"{problem}{where} ({reason}).", hint, EXIT_FAILED)
+
+
+def raised_at(error: BaseException, is_ours: Callable[[Path], bool]) -> str:
+    """File, line and function of the innermost call, of an exception or of its causes, in files of a plugin.
+
+    Args:
+        error: The exception.
+        is_ours: Whether a file belongs to the plugin.
+
+    Returns:
+        `FILE, line N, in FUNCTION`; empty if no file of the plugin took part.
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        own = [frame for frame in traceback.extract_tb(cause.__traceback__) if is_ours(Path(frame.filename))]
+        if own:
+            return f"{own[-1].filename}, line {own[-1].lineno}, in {own[-1].name}"
+        # A cause that is hidden by `raise ... from None` was replaced on purpose.
+        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
+    return ""
 
 
 def described(error: BaseException, file: Path | None = None) -> str:
@@ -87,6 +108,8 @@ def described(error: BaseException, file: Path | None = None) -> str:
     text = " ".join(message.split())
     if isinstance(error, SyntaxError):
         return text  # the message of a SyntaxError contains file and line
+    # The innermost line in the plugin's file: deeper lines are those of torch or the harness, which its author cannot
+    # fix.
     frames = [] if file is None else traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if Path(frame.filename).resolve() == file]
     return f"{text} ({own[-1].name}, line {own[-1].lineno} of {file.name})" if own and file else text

@@ -56,6 +56,7 @@ def cell_lock(
         code = EXIT_USAGE if error.errno in (errno.EEXIST, errno.ENOTDIR) else EXIT_FAILED
         hint = "Choose another folder with --runs DIR."
         raise UserError(f"The folder {folder} cannot be made: {error}", hint, code) from None
+    # Two files, because filelock may write its own content into the lock file.
     lock, note = FileLock(locks / f"{key}.lock"), locks / f"{key}.holder"
     _acquire(lock, note, name, say or _to_stderr)
     try:
@@ -63,6 +64,7 @@ def cell_lock(
         yield
     finally:
         with contextlib.suppress(OSError):
+            # Before the release: the next holder writes its own note, which must not be removed.
             note.unlink(missing_ok=True)
         lock.release()
 

@@ -70,6 +70,7 @@ def use_our_packages() -> None:
 
 def _is_in(module: ModuleType, name: str, folder: str) -> bool:
     """Whether a module is the package `name` of a folder."""
+    # Real paths, because an editable installation may reach the folder through a link.
     wanted = os.path.realpath(os.path.join(folder, name))  # noqa: PTH118
     return wanted in map(os.path.realpath, getattr(module, "__path__", ()))
 
@@ -80,6 +81,7 @@ def leave_working_directory() -> None:
     Otherwise a file `inspect.py` or a folder `wandb/` there would be imported in place of the package of that name
     that our dependencies need. The folder of the installation stays in the path for child processes of Python.
     """
+    # With -P or PYTHONSAFEPATH Python left the working directory out already.
     if not sys.flags.safe_path and sys.path and sys.path[0] in ("", _working_directory()):
         del sys.path[0]
     if ROOT not in sys.path:
@@ -109,6 +111,7 @@ def serve_plugin_folder(file: Path) -> None:
 
     folder = str(file.parent)
     for name in sorted(_imported_from_beside(file)):
+        # The first plugin that imports a name keeps it: `sys.modules` has one module per name.
         home = FINDER.homes.setdefault(name, folder)
         if home not in (folder, ROOT):
             raise UserError(
@@ -130,6 +133,7 @@ def _imported_from_beside(file: Path) -> set[str]:
             if name in names or name in OURS or name == "harness":
                 continue
             if (package / "__init__.py").is_file():
+                # All files of a package, because any of its modules may be imported through it.
                 waiting += sorted(package.rglob("*.py"))
             elif module.is_file():
                 waiting.append(module)

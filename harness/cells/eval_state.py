@@ -128,7 +128,9 @@ def renewed(cell: EvalCell, record: Record) -> Record:
         precision=recorded.evaluation.precision,
         evaluated=recorded.evaluation.evaluated,
     )
-    measurement = replace(planned, model=recorded.model, training=training, evaluation=evaluation)
+    # The folder of a custom dataset may have moved since; its fingerprint is that of the time of the record.
+    protocol = replace(planned.protocol, table_root=recorded.protocol.table_root)
+    measurement = replace(planned, protocol=protocol, model=recorded.model, training=training, evaluation=evaluation)
     card = cell.row.card
     method = replace(
         record.method, title=card.title, family=card.family, paper=card.paper, source=card.source,

@@ -96,13 +96,23 @@ def _fit_cell(resolved: ResolvedFit, parent: FitCell | None, runs: Path) -> FitC
     return FitCell(row, fit, dataset, train, labels, resolved.views, described, folder, parent)
 
 
+def _table(combination: Combination) -> tuple[str, str]:
+    """Dataset and root of a row whose parts are lists of several datasets; empty for a row on one dataset."""
+    evaluated = {planned.eval.test.dataset for item in combination.prescribed for planned in item.evals}
+    names = {combination.datasets[name].name for name in evaluated}
+    # A protocol on one dataset leaves the fields empty, so that the keys of its records need no table.
+    return (combination.dataset.name, combination.dataset.root_id) if names - {combination.dataset.name} else ("", "")
+
+
 def _eval_cell(
     combination: Combination, planned: PlannedEval, dataset: Dataset, scope: Scope, fit: FitCell | None, runs: Path
 ) -> EvalCell:
     row, protocol, item = combination.row, combination.protocol, planned.eval
     test, labels = dataset.list(item.test.list), dataset.labels(item.test.labels)
     measurement = Measurement(
-        protocol=ProtocolId(protocol.name, protocol.version, item.part, planned.repeat, planned.prescribed, scope),
+        protocol=ProtocolId(
+            protocol.name, protocol.version, item.part, planned.repeat, planned.prescribed, scope, *_table(combination)
+        ),
         method=row.method_id,
         model=row.model_id,
         training=fit.described.training if fit else None,

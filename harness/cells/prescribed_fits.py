@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from harness.base.errors import EXIT_FAILED, NotApplicableError, UserError
+from harness.base.errors import NotApplicableError
 from harness.cells.cell import MethodRow
+from harness.cells.from_protocol import prescribed_fits
 from harness.data.lists.dataset import Dataset
 from harness.spec import Eval, Fit, Protocol
 
@@ -19,17 +20,11 @@ class PrescribedFits:
 
         Raises:
             NotApplicableError: The protocol does not apply to the dataset.
+            UserError: The protocol's code fails.
         """
         key = protocol, id(dataset)
         if key not in self._fits:
-            instance = protocol()
-            try:
-                fits = list(instance.fits(dataset))
-            except UserError as error:
-                if error.exit_code == EXIT_FAILED:  # a fault of the machine, not a combination that does not exist
-                    raise
-                raise NotApplicableError(error.message, error.hint) from None
-            self._fits[key] = [(fit, tuple(instance.evals(dataset, fit))) for fit in fits]
+            self._fits[key] = prescribed_fits(protocol, dataset)
         return self._fits[key]
 
     def require_trained_classes(self, row: MethodRow, protocol: type[Protocol], dataset: Dataset) -> None:

@@ -6,10 +6,13 @@ the `Combination`s that it returns (`harness.cells.resolved`).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from harness.base.errors import NotApplicableError
 from harness.cells.backbone import MINI_ARCH, BackboneChoice, preset_of
 from harness.cells.cell import MethodRow
 from harness.cells.datasets import OpenedDatasets, choose_datasets
+from harness.cells.from_protocol import declared_recipe, is_custom, options_protocol, own_lists, similar_protocol
 from harness.cells.prescribed_fits import PrescribedFits
 from harness.cells.request import MethodChoice, Request
 from harness.cells.resolve_method import code_of, method_row
@@ -18,6 +21,7 @@ from harness.cells.resolved import Chosen, Combination, ResolvedFit, ResolvedReq
 from harness.cells.scope import PlannedEval, PlannedFit
 from harness.cells.seeds import check_seeds, with_seeds
 from harness.data.lists.dataset import Dataset
+from harness.data.lists.own_lists import WithOwnLists
 from harness.machine.settings import Settings
 from harness.plugins import registry
 from harness.spec import Eval, Fit, ParentFit, Protocol, Recipe, Repeat
@@ -82,14 +86,17 @@ class _Resolver:
         fits = self._prescribed.of(protocol, dataset)
         if is_trained:
             fits = with_seeds(fits, self._request.seeds, f"{protocol.name} on {dataset.shown}")
+        refs = [ref for fit, items in fits for ref in (fit.train, *(item.test for item in items))]
+        for name in dict.fromkeys(ref.dataset for ref in refs):
+            if name not in datasets:
+                datasets[name] = self.datasets.open(name)
+            if is_custom(protocol) and (own := own_lists(protocol, refs, name, datasets[name])):
+                datasets[name] = WithOwnLists(datasets[name], own)
         for fit, items in fits:
-            for name in (fit.train.dataset, *(item.test.dataset for item in items)):
-                if name not in datasets:
-                    datasets[name] = self.datasets.open(name)
             training = None
             if is_trained:
                 source = datasets[fit.train.dataset]
-                declared = _declared(row, protocol.name, fit, source)
+                declared = self._declared(row, protocol, dataset, fit, source)
                 recipe = recipe_with(declared, self._request.recipe)
                 training = ResolvedFit(row, protocol.name, fit, source, declared, recipe, views)
             evals = tuple(self._eval(item, row, protocol, fit.repeat if is_trained else Repeat()) for item in items)
@@ -107,7 +114,10 @@ class _Resolver:
         spec = registry.method_spec(choice.name)
         # Options may depend on the number of frames. A model other than CLIP sets the frames itself.
         frames = self._views.requested(protocol.views, backbone).frames if spec.uses_clip else None
-        row = method_row(choice, backbone, protocol.name, dataset.name, frames, self._code(choice.name))
+        fits = self._prescribed.of(protocol, dataset) if spec.protocol_options and is_custom(protocol) else []
+        # The first fit decides: a row has one set of options.
+        name = options_protocol(spec, protocol, similar_protocol(protocol, dataset, fits[0][0])) if fits else ""
+        row = method_row(choice, backbone, name or protocol.name, dataset.name, frames, self._code(choice.name))
         if not spec.uses_clip and not spec.open_vocabulary:
             self._prescribed.require_trained_classes(row, protocol, dataset)
         return row
@@ -133,10 +143,19 @@ class _Resolver:
             row = method_row(choice, backbone, parent.protocol, dataset.name, frames, code)
             fit, _ = self._prescribed.of(protocol, dataset)[0]
             source = dataset if fit.train.dataset == dataset.name else self.datasets.open(fit.train.dataset)
-            recipe = _declared(row, parent.protocol, fit, source)
+            recipe = self._declared(row, protocol, dataset, fit, source, {})
             views = self._views.of_training(protocol.views, backbone)
             self._parents[key] = ResolvedFit(row, parent.protocol, fit, source, recipe, recipe, views)
         return self._parents[key]
+
+    def _declared(
+        self, row: MethodRow, protocol: type[Protocol], dataset: Dataset, fit: Fit, source: Dataset,
+        given: Mapping[str, str] | None = None,
+    ) -> Recipe:  # fmt: skip
+        similar = similar_protocol(protocol, dataset, fit) if is_custom(protocol) else ""
+        settings = self._request.recipe if given is None else given
+        declared = declared_recipe(row.spec, protocol, similar, source.name, fit, preset_of(row.backbone), settings)
+        return declared.of_seed(fit.repeat.index) if fit.repeat.kind == SEED else declared
 
     def _is_selected(self, fit: Fit) -> bool:
         repeats, shots = self._request.repeats, self._request.shots
@@ -146,18 +165,3 @@ class _Resolver:
 def _default_backbone(dataset: Dataset) -> BackboneChoice:
     """The tiny CLIP for embedded datasets, OpenAI's ViT-B/16 for all others."""
     return BackboneChoice(MINI_ARCH, None) if dataset.kind == "embedded" else BackboneChoice("ViT-B-16", "openai")
-
-
-def _declared(row: MethodRow, protocol: str, fit: Fit, dataset: Dataset) -> Recipe:
-    """The recipe that a method declares for a fit.
-
-    Raises:
-        NotApplicableError: The method declares none.
-    """
-    declared = row.spec.recipe_for(protocol, dataset.name, fit.shots, preset_of(row.backbone))
-    if declared is None:
-        raise NotApplicableError(
-            f"{row.name} has no recipe for {protocol} on {dataset.name}.",
-            f"Add recipes['{protocol}'] to the method, or set `recipe`.",
-        )
-    return declared.of_seed(fit.repeat.index) if fit.repeat.kind == SEED else declared

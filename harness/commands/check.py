@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from harness.base.errors import EXIT_DONE, EXIT_FAILED, UserError
 from harness.commands._arguments import add_folders, add_json, settings_of
 from harness.commands._output import put, put_json, say, table
 from harness.commands._parser import Verbs, verb_parser
+
+if TYPE_CHECKING:
+    from harness.engine.contract.checks import Check
+    from harness.engine.contract.trained import TrainedParameters
 
 
 def add_parser(verbs: Verbs) -> None:
@@ -57,29 +63,55 @@ def run(arguments: argparse.Namespace) -> int:
     return {"env": _env, "data": _data, "method": _method}[arguments.what](arguments)
 
 
+@dataclass(frozen=True)
+class _MethodCheck:
+    """The outcome of `check method` for one method.
+
+    Args:
+        checks: The contract checks.
+        trained: Counts of trained parameters; None if the method cannot be set up.
+    """
+
+    checks: tuple[Check, ...]
+    trained: TrainedParameters | None
+
+    def text(self, name: str) -> str:
+        """The outcome for people: a table, the explanation of each failed check, and the trained parameters."""
+        rows = [["-" if c.waits_for else "ok" if c.ok else "FAILED", c.name, c.promise] for c in self.checks]
+        failed = [f"\n{c.name}: {c.explanation}" for c in self.checks if not c.ok and not c.waits_for]
+        counts = [f"\n{self.trained.text()}"] if self.trained else []
+        return "\n".join([name, table(rows, ["", "CHECK", "PROMISE"]), *failed, *counts])
+
+
 def _method(arguments: argparse.Namespace) -> int:
     import time
 
-    from harness.engine.contract.checks import check_method
-    from harness.engine.method import method_class
-
     started = time.monotonic()
     names, options = _methods(arguments.method)
-    failed, data = 0, {}
-    for name in names:
-        results = check_method(method_class(name), options)
-        data[name] = [dataclasses.asdict(c) for c in results]
-        failed += sum(not c.ok for c in results)
-        if not arguments.json:
-            rows = [["ok" if c.ok else "FAILED", c.name, c.promise] for c in results]
-            put(f"{name}\n" + table(rows, ["", "CHECK", "PROMISE"]))
-            for check in (c for c in results if not c.ok):
-                put(f"\n{check.name}: {check.explanation}")
+    checked = {name: _check_method(name, options) for name in names}
     if arguments.json:
-        put_json(data)
-    checks = sum(map(len, data.values()))
-    say(f"{checks - failed} of {checks} checks passed in {time.monotonic() - started:.1f} s")
-    return EXIT_FAILED if failed else EXIT_DONE
+        put_json(checked)
+    else:
+        for name, outcome in checked.items():
+            put(outcome.text(name))
+    checks = [check for outcome in checked.values() for check in outcome.checks]
+    passed, waiting = sum(check.ok for check in checks), [check for check in checks if check.waits_for]
+    note = f" ({len(waiting)} not checked before {waiting[0].waits_for} is fixed)" if waiting else ""
+    say(f"{passed} of {len(checks)} checks passed in {time.monotonic() - started:.1f} s{note}")
+    return EXIT_DONE if passed == len(checks) else EXIT_FAILED
+
+
+def _check_method(name: str, options: dict[str, str]) -> _MethodCheck:
+    from harness.engine.contract.checks import check_method
+    from harness.engine.contract.tiny_clip import tiny_backbone
+    from harness.engine.contract.trained import trained_parameters
+    from harness.engine.method import method_class
+
+    cls, backbone = method_class(name), tiny_backbone()
+    checks = tuple(check_method(cls, options, backbone))
+    # Groups can only be counted if setup() and parameter_groups() work; the check says why they do not.
+    countable = next(check.ok for check in checks if check.name == "declares_parameters")
+    return _MethodCheck(checks, trained_parameters(cls, options, backbone) if countable else None)
 
 
 def _methods(text: str) -> tuple[list[str], dict[str, str]]:

@@ -60,9 +60,11 @@ def class_token_attention(method: ClipMethod, video: Tensor) -> NDArray[np.float
     seen: list[Tensor] = []
     handle = block.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].detach()))
     try:
+        # The method's own pass, so that prompts and messages are among the tokens.
         method.eval().encode_video(video)
     finally:
         handle.remove()
+    # Recomputed from the block's input: open_clip asks for no attention weights, and fused attention makes none.
     weights = _class_row(block.attn, block.ln_1(seen[-1]))
     patch_height, patch_width = visual.conv1.kernel_size
     height, width = video.shape[-2] // patch_height, video.shape[-1] // patch_width
@@ -75,6 +77,7 @@ def class_token_attention(method: ClipMethod, video: Tensor) -> NDArray[np.float
 def _class_row(attention: nn.MultiheadAttention, x: Tensor) -> Tensor:
     """Softmax attention of token 0 on all tokens, mean over heads: (N, L, width) -> (N, L)."""
     query, key, _ = nn.functional.linear(x, attention.in_proj_weight, attention.in_proj_bias).chunk(3, dim=-1)
+    # Only the row of the class token: the map of all tokens would take L times the memory.
     query = query[:, :1].unflatten(-1, (attention.num_heads, -1)).transpose(1, 2)
     key = key.unflatten(-1, (attention.num_heads, -1)).transpose(1, 2)
     scores = query @ key.transpose(-2, -1) / math.sqrt(key.shape[-1])
@@ -155,6 +158,7 @@ def _film(images: list[Image.Image], buffer: io.BytesIO) -> None:
 
 def _overlay(frame: NDArray[np.uint8], weights: NDArray[np.float32], size: int) -> Image.Image:
     """A frame that is darker where attention is low and redder where it is high, relative to the frame's maximum."""
+    # Relative to the maximum of the frame: shares sum to 1 over hundreds of patches, so that all are small.
     share = weights / max(float(weights.max()), 1e-12)
     mask = Image.fromarray(share.astype(np.float32)).resize((size, size), Image.Resampling.BICUBIC)
     strength = np.clip(np.asarray(mask), 0.0, 1.0)[..., None]

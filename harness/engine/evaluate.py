@@ -94,6 +94,7 @@ def evaluate(job: EvalJob, context: Context, partial: Path | None = None, progre
     with processes.together():
         compile_if_asked(method.backbone, context.compute.compile, context.device)
     per_batch = device_batch("eval", context.device, context.compute)
+    # Before the decision on the compiler: with a cache the vision tower runs for missing videos only.
     features = eval_features(job, context, per_batch)
     if features is None:
         frames = len(job.rows) * job.views.count * job.views.frames
@@ -106,6 +107,7 @@ def evaluate(job: EvalJob, context: Context, partial: Path | None = None, progre
     todo: list[list[int]] = processes.share(
         [batch for batch in in_batches(len(job.rows), per_batch) if not scores.done[batch].all()]
     )
+    # Rows of batches that were half done when an earlier run ended: they are scored again with their whole batch.
     scores.forget([row for batch in todo for row in batch])
     if features is not None:
         _complete(features, progress)
@@ -113,6 +115,7 @@ def evaluate(job: EvalJob, context: Context, partial: Path | None = None, progre
     _score_batches(job, context, features, scores, own, progress)
     scores.merge(processes, [row for batch in own for row in batch])
     scored = sum(map(len, todo))
+    # Some features came from the cache if fewer were computed than videos were scored.
     cached = features is not None and sum(processes.gather(features.computed)) < scored - len(scores.failed)
     return Scores(scores.ids, scores.probabilities, scores.failed, time.perf_counter() - started, scored, cached)
 

@@ -82,6 +82,7 @@ class ClipMethod(MethodSpec, TrainableClip, Generic[VideoT, TextT]):
     def encode_frames(self, video: Tensor) -> Tensor:
         """Return frame features (B, T, D) of videos (B, T, 3, H, W), projected, not normalised."""
         batch, frames = video.shape[:2]
+        # All frames in one pass: a vision tower is far from full with the frames of a single video.
         return torch.unflatten(self.backbone.encode_images(video.flatten(0, 1)), 0, (batch, frames))
 
     def pool(self, frames: Tensor) -> Tensor:
@@ -135,6 +136,7 @@ class ClipMethod(MethodSpec, TrainableClip, Generic[VideoT, TextT]):
 
     def feature_loss(self, video: VideoT, text: TextT, targets: Tensor) -> Tensor:
         """Return the training loss of encoded videos and texts: cross-entropy with soft targets (B, C), in nats."""
+        # A log-softmax over hundreds of classes loses its small terms in half precision.
         logits = self.score(video, text).float()
         return -(targets * F.log_softmax(logits, dim=-1)).sum(dim=-1).mean()
 
@@ -172,6 +174,7 @@ class ClipMethod(MethodSpec, TrainableClip, Generic[VideoT, TextT]):
 
     def encode_prompts(self, texts: tuple[str, ...]) -> Tensor:
         """Return text features (N, D) of N texts, not normalised; cached while the text side is frozen."""
+        # ViFi-CLIP keeps the token embeddings of its prompts in a float16 buffer.
         half = shared_options(self.options).text_embedding == "published"
         return self._frozen_text.encode(self.backbone, texts, half)
 
@@ -184,6 +187,7 @@ class ClipMethod(MethodSpec, TrainableClip, Generic[VideoT, TextT]):
     @property
     def fits_at_once(self) -> bool:
         """Whether the method is trained by `fit_features` instead of gradient steps."""
+        # By the override and not by a flag, so that a method cannot state one and do the other.
         return type(self).fit_features is not ClipMethod.fit_features
 
 

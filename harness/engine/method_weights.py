@@ -29,6 +29,7 @@ def load_published(method: ClipMethod[VideoT, TextT], path: Path) -> str:
     prefix = "backbone.clip."
     state = {prefix + n: v for n, v in fit_names(method.backbone.clip, weights.clip).items()}
     state |= {n: v.float() if v.is_floating_point() else v for n, v in weights.own.items()}
+    # The whole method at once, so that a tensor of CLIP or of the method that is missing is named.
     strict_load(method, state, str(path), tuple(prefix + name for name in weights.absent))
     return weights.family
 
@@ -54,6 +55,7 @@ def export(method: ClipMethod[VideoT, TextT], path: Path) -> Path:
         tensors[key] = value.detach().cpu().contiguous().clone()
     facts = method.backbone.facts
     metadata = {
+        # Transformers and other readers of safetensors expect `format`.
         "format": "pt", "schema": SCHEMA, "method": method.name, "options": json.dumps(method.options.as_dict()),
         "arch": facts.arch, "weights": facts.weights, "quick_gelu": json.dumps(facts.quick_gelu),
     }  # fmt: skip

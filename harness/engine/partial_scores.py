@@ -83,6 +83,7 @@ class PartialScores:
         """
         if processes.size == 1:
             return
+        # Only the leading process read the file of an interrupted eval.
         rows = [int(row) for row in np.flatnonzero(self.done)] if processes.is_leader else own
         all_rows = processes.gather(rows)
         all_ids = processes.gather(self.ids[rows].tolist())
@@ -105,6 +106,7 @@ class PartialScores:
             buffer, of=np.array(self.rows_hash), done=self.done, ids=self.ids, probabilities=self.probabilities,
             rows=rows, reasons=reasons,
         )  # fmt: skip
+        # One file per process: two writers of one file would lose each other's rows.
         own = self.partial if rank_of_writer == 0 else self.partial.with_suffix(f".{rank_of_writer}.npz")
         write_bytes(own, buffer.getvalue())
         self.saved = time.monotonic()
@@ -118,6 +120,7 @@ class PartialScores:
             return
         for path in partial_files(self.partial):
             try:
+                # Without pickle a file cannot run code; ids and texts need none.
                 with np.load(path, allow_pickle=False) as saved:
                     done, ids, probabilities = (saved[name] for name in ("done", "ids", "probabilities"))
                     pairs = ((self.done, done), (self.ids, ids), (self.probabilities, probabilities))

@@ -53,6 +53,7 @@ def check_logits(method: ClipMethod[VideoT, TextT], scores: Tensor, clips: int, 
     Raises:
         UserError: The scores have a wrong shape or are not finite.
     """
+    # Half-precision scores are compared and sorted in fp32.
     logits = scores.float()
     if logits.shape != (clips, classes):
         raise UserError(
@@ -60,6 +61,7 @@ def check_logits(method: ClipMethod[VideoT, TextT], scores: Tensor, clips: int, 
             "score() must return (videos, classes).",
             EXIT_FAILED,
         )
+    # Refused here: NumPy sorts NaN last, so that the last class would win (D9 of docs/stack.md).
     if not torch.isfinite(logits).all():
         raise UserError(f"{method.name} returned scores that are not finite (NaN or infinite).", "", EXIT_FAILED)
     return torch.unflatten(logits, 0, (-1, views.count))

@@ -91,6 +91,8 @@ def waves(works: list[Work], active: Mapping[str, Job]) -> list[list[Work]]:
     left, ordered = list(works), []
     while left:
         ready = [work for work in left if all(key in submitted for key in work.after)]
+        # A job array has one dependency for all its tasks, so that jobs are divided by it; the order stays that of the
+        # plan.
         for after in dict.fromkeys(work.after for work in ready):
             ordered.append([work for work in ready if work.after == after])
         submitted |= {key for work in ready for key in work.keys}

@@ -73,11 +73,13 @@ class JobCommand:
         """Run the command; the job ends with the command's exit code."""
         # The lock shows other processes that the job runs, even if it is killed before it writes its status.
         with self._locked():
+            # From the file, because each turn is a new process that unpickles the same arguments.
             turn = read_status(Path(self.status)).turn + 1
             self._write_status("running", turn)
             code = self._run()
             self._link_log()
             self._write_status("ended", turn, code)
+        # No traceback: the log ends with the last lines of the command, and the job fails with its exit code.
         if code:
             # No traceback: the log ends with the last lines of the command, and the job fails with its exit code.
             sys.exit(code if code > 0 else 128 - code)
@@ -86,6 +88,7 @@ class JobCommand:
         """Stop the command and return the function of the job's next turn, for submitit."""
         from submitit.helpers import DelayedSubmission
 
+        # Ended here and awaited: the next turn must not start while the old command still writes its checkpoint.
         if self._child is not None and self._child.poll() is None:
             self._child.terminate()
             try:
@@ -97,7 +100,12 @@ class JobCommand:
     def _run(self) -> int:
         environment = {k: v for k, v in {**os.environ, **self.environment}.items() if v is not None}
         self._child = subprocess.Popen(
-            self.command, cwd=self.cwd, env=environment, stdin=subprocess.DEVNULL, preexec_fn=_ignore_notice
+            # A child process and not a call: a crash in torch or a decoder must leave a process that writes the status.
+            self.command,
+            cwd=self.cwd,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            preexec_fn=_ignore_notice,
         )
         code = self._child.wait()
         if code == -signal.SIGTERM and os.environ.get("SUBMITIT_EXECUTOR") == "slurm":

@@ -206,6 +206,7 @@ def write_states(runs: Path, states: Mapping[str, JobState]) -> None:
 
 def latest_by_cell(jobs: Iterable[Job]) -> dict[str, Job]:
     """The last submitted job of each cell, by the key of the cell."""
+    # Later jobs replace earlier ones of the same cell.
     return {key: job for job in jobs for key in job.cells}
 
 
@@ -234,6 +235,8 @@ def tail(path: Path | None, lines: int = TAIL_LINES) -> list[str]:
     if path is None or not path.is_file():
         return []
     with path.open("rb") as file:
+        # From the end, because the log of a long fit can be large.
         file.seek(max(0, path.stat().st_size - TAIL_BYTES))
         text = file.read().decode("utf-8", "replace")
+    # Progress bars overwrite their line with a carriage return: each state becomes a line.
     return [line.rstrip() for line in text.replace("\r", "\n").splitlines() if line.strip()][-lines:]

@@ -85,6 +85,7 @@ def start_queue(runs: Path) -> None:
         )  # fmt: skip
     deadline = time.monotonic() + QUEUE_START_SECONDS
     while not _is_locked(runs / ".locks" / QUEUE_LOCK):
+        # Exit code 0 before the lock is seen: another queue holds it, or all jobs were done at once.
         if time.monotonic() > deadline or queue.poll() not in (None, 0):
             raise UserError("The queue of this machine did not start.", f"See {folder / QUEUE_LOG}.", EXIT_FAILED)
         time.sleep(0.05)
@@ -106,6 +107,7 @@ def serve(runs: Path) -> None:
             waiting = [job for job in jobs.values() if job.executor == "local" and job.active and not job.id]
             for job in waiting:
                 if len(running) < job.resources["parallel"] and _ready(job, jobs):
+                    # The lowest free slot, because its number chooses the GPUs and must not be used twice.
                     slot = min(set(range(len(running) + 1)) - {started.slot for started in running.values()})
                     running[job.uid] = started = _start(job, runs, slot)
                     jobs[job.uid] = replace(job, id=started.handle.job_id, state=RUNNING)

@@ -91,6 +91,7 @@ def executor_options(given: Mapping[str, Given]) -> ExecutorOptions:
         qos=read.text("qos"),
         constraint=read.text("constraint"),
         time=read.minutes("time") or default.time,
+        # Not `or`: 0 turns is a valid value.
         turns=default.turns if (turns := read.number("turns", 0)) is None else turns,
         gpus=read.number("gpus", 0),
         processes=read.number("processes", 1),
@@ -139,6 +140,7 @@ class _Reader:
         if name not in self.given:
             return None
         value = self.given[name].value
+        # TOML's `true` is an int for Python, and would count as 1.
         if isinstance(value, bool) or not re.fullmatch(r"\d+", str(value)) or int(str(value)) < least:
             raise self._invalid(name, f"a whole number, at least {least}")
         return int(str(value))
@@ -159,6 +161,7 @@ class _Reader:
         text = str(self.given["memory"].value).strip().upper()
         if not re.fullmatch(r"[1-9]\d*([KMGT]B?)?", text):
             raise self._invalid("memory", "a size such as 64GB")
+        # sbatch would read a bare number as MB, which nobody means for a fit.
         return text if text[-1].isalpha() else f"{text}GB"
 
     def setup(self) -> tuple[str, ...]:

@@ -96,6 +96,7 @@ def _parameters(options: ExecutorOptions, after: list[str]) -> dict[str, Paramet
         **{name: value for name, value in optional.items() if value is not None},
         "stderr_to_stdout": True,
         "signal_delay_s": NOTICE_SECONDS,
+        # Without `kill-on-invalid-dep` a job whose parent failed would stay in the queue for ever.
         "additional_parameters": {"requeue": True, "kill-on-invalid-dep": "yes", **options.sbatch},
     }
 
@@ -120,6 +121,7 @@ def states(jobs: Iterable[Job], runs: Path) -> dict[str, JobState]:
     """The states of jobs by ledger identifier; the last known states while `squeue` does not answer."""
     jobs = list(jobs)
     try:
+        # By array and not by task: one query with thousands of task ids exceeds the length of a command line.
         answers = _squeue({job.id.split("_")[0] for job in jobs})
     except (OSError, subprocess.SubprocessError) as error:
         return {job.uid: JobState(job.state, f"squeue: {_one_line(error)}") for job in jobs}
@@ -138,6 +140,7 @@ def _squeue(ids: set[str]) -> dict[str, tuple[str, str]]:
     selection = [f"--jobs={','.join(sorted(ids))}", "--states=all", "--array"]
     command = ["squeue", *selection, "--noheader", "--format=%i|%T|%r"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    # squeue fails if it knows none of the jobs; that is an answer, not an error.
     if done.returncode and "Invalid job id" not in done.stderr:
         raise subprocess.SubprocessError(done.stderr.strip() or f"exit code {done.returncode}")
     rows = [line.strip().split("|", 2) for line in done.stdout.splitlines()]
@@ -155,6 +158,7 @@ def _translated(state: str, reason: str) -> JobState:
         return JobState(DONE)
     if state == "CANCELLED":
         return JobState(CANCELLED, "a job it depends on failed" if "Dependency" in reason else "cancelled")
+    # TIMEOUT, NODE_FAIL, OUT_OF_MEMORY and states of later versions of SLURM.
     return JobState(FAILED, f"{state} {why}".strip())
 
 

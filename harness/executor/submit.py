@@ -73,6 +73,7 @@ def submit(
         new: list[Job] = []
         for wave in waves(group(plan, active), active):
             before = {key: job for job in ledger.values() if job.active for key in job.cells}
+            # One entry per job, because several parent fits can be part of the same job.
             after = tuple({before[key].uid: before[key] for key in wave[0].after}.values())
             # Into the ledger wave by wave: if a later wave is refused, the jobs of this one are known.
             for job in _submit_wave(wave, after, run_request, options):

@@ -65,7 +65,9 @@ def check_environment(imports: bool = True) -> list[PackageState]:
                 PackageState(name, "", tested.get(name.lower(), ""), str(requirement.specifier), "bad", "not installed")
             )
             continue
+        # A wrong version explains a failed import, so that the import is not tried.
         problem = _problem(requirement, installed) or (_import_problem(name) if imports else "")
+        # `2.6.0+cpu` and `2.6.0` are builds of the same version.
         same = installed.split("+")[0] == tested.get(name.lower(), "").split("+")[0]
         state = "bad" if problem else "good" if same else "other"
         states.append(
@@ -115,6 +117,7 @@ def _import_problem(name: str) -> str:
         return ""
     try:
         if module == "mmaction":
+            # The import as the harness does it: D2 and D3 would fail without its stubs.
             setup = importlib.import_module("harness.engine.video.mm_setup")
             setup.ensure_action_models()
             importlib.import_module("mmaction.models")

@@ -49,6 +49,7 @@ class Progress:
         """Show a fit's iterations and loss; a fit in closed form has none."""
         self._step(done, total)
         if self._inner is not None and loss is not None:
+            # `_step` has drawn the bar already; a second refresh per iteration would flicker.
             self._inner.set_postfix_str(f"loss {loss:.3f}", refresh=False)
 
     def eval_step(self, done: int, total: int) -> None:
@@ -58,10 +59,12 @@ class Progress:
     def render_step(self, done: int, total: int) -> None:
         """Show the rendering of an embedded dataset."""
         self._step(done, total)
+        # The same bar goes on with the cell whose videos were rendered.
         if done >= total and self._inner is not None:
             self._inner.reset()
 
     def _step(self, done: int, total: int) -> None:
         if self._inner is not None:
             self._inner.total = total
+            # tqdm takes increments; callers state totals, which several processes only estimate.
             self._inner.update(done - self._inner.n)

@@ -79,6 +79,7 @@ def load_settings(flags: Mapping[str, str] | None = None, environment: Mapping[s
     }
     data: dict[str, Setting] = {}
     executor: dict[str, Given] = {}
+    # HARNESS_CONFIG=/dev/null switches the file off, as the tests do: it exists and is not a regular file.
     config = Path(environment.get("HARNESS_CONFIG") or CONFIG_NAME)
     if config.is_file():
         _read_file(config, folders, data, executor)
@@ -92,6 +93,7 @@ def load_settings(flags: Mapping[str, str] | None = None, environment: Mapping[s
                 f"HARNESS_DATA is {parent!r}, which is not a folder.", "Set it to the parent of the datasets."
             )
         for child in sorted(p for p in folder.iterdir() if p.is_dir()):
+            # Lower case, because the folders of archives are named UCF101 or HMDB51.
             data[child.name.lower()] = Setting(child, "HARNESS_DATA")
     for key, text in environment.items():
         if key.startswith("HARNESS_DATA_") and text:
@@ -101,6 +103,7 @@ def load_settings(flags: Mapping[str, str] | None = None, environment: Mapping[s
     for name in folders:
         if value := environment.get(f"HARNESS_{name.upper()}"):
             folders[name] = Setting(Path(value), f"HARNESS_{name.upper()}")
+    # Last, because a flag is the nearest to the user.
     for key, value in (flags or {}).items():
         if key.startswith("data."):
             data[key.removeprefix("data.")] = Setting(Path(value), "flag")
@@ -130,6 +133,7 @@ def _read_file(config: Path, folders: dict[str, Setting], data: dict[str, Settin
             data.update({name: Setting(base / str(path), str(config)) for name, path in value.items()})
         elif key == "executor" and isinstance(value, dict):
             for name, item in value.items():
+                # The only inner table is [executor.sbatch].
                 inner = {f"{name}.{key}": v for key, v in item.items()} if isinstance(item, dict) else {name: item}
                 executor.update({key: Given(v, str(config)) for key, v in inner.items()})
         elif key in folders and isinstance(value, str):

@@ -53,6 +53,7 @@ class WeightsIndex:
 
     def needs(self, model: ModelId) -> bool:
         """Whether the tensors of a model can change while its name stays."""
+        # A config or a file hash already fixes the values, and random weights come from a fixed seed.
         return not (model.config or model.weights == RANDOM or model.weights.startswith("sha256:"))
 
     def of(self, model: ModelId) -> str:
@@ -69,6 +70,7 @@ class WeightsIndex:
         entry = self._read().get(f"{arch}/{tag}")
         if entry is None:
             return ""
+        # In the loader's order: a file that was put into the weights folder since comes before the one that was read.
         path = next((p for p in self._candidates(arch, tag, entry.name) if p.is_file()), Path(entry.path))
         return entry.tensors_sha256 if entry.stamp == _stamp(path) else ""
 
@@ -105,4 +107,5 @@ def _stamp(path: Path) -> tuple[int, ...] | None:
         status = path.stat()
     except OSError:
         return None
+    # Also the time of change and the inode: `cp -p` and rsync keep size and time of modification.
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino

@@ -270,6 +270,7 @@ def _bound(body: Iterable[ast.stmt], functions: bool = True) -> Counter[str]:
             binding counted too much only makes a constant code.
     """
     bindings: Counter[str] = Counter()
+    # A loop, because generated code may be nested deeper than Python's recursion limit.
     pending: list[ast.AST] = list(body)
     while pending:
         node = pending.pop()

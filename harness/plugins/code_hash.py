@@ -62,7 +62,9 @@ def _sha256(starts: Iterable[Module]) -> str:
 def _digest(modules: tuple[tuple[str, bytes], ...]) -> str:
     """The digest of modules by name and source."""
     trees = [(name, parsed(source)) for name, source in modules]
+    # Over all files together: a constant of one file may be read by the code of another.
     data = data_nodes([tree for _, tree in trees])
+    # The version of this rule: raised if the text of equal code ever changes.
     digest = hashlib.sha256(b"code 1\n")
     for name, text in sorted({(name, code_text(tree, data)) for name, tree in trees}):
         digest.update(f"{name!a}\n{text}\n".encode("ascii"))
@@ -77,9 +79,11 @@ def _starts(cls: type) -> list[Module]:
     engine = {ancestor for base in ours for ancestor in base.__mro__}
     for base in cls.__mro__[1:]:
         file = _file_of(base)
+        # A change of the harness raises ENGINE_VERSION; its code would make the hash depend on every release.
         if base in engine or file is None:
             continue
         start = _module_of(base)
+        # A base class of an installed package is as fixed as the package; one that is a plugin itself may be edited.
         if start.folder == own.folder or is_registered(base) or not is_installed(file, base.__module__):
             starts.append(start)
     return starts

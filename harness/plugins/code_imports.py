@@ -45,7 +45,10 @@ class ModuleFolder:
             return _file(self.folder, rest) if first == self.top else []
         if (self.names is not None and first not in self.names) or (self.folder == ROOT and first in OURS):
             return []
+        # Python never looks for these in a folder, so that a file `time.py` beside the plugin is not imported.
         if first in sys.builtin_module_names:
+            # Looked up on disk and not only in `sys.modules`: a module that is imported later, inside of a function,
+            # counts too.
             return []
         files = _file(self.folder, [first, *rest])
         other = _imported_file(first) if files and self.loaded else None
@@ -154,6 +157,7 @@ def follow(starts: Iterable[Module]) -> list[tuple[Module, bytes]]:
         modules[module.file] = module, source
         parent = module.name.rpartition(".")[0]
         names = {prefix for name in (parent, *imported) if name for prefix in _prefixes(name)}
+        # Plugins reuse blocks and recipes of the built-in methods, whose edits change the plugin's numbers.
         folders = [module.folder] if module.folder.top == BUILT_IN else [module.folder, built_in]
         for name in sorted(names):
             for folder in folders:
@@ -198,6 +202,7 @@ def _imports(source: bytes, package: str) -> frozenset[str]:
     tree = parsed(source)
     names: set[str] = set()
     for node in ast.walk(tree):
+        # At any depth: imports inside of functions run as well.
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):

@@ -51,6 +51,7 @@ def _parts(node: ast.AST, left_out: Collection[int]) -> list[str | ast.AST]:
         value = getattr(node, name, None)
         if isinstance(value, list):
             value = [item for item in value if not _vanishes(item, left_out)]
+        # Fields that a later Python added are empty in code that an earlier one can parse.
         if value is None or value == [] or (type(value) is int and value == 0):
             continue  # `False` is printed: in a `case` it is not `None`
         parts += [f"{name}=", *_value(value), ";"]
@@ -78,6 +79,7 @@ def _item(item: Field) -> list[str | ast.AST]:
 def _literal(value: Literal) -> str:
     """A literal with its type. Not `repr`: which characters it escapes depends on the version's Unicode tables."""
     if isinstance(value, int) and not isinstance(value, bool):
+        # Not decimal: Python limits the digits of numbers that it converts to text.
         return hex(value)
     return ascii(value)
 

@@ -35,6 +35,7 @@ def load_or_warn(path: Path) -> None:
     Raises:
         UserError: The file does not exist.
     """
+    # Several steps of a command load the plugins; the user needs the warning once.
     if path.resolve() in _failed_files:
         return
     try:
@@ -53,15 +54,18 @@ def load_file(path: Path) -> list[str]:
         UserError: The file is missing, fails to import, registers nothing, or a name of an installed package.
     """
     path = path.resolve()
+    # A second import would make other classes, which would replace the registered ones.
     if path in loaded_files:
         return [source.name for kind in KINDS for source in loose[kind].values() if source.file == path]
     if not path.is_file():
         raise UserError(f"The plugin file {path} does not exist.")
+    # Two files of one name in two folders are two modules; the stem alone could also hide an installed package.
     module_name = f"harness_plugin_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
     spec = importlib.util.spec_from_file_location(module_name, path)
     if spec is None or spec.loader is None:
         raise UserError(f"The plugin file {path} is not a Python file.")
     module = importlib.util.module_from_spec(spec)
+    # Before it runs: dataclasses and typing look up the module of a class in `sys.modules` while the class is made.
     sys.modules[module_name] = module
     try:
         with loading(f"The plugin file {path}", "Fix the file; all other plugins keep working.", path):
@@ -69,6 +73,7 @@ def load_file(path: Path) -> list[str]:
             spec.loader.exec_module(module)
             names = {kind: names_of(kind, path) for kind in KINDS}
             _refuse_installed_names(names, path)
+    # Also for SystemExit and Ctrl-C: a module that ran halfway must not be found by the next import.
     except BaseException:
         sys.modules.pop(module_name, None)
         raise

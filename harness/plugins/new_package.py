@@ -45,6 +45,7 @@ def write_skeleton(kind: str, name: str, parent: Path) -> list[Path]:
         folder / "pyproject.toml": "pyproject.toml.jinja", folder / f"{name}.py": f"{kind}/module.py.jinja",
         folder / f"test_{name}.py": f"{kind}/test.py.jinja", folder / "README.md": f"{kind}/README.md.jinja",
     }  # fmt: skip
+    # Rendered before the folder is made, so that an error leaves nothing behind.
     texts = {path: environment.get_template(template).render(values) for path, template in files.items()}
     try:
         folder.mkdir(parents=True)
@@ -64,5 +65,6 @@ def _check_name(kind: str, name: str) -> None:
     taken = registry.sources(kind).get(name)
     if taken is not None:
         raise UserError(f"The {kind} {name!r} exists already ({taken.origin}).", "Choose another name.")
+    # A folder of this name would hide that module from the plugin, or that module the plugin.
     if importlib.util.find_spec(name) is not None:
         raise UserError(f"{name!r} is the name of a Python module that is installed here.", "Choose another name.")

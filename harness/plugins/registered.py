@@ -46,9 +46,11 @@ def register_protocol(name: str, version: int | None = None) -> Callable[[type[T
 
 def _register(kind: str, name: str, version: int | None) -> Callable[[type[T]], type[T]]:
     def decorate(cls: type[T]) -> type[T]:
+        # The file and not the class object: importing a file twice makes another class, which may replace the first.
         file = Path(sys.modules[cls.__module__].__file__ or "").resolve()
         if not is_name(name):
             raise UserError(f"{name!r} is not a {kind} name ({file}).", "Use letters, digits, '_' and '-'.")
+        # Looked up as a file, because the built-in plugin may not be imported yet.
         builtin = ROOT / KINDS[kind] / f"{name}.py"
         if builtin.is_file() and file != builtin:
             raise UserError(f"{name!r} is a built-in {kind}; {file} cannot take its name.", "Choose another name.")
@@ -124,6 +126,7 @@ def loading(subject: str, hint: str, file: Path | None) -> Iterator[None]:
     try:
         with redirect_stdout(sys.stderr):  # stdout is for data
             yield
+    # SystemExit as well: a plugin that calls sys.exit() must not end the harness.
     except BaseException as error:
         forget(file)
         if isinstance(error, KeyboardInterrupt):

@@ -27,12 +27,14 @@ M = TypeVar("M", bound=MethodSpec)
 
 def sources(kind: str) -> dict[str, Source]:
     """All plugins of a kind by name, found without importing any; plugins with a problem are logged once."""
+    # In reverse order of precedence: later sources replace earlier ones of the same name.
     by_name: dict[str, Source] = dict(loose[kind])
     installed = installed_sources(f"harness.{KINDS[kind]}")
     by_name |= installed
     for file in sorted((ROOT / KINDS[kind]).glob("*.py")):
         if file.stem.startswith("_"):
             continue
+        # An installed package must not replace a built-in method, whose name stands for its published numbers.
         if file.stem in installed:
             other = installed[file.stem]
             problem = f"{file.stem!r} is a built-in {kind}, and its name cannot be taken"

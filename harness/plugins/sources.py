@@ -45,6 +45,7 @@ def installed_sources(group: str) -> dict[str, Source]:
         origin = f"{entry.dist.name} {entry.dist.version}" if entry.dist else "an unnamed distribution"
         source = _inspected(Source(entry.name, origin, entry.value))
         other = by_name.get(entry.name)
+        # An editable installation can list one distribution twice, which is not a conflict.
         if other is not None and (other.origin, other.module) != (source.origin, source.module):
             problem = f"{other.origin} and {source.origin} both offer the name {entry.name!r}; uninstall one of them"
             source = replace(other, origin=f"{other.origin} and {source.origin}", problem=problem)
@@ -57,6 +58,7 @@ def _inspected(source: Source) -> Source:
     if not is_name(source.name):
         return replace(source, problem=f"{source.name!r} is not a valid name: use letters, digits, '_' and '-'")
     module = source.module.partition(":")[0]
+    # Found and not imported: listing must stay fast, and one broken package must not end it.
     spec = _find(module)
     if spec is None:
         return replace(source, problem=f"there is no module {module!r}")
@@ -71,6 +73,7 @@ def _find(module: str) -> ModuleSpec | None:
     path: Sequence[str] | None = None
     spec: ModuleSpec | None = None
     parts = module.split(".")
+    # From the top package down, because each level gives the search path of the next.
     for depth in range(1, len(parts) + 1):
         name = ".".join(parts[:depth])
         finders = (getattr(finder, "find_spec", None) for finder in sys.meta_path)
@@ -98,6 +101,7 @@ def syntax_problem(file: Path) -> str:
     return problem
 
 
+# The time of change is an argument of the cached `_read`, so that an edited file is read again.
 def _changed(file: Path) -> int:
     try:
         return file.stat().st_mtime_ns

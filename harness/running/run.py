@@ -21,8 +21,10 @@ from harness.machine.progress import Progress
 from harness.machine.settings import Settings
 from harness.machine.weights_index import WeightsIndex
 from harness.running.build import read_unknown_weights
+from harness.running.contract import contract_warnings
 from harness.running.eval_cell import run_eval_cell
 from harness.running.fit_cell import run_fit_cell
+from harness.running.plugin_errors import plugin_error_line
 from harness.running.run_request import RunSummary
 from harness.running.session import Session, left_over, lock_of
 
@@ -129,6 +131,9 @@ def execute(
     device = choose_device(compute, processes.local_rank if processes.size > 1 else None)
     session = Session(settings, compute, device, progress, processes, plan.tensors_of)
     if processes.is_leader:
+        rows = [*(cell.row for cell in open_fits), *(cell.row for cell in open_evals)]
+        for line in contract_warnings(rows, settings):
+            logger.warning("%s", line)
         _remove_left_over(plan, settings)
     failed: set[str] = set()
     with progress:
@@ -154,17 +159,22 @@ def _attempt(task: _Task, session: Session, keep_going: bool, summary: RunSummar
         with session.processes.in_turn():  # the first process renders the videos, the others find them
             task.cell.dataset.prepare(session.progress.render_step)
         computed = task.run(session)
-    except (UserError, OSError) as error:
+    except Exception as error:  # of the user, the machine, a method or the harness; other cells are worth computing
+        line = plugin_error_line(error, task.name, task.cell.row.name)
+        if line and not isinstance(error, UserError):
+            error.add_note(line)  # Python prints notes below the traceback
         # An error of one process alone leaves the others waiting for it: the run has to end.
         if not (keep_going and session.processes.is_common(error)):
+            if line and isinstance(error, UserError):
+                raise UserError(line, error.hint, error.exit_code) from error
             raise
-        return str(error if isinstance(error, UserError) else machine_error(error))
-    except Exception as error:  # a fault of a method or of the harness: the other cells are still worth computing
-        if not (keep_going and session.processes.is_common(error)):
-            raise
+        if isinstance(error, UserError):
+            return str(error)
+        if isinstance(error, OSError) and not line:
+            return str(machine_error(error))
         if session.processes.is_leader:
             logger.exception("%s failed", task.name)
-        return f"{type(error).__name__}: {error}"
+        return line.removeprefix(f"{task.name}: ") or f"{type(error).__name__}: {error}"
     finally:
         session.progress.end()
     if not computed:  # another run on the same run folder finished the cell while this run waited for its lock

@@ -99,6 +99,14 @@ class Protocol(ABC):
     """Which lists are fitted on, which are evaluated, and how repeats aggregate.
 
     A subclass is pure data plus two generators; it never touches videos, methods or scores.
+
+    Class attributes:
+        title: Display name.
+        datasets: Datasets on which the protocol runs where a request names none.
+        views: Views of all evals without views of their own; fits use their number of frames.
+        columns: Columns of the protocol's table.
+        recipe_like: Protocol whose recipes and option values apply to a method that declares none for this protocol;
+            if empty, the built-in protocol that trains on the same kind of list.
     """
 
     name: ClassVar[str] = ""
@@ -107,6 +115,7 @@ class Protocol(ABC):
     datasets: ClassVar[tuple[str, ...]] = ()
     views: ClassVar[Views] = Views()
     columns: ClassVar[tuple[Column, ...]] = ()
+    recipe_like: ClassVar[str] = ""
 
     @abstractmethod
     def fits(self, dataset: DatasetFacts) -> Iterable[Fit]:

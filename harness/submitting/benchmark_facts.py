@@ -46,6 +46,7 @@ def _declared(m: Measurement, shots: int | None) -> Declared | None:
     if m.method.name not in builtin_code():
         return None
     spec = registry.method_spec(m.method.name)
+    # Another version may declare another recipe, which this installation does not know.
     if spec.version != m.method.version:
         return None
     preset, protocol = "mini" if m.model.arch == MINI_ARCH else "", m.protocol.name
@@ -131,6 +132,7 @@ class _Pinned:
         parent: tuple[int, ...] = ()
         if self.source is not None:
             parent = _seen(self._take(self.source), target, self.source.dataset, test.dataset)
+        # A protocol with one label set trains on all its evaluation classes on purpose.
         same = train.dataset == test.dataset and source == target
         seen = () if same else _seen(source, target, train.dataset, test.dataset)
         views, repeat = item.views or self.protocol.views, item.repeat or fit.repeat

@@ -76,6 +76,7 @@ def check_all(
                 checked = _with(checked, "D001", str(candidate.path), error.message, "a new version of the method")
         submission.entries.clear()  # the contents: a folder can have thousands of submissions
         yield checked, folder
+        # Earlier owners win: the later of two equal tables is the copy.
         known = {**{m.table_sha256: submission.name for m in submission.measured}, **known}
         if submission.manifest:
             titles = {submission.manifest.method: submission.manifest.title, **titles}

@@ -149,6 +149,7 @@ class Reproduced:
     @property
     def undetected(self) -> float:
         """Percent of false predictions that a sample of this size misses with a probability of 5 %."""
+        # A share q of false predictions is missed by n videos with the probability (1 - q)^n = 0.05.
         return 100.0 * (1.0 - 0.05 ** (1.0 / self.videos)) if self.videos else 100.0
 
     def attestation(self) -> Attestation:
@@ -211,6 +212,7 @@ def reproduce(
         UserError: The submission is refused or has no weights, the installed method differs from the measured method,
             or videos are missing.
     """
+    # Without the board's predictions: a submission that is on the board already would be its own copy.
     checked = check_submission(path, partial(facts_of, known={}))
     if not checked.passed:
         hint = f"See: python -m harness submit check {path}"
@@ -223,6 +225,7 @@ def reproduce(
     if absent:
         hint = "The submitter has to pack it with --weights."
         raise UserError(f"{path} lacks the weights of {len(absent)} fits (first: {absent[0]}).", hint, EXIT_FAILED)
+    # A run folder of its own: nothing of a submission may reach the runs of this machine.
     with tempfile.TemporaryDirectory() as scratch:
         _lay_out(path, submission, Path(scratch))
         agreements, built = [], {}
@@ -249,6 +252,7 @@ def _lay_out(path: Path, submission: Submission, runs: Path) -> None:
             entry = contents.entries[f"weights/{key}.safetensors"]
             with (folder / WEIGHTS).open("wb") as target, entry.opener() as source:
                 shutil.copyfileobj(source, target)
+            # The file name is the submitter's text; only the name that was just written is used.
             write_fit_file(folder, replace(fit, weights=replace(fit.weights, file=WEIGHTS)))
 
 
@@ -266,6 +270,7 @@ def _method(measured: Measured, runs: Path, settings: Settings, sampling: Sampli
             EXIT_FAILED,
         )
     row = method_row_of(m.method, m.model, measured.name, _backbone(m, sampling.weights), sampling.files)
+    # Before anything is evaluated: a sample says nothing about another program.
     if row.code != m.method.code:
         raise UserError(
             f"The installed code of {row.name} has sha256 {row.code}, expected the measured code {m.method.code}.",
@@ -314,6 +319,7 @@ def _again(
     pairs = zip(measured.frame["video"].tolist(), measured.frame["label"].tolist(), strict=True)
     test, labels = VideoList(listed.name, tuple(pairs)), LabelSet(measured.record.classes, listed.label_variant)
     count = min(len(test), max(LEAST, math.ceil(sampling.fraction * len(test))))
+    # A stream per record, so that equal lists of two records have different samples.
     rng = np.random.default_rng([sampling.seed, int(measured.record.key, 16)])
     chosen = np.sort(rng.choice(len(test), size=count, replace=False))
     located = locate_rows(test, dataset.locate)
@@ -356,6 +362,7 @@ def compare(name: str, recorded: pd.DataFrame, scores: Scores, rows: NDArray[np.
         beyond += difference > tolerance
         if first != new_first:
             flips += 1
+            # Both probabilities can be off by the tolerance, hence twice the tolerance below.
             gap = old.get(first, 0.0) - old.get(new_first, min(old.values(), default=0.0))
             unexplained += first < 0 or new_first < 0 or gap > 2 * tolerance or difference > 2 * tolerance
     return Agreement(name, len(rows), flips, int(unexplained), round(largest, 6), int(beyond), tolerance)

@@ -66,6 +66,7 @@ def changes(repository: Path, base: str, head: str, author: str = "") -> Changes
     outside = tuple(sorted(printable(change.path) for change in changed if not change.path.startswith(f"{FOLDER}/")))
     if len(outside) == len(changed):
         return Changes((), (), outside)
+    # Not `base` itself: submissions that were merged meanwhile are not changes of this pull request.
     fork = _git(repository, "merge-base", base, head).strip()
     present = _versions(repository, fork)
     findings, added = [], set()

@@ -92,5 +92,6 @@ def check_submission(path: Path, facts_of: FactsOf) -> Checked:
             check_plausibility(submission, facts)
         except Exception as error:  # an internal error must refuse the submission, and must not stop the caller
             submission.note("F999", path.name, f"{type(error).__name__}: {error}", "a verdict")
+    # Each finding once: a rule on rows can meet the same file in several rows.
     findings = sorted(dict.fromkeys(submission.findings), key=lambda f: (not f.refuses, f.rule, f.where))
     return Checked(submission, tuple(findings))

@@ -29,6 +29,7 @@ SECONDS = 0.01
 def check_arithmetic(submission: Submission) -> None:
     """Add the findings of all A rules."""
     for measured in submission.measured:
+        # In order: a rule whose ground failed would repeat the same fault in other words.
         for rule, needs, check in RECORD_RULES:
             if not needs & measured.failed:
                 for found, expected in check(measured, submission):
@@ -93,6 +94,7 @@ def _record_of_fit(record: Record, fit: FitFile) -> Iterator[Disagreement]:
     ]
     for place, found, expected in pairs:
         if isinstance(found, float) and isinstance(expected, (int, float)):
+            # Times and sizes are rounded for records; counts and names must be equal.
             same = math.isclose(found, expected, rel_tol=1e-3, abs_tol=SECONDS)
         else:
             same = found == expected
@@ -102,6 +104,7 @@ def _record_of_fit(record: Record, fit: FitFile) -> Iterator[Disagreement]:
 
 def _described(m: Measurement, described: FitDescription) -> Iterator[Difference]:
     """All fields in which a measurement differs from the description of its fit."""
+    # Options of evaluation alone may differ between the records of one fit.
     method = replace(described.method, evaluation_options=m.method.evaluation_options)
     fitted = replace(m, method=method, model=described.model, training=described.training, engine=described.engine)
     sides = dict(leaves(m)), dict(leaves(fitted))
@@ -112,6 +115,7 @@ def _described(m: Measurement, described: FitDescription) -> Iterator[Difference
 
 def _scores(submission: Submission) -> None:
     """Check means, spreads, intervals and harmonic means (rule A009), unless a record already failed."""
+    # Means of wrong numbers would repeat the same finding for every column.
     refuted = any(measured.failed & {*UNREADABLE, "A007"} for measured in submission.measured)
     if submission.manifest is None or refuted or not submission.complete:
         return

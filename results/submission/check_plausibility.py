@@ -142,6 +142,7 @@ def _too_good(submission: Submission, scores: Iterable[Score]) -> None:
              and n.column == score.column and score.protocol in tables.get(n.table, (n.table,))),
             key=lambda n: n.number, default=None,
         )  # fmt: skip
+        # The lower end of the interval, because an average gain within the noise is not suspicious.
         if best is not None and score.low is not None and score.low > best.number:
             found = f"{score.mean:.1f}, at least {score.low:.1f} at 95 %"
             submission.note("W006", where, found, f"at most {best.value} ({best.name}), the best published")

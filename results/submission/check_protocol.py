@@ -51,6 +51,7 @@ def _method(submission: Submission, facts: Facts) -> None:
     """Check that there is one method in one version with a valid name (rules P016, P017)."""
     manifest = submission.manifest
     methods = [measured.m.method for measured in submission.measured]
+    # One program, because a board lists one method and version per folder.
     programs = sorted({f"{method.name} version {method.version} code {method.code}" for method in methods})
     if len(programs) > 1:
         submission.note("P017", "records/", f"{len(programs)} programs: {'; '.join(programs)}", "one")
@@ -62,6 +63,7 @@ def _method(submission: Submission, facts: Facts) -> None:
     for name, origin in sorted(
         {(measured.m.method.name, measured.record.method.origin) for measured in submission.measured}
     ):
+        # Under the name of a built-in method a changed method would be ranked as the original.
         if (name in facts.builtin) != (origin == "built-in"):
             expected = "a name that is not built in" if name in facts.builtin else "a built-in method"
             submission.note("P016", f"method {name}", f"origin {origin}", expected)
@@ -89,6 +91,7 @@ def _names(submission: Submission, facts: Facts) -> None:
 def _claims(submission: Submission, measured: Measured, facts: Facts) -> None:
     """Check a record without facts of its dataset."""
     record, m = measured.record, measured.m
+    # Only acceptance on a board gives a status; a submitter could claim one.
     if record.status != "submitted" or record.remarks:
         remarks = f" with the remark {record.remarks[0]!r}" if record.remarks else ""
         submission.note_of(measured, "P015", f"status {record.status}{remarks}", "submitted, without remarks")
@@ -130,6 +133,7 @@ def _closed(submission: Submission, measured: Measured) -> None:
 
 def _parents(submission: Submission, measured: Measured) -> Iterator[FitFile]:
     """The parent fit of the evaluated fit, its parent fit, and so on."""
+    # `seen` ends a circle of fits, which a forged submission can contain.
     key, seen = measured.keys.fit, set[str]()
     while (fit := submission.fits.get(key)) is not None and key not in seen:
         seen.add(key)
@@ -168,6 +172,7 @@ def _list(submission: Submission, measured: Measured, place: ListPlace, known: P
         submission.note_of(
             measured, "P003", f"the list {listed.dataset}/{listed.name}", f"{place.dataset}/{place.name}"
         )
+    # A table that failed an arithmetic rule says nothing about the list.
     elif not measured.failed & BAD_TABLE and not _is_list(measured, listed, pinned):
         found = f"{listed.n} videos, sha256 {listed.sha256}"
         submission.note_of(measured, "P003", found, f"{pinned.n} videos, sha256 {pinned.sha256}")
@@ -199,13 +204,17 @@ def _label_set(submission: Submission, measured: Measured, place: ListPlace, kno
         found = f"label set {listed.labels}, {listed.label_variant}"
         submission.note_of(measured, "P004", found, f"label set {place.labels} of {place.dataset}")
     elif names != classes and "A014" not in measured.failed:
+        # Of different lengths: the message then states the number of names.
         pairs = zip(classes, names, strict=False)
         first = next((f"{a!r} for {b!r}" for a, b in pairs if a != b), f"{len(classes)} names")
         submission.note_of(measured, "P004", first, f"the {len(names)} names of {place.labels}")
 
 
 def _prescribed(submission: Submission, measured: Measured, item: EvalFacts, known: ProtocolFacts) -> None:
-    """Check the prescribed settings, from which the division follows (rule P010)."""
+    """Check the prescribed settings, from which the division follows, and the dataset of the row (rule P010)."""
+    # No protocol of the benchmark has columns over several datasets; another table would take the row out of its rank.
+    if table := measured.m.protocol.table or measured.m.protocol.table_root:
+        submission.note_of(measured, "P010", f"a row of {table}", f"a row of {measured.m.evaluation.list.dataset}")
     expected = known.prescribed(item, measured.m.model)
     if expected is not None and measured.m.protocol.prescribed != expected:
         wanted = dict(leaves(expected))

@@ -66,6 +66,7 @@ def _ids(measured: Measured, _: Submission) -> Iterator[Disagreement]:
     if repeated.any():
         yield f"{int(repeated.sum())} videos with a class predicted twice", "five different classes"
     given = (ids != NO_PREDICTION).sum(axis=1)
+    # A video that was not decoded has no prediction at all, never some.
     wrong = (given != min(ids.shape[1], classes)) & (given != 0)
     if wrong.any():
         yield f"{int(wrong.sum())} videos with some predictions missing", f"{min(5, classes)} or none"

@@ -160,6 +160,7 @@ def _matches(value: Value, text: str) -> bool:
     if isinstance(value, (list, tuple)):
         parts = [part.strip() for part in text.split(",")]
         return len(parts) == len(value) and all(_matches(item, part) for item, part in zip(value, parts, strict=True))
+    # In Python, True equals 1.
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         try:
             return float(text) == value
@@ -184,6 +185,7 @@ def _of_present_fits(fits: FitFiles) -> Reason:
     """Select records whose fits and parent fits still have the recorded weights; `pack` reports missing fits."""
 
     def reason(stored: Stored) -> str:
+        # Along the chain of parent fits: a parent that was fitted again makes its children's records outdated, too.
         key, weights = stored.keys.fit, stored.m.fitted.weights_sha256 if stored.m.fitted else ""
         while key and (copies := fits.get(key)):
             if (found := file_of(copies, weights)) is None:

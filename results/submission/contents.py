@@ -180,6 +180,7 @@ def _walk(root: Path, contents: Contents) -> None:
             if seen > MAX_FILES:
                 contents.add("F002", root.name, f"more than {MAX_FILES} files", f"at most {MAX_FILES}")
                 return
+            # A link is judged as a link: its target may lie outside of the submission.
             status = child.stat(follow_symlinks=False)
             if stat.S_ISDIR(status.st_mode):
                 if name + "/" in FOLDERS:
@@ -197,6 +198,7 @@ def _open(path: str) -> IO[bytes]:
 def _list_zip(archive: zipfile.ZipFile, contents: Contents) -> None:
     """List a zip file; refuse features that `submit pack` never uses."""
     infos = archive.infolist()
+    # Before anything is read: the central directory alone can name millions of members.
     if len(infos) > MAX_FILES:
         contents.add("F002", contents.path.name, f"{len(infos)} files", f"at most {MAX_FILES}")
         return
@@ -206,6 +208,7 @@ def _list_zip(archive: zipfile.ZipFile, contents: Contents) -> None:
         contents.add("F001", contents.path.name, "data in front of the archive", "a zip file without other data")
         return
     for first, second in pairwise(in_order):
+        # 30 bytes is the shortest local header; its variable parts can only make the overlap larger.
         if first.header_offset + 30 + first.compress_size > second.header_offset:
             contents.add("F002", second.filename, "members with overlapping data", "separate data of each member")
             return
@@ -224,6 +227,7 @@ def _list_zip(archive: zipfile.ZipFile, contents: Contents) -> None:
         if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             contents.add("F001", name, f"compression method {info.compress_type}", "stored or deflated")
             continue
+        # Small members are left out: a text of blanks compresses better than this and does no harm.
         if info.file_size > MIB and info.file_size > MAX_RATIO * max(info.compress_size, 1):
             contents.add(
                 "F002", name, f"{info.compress_size} bytes that expand to {info.file_size}", f"a ratio of {MAX_RATIO}"
@@ -240,6 +244,7 @@ def _allowed() -> str:
 def _admit(contents: Contents, name: str, mode: int, size: int, opener: Callable[[], IO[bytes]]) -> None:
     """Admit one file if its name, kind, mode, size and first bytes are valid."""
     kind_bits = stat.S_IFMT(mode)
+    # 0: zip files that were made on Windows state no type.
     if kind_bits not in (0, stat.S_IFREG):
         contents.add("F003", name, f"file type {kind_bits:o}", "a regular file")
         return
@@ -250,6 +255,7 @@ def _admit(contents: Contents, name: str, mode: int, size: int, opener: Callable
     ):  # fmt: skip
         contents.add("F004", name, "a path that can leave the folder of the submission", "a plain relative path")
         return
+    # All suffixes, so that `model.py.json` is seen as well.
     suffixes = {suffix.lower() for suffix in Path(parts[-1]).suffixes}
     kind, limit = next(((k, most) for k, form, most in LAYOUT if form.fullmatch(name)), ("", MIB))
     entry = Entry(name, kind, size, opener)

@@ -51,6 +51,7 @@ def read_json(data: bytes, most_values: int = MOST_VALUES) -> JsonObject:
         raise DocumentError("F009", f"{type(error).__name__}: {error}") from None
     if not isinstance(value, dict):
         raise DocumentError("F009", f"a JSON {type(value).__name__}, not an object")
+    # After the parser: limits on depth and texts need the values.
     if _walk(value, 0) > most_values:
         raise DocumentError("F009", f"more than {most_values} values")
     return value

@@ -166,6 +166,7 @@ def _limit(node: JsonValue) -> None:
         return
     if node.get("type") == "string" and "pattern" not in node:
         node.setdefault("maxLength", LONGEST_TEXT)
+    # A mapping with free keys, such as options: the limits of values do not bind its keys.
     if isinstance(node.get("additionalProperties"), dict):
         node.setdefault("propertyNames", {"maxLength": LONGEST_KEY})
     for item in node.values():
@@ -229,5 +230,6 @@ def record_stem(record: Record) -> str:
     """File name of a record in a submission, without suffix: measured list, part, and first digits of the key."""
     m = record.measurement
     parts = (m.protocol.name, m.evaluation.list.dataset, m.evaluation.list.name, m.protocol.part, record.key[:8])
+    # The end and not the beginning is kept, because the key at the end makes the name unique.
     stem = _PLACE.sub("_", "-".join(parts))[-150:]
     return stem if stem[0].isalnum() else f"x{stem}"

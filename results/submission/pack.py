@@ -127,6 +127,7 @@ def _notes(row: StoredRow) -> Iterable[str]:
 def _as_measured(record: Record) -> Record:
     """A record without status and remarks of a board, and with the predictions file name of submissions."""
     predictions = PredictionsFile(record_stem(record) + PREDICTIONS_SUFFIX, record.predictions.sha256)
+    # A status that another board gave does not travel with the record.
     return replace(record, status="submitted", remarks=(), predictions=predictions)
 
 
@@ -134,6 +135,7 @@ def _add_fit(
     key: str, weights_sha256: str, fits: FitFiles, weights: bool, files: dict[str, bytes | Path], needed_by: str
 ) -> None:
     """Add a fit and its parent fits."""
+    # Up the chain of parent fits, which the checker needs to follow the start of each fit.
     while key and f"fits/{key}.json" not in files:
         copies = fits.get(key, ())
         entry = file_of(copies, weights_sha256)
@@ -171,6 +173,7 @@ def _write_member(archive: zipfile.ZipFile, name: str, content: bytes | Path) ->
     info.create_system = 3  # Unix, on every system, so that the bytes do not depend on it
     packed_already = name.endswith((".gz", ".safetensors"))
     info.compress_type = zipfile.ZIP_STORED if packed_already else zipfile.ZIP_DEFLATED
+    # Weights can exceed 4 GiB, and the size has to be announced before the first byte.
     with archive.open(info, "w", force_zip64=isinstance(content, Path)) as target:
         for piece in _pieces(content):
             target.write(piece)

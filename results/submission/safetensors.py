@@ -30,6 +30,7 @@ def safetensors_problem(entry: Entry) -> str:
             if len(start) < 8:
                 return "no header"
             (length,) = struct.unpack("<Q", start)
+            # Before the header is read: the stated length could fill the memory.
             if length > HEADER or length + 8 > entry.size:
                 return f"a header of {length} bytes in a file of {entry.size}"
             header = read_json(file.read(length), MOST_VALUES)
@@ -69,6 +70,7 @@ def _tensor_problems(header: JsonObject, size: int) -> Iterator[str]:
             return
         spans.append((offsets[0], offsets[1]))
     spans.sort()
+    # With both ends as spans of length 0, gaps before the first and behind the last tensor show as well.
     for (_, end), (start, _) in pairwise([(0, 0), *spans, (size, size)]):
         if end != start:
             yield f"tensors that overlap or leave a gap at byte {min(end, start)}"

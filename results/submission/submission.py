@@ -144,6 +144,7 @@ class Submission:
 def load_submission(contents: Contents) -> Submission:
     """Load a submission, with the findings of all format rules. Invalid content never raises an exception."""
     submission = Submission(contents.path, findings=list(contents.findings))
+    # A file that was refused is not reported as missing as well.
     refused = {finding.where for finding in contents.findings}
     _read_once(submission, contents)
     submission.entries = contents.entries
@@ -184,6 +185,7 @@ def _records(submission: Submission, contents: Contents, refused: set[str]) -> N
     submission.complete = wanted <= {measured.name for measured in submission.measured} and contents.complete
     owned = {f"records/{measured.record.predictions.file}" for measured in submission.measured}
     for name in sorted(set(tables) - owned):
+        # The record of such a table was refused, which is reported already.
         if name.removesuffix(PREDICTIONS_SUFFIX) + RECORD_SUFFIX not in wanted:
             submission.note("F008", name, "predictions without a record", "the record of the predictions")
 
@@ -272,6 +274,7 @@ def _fit(submission: Submission, entry: Entry, value: JsonObject) -> None:
         fit = fit_file_of(value)
     except DecodeError as error:
         readable = _decoded(value, FitFile)
+        # The reader refuses a wrong key, too; the submitter must learn that it is the key and not the layout.
         rule = "A011" if readable is not None and readable.key != fit_key(readable.described) else "F012"
         submission.note(rule, entry.name, str(error), "a fit as `run` writes it")
         return
@@ -324,6 +327,7 @@ def read_table(submission: Submission, measured: Measured, entry: Entry) -> None
     """Read the predictions of a record (rule F015)."""
     try:
         data = entry.read()
+        # The limit of all tables together: many small files can expand to more than the memory.
         text = decompress(data, min(TABLE_LIMIT, MAX_TOTAL - submission.table_bytes))
         submission.table_bytes += len(text)
         measured.frame = parse_untrusted(text)

@@ -22,6 +22,7 @@ def one_variant(rows: Iterable[StoredRow], method: str, left_out: list[str]) -> 
     """
     places: dict[tuple[str, str, str], list[StoredRow]] = defaultdict(list)
     for row in rows:
+        # With the root: two custom folders of one name are two datasets.
         listed = row.records[0].measurement.evaluation.list
         places[row.records[0].measurement.protocol.name, listed.dataset, listed.root].append(row)
     kept, unclear = [], []

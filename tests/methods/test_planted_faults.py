@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness.engine.contract.checks import CHECKS, check_method
+from harness.engine.contract.spelling import misspelt_hooks
 from harness.engine.contract.tiny_clip import tiny_backbone
 from harness.engine.method import method_class
 from harness.plugins.loose_files import load_file
@@ -79,6 +80,32 @@ FAULTS = {
         def score(self, video, text):
             return super().score(video, text)[:, :1]
     """),
+    "NaN for every video": Fault("has_finite_scores", "scores of noise are NaN", """
+        def pool(self, frames):
+            pooled = super().pool(frames)
+            return pooled * (pooled - pooled).norm() / (pooled - pooled).norm()
+    """),
+    "NaN in the loss": Fault("has_finite_scores", "the loss of the base classes is nan", """
+        def feature_loss(self, video, text, targets):
+            return (targets * targets.log()).sum()
+    """),
+    "one loss per video": Fault("has_shapes", "loss() returned shape (4,), expected a scalar", """
+        def feature_loss(self, video, text, targets):
+            return -(targets * self.score(video, text).log_softmax(dim=-1)).sum(dim=-1)
+    """),
+    "groups that are tensors": Fault("declares_parameters", "parameter_groups() returned Parameter in place of", """
+        def parameter_groups(self, recipe):
+            return list(self.adapter.parameters())
+    """),
+    "a misspelt step": Fault("spells_hooks", "feature_los is used nowhere and is close to the hook feature_loss", """
+        def feature_los(self, video, text, targets):
+            return super().feature_loss(video, text, targets)
+    """),
+    "a misspelt step in other letters": Fault("spells_hooks", "encodeText is used nowhere and is close", """
+        def encodeText(self, label_set):
+            return super().encode_text(label_set)
+    """),
+    "a misspelt attribute": Fault("spells_hooks", "couple_clips is used nowhere and is close", "couple_clips = True"),
     "NaN for a black video": Fault("has_finite_scores", "scores of a black video are NaN", """
         def encode_frames(self, video):
             centred = video - video.mean(dim=(2, 3, 4), keepdim=True)
@@ -213,8 +240,77 @@ def test_the_command_on_a_sound_file(tmp_path: Path, capsys: pytest.CaptureFixtu
 def test_the_command_on_a_faulty_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = planted(tmp_path, FAULTS["wrong shape"].body)
     assert in_process("check", "method", path, "--json") == 1
-    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)["planted"]}
+    data = json.loads(capsys.readouterr().out)["planted"]
+    rows = {row["name"]: row for row in data["checks"]}
     assert not rows["has_shapes"]["ok"] and rows["has_shapes"]["promise"] and rows["has_card"]["ok"]
+    assert data["trained"]["trained"] == 64 * 64 + 64 and data["trained"]["groups"][0]["lr"] == 1e-3
+
+
+def test_the_command_marks_checks_that_wait_for_another(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Scores that are NaN fail one check; the checks that compare scores are not reported as failed, too."""
+    assert in_process("check", "method", planted(tmp_path, FAULTS["NaN for every video"].body)) == 1
+    captured = capsys.readouterr()
+    assert captured.out.count("FAILED") == 1 and "something random" not in captured.out
+    assert "has_finite_scores: 16 of 16 scores of noise are NaN" in captured.out
+    waiting = [line for line in captured.out.splitlines() if line.startswith("- ")]
+    assert len(waiting) > 5 and any("is_deterministic" in line for line in waiting)
+    assert f"{len(CHECKS) - 1 - len(waiting)} of {len(CHECKS)} checks passed" in captured.err
+    assert f"{len(waiting)} not checked before has_finite_scores is fixed" in captured.err
+
+
+def test_the_command_prints_the_trained_parameters_of_each_group(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    body = """
+        def parameter_groups(self, recipe):
+            return [
+                {"params": [self.adapter.weight], "lr": recipe.lr, "weight_decay": 0.01},
+                {"params": [self.adapter.bias], "lr": 10 * recipe.lr, "weight_decay": 0.0},
+            ]
+    """
+    assert in_process("check", "method", planted(tmp_path, body)) == 0
+    out = capsys.readouterr().out
+    total = sum(p.numel() for p in tiny_backbone().parameters()) + 64 * 64 + 64
+    assert f"trained on the tiny CLIP: 4,160 of {total:,} parameters" in out
+    assert "group 1: 4,096 parameters in 1 tensor of adapter, lr 0.001, weight decay 0.01" in out
+    assert "group 2: 64 parameters in 1 tensor of adapter, lr 0.01, weight decay 0" in out
+
+
+def test_the_command_names_a_clip_that_was_not_frozen(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    body = "def setup(self):\n    self.adapter = nn.Linear(self.embed_dim, self.embed_dim)"
+    assert in_process("check", "method", planted(tmp_path, body)) == 0
+    out = capsys.readouterr().out
+    assert "of CLIP logit_scale, CLIP text, CLIP vision, adapter, lr" in out
+    assert "all of CLIP is trained; freeze_clip() in setup() freezes CLIP" in out
+
+
+HELPERS = {
+    "called": """
+        def encode_frame(self, video):
+            return super().encode_frames(video)
+        def encode_frames(self, video):
+            return self.encode_frame(video)
+    """,
+    "read": """
+        losses = (1.0,)
+        def feature_loss(self, video, text, targets):
+            return self.losses[0] * super().feature_loss(video, text, targets)
+    """,
+    "of torch": """
+        def extra_repr(self):
+            return "planted"
+    """,
+    "far": """
+        def interpolate(self):
+            return 1
+    """,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("helper", HELPERS)
+def test_a_helper_with_the_name_of_a_hook_is_no_fault(helper: str, tmp_path: Path) -> None:
+    load_file(planted(tmp_path, HELPERS[helper]))
+    assert misspelt_hooks(method_class("planted")) == {}
 
 
 def test_an_exception_of_a_method_is_explained_once_with_its_line(tmp_path: Path, backbone) -> None:
@@ -224,7 +320,7 @@ def test_an_exception_of_a_method_is_explained_once_with_its_line(tmp_path: Path
     failed = [c.explanation for c in check_method(method_class("planted"), backbone=backbone) if not c.ok]
     line = path.read_text().splitlines().index("        raise ValueError('no text today')") + 1
     assert failed[0] == f"ValueError: no text today (encode_text, line {line} of planted.py)"
-    assert len(failed) > 5 and {*failed[1:]} == {"could not be checked before only_reads_in_evaluation is fixed"}
+    assert len(failed) > 5 and {*failed[1:]} == {"could not be checked before has_finite_scores is fixed"}
 
 
 def test_a_file_with_protocols_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

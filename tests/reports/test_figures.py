@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 
 from harness.base.errors import UserError
+from harness.spec import Column
 from reports.aggregate import rows_of
 from reports.classes import class_changes, confusion
+from reports.columns import shots_of
 from reports.curves import few_shot_curves
 from reports.entries import read_entries
 from reports.feature_map import feature_map
@@ -20,6 +22,7 @@ from reports.row import Row
 from reports.scatter import accuracy_cost, base_novel
 from results.compare import compare
 from results.predictions import read_predictions
+from results.record import read_record, write_record
 from tests.results.factories import Sample, write_sample
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -61,6 +64,18 @@ def test_few_shot_curves_have_a_dot_for_each_repeat(rows: list[Row], tmp_path: P
         write_sample(tmp_path / "three", few, repeat=("seed", index))
     dots = [marks(few_shot_curves(rows_of(read_entries(tmp_path / name).entries), "x")) for name in ("one", "three")]
     assert dots[1] - dots[0] == 2 and before > 20
+
+
+def test_a_custom_few_shot_protocol_of_untrained_rows_has_a_curve(tmp_path: Path) -> None:
+    """Records of untrained methods state no K; the parts of the protocol are named after it."""
+    for part, accuracy in (("k3", 0.4), ("k7", 0.6)):
+        path = write_sample(tmp_path / "runs", protocol="few_shot", part=part, trained=False, accuracy=accuracy)
+        record = read_record(path)
+        columns = (Column("three", "k3"), Column("seven", "k7"))
+        write_record(path, replace(record, columns=columns))
+    rows = rows_of(read_entries(tmp_path / "runs").entries)
+    assert shots_of(rows) == {"three": 3, "seven": 7}
+    assert {"3", "7"} <= set(texts(few_shot_curves(rows, "mine")))
 
 
 def test_base_against_novel_has_iso_curves_of_the_harmonic_mean(rows: list[Row]) -> None:

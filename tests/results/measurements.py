@@ -97,6 +97,12 @@ def trainings(draw: st.DrawFn, own: bool) -> Training:
     )  # fmt: skip
 
 
+TABLES = st.one_of(
+    st.just(("", "")), st.tuples(NAMES, st.one_of(st.just(""), st.text("0123456789abcdef", min_size=8, max_size=8)))
+)
+"""Dataset and root of a row; empty for a row on one dataset."""
+
+
 @st.composite
 def measurements(draw: st.DrawFn, trained: bool | None = None) -> Measurement:
     """Trained, untrained and unknown training; official and own lists; with and without a parent fit."""
@@ -117,7 +123,7 @@ def measurements(draw: st.DrawFn, trained: bool | None = None) -> Measurement:
         tuple(Expected(part, Repeat(repeat.kind, i)) for i in range(1, draw(st.integers(1, 5)) + 1)),
     )  # fmt: skip
     return Measurement(
-        protocol=ProtocolId(draw(NAMES), draw(st.integers(1, 3)), part, repeat, prescribed, scope),
+        protocol=ProtocolId(draw(NAMES), draw(st.integers(1, 3)), part, repeat, prescribed, scope, *draw(TABLES)),
         method=draw(METHODS),
         model=draw(MODELS),
         training=training,

@@ -48,6 +48,15 @@ def class_text_kind(text: str) -> str:
     return text if text in ("llm-rewritten", "unknown") else "names"
 
 
+def in_table(m: Measurement, other: Measurement, wanted: set[str]) -> set[str]:
+    """Keys that a changed dataset or root changes: rows, lines and groups know those of the table alone."""
+    a, b = m.table_list, other.table_list
+    kept = wanted - {"row", "line", "group"}
+    if a.dataset != b.dataset:
+        return kept | {"row", "line", "group"}
+    return kept | ({"line"} if a.root != b.root else set())
+
+
 def test_every_field_says_which_keys_it_enters_and_nothing_else_does() -> None:
     assert sorted(FIELDS) == sorted(PATHS), (
         "a field of a measurement without an entry in FIELDS, or an entry without a field"
@@ -75,6 +84,8 @@ def test_a_changed_field_changes_exactly_the_keys_that_it_enters(m: Measurement)
                 wanted.discard("group")  # prompts are a method's own: they do not keep two methods apart
             if m.fitted is None:
                 wanted.discard("fit")
+            if path in ("protocol.table", "protocol.table_root", "evaluation.list.dataset", "evaluation.list.root"):
+                wanted = in_table(m, other, wanted)
             assert changed_keys(m, other) == wanted, f"{path}: {get(m, path)!r} -> {get(other, path)!r}"
 
 
@@ -137,7 +148,10 @@ def test_anybody_can_recompute_the_keys_from_the_record(m: Measurement) -> None:
         paths = [p for p, keys in FIELDS.items() if key in keys.split()]
         if m.fitted is None:
             paths = [path for path in paths if not path.startswith("training.")]
-        chosen = {path: value(path) for path in paths}
+        chosen = {path: value(path) for path in paths if not path.startswith("protocol.table")}
+        if value("protocol.table") and key in ("row", "line", "group"):
+            chosen |= {"evaluation.list.dataset": value("protocol.table")}
+            chosen |= {"evaluation.list.root": value("protocol.table_root")} if key == "line" else {}
         if m.fitted is None and key not in ("fit", "group"):
             chosen["training"] = m.training
         if key == "group":
@@ -189,7 +203,9 @@ def test_the_key_of_a_fit_follows_from_its_description_alone(m: Measurement) -> 
 def test_two_own_folders_of_one_name_are_two_lines_and_no_generations(m: Measurement, listed: Any) -> None:
     a = put(m, "evaluation.list", replace(listed, root="00000000"))
     b = put(m, "evaluation.list", replace(listed, root="11111111"))
-    assert changed_keys(a, b) == {"line"}
+    assert changed_keys(a, b) == (set() if m.protocol.table else {"line"})
+    one, other = (put(put(m, "protocol.table", "mine"), "protocol.table_root", root) for root in ("0" * 8, "1" * 8))
+    assert changed_keys(one, other) == {"line"}
 
 
 # --- signatures

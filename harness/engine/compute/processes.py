@@ -117,6 +117,7 @@ class Processes:
             return value
         import torch.distributed as dist
 
+        # `all_reduce` writes into its argument.
         value = value.clone()
         dist.all_reduce(value)
         return value / self.size
@@ -140,6 +141,7 @@ class Processes:
             error = raised
         if self.size == 1:
             return
+        # Also without an error here: a process that left the exchange out would leave the others waiting.
         failures = self.gather(None if error is None else _failure(error))
         if error is not None:
             raise self.mark_common(error)
@@ -196,6 +198,7 @@ def _packed(value: T) -> Tensor:
     """JSON text as a tensor of bytes."""
     import torch
 
+    # A copy, because torch warns about tensors over read-only bytes.
     return torch.frombuffer(bytearray(json.dumps(value).encode()), dtype=torch.uint8)
 
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from harness.base.errors import UserError, described
 from harness.engine.contract.fixture import BASE, BATCH, NOVEL, OTHER, MethodUnderTest
+from harness.engine.contract.spelling import misspelt_hooks
 from harness.engine.contract.tiny_clip import tiny_backbone
 from harness.engine.method import ClipMethod, method_class
 from harness.engine.model.clip_model import Backbone
@@ -35,12 +36,14 @@ class Check:
         ok: Whether the method passes.
         explanation: The fault and where to look for it; empty if the method passes.
         promise: The requirement in one sentence.
+        waits_for: The failed check without which this check says nothing; empty if the check was made.
     """
 
     name: str
     ok: bool
     explanation: str = ""
     promise: str = ""
+    waits_for: str = ""
 
 
 def has_card(tested: MethodUnderTest) -> str:
@@ -56,6 +59,15 @@ def has_card(tested: MethodUnderTest) -> str:
     return ""
 
 
+def spells_hooks(tested: MethodUnderTest) -> str:
+    """No name of the class is a misspelt hook: a name that no code uses, close to the name of a hook."""
+    misspelt = misspelt_hooks(tested.cls)
+    return "; ".join(
+        f"{name} is used nowhere and is close to the hook {hook}: rename it, or remove it if it is not meant"
+        for name, hook in misspelt.items()
+    )
+
+
 def declares_parameters(tested: MethodUnderTest) -> str:
     """Every tensor made by setup() is a parameter or a buffer, and every trained parameter is in a parameter group."""
     method = tested.fresh()
@@ -68,7 +80,14 @@ def declares_parameters(tested: MethodUnderTest) -> str:
     if not method.trainable():
         return ""
     own = {id(p): name for name, p in method.named_parameters()}
-    grouped = [id(p) for group in method.parameter_groups(tested.recipe) for p in group["params"]]
+    groups = list(method.parameter_groups(tested.recipe))
+    wrong = next((group for group in groups if not isinstance(group, dict)), None)
+    if wrong is not None:
+        return (
+            f"parameter_groups() returned {type(wrong).__name__} in place of a group: return dictionaries "
+            '{"params": [...], "lr": ..., "weight_decay": ...}.'
+        )
+    grouped = [id(p) for group in groups for p in group["params"]]
     if len(set(grouped)) < len(grouped):
         return f"parameter_groups() lists {len(grouped) - len(set(grouped))} parameters twice."
     if set(grouped) - set(own):
@@ -87,19 +106,25 @@ def declares_parameters(tested: MethodUnderTest) -> str:
 def has_shapes(tested: MethodUnderTest) -> str:
     """Scores have one row per video and one column per class, step by step and from the method as a whole."""
     method = tested.fresh()
+    # A single class, because `squeeze()` and softmax over classes go wrong there.
     for labels in (BASE, NOVEL, LabelSet(("walk",))) if tested.cls.open_vocabulary else (tested.base,):
         logits = tested.logits(method, labels)
         if tuple(logits.shape) != (BATCH, len(labels)):
             return f"score() returned {tuple(logits.shape)} for {BATCH} videos and {len(labels)} classes."
         with torch.no_grad():
             whole = method(tested.video, labels).float()
+        # NaN is left to `has_finite_scores`, which explains it better.
         if not torch.allclose(whole, logits, atol=TOLERANCE, equal_nan=True):
             return "The method called as a whole and its steps encode_text, encode_video, score give different logits."
+    if method.trainable() and not method.fits_at_once:
+        loss = tested.see(method, tested.base)
+        if loss.dim():
+            return f"loss() returned shape {tuple(loss.shape)}, expected a scalar: return the mean over the batch."
     return ""
 
 
 def has_finite_scores(tested: MethodUnderTest) -> str:
-    """Scores are finite for noise and for a black video."""
+    """Scores are finite for noise and for a black video, and so is the loss."""
     method = tested.fresh()
     for what, video in (("noise", tested.video), ("a black video", tested.black)):
         logits = tested.logits(method, tested.novel, video)
@@ -109,6 +134,10 @@ def has_finite_scores(tested: MethodUnderTest) -> str:
                 f"{bad} of {logits.numel()} scores of {what} are NaN or infinite: look for a division by a norm or a "
                 "spread that may be zero, and for logarithms."
             )
+    if method.trainable() and not method.fits_at_once:
+        loss = tested.see(method, tested.base)
+        if not torch.isfinite(loss).all():
+            return f"the loss of the base classes is {loss.flatten()[0]:g} before any update: look for log(0) and 0/0."
     return ""
 
 
@@ -173,6 +202,7 @@ def changes_what_it_declares(tested: MethodUnderTest) -> str:
     method = tested.fresh()
     if not method.trainable():
         return ""
+    # Read before the step: a method may add buffers in its loss.
     before = {name: value.clone() for name, value in method.state_dict().items()}
     declared = set(method.trained_state())
     tested.train(method)
@@ -223,10 +253,12 @@ def survives_saving(tested: MethodUnderTest) -> str:
         tested.train(method)
     state = {name: value.clone() for name, value in method.trained_state().items()}
     loaded = tested.fresh()
+    # A tensor that appears only during training has no place in a fresh method, into which a fit is loaded.
     if set(state) != set(loaded.trained_state()):
         differ = set(state) ^ set(loaded.trained_state())
         return f"The trained state has other names than a fresh method's: {_first_names(differ)}."
     loaded.load_state_dict(state, strict=False)
+    # Bit for bit: the same weights on the same machine leave no room for rounding.
     if torch.equal(tested.logits(method, tested.novel), tested.logits(loaded, tested.novel)):
         return ""
     return "A saved and loaded method scores differently: a part of its state is neither parameter nor buffer."
@@ -268,13 +300,18 @@ def leaves_training_behind(tested: MethodUnderTest) -> str:
     return ""
 
 
+# In the order in which faults explain each other: the first failed check names the cause of the later ones.
 CHECKS: tuple[Callable[[MethodUnderTest], str], ...] = (
-    has_card, declares_parameters, only_reads_in_evaluation, is_deterministic, has_shapes, has_finite_scores,
-    follows_label_order, ignores_other_videos, changes_what_it_declares, learns_everywhere, forgets_labels,
+    has_card, spells_hooks, declares_parameters, has_finite_scores, only_reads_in_evaluation, is_deterministic,
+    has_shapes, follows_label_order, ignores_other_videos, changes_what_it_declares, learns_everywhere, forgets_labels,
     survives_saving, survives_half_precision, leaves_training_behind,
 )  # fmt: skip
-FIRST = (only_reads_in_evaluation, is_deterministic)
-"""If one of these fails, repeated scores differ, so that the later checks, which compare scores, are skipped."""
+FIRST = (has_finite_scores, only_reads_in_evaluation, is_deterministic)
+"""If one of these fails, repeated scores differ, so that the later checks, which compare scores, are skipped.
+
+Finite scores come first of all: NaN is unequal to itself, so that every comparison of scores would fail with a wrong
+explanation.
+"""
 
 
 def check_method(
@@ -291,16 +328,15 @@ def check_method(
     backbone = backbone or tiny_backbone()
     results: list[Check] = []
     raised: dict[str, str] = {}
-    unsettled = ""
+    waits_for = ""
     for check in CHECKS:
-        if unsettled:
-            explanation = f"could not be checked before {unsettled} is fixed"
-        else:
-            explanation = _explain(check, cls, options or {}, backbone, raised)
+        explanation, blocking = ("", waits_for) if waits_for else _explain(check, cls, options or {}, backbone, raised)
+        if blocking:
+            explanation = f"could not be checked before {blocking} is fixed"
         if explanation and check in FIRST:
-            unsettled = unsettled or check.__name__
+            waits_for = waits_for or blocking or check.__name__
         promise = (check.__doc__ or "").partition("\n")[0].rstrip(".")
-        results.append(Check(check.__name__, not explanation, explanation, promise))
+        results.append(Check(check.__name__, not explanation, explanation, promise, blocking))
     return results
 
 
@@ -310,14 +346,14 @@ def _explain(
     options: Mapping[str, OptionValue],
     backbone: Backbone,
     raised: dict[str, str],
-) -> str:
-    """The explanation of a check. An exception that several checks raise is explained by the first of them only."""
+) -> tuple[str, str]:
+    """The explanation of a check, and the earlier check that raised the same exception, which explains it already."""
     try:
-        return check(MethodUnderTest(cls, options, backbone))
+        return check(MethodUnderTest(cls, options, backbone)), ""
     except Exception as error:  # a plugin may raise anything; the check reports it
         text = described(error, Path(sys.modules[cls.__module__].__file__ or "").resolve())
         first = raised.setdefault(text, check.__name__)
-        return text if first == check.__name__ else f"could not be checked before {first} is fixed"
+        return (text, "") if first == check.__name__ else ("", first)
 
 
 def _tensors(method: ClipMethod) -> dict[str, Tensor]:
@@ -333,6 +369,7 @@ def _hidden_tensors(method: ClipMethod) -> list[str]:
     """Attributes outside of the backbone that hold tensors or modules which are not registered with torch."""
     hidden = []
     for name, module in method.named_modules():
+        # The backbone's modules are open_clip's; the check is about the tensors that setup() adds.
         if name == "backbone" or name.startswith("backbone."):
             continue
         for key, value in vars(module).items():

@@ -54,12 +54,14 @@ class MethodUnderTest:
         if not cls.open_vocabulary:
             classes = int(getattr(self._backbone, "classes", 0))
             self.base = self.novel = LabelSet(tuple(f"class {i}" for i in range(classes)))
+        # One-hot, because contrastive losses such as ActionCLIP's refuse smoothed targets.
         self.targets = torch.eye(len(self.base))[torch.arange(BATCH) % len(self.base)]
         # About -2 is the value of a black pixel in the usual input statistics.
         self.black = torch.full_like(self.video[:1], -2.0 if own is None else 0.0)
 
     def fresh(self) -> ClipMethod:
         """A new instance in eval mode. Its backbone is a copy in which all parameters require gradients, as loaded."""
+        # Copied for each check: a method that trains or patches the backbone would spoil the next check.
         return self.cls(copy.deepcopy(self._backbone).requires_grad_(True), self._options).eval()
 
     def explain(self, error: BaseException) -> str:
@@ -69,9 +71,14 @@ class MethodUnderTest:
     @property
     def recipe(self) -> Recipe:
         """A recipe of the method with a learning rate at which a few steps change the weights."""
-        own = self.cls.recipe or next(iter(self.cls.recipes.values()), Recipe(epochs=1, lr=1e-3))
+        own = self.own_recipe
         # Published rates are as low as 1e-6: after a few steps a float32 weight may not have changed at all.
         return Recipe(epochs=1, lr=1e-3, weight_decay=own.weight_decay, betas=own.betas, eps=own.eps)
+
+    @property
+    def own_recipe(self) -> Recipe:
+        """The recipe that the method declares, or the first of its recipes."""
+        return self.cls.recipe or next(iter(self.cls.recipes.values()), Recipe(epochs=1, lr=1e-3))
 
     def logits(self, method: ClipMethod, labels: LabelSet, video: Tensor | None = None) -> Tensor:
         """Logits (B, C), computed as in an eval: encode the texts once, then the videos.
@@ -85,13 +92,14 @@ class MethodUnderTest:
             text = method.encode_text(labels)
             return method.score(method.encode_video(self.video if video is None else video), text).float()
 
-    def see(self, method: ClipMethod, labels: LabelSet) -> None:
-        """Compute a loss on a label set in training mode, without an update."""
+    def see(self, method: ClipMethod, labels: LabelSet) -> Tensor:
+        """The loss on a label set in training mode, without an update."""
         method.train()
-        torch.manual_seed(3)
+        torch.manual_seed(3)  # the same dropout in every call
         with torch.no_grad():
-            method.loss(self.video, self.targets, labels)
+            loss = method.loss(self.video, self.targets, labels)
         method.eval()
+        return loss
 
     def train(self, method: ClipMethod, steps: int = 1) -> dict[str, bool]:
         """Train on the base classes for a few steps, or once if the method is fitted in closed form.
@@ -106,6 +114,7 @@ class MethodUnderTest:
         optimizer = build_optimizer(method, self.recipe)
         reached = {name: False for name, p in method.named_parameters() if p.requires_grad}
         torch.manual_seed(3)
+        # A gradient in any step counts: behind a layer that starts at zero, as in LoRA, the first gradient is zero.
         for _ in range(steps):
             optimizer.zero_grad()
             method.loss(self.video, self.targets, self.base).backward()

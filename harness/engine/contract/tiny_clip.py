@@ -19,6 +19,7 @@ def tiny_state(seed: int) -> dict[str, Tensor]:
     state: dict[str, Tensor] = {}
 
     def draw(name: str, *shape: int, std: float, mean: float = 0.0) -> None:
+        # Rounded to float16, as OpenAI's weights are.
         values = rng.normal(mean, std, shape).astype(np.float16).astype(np.float32)
         state[name] = torch.from_numpy(values)
 
@@ -43,6 +44,7 @@ def tiny_state(seed: int) -> dict[str, Tensor]:
     draw("visual.positional_embedding", grid * grid + 1, width, std=0.3)
     draw("visual.proj", width, dim, std=width**-0.5)
     blocks("visual.", width, 2)
+    # The size of CLIP's vocabulary, because the real tokenizer makes the ids.
     draw("token_embedding.weight", 49408, text_width, std=0.5)
     draw("positional_embedding", 77, text_width, std=0.1)
     draw("text_projection", text_width, dim, std=text_width**-0.5)

@@ -120,7 +120,9 @@ def fit_memory(shape: FitShape, cuda: bool = True) -> FitMemory:
     recipe = cls.recipe_for("b2n", "ucf101")
     if recipe is None or not method.trainable():
         raise UserError(f"{shape.method} is not trained, so a fit of it needs no memory.", "See: list methods")
+    # Labels and token ids are real tensors, which a fake tensor otherwise refuses to meet.
     with FakeTensorMode(allow_non_fake_inputs=True):
+        # Fake tensors have a device, which autocast needs; it does not know `meta`.
         method = method.to_empty(device="cpu")
         side = method.backbone.image_size
         frames = torch.empty(shape.clips, shape.frames, 3, side, side, dtype=torch.uint8)
@@ -158,6 +160,7 @@ def _block_sizes(method: ClipMethod) -> list[_BlockSize]:
 
 def _bytes(count: int, sharded: int, processes: int) -> int:
     """Bytes on each process of `count` fp32 numbers, of which `sharded` are sharded among the processes."""
+    # Rounded up: FSDP pads the last shard.
     return 4 * (count - sharded) + -(-4 * sharded // processes)
 
 

@@ -127,6 +127,7 @@ def profile(
                 raise UserError(f"{name} has its own model; profile counts methods that use CLIP.")
             # Options by protocol change the size of a method; the preset `mini` and single datasets are left out.
             variants = [key for key in cls.protocol_options if key != "mini" and "/" not in key] or [""]
+            # A method changes its backbone (prompts, frozen parameters), and the empty one serves all methods.
             rows += [
                 _row(cls, copy.deepcopy(empty), variant, count, text_gmacs) for variant in variants for count in frames
             ]

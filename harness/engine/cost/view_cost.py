@@ -43,6 +43,7 @@ def view_cost(method: ClipMethod, frames: int, labels: LabelSet) -> ViewCost:
         labels: The label set.
     """
     backbone = method.backbone
+    # Values of weights do not count, so that all fits of a method share one count.
     key = (type(method), repr(method.options), backbone.facts.arch, backbone.image_size, frames, len(labels))
     if key not in _known:
         try:
@@ -56,6 +57,7 @@ def view_cost(method: ClipMethod, frames: int, labels: LabelSet) -> ViewCost:
 @torch.no_grad()
 def _counted(method: ClipMethod, frames: int, labels: LabelSet) -> ViewCost:
     side = method.backbone.image_size
+    # A method may draw in its forward pass; the eval that follows must not notice the count.
     with torch.random.fork_rng(devices=[]), plain_attention():
         empty = without_values(method)
         video = torch.empty(1, frames, 3, side, side, device="meta")

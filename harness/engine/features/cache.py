@@ -51,10 +51,12 @@ FRAME_PACKAGES = (
 
 def pools_from_features(method: ClipMethod) -> bool:
     """Whether the video features of a method are `pool(frame features)` of an unchanged, frozen vision tower."""
+    # A step can be replaced on the class, or on the instance as an attribute; both must be looked at.
     own, backbone = vars(method), method.backbone
     steps = ("encode_frames", "encode_video")
     if any(getattr(type(method), step) is not getattr(ClipMethod, step) or step in own for step in steps):
         return False
+    # Not `isinstance`: a subclass may encode frames in another way.
     if type(backbone) is not Backbone or "encode_images" in vars(backbone):
         return False
     visual: nn.Module = backbone.visual
@@ -81,6 +83,7 @@ def _untouched(module: nn.Module) -> bool:
 def _same_in_training(module: nn.Module) -> bool:
     """Whether a module, apart from its submodules, computes the same in training and eval mode."""
     drops = isinstance(module, _DropoutNd) and module.p > 0
+    # open_clip and timm have classes of these names, which share no base class.
     drops = drops or (type(module).__name__ in ("PatchDropout", "DropPath") and getattr(module, "prob", 1.0) != 0)
     return not drops and not isinstance(module, _BatchNorm)
 
@@ -143,6 +146,7 @@ class FeatureCache:
             pass
         except (OSError, ValueError, KeyError, TypeError) as error:
             logger.debug("the note %s cannot be read: %s", note, error)
+        # Size and time stamp are a note for speed only; the key of an entry is the hash of the content.
         digest = file_sha256(path)
         if time.time() - status.st_mtime > RACY_SECONDS:
             write_quietly(note, canonical_json({**state, "sha256": digest}).encode())
@@ -192,6 +196,8 @@ class FeatureStore:
             return None
         try:
             features = load(data)["features"]
+            # Parsed here, because `safetensors.torch.load` drops the metadata. The format begins with the header's
+            # length.
             header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]
             if header != {"entry": entry, "sha256": _digest(features)} or tuple(features.shape) != self.shape:
                 raise ValueError("the content differs from the header")
@@ -218,6 +224,7 @@ class FeatureStore:
 
 
 def _digest(features: Tensor) -> str:
+    # As bytes, because NumPy has no bfloat16.
     return hashlib.sha256(features.contiguous().view(torch.uint8).numpy().tobytes()).hexdigest()
 
 

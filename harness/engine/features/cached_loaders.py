@@ -198,6 +198,7 @@ def encode_clips(method: ClipMethod, frames: Tensor, views: Views, device: Devic
     mixed = torch.autocast(device.kind, dtype=device.dtype, enabled=device.dtype != torch.float32)
     with mixed, casts_kept(device, method.backbone):
         features = method.encode_frames(video)
+    # The fit that called this must go on in its mode.
     method.train(training)
     return torch.unflatten(features, 0, (-1, views.count)).flatten(1, 2).cpu()
 
@@ -219,6 +220,7 @@ def eval_features(job: EvalJob, context: Context, per_batch: int) -> ListFeature
 def feature_batches(features: ListFeatures, batches: list[list[int]]) -> Iterator[FeatureBatch]:
     """The completed features of a list in batches of row numbers."""
     for batch in batches:
+        # The epoch and the group of a draw do not count: evaluation views are those of the list alone.
         draws = [Draw(index) for index in batch]
         decoded = [draw for draw in draws if draw not in features.failed]
         failed = {draw: features.failed[draw] for draw in draws if draw in features.failed}
@@ -245,6 +247,7 @@ def fit_features(job: FitJob, context: Context, per_batch: int) -> ListFeatures 
         _check_views_cached(job.method, recipe, blends)
     elif recipe.augmentation != "none":
         return None  # each epoch has other views, so that an entry would be read once only
+    # Blending mixes pixels of two clips, which is not a mixture of their features.
     if context.cache is None or blends or not fits_from_features(job.method):
         return None
     return list_features(job, context, context.cache, per_batch)
@@ -256,6 +259,7 @@ def list_features(job: FitJob, context: Context, cache: FeatureCache, per_batch:
     pipeline = mm_pipeline.fit_pipeline(job.views, job.method.backbone.image_size, recipe)
     augmented = recipe.views_cached > 0 and recipe.augmentation != "none"
     source = FeatureSource(
+        # Without augmentation the views equal those of an eval, so that fits and evals share entries.
         cache.open(job.method, job.views, context.device, recipe if augmented else None),
         mm_pipeline.ListVideoDataset(job.rows, pipeline, recipe.seed),
         lambda draw: (recipe.seed, draw.epoch, draw.index) if augmented else (),
@@ -298,6 +302,7 @@ class FeatureLoader(DataLoader[FitBatch]):
     def complete(self) -> None:
         """Compute all features that the fit will need."""
         rows = range(len(self.features.rows))
+        # A fit of fewer epochs than views never reads the last views.
         views = range(min(self.recipe.views_cached, self.recipe.epochs)) if self.recipe.views_cached else [-1]
         self.features.complete([self._view(Draw(index, view)) for view in views for index in rows])
 

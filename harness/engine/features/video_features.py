@@ -35,6 +35,7 @@ def video_features(
             continue
         encoded = method.encode_video(split_views(normalise(batch.frames, views, torch.device("cpu")), views))
         tensor = encoded[0] if isinstance(encoded, tuple) else encoded
+        # The mean of the views' features, although an eval averages probabilities: a map needs one point per video.
         features.append(torch.unflatten(tensor.float(), 0, (-1, views.count)).mean(dim=1).flatten(1).numpy())
         numbers += batch.rows
     return (np.concatenate(features) if features else np.zeros((0, method.embed_dim), np.float32)), numbers

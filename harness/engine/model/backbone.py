@@ -85,6 +85,8 @@ def load_backbone(
     if arch not in open_clip.list_models():
         raise unknown_name("architecture", arch, open_clip.list_models())
     if weights == "random":
+        # The weights are drawn on the CPU. Without `devices=[]` torch would save and restore the generator of every
+        # GPU.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             clip = create_clip(arch, quick_gelu=False)
@@ -136,6 +138,7 @@ def _from_tag(arch: str, tag: str, weights_dir: Path | None) -> Backbone:
 def _find_tag_file(arch: str, tag: str, config: _TagConfig, weights_dir: Path | None) -> Path:
     """Return the weight file of a tag, from the weights folder, else from open_clip's cache or a download."""
     candidates = [f"{arch}-{tag}.safetensors", f"{arch}-{tag}.pt", f"{arch}-{tag}.bin"]
+    # A file that was fetched by hand keeps the name of its address, such as ViT-B-16.pt.
     if config.get("url"):
         candidates.append(Path(config["url"]).name)
     for name in candidates:
@@ -187,6 +190,7 @@ def _from_file(arch: str | None, path: Path, weights_dir: Path | None, base: str
         return as_backbone(clip, arch or DEFAULT_ARCH, path.name)
     noted = read_metadata(path).get("quick_gelu")  # only files that this project exported state it
     if arch is None:
+        # Without a note in the file its names are the only hint: they are OpenAI's, whose models compute QuickGELU.
         clip = clip_from_openai_names(published.clip, str(path), quick_gelu=noted != "false")
     else:
         if arch not in open_clip.list_models():
@@ -218,6 +222,7 @@ def clip_from_openai_names(
     """
     try:
         width, _, patch, _ = state["visual.conv1.weight"].shape
+        # One position belongs to the class token; the patches form a square.
         grid = round((len(state["visual.positional_embedding"]) - 1) ** 0.5)
         text_width = state["ln_final.weight"].shape[0]
         vocabulary = state["token_embedding.weight"].shape[0]
@@ -233,7 +238,12 @@ def clip_from_openai_names(
     text_layers = len({n.split(".")[2] for n in state if n.startswith("transformer.resblocks.")})
     vision = CLIPVisionCfg(layers=vision_layers, width=width, patch_size=patch, image_size=grid * patch)
     text = CLIPTextCfg(
-        context_length=context, vocab_size=vocabulary, width=text_width, heads=text_width // 64, layers=text_layers
+        # No tensor states the number of heads. OpenAI's build_model (clip/model.py) divides by 64 as well.
+        context_length=context,
+        vocab_size=vocabulary,
+        width=text_width,
+        heads=text_width // 64,
+        layers=text_layers,
     )
     clip: ClipModel = CLIP(embed_dim, vision, text, quick_gelu=quick_gelu)
     return clip

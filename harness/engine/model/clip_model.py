@@ -64,6 +64,8 @@ class Backbone(Towers):
         visual = self.visual
         x: Tensor = visual.conv1(images)
         x = x.flatten(2).transpose(1, 2)
+        # Under autocast the convolution returns the lower precision, but parameters stay fp32. open_clip casts them as
+        # well.
         cls = visual.class_embedding.to(x.dtype).expand(len(x), 1, -1)
         return torch.cat([cls, x], dim=1) + visual.positional_embedding.to(x.dtype)
 
@@ -75,6 +77,7 @@ class Backbone(Towers):
     def encode_images(self, images: Tensor) -> Tensor:
         """Return image features (N, D) of images (N, 3, H, W), not normalised."""
         features = self.visual(images)
+        # Towers with `output_tokens` (CoCa) return the tokens, too.
         return features[0] if isinstance(features, tuple) else features
 
     def tokenize(self, texts: tuple[str, ...]) -> Tensor:
@@ -112,9 +115,11 @@ class Backbone(Towers):
         text = self.text
         length = x.shape[1]
         x = x + text.positional_embedding[:length].to(x.dtype)
+        # The buffer is context x context; attention refuses a mask that is longer than the tokens.
         mask = text.attn_mask[:length, :length]
         if before_block is None:
             return self.project_end_token(text.transformer(x, attn_mask=mask), end)
+        # open_clip's Transformer has no hook before a block, so that its loop is repeated here.
         for index, block in enumerate(self.text_blocks):
             x = block(before_block(index, x), attn_mask=mask)
         return self.project_end_token(x, end)
@@ -124,6 +129,7 @@ class Backbone(Towers):
         normed: Tensor = self.text.ln_final(x)
         pooled = normed[torch.arange(len(normed), device=normed.device), end]
         projection = self.text.text_projection
+        # A tower with `proj_bias` holds the projection as a layer, all other towers hold a matrix.
         if isinstance(projection, nn.Linear):
             projected: Tensor = projection(pooled)
             return projected
@@ -139,6 +145,7 @@ class Backbone(Towers):
         tokens = self.tokenize(texts)
         device = self.logit_scale.device
         if not self.has_causal_text:
+            # Other towers attend to the padding or pool over it: their texts must keep the full length.
             return self.clip.encode_text(tokens.to(device))
         end = tokens.argmax(dim=-1)  # the end token has the largest id
         tokens = tokens[:, : int(end.max()) + 1].to(device)  # cut before the move: reading a length from a GPU waits

@@ -172,6 +172,7 @@ def _block(x: Tensor, weights: tuple[Tensor, ...], heads: int, eps_1: float, eps
     """Compute x + attention(norm x), then x + MLP(norm x), as in open_clip; tokens (N, L, width) -> the same shape."""
     norm_1, shift_1, w_in, b_in, w_out, b_out, norm_2, shift_2, w_up, b_up, w_down, b_down = weights
     width = x.shape[-1]
+    # open_clip's LayerNorm casts its result back, because CUDA's autocast computes layer norms in fp32.
     y = F.layer_norm(x, (width,), norm_1, shift_1, eps_1).to(x.dtype)
     q, k, v = (
         torch.unflatten(part, -1, (heads, width // heads)).transpose(1, 2)

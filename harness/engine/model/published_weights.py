@@ -49,6 +49,7 @@ def read_published(content: TensorTree) -> PublishedWeights:
     Raises:
         UserError: The content holds no CLIP tensors.
     """
+    # Read first: the loop replaces `content` by the mapping inside of it, and ActionCLIP's fusion lies beside that.
     fusion = content.get("fusion_model_state_dict")
     for key in _CONTAINERS:
         inner = content.get(key)
@@ -88,6 +89,7 @@ def _tensors(content: TensorTree) -> dict[str, Tensor]:
 def _split(state: dict[str, Tensor], prefix: str) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Return the tensors whose names have a prefix, without the prefix, and the remaining tensors."""
     below = {n.removeprefix(prefix): v for n, v in state.items() if n.startswith(prefix)}
+    # The prefix hid OpenAI's scalars from `_tensors`.
     below = {n: v for n, v in below.items() if n not in _SCALARS}
     return below, {n: v for n, v in state.items() if not n.startswith(prefix)}
 
@@ -100,6 +102,7 @@ def _vificlip(state: dict[str, Tensor]) -> PublishedWeights:
         block = re.fullmatch(r"(image|text)_encoder\.transformer\.resblocks\.(\d+)\.VPT_shallow", name)
         if name == "prompt_learner.ctx":
             own["text_context"] = value
+        # The original keeps the prompts of the input apart from those of the blocks (clip/model.py of ViFi-CLIP).
         elif name == "image_encoder.VPT":
             own["vision_prompts.0"] = value
         elif block:  # the first prompt of the text tower is `ctx`, so that its list of deep prompts begins at block 1
@@ -117,6 +120,8 @@ def _xclip(state: dict[str, Tensor]) -> PublishedWeights:
     for name, value in state.items():
         message = re.fullmatch(r"visual\.transformer\.resblocks\.(\d+)\.message_(.+)", name)
         if message:
+            # The original adds the message modules to CLIP's blocks (models/cct.py). Here the blocks stay open_clip's,
+            # and the method holds the messages in a list.
             own[f"messages.{message[1]}.{message[2]}"] = value
         elif name.startswith(("mit.", "prompts_")):
             own[name] = value
@@ -129,6 +134,7 @@ def fit_names(clip: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]
     """Return CLIP tensors in fp32 under the names of an open_clip model, whose text tower may be a submodule."""
     if "positional_embedding" in state and not hasattr(clip, "positional_embedding"):
         state = {f"text.{name}" if name.startswith(_TEXT_TOWER) else name: value for name, value in state.items()}
+    # OpenAI's file is float16, and a fit needs fp32 weights. Integer tensors, such as counters of batches, stay.
     state = {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
     if "logit_scale" in state:
         # OpenAI saves a scalar, some open_clip models hold a vector of length 1.

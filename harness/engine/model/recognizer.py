@@ -185,4 +185,5 @@ def _tensors(path: Path) -> dict[str, Tensor]:
     content, _ = read_weights(path)
     inner = content.get("state_dict")
     state = inner if isinstance(inner, Mapping) else content
+    # Checkpoints of several GPUs carry the prefix of torch's DataParallel.
     return {name.removeprefix("module."): value for name, value in state.items() if isinstance(value, Tensor)}

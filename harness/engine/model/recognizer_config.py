@@ -61,6 +61,7 @@ class RecognizerConfig:
     @cached_property
     def model(self) -> ModelConfig:
         """The config's model, with the changes of the short name."""
+        # The cached config is shared by all models of this process and must not change.
         model = read_cached(self.path)["model"].copy()
         if self.short.frames:
             model["backbone"] = {**model["backbone"], "num_frames": self.short.frames}

@@ -89,6 +89,8 @@ class Towers(nn.Module):
 
     def text_parameters(self) -> list[nn.Parameter]:
         """Return all parameters that text features can depend on."""
+        # They act on logits alone. Counting them would switch off the cache of frozen text wherever the scale is
+        # trained.
         skip = ("visual.", "logit_scale", "logit_bias")
         return [p for n, p in self.clip.named_parameters() if not n.startswith(skip)]
 
@@ -102,6 +104,7 @@ class Towers(nn.Module):
             UserError: The vision tower is of another kind.
         """
         visual = self.visual
+        # Prompts and messages use open_clip's modules and the class token, which timm towers and other poolings lack.
         plain = isinstance(visual, VisionTransformer) and visual.attn_pool is None and visual.pool_type == "tok"
         if not plain:
             raise UserError(

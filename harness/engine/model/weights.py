@@ -95,6 +95,8 @@ class _TensorUnpickler(pickle.Unpickler):
             return _ALLOWED[module, name]
         if module in ("torch", "torch.storage") and name in _STORAGE_TYPES:
             return _STORAGE_TYPES[name]
+        # A class under the original name, because the error about a file without a mapping names the class of its
+        # content.
         return type(name if name.isidentifier() else "Unknown", (_Inert,), {})
 
     def persistent_load(self, pid: tuple[str, torch.dtype, str, str, int]) -> Tensor:
@@ -125,6 +127,7 @@ def read_weights(path: Path) -> tuple[TensorTree, FileKind]:
             from safetensors.torch import load_file
 
             return load_file(path), "safetensors"
+        # By content and not by suffix: the same format is published as .pt, .pth and .bin.
         if zipfile.is_zipfile(path):
             return _read_zip(path)
     except UserError:
@@ -230,4 +233,5 @@ def strict_load(
             f"{what} does not fit the model: {'; '.join(problems)}.",
             "Choose the architecture that the weights belong to.",
         )
+    # Names and shapes were compared above. torch's strict mode would refuse the optional tensors that are missing.
     module.load_state_dict(state, strict=False)

@@ -51,6 +51,7 @@ def cutmix_box(
         width: Width of the frame in pixels.
     """
     ratio = np.sqrt(1.0 - lam)  # of the sides, so that the box has the share 1 - lambda of the area
+    # Both divisions round down as in the original, so that an odd side loses a pixel.
     half_w, half_h = int(width * ratio) // 2, int(height * ratio) // 2
     x1, x2 = (int(np.clip(centre_x + s * half_w, 0, width)) for s in (-1, 1))
     y1, y2 = (int(np.clip(centre_y + s * half_h, 0, height)) for s in (-1, 1))
@@ -63,7 +64,9 @@ def draw_blend(recipe: Recipe, epoch: int, group: int, size: int, height: int, w
         return None
     # The constant separates this stream from the streams of other draws with the same seed.
     rng = np.random.default_rng([recipe.seed, 1 + epoch, group, 0xB1E7D])
+    # No number is drawn where one of the two is switched off, so that `switch` then has no effect.
     use_cutmix = recipe.cutmix > 0 and (recipe.mixup <= 0 or rng.random() < recipe.switch)
+    # Uniform, so that a clip may be its own partner, as in the original; timm's Mixup reverses the batch instead.
     permutation = tuple(int(i) for i in rng.permutation(size))
     if not use_cutmix:
         return BlendDraw(permutation, float(rng.beta(recipe.mixup, recipe.mixup)))

@@ -31,6 +31,7 @@ def newest_readable(folder: Path, clips: str = "") -> Path | None:
             checkpoint = torch.load(path, map_location="cpu", weights_only=True)
             if absent := {"meta", "state_dict", "optimizer"} - set(checkpoint):
                 raise ValueError(f"it lacks {', '.join(sorted(absent))}")
+            # Order and length of the epochs follow from the clips that are present.
             if checkpoint["meta"].get("clips", clips) != clips:
                 raise ValueError("it was fitted on other clips of the list than are present now")
             return path

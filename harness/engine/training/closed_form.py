@@ -82,6 +82,7 @@ def _solve(job: FitJob, device: Device, batches: Iterable[FeatureBatch]) -> list
                 videos = job.method.pool(batch.features.to(device.device)).float().cpu()
                 pooled.update(zip((draw.index for draw in batch.draws), videos, strict=True))
             failed.update({draw.index: reason for draw, reason in batch.failed.items()})
+    # Replaced and not dropped, so that each class keeps its number of clips.
     chosen = [_decodable(job.rows, index, failed) for index in range(len(job.rows))]
     labels = torch.tensor([label for _, label in job.rows], device=device.device)
     with torch.no_grad():  # without autocast: a method solves linear equations, which need fp32
@@ -108,6 +109,7 @@ def _decoded(
 ) -> Iterator[FeatureBatch]:
     """The frame features of all rows in list order, each batch computed when it is requested."""
     size = job.method.backbone.image_size
+    # Without augmentation this is the pipeline of an eval; `REQUIRED` allows nothing else.
     pipeline = mm_pipeline.fit_pipeline(job.views, size, job.recipe)
     dataset = mm_pipeline.ListVideoDataset(job.rows, pipeline, job.recipe.seed)
     draws = [[Draw(index) for index in batch] for batch in batches]

@@ -68,6 +68,7 @@ class Curve:
             for line in self.path.read_text(encoding="utf-8").splitlines():
                 try:
                     rows.append(msgspec.json.decode(line, type=CurveRow))
+                # Only the last line can be torn, because `_open` writes the file again before rows are added.
                 except msgspec.MsgspecError:
                     break
         return rows

@@ -82,6 +82,7 @@ def _fit_by_gradient(job: FitJob, folder: Path, context: Context, progress: Prog
     curve = Curve(folder / CURVE)  # seconds and final loss are read from it, because they cover all sessions
     total = job.recipe.epochs * len(setup.training.batches)
     if device.kind == "cuda":
+        # The peak of an earlier cell of this run must not count.
         torch.cuda.reset_peak_memory_stats(device.device)
     started = time.perf_counter()
 
@@ -96,8 +97,9 @@ def _fit_by_gradient(job: FitJob, folder: Path, context: Context, progress: Prog
         with checkpointed(job.method.backbone, context.compute.grad_checkpointing):
             ended = mm_runner.run_fit(setup.training, folder, context, report)
     except (FloatingPointError, RuntimeError) as error:
-        if (failure := _explained(error, job, setup)) is None:
+        if (failure := _explained(error, job, setup, first=not curve.rows())) is None:
             raise
+        # The loss is the mean over all processes, so that all of them are here with the same error.
         raise processes.mark_common(failure) from None
     finally:
         curve.close()
@@ -145,6 +147,7 @@ def _set_up(job: FitJob, context: Context) -> _Setup:
         if features is None:  # the vision tower runs in every epoch
             frames = recipe.epochs * len(job.rows) * job.views.frames
             compile_if_it_pays(method.backbone, compute.compile, context.device, "fit", frames)
+        # One process has nothing to shard; torch's wrappers would only add copies.
         shard = compute.shard if processes.size > 1 else "none"
         sharding = Sharding(method, context.device, vision=features is None) if shard == "fsdp" else None
     # Outside of `together`, because processes wait for each other while they shard.
@@ -167,11 +170,21 @@ def _set_up(job: FitJob, context: Context) -> _Setup:
     return _Setup(training, sharding)
 
 
-def _explained(error: Exception, job: FitJob, setup: _Setup) -> UserError | None:
-    """The error of a fit in words of the user; None if the error is not known."""
+def _explained(error: Exception, job: FitJob, setup: _Setup, first: bool) -> UserError | None:
+    """The error of a fit in words of the user; None if the error is not known.
+
+    Args:
+        error: The error.
+        job: The work of the fit.
+        setup: The parts of the fit.
+        first: Whether the first iteration raised it.
+    """
     if isinstance(error, FloatingPointError):
-        reason = f"The fit of {job.method.name} failed: {error}."
-        return UserError(reason, "Lower the rate: --recipe lr=...", EXIT_FAILED)
+        reason = f"The fit of {job.method.name} failed: {error}"
+        if first:  # the initial weights give this loss, which no learning rate can change
+            hint = f"No update came before it, so that the loss itself is wrong: see check method {job.method.name}."
+            return UserError(f"{reason} in the first iteration.", hint, EXIT_FAILED)
+        return UserError(f"{reason}.", "Lower the rate: --recipe lr=...", EXIT_FAILED)
     if setup.sharding is not None and "DTensor" in str(error):  # a plain tensor met a sharded parameter
         reason = f"{job.method.name} uses weights of a block outside of it, which --shard fsdp shards: {error}"
         return UserError(reason, "Use --shard zero.", EXIT_FAILED)

@@ -29,6 +29,7 @@ def checkpointed(backbone: Backbone, wanted: bool) -> Iterator[int]:
         The number of blocks that recompute.
     """
     blocks = blocks_of(backbone) if wanted else []
+    # A compiled block has its own `forward` in the instance, which must come back at the end.
     before = [vars(block).get("forward") for block in blocks]
     for block in blocks:
         block.forward = partial(_run, block.forward)
@@ -49,7 +50,9 @@ def blocks_of(backbone: Backbone) -> list[nn.Module]:
 
 
 def _run(forward: Callable[..., Tensor], *tensors: Tensor, **named: Tensor | None) -> Tensor:
+    # Without a backward pass there is nothing to recompute, and the wrapper would only cost time.
     if not torch.is_grad_enabled():
         return forward(*tensors, **named)
+    # torch's reentrant variant gives no gradients if no input of a block requires one, as behind frozen embeddings.
     result: Tensor = checkpoint(partial(forward, **named), *tensors, use_reentrant=False)
     return result

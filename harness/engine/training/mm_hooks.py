@@ -39,6 +39,7 @@ class PlainCheckpoints(Hook):  # type: ignore[misc]
         keep: Whether the checkpoint holds the parameter of a name.
     """
 
+    # After `EpochCheckpoints` (LOW), which adds whole parameters to the checkpoint that is converted here.
     priority = "VERY_LOW"
 
     def __init__(self, keep: Callable[[str], bool]) -> None:
@@ -47,6 +48,7 @@ class PlainCheckpoints(Hook):  # type: ignore[misc]
     def before_save_checkpoint(self, runner: Runner, checkpoint: StateDict) -> None:
         """Convert the checkpoint to plain types."""
         checkpoint["message_hub"] = _plain(checkpoint["message_hub"])
+        # `cfg` repeats the arguments of the Runner as text, the folder of this machine among them.
         checkpoint["meta"] = {k: v for k, v in _plain(checkpoint["meta"]).items() if k != "cfg"}
         checkpoint["state_dict"] = {k: v for k, v in checkpoint["state_dict"].items() if self.keep(k)}
 
@@ -66,6 +68,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {k: _plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
+        # A named tuple is a class of its own, which `weights_only` refuses.
         return type(value)(_plain(v) for v in value) if type(value) in (list, tuple) else [_plain(v) for v in value]
     return value
 
@@ -94,6 +97,7 @@ class EpochCheckpoints(Hook):  # type: ignore[misc]
 
     def after_train_epoch(self, runner: Runner) -> None:
         """Save the epoch, then remove checkpoints older than the previous epoch."""
+        # All processes take part in these three exchanges; only then the leading process goes on alone.
         consolidate(runner.optim_wrapper.optimizer)
         self._shared = gathered(model_of(runner))
         replaced = self.processes.gather(sorted(runner.train_loop.dataloader.replaced))
@@ -102,6 +106,8 @@ class EpochCheckpoints(Hook):  # type: ignore[misc]
         done = runner.epoch + 1
         meta = {"replaced": sorted({row for rows in replaced for row in rows}), "clips": self.clips}
         runner.save_checkpoint(runner.work_dir, CHECKPOINT.format(done), meta=meta, by_epoch=True)
+        # After the new file is complete (D5: mmengine removes the old one first). Two stay, because `newest_readable`
+        # falls back to the previous one if the newest is damaged.
         for old in epoch_checkpoints(Path(runner.work_dir))[2:]:
             old.unlink(missing_ok=True)
         self._shared = {}
@@ -150,6 +156,7 @@ class FitProgress(Hook):  # type: ignore[misc]
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: FitBatch | None = None) -> None:
         """Set the rate of the next update."""
+        # mmengine counts iterations, the schedule counts updates: with accumulation several iterations make one.
         update = runner.iter // self.per_update
         for group in runner.optim_wrapper.optimizer.param_groups:
             group["lr"] = self.rate(update, group["peak_lr"])

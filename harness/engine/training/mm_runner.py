@@ -59,6 +59,7 @@ class AtomicLocalBackend(LocalBackend):  # type: ignore[misc]
         write_bytes(Path(filepath), obj.encode(encoding))
 
 
+# At import, because the backend must be replaced before mmengine uses it for the first time.
 register_backend("local", AtomicLocalBackend, force=True, prefixes="")
 
 
@@ -85,6 +86,7 @@ class PrecisionOptimWrapper(OptimWrapper):  # type: ignore[misc]
         super().__init__(optimizer, accumulative_counts=accumulative_counts)
         self.keep_casts = keep_casts
         self.dtype, self.device_type = dtype, device
+        # bfloat16 has the exponent range of float32, so that its gradients do not underflow.
         self.scaler = torch.amp.GradScaler(device, enabled=dtype == torch.float16)
         self.skipped_updates = 0
 
@@ -114,6 +116,8 @@ class PrecisionOptimWrapper(OptimWrapper):  # type: ignore[misc]
     def state_dict(self) -> StateDict:
         """State of optimiser and scaler."""
         state: StateDict = self.optimizer.state_dict()
+        # mmengine saves only what this function returns; without the scale a resumed fp16 fit would start from the
+        # first one.
         state["scaler"], state["skipped_updates"] = self.scaler.state_dict(), self.skipped_updates
         return state
 
@@ -136,6 +140,7 @@ class FitModel(BaseModel, Generic[BatchT]):  # type: ignore[misc]
     def __init__(
         self, method: ClipMethod, loss: Callable[[BatchT], torch.Tensor], mean: Mean = lambda loss: loss
     ) -> None:
+        # mmengine's default preprocessor would walk through each batch and move its tensors; the loss does that itself.
         super().__init__(data_preprocessor=nn.Identity())
         self.method, self.batch_loss, self.mean = method, loss, mean
 
@@ -244,6 +249,7 @@ def run_fit(
     with _quiet_mmengine():
         runner = _build_runner(training, folder, context, report, resume)
         start = read_resume_point(resume)
+        # Clips that an earlier session replaced belong to the fit's record, too.
         training.loader.replaced.update(start.replaced)
         runner.train()
     return Ended(start.epoch, runner.optim_wrapper.skipped_updates)
@@ -296,6 +302,8 @@ def _build_runner(
             PlainCheckpoints(lambda name: name in trained),
         ],
         resume=resume is not None,
+        # mmengine resumes the file of `load_from`. Without it, it would read its own `last_checkpoint`, which may name
+        # a checkpoint that a kill damaged.
         load_from=None if resume is None else str(resume),
         randomness=dict(seed=recipe.seed),
         default_scope="mmaction",

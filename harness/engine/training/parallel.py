@@ -63,6 +63,7 @@ def adamw(groups: list[ScheduledGroup], shard: str, settings: AdamWSettings) -> 
     """
     if shard == "fsdp":
         return ShardedAdamW(groups, settings)
+    # Copies, because torch writes its defaults into the dictionaries that it is given.
     plain = [dict(group) for group in groups]
     if shard == "zero":
         return ZeroRedundancyOptimizer(plain, optimizer_class=torch.optim.AdamW, **settings)
@@ -72,6 +73,7 @@ def adamw(groups: list[ScheduledGroup], shard: str, settings: AdamWSettings) -> 
 def consolidate(optimizer: torch.optim.Optimizer) -> None:
     """Gather a sharded state on the leading process, which writes it as an unsharded state. All processes call this."""
     if isinstance(optimizer, ZeroRedundancyOptimizer):
+        # torch refuses `state_dict()` of this optimiser on the process that did not gather the state before.
         optimizer.consolidate_state_dict(to=0)
     if isinstance(optimizer, ShardedAdamW):
         optimizer.consolidate()

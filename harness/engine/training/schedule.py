@@ -28,7 +28,10 @@ def cosine_at(index: int, recipe: Recipe, micro_batches: int, peak: float, floor
     warmup = int(recipe.warmup_epochs * micro_batches)
     total = int(recipe.epochs * micro_batches)
     if index < warmup:
+        # In the order of operations of timm's CosineLRScheduler (a step size times the index), so that the floats are
+        # equal.
         return index * (peak / warmup)
+    # timm's scheduler has one cycle (`cycle_limit=1`) and stays at the lowest rate after it.
     if index >= total:
         return floor
     # The cosine is not shifted by the warm-up, so that the rate drops at the end of the warm-up, as published.
@@ -57,6 +60,7 @@ def rate_of_update(update: int, recipe: Recipe, micro_batches: int, peak: float 
         return stepped_cosine(update, recipe, micro_batches // recipe.accumulate, peak)
     if recipe.schedule != "absolute_cosine":
         raise unknown_name("schedule", recipe.schedule, SCHEDULES)
+    # timm sets the groups to `warmup_lr_init`, which is 0, before the first update. AdamW's moments are still updated.
     if update == 0:
         return 0.0
     per_epoch = micro_batches // recipe.accumulate
@@ -73,6 +77,7 @@ def stepped_cosine(update: int, recipe: Recipe, per_epoch: int, peak: float) -> 
     Source: utils/lr_scheduler.py and train.py of ActionCLIP; specification, section 6.6.
     """
     epoch, step = divmod(update, per_epoch)
+    # train.py of ActionCLIP steps the scheduler at iteration 1 and at every tenth iteration of an epoch.
     refreshed = 0 if step < 9 else (step + 1) // 10 * 10 - 1
     at = epoch + refreshed / per_epoch
     if at < recipe.warmup_epochs:

@@ -74,6 +74,7 @@ class Sharding:
         mesh = init_device_mesh(self._device.kind, (processes.size,))
         for parent, name, _ in self._blocks:
             block = getattr(parent, name)
+            # FSDP shards the values that it finds; processes that drew other initial values would mix them.
             for tensor in block.state_dict().values():
                 dist.broadcast(tensor, 0)
             # Each block is its own FSDP root, and by default a root stays gathered until its backward pass.
@@ -85,6 +86,7 @@ class Sharding:
         for parent, name, plain in self._blocks:
             sharded = getattr(parent, name)
             state = {key: whole(value) for key, value in sharded.state_dict().items()}
+            # The copy has no values (device `meta`), and `load_state_dict` cannot copy into tensors without memory.
             plain.to_empty(device=next(iter(state.values())).device)
             plain.load_state_dict(state)
             plain.train(sharded.training)
@@ -135,6 +137,7 @@ class ShardedAdamW(torch.optim.AdamW):
     """
 
     def __init__(self, groups: list[ScheduledGroup], settings: AdamWSettings) -> None:
+        # torch sees each group divided in two; checkpoints number parameters in this order, as a plain optimiser does.
         self._order = [list(group["params"]) for group in groups]
         self._whole: StateDict | None = None
         parts = [dict(part) for number, group in enumerate(groups) for part in _parts(number, group)]
@@ -171,6 +174,8 @@ class ShardedAdamW(torch.optim.AdamW):
             for parameter in group["params"]:
                 entries = state_dict["state"].get(numbers[id(parameter)])
                 if entries is not None:
+                    # Set by hand: torch's `load_state_dict` would compare the number of groups, which differs from the
+                    # saved state.
                     self.state[parameter] = {k: _entry(k, v, parameter) for k, v in entries.items()}
 
 

@@ -67,6 +67,8 @@ def seed_draws(recipe: Recipe, draw: Draw) -> None:
     Interruptions and the number of processes then do not change a fit. The device batch still changes it if a method
     draws a number per clip, as dropout does, unless the loss is computed group by group (`couples_clips`).
     """
+    # The factor is larger than any number of epochs or groups, so that two draws have different seeds. torch takes 64
+    # bits.
     torch.manual_seed(((recipe.seed * 1_000_003 + draw.epoch) * 1_000_003 + draw.group) % (1 << 62))
 
 
@@ -92,12 +94,14 @@ def blend_groups(video: Tensor, targets: Tensor, clips: FitBatch, recipe: Recipe
     videos, soft = [], []
     size = recipe.micro_batch
     for start in range(0, len(video), size):
+        # The first clip of a group carries the epoch and the number of the whole group.
         draw = clips.draws[start]
         blend = draw_blend(recipe, draw.epoch, draw.group, size, video.shape[-2], video.shape[-1])
         part = video[start : start + size], targets[start : start + size]
         part = part if blend is None else apply_blend(*part, blend)
         videos.append(part[0])
         soft.append(part[1])
+    # `cat` of a single tensor would copy the whole batch of videos.
     return (videos[0], soft[0]) if len(videos) == 1 else (torch.cat(videos), torch.cat(soft))
 
 

@@ -22,6 +22,7 @@ def write_trained(method: ClipMethod, folder: Path) -> None:
     """Call the method's `after_fit` and write its trained tensors into the folder of the fit, atomically."""
     with torch.no_grad():
         method.after_fit()
+    # safetensors refuses tensors that are not contiguous, such as a transposed projection.
     state = {name: value.detach().cpu().contiguous() for name, value in method.trained_state().items()}
     write_bytes(folder / WEIGHTS, save(state))
 
@@ -69,4 +70,5 @@ def load_fit(method: ClipMethod, folder: Path, sha256: str | None = None) -> Non
             f"other shape {shapes[:3]}.",
             "The method or the backbone changed since the fit; fit again with --force.",
         )
+    # The file holds trained tensors only; the names were compared above.
     method.load_state_dict(state, strict=False)

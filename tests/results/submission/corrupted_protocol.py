@@ -43,6 +43,7 @@ _change: list[tuple[str, str, Callable[[Json], Any]]] = [
     ("P010", "closed division with more views", _more_views(clips=4, sampling="uniform")),
     ("P010", "closed division with a transform", lambda r: (
         _of(r)[0]["prescribed"].update(transform="flip"), _of(r)[2].update(transform="flip"))),
+    ("P010", "row in the table of another dataset", lambda r: _of(r)[0].update(table="ucf101")),
     ("P015", "status verified by oneself", lambda r: r.update(status="verified")),
     ("P015", "status reproduced by oneself", lambda r: r.update(status="reproduced")),
     ("P015", "remark of the keepers written by oneself", lambda r: r.update(remarks=["verified by us"])),

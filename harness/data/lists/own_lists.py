@@ -1,0 +1,97 @@
+"""Lists of a user's protocol: files with one line `PATH LABEL` per video, read as lists of an existing dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from harness.base.errors import UserError
+from harness.data.lists.dataset import Dataset
+from harness.spec import LabelSet, VideoList, ZeroShotTest
+
+SUFFIX = ".txt"
+"""Suffix by which the name of a list is the path of a file; no list of a dataset has a name with a suffix."""
+
+
+def read_own_list(file: Path, labels: LabelSet) -> VideoList:
+    """Read a list file of the user; its origin is `own`, so that its rows are not ranked with published lists.
+
+    Args:
+        file: UTF-8 text with one line `PATH LABEL` per video; LABEL is a class id, counted from 0.
+        labels: The label set that the ids index.
+
+    Raises:
+        UserError: The file cannot be read, or a line is not a path and an id of the label set, or repeats a path.
+    """
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"The list {file} cannot be read: {error}.", "Write one line per video: PATH LABEL.") from None
+    rows: dict[str, int] = {}
+    for number, line in enumerate(lines, start=1):
+        # From the right, because paths may hold blanks.
+        path, blank, label = line.strip().rpartition(" ")
+        if not line.strip():
+            continue
+        if not blank or not label.isdecimal() or int(label) >= len(labels):
+            raise UserError(
+                f"{file}, line {number} is {line[:80]!r}, expected PATH LABEL with a label from 0 to "
+                f"{len(labels) - 1}.",
+                "Labels are ids of the label set: python -m harness show DATASET lists its classes in order.",
+            )
+        if path in rows:
+            raise UserError(f"{file}, line {number} repeats the video {path}.", "Name each video once.")
+        rows[path] = int(label)
+    if not rows:
+        raise UserError(f"The list {file} is empty.", "Write one line per video: PATH LABEL.")
+    return VideoList(file.stem, tuple(rows.items()), "own")
+
+
+class WithOwnLists(Dataset):
+    """A dataset with additional lists from files; everything else is that of the dataset.
+
+    Args:
+        dataset: The dataset.
+        own: The additional lists by the name under which a protocol refers to them.
+    """
+
+    def __init__(self, dataset: Dataset, own: Mapping[str, VideoList]) -> None:
+        self._dataset = dataset
+        self._own = dict(own)
+        self.name, self.title, self.kind = dataset.name, dataset.title, dataset.kind
+        self.source: str | None = dataset.source
+        self.zero_shot_tests: tuple[ZeroShotTest, ...] = dataset.zero_shot_tests
+        self.draws, self.marked = dataset.draws, dataset.marked
+
+    @property
+    def root_id(self) -> str:
+        """Eight hex digits of the hash of a custom dataset's path; empty for official and embedded datasets."""
+        return self._dataset.root_id
+
+    def list_names(self) -> tuple[str, ...]:
+        """The names of the lists of the dataset, then those of the additional lists."""
+        return (*self._dataset.list_names(), *self._own)
+
+    def list(self, name: str) -> VideoList:
+        """The rows of a list; see `Dataset.list`."""
+        return self._own[name] if name in self._own else self._dataset.list(name)
+
+    def labels(self, name: str) -> LabelSet:
+        """A label set by name; see `Dataset.labels`."""
+        return self._dataset.labels(name)
+
+    def locate(self, path: str) -> Path | None:
+        """The file of the video of a list path; see `Dataset.locate`."""
+        return self._dataset.locate(path)
+
+    def content(self, video_list: VideoList) -> str | None:
+        """Fingerprint of the videos of a list; see `Dataset.content`."""
+        return self._dataset.content(video_list)
+
+    def cluster(self, path: str) -> str:
+        """The source of a video; see `Dataset.cluster`."""
+        return self._dataset.cluster(path)
+
+    def prepare(self, progress: Callable[[int, int], None] | None = None) -> None:
+        """Make the videos available; see `Dataset.prepare`."""
+        self._dataset.prepare(progress)
