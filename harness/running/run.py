@@ -16,6 +16,7 @@ from harness.cells.plan import Plan, make_plan, refreshed
 from harness.cells.request import Request
 from harness.engine.compute.device import choose_device
 from harness.engine.compute.processes import SINGLE_PROCESS, Processes
+from harness.engine.video.worker_server import worker_server
 from harness.machine.compute_options import ComputeOptions
 from harness.machine.progress import Progress
 from harness.machine.settings import Settings
@@ -126,6 +127,7 @@ def execute(
     for cell in open_evals:
         audit_cell(cell)  # before anything is computed: a leak found after a day of training helps nobody
     progress = Progress(quiet=compute.quiet or not processes.is_leader, cells=len(open_fits) + len(open_evals))
+    worker_server()  # before this process has threads, of torch, of a GPU or of the progress bars
     device = choose_device(compute, processes.local_rank if processes.size > 1 else None)
     session = Session(settings, compute, device, progress, processes, plan.tensors_of)
     if processes.is_leader:

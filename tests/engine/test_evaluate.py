@@ -16,8 +16,10 @@ from torch import Tensor
 
 from harness.api import ClipMethod, LabelSet, MethodCard, Views, load_backbone
 from harness.base.errors import UserError
+from harness.base.files import file_sha256
 from harness.engine import partial_scores as module
 from harness.engine.evaluate import Scores
+from harness.engine.job import EvalJob
 from harness.engine.partial_scores import view_probabilities
 from harness.engine.video.frames import normalise
 from harness.engine.video.loaders import Row, eval_loader
@@ -101,7 +103,8 @@ def test_a_broken_video_counts_as_wrong_and_stops_nothing(
     scores = score(clip, mixed, LABELS, VIEWS, CPU, compute)
     whole = score(clip, rows[:9], LABELS, VIEWS, CPU, compute)
     assert sorted(scores.failed) == [5, 6]
-    assert "not found" in scores.failed[6]
+    assert "not found" in scores.failed[6].reason
+    assert scores.failed[5].sha256 == file_sha256(broken) and scores.failed[6].sha256 == ""
     assert (scores.ids[[5, 6]] == NO_PREDICTION).all() and (scores.probabilities[[5, 6]] == 0).all()
     others = np.delete(scores.ids, [5, 6], axis=0)
     np.testing.assert_array_equal(others, whole.ids)
@@ -121,7 +124,7 @@ def test_nothing_decodable_is_an_error(clip: ClipMethod, broken: Path) -> None:
     scores = score(clip, rows, LABELS, VIEWS, CPU, COMPUTE)
     assert sorted(scores.failed) == [0, 1] and (scores.ids == NO_PREDICTION).all()
     with pytest.raises(UserError, match=r"None of the 2 videos.*page\.avi") as caught:
-        scores.require_a_decoded_video(rows)
+        scores.require_a_decoded_video(EvalJob(clip, rows, LABELS, VIEWS))
     assert caught.value.exit_code == 1
 
 
