@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.engine.compute.device import choose_device, for_evaluation
@@ -11,6 +12,8 @@ from harness.engine.evaluate import evaluate
 from harness.engine.features.context import Context
 from harness.engine.job import EvalJob
 from harness.engine.method import ClipMethod
+from harness.engine.video.loaders import eval_loader
+from harness.engine.video.video_bytes import MachineFaultError
 from harness.machine.compute_options import ComputeOptions
 from harness.spec import LabelSet, Views
 
@@ -23,11 +26,13 @@ class Prediction:
         video: The file.
         classes: Up to five pairs of class name and probability, best first; empty if the file was not decoded.
         problem: The reason why the file was not decoded; empty if it was.
+        hint: How to fix it; empty without a problem.
     """
 
     video: Path
     classes: tuple[tuple[str, float], ...] = ()
     problem: str = ""
+    hint: str = ""
 
 
 def predict(
@@ -51,9 +56,37 @@ def predict(
     method.requires_grad_(False)  # then the class texts are encoded once for all files
     context = Context(for_evaluation(choose_device(compute), compute, method.backbone), compute)
     for video in videos:
-        scores = evaluate(EvalJob(method, [(video, 0)], labels, views), context)
+        job = EvalJob(method, [(video, 0)], labels, views)
+        try:
+            scores = evaluate(job, context)
+        except MachineFaultError as error:
+            yield Prediction(video, problem=error.fault.reason, hint=_unread_hint(video, error))
+            continue
         if scores.failed:
-            yield Prediction(video, problem=scores.failed[0].rstrip("."))
+            yield Prediction(video, problem=scores.failed[0].reason.rstrip("."), hint=_undecoded_hint(job, compute))
             continue
         pairs = zip(scores.ids[0], scores.probabilities[0], strict=True)
         yield Prediction(video, tuple((labels.names[i], float(p)) for i, p in pairs))
+
+
+def _unread_hint(video: Path, error: MachineFaultError) -> str:
+    if video.is_dir():
+        return f"Name its video files: python -m harness predict {shlex.quote(str(video))}/* ..."
+    if not video.exists():
+        return "Correct the path."
+    return error.fault.hint
+
+
+def _undecoded_hint(job: EvalJob, compute: ComputeOptions) -> str:
+    """The reader that decodes a file, found by decoding it with the other reader."""
+    video = job.rows[0][0]
+    other = "exact" if job.views.reader == "decord" else "decord"
+    views, size = replace(job.views, reader=other), job.method.backbone.image_size
+    try:
+        decodes = not next(iter(eval_loader(job.rows, views, size, [[0]], compute, job.seed))).failed
+    except MachineFaultError as error:
+        return error.fault.hint
+    if decodes:
+        return f"The other reader decodes it: add --reader {other}"
+    name = shlex.quote(str(video))
+    return f"No reader decodes it: the file is damaged or not a video. Get it again, or try: ffmpeg -i {name} new.mp4"

@@ -19,6 +19,8 @@ from harness.engine.video.video_bytes import MORE_MEMORY, MachineFault, fault_of
 CPU_WORKERS, GPU_WORKERS = 8, 32
 DECODE_ATTEMPTS = 2
 """A clip that does not decode is read and decoded once more: the first attempt may have met a fault of the disk."""
+SPARE_BYTES = 1 << 27
+"""Memory without which a clip that does not decode says nothing about its file."""
 NO_MEMORY = MachineFault("memory was used up while it was decoded", MORE_MEMORY)
 # Texts of C++ and FFmpeg errors for want of memory, which arrive as errors of the decoder.
 _MEMORY = re.compile(r"bad_alloc|Cannot allocate memory|OutOfMemory|Insufficient memory|Failed to allocate", re.I)
@@ -120,7 +122,7 @@ def decode(
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:  # decoders raise types of their own, some derived from BaseException
-            if isinstance(error, MemoryError) or _MEMORY.search(str(error)):
+            if isinstance(error, MemoryError) or _MEMORY.search(str(error)) or not _memory_is_left():
                 return NO_MEMORY
             reason = stable_reason(error)
     return Undecodable(reason, sha256)
@@ -136,6 +138,15 @@ def undecodable(
     except (OSError, MemoryError) as error:
         return fault_of(error)
     return Undecodable(reason, sha256)
+
+
+def _memory_is_left() -> bool:
+    """Whether some memory can still be allocated: decord reports want of memory as a file that it cannot open."""
+    try:
+        bytearray(SPARE_BYTES)
+    except MemoryError:
+        return False
+    return True
 
 
 @contextlib.contextmanager
