@@ -17,10 +17,11 @@ def write_bytes(path: Path, data: bytes) -> None:
     `path`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.tmp")
-    # 0o666, from which the system takes the user's mask: results are meant to be shared, unlike files of `tempfile`.
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
+        # 0o666 less the user's mask, which the system applies: results are meant to be shared. Python could read the
+        # mask only by changing it, also for the other threads of this process.
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()

@@ -56,11 +56,14 @@ def predict(
     method.requires_grad_(False)  # then the class texts are encoded once for all files
     context = Context(for_evaluation(choose_device(compute), compute, method.backbone), compute)
     for video in videos:
+        if refused := _not_a_file(video):
+            yield refused
+            continue
         job = EvalJob(method, [(video, 0)], labels, views)
         try:
             scores = evaluate(job, context)
         except MachineFaultError as error:
-            yield Prediction(video, problem=error.fault.reason, hint=_unread_hint(video, error))
+            yield Prediction(video, problem=error.fault.reason, hint=error.fault.hint)
             continue
         if scores.failed:
             yield Prediction(video, problem=scores.failed[0].reason.rstrip("."), hint=_undecoded_hint(job, compute))
@@ -69,12 +72,16 @@ def predict(
         yield Prediction(video, tuple((labels.names[i], float(p)) for i, p in pairs))
 
 
-def _unread_hint(video: Path, error: MachineFaultError) -> str:
+def _not_a_file(video: Path) -> Prediction | None:
+    """The outcome of a path that names no regular file, None if it names one."""
     if video.is_dir():
-        return f"Name its video files: python -m harness predict {shlex.quote(str(video))}/* ..."
-    if not video.exists():
-        return "Correct the path."
-    return error.fault.hint
+        hint = f"Name its video files: python -m harness predict {shlex.quote(str(video))}/*"
+        return Prediction(video, problem="is a folder, expected a video file", hint=hint)
+    if video.is_file():
+        return None
+    if video.exists():  # reading a named pipe would wait for a writer
+        return Prediction(video, problem="is not a regular file, expected a video file", hint="Copy it into a file.")
+    return Prediction(video, problem="does not exist", hint="Correct the path.")
 
 
 def _undecoded_hint(job: EvalJob, compute: ComputeOptions) -> str:
