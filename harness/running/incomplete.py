@@ -83,7 +83,7 @@ def incomplete_videos(cells: Cells) -> IncompleteVideos:
 
 def _fits(cells: Cells) -> Iterator[FitCell]:
     """The fits of a request with their parents, each once."""
-    todo = [fit for fit in cells.fits]
+    todo = list(cells.fits)
     seen: set[str] = set()
     while todo:
         fit = todo.pop(0)

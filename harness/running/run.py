@@ -48,7 +48,6 @@ class _Task:
             return run_fit_cell(self.cell, session)
         return run_eval_cell(self.cell, session)
 
-
     def needs_failed(self, failed: set[str]) -> str:
         """The failed fit that the cell needs, in words; empty if there is none.
 
@@ -219,9 +218,7 @@ def _open_cells(plan: Plan, processes: Processes) -> tuple[list[FitCell], list[E
     return [fits[key] for key in keys[0]], [evals[key] for key in keys[1]]
 
 
-def _without(
-    failed: set[str], fits: list[FitCell], evals: list[EvalCell]
-) -> tuple[list[FitCell], list[EvalCell]]:
+def _without(failed: set[str], fits: list[FitCell], evals: list[EvalCell]) -> tuple[list[FitCell], list[EvalCell]]:
     """The fits and evals that remain if some evals cannot be computed: no fit is computed for these evals alone."""
     remaining = [cell for cell in evals if cell.key not in failed]
     scored = {cell.fit.key for cell in evals if cell.fit is not None}

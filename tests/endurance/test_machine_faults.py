@@ -65,7 +65,8 @@ def faulty(faulty_server: Server, tmp_path: Path) -> Faulty:
 def evaluated_video(finished: Path) -> str:
     """A video of an evaluation list of the finished run."""
     record = sorted(finished.rglob("*.record.json"))[0]
-    return str(read_predictions(record.with_name(json.loads(record.read_text())["predictions"]["file"]))["video"].iloc[-1])
+    file = json.loads(record.read_text())["predictions"]["file"]
+    return str(read_predictions(record.with_name(file))["video"].iloc[-1])
 
 
 def fresh(finished: Path, folder: Path) -> Path:
@@ -83,7 +84,13 @@ def same_as(finished: Path, folder: Path) -> bool:
     ("cached", "kinds"), [(True, ["eio"]), (False, ["eio", "wait"]), pytest.param(False, KINDS, marks=pytest.mark.slow)]
 )
 def test_an_eval_ends_with_an_error_and_resumes(
-    faulty: Faulty, tiny_dataset: Path, finished: Path, tmp_path: Path, evaluated_video: str, cached: bool, kinds: list[str]
+    faulty: Faulty,
+    tiny_dataset: Path,
+    finished: Path,
+    tmp_path: Path,
+    evaluated_video: str,
+    cached: bool,
+    kinds: list[str],
 ) -> None:
     """B6: EIO, an unreadable file, a file cut short and a stall; then the same command gives the undisturbed record."""
     folder = fresh(finished, tmp_path / "run")
@@ -97,7 +104,9 @@ def test_an_eval_ends_with_an_error_and_resumes(
     assert same_as(finished, folder) and not left_over(folder)
 
 
-@pytest.mark.parametrize("kind", ["eio1", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("short1", "wait1"))])
+@pytest.mark.parametrize(
+    "kind", ["eio1", pytest.param("short1", marks=pytest.mark.slow), pytest.param("wait1", marks=pytest.mark.slow)]
+)
 def test_a_fault_that_does_not_come_back_changes_nothing(
     faulty: Faulty, tiny_dataset: Path, finished: Path, tmp_path: Path, evaluated_video: str, kind: str
 ) -> None:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+import numpy as np
+
 from harness.engine.compute.processes import processes_here
 from harness.engine.video.batches import Draw
 from harness.engine.video.video_bytes import MORE_MEMORY, MachineFault, fault_of, read_through
@@ -143,7 +145,7 @@ def undecodable(
 def _memory_is_left() -> bool:
     """Whether some memory can still be allocated: decord reports want of memory as a file that it cannot open."""
     try:
-        bytearray(SPARE_BYTES)
+        np.empty(SPARE_BYTES, np.uint8)  # requests memory without touching it
     except MemoryError:
         return False
     return True

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import faulthandler
 import itertools
 import os
 import pickle
@@ -23,6 +24,7 @@ from dataclasses import dataclass
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import recv_handle, send_handle
+from pathlib import Path
 
 from harness.engine.video.decode import NO_MEMORY, ClipDataset, ClipT, Task, decode, undecodable
 from harness.engine.video.transforms import PackedClip, single_threaded_opencv
@@ -177,13 +179,28 @@ def _serve(connection: Connection, parent: int) -> None:
         # Control-C reaches the whole group; the owner decides when to stop.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        with open(os.devnull, "r+b") as null:  # noqa: PTH123
-            for descriptor in (0, 1, 2):  # decoders write to stderr past Python; a reader of stdout waits for its end
-                os.dup2(null.fileno(), descriptor)
+        faulthandler.disable()  # a worker that crashes is reported as data
+        _let_go_of_files(connection.fileno())
         single_threaded_opencv()
         _answer(connection, parent)
     finally:
         os._exit(0)
+
+
+def _let_go_of_files(kept: int) -> None:
+    """Put /dev/null in the place of every inherited file except one.
+
+    Otherwise a lock, or the pipe to a child of the owner, would stay open as long as this process lives, and decoders
+    would write to the owner's stderr past Python. The numbers stay in use, because inherited objects may close them.
+    """
+    inherited = [int(entry.name) for entry in Path("/dev/fd").iterdir()]
+    null = os.open(os.devnull, os.O_RDWR)
+    for descriptor in inherited:
+        if descriptor not in (kept, null):
+            with contextlib.suppress(OSError):  # the listing itself was open
+                os.fstat(descriptor)
+                os.dup2(null, descriptor)
+    os.close(null)
 
 
 def _answer(connection: Connection, parent: int) -> None:
