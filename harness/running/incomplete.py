@@ -37,7 +37,7 @@ class IncompleteVideos:
             ("training clips undecodable, replaced", self.replaced),
             ("videos missing", self.missing),
         )
-        parts = [f"{len(videos)} {kind} ({_first(videos)})" for kind, videos in kinds if videos]
+        parts = [f"{kind}: {len(videos)} ({_first(videos)})" for kind, videos in kinds if videos]
         return f"incomplete: {'; '.join(parts)}" if parts else ""
 
 
