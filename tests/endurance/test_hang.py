@@ -109,6 +109,28 @@ def test_predict_refuses_a_pipe_and_goes_on(server: Server, tiny_dataset: Path, 
     assert done.err.splitlines()[0] == f"{pipe}: not decoded: is not a regular file, expected a video file"
 
 
+@pytest.mark.parametrize("reader", ["decord", "exact"])
+def test_predict_on_a_truncated_file_names_cause_and_fix(
+    server: Server, tiny_dataset: Path, shared: Path, tmp_path: Path, reader: str
+) -> None:
+    """The file that no reader decodes, and the one that the other reader decodes."""
+    cut, names = tmp_path / "cut.mp4", tmp_path / "names.txt"
+    cut.write_bytes((tiny_dataset / CLASSES[0] / "clip0.avi").read_bytes()[:100])
+    refused = shared / "videos" / "awkward" / "negative_start_pts.mkv"
+    names.write_text("\n".join(CLASSES))
+    done = server.run(
+        "predict", cut, refused, "--labels", names, "--arch", "mini-clip", "--workers", 1, "--reader", reader
+    )
+    lines = done.err.splitlines()
+    assert done.code == 1 and lines[0].startswith(f"{cut}: not decoded: "), done.err
+    assert lines[1].startswith("  No reader decodes it: the file is damaged") and "ffmpeg -i" in lines[1]
+    if reader == "decord":
+        assert lines[2].startswith(f"{refused}: not decoded: ")
+        assert lines[3] == "  The other reader decodes it: add --reader exact"
+    else:
+        assert done.out.startswith(str(refused))
+
+
 def test_a_dataset_does_not_take_it_for_a_video(server: Server, tiny_dataset: Path, tmp_path: Path) -> None:
     """Not even its fingerprint waits: what is no regular file is a missing video."""
     dataset = Path(shutil.copytree(tiny_dataset, tmp_path / "tiny"))
