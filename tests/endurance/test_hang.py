@@ -116,7 +116,7 @@ def test_predict_on_a_truncated_file_names_cause_and_fix(
     """The file that no reader decodes, and the one that the other reader decodes."""
     cut, names = tmp_path / "cut.mp4", tmp_path / "names.txt"
     cut.write_bytes((tiny_dataset / CLASSES[0] / "clip0.avi").read_bytes()[:100])
-    refused = shared / "videos" / "awkward" / "negative_start_pts.mkv"
+    refused = shared / "videos" / "awkward" / "derived" / "negative_start_pts.mkv"
     names.write_text("\n".join(CLASSES))
     done = server.run(
         "predict", cut, refused, "--labels", names, "--arch", "mini-clip", "--workers", 1, "--reader", reader
