@@ -37,7 +37,7 @@ def render(path: Path, seed: int) -> Path:
 def decode_rates(quick: bool = False) -> list[dict[str, Any]]:
     """Clips/s for 8, 16 and 32 frames at 224 pixels with one worker and with the default number, or the problem."""
     try:
-        from harness.engine.video.decode_workers import default_workers
+        from harness.engine.video.decode import default_workers
         from harness.engine.video.loaders import eval_loader, in_batches
         from harness.machine.compute_options import ComputeOptions
         from harness.spec import Views

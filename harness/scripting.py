@@ -225,10 +225,12 @@ def evaluate(
     rows: list[tuple[Path | None, int]] = [(file, ids[name]) for file, name in pairs]
     options = compute_options(compute)
     device = for_evaluation(choose_device(options), options, method.backbone)
-    scores = evaluate_job(EvalJob(method, rows, classes, chosen), Context(device, options))
-    scores.require_a_decoded_video(rows)
+    job = EvalJob(method, rows, classes, chosen)
+    scores = evaluate_job(job, Context(device, options))
+    scores.require_a_decoded_video(job)
     metrics = accuracies([label for _, label in rows], scores.ids)
-    return Evaluation(metrics, scores.ids, scores.probabilities, scores.failed)
+    failed = {row: clip.reason for row, clip in scores.failed.items()}
+    return Evaluation(metrics, scores.ids, scores.probabilities, failed)
 
 
 def read_records(folder: str | Path = "runs") -> pd.DataFrame:

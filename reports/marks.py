@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from reports.paper import has_published
 from reports.row import Mark, Row
-from results.measurement import keys_of
+from results.measurement import Measurement, keys_of
 from results.measurement_names import changes_of
 from results.measurement_words import open_reasons, own_recipe, unranked_reasons
 
@@ -56,6 +56,14 @@ def _of_settings(row: Row) -> Iterator[Mark]:
                 yield Mark(f"not a published recipe: {fit.declared.source}", "own recipe")
 
 
+def _lacking_fit(m: Measurement) -> Iterator[str]:
+    """Reasons why a fit saw less than its training list."""
+    if m.fitted is not None and m.fitted.used < m.fitted.list.n:
+        yield f"fitted on {m.fitted.used} of {m.fitted.list.n} videos"
+    if m.fitted is not None and not m.fitted.start.complete:
+        yield f"the parent fit {m.fitted.start.name} lacked videos"
+
+
 def _of_data(row: Row) -> Iterator[Mark]:
     """Marks for seen classes, missing videos, shared videos, remarks of the board and superseded records."""
     if seen := row.seen_classes:
@@ -65,6 +73,8 @@ def _of_data(row: Row) -> Iterator[Mark]:
         yield Mark(f"{row.missing} videos were not evaluated or could not be decoded", "missing videos")
     if row.undecodable:
         yield Mark(f"{row.undecodable} videos could not be decoded and count as wrong")
+    for text in dict.fromkeys(text for entry in row.entries for text in _lacking_fit(entry.measurement)):
+        yield Mark(text, "incomplete fit")
     if row.train_videos:
         yield Mark("evaluation videos were trained on", "trained on test videos")
     for text in sorted({remark for entry in row.entries for remark in entry.record.remarks}):

@@ -87,10 +87,17 @@ class FitFacts:
 
 @dataclass(frozen=True)
 class Undecodable:
-    """An evaluated video that could not be decoded; it counts as wrong."""
+    """An evaluated video whose bytes were read and could not be decoded; it counts as wrong.
+
+    Args:
+        video: Path in the list.
+        reason: Why it does not decode.
+        sha256: Hash of the bytes, by which a damaged copy is told from a damaged original.
+    """
 
     video: str
     reason: str
+    sha256: Sha256
 
 
 @dataclass(frozen=True)

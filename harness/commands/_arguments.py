@@ -240,7 +240,9 @@ def add_compute_options(parser: argparse.ArgumentParser) -> None:
         "--fit-clips", type=int, metavar="N", help="clips per device batch in fits (speed and memory only)"
     )
     group.add_argument("--eval-clips", type=int, metavar="N", help="videos per device batch in evals")
-    group.add_argument("--decode-seconds", type=float, default=60.0, metavar="S", help="time limit per video (60)")
+    group.add_argument(
+        "--decode-seconds", type=float, default=60.0, metavar="S", help="limit of CPU time per video (60)"
+    )
     group.add_argument(
         "--allow-missing", action="store_true", help="use the videos of a list that exist; the row is not ranked"
     )

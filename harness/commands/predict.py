@@ -35,6 +35,7 @@ class _Row:
     video: str
     classes: tuple[tuple[str, float], ...]
     problem: str
+    hint: str
 
 
 def add_parser(verbs: Verbs) -> None:
@@ -78,11 +79,11 @@ def run(arguments: argparse.Namespace) -> int:
     videos = [Path(video) for video in arguments.videos]
     rows = []
     for prediction in predict(videos, method, labels, views, compute):
-        rows.append(_Row(str(prediction.video), prediction.classes, prediction.problem))
+        rows.append(_Row(str(prediction.video), prediction.classes, prediction.problem, prediction.hint))
         if arguments.json:
             continue
         if prediction.problem:
-            say(f"{prediction.video}: not decoded: {prediction.problem}")
+            say(f"{prediction.video}: not decoded: {prediction.problem}\n  {prediction.hint}")
         else:
             put(f"{prediction.video}: " + ", ".join(f"{name} {100 * p:.1f} %" for name, p in prediction.classes))
     if arguments.json:

@@ -120,6 +120,7 @@ def _run(run_request: RunRequest, settings: Settings, arguments: argparse.Namesp
     """Compute a request with all processes of the run; the leading process writes files and messages."""
     from harness.cells.from_request import expand
     from harness.cells.plan import select
+    from harness.running.incomplete import incomplete_videos
 
     started = time.monotonic()
     with processes.in_turn():  # looking for videos writes an index into the cache
@@ -144,6 +145,8 @@ def _run(run_request: RunRequest, settings: Settings, arguments: argparse.Namesp
         f"{summary.fits} fits and {summary.evals} evals done, {summary.reused} cells reused, "
         f"{time.monotonic() - started:.1f} s"
     )
+    if lacking := incomplete_videos(cells).text():
+        say(lacking)
     for name, error in summary.failures:
         say(f"failed: {name}: {error}")
     damaged = _show(summary.records, settings.runs.path, arguments)

@@ -6,9 +6,9 @@ processes take batches in turn.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterable
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +27,8 @@ from harness.engine.model.compiled import compile_if_asked, compile_if_it_pays
 from harness.engine.partial_scores import PartialScores
 from harness.engine.scoring import feature_logits, view_logits
 from harness.engine.video.batches import Draw
-from harness.engine.video.loaders import EvalBatch, Row, eval_loader, in_batches
+from harness.engine.video.decode import Undecodable
+from harness.engine.video.loaders import EvalBatch, decode_hint, eval_loader, in_batches
 
 DEPTH = 5
 """Classes kept per video."""
@@ -42,7 +43,7 @@ class Scores:
     Args:
         ids: (N, min(5, C)) predicted class ids, best first; -1 for a video that could not be decoded.
         probabilities: (N, min(5, C)) probabilities of these classes, the mean over views.
-        failed: Row number -> reason why the video could not be decoded.
+        failed: Row number -> reason why the video could not be decoded, and the hash of its bytes.
         seconds: Wall time of this call.
         scored: Videos scored in this call by all processes; fewer than N after a resume.
         cached: Whether features of some videos came from the cache. `seconds` is then not a measure of speed.
@@ -50,25 +51,25 @@ class Scores:
 
     ids: NDArray[np.int64]
     probabilities: NDArray[np.float64]
-    failed: dict[int, str]
+    failed: dict[int, Undecodable]
     seconds: float
     scored: int
     cached: bool = False
 
-    def require_a_decoded_video(self, rows: list[Row]) -> None:
+    def require_a_decoded_video(self, job: EvalJob) -> None:
         """Refuse scores without any prediction.
 
         Args:
-            rows: The rows that were scored.
+            job: The list that was scored.
 
         Raises:
             UserError: No video of the list could be decoded.
         """
-        if len(self.failed) == len(rows):
+        if len(self.failed) == len(job.rows):
             raise UserError(
-                f"None of the {len(rows)} videos of the list can be decoded; "
-                f"the first: {rows[0][0]}: {self.failed[0]}.",
-                "See: python -m harness check data DATASET --decode",
+                f"None of the {len(job.rows)} videos of the list can be decoded; "
+                f"the first: {job.rows[0][0]}: {self.failed[0].reason}.",
+                decode_hint(job.views.reader),
                 EXIT_FAILED,
             )
 
@@ -87,6 +88,8 @@ def evaluate(job: EvalJob, context: Context, partial: Path | None = None, progre
         The scores, equal on all processes. Videos that cannot be decoded are in `failed`, even if they are all videos.
 
     Raises:
+        MachineFaultError: A video could not be read, or the machine failed while it was decoded. The scores of other
+            videos are kept in `partial`, or their features in the cache.
         UserError: The method returns scores of a wrong shape, or scores that are not finite.
     """
     started = time.perf_counter()
@@ -109,10 +112,15 @@ def evaluate(job: EvalJob, context: Context, partial: Path | None = None, progre
     )
     # Rows of batches that were half done when an earlier run ended: they are scored again with their whole batch.
     scores.forget([row for batch in todo for row in batch])
-    if features is not None:
-        _complete(features, progress)
+    if features is not None and not _complete(features, progress):
+        features, scores.partial = None, partial
     own = todo[processes.rank :: processes.size]
-    _score_batches(job, context, features, scores, own, progress)
+    try:
+        _score_batches(job, context, features, scores, own, progress)
+    except Exception:
+        with contextlib.suppress(OSError):  # the first error counts
+            scores.save(processes.rank)
+        raise
     scores.merge(processes, [row for batch in own for row in batch])
     scored = sum(map(len, todo))
     # Some features came from the cache if fewer were computed than videos were scored.
@@ -120,10 +128,11 @@ def evaluate(job: EvalJob, context: Context, partial: Path | None = None, progre
     return Scores(scores.ids, scores.probabilities, scores.failed, time.perf_counter() - started, scored, cached)
 
 
-def _complete(features: ListFeatures, progress: Progress | None) -> None:
-    """Compute the missing features of the list."""
+def _complete(features: ListFeatures, progress: Progress | None) -> bool:
+    """Compute the missing features of the list; False if there is no room for them, so that clips must be decoded."""
     videos = len(features.rows)
-    features.complete([Draw(index) for index in range(videos)], lambda n: progress(n, videos) if progress else None)
+    draws = [Draw(index) for index in range(videos)]
+    return features.complete_if_room(draws, lambda n: progress(n, videos) if progress else None)
 
 
 def _score_batches(
@@ -138,7 +147,7 @@ def _score_batches(
     device, processes, videos = context.device, context.processes, len(job.rows)
     mixed = torch.autocast(device.kind, dtype=device.dtype, enabled=device.dtype != torch.float32)
     # Texts are encoded once per list, so that on a CPU lower precision would save no time worth the rounding.
-    with processes.together(), mixed if device.kind != "cpu" else nullcontext():
+    with processes.together(), mixed if device.kind != "cpu" else contextlib.nullcontext():
         text = job.method.encode_text(job.label_set)
     with processes.together(), mixed, casts_kept(device, job.method.backbone):
         if features is None:

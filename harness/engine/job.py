@@ -15,7 +15,7 @@ class Job:
 
     Args:
         method: The method, set up on its backbone.
-        rows: (path or None, class id) per video of the list; None counts as undecodable.
+        rows: (path, class id) per video of the list. A row with the path None is not evaluated: it is in `failed`.
         label_set: Classes of the list.
         views: Frames, clips, crops, sampling and input statistics.
     """

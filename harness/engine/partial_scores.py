@@ -14,6 +14,7 @@ from torch import Tensor
 from harness.base.atomic import write_bytes
 from harness.base.canonical import fingerprint
 from harness.engine.compute.processes import Processes
+from harness.engine.video.decode import Undecodable
 from harness.engine.video.loaders import EvalBatch, Row
 from results.statistics.metrics import NO_PREDICTION, rank
 
@@ -41,7 +42,7 @@ class PartialScores:
         ids: (N, depth) class ids, best first; -1 without a prediction.
         probabilities: (N, depth) their probabilities.
         done: (N,) whether a video was scored or found undecodable.
-        failed: Row number -> reason why the video could not be decoded.
+        failed: Row number -> reason why the video could not be decoded, and the hash of its bytes.
     """
 
     def __init__(self, rows: list[Row], depth: int, partial: Path | None) -> None:
@@ -51,14 +52,14 @@ class PartialScores:
         self.ids: NDArray[np.int64] = np.full((videos, depth), NO_PREDICTION, dtype=np.int64)
         self.probabilities: NDArray[np.float64] = np.zeros((videos, depth))
         self.done: NDArray[np.bool_] = np.zeros(videos, dtype=bool)
-        self.failed: dict[int, str] = {}
+        self.failed: dict[int, Undecodable] = {}
         self.partial, self.saved = partial, time.monotonic()
 
     def add(self, batch: EvalBatch, logits: Tensor | None) -> None:
         """Add a batch.
 
         Args:
-            batch: Row numbers of decoded videos, and the reasons of undecodable videos.
+            batch: Row numbers of decoded videos, and the undecodable videos.
             logits: (B, V, C) of the decoded videos; None if there are none.
         """
         if logits is not None:
@@ -72,7 +73,7 @@ class PartialScores:
     def forget(self, rows: list[int]) -> None:
         """Drop the scores of rows that will be scored again."""
         self.ids[rows], self.probabilities[rows], self.done[rows] = NO_PREDICTION, 0.0, False
-        self.failed = {row: reason for row, reason in self.failed.items() if self.done[row]}
+        self.failed = {row: clip for row, clip in self.failed.items() if self.done[row]}
 
     def merge(self, processes: Processes, own: list[int]) -> None:
         """Exchange rows, so that every process has the scores of all rows.
@@ -88,23 +89,33 @@ class PartialScores:
         all_rows = processes.gather(rows)
         all_ids = processes.gather(self.ids[rows].tolist())
         all_probabilities = processes.gather(self.probabilities[rows].tolist())
-        all_failed = processes.gather(sorted(self.failed.items()))
+        all_failed = processes.gather([(row, clip.reason, clip.sha256) for row, clip in sorted(self.failed.items())])
         self.failed = {}
         for rows, ids, probabilities, failed in zip(all_rows, all_ids, all_probabilities, all_failed, strict=True):
             if rows:  # NumPy gives an empty list the wrong shape
                 self.ids[rows], self.probabilities[rows], self.done[rows] = ids, probabilities, True
-            self.failed.update({int(row): reason for row, reason in failed})
+            self.failed.update({int(row): Undecodable(reason, sha256) for row, reason, sha256 in failed})
 
     def save_sometimes(self, rank_of_writer: int) -> None:
         """Save the rows done so far if the last save is more than `SAVE_SECONDS` ago."""
-        if self.partial is None or time.monotonic() - self.saved <= SAVE_SECONDS:
+        if time.monotonic() - self.saved > SAVE_SECONDS:
+            self.save(rank_of_writer)
+
+    def save(self, rank_of_writer: int) -> None:
+        """Save the rows done so far.
+
+        Raises:
+            OSError: The file cannot be written.
+        """
+        if self.partial is None or not self.done.any():
             return
         buffer = io.BytesIO()
         rows = np.array(sorted(self.failed), dtype=np.int64)
-        reasons = np.array([self.failed[int(r)] for r in rows], dtype=np.str_)
+        reasons = np.array([self.failed[int(r)].reason for r in rows], dtype=np.str_)
+        hashes = np.array([self.failed[int(r)].sha256 for r in rows], dtype=np.str_)
         np.savez_compressed(
             buffer, of=np.array(self.rows_hash), done=self.done, ids=self.ids, probabilities=self.probabilities,
-            rows=rows, reasons=reasons,
+            rows=rows, reasons=reasons, hashes=hashes,
         )  # fmt: skip
         # One file per process: two writers of one file would lose each other's rows.
         own = self.partial if rank_of_writer == 0 else self.partial.with_suffix(f".{rank_of_writer}.npz")
@@ -127,7 +138,8 @@ class PartialScores:
                     differs = any(own.shape != read.shape or own.dtype != read.dtype for own, read in pairs)
                     if differs or str(saved["of"]) != self.rows_hash:
                         continue
-                    failed = {int(r): str(t) for r, t in zip(saved["rows"], saved["reasons"], strict=True)}
+                    clips = zip(saved["rows"], saved["reasons"], saved["hashes"], strict=True)
+                    failed = {int(row): Undecodable(str(reason), str(sha256)) for row, reason, sha256 in clips}
             except Exception as error:  # a torn file makes NumPy and zipfile raise many kinds of errors
                 logger.warning("intermediate results %s cannot be read, the eval starts anew: %s", path, error)
                 continue

@@ -20,7 +20,7 @@ class ComputeOptions:
         workers: Decode processes; None for one per core.
         fit_clips: Clips per device batch in fits; None decides by device. Gradients do not depend on it.
         eval_clips: Videos per device batch in evals; None decides by device.
-        decode_seconds: Time limit per video.
+        decode_seconds: Limit of CPU time to decode a video, and of the time without a byte while it is read.
         allow_missing: Use the videos that exist of a list with missing videos; the row is not ranked.
         quiet: No progress bars.
         feature_cache: Store frame features of frozen vision towers, and read stored features.

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import torch
 
-from harness.base.errors import UserError
+from harness.base.errors import EXIT_FAILED, UserError
 from harness.cells.request import MethodChoice
 from harness.cells.resolve_method import method_row
 from harness.engine.attention import AttentionMaps, compare_attention
 from harness.engine.video.frames import normalise
-from harness.engine.video.loaders import eval_loader
+from harness.engine.video.loaders import decode_hint, eval_loader
 from harness.machine.compute_options import ComputeOptions
 from harness.machine.settings import Settings
 from harness.running.build import build_row
@@ -40,7 +40,7 @@ def attention_of_fits(
     loader = eval_loader([(video, 0)], views, vanilla.backbone.image_size, [[0]], ComputeOptions(workers=1), seed=0)
     clips = next(iter(loader))
     if clips.frames is None:
-        raise UserError(f"{video} cannot be decoded: {clips.failed[0]}.")
+        raise UserError(f"{video} cannot be decoded: {clips.failed[0].reason}.", decode_hint(views.reader), EXIT_FAILED)
     cpu = torch.device("cpu")
     methods = {"vanilla CLIP": (vanilla, normalise(clips.frames, views, cpu))}
     for fit in fits:

@@ -41,12 +41,12 @@ def run_eval_cell(cell: EvalCell, session: Session) -> bool:
         # Random views depend on the list alone: equal for all methods and independent of the order of cells.
         seed = int(fingerprint([cell.test.sha256, "views"], 8), 16)
         # Untrained evals of several protocols on one list share a number, and are computed once per run.
+        job = EvalJob(method, rows, cell.labels, cell.views, seed)
         if cell.number not in session.scores:
-            job = EvalJob(method, rows, cell.labels, cell.views, seed)
             context = Context(device, session.compute, session.features, processes)
             scores = evaluate(job, context, partial, session.progress.eval_step)
             with processes.together():
-                scores.require_a_decoded_video(rows)
+                scores.require_a_decoded_video(job)
             session.scores[cell.number] = scores
         with processes.together():
             if processes.is_leader:

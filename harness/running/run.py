@@ -16,6 +16,7 @@ from harness.cells.plan import Plan, make_plan, refreshed
 from harness.cells.request import Request
 from harness.engine.compute.device import choose_device
 from harness.engine.compute.processes import SINGLE_PROCESS, Processes
+from harness.engine.video.worker_server import worker_server
 from harness.machine.compute_options import ComputeOptions
 from harness.machine.progress import Progress
 from harness.machine.settings import Settings
@@ -48,6 +49,17 @@ class _Task:
         if isinstance(self.cell, FitCell):
             return run_fit_cell(self.cell, session)
         return run_eval_cell(self.cell, session)
+
+    def needs_failed(self, failed: set[str]) -> str:
+        """The failed fit that the cell needs, in words; empty if there is none.
+
+        Args:
+            failed: Keys of the cells that failed.
+        """
+        if isinstance(self.cell, FitCell):
+            parent = self.cell.parent
+            return f"the fit {parent.name}, from which it starts, failed" if parent and parent.key in failed else ""
+        return "its fit failed" if self.cell.fit is not None and self.cell.fit.key in failed else ""
 
 
 def run(
@@ -125,9 +137,20 @@ def execute(
     open_fits, open_evals = _open_cells(plan, processes)
     # The other cells of the plan are done, or are parent fits that nothing needs.
     summary = RunSummary(reused=len(plan.fits) + len(plan.evals) - len(open_fits) - len(open_evals))
+    failed: set[str] = set()
+    # Before anything is computed: a leak that is found after a day of training helps nobody.
     for cell in open_evals:
-        audit_cell(cell)  # before anything is computed: a leak found after a day of training helps nobody
+        try:
+            audit_cell(cell)
+        except UserError as error:
+            if not keep_going:
+                raise
+            summary.failures.append((f"eval {cell.name}", str(error)))
+            failed.add(cell.key)
+    if failed:
+        open_fits, open_evals = _without(failed, open_fits, open_evals)
     progress = Progress(quiet=compute.quiet or not processes.is_leader, cells=len(open_fits) + len(open_evals))
+    worker_server()  # before this process has threads, of torch, of a GPU or of the progress bars
     device = choose_device(compute, processes.local_rank if processes.size > 1 else None)
     session = Session(settings, compute, device, progress, processes, plan.tensors_of)
     if processes.is_leader:
@@ -135,13 +158,11 @@ def execute(
         for line in contract_warnings(rows, settings):
             logger.warning("%s", line)
         _remove_left_over(plan, settings)
-    failed: set[str] = set()
     with progress:
         for task in _tasks(open_fits, open_evals):
-            if isinstance(task.cell, EvalCell) and task.cell.fit is not None and task.cell.fit.key in failed:
-                summary.failures.append((task.name, "its fit failed"))
-            elif error := _attempt(task, session, keep_going, summary):
-                summary.failures.append((task.name, error))
+            # A fit whose start failed is not tried: its error would be that weights are missing, not why.
+            if problem := task.needs_failed(failed) or _attempt(task, session, keep_going, summary):
+                summary.failures.append((task.name, problem))
                 failed.add(task.cell.key)
     evals = [state.cell for state in plan.evals if isinstance(state.cell, EvalCell)]
     summary.records = [cell.record for cell in evals if cell.record.is_file()]
@@ -207,6 +228,23 @@ def _open_cells(plan: Plan, processes: Processes) -> tuple[list[FitCell], list[E
     return [fits[key] for key in keys[0]], [evals[key] for key in keys[1]]
 
 
+def _without(failed: set[str], fits: list[FitCell], evals: list[EvalCell]) -> tuple[list[FitCell], list[EvalCell]]:
+    """The fits and evals that remain if some evals cannot be computed: no fit is computed for these evals alone."""
+    remaining = [cell for cell in evals if cell.key not in failed]
+    scored = {cell.fit.key for cell in evals if cell.fit is not None}
+    kept: set[str] = {cell.fit.key for cell in remaining if cell.fit is not None}
+    for fit in reversed(fits):  # children before parents
+        # A fit that no open eval scores was requested for itself, or is the start of another fit.
+        starts = {child.parent.key for child in fits if child.key in kept and child.parent is not None}
+        if fit.key in starts or (fit.key not in scored and not _is_parent(fit, fits)):
+            kept.add(fit.key)
+    return [fit for fit in fits if fit.key in kept], remaining
+
+
+def _is_parent(fit: FitCell, fits: list[FitCell]) -> bool:
+    return any(child.parent is not None and child.parent.key == fit.key for child in fits)
+
+
 def _tasks(fits: list[FitCell], evals: list[EvalCell]) -> Iterator[_Task]:
     """Each fit directly followed by its evals, so that results appear as early as possible; then the other evals."""
     remaining = list(evals)
@@ -231,7 +269,8 @@ def discard(plan: Plan, settings: Settings) -> None:
         with contextlib.ExitStack() as held:
             if (trained := of_fit[0].fit) is not None:
                 held.enter_context(lock_of(settings, trained))
-            for cell in of_fit:
+            # In one order for all runs: two runs that wait for each other's locks would never end.
+            for cell in sorted(of_fit, key=lambda cell: cell.key):
                 held.enter_context(lock_of(settings, cell))
             if trained is not None:
                 shutil.rmtree(trained.folder)  # with its evals

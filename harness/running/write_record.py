@@ -93,7 +93,9 @@ def record_eval(cell: EvalCell, method: ClipMethod, model: ModelId, scored: Scor
             defaults=cell.row.defaults.as_dict(),
         ),
         fit=_fit_facts(cell, fitted),
-        undecodable=tuple(Undecodable(rows[i][0], scores.failed[i]) for i in sorted(scores.failed)),
+        undecodable=tuple(
+            Undecodable(rows[i][0], clip.reason, clip.sha256) for i, clip in sorted(scores.failed.items())
+        ),
         metrics=accuracies(labels, scores.ids),
         overlap=_overlap(cell, labels, scores, scored.audits),
         cost=CostFacts(

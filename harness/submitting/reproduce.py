@@ -332,8 +332,9 @@ def _again(
     rows = [(path if i in sampled else None, label) for i, (path, label) in enumerate(located)]
     draws = int(fingerprint([listed.sha256, "views"], 8), 16)
     eval_device = for_evaluation(device, compute, method.backbone)
-    scores = evaluate(EvalJob(method, rows, labels, evaluation.views, draws), Context(eval_device, compute))
-    scores.require_a_decoded_video(rows)
+    job = EvalJob(method, rows, labels, evaluation.views, draws)
+    scores = evaluate(job, Context(eval_device, compute))
+    scores.require_a_decoded_video(job)
     both_fp32 = evaluation.precision == eval_device.precision == "fp32"
     return compare(measured.name, measured.frame.iloc[chosen], scores, chosen, TOLERANCE[both_fp32])
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
+from scipy import special
 
 from results.statistics.scores import t_quantile
 
@@ -102,10 +102,10 @@ def smallest_difference(
     if case.fit_sd is not None and case.repeats < 2:
         return None
     level = 1.0 - alpha / case.tests
-    limit = float(stats.norm.isf(alpha / case.tests / 2.0)) ** 2 * case.variance
+    limit = float(special.ndtri(alpha / case.tests / 2.0)) ** 2 * case.variance
     if between:
         limit += t_quantile(case.repeats - 1, level) ** 2 * between
-    share = float(stats.norm.ppf(power))
+    share = float(special.ndtri(power))
     discrete = 1.0 / case.videos if exact else 0.0
 
     def missing(delta: float) -> float:

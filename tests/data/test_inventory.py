@@ -101,6 +101,14 @@ def test_a_damaged_cache_is_ignored(tmp_path, damage):
     assert len(Inventory.open(root, cache)) == 1
 
 
+def test_a_cache_that_cannot_be_written_costs_time_only(tmp_path):
+    """B21."""
+    touch(tmp_path / "videos", "a.avi")
+    (tmp_path / "cache").write_text("a file in the way")
+    for _ in range(2):
+        assert len(Inventory.open(tmp_path / "videos", tmp_path / "cache")) == 1
+
+
 def test_links_are_followed_and_a_link_back_ends(tmp_path):
     touch(tmp_path / "elsewhere", "1.avi")
     root = touch(tmp_path / "root", "a/2.avi")

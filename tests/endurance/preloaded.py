@@ -44,10 +44,11 @@ class Done:
 class Server:
     """The forking server as seen from a test."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, preload: Path | None = None) -> None:
         self.folder, self.count = folder, 0
+        environment = machine_free() | ({"LD_PRELOAD": str(preload)} if preload else {})
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.endurance.preloaded"], cwd=ROOT, env=machine_free(), text=True,
+            [sys.executable, "-m", "tests.endurance.preloaded"], cwd=ROOT, env=environment, text=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True,
         )  # fmt: skip
         assert self._ask({}) == "ready"

@@ -12,7 +12,7 @@ import pytest
 
 from harness.engine.video import mm_pipeline
 from harness.engine.video.batches import Draw
-from harness.engine.video.decode_workers import Undecodable, decode
+from harness.engine.video.decode import Undecodable, decode
 from harness.engine.video.loaders import eval_loader, in_batches
 from harness.machine.compute_options import ComputeOptions
 from harness.spec import Views
@@ -108,9 +108,9 @@ def test_two_thousand_clips_through_the_workers(files: list[Path], reader: str, 
 def test_crashing_workers_leave_no_handles(measured: dict[str, Any]) -> None:
     """Every replaced worker takes its pipe with it."""
     from harness.engine.video.guarded_loader import GuardedLoader
-    from tests.engine.loading import Numbers, killed, pairs
+    from tests.engine.loading import Numbers, pairs, segfault
 
-    crash: dict[int, Callable[[], Any]] = dict.fromkeys(range(0, 400, 2), killed)
+    crash: dict[int, Callable[[], Any]] = dict.fromkeys(range(0, 400, 2), segfault)
     samples = []
     loader = GuardedLoader(Numbers(crash), [[Draw(i)] for i in range(400)], pairs, 2)
     for count, _ in enumerate(loader, 1):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import os
 import signal
@@ -30,6 +31,9 @@ class Numbers(Dataset[Any]):
             self.behaviour[draw.index]()
         return draw.index
 
+    def video(self, draw: Draw) -> None:
+        return None
+
 
 def refuse() -> None:
     raise RuntimeError("cannot\n  decode this")
@@ -44,12 +48,27 @@ def segfault() -> None:
     os.kill(os.getpid(), signal.SIGSEGV)
 
 
+def abort() -> None:
+    faulthandler.disable()
+    os.abort()
+
+
 def leave() -> None:
     os._exit(3)
 
 
-def hang() -> None:
+def sleep() -> None:
     time.sleep(600)
+
+
+def hang() -> None:
+    """Compute without end."""
+    while True:
+        pass
+
+
+def exhaust() -> None:
+    raise MemoryError
 
 
 def batches(count: int, size: int) -> list[list[Draw]]:
@@ -67,9 +86,18 @@ def load(dataset: Numbers, workers: int, count: int = 12, size: int = 4, seconds
 
 
 def children(parent: int | str = "self") -> set[int]:
+    """The decode workers of a process: the children of its worker server."""
     found: set[int] = set()
-    for task in Path(f"/proc/{parent}/task").iterdir():
-        found |= {int(pid) for pid in (task / "children").read_text().split()}
+    for server in _children(parent):
+        found |= _children(server)
+    return found
+
+
+def _children(parent: int | str) -> set[int]:
+    found: set[int] = set()
+    with contextlib.suppress(OSError):
+        for task in Path(f"/proc/{parent}/task").iterdir():
+            found |= {int(pid) for pid in (task / "children").read_text().split()}
     return found
 
 

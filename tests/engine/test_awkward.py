@@ -63,16 +63,20 @@ def outcomes(files: list[Awkward]) -> dict[str, dict[Path, str]]:
     """Per reader and file the reason why it was not decoded, empty where it was, through the guarded loader."""
     found: dict[str, dict[Path, str]] = {}
     for reader in READERS:
-        rows: list[Any] = [(f.path, 0) for f in files]
+        # A folder that is named like a video is not a video; `predict` refuses it, a list does not find it.
+        regular = [f for f in files if f.path.is_file()]
+        assert len(files) - len(regular) == 1
+        rows: list[Any] = [(f.path, 0) for f in regular]
         compute = ComputeOptions(workers=2, decode_seconds=LIMIT_S)
         failed: dict[int, str] = {}
         count = 0
         for batch in eval_loader(rows, Views(frames=4, reader=reader), 32, in_batches(len(rows), 1), compute, 0):
-            failed.update(batch.failed)
+            failed.update({row: clip.reason for row, clip in batch.failed.items()})
             count += len(batch.rows) + len(batch.failed)
             assert batch.frames is None or batch.frames.shape == (1, 4, 3, 32, 32)
-        assert count == len(files)
-        found[reader] = {f.path: failed.get(i, "") for i, f in enumerate(files)}
+        assert count == len(regular)
+        reasons = {f.path: failed.get(i, "") for i, f in enumerate(regular)}
+        found[reader] = {f.path: reasons.get(f.path, "is a folder, expected a video file") for f in files}
     return found
 
 
@@ -80,7 +84,7 @@ def outcomes(files: list[Awkward]) -> dict[str, dict[Path, str]]:
 def test_each_is_decoded_or_gives_one_line(outcomes: dict[str, dict[Path, str]], reader: str) -> None:
     for path, reason in outcomes[reader].items():
         assert "\n" not in reason and len(reason) < 250, path.name
-        assert "not decoded within" not in reason, path.name
+        assert "limit of" not in reason, path.name
         assert "crashed" not in reason and "stopped" not in reason, path.name
 
 

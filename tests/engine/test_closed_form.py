@@ -124,10 +124,11 @@ def test_a_clip_that_does_not_decode_is_replaced_by_the_next_of_its_class(
     cache = FeatureCache(tmp_path / "features") if cached else None
     with caplog.at_level(logging.WARNING):
         method, outcome = run(tmp_path / "fit", damaged, cache)
-    assert outcome.replaced == [0] and "clip 0 is replaced by clip 1" in caplog.text
+    assert outcome.replaced == [0]
+    assert f"training clip {broken} (class 'circle left') is replaced by {rows[1][0]}" in caplog.text
     expected, _ = run(tmp_path / "other", [rows[1], *rows[1:]])
     assert torch.equal(method.mean, expected.mean)
-    with pytest.raises(UserError, match="No training clip of class 0 can be decoded"):
+    with pytest.raises(UserError, match="No training clip of class 'circle left' can be decoded"):
         run(tmp_path / "none", [(broken, 0), *rows[8:]], cache)
 
 

@@ -33,13 +33,13 @@ from harness.engine.training.mm_hooks import PlainCheckpoints
 from harness.engine.video import mm_pipeline
 from harness.engine.video.batches import Draw
 from harness.engine.video.exact_reader import SequentialVideo
-from harness.engine.video.loaders import Row, eval_loader, fit_loader
+from harness.engine.video.loaders import Row, TrainingClips, eval_loader, fit_loader
 from harness.machine import installation_check as environment_check
 from harness.machine.compute_options import ComputeOptions
 from harness.spec import Views
 from results.statistics.metrics import accuracies, rank
 from tests.conftest import ROOT, machine_free, write_clip
-from tests.engine.conftest import RECIPE, VIEWS, tiny_method
+from tests.engine.conftest import LABELS, RECIPE, VIEWS, tiny_method
 
 
 def python(code: str, *arguments: object) -> subprocess.CompletedProcess[str]:
@@ -307,7 +307,9 @@ def test_d11_augmentation_is_new_in_every_epoch_and_the_same_in_every_run(rows: 
     def epoch(number: int, workers: int, seed: int = 1024) -> torch.Tensor:
         recipe = replace(RECIPE, seed=seed)
         order: Any = [[Draw(i, number, i, i // 4) for i in range(8)]]  # the same clips at the same positions
-        return next(iter(fit_loader(rows[:8], recipe, VIEWS, 32, order, ComputeOptions(workers=workers)))).frames
+        return next(
+            iter(fit_loader(TrainingClips(rows[:8], LABELS), recipe, VIEWS, 32, order, ComputeOptions(workers=workers)))
+        ).frames
 
     first = epoch(0, 2)
     assert torch.equal(first, epoch(0, 0)) and torch.equal(first, epoch(0, 3))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -16,11 +17,14 @@ from torch import Tensor
 
 from harness.api import ClipMethod, LabelSet, MethodCard, Views, load_backbone
 from harness.base.errors import UserError
+from harness.base.files import file_sha256
 from harness.engine import partial_scores as module
 from harness.engine.evaluate import Scores
+from harness.engine.job import EvalJob
 from harness.engine.partial_scores import view_probabilities
 from harness.engine.video.frames import normalise
 from harness.engine.video.loaders import Row, eval_loader
+from harness.engine.video.video_bytes import MachineFaultError
 from harness.machine.compute_options import ComputeOptions
 from results.predictions import read_predictions
 from results.statistics.metrics import NO_PREDICTION, accuracies
@@ -101,7 +105,8 @@ def test_a_broken_video_counts_as_wrong_and_stops_nothing(
     scores = score(clip, mixed, LABELS, VIEWS, CPU, compute)
     whole = score(clip, rows[:9], LABELS, VIEWS, CPU, compute)
     assert sorted(scores.failed) == [5, 6]
-    assert "not found" in scores.failed[6]
+    assert "not found" in scores.failed[6].reason
+    assert scores.failed[5].sha256 == file_sha256(broken) and scores.failed[6].sha256 == ""
     assert (scores.ids[[5, 6]] == NO_PREDICTION).all() and (scores.probabilities[[5, 6]] == 0).all()
     others = np.delete(scores.ids, [5, 6], axis=0)
     np.testing.assert_array_equal(others, whole.ids)
@@ -116,12 +121,40 @@ def test_a_whole_batch_of_broken_videos(clip: ClipMethod, rows: list[Row], broke
     assert (scores.ids[4:] != NO_PREDICTION).all()
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_video_that_cannot_be_read_is_an_error_and_the_scores_before_it_are_kept(
+    clip: ClipMethod, rows: list[Row], tmp_path: Path, workers: int
+) -> None:
+    """B6: the machine lost the file; nothing says that the prediction would have been wrong."""
+    gone, partial = tmp_path / "gone.avi", tmp_path / "partial.npz"
+    listed = [*rows[:9], (gone, 1), *rows[10:12]]
+    compute = ComputeOptions(device="cpu", workers=workers, eval_clips=4)
+    with pytest.raises(MachineFaultError, match=r"gone\.avi: cannot be read: No such file or directory, 2 times"):
+        score(clip, listed, LABELS, VIEWS, CPU, compute, partial=partial)
+    gone.symlink_to(str(rows[9][0]))
+    resumed = score(clip, listed, LABELS, VIEWS, CPU, compute, partial=partial)
+    assert resumed.scored == 4
+    np.testing.assert_array_equal(resumed.ids, score(clip, listed, LABELS, VIEWS, CPU, compute).ids)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_what_is_not_a_regular_file_is_never_opened(
+    clip: ClipMethod, rows: list[Row], tmp_path: Path, workers: int
+) -> None:
+    os.mkfifo(tmp_path / "pipe.avi")
+    (tmp_path / "folder.avi").mkdir()
+    compute = ComputeOptions(device="cpu", workers=workers, decode_seconds=5)
+    for name in ("pipe.avi", "folder.avi"):
+        with pytest.raises(MachineFaultError, match=rf"{name}: cannot be read: not a regular file"):
+            score(clip, [*rows[:2], (tmp_path / name, 1)], LABELS, VIEWS, CPU, compute)
+
+
 def test_nothing_decodable_is_an_error(clip: ClipMethod, broken: Path) -> None:
     rows: list[Row] = [(broken, 0), (broken, 1)]
     scores = score(clip, rows, LABELS, VIEWS, CPU, COMPUTE)
     assert sorted(scores.failed) == [0, 1] and (scores.ids == NO_PREDICTION).all()
     with pytest.raises(UserError, match=r"None of the 2 videos.*page\.avi") as caught:
-        scores.require_a_decoded_video(rows)
+        scores.require_a_decoded_video(EvalJob(clip, rows, LABELS, VIEWS))
     assert caught.value.exit_code == 1
 
 

@@ -104,6 +104,8 @@ def test_an_undecodable_training_clip_is_replaced_by_the_same_clip(
 
 
 def test_a_class_without_a_decodable_clip_ends_the_fit(rows: list[Row], cache: FeatureCache, tmp_path: Path) -> None:
-    training = [*rows[:15], (tmp_path / "absent.avi", 3)]
-    with pytest.raises(UserError, match="No training clip of class 3"):
+    page = tmp_path / "page.avi"
+    page.write_text("<html>")
+    training = [*rows[:15], (page, 3)]
+    with pytest.raises(UserError, match="No training clip of class 'square right'"):
         train(tmp_path / "fit", training, cache, "efficient_prompt")

@@ -27,6 +27,7 @@ from harness.engine.job import EvalJob
 from harness.engine.scoring import view_logits
 from harness.engine.video.batches import Draw
 from harness.engine.video.loaders import Row
+from harness.engine.video.video_bytes import MachineFaultError
 from harness.machine.compute_options import ComputeOptions
 from harness.plugins import registry
 from results.provenance import environment
@@ -297,16 +298,35 @@ def test_undecodable_videos_are_tried_again_each_time(
 ) -> None:
     broken = tmp_path / "page.avi"
     broken.write_text("<html>404</html>")
-    mixed = [rows[0], (broken, 1), (None, 2), rows[9], (tmp_path / "absent.avi", 0)]
+    mixed = [rows[0], (broken, 1), (None, 2), rows[9]]
     method = method_of("vanilla_clip")
     wanted = score(method, mixed, None)
-    assert sorted(wanted.failed) == [1, 2, 4]
+    assert sorted(wanted.failed) == [1, 2]
     same(score(method, mixed, cache), wanted)
     del decodes[:]
     same(score(method, mixed, cache), wanted)
-    assert [draw.index for draw in decodes] == [1, 2, 4]
+    assert [draw.index for draw in decodes] == [1, 1, 2]  # a file is decoded twice before it counts as undecodable
     write_clip(broken, "square left", seed=3)
     assert 1 not in score(method, mixed, cache).failed
+
+
+@pytest.mark.parametrize("cached", [True, False])
+def test_a_file_that_vanished_is_an_error(rows: list[Row], cache: FeatureCache, tmp_path: Path, cached: bool) -> None:
+    listed = [rows[0], (tmp_path / "absent.avi", 0)]
+    with pytest.raises(MachineFaultError, match=r"absent\.avi: cannot be read: No such file"):
+        score(method_of("vanilla_clip"), listed, cache if cached else None)
+
+
+def test_a_cache_without_room_does_not_fill_the_memory(
+    rows: list[Row], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    """B22: features that neither the disk nor the memory takes are not kept; clips are decoded instead."""
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setattr("harness.engine.features.cache.KEPT_BYTES", 2 * 2 * 64 * 4)  # two videos of two frames
+    method = method_of("vanilla_clip")
+    cache = FeatureCache(tmp_path / "file" / "features")
+    same(score(method, rows[:5], cache), score(method, rows[:5], None))
+    assert "Clips are decoded without the cache" in caplog.text
 
 
 @pytest.mark.parametrize("sampling", ["random", "uniform"])

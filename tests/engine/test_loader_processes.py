@@ -1,9 +1,11 @@
-"""The workers of the guarded loader end with the process that started them."""
+"""The workers of the guarded loader: who forks them, and that they end with the process that uses them."""
 
 from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +14,7 @@ from typing import Any
 import pytest
 
 from harness.engine.video.guarded_loader import GuardedLoader
+from harness.engine.video.worker_server import worker_server
 from tests.engine.loading import (  # noqa: F401  (the last name is a fixture)
     Numbers,
     batches,
@@ -21,6 +24,7 @@ from tests.engine.loading import (  # noqa: F401  (the last name is a fixture)
     leave,
     nothing_is_left_behind,
     pairs,
+    segfault,
 )
 
 
@@ -67,6 +71,59 @@ def gone(pids: set[int], seconds: float) -> bool:
             return False
         time.sleep(0.05)
     return True
+
+
+def test_no_process_with_threads_forks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """B35: workers and their replacements are forked by a process with one thread, never by this one."""
+    server = worker_server()
+    monkeypatch.setattr(os, "fork", lambda: pytest.fail("this process forked"))
+    holder = threading.Event()
+    threading.Thread(target=holder.wait).start()
+    try:
+        loader = GuardedLoader(Numbers({3: segfault, 7: leave}), batches(12, 4), pairs, 2)
+        clips = [pair for batch in loader for pair in batch]
+    finally:
+        holder.set()
+    assert [index for index, clip in clips if index != clip] == [3, 7]
+    assert "Threads:\t1\n" in Path(f"/proc/{server.pid}/status").read_text()
+
+
+def test_the_server_holds_no_file_of_its_owner() -> None:
+    """The pipe to another child must end when this process closes it; a lock likewise."""
+    worker_server().close()
+    other = subprocess.Popen(["cat"], stdin=subprocess.PIPE)
+    server = worker_server()
+    assert other.stdin is not None
+    other.stdin.close()
+    assert other.wait(timeout=10) == 0
+    list(GuardedLoader(Numbers(), batches(2, 2), pairs, 1))  # the server has begun to answer
+    links = {str(path.readlink()) for path in Path(f"/proc/{server.pid}/fd").iterdir()}
+    assert all(link == os.devnull or link.startswith("socket:") for link in links), links
+
+
+def test_a_server_that_is_killed_is_replaced() -> None:
+    worker_server().close()
+    loader = GuardedLoader(Numbers(), batches(6, 2), pairs, 2, keep_workers=True)
+    first = list(loader)
+    os.kill(worker_server().pid, signal.SIGKILL)
+    assert list(loader) == first
+    loader.close()
+
+
+@pytest.mark.slow
+def test_a_process_with_threads_starts_the_server_as_a_program() -> None:
+    """As in a notebook, where a fork would copy the locks of other threads."""
+    worker_server().close()
+    holder = threading.Event()
+    threading.Thread(target=holder.wait).start()
+    try:
+        loader = GuardedLoader(Numbers({3: segfault}), batches(6, 2), pairs, 2)
+        clips = [pair for batch in loader for pair in batch]
+        command = Path(f"/proc/{worker_server().pid}/cmdline").read_bytes().split(b"\0")
+    finally:
+        holder.set()
+        worker_server().close()
+    assert [index for index, clip in clips if index != clip] == [3] and b"-c" in command
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])

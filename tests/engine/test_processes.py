@@ -21,7 +21,7 @@ import pytest
 from harness.base.errors import UserError
 from harness.engine.compute.launch import joined
 from harness.engine.compute.processes import SINGLE_PROCESS, processes_here, rank_of_process, size_of_world
-from harness.engine.video.decode_workers import default_workers
+from harness.engine.video.decode import default_workers
 from tests.conftest import CLASSES, ROOT, in_process, machine_free
 from tests.endurance.preloaded import Server
 

@@ -172,7 +172,7 @@ def test_a_row_with_fewer_repeats_or_altered_predictions_is_shown_and_not_ranked
 def test_marks_for_seen_classes_missing_videos_and_training_on_evaluation_videos(tmp_path: Path) -> None:
     path = write_sample(tmp_path / "runs", method="marked", part="novel")
     overlap = {"train_videos": 7, "seen_classes": ["class 3"], "top1_strict": 41.25, "audits": []}
-    undecodable = [{"video": f"v{i}", "reason": "cut"} for i in (1, 2)]
+    undecodable = [{"video": f"v{i}", "reason": "cut", "sha256": "0" * 64} for i in (1, 2)]
     change(path, overlap=overlap, undecodable=undecodable, measurement__evaluation__evaluated=118)
     text = Page(build_report(tmp_path / "runs", tmp_path / "site").index.read_text("utf-8")).visible()
     for mark in ("seen classes", "missing videos", "trained on test videos", "not ranked", "118 of 120", "41.25"):
@@ -217,7 +217,7 @@ def _evil_record(path: Path, evil: str) -> None:
         replace(
             record, method=replace(record.method, origin=evil, family=evil), remarks=(evil,), created=evil,
             overlap=Overlap(0, (evil,), None, (audit,)), columns=(*record.columns, Column(evil, "k16")),
-            undecodable=(Undecodable(evil, evil),),
+            undecodable=(Undecodable(evil, evil, "0" * 64),),
         ),
     )  # fmt: skip
 

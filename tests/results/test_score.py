@@ -156,7 +156,8 @@ def test_a_record_of_a_part_of_its_list_passes_if_it_says_so(tmp_path: Path) -> 
 
 def test_undecodable_videos_are_compared_by_name(tmp_path: Path) -> None:
     record = write_sample(tmp_path)
-    change_record(record, lambda v: v.update(undecodable=[{"video": "base_1/v00003.mp4", "reason": "damaged"}]))
+    undecodable = {"video": "base_1/v00003.mp4", "reason": "damaged", "sha256": "0" * 64}
+    change_record(record, lambda v: v.update(undecodable=[undecodable]))
     (finding,) = score(record).findings
     assert finding.rule == "undecodable" and "base_1/v00003.mp4" in finding.message
 

@@ -201,3 +201,18 @@ def test_a_removed_parent_is_computed_again_only_if_it_is_needed(finished: Cells
     outcome = execute(make_plan(finished), settings, COMPUTE)
     assert (outcome.fits, outcome.evals) == (1, 1)
     assert json.loads((child.folder / "fit.json").read_text())["weights"] == before
+
+
+def test_a_fit_whose_start_failed_is_not_tried(settings: Settings, small_dataset: Path, tmp_path: Path) -> None:
+    """B29: with `--keep-going` the error of the first stage is the one that is named."""
+    file = tmp_path / "two_stages.py"
+    file.write_text(PLUGIN.replace('self.learn_only("visual.proj")', 'raise RuntimeError("out of tune")'))
+    loose_files.load_file(file)
+    request = Request(
+        (MethodChoice("stage_two"),), ("b2n",), (str(small_dataset),), BackboneChoice("mini-clip", None), {},
+        {"frames": "2"}, repeats=(1,),
+    )  # fmt: skip
+    failures = execute(make_plan(expand(request, settings)), settings, COMPUTE, keep_going=True).failures
+    assert "out of tune" in failures[0][1] and failures[0][0].startswith("fit stage_one")
+    assert failures[1][0].startswith("fit stage_two") and "from which it starts, failed" in failures[1][1]
+    assert {error for _, error in failures[2:]} == {"its fit failed"} and len(failures) > 2

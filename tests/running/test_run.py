@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import shutil
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from harness.base.errors import UserError
 from harness.cells.backbone import BackboneChoice
-from harness.cells.cell import EvalCell
+from harness.cells.cell import EvalCell, FitCell
 from harness.cells.from_request import expand
 from harness.cells.plan import make_plan
 from harness.cells.request import MethodChoice, Request
 from harness.machine.compute_options import ComputeOptions
-from harness.machine.settings import load_settings
+from harness.machine.settings import Settings, load_settings
 from harness.running.run import discard, execute
 from harness.running.session import lock_of, partial_results
 from results.record import find_records, read_record
@@ -107,6 +109,45 @@ def test_force_waits_for_whoever_is_at_work_on_a_cell(
         assert thread.is_alive() and all(path.is_file() for path in left)
     thread.join(timeout=30)
     assert not thread.is_alive() and not any(path.exists() for path in left)
+
+
+def test_force_locks_the_evals_of_a_method_in_one_order(
+    runs: Path, small_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """B26: two `--force` runs that list their evals in different orders never wait for each other's locks."""
+    settings = load_settings({"runs": str(runs), "cache": str(tmp_path / "cache")})
+    request = Request((MethodChoice("vanilla_clip"),), ("b2n",), (str(small_dataset),), repeats=(1,))
+    plan = make_plan(expand(request, settings))
+    locked: list[str] = []
+
+    def logged(settings: Settings, cell: FitCell | EvalCell) -> contextlib.AbstractContextManager[None]:
+        locked.append(cell.key)
+        return lock_of(settings, cell)
+
+    monkeypatch.setattr("harness.running.run.lock_of", logged)
+    discard(plan, settings)
+    discard(replace(plan, evals=tuple(reversed(plan.evals))), settings)
+    half = len(locked) // 2
+    assert half == len(plan.evals) > 1 and locked[:half] == locked[half:]
+
+
+def test_a_leak_in_one_cell_with_keep_going(small_dataset: Path, tmp_path: Path) -> None:
+    """B30: the leak is a failure of its cells; no fit is computed for them, and the other cells are."""
+    settings = load_settings({"runs": str(tmp_path / "runs"), "cache": str(tmp_path / "cache")})
+    methods = (MethodChoice("vificlip"), MethodChoice("vanilla_clip"))
+    request = Request(
+        methods, ("b2n",), (str(small_dataset),), BackboneChoice("mini-clip", None), {}, {"frames": "2"}, repeats=(1,)
+    )
+    cells = expand(request, settings)
+    # Every eval of the fit is given the training list, as a wrong table of the user would.
+    evals = tuple(replace(cell, test=cell.fit.train) if cell.fit else cell for cell in cells.evals)
+    leaking = replace(cells, evals=evals)
+    compute = ComputeOptions(device="cpu", workers=0, quiet=True)
+    with pytest.raises(UserError, match="also in the training list"):
+        execute(make_plan(leaking), settings, compute)
+    summary = execute(make_plan(leaking), settings, compute, keep_going=True)
+    assert (summary.fits, summary.evals) == (0, 3) and len(summary.failures) == 3
+    assert all("eval vificlip" in name and "also in the training list" in error for name, error in summary.failures)
 
 
 BROKEN_METHOD = '''"""A method that fails when it scores."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -111,7 +112,8 @@ class Inventory:
                 folder: entry if entry[0] < now - _SETTLE_NS else (0, *entry[1:]) for folder, entry in scanned.items()
             }
             content = {"schema": SCHEMA, "root": str(resolved), "folders": settled}
-            write_bytes(cache_file, json.dumps(content, separators=(",", ":")).encode())
+            with contextlib.suppress(OSError):  # without the cache file the next run scans the folders again
+                write_bytes(cache_file, json.dumps(content, separators=(",", ":")).encode())
         return cls(root, {folder: names for folder, (_, _, names) in scanned.items()})
 
     def find(self, path: str) -> Match:

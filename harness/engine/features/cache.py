@@ -8,12 +8,10 @@ header; an entry whose content differs from its header is computed again. The fo
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import logging
 import os
-import stat
 import time
 import uuid
 from dataclasses import asdict
@@ -26,12 +24,13 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
 from harness.base.canonical import JsonValue, canonical_json, fingerprint
-from harness.base.files import file_sha256
+from harness.base.errors import EXIT_FAILED, UserError
 from harness.engine.compute.device import Device
 from harness.engine.method import ClipMethod
 from harness.engine.model.backbone import Backbone
 from harness.engine.model.compiled import is_compiled
 from harness.engine.model.weights import state_sha256
+from harness.engine.video.video_bytes import DECODE_SECONDS, read_within
 from harness.spec import Recipe, Views
 from results.provenance import environment
 
@@ -88,6 +87,21 @@ def _same_in_training(module: nn.Module) -> bool:
     return not drops and not isinstance(module, _BatchNorm)
 
 
+class CacheFullError(UserError):
+    """Features can neither be written to the cache nor kept in memory; clips are decoded where that is possible.
+
+    Args:
+        folder: Folder of the cache.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(
+            f"Features cannot be written to {folder}, and the features in memory reach {KEPT_BYTES >> 20} MiB.",
+            "Make room on that disk, choose another folder with --cache DIR, or run with --no-feature-cache.",
+            EXIT_FAILED,
+        )
+
+
 class FeatureCache:
     """The folder of the cache: one subfolder per tower and views, and an index of the content of videos.
 
@@ -125,16 +139,22 @@ class FeatureCache:
         }
         return FeatureStore(self, fingerprint(identity), views.count * views.frames, method.embed_dim)
 
-    def content(self, video: Path) -> str:
+    def content(self, video: Path, seconds: float = DECODE_SECONDS) -> str:
         """The sha256 of the bytes of a video; it is stored, and reused while path, size and time stamp do not change.
 
+        Args:
+            video: The file.
+            seconds: Longest time without a byte.
+
         Raises:
-            OSError: The file cannot be read.
+            MachineFaultError: The file cannot be read.
         """
         path = video.resolve()
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):  # reading a pipe would wait for a writer
-            raise OSError(errno.EINVAL, "not a regular file", str(path))
+        try:
+            status = path.stat()
+        except OSError:
+            read_within(path, seconds)  # the second attempt, which raises if the file still cannot be read
+            status = path.stat()
         name = hashlib.sha256(os.fsencode(path)).hexdigest()
         note = self.folder / "videos" / name[:2] / f"{name}.json"
         state = {"size": status.st_size, "mtime_ns": status.st_mtime_ns}
@@ -147,7 +167,7 @@ class FeatureCache:
         except (OSError, ValueError, KeyError, TypeError) as error:
             logger.debug("the note %s cannot be read: %s", note, error)
         # Size and time stamp are a note for speed only; the key of an entry is the hash of the content.
-        digest = file_sha256(path)
+        digest = read_within(path, seconds, digest=True)
         if time.time() - status.st_mtime > RACY_SECONDS:
             write_quietly(note, canonical_json({**state, "sha256": digest}).encode())
         return digest
@@ -168,19 +188,20 @@ class FeatureStore:
         self._kept: dict[str, Tensor] = {}
         self._room = KEPT_BYTES
 
-    def entry(self, video: Path | None, *draw: int) -> str | None:
-        """The name of the entry of a video; None if the file is missing or cannot be read.
+    def entry(self, video: Path | None, *draw: int, seconds: float = DECODE_SECONDS) -> str | None:
+        """The name of the entry of a video; None for a row without a file.
 
         Args:
             video: The file.
             draw: Numbers from which random views are drawn; empty if the views are not random.
+            seconds: Longest time without a byte while the file is hashed.
+
+        Raises:
+            MachineFaultError: The file cannot be read.
         """
         if video is None:
             return None
-        try:
-            return fingerprint([self.key, self.cache.content(video), list(draw)])
-        except OSError:
-            return None
+        return fingerprint([self.key, self.cache.content(video, seconds), list(draw)])
 
     def read(self, entry: str) -> Tensor | None:
         """The features of an entry; None if the entry is missing or damaged."""
@@ -207,11 +228,17 @@ class FeatureStore:
         return features
 
     def write(self, entry: str, features: Tensor) -> None:
-        """Write an entry; if the disk refuses it, keep the features in memory."""
+        """Write an entry; if the disk refuses it, keep the features in memory, up to `KEPT_BYTES` in total.
+
+        Raises:
+            CacheFullError: Neither the disk nor the memory takes the features.
+        """
         features = features.detach().cpu().contiguous()
         data = save({"features": features}, {"entry": entry, "sha256": _digest(features)})
         if not write_quietly(self._path(entry), data):
-            self._kept[entry] = features  # without a limit: the fit or eval needs them to go on
+            self.remember(entry, features)
+            if entry not in self._kept:
+                raise CacheFullError(self.cache.folder)
 
     def remember(self, entry: str, features: Tensor) -> None:
         """Keep an entry in memory, up to `KEPT_BYTES` in total, because a fit reads each entry in every epoch."""

@@ -12,22 +12,28 @@ from torch.utils.data import DataLoader
 
 from harness.base.errors import EXIT_FAILED, UserError
 from harness.engine.compute.device import Device, casts_kept
-from harness.engine.features.cache import FeatureCache, FeatureStore, fits_from_features, pools_from_features
+from harness.engine.features.cache import (
+    CacheFullError,
+    FeatureCache,
+    FeatureStore,
+    fits_from_features,
+    pools_from_features,
+)
 from harness.engine.features.context import Context
 from harness.engine.job import EvalJob, FitJob, Job
 from harness.engine.method import ClipMethod
 from harness.engine.video import mm_pipeline
 from harness.engine.video.batches import Draw, FitBatches
+from harness.engine.video.decode import Undecodable
 from harness.engine.video.frames import normalise, split_views
 from harness.engine.video.guarded_loader import GuardedLoader
 from harness.engine.video.loaders import (
     DrawnBatch,
     EvalBatch,
     FitBatch,
+    TrainingClips,
     drawn_loader,
-    no_clip_of_class,
     repeated_view,
-    same_class,
 )
 from harness.engine.video.transforms import PackedClip
 from harness.spec import Recipe, Views
@@ -42,12 +48,12 @@ class FeatureBatch:
     Args:
         draws: Draws of the clips that could be decoded.
         features: (len(draws), V*T, D) on the CPU; None if no clip could be decoded.
-        failed: Reason for each draw that could not be decoded.
+        failed: Undecodable clips by draw.
     """
 
     draws: list[Draw]
     features: Tensor | None
-    failed: dict[Draw, str]
+    failed: dict[Draw, Undecodable]
 
 
 @dataclass(frozen=True)
@@ -75,7 +81,7 @@ class ListFeatures:
         per_batch: Videos per device batch.
 
     Attributes:
-        failed: Reason for each draw without features, after `complete`.
+        failed: Undecodable clips by draw, after `complete`.
         computed: Number of features that this process computed.
     """
 
@@ -83,7 +89,7 @@ class ListFeatures:
         self.method, self.rows, self.views = job.method, job.rows, job.views
         self.store, self.dataset, self.seeds = source.store, source.dataset, source.seeds
         self.context, self.processes, self.per_batch = context, context.processes, per_batch
-        self.failed: dict[Draw, str] = {}
+        self.failed: dict[Draw, Undecodable] = {}
         self.computed = 0
         self._entries: dict[Draw, str | None] = {}
 
@@ -98,32 +104,45 @@ class ListFeatures:
         # Processes take whole batches in turn, so that each runs full device batches.
         batches = [missing[i : i + self.per_batch] for i in range(0, len(missing), self.per_batch)]
         done = len(draws) - len(missing)
-        failed_here: list[tuple[int, str]] = []
+        failed_here: list[tuple[int, str, str]] = []
         with self.processes.together():
             own = [index for batch in batches[self.processes.rank :: self.processes.size] for index in batch]
             index_of = {draws[index]: index for index in own}
             for batch in self._decoded([draws[index] for index in own]):
                 self._encode(batch)
-                failed_here += [(index_of[draw], reason) for draw, reason in batch.failed.items()]
+                failed_here += [(index_of[draw], clip.reason, clip.sha256) for draw, clip in batch.failed.items()]
                 # An estimate that needs no exchange: the other processes are about as fast.
                 done += self.processes.size * (len(batch.draws) + len(batch.failed))
                 if progress:
                     progress(min(done, len(draws)))
-        failed = [pair for pairs in self.processes.gather(failed_here) for pair in pairs]
-        reasons = {draws[index]: reason for index, reason in failed}
+        gathered = [found for part in self.processes.gather(failed_here) for found in part]
+        failed = {draws[index]: Undecodable(reason, sha256) for index, reason, sha256 in gathered}
         # Only the first of several files with the same content was decoded; all of them have its outcome.
-        by_entry = {entry: reason for draw, reason in reasons.items() if (entry := self._entry(draw)) is not None}
+        by_entry = {entry: clip for draw, clip in failed.items() if (entry := self._entry(draw)) is not None}
         for draw in draws:
             entry = self._entry(draw)
-            if draw in reasons:
-                self.failed[draw] = reasons[draw]
-            elif entry is None:
-                self.failed[draw] = "the file cannot be read"
+            if draw in failed:
+                self.failed[draw] = failed[draw]
             elif entry in by_entry:
                 self.failed[draw] = by_entry[entry]
 
+    def complete_if_room(self, draws: list[Draw], progress: Callable[[int], None] | None = None) -> bool:
+        """`complete`; False if a single process has no room for the features, with a warning.
+
+        Raises:
+            CacheFullError: There is no room, and other processes wait for this one.
+        """
+        try:
+            self.complete(draws, progress)
+        except CacheFullError as error:
+            if self.processes.size > 1:
+                raise
+            logger.warning("%s Clips are decoded without the cache.", error.message)
+            return False
+        return True
+
     def _missing(self, draws: list[Draw]) -> list[int]:
-        """Indices of the draws to decode: each missing content once, and every file that could not be hashed."""
+        """Indices of the draws to decode: each missing content once, and every row without a file."""
         with self.processes.together():
             missing, checked = [], set()
             for index, draw in enumerate(draws if self.processes.is_leader else ()):
@@ -169,7 +188,8 @@ class ListFeatures:
 
     def _entry(self, draw: Draw) -> str | None:
         if draw not in self._entries:
-            self._entries[draw] = self.store.entry(self.rows[draw.index][0], *self.seeds(draw))
+            seconds = self.context.compute.decode_seconds
+            self._entries[draw] = self.store.entry(self.rows[draw.index][0], *self.seeds(draw), seconds=seconds)
         return self._entries[draw]
 
     def _decoded(self, draws: list[Draw]) -> Iterable[DrawnBatch]:
@@ -231,7 +251,7 @@ def feature_batches(features: ListFeatures, batches: list[list[int]]) -> Iterato
 def eval_batches(features: ListFeatures, batches: list[list[int]]) -> Iterator[EvalBatch]:
     """The completed features of an evaluation list, with the same composition of batches as `eval_loader`."""
     for batch in feature_batches(features, batches):
-        failed = {draw.index: reason for draw, reason in batch.failed.items()}
+        failed = {draw.index: clip for draw, clip in batch.failed.items()}
         yield EvalBatch([draw.index for draw in batch.draws], None, failed, batch.features)
 
 
@@ -289,22 +309,29 @@ class FeatureLoader(DataLoader[FitBatch]):
 
     Args:
         features: Features of the training list.
+        clips: The training list.
         batches: The order of clips.
         recipe: Settings of the fit.
     """
 
-    def __init__(self, features: ListFeatures, batches: FitBatches, recipe: Recipe) -> None:
+    def __init__(self, features: ListFeatures, clips: TrainingClips, batches: FitBatches, recipe: Recipe) -> None:
         super().__init__(features.dataset, batch_sampler=batches, num_workers=0)  # reading a file needs no worker
-        self.features, self.batches, self.recipe = features, batches, recipe
-        self.substitute = same_class(features.rows)
+        self.features, self.clips, self.batches, self.recipe = features, clips, batches, recipe
         self.replaced: set[int] = set()
 
-    def complete(self) -> None:
-        """Compute all features that the fit will need."""
+    def complete(self) -> bool:
+        """Compute all features that the fit will need; False if there is no room and clips can be decoded instead.
+
+        Raises:
+            CacheFullError: There is no room, and the recipe or other processes need the cache.
+        """
         rows = range(len(self.features.rows))
-        # A fit of fewer epochs than views never reads the last views.
-        views = range(min(self.recipe.views_cached, self.recipe.epochs)) if self.recipe.views_cached else [-1]
-        self.features.complete([self._view(Draw(index, view)) for view in views for index in rows])
+        if self.recipe.views_cached:
+            # A fit of fewer epochs than views never reads the last views.
+            views = range(min(self.recipe.views_cached, self.recipe.epochs))
+            self.features.complete([self._view(Draw(index, view)) for view in views for index in rows])
+            return True
+        return self.features.complete_if_room([Draw(index) for index in rows])
 
     def close(self) -> None:
         """Do nothing: unlike `GuardedLoader`, this loader has no workers."""
@@ -328,13 +355,12 @@ class FeatureLoader(DataLoader[FitBatch]):
         attempt = 0
         while other is not None and self._view(other) in failed:
             attempt += 1
-            other = self.substitute(draw, attempt)
+            other = self.clips.draw(draw, attempt)
         if other is None:
-            raise no_clip_of_class(self.features.rows, draw, failed[self._view(draw)])
+            raise self.clips.none_decodes(draw, failed[self._view(draw)])
         if attempt and draw.index not in self.replaced:
             self.replaced.add(draw.index)
-            reason = failed[self._view(draw)]
-            logger.warning("clip %d is replaced by clip %d: %s", draw.index, other.index, reason)
+            self.clips.warn(draw, other, failed[self._view(draw)])
         return self._view(other)
 
 
@@ -344,18 +370,22 @@ TrainingLoader = FeatureLoader | DecodingLoader
 
 
 def training_loader(
-    features: ListFeatures | None, decoding: Callable[[], DecodingLoader], batches: FitBatches, recipe: Recipe
+    features: ListFeatures | None,
+    decoding: Callable[[], DecodingLoader],
+    clips: TrainingClips,
+    batches: FitBatches,
+    recipe: Recipe,
 ) -> TrainingLoader:
     """The loader of a fit.
 
     Args:
         features: Features of the training list; None if the fit decodes clips.
         decoding: Makes the loader of decoded clips.
+        clips: The training list.
         batches: The order of clips.
         recipe: Settings of the fit.
     """
     if features is None:
         return decoding()
-    loader = FeatureLoader(features, batches, recipe)
-    loader.complete()
-    return loader
+    loader = FeatureLoader(features, clips, batches, recipe)
+    return loader if loader.complete() else decoding()

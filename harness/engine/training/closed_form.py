@@ -6,7 +6,6 @@ remaining features, and ends with the same weights.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Iterator
 
 import torch
@@ -22,10 +21,10 @@ from harness.engine.job import FitJob
 from harness.engine.method import ClipMethod
 from harness.engine.video import mm_pipeline
 from harness.engine.video.batches import Draw
-from harness.engine.video.loaders import Row, drawn_loader, in_batches, no_clip_of_class, same_class
+from harness.engine.video.decode import Undecodable
+from harness.engine.video.loaders import TrainingClips, drawn_loader, in_batches
 from harness.spec import Recipe
 
-logger = logging.getLogger(__name__)
 REQUIRED = {"epochs": 1, "augmentation": "none", "mixup": 0, "cutmix": 0, "smoothing": 0, "views_cached": 0}
 """Values of the recipe without which a closed form would ignore a setting."""
 
@@ -59,7 +58,8 @@ def solve(job: FitJob, context: Context, progress: Callable[[int, int, None], No
     cached = None
     if context.cache is not None:
         cached = list_features(job, context, context.cache, per_batch)
-        cached.complete([Draw(index) for index in range(len(job.rows))], step)
+        if not cached.complete_if_room([Draw(index) for index in range(len(job.rows))], step):
+            cached = None
     replaced: list[int] = []
     # The closed form itself is cheap next to the features, so that one process computes it.
     with processes.together():
@@ -73,7 +73,7 @@ def solve(job: FitJob, context: Context, progress: Callable[[int, int, None], No
 def _solve(job: FitJob, device: Device, batches: Iterable[FeatureBatch]) -> list[int]:
     """Pool the frame features of all rows and call the method; returns the rows that could not be decoded."""
     pooled: dict[int, Tensor] = {}
-    failed: dict[int, str] = {}
+    failed: dict[int, Undecodable] = {}
     mixed = device.dtype != torch.float32
     with torch.no_grad(), torch.autocast(device.kind, dtype=device.dtype, enabled=mixed):
         for batch in batches:
@@ -81,9 +81,10 @@ def _solve(job: FitJob, device: Device, batches: Iterable[FeatureBatch]) -> list
                 # Pooled features of a whole list fit into host memory, frame features may not.
                 videos = job.method.pool(batch.features.to(device.device)).float().cpu()
                 pooled.update(zip((draw.index for draw in batch.draws), videos, strict=True))
-            failed.update({draw.index: reason for draw, reason in batch.failed.items()})
+            failed.update({draw.index: clip for draw, clip in batch.failed.items()})
     # Replaced and not dropped, so that each class keeps its number of clips.
-    chosen = [_decodable(job.rows, index, failed) for index in range(len(job.rows))]
+    clips = TrainingClips(job.rows, job.label_set, job.views.reader)
+    chosen = [_decodable(clips, index, failed) for index in range(len(job.rows))]
     labels = torch.tensor([label for _, label in job.rows], device=device.device)
     with torch.no_grad():  # without autocast: a method solves linear equations, which need fp32
         job.method.fit_features(torch.stack([pooled[i] for i in chosen]).to(device.device), labels, job.label_set)
@@ -119,14 +120,14 @@ def _decoded(
         step(max(draw.index for draw in (*batch.draws, *batch.failed)) + 1)
 
 
-def _decodable(rows: list[Row], index: int, failed: dict[int, str]) -> int:
+def _decodable(clips: TrainingClips, index: int, failed: dict[int, Undecodable]) -> int:
     """The row itself, or the next row of its class that could be decoded."""
     if index not in failed:
         return index
-    substitute, attempt = same_class(rows), 1
-    while (other := substitute(Draw(index), attempt)) is not None and other.index in failed:
+    attempt = 1
+    while (other := clips.draw(Draw(index), attempt)) is not None and other.index in failed:
         attempt += 1
     if other is None:
-        raise no_clip_of_class(rows, Draw(index), failed[index])
-    logger.warning("clip %d is replaced by clip %d: %s", index, other.index, failed[index])
+        raise clips.none_decodes(Draw(index), failed[index])
+    clips.warn(Draw(index), other, failed[index])
     return other.index

@@ -25,7 +25,7 @@ from harness.engine.training.sharding import Sharding
 from harness.engine.training.step import batch_loss, build_optimizer
 from harness.engine.training.trained_weights import write_trained
 from harness.engine.video.batches import FitBatches
-from harness.engine.video.loaders import fit_loader
+from harness.engine.video.loaders import TrainingClips, fit_loader
 from results.fit_file import FitOutcome
 
 Progress = Callable[[int, int, float | None], None]
@@ -155,10 +155,11 @@ def _set_up(job: FitJob, context: Context) -> _Setup:
         sharding.share(processes)
     with processes.together():
         optimizer = build_optimizer(method, recipe, shard)  # after sharding, which replaces the parameters
-    size = method.backbone.image_size
+    size, listed = method.backbone.image_size, TrainingClips(job.rows, job.label_set, job.views.reader)
     loader = training_loader(
         features,
-        lambda: fit_loader(job.rows, recipe, job.views, size, batches, compute, context.pins_memory),
+        lambda: fit_loader(listed, recipe, job.views, size, batches, compute, context.pins_memory),
+        listed,
         batches,
         recipe,
     )

@@ -123,7 +123,9 @@ class PrecisionOptimWrapper(OptimWrapper):  # type: ignore[misc]
 
     def load_state_dict(self, state_dict: StateDict) -> None:
         """Restore optimiser and scaler."""
-        self.scaler.load_state_dict(state_dict.pop("scaler"))
+        # Without a scale if an earlier session ran in bf16 or fp32: this one then starts with the default scale.
+        if scale := state_dict.pop("scaler"):
+            self.scaler.load_state_dict(scale)
         self.skipped_updates = int(state_dict.pop("skipped_updates"))
         self.optimizer.load_state_dict(state_dict)
 

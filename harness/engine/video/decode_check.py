@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from harness.data.check import DecodeCheck
+from harness.engine.video.video_bytes import fault_of, read_through
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,6 +37,10 @@ def compare_readers(file: Path, frames: int = FRAMES) -> DecodeCheck:
     import decord
     import numpy as np
 
+    try:
+        read_through(file)
+    except OSError as error:  # a decoder would blame the file for a fault of the disk
+        return DecodeCheck(problem=fault_of(error).reason)
     try:
         reader = decord.VideoReader(str(file), num_threads=1)
         declared = len(reader)

@@ -1,82 +1,52 @@
-"""Decode processes that may crash or hang without ending the run, and the reasons of clips that do not decode."""
+"""Decode processes that may crash or hang without ending the run, as seen from the run."""
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import re
 import signal
-import threading
 import time
-from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from typing import Generic, Protocol, TypeVar
+from typing import Generic
 
-from harness.engine.compute.processes import processes_here
-from harness.engine.video.batches import Draw
-from harness.engine.video.transforms import single_threaded_opencv
+from harness.engine.video.decode import ClipDataset, ClipT, Stage, Task, Undecodable
+from harness.engine.video.video_bytes import MORE_MEMORY, OTHER_READER, REPAIR, MachineFault, stalled
+from harness.engine.video.worker_server import END_SECONDS, WorkerServer, worker_server
 
-PARENT_SECONDS = 0.5
-CPU_WORKERS, GPU_WORKERS = 8, 32
-
-ClipT = TypeVar("ClipT")
-ClipT_co = TypeVar("ClipT_co", covariant=True)
-
-
-class ClipDataset(Protocol[ClipT_co]):
-    """Clips by draw."""
-
-    def __getitem__(self, draw: Draw, /) -> ClipT_co:
-        """Decode the clip of a draw."""
-        ...
+LEAST_CPU = 0.01
+"""A decoder that uses less than this share of a core waits for something; it does not decode."""
+FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGBUS, signal.SIGXCPU)
+"""Signals that end a worker from outside: lack of memory, the user, a resource limit, a page that cannot be read."""
 
 
-@dataclass(frozen=True)
-class Undecodable:
-    """Result of a clip that could not be decoded.
+class Workers(Generic[ClipT]):
+    """The workers of a loader: a dataset that the server keeps from the first worker to `close`."""
 
-    Args:
-        reason: The reason in one line, equal in every run.
-    """
+    def __init__(self, dataset: ClipDataset[ClipT]) -> None:
+        self.dataset = dataset
+        self._server: WorkerServer | None = None
+        self._number = 0
 
-    reason: str
+    def start(self) -> Worker[ClipT]:
+        """Start a worker, with a new server if the server has ended."""
+        for last in (False, True):
+            server = self._server
+            if server is None or not server.usable:
+                server = self._server = worker_server()
+                self._number = server.register(self.dataset)
+            try:
+                pid, connection = server.start(self._number)
+            except (OSError, EOFError):  # the server was killed, for example for lack of memory
+                if last:
+                    raise
+                server.close()
+                continue
+            return Worker(server, pid, connection)
+        raise AssertionError("unreachable")
 
-
-def default_workers(gpu: bool = False) -> int:
-    """Return the number of decode workers of this process: its share of the machine's cores, up to a limit.
-
-    The limit is 8 beside a CPU, which encodes fewer clips per second than one worker decodes, and 32 beside a GPU: an
-    H200 encodes 700 clips of 16 frames per second with a ViT-B/16, one core decodes 35 (benchmarks/results).
-    """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(GPU_WORKERS if gpu else CPU_WORKERS, cores // processes_here()))
-
-
-def decode(dataset: ClipDataset[ClipT], draw: Draw) -> ClipT | Undecodable:
-    """Return the clip of a draw, or `Undecodable` with the reason: a damaged video never ends a run."""
-    try:
-        return dataset[draw]
-    except (KeyboardInterrupt, SystemExit):
-        raise
-    except BaseException as error:  # decoders raise types of their own, some derived from BaseException
-        return Undecodable(stable_reason(error))
-
-
-def stable_reason(error: BaseException) -> str:
-    """Return why a clip did not decode, in one line without times, addresses, paths and counters.
-
-    decord writes the time of day, paths of its build and uninitialised numbers into messages. Records of two runs
-    would differ by them.
-    """
-    text = " ".join(str(error).split())
-    # decord raises RuntimeError with the path of the file, which is not part of a record.
-    if isinstance(error, RuntimeError) and text.startswith("Error reading "):
-        return "decord cannot open the file"
-    if "cannot find video stream" in text:
-        return "the file has no video stream that decord reads"
-    text = re.sub(r"\[\d\d:\d\d:\d\d\] \S+:\d+: ", "", text)
-    text = re.sub(r" \(-?\w+ vs\. -?\w+\)|0x[0-9a-f]+|(?:/[^/\s:']+)+/", "", text)
-    return f"{type(error).__name__}: {text[:160] or 'no message'}"
+    def close(self) -> None:
+        """Drop the dataset."""
+        if self._server is not None and self._server.usable:
+            self._server.forget(self._number)
+        self._server = None
 
 
 class Worker(Generic[ClipT]):
@@ -84,76 +54,83 @@ class Worker(Generic[ClipT]):
 
     Attributes:
         task: Number of the clip that is being decoded; None for an idle worker.
-        deadline: Time of the monotonic clock at which the task has overrun.
+        deadline: Time of the monotonic clock at which the task has stalled, unless the worker computed meanwhile.
     """
 
-    def __init__(self, dataset: ClipDataset[ClipT]) -> None:
-        # fork, because a spawned process would import torch and mmaction2 first, which takes seconds for each worker
-        # and each replacement. The child runs decoders only, never torch's thread pools or CUDA.
-        context = multiprocessing.get_context("fork")
-        self.connection, child = context.Pipe()
-        self.process = context.Process(target=_serve, args=(dataset, child, os.getpid()), daemon=True)
-        self.process.start()
-        child.close()
+    def __init__(self, server: WorkerServer, pid: int, connection: Connection) -> None:
+        self.connection, self.pid, self._server = connection, pid, server
         self.task: int | None = None
-        self.deadline = 0.0
+        self.deadline, self._seconds, self._cpu, self._stage = 0.0, 0.0, 0.0, Stage.READING
 
-    def give(self, task: int, draw: Draw, seconds: float) -> None:
-        """Send a draw to the process.
+    def give(self, number: int, task: Task, seconds: float) -> None:
+        """Send a task to the process.
+
+        Args:
+            number: Number of the clip.
+            task: The task.
+            seconds: Longest time without a byte while the file is read, or without computing while it is decoded.
 
         Raises:
             OSError: The process has ended.
         """
-        self.connection.send(draw)
-        self.task, self.deadline = task, time.monotonic() + seconds
+        self.connection.send(task)
+        self.task, self._seconds = number, seconds
+        self._enter(Stage.READING)
 
-    def take(self) -> ClipT | Undecodable:
-        """Receive the clip of the task, after which the worker is idle.
+    def take(self) -> ClipT | Undecodable | MachineFault | Stage:
+        """Receive the clip of the task, after which the worker is idle, or the stage that it has entered.
 
         Raises:
             EOFError, OSError, MemoryError: The process has ended, or the clip cannot be received.
         """
-        clip: ClipT | Undecodable = self.connection.recv()
-        self.task = None
+        clip: ClipT | Undecodable | MachineFault | Stage = self.connection.recv()
+        if isinstance(clip, Stage):
+            self._enter(clip)
+        else:
+            self.task = None
         return clip
 
-    def stop(self) -> None:
-        """Kill the process. A decoder that hangs in a C library ignores gentler signals."""
-        self.process.kill()
-        self.process.join()
-        self.connection.close()
+    def _enter(self, stage: Stage) -> None:
+        self._stage, self._cpu = stage, self._cpu_seconds()
+        self.deadline = time.monotonic() + self._seconds
+
+    def has_stalled(self) -> bool:
+        """Whether the deadline has passed without bytes and without computing. A slow machine is not a stall."""
+        if time.monotonic() <= self.deadline:
+            return False
+        if self._stage is Stage.DECODING and self._cpu_seconds() - self._cpu > LEAST_CPU * self._seconds:
+            self._enter(Stage.DECODING)
+            return False
+        return True
 
     @property
-    def exit_reason(self) -> str:
-        """Why the process ended."""
-        self.process.join(timeout=5)
-        code = self.process.exitcode
-        return f"the decoder crashed (signal {-code})" if code is not None and code < 0 else "the decoder stopped"
+    def stall(self) -> MachineFault:
+        """Why the worker has stalled."""
+        if self._stage is Stage.READING:
+            return MachineFault(f"cannot be read: {stalled(self._seconds)}")
+        return MachineFault(f"the decoder waited for {self._seconds:g} s without computing", OTHER_READER)
 
+    def _cpu_seconds(self) -> float:
+        """CPU time of the process; 0 if it has ended."""
+        try:  # Linux numbers the CPU clock of another process like this, see clock_getcpuclockid(3)
+            return time.clock_gettime((~self.pid << 3) | 2)
+        except OSError:
+            return 0.0
 
-def _serve(dataset: ClipDataset[ClipT], connection: Connection, parent: int) -> None:
-    """Decode the draws that arrive, in the child process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Control-C reaches the whole group; the parent decides when to stop
-    with open(os.devnull, "wb") as null:  # noqa: PTH123
-        os.dup2(null.fileno(), 2)  # decoders write to stderr past Python; the reason is returned as data
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    single_threaded_opencv()
-    while True:
-        try:
-            draw: Draw | None = connection.recv()
-        except (EOFError, OSError):
-            return
-        if draw is None:
-            return
-        connection.send(decode(dataset, draw))
+    def stop(self) -> None:
+        """Kill the process."""
+        self._server.stop(self.pid)
+        self.connection.close()
 
-
-def _end_with(parent: int) -> None:
-    """End this process when its parent has ended.
-
-    The pipe does not show the end of the parent, because forked workers hold copies of each other's pipe ends. They
-    also hold the lock of the cell, so that a worker which outlived a killed run would block the next run.
-    """
-    while os.getppid() == parent:
-        time.sleep(PARENT_SECONDS)
-    os._exit(1)
+    def end(self) -> str | MachineFault:
+        """Return why the process ended: text if the clip may be the cause."""
+        code = self._server.stop(self.pid, seconds=END_SECONDS)
+        self.connection.close()
+        if code is None:
+            return MachineFault("the server of the decode processes ended", MORE_MEMORY)
+        if code == -signal.SIGPROF:
+            return f"the decoder exceeded its limit of {self._seconds:g} s of CPU time"
+        if -code in FROM_OUTSIDE:
+            hint = REPAIR if code == -signal.SIGBUS else MORE_MEMORY  # the kernel sends SIGKILL for lack of memory
+            return MachineFault(f"the decode process was ended from outside (signal {-code})", hint)
+        return f"the decoder crashed (signal {-code})" if code < 0 else "the decoder stopped"

@@ -1,9 +1,14 @@
 """A data loader whose workers may crash or hang without ending the run.
 
 Video decoders pass foreign bytes to C libraries: some files crash them, on some files they never return. Each clip is
-decoded in a worker process under a time limit. A worker that dies or overruns the limit is replaced, and its clip is
-reported as undecodable with the reason. A clip whose worker died is decoded once more by a fresh worker, because lack
-of memory or a signal from outside may have ended the worker. Batches arrive in order whatever the workers do.
+read and decoded in a worker process. A clip has one of three outcomes:
+
+* frames;
+* undecodable: its bytes were read, and decoders twice refused them, crashed on them or exceeded the limit of CPU time;
+* an error of the run (`MachineFaultError`): twice the file could not be read, memory ran out, the worker was killed
+  from outside, or nothing happened for the time limit. No prediction may depend on a fault of the machine.
+
+A worker that dies or stalls is replaced. Batches arrive in order whatever the workers do.
 """
 
 from __future__ import annotations
@@ -11,28 +16,41 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from multiprocessing.connection import wait
-from typing import Generic, TypeVar
+from pathlib import Path
+from typing import Generic, Protocol, TypeVar
 
 from torch.utils.data import DataLoader
 
 from harness.engine.video.batches import Draw
-from harness.engine.video.decode_workers import ClipDataset, ClipT, Undecodable, Worker, decode
+from harness.engine.video.decode import NO_MEMORY, ClipDataset, ClipT, Stage, Task, Undecodable, decode
+from harness.engine.video.decode_workers import Worker, Workers
+from harness.engine.video.video_bytes import DECODE_SECONDS, MachineFault, MachineFaultError
 
 logger = logging.getLogger(__name__)
-DECODE_SECONDS = 60.0
 CRASHES = 2
-"""Number of workers that die on a clip before the clip counts as undecodable."""
+"""Number of workers that end on a clip before the clip counts as undecodable."""
+FAULTS = 2
+"""Number of faults of the machine on a clip before the run ends."""
 
 BatchT = TypeVar("BatchT")
 Collate = Callable[[list[Draw], list[ClipT | Undecodable]], BatchT]
 """Function from the draws and clips of a batch to the batch."""
-Substitute = Callable[[Draw, int], Draw | None]
-"""Function from a draw and the number of failed attempts to the draw that replaces it; None if no draw is left."""
+
+
+class Substitutes(Protocol):
+    """The clips that replace undecodable training clips."""
+
+    def draw(self, draw: Draw, attempt: int, /) -> Draw | None:
+        """Return the draw that replaces a draw after a number of failed attempts; None if no draw is left."""
+        ...
+
+    def warn(self, draw: Draw, other: Draw, clip: Undecodable, /) -> None:
+        """Log that a clip is replaced."""
+        ...
 
 
 class GuardedLoader(DataLoader[ClipT], Generic[ClipT, BatchT]):
@@ -45,8 +63,8 @@ class GuardedLoader(DataLoader[ClipT], Generic[ClipT, BatchT]):
         batches: Lists of draws, iterated anew for each pass.
         collate: Function that makes a batch of draws and clips; clips may be `Undecodable`.
         workers: Number of decode processes; 0 decodes in this process, without guard.
-        seconds: Time limit of a clip.
-        substitute: For fits: the draw that replaces an undecodable clip.
+        seconds: Limit of CPU time of a clip, and of waiting time without a byte of it.
+        substitutes: For fits: the clips that replace undecodable clips.
         keep_workers: Keep the workers after a complete pass for the next pass.
     """
 
@@ -57,12 +75,12 @@ class GuardedLoader(DataLoader[ClipT], Generic[ClipT, BatchT]):
         collate: Collate[ClipT, BatchT],
         workers: int,
         seconds: float = DECODE_SECONDS,
-        substitute: Substitute | None = None,
+        substitutes: Substitutes | None = None,
         keep_workers: bool = False,
     ) -> None:
         super().__init__(dataset, batch_sampler=batches, num_workers=0)  # type: ignore[arg-type]
         self._batches = batches
-        self.guard = _Guard(dataset, collate, workers, seconds, substitute, keep_workers)
+        self.guard = _Guard(dataset, collate, workers, seconds, substitutes, keep_workers)
 
     def close(self) -> None:
         """End the workers that were kept. The loader can still be iterated."""
@@ -86,30 +104,34 @@ class _Guard(Generic[ClipT, BatchT]):
         collate: Collate[ClipT, BatchT],
         workers: int,
         seconds: float,
-        substitute: Substitute | None,
+        substitutes: Substitutes | None,
         keep: bool,
     ) -> None:
         self.dataset, self.collate, self.workers, self.seconds = dataset, collate, workers, seconds
-        self.substitute, self.keep = substitute, keep
+        self.substitutes, self.keep = substitutes, keep
         self.replaced: set[int] = set()
         self.idle: list[Worker[ClipT]] = []
+        self.processes = Workers(dataset)
 
     def close(self) -> None:
         while self.idle:
             self.idle.pop().stop()
+        self.processes.close()
 
     def run(self, batches: Iterable[list[Draw]]) -> Iterator[BatchT]:
         """Yield the batches of one pass."""
+        # What an earlier pass or session replaced is not tried again: a clip that hangs costs its limit once per fit.
+        # Clips that this pass replaces do not count, so that the outcome is the same for any number of processes.
+        known = frozenset(self.replaced)
         if self.workers == 0:
             for draws in batches:
-                yield self.collate(draws, [self._decode_here(draw) for draw in draws])
+                yield self.collate(draws, [self._decode_here(draw, known) for draw in draws])
             return
-        # Workers are forked before the thread starts, because a fork copies locks that another thread holds.
         listed = list(batches)
         pool, self.idle = self.idle, []
         wanted = min(self.workers, sum(map(len, listed)))
-        pool += [Worker(self.dataset) for _ in range(wanted - len(pool))]
-        current = _Pass(self, listed, pool)
+        pool += [self.processes.start() for _ in range(wanted - len(pool))]
+        current = _Pass(self, listed, pool, known)
         complete = False
         try:
             while (item := current.results.get()) is not None:
@@ -124,24 +146,57 @@ class _Guard(Generic[ClipT, BatchT]):
             else:  # after an abandoned pass workers are still decoding clips of it
                 for worker in pool:
                     worker.stop()
+                self.processes.close()
 
-    def _decode_here(self, draw: Draw) -> ClipT | Undecodable:
-        clip, attempt = decode(self.dataset, draw), 0
-        while isinstance(clip, Undecodable):
-            attempt += 1
-            other = self.other(draw, attempt, clip)
+    def _decode_here(self, draw: Draw, known: frozenset[int]) -> ClipT | Undecodable:
+        """Decode in this process, where a file that hangs or crashes a decoder hangs or crashes the run."""
+        decoded, attempt = self.first(draw, known)
+        while True:
+            clip = decode(self.dataset, decoded)
+            if isinstance(clip, MachineFault):
+                logger.warning("%s is tried again: %s", self.name(decoded), clip.reason)
+                clip = decode(self.dataset, decoded)
+            if isinstance(clip, MachineFault):
+                raise self.error(decoded, clip)
+            if not isinstance(clip, Undecodable):
+                return clip
+            other = self.other(draw, attempt + 1, known, clip)
             if other is None:
-                break
-            clip = decode(self.dataset, other)
-        return clip
+                return clip
+            decoded, attempt = other
 
-    def other(self, draw: Draw, attempt: int, clip: Undecodable) -> Draw | None:
-        """Return the draw that replaces a draw after some attempts; None if no draw is left."""
-        other = self.substitute(draw, attempt) if self.substitute is not None else None
-        if other is not None:
+    def first(self, draw: Draw, known: frozenset[int]) -> tuple[Draw, int]:
+        """Return the draw to decode first for a draw of a batch, and the number of draws before it.
+
+        That is the draw itself, unless its row was replaced before; the draw itself also if every other row was.
+        """
+        decoded: Draw | None = draw
+        attempt = 0
+        while self.substitutes is not None and decoded is not None and decoded.index in known:
+            attempt += 1
+            decoded = self.substitutes.draw(draw, attempt)
+        return (draw, 0) if decoded is None else (decoded, attempt)
+
+    def other(self, draw: Draw, attempt: int, known: frozenset[int], clip: Undecodable) -> tuple[Draw, int] | None:
+        """Return the draw that replaces a draw after some attempts, and their number; None if no draw is left."""
+        other = self.substitutes.draw(draw, attempt) if self.substitutes is not None else None
+        while self.substitutes is not None and other is not None and other.index in known:
+            attempt += 1
+            other = self.substitutes.draw(draw, attempt)
+        if self.substitutes is None or other is None:
+            return None
+        if draw.index not in self.replaced:  # one warning per clip, not per epoch
             self.replaced.add(draw.index)
-            logger.warning("clip %d is replaced by clip %d: %s", draw.index, other.index, clip.reason)
-        return other
+            self.substitutes.warn(draw, other, clip)
+        return other, attempt
+
+    def error(self, draw: Draw, fault: MachineFault) -> MachineFaultError:
+        """Return the error of the run after a fault of the machine."""
+        return MachineFaultError(self.name(draw), fault)
+
+    def name(self, draw: Draw) -> Path | str:
+        """Return the file of a draw, or its row if it is not read from a file."""
+        return self.dataset.video(draw) or f"clip {draw.index}"
 
 
 @dataclass(frozen=True)
@@ -153,7 +208,9 @@ class _Task:
         draw: The draw of the batch.
         decoded: The draw that is decoded in this attempt: `draw`, or its replacement.
         attempt: Number of draws that failed before `decoded`.
-        crashes: Number of workers that died while they decoded `decoded`.
+        crashes: Number of workers that ended on `decoded`.
+        faults: Number of faults of the machine on `decoded`.
+        failed: Why decoders ended on `decoded`; its bytes remain to be hashed.
     """
 
     number: int
@@ -161,6 +218,8 @@ class _Task:
     decoded: Draw
     attempt: int = 0
     crashes: int = 0
+    faults: int = 0
+    failed: str = ""
 
 
 class _Pass(Generic[ClipT, BatchT]):
@@ -172,15 +231,18 @@ class _Pass(Generic[ClipT, BatchT]):
         results: Batches; an exception or None at the end.
     """
 
-    def __init__(self, guard: _Guard[ClipT, BatchT], batches: list[list[Draw]], pool: list[Worker[ClipT]]) -> None:
-        self.guard, self.batches, self.pool = guard, batches, pool
+    def __init__(
+        self, guard: _Guard[ClipT, BatchT], batches: list[list[Draw]], pool: list[Worker[ClipT]], known: frozenset[int]
+    ) -> None:
+        self.guard, self.batches, self.pool, self.known = guard, batches, pool, known
         # At most two finished batches wait, to bound the memory.
         self.results: queue.Queue[BatchT | BaseException | None] = queue.Queue(maxsize=2)
         self._stop = threading.Event()
         draws = [draw for batch in batches for draw in batch]
-        self._todo = deque(_Task(number, draw, draw) for number, draw in enumerate(draws))
+        self._todo = deque(_Task(number, draw, *guard.first(draw, known)) for number, draw in enumerate(draws))
         self._running: dict[int, _Task] = {}
-        self._done: dict[int, ClipT | Undecodable] = {}
+        self._done: dict[int, ClipT | Undecodable | MachineFault] = {}
+        self._faulty: dict[int, Draw] = {}
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
 
@@ -218,21 +280,29 @@ class _Pass(Generic[ClipT, BatchT]):
             while not self._stop.is_set() and not all(number in self._done for number in numbers):
                 self._give_tasks(horizon=first + ahead)
                 self._receive_clips()
-                self._replace_overrun()
+                self._replace_stalled()
             if self._stop.is_set():
                 return
-            self._put(self.guard.collate(batch, [self._done.pop(number) for number in numbers]))
+            # Batches before a fault are delivered, so that their scores are kept.
+            self._put(self.guard.collate(batch, [self._delivered(number) for number in numbers]))
             first = numbers.stop
+
+    def _delivered(self, number: int) -> ClipT | Undecodable:
+        clip = self._done.pop(number)
+        if isinstance(clip, MachineFault):
+            raise self.guard.error(self._faulty[number], clip)
+        return clip
 
     def _give_tasks(self, horizon: int) -> None:
         for index, worker in enumerate(self.pool):
             if worker.task is None and self._todo and self._todo[0].number < horizon:
                 task = self._todo.popleft()
                 self._running[task.number] = task
+                request = Task(task.decoded, self.guard.seconds, task.failed)
                 try:
-                    worker.give(task.number, task.decoded, self.guard.seconds)
+                    worker.give(task.number, request, self.guard.seconds)
                 except OSError:  # the worker died while it was idle, which says nothing about the clip
-                    self._replace(index).give(task.number, task.decoded, self.guard.seconds)
+                    self._replace(index).give(task.number, request, self.guard.seconds)
 
     def _receive_clips(self) -> None:
         ready = wait([worker.connection for worker in self.pool if worker.task is not None], timeout=0.2)
@@ -244,39 +314,63 @@ class _Pass(Generic[ClipT, BatchT]):
         worker = self.pool[index]
         number = worker.task
         assert number is not None
-        clip: ClipT | Undecodable
         try:
             clip = worker.take()
-        except (EOFError, OSError, MemoryError):
-            clip = Undecodable(worker.exit_reason)
+        except MemoryError:
             self._replace(index)
-            task = self._running[number]
-            if task.crashes + 1 < CRASHES:
-                logger.warning("clip %d is tried again in a fresh worker: %s", task.decoded.index, clip.reason)
-                # In front of the queue: the next batch cannot be delivered without this clip.
-                self._todo.appendleft(replace(self._running.pop(number), crashes=task.crashes + 1))
-                return
-        self._settle(number, clip)
+            self._fault(number, NO_MEMORY)
+            return
+        except (EOFError, OSError):
+            ended = worker.end()
+            self.pool[index] = self.guard.processes.start()
+            if isinstance(ended, MachineFault):
+                self._fault(number, ended)
+            else:
+                self._crash(number, ended)
+            return
+        if isinstance(clip, MachineFault):
+            self._fault(number, clip)
+        elif not isinstance(clip, Stage):
+            self._settle(number, clip)
 
-    def _replace_overrun(self) -> None:
-        now = time.monotonic()
+    def _replace_stalled(self) -> None:
         for index, worker in enumerate(self.pool):
-            if worker.task is not None and now > worker.deadline:
-                number = worker.task
+            if worker.task is not None and worker.has_stalled():
+                number, stall = worker.task, worker.stall
                 self._replace(index)
-                self._settle(number, Undecodable(f"not decoded within {self.guard.seconds:g} s"))
+                self._fault(number, stall)
 
     def _replace(self, index: int) -> Worker[ClipT]:
         self.pool[index].stop()
-        self.pool[index] = Worker(self.guard.dataset)
+        self.pool[index] = self.guard.processes.start()
         return self.pool[index]
+
+    def _crash(self, number: int, reason: str) -> None:
+        """Decode a clip once more on which a decoder ended; after the second time only hash its bytes."""
+        task = self._running.pop(number)
+        crashes = task.crashes + 1
+        if crashes < CRASHES:
+            logger.warning("%s is decoded again in a fresh worker: %s", self.guard.name(task.decoded), reason)
+            self._todo.appendleft(replace(task, crashes=crashes))
+        else:
+            self._todo.appendleft(replace(task, crashes=crashes, failed=reason))
+
+    def _fault(self, number: int, fault: MachineFault) -> None:
+        """Try a clip once more after a fault of the machine; after the second fault the run ends at this clip."""
+        task = self._running.pop(number)
+        if task.faults + 1 < FAULTS:
+            logger.warning("%s is tried again: %s", self.guard.name(task.decoded), fault.reason)
+            # In front of the queue: the next batch cannot be delivered without this clip.
+            self._todo.appendleft(replace(task, faults=task.faults + 1))
+            return
+        self._done[number], self._faulty[number] = fault, task.decoded
 
     def _settle(self, number: int, clip: ClipT | Undecodable) -> None:
         """Keep a decoded clip; queue the replacement of an undecodable clip, or keep its reason if none is left."""
         task = self._running.pop(number)
         if isinstance(clip, Undecodable):
-            other = self.guard.other(task.draw, task.attempt + 1, clip)
+            other = self.guard.other(task.draw, task.attempt + 1, self.known, clip)
             if other is not None:
-                self._todo.appendleft(_Task(number, task.draw, other, task.attempt + 1))
+                self._todo.appendleft(_Task(number, task.draw, *other))
                 return
         self._done[number] = clip

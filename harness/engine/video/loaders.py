@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,16 +12,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harness.base.errors import UserError
+from harness.base.errors import EXIT_FAILED, UserError
 from harness.engine.video import mm_pipeline
 from harness.engine.video.batches import Draw, FitBatches
-from harness.engine.video.decode_workers import ClipDataset, Undecodable, default_workers
+from harness.engine.video.decode import ClipDataset, Undecodable, default_workers
 from harness.engine.video.guarded_loader import GuardedLoader
 from harness.engine.video.mm_pipeline import Step
 from harness.engine.video.transforms import PackedClip
 from harness.machine.compute_options import ComputeOptions
-from harness.spec import Recipe, VideoList, Views
+from harness.spec import LabelSet, Recipe, VideoList, Views
 
+logger = logging.getLogger(__name__)
 Row = tuple[Path | None, int]
 """Path of a video, None if it is missing, and its class id."""
 BatchT = TypeVar("BatchT")
@@ -45,18 +47,18 @@ class FitBatch:
 
 @dataclass(frozen=True)
 class EvalBatch:
-    """A device batch of an eval: the decoded clips, and the reasons of the clips that could not be decoded.
+    """A device batch of an eval: the decoded clips, and the clips that could not be decoded.
 
     Args:
         rows: Rows of the decoded clips.
         frames: (len(rows), V*T, 3, H, W) uint8; None if no clip was decoded or the batch has features.
-        failed: Reasons by row.
+        failed: Undecodable clips by row.
         features: (len(rows), V*T, D) frame features of a frozen vision tower.
     """
 
     rows: list[int]
     frames: Tensor | None
-    failed: dict[int, str]
+    failed: dict[int, Undecodable]
     features: Tensor | None = None
 
 
@@ -67,12 +69,12 @@ class DrawnBatch:
     Args:
         draws: Draws of the decoded clips.
         frames: (len(draws), V*T, 3, H, W) uint8; None if no clip was decoded.
-        failed: Reasons of the clips that could not be decoded, by draw.
+        failed: Undecodable clips by draw.
     """
 
     draws: list[Draw]
     frames: Tensor | None
-    failed: dict[Draw, str]
+    failed: dict[Draw, Undecodable]
 
 
 class RepeatedViews(mm_pipeline.ListVideoDataset):
@@ -100,7 +102,7 @@ def locate_rows(video_list: VideoList, locate: Callable[[str], Path | None]) -> 
 
 
 def fit_loader(
-    rows: list[Row],
+    clips: TrainingClips,
     recipe: Recipe,
     views: Views,
     size: int,
@@ -111,7 +113,7 @@ def fit_loader(
     """Return the loader of a fit. An undecodable clip is replaced by the next clip of its class in list order.
 
     Args:
-        rows: The training list.
+        clips: The training list.
         recipe: Recipe of the fit.
         views: The views, of which frames, statistics and reader are used.
         size: Side of the square input in pixels.
@@ -119,49 +121,75 @@ def fit_loader(
         compute: Number of workers and time limit.
         pin: Put batches into pinned memory, for a GPU.
     """
-    pipeline = mm_pipeline.fit_pipeline(views, size, recipe)
+    pipeline, rows = mm_pipeline.fit_pipeline(views, size, recipe), clips.rows
     if recipe.views_cached:
         dataset: mm_pipeline.ListVideoDataset = RepeatedViews(rows, pipeline, recipe.seed, recipe.views_cached)
     else:
         dataset = mm_pipeline.ListVideoDataset(rows, pipeline, recipe.seed)
 
-    def collate(draws: list[Draw], clips: list[PackedClip | Undecodable]) -> FitBatch:
-        decoded = []
-        for draw, clip in zip(draws, clips, strict=True):
+    def collate(draws: list[Draw], decoded: list[PackedClip | Undecodable]) -> FitBatch:
+        frames = []
+        for draw, clip in zip(draws, decoded, strict=True):
             if isinstance(clip, Undecodable):
-                raise no_clip_of_class(rows, draw, clip.reason)
-            decoded.append(clip)
+                raise clips.none_decodes(draw, clip)
+            frames.append(clip)
         labels = torch.tensor([rows[draw.index][1] for draw in draws])
-        return FitBatch(_stack(decoded, pin), labels, draws)
+        return FitBatch(_stack(frames, pin), labels, draws)
 
-    # Workers are kept between epochs, because a fork of a process with a large model takes long.
-    workers, substitute = workers_of(compute, pin), same_class(rows)
-    return GuardedLoader(dataset, batches, collate, workers, compute.decode_seconds, substitute, keep_workers=True)
+    # Workers are kept between epochs: a new dataset is pickled for the first of them, which takes long for K-400.
+    return GuardedLoader(
+        dataset, batches, collate, workers_of(compute, pin), compute.decode_seconds, clips, keep_workers=True
+    )
 
 
-def same_class(rows: list[Row]) -> Callable[[Draw, int], Draw | None]:
-    """Return the function from (draw, attempt) to the draw that replaces an undecodable clip: the next of its class."""
-    by_class: dict[int, list[int]] = {}
-    for index, (_, label) in enumerate(rows):
-        by_class.setdefault(label, []).append(index)
+class TrainingClips:
+    """The rows of a training list; an undecodable clip is replaced by the next clip of its class in list order.
 
-    def substitute(draw: Draw, attempt: int) -> Draw | None:
-        # The order of the list decides, so that workers and their speed have no influence on the replacement.
-        same = by_class[rows[draw.index][1]]
+    Args:
+        rows: The training list.
+        label_set: Its classes, for messages.
+        reader: The reader of the views, for messages.
+    """
+
+    def __init__(self, rows: list[Row], label_set: LabelSet, reader: str = "decord") -> None:
+        self.rows, self.label_set, self.reader = rows, label_set, reader
+        self._by_class: dict[int, list[int]] = {}
+        for index, (_, label) in enumerate(rows):
+            self._by_class.setdefault(label, []).append(index)
+
+    def draw(self, draw: Draw, attempt: int, /) -> Draw | None:
+        """Return the draw that replaces a draw after a number of failed attempts; None if no clip of its class is left.
+
+        The order of the list decides, so that workers and their speed have no influence on the replacement.
+        """
+        same = self._by_class[self.rows[draw.index][1]]
         if attempt >= len(same):
             return None
         other = same[(same.index(draw.index) + attempt) % len(same)]
         return Draw(other, draw.epoch, draw.position, draw.group)
 
-    return substitute
+    def _name(self, draw: Draw) -> str:
+        path, label = self.rows[draw.index]
+        return f"{path} (class {self.label_set.names[label]!r})"
+
+    def warn(self, draw: Draw, other: Draw, clip: Undecodable, /) -> None:
+        """Log that a clip is replaced."""
+        logger.warning("training clip %s is replaced by %s: %s", self._name(draw), self._name(other), clip.reason)
+
+    def none_decodes(self, draw: Draw, clip: Undecodable) -> UserError:
+        """Return the error of a fit if no clip of the class of a draw can be decoded."""
+        path, label = self.rows[draw.index]
+        return UserError(
+            f"No training clip of class {self.label_set.names[label]!r} can be decoded; {path}: {clip.reason}.",
+            decode_hint(self.reader),
+            EXIT_FAILED,
+        )
 
 
-def no_clip_of_class(rows: list[Row], draw: Draw, reason: str) -> UserError:
-    """Return the error of a fit if no clip of a class can be decoded."""
-    return UserError(
-        f"No training clip of class {rows[draw.index][1]} can be decoded; {rows[draw.index][0]}: {reason}.",
-        "See: python -m harness check data DATASET --decode",
-    )
+def decode_hint(reader: str) -> str:
+    """Return how to find the cause if clips do not decode with a reader, and the reader that may decode them."""
+    check = "python -m harness check data DATASET --decode names the cause for every clip"
+    return f"{check}; --views reader=exact may read them, as another row." if reader == "decord" else f"{check}."
 
 
 def eval_loader(
@@ -187,7 +215,7 @@ def eval_loader(
     dataset = mm_pipeline.ListVideoDataset(rows, mm_pipeline.eval_pipeline(views, size), seed)
 
     def pack(drawn: DrawnBatch) -> EvalBatch:
-        failed = {draw.index: reason for draw, reason in drawn.failed.items()}
+        failed = {draw.index: clip for draw, clip in drawn.failed.items()}
         return EvalBatch([draw.index for draw in drawn.draws], drawn.frames, failed)
 
     return _loader(dataset, [[Draw(index) for index in batch] for batch in batches], compute, pin, pack)
@@ -214,7 +242,7 @@ def _loader(
 ) -> GuardedLoader[PackedClip, BatchT]:
     def collate(draws: list[Draw], clips: list[PackedClip | Undecodable]) -> BatchT:
         decoded = [(d, c) for d, c in zip(draws, clips, strict=True) if not isinstance(c, Undecodable)]
-        failed = {d: c.reason for d, c in zip(draws, clips, strict=True) if isinstance(c, Undecodable)}
+        failed = {d: c for d, c in zip(draws, clips, strict=True) if isinstance(c, Undecodable)}
         frames = _stack([c for _, c in decoded], pin) if decoded else None
         return pack(DrawnBatch([d for d, _ in decoded], frames, failed))
 

@@ -142,10 +142,13 @@ class ListVideoDataset(VideoDataset):  # type: ignore[misc]
         """Return the rows in mmaction2's format."""
         return [{"filename": "" if path is None else str(path), "label": label} for path, label in self.rows]
 
+    def video(self, draw: Draw) -> Path | None:
+        """Return the file of a draw; None for a row without a file."""
+        return self.rows[draw.index][0]
+
     def __getitem__(self, draw: Draw) -> PackedClip:
-        path, _ = self.rows[draw.index]
-        if path is None:
-            raise FileNotFoundError("not found under the dataset's folder")
+        if self.video(draw) is None:
+            raise FileNotFoundError("not found under the folder of the dataset")
         # In evaluation the epoch is -1 and the draw depends on the row alone: views are the same in every run.
         number = draw.index if draw.epoch < 0 else draw.position
         # Plus 1, because parts of a seed cannot be negative.

@@ -103,7 +103,7 @@ class Item:
         listed["sha256"] = rows_sha256(zip(self.frame["video"], self.frame["label"], strict=True))
         listed["n"] = self.m["evaluation"]["evaluated"] = len(self.frame)
         none = self.frame["video"][self.frame["id1"] < 0]
-        record["undecodable"] = [{"video": video, "reason": "damaged"} for video in none]
+        record["undecodable"] = [{"video": video, "reason": "damaged", "sha256": "0" * 64} for video in none]
         self.measure()
         unseen = np.array([record["classes"][label] not in seen for label in self.frame["label"]])
         strict = seen and unseen.any()
