@@ -56,6 +56,9 @@ class Facts:
         """Whether the dataset defines a list of this name."""
         return name in self.card.lists or name in self.card.aliases
 
+    def why_absent(self, name: str) -> str:
+        return ""
+
 
 @dataclass(frozen=True)
 class Work:

@@ -57,6 +57,10 @@ class Dataset(ABC):
         """Return whether the dataset defines a list of this name."""
         return name in self.list_names()
 
+    def why_absent(self, name: str) -> str:
+        """The reason why the dataset has no list of this name, as a sentence; empty if there is no special one."""
+        return ""
+
     @abstractmethod
     def list(self, name: str) -> VideoList:
         """The rows of a list.
