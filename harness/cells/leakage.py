@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from harness.cells.cell import EvalCell
+from harness.data.equal_clips import ListedClips, refuse_equal_clips
 from harness.data.leakage import Audit, audit
 
 
@@ -12,9 +13,12 @@ def audit_cell(cell: EvalCell) -> list[Audit]:
     """Audits of an evaluation list against the training lists of its fit and of the parent fit.
 
     Raises:
-        UserError: Videos are shared between training and evaluation.
+        UserError: Videos are shared between training and evaluation, or clips with equal bytes have two classes.
     """
+    test = ListedClips(cell.dataset, cell.test, cell.labels)
     trained = [] if cell.fit is None else [cell.fit, *([cell.fit.parent] if cell.fit.parent else [])]
+    for fit in trained or [None]:
+        refuse_equal_clips(ListedClips(fit.dataset, fit.train, fit.labels) if fit else None, test)
     if not trained:
         nothing = audit(None, None, cell.test, cell.labels, "", cell.dataset.name)
         unknown = "a checkpoint, whose training data are not known here"

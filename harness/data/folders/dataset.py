@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 
@@ -223,6 +224,14 @@ class FolderDataset(Dataset):
             UserError: A video cannot be read.
         """
         return self._fingerprints.list_fingerprint(self._files, video_list.paths)
+
+    def fingerprints(self, video_list: VideoList) -> Mapping[str, str]:
+        """Fingerprint of each video of a list by path, without empty files: these are damaged, and not copies.
+
+        Raises:
+            UserError: A video cannot be read.
+        """
+        return self._fingerprints.of(self._files, video_list.paths)
 
     def cluster(self, path: str) -> str:
         """The group of a clip: person or source video across classes, `gNN` within its class, else the clip alone."""

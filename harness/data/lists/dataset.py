@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from harness.spec import LabelSet, VideoList, ZeroShotTest
@@ -89,6 +89,14 @@ class Dataset(ABC):
             UserError: A video cannot be read.
         """
         return None
+
+    def fingerprints(self, video_list: VideoList) -> Mapping[str, str]:
+        """Fingerprint of each video of a list by path; empty where the paths identify the videos.
+
+        Raises:
+            UserError: A video cannot be read.
+        """
+        return {}
 
     def cluster(self, path: str) -> str:
         """The source from which the video of a list path was cut, unique in the dataset; empty if it is unknown."""
