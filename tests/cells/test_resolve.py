@@ -67,9 +67,9 @@ def test_each_setting_is_resolved_once_per_command(
         assert calls[name] and not repeated, f"{name} was called again with equal arguments: {repeated}"
 
 
-def test_combinations_hold_what_cells_read(small_dataset: Path) -> None:
+def test_combinations_hold_what_cells_read(three_subsets: Path) -> None:
     request = Request(
-        (MethodChoice("vificlip"), MethodChoice("vanilla_clip")), ("b2n",), (str(small_dataset),), MINI,
+        (MethodChoice("vificlip"), MethodChoice("vanilla_clip")), ("b2n",), (str(three_subsets),), MINI,
         {"epochs": "1"}, {"frames": "2"}, {"frames": "3"}, repeats=(2,),
     )  # fmt: skip
     resolved = resolve.resolve(request, load_settings({}, {"HARNESS_CONFIG": "/dev/null"}))
