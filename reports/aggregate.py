@@ -77,8 +77,19 @@ def _cell(mean: ColumnMean, rule: Column, entries: Sequence[Entry], expected: Se
         repeats.append(RepeatScore(value, interval, entry.measurement.protocol.repeat.index, entry))
     return Cell(
         mean.column, mean.mean, mean.spread, mean.n, mean.kind, mean.interval, tuple(repeats),
-        lacks=_lacks(rule.part, chosen, expected),
+        lacks="; ".join(filter(None, (_lacks(rule.part, chosen, expected), _without_meaning(rule, chosen)))),
     )  # fmt: skip
+
+
+def _without_meaning(rule: Column, entries: Sequence[Entry]) -> str:
+    """Why a metric says nothing on these lists; empty if it does.
+
+    Five guesses at five classes or fewer are always right: the top-5 accuracy is 100 % for every method.
+    """
+    classes = min((len(entry.record.classes) for entry in entries), default=0)
+    if rule.metric != "top5" or not 0 < classes <= 5:
+        return ""
+    return f"top-5 is not meaningful with {classes} classes"
 
 
 def _lacks(part: str, entries: Sequence[Entry], expected: Sequence[Expected]) -> str:

@@ -39,7 +39,8 @@ class Cell:
         interval: 95 % interval of the mean from the sampling of test videos alone.
         repeats: The repeats, by index; empty for harmonic means.
         harmonic_of: The two columns of a harmonic mean.
-        lacks: How the repeats differ from the prescribed repeats, in words; such a cell has no rank.
+        lacks: How the repeats differ from the prescribed repeats, or why the metric is not meaningful, in words; such a
+            cell has no rank.
     """
 
     column: str

@@ -20,6 +20,7 @@ from harness.plugins import registry
 from harness.spec import Eval, Fit, ParentFit, Protocol, Recipe, Repeat, Views
 from harness.spec.method_spec import OwnModel
 from harness.spec.overrides import recipe_with, views_with
+from harness.spec.updates import fitted_batch
 from results.measurement import Prescribed
 
 
@@ -82,7 +83,7 @@ class _Resolver:
             if is_trained:
                 source = datasets[fit.train.dataset]
                 declared = _declared(row, protocol.name, fit, source)
-                recipe = recipe_with(declared, self._request.recipe)
+                recipe = _fitted_recipe(recipe_with(declared, self._request.recipe), source, fit)
                 training = ResolvedFit(row, protocol.name, fit, source, declared, recipe, views)
             evals = tuple(self._eval(item, row, protocol, fit.repeat if is_trained else Repeat()) for item in items)
             prescribed.append(PlannedFit(fit, training.recipe if training else None, evals))
@@ -179,9 +180,10 @@ class _Resolver:
             row = method_row(choice, backbone, parent.protocol, dataset.name, frames, code)
             fit, _ = self._fits(protocol, dataset)[0]
             source = dataset if fit.train.dataset == dataset.name else self.datasets.open(fit.train.dataset)
-            recipe = _declared(row, parent.protocol, fit, source)
+            declared = _declared(row, parent.protocol, fit, source)
+            recipe = _fitted_recipe(declared, source, fit)
             views = self._training_views(protocol.views, backbone)
-            self._parents[key] = ResolvedFit(row, parent.protocol, fit, source, recipe, recipe, views)
+            self._parents[key] = ResolvedFit(row, parent.protocol, fit, source, declared, recipe, views)
         return self._parents[key]
 
     def _is_selected(self, fit: Fit) -> bool:
@@ -192,6 +194,17 @@ class _Resolver:
 def _default_backbone(dataset: Dataset) -> BackboneChoice:
     """The tiny CLIP for embedded datasets, OpenAI's ViT-B/16 for all others."""
     return BackboneChoice(MINI_ARCH, None) if dataset.kind == "embedded" else BackboneChoice("ViT-B-16", "openai")
+
+
+def _fitted_recipe(recipe: Recipe, dataset: Dataset, fit: Fit) -> Recipe:
+    """The recipe, with a smaller effective batch if the training list of a custom dataset does not fill it.
+
+    Published recipes are made for lists of thousands of clips. Lists of official datasets always fill them, and may be
+    absent on this machine; they are not read here.
+    """
+    if dataset.kind != "custom":
+        return recipe
+    return fitted_batch(len(dataset.list(fit.train.list)), recipe)
 
 
 def _declared(row: MethodRow, protocol: str, fit: Fit, dataset: Dataset) -> Recipe:

@@ -55,7 +55,7 @@ class FolderDataset(Dataset):
         self,
         path: Path,
         name: str | None = None,
-        source: str = "mini_source",
+        source: str = "k400",
         seed: int = SPLIT_SEED,
         cache: Path | None = None,
     ) -> None:
