@@ -55,6 +55,7 @@ class _Resolver:
     def __init__(self, request: Request, settings: Settings) -> None:
         self.datasets = OpenedDatasets(request, settings)
         self._request = request
+        self._configured = settings.data
         self._codes: dict[str, str] = {}
         self._views: dict[tuple[Views, BackboneChoice | OwnModel, bool], Views] = {}
         self._prescribed: dict[tuple[type[Protocol], int], list[tuple[Fit, tuple[Eval, ...]]]] = {}
@@ -82,6 +83,7 @@ class _Resolver:
             training = None
             if is_trained:
                 source = datasets[fit.train.dataset]
+                self._require_videos(dataset, source)
                 declared = _declared(row, protocol.name, fit, source)
                 recipe = _fitted_recipe(recipe_with(declared, self._request.recipe), source, fit)
                 training = ResolvedFit(row, protocol.name, fit, source, declared, recipe, views)
@@ -180,11 +182,25 @@ class _Resolver:
             row = method_row(choice, backbone, parent.protocol, dataset.name, frames, code)
             fit, _ = self._fits(protocol, dataset)[0]
             source = dataset if fit.train.dataset == dataset.name else self.datasets.open(fit.train.dataset)
+            self._require_videos(dataset, source)
             declared = _declared(row, parent.protocol, fit, source)
             recipe = _fitted_recipe(declared, source, fit)
             views = self._training_views(protocol.views, backbone)
             self._parents[key] = ResolvedFit(row, parent.protocol, fit, source, declared, recipe, views)
         return self._parents[key]
+
+    def _require_videos(self, dataset: Dataset, source: Dataset) -> None:
+        """Refuse a fit for a custom dataset on an official source that is not configured.
+
+        Raises:
+            NotApplicableError: The source has no video folder on this machine.
+        """
+        if dataset.kind == "custom" and source.kind == "official" and source.name not in self._configured:
+            raise NotApplicableError(
+                f"The fit for {dataset.shown} is on {source.name}, whose videos are not configured: give them with "
+                f"--data {source.name}=DIR, or name another dataset with --source NAME (mini_source: synthetic clips, "
+                "for tests)."
+            )
 
     def _is_selected(self, fit: Fit) -> bool:
         repeats, shots = self._request.repeats, self._request.shots

@@ -12,7 +12,7 @@ from harness.cells.from_request import expand
 from harness.cells.request import MethodChoice, Request
 from harness.machine.settings import Settings, load_settings
 from harness.spec import Recipe
-from harness.spec.updates import fitted_batch, plan_updates
+from harness.spec.updates import BATCH, fitted_batch, plan_updates
 from results.measurement_words import signature
 
 METHODS = ("vificlip", "xclip", "actionclip", "image_ft")
@@ -68,15 +68,18 @@ def test_real_clip_fits_small_own_lists_and_states_the_batch(settings: Settings,
     request = Request(tuple(map(MethodChoice, METHODS)), (protocol,), (str(root),))
     cells = expand(request, settings)
     assert {cell.described.method.name for cell in cells.fits} == set(METHODS)
-    assert len({cell.described.training.recipe.effective_batch for cell in cells.fits}) == 1
     for cell in cells.fits:
         training = cell.described.training
         assert plan_updates(len(cell.train), training.recipe).updates >= 1
         assert training.declared.effective_batch > len(cell.train)
-        assert "ranks=" in cell.name and "accumulate=1" in cell.name
-    assert cells.fits
-    for cell in cells.evals:
-        assert "accumulate=1" in signature(cell.measurement)
+        assert training.recipe == fitted_batch(len(cell.train), training.declared)
+        changed = [
+            f"{name}={getattr(training.recipe, name)}"
+            for name in BATCH
+            if getattr(training.recipe, name) != getattr(training.declared, name)
+        ]
+        signatures = [signature(e.measurement) for e in cells.evals if e.fit is not None and e.fit.key == cell.key]
+        assert changed and all(text in words for text in changed for words in (cell.name, *signatures))
 
 
 def test_a_requested_batch_that_is_too_large_is_lowered_too(settings: Settings, tmp_path: Path) -> None:

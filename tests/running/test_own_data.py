@@ -46,9 +46,8 @@ def test_zero_shot_on_own_videos_is_never_fitted_on_synthetic_clips_unasked(
 ) -> None:
     settings = load_settings({"runs": str(tmp_path / "runs"), "cache": str(tmp_path / "cache")}, {})
     trained = Request((MethodChoice("vificlip"),), ("zero_shot",), (str(small_dataset),))
-    with pytest.raises(UserError, match="k400") as caught:
+    with pytest.raises(UserError, match="is on k400, whose videos are not configured: .*--source NAME"):
         expand(trained, settings)
-    assert "--source" in caught.value.hint
     untrained = Request((MethodChoice("vanilla_clip"),), ("zero_shot",), (str(small_dataset),))
     assert len(expand(untrained, settings).evals) == 1, "an untrained method needs no source"
     asked = Request((MethodChoice("vificlip"),), ("zero_shot",), (str(small_dataset),), source="mini_source")
@@ -69,7 +68,7 @@ def test_a_refused_run_leaves_no_empty_folders(small_dataset: Path, tmp_path: Pa
 def test_predict_refuses_no_frames(tmp_path: Path, capsys: pytest.CaptureFixture[str], arch: tuple[str, ...]) -> None:
     (tmp_path / "names.txt").write_text("a\nb\n")
     assert in_process("predict", tmp_path / "x.avi", "--labels", tmp_path / "names.txt", "--frames", "0", *arch) == 2
-    assert "views.frames is 0" in capsys.readouterr().err
+    assert "at least one frame and one clip, found 0 x 1" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("out", ["x.npz", "x", "x.csv"])
