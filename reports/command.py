@@ -143,11 +143,6 @@ class _Command:
                     "NAME-OF-THE-SOURCE: the source dataset, which records of untrained methods do not name."
                 )
             yield from ("--source", self._dataset(source) if source else "NAME-OF-THE-SOURCE")
-        elif source is not None and m.evaluation.list.root and _dataset_of(source) != _dataset_of(m.evaluation.list):
-            self.notes.append(
-                f"The row was trained on {source.dataset}, which was the default source of a custom dataset: the "
-                "default depends on the configured datasets."
-            )
 
     def _views(self) -> Iterator[str]:
         """View settings that differ from the prescribed ones: first of fits and evals, then of evals alone."""
@@ -210,10 +205,6 @@ def _reduced_names(fit: Training | None) -> frozenset[str]:
     )
     is_reduced = fitted_batch(fit.list.n, declared) == fit.recipe
     return frozenset(name for name, value in factors.items() if is_reduced and getattr(fit.recipe, name) != value)
-
-
-def _dataset_of(listed: ListId) -> tuple[str, str]:
-    return listed.dataset, listed.root
 
 
 def _is_file(text: str) -> bool:
