@@ -57,6 +57,7 @@ class Facts:
         return name in self.card.lists or name in self.card.aliases
 
     def why_absent(self, name: str) -> str:
+        """Empty: official datasets have no special reason."""
         return ""
 
 

@@ -119,7 +119,9 @@ def _eval_cell(
         engine=ENGINE_VERSION,
     )
     folder = fit.folder if fit else row.folder(runs) / "untrained"
-    name = f"{protocol.name}-{_file_name(dataset.name)}-{test.name}-{item.part}-{cell_key(measurement)[:8]}{RECORD_SUFFIX}"
+    name = (
+        f"{protocol.name}-{_file_name(dataset.name)}-{test.name}-{item.part}-{cell_key(measurement)[:8]}{RECORD_SUFFIX}"
+    )
     return EvalCell(
         row=row, fit=fit, eval=item, protocol=protocol, dataset=dataset, test=test, labels=labels,
         views=planned.views, repeat=planned.repeat, measurement=measurement, record=folder / "evals" / name,

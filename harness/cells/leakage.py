@@ -17,9 +17,10 @@ def audit_cell(cell: EvalCell) -> list[Audit]:
     """
     test = ListedClips(cell.dataset, cell.test, cell.labels)
     trained = [] if cell.fit is None else [cell.fit, *([cell.fit.parent] if cell.fit.parent else [])]
-    for fit in trained or [None]:
-        refuse_equal_clips(ListedClips(fit.dataset, fit.train, fit.labels) if fit else None, test)
+    for fit in trained:
+        refuse_equal_clips(ListedClips(fit.dataset, fit.train, fit.labels), test)
     if not trained:
+        refuse_equal_clips(None, test)
         nothing = audit(None, None, cell.test, cell.labels, "", cell.dataset.name)
         unknown = "a checkpoint, whose training data are not known here"
         return [replace(nothing, source=unknown) if cell.row.choice.checkpoint else nothing]

@@ -121,7 +121,9 @@ def _path(text: str, origin: str | Path) -> Path:
     try:
         return Path(text).expanduser()
     except RuntimeError:
-        raise UserError(f"{text!r} in {origin}: no such user.", "Write the path in full, or ./~ for a folder ~.") from None
+        raise UserError(
+            f"{text!r} in {origin}: no such user.", "Write the path in full, or ./~ for a folder ~."
+        ) from None
 
 
 def _cache_folder(environment: Mapping[str, str]) -> Path:

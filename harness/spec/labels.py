@@ -59,8 +59,8 @@ def require_distinct_texts(names: Sequence[str], source: str) -> None:
         text = tokenizer_text(name)
         if text in first:
             raise UserError(
-                f"{source}: the classes {first[text]!r} and {name!r} are the same text, {text!r}, for CLIP's tokenizer, "
-                "expected classes with different texts.",
+                f"{source}: the classes {first[text]!r} and {name!r} are the same text, {text!r}, for CLIP's "
+                "tokenizer, expected classes with different texts.",
                 "Rename or merge one of them.",
             )
         first[text] = name

@@ -51,9 +51,7 @@ def fitted_batch(n_videos: int, recipe: Recipe) -> Recipe:
 
 def _with_factor(recipe: Recipe, name: str, value: int) -> Recipe:
     factors = {"accumulate": recipe.accumulate, "ranks": recipe.ranks, "micro_batch": recipe.micro_batch, name: value}
-    return replace(
-        recipe, accumulate=factors["accumulate"], ranks=factors["ranks"], micro_batch=factors["micro_batch"]
-    )
+    return replace(recipe, accumulate=factors["accumulate"], ranks=factors["ranks"], micro_batch=factors["micro_batch"])
 
 
 def _counts(n_videos: int, recipe: Recipe) -> tuple[int, int]:

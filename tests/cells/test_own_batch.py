@@ -83,6 +83,8 @@ def test_real_clip_fits_small_own_lists_and_states_the_batch(settings: Settings,
 
 
 def test_a_requested_batch_that_is_too_large_is_lowered_too(settings: Settings, tmp_path: Path) -> None:
-    request = Request((MethodChoice("vificlip"),), ("supervised",), (str(own(tmp_path / "d", 3)),), recipe={"ranks": "100"})
+    request = Request(
+        (MethodChoice("vificlip"),), ("supervised",), (str(own(tmp_path / "d", 3)),), recipe={"ranks": "100"}
+    )
     (fit,) = expand(request, settings).fits
     assert fit.described.training.recipe.ranks == 3

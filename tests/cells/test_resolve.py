@@ -56,7 +56,8 @@ def test_each_setting_is_resolved_once_per_command(
 ) -> None:
     code = in_process(
         "plan", "--method", "image_ft:template='a {}'", "bridge_prompt", "vanilla_clip", "--protocol", "b2n",
-        "few_shot", "zero_shot", "--dataset", small_dataset, "mini_target", "--arch", "mini-clip", "--source", "mini_source",
+        "few_shot", "zero_shot", "--dataset", small_dataset, "mini_target", "--arch", "mini-clip",
+        "--source", "mini_source",
         "--views", "frames=2", "--eval-views", "frames=3", "--recipe", "epochs=1", "--runs", tmp_path / "runs",
     )  # fmt: skip
     assert code == 0
@@ -82,7 +83,9 @@ def test_combinations_hold_what_cells_read(three_subsets: Path) -> None:
 
 
 def test_a_parent_fit_is_shared(small_dataset: Path) -> None:
-    request = Request((MethodChoice("bridge_prompt"),), ("b2n", "few_shot"), (str(small_dataset),), MINI, source="mini_source")
+    request = Request(
+        (MethodChoice("bridge_prompt"),), ("b2n", "few_shot"), (str(small_dataset),), MINI, source="mini_source"
+    )
     resolved = resolve.resolve(request, load_settings({}, {"HARNESS_CONFIG": "/dev/null"}))
     parents = [combination.parent for combination in resolved.combinations]
     assert parents[0] is not None and parents[0] is parents[1] and parents[0].row.name == "vificlip"

@@ -57,16 +57,20 @@ def _read(file: Path, ids: dict[str, int]) -> set[int]:
     try:
         lines = file.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{file} cannot be read: {error}", "Expected UTF-8 text, a class name a line.", EXIT_FAILED) from None
+        raise UserError(
+            f"{file} cannot be read: {error}", "Expected UTF-8 text, a class name a line.", EXIT_FAILED
+        ) from None
     chosen: set[int] = set()
     for number, line in enumerate(lines, 1):
         name = line.strip()
         if not name:
             continue
         if name not in ids:
-            error = unknown_name("class", name, ids)
-            raise UserError(f"{file}, line {number}: {error.message}", error.hint)
+            unknown = unknown_name("class", name, ids)
+            raise UserError(f"{file}, line {number}: {unknown.message}", unknown.hint)
         if ids[name] in chosen:
-            raise UserError(f"{file}, line {number}: {name!r} is a duplicate, expected each class once.", "Remove the line.")
+            raise UserError(
+                f"{file}, line {number}: {name!r} is a duplicate, expected each class once.", "Remove the line."
+            )
         chosen.add(ids[name])
     return chosen

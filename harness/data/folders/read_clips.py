@@ -115,7 +115,7 @@ def _read_folder(root: Path) -> Iterator[Clip]:
 
 def _read_class(root: Path, folder: Path, split: str) -> Iterator[Clip]:
     count = other = 0
-    resolved = {str(folder): (root.resolve(), folder.resolve())}
+    resolved: dict[str, tuple[Path, ...]] = {str(folder): (root.resolve(), folder.resolve())}
     for parent, folders, files in os.walk(folder, onerror=_refuse, followlinks=True):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in folders:

@@ -48,8 +48,8 @@ def choose_val(clips: Sequence[Clip], seed: int) -> set[str]:
             return {path for path, group in group_of_path.items() if group in chosen}
         names.sort()
     raise UserError(
-        "The people or source videos of the clips tie the classes together: no choice of whole groups gives every class "
-        "a training clip and an evaluation clip.",
+        "The people or source videos of the clips tie the classes together: no choice of whole groups gives every "
+        "class a training clip and an evaluation clip.",
         "State the split with train/ and val/ folders, or add clips of other people.",
     )
 
