@@ -56,6 +56,10 @@ class Facts:
         """Whether the dataset defines a list of this name."""
         return name in self.card.lists or name in self.card.aliases
 
+    def why_absent(self, name: str) -> str:
+        """Empty: official datasets have no special reason."""
+        return ""
+
 
 @dataclass(frozen=True)
 class Work:

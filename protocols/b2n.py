@@ -9,7 +9,7 @@ from harness.api import Column, DatasetFacts, Eval, Fit, ListRef, Protocol, Repe
 
 @register_protocol("b2n")
 class BaseToNovel(Protocol):
-    """Three fits, one for each published training subset; the harmonic mean is that of the two unrounded means.
+    """A fit for each training subset, three as published; the harmonic mean is that of the two unrounded means.
 
     Published (specification, section 1): `base_val` over the base classes and `novel_val` over the novel classes, never
     over their union. The column `joint`, which published tables lack, is the whole evaluation list over all classes.
@@ -26,11 +26,13 @@ class BaseToNovel(Protocol):
     shots = 16
 
     def fits(self, dataset: DatasetFacts) -> Iterable[Fit]:
-        """Yield a fit for each of the training lists `base_s1`, `base_s2` and `base_s3`."""
+        """Yield a fit for each of the training lists `base_s1`, `base_s2` and `base_s3` that the dataset has."""
         if not dataset.has_list("base_s1"):
             known = ", ".join(self.datasets)
-            raise UserError(f"{dataset.name} has no base and novel classes.", f"b2n runs on {known}.")
-        for index in (1, 2, 3):
+            reason = dataset.why_absent("base_s1") or f"{dataset.name} has no base and novel classes."
+            raise UserError(reason, f"b2n runs on {known}, and on custom datasets of at least four classes.")
+        # A small custom dataset has fewer subsets: draws of the same clips are one subset, fitted and counted once.
+        for index in (index for index in (1, 2, 3) if dataset.has_list(f"base_s{index}")):
             train = ListRef(dataset.name, f"base_s{index}", "base")
             yield Fit(train, Repeat("train_subset", index), self.shots)
 

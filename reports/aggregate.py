@@ -80,8 +80,20 @@ def _cell(mean: ColumnMean, rule: Column, entries: Sequence[Entry], expected: Se
             fits[score.entry.measurement.keys.fit].append(score.value)
     return Cell(
         mean.column, mean.mean, mean.spread, mean.n, mean.kind, tuple(repeats),
-        lacks=_lacks(rule.part, chosen, expected), fits=tuple(sum(values) / len(values) for values in fits.values()),
+        lacks="; ".join(filter(None, (_lacks(rule.part, chosen, expected), _without_meaning(rule, chosen)))),
+        fits=tuple(sum(values) / len(values) for values in fits.values()),
     )  # fmt: skip
+
+
+def _without_meaning(rule: Column, entries: Sequence[Entry]) -> str:
+    """Why a metric says nothing on these lists; empty if it does.
+
+    Five guesses at five classes or fewer are always right: the top-5 accuracy is 100 % for every method.
+    """
+    classes = min((len(entry.record.classes) for entry in entries), default=0)
+    if rule.metric != "top5" or not 0 < classes <= 5:
+        return ""
+    return f"top-5 is not meaningful with {classes} classes"
 
 
 def _lacks(part: str, entries: Sequence[Entry], expected: Sequence[Expected]) -> str:

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from harness.spec import Views
+from harness.spec.updates import BATCH, fitted_batch
 from reports.row import Row
-from results.measurement import ListId, Measurement, ModelId, Value
+from results.measurement import ListId, Measurement, ModelId, Training, Value
 from results.measurement_names import changes_of
 from results.measurement_words import EMBEDDED_ARCH, recipe_changes
 
@@ -142,11 +143,6 @@ class _Command:
                     "NAME-OF-THE-SOURCE: the source dataset, which records of untrained methods do not name."
                 )
             yield from ("--source", self._dataset(source) if source else "NAME-OF-THE-SOURCE")
-        elif source is not None and m.evaluation.list.root and _dataset_of(source) != _dataset_of(m.evaluation.list):
-            self.notes.append(
-                f"The row was trained on {source.dataset}, which was the default source of a custom dataset: the "
-                "default depends on the configured datasets."
-            )
 
     def _views(self) -> Iterator[str]:
         """View settings that differ from the prescribed ones: first of fits and evals, then of evals alone."""
@@ -181,7 +177,10 @@ class _Command:
         """Recipe settings that differ from the recipe that the method declares."""
         changes: dict[str, Value] = {}
         for m in self.measurements:
+            reduced = _reduced_names(m.fitted)
             for name, value in recipe_changes(m.fitted).items():
+                if name in reduced:
+                    continue
                 # `--seeds` sets the seed of each repeat.
                 if name == "seed" and m.protocol.repeat.kind == "seed":
                     continue
@@ -193,8 +192,19 @@ class _Command:
             yield from ("--recipe", f"{name}={_text(changes[name])}")
 
 
-def _dataset_of(listed: ListId) -> tuple[str, str]:
-    return listed.dataset, listed.root
+def _reduced_names(fit: Training | None) -> frozenset[str]:
+    """The factors of the batch if the rule of `fitted_batch` gave them: it gives them again, for each list its own.
+
+    A row of `few_shot` has fits with different batches, which no `--recipe` can state.
+    """
+    if fit is None or not fit.list.root:
+        return frozenset()
+    factors = {name: getattr(fit.declared, name) for name in BATCH}
+    declared = dataclasses.replace(
+        fit.recipe, micro_batch=fit.declared.micro_batch, ranks=fit.declared.ranks, accumulate=fit.declared.accumulate
+    )
+    is_reduced = fitted_batch(fit.list.n, declared) == fit.recipe
+    return frozenset(name for name, value in factors.items() if is_reduced and getattr(fit.recipe, name) != value)
 
 
 def _is_file(text: str) -> bool:

@@ -44,7 +44,8 @@ class Cell:
         kind: Kind of the repeats: `test_split`, `class_subset`, `train_subset`, `seed` or `single`.
         repeats: The repeats, by index; empty for harmonic means.
         harmonic_of: The two columns of a harmonic mean.
-        lacks: How the repeats differ from the prescribed repeats, in words; such a cell has no rank.
+        lacks: How the repeats differ from the prescribed repeats, or why the metric is not meaningful, in words; such a
+            cell has no rank.
         fits: The accuracy of each fit, the mean over the lists that it is evaluated on; empty for an untrained method.
             For a harmonic mean the linearised values, whose variance is that of the harmonic mean between fits.
         statistics: Intervals; None if the predictions of a record cannot be read.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -69,6 +70,15 @@ def small_dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in CLASSES:
         for i in range(CLIPS_PER_CLASS):
             write_clip(root / name / f"clip{i}.avi", name, seed=i)
+    return root
+
+
+@pytest.fixture(scope="session")
+def three_subsets(small_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`small_dataset` with four more clips in one base class, so that its three training subsets differ."""
+    root = Path(shutil.copytree(small_dataset, tmp_path_factory.mktemp("subsets") / "shapes"))
+    for i in range(CLIPS_PER_CLASS, CLIPS_PER_CLASS + 4):
+        write_clip(root / CLASSES[-1] / f"clip{i}.avi", CLASSES[-1], seed=i)
     return root
 
 

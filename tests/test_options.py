@@ -90,3 +90,14 @@ def test_typed_values_and_their_texts_mean_the_same(layers: int, rate: float, de
     typed = build_options(Options, {"layers": layers, "rate": rate, "deep": deep}, "m")
     texts = build_options(Options, {"layers": str(layers), "rate": repr(rate), "deep": str(deep)}, "m")
     assert typed == texts
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("m:t='a video of \"{}\"'", 'a video of "{}"'), ('m:t="it\'s {}"', "it's {}"), ("m:t='{}'", "{}"),
+        ("m:t=''", ""), ("m:t=\"'{}'\"", "'{}'"), ("m:t='a' and 'b'", "'a' and 'b'"), ("m:t='a, b: {}'", "a, b: {}"),
+    ],
+)  # fmt: skip
+def test_one_pair_of_quotes_is_removed(text: str, value: str) -> None:
+    assert split_method(text) == ("m", {"t": value})

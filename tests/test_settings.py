@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness.base.errors import UserError
+from harness.data.catalog import open_dataset
 from harness.machine.settings import load_settings
 
 
@@ -90,3 +91,23 @@ def test_a_named_file_that_is_missing(tmp_path: Path) -> None:
 def test_a_data_folder_that_is_missing(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"HARNESS_DATA is .*not a folder"):
         load_settings({}, {"HARNESS_DATA": str(tmp_path / "none"), "HARNESS_CONFIG": "/dev/null"})
+
+
+def test_the_home_folder_and_the_case_of_dataset_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    config = tmp_path / "harness.toml"
+    config.write_text('runs = "~/runs"\n[data]\nUCF101 = "~/ucf"\n"My Videos" = "~/own"\n')
+    environment = {"HARNESS_CONFIG": str(config), "HARNESS_CACHE": "~/cache", "HARNESS_DATA_SSV2": "~/ssv2"}
+    found = load_settings({"data.HMDB51": "~/hmdb", "weights": "~/weights"}, environment)
+    home = tmp_path / "home"
+    assert (found.runs.path, found.cache.path, found.weights.path) == (home / "runs", home / "cache", home / "weights")
+    assert {name: setting.path for name, setting in found.data.items()} == {
+        "ucf101": home / "ucf", "My Videos": home / "own", "hmdb51": home / "hmdb", "ssv2": home / "ssv2",
+    }  # fmt: skip
+    with pytest.raises(UserError, match="no such user"):
+        load_settings({"runs": "~nobody-of-this-name/runs"}, {})
+
+
+@pytest.mark.parametrize("name", ["UCF101", "Ucf101", "MINI_TARGET"])
+def test_a_dataset_is_opened_in_any_case(name: str) -> None:
+    assert open_dataset(name, load_settings({}, {})).name == name.lower()

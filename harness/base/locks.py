@@ -66,7 +66,22 @@ def cell_lock(
         with contextlib.suppress(OSError):
             # Before the release: the next holder writes its own note, which must not be removed.
             note.unlink(missing_ok=True)
+        _remove_empty(folder, runs)
         lock.release()
+
+
+def _remove_empty(folder: Path, runs: Path) -> None:
+    """Remove the folder of a cell that was refused before it wrote a file, and its empty parents below the run folder.
+
+    A process that waits for the lock made the folder before: its first file makes the folder again.
+    """
+    for path in (folder, *folder.parents):
+        if runs not in path.parents:
+            return
+        try:
+            path.rmdir()
+        except OSError:  # not empty: the cell has files
+            return
 
 
 def _acquire(lock: BaseFileLock, note: Path, name: str, say: Callable[[str], None]) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from harness.base.errors import UserError
 from harness.cells.request import Request
 from harness.data.catalog import open_dataset
 from harness.data.lists.dataset import Dataset
 from harness.machine.settings import Settings
+from harness.spec.lists import dataset_key
 
 EMBEDDED_DEFAULT = {"supervised": "mini_source"}
 
@@ -45,6 +48,7 @@ class OpenedDatasets:
         Raises:
             UserError: There is no such dataset, or its configured video folder does not exist.
         """
+        name = name if Path(name).exists() else dataset_key(name)
         if name not in self._opened:
             self._opened[name] = _open(name, self._request, self._settings)
             self._mark_equal_names()

@@ -5,6 +5,7 @@ Requests with the same meaning give the same cells, whatever the order of their 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -78,6 +79,14 @@ def _cells(combination: Combination, runs: Path) -> Iterator[FitCell | EvalCell]
             yield _eval_cell(combination, planned, dataset, scope, fit, runs)
 
 
+def _file_name(dataset: str) -> str:
+    """A dataset's name as part of a file name: separators and drive letters of Windows become `_`.
+
+    Run folders are copied between systems, and records name the file of their predictions.
+    """
+    return re.sub(r'[\\/:*?"<>|\x00-\x1f]', "_", dataset)
+
+
 def _fit_cell(resolved: ResolvedFit, parent: FitCell | None, runs: Path) -> FitCell:
     row, fit, dataset = resolved.row, resolved.fit, resolved.dataset
     train, labels = dataset.list(fit.train.list), dataset.labels(fit.train.labels)
@@ -92,7 +101,7 @@ def _fit_cell(resolved: ResolvedFit, parent: FitCell | None, runs: Path) -> FitC
         start=start,
     )
     described = FitDescription(row.method_id, row.model_id, training, ENGINE_VERSION)
-    folder = row.folder(runs) / f"{dataset.name}-{train.name}-{fit_key(described)[:8]}"
+    folder = row.folder(runs) / f"{_file_name(dataset.name)}-{train.name}-{fit_key(described)[:8]}"
     return FitCell(row, fit, dataset, train, labels, resolved.views, described, folder, parent)
 
 
@@ -120,7 +129,9 @@ def _eval_cell(
         engine=ENGINE_VERSION,
     )
     folder = fit.folder if fit else row.folder(runs) / "untrained"
-    name = f"{protocol.name}-{dataset.name}-{test.name}-{item.part}-{cell_key(measurement)[:8]}{RECORD_SUFFIX}"
+    name = (
+        f"{protocol.name}-{_file_name(dataset.name)}-{test.name}-{item.part}-{cell_key(measurement)[:8]}{RECORD_SUFFIX}"
+    )
     return EvalCell(
         row=row, fit=fit, eval=item, protocol=protocol, dataset=dataset, test=test, labels=labels,
         views=planned.views, repeat=planned.repeat, measurement=measurement, record=folder / "evals" / name,

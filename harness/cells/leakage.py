@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from harness.cells.cell import EvalCell
+from harness.data.equal_clips import ListedClips, refuse_equal_clips
 from harness.data.leakage import Audit, audit
 
 
@@ -12,10 +13,14 @@ def audit_cell(cell: EvalCell) -> list[Audit]:
     """Audits of an evaluation list against the training lists of its fit and of the parent fit.
 
     Raises:
-        UserError: Videos are shared between training and evaluation.
+        UserError: Videos are shared between training and evaluation, or clips with equal bytes have two classes.
     """
+    test = ListedClips(cell.dataset, cell.test, cell.labels)
     trained = [] if cell.fit is None else [cell.fit, *([cell.fit.parent] if cell.fit.parent else [])]
+    for fit in trained:
+        refuse_equal_clips(ListedClips(fit.dataset, fit.train, fit.labels), test)
     if not trained:
+        refuse_equal_clips(None, test)
         nothing = audit(None, None, cell.test, cell.labels, "", cell.dataset.name)
         unknown = "a checkpoint, whose training data are not known here"
         return [replace(nothing, source=unknown) if cell.row.choice.checkpoint else nothing]

@@ -28,6 +28,7 @@ from harness.spec import Eval, Fit, ParentFit, Protocol, Recipe, Repeat
 from harness.spec.method_spec import OwnModel
 from harness.spec.overrides import recipe_with
 from harness.spec.protocol import SEED
+from harness.spec.updates import fitted_batch
 from results.measurement import Prescribed
 
 
@@ -63,6 +64,7 @@ class _Resolver:
     def __init__(self, request: Request, settings: Settings) -> None:
         self.datasets = OpenedDatasets(request, settings)
         self._request = request
+        self._configured = settings.data
         self._codes: dict[str, str] = {}
         self._views = RequestedViews(request)
         self._prescribed = PrescribedFits()
@@ -96,8 +98,9 @@ class _Resolver:
             training = None
             if is_trained:
                 source = datasets[fit.train.dataset]
+                self._require_videos(dataset, source)
                 declared = self._declared(row, protocol, dataset, fit, source)
-                recipe = recipe_with(declared, self._request.recipe)
+                recipe = _fitted_recipe(recipe_with(declared, self._request.recipe), source, fit)
                 training = ResolvedFit(row, protocol.name, fit, source, declared, recipe, views)
             evals = tuple(self._eval(item, row, protocol, fit.repeat if is_trained else Repeat()) for item in items)
             prescribed.append(PlannedFit(fit, training.recipe if training else None, evals))
@@ -143,10 +146,25 @@ class _Resolver:
             row = method_row(choice, backbone, parent.protocol, dataset.name, frames, code)
             fit, _ = self._prescribed.of(protocol, dataset)[0]
             source = dataset if fit.train.dataset == dataset.name else self.datasets.open(fit.train.dataset)
-            recipe = self._declared(row, protocol, dataset, fit, source, {})
+            self._require_videos(dataset, source)
+            declared = self._declared(row, protocol, dataset, fit, source, {})
+            recipe = _fitted_recipe(declared, source, fit)
             views = self._views.of_training(protocol.views, backbone)
-            self._parents[key] = ResolvedFit(row, parent.protocol, fit, source, recipe, recipe, views)
+            self._parents[key] = ResolvedFit(row, parent.protocol, fit, source, declared, recipe, views)
         return self._parents[key]
+
+    def _require_videos(self, dataset: Dataset, source: Dataset) -> None:
+        """Refuse a fit for a custom dataset on an official source that is not configured.
+
+        Raises:
+            NotApplicableError: The source has no video folder on this machine.
+        """
+        if dataset.kind == "custom" and source.kind == "official" and source.name not in self._configured:
+            raise NotApplicableError(
+                f"The fit for {dataset.shown} is on {source.name}, whose videos are not configured: give them with "
+                f"--data {source.name}=DIR, or name another dataset with --source NAME (mini_source: synthetic clips, "
+                "for tests)."
+            )
 
     def _declared(
         self, row: MethodRow, protocol: type[Protocol], dataset: Dataset, fit: Fit, source: Dataset,
@@ -165,3 +183,14 @@ class _Resolver:
 def _default_backbone(dataset: Dataset) -> BackboneChoice:
     """The tiny CLIP for embedded datasets, OpenAI's ViT-B/16 for all others."""
     return BackboneChoice(MINI_ARCH, None) if dataset.kind == "embedded" else BackboneChoice("ViT-B-16", "openai")
+
+
+def _fitted_recipe(recipe: Recipe, dataset: Dataset, fit: Fit) -> Recipe:
+    """The recipe, with a smaller effective batch if the training list of a custom dataset does not fill it.
+
+    Published recipes are made for lists of thousands of clips. Lists of official datasets always fill them, and may be
+    absent on this machine; they are not read here.
+    """
+    if dataset.kind != "custom":
+        return recipe
+    return fitted_batch(len(dataset.list(fit.train.list)), recipe)

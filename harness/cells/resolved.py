@@ -20,7 +20,7 @@ class ResolvedFit:
         fit: The protocol's request for it.
         dataset: Dataset of the training list.
         declared: Recipe that the method declares for the fit.
-        recipe: The declared recipe with the user's overrides.
+        recipe: The declared recipe with the user's overrides, and with a batch that the training list fills.
         views: Views of training clips.
     """
 

@@ -48,6 +48,12 @@ def run(arguments: argparse.Namespace) -> int:
     from harness.running.features import features_of_fit, record_of_part
     from reports.feature_map import feature_map
 
+    out = Path(arguments.out)
+    if out.suffix.lower() != ".svg":
+        raise UserError(
+            f"--out is {arguments.out!r}, expected a name that ends in .svg: features are drawn as an SVG.",
+            f"Write --out {out.with_suffix('.svg')}",
+        )
     folders = find_fit_folders(arguments)
     if len(folders) > 1:
         raise UserError(f"{len(folders)} fits were named, expected one fit per figure.", "Name one fit.")
@@ -55,6 +61,6 @@ def run(arguments: argparse.Namespace) -> int:
     fit = open_fit(arguments, folders[0])
     shown = features_of_fit(fit, record, settings_of(arguments), arguments.dataset)
     svg = feature_map(shown.features, shown.labels, list(shown.classes), arguments.by, shown.title)
-    write_bytes(Path(arguments.out), svg.replace("currentColor", "#555555").encode())
+    write_bytes(out, svg.replace("currentColor", "#555555").encode())
     say(f"features: {arguments.out}")
     return EXIT_DONE

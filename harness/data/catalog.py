@@ -12,6 +12,7 @@ from harness.data.lists.dataset import Dataset
 from harness.data.official.cards import LABEL_VARIANTS, OFFICIAL
 from harness.data.official.dataset import OfficialDataset
 from harness.machine.settings import Settings
+from harness.spec.lists import dataset_key
 
 __all__ = ["OFFICIAL", "dataset_names", "open_dataset"]
 
@@ -39,14 +40,16 @@ def open_dataset(
         lists: `published`, or `own` to replace absent published lists by draws with `seed`.
         seed: Seed of own draws and of a custom dataset's split.
         variant: `published`, `corrected` or `split` class names (see `Card.labels`).
-        source: Dataset whose training list is fitted for zero-shot transfer to a custom dataset; the default is `k400`
-            if its videos are configured, otherwise `mini_source`.
+        source: Dataset whose training list is fitted for zero-shot transfer to a custom dataset; the default is `k400`,
+            configured or not: a fit on the synthetic clips of `mini_source` has to be requested.
 
     Raises:
         UserError: There is no such dataset (the hint gives the nearest names), or an option has an unknown value.
     """
     _check_choice("lists", lists, ("published", "own"))
     _check_choice("label set", variant, LABEL_VARIANTS)
+    if not Path(name_or_path).exists():
+        name_or_path = dataset_key(name_or_path)
     if name_or_path in EMBEDDED:
         return EmbeddedDataset(name_or_path, settings.cache.path / "mini")
     if name_or_path in OFFICIAL:
@@ -54,7 +57,7 @@ def open_dataset(
         folders = [settings.lists.path, *([root] if root else [])]
         own_seed = seed if lists == "own" else None
         return OfficialDataset(name_or_path, folders, root, settings.cache.path, own_seed, variant)
-    source = source or ("k400" if "k400" in settings.data else "mini_source")
+    source = source or "k400"
     if name_or_path in settings.data:
         return FolderDataset(settings.data[name_or_path].path, name_or_path, source, seed, settings.cache.path)
     path = Path(name_or_path)

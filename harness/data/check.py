@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TypedDict
 
 from harness.base.errors import UserError
+from harness.data.equal_clips import ListedClips, refuse_equal_clips
 from harness.data.lists.dataset import Dataset
 from harness.data.official.dataset import OfficialDataset
 from harness.spec import VideoList
@@ -49,6 +50,7 @@ class DataJson(TypedDict):
     lists: list[ListCheckJson]
     missing: list[str]
     ambiguous: list[str]
+    copies: list[str]
     decode: DecodeJson | None
 
 
@@ -140,6 +142,7 @@ class DataReport:
         unlisted: Video files that no list names.
         how: How found clips were found: `path`, `name`, `case`, `id` (see `Inventory`).
         lists: One check a list.
+        copies: Clips with equal bytes on both sides of the split or under two classes, as a sentence; empty without.
         decode: The comparison of each found clip by list path; None if clips were not compared.
     """
 
@@ -151,6 +154,7 @@ class DataReport:
     unlisted: int = 0
     how: Mapping[str, int] = field(default_factory=dict)
     lists: list[ListCheck] = field(default_factory=list)
+    copies: list[str] = field(default_factory=list)
     decode: dict[str, DecodeCheck] | None = None
 
     @property
@@ -189,6 +193,7 @@ class DataReport:
             if paths:
                 more = f" and {len(paths) - _SHOWN:,} more" if len(paths) > _SHOWN else ""
                 lines.append(f"  {title}: {len(paths):,} clips: {', '.join(paths[:_SHOWN])}{more}")
+        lines += [f"  copies: {copies}" for copies in self.copies]
         if self.decode is not None:
             compared = len(self.decode) - len(self.undecodable)
             differ = len(self.disagree)
@@ -218,6 +223,7 @@ class DataReport:
             "lists": [check.as_dict() for check in self.lists],
             "missing": list(self.missing),
             "ambiguous": list(self.ambiguous),
+            "copies": list(self.copies),
             "decode": decode,
         }
 
@@ -267,6 +273,7 @@ def check_data(
         report.files = len(set(files.values()))
         report.extensions = dict(Counter(file.suffix.lstrip(".").lower() for file in set(files.values())))
         report.root = _common_root(files)
+        report.copies = _copies(dataset)
     if compare is not None:
         report.decode = {}
         for done, (path, file) in enumerate(sorted(files.items()), 1):
@@ -274,6 +281,22 @@ def check_data(
             if progress:
                 progress(done, len(files))
     return report
+
+
+def _copies(dataset: Dataset) -> list[str]:
+    """The refusals of clips with equal bytes that a run of this dataset would meet."""
+    sides = [
+        ListedClips(dataset, dataset.list(name), dataset.labels("all"))
+        for name in ("train", "val")
+        if dataset.kind == "custom" and dataset.has_list(name)
+    ]
+    copies = []
+    for train, test in [(None, side) for side in sides] + ([(sides[0], sides[1])] if len(sides) == 2 else []):
+        try:
+            refuse_equal_clips(train, test)
+        except UserError as error:
+            copies.append(error.message)
+    return list(dict.fromkeys(copies))
 
 
 def _check_list(dataset: Dataset, name: str, inventory_problem: str, files: dict[str, Path]) -> ListCheck:

@@ -14,6 +14,7 @@ from pathlib import Path
 from platformdirs import user_cache_path
 
 from harness.base.errors import UserError
+from harness.spec.lists import dataset_key
 
 CONFIG_NAME = "harness.toml"
 APPLICATION = "clip-video-harness"
@@ -87,7 +88,7 @@ def load_settings(flags: Mapping[str, str] | None = None, environment: Mapping[s
         message = f"HARNESS_CONFIG is {str(config)!r}, but that file does not exist."
         raise UserError(message, "Correct or unset HARNESS_CONFIG.")
     if parent := environment.get("HARNESS_DATA"):
-        folder = Path(parent)
+        folder = _path(parent, "HARNESS_DATA")
         if not folder.is_dir():
             raise UserError(
                 f"HARNESS_DATA is {parent!r}, which is not a folder.", "Set it to the parent of the datasets."
@@ -97,21 +98,35 @@ def load_settings(flags: Mapping[str, str] | None = None, environment: Mapping[s
             data[child.name.lower()] = Setting(child, "HARNESS_DATA")
     for key, text in environment.items():
         if key.startswith("HARNESS_DATA_") and text:
-            data[key.removeprefix("HARNESS_DATA_").lower()] = Setting(Path(text), key)
+            data[key.removeprefix("HARNESS_DATA_").lower()] = Setting(_path(text, key), key)
         elif key.startswith("HARNESS_EXECUTOR") and text:
             executor[key.removeprefix("HARNESS_EXECUTOR").strip("_").lower() or "kind"] = Given(text, key)
     for name in folders:
         if value := environment.get(f"HARNESS_{name.upper()}"):
-            folders[name] = Setting(Path(value), f"HARNESS_{name.upper()}")
+            folders[name] = Setting(_path(value, f"HARNESS_{name.upper()}"), f"HARNESS_{name.upper()}")
     # Last, because a flag is the nearest to the user.
     for key, value in (flags or {}).items():
         if key.startswith("data."):
-            data[key.removeprefix("data.")] = Setting(Path(value), "flag")
+            data[dataset_key(key.removeprefix("data."))] = Setting(_path(value, "the command line"), "flag")
         elif key.startswith("executor."):
             executor[key.removeprefix("executor.")] = Given(value, "flag")
         else:
-            folders[key] = Setting(Path(value), "flag")
+            folders[key] = Setting(_path(value, "the command line"), "flag")
     return Settings(data=data, executor=executor, **folders)
+
+
+def _path(text: str, origin: str | Path) -> Path:
+    """A path with `~` replaced: neither TOML nor `--data NAME=~/videos` is seen by a shell that would replace it.
+
+    Raises:
+        UserError: The path begins with `~USER`, and there is no such user.
+    """
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise UserError(
+            f"{text!r} in {origin}: no such user.", "Write the path in full, or ./~ for a folder ~."
+        ) from None
 
 
 def _cache_folder(environment: Mapping[str, str]) -> Path:
@@ -130,14 +145,14 @@ def _read_file(config: Path, folders: dict[str, Setting], data: dict[str, Settin
     base = config.resolve().parent
     for key, value in content.items():
         if key == "data" and isinstance(value, dict):
-            data.update({name: Setting(base / str(path), str(config)) for name, path in value.items()})
+            data.update({dataset_key(n): Setting(base / _path(str(p), config), str(config)) for n, p in value.items()})
         elif key == "executor" and isinstance(value, dict):
             for name, item in value.items():
                 # The only inner table is [executor.sbatch].
                 inner = {f"{name}.{key}": v for key, v in item.items()} if isinstance(item, dict) else {name: item}
                 executor.update({key: Given(v, str(config)) for key, v in inner.items()})
         elif key in folders and isinstance(value, str):
-            folders[key] = Setting(base / value, str(config))
+            folders[key] = Setting(base / _path(value, config), str(config))
         else:
             known = f"Known: {', '.join(folders)} and the tables [data] and [executor]."
             raise UserError(f"{config}: unknown setting {key!r}.", known)

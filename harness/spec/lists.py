@@ -6,6 +6,14 @@ from dataclasses import dataclass
 
 from harness.base.canonical import rows_sha256
 
+OFFICIAL = ("k400", "k600", "hmdb51", "ucf101", "ssv2")
+EMBEDDED = ("mini_source", "mini_target")
+
+
+def dataset_key(name: str) -> str:
+    """The name of an official or embedded dataset in any case (`UCF101`) as the harness writes it; else unchanged."""
+    return name.lower() if name.lower() in (*OFFICIAL, *EMBEDDED) else name
+
 
 @dataclass(frozen=True)
 class VideoList:

@@ -99,8 +99,14 @@ def split_method(text: str) -> tuple[str, dict[str, str]]:
             raise UserError(
                 f"Option {part!r} of method {name!r} is not key=value.", "Write e.g. vificlip:template='a {}'."
             )
-        values[key.strip()] = value.strip().strip("'\"")
+        values[key.strip()] = _unquoted(value.strip())
     return name.strip(), values
+
+
+def _unquoted(value: str) -> str:
+    """A value without the one pair of quotes around it; quotes inside it belong to the value."""
+    is_quoted = len(value) > 1 and value[0] in "'\"" and value.find(value[0], 1) == len(value) - 1
+    return value[1:-1] if is_quoted else value
 
 
 def _split_quoted(text: str) -> list[str]:

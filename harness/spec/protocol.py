@@ -94,6 +94,10 @@ class DatasetFacts(StructuralType):
         """Whether the dataset defines a list of this name."""
         ...
 
+    def why_absent(self, name: str) -> str:
+        """The reason why the dataset has no list of this name, as a sentence; empty if there is no special one."""
+        ...
+
 
 class Protocol(ABC):
     """Which lists are fitted on, which are evaluated, and how repeats aggregate.

@@ -55,14 +55,27 @@ class Recipe:
     views_cached: int = 0
 
     def __post_init__(self) -> None:
+        """Refuse values that no fit can use, before the optimiser fails on them in the middle of a run.
+
+        Raises:
+            UserError: A value is outside its range.
+        """
         for name in ("epochs", "micro_batch", "ranks", "accumulate"):
             if getattr(self, name) < 1:
                 raise UserError(f"recipe.{name} is {getattr(self, name)}, expected at least 1.")
-        for name in ("lr", "warmup_epochs", "weight_decay", "smoothing", "mixup", "cutmix", "switch", "min_lr_ratio"):
-            value = getattr(self, name)
-            if not 0 <= value < float("inf") or (name == "lr" and not value):
-                least = "above" if name == "lr" else "from"
-                raise UserError(f"recipe.{name} is {value:g}, expected a number {least} 0.")
+        for name in ("seed", "views_cached"):
+            if getattr(self, name) < 0:
+                raise UserError(f"recipe.{name} is {getattr(self, name)}, expected at least 0.")
+        for name in ("lr", "eps", "warmup_epochs", "weight_decay", "mixup", "cutmix"):
+            value, positive = getattr(self, name), name in ("lr", "eps")
+            if not 0 <= value < float("inf") or (positive and not value):
+                raise UserError(f"recipe.{name} is {value:g}, expected a number {'above' if positive else 'from'} 0.")
+        for name in ("smoothing", "switch", "min_lr_ratio"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise UserError(f"recipe.{name} is {getattr(self, name):g}, expected a number from 0 to 1.")
+        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
+            shown = ",".join(f"{beta:g}" for beta in self.betas)
+            raise UserError(f"recipe.betas is {shown}, expected two numbers from 0 to below 1, such as 0.9,0.98.")
         for name, allowed in (
             ("augmentation", ("published", "none")),
             ("schedule", ("absolute_cosine", "stepped_cosine", "constant")),

@@ -43,8 +43,8 @@ def keys(cells: Cells) -> tuple[list[str], list[str]]:
     return sorted(c.key for c in cells.fits), sorted(c.key for c in cells.evals)
 
 
-def test_a_request_expands_into_fits_and_evals(request_of: Any) -> None:
-    cells = expand(request_of(), settings())
+def test_a_request_expands_into_fits_and_evals(request_of: Any, three_subsets: Path) -> None:
+    cells = expand(request_of(datasets=(str(three_subsets),)), settings())
     names = [f"vificlip shapes/base_s{i} [accumulate=1]" for i in (1, 2, 3)]
     assert [c.name for c in cells.fits] == names and [c.fit.repeat.index for c in cells.fits] == [1, 2, 3]
     assert sorted((c.eval.part, c.repeat.index) for c in cells.evals) == sorted(
@@ -128,8 +128,8 @@ def test_a_renamed_class_changes_the_cells_that_know_it(request_of: Any, small_d
         assert (cell.number in before) == ("circle leftwards" not in cell.labels.names)
 
 
-def test_repeats_and_shots_restrict(request_of: Any) -> None:
-    assert len(expand(request_of(repeats=(2,)), settings()).fits) == 1
+def test_repeats_and_shots_restrict(request_of: Any, three_subsets: Path) -> None:
+    assert len(expand(request_of(datasets=(str(three_subsets),), repeats=(2,)), settings()).fits) == 1
     few = request_of(protocols=("few_shot",), shots=(2,))
     assert [c.fit.shots for c in expand(few, settings()).fits] == [2]
     for wrong in (request_of(repeats=(9,)), request_of(protocols=("few_shot",), shots=(3,))):

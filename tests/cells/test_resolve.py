@@ -57,6 +57,7 @@ def test_each_setting_is_resolved_once_per_command(
     code = in_process(
         "plan", "--method", "image_ft:template='a {}'", "bridge_prompt", "vanilla_clip", "--protocol", "b2n",
         "few_shot", "zero_shot", "--dataset", small_dataset, "mini_target", "--arch", "mini-clip",
+        "--source", "mini_source",
         "--views", "frames=2", "--eval-views", "frames=3", "--recipe", "epochs=1", "--runs", tmp_path / "runs",
     )  # fmt: skip
     assert code == 0
@@ -67,9 +68,9 @@ def test_each_setting_is_resolved_once_per_command(
         assert calls[name] and not repeated, f"{name} was called again with equal arguments: {repeated}"
 
 
-def test_combinations_hold_what_cells_read(small_dataset: Path) -> None:
+def test_combinations_hold_what_cells_read(three_subsets: Path) -> None:
     request = Request(
-        (MethodChoice("vificlip"), MethodChoice("vanilla_clip")), ("b2n",), (str(small_dataset),), MINI,
+        (MethodChoice("vificlip"), MethodChoice("vanilla_clip")), ("b2n",), (str(three_subsets),), MINI,
         {"epochs": "1"}, {"frames": "2"}, {"frames": "3"}, repeats=(2,),
     )  # fmt: skip
     resolved = resolve.resolve(request, load_settings({}, {"HARNESS_CONFIG": "/dev/null"}))
@@ -82,7 +83,9 @@ def test_combinations_hold_what_cells_read(small_dataset: Path) -> None:
 
 
 def test_a_parent_fit_is_shared(small_dataset: Path) -> None:
-    request = Request((MethodChoice("bridge_prompt"),), ("b2n", "few_shot"), (str(small_dataset),), MINI)
+    request = Request(
+        (MethodChoice("bridge_prompt"),), ("b2n", "few_shot"), (str(small_dataset),), MINI, source="mini_source"
+    )
     resolved = resolve.resolve(request, load_settings({}, {"HARNESS_CONFIG": "/dev/null"}))
     parents = [combination.parent for combination in resolved.combinations]
     assert parents[0] is not None and parents[0] is parents[1] and parents[0].row.name == "vificlip"

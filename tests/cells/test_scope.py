@@ -59,9 +59,9 @@ def test_a_folder_that_grew_is_another_generation_of_the_same_line(
         assert old.line == new.line and old.row != new.row and old.group != new.group
 
 
-def test_two_folders_of_one_name_stay_two_datasets(settings: Settings, small_dataset: Path, tmp_path: Path) -> None:
-    one = Path(shutil.copytree(small_dataset, tmp_path / "a" / "videos"))
-    two = Path(shutil.copytree(small_dataset, tmp_path / "b" / "videos"))
+def test_two_folders_of_one_name_stay_two_datasets(settings: Settings, three_subsets: Path, tmp_path: Path) -> None:
+    one = Path(shutil.copytree(three_subsets, tmp_path / "a" / "videos"))
+    two = Path(shutil.copytree(three_subsets, tmp_path / "b" / "videos"))
     for clip in sorted(two.rglob("*.avi")):
         write_clip(clip, clip.parent.name, seed=500 + int(clip.stem.removeprefix("clip")))
     cells = expand(request(one, two, protocols=("b2n", "few_shot")), settings)
@@ -81,16 +81,16 @@ def test_a_folder_that_was_moved_keeps_its_cells(settings: Settings, small_datas
     assert {state.state for state in make_plan(after).evals} == {"done"}
 
 
-def test_the_scope_does_not_depend_on_the_selection(settings: Settings, small_dataset: Path) -> None:
-    whole = expand(request(small_dataset), settings)
-    part = expand(request(small_dataset, repeats=(2,)), settings)
+def test_the_scope_does_not_depend_on_the_selection(settings: Settings, three_subsets: Path) -> None:
+    whole = expand(request(three_subsets), settings)
+    part = expand(request(three_subsets, repeats=(2,)), settings)
     scopes = {cell.measurement.protocol.scope for cell in (*whole.evals, *part.evals)}
     assert len(scopes) == 1
     (scope,) = scopes
     assert sorted((e.part, e.repeat.kind, e.repeat.index) for e in scope.expected) == sorted(
         (part, "train_subset", i) for part in ("base", "novel", "joint") for i in (1, 2, 3)
     )
-    untrained = expand(request(small_dataset, method="vanilla_clip"), settings)
+    untrained = expand(request(three_subsets, method="vanilla_clip"), settings)
     (other,) = {cell.measurement.protocol.scope for cell in untrained.evals}
     assert {(e.repeat.kind, e.repeat.index) for e in other.expected} == {("single", 1)}
     groups = {keys_of(cell.measurement).group for cell in (*whole.evals, *untrained.evals)}

@@ -8,8 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from harness.base.errors import UserError
-from harness.data.folders.dataset import FolderDataset, choose_val, group_of
+from harness.data.folders.dataset import FolderDataset
 from harness.data.folders.read_clips import Clip
+from harness.data.folders.split import choose_val, group_of
 
 
 def fill(root: Path, files: dict[str, list[str]]) -> Path:
@@ -37,14 +38,14 @@ def test_weizmann_is_split_by_actor(shared):
 
 
 def test_lists_are_deterministic_and_the_seed_shows(tmp_path):
-    fill(tmp_path, numbered(["b", "a", "c"], 30))
+    fill(tmp_path, numbered(["b", "a", "d", "c"], 30))
     first, second = FolderDataset(tmp_path), FolderDataset(tmp_path)
     seed_2 = FolderDataset(tmp_path, seed=2)
     assert first.list("val") == second.list("val")
     assert first.list("val").rows != seed_2.list("val").rows
     assert seed_2.list("val").name == "val_seed2"
-    assert first.labels("all").names == ("a", "b", "c")
-    assert first.labels("base").names == ("b", "c") and first.labels("novel").names == ("a",)
+    assert first.labels("all").names == ("a", "b", "c", "d")
+    assert first.labels("base").names == ("c", "d") and first.labels("novel").names == ("a", "b")
     assert len(first.list("base_s2")) == 32 and first.list("base_s2").name == "base_s2"
     assert first.list_names()[-1] == "few_shot_16"
 

@@ -25,6 +25,9 @@ class Facts:
     def has_list(self, name: str) -> bool:
         return name in self.lists
 
+    def why_absent(self, name: str) -> str:
+        return ""
+
 
 def protocol(name):
     return load("protocol", name)()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import stat
 import time
 from collections.abc import Iterable, Mapping
@@ -73,7 +74,7 @@ class FingerprintIndex:
 
     def __init__(self, root: Path, cache: Path | None) -> None:
         self._root = str(root.resolve())
-        name = f"content-{hashlib.sha256(self._root.encode()).hexdigest()[:16]}.json"
+        name = f"content-{hashlib.sha256(os.fsencode(self._root)).hexdigest()[:16]}.json"
         self._file = cache / "inventory" / name if cache is not None else None
         self._entries: dict[str, Entry] = {}
 
@@ -91,6 +92,17 @@ class FingerprintIndex:
         self._add(files, [path for path in ordered if path not in self._entries])
         lines = "".join(f"{path}\0{self._entries[path][2]}\n" for path in ordered)
         return hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()
+
+    def of(self, files: Mapping[str, Path], paths: Iterable[str]) -> dict[str, str]:
+        """The fingerprint of each video of a list by path; empty videos and devices are left out.
+
+        Raises:
+            UserError: A video no longer exists or cannot be read.
+        """
+        ordered = sorted(set(paths))
+        self._add(files, [path for path in ordered if path not in self._entries])
+        # Entries of pipes and devices have a constant instead of a hash, and size 0 as empty files have.
+        return {path: self._entries[path][2] for path in ordered if self._entries[path][0]}
 
     def _add(self, files: Mapping[str, Path], paths: list[str]) -> None:
         """Add the entries of files, reading those that changed.

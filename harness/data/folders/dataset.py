@@ -5,13 +5,15 @@ All rules are deterministic:
     Stated split: sub-folders `train` and `val` (or `validation`, `test`) of class folders, or the table's column
     `split`. If only `train/` (or only `val/`) exists, only that list exists: `train` can be the source of zero-shot
     transfer, `val` its target.
-    Own split, where none is stated: 30 % of the clips of each class (rounded, at least one) become `val`. The groups
-    of all clips are shuffled once with the seed, and each class takes whole groups in that order until it has its
-    share. The group of a clip is the `gNN` of a UCF-like name (`..._g07_c02`), the rest of a name that begins or ends
-    with its class (`daria_walk`, `walk_012`), or else the clip alone. An actor or a source video is therefore never in
-    both lists.
-    Base and novel classes and the 16-shot lists follow the published rules on these lists. If the smallest base class
-    has fewer than 16 training clips, its size replaces 16 and shows in the list's name.
+    Own split, where none is stated: about 30 % of the clips of each class (at least one) become `val`. The groups of
+    all clips are shuffled once with the seed and taken whole, until each class has its share. The group of a clip is
+    the `gNN` of a UCF-like name (`..._g07_c02`), the rest of a name that begins or ends with its class
+    (`daria_walk`, `walk_012`), or else the clip alone. An actor or a source video is therefore never in both lists,
+    in whichever classes it occurs.
+    Base and novel classes are those of the files `base_classes.txt` and `novel_classes.txt` (see `given_classes`), and
+    the lists then end in `_given`; without the files they follow the published rule. Each half needs two classes.
+    The 16-shot lists follow the published rules. If the smallest base class has fewer than 16 training clips, its size
+    replaces 16 and shows in the list's name. Of training subsets with the same clips, only the first is a list.
     `few_shot_K` exists for every K up to the size of the smallest class.
 """
 
@@ -19,23 +21,21 @@ from __future__ import annotations
 
 import hashlib
 import os
-import random
-import re
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 
 from harness.base.errors import UserError, unknown_name
 from harness.data.files.fingerprints import FingerprintIndex
+from harness.data.folders.given_classes import classes_file, given_split
 from harness.data.folders.read_clips import Clip, read_clips
+from harness.data.folders.split import choose_val, cluster_of, named_classes
 from harness.data.lists import rules
 from harness.data.lists.dataset import Dataset
 from harness.spec import LabelSet, VideoList, ZeroShotTest
+from harness.spec.labels import require_distinct_texts
 
-VAL_SHARE = 0.3
 SPLIT_SEED = 1
-_UCF_GROUP = re.compile(r"_(g\d{2})_c\d{2}$")
 
 
 class FolderDataset(Dataset):
@@ -55,7 +55,7 @@ class FolderDataset(Dataset):
         self,
         path: Path,
         name: str | None = None,
-        source: str = "mini_source",
+        source: str = "k400",
         seed: int = SPLIT_SEED,
         cache: Path | None = None,
     ) -> None:
@@ -82,6 +82,7 @@ class FolderDataset(Dataset):
                 f"{self.path} holds one class, {only!r}, expected at least two.",
                 "Give the folder that contains the class folders, one folder for each class.",
             )
+        require_distinct_texts(sorted(names), str(self.path))
         return clips
 
     @cached_property
@@ -110,14 +111,34 @@ class FolderDataset(Dataset):
             empty = [self._classes[i] for i, count in enumerate(counts) if not count]
             if empty:
                 raise UserError(
-                    f"{self.path}: {_names(empty)} without any {side} clip, expected at least one.",
+                    f"{self.path}: {named_classes(empty)} without any {side} clip, expected at least one.",
                     "Add clips: every class needs at least one in train and one in val.",
                 )
         return train_rows, val_rows
 
     @cached_property
+    def _given(self) -> rules.ClassSplit | None:
+        return given_split(self.path, self._classes)
+
+    @cached_property
     def _split(self) -> rules.ClassSplit:
-        return rules.base_novel_split(rules.class_counts(self._sides[0], len(self._classes)))
+        return self._given or rules.base_novel_split(rules.class_counts(self._sides[0], len(self._classes)))
+
+    def why_absent(self, name: str) -> str:
+        """The reason why a base-to-novel list does not exist.
+
+        A half of one class is refused, because every method classifies it perfectly.
+        """
+        halves = {"base": len(self._split.base), "novel": len(self._split.novel)}
+        if name.startswith(tuple(halves)) and min(halves.values()) < 2:
+            files = " and ".join(classes_file(self.path, half).name for half in halves)
+            return (
+                f"{self.name} has {halves['base']} base and {halves['novel']} novel classes of {len(self._classes)}, "
+                f"expected at least two of each: add classes, or name the classes in {files}."
+            )
+        if name in (f"base_s{seed}" for seed in rules.BASE_SEEDS) and name not in self._b2n:
+            return f"{self.name}: {name} holds the same clips as another training subset, which is fitted once."
+        return ""
 
     @cached_property
     def base_shots(self) -> int:
@@ -127,7 +148,16 @@ class FolderDataset(Dataset):
 
     @cached_property
     def _b2n(self) -> dict[str, rules.Rows]:
-        return rules.derived_b2n(*self._sides, self._split, self.base_shots)
+        lists = rules.derived_b2n(*self._sides, self._split, self.base_shots)
+        distinct: set[frozenset[rules.Row]] = set()
+        for name in [name for name in lists if name.startswith("base_s")]:
+            # Where every base class has exactly `base_shots` clips, all draws hold the same clips in another order:
+            # three fits of one set would be counted as three repeats, with a spread that says nothing about subsets.
+            clips = frozenset(lists[name])
+            if clips in distinct:
+                del lists[name]
+            distinct.add(clips)
+        return lists
 
     def list_names(self) -> tuple[str, ...]:
         """`train`, `val`, the base-to-novel lists, and `few_shot_K` for each K up to the size of the smallest class.
@@ -138,7 +168,9 @@ class FolderDataset(Dataset):
             return ("train",) if self._sides[0] else ("val",)
         smallest = min(rules.class_counts(self._sides[0], len(self._classes)))
         few_shot = tuple(f"few_shot_{shots}" for shots in rules.FEW_SHOTS if shots <= smallest)
-        base = tuple(f"base_s{seed}" for seed in rules.BASE_SEEDS)
+        if self.why_absent("base_train"):
+            return ("train", "val", *few_shot)
+        base = tuple(name for name in self._b2n if name.startswith("base_s"))
         return ("train", "val", "base_train", *base, "base_val", "novel_val", *few_shot)
 
     def list(self, name: str) -> VideoList:
@@ -154,6 +186,8 @@ class FolderDataset(Dataset):
                 f"Add the folder or the rows of {other}, or state no split: 30 % of each class then become val.",
             )
         if name not in self.list_names():
+            if reason := self.why_absent(name):
+                raise UserError(reason)
             raise unknown_name(f"list of {self.name}", name, self.list_names())
         name_with_settings = name
         if name in ("train", "val"):
@@ -164,6 +198,8 @@ class FolderDataset(Dataset):
             rows = self._b2n[name]
             if name.startswith("base_s") and self.base_shots != rules.BASE_SHOTS:
                 name_with_settings = f"{name}_{self.base_shots}shots"
+            if self._given is not None:
+                name_with_settings += "_given"
         if self.seed != SPLIT_SEED:
             name_with_settings += f"_seed{self.seed}"
         return VideoList(name_with_settings, rows, "own")
@@ -189,85 +225,23 @@ class FolderDataset(Dataset):
         """
         return self._fingerprints.list_fingerprint(self._files, video_list.paths)
 
+    def fingerprints(self, video_list: VideoList) -> Mapping[str, str]:
+        """Fingerprint of each video of a list by path, without empty files: these are damaged, and not copies.
+
+        Raises:
+            UserError: A video cannot be read.
+        """
+        return self._fingerprints.of(self._files, video_list.paths)
+
     def cluster(self, path: str) -> str:
         """The group of a clip: person or source video across classes, `gNN` within its class, else the clip alone."""
         return self._clusters.get(path, "")
 
     @cached_property
     def _clusters(self) -> dict[str, str]:
-        return {clip.path: _cluster_of(clip) for clip in self._clips}
+        return {clip.path: cluster_of(clip) for clip in self._clips}
 
     def locate(self, path: str) -> Path | None:
         """The file of a list path, or None if this dataset has no such path or the file no longer exists."""
         file = self._files.get(path)
         return file if file is not None and file.is_file() else None
-
-
-def choose_val(clips: Sequence[Clip], seed: int) -> set[str]:
-    """The paths of the evaluation clips: about 30 % of every class, in whole groups (see the module's docstring).
-
-    Raises:
-        UserError: A class has a single clip, or all its clips belong to one group.
-    """
-    by_class: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
-    for clip in clips:
-        by_class[clip.label][group_of(clip)].append(clip.path)
-    single = sorted(name for name, groups in by_class.items() if sum(map(len, groups.values())) < 2)
-    if single:
-        raise UserError(
-            f"{_names(single)} with a single clip, expected at least two: one to train and one to evaluate.",
-            "Add clips, remove the class, or give train/ and val/ folders.",
-        )
-    one_group = sorted(name for name, groups in by_class.items() if len(groups) < 2)
-    if one_group:
-        raise UserError(
-            f"{_names(one_group)} whose clips all come from one source group, expected at least two groups: a split of "
-            "one group is a leak.",
-            "Add clips of another group, or give train/ and val/ folders.",
-        )
-    # One order for all classes: an actor who appears in several classes is on the same side in each of them.
-    order = sorted({group for groups in by_class.values() for group in groups})
-    random.Random(seed).shuffle(order)
-    chosen: set[str] = set()
-    for name in sorted(by_class):
-        chosen.update(_share(by_class[name], order))
-    return chosen
-
-
-def _share(groups: dict[str, list[str]], order: Iterable[str]) -> Iterable[str]:
-    """Paths of whole groups, in the given order, until the class has its share; the last group is never taken."""
-    wanted = max(1, round(VAL_SHARE * sum(map(len, groups.values()))))
-    taken: list[str] = []
-    class_groups = [group for group in order if group in groups]
-    for group in class_groups[:-1]:
-        if len(taken) >= wanted:
-            break
-        taken += groups[group]
-    return taken
-
-
-def group_of(clip: Clip) -> str:
-    """The source group of a clip by its name: `gNN`, the rest of the name beside the class name, or the whole name."""
-    stem = Path(clip.path).stem
-    if match := _UCF_GROUP.search(stem):
-        return match[1]
-    label = clip.label.lower().replace(" ", "_")
-    lowered = stem.lower()
-    if lowered.endswith(f"_{label}"):
-        return lowered.removesuffix(f"_{label}")
-    if lowered.startswith(f"{label}_"):
-        return lowered.removeprefix(f"{label}_")
-    return stem
-
-
-def _cluster_of(clip: Clip) -> str:
-    group, stem = group_of(clip), Path(clip.path).stem
-    # `g07` of two classes are two sources, while `daria` is one person in all classes.
-    within_class = group == stem or _UCF_GROUP.search(stem)
-    return f"{clip.label}/{group}" if within_class else group
-
-
-def _names(names: Sequence[str]) -> str:
-    shown = ", ".join(repr(name) for name in names[:5])
-    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-    return f"{'class' if len(names) == 1 else 'classes'} {shown}{more}"

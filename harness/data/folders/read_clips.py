@@ -40,6 +40,8 @@ def read_clips(path: Path) -> tuple[Clip, ...]:
     Raises:
         UserError: The path does not exist, or its layout is not that of a dataset.
     """
+    # Names go into records, which are UTF-8: refused here, not after hours of computing.
+    _require_utf8(path.resolve().name, path)
     if path.is_dir():
         return tuple(sorted(_read_folder(path), key=lambda clip: clip.path))
     if path.is_file():
@@ -47,8 +49,43 @@ def read_clips(path: Path) -> tuple[Clip, ...]:
     raise UserError(f"{path} does not exist.", "Give a folder of class folders, or a CSV with the columns path,class.")
 
 
+def _require_utf8(name: str, path: Path) -> None:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        shown = os.fsencode(path).decode("utf-8", "backslashreplace")
+        raise UserError(f"The name of {shown} is not UTF-8.", "Rename it, for example with: convmv -f latin1") from None
+
+
 def _folders(path: Path) -> list[Path]:
-    return sorted(p for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
+    children = sorted(child for child in path.iterdir() if not child.name.startswith("."))
+    for child in children:
+        _require_utf8(child.name, child)
+        _refuse_loop(child, (path.resolve(),))
+    return [child for child in children if child.is_dir()]
+
+
+def _refuse_loop(path: Path, parents: tuple[Path, ...]) -> None:
+    """Refuse a link to a folder that contains the link: its clips would be listed up to 40 times, each as a new path.
+
+    Args:
+        path: A file, folder or link.
+        parents: The resolved folders that lead to it. They need not be parents of each other: links may lie between.
+    """
+    if not path.is_symlink():
+        return
+    try:
+        target = path.resolve(strict=True)
+    except (OSError, RuntimeError) as error:  # Python 3.11 and 3.12 raise RuntimeError for a link to itself
+        if isinstance(error, RuntimeError) or error.errno == errno.ELOOP:
+            raise _loop(path, "itself") from None
+        return  # a link to a missing file: reported when the clip is read
+    if any(target == parent or target in parent.parents for parent in parents):
+        raise _loop(path, str(target))
+
+
+def _loop(path: Path, target: str) -> UserError:
+    return UserError(f"{path} is a link to {target}, which contains it: a loop.", f"Remove the link: rm {path}")
 
 
 def _read_folder(root: Path) -> Iterator[Clip]:
@@ -78,11 +115,19 @@ def _read_folder(root: Path) -> Iterator[Clip]:
 
 def _read_class(root: Path, folder: Path, split: str) -> Iterator[Clip]:
     count = other = 0
+    resolved: dict[str, tuple[Path, ...]] = {str(folder): (root.resolve(), folder.resolve())}
     for parent, folders, files in os.walk(folder, onerror=_refuse, followlinks=True):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in folders:
+            path = Path(parent) / name
+            _require_utf8(name, path)
+            _refuse_loop(path, resolved[parent])
+            resolved[str(path)] = (*resolved[parent], path.resolve())
         for name in sorted(files):
             if name.startswith("."):
                 continue
+            _require_utf8(name, Path(parent) / name)
+            _refuse_loop(Path(parent) / name, ())
             if not is_video(name):
                 other += 1
                 continue
@@ -114,7 +159,7 @@ def _read_table(table: Path) -> Iterator[Clip]:
             elif table.suffix.lower() == ".tsv":
                 rows = [(reader.line_num, row) for reader in [csv.reader(file, "excel-tab")] for row in reader]
             elif table.suffix.lower() == ".txt":
-                rows = [(i, line.strip().split(None, 1)) for i, line in enumerate(file, 1)]
+                rows = _split_lines(table, [(i, line.strip()) for i, line in enumerate(file, 1) if line.strip()])
             else:
                 raise UserError(f"{table} is neither a folder nor a .csv, .tsv or .txt table.")
     except (OSError, UnicodeDecodeError, csv.Error) as error:
@@ -143,6 +188,29 @@ def _read_table(table: Path) -> Iterator[Clip]:
                 f"{where}: the file {str(video)[:300]} does not exist.", "Give paths relative to the table's folder."
             )
         yield Clip(path, row[1], SPLIT_NAMES.get(split, ""), video)
+
+
+def _split_lines(table: Path, lines: list[tuple[int, str]]) -> list[tuple[int, list[str]]]:
+    """The cells of a text table: separated by tabs, or path, class and split by blanks.
+
+    A class name may contain blanks. The last word is a split only if every line ends in one: `board train` may be a
+    class.
+    """
+    if any("\t" in line for _, line in lines):
+        return [(number, line.split("\t")) for number, line in lines]
+    rows = [(number, line.split(None, 1)) for number, line in lines]
+    ends = [row[1].rsplit(None, 1) if len(row) == 2 else [] for _, row in rows]
+    has_split = [len(end) == 2 and end[1].lower() in SPLIT_NAMES for end in ends]
+    if rows and all(has_split):
+        return [(number, [row[0], *end]) for (number, row), end in zip(rows, ends, strict=True)]
+    if any(has_split):
+        with_split, without = has_split.index(True), has_split.index(False)
+        raise UserError(
+            f"{table}, line {rows[without][0]}: no split, but line {rows[with_split][0]} ends in "
+            f"{ends[with_split][1]!r}, expected a split on every line or on none.",
+            "Separate the columns by tabs if the word is part of a class name.",
+        )
+    return rows
 
 
 def _is_file(path: Path) -> bool:

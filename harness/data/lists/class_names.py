@@ -7,13 +7,14 @@ from pathlib import Path
 
 from harness.base.errors import UserError
 from harness.spec import LabelSet
+from harness.spec.labels import require_distinct_texts
 
 
 def read_class_names(path: Path) -> LabelSet:
     """The label set of a file: a CSV with the header `id,name`, or one name a line.
 
     Raises:
-        UserError: The file is missing or not text, or its ids are not 0, 1, 2, ...
+        UserError: The file is missing or not text, its ids are not 0, 1, 2, ..., or two names are the same text.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -32,5 +33,9 @@ def read_class_names(path: Path) -> LabelSet:
         for number, row in enumerate(rows):
             if len(row) != 2 or row[0].strip() != str(number):
                 raise UserError(f"{path}: row {number + 1} is {row}, expected id {number} and a name.")
-        return LabelSet(tuple(row[1].strip() for row in rows))
-    return LabelSet(tuple(line.strip() for line in lines))
+        names = tuple(row[1].strip() for row in rows)
+    else:
+        names = tuple(line.strip() for line in lines)
+    labels = LabelSet(names)
+    require_distinct_texts(names, f"The class file {path}")
+    return labels

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from harness.spec import LabelSet, VideoList, ZeroShotTest
@@ -57,6 +57,10 @@ class Dataset(ABC):
         """Return whether the dataset defines a list of this name."""
         return name in self.list_names()
 
+    def why_absent(self, name: str) -> str:
+        """The reason why the dataset has no list of this name, as a sentence; empty if there is no special one."""
+        return ""
+
     @abstractmethod
     def list(self, name: str) -> VideoList:
         """The rows of a list.
@@ -85,6 +89,14 @@ class Dataset(ABC):
             UserError: A video cannot be read.
         """
         return None
+
+    def fingerprints(self, video_list: VideoList) -> Mapping[str, str]:
+        """Fingerprint of each video of a list by path; empty where the paths identify the videos.
+
+        Raises:
+            UserError: A video cannot be read.
+        """
+        return {}
 
     def cluster(self, path: str) -> str:
         """The source from which the video of a list path was cut, unique in the dataset; empty if it is unknown."""

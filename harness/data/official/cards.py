@@ -13,10 +13,10 @@ import msgspec
 from harness.base.errors import unknown_name
 from harness.data.lists.grammar import PathForm, format_labels
 from harness.data.lists.rules import ClassSplit
-from harness.spec import LabelSet, ZeroShotTest
+from harness.spec import LabelSet, ZeroShotTest, lists
 
 LABEL_VARIANTS = ("published", "corrected", "split")
-OFFICIAL = ("k400", "k600", "hmdb51", "ucf101", "ssv2")
+OFFICIAL = lists.OFFICIAL
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ def compare_readers(file: Path, frames: int = FRAMES) -> DecodeCheck:
     except OSError as error:  # a decoder would blame the file for a fault of the disk
         return DecodeCheck(problem=fault_of(error).reason)
     try:
-        reader = decord.VideoReader(str(file), num_threads=1)
+        reader = decord.VideoReader(str(file.absolute()), num_threads=1)
         declared = len(reader)
         indices = centre_indices(declared, frames)
         batch = reader.get_batch(indices).asnumpy()
@@ -69,7 +69,7 @@ def _sequential(file: Path, wanted: set[int]) -> tuple[dict[int, NDArray[np.uint
 
     kept: dict[int, NDArray[np.uint8]] = {}
     count = 0
-    with av.open(str(file), metadata_errors="ignore") as container:
+    with av.open(str(file.absolute()), metadata_errors="ignore") as container:
         for frame in container.decode(video=0):
             if count in wanted:
                 kept[count] = frame.to_ndarray(format="rgb24").astype(np.uint8, copy=False)
