@@ -63,7 +63,7 @@ class RunOptions(Folders, Compute, total=False):
         recipe, views, eval_views: Settings to override; `eval_views` changes the evaluation alone.
         label_set: `published`, `corrected` or `split` class names.
         lists: `published` or `own` lists.
-        repeats, shots: Restrict to these repeats, and to these K of few-shot fits.
+        repeats, shots, parts: Restrict to these repeats, to these K of few-shot fits, and to evals of these parts.
         source: Dataset on which zero-shot transfer fits.
         plugins: Files of methods and protocols to load first.
         keep_going: Go on with other cells after a failure.
@@ -80,6 +80,7 @@ class RunOptions(Folders, Compute, total=False):
     lists: str
     repeats: Sequence[int]
     shots: Sequence[int]
+    parts: Sequence[str]
     source: str
     plugins: Sequence[str | Path]
     keep_going: bool
@@ -149,5 +150,6 @@ def request_of(
         lists=options.get("lists", "published"),
         repeats=tuple(options.get("repeats", ())),
         shots=tuple(options.get("shots", ())),
+        parts=tuple(options.get("parts", ())),
         source=options.get("source"),
     )

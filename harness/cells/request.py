@@ -43,6 +43,7 @@ class Request:
         lists: `published` or `own`.
         repeats: Restrict to these repeat indices; empty for all.
         shots: Restrict few-shot fits to these K; empty for all.
+        parts: Restrict to evals of these parts; empty for all that the protocols prescribe.
         source: Dataset that zero-shot transfer fits on instead of the target's default; the row is then `open`.
     """
 
@@ -57,6 +58,7 @@ class Request:
     lists: str = "published"
     repeats: tuple[int, ...] = ()
     shots: tuple[int, ...] = ()
+    parts: tuple[str, ...] = ()
     source: str | None = None
 
 

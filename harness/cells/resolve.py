@@ -14,6 +14,7 @@ from harness.cells.request import MethodChoice, Request
 from harness.cells.resolve_method import code_of, method_row
 from harness.cells.resolved import Chosen, Combination, ResolvedFit, ResolvedRequest
 from harness.cells.scope import PlannedEval, PlannedFit
+from harness.cells.selection import check_parts, extra_evals, selection_of, unused_source
 from harness.data.lists.dataset import Dataset
 from harness.machine.settings import Settings
 from harness.plugins import registry
@@ -44,8 +45,9 @@ def resolve(request: Request, settings: Settings) -> ResolvedRequest:
                 combinations.append(resolver.combination(choice, protocol, dataset))
             except NotApplicableError as error:
                 left_out.append((f"{choice.name} {protocol.name} {dataset.shown}", error.message))
+    check_parts(request, resolver.parts)
     embedded = not request.datasets and any(dataset.kind == "embedded" for _, dataset in targets)
-    return ResolvedRequest(tuple(combinations), tuple(missing), embedded, tuple(left_out))
+    return ResolvedRequest(tuple(combinations), tuple(missing), embedded, tuple(left_out), tuple(resolver.notes))
 
 
 class _Resolver:
@@ -53,6 +55,8 @@ class _Resolver:
 
     def __init__(self, request: Request, settings: Settings) -> None:
         self.datasets = OpenedDatasets(request, settings)
+        self.parts: set[str] = set()
+        self.notes: dict[str, None] = dict.fromkeys(unused_source(request))
         self._request = request
         self._codes: dict[str, str] = {}
         self._views: dict[tuple[Views, BackboneChoice | OwnModel, bool], Views] = {}
@@ -74,7 +78,11 @@ class _Resolver:
         datasets = {dataset.name: dataset}
         prescribed: list[PlannedFit] = []
         chosen: list[Chosen] = []
-        for fit, items in self._fits(protocol, dataset):
+        fits = self._fits(protocol, dataset)
+        self.parts |= {item.part for _, items in fits for item in items}
+        selection = selection_of(self._request, f"{protocol.name} on {dataset.shown}", fits)
+        self.notes |= dict.fromkeys(selection.notes)
+        for fit, items in fits:
             for name in (fit.train.dataset, *(item.test.dataset for item in items)):
                 if name not in datasets:
                     datasets[name] = self.datasets.open(name)
@@ -85,10 +93,11 @@ class _Resolver:
                 recipe = recipe_with(declared, self._request.recipe)
                 training = ResolvedFit(row, protocol.name, fit, source, declared, recipe, views)
             evals = tuple(self._eval(item, row, protocol, fit.repeat if is_trained else Repeat()) for item in items)
-            prescribed.append(PlannedFit(fit, training.recipe if training else None, evals))
-            if self._is_selected(fit):
-                located = tuple((planned, datasets[planned.eval.test.dataset]) for planned in evals)
-                chosen.append(Chosen(training, located))
+            columns = tuple(planned for planned in evals if not planned.eval.optional)
+            prescribed.append(PlannedFit(fit, training.recipe if training else None, columns))
+            selected = [planned for planned in evals if selection.takes(fit, planned.eval)]
+            if selected:
+                chosen.append(Chosen(training, tuple((e, datasets[e.eval.test.dataset]) for e in selected)))
         return Combination(
             row, protocol, dataset, datasets, views, tuple(prescribed), tuple(chosen), parent,
             chosen_source=self._request.source is not None and dataset.source is not None,
@@ -139,7 +148,9 @@ class _Resolver:
                 if error.exit_code == EXIT_FAILED:  # a fault of the machine, not a combination that does not exist
                     raise
                 raise NotApplicableError(error.message, error.hint) from None
-            self._prescribed[key] = [(fit, tuple(instance.evals(dataset, fit))) for fit in fits]
+            self._prescribed[key] = [
+                (fit, (*instance.evals(dataset, fit), *extra_evals(instance, dataset, fit))) for fit in fits
+            ]
         return self._prescribed[key]
 
     def _eval(self, item: Eval, row: MethodRow, protocol: type[Protocol], repeat: Repeat) -> PlannedEval:
@@ -183,10 +194,6 @@ class _Resolver:
             views = self._training_views(protocol.views, backbone)
             self._parents[key] = ResolvedFit(row, parent.protocol, fit, source, recipe, recipe, views)
         return self._parents[key]
-
-    def _is_selected(self, fit: Fit) -> bool:
-        repeats, shots = self._request.repeats, self._request.shots
-        return (not repeats or fit.repeat.index in repeats) and (not shots or fit.shots is None or fit.shots in shots)
 
 
 def _default_backbone(dataset: Dataset) -> BackboneChoice:

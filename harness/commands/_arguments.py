@@ -166,6 +166,10 @@ def add_request(parser: argparse.ArgumentParser) -> None:
         group.add_argument(
             f"--{name}", type=int, action="append", default=[], metavar=metavar, help=f"{text}; repeatable"
         )
+    group.add_argument(
+        "--part", action="append", default=[], metavar="NAME",
+        help="only evals of this part: base, novel, k4; source adds the source's evaluation list to zero_shot; repeatable",
+    )  # fmt: skip
     add_plugins(group)
 
 
@@ -192,6 +196,7 @@ def request_of(arguments: argparse.Namespace) -> Request:
         lists=arguments.lists,
         repeats=tuple(arguments.repeat),
         shots=tuple(arguments.shots),
+        parts=tuple(arguments.part),
         source=arguments.source,
     )
 

@@ -66,6 +66,8 @@ def run(arguments: argparse.Namespace) -> int:
         say(f"not configured: {name} (give its videos with --data {name}=DIR)")
     for name, reason in cells.left_out:
         say(f"left out: {name}: {reason}")
+    for note in cells.notes:
+        say(f"note: {note}")
     say(
         f"to do: {len(plan.open_fits())} fits, {len(plan.open_evals())} evals of {len(plan.fits)} and {len(plan.evals)}"
     )

@@ -135,6 +135,8 @@ def _run(run_request: RunRequest, settings: Settings, arguments: argparse.Namesp
         say(f"left out, not configured: {name} (give its videos with --data {name}=DIR)")
     for name, reason in cells.left_out:
         say(f"left out: {name}: {reason}")
+    for note in cells.notes:
+        say(f"note: {note}")
     summary = _compute(run_request, settings, cells, arguments, processes)
     if summary is None:
         return EXIT_DONE
