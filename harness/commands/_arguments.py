@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.base.errors import UserError
+from harness.cells.architectures import check_backbone
 from harness.cells.backbone import BackboneChoice
 from harness.cells.request import MethodChoice, Request, parse_methods
 from harness.machine.compute_options import SHARDS, ComputeOptions
@@ -76,7 +77,9 @@ def backbone_of(arguments: argparse.Namespace) -> BackboneChoice | None:
     """The backbone that `--arch` and `--weights` choose; None if neither is given."""
     if arguments.arch is None and arguments.weights is None:
         return None
-    return BackboneChoice(arguments.arch, arguments.weights)
+    choice = BackboneChoice(arguments.arch, arguments.weights)
+    check_backbone(choice)  # before torch is imported
+    return choice
 
 
 def settings_of(arguments: argparse.Namespace) -> Settings:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import re
 import sys
 from collections.abc import Sequence
 from typing import NoReturn, TypeAlias
 
-from harness.base.errors import EXIT_USAGE
+from harness.base.errors import EXIT_USAGE, nearest_names
 
 Verbs: TypeAlias = "argparse._SubParsersAction[Parser]"
 """Type of the object that verbs are added to; `argparse` has no public name for it."""
@@ -52,7 +51,7 @@ class Parser(argparse.ArgumentParser):
 
 def nearest(word: str, names: Sequence[str]) -> str:
     """The name nearest to an unknown word as the end of a message; empty if no name is near."""
-    near = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
+    near = nearest_names(word, names, 1)
     return f"\n  Did you mean {near[0]}?" if near else ""
 
 

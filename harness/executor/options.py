@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 
-from harness.base.errors import UserError, unknown_name
+from harness.base.errors import UserError, unknown_setting
 from harness.machine.settings import Given
 
 KINDS = ("inline", "local", "slurm")
@@ -78,8 +78,8 @@ def executor_options(given: Mapping[str, Given]) -> ExecutorOptions:
     values = {name: item for name, item in given.items() if not name.startswith(SBATCH)}
     for name, item in values.items():
         if name not in NAMES:
-            error = unknown_name("executor setting", name, NAMES)
-            raise UserError(f"{item.origin}: {error.message}", f"Known: {', '.join(NAMES)}, sbatch.OPTION.")
+            error = unknown_setting("executor setting", name, (*NAMES, "sbatch.OPTION"), "Settings")
+            raise UserError(f"{item.origin}: {error.message}", error.hint)
     origins = {name: item.origin for name, item in values.items()}
     for item in sbatch.values():
         origins["sbatch"] = item.origin

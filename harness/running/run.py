@@ -7,6 +7,7 @@ import logging
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from harness.base.errors import UserError, machine_error
 from harness.cells.cell import Cells, EvalCell, FitCell
@@ -18,6 +19,7 @@ from harness.engine.compute.device import choose_device
 from harness.engine.compute.processes import SINGLE_PROCESS, Processes
 from harness.machine.compute_options import ComputeOptions
 from harness.machine.progress import Progress
+from harness.machine.run_notes import NotedCell, noted_run
 from harness.machine.settings import Settings
 from harness.machine.weights_index import WeightsIndex
 from harness.running.build import read_unknown_weights
@@ -25,6 +27,7 @@ from harness.running.eval_cell import run_eval_cell
 from harness.running.fit_cell import run_fit_cell
 from harness.running.run_request import RunSummary
 from harness.running.session import Session, left_over, lock_of
+from results.fit_file import FIT_FILE
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +43,19 @@ class _Task:
 
     name: str
     cell: FitCell | EvalCell
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of a fit; 0 for an eval."""
+        return self.cell.recipe.epochs if isinstance(self.cell, FitCell) else 0
+
+    def noted(self, runs: Path) -> NotedCell:
+        """The cell in the note of a run."""
+        cell = self.cell
+        if isinstance(cell, FitCell):
+            file = (cell.folder / FIT_FILE).relative_to(runs).as_posix()
+            return NotedCell("fit", cell.name, cell.key, file, epochs=self.epochs)
+        return NotedCell("eval", cell.name, cell.key, cell.record.relative_to(runs).as_posix(), videos=len(cell.test))
 
     def run(self, session: Session) -> bool:
         """Compute the cell; False if another run finished it meanwhile."""
@@ -131,8 +147,9 @@ def execute(
     if processes.is_leader:
         _remove_left_over(plan, settings)
     failed: set[str] = set()
-    with progress:
-        for task in _tasks(open_fits, open_evals):
+    tasks = list(_tasks(open_fits, open_evals))
+    with progress, _noted(tasks, settings, processes):
+        for task in tasks:
             if isinstance(task.cell, EvalCell) and task.cell.fit is not None and task.cell.fit.key in failed:
                 summary.failures.append((task.name, "its fit failed"))
             elif error := _attempt(task, session, keep_going, summary):
@@ -143,13 +160,23 @@ def execute(
     return summary
 
 
+def _noted(
+    tasks: list[_Task], settings: Settings, processes: Processes
+) -> contextlib.AbstractContextManager[None]:  # fmt: skip
+    """The note of a run for `harness status`; written by the leading process if there is anything to compute."""
+    runs = settings.runs.path
+    if not tasks or not processes.is_leader:
+        return contextlib.nullcontext()
+    return noted_run(runs, [task.noted(runs) for task in tasks])
+
+
 def _attempt(task: _Task, session: Session, keep_going: bool, summary: RunSummary) -> str:
     """Compute one cell and count it in the summary; returns the error of a failed cell, empty if it succeeded.
 
     Raises:
         Exception: The cell failed, and `keep_going` is off or the processes failed with different errors.
     """
-    session.progress.begin(task.name)
+    session.progress.begin(task.name, task.epochs)
     try:
         with session.processes.in_turn():  # the first process renders the videos, the others find them
             task.cell.dataset.prepare(session.progress.render_step)
