@@ -56,6 +56,12 @@ def add_parser(verbs: Verbs) -> None:
         "  python -m harness run --method vificlip --protocol b2n --dataset my_videos/ --arch mini-clip\n"
         "  torchrun --nproc_per_node=4 -m harness run --method vificlip --protocol b2n --dataset ucf101\n",
     )  # fmt: skip
+    add_run_arguments(parser)
+    parser.add_argument("--json", action="store_true", help="print the scores as data on stdout")
+
+
+def add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `run`, which `plan` takes too so that a command line can be planned as it is."""
     add_request(parser)
     add_compute_options(parser)
     add_folders(parser)
@@ -68,7 +74,6 @@ def add_parser(verbs: Verbs) -> None:
     parser.add_argument("--dry-run", action="store_true", help="print the plan and stop, as `plan` does")
     parser.add_argument("--no-report", action="store_true", help="do not render the report")
     parser.add_argument("--report", metavar="DIR", help="folder of the board (RUNS/board)")
-    parser.add_argument("--json", action="store_true", help="print the scores as data on stdout")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -79,9 +84,18 @@ def run(arguments: argparse.Namespace) -> int:
         return print_plan(arguments)
     from harness.engine.compute.launch import joined
 
-    run_request, settings = _request_file(arguments) if arguments.request else _command_line(arguments)
+    run_request, settings = described_run(arguments)
     with joined(run_request.compute.device) as processes:
         return _run(run_request, settings, arguments, processes)
+
+
+def described_run(arguments: argparse.Namespace) -> tuple[RunRequest, Settings]:
+    """The run that a request file or the flags describe; the values of all flags are checked."""
+    from harness.executor.options import executor_options
+
+    run_request, settings = _request_file(arguments) if arguments.request else _command_line(arguments)
+    executor_options(settings.executor)
+    return run_request, settings
 
 
 def _command_line(arguments: argparse.Namespace) -> tuple[RunRequest, Settings]:
@@ -146,6 +160,8 @@ def _run(run_request: RunRequest, settings: Settings, arguments: argparse.Namesp
         f"{summary.fits} fits and {summary.evals} evals done, {summary.reused} cells reused, "
         f"{time.monotonic() - started:.1f} s"
     )
+    for name, reason in summary.left_out:
+        say(f"left out: {name}: {reason}")
     for name, error in summary.failures:
         say(f"failed: {name}: {error}")
     damaged = _show(summary.records, settings.runs.path, arguments)

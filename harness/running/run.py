@@ -22,6 +22,7 @@ from harness.machine.progress import Progress
 from harness.machine.run_notes import NotedCell, noted_run
 from harness.machine.settings import Settings
 from harness.machine.weights_index import WeightsIndex
+from harness.running.absent_lists import without_absent_lists
 from harness.running.build import read_unknown_weights
 from harness.running.eval_cell import run_eval_cell
 from harness.running.fit_cell import run_fit_cell
@@ -139,6 +140,7 @@ def execute(
     open_fits, open_evals = _open_cells(plan, processes)
     # The other cells of the plan are done, or are parent fits that nothing needs.
     summary = RunSummary(reused=len(plan.fits) + len(plan.evals) - len(open_fits) - len(open_evals))
+    open_fits, open_evals = without_absent_lists((open_fits, open_evals), compute.allow_missing, processes, summary)
     for cell in open_evals:
         audit_cell(cell)  # before anything is computed: a leak found after a day of training helps nobody
     progress = Progress(quiet=compute.quiet or not processes.is_leader, cells=len(open_fits) + len(open_evals))
