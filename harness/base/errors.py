@@ -60,9 +60,14 @@ def unknown_setting(kind: str, name: str, known: Iterable[str], title: str) -> U
         title: Word before the list of names, such as `Options`.
     """
     names = list(known)
+    hint = f"{near_hint(name, names)} {title}: {', '.join(names) or 'none'}."
+    return UserError(f"There is no {kind} named {name!r}.", hint.strip())
+
+
+def near_hint(name: str, names: Iterable[str]) -> str:
+    """`Did you mean NAME?` for a name near an existing one; empty if no name is near."""
     near = nearest_names(name, names, 1)
-    hint = f"Did you mean {near[0]}? " if near else ""
-    return UserError(f"There is no {kind} named {name!r}.", f"{hint}{title}: {', '.join(names) or 'none'}.")
+    return f"Did you mean {near[0]}?" if near else ""
 
 
 def nearest_names(name: str, names: Iterable[str], most: int) -> list[str]:

@@ -44,7 +44,8 @@ def resolve(request: Request, settings: Settings) -> ResolvedRequest:
             try:
                 combinations.append(resolver.combination(choice, protocol, dataset))
             except NotApplicableError as error:
-                left_out.append((f"{choice.name} {protocol.name} {dataset.shown}", error.message))
+                reason = f"{error.message} {error.hint}".strip()
+                left_out.append((f"{choice.name} {protocol.name} {dataset.shown}", reason))
     check_parts(request, resolver.parts)
     embedded = not request.datasets and any(dataset.kind == "embedded" for _, dataset in targets)
     return ResolvedRequest(tuple(combinations), tuple(missing), embedded, tuple(left_out), tuple(resolver.notes))

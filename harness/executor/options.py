@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 
-from harness.base.errors import UserError, unknown_setting
+from harness.base.errors import UserError, near_hint, unknown_setting
 from harness.machine.settings import Given
 
 KINDS = ("inline", "local", "slurm")
@@ -114,7 +114,8 @@ class _Reader:
 
     def _invalid(self, name: str, expected: str) -> UserError:
         item = self.given[name]
-        return UserError(f"executor.{name} is {item.value!r} ({item.origin}), expected {expected}.")
+        hint = near_hint(str(item.value), KINDS) if name == "kind" else ""
+        return UserError(f"executor.{name} is {item.value!r} ({item.origin}), expected {expected}.", hint)
 
     def text(self, name: str) -> str | None:
         """A text that is not blank."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TypeVar, get_args, get_origin
 
-from harness.base.errors import UserError, unknown_setting
+from harness.base.errors import UserError, near_hint, unknown_setting
 from harness.base.files import cached_file_sha256
 
 PlainValue = bool | int | float | str | None
@@ -139,7 +139,10 @@ def build_options(options_type: type[MethodOptions], values: Mapping[str, Option
         converted = _convert(value, hints[key], f"{method}:{key}")
         choices = known[key].metadata.get("choices") or ()
         if choices and converted not in choices:
-            raise UserError(f"Option {method}:{key} is {converted!r}, expected one of {', '.join(map(repr, choices))}.")
+            raise UserError(
+                f"Option {method}:{key} is {converted!r}, expected one of {', '.join(map(repr, choices))}.",
+                near_hint(str(converted), map(str, choices)),
+            )
         typed[key] = converted
     return options_type(**typed)
 
