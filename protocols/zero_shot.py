@@ -33,5 +33,5 @@ class ZeroShot(Protocol):
             yield Eval("all", ListRef(dataset.name, test.list, test.labels), repeat)
 
     def extra_evals(self, dataset: DatasetFacts, fit: Fit) -> Iterable[Eval]:
-        """Yield the eval on the evaluation list of the source, part `source`: K-400 validation for published targets."""
+        """Yield the eval of the source's evaluation list, part `source`: K-400 validation for published targets."""
         yield Eval("source", ListRef(fit.train.dataset, "val", "all"))

@@ -65,7 +65,9 @@ def draw_curves(curves: Sequence[TrainingCurve], path: Path) -> None:
         UserError: The suffix is another one.
     """
     if path.suffix.lower() not in FORMATS:
-        raise UserError(f"--out is {path}, expected a file that ends in {', '.join(FORMATS)}.", "Example: --out curve.png")
+        raise UserError(
+            f"--out is {path}, expected a file that ends in {', '.join(FORMATS)}.", "Example: --out curve.png"
+        )
     import io
 
     from matplotlib.figure import Figure

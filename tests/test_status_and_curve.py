@@ -71,7 +71,7 @@ def test_damaged_files_are_named(runs: Path) -> None:
 
 
 def test_a_folder_that_does_not_exist(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="run folder .*nowhere does not exist"):
+    with pytest.raises(UserError, match=r"run folder .*nowhere does not exist"):
         folder_status(tmp_path / "nowhere")
 
 
@@ -85,7 +85,9 @@ def test_the_curve_of_a_fit_as_text_figure_and_data(runs: Path, capsys: pytest.C
     assert in_process("curve", folder, "--out", out) == 0
     text = capsys.readouterr().out.splitlines()
     rows = Curve(folder / "curve.jsonl").rows()
-    assert text[0].startswith("vificlip shapes/base_s1") and f"{sum(row.loss for row in rows) / len(rows):.4f}" in text[2]
+    assert (
+        text[0].startswith("vificlip shapes/base_s1") and f"{sum(row.loss for row in rows) / len(rows):.4f}" in text[2]
+    )
     assert text[2].endswith("#" * 40) and len(text) == 3  # one epoch
     assert out.read_bytes().startswith(b"\x89PNG")
     assert in_process("curve", folder.name[:12], "--runs", runs, "--json") == 0

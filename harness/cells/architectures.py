@@ -71,8 +71,9 @@ def weights_on_disk(choice: BackboneChoice, weights_dir: Path) -> bool | None:
 
 def _hub_folder(repository: str) -> Path:
     """The folder of a repository in the cache of the Hugging Face hub."""
-    home = os.environ.get("HF_HOME", os.path.join(os.environ.get("XDG_CACHE_HOME", "~/.cache"), "huggingface"))
-    hub = Path(os.environ.get("HF_HUB_CACHE", os.path.join(home, "hub"))).expanduser()
+    caches = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache"))
+    home = Path(os.environ.get("HF_HOME", caches / "huggingface"))
+    hub = Path(os.environ.get("HF_HUB_CACHE", home / "hub")).expanduser()
     return hub / f"models--{repository.strip('/').replace('/', '--')}"
 
 

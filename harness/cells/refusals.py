@@ -52,7 +52,7 @@ class _Fact:
 
 
 def findings(plan: Plan, settings: Settings, allow_missing: bool = False) -> list[Finding]:
-    """What `run` will refuse or do differently in the open cells of a plan; equal facts of several cells are one.
+    """The facts that `run` meets in the open cells of a plan; an equal fact of several cells is one finding.
 
     Args:
         plan: The plan.
@@ -62,7 +62,8 @@ def findings(plan: Plan, settings: Settings, allow_missing: bool = False) -> lis
     fits, evals = plan.open_fits(), plan.open_evals()
     videos = _Videos(allow_missing)
     by_fact: dict[_Fact, list[str]] = {}
-    for cell in (*fits, *evals):
+    cells: list[Cell] = [*fits, *evals]
+    for cell in cells:
         kind = "fit" if isinstance(cell, FitCell) else "eval"
         for fact in _facts(cell, videos, settings.weights.path):
             by_fact.setdefault(fact, []).append(f"{kind} {cell.name}")

@@ -171,7 +171,7 @@ def add_request(parser: argparse.ArgumentParser) -> None:
         )
     group.add_argument(
         "--part", action="append", default=[], metavar="NAME",
-        help="only evals of this part: base, novel, k4; source adds the source's evaluation list to zero_shot; repeatable",
+        help="only evals of this part: base, novel, k4; source: the source's evaluation list (zero_shot); repeatable",
     )  # fmt: skip
     add_plugins(group)
 
@@ -261,7 +261,9 @@ def add_compute_options(parser: argparse.ArgumentParser) -> None:
         "--shard", default="none", choices=SHARDS,
         help="with several processes: zero divides the optimiser's moments among them, fsdp all of the towers' blocks",
     )  # fmt: skip
-    group.add_argument("--quiet", action="store_true", help="no progress bars")
+    group.add_argument(
+        "--quiet", action="store_true", help="no progress bars, and no progress lines without a terminal"
+    )
 
 
 def compute_options_of(arguments: argparse.Namespace) -> ComputeOptions:

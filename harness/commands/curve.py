@@ -64,7 +64,9 @@ def _folders(text: str, runs: Path) -> list[Path]:
     named = [folder for folder in known if folder.name.startswith(text)]
     if not named:
         names = ", ".join(folder.name for folder in known[:8]) or "none"
-        raise UserError(f"There is no fit {text} in {runs}.", f"Fits with a curve: {names}. Or give the folder of a fit.")
+        raise UserError(
+            f"There is no fit {text} in {runs}.", f"Fits with a curve: {names}. Or give the folder of a fit."
+        )
     return named
 
 

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from harness.base.errors import EXIT_DONE, EXIT_FAILED
 from harness.commands._arguments import add_json
 from harness.commands._output import put, put_json, say, table
 from harness.commands._parser import Verbs, verb_parser
-from harness.commands.run import add_run_arguments, described_run
+from harness.commands._run_arguments import add_run_arguments, described_run
+
+if TYPE_CHECKING:
+    from harness.cells.cell import Cells
+    from harness.cells.plan import Plan
 
 
 @dataclass(frozen=True)
@@ -30,9 +36,9 @@ def add_parser(verbs: Verbs) -> None:
     parser = verb_parser(
         verbs, "plan", "the cells that a run would compute, and why",
         "Print every fit and eval of a request as done, missing or stale, with the reason. Computes nothing.\n"
-        "Cells that `run` would refuse are named with the reason, and the exit code is 1. The estimate of hours and disk\n"
-        "space is based on finished cells of the run folder, a first estimate on multiply-adds. Takes all arguments of\n"
-        "`run`.",
+        "Cells that `run` would refuse are named with the reason, and the exit code is 1. The estimate of hours and\n"
+        "disk space is based on finished cells of the run folder, a first estimate on multiply-adds. Takes all\n"
+        "arguments of `run`.",
         "example:\n  python -m harness plan --method vificlip --protocol b2n few_shot --dataset ucf101\n",
     )  # fmt: skip
     add_run_arguments(parser)
@@ -41,8 +47,6 @@ def add_parser(verbs: Verbs) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the plan; 1 if `run` would refuse a cell."""
-    from harness.cells.estimate import estimate
-    from harness.cells.first_estimate import first_estimate
     from harness.cells.from_request import expand
     from harness.cells.plan import make_plan, select
     from harness.cells.refusals import findings
@@ -77,6 +81,21 @@ def run(arguments: argparse.Namespace) -> int:
     put(table([[getattr(row, name) for name in columns] for row in rows], [name.upper() for name in columns]))
     for text in failures(jobs.values(), runs):
         say(text)
+    _say_cells(cells, plan)
+    for model in {cell.measurement.model for cell in cells.evals}:
+        index.of(model)
+    for name in sorted(index.unread):
+        say(f"weights not read yet: {name}; `run` reads them and computes cells again that used other tensors")
+    for finding in found:
+        say(str(finding))
+    if arguments.force:
+        say("note: --force: `run` computes the finished cells again, too")
+    _say_hours(plan, runs)
+    return code
+
+
+def _say_cells(cells: Cells, plan: Plan) -> None:
+    """Write the combinations that are left out, and the number of open cells."""
     for name in cells.missing_datasets:
         say(f"not configured: {name} (give its videos with --data {name}=DIR)")
     for name, reason in cells.left_out:
@@ -86,18 +105,15 @@ def run(arguments: argparse.Namespace) -> int:
     say(
         f"to do: {len(plan.open_fits())} fits, {len(plan.open_evals())} evals of {len(plan.fits)} and {len(plan.evals)}"
     )
-    for model in {cell.measurement.model for cell in cells.evals}:
-        index.of(model)
-    for name in sorted(index.unread):
-        say(f"weights not read yet: {name}; `run` reads them and computes cells again that used other tensors")
-    for finding in found:
-        say(str(finding))
-    if arguments.force:
-        say("note: --force: `run` computes the finished cells again, too")
+
+
+def _say_hours(plan: Plan, runs: Path) -> None:
+    """Write the estimate from finished cells, and a first estimate where no cell has finished."""
+    from harness.cells.estimate import estimate
+    from harness.cells.first_estimate import first_estimate
+
     budget = estimate(plan, runs)
     say(str(budget))
-    if (budget.fit_hours is None or budget.eval_hours is None) and (
-        first := first_estimate(plan.open_fits(), plan.open_evals())
-    ):
+    first = first_estimate(plan.open_fits(), plan.open_evals())
+    if first and (budget.fit_hours is None or budget.eval_hours is None):
         say(first)
-    return code

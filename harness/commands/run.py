@@ -11,17 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.base.errors import EXIT_DONE, EXIT_FAILED, UserError
-from harness.commands._arguments import (
-    add_compute_options,
-    add_executor,
-    add_folders,
-    add_request,
-    compute_options_of,
-    request_of,
-    settings_of,
-)
 from harness.commands._output import put, put_json, say
 from harness.commands._parser import Verbs, verb_parser
+from harness.commands._run_arguments import add_run_arguments, described_run
 
 if TYPE_CHECKING:
     from harness.cells.cell import Cells
@@ -60,22 +52,6 @@ def add_parser(verbs: Verbs) -> None:
     parser.add_argument("--json", action="store_true", help="print the scores as data on stdout")
 
 
-def add_run_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of `run`, which `plan` takes too so that a command line can be planned as it is."""
-    add_request(parser)
-    add_compute_options(parser)
-    add_folders(parser)
-    add_executor(parser)
-    parser.add_argument(
-        "--request", metavar="FILE", help="request file of a job, in the folder of its log; replaces --method etc."
-    )
-    parser.add_argument("--keep-going", action="store_true", help="go on with other cells after a failure")
-    parser.add_argument("--force", action="store_true", help="compute finished cells anew")
-    parser.add_argument("--dry-run", action="store_true", help="print the plan and stop, as `plan` does")
-    parser.add_argument("--no-report", action="store_true", help="do not render the report")
-    parser.add_argument("--report", metavar="DIR", help="folder of the board (RUNS/board)")
-
-
 def run(arguments: argparse.Namespace) -> int:
     """Compute the cells of a request; 1 if a cell failed."""
     if arguments.dry_run:
@@ -87,47 +63,6 @@ def run(arguments: argparse.Namespace) -> int:
     run_request, settings = described_run(arguments)
     with joined(run_request.compute.device) as processes:
         return _run(run_request, settings, arguments, processes)
-
-
-def described_run(arguments: argparse.Namespace) -> tuple[RunRequest, Settings]:
-    """The run that a request file or the flags describe; the values of all flags are checked."""
-    from harness.executor.options import executor_options
-
-    run_request, settings = _request_file(arguments) if arguments.request else _command_line(arguments)
-    executor_options(settings.executor)
-    return run_request, settings
-
-
-def _command_line(arguments: argparse.Namespace) -> tuple[RunRequest, Settings]:
-    """The run that the flags describe."""
-    from harness.running.run_request import Folders, RunRequest
-
-    settings = settings_of(arguments)
-    run_request = RunRequest(
-        request=request_of(arguments),
-        compute=compute_options_of(arguments),
-        folders=Folders.of(settings),
-        plugins=tuple(arguments.plugin),
-        keep_going=arguments.keep_going,
-    )
-    return run_request, settings
-
-
-def _request_file(arguments: argparse.Namespace) -> tuple[RunRequest, Settings]:
-    """The run that a request file describes; its settings name no executor.
-
-    Raises:
-        UserError: The file is not a request file, or flags describe another request.
-    """
-    from harness.plugins.loose_files import load_or_warn
-    from harness.running.run_request import read_run_request
-
-    if arguments.method or arguments.protocol:
-        raise UserError("--request is given together with --method or --protocol.", "Leave one of them out.")
-    run_request = read_run_request(Path(arguments.request))
-    for file in run_request.plugins:
-        load_or_warn(Path(file))
-    return run_request, run_request.folders.settings(arguments.request)
 
 
 def _run(run_request: RunRequest, settings: Settings, arguments: argparse.Namespace, processes: Processes) -> int:

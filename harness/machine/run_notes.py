@@ -74,7 +74,9 @@ def noted_run(runs: Path, cells: Sequence[NotedCell]) -> Iterator[None]:
         with contextlib.suppress(OSError, Timeout, NotImplementedError):
             note.parent.mkdir(parents=True, exist_ok=True)
             lock.acquire(timeout=0)
-            write_bytes(note, msgspec.json.encode(RunNote(os.getpid(), socket.gethostname(), time.time(), tuple(cells))))
+            write_bytes(
+                note, msgspec.json.encode(RunNote(os.getpid(), socket.gethostname(), time.time(), tuple(cells)))
+            )
         yield
     finally:
         with contextlib.suppress(OSError):

@@ -82,7 +82,7 @@ def test_a_method_that_does_not_work_on_an_architecture(root: Path, settings: Se
 def test_an_architecture_outside_of_the_table_is_not_checked(root: Path, settings: Settings) -> None:
     arch = next(name for name in architectures() if name not in ARCHITECTURES)
     plan = plan_of(root, settings, "vanilla_clip", BackboneChoice(arch, "random"))
-    assert any(f"not in the table" in f.message and not f.checked for f in findings(plan, settings))  # noqa: F541
+    assert any("not in the table" in f.message and not f.checked for f in findings(plan, settings))
 
 
 def test_what_only_a_run_can_check_is_named(root: Path, settings: Settings) -> None:

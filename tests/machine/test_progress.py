@@ -28,9 +28,10 @@ def test_a_fit_writes_a_line_an_epoch(clock: Clock, capsys: pytest.CaptureFixtur
         progress.end()
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == "cell 1 of 2: fit vificlip mini_target/base_s1: begins"
+    begin = "cell 1 of 2: fit vificlip mini_target/base_s1: "
     assert lines[1:] == [
-        f"cell 1 of 2: fit vificlip mini_target/base_s1: epoch {epoch} of 3, {epoch}0 of 30 iterations, loss 2.500, {left}"
-        for epoch, left in ((1, "40 s left"), (2, "20 s left"), (3, "0 s left"))
+        f"{begin}epoch {epoch} of 3, {epoch}0 of 30 iterations, loss 2.500, {left} s left"
+        for epoch, left in ((1, 40), (2, 20), (3, 0))
     ]
 
 
@@ -83,6 +84,8 @@ def test_a_terminal_has_bars_and_no_lines(
     assert "begins" not in text and "cells" in text
 
 
-@pytest.mark.parametrize(("seconds", "text"), [(0.4, "0 s"), (61, "1 min 1 s"), (3600, "1 h 0 min"), (7500, "2 h 5 min")])
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.4, "0 s"), (61, "1 min 1 s"), (3600, "1 h 0 min"), (7500, "2 h 5 min")]
+)
 def test_durations(seconds: float, text: str) -> None:
     assert duration(seconds) == text

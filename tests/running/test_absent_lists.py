@@ -71,5 +71,5 @@ def test_without_any_video_the_folder_is_wrong(root: Path, settings: Settings) -
     cells = cells_of(root, settings, "vanilla_clip")
     for path in list(root.rglob("*.avi")):
         path.unlink()
-    with pytest.raises(UserError, match="none of the .* videos of the list"):
+    with pytest.raises(UserError, match=r"none of the .* videos of the list"):
         execute(make_plan(cells), settings, COMPUTE)
