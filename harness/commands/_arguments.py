@@ -261,9 +261,7 @@ def add_compute_options(parser: argparse.ArgumentParser) -> None:
         "--shard", default="none", choices=SHARDS,
         help="with several processes: zero divides the optimiser's moments among them, fsdp all of the towers' blocks",
     )  # fmt: skip
-    group.add_argument(
-        "--quiet", action="store_true", help="no progress bars, and no progress lines without a terminal"
-    )
+    group.add_argument("--quiet", action="store_true", help="no progress bars or lines")
 
 
 def compute_options_of(arguments: argparse.Namespace) -> ComputeOptions:
