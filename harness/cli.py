@@ -16,7 +16,7 @@ from harness.commands._parser import Parser, parse
 from harness.engine.compute.processes import rank_of_process, size_of_world
 
 VERBS = (
-    "list", "show", "check", "data", "plan", "run", "score", "compare", "power", "report",
+    "list", "show", "check", "data", "plan", "run", "status", "score", "compare", "power", "report", "curve",
     "predict", "attention", "features", "profile", "export", "new", "submit",
 )  # fmt: skip
 

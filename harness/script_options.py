@@ -63,7 +63,7 @@ class RunOptions(Folders, Compute, total=False):
         recipe, views, eval_views: Settings to override; `eval_views` changes the evaluation alone.
         label_set: `published`, `corrected` or `split` class names.
         lists: `published` or `own` lists.
-        repeats, shots: Restrict to these repeats, and to these K of few-shot fits.
+        repeats, shots, parts: Restrict to these repeats, to these K of few-shot fits, and to evals of these parts.
         seeds: Number of fits of each training list, from fixed seeds, as repeats of kind `seed`.
         source: Dataset on which zero-shot transfer fits.
         plugins: Files of methods and protocols to load first.
@@ -82,6 +82,7 @@ class RunOptions(Folders, Compute, total=False):
     repeats: Sequence[int]
     shots: Sequence[int]
     seeds: int
+    parts: Sequence[str]
     source: str
     plugins: Sequence[str | Path]
     keep_going: bool
@@ -152,5 +153,6 @@ def request_of(
         repeats=tuple(options.get("repeats", ())),
         shots=tuple(options.get("shots", ())),
         seeds=options.get("seeds", 0),
+        parts=tuple(options.get("parts", ())),
         source=options.get("source"),
     )

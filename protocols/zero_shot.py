@@ -31,3 +31,7 @@ class ZeroShot(Protocol):
         for test in dataset.zero_shot_tests:
             repeat = Repeat(test.repeat_kind, test.repeat_index)
             yield Eval("all", ListRef(dataset.name, test.list, test.labels), repeat)
+
+    def extra_evals(self, dataset: DatasetFacts, fit: Fit) -> Iterable[Eval]:
+        """Yield the eval of the source's evaluation list, part `source`: K-400 validation for published targets."""
+        yield Eval("source", ListRef(fit.train.dataset, "val", "all"))

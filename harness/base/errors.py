@@ -13,6 +13,8 @@ EXIT_DONE = 0
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
+MOST_LISTED = 20
+"""Most names that a message lists."""
 
 
 class UserError(Exception):
@@ -41,10 +43,56 @@ class NotApplicableError(UserError):
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UserError:
     """A `UserError` for a name that does not exist, with the nearest existing names."""
     names = sorted(known)
-    near = difflib.get_close_matches(name.lower(), names, n=3, cutoff=0.5)
-    hint = f"Did you mean {' or '.join(near)}?" if near else f"Known: {', '.join(names) or 'none'}."
+    near = nearest_names(name, names, 3)
+    shown = names if len(names) <= MOST_LISTED else [*names[:MOST_LISTED], f"{len(names) - MOST_LISTED} more"]
+    hint = f"Did you mean {' or '.join(near)}?" if near else f"Known: {', '.join(shown) or 'none'}."
     see = f" See: python -m harness list {kind}s" if kind in ("method", "protocol", "dataset") else ""
     return UserError(f"There is no {kind} named {name!r}.", hint + see)
+
+
+def unknown_setting(kind: str, name: str, known: Iterable[str], title: str) -> UserError:
+    """A `UserError` for a setting that does not exist, with the nearest name and then all names.
+
+    Args:
+        kind: Kind of the setting, for the message.
+        name: The unknown name.
+        known: Names of the existing settings.
+        title: Word before the list of names, such as `Options`.
+    """
+    names = list(known)
+    hint = f"{near_hint(name, names)} {title}: {', '.join(names) or 'none'}."
+    return UserError(f"There is no {kind} named {name!r}.", hint.strip())
+
+
+def near_hint(name: str, names: Iterable[str]) -> str:
+    """`Did you mean NAME?` for a name near an existing one; empty if no name is near."""
+    near = nearest_names(name, names, 1)
+    return f"Did you mean {near[0]}?" if near else ""
+
+
+def nearest_names(name: str, names: Iterable[str], most: int) -> list[str]:
+    """The existing names nearest to a name, the nearest first; case, hyphens and underscores do not count."""
+    by_letters: dict[str, list[str]] = {}
+    for known in names:
+        by_letters.setdefault(_letters(known), []).append(known)
+    wanted = _letters(name)
+    near = difflib.get_close_matches(wanted, by_letters, n=most, cutoff=0.6)
+    # An abbreviation, or a word whose abbreviation is a name: `md` for `markdown`.
+    near += [text for text in by_letters if text not in near and (_abbreviates(text, wanted) or text in wanted)]
+    return [known for text in near for known in by_letters[text]][:most]
+
+
+def _letters(text: str) -> str:
+    return "".join(c for c in text.lower() if c.isalnum())
+
+
+def _abbreviates(first: str, second: str) -> bool:
+    """Whether the shorter of two words begins like the longer one and its letters occur there in order."""
+    short, long = sorted((first, second), key=len)
+    if len(short) < 2 or short[0] != long[0]:
+        return False
+    rest = iter(long)
+    return all(c in rest for c in short)
 
 
 _AGAIN = "Finished cells are kept: the same command resumes."

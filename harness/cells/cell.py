@@ -221,6 +221,7 @@ class Cells:
         missing_datasets: Datasets of the protocols that are not configured on this machine.
         left_out: (combination, reason) of methods, protocols and datasets that do not go together.
         embedded: Whether the embedded benchmark was chosen because nothing else is configured.
+        notes: A sentence for each selection of the request that does not act on a protocol.
     """
 
     fits: tuple[FitCell, ...]
@@ -228,3 +229,4 @@ class Cells:
     missing_datasets: tuple[str, ...]
     embedded: bool
     left_out: tuple[tuple[str, str], ...] = ()
+    notes: tuple[str, ...] = ()

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from harness.base.errors import EXIT_FAILED, NotApplicableError, UserError, described, unknown_name
+from harness.cells.selection import extra_evals
 from harness.data.lists.dataset import Dataset
 from harness.data.lists.own_lists import SUFFIX, read_own_list
 from harness.plugins import registry
@@ -35,7 +36,10 @@ def prescribed_fits(protocol: type[Protocol], dataset: Dataset) -> list[tuple[Fi
     instance = protocol()
     try:
         fits = _all(Fit, instance.fits(dataset), "fits")
-        return [(fit, tuple(_all(Eval, instance.evals(dataset, fit), "evals"))) for fit in fits]
+        return [
+            (fit, (*_all(Eval, instance.evals(dataset, fit), "evals"), *extra_evals(instance, dataset, fit)))
+            for fit in fits
+        ]
     except UserError as error:
         if error.exit_code == EXIT_FAILED:  # a fault of the machine, not a combination that does not exist
             raise

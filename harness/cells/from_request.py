@@ -53,8 +53,9 @@ def expand(request: Request, settings: Settings) -> Cells:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in resolved.left_out)
         raise UserError(reasons or _nothing_selected(request))
     return Cells(
-        tuple(fits.values()), tuple(evals.values()), resolved.missing_datasets, resolved.embedded, resolved.left_out
-    )
+        tuple(fits.values()), tuple(evals.values()), resolved.missing_datasets, resolved.embedded, resolved.left_out,
+        resolved.notes,
+    )  # fmt: skip
 
 
 def _nothing_selected(request: Request) -> str:

@@ -44,6 +44,7 @@ class Request:
         repeats: Restrict to these repeat indices; empty for all.
         shots: Restrict few-shot fits to these K; empty for all.
         seeds: Fits of each training list, from fixed seeds, as repeats of kind `seed`; 0 for the protocol's repeats.
+        parts: Restrict to evals of these parts; empty for all that the protocols prescribe.
         source: Dataset that zero-shot transfer fits on instead of the target's default; the row is then `open`.
     """
 
@@ -59,6 +60,7 @@ class Request:
     repeats: tuple[int, ...] = ()
     shots: tuple[int, ...] = ()
     seeds: int = 0
+    parts: tuple[str, ...] = ()
     source: str | None = None
 
 

@@ -20,6 +20,7 @@ from harness.cells.resolve_views import RequestedViews
 from harness.cells.resolved import Chosen, Combination, ResolvedFit, ResolvedRequest
 from harness.cells.scope import PlannedEval, PlannedFit
 from harness.cells.seeds import check_seeds, with_seeds
+from harness.cells.selection import check_parts, selection_of, unused_source
 from harness.data.lists.dataset import Dataset
 from harness.data.lists.own_lists import WithOwnLists
 from harness.machine.settings import Settings
@@ -53,9 +54,11 @@ def resolve(request: Request, settings: Settings) -> ResolvedRequest:
             try:
                 combinations.append(resolver.combination(choice, protocol, dataset))
             except NotApplicableError as error:
-                left_out.append((f"{choice.name} {protocol.name} {dataset.shown}", error.message))
+                reason = f"{error.message} {error.hint}".strip()
+                left_out.append((f"{choice.name} {protocol.name} {dataset.shown}", reason))
+    check_parts(request, resolver.parts)
     embedded = not request.datasets and any(dataset.kind == "embedded" for _, dataset in targets)
-    return ResolvedRequest(tuple(combinations), tuple(missing), embedded, tuple(left_out))
+    return ResolvedRequest(tuple(combinations), tuple(missing), embedded, tuple(left_out), tuple(resolver.notes))
 
 
 class _Resolver:
@@ -63,6 +66,8 @@ class _Resolver:
 
     def __init__(self, request: Request, settings: Settings) -> None:
         self.datasets = OpenedDatasets(request, settings)
+        self.parts: set[str] = set()
+        self.notes: dict[str, None] = dict.fromkeys(unused_source(request))
         self._request = request
         self._configured = settings.data
         self._codes: dict[str, str] = {}
@@ -88,6 +93,9 @@ class _Resolver:
         fits = self._prescribed.of(protocol, dataset)
         if is_trained:
             fits = with_seeds(fits, self._request.seeds, f"{protocol.name} on {dataset.shown}")
+        self.parts |= {item.part for _, items in fits for item in items}
+        selection = selection_of(self._request, f"{protocol.name} on {dataset.shown}", fits)
+        self.notes |= dict.fromkeys(selection.notes)
         refs = [ref for fit, items in fits for ref in (fit.train, *(item.test for item in items))]
         for name in dict.fromkeys(ref.dataset for ref in refs):
             if name not in datasets:
@@ -103,10 +111,11 @@ class _Resolver:
                 recipe = _fitted_recipe(recipe_with(declared, self._request.recipe), source, fit)
                 training = ResolvedFit(row, protocol.name, fit, source, declared, recipe, views)
             evals = tuple(self._eval(item, row, protocol, fit.repeat if is_trained else Repeat()) for item in items)
-            prescribed.append(PlannedFit(fit, training.recipe if training else None, evals))
-            if self._is_selected(fit):
-                located = tuple((planned, datasets[planned.eval.test.dataset]) for planned in evals)
-                chosen.append(Chosen(training, located))
+            columns = tuple(planned for planned in evals if not planned.eval.optional)
+            prescribed.append(PlannedFit(fit, training.recipe if training else None, columns))
+            selected = [planned for planned in evals if selection.takes(fit, planned.eval)]
+            if selected:
+                chosen.append(Chosen(training, tuple((e, datasets[e.eval.test.dataset]) for e in selected)))
         return Combination(
             row, protocol, dataset, datasets, views, tuple(prescribed), tuple(chosen), parent,
             chosen_source=self._request.source is not None and dataset.source is not None,
@@ -174,10 +183,6 @@ class _Resolver:
         settings = self._request.recipe if given is None else given
         declared = declared_recipe(row.spec, protocol, similar, source.name, fit, preset_of(row.backbone), settings)
         return declared.of_seed(fit.repeat.index) if fit.repeat.kind == SEED else declared
-
-    def _is_selected(self, fit: Fit) -> bool:
-        repeats, shots = self._request.repeats, self._request.shots
-        return (not repeats or fit.repeat.index in repeats) and (not shots or fit.shots is None or fit.shots in shots)
 
 
 def _default_backbone(dataset: Dataset) -> BackboneChoice:

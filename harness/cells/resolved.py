@@ -82,9 +82,11 @@ class ResolvedRequest:
         missing_datasets: Datasets of the protocols that are not configured on this machine.
         embedded: Whether the embedded benchmark was chosen because nothing else is configured.
         left_out: (combination, reason) of methods, protocols and datasets that do not go together.
+        notes: A sentence for each selection of the request that does not act on a protocol.
     """
 
     combinations: tuple[Combination, ...]
     missing_datasets: tuple[str, ...]
     embedded: bool
     left_out: tuple[tuple[str, str], ...]
+    notes: tuple[str, ...] = ()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.base.errors import UserError
+from harness.cells.architectures import check_backbone
 from harness.cells.backbone import BackboneChoice
 from harness.cells.request import MethodChoice, Request, parse_methods
 from harness.machine.compute_options import SHARDS, ComputeOptions
@@ -76,7 +77,9 @@ def backbone_of(arguments: argparse.Namespace) -> BackboneChoice | None:
     """The backbone that `--arch` and `--weights` choose; None if neither is given."""
     if arguments.arch is None and arguments.weights is None:
         return None
-    return BackboneChoice(arguments.arch, arguments.weights)
+    choice = BackboneChoice(arguments.arch, arguments.weights)
+    check_backbone(choice)  # before torch is imported
+    return choice
 
 
 def settings_of(arguments: argparse.Namespace) -> Settings:
@@ -169,6 +172,10 @@ def add_request(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--seeds", type=int, default=0, metavar="N",
         help="fit each training list N times, from fixed seeds, and average the fits (default: the protocol's repeats)",
+    )
+    group.add_argument(
+        "--part", action="append", default=[], metavar="NAME",
+        help="only evals of this part: base, novel, k4; source: the source's evaluation list (zero_shot); repeatable",
     )  # fmt: skip
     add_plugins(group)
 
@@ -197,6 +204,7 @@ def request_of(arguments: argparse.Namespace) -> Request:
         repeats=tuple(arguments.repeat),
         shots=tuple(arguments.shots),
         seeds=arguments.seeds,
+        parts=tuple(arguments.part),
         source=arguments.source,
     )
 
@@ -260,7 +268,7 @@ def add_compute_options(parser: argparse.ArgumentParser) -> None:
         "--shard", default="none", choices=SHARDS,
         help="with several processes: zero divides the optimiser's moments among them, fsdp all of the towers' blocks",
     )  # fmt: skip
-    group.add_argument("--quiet", action="store_true", help="no progress bars")
+    group.add_argument("--quiet", action="store_true", help="no progress bars or lines")
 
 
 def compute_options_of(arguments: argparse.Namespace) -> ComputeOptions:

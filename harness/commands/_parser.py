@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import re
 import sys
 from collections.abc import Sequence
 from typing import NoReturn, TypeAlias
 
-from harness.base.errors import EXIT_USAGE
+from harness.base.errors import EXIT_USAGE, near_hint
 
 Verbs: TypeAlias = "argparse._SubParsersAction[Parser]"
 """Type of the object that verbs are added to; `argparse` has no public name for it."""
@@ -52,8 +51,8 @@ class Parser(argparse.ArgumentParser):
 
 def nearest(word: str, names: Sequence[str]) -> str:
     """The name nearest to an unknown word as the end of a message; empty if no name is near."""
-    near = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
-    return f"\n  Did you mean {near[0]}?" if near else ""
+    near = near_hint(word, names)
+    return f"\n  {near}" if near else ""
 
 
 def parse(parser: Parser, argv: Sequence[str] | None) -> argparse.Namespace:

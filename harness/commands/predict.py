@@ -117,7 +117,6 @@ def _untrained(arguments: argparse.Namespace) -> tuple[ClipMethod, LabelSet, Vie
     from harness.cells.request import parse_methods
     from harness.cells.resolve_method import method_row
     from harness.data.lists.class_names import read_class_names
-    from harness.running.build import build_row
     from harness.spec import Views
 
     if not arguments.labels:
@@ -133,4 +132,6 @@ def _untrained(arguments: argparse.Namespace) -> tuple[ClipMethod, LabelSet, Vie
         if arguments.frames and arguments.frames != views.frames:
             raise UserError(f"{row.backbone.slug()} takes {views.frames} frames, found --frames {arguments.frames}.")
     labels = read_class_names(Path(arguments.labels))
+    from harness.running.build import build_row  # imports torch: the words of the command line are checked first
+
     return build_row(row, settings_of(arguments)), labels, views

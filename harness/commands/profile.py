@@ -6,10 +6,13 @@ import argparse
 import dataclasses
 
 from harness.base.errors import EXIT_DONE
+from harness.cells.architectures import check_backbone
+from harness.cells.backbone import BackboneChoice
 from harness.commands._arguments import add_json, add_plugins, load_plugins
 from harness.commands._output import put, put_json, table
 from harness.commands._parser import Verbs, verb_parser
 from harness.machine.compute_options import SHARDS
+from harness.plugins.registry import method_spec
 
 
 def add_parser(verbs: Verbs) -> None:
@@ -41,6 +44,9 @@ def add_parser(verbs: Verbs) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the table."""
     load_plugins(arguments)
+    check_backbone(BackboneChoice(arguments.arch, "random"))  # names are checked before torch is imported
+    for name in arguments.method or ():
+        method_spec(name)
     if arguments.memory:
         return _memory(arguments)
     from harness.engine.cost.profile import profile

@@ -11,17 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.base.errors import EXIT_DONE, EXIT_FAILED, UserError
-from harness.commands._arguments import (
-    add_compute_options,
-    add_executor,
-    add_folders,
-    add_request,
-    compute_options_of,
-    request_of,
-    settings_of,
-)
 from harness.commands._output import put, put_json, say
 from harness.commands._parser import Verbs, verb_parser
+from harness.commands._run_arguments import add_run_arguments, described_run
 
 if TYPE_CHECKING:
     from harness.cells.cell import Cells
@@ -56,18 +48,7 @@ def add_parser(verbs: Verbs) -> None:
         "  python -m harness run --method vificlip --protocol b2n --dataset my_videos/ --arch mini-clip\n"
         "  torchrun --nproc_per_node=4 -m harness run --method vificlip --protocol b2n --dataset ucf101\n",
     )  # fmt: skip
-    add_request(parser)
-    add_compute_options(parser)
-    add_folders(parser)
-    add_executor(parser)
-    parser.add_argument(
-        "--request", metavar="FILE", help="request file of a job, in the folder of its log; replaces --method etc."
-    )
-    parser.add_argument("--keep-going", action="store_true", help="go on with other cells after a failure")
-    parser.add_argument("--force", action="store_true", help="compute finished cells anew")
-    parser.add_argument("--dry-run", action="store_true", help="print the plan and stop, as `plan` does")
-    parser.add_argument("--no-report", action="store_true", help="do not render the report")
-    parser.add_argument("--report", metavar="DIR", help="folder of the board (RUNS/board)")
+    add_run_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print the scores as data on stdout")
 
 
@@ -79,41 +60,9 @@ def run(arguments: argparse.Namespace) -> int:
         return print_plan(arguments)
     from harness.engine.compute.launch import joined
 
-    run_request, settings = _request_file(arguments) if arguments.request else _command_line(arguments)
+    run_request, settings = described_run(arguments)
     with joined(run_request.compute.device) as processes:
         return _run(run_request, settings, arguments, processes)
-
-
-def _command_line(arguments: argparse.Namespace) -> tuple[RunRequest, Settings]:
-    """The run that the flags describe."""
-    from harness.running.run_request import Folders, RunRequest
-
-    settings = settings_of(arguments)
-    run_request = RunRequest(
-        request=request_of(arguments),
-        compute=compute_options_of(arguments),
-        folders=Folders.of(settings),
-        plugins=tuple(arguments.plugin),
-        keep_going=arguments.keep_going,
-    )
-    return run_request, settings
-
-
-def _request_file(arguments: argparse.Namespace) -> tuple[RunRequest, Settings]:
-    """The run that a request file describes; its settings name no executor.
-
-    Raises:
-        UserError: The file is not a request file, or flags describe another request.
-    """
-    from harness.plugins.loose_files import load_or_warn
-    from harness.running.run_request import read_run_request
-
-    if arguments.method or arguments.protocol:
-        raise UserError("--request is given together with --method or --protocol.", "Leave one of them out.")
-    run_request = read_run_request(Path(arguments.request))
-    for file in run_request.plugins:
-        load_or_warn(Path(file))
-    return run_request, run_request.folders.settings(arguments.request)
 
 
 def _run(run_request: RunRequest, settings: Settings, arguments: argparse.Namespace, processes: Processes) -> int:
@@ -136,6 +85,8 @@ def _run(run_request: RunRequest, settings: Settings, arguments: argparse.Namesp
         say(f"left out, not configured: {name} (give its videos with --data {name}=DIR)")
     for name, reason in cells.left_out:
         say(f"left out: {name}: {reason}")
+    for note in cells.notes:
+        say(f"note: {note}")
     summary = _compute(run_request, settings, cells, arguments, processes)
     if summary is None:
         return EXIT_DONE
@@ -147,6 +98,8 @@ def _run(run_request: RunRequest, settings: Settings, arguments: argparse.Namesp
     )
     if lacking := incomplete_videos(cells).text():
         say(lacking)
+    for name, reason in summary.left_out:
+        say(f"left out: {name}: {reason}")
     for name, error in summary.failures:
         say(f"failed: {name}: {error}")
     damaged = _show(summary.records, settings.runs.path, arguments)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 
-from harness.base.errors import UserError, unknown_name
+from harness.base.errors import UserError, near_hint, unknown_setting
 from harness.machine.settings import Given
 
 KINDS = ("inline", "local", "slurm")
@@ -78,8 +78,8 @@ def executor_options(given: Mapping[str, Given]) -> ExecutorOptions:
     values = {name: item for name, item in given.items() if not name.startswith(SBATCH)}
     for name, item in values.items():
         if name not in NAMES:
-            error = unknown_name("executor setting", name, NAMES)
-            raise UserError(f"{item.origin}: {error.message}", f"Known: {', '.join(NAMES)}, sbatch.OPTION.")
+            error = unknown_setting("executor setting", name, (*NAMES, "sbatch.OPTION"), "Settings")
+            raise UserError(f"{item.origin}: {error.message}", error.hint)
     origins = {name: item.origin for name, item in values.items()}
     for item in sbatch.values():
         origins["sbatch"] = item.origin
@@ -115,7 +115,8 @@ class _Reader:
 
     def _invalid(self, name: str, expected: str) -> UserError:
         item = self.given[name]
-        return UserError(f"executor.{name} is {item.value!r} ({item.origin}), expected {expected}.")
+        hint = near_hint(str(item.value), KINDS) if name == "kind" else ""
+        return UserError(f"executor.{name} is {item.value!r} ({item.origin}), expected {expected}.", hint)
 
     def text(self, name: str) -> str | None:
         """A text that is not blank."""

@@ -22,7 +22,7 @@ class ComputeOptions:
         eval_clips: Videos per device batch in evals; None decides by device.
         decode_seconds: Limit of CPU time to decode a video, and of the time without a byte while it is read.
         allow_missing: Use the videos that exist of a list with missing videos; the row is not ranked.
-        quiet: No progress bars.
+        quiet: No progress bars, and no progress lines without a terminal.
         feature_cache: Store frame features of frozen vision towers, and read stored features.
         compile: Compile the blocks of the vision tower: `on`, `off`, or `auto` (where it saves time).
         shard: State that the processes of a fit divide among them: `none`, `zero` (the optimiser's moments), or `fsdp`

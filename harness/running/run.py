@@ -7,6 +7,7 @@ import logging
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from harness.base.errors import UserError, machine_error
 from harness.cells.cell import Cells, EvalCell, FitCell
@@ -19,8 +20,10 @@ from harness.engine.compute.processes import SINGLE_PROCESS, Processes
 from harness.engine.video.worker_server import worker_server
 from harness.machine.compute_options import ComputeOptions
 from harness.machine.progress import Progress
+from harness.machine.run_notes import NotedCell, noted_run
 from harness.machine.settings import Settings
 from harness.machine.weights_index import WeightsIndex
+from harness.running.absent_lists import without_absent_lists
 from harness.running.build import read_unknown_weights
 from harness.running.contract import contract_warnings
 from harness.running.eval_cell import run_eval_cell
@@ -28,6 +31,7 @@ from harness.running.fit_cell import run_fit_cell
 from harness.running.plugin_errors import plugin_error_line
 from harness.running.run_request import RunSummary
 from harness.running.session import Session, left_over, lock_of
+from results.fit_file import FIT_FILE
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +47,19 @@ class _Task:
 
     name: str
     cell: FitCell | EvalCell
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of a fit; 0 for an eval."""
+        return self.cell.recipe.epochs if isinstance(self.cell, FitCell) else 0
+
+    def noted(self, runs: Path) -> NotedCell:
+        """The cell in the note of a run."""
+        cell = self.cell
+        if isinstance(cell, FitCell):
+            file = (cell.folder / FIT_FILE).relative_to(runs).as_posix()
+            return NotedCell("fit", cell.name, cell.key, file, epochs=self.epochs)
+        return NotedCell("eval", cell.name, cell.key, cell.record.relative_to(runs).as_posix(), videos=len(cell.test))
 
     def run(self, session: Session) -> bool:
         """Compute the cell; False if another run finished it meanwhile."""
@@ -137,6 +154,7 @@ def execute(
     open_fits, open_evals = _open_cells(plan, processes)
     # The other cells of the plan are done, or are parent fits that nothing needs.
     summary = RunSummary(reused=len(plan.fits) + len(plan.evals) - len(open_fits) - len(open_evals))
+    open_fits, open_evals = without_absent_lists((open_fits, open_evals), compute.allow_missing, processes, summary)
     failed: set[str] = set()
     # Before anything is computed: a leak that is found after a day of training helps nobody.
     for cell in open_evals:
@@ -158,8 +176,9 @@ def execute(
         for line in contract_warnings(rows, settings):
             logger.warning("%s", line)
         _remove_left_over(plan, settings)
-    with progress:
-        for task in _tasks(open_fits, open_evals):
+    tasks = list(_tasks(open_fits, open_evals))
+    with progress, _noted(tasks, settings, processes):
+        for task in tasks:
             # A fit whose start failed is not tried: its error would be that weights are missing, not why.
             if problem := task.needs_failed(failed) or _attempt(task, session, keep_going, summary):
                 summary.failures.append((task.name, problem))
@@ -169,13 +188,23 @@ def execute(
     return summary
 
 
+def _noted(
+    tasks: list[_Task], settings: Settings, processes: Processes
+) -> contextlib.AbstractContextManager[None]:  # fmt: skip
+    """The note of a run for `harness status`; written by the leading process if there is anything to compute."""
+    runs = settings.runs.path
+    if not tasks or not processes.is_leader:
+        return contextlib.nullcontext()
+    return noted_run(runs, [task.noted(runs) for task in tasks])
+
+
 def _attempt(task: _Task, session: Session, keep_going: bool, summary: RunSummary) -> str:
     """Compute one cell and count it in the summary; returns the error of a failed cell, empty if it succeeded.
 
     Raises:
         Exception: The cell failed, and `keep_going` is off or the processes failed with different errors.
     """
-    session.progress.begin(task.name)
+    session.progress.begin(task.name, task.epochs)
     try:
         with session.processes.in_turn():  # the first process renders the videos, the others find them
             task.cell.dataset.prepare(session.progress.render_step)

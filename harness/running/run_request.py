@@ -105,6 +105,7 @@ class RunSummary:
         fits, evals: Numbers of cells that this run computed.
         reused: Number of cells that were done before.
         failures: (cell name, error) of each failed cell.
+        left_out: (cell name, reason) of each cell without videos in a run that allows missing videos.
         records: Files of all records of the request that exist at the end of the run.
     """
 
@@ -112,4 +113,5 @@ class RunSummary:
     evals: int = 0
     reused: int = 0
     failures: list[tuple[str, str]] = field(default_factory=list)
+    left_out: list[tuple[str, str]] = field(default_factory=list)
     records: list[Path] = field(default_factory=list)

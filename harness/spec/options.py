@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TypeVar, get_args, get_origin
 
-from harness.base.errors import UserError, unknown_name
+from harness.base.errors import UserError, near_hint, unknown_setting
 from harness.base.files import cached_file_sha256
 
 PlainValue = bool | int | float | str | None
@@ -140,14 +140,15 @@ def build_options(options_type: type[MethodOptions], values: Mapping[str, Option
     typed: dict[str, OptionValue] = {}
     for key, value in values.items():
         if key not in known:
-            error = unknown_name(f"option of {method}", key, known)
-            raise UserError(
-                error.message, f"Options: {', '.join(known) or 'none'}. See: python -m harness show {method}"
-            )
+            error = unknown_setting(f"option of {method}", key, known, "Options")
+            raise UserError(error.message, f"{error.hint} See: python -m harness show {method}")
         converted = _convert(value, hints[key], f"{method}:{key}")
         choices = known[key].metadata.get("choices") or ()
         if choices and converted not in choices:
-            raise UserError(f"Option {method}:{key} is {converted!r}, expected one of {', '.join(map(repr, choices))}.")
+            raise UserError(
+                f"Option {method}:{key} is {converted!r}, expected one of {', '.join(map(repr, choices))}.",
+                near_hint(str(converted), map(str, choices)),
+            )
         typed[key] = converted
     return options_type(**typed)
 

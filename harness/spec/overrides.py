@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import fields, replace
 from typing import TypeVar
 
-from harness.base.errors import UserError, unknown_name
+from harness.base.errors import UserError, unknown_setting
 from harness.spec.published_or_clean import recipe_values, views_values
 from harness.spec.recipe import Recipe
 from harness.spec.views import Views
@@ -54,8 +54,7 @@ def _override(base: Settings, values: Mapping[str, str], name: str) -> Settings:
     typed: dict[str, FieldValue] = {}
     for key, text in values.items():
         if key not in known:
-            error = unknown_name(f"{name} setting", key, known)
-            raise UserError(error.message, f"Settings: {', '.join(known)}.")
+            raise unknown_setting(f"{name} setting", key, known, "Settings")
         current: FieldValue = getattr(base, key)
         try:
             typed[key] = _as_type(text, current)

@@ -46,12 +46,14 @@ class Eval:
         test: The list and its label set.
         repeat: Set where the repeats are evaluation lists of one fit (zero-shot test splits); otherwise the fit's.
         views: Views of this evaluation, None for the protocol's.
+        optional: Whether the eval is carried out only if its part is requested (`--part`). It has no column.
     """
 
     part: str
     test: ListRef
     repeat: Repeat | None = None
     views: Views | None = None
+    optional: bool = False
 
 
 @dataclass(frozen=True)
@@ -128,3 +130,7 @@ class Protocol(ABC):
     @abstractmethod
     def evals(self, dataset: DatasetFacts, fit: Fit) -> Iterable[Eval]:
         """The lists on which the model of `fit` is scored."""
+
+    def extra_evals(self, dataset: DatasetFacts, fit: Fit) -> Iterable[Eval]:
+        """Evals of `fit` that no column needs; they are carried out only if their part is requested (`--part`)."""
+        return ()

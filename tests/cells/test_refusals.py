@@ -1,0 +1,141 @@
+"""`plan` says which cells `run` would refuse, and takes all arguments of `run`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from harness.cells.architecture_table import ARCHITECTURES
+from harness.cells.architectures import architectures, pretrained_tags
+from harness.cells.backbone import BackboneChoice
+from harness.cells.first_estimate import first_estimate
+from harness.cells.from_request import expand
+from harness.cells.plan import Plan, make_plan
+from harness.cells.refusals import Finding, findings
+from harness.cells.request import MethodChoice, Request
+from harness.cli import build_parser
+from harness.machine.settings import Settings, load_settings
+from tests.conftest import in_process
+
+MINI = BackboneChoice("mini-clip", None)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    folders = {name: str(tmp_path / name) for name in ("runs", "cache", "weights")}
+    return load_settings(folders, {})
+
+
+@pytest.fixture
+def root(small_dataset: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(small_dataset, tmp_path / "shapes"))
+
+
+def plan_of(
+    root: Path, settings: Settings, method: str = "vificlip", backbone: BackboneChoice = MINI, **recipe: str
+) -> Plan:  # fmt: skip
+    request = Request((MethodChoice(method),), ("b2n",), (str(root),), backbone, recipe, repeats=(1,))
+    return make_plan(expand(request, settings))
+
+
+def refused(found: list[Finding]) -> list[str]:
+    return [finding.message for finding in found if finding.refused]
+
+
+def test_missing_videos_are_counted(root: Path, settings: Settings) -> None:
+    plan = plan_of(root, settings, "vanilla_clip")
+    rows = plan.open_evals()[0].test.rows
+    (root / rows[0][0]).unlink()
+    (message, joint) = refused(findings(plan, settings))
+    assert message.startswith(f"1 of {len(rows)} videos of the list 'base_val' of shapes were not found") and joint
+    allowed = findings(plan, settings, allow_missing=True)
+    assert not refused(allowed) and "marked incomplete and not ranked" in str(allowed[0])
+
+
+def test_a_batch_that_gives_no_update(root: Path, settings: Settings) -> None:
+    found = refused(findings(plan_of(root, settings, ranks="16", accumulate="4"), settings))
+    assert "training clips give no update at an effective batch of" in found[0]
+    assert not refused(findings(plan_of(root, settings, ranks="1", accumulate="1"), settings))
+
+
+def test_absent_weights_are_named(root: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(root))
+    monkeypatch.setenv("HOME", str(root))
+    backbone = BackboneChoice("ViT-B-16", "openai")
+    notes = [str(f) for f in findings(plan_of(root, settings, "vanilla_clip", backbone), settings) if not f.refused]
+    assert "the weights ViT-B-16/openai are not on this machine" in notes[0]
+    settings.weights.path.mkdir()
+    (settings.weights.path / "ViT-B-16-openai.safetensors").touch()
+    plan = plan_of(root, settings, "vanilla_clip", backbone)
+    assert not any("not on this machine" in f.message for f in findings(plan, settings))
+
+
+def test_a_method_that_does_not_work_on_an_architecture(root: Path, settings: Settings) -> None:
+    plan = plan_of(root, settings, "xclip", BackboneChoice("RN50", "random"))
+    assert refused(findings(plan, settings))[0].startswith("xclip does not work on RN50: ")
+
+
+def test_an_architecture_outside_of_the_table_is_not_checked(root: Path, settings: Settings) -> None:
+    arch = next(name for name in architectures() if name not in ARCHITECTURES)
+    plan = plan_of(root, settings, "vanilla_clip", BackboneChoice(arch, "random"))
+    assert any("not in the table" in f.message and not f.checked for f in findings(plan, settings))
+
+
+def test_what_only_a_run_can_check_is_named(root: Path, settings: Settings) -> None:
+    texts = [str(f) for f in findings(plan_of(root, settings, ranks="1", accumulate="1"), settings)]
+    assert texts == ["not checked: videos are not decoded, and class texts are not tokenized"]
+
+
+def test_the_first_estimate_is_proportional_to_epochs(root: Path, settings: Settings) -> None:
+    backbone = BackboneChoice("ViT-B-16", "random")
+    plan = plan_of(root, settings, "vificlip", backbone, ranks="1", accumulate="1", epochs="1000")
+    text = first_estimate(plan.open_fits(), plan.open_evals())
+    cell = plan.open_fits()[0]
+    hours = len(cell.train) * 1000 * cell.views.frames * ARCHITECTURES["ViT-B-16"].gmacs / 24.0 / 3600
+    assert f"fits {hours:,.0f} h" in text and "on one CPU core" in text and "on one H200" in text
+    assert first_estimate(plan_of(root, settings).open_fits(), ()) == ""  # mini-clip is not in the table
+
+
+def test_plan_takes_every_option_of_run() -> None:
+    verbs = next(a for a in build_parser()._actions if isinstance(a, argparse._SubParsersAction)).choices
+    options = {verb: {o for a in verbs[verb]._actions for o in a.option_strings} for verb in ("run", "plan")}
+    assert options["run"] - options["plan"] == set()
+
+
+def test_a_refused_plan_ends_with_one(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folders = ("--runs", tmp_path / "runs", "--cache", tmp_path / "cache")
+    command = ("plan", "--method", "vificlip", "--protocol", "b2n", "--dataset", root, "--arch", "mini-clip", *folders)
+    assert in_process(*command, "--quiet", "--recipe", "ranks=16", "--keep-going", "--workers", 0, "--json") == 1
+    rows = json.loads(capsys.readouterr().out)
+    assert all("give no update" in row["refused"] for row in rows if row["kind"] == "fit")
+    assert all(row["refused"] == "" for row in rows if row["kind"] == "eval")
+
+
+def test_tags_are_read_from_the_source_of_open_clip() -> None:
+    tag = pretrained_tags()["ViT-B-16"]["openai"]
+    assert tag.quick_gelu and tag.url.endswith("ViT-B-16.pt") and tag.hub
+    assert "ViT-B-16" in architectures() and "openai" in pretrained_tags()["ViT-B-16-quickgelu"]
+    assert set(ARCHITECTURES) <= set(architectures())
+
+
+@pytest.mark.slow
+def test_names_of_the_table_are_those_of_open_clip() -> None:
+    import open_clip
+
+    assert list(architectures()) == sorted(open_clip.list_models())
+    for arch, tags in pretrained_tags().items():
+        assert sorted(tags) == sorted(open_clip.list_pretrained_tags_by_model(arch)), arch
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arch", ["ViT-B-16", "ViT-B-32", "RN50", "convnext_tiny"])
+def test_the_table_of_architectures_is_that_of_the_models(arch: str) -> None:
+    from benchmarks.architecture_table import measured
+
+    made, known = measured(arch), ARCHITECTURES[arch]
+    assert made.gmacs == pytest.approx(known.gmacs, rel=1e-3)
+    assert (made.image_size, made.refused) == (known.image_size, known.refused)
