@@ -142,12 +142,13 @@ def test_files_and_folders_must_be_filled_in(settings: Settings, small_dataset: 
 def test_rows_of_own_data_are_measured_again(
     settings: Settings, small_dataset: Path, tmp_path: Path, protocol: str
 ) -> None:
-    """Batches that the short lists lowered differ by K, and texts with both kinds of quotes come back unchanged."""
+    """Batches that short lists lowered differ by K; texts with both kinds of quotes come back unchanged."""
     data = Path(shutil.copytree(small_dataset, tmp_path / "it's my 12:30"))
     template = """it's a video of "{}", 'slowly'"""
     own = Request(
         (MethodChoice("vificlip", {"template": template}),), (protocol,), (str(data),),
-        BackboneChoice("ViT-B-16", "openai"), {"epochs": "3"}, source="mini_source" if protocol == "zero_shot" else None,
+        BackboneChoice("ViT-B-16", "openai"), {"epochs": "3"},
+        source="mini_source" if protocol == "zero_shot" else None,
     )  # fmt: skip
     (row,) = measured(own, settings, tmp_path)
     text = run_command(row).text
