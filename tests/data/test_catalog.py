@@ -68,7 +68,7 @@ def test_a_configured_folder_is_a_dataset_by_its_name(tmp_path):
     dataset = open_dataset("mine", settings)
     assert (dataset.kind, dataset.name, dataset.source) == ("custom", "mine", "k400")
     assert "mine" in dataset_names(settings)
-    assert open_dataset(str(tmp_path), load_settings({}, {})).source == "mini_source"
+    assert open_dataset(str(tmp_path), load_settings({}, {})).source == "k400", "synthetic clips only on request"
 
 
 def test_hmdb_names_in_both_variants(settings):

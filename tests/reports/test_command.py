@@ -141,6 +141,25 @@ def test_files_and_folders_must_be_filled_in(settings: Settings, small_dataset: 
     assert keys(made, settings) == keys(evaluated, settings)
 
 
+@pytest.mark.parametrize("protocol", ["b2n", "few_shot", "supervised", "zero_shot"])
+def test_rows_of_own_data_are_measured_again(
+    settings: Settings, small_dataset: Path, tmp_path: Path, protocol: str
+) -> None:
+    """Batches that short lists lowered differ by K; texts with both kinds of quotes come back unchanged."""
+    data = Path(shutil.copytree(small_dataset, tmp_path / "it's my 12:30"))
+    template = """it's a video of "{}", 'slowly'"""
+    own = Request(
+        (MethodChoice("vificlip", {"template": template}),), (protocol,), (str(data),),
+        BackboneChoice("ViT-B-16", "openai"), {"epochs": "3"},
+        source="mini_source" if protocol == "zero_shot" else None,
+    )  # fmt: skip
+    (row,) = measured(own, settings, tmp_path)
+    text = run_command(row).text
+    assert "accumulate" not in text and "epochs=3" in text
+    words = [w.replace(f"PATH-TO-{data.name}", str(data)) for w in shlex.split(text)]
+    assert keys(request_of(build_parser().parse_args(words[3:])), settings) == keys(own, settings)
+
+
 @pytest.mark.parametrize("method", ["vificlip", "vanilla_clip"])
 def test_own_training_lists_of_an_official_dataset_are_drawn_again(
     method: str, settings: Settings, tmp_path: Path

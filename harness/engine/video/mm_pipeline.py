@@ -140,7 +140,7 @@ class ListVideoDataset(VideoDataset):  # type: ignore[misc]
 
     def load_data_list(self) -> list[_DataInfo]:
         """Return the rows in mmaction2's format."""
-        # FFmpeg takes a relative name up to a colon (`12:30/a.avi`) for a protocol, never an absolute name.
+        # FFmpeg reads a relative name up to a colon (`12:30/a.avi`, `http://...`) as a protocol.
         return [{"filename": "" if path is None else str(path.absolute()), "label": label} for path, label in self.rows]
 
     def video(self, draw: Draw) -> Path | None:
