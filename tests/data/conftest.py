@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,7 @@ def imported(published: Path, tmp_path_factory) -> ImportReport:
 def published_rows(published: Path):
     """A function: rows of a published list by dataset and list name."""
 
+    @cache
     def read(dataset: str, name: str):
         card = load_card(dataset)
         entry = card.find_list(name)
@@ -51,21 +53,21 @@ def ssv2_annotations(official: Path, published_rows, tmp_path_factory):
     training rows in an order that is the official one within each class.
     """
 
+    templates = [name.replace("something", "[something]") for name in load_card("ssv2").names]
+    train = [line.split() for line in (official / "ssv2" / "train_grouped_by_class.txt").read_text().splitlines()]
+    val = [(path, str(label)) for path, label in published_rows("ssv2", "val")]
+    texts = {"labels": (official / "ssv2" / "something-something-v2-labels.json").read_bytes()}
+    for stem, rows in (("train", train), ("validation", val)):
+        items = [
+            {"id": path.removesuffix(".webm"), "label": "", "template": templates[int(label)], "placeholders": []}
+            for path, label in rows
+        ]
+        texts[stem] = json.dumps(items).encode()
+
     def write(prefix: str) -> Path:
         folder = tmp_path_factory.mktemp("ssv2")
-        names = load_card("ssv2").names
-        train = [line.split() for line in (official / "ssv2" / "train_grouped_by_class.txt").read_text().splitlines()]
-        val = [(path, str(label)) for path, label in published_rows("ssv2", "val")]
-        for stem, rows in (("train", train), ("validation", val)):
-            items = [
-                {"id": path.removesuffix(".webm"), "label": "", "template": names[int(label)], "placeholders": []}
-                for path, label in rows
-            ]
-            for item in items:
-                item["template"] = item["template"].replace("something", "[something]")
-            (folder / f"{prefix}{stem}.json").write_text(json.dumps(items))
-        labels = official / "ssv2" / "something-something-v2-labels.json"
-        (folder / f"{prefix}labels.json").write_bytes(labels.read_bytes())
+        for stem, text in texts.items():
+            (folder / f"{prefix}{stem}.json").write_bytes(text)
         return folder
 
     return write
