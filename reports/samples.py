@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -22,6 +23,8 @@ from results.statistics.intervals import cell_interval
 
 ONE_SOURCE = "one source only"
 UNDEFINED = "0, undefined"
+BATCH = 256
+"""Number of records whose scores are computed together, which bounds the memory."""
 
 
 class GroupSamples:
@@ -44,7 +47,18 @@ class GroupSamples:
         self._ids = VideoIds()
         self._designs: dict[tuple[str, bool], Design] = {}
         self._samples: dict[tuple[str, str], RowSample] = {}
+        self._prepare([entry for row in rows for entry in row.entries if entry.path in self._outcomes])
         self.rows = [self._with_statistics(row) for row in rows]
+
+    def _prepare(self, entries: Sequence[Entry]) -> None:
+        """Compute the top-1 scores of all records of a list at once."""
+        by_list: dict[str, list[Entry]] = defaultdict(list)
+        for entry in entries:
+            by_list[_list_key(entry)].append(entry)
+        for members in by_list.values():
+            design = self._design(members[0], self._outcomes[members[0].path], False)
+            for start in range(0, len(members), BATCH):
+                design.prepare([self._outcomes[entry.path].hits for entry in members[start : start + BATCH]])
 
     def of(self, row: Row, column: str) -> RowSample | None:
         """The sample of a cell; None if its predictions cannot be read or its harmonic mean is undefined."""
