@@ -1,4 +1,4 @@
-"""A submission taken over: its status, its marks on the board, and that numbers on a board stay."""
+"""An accepted submission: its status, its marks on the board, and that numbers on a board stay."""
 
 from __future__ import annotations
 
