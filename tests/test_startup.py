@@ -46,7 +46,8 @@ def test_starts_fast(arguments: tuple[str, ...], tmp_path: Path) -> None:
 
 WRONG = (
     ("rn",), ("run", "--methd", "x"), ("run", "--method", "vifclip", "--protocol", "b2n"),
-    ("run", "--method", "vificlip", "--protocol", "b2m"), ("run", "--method", "vificlip:templat=x", "--protocol", "b2n"),
+    ("run", "--method", "vificlip", "--protocol", "b2m"),
+    ("run", "--method", "vificlip:templat=x", "--protocol", "b2n"),
     ("run", "--method", "vificlip", "--protocol", "b2n", "--dataset", "ucf11"),
     ("run", "--method", "vificlip", "--protocol", "b2n", "--recipe", "epohcs=1"),
     ("run", "--method", "vificlip", "--protocol", "b2n", "--views", "fraems=8"),
