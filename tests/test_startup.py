@@ -58,3 +58,38 @@ def test_power_needs_no_torch_and_no_tables(tmp_path: Path) -> None:
         [sys.executable, "-c", code], cwd=ROOT, env=machine_free(), capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+WRONG = (
+    ("rn",), ("run", "--methd", "x"), ("run", "--method", "vifclip", "--protocol", "b2n"),
+    ("run", "--method", "vificlip", "--protocol", "b2m"),
+    ("run", "--method", "vificlip:templat=x", "--protocol", "b2n"),
+    ("run", "--method", "vificlip", "--protocol", "b2n", "--dataset", "ucf11"),
+    ("run", "--method", "vificlip", "--protocol", "b2n", "--recipe", "epohcs=1"),
+    ("run", "--method", "vificlip", "--protocol", "b2n", "--views", "fraems=8"),
+    ("run", "--method", "vificlip", "--protocol", "b2n", "--arch", "ViT-B16"),
+    ("run", "--method", "vificlip", "--protocol", "b2n", "--weights", "opnai"),
+    ("run", "--method", "vificlip", "--protocol", "b2n", "--part", "nvel"),
+    ("run", "--method", "vificlip", "--protocol", "b2n", "--executor", "slrm"),
+    ("run", "--method", "vificlip", "--protocol", "b2n", "--device", "cdua"),
+    ("predict", "x.avi", "--method", "vifclip", "--labels", "x.txt"), ("profile", "--arch", "ViT-B16"),
+    ("profile", "--method", "vifclip"), ("report", "--format", "markdown"), ("show", "vifclip"), ("curve", "nothing"),
+)  # fmt: skip
+
+
+def test_wrong_words_are_named_before_torch_is_imported(tmp_path: Path) -> None:
+    code = (
+        "import sys; from harness.cli import main\n"
+        f"for words in {WRONG!r}:\n"
+        "    try: code = main(words)\n"
+        "    except SystemExit as error: code = error.code\n"
+        "    assert code == 2, words\n"
+        f"    heavy = [name for name in {HEAVY} if name in sys.modules]\n"
+        "    assert not heavy, (words, heavy)\n"
+    )
+    environment = machine_free({"HARNESS_CACHE": str(tmp_path), "HARNESS_RUNS": str(tmp_path)})
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("Did you mean") == len(WRONG) - 1, done.stderr  # `curve` lists the fits

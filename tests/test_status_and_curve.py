@@ -13,7 +13,7 @@ from harness.base.locks import cell_lock
 from harness.engine.training.curve import Curve
 from harness.machine.run_notes import NotedCell, noted_run, read_run_notes
 from harness.running.status import folder_status
-from tests.conftest import in_process
+from tests.conftest import TINY_RUN, in_process
 
 
 @pytest.fixture
@@ -118,3 +118,13 @@ def test_curves_of_several_fits_share_a_figure(tmp_path: Path) -> None:
         curve.close()
     assert in_process("curve", "one", "two", "--runs", tmp_path, "--out", tmp_path / "both.svg") == 0
     assert (tmp_path / "both.svg").read_text().startswith("<?xml")
+
+
+def test_a_run_without_a_terminal_reports_its_cells(
+    small_dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [word for word in TINY_RUN if word != "--quiet"]
+    folders = ("--dataset", small_dataset, "--runs", tmp_path / "runs", "--cache", tmp_path / "cache")
+    assert in_process("run", "--method", "vanilla_clip", *words, *folders, "--part", "base") == 0
+    assert "cell 1 of 1: eval vanilla_clip b2n shapes base 1: begins" in capsys.readouterr().err.splitlines()
+    assert not list((tmp_path / "runs" / ".locks").glob("*.run.*"))

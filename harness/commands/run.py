@@ -103,6 +103,7 @@ def _run(run_request: RunRequest, settings: Settings, arguments: argparse.Namesp
     for name, error in summary.failures:
         say(f"failed: {name}: {error}")
     damaged = _show(summary.records, settings.runs.path, arguments)
+    _say_optional(cells)
     if summary.failures:
         say(f"to retry the failed cells: python -m harness {shlex.join(arguments.typed)}")
     return EXIT_FAILED if summary.failures or damaged else EXIT_DONE
@@ -159,6 +160,16 @@ def _show(records: Sequence[Path], runs: Path, arguments: argparse.Namespace) ->
     if len(left_out) > MOST_NAMED:
         say(f"left out: {len(left_out) - MOST_NAMED} more files; the board names all of them")
     return bool(left_out)
+
+
+def _say_optional(cells: Cells) -> None:
+    """Write the scores of evals that no column of a table holds, such as the source's list in `zero_shot`."""
+    from results.record import read_record
+
+    for cell in cells.evals:
+        if cell.eval.optional and cell.record.is_file():
+            metrics = read_record(cell.record).metrics
+            say(f"without column: {cell.name}: top-1 {metrics.top1:.1f}, top-5 {metrics.top5:.1f}")
 
 
 def _scores(records: Sequence[Path]) -> list[_Score]:
