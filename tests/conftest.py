@@ -95,6 +95,19 @@ def forked_workers() -> None:
         worker_server.HARMLESS_THREADS = threading.active_count() - 1
 
 
+@pytest.fixture(scope="session")
+def large_lists(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A custom dataset whose training lists fill the published batches; its 1,088 files are not videos."""
+    root = tmp_path_factory.mktemp("large") / "shapes"
+    for side, clips in (("train", 16), ("val", 1)):
+        for label in range(64):
+            folder = root / side / f"class {label:02}"
+            folder.mkdir(parents=True)
+            for i in range(clips):
+                (folder / f"{i}.avi").touch()
+    return root
+
+
 def machine_free(environment: dict[str, str] | None = None) -> dict[str, str]:
     """The environment without this machine's harness settings, for child processes."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith("HARNESS_")}

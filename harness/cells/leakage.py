@@ -17,6 +17,8 @@ def audit_cell(cell: EvalCell) -> list[Audit]:
     """
     test = ListedClips(cell.dataset, cell.test, cell.labels)
     trained = [] if cell.fit is None else [cell.fit, *([cell.fit.parent] if cell.fit.parent else [])]
+    # Paths before bytes: a video that both lists name is a wrong list, not a copy that could be removed.
+    audits = [audit(f.train, f.labels, cell.test, cell.labels, f.dataset.name, cell.dataset.name) for f in trained]
     for fit in trained:
         refuse_equal_clips(ListedClips(fit.dataset, fit.train, fit.labels), test)
     if not trained:
@@ -24,4 +26,4 @@ def audit_cell(cell: EvalCell) -> list[Audit]:
         nothing = audit(None, None, cell.test, cell.labels, "", cell.dataset.name)
         unknown = "a checkpoint, whose training data are not known here"
         return [replace(nothing, source=unknown) if cell.row.choice.checkpoint else nothing]
-    return [audit(f.train, f.labels, cell.test, cell.labels, f.dataset.name, cell.dataset.name) for f in trained]
+    return audits
