@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -56,10 +58,33 @@ def test_missing_videos_are_counted(root: Path, settings: Settings) -> None:
     assert not refused(allowed) and "marked incomplete and not ranked" in str(allowed[0])
 
 
-def test_a_batch_that_gives_no_update(root: Path, settings: Settings) -> None:
-    found = refused(findings(plan_of(root, settings, ranks="16", accumulate="4"), settings))
+def test_a_batch_that_gives_no_update(settings: Settings) -> None:
+    """Lists of custom datasets lower the batch; the embedded and official lists keep it."""
+    embedded = Path("mini_target")
+    found = refused(findings(plan_of(embedded, settings, ranks="16", accumulate="40"), settings))
     assert "training clips give no update at an effective batch of" in found[0]
-    assert not refused(findings(plan_of(root, settings, ranks="1", accumulate="1"), settings))
+    assert not refused(findings(plan_of(embedded, settings, ranks="1", accumulate="1"), settings))
+
+
+def test_copies_in_both_lists_are_refused(root: Path, settings: Settings) -> None:
+    for clip in root.rglob("clip[1-9].avi"):
+        shutil.copy(clip.with_name("clip0.avi"), clip)
+    (message, *_) = refused(findings(plan_of(root, settings), settings))
+    assert "have the same bytes as clips of the training list" in message and "Remove the copies" in message
+
+
+def test_large_copies_are_not_compared_by_a_plan(root: Path, settings: Settings) -> None:
+    """Clips of 2 GiB (without content, so that they take no space) with equal ends."""
+    for clip in root.rglob("*.avi"):
+        with clip.open("wb") as file:
+            file.write(clip.parent.name.encode())
+            file.truncate(2 * 2**30)
+    started = time.monotonic()
+    found = findings(plan_of(root, settings), settings)
+    assert time.monotonic() - started < 1 and not refused(found)
+    (text,) = [str(finding) for finding in found if "equal size" in finding.message]
+    assert text.startswith("not checked: ") and "`run` compare them" in text
+    assert re.search(r"\d+ pairs of clips .*first: \S+ \w+/clip\d.avi and ", text)
 
 
 def test_absent_weights_are_named(root: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,10 +131,10 @@ def test_plan_takes_every_option_of_run() -> None:
     assert options["run"] - options["plan"] == set()
 
 
-def test_a_refused_plan_ends_with_one(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_refused_plan_ends_with_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folders = ("--runs", tmp_path / "runs", "--cache", tmp_path / "cache")
-    command = ("plan", "--method", "vificlip", "--protocol", "b2n", "--dataset", root, "--arch", "mini-clip", *folders)
-    assert in_process(*command, "--quiet", "--recipe", "ranks=16", "--keep-going", "--workers", 0, "--json") == 1
+    command = ("plan", "--method", "vificlip", "--protocol", "b2n", "--dataset", "mini_target", *folders)
+    assert in_process(*command, "--quiet", "--recipe", "ranks=640", "--keep-going", "--workers", 0, "--json") == 1
     rows = json.loads(capsys.readouterr().out)
     assert all("give no update" in row["refused"] for row in rows if row["kind"] == "fit")
     assert all(row["refused"] == "" for row in rows if row["kind"] == "eval")

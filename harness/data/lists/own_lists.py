@@ -88,6 +88,10 @@ class WithOwnLists(Dataset):
         """Fingerprint of the videos of a list; see `Dataset.content`."""
         return self._dataset.content(video_list)
 
+    def fingerprints(self, video_list: VideoList) -> Mapping[str, str]:
+        """Fingerprint of each video of a list by path; see `Dataset.fingerprints`."""
+        return self._dataset.fingerprints(video_list)
+
     def cluster(self, path: str) -> str:
         """The source of a video; see `Dataset.cluster`."""
         return self._dataset.cluster(path)
