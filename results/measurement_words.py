@@ -248,6 +248,17 @@ def incomplete(m: Measurement) -> tuple[str, ...]:
     return tuple(reasons)
 
 
+def mean_lacks(m: Measurement) -> tuple[str, ...]:
+    """Reasons why a score does not stand for its whole list: those of `incomplete`, and a sample of the list."""
+    sample = (f"a sample of the list: {m.evaluation.sample}",) if m.evaluation.sample else ()
+    return (*incomplete(m), *sample)
+
+
+def incomplete_mark(reasons: Sequence[str]) -> str:
+    """Text that follows a printed score: ` [incomplete: REASONS]`; empty without reasons."""
+    return f" [incomplete: {'; '.join(reasons)}]" if reasons else ""
+
+
 def unknown_fields(m: Measurement) -> tuple[str, ...]:
     """Paths of the fields whose value is `unknown`."""
     return tuple(path for path, value in leaves(m) if value == UNKNOWN)
