@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from harness.cells.cell import EvalCell
 from harness.data.equal_clips import ByteComparison, ListedClips, refuse_equal_clips
 from harness.data.leakage import Audit, audit
+from harness.data.lists.dataset import Dataset
+from harness.data.shared_people import Pair, people_in_both, people_warning
 
 
 def audit_cell(cell: EvalCell, compared: ByteComparison | None = None) -> list[Audit]:
@@ -29,3 +32,19 @@ def audit_cell(cell: EvalCell, compared: ByteComparison | None = None) -> list[A
         unknown = "a checkpoint, whose training data are not known here"
         return [replace(nothing, source=unknown) if cell.row.choice.checkpoint else nothing]
     return [audit(f.train, f.labels, cell.test, cell.labels, f.dataset.name, cell.dataset.name) for f in trained]
+
+
+def shared_people_warnings(evals: Iterable[EvalCell]) -> tuple[str, ...]:
+    """A warning for each custom dataset whose evaluation lists hold people of the training lists of their fits."""
+    datasets: dict[str, Dataset] = {}
+    people: dict[str, dict[str, Pair]] = {}
+    compared: set[tuple[str, str, str]] = set()
+    for cell in evals:
+        root = cell.dataset.root_id
+        for fit in filter(None, (cell.fit, cell.fit.parent if cell.fit else None)):
+            lists = root, fit.train.sha256, cell.test.sha256
+            if root and fit.dataset.root_id == root and lists not in compared:  # several methods share the lists
+                compared.add(lists)
+                datasets[root] = cell.dataset
+                people[root] = {**people_in_both(cell.dataset, fit.train, cell.test), **people.get(root, {})}
+    return tuple(people_warning(datasets[root], dict(sorted(people[root].items()))) for root in people if people[root])

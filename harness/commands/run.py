@@ -88,6 +88,8 @@ def _run(run_request: RunRequest, settings: Settings, arguments: argparse.Namesp
         say(f"left out: {name}: {reason}")
     for note in cells.notes:
         say(f"note: {note}")
+    for warning in cells.warnings:
+        say(f"warning: {warning}")
     summary = _compute(run_request, settings, cells, arguments, processes)
     if summary is None:
         return EXIT_DONE

@@ -96,6 +96,10 @@ class WithOwnLists(Dataset):
         """The source of a video; see `Dataset.cluster`."""
         return self._dataset.cluster(path)
 
+    def person(self, path: str) -> str:
+        """The person or source video of a clip; see `Dataset.person`."""
+        return self._dataset.person(path)
+
     def prepare(self, progress: Callable[[int, int], None] | None = None) -> None:
         """Make the videos available; see `Dataset.prepare`."""
         self._dataset.prepare(progress)
