@@ -10,6 +10,7 @@ from reports.aggregate import rows_of
 from reports.entries import Damaged, entries_of
 from reports.labels import labels_of, named
 from reports.row import Cell, Row
+from results.measurement_words import incomplete_mark, mean_lacks
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,8 @@ def _line(row: Row, label: str) -> str:
     kind = next((f"{c.kind} x {c.n}" for c in row.cells.values() if c.n > 1), "single")
     chips = dict.fromkeys(mark.chip for mark in row.marks if mark.chip and mark.warn)
     marks = f"  [{', '.join(chips)}]" if chips else ""
+    lacks = dict.fromkeys(reason for entry in row.entries for reason in mean_lacks(entry.measurement))
+    marks += incomplete_mark(tuple(lacks))
     title = named(row.title, label)
     size = row.measurement.model.image_size
     return f"{title:<16} {row.protocol} {row.dataset} {row.views}@{size}  {values}  ({kind}){marks}"

@@ -6,7 +6,7 @@ Each side is one row of a table (`results.generations`). Only rows of one group 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,7 +29,14 @@ from results.comparison import (
 )
 from results.generations import Row, row_differences
 from results.measurement import FIELDS, Expected
-from results.measurement_words import differences, open_reasons, recipe_changes, recipe_text, unranked_reasons
+from results.measurement_words import (
+    differences,
+    mean_lacks,
+    open_reasons,
+    recipe_changes,
+    recipe_text,
+    unranked_reasons,
+)
 from results.predictions import AGAIN, read_predictions
 from results.row_statistics import PairStatistics
 from results.sides import Choice, Filters, Reader, Side, Stored, Table, dataset_and_root, read_side, variants_text
@@ -80,7 +87,10 @@ def compare(a: Choice | Path, b: Choice | Path, filters: Filters | None = None) 
         raise UserError(f"No list could be compared: {' '.join(reasons)}", AGAIN, EXIT_FAILED)
     corrected = _corrected([samples.statistics() for samples, _ in found])
     parts = [
-        compare_part(samples, pair, borrowed_of(reader, rows, samples) if pair.fits == 1 else None)
+        replace(
+            compare_part(samples, pair, borrowed_of(reader, rows, samples) if pair.fits == 1 else None),
+            incomplete=tuple(_incomplete(samples.pairs, rows)),
+        )
         for (samples, rows), pair in zip(found, corrected, strict=True)
     ]
     names = _names(choices, next(iter(tables.values())))
@@ -266,6 +276,17 @@ def _names(choices: Sequence[Choice], rows: _Rows) -> tuple[str, str]:
     if choices[0].name != choices[1].name:
         return f"{titles[0]} ({choices[0].name})", f"{titles[1]} ({choices[1].name})"
     return f"{titles[0]} (A)", f"{titles[1]} (B)"
+
+
+def _incomplete(pairs: Sequence[Pair], rows: _Rows) -> Iterator[str]:
+    """Reasons why the means of a part are incomplete: missing videos, a short fit, a sample, missing repeats."""
+    part = pairs[0].a.measurement.protocol.part
+    for letter, row, records in zip("AB", rows, ([p.a for p in pairs], [p.b for p in pairs]), strict=True):
+        reasons = dict.fromkeys(reason for record in records for reason in mean_lacks(record.measurement))
+        yield from (f"{letter}: {reason}" for reason in reasons)
+        if missing := sum(place.part == part for place in row.missing):
+            present = sum(record.place.part == part for record in row.records)
+            yield f"{letter}: {present} of {present + missing} repeats"
 
 
 def _notes(sides: Sequence[Side], tables: dict[Table, _Rows]) -> Iterable[str]:

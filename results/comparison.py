@@ -88,6 +88,7 @@ class PartComparison:
         classes: Changes of the classes, the largest first.
         flips: Videos that only one of the two predicts correctly.
         differing: Settings other than the method in which A and B differ; with the lists if only some differ.
+        incomplete: Reasons why the mean of a side is incomplete, each after `A: ` or `B: `.
     """
 
     name: str
@@ -108,6 +109,7 @@ class PartComparison:
     classes: tuple[ClassChange, ...]
     flips: tuple[Flip, ...]
     differing: tuple[str, ...]
+    incomplete: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

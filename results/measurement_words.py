@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 
 from harness.spec import Recipe, Views
@@ -246,6 +246,17 @@ def incomplete(m: Measurement) -> tuple[str, ...]:
     if m.model.weights == RANDOM:
         reasons.append("random weights: only the pipeline is shown")
     return tuple(reasons)
+
+
+def mean_lacks(m: Measurement) -> tuple[str, ...]:
+    """Reasons why a score does not stand for its whole list: those of `incomplete`, and a sample of the list."""
+    sample = (f"a sample of the list: {m.evaluation.sample}",) if m.evaluation.sample else ()
+    return (*incomplete(m), *sample)
+
+
+def incomplete_mark(reasons: Sequence[str]) -> str:
+    """Text that follows a printed score: ` [incomplete: REASONS]`; empty without reasons."""
+    return f" [incomplete: {'; '.join(reasons)}]" if reasons else ""
 
 
 def unknown_fields(m: Measurement) -> tuple[str, ...]:

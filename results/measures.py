@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from results.measurement_words import mean_lacks
 from results.predictions import ID_COLUMNS, PROBABILITY_COLUMNS, read_predictions
 from results.record import Record, read_record
 from results.statistics.class_accuracies import ClassAccuracy, class_accuracies, confusion_matrix
@@ -95,11 +96,17 @@ class BaseNovel:
 
     The two parts have label sets of different sizes, which also changes the top probability; the AUROC of a joint list
     does not have this limit.
+
+    Args:
+        base, novel: Files of the two records.
+        auroc: The AUROC.
+        incomplete: Reasons why a record of the two is incomplete.
     """
 
     base: str
     novel: str
     auroc: float
+    incomplete: tuple[str, ...] = ()
 
 
 def scored(path: Path) -> Scored:
@@ -141,7 +148,8 @@ def base_novel(records: Iterable[Scored]) -> Iterator[BaseNovel]:
         other = novel.get(_repeat_of(item.record)) if item.record.measurement.protocol.part == "base" else None
         area = auroc(item.predictions.top, other.predictions.top) if other is not None else None
         if other is not None and area is not None:
-            yield BaseNovel(str(item.path), str(other.path), area)
+            lacks = dict.fromkeys(reason for one in (item, other) for reason in mean_lacks(one.record.measurement))
+            yield BaseNovel(str(item.path), str(other.path), area, tuple(lacks))
 
 
 def _repeat_of(record: Record) -> tuple[str, str, int, str]:

@@ -19,7 +19,7 @@ from harness.base.errors import EXIT_FAILED, UserError
 from harness.spec import Column
 from results.codec import DecodeError, JsonValue, decode, encode, read_json_file
 from results.measurement import UNKNOWN, Count, Key, Measurement, Positive, Sha256, Value
-from results.measurement_words import incomplete, signature
+from results.measurement_words import incomplete, incomplete_mark, mean_lacks, signature
 from results.provenance import Environment
 from results.statistics.metric_values import METRICS, Metrics, Percent
 
@@ -211,6 +211,11 @@ class Record:
     status: Status = "submitted"
     created: str = ""
     schema: int = field(default=SCHEMA)
+
+    @property
+    def mark(self) -> str:
+        """Text that follows each printed score: the reasons why the record is incomplete; empty if it is complete."""
+        return incomplete_mark(mean_lacks(self.measurement))
 
     @property
     def incomplete(self) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ import pandas as pd
 
 from harness.base.canonical import labels_sha256, rows_sha256
 from harness.base.errors import UserError
+from results.measurement_words import mean_lacks
 from results.predictions import ID_COLUMNS, PROBABILITY_COLUMNS, read_predictions
 from results.record import PREDICTIONS_SUFFIX, RECORD_SUFFIX, Record, find_records, read_record
 from results.statistics.metrics import NO_PREDICTION, accuracies
@@ -56,11 +57,13 @@ class Score:
         records: Paths of all records.
         findings: Disagreements; empty if every number follows from the predictions.
         recomputed: Metrics by record path, without records whose files cannot be read.
+        incomplete: Reasons why a record is incomplete, by record path; without complete records.
     """
 
     records: tuple[Path, ...]
     findings: tuple[Finding, ...]
     recomputed: dict[Path, Recomputed]
+    incomplete: dict[Path, tuple[str, ...]]
 
     @property
     def passed(self) -> bool:
@@ -79,17 +82,20 @@ def score(path: Path) -> Score:
     records = _records(path)
     findings: list[Finding] = []
     recomputed: dict[Path, Recomputed] = {}
+    incomplete: dict[Path, tuple[str, ...]] = {}
     for file in records:
         try:
             record = read_record(file)
         except UserError as error:
             findings.append(Finding(file, "record", error.message))
             continue
+        if reasons := mean_lacks(record.measurement):
+            incomplete[file] = reasons
         of_record, metrics = check_record(file, record)
         findings += of_record
         if metrics is not None:
             recomputed[file] = metrics
-    return Score(tuple(records), tuple(findings), recomputed)
+    return Score(tuple(records), tuple(findings), recomputed, incomplete)
 
 
 def _records(path: Path) -> list[Path]:

@@ -102,3 +102,34 @@ def test_half_written_files_are_those_of_the_named_files_only(tmp_path: Path) ->
         (tmp_path / name).write_text("")
     assert [p.name for p in half_written(tmp_path, "a[1].json")] == names[:1]
     assert {p.name for p in half_written(tmp_path)} == set(names[:3])
+
+
+def test_a_refused_cell_leaves_no_lock_and_a_waiting_process_gets_its_own(tmp_path: Path) -> None:
+    """A lock file is removed while others wait for it: each still holds the lock alone."""
+    runs, inside, most, refused = tmp_path / "made" / "runs", [0], [0], [0]
+
+    def want() -> None:
+        for _ in range(20):
+            try:
+                with cell_lock(runs, runs / "a" / "b", "key", "fit x"):
+                    inside[0] += 1
+                    most[0] = max(most[0], inside[0])
+                    time.sleep(0.001)
+                    inside[0] -= 1
+                    raise UserError("refused", "")
+            except UserError:
+                refused[0] += 1
+
+    threads = [threading.Thread(target=want) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+    assert (most[0], refused[0]) == (1, 80)
+    assert not (runs / "a").exists() and list(tmp_path.rglob("*.lock")) == []
+
+
+def test_a_finished_cell_keeps_its_files(tmp_path: Path) -> None:
+    with cell_lock(tmp_path / "runs", tmp_path / "runs" / "a", "key", "fit x"):
+        (tmp_path / "runs" / "a" / "fit.json").touch()
+    assert (tmp_path / "runs" / "a" / "fit.json").is_file()

@@ -36,10 +36,11 @@ def cell_lock(
 ) -> Iterator[None]:
     """Hold the lock of a cell. A process that waits for it reports so, and then finds the cell done.
 
-    Lock files are not removed: if one were removed while a process waits for it, two processes would get the lock.
+    The lock file of a finished cell stays. An error removes the lock file, so that a refused run leaves nothing behind:
+    filelock takes a file that was removed meanwhile for no lock, and a process that waits for it makes a new one.
 
     Args:
-        runs: The run folder; locks are in its `.locks`.
+        runs: The run folder; locks are in its `.locks`. See `lock_folder`.
         folder: Folder of the cell; made if it does not exist.
         key: Key of the cell.
         name: Name of the cell, for messages.
@@ -48,26 +49,49 @@ def cell_lock(
     Raises:
         UserError: The folders cannot be made.
     """
+    with lock_folder(runs, folder) as locks:
+        # Two files, because filelock may write its own content into the lock file.
+        lock, note = FileLock(locks / f"{key}.lock"), locks / f"{key}.holder"
+        _acquire(lock, note, name, say or _to_stderr)
+        try:
+            _write_note(note, name)
+            yield
+        except BaseException:
+            with contextlib.suppress(OSError):
+                Path(lock.lock_file).unlink(missing_ok=True)
+            raise
+        finally:
+            with contextlib.suppress(OSError):
+                # Before the release: the next holder writes its own note, which must not be removed.
+                note.unlink(missing_ok=True)
+            _remove_empty(folder, runs)
+            lock.release()
+
+
+@contextmanager
+def lock_folder(runs: Path, *folders: Path) -> Iterator[Path]:
+    """Make the folder of the locks and yield it; afterwards remove the empty folders that a refused run would leave.
+
+    Args:
+        runs: The run folder. It is removed with its parents if this call made them and they are empty.
+        folders: Folders in the run folder that are made, too.
+
+    Raises:
+        UserError: A folder cannot be made.
+    """
     locks = runs / LOCKS
+    absent = [path for path in (runs, *runs.parents) if not path.exists()]
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        locks.mkdir(exist_ok=True)
+        for folder in (*folders, locks):
+            folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         code = EXIT_USAGE if error.errno in (errno.EEXIST, errno.ENOTDIR) else EXIT_FAILED
         hint = "Choose another folder with --runs DIR."
         raise UserError(f"The folder {folder} cannot be made: {error}", hint, code) from None
-    # Two files, because filelock may write its own content into the lock file.
-    lock, note = FileLock(locks / f"{key}.lock"), locks / f"{key}.holder"
-    _acquire(lock, note, name, say or _to_stderr)
     try:
-        _write_note(note, name)
-        yield
+        yield locks
     finally:
-        with contextlib.suppress(OSError):
-            # Before the release: the next holder writes its own note, which must not be removed.
-            note.unlink(missing_ok=True)
-        _remove_empty(folder, runs)
-        lock.release()
+        _remove_each(locks, *absent)
 
 
 def _remove_empty(folder: Path, runs: Path) -> None:
@@ -75,13 +99,14 @@ def _remove_empty(folder: Path, runs: Path) -> None:
 
     A process that waits for the lock made the folder before: its first file makes the folder again.
     """
-    for path in (folder, *folder.parents):
-        if runs not in path.parents:
-            return
-        try:
+    _remove_each(*(path for path in (folder, *folder.parents) if runs in path.parents))
+
+
+def _remove_each(*folders: Path) -> None:
+    """Remove folders from the innermost to the outermost, up to the first that is not empty."""
+    with contextlib.suppress(OSError):
+        for path in folders:
             path.rmdir()
-        except OSError:  # not empty: the cell has files
-            return
 
 
 def _acquire(lock: BaseFileLock, note: Path, name: str, say: Callable[[str], None]) -> None:
@@ -94,6 +119,8 @@ def _acquire(lock: BaseFileLock, note: Path, name: str, say: Callable[[str], Non
         except Timeout:
             say(f"waiting for {name}: {holder_text(note)} (lock {lock.lock_file})")
             patience = REMIND_SECONDS
+        except FileNotFoundError:  # the last holder was refused and removed the empty folder of the locks
+            Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
 
 
 def holder_text(note: Path) -> str:

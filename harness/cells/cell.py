@@ -222,6 +222,7 @@ class Cells:
         left_out: (combination, reason) of methods, protocols and datasets that do not go together.
         embedded: Whether the embedded benchmark was chosen because nothing else is configured.
         notes: A sentence for each selection of the request that does not act on a protocol.
+        warnings: A sentence for each dataset with people on both sides of its split.
     """
 
     fits: tuple[FitCell, ...]
@@ -230,3 +231,4 @@ class Cells:
     embedded: bool
     left_out: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()

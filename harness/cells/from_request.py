@@ -11,6 +11,7 @@ from pathlib import Path
 
 from harness.base.errors import UserError
 from harness.cells.cell import Cells, EvalCell, FitCell
+from harness.cells.leakage import shared_people_warnings
 from harness.cells.request import Request
 from harness.cells.resolve import resolve
 from harness.cells.resolved import Combination, ResolvedFit
@@ -54,7 +55,7 @@ def expand(request: Request, settings: Settings) -> Cells:
         raise UserError(reasons or _nothing_selected(request))
     return Cells(
         tuple(fits.values()), tuple(evals.values()), resolved.missing_datasets, resolved.embedded, resolved.left_out,
-        resolved.notes,
+        resolved.notes, shared_people_warnings(evals.values()),
     )  # fmt: skip
 
 

@@ -13,12 +13,15 @@ from harness.cells.backbone import BackboneChoice
 from harness.cells.cell import EvalCell, FitCell, MethodRow
 from harness.cells.leakage import audit_cell
 from harness.cells.plan import Plan
+from harness.data.equal_clips import ByteComparison
 from harness.data.lists.dataset import Dataset
 from harness.machine.settings import Settings
 from harness.spec import VideoList
 from harness.spec.updates import plan_updates
 
 Cell = FitCell | EvalCell
+_MOST_COMPARED = 64 * 2**20
+"""Bytes of clips that a plan compares, which takes less than a tenth of a second."""
 NOT_CHECKED = "videos are not decoded, and class texts are not tokenized"
 
 
@@ -60,20 +63,31 @@ def findings(plan: Plan, settings: Settings, allow_missing: bool = False) -> lis
         allow_missing: Whether lists with missing videos are allowed.
     """
     fits, evals = plan.open_fits(), plan.open_evals()
-    videos = _Videos(allow_missing)
+    videos, compared = _Videos(allow_missing), ByteComparison(_MOST_COMPARED)
     by_fact: dict[_Fact, list[str]] = {}
     cells: list[Cell] = [*fits, *evals]
     for cell in cells:
         kind = "fit" if isinstance(cell, FitCell) else "eval"
-        for fact in _facts(cell, videos, settings.weights.path):
+        for fact in _facts(cell, videos, compared, settings.weights.path):
             by_fact.setdefault(fact, []).append(f"{kind} {cell.name}")
     found = [Finding(f.message, tuple(names), f.refused, f.checked) for f, names in by_fact.items()]
+    if compared.left_out:
+        found.append(Finding(_not_compared(sorted(compared.left_out)), (), refused=False, checked=False))
     if fits or evals:
         found.append(Finding(NOT_CHECKED, (), refused=False, checked=False))
     return sorted(found, key=lambda finding: (not finding.refused, not finding.checked))
 
 
-def _facts(cell: Cell, videos: _Videos, weights: Path) -> Iterator[_Fact]:
+def _not_compared(pairs: list[tuple[str, str]]) -> str:
+    """The pairs of clips of which a plan does not know whether they are copies."""
+    number = "1 pair" if len(pairs) == 1 else f"{len(pairs)} pairs"
+    return (
+        f"{number} of clips with equal size and ends are too large to be compared by `plan` (first: "
+        f"{pairs[0][0]} and {pairs[0][1]}); `check data` and `run` compare them and refuse copies"
+    )
+
+
+def _facts(cell: Cell, videos: _Videos, compared: ByteComparison, weights: Path) -> Iterator[_Fact]:
     """The facts of one cell."""
     rows = cell.train if isinstance(cell, FitCell) else cell.test
     yield from videos.facts(cell.dataset, rows)
@@ -81,7 +95,7 @@ def _facts(cell: Cell, videos: _Videos, weights: Path) -> Iterator[_Fact]:
     if isinstance(cell, FitCell):
         yield from _refusals(lambda: plan_updates(videos.present(cell.dataset, rows), cell.recipe))
     else:
-        yield from _refusals(lambda: audit_cell(cell))
+        yield from _refusals(lambda: audit_cell(cell, compared))
 
 
 def _model_facts(row: MethodRow, weights: Path) -> Iterator[_Fact]:

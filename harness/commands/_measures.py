@@ -9,6 +9,7 @@ from pathlib import Path
 from harness.base.atomic import write_bytes
 from harness.base.errors import UserError
 from harness.commands._output import STDOUT, put, say
+from results.measurement_words import incomplete_mark
 from results.measures import BaseNovel, Measures, Scored, base_novel, confusion_csv, per_class_csv, scored
 from results.record import RECORD_SUFFIX
 from results.score import Score
@@ -66,9 +67,9 @@ def data_of(items: Sequence[Scored], tables: Destinations) -> MeasuresData:
 def print_measures(items: Sequence[Scored]) -> None:
     """Print one line per record, and one per pair of a base and a novel record."""
     for item in items:
-        put(f"{item.path}: {item.measures}")
+        put(f"{item.path}: {item.measures}{item.record.mark}")
     for pair in base_novel(items):
-        put(f"{pair.base} and {pair.novel}: AUROC base/novel {pair.auroc:.4f}")
+        put(f"{pair.base} and {pair.novel}: AUROC base/novel {pair.auroc:.4f}{incomplete_mark(pair.incomplete)}")
 
 
 def write_tables(items: Sequence[Scored], tables: Destinations, print_them: bool) -> None:

@@ -13,6 +13,9 @@ from harness.commands._parser import Verbs, verb_parser
 if TYPE_CHECKING:
     from results.compare import Comparison, PartComparison
 
+INCOMPLETE = "\N{DOUBLE DAGGER}"
+"""Mark of a difference of incomplete means."""
+
 
 def add_parser(verbs: Verbs) -> None:
     """Arguments of `compare`."""
@@ -63,7 +66,8 @@ def _print(result: Comparison, classes: int, flips: int) -> None:
     put(f"A = {result.a}\nB = {result.b}\naccuracy A - B in points, 95 % intervals, paired by video")
     rows = [
         [
-            part.name, f"{part.difference:+.2f}", _interval(part.interval), _p(part.p), _p(part.p_holm),
+            part.name, f"{part.difference:+.2f}{INCOMPLETE if part.incomplete else ''}",
+            _interval(part.interval), _p(part.p), _p(part.p_holm),
             _interval(part.interval_again), _p(part.p_again_holm), _fits(part), str(len(part.lists)),
             str(part.videos), str(part.clusters) if part.statistics.known else "unknown",
         ]
@@ -75,6 +79,9 @@ def _print(result: Comparison, classes: int, flips: int) -> None:
     put(table(rows, columns))
     for part in result.parts:
         put(f"{part.name}: {part.sentence}")
+    for part in result.parts:
+        if part.incomplete:
+            put(f"{INCOMPLETE} {part.name}: incomplete: {'; '.join(part.incomplete)}")
     if not all(part.statistics.known for part in result.parts):
         put("Sources are unknown here; every video counts on its own, and the interval may be too short.")
     for note in result.notes:

@@ -102,6 +102,8 @@ def _say_cells(cells: Cells, plan: Plan) -> None:
         say(f"left out: {name}: {reason}")
     for note in cells.notes:
         say(f"note: {note}")
+    for warning in cells.warnings:
+        say(f"warning: {warning}")
     say(
         f"to do: {len(plan.open_fits())} fits, {len(plan.open_evals())} evals of {len(plan.fits)} and {len(plan.evals)}"
     )

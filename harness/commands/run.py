@@ -27,13 +27,14 @@ MOST_NAMED = 5
 
 @dataclass(frozen=True)
 class _Score:
-    """The metrics of one record in the output of `--json`."""
+    """The metrics of one record in the output of `--json`, with the reasons why the record is incomplete."""
 
     signature: str
     key: str
     top1: float
     top5: float
     mean_class: float
+    incomplete: tuple[str, ...]
 
 
 def add_parser(verbs: Verbs) -> None:
@@ -87,6 +88,8 @@ def _run(run_request: RunRequest, settings: Settings, arguments: argparse.Namesp
         say(f"left out: {name}: {reason}")
     for note in cells.notes:
         say(f"note: {note}")
+    for warning in cells.warnings:
+        say(f"warning: {warning}")
     summary = _compute(run_request, settings, cells, arguments, processes)
     if summary is None:
         return EXIT_DONE
@@ -168,12 +171,19 @@ def _say_optional(cells: Cells) -> None:
 
     for cell in cells.evals:
         if cell.eval.optional and cell.record.is_file():
-            metrics = read_record(cell.record).metrics
-            say(f"without column: {cell.name}: top-1 {metrics.top1:.1f}, top-5 {metrics.top5:.1f}")
+            record = read_record(cell.record)
+            metrics = record.metrics
+            say(f"without column: {cell.name}: top-1 {metrics.top1:.1f}, top-5 {metrics.top5:.1f}{record.mark}")
 
 
 def _scores(records: Sequence[Path]) -> list[_Score]:
+    from results.measurement_words import mean_lacks
     from results.record import read_record
 
     read = [read_record(path) for path in records]
-    return [_Score(r.signature, r.key, r.metrics.top1, r.metrics.top5, r.metrics.mean_class) for r in read]
+    return [
+        _Score(
+            r.signature, r.key, r.metrics.top1, r.metrics.top5, r.metrics.mean_class, mean_lacks(r.measurement)
+        )
+        for r in read
+    ]  # fmt: skip

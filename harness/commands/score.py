@@ -50,6 +50,7 @@ def add_parser(verbs: Verbs) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the disagreements; 1 if there are any."""
+    from results.measurement_words import incomplete_mark
     from results.score import score
 
     if arguments.drop_last is not None and arguments.drop_last < 1:
@@ -65,6 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
                 "records": len(result.records),
                 "recomputed": len(result.recomputed),
                 "findings": findings,
+                "incomplete": {str(path): reasons for path, reasons in result.incomplete.items()},
                 **({"drop_last": dropped} if drops else {}),
                 **_measures(result, arguments),
             }
@@ -74,12 +76,13 @@ def run(arguments: argparse.Namespace) -> int:
             say(str(finding))
         _measures(result, arguments)
         for path, drop in drops.items():
-            put(f"{path}: {drop}")
+            put(f"{path}: {drop}{incomplete_mark(result.incomplete.get(path, ()))}")
         done, records = len(result.recomputed), len(result.records)
         count = f"{records}" if done == records else f"{done} of {records}"
         # A table on stdout is read by a program, which expects no other line.
         write = say if STDOUT in (arguments.per_class, arguments.confusion) else put
-        write(f"{count} records recomputed, {len(result.findings)} findings")
+        lacks = f", {len(result.incomplete)} incomplete" if result.incomplete else ""
+        write(f"{count} records recomputed, {len(result.findings)} findings{lacks}")
     return EXIT_FAILED if result.findings else EXIT_DONE
 
 

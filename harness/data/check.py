@@ -12,6 +12,7 @@ from harness.base.errors import UserError
 from harness.data.equal_clips import ListedClips, refuse_equal_clips
 from harness.data.lists.dataset import Dataset
 from harness.data.official.dataset import OfficialDataset
+from harness.data.shared_people import people_in_both, people_warning
 from harness.spec import VideoList
 
 _SHOWN = 5
@@ -51,6 +52,7 @@ class DataJson(TypedDict):
     missing: list[str]
     ambiguous: list[str]
     copies: list[str]
+    people: list[str]
     decode: DecodeJson | None
 
 
@@ -143,6 +145,7 @@ class DataReport:
         how: How found clips were found: `path`, `name`, `case`, `id` (see `Inventory`).
         lists: One check a list.
         copies: Clips with equal bytes on both sides of the split or under two classes, as a sentence; empty without.
+        people: People and source videos on both sides of a stated split, as a sentence; empty without.
         decode: The comparison of each found clip by list path; None if clips were not compared.
     """
 
@@ -155,6 +158,7 @@ class DataReport:
     how: Mapping[str, int] = field(default_factory=dict)
     lists: list[ListCheck] = field(default_factory=list)
     copies: list[str] = field(default_factory=list)
+    people: list[str] = field(default_factory=list)
     decode: dict[str, DecodeCheck] | None = None
 
     @property
@@ -194,6 +198,7 @@ class DataReport:
                 more = f" and {len(paths) - _SHOWN:,} more" if len(paths) > _SHOWN else ""
                 lines.append(f"  {title}: {len(paths):,} clips: {', '.join(paths[:_SHOWN])}{more}")
         lines += [f"  copies: {copies}" for copies in self.copies]
+        lines += [f"  people: {people}" for people in self.people]
         if self.decode is not None:
             compared = len(self.decode) - len(self.undecodable)
             differ = len(self.disagree)
@@ -224,6 +229,7 @@ class DataReport:
             "missing": list(self.missing),
             "ambiguous": list(self.ambiguous),
             "copies": list(self.copies),
+            "people": list(self.people),
             "decode": decode,
         }
 
@@ -274,6 +280,9 @@ def check_data(
         report.extensions = dict(Counter(file.suffix.lstrip(".").lower() for file in set(files.values())))
         report.root = _common_root(files)
         report.copies = _copies(dataset)
+        if dataset.has_list("train") and dataset.has_list("val"):
+            people = people_in_both(dataset, dataset.list("train"), dataset.list("val"))
+            report.people = [people_warning(dataset, people)] if people else []
     if compare is not None:
         report.decode = {}
         for done, (path, file) in enumerate(sorted(files.items()), 1):

@@ -19,7 +19,8 @@ import msgspec
 from filelock import FileLock, Timeout
 
 from harness.base.atomic import write_bytes
-from harness.base.locks import LOCKS
+from harness.base.errors import UserError
+from harness.base.locks import LOCKS, lock_folder
 
 NOTE_SUFFIX = ".run.json"
 
@@ -68,21 +69,25 @@ def noted_run(runs: Path, cells: Sequence[NotedCell]) -> Iterator[None]:
 
     Only `harness status` reads notes: a folder that takes no files does not end a run.
     """
-    stem = f"{socket.gethostname()}-{os.getpid()}"
-    note, lock = runs / LOCKS / f"{stem}{NOTE_SUFFIX}", FileLock(runs / LOCKS / f"{stem}.run.lock")
-    try:
-        with contextlib.suppress(OSError, Timeout, NotImplementedError):
-            note.parent.mkdir(parents=True, exist_ok=True)
-            lock.acquire(timeout=0)
-            write_bytes(
-                note, msgspec.json.encode(RunNote(os.getpid(), socket.gethostname(), time.time(), tuple(cells)))
-            )
-        yield
-    finally:
-        with contextlib.suppress(OSError):
-            note.unlink(missing_ok=True)
-            lock.release()
-            Path(lock.lock_file).unlink(missing_ok=True)
+    with contextlib.ExitStack() as folder:
+        try:
+            locks = folder.enter_context(lock_folder(runs))
+        except UserError:  # the first cell reports it
+            yield
+            return
+        stem = f"{socket.gethostname()}-{os.getpid()}"
+        note, lock = locks / f"{stem}{NOTE_SUFFIX}", FileLock(locks / f"{stem}.run.lock")
+        try:
+            with contextlib.suppress(OSError, Timeout, NotImplementedError):
+                lock.acquire(timeout=0)
+                written = RunNote(os.getpid(), socket.gethostname(), time.time(), tuple(cells))
+                write_bytes(note, msgspec.json.encode(written))
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                note.unlink(missing_ok=True)
+                lock.release()
+                Path(lock.lock_file).unlink(missing_ok=True)
 
 
 def read_run_notes(runs: Path) -> list[RunNote]:

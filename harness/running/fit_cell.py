@@ -7,6 +7,7 @@ from pathlib import Path
 
 from harness.base.atomic import write_bytes
 from harness.base.canonical import fingerprint
+from harness.base.errors import UserError
 from harness.base.files import file_sha256
 from harness.base.locks import half_written
 from harness.cells.cell import FitCell
@@ -43,7 +44,12 @@ def run_fit_cell(cell: FitCell, session: Session) -> bool:
                 _keep_resumable(cell.folder, [model.tensors_sha256, start.weights_sha256])
         job = FitJob(method, rows, cell.labels, cell.views, cell.recipe)
         context = Context(session.device, session.compute, session.features, processes)
-        outcome = fit(job, cell.folder, context, session.progress.fit_step)
+        try:
+            outcome = fit(job, cell.folder, context, session.progress.fit_step)
+        except UserError:
+            if processes.is_leader and not [*cell.folder.glob("epoch_*.pth"), *cell.folder.glob(CURVE)]:
+                (cell.folder / START_FILE).unlink(missing_ok=True)  # refused before the first update
+            raise
         with processes.together():
             if processes.is_leader:
                 training = replace(

@@ -126,5 +126,5 @@ def _evals(runs: Path) -> list[CellStatus]:
         protocol = measured.protocol
         dataset = measured.evaluation.list.dataset
         name = f"{measured.method.name} {protocol.name} {dataset} {protocol.part} {protocol.repeat.index}"
-        cells.append(CellStatus("eval", name, "done", f"top-1 {record.metrics.top1:.1f}"))
+        cells.append(CellStatus("eval", name, "done", f"top-1 {record.metrics.top1:.1f}{record.mark}"))
     return cells

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -68,6 +70,27 @@ def test_a_batch_that_gives_no_update(root: Path, settings: Settings) -> None:
         (root / path).unlink()
     (short,) = refused(findings(plan, settings, allow_missing=True))
     assert short.startswith("1 training clips give no update at an effective batch of")
+
+
+def test_copies_in_both_lists_are_refused(root: Path, settings: Settings) -> None:
+    for clip in root.rglob("clip[1-9].avi"):
+        shutil.copy(clip.with_name("clip0.avi"), clip)
+    (message, *_) = refused(findings(plan_of(root, settings), settings))
+    assert "have the same bytes as clips of the training list" in message and "Remove the copies" in message
+
+
+def test_large_copies_are_not_compared_by_a_plan(root: Path, settings: Settings) -> None:
+    """Clips of 2 GiB (without content, so that they take no space) with equal ends."""
+    for clip in root.rglob("*.avi"):
+        with clip.open("wb") as file:
+            file.write(clip.parent.name.encode())
+            file.truncate(2 * 2**30)
+    started = time.monotonic()
+    found = findings(plan_of(root, settings), settings)
+    assert time.monotonic() - started < 1 and not refused(found)
+    (text,) = [str(finding) for finding in found if "equal size" in finding.message]
+    assert text.startswith("not checked: ") and "`run` compare them" in text
+    assert re.search(r"\d+ pairs of clips .*first: \S+ \w+/clip\d.avi and ", text)
 
 
 def test_absent_weights_are_named(root: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,9 @@ from harness.cells.from_request import expand
 from harness.cells.leakage import audit_cell
 from harness.cells.request import MethodChoice, Request
 from harness.data.check import check_data
+from harness.data.equal_clips import ListedClips, refuse_equal_clips
 from harness.data.folders.dataset import FolderDataset
+from harness.data.lists.own_lists import WithOwnLists
 from harness.machine.settings import load_settings
 
 BIG = b"\0" * 70_000
@@ -88,3 +90,13 @@ def test_clips_that_differ_in_the_middle_and_empty_files_are_no_copies(tmp_path:
         (root / side / "c" / "middle.avi").write_bytes(middle)
     audited(root, "vificlip")
     assert not check_data(FolderDataset(root)).copies
+
+
+def test_lists_of_a_protocol_are_compared_too(tmp_path: Path) -> None:
+    root = tree(tmp_path / "d")
+    words = _copied(root)
+    dataset = FolderDataset(root)
+    lists = WithOwnLists(dataset, {"mine": dataset.list("train")})
+    train, test = (ListedClips(lists, lists.list(name), lists.labels("all")) for name in ("mine", "val"))
+    with pytest.raises(UserError, match=words):
+        refuse_equal_clips(train, test)

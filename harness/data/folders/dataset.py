@@ -29,7 +29,7 @@ from harness.base.errors import UserError, unknown_name
 from harness.data.files.fingerprints import FingerprintIndex
 from harness.data.folders.given_classes import classes_file, given_split
 from harness.data.folders.read_clips import Clip, read_clips
-from harness.data.folders.split import choose_val, cluster_of, named_classes
+from harness.data.folders.split import choose_val, cluster_of, named_classes, people_of
 from harness.data.lists import rules
 from harness.data.lists.dataset import Dataset
 from harness.spec import LabelSet, VideoList, ZeroShotTest
@@ -236,6 +236,14 @@ class FolderDataset(Dataset):
     def cluster(self, path: str) -> str:
         """The group of a clip: person or source video across classes, `gNN` within its class, else the clip alone."""
         return self._clusters.get(path, "")
+
+    def person(self, path: str) -> str:
+        """The person or source video that the name of a clip identifies, empty if the name only counts clips."""
+        return self._people.get(path, "")
+
+    @cached_property
+    def _people(self) -> dict[str, str]:
+        return people_of(self._clips)
 
     @cached_property
     def _clusters(self) -> dict[str, str]:

@@ -87,12 +87,29 @@ def _groups(clips: Sequence[Clip]) -> dict[str, _Group]:
         classes_of[group_of(clip)].add(clip.label)
     groups: dict[str, _Group] = {}
     for clip in clips:
-        group, stem = group_of(clip), Path(clip.path).stem
-        is_number = not any(character.isalpha() for character in group) or (
-            group == stem and any(character.isdigit() for character in group)
-        )
-        groups[clip.path] = (clip.label, group) if is_number or len(classes_of[group]) < 2 else ("", group)
+        group = group_of(clip)
+        within_class = _is_number(clip, group) or len(classes_of[group]) < 2
+        groups[clip.path] = (clip.label, group) if within_class else ("", group)
     return groups
+
+
+def _is_number(clip: Clip, group: str) -> bool:
+    """Whether the group of a clip only counts clips, as in `walk_012` and `clip_03`."""
+    is_whole_name = group == Path(clip.path).stem
+    return not any(c.isalpha() for c in group) or (is_whole_name and any(c.isdigit() for c in group))
+
+
+def people_of(clips: Sequence[Clip]) -> dict[str, str]:
+    """The person or source video of each clip path whose name identifies one: `daria`, or `walk/g07` within a class.
+
+    The groups are those that a drawn split keeps on one side, without numbered clips.
+    """
+    groups = _groups(clips)
+    return {
+        clip.path: "/".join(filter(None, groups[clip.path]))
+        for clip in clips
+        if not _is_number(clip, groups[clip.path][1])
+    }
 
 
 def _require_two(counts: _Counts) -> None:

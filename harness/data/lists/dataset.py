@@ -102,6 +102,10 @@ class Dataset(ABC):
         """The source from which the video of a list path was cut, unique in the dataset; empty if it is unknown."""
         return ""
 
+    def person(self, path: str) -> str:
+        """The person or source video of a clip of a custom dataset; empty if it is unknown."""
+        return ""
+
     def prepare(self, progress: Callable[[int, int], None] | None = None) -> None:  # noqa: B027, optional hook
         """Make the videos available. Embedded datasets render on first use; other datasets do nothing.
 

@@ -88,9 +88,17 @@ class WithOwnLists(Dataset):
         """Fingerprint of the videos of a list; see `Dataset.content`."""
         return self._dataset.content(video_list)
 
+    def fingerprints(self, video_list: VideoList) -> Mapping[str, str]:
+        """Fingerprint of each video of a list by path; see `Dataset.fingerprints`."""
+        return self._dataset.fingerprints(video_list)
+
     def cluster(self, path: str) -> str:
         """The source of a video; see `Dataset.cluster`."""
         return self._dataset.cluster(path)
+
+    def person(self, path: str) -> str:
+        """The person or source video of a clip; see `Dataset.person`."""
+        return self._dataset.person(path)
 
     def prepare(self, progress: Callable[[int, int], None] | None = None) -> None:
         """Make the videos available; see `Dataset.prepare`."""

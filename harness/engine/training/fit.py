@@ -104,6 +104,8 @@ def _fit_by_gradient(job: FitJob, folder: Path, context: Context, progress: Prog
     finally:
         curve.close()
         setup.training.loader.close()  # ends decode workers that were kept between epochs
+        if processes.is_leader:
+            _remove_session_files(folder)
     if setup.sharding is not None:
         setup.sharding.undo()  # before the weights are written, which needs whole tensors
     # Each process knows only the clips that it decoded, and only its own GPU.
@@ -113,7 +115,6 @@ def _fit_by_gradient(job: FitJob, folder: Path, context: Context, progress: Prog
     with processes.together():
         if processes.is_leader:
             write_trained(job.method, folder)
-            _remove_session_files(folder)
             final_loss, seconds = curve.mean_loss(job.recipe.epochs - 1), curve.seconds()
     plan = setup.training.batches.plan
     return FitOutcome(
