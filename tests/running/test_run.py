@@ -20,8 +20,8 @@ from harness.cells.plan import make_plan
 from harness.cells.request import MethodChoice, Request
 from harness.machine.compute_options import ComputeOptions
 from harness.machine.settings import Settings, load_settings
+from harness.running.cell_files import lock_of, partial_results
 from harness.running.run import discard, execute
-from harness.running.session import lock_of, partial_results
 from results.record import find_records, read_record
 from tests.conftest import TINY_RUN, in_process
 
