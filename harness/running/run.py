@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -155,16 +155,7 @@ def execute(
     # The other cells of the plan are done, or are parent fits that nothing needs.
     summary = RunSummary(reused=len(plan.fits) + len(plan.evals) - len(open_fits) - len(open_evals))
     open_fits, open_evals = without_absent_lists((open_fits, open_evals), compute.allow_missing, processes, summary)
-    failed: set[str] = set()
-    # Before anything is computed: a leak that is found after a day of training helps nobody.
-    for cell in open_evals:
-        try:
-            audit_cell(cell)
-        except UserError as error:
-            if not keep_going:
-                raise
-            summary.failures.append((f"eval {cell.name}", str(error)))
-            failed.add(cell.key)
+    failed = _audit(open_evals, keep_going, summary)
     if failed:
         open_fits, open_evals = _without(failed, open_fits, open_evals)
     progress = Progress(quiet=compute.quiet or not processes.is_leader, cells=len(open_fits) + len(open_evals))
@@ -186,6 +177,26 @@ def execute(
     evals = [state.cell for state in plan.evals if isinstance(state.cell, EvalCell)]
     summary.records = [cell.record for cell in evals if cell.record.is_file()]
     return summary
+
+
+def _audit(evals: Iterable[EvalCell], keep_going: bool, summary: RunSummary) -> set[str]:
+    """Check all evals for leaks before anything is computed; returns the keys of evals that leak.
+
+    A leak that is found after a day of training helps nobody.
+
+    Raises:
+        UserError: An eval leaks, and `keep_going` is off.
+    """
+    failed: set[str] = set()
+    for cell in evals:
+        try:
+            audit_cell(cell)
+        except UserError as error:
+            if not keep_going:
+                raise
+            summary.failures.append((f"eval {cell.name}", str(error)))
+            failed.add(cell.key)
+    return failed
 
 
 def _noted(
