@@ -128,9 +128,7 @@ def test_a_recipe_that_nobody_published_is_own(filled_cell_of: Any, method: str,
 @pytest.mark.parametrize(
     ("method", "change"), [("vificlip", "published+accumulate=1+ranks=3"), ("efficient_prompt", "own+micro_batch=12")]
 )
-def test_a_lowered_batch_keeps_origin_and_division(
-    cell_of: Any, filled_cell_of: Any, method: str, change: str
-) -> None:
+def test_a_lowered_batch_keeps_origin_and_division(cell_of: Any, filled_cell_of: Any, method: str, change: str) -> None:
     """The list of 12 clips does not fill the batch of 64: the row states it, and is ranked like other custom rows."""
     backbone = BackboneChoice("ViT-B-16", "openai")
     lowered, filled = cell_of(method, backbone=backbone), filled_cell_of(method, backbone=backbone)
