@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from harness.engine.method import ClipMethod, ParameterGroup, build_method
     from harness.engine.method_weights import load_published
     from harness.engine.model.backbone import Backbone, load_backbone
-    from harness.engine.model.recognizer import find_recognizer, read_head_classes
+    from harness.engine.model.chosen_recognizer import find_recognizer, read_head_classes
     from harness.running.load_fit import FittedMethod
     from harness.scripting import (
         Evaluation,
@@ -54,8 +54,8 @@ _LAZY = {
     "ParameterGroup": "harness.engine.method",
     "build_method": "harness.engine.method",
     "check_method": "harness.engine.contract.checks",
-    "find_recognizer": "harness.engine.model.recognizer",
-    "read_head_classes": "harness.engine.model.recognizer",
+    "find_recognizer": "harness.engine.model.chosen_recognizer",
+    "read_head_classes": "harness.engine.model.chosen_recognizer",
     "harmonic_mean": "results.statistics.metrics",
     "FittedMethod": "harness.running.load_fit",
     "load_published": "harness.engine.method_weights",

@@ -132,7 +132,10 @@ def analyse(rows: Iterable[Row]) -> Analysis:
 
 def _with_borrowed(samples: GroupSamples) -> list[Row]:
     """The rows; cells with one fit have the spread of the other rows of their column that have several fits."""
-    columns = dict.fromkeys(column for row in samples.rows for column in row.cells)
+    # Only columns with a single fit somewhere need the spread of their other rows.
+    columns = dict.fromkeys(name for row in samples.rows for name, cell in row.cells.items() if len(cell.fits) == 1)
+    if not columns:
+        return samples.rows
     borrowed = {}
     for column in columns:
         complete = [samples.of(row, column) for row in samples.rows if column in row.cells and _complete(row, column)]

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -79,6 +80,31 @@ def three_subsets(small_dataset: Path, tmp_path_factory: pytest.TempPathFactory)
     root = Path(shutil.copytree(small_dataset, tmp_path_factory.mktemp("subsets") / "shapes"))
     for i in range(CLIPS_PER_CLASS, CLIPS_PER_CLASS + 4):
         write_clip(root / CLASSES[-1] / f"clip{i}.avi", CLASSES[-1], seed=i)
+    return root
+
+
+@pytest.fixture(scope="session", autouse=True)
+def forked_workers() -> None:
+    """Under pytest-xdist a test process has a thread that only waits for messages: the worker server may be forked.
+
+    Otherwise it would be a new program, which imports torch again, and would not have what a test replaces.
+    """
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        from harness.engine.video import worker_server
+
+        worker_server.HARMLESS_THREADS = threading.active_count() - 1
+
+
+@pytest.fixture(scope="session")
+def large_lists(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A custom dataset whose training lists fill the published batches; its 1,088 files are not videos."""
+    root = tmp_path_factory.mktemp("large") / "shapes"
+    for side, clips in (("train", 16), ("val", 1)):
+        for label in range(64):
+            folder = root / side / f"class {label:02}"
+            folder.mkdir(parents=True)
+            for i in range(clips):
+                (folder / f"{i}.avi").touch()
     return root
 
 

@@ -204,9 +204,9 @@ def test_show_without_weights_or_data(capsys: pytest.CaptureFixture[str]) -> Non
 
 
 def test_plan_and_dry_run_compute_nothing(
-    small_dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    three_subsets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    what = ("--method", "vificlip", "--protocol", "b2n", "--dataset", small_dataset, "--arch", "mini-clip", "--json")
+    what = ("--method", "vificlip", "--protocol", "b2n", "--dataset", three_subsets, "--arch", "mini-clip", "--json")
     places = ("--runs", tmp_path / "runs", "--recipe", "ranks=1", "--recipe", "accumulate=1")
     assert exit_code("plan", *what, *places) == 0
     planned = json.loads(capsys.readouterr().out)

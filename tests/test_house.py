@@ -231,7 +231,7 @@ def test_reporting_verbs_run_without_torch(arguments: list[str], with_torch: dic
 def test_ci_runs_exactly_the_readme_test_command() -> None:
     readme, ci = (ROOT / "README.md").read_text(encoding="utf-8"), (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     command = (
-        "python -m pip install -e '.[test]' -c harness/constraints.txt && python -m pytest -n auto --dist loadfile"
+        "python -m pip install -e '.[test]' -c harness/constraints.txt && python -m pytest -n auto --dist worksteal"
         " && python -m ruff check . && python -m mypy"
     )
     assert command in readme and command in ci

@@ -82,7 +82,7 @@ def test_the_workflow_accepts_a_new_version_and_builds_the_board(board: Path) ->
     summary = board.parent / "summary.md"
     diff, check, report = harness_commands()
     for command in (diff, check, report):
-        done = run(command, board, BASE=base, HEAD=head, AUTHOR="someone", GITHUB_STEP_SUMMARY=str(summary))
+        done = run(command, board, BASE=base, HEAD=head, ACCOUNT="someone", GITHUB_STEP_SUMMARY=str(summary))
         assert done.returncode == 0, done.stdout + done.stderr
     assert "mymethod/v2: passed" in summary.read_text().replace("&#95;", "_")
     assert (board / "site" / "index.html").read_text().count('<span class="status verified">verified</span>') == 2
@@ -97,7 +97,7 @@ def test_the_workflow_refuses_a_changed_record(
     made.derive()
     shutil.rmtree(board / "submissions" / "mymethod" / "v1")
     add(board, made, "mymethod/v1")
-    facts = {"BASE": base, "HEAD": commit(board), "AUTHOR": "", "GITHUB_STEP_SUMMARY": os.devnull}
+    facts = {"BASE": base, "HEAD": commit(board), "ACCOUNT": "", "GITHUB_STEP_SUMMARY": os.devnull}
     assert run_here(harness_commands()[0], board, monkeypatch, **facts) == 1
     out = capsys.readouterr().out
     assert "D001" in out and "Raise the version of the method" in out
@@ -178,7 +178,7 @@ def test_the_steps_run_no_file_of_a_hostile_branch(board: Path, tmp_path: Path) 
     (board / "submissions" / ".gitattributes").write_text("* export-ignore\n")
     head = commit(board)
     diff, check, _ = harness_commands()
-    facts = {"BASE": base, "HEAD": head, "AUTHOR": "", "PYTHONSAFEPATH": "1"}
+    facts = {"BASE": base, "HEAD": head, "ACCOUNT": "", "PYTHONSAFEPATH": "1"}
     facts["GITHUB_STEP_SUMMARY"] = str(tmp_path / "summary.md")
     done = run(diff, board, **facts)
     assert done.returncode == 1 and "D004" in done.stdout and "D003" in done.stdout, done.stderr

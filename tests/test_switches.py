@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,14 +35,21 @@ def cell_of(small_dataset: Path) -> Any:
 
     def make(method: str = "vificlip", options: dict[str, str] | None = None, **more: Any) -> EvalCell:
         asked = {"protocols": ("b2n",), "backbone": MINI, **more}
-        request = Request((MethodChoice(method, options or {}),), datasets=(str(small_dataset),), **asked)
+        asked.setdefault("datasets", (str(small_dataset),))
+        request = Request((MethodChoice(method, options or {}),), **asked)
         found = expand(request, load_settings({"runs": "runs"}, {"HARNESS_CONFIG": "/dev/null"}))
         return next(cell for cell in found.evals if cell.eval.part in ("base", "all", "k2"))
 
     return make
 
 
-def test_the_signature_carries_every_switch_of_a_method(cell_of: Any) -> None:
+@pytest.fixture
+def filled_cell_of(cell_of: Any, large_lists: Path) -> Any:
+    """`cell_of` on lists that fill the effective batch of every recipe, so that the recipe is not changed."""
+    return partial(cell_of, datasets=(str(large_lists),))
+
+
+def test_the_signature_carries_every_switch_of_a_method(cell_of: Any, filled_cell_of: Any) -> None:
     options = "set:logits=clean,template=a photo of a {}.,text_embedding=published"
     assert f"|text:names|{options}|" in signature(cell_of())
     bridge = signature(cell_of("bridge_prompt", {"stage_one": "clip", "prompt_rounding": "clean"}))
@@ -49,7 +57,7 @@ def test_the_signature_carries_every_switch_of_a_method(cell_of: Any) -> None:
         assert text in bridge
     assert "logits=clean" in signature(cell_of("xclip"))
     assert "fusion=mean" in signature(cell_of("actionclip", {"fusion": "mean"}))
-    assert "|init:clip|recipe:own|" in signature(cell_of("efficient_prompt"))
+    assert "|init:clip|recipe:own|" in signature(filled_cell_of("efficient_prompt"))
     assert "|recipe:none|" in signature(cell_of("vanilla_clip"))
 
 
@@ -94,13 +102,13 @@ def test_several_clips_take_published_and_clean(cell_of: Any) -> None:
     assert one.fit and other.fit and one.fit.key == other.fit.key  # training draws its frames either way
 
 
-def test_recipes_show_their_origin_and_every_change(cell_of: Any) -> None:
-    assert "|recipe:own|" in signature(cell_of())  # scaled to the tiny model
-    one, other = (cell_of(recipe={"flip": way}) for way in PUBLISHED_OR_CLEAN)
-    assert one.key == cell_of().key and other.key != one.key
+def test_recipes_show_their_origin_and_every_change(filled_cell_of: Any) -> None:
+    assert "|recipe:own|" in signature(filled_cell_of())  # scaled to the tiny model
+    one, other = (filled_cell_of(recipe={"flip": way}) for way in PUBLISHED_OR_CLEAN)
+    assert one.key == filled_cell_of().key and other.key != one.key
     assert "|recipe:own+flip=false|" in signature(other)
-    assert "|recipe:own+accumulate=2+lr=0.1|" in signature(cell_of(recipe={"lr": "0.1", "accumulate": "2"}))
-    assert "|recipe:own+seed=7|" in signature(cell_of(recipe={"seed": "7"}))
+    assert "|recipe:own+accumulate=2+lr=0.1|" in signature(filled_cell_of(recipe={"lr": "0.1", "accumulate": "2"}))
+    assert "|recipe:own+seed=7|" in signature(filled_cell_of(recipe={"seed": "7"}))
 
 
 @pytest.mark.parametrize(
@@ -111,10 +119,28 @@ def test_recipes_show_their_origin_and_every_change(cell_of: Any) -> None:
         ("actionclip", "supervised", "published"), ("efficient_prompt", "b2n", "own"),
     ],
 )  # fmt: skip
-def test_a_recipe_that_nobody_published_is_own(cell_of: Any, method: str, protocol: str, origin: str) -> None:
+def test_a_recipe_that_nobody_published_is_own(filled_cell_of: Any, method: str, protocol: str, origin: str) -> None:
     options = {"stage_one": "clip"} if method == "bridge_prompt" else {}
-    cell = cell_of(method, options, protocols=(protocol,), backbone=BackboneChoice("ViT-B-16", "random"))
+    cell = filled_cell_of(method, options, protocols=(protocol,), backbone=BackboneChoice("ViT-B-16", "random"))
     assert f"|recipe:{origin}|" in signature(cell)
+
+
+@pytest.mark.parametrize(
+    ("method", "change"), [("vificlip", "published+accumulate=1+ranks=3"), ("efficient_prompt", "own+micro_batch=12")]
+)
+def test_a_lowered_batch_keeps_origin_and_division(
+    cell_of: Any, filled_cell_of: Any, method: str, change: str
+) -> None:
+    """The list of 12 clips does not fill the batch of 64: the row states it, and is ranked like other custom rows."""
+    backbone = BackboneChoice("ViT-B-16", "openai")
+    lowered, filled = cell_of(method, backbone=backbone), filled_cell_of(method, backbone=backbone)
+    origin = change.split("+")[0]
+    assert f"|recipe:{change}|" in signature(lowered) and f"|recipe:{origin}|" in signature(filled)
+    assert open_reasons(lowered.measurement) == open_reasons(filled.measurement)
+    assert not any("recipe" in reason for reason in words.unranked_reasons(lowered.measurement))
+    request = {"accumulate": "1", "ranks": "3"} if method == "vificlip" else {"micro_batch": "12"}
+    stated = cell_of(method, backbone=backbone, recipe=request)
+    assert stated.key == lowered.key, "the same row as with the values of the rule"
 
 
 def switches_of_the_docs() -> list[dict[str, str]]:

@@ -24,6 +24,8 @@ def audit_cell(cell: EvalCell, compared: ByteComparison | None = None) -> list[A
     """
     test = ListedClips(cell.dataset, cell.test, cell.labels)
     trained = [] if cell.fit is None else [cell.fit, *([cell.fit.parent] if cell.fit.parent else [])]
+    # Paths before bytes: a video that both lists name is a wrong list, not a copy that could be removed.
+    audits = [audit(f.train, f.labels, cell.test, cell.labels, f.dataset.name, cell.dataset.name) for f in trained]
     for fit in trained:
         refuse_equal_clips(ListedClips(fit.dataset, fit.train, fit.labels), test, compared)
     if not trained:
@@ -31,7 +33,7 @@ def audit_cell(cell: EvalCell, compared: ByteComparison | None = None) -> list[A
         nothing = audit(None, None, cell.test, cell.labels, "", cell.dataset.name)
         unknown = "a checkpoint, whose training data are not known here"
         return [replace(nothing, source=unknown) if cell.row.choice.checkpoint else nothing]
-    return [audit(f.train, f.labels, cell.test, cell.labels, f.dataset.name, cell.dataset.name) for f in trained]
+    return audits
 
 
 def shared_people_warnings(evals: Iterable[EvalCell]) -> tuple[str, ...]:

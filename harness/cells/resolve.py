@@ -84,8 +84,6 @@ class _Resolver:
         """
         row = self._row(choice, protocol, dataset)
         is_trained = choice.checkpoint is None and (row.spec.recipe is not None or bool(row.spec.recipes))
-        parent_fit = row.spec.parent_fit(row.options) if is_trained else None
-        parent = self._parent(parent_fit, row.backbone, dataset) if parent_fit is not None else None
         views = self._views.of_training(protocol.views, row.backbone)
         datasets = {dataset.name: dataset}
         prescribed: list[PlannedFit] = []
@@ -106,8 +104,9 @@ class _Resolver:
             training = None
             if is_trained:
                 source = datasets[fit.train.dataset]
-                self._require_videos(dataset, source)
+                # A method without a recipe is named first: no folder of videos would help it.
                 declared = self._declared(row, protocol, dataset, fit, source)
+                self._require_videos(dataset, source)
                 recipe = _fitted_recipe(recipe_with(declared, self._request.recipe), source, fit)
                 training = ResolvedFit(row, protocol.name, fit, source, declared, recipe, views)
             evals = tuple(self._eval(item, row, protocol, fit.repeat if is_trained else Repeat()) for item in items)
@@ -116,6 +115,9 @@ class _Resolver:
             selected = [planned for planned in evals if selection.takes(fit, planned.eval)]
             if selected:
                 chosen.append(Chosen(training, tuple((e, datasets[e.eval.test.dataset]) for e in selected)))
+        # After the fits: a missing recipe of the protocol is named before missing videos of the parent fit.
+        parent_fit = row.spec.parent_fit(row.options) if is_trained else None
+        parent = self._parent(parent_fit, row.backbone, dataset) if parent_fit is not None else None
         return Combination(
             row, protocol, dataset, datasets, views, tuple(prescribed), tuple(chosen), parent,
             chosen_source=self._request.source is not None and dataset.source is not None,

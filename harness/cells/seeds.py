@@ -47,12 +47,15 @@ def with_seeds(fits: Sequence[FitWithEvals], seeds: int, name: str) -> list[FitW
     """
     if not seeds:
         return list(fits)
-    repeats = {item.repeat or fit.repeat for fit, evals in fits for item in evals}
+    # Optional evals are in no column: the source of a zero-shot fit is not a further repeat of its test splits.
+    repeats = {item.repeat or fit.repeat for fit, evals in fits for item in evals if not item.optional}
     if kinds := sorted({repeat.kind for repeat in repeats} - {SINGLE}):
+        number = "1 repeat" if len(repeats) == 1 else f"{len(repeats)} repeats"
         raise NotApplicableError(
-            f"--seeds {seeds} does not apply to {name}, which already has {len(repeats)} repeats of kind "
-            f"{' and '.join(kinds)}; expected a protocol with one fit and one evaluation list per column.",
-            "Leave --seeds out for this protocol; its repeats are averaged and compared in the same way as seeds.",
+            f"--seeds {seeds} does not apply to {name}, which already has {number} of kind "
+            f"{' and '.join(kinds)}; expected a protocol without repeats of its own.",
+            "Leave --seeds out for this protocol; its repeats are averaged and compared in the same way as seeds. "
+            "A row with another seed is measured by --recipe seed=N alone.",
         )
     return [
         (replace(fit, repeat=Repeat(SEED, index)), tuple(replace(item, repeat=None) for item in evals))

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from harness.base.errors import NotApplicableError, unknown_name
 from harness.cells.request import Request
 from harness.spec import Eval, Fit, Protocol, Repeat
-from harness.spec.protocol import DatasetFacts
+from harness.spec.protocol import SEED, SINGLE, DatasetFacts
 
 FitWithEvals = tuple[Fit, tuple[Eval, ...]]
-_ONE_FIT = ("single", "seed")
+_ONE_FIT = (SINGLE, SEED)
 """Kinds of repeats that do not tell the training lists of a protocol apart; the shots do."""
 
 
@@ -35,8 +35,11 @@ class Selection:
         """Whether an eval of a fit is selected."""
         if item.optional and item.part not in self.parts:
             return False
+        repeat = item.repeat or fit.repeat
+        # The source eval of a zero-shot fit belongs to all test splits; that of a fit with seeds to its seed.
+        of_all = item.optional and repeat.kind == SINGLE
         return (
-            (not self.repeats or item.optional or (item.repeat or fit.repeat).index in self.repeats)
+            (not self.repeats or of_all or repeat.index in self.repeats)
             and (not self.shots or fit.shots in self.shots)
             and (not self.parts or item.part in self.parts)
         )
@@ -51,7 +54,7 @@ def selection_of(request: Request, name: str, fits: Sequence[FitWithEvals]) -> S
         fits: The fits of the protocol on the dataset, with their evals.
 
     Raises:
-        NotApplicableError: The selections act on the protocol, and no eval is left.
+        NotApplicableError: The selections act on the protocol, and no eval is left; or the protocol prescribes none.
     """
     repeats, shots, parts = _repeats(fits), _shots(fits), {item.part for _, items in fits for item in items}
     notes = []
@@ -67,6 +70,11 @@ def selection_of(request: Request, name: str, fits: Sequence[FitWithEvals]) -> S
     selection = Selection(
         request.repeats if repeats else (), request.shots if shots else (), chosen_parts, tuple(notes)
     )  # fmt: skip
+    if not any(not item.optional for _, items in fits for item in items):
+        raise NotApplicableError(
+            f"No fit of {name} is selected: fits() and evals() of the protocol yield none for the dataset.",
+            "Fix fits() and evals() of the protocol, or give another dataset with --dataset NAME.",
+        )
     if not any(selection.takes(fit, item) for fit, items in fits for item in items):
         raise NotApplicableError(_nothing(selection, name, repeats, shots))
     return selection
@@ -99,7 +107,7 @@ def check_parts(request: Request, known: Iterable[str]) -> None:
 def _repeats(fits: Sequence[FitWithEvals]) -> set[int]:
     """Indices of the repeats that a protocol averages; empty if it has none."""
     of_evals: set[Repeat] = {item.repeat or fit.repeat for fit, items in fits for item in items if not item.optional}
-    return {repeat.index for repeat in of_evals if repeat.kind != "single"}
+    return {repeat.index for repeat in of_evals if repeat.kind != SINGLE}
 
 
 def _shots(fits: Sequence[FitWithEvals]) -> set[int]:

@@ -11,7 +11,7 @@ from harness.base.errors import UserError
 from harness.cells.architectures import check_backbone
 from harness.cells.backbone import BackboneChoice
 from harness.cells.request import MethodChoice, Request, parse_methods
-from harness.machine.compute_options import SHARDS, ComputeOptions
+from harness.machine.compute_options import DEVICES, PRECISIONS, SHARDS, ComputeOptions
 from harness.machine.settings import Settings, load_settings
 from harness.spec.overrides import parse_pairs
 
@@ -237,10 +237,8 @@ def load_plugins(arguments: argparse.Namespace) -> None:
 def add_compute_options(parser: argparse.ArgumentParser) -> None:
     """Arguments for device, precision and workers; none of them is part of a key."""
     group = parser.add_argument_group("how to compute (not part of a result's identity)")
-    group.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"), help="device (auto)")
-    group.add_argument(
-        "--precision", default="auto", choices=("auto", "fp32", "bf16", "fp16"), help="of the forward pass (auto)"
-    )
+    group.add_argument("--device", default="auto", choices=DEVICES, help="device (auto)")
+    group.add_argument("--precision", default="auto", choices=PRECISIONS, help="of the forward pass (auto)")
     group.add_argument(
         "--workers", type=int, metavar="N", help="decode processes; 0 decodes in this process, without time limit"
     )

@@ -99,7 +99,7 @@ def _add_diff(kinds: Verbs) -> None:
     diff.add_argument("head", metavar="HEAD", help="last commit of the pull request")
     diff.add_argument("--repository", default=".", metavar="DIR", help="the board's repository (default: here)")
     diff.add_argument(
-        "--author", default="", metavar="ACCOUNT", help="account of the pull request, compared with owners.json of BASE"
+        "--account", default="", metavar="NAME", help="account of the pull request, compared with owners.json of BASE"
     )
     diff.add_argument("--summary", metavar="FILE", help="append a summary in Markdown")
     add_json(diff)
@@ -182,7 +182,7 @@ def _diff(arguments: argparse.Namespace) -> int:
     from results.submission.summary import summary
 
     made, submissions = check_changes(
-        Path(arguments.repository), arguments.base, arguments.head, arguments.author
+        Path(arguments.repository), arguments.base, arguments.head, arguments.account
     )
     passed = not made.findings and all(checked.passed for checked in submissions)
     if arguments.summary:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from harness.base.errors import UserError
 
+DEVICES = ("auto", "cpu", "cuda")
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 SHARDS = ("none", "zero", "fsdp")
 
 
@@ -48,6 +50,10 @@ class ComputeOptions:
             value = getattr(self, name)
             if value is not None and value < least:
                 raise UserError(f"{name} is {value}, expected at least {least}.")
+        if self.device not in DEVICES:
+            raise UserError(f"Device {self.device!r} is unknown.", "Choose auto, cpu or cuda.")
+        if self.precision not in PRECISIONS:
+            raise UserError(f"Precision {self.precision!r} is unknown.", f"Choose {', '.join(PRECISIONS)}.")
         if self.shard not in SHARDS:
             raise UserError(f"shard is {self.shard!r}.", f"Choose {', '.join(SHARDS)}.")
         if self.compile not in ("auto", "on", "off"):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import replace
 from pathlib import Path
 
 from harness.base.errors import EXIT_FAILED, UserError
 from harness.cells.backbone import BackboneChoice
-from harness.cells.cell import Cells, EvalCell, FitCell, MethodRow
+from harness.cells.cell import EvalCell, FitCell, MethodRow
 from harness.engine.method import ClipMethod
 from harness.engine.model.clip_model import Backbone
 from harness.engine.training.trained_weights import load_fit, read_trained
@@ -16,7 +15,6 @@ from harness.machine.settings import Settings
 from harness.machine.weights_index import WeightsIndex
 from results.fit_file import FitFile, read_fit_file
 from results.measurement import ModelId, Start
-from results.measurement_words import model_text
 
 
 def build_row(row: MethodRow, settings: Settings) -> ClipMethod:
@@ -27,13 +25,13 @@ def build_row(row: MethodRow, settings: Settings) -> ClipMethod:
     cls = method_class(row.name)  # imports the plugin, which planning does not need
     if not isinstance(row.backbone, BackboneChoice):
         return cls(row.backbone.load(), row.options)
-    method = cls(_load_backbone(row.backbone, settings), row.options)
+    method = cls(load_chosen_backbone(row.backbone, settings), row.options)
     if row.choice.checkpoint:
         load_published(method, Path(row.choice.checkpoint))
     return method
 
 
-def _load_backbone(choice: BackboneChoice, settings: Settings) -> Backbone:
+def load_chosen_backbone(choice: BackboneChoice, settings: Settings) -> Backbone:
     """Load a backbone; the hash of the tensors of a tag is stored for plans, which read no weights."""
     from harness.engine.model.backbone import load_backbone
 
@@ -43,19 +41,6 @@ def _load_backbone(choice: BackboneChoice, settings: Settings) -> Backbone:
         # A plan compares this hash with the recorded one, and need not read gigabytes of weights.
         index.remember(backbone.facts.arch, backbone.facts.weights, backbone.file, backbone.facts.weights_sha256)
     return backbone
-
-
-def read_unknown_weights(cells: Cells, index: WeightsIndex, settings: Settings) -> None:
-    """Read the weights of tags that finished cells used and whose tensor hashes are not known.
-
-    Weights that are not on this machine stay unknown; finished cells then stay done.
-    """
-    rows = {model_text(row.model_id): row for row in (cell.row for cell in cells.evals if cell.record.is_file())}
-    for row in rows.values():
-        model = row.model_id
-        if isinstance(row.backbone, BackboneChoice) and not index.of(model) and index.needs(model):
-            with contextlib.suppress(UserError):
-                _load_backbone(row.backbone, settings)
 
 
 def loaded_model(row: MethodRow, method: ClipMethod) -> ModelId:

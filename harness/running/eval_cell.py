@@ -16,7 +16,8 @@ from harness.engine.features.context import Context
 from harness.engine.job import EvalJob
 from harness.engine.video.loaders import locate_rows
 from harness.running.build import fitted_method, loaded_model
-from harness.running.session import Session, claimed, left_over, partial_results, present_rows
+from harness.running.cell_files import left_over, partial_results
+from harness.running.session import Session, claimed, present_rows
 from harness.running.write_record import Scored, record_eval, utc_now
 from results.record import read_record, write_record
 

@@ -20,8 +20,9 @@ from harness.engine.training.curve import CURVE
 from harness.engine.training.fit import fit
 from harness.engine.training.trained_weights import WEIGHTS
 from harness.running.build import build_fit_start, loaded_model
+from harness.running.cell_files import START_FILE, left_over
 from harness.running.inputs import write_inputs
-from harness.running.session import START_FILE, Session, claimed, left_over, present_rows
+from harness.running.session import Session, claimed, present_rows
 from harness.running.write_record import measured_on, utc_now
 from results.fit_file import FitFile, FitOutcome, Parameters, WeightsFile, write_fit_file
 from results.measurement import FitDescription

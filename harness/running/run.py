@@ -1,82 +1,28 @@
-"""The run loop: fits first, then the evals that score them. Each cell is on disk as soon as it is done."""
+"""The plan of a run and its open cells. Imports no torch: a run whose cells are all done needs none.
+
+`harness.running.compute_cells` computes the open cells.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import logging
 import shutil
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterable
 
-from harness.base.errors import UserError, machine_error
+from harness.base.errors import UserError
 from harness.cells.cell import Cells, EvalCell, FitCell
 from harness.cells.from_request import expand
 from harness.cells.leakage import audit_cell
 from harness.cells.plan import Plan, make_plan, refreshed
 from harness.cells.request import Request
-from harness.engine.compute.device import choose_device
 from harness.engine.compute.processes import SINGLE_PROCESS, Processes
-from harness.engine.video.worker_server import worker_server
 from harness.machine.compute_options import ComputeOptions
-from harness.machine.progress import Progress
-from harness.machine.run_notes import NotedCell, noted_run
 from harness.machine.settings import Settings
 from harness.machine.weights_index import WeightsIndex
 from harness.running.absent_lists import without_absent_lists
-from harness.running.build import read_unknown_weights
-from harness.running.contract import contract_warnings
-from harness.running.eval_cell import run_eval_cell
-from harness.running.fit_cell import run_fit_cell
-from harness.running.plugin_errors import plugin_error_line
+from harness.running.cell_files import left_over, lock_of
 from harness.running.run_request import RunSummary
-from harness.running.session import Session, left_over, lock_of
-from results.fit_file import FIT_FILE
-
-logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class _Task:
-    """One cell of the run loop.
-
-    Args:
-        name: Kind and name of the cell, for messages and the progress bar.
-        cell: The fit or eval.
-    """
-
-    name: str
-    cell: FitCell | EvalCell
-
-    @property
-    def epochs(self) -> int:
-        """Epochs of a fit; 0 for an eval."""
-        return self.cell.recipe.epochs if isinstance(self.cell, FitCell) else 0
-
-    def noted(self, runs: Path) -> NotedCell:
-        """The cell in the note of a run."""
-        cell = self.cell
-        if isinstance(cell, FitCell):
-            file = (cell.folder / FIT_FILE).relative_to(runs).as_posix()
-            return NotedCell("fit", cell.name, cell.key, file, epochs=self.epochs)
-        return NotedCell("eval", cell.name, cell.key, cell.record.relative_to(runs).as_posix(), videos=len(cell.test))
-
-    def run(self, session: Session) -> bool:
-        """Compute the cell; False if another run finished it meanwhile."""
-        if isinstance(self.cell, FitCell):
-            return run_fit_cell(self.cell, session)
-        return run_eval_cell(self.cell, session)
-
-    def needs_failed(self, failed: set[str]) -> str:
-        """The failed fit that the cell needs, in words; empty if there is none.
-
-        Args:
-            failed: Keys of the cells that failed.
-        """
-        if isinstance(self.cell, FitCell):
-            parent = self.cell.parent
-            return f"the fit {parent.name}, from which it starts, failed" if parent and parent.key in failed else ""
-        return "its fit failed" if self.cell.fit is not None and self.cell.fit.key in failed else ""
+from harness.running.unknown_weights import read_unknown_weights
 
 
 def run(
@@ -155,9 +101,31 @@ def execute(
     # The other cells of the plan are done, or are parent fits that nothing needs.
     summary = RunSummary(reused=len(plan.fits) + len(plan.evals) - len(open_fits) - len(open_evals))
     open_fits, open_evals = without_absent_lists((open_fits, open_evals), compute.allow_missing, processes, summary)
+    refused = _audit(open_evals, keep_going, summary)
+    if refused:
+        open_fits, open_evals = _without(refused, open_fits, open_evals)
+    if processes.is_leader:
+        _remove_left_over(plan, settings)
+    if open_fits or open_evals:
+        # The engine and its packages take seconds to import, which a run of finished cells need not spend.
+        from harness.running.compute_cells import compute_cells
+
+        compute_cells((open_fits, open_evals), settings, compute, plan.tensors_of, processes, summary, keep_going)
+    evals = [state.cell for state in plan.evals if isinstance(state.cell, EvalCell)]
+    summary.records = [cell.record for cell in evals if cell.record.is_file()]
+    return summary
+
+
+def _audit(evals: Iterable[EvalCell], keep_going: bool, summary: RunSummary) -> set[str]:
+    """Check all evals for leaks before anything is computed; returns the keys of evals that leak.
+
+    A leak that is found after a day of training helps nobody.
+
+    Raises:
+        UserError: An eval leaks, and `keep_going` is off.
+    """
     failed: set[str] = set()
-    # Before anything is computed: a leak that is found after a day of training helps nobody.
-    for cell in open_evals:
+    for cell in evals:
         try:
             audit_cell(cell)
         except UserError as error:
@@ -165,75 +133,7 @@ def execute(
                 raise
             summary.failures.append((f"eval {cell.name}", str(error)))
             failed.add(cell.key)
-    if failed:
-        open_fits, open_evals = _without(failed, open_fits, open_evals)
-    progress = Progress(quiet=compute.quiet or not processes.is_leader, cells=len(open_fits) + len(open_evals))
-    worker_server()  # before this process has threads, of torch, of a GPU or of the progress bars
-    device = choose_device(compute, processes.local_rank if processes.size > 1 else None)
-    session = Session(settings, compute, device, progress, processes, plan.tensors_of)
-    if processes.is_leader:
-        rows = [*(cell.row for cell in open_fits), *(cell.row for cell in open_evals)]
-        for line in contract_warnings(rows, settings):
-            logger.warning("%s", line)
-        _remove_left_over(plan, settings)
-    tasks = list(_tasks(open_fits, open_evals))
-    with progress, _noted(tasks, settings, processes):
-        for task in tasks:
-            # A fit whose start failed is not tried: its error would be that weights are missing, not why.
-            if problem := task.needs_failed(failed) or _attempt(task, session, keep_going, summary):
-                summary.failures.append((task.name, problem))
-                failed.add(task.cell.key)
-    evals = [state.cell for state in plan.evals if isinstance(state.cell, EvalCell)]
-    summary.records = [cell.record for cell in evals if cell.record.is_file()]
-    return summary
-
-
-def _noted(
-    tasks: list[_Task], settings: Settings, processes: Processes
-) -> contextlib.AbstractContextManager[None]:  # fmt: skip
-    """The note of a run for `harness status`; written by the leading process if there is anything to compute."""
-    runs = settings.runs.path
-    if not tasks or not processes.is_leader:
-        return contextlib.nullcontext()
-    return noted_run(runs, [task.noted(runs) for task in tasks])
-
-
-def _attempt(task: _Task, session: Session, keep_going: bool, summary: RunSummary) -> str:
-    """Compute one cell and count it in the summary; returns the error of a failed cell, empty if it succeeded.
-
-    Raises:
-        Exception: The cell failed, and `keep_going` is off or the processes failed with different errors.
-    """
-    session.progress.begin(task.name, task.epochs)
-    try:
-        with session.processes.in_turn():  # the first process renders the videos, the others find them
-            task.cell.dataset.prepare(session.progress.render_step)
-        computed = task.run(session)
-    except Exception as error:  # of the user, the machine, a method or the harness; other cells are worth computing
-        line = plugin_error_line(error, task.name, task.cell.row.name)
-        if line and not isinstance(error, UserError):
-            error.add_note(line)  # Python prints notes below the traceback
-        # An error of one process alone leaves the others waiting for it: the run has to end.
-        if not (keep_going and session.processes.is_common(error)):
-            if line and isinstance(error, UserError):
-                raise UserError(line, error.hint, error.exit_code) from error
-            raise
-        if isinstance(error, UserError):
-            return str(error)
-        if isinstance(error, OSError) and not line:
-            return str(machine_error(error))
-        if session.processes.is_leader:
-            logger.exception("%s failed", task.name)
-        return line.removeprefix(f"{task.name}: ") or f"{type(error).__name__}: {error}"
-    finally:
-        session.progress.end()
-    if not computed:  # another run on the same run folder finished the cell while this run waited for its lock
-        summary.reused += 1
-    elif isinstance(task.cell, FitCell):
-        summary.fits += 1
-    else:
-        summary.evals += 1
-    return ""
+    return failed
 
 
 def _open_cells(plan: Plan, processes: Processes) -> tuple[list[FitCell], list[EvalCell]]:
@@ -272,18 +172,6 @@ def _without(failed: set[str], fits: list[FitCell], evals: list[EvalCell]) -> tu
 
 def _is_parent(fit: FitCell, fits: list[FitCell]) -> bool:
     return any(child.parent is not None and child.parent.key == fit.key for child in fits)
-
-
-def _tasks(fits: list[FitCell], evals: list[EvalCell]) -> Iterator[_Task]:
-    """Each fit directly followed by its evals, so that results appear as early as possible; then the other evals."""
-    remaining = list(evals)
-    for cell in fits:
-        yield _Task(f"fit {cell.name}", cell)
-        for item in [e for e in remaining if e.fit is not None and e.fit.key == cell.key]:
-            remaining.remove(item)
-            yield _Task(f"eval {item.name}", item)
-    for item in remaining:
-        yield _Task(f"eval {item.name}", item)
 
 
 def discard(plan: Plan, settings: Settings) -> None:

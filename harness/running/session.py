@@ -1,4 +1,4 @@
-"""State shared by all cells of one run; lock, temporary files and existing videos of a cell."""
+"""State shared by all cells of one run; the claim and the existing videos of a cell."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.base.errors import UserError
-from harness.base.locks import cell_lock, half_written
 from harness.cells.cell import EvalCell, FitCell
 from harness.cells.fit_state import CellState, TensorsOf
 from harness.engine.compute.device import Device
@@ -19,10 +18,8 @@ from harness.engine.video.loaders import Row, locate_rows
 from harness.machine.compute_options import ComputeOptions
 from harness.machine.progress import Progress
 from harness.machine.settings import Settings
+from harness.running.cell_files import lock_of
 from harness.spec import VideoList
-
-START_FILE = ".start"
-"""File of an unfinished fit with the hash of the weights that it starts from."""
 
 
 @dataclass
@@ -51,29 +48,6 @@ class Session:
     def features(self) -> FeatureCache | None:
         """The cache of frame features; None if it is switched off."""
         return FeatureCache(self.settings.cache.path / "features") if self.compute.feature_cache else None
-
-
-def lock_of(settings: Settings, cell: FitCell | EvalCell) -> contextlib.AbstractContextManager[None]:
-    """The lock of a cell; makes the folder of the cell if necessary."""
-    kind, folder = ("fit", cell.folder) if isinstance(cell, FitCell) else ("eval", cell.record.parent)
-    return cell_lock(settings.runs.path, folder, cell.key, f"{kind} {cell.name}")
-
-
-def left_over(cell: FitCell | EvalCell) -> list[Path]:
-    """Temporary files of a finished cell: checkpoints, partial results, half-written files."""
-    if isinstance(cell, FitCell):
-        kept = [*cell.folder.glob("epoch_*.pth"), *cell.folder.glob("last_checkpoint"), *cell.folder.glob(START_FILE)]
-        return [*kept, *half_written(cell.folder)]
-    folder = cell.record.parent
-    partial = [path for path in folder.glob(f".{cell.key}*.partial*.npz") if path.is_file()]
-    torn = [*half_written(folder, cell.record.name, cell.predictions.name), *folder.glob(f"..{cell.key}*.tmp")]
-    return [*partial, *torn]
-
-
-def partial_results(cell: EvalCell, weights_sha256: str = "") -> Path:
-    """The file of an eval's partial results under the fit's weights; each process appends its rank to the name."""
-    # The hash keeps partial results of a fit apart from those of the same fit computed again.
-    return cell.record.parent / f".{cell.key}-{weights_sha256[:8]}.partial.npz"
 
 
 @contextlib.contextmanager

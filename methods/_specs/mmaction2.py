@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from harness.api import LabelSet, MethodCard, MethodOptions, MethodSpec, NotApplicableError, option
 
 if TYPE_CHECKING:
-    from harness.engine.model.recognizer import Recognizer
+    from harness.engine.model.chosen_recognizer import Recognizer
 
 RANDOM = "random"
 

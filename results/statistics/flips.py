@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy import special
 
 LEAST_P = 1e-10
 """Smaller p values are printed as `< 1e-10`: the absolute error of a p value is at most 1e-12."""
@@ -23,7 +23,8 @@ _LOWEST = -60.0
 def mcnemar_p(only_a: int, only_b: int) -> float:
     """The two-sided p value of McNemar's exact test: a binomial test of the two discordant counts."""
     # Twice the lower tail, as the null distribution is symmetric; `scipy.stats.binomtest` takes ten times as long.
-    return min(1.0, 2.0 * float(stats.binom.cdf(min(only_a, only_b), only_a + only_b, 0.5)))
+    lower = _lower_tails(np.array([min(only_a, only_b)]), np.array([only_a + only_b]))
+    return min(1.0, 2.0 * float(lower[0]))
 
 
 def least_p(differing: int) -> float:
@@ -63,7 +64,7 @@ def _tails(sizes: NDArray[np.int64], counts: NDArray[np.int64], totals: NDArray[
     """The p values of P pairs whose clusters differ by the (D,) `sizes`, (P, D) `counts` times."""
     if len(sizes) == 1 and sizes[0] == 1:
         number = counts[:, 0]
-        return np.asarray(np.minimum(1.0, 2.0 * stats.binom.cdf((number - totals) // 2, number, 0.5)))
+        return np.asarray(np.minimum(1.0, 2.0 * _lower_tails((number - totals) // 2, number)))
     result = np.ones(len(counts))
     units = counts @ sizes
     order = np.flatnonzero(totals > 0)
@@ -76,6 +77,13 @@ def _tails(sizes: NDArray[np.int64], counts: NDArray[np.int64], totals: NDArray[
         order = order[: -len(chosen)]
         result[chosen] = _tails_at(sizes, counts[chosen], totals[chosen], points)
     return result
+
+
+def _lower_tails(most: NDArray[np.int64], number: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The (P,) probabilities of at most `most` heads in `number` tosses of a fair coin, `most` <= `number` / 2."""
+    # The values of `scipy.stats.binom.cdf`, whose import takes most of a second. `special.bdtr` has larger errors.
+    tails = special.betainc(np.maximum(number - most, 1), most + 1.0, 0.5)
+    return np.asarray(np.where(number > 0, tails, 1.0))
 
 
 def _tails_at(

@@ -10,7 +10,7 @@ import math
 from functools import lru_cache
 from typing import NamedTuple
 
-from scipy import stats
+from scipy import special
 
 from results.statistics.scores import LEVEL, Scores
 from results.statistics.trained_again import FitSpread, half_width_again
@@ -91,4 +91,4 @@ def _wilson(share: float, n: float, quantile: float) -> Interval:
 @lru_cache(maxsize=16)
 def _normal_quantile(level: float) -> float:
     """The quantile z of the normal distribution with probability `level` between -z and z."""
-    return float(stats.norm.isf((1.0 - level) / 2.0))
+    return -float(special.ndtri((1.0 - level) / 2.0))

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 from results.statistics.metrics import NO_PREDICTION
 
@@ -178,6 +177,7 @@ def auroc(positive: ArrayLike, negative: ArrayLike) -> float | None:
     above, below = np.asarray(positive, dtype=np.float64), np.asarray(negative, dtype=np.float64)
     if not len(above) or not len(below):
         return None
-    ranks = stats.rankdata(np.concatenate([above, below]))
-    wins = float(ranks[: len(above)].sum()) - len(above) * (len(above) + 1) / 2
-    return wins / (len(above) * len(below))
+    ordered = np.sort(below)
+    # Per positive value: the number of smaller negative values, and of negative values that are not larger.
+    smaller, not_larger = (np.searchsorted(ordered, above, side) for side in ("left", "right"))
+    return float((smaller + not_larger).sum()) / (2 * len(above) * len(below))

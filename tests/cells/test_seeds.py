@@ -27,7 +27,8 @@ def cells_of(dataset: object, protocol: str = "supervised", method: str = "vific
 
 @pytest.mark.parametrize(("protocol", "evals"), [("supervised", 3), ("zero_shot", 3)])
 def test_each_list_is_fitted_from_fixed_seeds(small_dataset: Path, protocol: str, evals: int) -> None:
-    cells = cells_of(small_dataset, protocol, seeds=3)
+    source = "mini_source" if protocol == "zero_shot" else None
+    cells = cells_of(small_dataset, protocol, seeds=3, source=source)
     assert [c.recipe.seed for c in cells.fits] == [1024, 1025, 1026]
     assert len({c.key for c in cells.fits}) == 3 and len({c.folder for c in cells.fits}) == 3
     assert [(c.repeat.kind, c.repeat.index) for c in cells.evals] == [("seed", i) for i in range(1, evals + 1)]
@@ -75,15 +76,25 @@ def test_an_untrained_method_has_no_seeds(small_dataset: Path) -> None:
 
 @pytest.mark.parametrize(
     ("protocol", "dataset", "kind", "number"),
-    [("b2n", "small", "train_subset", 3), ("zero_shot", "mini_target", "test_split", 3)],
-)
+    [
+        ("b2n", "three_subsets", "train_subset", "3 repeats"), ("b2n", "small_dataset", "train_subset", "1 repeat"),
+        ("zero_shot", "mini_target", "test_split", "3 repeats"),
+    ],
+)  # fmt: skip
 def test_a_protocol_with_repeats_refuses_seeds(
-    small_dataset: Path, protocol: str, dataset: str, kind: str, number: int
+    request: pytest.FixtureRequest, protocol: str, dataset: str, kind: str, number: str
 ) -> None:
     with pytest.raises(UserError) as caught:
-        cells_of(small_dataset if dataset == "small" else dataset, protocol, seeds=2)
-    assert f"already has {number} repeats of kind {kind}" in caught.value.message
+        cells_of(dataset if dataset == "mini_target" else request.getfixturevalue(dataset), protocol, seeds=2)
+    assert f"already has {number} of kind {kind}" in caught.value.message
     assert "--seeds 2 does not apply" in caught.value.message
+
+
+def test_the_evals_of_the_source_are_selected_by_seed(small_dataset: Path) -> None:
+    more: dict[str, Any] = {"seeds": 3, "source": "mini_source", "parts": ("source",)}
+    every, second = (cells_of(small_dataset, "zero_shot", repeats=repeats, **more).evals for repeats in ((), (2,)))
+    assert [cell.repeat.index for cell in every] == [1, 2, 3]
+    assert [cell.key for cell in second] == [every[1].key]
 
 
 @pytest.mark.parametrize("seeds", [1, -1])

@@ -24,8 +24,8 @@ from typing import Any
 from tests.conftest import ROOT, machine_free
 
 MODULES = (
-    "harness.running.run", "harness.running.load_fit", "harness.running.predict", "harness.engine.model.backbone",
-    "harness.engine.video.mm_pipeline",
+    "harness.running.compute_cells", "harness.running.run", "harness.running.load_fit", "harness.running.predict",
+    "harness.engine.model.backbone", "harness.engine.video.mm_pipeline",
     "harness.engine.attention", "harness.data.official.prepare", "reports.site", "reports.export", "results.compare",
     "results.score",
 )  # fmt: skip

@@ -99,9 +99,9 @@ def test_the_default_device_batch(kind: Any, device: str, clips: int) -> None:
 
 def test_what_is_unknown_or_absent_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match="Device 'tpu' is unknown"):
-        choose_device(ComputeOptions(device="tpu"))
+        ComputeOptions(device="tpu")
     with pytest.raises(UserError, match="Precision 'fp8' is unknown"):
-        choose_device(ComputeOptions(device="cpu", precision="fp8"))
+        ComputeOptions(device="cpu", precision="fp8")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(UserError, match="sees no CUDA device"):
         choose_device(ComputeOptions(device="cuda"))

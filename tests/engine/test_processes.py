@@ -103,7 +103,7 @@ def damaged(small_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     folder = Path(shutil.copytree(small_dataset, tmp_path_factory.mktemp("damaged") / "shapes"))
     evaluated = ("circle left/clip3.avi", "square right/clip6.avi")
     for name in (*evaluated, *(f"{label}/clip{i}.avi" for label in CLASSES for i in (0, 1))):
-        (folder / name).write_text("<html>404</html>")
+        (folder / name).write_text(f"<html>404 {name}</html>")  # equal files on both sides are refused
     return folder
 
 

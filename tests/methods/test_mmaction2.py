@@ -24,13 +24,13 @@ from harness.cells.from_request import expand
 from harness.cells.request import MethodChoice, Request
 from harness.engine.cost.view_cost import view_cost
 from harness.engine.method import method_class
-from harness.engine.model.recognizer import find_recognizer
+from harness.engine.model.chosen_recognizer import find_recognizer
 from harness.engine.model.recognizer_config import SHORT
 from harness.engine.partial_scores import view_probabilities
 from harness.engine.scoring import view_logits
 from harness.engine.video import mm_pipeline
 from harness.engine.video.loaders import eval_loader
-from harness.engine.video.mm_zoo import shipped_configs
+from harness.engine.video.mm_configs import shipped_configs
 from harness.engine.video.transforms import dense_indices
 from harness.machine.compute_options import ComputeOptions
 from harness.machine.settings import load_settings

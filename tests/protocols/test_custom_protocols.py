@@ -59,16 +59,17 @@ def write(folder: Path, fits: str, attributes: str = "") -> Path:
 
 
 def resolved(dataset: Path | str, method: str = "vificlip", **recipe: str) -> ResolvedRequest:
-    request = Request((MethodChoice(method),), ("mine",), (str(dataset),), REAL, recipe)
+    # The source of stage one of bridge_prompt: the default, k400, has no videos here.
+    request = Request((MethodChoice(method),), ("mine",), (str(dataset),), REAL, recipe, source="mini_source")
     return resolve(request, load_settings({}, {"HARNESS_CONFIG": "/dev/null"}))
 
 
 @pytest.mark.parametrize("similar", FITS)
 def test_a_built_in_method_takes_the_recipe_of_the_protocol_that_trains_in_the_same_way(
-    similar: str, small_dataset: Path, tmp_path: Path
+    similar: str, large_lists: Path, tmp_path: Path
 ) -> None:
     load_file(write(tmp_path, FITS[similar]))
-    (combination,) = resolved(small_dataset).combinations
+    (combination,) = resolved(large_lists).combinations
     training = combination.chosen[0].training
     assert training is not None and training.declared == training.recipe
     expected = RECIPES[similar]
@@ -76,32 +77,33 @@ def test_a_built_in_method_takes_the_recipe_of_the_protocol_that_trains_in_the_s
     assert training.recipe.source == f"own: not published for mine; as for {similar} ({expected.source})"
 
 
-def test_the_protocol_names_the_recipes(small_dataset: Path, tmp_path: Path) -> None:
+def test_the_protocol_names_the_recipes(large_lists: Path, tmp_path: Path) -> None:
     load_file(write(tmp_path, FITS["supervised"], '    recipe_like = "few_shot"'))
-    (combination,) = resolved(small_dataset, "bridge_prompt").combinations
+    (combination,) = resolved(large_lists, "bridge_prompt").combinations
     training = combination.chosen[0].training
     assert training is not None and training.recipe.lr == PROMPTS["few_shot"].lr
     assert combination.row.options.as_dict()["vision_tokens"] == 10, "the option values of few_shot, too"
     assert not combination.row.changed, "they are the defaults, not a choice of the user"
 
 
-def test_an_unknown_protocol_of_recipes(small_dataset: Path, tmp_path: Path) -> None:
+def test_an_unknown_protocol_of_recipes(large_lists: Path, tmp_path: Path) -> None:
     load_file(write(tmp_path, FITS["supervised"], '    recipe_like = "few_shots"'))
     with pytest.raises(UserError, match="no protocol named 'few_shots'") as caught:
-        resolved(small_dataset)
+        resolved(large_lists)
     assert "few_shot" in caught.value.hint
 
 
-def test_a_recipe_can_be_given(small_dataset: Path, tmp_path: Path) -> None:
+def test_a_recipe_can_be_given(large_lists: Path, tmp_path: Path) -> None:
     """Bridge and prompt publishes no recipe for whole training lists."""
     load_file(write(tmp_path, FITS["supervised"]))
-    refused = resolved(small_dataset, "bridge_prompt")
+    refused = resolved(large_lists, "bridge_prompt")
     assert not refused.combinations
     assert refused.left_out[0][1] == (
         "bridge_prompt has no recipe for mine on shapes, and none for supervised: give a whole recipe "
-        "(--recipe epochs=N --recipe lr=X), or set `recipe_like` of the protocol to one of b2n, few_shot."
+        "(--recipe epochs=N --recipe lr=X), or set `recipe_like` of the protocol to one of b2n, few_shot. "
+        "Add recipes['mine'] to the method, or set `recipe`."
     )
-    (combination,) = resolved(small_dataset, "bridge_prompt", epochs="3", lr="0.01", flip="false").combinations
+    (combination,) = resolved(large_lists, "bridge_prompt", epochs="3", lr="0.01", flip="false").combinations
     training = combination.chosen[0].training
     assert training is not None and training.declared == training.recipe
     assert (training.recipe.epochs, training.recipe.lr, training.recipe.flip) == (3, 0.01, False)
@@ -145,7 +147,8 @@ def test_a_protocol_without_fits_is_refused(
     path = write(tmp_path, "yield from ()")
     arguments = ("--plugin", path, "--protocol", "mine", "--dataset", small_dataset, "--method", "bridge_prompt")
     assert in_process("plan", *arguments) == 2
-    assert "No fit of mine is selected" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "No fit of mine on shapes is selected: fits() and evals() of the protocol yield none" in error
 
 
 def own_list(folder: Path, dataset: Path, every: int) -> str:

@@ -36,9 +36,9 @@ class Across(Protocol):
 @pytest.fixture
 def other_dataset(tmp_path: Path) -> Path:
     """A custom dataset whose classes are those of no other dataset."""
-    for name in ("walking", "running"):
+    for name, shape in (("walking", "square right"), ("running", "square left")):
         for number in range(4):
-            write_clip(tmp_path / "others" / name / f"v{number}.avi", "square right", seed=number, frames=4)
+            write_clip(tmp_path / "others" / name / f"v{number}.avi", shape, seed=number, frames=4)
     return tmp_path / "others"
 
 

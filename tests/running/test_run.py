@@ -6,6 +6,8 @@ import contextlib
 import hashlib
 import json
 import shutil
+import subprocess
+import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -20,10 +22,10 @@ from harness.cells.plan import make_plan
 from harness.cells.request import MethodChoice, Request
 from harness.machine.compute_options import ComputeOptions
 from harness.machine.settings import Settings, load_settings
+from harness.running.cell_files import lock_of, partial_results
 from harness.running.run import discard, execute
-from harness.running.session import lock_of, partial_results
 from results.record import find_records, read_record
-from tests.conftest import TINY_RUN, in_process
+from tests.conftest import ROOT, TINY_RUN, in_process, machine_free
 
 pytestmark = pytest.mark.usefixtures("plugins_forgotten")
 
@@ -55,6 +57,47 @@ def test_a_second_run_reuses_everything(
     assert in_process("run", "--method", "vificlip", *TINY_RUN, *places) == 0
     assert said(capsys).startswith("0 fits and 0 evals done, 4 cells reused")
     assert content(runs) == before
+
+
+RECOGNISER = """
+model = dict(type="Recognizer3D", backbone=dict(type="ResNet3d"), cls_head=dict(num_classes=4))
+test_pipeline = [
+    dict(type="SampleFrames", clip_len=4, frame_interval=1, num_clips=1), dict(type="CenterCrop", crop_size=32)
+]
+"""
+
+
+def test_commands_on_finished_cells_import_no_torch(
+    runs: Path, places: tuple[object, ...], small_dataset: Path, tmp_path: Path
+) -> None:
+    """Torch and the engine take seconds to import, scipy.stats takes most of one: finished cells need none of them."""
+    config = tmp_path / "recogniser.py"
+    config.write_text(RECOGNISER)
+    mmaction2 = f"mmaction2:config={config},checkpoint=random"
+    folders, record = ("--runs", runs, "--cache", tmp_path / "cache"), find_records(runs)[0]
+    no_report = [*(part for part in TINY_RUN if part != "--json"), *places]
+    commands: list[tuple[object, ...]] = [
+        ("run", "--method", "vificlip", *no_report),
+        ("plan", "--method", "vificlip", *no_report),
+        ("plan", "--method", mmaction2, "--protocol", "supervised", "--dataset", small_dataset, *folders),
+        ("status", runs), ("curve", "shapes", *folders), ("score", record), ("submit", "rules"),
+        ("compare", record, record), ("submit", "check", runs / "mini-clip"),
+        ("run", "--method", "vificlip", *(part for part in no_report if part != "--no-report")),
+        ("report", "--table", "b2n", *folders),
+    ]  # fmt: skip
+    code = (
+        "import json, sys; from harness.cli import main; ends = []\n"
+        f"for words in {[[str(word) for word in command] for command in commands]!r}:\n"
+        "    heavy = ('torch', 'torchvision', 'open_clip', 'mmaction', 'scipy.stats')\n"
+        "    ends.append((' '.join(words[:3]), main(words), [name for name in heavy if name in sys.modules]))\n"
+        "print(json.dumps(ends), file=sys.__stderr__)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=machine_free(), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "0 fits and 0 evals done, 4 cells reused" in done.stderr
+    refused = ("submit check",)  # a run folder is not a submission
+    for words, exit_code, heavy in json.loads(done.stderr.splitlines()[-1]):
+        assert not heavy and (exit_code == 0 or words.startswith(refused)), (words, exit_code, heavy, done.stderr)
 
 
 def test_records_hold_what_a_view_costs_and_what_the_card_cites(finished_runs: Path) -> None:

@@ -10,7 +10,11 @@ from typing import TYPE_CHECKING
 from harness.base.errors import UserError
 
 if TYPE_CHECKING:
-    from harness.engine.video.mm_zoo import ConfigFile, ModelConfig, Step
+    from harness.engine.video.mm_configs import ConfigFile, ModelConfig, Step
+
+
+RANDOM = "random"
+"""Checkpoint of a recogniser without weights."""
 
 
 @dataclass(frozen=True)
@@ -128,6 +132,6 @@ class RecognizerConfig:
 @lru_cache(maxsize=16)
 def read_cached(path: Path) -> ConfigFile:
     """Return the content of a config; cached, because mmengine takes seconds for a config with many bases."""
-    from harness.engine.video.mm_zoo import read_config
+    from harness.engine.video.mm_configs import read_config
 
     return read_config(path)

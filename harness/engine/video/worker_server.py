@@ -13,7 +13,6 @@ import contextlib
 import faulthandler
 import itertools
 import os
-import pickle
 import signal
 import subprocess
 import sys
@@ -25,10 +24,13 @@ from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import recv_handle, send_handle
 from pathlib import Path
+from typing import Generic
 
 from harness.engine.video.decode import NO_MEMORY, ClipDataset, ClipT, Task, decode, undecodable
 from harness.engine.video.transforms import PackedClip, single_threaded_opencv
 
+HARMLESS_THREADS = 0
+"""Number of threads of the main process, besides its main thread, that never hold a lock during a fork."""
 PARENT_SECONDS = 0.5
 """Interval at which a process checks that its parent still runs."""
 END_SECONDS = 2.0
@@ -36,11 +38,11 @@ END_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
-class _Register:
-    """Request: keep a pickled dataset for the workers of a loader."""
+class _Register(Generic[ClipT]):
+    """Request: keep a dataset for the workers of a loader."""
 
     dataset: int
-    pickled: bytes
+    clips: ClipDataset[ClipT]
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ class _Stop:
     seconds: float = 0.0
 
 
-_Request = _Register | _Forget | _Start | _Stop
+_Request = _Register[PackedClip] | _Forget | _Start | _Stop
 
 
 class WorkerServer:
@@ -80,7 +82,7 @@ class WorkerServer:
         self._lock = threading.Lock()  # loaders replace workers from their own threads
         self._numbers = itertools.count()
         self._connection, theirs = Pipe()
-        if threading.active_count() == 1:
+        if threading.active_count() <= 1 + HARMLESS_THREADS:
             self._program: subprocess.Popen[bytes] | None = None
             self.pid = os.fork()
             if self.pid == 0:
@@ -96,10 +98,10 @@ class WorkerServer:
 
     def register(self, dataset: ClipDataset[ClipT]) -> int:
         """Send a dataset to the server; returns its number."""
-        # Pickled once for all workers of a loader, which get copies of the server's memory.
-        number, pickled = next(self._numbers), pickle.dumps(dataset, pickle.HIGHEST_PROTOCOL)
+        number = next(self._numbers)
         with self._lock:
-            self._connection.send(_Register(number, pickled))
+            # Sent once for all workers of a loader, which get copies of the server's memory.
+            self._connection.send(_Register(number, dataset))
         return number
 
     def forget(self, dataset: int) -> None:
@@ -208,8 +210,8 @@ def _answer(connection: Connection, parent: int) -> None:
     workers: set[int] = set()
     for request in _requests(connection, parent):
         match request:
-            case _Register(number, pickled):
-                datasets[number] = pickle.loads(pickled)
+            case _Register(number, clips):
+                datasets[number] = clips
             case _Forget(number):
                 datasets.pop(number, None)
             case _Start(number):
