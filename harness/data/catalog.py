@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from harness.data.official.dataset import OfficialDataset
 from harness.machine.settings import Settings
 from harness.spec.lists import dataset_key
 
+TABLES = (".csv", ".tsv", ".txt")
+"""Suffixes of tables of videos."""
 __all__ = ["OFFICIAL", "dataset_names", "open_dataset"]
 
 
@@ -61,10 +64,11 @@ def open_dataset(
     if name_or_path in settings.data:
         return FolderDataset(settings.data[name_or_path].path, name_or_path, source, seed, settings.cache.path)
     path = Path(name_or_path)
+    near = "" if path.exists() else _near_path(path)
     if _looks_like_path(name_or_path) and not path.exists():
         raise UserError(
             f"The dataset {name_or_path} does not exist.",
-            "Give a folder of class folders, a CSV with the columns path,class, or a name of "
+            f"{near}Give a folder of class folders, a CSV with the columns path,class, or a name of "
             "`python -m harness list datasets`.",
         )
     if path.is_dir() or path.is_file():
@@ -72,11 +76,25 @@ def open_dataset(
         if name in dataset_names():
             name = f"custom_{name}"  # results of a custom folder must not carry the name of an official dataset
         return FolderDataset(path, name, source, seed, settings.cache.path)
-    raise unknown_name("dataset", name_or_path, dataset_names(settings))
+    unknown = unknown_name("dataset", name_or_path, dataset_names(settings))
+    raise UserError(unknown.message, f"{near}{unknown.hint}")
+
+
+def _near_path(path: Path) -> str:
+    """`Did you mean the folder NAME? ` for a misspelt path of a folder or table; empty if no path is near."""
+    try:
+        names = [entry.name for entry in path.parent.iterdir() if entry.is_dir() or entry.suffix in TABLES]
+    except OSError:  # the parent does not exist, either
+        return ""
+    near = difflib.get_close_matches(path.name, names, n=1)
+    if not near:
+        return ""
+    kind = "folder" if (path.parent / near[0]).is_dir() else "table"
+    return f"Did you mean the {kind} {path.parent / near[0]}? "
 
 
 def _looks_like_path(text: str) -> bool:
-    return os.sep in text or "/" in text or text.startswith(".") or Path(text).suffix in (".csv", ".tsv", ".txt")
+    return os.sep in text or "/" in text or text.startswith(".") or Path(text).suffix in TABLES
 
 
 def _check_choice(option: str, value: str, allowed: tuple[str, ...]) -> None:

@@ -6,6 +6,7 @@ import argparse
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from harness.commands.run import _show
 from harness.machine.compute_options import ComputeOptions
 from harness.machine.settings import load_settings
 from harness.running.run import execute
-from results.record import find_records
+from results.record import find_records, read_record
 from tests.conftest import in_process
 
 Printed = Callable[..., str]
@@ -121,3 +122,11 @@ def test_the_state_of_the_cells(printed: Printed, runs: Path) -> None:
     text = printed("status", runs, folder=False)
     assert "videos missing" in line_with(text, "vificlip b2n shapes base 1", "top-1")
     assert "incomplete" not in line_with(text, "vanilla_clip b2n shapes novel 1", "top-1")
+
+
+def test_a_sample_of_the_list_is_marked(finished_runs: Path) -> None:
+    record = read_record(find_records(finished_runs)[0])
+    assert record.mark == ""
+    evaluation = replace(record.measurement.evaluation, sample="the first 100 videos")
+    sampled = replace(record, measurement=replace(record.measurement, evaluation=evaluation))
+    assert sampled.mark == " [incomplete: a sample of the list: the first 100 videos]"
