@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from results.row_samples import RowSample
 from results.statistics.intervals import Interval, cell_interval, cell_interval_again
-from results.statistics.pairs import test_pair as compare_rows
+from results.statistics.pairs import compare_pair
 from results.statistics.row_scores import common_indices
 from results.statistics.trained_again import fit_spread
 
@@ -122,7 +122,7 @@ def cell_statistics(sample: RowSample) -> CellStatistics | None:
 
 def pair_statistics(a: RowSample, b: RowSample, names: tuple[str, str] = ("", "")) -> PairStatistics:
     """The statistics of two rows on the same lists; the p values after Holm's correction are those of one pair."""
-    found = compare_rows(a.row, b.row)
+    found = compare_pair(a.row, b.row)
     again = found.again if found.again is not None and paired_fits(a, b) > 1 else None
     p = None if math.isnan(found.p) else found.p
     return PairStatistics(
