@@ -130,7 +130,9 @@ class GroupSamples:
         """The design of an evaluation list; records of the whole list share it."""
         key = _list_key(entry)
         if (key, mean_class) not in self._designs:
-            self._designs[key, mean_class] = Design(self._ids.of(self._clustered.get(key, outcome)), mean_class)
+            self._designs[key, mean_class] = Design(
+                self._ids.of(self._clustered.get(key, outcome), entry.record.classes), mean_class
+            )
         return self._designs[key, mean_class]
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from results.list_videos import ListVideos, list_weights
-from results.statistics.list_design import ListDesign, list_design
+from results.statistics.list_design import MERGED, ListDesign, list_design
 from results.statistics.row_scores import RowScores, accuracy_row, harmonic_row
 from results.statistics.scores import Scores, accuracy_scores
 
@@ -59,15 +59,26 @@ class Design:
 
     def __init__(self, videos: ListVideos, mean_class: bool = False) -> None:
         self.known = videos.known
-        self.clustered = BatchDesign(**vars(list_design(videos.classes, videos.clusters, mean_class)))
+        self.clustered = _batch_design(videos, videos.clusters, mean_class)
         self.plain = self.clustered
         if videos.known:
-            self.plain = BatchDesign(**vars(list_design(videos.classes, videos.videos, mean_class)))
+            self.plain = _batch_design(videos, videos.videos, mean_class)
 
     def prepare(self, answers: Sequence[NDArray[np.bool_]]) -> None:
         """Compute the scores of several sets of answers (N,) at once."""
         for design in {id(design): design for design in (self.clustered, self.plain)}.values():
             design.prepare(np.stack(answers))
+
+
+def _batch_design(videos: ListVideos, clusters: NDArray[np.int64], mean_class: bool) -> BatchDesign:
+    """The design of a list, whose strata have ids that all lists of the dataset share."""
+    design = list_design(videos.classes, clusters, mean_class)
+    strata = design.strata
+    if videos.class_ids is not None:
+        # The design itself has the ids of the list, since its rule for ties must not depend on other lists.
+        ids = [MERGED if stratum == MERGED else videos.class_ids[stratum] for stratum in strata.tolist()]
+        strata = np.array(ids, dtype=np.int64)
+    return BatchDesign(**{**vars(design), "strata": strata})
 
 
 @dataclass(frozen=True)
