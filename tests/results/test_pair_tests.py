@@ -200,13 +200,13 @@ def _check_pair(table: PairTable, at: tuple[int, int], test: pairs.PairTest) -> 
     else:
         assert table.p[at] == close(test.p)
     assert test.interval is not None
-    assert 100 * table.half_width()[at] == pytest.approx(_half(test.interval, test.difference))
+    assert 100 * table.half_width(*at) == pytest.approx(_half(test.interval, test.difference))
     assert (test.again is None) == np.isnan(table.p_again[at])
     if test.again is not None:
         assert table.p_again[at] == pytest.approx(test.again.p, rel=0, abs=1e-10)
         assert (table.fits[at], table.between[at]) == (test.again.spread.fits, close(test.again.spread.between))
         assert test.interval_again is not None
-        assert 100 * table.half_width_again()[at] == pytest.approx(_half(test.interval_again, test.difference))
+        assert 100 * table.half_width_again(*at) == pytest.approx(_half(test.interval_again, test.difference))
 
 
 def _half(interval: pairs.Interval, difference: float) -> float:

@@ -8,7 +8,7 @@ All rules are deterministic:
     Own split, where none is stated: about 30 % of the clips of each class (at least one) become `val`. The groups of
     all clips are shuffled once with the seed and taken whole, until each class has its share. The group of a clip is
     the `gNN` of a UCF-like name (`..._g07_c02`), the rest of a name that begins or ends with its class
-    (`daria_walk`, `walk_012`), or else the clip alone. An actor or a source video is therefore never in both lists,
+    (`daria_walk`, `walk_012`), or else the clip alone. A table with the column `group` states the groups itself. An actor or a source video is therefore never in both lists,
     in whichever classes it occurs.
     Base and novel classes are those of the files `base_classes.txt` and `novel_classes.txt` (see `given_classes`), and
     the lists then end in `_given`; without the files they follow the published rule. Each half needs two classes.
@@ -28,9 +28,11 @@ from pathlib import Path
 from harness.base.errors import UserError, unknown_name
 from harness.data.files.fingerprints import FingerprintIndex
 from harness.data.folders.given_classes import classes_file, given_split
-from harness.data.folders.read_clips import Clip, read_clips
+from harness.data.folders.read_clips import GROUP_COLUMN, Clip, read_clips
 from harness.data.folders.split import choose_val, cluster_of, named_classes
 from harness.data.lists import rules
+from harness.data.lists.clusters import Card as Clusters
+from harness.data.lists.clusters import ClusterCard
 from harness.data.lists.dataset import Dataset
 from harness.spec import LabelSet, VideoList, ZeroShotTest
 from harness.spec.labels import require_distinct_texts
@@ -234,8 +236,18 @@ class FolderDataset(Dataset):
         return self._fingerprints.of(self._files, video_list.paths)
 
     def cluster(self, path: str) -> str:
-        """The group of a clip: person or source video across classes, `gNN` within its class, else the clip alone."""
+        """The group of a clip: as the table states it; else person or source across classes, or `gNN` within its class.
+
+        A clip whose name states none of them is a cluster by itself.
+        """
         return self._clusters.get(path, "")
+
+    @property
+    def cluster_card(self) -> Clusters:
+        """The clusters of the clips: the table's column `group`, or names."""
+        if self._clips[0].group:
+            return ClusterCard("source", column=GROUP_COLUMN)
+        return ClusterCard("group, person or source in the name of a clip, else the clip alone")
 
     @cached_property
     def _clusters(self) -> dict[str, str]:

@@ -88,6 +88,9 @@ def _groups(clips: Sequence[Clip]) -> dict[str, _Group]:
     groups: dict[str, _Group] = {}
     for clip in clips:
         group, stem = group_of(clip), Path(clip.path).stem
+        if clip.group:
+            groups[clip.path] = ("", group)
+            continue
         is_number = not any(character.isalpha() for character in group) or (
             group == stem and any(character.isdigit() for character in group)
         )
@@ -113,7 +116,12 @@ def _require_two(counts: _Counts) -> None:
 
 
 def group_of(clip: Clip) -> str:
-    """The source group of a clip by its name: `gNN`, the rest of the name beside the class name, or the whole name."""
+    """The source group of a clip: as the table states it, or by its name.
+
+    A name states `gNN`, or a rest beside the class name; otherwise the whole name is the group.
+    """
+    if clip.group:
+        return clip.group
     stem = Path(clip.path).stem
     if match := _UCF_GROUP.search(stem):
         return match[1]
@@ -129,6 +137,8 @@ def group_of(clip: Clip) -> str:
 def cluster_of(clip: Clip) -> str:
     """The group of a clip, unique in the dataset, for statistics over dependent clips."""
     group, stem = group_of(clip), Path(clip.path).stem
+    if clip.group:
+        return group
     # `g07` of two classes are two sources, while `daria` is one person in all classes.
     within_class = group == stem or _UCF_GROUP.search(stem)
     return f"{clip.label}/{group}" if within_class else group

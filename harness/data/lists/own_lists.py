@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from harness.base.errors import UserError
+from harness.data.lists.clusters import Card as Clusters
 from harness.data.lists.dataset import Dataset
 from harness.spec import LabelSet, VideoList, ZeroShotTest
 
@@ -87,6 +88,11 @@ class WithOwnLists(Dataset):
     def content(self, video_list: VideoList) -> str | None:
         """Fingerprint of the videos of a list; see `Dataset.content`."""
         return self._dataset.content(video_list)
+
+    @property
+    def cluster_card(self) -> Clusters:
+        """The clusters of the videos; see `Dataset.cluster_card`."""
+        return self._dataset.cluster_card
 
     def cluster(self, path: str) -> str:
         """The source of a video; see `Dataset.cluster`."""
