@@ -106,8 +106,14 @@ def _turned(interval: Interval | None) -> Interval | None:
 
 
 def cell_statistics(sample: RowSample) -> CellStatistics | None:
-    """The statistics of a cell; None if all videos of a list have one source."""
+    """The statistics of a cell; None if all videos of a list have one source.
+
+    Raises:
+        ValueError: The sample has no plain scores any more.
+    """
     scores, plain = sample.row.scores, sample.plain
+    if plain is None:
+        raise ValueError("need the scores with every video as its own cluster, found none")
     other, simple = cell_interval(scores), cell_interval(plain)
     if other is None or simple is None:
         return None
