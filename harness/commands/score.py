@@ -59,12 +59,14 @@ def run(arguments: argparse.Namespace) -> int:
     drops = dict(_drops(result, arguments.drop_last)) if arguments.drop_last else {}
     if arguments.json:
         findings = [{"record": str(f.path), "rule": f.rule, "message": f.message} for f in result.findings]
+        unmatched = {str(p): vars(r.unmatched) for p, r in result.recomputed.items() if r.unmatched is not None}
         dropped = {str(path): vars(drop) for path, drop in drops.items()}
         put_json(
             {
                 "records": len(result.records),
                 "recomputed": len(result.recomputed),
                 "findings": findings,
+                **({"unmatched": unmatched} if unmatched else {}),
                 **({"drop_last": dropped} if drops else {}),
                 **_measures(result, arguments),
             }
@@ -72,6 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         for finding in result.findings:
             say(str(finding))
+        _say_unmatched(result)
         _measures(result, arguments)
         for path, drop in drops.items():
             put(f"{path}: {drop}")
@@ -81,6 +84,16 @@ def run(arguments: argparse.Namespace) -> int:
         write = say if STDOUT in (arguments.per_class, arguments.confusion) else put
         write(f"{count} records recomputed, {len(result.findings)} findings")
     return EXIT_FAILED if result.findings else EXIT_DONE
+
+
+def _say_unmatched(result: Score) -> None:
+    """Name the lists with videos whose source is not known, although those of the other videos are."""
+    for path, recomputed in result.recomputed.items():
+        if (odd := recomputed.unmatched) is not None:
+            say(
+                f"{path}: {odd.videos} of {recomputed.videos} video names do not have the format of the dataset, e.g. "
+                f"{odd.first}: each counts as a source of its own"
+            )
 
 
 def _measures(result: Score, arguments: argparse.Namespace) -> Mapping[str, object]:

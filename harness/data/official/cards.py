@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from importlib import resources
 
 import msgspec
@@ -80,7 +80,7 @@ class Card:
     left_out: Mapping[str, frozenset[str]]
     cluster: Clusters
 
-    @property
+    @cached_property
     def clusters(self) -> NamedClusters:
         """The clusters of the videos by their names."""
         return NamedClusters(self.cluster, self.names)
