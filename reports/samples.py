@@ -81,8 +81,8 @@ class GroupSamples:
             return results
 
         outcomes: dict[Path, Outcome] = {}
-        # Threads overlap the waiting time of a slow disk; batches of 64 keep the overhead of the pool small. With more than
-        # two threads, waiting for the interpreter's lock takes more processor time than reading a file.
+        # Threads overlap the waiting time of a slow disk; batches of 64 keep the overhead of the pool small. With more
+        # than two threads, waiting for the interpreter's lock takes more processor time than reading a file.
         with ThreadPoolExecutor(2) as pool:
             for results in pool.map(read, [todo[i : i + 64] for i in range(0, len(todo), 64)]):
                 for path, key, outcome in results:

@@ -62,8 +62,8 @@ class VideoIds:
     def classes(self, labels: NDArray[np.int64], names: Sequence[str]) -> dict[int, int]:
         """For each class id of a list the id of its class in the dataset.
 
-        Label sets number their classes from 0, so that an id is a different class in the lists of two class subsets. The
-        name identifies the class.
+        Label sets number their classes from 0, so that an id is a different class in the lists of two class subsets.
+        The name identifies the class.
 
         Args:
             labels: (N,) class ids.

@@ -70,7 +70,7 @@ class PairTable:
 
 
 def pair_table(rows: Sequence[RowScores]) -> PairTable:
-    """Test all pairs of rows on the repeats that both have; equal to `results.statistics.pairs.compare_pair` of each pair.
+    """Test all pairs of rows on the repeats that both have; equal to `results.statistics.pairs.compare_pair` of each.
 
     The normal approximation replaces the exact sign-flip test only where the p value is far from every threshold of
     Holm's correction, see `results.statistics.flip_tables`.

@@ -89,7 +89,8 @@ def test_few_sources_cannot_tell() -> None:
 
 def test_one_source_has_no_p_value() -> None:
     listed = list_design([0, 0, 1, 1], [5, 5, 5, 5])
-    test = pairs.compare_pair(row([np.array([1, 0, 1, 1])], listed=listed), row([np.array([0, 0, 1, 1])], listed=listed))
+    a, b = (row([np.array([first, 0, 1, 1])], listed=listed) for first in (1, 0))
+    test = pairs.compare_pair(a, b)
     assert math.isnan(test.p) and test.interval is None and test.interval_again is None
 
 

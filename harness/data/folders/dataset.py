@@ -8,8 +8,9 @@ All rules are deterministic:
     Own split, where none is stated: about 30 % of the clips of each class (at least one) become `val`. The groups of
     all clips are shuffled once with the seed and taken whole, until each class has its share. The group of a clip is
     the `gNN` of a UCF-like name (`..._g07_c02`), the rest of a name that begins or ends with its class
-    (`daria_walk`, `walk_012`), or else the clip alone. A table with the column `group` states the groups itself. An actor or a source video is therefore never in both lists,
+    (`daria_walk`, `walk_012`), or else the clip alone. An actor or a source video is therefore never in both lists,
     in whichever classes it occurs.
+    Groups of a table: its column `group`, if it has one, replaces the groups by names.
     Base and novel classes are those of the files `base_classes.txt` and `novel_classes.txt` (see `given_classes`), and
     the lists then end in `_given`; without the files they follow the published rule. Each half needs two classes.
     The 16-shot lists follow the published rules. If the smallest base class has fewer than 16 training clips, its size

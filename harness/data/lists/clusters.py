@@ -1,7 +1,7 @@
 """Clusters of videos: clips cut from one source, which are statistically dependent.
 
-The card of a dataset describes its clusters. A name in a different format is a cluster by itself. All lists of a dataset
-share one set of identifiers.
+The card of a dataset describes its clusters. A name in a different format is a cluster by itself. All lists of a
+dataset share one set of identifiers.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ class ClusterCard:
 
     Args:
         what: The source of a cluster, in words.
-        pattern: Regular expression of the base name of a video without extension; its group `cluster` is the identifier.
-            The word `CLASS` stands for any class name, with underscores for blanks.
+        pattern: Regular expression of the base name of a video without extension; its group `cluster` is the
+            identifier. The word `CLASS` stands for any class name, with underscores for blanks.
         column: Column of the table that holds the identifier; empty for identifiers from names.
-        size: Sum of squared cluster sizes divided by the number of videos, in the first official test list; None if there
-            is no such list.
+        size: Sum of squared cluster sizes divided by the number of videos, in the first official test list; None if
+            there is no such list.
     """
 
     what: str
