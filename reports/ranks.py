@@ -9,11 +9,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from itertools import groupby, pairwise
 
 import numpy as np
-from numpy.typing import NDArray
 
 from harness.spec import Column
 from reports.row import Cell, RepeatScore, Row
@@ -52,21 +50,13 @@ class ColumnTests:
         return PairStatistics(
             a=self.keys[i], b=self.keys[j], difference=100.0 * gap, p=float(table.p[i, j]),
             p_holm=float(self.ranking.p_holm[i, j]), approximate=bool(table.approximate[i, j]), differing=differing,
-            few_sources=least_p(differing) > ALPHA / pairs, interval=around(gap, float(self._half[i, j])),
+            few_sources=least_p(differing) > ALPHA / pairs, interval=around(gap, table.half_width(i, j)),
             fits=int(table.fits[i, j]), p_again=float(table.p_again[i, j]) if again else None,
             p_again_holm=float(self.ranking.p_again_holm[i, j]) if again else None,
-            again=around(gap, float(self._half_again[i, j])) if again else None, variance=float(table.variance[i, j]),
+            again=around(gap, table.half_width_again(i, j)) if again else None, variance=float(table.variance[i, j]),
             fit_variance=float(table.between[i, j]) if again else None, df=float(table.df[i, j]),
             sources=float(table.effective[i, j]), known=self.known,
         )  # fmt: skip
-
-    @cached_property
-    def _half(self) -> NDArray[np.float64]:
-        return self.table.half_width()
-
-    @cached_property
-    def _half_again(self) -> NDArray[np.float64]:
-        return self.table.half_width_again()
 
 
 @dataclass(frozen=True)

@@ -50,6 +50,7 @@ def _spread(row: Row[Stored], part: str) -> FitSpread | None:
             outcome = read_outcome(file, predictions.sha256, m.evaluation.evaluated)
         except UserError:
             return None  # a row that is not compared needs no message; `score` names its file
-        design = designs.setdefault(m.evaluation.list.sha256, Design(ids.of(outcome)))
+        videos = ids.of(outcome, stored.record.classes)
+        design = designs.setdefault(m.evaluation.list.sha256, Design(videos))
         scored.append(Scored(m.protocol.repeat.index, m.keys.fit, design, outcome.hits))
     return fit_spread(row_sample(scored).row.scores)

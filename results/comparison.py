@@ -170,7 +170,7 @@ class PartSamples:
 
 def part_samples(name: str, pairs: Sequence[Pair]) -> PartSamples:
     """The scores of both sides on their common videos. Repeats are paired by their index."""
-    designs = designs_of([pair.table for pair in pairs])
+    designs = designs_of([pair.table for pair in pairs], [pair.a.classes for pair in pairs])
     sides = []
     for side in "ab":
         scored = [

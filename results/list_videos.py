@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,30 +25,53 @@ class ListVideos:
         clusters: (N,) cluster ids; equal for videos of one source, also in different lists of the dataset.
         videos: (N,) video ids, shared by the lists of the dataset in the same way.
         known: Whether the sources are known; if not, every video is a cluster.
+        class_ids: For each class id the id of its class in the dataset, shared by lists with different label sets; None
+            if the class ids are ids of the dataset.
     """
 
     classes: NDArray[np.int64]
     clusters: NDArray[np.int64]
     videos: NDArray[np.int64]
     known: bool
+    class_ids: Mapping[int, int] | None = None
 
 
 class VideoIds:
-    """Ids of the clusters and videos of one dataset."""
+    """Ids of the clusters, videos and classes of one dataset."""
 
     def __init__(self) -> None:
         self._ids: dict[tuple[str, bytes], int] = {}
 
-    def of(self, outcome: Outcome) -> ListVideos:
-        """The videos of the list of an outcome."""
-        names = videos_of(outcome)
-        videos = self._numbered("video", names)
+    def of(self, outcome: Outcome, names: Sequence[str]) -> ListVideos:
+        """The videos of the list of an outcome.
+
+        Args:
+            outcome: Its labels are ids into `names`.
+            names: Class names of the list's label set.
+        """
+        paths = videos_of(outcome)
+        videos = self._numbered("video", paths)
+        class_ids = self.classes(outcome.labels, names)
         if not outcome.clustered:
-            return ListVideos(outcome.labels, videos, videos, False)
+            return ListVideos(outcome.labels, videos, videos, False, class_ids)
         # A video without a cluster in a list with clusters, such as a clip whose name does not match, stands alone.
-        pairs = zip(names, clusters_of(outcome), strict=True)
+        pairs = zip(paths, clusters_of(outcome), strict=True)
         keys = [("cluster", cluster) if cluster else ("video", name) for name, cluster in pairs]
-        return ListVideos(outcome.labels, self._ids_of(keys), videos, True)
+        return ListVideos(outcome.labels, self._ids_of(keys), videos, True, class_ids)
+
+    def classes(self, labels: NDArray[np.int64], names: Sequence[str]) -> dict[int, int]:
+        """For each class id of a list the id of its class in the dataset.
+
+        Label sets number their classes from 0, so that an id is a different class in the lists of two class subsets.
+        The name identifies the class.
+
+        Args:
+            labels: (N,) class ids.
+            names: Class names of the label set; an id without a name is a class of its own.
+        """
+        ids: list[int] = np.unique(labels).tolist()
+        keys = [("class", names[i].encode()) if 0 <= i < len(names) else ("class id", str(i).encode()) for i in ids]
+        return dict(zip(ids, self._ids_of(keys).tolist(), strict=True))
 
     def _numbered(self, kind: str, names: Sequence[bytes]) -> NDArray[np.int64]:
         return self._ids_of([(kind, name) for name in names])

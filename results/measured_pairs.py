@@ -18,7 +18,7 @@ from results.power import ListSize, MeasuredPair
 from results.predictions import read_predictions
 from results.sides import Reader, Stored
 from results.statistics.list_design import ListDesign, list_design
-from results.statistics.pairs import test_pair
+from results.statistics.pairs import compare_pair
 from results.statistics.power import PowerCase, measured_case
 from results.statistics.row_scores import RowScores, accuracy_row
 
@@ -128,7 +128,7 @@ def _measured(a: _Answers, b: _Answers) -> MeasuredPair | None:
     videos, repeats = len(a.labels), len(differences)
     agreement = _agreement(differences) if repeats > 1 else None
     design = list_design(a.labels, np.unique(a.clusters, return_inverse=True)[1])
-    tested = test_pair(*_rows(a, b, design))
+    tested = compare_pair(*_rows(a, b, design))
     between = None if tested.again is None else tested.again.spread.between
     if not tested.scores.variance:
         return None

@@ -305,7 +305,8 @@ def find_records(folder: Path) -> list[Path]:
         if root == os.fspath(folder) and BOARD in folders and not _holds_accepted(folder / BOARD):
             folders.remove(BOARD)
         paths += [os.path.join(root, name) for name in names if name.endswith(RECORD_SUFFIX)]  # noqa: PTH118
-    return sorted(map(Path, paths))
+    # Sorted as paths are, but by lists of names: a comparison of two Path objects takes ten times as long.
+    return list(map(Path, sorted(paths, key=lambda path: path.split(os.sep))))  # noqa: PTH206
 
 
 def _holds_accepted(folder: Path) -> bool:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from results.list_videos import ListVideos, list_weights
-from results.statistics.list_design import ListDesign, list_design
+from results.statistics.list_design import MERGED, ListDesign, list_design
 from results.statistics.row_scores import RowScores, accuracy_row, harmonic_row
 from results.statistics.scores import Scores, accuracy_scores
 
@@ -19,14 +19,19 @@ class BatchDesign(ListDesign):
     """A list whose scores were computed for many sets of answers at once, which takes a fraction of the time.
 
     Args:
+        summed: Whether sums are prepared.
         known: Accuracy, (G,) scores and (G,) sums by the bytes of the answers.
     """
+
+    summed: bool = True
 
     known: dict[bytes, tuple[float, NDArray[np.float64], NDArray[np.int64]]] = field(default_factory=dict)
 
     def prepare(self, answers: NDArray[np.bool_]) -> None:
         """Compute the scores of K sets of answers (K, N)."""
-        values = zip(super().accuracies(answers), super().scores(answers), super().sums(answers), strict=True)
+        # Tests of pairs need sums of clusters, and no sums of single videos.
+        sums = super().sums(answers) if self.summed else np.zeros((len(answers), 0), dtype=np.int64)
+        values = zip(super().accuracies(answers), super().scores(answers), sums, strict=True)
         self.known.update(zip((row.tobytes() for row in answers), values, strict=True))
 
     def accuracies(self, right: ArrayLike) -> NDArray[np.float64]:
@@ -41,7 +46,7 @@ class BatchDesign(ListDesign):
 
     def sums(self, right: ArrayLike) -> NDArray[np.int64]:
         """(K, G) right answers of each cluster, see `ListDesign`."""
-        found = self._found(right)
+        found = self._found(right) if self.summed else None
         return super().sums(right) if found is None else found[2][None, :]
 
     def _found(self, right: ArrayLike) -> tuple[float, NDArray[np.float64], NDArray[np.int64]] | None:
@@ -59,15 +64,31 @@ class Design:
 
     def __init__(self, videos: ListVideos, mean_class: bool = False) -> None:
         self.known = videos.known
-        self.clustered = BatchDesign(**vars(list_design(videos.classes, videos.clusters, mean_class)))
+        self.clustered = _batch_design(videos, videos.clusters, mean_class)
         self.plain = self.clustered
         if videos.known:
-            self.plain = BatchDesign(**vars(list_design(videos.classes, videos.videos, mean_class)))
+            self.plain = replace(_batch_design(videos, videos.videos, mean_class), summed=False)
 
     def prepare(self, answers: Sequence[NDArray[np.bool_]]) -> None:
         """Compute the scores of several sets of answers (N,) at once."""
         for design in {id(design): design for design in (self.clustered, self.plain)}.values():
             design.prepare(np.stack(answers))
+
+    def forget(self) -> None:
+        """Drop the prepared scores, which take 16 bytes for each set of answers and cluster."""
+        self.clustered.known.clear()
+        self.plain.known.clear()
+
+
+def _batch_design(videos: ListVideos, clusters: NDArray[np.int64], mean_class: bool) -> BatchDesign:
+    """The design of a list, whose strata have ids that all lists of the dataset share."""
+    design = list_design(videos.classes, clusters, mean_class)
+    strata = design.strata
+    if videos.class_ids is not None:
+        # The design itself has the ids of the list, since its rule for ties must not depend on other lists.
+        ids = [MERGED if stratum == MERGED else videos.class_ids[stratum] for stratum in strata.tolist()]
+        strata = np.array(ids, dtype=np.int64)
+    return BatchDesign(**{**vars(design), "strata": strata})
 
 
 @dataclass(frozen=True)
@@ -93,13 +114,13 @@ class RowSample:
 
     Args:
         row: Its scores with the known clusters.
-        plain: Its scores with every video as its own cluster.
+        plain: Its scores with every video as its own cluster; None once the statistics of the cell are computed.
         fits: Number of fits; 0 for an untrained method.
         known: Whether the sources of all videos are known.
     """
 
     row: RowScores
-    plain: Scores
+    plain: Scores | None
     fits: int
     known: bool
 
@@ -135,13 +156,17 @@ def of_repeat(scores: Scores, position: int, design: ListDesign) -> Scores:
 
 def harmonic_sample(base: RowSample, novel: RowSample) -> RowSample | None:
     """The sample of a harmonic mean of two columns; None where it is undefined."""
-    row, plain = harmonic_row(base.row, novel.row), harmonic_row(_plain(base), _plain(novel))
+    row = harmonic_row(base.row, novel.row)
+    if base.plain is None or novel.plain is None:
+        plain = None
+    else:
+        plain = harmonic_row(_plain(base, base.plain), _plain(novel, novel.plain))
     if row is None or plain is None:
         return None
     return RowSample(row, plain.scores, min(base.fits, novel.fits), base.known and novel.known)
 
 
-def _plain(sample: RowSample) -> RowScores:
+def _plain(sample: RowSample, plain: Scores) -> RowScores:
     """The scores with every video as its own cluster, without the sums that tests of pairs need."""
-    sums = np.zeros((sample.plain.repeats, 1, len(sample.plain.clusters)), dtype=np.int64)
-    return RowScores(sample.plain, sums, sample.row.indices, sample.row.fits)
+    sums = np.zeros((plain.repeats, 1, len(plain.clusters)), dtype=np.int64)
+    return RowScores(plain, sums, sample.row.indices, sample.row.fits)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from results.row_samples import RowSample
 from results.statistics.intervals import Interval, cell_interval, cell_interval_again
-from results.statistics.pairs import test_pair as compare_rows
+from results.statistics.pairs import compare_pair
 from results.statistics.row_scores import common_indices
 from results.statistics.trained_again import fit_spread
 
@@ -106,8 +106,14 @@ def _turned(interval: Interval | None) -> Interval | None:
 
 
 def cell_statistics(sample: RowSample) -> CellStatistics | None:
-    """The statistics of a cell; None if all videos of a list have one source."""
+    """The statistics of a cell; None if all videos of a list have one source.
+
+    Raises:
+        ValueError: The sample has no plain scores any more.
+    """
     scores, plain = sample.row.scores, sample.plain
+    if plain is None:
+        raise ValueError("need the scores with every video as its own cluster, found none")
     other, simple = cell_interval(scores), cell_interval(plain)
     if other is None or simple is None:
         return None
@@ -122,7 +128,7 @@ def cell_statistics(sample: RowSample) -> CellStatistics | None:
 
 def pair_statistics(a: RowSample, b: RowSample, names: tuple[str, str] = ("", "")) -> PairStatistics:
     """The statistics of two rows on the same lists; the p values after Holm's correction are those of one pair."""
-    found = compare_rows(a.row, b.row)
+    found = compare_pair(a.row, b.row)
     again = found.again if found.again is not None and paired_fits(a, b) > 1 else None
     p = None if math.isnan(found.p) else found.p
     return PairStatistics(

@@ -42,11 +42,31 @@ class Finding:
 
 
 @dataclass(frozen=True)
+class Unmatched:
+    """Videos whose names do not have the format of their dataset, so that each is a cluster by itself.
+
+    Args:
+        videos: Number of these videos.
+        first: The first of them in the list.
+    """
+
+    videos: int
+    first: str
+
+
+@dataclass(frozen=True)
 class Recomputed:
-    """Metrics computed from predictions, in percent, and the number of predictions."""
+    """Results of the predictions of one record.
+
+    Args:
+        metrics: Metrics in percent.
+        videos: Number of predictions.
+        unmatched: Videos without a known source in a list with known sources; None if there are none.
+    """
 
     metrics: dict[str, float]
     videos: int
+    unmatched: Unmatched | None = None
 
 
 @dataclass(frozen=True)
@@ -128,7 +148,20 @@ def check_record(path: Path, record: Record) -> tuple[list[Finding], Recomputed 
     problems += [*_list_findings(frame, record), *_row_findings(frame, record)]
     metrics = accuracies(frame["label"], frame[ID_COLUMNS]).as_dict()
     problems += _metric_findings(frame, record, metrics)
-    return [Finding(path, rule, text) for rule, text in problems], Recomputed(metrics, len(frame))
+    return [Finding(path, rule, text) for rule, text in problems], Recomputed(metrics, len(frame), _unmatched(frame))
+
+
+def _unmatched(frame: pd.DataFrame) -> Unmatched | None:
+    """The videos whose cluster is their own base name, or is missing in a list with clusters; None if there are none.
+
+    A list in which all videos are such is one of independent videos.
+    """
+    if not (frame["cluster"] != "").any():
+        return None
+    names = frame["video"].str.rpartition("/")[2]
+    stems = names.str.rpartition(".")[0].where(names.str.contains(".", regex=False), names)
+    alone = (frame["cluster"] == stems) | (frame["cluster"] == "")
+    return Unmatched(int(alone.sum()), str(frame["video"][alone].iloc[0])) if alone.any() and not alone.all() else None
 
 
 def _list_findings(frame: pd.DataFrame, record: Record) -> Iterator[tuple[str, str]]:

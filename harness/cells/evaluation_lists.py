@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from harness.cells.datasets import OpenedDatasets
 from harness.cells.request import Request
+from harness.data.lists.clusters import INDEPENDENT, ClusterCard
 from harness.data.lists.dataset import Dataset
 from harness.data.official.cards import published_lists
 from harness.data.official.dataset import OfficialDataset
@@ -15,10 +16,6 @@ from harness.plugins import registry
 from harness.spec import Protocol
 from results.power import ListSize
 
-PUBLISHED_CLUSTERS = {"ucf101": 5.65, "hmdb51": 6.22}
-"""Sum of squared cluster sizes divided by the number of videos, of the first official test list of a dataset."""
-SINGLE_VIDEOS = ("k400", "k600")
-"""Datasets with one clip for each source video."""
 ABSENT_CLUSTERS = "clusters as in the first official test list, because the list is not prepared"
 UNKNOWN_CLUSTERS = "no clusters: the sources of the videos are unknown"
 
@@ -63,15 +60,23 @@ def _size(protocol: str, dataset: Dataset, name: str, parts: tuple[str, ...]) ->
     if isinstance(dataset, OfficialDataset) and dataset.list_file(name) is None:
         entry = published_lists().get(dataset.card.find_list(name).file)
         if entry is not None and entry.rows:
-            squares = PUBLISHED_CLUSTERS.get(dataset.name)
-            guess = () if dataset.name in SINGLE_VIDEOS else (ABSENT_CLUSTERS if squares else UNKNOWN_CLUSTERS,)
+            squares = _published_size(dataset)
+            guess = () if squares == 1.0 else (ABSENT_CLUSTERS if squares else UNKNOWN_CLUSTERS,)
             return ListSize(protocol, dataset.name, name, parts, entry.rows, None, squares or 1.0, False, guess)
     rows = dataset.list(name).rows
     clusters = [dataset.cluster(path) for path, _ in rows]
     sources = Counter(cluster or f"video {path}" for cluster, (path, _) in zip(clusters, rows, strict=True))
     squares = sum(n * n for n in sources.values()) / len(rows)
-    unknown = not any(clusters) and dataset.name not in SINGLE_VIDEOS
+    unknown = not any(clusters)
     guess = (UNKNOWN_CLUSTERS,) if unknown else ()
     return ListSize(
         protocol, dataset.name, name, parts, len(rows), None if unknown else len(sources), squares, True, guess
     )  # fmt: skip
+
+
+def _published_size(dataset: OfficialDataset) -> float | None:
+    """Mean cluster size that a video of the first official test list sees; None if the sources are unknown."""
+    card = dataset.cluster_card
+    if card == INDEPENDENT:
+        return 1.0
+    return card.size if isinstance(card, ClusterCard) else None

@@ -60,6 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
     drops = dict(_drops(result, arguments.drop_last)) if arguments.drop_last else {}
     if arguments.json:
         findings = [{"record": str(f.path), "rule": f.rule, "message": f.message} for f in result.findings]
+        unmatched = {str(p): vars(r.unmatched) for p, r in result.recomputed.items() if r.unmatched is not None}
         dropped = {str(path): vars(drop) for path, drop in drops.items()}
         put_json(
             {
@@ -67,6 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
                 "recomputed": len(result.recomputed),
                 "findings": findings,
                 "incomplete": {str(path): reasons for path, reasons in result.incomplete.items()},
+                **({"unmatched": unmatched} if unmatched else {}),
                 **({"drop_last": dropped} if drops else {}),
                 **_measures(result, arguments),
             }
@@ -74,6 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         for finding in result.findings:
             say(str(finding))
+        _say_unmatched(result)
         _measures(result, arguments)
         for path, drop in drops.items():
             put(f"{path}: {drop}{incomplete_mark(result.incomplete.get(path, ()))}")
@@ -84,6 +87,16 @@ def run(arguments: argparse.Namespace) -> int:
         lacks = f", {len(result.incomplete)} incomplete" if result.incomplete else ""
         write(f"{count} records recomputed, {len(result.findings)} findings{lacks}")
     return EXIT_FAILED if result.findings else EXIT_DONE
+
+
+def _say_unmatched(result: Score) -> None:
+    """Name the lists with videos whose source is not known, although those of the other videos are."""
+    for path, recomputed in result.recomputed.items():
+        if (odd := recomputed.unmatched) is not None:
+            say(
+                f"{path}: {odd.videos} of {recomputed.videos} video names do not have the format of the dataset, e.g. "
+                f"{odd.first}: each counts as a source of its own"
+            )
 
 
 def _measures(result: Score, arguments: argparse.Namespace) -> Mapping[str, object]:

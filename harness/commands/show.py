@@ -176,6 +176,7 @@ def _protocol(name: str) -> tuple[Json, str]:
 
 def _dataset(name: str, settings: Settings) -> tuple[Json, str]:
     from harness.data.catalog import open_dataset
+    from harness.data.lists.clusters import ClusterCard, cluster_text
     from harness.data.official.dataset import OfficialDataset
 
     dataset = open_dataset(name, settings)
@@ -186,6 +187,8 @@ def _dataset(name: str, settings: Settings) -> tuple[Json, str]:
         "classes": list(labels.names), "labels_sha256": labels.sha256,
         "lists": [dict(zip(("name", "videos", "origin", "sha256"), row, strict=True)) for row in rows],
     }  # fmt: skip
+    clusters = dataset.cluster_card
+    card["cluster"] = {k: v for k, v in vars(clusters).items() if v} if isinstance(clusters, ClusterCard) else clusters
     official = dataset.card if isinstance(dataset, OfficialDataset) else None
     if official is not None:
         card |= {"page": official.page, "annotations": official.annotations, "layouts": list(official.layouts)}
@@ -196,6 +199,7 @@ def _dataset(name: str, settings: Settings) -> tuple[Json, str]:
         f"  videos: {videos.path if videos else where}",
         *([f"  download: {official.page}", f"  annotations: {official.annotations}"] if official else []),
         *([f"  layouts: {'; '.join(official.layouts)}"] if official else []),
+        f"  clusters: {cluster_text(dataset.cluster_card)}",
         table(rows, ["LIST", "VIDEOS", "ORIGIN", "SHA256"]),
         f"  classes: {', '.join(labels.names[:8])}{', ...' if len(labels) > 8 else ''}",
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from scipy import special
 
 from results.statistics.flip_tables import FlipTable, flip_table
 from results.statistics.row_scores import RowScores, at_indices, common_indices
-from results.statistics.scores import NEGLIGIBLE, degrees_of_freedom
+from results.statistics.scores import NEGLIGIBLE, degrees_of_freedom, t_quantile
 from results.statistics.trained_again import p_again, variance_between
 
 _CANCELLED = 1e-3
@@ -54,20 +55,22 @@ class PairTable:
         """Number of rows M."""
         return len(self.p)
 
-    def half_width(self) -> NDArray[np.float64]:
-        """(M, M) halves of the 95 % intervals of the differences over other videos, as fractions."""
-        quantile = special.stdtrit(self.df, 0.975)
-        none = quantile**2 / (quantile**2 + self.effective)
-        return np.asarray(np.where(self.variance > 0.0, quantile * np.sqrt(self.variance), none))
+    def half_width(self, i: int, j: int) -> float:
+        """Half of the 95 % interval of the difference of rows `i` and `j` over other videos, as a fraction."""
+        quantile, variance = t_quantile(float(self.df[i, j])), float(self.variance[i, j])
+        if variance > 0.0:
+            return quantile * math.sqrt(variance)
+        return quantile**2 / (quantile**2 + float(self.effective[i, j]))
 
-    def half_width_again(self) -> NDArray[np.float64]:
-        """(M, M) halves of the 95 % intervals over other videos and other fits, NaN if unknown."""
-        fits = special.stdtrit(np.maximum(self.fits - 1, 1), 0.975) ** 2 * self.between / self.fits
-        return np.asarray(np.sqrt(self.half_width() ** 2 + fits))
+    def half_width_again(self, i: int, j: int) -> float:
+        """Half of the 95 % interval of rows `i` and `j` over other videos and other fits, NaN if unknown."""
+        fits = int(self.fits[i, j])
+        share = t_quantile(max(fits - 1, 1)) ** 2 * float(self.between[i, j]) / fits
+        return math.sqrt(self.half_width(i, j) ** 2 + share)
 
 
 def pair_table(rows: Sequence[RowScores]) -> PairTable:
-    """Test all pairs of rows on the repeats that both have; equal to `results.statistics.pairs.test_pair` of each pair.
+    """Test all pairs of rows on the repeats that both have; equal to `results.statistics.pairs.compare_pair` of each.
 
     The normal approximation replaces the exact sign-flip test only where the p value is far from every threshold of
     Holm's correction, see `results.statistics.flip_tables`.

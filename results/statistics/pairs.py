@@ -52,7 +52,7 @@ class PairTest:
         return least_p(self.differing) > alpha
 
 
-def test_pair(a: RowScores, b: RowScores) -> PairTest:
+def compare_pair(a: RowScores, b: RowScores) -> PairTest:
     """Compare two rows on the repeats that both have; repeats of equal index are paired.
 
     Raises:

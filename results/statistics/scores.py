@@ -57,7 +57,7 @@ class Scores:
     repeated: bool
     one_source: bool = False
 
-    @property
+    @cached_property
     def mean(self) -> float:
         """Mean over repeats."""
         return float(self.values.mean())
@@ -70,7 +70,7 @@ class Scores:
     @cached_property
     def scores(self) -> NDArray[np.float64]:
         """(G,) scores of the mean."""
-        return np.asarray(self.by_repeat.mean(axis=0))
+        return self.by_repeat[0] if len(self.by_repeat) == 1 else np.asarray(self.by_repeat.mean(axis=0))
 
     @cached_property
     def variance(self) -> float:
@@ -91,12 +91,13 @@ class Scores:
         squares = self.scores**2
         return self.variance**2 / float((squares**2).sum()) if self.variance > 0.0 else 2.0
 
-    @property
+    @cached_property
     def df(self) -> float:
         """Degrees of freedom of the variance."""
-        return float(degrees_of_freedom(self.df_rule, self.df_observed, self.repeated))
+        limited = min(self.df_rule, max(2.0, self.df_observed)) if self.repeated else self.df_rule
+        return max(1.0, limited)
 
-    @property
+    @cached_property
     def quantile(self) -> float:
         """The 97.5 % quantile of Student's t distribution with `df` degrees of freedom."""
         return t_quantile(self.df)

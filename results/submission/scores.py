@@ -43,13 +43,14 @@ def _intervals(rules: Sequence[Column], members: Sequence[Measured]) -> dict[str
     tables = [measured.frame for measured in members if measured.frame is not None]
     if len(tables) < len(members):
         return {}
+    classes = [measured.record.classes for measured in members]
     samples: dict[str, RowSample] = {}
     for rule in rules:
         if rule.harmonic_of is not None:
             first, second = (samples.get(name) for name in rule.harmonic_of)
             sample = harmonic_sample(first, second) if first and second else None
         else:
-            designs = designs_of(tables, rule.metric == "mean_class")
+            designs = designs_of(tables, classes, rule.metric == "mean_class")
             scored = [
                 Scored(measured.m.protocol.repeat.index, measured.keys.fit, design, _right(table, rule.metric))
                 for measured, design, table in zip(members, designs, tables, strict=True)

@@ -39,7 +39,7 @@ def answers(seed: int, share: float = 0.6, fits: int = 1, videos: int = 40) -> l
 def test_pairs_equal_the_reference(shared: Path) -> None:
     for case in reference(shared, "pairs"):
         a, b = rows_of(case)
-        test, expected = pairs.test_pair(a, b), case["expected"]
+        test, expected = pairs.compare_pair(a, b), case["expected"]
         assert test.difference == close(expected["difference"])
         assert flip_differences(a, b)[0] * 1.0 == pytest.approx(_reduced(expected["cluster_sums"])), case["name"]
         assert test.p == close(expected["p_flip"]), case["name"]
@@ -69,7 +69,7 @@ def _clipped(limits: list[float]) -> object:
 def test_no_variance_still_gives_a_length() -> None:
     """Equal answers, and answers that differ in one way everywhere: D +- q^2 / (q^2 + G_eff), clipped."""
     right = np.ones(40, dtype=bool)
-    same, opposite = pairs.test_pair(row([right]), row([right])), pairs.test_pair(row([right]), row([~right]))
+    same, opposite = pairs.compare_pair(row([right]), row([right])), pairs.compare_pair(row([right]), row([~right]))
     half = same.scores.quantile**2 / (same.scores.quantile**2 + same.scores.effective)
     assert (same.p, same.differing, same.interval) == (1.0, 0, pytest.approx((-100 * half, 100 * half)))
     assert (opposite.difference, opposite.interval) == (1.0, pytest.approx((100 - 100 * half, 100.0)))
@@ -82,14 +82,15 @@ def test_few_sources_cannot_tell() -> None:
     for sources, too_few, of_three in ((5, True, True), (6, False, True), (7, False, False)):
         better = right.copy()
         better[: 2 * sources] = True
-        test = pairs.test_pair(row([better]), row([right]))
+        test = pairs.compare_pair(row([better]), row([right]))
         assert (test.differing, test.too_few_sources(), test.too_few_sources(0.05 / 3)) == (sources, too_few, of_three)
         assert test.p == pytest.approx(2.0 ** (1 - sources))
 
 
 def test_one_source_has_no_p_value() -> None:
     listed = list_design([0, 0, 1, 1], [5, 5, 5, 5])
-    test = pairs.test_pair(row([np.array([1, 0, 1, 1])], listed=listed), row([np.array([0, 0, 1, 1])], listed=listed))
+    a, b = (row([np.array([first, 0, 1, 1])], listed=listed) for first in (1, 0))
+    test = pairs.compare_pair(a, b)
     assert math.isnan(test.p) and test.interval is None and test.interval_again is None
 
 
@@ -98,26 +99,26 @@ def test_repeats_are_paired_by_index() -> None:
     first, second, third, fourth = answers(1, fits=4)
     a = accuracy_row([LIST] * 3, [first, second, third], [1, 2, 3], True)
     b = accuracy_row([LIST] * 3, [fourth, second, first], [4, 2, 1], True)
-    test = pairs.test_pair(a, b)
+    test = pairs.compare_pair(a, b)
     assert (test.scores.repeats, test.difference, test.scores.variance, test.p) == (2, 0.0, 0.0, 1.0)
     with pytest.raises(ValueError, match="common repeat"):
-        pairs.test_pair(a, accuracy_row([LIST], [fourth], [4], True))
+        pairs.compare_pair(a, accuracy_row([LIST], [fourth], [4], True))
 
 
 def test_an_untrained_method_is_paired_with_every_repeat() -> None:
     fits = answers(2, fits=3)
     untrained = accuracy_row([LIST], answers(3), (), False)
-    test = pairs.test_pair(row(fits), untrained)
-    repeated = pairs.test_pair(row(fits), row(answers(3) * 3))
+    test = pairs.compare_pair(row(fits), untrained)
+    repeated = pairs.compare_pair(row(fits), row(answers(3) * 3))
     assert test.p == repeated.p and test.scores.variance == pytest.approx(repeated.scores.variance)
     assert test.again is not None and repeated.again is not None
     assert test.again.p == pytest.approx(repeated.again.p)
-    both = pairs.test_pair(untrained, accuracy_row([LIST], answers(4), (), False))
+    both = pairs.compare_pair(untrained, accuracy_row([LIST], answers(4), (), False))
     assert both.again is None and both.interval_again is None
 
 
 def test_repeats_of_one_fit_have_no_spread_between_fits() -> None:
-    assert pairs.test_pair(row(answers(2, fits=3), False), row(answers(3, fits=3), False)).again is None
+    assert pairs.compare_pair(row(answers(2, fits=3), False), row(answers(3, fits=3), False)).again is None
 
 
 def test_weights_make_lists_of_different_lengths_count_equally() -> None:
@@ -127,7 +128,7 @@ def test_weights_make_lists_of_different_lengths_count_equally() -> None:
     a = accuracy_row([short, long], [np.array([1, 1, 0, 0]), nothing[1]], [1, 2], False, weights=[2, 1])
     b = accuracy_row([short, long], [nothing[0], np.array([1, 1, 1, 1, 0, 0, 0, 0])], [1, 2], False, weights=[2, 1])
     assert flip_differences(a, b)[0].sum() == 0
-    assert pairs.test_pair(a, b).p == 1.0
+    assert pairs.compare_pair(a, b).p == 1.0
 
 
 def harmonic(seed: int, share: float = 0.6, fits: int = 1, designs: object = None) -> RowScores:
@@ -143,13 +144,13 @@ def harmonic(seed: int, share: float = 0.6, fits: int = 1, designs: object = Non
 
 def test_harmonic_means_take_a_t_test() -> None:
     a, b = harmonic(1, 0.8), harmonic(2, 0.5)
-    test = pairs.test_pair(a, b)
+    test = pairs.compare_pair(a, b)
     from scipy import stats
 
     expected = 2 * stats.t.sf(abs(test.difference) / math.sqrt(test.scores.variance), test.scores.df)
     assert test.p == pytest.approx(expected)
     assert test.difference == pytest.approx(a.scores.mean - b.scores.mean)
-    same = pairs.test_pair(a, a)
+    same = pairs.compare_pair(a, a)
     assert (same.p, same.differing) == (1.0, 0)
 
 
@@ -161,7 +162,7 @@ def test_a_gap_of_harmonic_means_without_variance_is_bounded_by_its_sources() ->
     a = harmonic_row(everything, accuracy_row([novel], [[1, 1, 1, 1]], [1], False))
     b = harmonic_row(everything, accuracy_row([novel], [[1, 1, 0, 0]], [1], False))
     assert a is not None and b is not None
-    test = pairs.test_pair(a, b)
+    test = pairs.compare_pair(a, b)
     assert (test.scores.variance, test.differing, test.p) == (0.0, 2, 0.5)
     nothing = accuracy_row([novel], [[0, 0, 0, 0]], [1], False)
     assert harmonic_row(accuracy_row([listed], [[0, 0, 0, 0]], [1], False), nothing) is None
@@ -185,7 +186,7 @@ def test_the_table_of_a_column_equals_the_test_of_each_pair(case: str) -> None:
     for i, a in enumerate(rows):
         for j, b in enumerate(rows):
             if i != j:
-                _check_pair(table, (i, j), pairs.test_pair(a, b))
+                _check_pair(table, (i, j), pairs.compare_pair(a, b))
     assert (np.diag(table.p) == 1.0).all()
 
 
@@ -200,13 +201,13 @@ def _check_pair(table: PairTable, at: tuple[int, int], test: pairs.PairTest) -> 
     else:
         assert table.p[at] == close(test.p)
     assert test.interval is not None
-    assert 100 * table.half_width()[at] == pytest.approx(_half(test.interval, test.difference))
+    assert 100 * table.half_width(*at) == pytest.approx(_half(test.interval, test.difference))
     assert (test.again is None) == np.isnan(table.p_again[at])
     if test.again is not None:
         assert table.p_again[at] == pytest.approx(test.again.p, rel=0, abs=1e-10)
         assert (table.fits[at], table.between[at]) == (test.again.spread.fits, close(test.again.spread.between))
         assert test.interval_again is not None
-        assert 100 * table.half_width_again()[at] == pytest.approx(_half(test.interval_again, test.difference))
+        assert 100 * table.half_width_again(*at) == pytest.approx(_half(test.interval_again, test.difference))
 
 
 def _half(interval: pairs.Interval, difference: float) -> float:
@@ -302,5 +303,5 @@ def test_spread_of_the_difference_cancels_what_both_fits_share() -> None:
     """A common effect of the training subset on both methods is no spread of their difference."""
     fits = answers(5, fits=3)
     better = [np.where(np.arange(40) < 4, True, right) for right in fits]
-    spread = fit_spread(pairs.test_pair(row(better), row(fits)).scores)
+    spread = fit_spread(pairs.compare_pair(row(better), row(fits)).scores)
     assert spread is not None and spread.observed < 1e-3

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import gzip
+
 import numpy as np
+import pandas as pd
 import pytest
 
-from results.list_videos import ListVideos, list_weights
+from results.frame_designs import designs_of
+from results.list_videos import ListVideos, VideoIds, list_weights
+from results.outcomes import Outcome
+from results.predictions import COLUMNS
 from results.row_samples import Design, RowSample, Scored, harmonic_sample, row_sample
 from results.row_statistics import cell_statistics, pair_statistics
 from results.statistics.intervals import cell_interval
@@ -100,3 +106,40 @@ def test_harmonic_means_share_sources_of_both_columns() -> None:
 def test_lists_of_different_lengths_count_equally() -> None:
     assert list_weights([3783, 3734, 3696]) == [1, 1, 1]
     assert list_weights([20, 200]) == [10, 1] and list_weights([7]) == [1]
+
+
+def _subset(ids: VideoIds, names: str, first: int, clustered: bool = False) -> Design:
+    """A list of 40 videos of four classes with ids from 0."""
+    lines = [f"v{first + i},{i % 4}" + "," * 10 + (f"s{first + i // 4}" if clustered else "") for i in range(40)]
+    data = gzip.compress("\n".join([",".join(COLUMNS), *lines, ""]).encode())
+    labels = np.arange(40, dtype=np.int64) % 4
+    return Design(ids.of(Outcome(labels == 0, labels, clustered, data), tuple(names)))
+
+
+@pytest.mark.parametrize("clustered", [False, True])
+def test_classes_of_two_label_sets_are_different_strata_though_ids_start_at_0(clustered: bool) -> None:
+    ids = VideoIds()
+    first, other, overlapping = (
+        _subset(ids, names, 100 * i, clustered) for i, names in enumerate(("abcd", "efgh", "dabz"))
+    )
+    assert sample(1, 0.6, ("f", "f"), [first, other]).row.scores.strata == 8
+    assert sample(1, 0.6, ("f", "f"), [first, overlapping]).row.scores.strata == 5
+    assert sample(1, 0.6, ("f", "f"), [first, first]).row.scores.strata == 4
+    base, novel = sample(1, 0.6, ("f", "f"), [first, overlapping]), sample(2, 0.5, ("f", "f"), [other, other])
+    both = harmonic_sample(base, novel)
+    assert both is not None and both.row.scores.strata == 9
+    scores = both.row.scores
+    squares = scores.shares**2
+    rule = (1 - 9 / len(scores.clusters)) * squares.sum() ** 2 / (squares**2).sum()
+    assert scores.df_rule == pytest.approx(rule, rel=1e-12)
+
+
+def test_tables_of_two_class_subsets_have_different_strata() -> None:
+    tables = [
+        pd.DataFrame({"video": [f"{name}{i}" for i in range(8)], "label": np.arange(8) % 2, "cluster": ""})
+        for name in "ab"
+    ]
+    designs = designs_of(tables, [("x", "y"), ("z", "y")])
+    assert sample(1, 0.6, ("f", "f"), designs).row.scores.strata == 3
+    assert designs_of([tables[0]] * 2, [("x", "y"), ("z", "w")])[0].clustered.strata.tolist() == [0, 1]
+    assert sample(1, 0.6, ("f", "f"), designs_of([tables[0]] * 2, [("x", "y"), ("z", "w")])).row.scores.strata == 4

@@ -204,3 +204,41 @@ def test_the_verb_names_damaged_records_scores_the_others_and_fails(
         "record"
     ]
     assert in_process("score", tmp_path, "--drop-last", 0) == 2
+
+
+def _with_clusters(record: Path, clusters: Callable[[str], str]) -> None:
+    frame = read_predictions(predictions_of(record))
+    frame["cluster"] = [clusters(video) for video in frame["video"]]
+    write_predictions(predictions_of(record), frame)
+
+
+@pytest.mark.parametrize(
+    ("clusters", "count"),
+    [
+        (lambda video: "film", 0),
+        (lambda video: "", 0),
+        (lambda video: Path(video).stem, 0),
+        (lambda video: Path(video).stem if video.endswith(("v00003.mp4", "v00007.mp4")) else "film", 2),
+        (lambda video: "" if video.endswith("v00003.mp4") else "film", 1),
+    ],
+    ids=["all match", "unknown", "independent", "two do not match", "one is unknown"],
+)
+def test_names_without_a_source_are_counted_with_the_first_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], clusters: Callable[[str], str], count: int
+) -> None:
+    record = write_sample(tmp_path / "runs")
+    _with_clusters(record, clusters)
+    (recomputed,) = score(tmp_path / "runs").recomputed.values()
+    found = recomputed.unmatched
+    assert (found.videos if found else 0) == count
+    in_process("score", record)
+    text = capsys.readouterr().err
+    assert ("of 120 video names do not have the format of the dataset" in text) == bool(count)
+    in_process("score", record, "--json")
+    shown = json.loads(capsys.readouterr().out).get("unmatched")
+    if not count:
+        assert shown is None
+        return
+    assert found is not None and found.first.endswith("v00003.mp4")
+    assert f"{count} of 120 video names" in text and found.first in text
+    assert shown == {str(record): {"videos": count, "first": found.first}}

@@ -13,12 +13,14 @@ from pathlib import Path
 from harness.base.errors import unknown_name
 from harness.data.embedded.lists import mini_class_names, mini_list
 from harness.data.lists import rules
-from harness.data.lists.clusters import group_cluster
+from harness.data.lists.clusters import Card as Clusters
+from harness.data.lists.clusters import ClusterCard, NamedClusters
 from harness.data.lists.dataset import Dataset
 from harness.spec import LabelSet, VideoList, ZeroShotTest
 
 EMBEDDED = {"mini_source": "Mini source (synthetic)", "mini_target": "Mini target (synthetic)"}
 _FEW_SHOT_SEED = 0
+_CLUSTERS = NamedClusters(ClusterCard("class and group", r"v_(?P<cluster>.+_g\d{2})_c\d{2}"))
 
 
 class EmbeddedDataset(Dataset):
@@ -104,7 +106,12 @@ class EmbeddedDataset(Dataset):
 
     def cluster(self, path: str) -> str:
         """The class and group of a clip."""
-        return group_cluster(path)
+        return _CLUSTERS.of(path)
+
+    @property
+    def cluster_card(self) -> Clusters:
+        """The clusters of the clips."""
+        return _CLUSTERS.card
 
     def prepare(self, progress: Callable[[int, int], None] | None = None) -> None:
         """Render the videos unless the cache already holds them.

@@ -10,6 +10,7 @@ All rules are deterministic:
     the `gNN` of a UCF-like name (`..._g07_c02`), the rest of a name that begins or ends with its class
     (`daria_walk`, `walk_012`), or else the clip alone. An actor or a source video is therefore never in both lists,
     in whichever classes it occurs.
+    Groups of a table: its column `group`, if it has one, replaces the groups by names.
     Base and novel classes are those of the files `base_classes.txt` and `novel_classes.txt` (see `given_classes`), and
     the lists then end in `_given`; without the files they follow the published rule. Each half needs two classes.
     The 16-shot lists follow the published rules. If the smallest base class has fewer than 16 training clips, its size
@@ -28,9 +29,11 @@ from pathlib import Path
 from harness.base.errors import UserError, unknown_name
 from harness.data.files.fingerprints import FingerprintIndex
 from harness.data.folders.given_classes import classes_file, given_split
-from harness.data.folders.read_clips import Clip, read_clips
+from harness.data.folders.read_clips import GROUP_COLUMN, Clip, read_clips
 from harness.data.folders.split import choose_val, cluster_of, named_classes, people_of
 from harness.data.lists import rules
+from harness.data.lists.clusters import Card as Clusters
+from harness.data.lists.clusters import ClusterCard
 from harness.data.lists.dataset import Dataset
 from harness.spec import LabelSet, VideoList, ZeroShotTest
 from harness.spec.labels import require_distinct_texts
@@ -234,7 +237,10 @@ class FolderDataset(Dataset):
         return self._fingerprints.of(self._files, video_list.paths)
 
     def cluster(self, path: str) -> str:
-        """The group of a clip: person or source video across classes, `gNN` within its class, else the clip alone."""
+        """The group of a clip: as the table states it; else person or source across classes, or `gNN` within its class.
+
+        A clip whose name states none of them is a cluster by itself.
+        """
         return self._clusters.get(path, "")
 
     def person(self, path: str) -> str:
@@ -244,6 +250,13 @@ class FolderDataset(Dataset):
     @cached_property
     def _people(self) -> dict[str, str]:
         return people_of(self._clips)
+
+    @property
+    def cluster_card(self) -> Clusters:
+        """The clusters of the clips: the table's column `group`, or names."""
+        if self._clips[0].group:
+            return ClusterCard("source", column=GROUP_COLUMN)
+        return ClusterCard("group, person or source in the name of a clip, else the clip alone")
 
     @cached_property
     def _clusters(self) -> dict[str, str]:

@@ -15,6 +15,9 @@ from harness.data.files.video_names import VIDEO_EXTENSIONS, is_video
 _TRAIN = {"train": "train", "training": "train"}
 _VAL = {"val": "val", "validation": "val", "test": "val"}
 SPLIT_NAMES = {**_TRAIN, **_VAL}
+GROUP_COLUMN = "group"
+"""Name of the column of a table that states the source of each clip."""
+_COLUMNS = ("path", "class")
 
 
 @dataclass(frozen=True)
@@ -26,12 +29,14 @@ class Clip:
         label: Class name.
         split: `train`, `val`, or empty where the dataset states no split.
         file: The file on disk.
+        group: Source of the clip, unique in the dataset; empty where the table does not state it.
     """
 
     path: str
     label: str
     split: str
     file: Path
+    group: str = ""
 
 
 def read_clips(path: Path) -> tuple[Clip, ...]:
@@ -165,19 +170,24 @@ def _read_table(table: Path) -> Iterator[Clip]:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{table} cannot be read: {error}", "Expected UTF-8 text of path,class.") from None
     rows = [(line, [cell.strip() for cell in row]) for line, row in rows if any(cell.strip() for cell in row)]
+    columns: tuple[str, ...] = ()
     if rows and rows[0][1][0].lower() in ("path", "video", "file", "filename"):
+        columns = _named_columns(table, *rows[0])
         rows = rows[1:]
     if not rows:
-        raise UserError(f"{table} has no rows.", "Expected the columns path,class and, optionally, split.")
-    width = len(rows[0][1])
+        raise UserError(f"{table} has no rows.", "Expected the columns path,class and, optionally, split and group.")
+    width = len(columns or rows[0][1])
+    columns = columns or (*_COLUMNS, "split")[:width]
     seen: dict[str, int] = {}
     for line, row in rows:
         where = f"{table}, line {line}"
-        if len(row) != width or width not in (2, 3) or not all(row):
-            raise UserError(f"{where}: {row}, expected path,class or path,class,split, the same on every line.")
-        split = row[2].lower() if width == 3 else ""
+        if len(row) != width or not 2 <= width <= len(columns) or not all(row):
+            expected = ",".join(columns) if GROUP_COLUMN in columns else "path,class or path,class,split"
+            raise UserError(f"{where}: {row}, expected {expected}, the same on every line.")
+        cells = dict(zip(columns, row, strict=True))
+        split = cells.get("split", "").lower()
         if split and split not in SPLIT_NAMES:
-            raise UserError(f"{where}: split {row[2]!r}, expected one of {', '.join(SPLIT_NAMES)}.")
+            raise UserError(f"{where}: split {cells['split']!r}, expected one of {', '.join(SPLIT_NAMES)}.")
         path = _portable(row[0])
         if path in seen:
             raise UserError(f"{where}: {path!r} is a duplicate of line {seen[path]}, expected each clip once.")
@@ -187,7 +197,25 @@ def _read_table(table: Path) -> Iterator[Clip]:
             raise UserError(
                 f"{where}: the file {str(video)[:300]} does not exist.", "Give paths relative to the table's folder."
             )
-        yield Clip(path, row[1], SPLIT_NAMES.get(split, ""), video)
+        yield Clip(path, row[1], SPLIT_NAMES.get(split, ""), video, cells.get(GROUP_COLUMN, ""))
+
+
+def _named_columns(table: Path, line: int, header: list[str]) -> tuple[str, ...]:
+    """The columns of a table whose header names the column `group`; empty for any other header.
+
+    Raises:
+        UserError: The header has the column `group` and a column that is not known, or is separated by blanks.
+    """
+    names = [name.lower() for name in header]
+    if not any(name.split()[-1:] == [GROUP_COLUMN] for name in names[1:]):
+        return ()
+    further = names[2:]
+    if sorted(further) not in ([GROUP_COLUMN], [GROUP_COLUMN, "split"]):
+        raise UserError(
+            f"{table}, line {line}: columns {', '.join(header)}, expected path, class, group and, optionally, split.",
+            "Separate the columns of a .txt table by tabs.",
+        )
+    return (*_COLUMNS, *further)
 
 
 def _split_lines(table: Path, lines: list[tuple[int, str]]) -> list[tuple[int, list[str]]]:

@@ -88,7 +88,8 @@ def _groups(clips: Sequence[Clip]) -> dict[str, _Group]:
     groups: dict[str, _Group] = {}
     for clip in clips:
         group = group_of(clip)
-        within_class = _is_number(clip, group) or len(classes_of[group]) < 2
+        # A group that a table states is one of its own; a number in a name counts within a class.
+        within_class = not clip.group and (_is_number(clip, group) or len(classes_of[group]) < 2)
         groups[clip.path] = (clip.label, group) if within_class else ("", group)
     return groups
 
@@ -108,7 +109,7 @@ def people_of(clips: Sequence[Clip]) -> dict[str, str]:
     return {
         clip.path: "/".join(filter(None, groups[clip.path]))
         for clip in clips
-        if not _is_number(clip, groups[clip.path][1])
+        if clip.group or not _is_number(clip, groups[clip.path][1])
     }
 
 
@@ -130,7 +131,12 @@ def _require_two(counts: _Counts) -> None:
 
 
 def group_of(clip: Clip) -> str:
-    """The source group of a clip by its name: `gNN`, the rest of the name beside the class name, or the whole name."""
+    """The source group of a clip: as the table states it, or by its name.
+
+    A name states `gNN`, or a rest beside the class name; otherwise the whole name is the group.
+    """
+    if clip.group:
+        return clip.group
     stem = Path(clip.path).stem
     if match := _UCF_GROUP.search(stem):
         return match[1]
@@ -146,6 +152,8 @@ def group_of(clip: Clip) -> str:
 def cluster_of(clip: Clip) -> str:
     """The group of a clip, unique in the dataset, for statistics over dependent clips."""
     group, stem = group_of(clip), Path(clip.path).stem
+    if clip.group:
+        return group
     # `g07` of two classes are two sources, while `daria` is one person in all classes.
     within_class = group == stem or _UCF_GROUP.search(stem)
     return f"{clip.label}/{group}" if within_class else group

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from harness.data.lists.clusters import Card as Clusters
 from harness.spec import LabelSet, VideoList, ZeroShotTest
 
 __all__ = ["Dataset", "ZeroShotTest"]
@@ -97,6 +98,11 @@ class Dataset(ABC):
             UserError: A video cannot be read.
         """
         return {}
+
+    @property
+    def cluster_card(self) -> Clusters:
+        """The clusters of the videos: described, `none` if they are independent, or None if the sources are unknown."""
+        return None
 
     def cluster(self, path: str) -> str:
         """The source from which the video of a list path was cut, unique in the dataset; empty if it is unknown."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from harness.base.errors import UserError
+from harness.data.lists.clusters import Card as Clusters
 from harness.data.lists.dataset import Dataset
 from harness.spec import LabelSet, VideoList, ZeroShotTest
 
@@ -91,6 +92,11 @@ class WithOwnLists(Dataset):
     def fingerprints(self, video_list: VideoList) -> Mapping[str, str]:
         """Fingerprint of each video of a list by path; see `Dataset.fingerprints`."""
         return self._dataset.fingerprints(video_list)
+
+    @property
+    def cluster_card(self) -> Clusters:
+        """The clusters of the videos; see `Dataset.cluster_card`."""
+        return self._dataset.cluster_card
 
     def cluster(self, path: str) -> str:
         """The source of a video; see `Dataset.cluster`."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from importlib import resources
 
 import msgspec
 
 from harness.base.errors import unknown_name
+from harness.data.lists.clusters import Card as Clusters
+from harness.data.lists.clusters import NamedClusters
 from harness.data.lists.grammar import PathForm, format_labels
 from harness.data.lists.rules import ClassSplit
 from harness.spec import LabelSet, ZeroShotTest, lists
@@ -57,6 +59,7 @@ class Card:
         subsets: Ids into the set `all` for each derived label set, in id order of that set.
         label_files: Published file of each label set.
         left_out: Clips (base names without extension) that the official annotations have and a published list lacks.
+        cluster: The clusters of the videos, `none` if they are independent, None if their sources are unknown.
     """
 
     name: str
@@ -75,6 +78,12 @@ class Card:
     subsets: Mapping[str, tuple[int, ...]]
     label_files: Mapping[str, LabelFile]
     left_out: Mapping[str, frozenset[str]]
+    cluster: Clusters
+
+    @cached_property
+    def clusters(self) -> NamedClusters:
+        """The clusters of the videos by their names."""
+        return NamedClusters(self.cluster, self.names)
 
     @property
     def split(self) -> ClassSplit:
@@ -214,6 +223,7 @@ class _CardFile:
     subsets: Mapping[str, tuple[int, ...]]
     label_files: Mapping[str, LabelFile]
     left_out: Mapping[str, frozenset[str]] | None = None
+    cluster: Clusters = None
 
 
 @dataclass(frozen=True)
@@ -255,6 +265,7 @@ def load_card(name: str) -> Card:
         subsets=raw.subsets,
         label_files=raw.label_files,
         left_out=raw.left_out or {},
+        cluster=raw.cluster,
     )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from harness.base.errors import UserError
 from harness.data.files.inventory import Inventory
 from harness.data.lists import rules
-from harness.data.lists.clusters import film_cluster, group_cluster
+from harness.data.lists.clusters import Card as Clusters
 from harness.data.lists.dataset import Dataset
 from harness.data.lists.grammar import parse_list
 from harness.data.official.acceptance import Acceptance, compare
@@ -55,6 +55,7 @@ class OfficialDataset(Dataset):
         self.variant = variant
         self._folders = tuple(lists)
         self._cache = cache
+        self._clusters = self.card.clusters
         self._read: dict[str, tuple[VideoList, Acceptance | None]] = {}
 
     def list_names(self) -> tuple[str, ...]:
@@ -145,10 +146,13 @@ class OfficialDataset(Dataset):
         return UserError(f"{self.name}: the list {entry.file} is not in {folders}.", "; ".join(ways))
 
     def cluster(self, path: str) -> str:
-        """The group of a UCF-101 clip or the film of an HMDB-51 clip; empty for the other datasets."""
-        if self.name == "ucf101":
-            return group_cluster(path)
-        return film_cluster(path, self.card.names) if self.name == "hmdb51" else ""
+        """The cluster of a video by the card of the dataset; empty if the sources are unknown."""
+        return self._clusters.of(path)
+
+    @property
+    def cluster_card(self) -> Clusters:
+        """The clusters of the videos."""
+        return self.card.cluster
 
     @cached_property
     def inventory(self) -> Inventory:
