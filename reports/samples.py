@@ -81,6 +81,8 @@ class GroupSamples:
             return results
 
         outcomes: dict[Path, Outcome] = {}
+        # Records of one list share its labels, which take more memory than the right answers of a record.
+        labels: dict[bytes, NDArray[np.int64]] = {}
         # Threads overlap the waiting time of a slow disk; batches of 64 keep the overhead of the pool small. With more
         # than two threads, waiting for the interpreter's lock takes more processor time than reading a file.
         with ThreadPoolExecutor(2) as pool:
@@ -89,7 +91,8 @@ class GroupSamples:
                     if isinstance(outcome, str):
                         self.reasons.setdefault(key, outcome)
                     else:
-                        outcomes[path] = outcome
+                        shared = labels.setdefault(outcome.labels.tobytes(), outcome.labels)
+                        outcomes[path] = replace(outcome, labels=shared)
         return outcomes
 
     def _with_statistics(self, row: Row) -> Row:
