@@ -37,13 +37,7 @@ class GroupSamples:
     def __init__(self, rows: Sequence[Row]) -> None:
         self.reasons: dict[str, str] = {}
         self._outcomes = self._read(rows)
-        # Records of one list may come from versions that did not know the sources: one record that does is enough.
-        self._clustered = {
-            _list_key(entry): self._outcomes[entry.path]
-            for row in rows
-            for entry in row.entries
-            if entry.path in self._outcomes and self._outcomes[entry.path].clustered
-        }
+        self._described = self._describing(rows)
         self._ids = VideoIds()
         self._designs: dict[tuple[str, bool], Design] = {}
         self._samples: dict[tuple[str, str], RowSample] = {}
@@ -52,13 +46,32 @@ class GroupSamples:
         for design in self._designs.values():
             design.forget()
 
+    def _describing(self, rows: Sequence[Row]) -> dict[str, Outcome]:
+        """For each list, an outcome that describes its videos; of all other outcomes the bytes of the file are dropped.
+
+        Records of one list may come from versions that did not know the sources: one record that does is enough.
+        """
+        described: dict[str, Outcome] = {}
+        entries = [entry for row in rows for entry in row.entries if entry.path in self._outcomes]
+        for entry in entries:
+            key, outcome = _list_key(entry), self._outcomes[entry.path]
+            if key not in described or (outcome.clustered and not described[key].clustered):
+                described[key] = outcome
+        for row in rows:
+            if any(rule.metric == "top5" for rule in row.rules):
+                continue  # top-5 answers are read from the bytes
+            for entry in row.entries:
+                if entry.path in self._outcomes:
+                    self._outcomes[entry.path] = replace(self._outcomes[entry.path], data=b"")
+        return described
+
     def _prepare(self, entries: Sequence[Entry]) -> None:
         """Compute the top-1 scores of all records of a list at once."""
         by_list: dict[str, list[Entry]] = defaultdict(list)
         for entry in entries:
             by_list[_list_key(entry)].append(entry)
         for members in by_list.values():
-            design = self._design(members[0], self._outcomes[members[0].path], False)
+            design = self._design(members[0], False)
             for start in range(0, len(members), BATCH):
                 design.prepare([self._outcomes[entry.path].hits for entry in members[start : start + BATCH]])
 
@@ -81,6 +94,8 @@ class GroupSamples:
             return results
 
         outcomes: dict[Path, Outcome] = {}
+        # Records of one list share its labels, which take more memory than the right answers of a record.
+        labels: dict[bytes, NDArray[np.int64]] = {}
         # Threads overlap the waiting time of a slow disk; batches of 64 keep the overhead of the pool small. With more
         # than two threads, waiting for the interpreter's lock takes more processor time than reading a file.
         with ThreadPoolExecutor(2) as pool:
@@ -89,7 +104,8 @@ class GroupSamples:
                     if isinstance(outcome, str):
                         self.reasons.setdefault(key, outcome)
                     else:
-                        outcomes[path] = outcome
+                        shared = labels.setdefault(outcome.labels.tobytes(), outcome.labels)
+                        outcomes[path] = replace(outcome, labels=shared)
         return outcomes
 
     def _with_statistics(self, row: Row) -> Row:
@@ -133,14 +149,14 @@ class GroupSamples:
         outcome = self._outcomes[score.entry.path]
         right: NDArray[np.bool_] = top5_of(outcome) if metric == "top5" else outcome.hits
         fit = score.entry.measurement.keys.fit
-        return Scored(score.index, fit, self._design(score.entry, outcome, metric == "mean_class"), right)
+        return Scored(score.index, fit, self._design(score.entry, metric == "mean_class"), right)
 
-    def _design(self, entry: Entry, outcome: Outcome, mean_class: bool) -> Design:
+    def _design(self, entry: Entry, mean_class: bool) -> Design:
         """The design of an evaluation list; records of the whole list share it."""
         key = _list_key(entry)
         if (key, mean_class) not in self._designs:
             self._designs[key, mean_class] = Design(
-                self._ids.of(self._clustered.get(key, outcome), entry.record.classes), mean_class
+                self._ids.of(self._described[key], entry.record.classes), mean_class
             )
         return self._designs[key, mean_class]
 
