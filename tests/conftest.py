@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -85,14 +84,14 @@ def three_subsets(small_dataset: Path, tmp_path_factory: pytest.TempPathFactory)
 
 @pytest.fixture(scope="session", autouse=True)
 def forked_workers() -> None:
-    """Under pytest-xdist a test process has a thread that only waits for messages: the worker server may be forked.
+    """Fork the worker server of test processes, whose threads (of pytest-xdist, of progress bars) only wait.
 
     Otherwise it would be a new program, which imports torch again, and would not have what a test replaces.
     """
     if "PYTEST_XDIST_WORKER" in os.environ:
         from harness.engine.video import worker_server
 
-        worker_server.HARMLESS_THREADS = threading.active_count() - 1
+        worker_server.HARMLESS_THREADS = 1000
 
 
 @pytest.fixture(scope="session")
