@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.data.lists.clusters import film_cluster, group_cluster
 from harness.data.official.annotations.annotation_folder import AnnotationFolder
 from harness.data.official.cards import load_card
 from harness.data.official.generate import generate
@@ -95,7 +94,7 @@ def official_list(name: str, annotations: Path, split: str = "val1") -> Simulate
     """
     card = load_card(name)
     rows = generate(card, AnnotationFolder(annotations)).lists[split]
-    sources = [group_cluster(path) if name == "ucf101" else film_cluster(path, card.names) for path, _ in rows]
+    sources = [card.clusters.of(path) for path, _ in rows]
     clusters = np.unique(sources, return_inverse=True)[1]
     return SimulatedList({"ucf101": "UCF", "hmdb51": "HMDB"}[name], np.array([label for _, label in rows]), clusters)
 
