@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,7 +18,6 @@ from markupsafe import Markup
 from harness.base.atomic import write_bytes
 from reports.aggregate import rows_of
 from reports.anchors import slug
-from reports.beside import beside
 from reports.board import groups_of
 from reports.board_json import board_csv, board_json
 from reports.board_rows import FILTERS, Group, source_of
@@ -34,8 +33,6 @@ from results.means import DDOF
 
 TEMPLATES = Path(__file__).with_name("templates")
 INDEX = "index.html"
-LARGE = 2000
-"""Number of records above which a second process draws the figures."""
 
 
 @dataclass(frozen=True)
@@ -86,19 +83,15 @@ def _build(runs: Path, out: Path) -> BuiltReport:
     analysis = analyse(rows_of(read.entries))
     rows, ranks = analysis.rows, analysis.ranks
     groups = groups_of(rows, ranks)
-    # matplotlib takes a quarter of the time of a large board, and only the page needs its figures.
-    figures = beside(lambda: _figures(groups), len(read.entries) > LARGE)
     paper = tables_of(layouts(ALL_TABLES), rows, ranks, against_paper=True, fill_unmeasured=False)
     comparisons, unread = comparison_sections(groups)
     damaged = (*read.damaged, *unread)
     # Links are relative, so that runs and board can be copied together to another machine or a web server.
     base = "/".join(quote(part) for part in Path(os.path.relpath(runs, out)).parts)
-    write_bytes(out / "leaderboard.json", board_json(groups, damaged).encode("utf-8", errors="replace"))
-    write_bytes(out / "leaderboard.csv", board_csv(groups).encode("utf-8", errors="replace"))
     text = _environment().get_template("board.html.jinja").render(
         sections=_sections(groups),
         glance=overview(groups),
-        figures={anchor: list(map(Markup, drawn)) for anchor, drawn in figures().items()},
+        figures={group.anchor: list(map(Markup, group_figures(group))) for group in groups if not group.published},
         comparisons=comparisons,
         methods=method_sections(rows),
         datasets=dataset_sections(rows),
@@ -119,12 +112,9 @@ def _build(runs: Path, out: Path) -> BuiltReport:
     # Names of videos and classes may contain lone surrogates, which UTF-8 cannot encode.
     target = out / INDEX
     write_bytes(target, text.encode("utf-8", errors="replace"))
+    write_bytes(out / "leaderboard.json", board_json(groups, damaged).encode("utf-8", errors="replace"))
+    write_bytes(out / "leaderboard.csv", board_csv(groups).encode("utf-8", errors="replace"))
     return BuiltReport(target, damaged)
-
-
-def _figures(groups: Iterable[Group]) -> dict[str, list[str]]:
-    """SVG figures of the measured groups, by anchor."""
-    return {group.anchor: group_figures(group) for group in groups if not group.published}
 
 
 def _sections(groups: Sequence[Group]) -> list[tuple[str, list[tuple[str, list[Group]]]]]:
