@@ -78,6 +78,7 @@ def noted_run(runs: Path, cells: Sequence[NotedCell]) -> Iterator[None]:
         stem = f"{socket.gethostname()}-{os.getpid()}"
         note, lock = locks / f"{stem}{NOTE_SUFFIX}", FileLock(locks / f"{stem}.run.lock")
         try:
+            # filelock raises NotImplementedError on file systems without locks.
             with contextlib.suppress(OSError, Timeout, NotImplementedError):
                 lock.acquire(timeout=0)
                 written = RunNote(os.getpid(), socket.gethostname(), time.time(), tuple(cells))
