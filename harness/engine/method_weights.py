@@ -8,6 +8,7 @@ from pathlib import Path
 from safetensors.torch import save
 
 from harness.base.atomic import write_bytes
+from harness.cells.own_input import METADATA, metadata_text
 from harness.engine.method import ClipMethod, TextT, VideoT
 from harness.engine.model.published_weights import EXPORT_PREFIX, fit_names, read_published
 from harness.engine.model.weights import read_weights, strict_load
@@ -58,6 +59,7 @@ def export(method: ClipMethod[VideoT, TextT], path: Path) -> Path:
         # Transformers and other readers of safetensors expect `format`.
         "format": "pt", "schema": SCHEMA, "method": method.name, "options": json.dumps(method.options.as_dict()),
         "arch": facts.arch, "weights": facts.weights, "quick_gelu": json.dumps(facts.quick_gelu),
+        METADATA: metadata_text(facts.input),
     }  # fmt: skip
     path.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(path, save(tensors, metadata=metadata))
