@@ -96,8 +96,8 @@ def documented(table: Mapping[str, Architecture]) -> str:
         tokenizer = config.tokenizer if config.tokenizer == "clip" else f"{config.tokenizer} [hf]"
         lines.append(
             f"| {arch} | {row.vision} | {row.text.removesuffix(' text tower')} | {row.parameters / 1e6:.1f} | "
-            f"{config.embed_dim} | {row.image_size} | {config.text_cfg.context_length} | {tokenizer} | {row.compared} | "
-            f"{refused} |"
+            f"{config.embed_dim} | {row.image_size} | {config.text_cfg.context_length} | {tokenizer} | "
+            f"{row.compared} | {refused} |"
         )
     return "\n".join(lines)
 

@@ -178,8 +178,8 @@ class Towers(nn.Module):
         # Prompts and messages use open_clip's modules and the class token, which timm towers and other poolings lack.
         if self.vision_kind != PLAIN_VIT:
             raise UserError(
-                f"{method} changes the inside of a vision transformer that is read at its class token; {self.arch} has a "
-                f"{self.vision_kind}.",
+                f"{method} changes the inside of a vision transformer that is read at its class token; {self.arch} has "
+                f"a {self.vision_kind}.",
                 "Choose a ViT with a class token, such as ViT-B-16.",
             )
         return self.visual
