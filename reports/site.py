@@ -91,7 +91,7 @@ def _build(runs: Path, out: Path) -> BuiltReport:
     text = _environment().get_template("board.html.jinja").render(
         sections=_sections(groups),
         glance=overview(groups),
-        figures={group.anchor: list(map(Markup, group_figures(group))) for group in groups if not group.published},
+        figures={group.anchor: group_figures(group) for group in groups if not group.published},
         comparisons=comparisons,
         methods=method_sections(rows),
         datasets=dataset_sections(rows),
