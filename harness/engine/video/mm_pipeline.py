@@ -1,22 +1,27 @@
 """The published pipelines for training and evaluation, made of mmaction2's transforms.
 
 Faults of mmaction2 that this module avoids, numbered as in docs/stack.md: D6 decoding from memory crashes on truncated
-AVI files; D7 wrong frame counts in headers (reader `exact`); D11 the same augmentation in every epoch.
+AVI files; D7 wrong frame counts in headers (reader `exact`), frames read out of order; D11 the same augmentation in
+every epoch.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, Protocol, TypedDict
 
+import numpy as np
 from mmaction.datasets import VideoDataset
-from mmaction.datasets.transforms import DecordInit
+from mmaction.datasets.transforms import DecordDecode, DecordInit
 from mmaction.registry import TRANSFORMS
+from numpy.typing import NDArray
 
 import harness.engine.video.mm_setup  # noqa: F401  (before mmaction2)
 from harness.engine.video.batches import Draw
-from harness.engine.video.exact_reader import SequentialVideo
+from harness.engine.video.decord_reader import explained, open_decord
+from harness.engine.video.exact_reader import Batch, SequentialVideo
 from harness.engine.video.transforms import (
+    Clip,
     ClipGrayScale,
     PackClip,
     PackedClip,
@@ -39,14 +44,26 @@ class _DataInfo(TypedDict):
     label: int
 
 
+class OpenedClip(Clip):
+    """The dictionary of a clip whose file is open."""
+
+    filename: str
+
+
+class Reader(Protocol):
+    """A reader of one video, as mmaction2's transforms use it."""
+
+    def get_batch(self, indices: NDArray[np.int64], /) -> Batch:
+        """Return the frames of ascending indices."""
+        ...
+
+
 @TRANSFORMS.register_module(force=True)
-class PathDecordInit(DecordInit):  # type: ignore[misc]
+class HarnessDecordInit(DecordInit):  # type: ignore[misc]
     """mmaction2's DecordInit that opens a file by path: decoding from memory crashes on truncated AVI files (D6)."""
 
     def _get_video_reader(self, filename: str) -> decord.VideoReader:
-        import decord
-
-        return decord.VideoReader(filename, num_threads=self.num_threads)
+        return open_decord(Path(filename), self.num_threads)
 
 
 @TRANSFORMS.register_module(force=True)
@@ -55,6 +72,26 @@ class HarnessExactInit(DecordInit):  # type: ignore[misc]
 
     def _get_video_reader(self, filename: str) -> SequentialVideo:
         return SequentialVideo(filename)
+
+
+@TRANSFORMS.register_module(force=True)
+class HarnessDecode(DecordDecode):  # type: ignore[misc]
+    """mmaction2's DecordDecode that decodes each frame once and in ascending order, as the original code does.
+
+    On files with packed B-frames or a wrong number of frames, decord returns other frames when it seeks back, as
+    mmaction2's decoding does between the temporal views of a clip.
+    """
+
+    def transform(self, results: OpenedClip) -> OpenedClip:
+        """Add `imgs`, the frames of `frame_inds`."""
+        with explained(Path(results["filename"])):
+            opened: OpenedClip = super().transform(results)
+        return opened
+
+    def _decord_load_frames(self, container: Reader, frame_inds: NDArray[np.int64]) -> list[NDArray[np.uint8]]:
+        ascending, positions = np.unique(frame_inds, return_inverse=True)
+        # Copies, because transforms may change an image in place.
+        return list(container.get_batch(ascending).asnumpy()[positions])
 
 
 for _transform in (SampleViews, PerFrameColorJitter, ClipGrayScale, PackClip):
@@ -80,7 +117,7 @@ def eval_pipeline(views: Views, size: int) -> list[Step]:
     short = size if views.crops == 3 else resize_side(size)
     crop: Step = dict(type="ThreeCrop" if views.crops == 3 else "CenterCrop", crop_size=size)
     return [
-        *_reader(views), sample, dict(type="DecordDecode"), dict(type="Resize", scale=(-1, short)), crop,
+        *_reader(views), sample, dict(type="HarnessDecode"), dict(type="Resize", scale=(-1, short)), crop,
         dict(type="FormatShape", input_format="NCHW"), dict(type="HarnessPackClip"),
     ]  # fmt: skip
 
@@ -100,7 +137,7 @@ def fit_pipeline(views: Views, size: int, recipe: Recipe) -> list[Step]:
     return [
         *_reader(views),
         dict(type="SampleFrames", clip_len=1, frame_interval=1, num_clips=views.frames),
-        dict(type="DecordDecode"),
+        dict(type="HarnessDecode"),
         dict(type="Resize", scale=(-1, resize_side(size))),
         dict(
             # Parameters of ViFi-CLIP's `datasets/build.py`.
@@ -117,7 +154,7 @@ def fit_pipeline(views: Views, size: int, recipe: Recipe) -> list[Step]:
 
 
 def _reader(views: Views) -> list[Step]:
-    return [dict(type="PathDecordInit" if views.reader == "decord" else "HarnessExactInit")]
+    return [dict(type="HarnessDecordInit" if views.reader == "decord" else "HarnessExactInit")]
 
 
 class ListVideoDataset(VideoDataset):  # type: ignore[misc]
