@@ -21,8 +21,12 @@ from torch import Tensor
 
 from harness.base.errors import UserError, unknown_name
 from harness.engine.model.clip_model import Backbone, BackboneFacts
-from harness.engine.model.published_weights import load_clip, read_published
-from harness.engine.model.weights import read_metadata, read_weights, state_sha256, strict_load
+from harness.engine.model.from_file import Base, FileChoice, created_arch, read_model
+from harness.engine.model.published_weights import clip_state, fit_names
+from harness.engine.model.weights import state_sha256, strict_load
+from harness.weights.activation import require_known
+from harness.weights.describe import INFERRED, describe, is_path
+from harness.weights.folder import WEIGHT_SUFFIXES
 
 if TYPE_CHECKING:
     from harness.engine.model.open_clip_types import ClipModel
@@ -50,6 +54,8 @@ def load_backbone(
     weights: str | Path | None = None,
     weights_dir: Path | None = None,
     base: str | Path | None = None,
+    activation: str | None = None,
+    of_method: bool = False,
 ) -> Backbone:
     """Return a CLIP model in fp32 and eval mode.
 
@@ -61,10 +67,13 @@ def load_backbone(
         weights_dir: Folder that is searched for the file of a tag before the file is downloaded.
         base: CLIP weights (tag or path) from which a published ViFi-CLIP file was tuned; None for `openai`. Published
             ViFi-CLIP files lack the token embedding, which is taken from these weights.
+        activation: `quickgelu` or `gelu`, required for files that do not state it; `arch` states QuickGELU if its name
+            ends with `-quickgelu`.
+        of_method: Whether the file is a checkpoint of a method, whose own tensors are then left out.
 
     Raises:
-        UserError: The architecture or tag is unknown, the weights are not available or do not fit, or they were
-            trained with another activation.
+        UserError: The architecture or tag is unknown, the weights are not available or do not fit, their activation is
+            unknown, or they were trained with another activation.
     """
     if arch == MINI or (arch is None and weights == MINI):
         if weights not in (None, MINI):
@@ -72,15 +81,14 @@ def load_backbone(
                 f"weights is {str(weights)!r}, but {MINI} is the embedded tiny CLIP with weights of its own.",
                 "Leave the weights out, or name another architecture.",
             )
+        if activation is not None:
+            raise UserError(f"activation is {activation!r}, but {MINI} has its own.", "Leave the activation out.")
         return _mini()
     if weights is None:
         weights = DEFAULT_WEIGHTS
-    if (
-        isinstance(weights, Path)
-        or Path(weights).suffix in (".pt", ".pth", ".bin", ".safetensors")
-        or Path(weights).is_file()
-    ):
-        return _from_file(arch, Path(weights), weights_dir, base)
+    if isinstance(weights, Path) or is_path(weights) or Path(weights).suffix in WEIGHT_SUFFIXES:
+        choice = FileChoice(str(weights), arch, activation, None if base is None else str(base), of_method)
+        return _from_file(choice, weights_dir)
     arch = arch or DEFAULT_ARCH
     if arch not in open_clip.list_models():
         raise unknown_name("architecture", arch, open_clip.list_models())
@@ -89,9 +97,9 @@ def load_backbone(
         # GPU.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            clip = create_clip(arch, quick_gelu=False)
+            clip = create_clip(arch, quick_gelu=activation is not None and require_known(activation) == "quickgelu")
         return as_backbone(clip, arch, "random")
-    return _from_tag(arch, str(weights), weights_dir)
+    return _from_tag(arch, weights, weights_dir, activation)
 
 
 def create_clip(arch: str, quick_gelu: bool, device: str = "cpu") -> ClipModel:
@@ -112,7 +120,7 @@ def create_clip(arch: str, quick_gelu: bool, device: str = "cpu") -> ClipModel:
         logging.getLogger().setLevel(level)
 
 
-def _from_tag(arch: str, tag: str, weights_dir: Path | None) -> Backbone:
+def _from_tag(arch: str, tag: str, weights_dir: Path | None, activation: str | None) -> Backbone:
     config: _TagConfig = get_pretrained_cfg(arch, tag)
     if not config:
         tags = open_clip.list_pretrained_tags_by_model(arch)
@@ -125,11 +133,17 @@ def _from_tag(arch: str, tag: str, weights_dir: Path | None) -> Backbone:
             f"{arch} computes QuickGELU, but the weights {tag!r} were trained with GELU.",
             f"Use --arch {arch.removesuffix('-quickgelu')}.",
         )
+    if activation is not None and (require_known(activation) == "quickgelu") != wants_quick:
+        raise UserError(
+            f"activation is {activation!r}, but the weights {tag!r} of {arch} were trained with "
+            f"{'QuickGELU' if wants_quick else 'GELU'}.",
+            "Leave the activation out.",
+        )
     # Read here rather than by open_clip: strictly, and with one reader for the formats of all tags.
     path = _find_tag_file(arch, tag, config, weights_dir)
-    content, _ = read_weights(path)
+    described = describe(path)
     clip = create_clip(arch, quick_gelu=wants_quick)
-    load_clip(clip, content, f"{arch}/{tag} ({path.name})")
+    strict_load(clip, fit_names(clip, clip_state(described)), f"{arch}/{tag} ({path.name})")
     backbone = as_backbone(clip, arch, tag)
     backbone.file = path
     return backbone
@@ -181,41 +195,43 @@ def _stay_offline_without_network() -> None:
         hub.HF_HUB_OFFLINE = True
 
 
-def _from_file(arch: str | None, path: Path, weights_dir: Path | None, base: str | Path | None) -> Backbone:
-    content, kind = read_weights(path)
-    published = read_published(content)
-    if published.absent:  # ViFi-CLIP: its files lack tensors, which come from the CLIP weights it was tuned from
-        clip = load_backbone(arch, base, weights_dir).clip
-        load_clip(clip, content, str(path), keep_absent=True)
-        return as_backbone(clip, arch or DEFAULT_ARCH, path.name)
-    noted = read_metadata(path).get("quick_gelu")  # only files that this project exported state it
-    if arch is None:
-        # Without a note in the file its names are the only hint: they are OpenAI's, whose models compute QuickGELU.
-        clip = clip_from_openai_names(published.clip, str(path), quick_gelu=noted != "false")
+def _from_file(choice: FileChoice, weights_dir: Path | None) -> Backbone:
+    model = read_model(choice)
+    arch = model.arch
+    if model.base is not None:
+        base = _base_of(model.base, weights_dir)
+        clip, arch = base.clip, base.facts.arch
+    elif arch == INFERRED:
+        described = model.described
+        clip = clip_from_openai_names(model.state, described.given, model.quick_gelu, described.heads)
     else:
-        if arch not in open_clip.list_models():
-            raise unknown_name("architecture", arch, open_clip.list_models())
-        config = open_clip.get_model_config(arch) or {}
-        # OpenAI trained with QuickGELU, and so did the methods that start from its weights.
-        openai = kind == "torchscript" or published.family in ("xclip", "actionclip", "efficient_prompt")
-        if config.get("quick_gelu", False) and noted == "false":
-            raise UserError(
-                f"{path.name} needs GELU, {arch} computes QuickGELU.", f"Use {arch.removesuffix('-quickgelu')}."
-            )
-        clip = create_clip(arch, quick_gelu=openai or noted == "true")
-    load_clip(clip, content, str(path))
-    return as_backbone(clip, arch or "inferred", path.name)
+        clip = create_clip(created_arch(arch), model.quick_gelu)
+    notes = model.fill(clip)
+    backbone = as_backbone(clip, arch, model.described.file.path.name)
+    backbone.notes = notes
+    return backbone
+
+
+def _base_of(base: Base, weights_dir: Path | None) -> Backbone:
+    try:
+        backbone = load_backbone(base.arch, base.weights, weights_dir, activation=base.activation)
+    except UserError as error:
+        raise base.missing(error) from None
+    base.require_quick_gelu(backbone.facts.quick_gelu)
+    return backbone
 
 
 def clip_from_openai_names(
-    state: Mapping[str, Tensor], what: str = "the state dict", quick_gelu: bool = True
-) -> ClipModel:
-    """Return an untrained CLIP of the sizes of a state dict with OpenAI's names; each head has a width of 64.
+    state: Mapping[str, Tensor], what: str = "the state dict", quick_gelu: bool = True,
+    heads: tuple[int, int] | None = None,
+) -> ClipModel:  # fmt: skip
+    """Return an untrained CLIP of the sizes of a state dict with OpenAI's names.
 
     Args:
         state: Tensors by name.
         what: Name of the state dict in the error.
         quick_gelu: Activation of the blocks: QuickGELU as in OpenAI's models, or GELU.
+        heads: Attention heads of vision and text tower; None for heads of width 64, as in OpenAI's models.
 
     Raises:
         UserError: A tensor that determines a size is missing.
@@ -236,13 +252,22 @@ def clip_from_openai_names(
     # The numbers of layers are the numbers of different block indices in the names.
     vision_layers = len({n.split(".")[3] for n in state if n.startswith("visual.transformer.resblocks.")})
     text_layers = len({n.split(".")[2] for n in state if n.startswith("transformer.resblocks.")})
-    vision = CLIPVisionCfg(layers=vision_layers, width=width, patch_size=patch, image_size=grid * patch)
+    if heads is None and (width % 64 or text_width % 64):
+        raise UserError(
+            f"The attention heads of {what} are unknown: its towers have the widths {width} and {text_width}, which "
+            "are not multiples of 64, and no tensor states the number of heads.",
+            "Give the architecture with --arch.",
+        )
+    vision_heads, text_heads = heads or (width // 64, text_width // 64)
+    vision = CLIPVisionCfg(
+        layers=vision_layers, width=width, patch_size=patch, image_size=grid * patch, head_width=width // vision_heads
+    )
     text = CLIPTextCfg(
         # No tensor states the number of heads. OpenAI's build_model (clip/model.py) divides by 64 as well.
         context_length=context,
         vocab_size=vocabulary,
         width=text_width,
-        heads=text_width // 64,
+        heads=text_heads,
         layers=text_layers,
     )
     clip: ClipModel = CLIP(embed_dim, vision, text, quick_gelu=quick_gelu)
