@@ -17,12 +17,14 @@ from mmaction.registry import TRANSFORMS
 from numpy.typing import NDArray
 
 import harness.engine.video.mm_setup  # noqa: F401  (before mmaction2)
+from harness.base.errors import UserError
 from harness.engine.video.batches import Draw
 from harness.engine.video.decord_reader import explained, open_decord
 from harness.engine.video.exact_reader import Batch, SequentialVideo
 from harness.engine.video.transforms import (
     Clip,
     ClipGrayScale,
+    OwnResize,
     PackClip,
     PackedClip,
     PerFrameColorJitter,
@@ -94,7 +96,7 @@ class HarnessDecode(DecordDecode):  # type: ignore[misc]
         return list(container.get_batch(ascending).asnumpy()[positions])
 
 
-for _transform in (SampleViews, PerFrameColorJitter, ClipGrayScale, PackClip):
+for _transform in (SampleViews, PerFrameColorJitter, ClipGrayScale, OwnResize, PackClip):
     TRANSFORMS.register_module(name=f"Harness{_transform.__name__}", module=_transform, force=True)
 
 
@@ -116,8 +118,13 @@ def eval_pipeline(views: Views, size: int) -> list[Step]:
     # Three crops lie along the long side, so that the short side must have the size of a crop.
     short = size if views.crops == 3 else resize_side(size)
     crop: Step = dict(type="ThreeCrop" if views.crops == 3 else "CenterCrop", crop_size=size)
+    resize: list[Step] = [dict(type="Resize", scale=(-1, short)), crop]
+    if views.normalize == "model":  # as open_clip's preprocessing; a frame of the side of the input needs no crop
+        resize = [_own_resize(views, size), *([crop] if views.crops == 3 else [])]
+        if views.crops == 3:
+            resize[0]["crop"] = False
     return [
-        *_reader(views), sample, dict(type="HarnessDecode"), dict(type="Resize", scale=(-1, short)), crop,
+        *_reader(views), sample, dict(type="HarnessDecode"), *resize,
         dict(type="FormatShape", input_format="NCHW"), dict(type="HarnessPackClip"),
     ]  # fmt: skip
 
@@ -130,15 +137,17 @@ def fit_pipeline(views: Views, size: int, recipe: Recipe) -> list[Step]:
         size: Side of the square input in pixels.
         recipe: Recipe of the fit.
     """
-    single = Views(frames=views.frames, normalize=views.normalize, reader=views.reader)
     if recipe.augmentation == "none":
-        return eval_pipeline(single, size)
+        return eval_pipeline(views.single, size)
+    first: Step = dict(type="Resize", scale=(-1, resize_side(size)))
+    if views.normalize == "model":
+        first = _own_resize(views, resize_side(size)) | {"crop": False}
     flip: list[Step] = [dict(type="Flip", flip_ratio=0.5)] if recipe.flip else []
     return [
         *_reader(views),
         dict(type="SampleFrames", clip_len=1, frame_interval=1, num_clips=views.frames),
         dict(type="HarnessDecode"),
-        dict(type="Resize", scale=(-1, resize_side(size))),
+        first,
         dict(
             # Parameters of ViFi-CLIP's `datasets/build.py`.
             type="MultiScaleCrop", input_size=size, scales=(1, 0.875, 0.75, 0.66), max_wh_scale_gap=1,
@@ -151,6 +160,16 @@ def fit_pipeline(views: Views, size: int, recipe: Recipe) -> list[Step]:
         dict(type="FormatShape", input_format="NCHW"),
         dict(type="HarnessPackClip"),
     ]  # fmt: skip
+
+
+def _own_resize(views: Views, size: int) -> Step:
+    own = views.input
+    if not own.resize:
+        raise UserError(
+            "The views are normalize=model without the settings of a model.",
+            "Take the views from the backbone: BackboneChoice(arch, weights).views_of(views).",
+        )
+    return dict(type="HarnessOwnResize", size=size, resize=own.resize, interpolation=own.interpolation, crop=True)
 
 
 def _reader(views: Views) -> list[Step]:
