@@ -69,6 +69,7 @@ def _open(name: str, request: Request, settings: Settings) -> Dataset:
             f"Give the folder that holds its videos: --data {name}=DIR, or harness.toml under [data].",
         )
     dataset = open_dataset(name, settings, lists=request.lists, variant=request.variant)
-    if request.source is not None and dataset.source is not None:
-        dataset.source = request.source
+    if request.source is not None:
+        dataset.parent_source = request.source
+        dataset.source = request.source if dataset.source is not None else None
     return dataset
