@@ -70,5 +70,5 @@ def _open(name: str, request: Request, settings: Settings) -> Dataset:
         )
     dataset = open_dataset(name, settings, lists=request.lists, variant=request.variant)
     if request.source is not None and dataset.source is not None:
-        dataset.source = request.source
+        dataset.source = dataset.chosen_source = dataset_key(request.source)
     return dataset

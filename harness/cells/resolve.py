@@ -25,7 +25,8 @@ from harness.data.lists.dataset import Dataset
 from harness.data.lists.own_lists import WithOwnLists
 from harness.machine.settings import Settings
 from harness.plugins import registry
-from harness.spec import Eval, Fit, ParentFit, Protocol, Recipe, Repeat
+from harness.plugins.view_transforms import transform_identity
+from harness.spec import Eval, Fit, ParentFit, Protocol, Recipe, Repeat, Views
 from harness.spec.method_spec import OwnModel
 from harness.spec.overrides import recipe_with
 from harness.spec.protocol import SEED
@@ -84,7 +85,8 @@ class _Resolver:
         """
         row = self._row(choice, protocol, dataset)
         is_trained = choice.checkpoint is None and (row.spec.recipe is not None or bool(row.spec.recipes))
-        views = self._views.of_training(protocol.views, row.backbone)
+        published = self._published_views(protocol, dataset)
+        views = self._views.of_training(published, row.backbone)
         datasets = {dataset.name: dataset}
         prescribed: list[PlannedFit] = []
         chosen: list[Chosen] = []
@@ -108,8 +110,9 @@ class _Resolver:
                 declared = self._declared(row, protocol, dataset, fit, source)
                 self._require_videos(dataset, source)
                 recipe = _fitted_recipe(recipe_with(declared, self._request.recipe), source, fit)
-                training = ResolvedFit(row, protocol.name, fit, source, declared, recipe, views)
-            evals = tuple(self._eval(item, row, protocol, fit.repeat if is_trained else Repeat()) for item in items)
+                trained_by = protocol.name if protocol.trains else similar_protocol(protocol, dataset, fit)
+                training = ResolvedFit(row, trained_by, fit, source, declared, recipe, views)
+            evals = tuple(self._eval(item, row, published, fit.repeat if is_trained else Repeat()) for item in items)
             columns = tuple(planned for planned in evals if not planned.eval.optional)
             prescribed.append(PlannedFit(fit, training.recipe if training else None, columns))
             selected = [planned for planned in evals if selection.takes(fit, planned.eval)]
@@ -127,8 +130,9 @@ class _Resolver:
         backbone = self._request.backbone or _default_backbone(dataset)
         spec = registry.method_spec(choice.name)
         # Options may depend on the number of frames. A model other than CLIP sets the frames itself.
-        frames = self._views.requested(protocol.views, backbone).frames if spec.uses_clip else None
-        fits = self._prescribed.of(protocol, dataset) if spec.protocol_options and is_custom(protocol) else []
+        views = self._published_views(protocol, dataset)
+        frames = self._views.requested(views, backbone).frames if spec.uses_clip else None
+        fits = self._prescribed.of(protocol, dataset) if spec.protocol_options and _borrows(protocol) else []
         # The first fit decides: a row has one set of options.
         name = options_protocol(spec, protocol, similar_protocol(protocol, dataset, fits[0][0])) if fits else ""
         row = method_row(choice, backbone, name or protocol.name, dataset.name, frames, self._code(choice.name))
@@ -142,9 +146,16 @@ class _Resolver:
             self._codes[method] = code_of(registry.method_spec(method))
         return self._codes[method]
 
-    def _eval(self, item: Eval, row: MethodRow, protocol: type[Protocol], repeat: Repeat) -> PlannedEval:
-        published = item.views or protocol.views
-        prescribed = Prescribed(row.backbone.views_of(published))
+    def _published_views(self, protocol: type[Protocol], dataset: Dataset) -> Views:
+        """The views of a protocol; of a protocol that evaluates fits of another protocol those of the other one."""
+        if protocol.trains:
+            return protocol.views
+        fit, _ = self._prescribed.of(protocol, dataset)[0]
+        return registry.load("protocol", similar_protocol(protocol, dataset, fit)).views
+
+    def _eval(self, item: Eval, row: MethodRow, views: Views, repeat: Repeat) -> PlannedEval:
+        published = item.views or views
+        prescribed = Prescribed(row.backbone.views_of(published), transform_identity(item.transform))
         return PlannedEval(item, item.repeat or repeat, prescribed, self._views.evaluated(published, row.backbone))
 
     def _parent(self, parent: ParentFit, backbone: BackboneChoice | OwnModel, dataset: Dataset) -> ResolvedFit:
@@ -181,10 +192,15 @@ class _Resolver:
         self, row: MethodRow, protocol: type[Protocol], dataset: Dataset, fit: Fit, source: Dataset,
         given: Mapping[str, str] | None = None,
     ) -> Recipe:  # fmt: skip
-        similar = similar_protocol(protocol, dataset, fit) if is_custom(protocol) else ""
+        similar = similar_protocol(protocol, dataset, fit) if _borrows(protocol) else ""
         settings = self._request.recipe if given is None else given
         declared = declared_recipe(row.spec, protocol, similar, source.name, fit, preset_of(row.backbone), settings)
         return declared.of_seed(fit.repeat.index) if fit.repeat.kind == SEED else declared
+
+
+def _borrows(protocol: type[Protocol]) -> bool:
+    """Whether a protocol takes recipes and option values of other protocols: methods publish none for it."""
+    return is_custom(protocol) or not protocol.trains
 
 
 def _default_backbone(dataset: Dataset) -> BackboneChoice:

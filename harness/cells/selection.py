@@ -87,9 +87,12 @@ def extra_evals(protocol: Protocol, dataset: DatasetFacts, fit: Fit) -> tuple[Ev
 
 def unused_source(request: Request) -> list[str]:
     """A sentence about `--source` if no requested protocol trains on another dataset than it evaluates."""
-    if request.source is None or "zero_shot" in request.protocols:
+    if request.source is None or {"zero_shot", "probes"} & set(request.protocols):
         return []
-    return [f"--source {request.source} does not act on {', '.join(request.protocols)}: only zero_shot has a source"]
+    return [
+        f"--source {request.source} does not act on {', '.join(request.protocols)}: only zero_shot and probes have a "
+        "source"
+    ]
 
 
 def check_parts(request: Request, known: Iterable[str]) -> None:

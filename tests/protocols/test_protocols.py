@@ -21,6 +21,7 @@ class Facts:
     source: str | None = "k400"
     zero_shot_tests: tuple[ZeroShotTest, ...] = THREE_SPLITS
     lists: frozenset[str] = field(default=ALL_LISTS)
+    chosen_source: str | None = None
 
     def has_list(self, name: str) -> bool:
         return name in self.lists

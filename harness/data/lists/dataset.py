@@ -27,6 +27,7 @@ class Dataset(ABC):
         kind: `embedded`, `official` or `custom`.
         source: Dataset whose training list is fitted when this one is the target of zero-shot transfer, or None if it
             is not a target.
+        chosen_source: `source` if the user chose it with `--source`, else None.
         zero_shot_tests: The evaluation lists of the zero-shot protocol, empty if it is not a target.
         draws: Whether absent training lists are drawn instead of refused; such lists have the origin `own`.
         marked: Whether messages show `root_id` after the name, because two datasets of one name are in use.
@@ -36,6 +37,7 @@ class Dataset(ABC):
     title: str
     kind: str
     source: str | None = None
+    chosen_source: str | None = None
     zero_shot_tests: tuple[ZeroShotTest, ...] = ()
     draws: bool = False
     marked: bool = False

@@ -61,6 +61,7 @@ class WithOwnLists(Dataset):
         self._own = dict(own)
         self.name, self.title, self.kind = dataset.name, dataset.title, dataset.kind
         self.source: str | None = dataset.source
+        self.chosen_source: str | None = dataset.chosen_source
         self.zero_shot_tests: tuple[ZeroShotTest, ...] = dataset.zero_shot_tests
         self.draws, self.marked = dataset.draws, dataset.marked
 

@@ -25,6 +25,8 @@ from harness.engine.video.transforms import (
     resize_side,
     seeded_draws,
 )
+from harness.engine.video.view_transforms import ApplyViewTransform
+from harness.plugins.view_transforms import registered
 from harness.spec import Recipe, Views
 
 if TYPE_CHECKING:
@@ -57,11 +59,11 @@ class HarnessExactInit(DecordInit):  # type: ignore[misc]
         return SequentialVideo(filename)
 
 
-for _transform in (SampleViews, PerFrameColorJitter, ClipGrayScale, PackClip):
+for _transform in (SampleViews, PerFrameColorJitter, ClipGrayScale, PackClip, ApplyViewTransform):
     TRANSFORMS.register_module(name=f"Harness{_transform.__name__}", module=_transform, force=True)
 
 
-def eval_pipeline(views: Views, size: int) -> list[Step]:
+def eval_pipeline(views: Views, size: int, transform: str = "") -> list[Step]:
     """Return the published evaluation pipeline: centre frames, short side 256/224 of the size, centre crop.
 
     With three crops the short side is the size itself. The output is (crops * clips * frames, 3, size, size), in which
@@ -70,6 +72,7 @@ def eval_pipeline(views: Views, size: int) -> list[Step]:
     Args:
         views: The views.
         size: Side of the square input in pixels.
+        transform: Name of a view transform, which changes the cropped frames; empty for none.
     """
     sample: Step
     if views.clips == 1 and views.sampling == "centre":
@@ -81,8 +84,17 @@ def eval_pipeline(views: Views, size: int) -> list[Step]:
     crop: Step = dict(type="ThreeCrop" if views.crops == 3 else "CenterCrop", crop_size=size)
     return [
         *_reader(views), sample, dict(type="DecordDecode"), dict(type="Resize", scale=(-1, short)), crop,
+        *_transform_step(transform, views),
         dict(type="FormatShape", input_format="NCHW"), dict(type="HarnessPackClip"),
     ]  # fmt: skip
+
+
+def _transform_step(name: str, views: Views) -> list[Step]:
+    """The step of a view transform; empty for none."""
+    if not name:
+        return []
+    file = str(registered[name].file) if name in registered else ""
+    return [dict(type="HarnessApplyViewTransform", name=name, frames=views.frames, file=file)]
 
 
 def fit_pipeline(views: Views, size: int, recipe: Recipe) -> list[Step]:
