@@ -52,7 +52,8 @@ def render_table(
         return _probes(runs, FORMATS[format])
     chosen = layouts(table)
     if runs is None:
-        return RenderedTable(FORMATS[format](_with_later(chosen, [published_table(layout) for layout in chosen])))
+        published = [table for table in map(published_table, chosen) if table.rows]
+        return RenderedTable(FORMATS[format](_with_later(chosen, published)))
     read = read_entries(runs)
     rows, probes = without_probes(rows_of(read.entries))
     found = analyse(rows)

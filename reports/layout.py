@@ -92,7 +92,8 @@ class Layout:
         block: Which of the stacked tables; empty if there is one.
         title: Shown above the table.
         protocol: The protocol whose records fill the table; empty for a table of costs.
-        source: Id of the source whose rows and order the table repeats.
+        source: Id of the source whose rows and order the table repeats; empty for a table that the papers behind the
+            other tables do not print.
         datasets: Datasets as printed, in order.
         names: Columns of each dataset, in order.
         delta: Whether the table ends in a delta row.

@@ -110,7 +110,7 @@ class _Resolver:
                 declared = self._declared(row, protocol, dataset, fit, source)
                 self._require_videos(dataset, source)
                 recipe = _fitted_recipe(recipe_with(declared, self._request.recipe), source, fit)
-                trained_by = protocol.name if protocol.trains else similar_protocol(protocol, dataset, fit)
+                trained_by = similar_protocol(protocol, dataset, fit) if _shares_fits(protocol) else protocol.name
                 training = ResolvedFit(row, trained_by, fit, source, declared, recipe, views)
             evals = tuple(self._eval(item, row, published, fit.repeat if is_trained else Repeat()) for item in items)
             columns = tuple(planned for planned in evals if not planned.eval.optional)
@@ -200,7 +200,12 @@ class _Resolver:
 
 def _borrows(protocol: type[Protocol]) -> bool:
     """Whether a protocol takes recipes and option values of other protocols: methods publish none for it."""
-    return is_custom(protocol) or not protocol.trains
+    return is_custom(protocol) or bool(protocol.recipe_like) or not protocol.trains
+
+
+def _shares_fits(protocol: type[Protocol]) -> bool:
+    """Whether the fits of a protocol are those of another built-in protocol, with its recipes unchanged."""
+    return _borrows(protocol) and not is_custom(protocol)
 
 
 def _default_backbone(dataset: Dataset) -> BackboneChoice:

@@ -10,6 +10,8 @@ from harness.cells.request import Request
 from harness.spec import Eval, Fit, Protocol, Repeat
 from harness.spec.protocol import SEED, SINGLE, DatasetFacts
 
+WITH_SOURCE = ("zero_shot", "zero_shot_full", "probes")
+"""Protocols on which `--source` acts."""
 FitWithEvals = tuple[Fit, tuple[Eval, ...]]
 _ONE_FIT = (SINGLE, SEED)
 """Kinds of repeats that do not tell the training lists of a protocol apart; the shots do."""
@@ -87,11 +89,11 @@ def extra_evals(protocol: Protocol, dataset: DatasetFacts, fit: Fit) -> tuple[Ev
 
 def unused_source(request: Request) -> list[str]:
     """A sentence about `--source` if no requested protocol trains on another dataset than it evaluates."""
-    if request.source is None or {"zero_shot", "probes"} & set(request.protocols):
+    if request.source is None or set(WITH_SOURCE) & set(request.protocols):
         return []
     return [
-        f"--source {request.source} does not act on {', '.join(request.protocols)}: only zero_shot and probes have a "
-        "source"
+        f"--source {request.source} does not act on {', '.join(request.protocols)}: only {', '.join(WITH_SOURCE)} "
+        "have a source"
     ]
 
 

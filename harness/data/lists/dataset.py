@@ -18,7 +18,8 @@ class Dataset(ABC):
     Names of lists, where the dataset has them:
         `train` (full training list), `val` (the evaluation list of few-shot, supervised and the joint column),
         `val1..val3` (official test splits; `val` is `val1`), `base_train`, `base_s1..base_s3` (16 shots of the base
-        classes), `base_val`, `novel_val`, `few_shot_2|4|8|16`, `zs_split1..zs_split3` (K-600).
+        classes), `base_val`, `novel_val`, `few_shot_2|4|8|16`, `zs_split1..zs_split3` (K-600),
+        `full` (every clip; HMDB-51 and UCF-101).
     Names of label sets: `all`, `base`, `novel`, `zs_split1..zs_split3`.
 
     Attributes:
