@@ -128,7 +128,10 @@ def _eval_cell(
         model=row.model_id,
         training=fit.described.training if fit else None,
         evaluation=Evaluation(
-            list_id(dataset, test, labels, item.test.labels), planned.views, planned.prescribed.transform
+            list=list_id(dataset, test, labels, item.test.labels),
+            views=planned.views,
+            transform=planned.prescribed.transform,
+            sample=dataset.sample,
         ),
         engine=ENGINE_VERSION,
     )

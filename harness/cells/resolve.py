@@ -23,6 +23,7 @@ from harness.cells.seeds import check_seeds, with_seeds
 from harness.cells.selection import check_parts, selection_of, unused_source
 from harness.data.lists.dataset import Dataset
 from harness.data.lists.own_lists import WithOwnLists
+from harness.data.lists.sample import check_limit, sampled
 from harness.machine.settings import Settings
 from harness.plugins import registry
 from harness.plugins.view_transforms import transform_identity
@@ -41,6 +42,7 @@ def resolve(request: Request, settings: Settings) -> ResolvedRequest:
         UserError: Unknown names or values.
     """
     check_seeds(request)
+    check_limit(request.limit)
     resolver = _Resolver(request, settings)
     missing: dict[str, None] = {}
     targets: list[tuple[type[Protocol], Dataset]] = []
@@ -101,6 +103,8 @@ class _Resolver:
             if name not in datasets:
                 datasets[name] = self.datasets.open(name)
             if is_custom(protocol) and (own := own_lists(protocol, refs, name, datasets[name])):
+                if limit := self._request.limit:
+                    own = {file: sampled(rows, limit) for file, rows in own.items()}
                 datasets[name] = WithOwnLists(datasets[name], own)
         for fit, items in fits:
             training = None
@@ -214,11 +218,11 @@ def _default_backbone(dataset: Dataset) -> BackboneChoice:
 
 
 def _fitted_recipe(recipe: Recipe, dataset: Dataset, fit: Fit) -> Recipe:
-    """The recipe, with a smaller effective batch if the training list of a custom dataset does not fill it.
+    """The recipe, with a smaller effective batch if the training list of a custom dataset or a sample does not fill it.
 
     Published recipes are made for lists of thousands of clips. Lists of official datasets always fill them, and may be
     absent on this machine; they are not read here.
     """
-    if dataset.kind != "custom":
+    if dataset.kind != "custom" and not dataset.sample:
         return recipe
     return fitted_batch(len(dataset.list(fit.train.list)), recipe)

@@ -31,6 +31,7 @@ class Dataset(ABC):
         chosen_source: `source` if the user chose it with `--source`, else None.
         zero_shot_tests: The evaluation lists of the zero-shot protocol, empty if it is not a target.
         draws: Whether absent training lists are drawn instead of refused; such lists have the origin `own`.
+        sample: Description of the sample that its lists are; empty for whole lists.
         marked: Whether messages show `root_id` after the name, because two datasets of one name are in use.
     """
 
@@ -41,6 +42,7 @@ class Dataset(ABC):
     chosen_source: str | None = None
     zero_shot_tests: tuple[ZeroShotTest, ...] = ()
     draws: bool = False
+    sample: str = ""
     marked: bool = False
 
     @property
