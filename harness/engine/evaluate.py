@@ -20,7 +20,7 @@ from torch import Tensor
 from harness.base.errors import EXIT_FAILED, UserError
 from harness.engine.compute.device import casts_kept
 from harness.engine.compute.device_batch import device_batch
-from harness.engine.features.cached_loaders import ListFeatures, eval_batches, eval_features
+from harness.engine.features.cached_loaders import ListFeatures, decoded_list, eval_batches, eval_features
 from harness.engine.features.context import Context
 from harness.engine.job import EvalJob
 from harness.engine.model.compiled import compile_if_asked, compile_if_it_pays
@@ -28,7 +28,7 @@ from harness.engine.partial_scores import PartialScores
 from harness.engine.scoring import feature_logits, view_logits
 from harness.engine.video.batches import Draw
 from harness.engine.video.decode import Undecodable
-from harness.engine.video.loaders import EvalBatch, decode_hint, eval_loader, in_batches
+from harness.engine.video.loaders import EvalBatch, decode_hint, in_batches, list_loader
 
 DEPTH = 5
 """Classes kept per video."""
@@ -151,9 +151,8 @@ def _score_batches(
         text = job.method.encode_text(job.label_set)
     with processes.together(), mixed, casts_kept(device, job.method.backbone):
         if features is None:
-            size = job.method.backbone.image_size
-            loader: Iterable[EvalBatch] = eval_loader(
-                job.rows, job.views, size, batches, context.compute, job.seed, context.pins_memory
+            loader: Iterable[EvalBatch] = list_loader(
+                decoded_list(job), batches, context.compute, context.pins_memory
             )
         else:
             loader = eval_batches(features, batches)

@@ -43,6 +43,8 @@ class EvalJob(Job):
 
     Args:
         seed: Seed of random views; unused where views are not random.
+        transform: Name of a view transform that changes the frames of each view; empty for none.
     """
 
     seed: int = 0
+    transform: str = ""

@@ -15,7 +15,7 @@ from harness.cells.seeds import with_seeds
 from harness.data.embedded.dataset import EMBEDDED, EmbeddedDataset
 from harness.data.leakage import STRICT_RELATIONS, seen_classes
 from harness.data.lists.dataset import Dataset
-from harness.data.official.cards import LABEL_VARIANTS, OFFICIAL, published_lists
+from harness.data.official.cards import LABEL_VARIANTS, OFFICIAL, pinned_lists
 from harness.data.official.dataset import OfficialDataset
 from harness.plugins import registry
 from harness.plugins.code_hash import file_code_sha256
@@ -50,6 +50,9 @@ def _declared(m: Measurement, shots: int | None) -> Declared | None:
     if spec.version != m.method.version:
         return None
     preset, protocol = "mini" if m.model.arch == MINI_ARCH else "", m.protocol.name
+    # A built-in protocol with the fits of another one has the recipes of the other one.
+    if protocol in registry.sources("protocol"):
+        protocol = registry.load("protocol", protocol).recipe_like or protocol
     defaults = spec.options_for({}, protocol, m.evaluation.list.dataset, preset).as_dict()
     defaults.pop("frames", None)  # the harness sets this option from the views
     trained = m.fitted
@@ -163,7 +166,7 @@ class _Pinned:
 
 def _list_facts(dataset: Dataset, name: str) -> ListFacts:
     if isinstance(dataset, OfficialDataset):
-        pinned = published_lists().get(dataset.card.find_list(name).file)
+        pinned = pinned_lists().get(dataset.card.find_list(name).file)
         if pinned is None:
             return ListFacts(0, "")
         return ListFacts(pinned.rows, pinned.content_sha256, pinned.set_sha256, pinned.order_sha256)

@@ -114,7 +114,9 @@ class FeatureCache:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def open(self, method: ClipMethod, views: Views, device: Device, recipe: Recipe | None = None) -> FeatureStore:
+    def open(
+        self, method: ClipMethod, views: Views, device: Device, recipe: Recipe | None = None, transform: str = ""
+    ) -> FeatureStore:
         """The store of the features of a method's vision tower.
 
         Args:
@@ -122,6 +124,7 @@ class FeatureCache:
             views: The views of each video.
             device: Device and precision of the forward pass.
             recipe: Recipe of augmented training views; None for views without augmentation.
+            transform: View transform as measurements state it; empty for none.
         """
         backbone, facts = method.backbone, method.backbone.facts
         identity: dict[str, JsonValue] = {
@@ -139,6 +142,8 @@ class FeatureCache:
             "compiled": any(is_compiled(module) for module in backbone.visual.modules()),
             "packages": {name: environment().packages.get(name, "") for name in FRAME_PACKAGES},
         }
+        if transform:  # absent without, so that a cache keeps the entries of earlier versions
+            identity["transform"] = transform
         return FeatureStore(self, fingerprint(identity), views.count * views.frames, method.embed_dim)
 
     def content(self, video: Path, seconds: float = DECODE_SECONDS) -> str:

@@ -36,6 +36,8 @@ from harness.engine.video.loaders import (
     repeated_view,
 )
 from harness.engine.video.transforms import PackedClip
+from harness.engine.video.view_transforms import video_seed
+from harness.plugins.view_transforms import transform_identity
 from harness.spec import Recipe, Views
 
 logger = logging.getLogger(__name__)
@@ -223,17 +225,26 @@ def encode_clips(method: ClipMethod, frames: Tensor, views: Views, device: Devic
     return torch.unflatten(features, 0, (-1, views.count)).flatten(1, 2).cpu()
 
 
+def decoded_list(job: EvalJob) -> mm_pipeline.ListVideoDataset:
+    """The clips of an evaluation list, decoded, transformed and cropped."""
+    pipeline = mm_pipeline.eval_pipeline(job.views, job.method.backbone.image_size, job.transform)
+    return mm_pipeline.ListVideoDataset(job.rows, pipeline, job.seed)
+
+
 def eval_features(job: EvalJob, context: Context, per_batch: int) -> ListFeatures | None:
     """The features of an evaluation list; None without a cache or if the method needs pixels."""
     if context.cache is None or not pools_from_features(job.method):
         return None
-    pipeline = mm_pipeline.eval_pipeline(job.views, job.method.backbone.image_size)
     random = job.views.sampling == "random"
-    source = FeatureSource(
-        context.cache.open(job.method, job.views, context.device),
-        mm_pipeline.ListVideoDataset(job.rows, pipeline, job.seed),
-        lambda draw: (job.seed, draw.index) if random else (),
-    )
+
+    def seeds(draw: Draw) -> tuple[int, ...]:
+        path = job.rows[draw.index][0]
+        # Files of equal content and different names are transformed by different draws.
+        transformed = (video_seed(path),) if job.transform and path is not None else ()
+        return (*((job.seed, draw.index) if random else ()), *transformed)
+
+    store = context.cache.open(job.method, job.views, context.device, transform=transform_identity(job.transform))
+    source = FeatureSource(store, decoded_list(job), seeds)
     return ListFeatures(job, context, source, per_batch)
 
 

@@ -32,6 +32,8 @@ from harness.engine.video.transforms import (
     resize_side,
     seeded_draws,
 )
+from harness.engine.video.view_transforms import ApplyViewTransform
+from harness.plugins.view_transforms import registered
 from harness.spec import Recipe, Views
 
 if TYPE_CHECKING:
@@ -96,11 +98,11 @@ class HarnessDecode(DecordDecode):  # type: ignore[misc]
         return list(container.get_batch(ascending).asnumpy()[positions])
 
 
-for _transform in (SampleViews, PerFrameColorJitter, ClipGrayScale, OwnResize, PackClip):
+for _transform in (SampleViews, PerFrameColorJitter, ClipGrayScale, OwnResize, PackClip, ApplyViewTransform):
     TRANSFORMS.register_module(name=f"Harness{_transform.__name__}", module=_transform, force=True)
 
 
-def eval_pipeline(views: Views, size: int) -> list[Step]:
+def eval_pipeline(views: Views, size: int, transform: str = "") -> list[Step]:
     """Return the published evaluation pipeline: centre frames, short side 256/224 of the size, centre crop.
 
     With three crops the short side is the size itself. The output is (crops * clips * frames, 3, size, size), in which
@@ -109,6 +111,7 @@ def eval_pipeline(views: Views, size: int) -> list[Step]:
     Args:
         views: The views.
         size: Side of the square input in pixels.
+        transform: Name of a view transform, which changes the cropped frames; empty for none.
     """
     sample: Step
     if views.clips == 1 and views.sampling == "centre":
@@ -125,8 +128,17 @@ def eval_pipeline(views: Views, size: int) -> list[Step]:
             resize[0]["crop"] = False
     return [
         *_reader(views), sample, dict(type="HarnessDecode"), *resize,
+        *_transform_step(transform, views),
         dict(type="FormatShape", input_format="NCHW"), dict(type="HarnessPackClip"),
     ]  # fmt: skip
+
+
+def _transform_step(name: str, views: Views) -> list[Step]:
+    """The step of a view transform; empty for none."""
+    if not name:
+        return []
+    file = str(registered[name].file) if name in registered else ""
+    return [dict(type="HarnessApplyViewTransform", name=name, frames=views.frames, file=file)]
 
 
 def fit_pipeline(views: Views, size: int, recipe: Recipe) -> list[Step]:
