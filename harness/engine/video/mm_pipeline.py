@@ -6,6 +6,7 @@ AVI files; D7 wrong frame counts in headers (reader `exact`); D11 the same augme
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
@@ -16,6 +17,7 @@ from mmaction.registry import TRANSFORMS
 import harness.engine.video.mm_setup  # noqa: F401  (before mmaction2)
 from harness.engine.video.batches import Draw
 from harness.engine.video.exact_reader import SequentialVideo
+from harness.engine.video.part_of_clip import CutPart, ShiftToPart
 from harness.engine.video.transforms import (
     ClipGrayScale,
     PackClip,
@@ -34,7 +36,9 @@ Step = dict[str, str | float | bool | tuple[float, ...]]
 """A transform as mmaction2's registry takes it: its name under `type`, and its arguments."""
 
 
-class _DataInfo(TypedDict):
+class DataInfo(TypedDict):
+    """A clip in mmaction2's format."""
+
     filename: str
     label: int
 
@@ -57,7 +61,7 @@ class HarnessExactInit(DecordInit):  # type: ignore[misc]
         return SequentialVideo(filename)
 
 
-for _transform in (SampleViews, PerFrameColorJitter, ClipGrayScale, PackClip):
+for _transform in (SampleViews, PerFrameColorJitter, ClipGrayScale, PackClip, CutPart, ShiftToPart):
     TRANSFORMS.register_module(name=f"Harness{_transform.__name__}", module=_transform, force=True)
 
 
@@ -138,7 +142,7 @@ class ListVideoDataset(VideoDataset):  # type: ignore[misc]
         transforms = [TRANSFORMS.build(step) for step in pipeline]
         super().__init__(ann_file="", pipeline=transforms, test_mode=True, serialize_data=False)
 
-    def load_data_list(self) -> list[_DataInfo]:
+    def load_data_list(self) -> Sequence[DataInfo]:
         """Return the rows in mmaction2's format."""
         # FFmpeg reads a relative name up to a colon (`12:30/a.avi`, `http://...`) as a protocol.
         return [{"filename": "" if path is None else str(path.absolute()), "label": label} for path, label in self.rows]
@@ -150,6 +154,10 @@ class ListVideoDataset(VideoDataset):  # type: ignore[misc]
     def __getitem__(self, draw: Draw) -> PackedClip:
         if self.video(draw) is None:
             raise FileNotFoundError("not found under the folder of the dataset")
+        return self.packed(draw)
+
+    def packed(self, draw: Draw) -> PackedClip:
+        """Return the clip of a draw, with its own random numbers."""
         # In evaluation the epoch is -1 and the draw depends on the row alone: views are the same in every run.
         number = draw.index if draw.epoch < 0 else draw.position
         # Plus 1, because parts of a seed cannot be negative.
