@@ -14,7 +14,6 @@ from PIL import Image, ImageDraw, ImageFont
 
 from harness.base.atomic import write_bytes
 
-FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 FRAMES = 6
 """Frames of a clip on a sheet."""
 MOST_CLIPS = 200
@@ -41,7 +40,7 @@ def draw_sheet(rows: Sequence[SheetRow], path: Path) -> None:
 
     Args:
         rows: The clips, at most `MOST_CLIPS`.
-        path: File to write; its suffix is one of `FORMATS`.
+        path: File to write: .png, .jpg or .jpeg.
     """
     font = ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"), 12)
     heights = [CAPTION + (SIDE if row.frames is not None else 0) + GAP for row in rows]
@@ -56,7 +55,7 @@ def draw_sheet(rows: Sequence[SheetRow], path: Path) -> None:
             sheet.paste(picture, (GAP + i * (SIDE + GAP), top + CAPTION))
         top += height
     content = io.BytesIO()
-    sheet.save(content, FORMATS[path.suffix.lower()])
+    sheet.save(content, "PNG" if path.suffix.lower() == ".png" else "JPEG")
     write_bytes(path, content.getvalue())
 
 

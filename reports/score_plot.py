@@ -14,7 +14,6 @@ from harness.base.atomic import write_bytes
 from reports.labels import shorten
 from reports.plot import COLOURS
 
-FORMATS = (".png", ".svg", ".pdf")
 MOST_VIDEOS = 20
 """Most videos of a figure: each has axes of its own."""
 SHOWN = 5
@@ -41,7 +40,7 @@ def draw_scores(tracks: Sequence[ScoreTrack], path: Path) -> None:
 
     Args:
         tracks: The videos, at most `MOST_VIDEOS`.
-        path: File to write; its suffix is one of `FORMATS`.
+        path: File to write: .png, .svg or .pdf.
     """
     # Class names are not formulas: matplotlib would read `$` as the begin of one.
     with matplotlib.rc_context({"text.parse_math": False, "svg.fonttype": "none"}):

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from harness.machine.compute_options import ComputeOptions
     from harness.running.predict import Model, Prediction
 
-TABLES = (".csv", ".json")
+TABLES, PLOTS, SHEETS = (".csv", ".json"), (".png", ".svg", ".pdf"), (".png", ".jpg", ".jpeg")
+"""Suffixes of the files. The modules that draw import matplotlib, which takes longer than the check."""
 
 
 @dataclass(frozen=True)
@@ -41,11 +42,8 @@ class Files:
         Raises:
             UserError: A suffix is wrong, a file is a folder, or a plot is requested without windows.
         """
-        from reports.contact_sheet import FORMATS as SHEETS
-        from reports.score_plot import FORMATS as PLOTS
-
         for option, path, suffixes in (
-            ("out", self.out, TABLES), ("plot", self.plot, PLOTS), ("sheet", self.sheet, tuple(SHEETS)),
+            ("out", self.out, TABLES), ("plot", self.plot, PLOTS), ("sheet", self.sheet, SHEETS),
         ):  # fmt: skip
             if path is not None and (path.suffix.lower() not in suffixes or path.is_dir()):
                 raise UserError(
