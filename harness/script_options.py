@@ -58,6 +58,7 @@ class Compute(TypedDict, total=False):
     compile: str
     shard: str
     grad_checkpointing: bool
+    track: bool
 
 
 class PredictOptions(Compute, total=False):
