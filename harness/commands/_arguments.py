@@ -291,4 +291,5 @@ def compute_options_of(arguments: argparse.Namespace) -> ComputeOptions:
         compile=arguments.compile,
         shard=arguments.shard,
         grad_checkpointing=arguments.grad_checkpointing,
+        track=getattr(arguments, "track", False),  # only `run` and `plan` have it
     )

@@ -7,6 +7,7 @@ every epoch.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypedDict
 
@@ -21,6 +22,7 @@ from harness.base.errors import UserError
 from harness.engine.video.batches import Draw
 from harness.engine.video.decord_reader import explained, open_decord
 from harness.engine.video.exact_reader import Batch, SequentialVideo
+from harness.engine.video.part_of_clip import CutPart, ShiftToPart
 from harness.engine.video.transforms import (
     Clip,
     ClipGrayScale,
@@ -43,7 +45,9 @@ Step = dict[str, str | float | bool | tuple[float, ...]]
 """A transform as mmaction2's registry takes it: its name under `type`, and its arguments."""
 
 
-class _DataInfo(TypedDict):
+class DataInfo(TypedDict):
+    """A clip in mmaction2's format."""
+
     filename: str
     label: int
 
@@ -98,7 +102,9 @@ class HarnessDecode(DecordDecode):  # type: ignore[misc]
         return list(container.get_batch(ascending).asnumpy()[positions])
 
 
-for _transform in (SampleViews, PerFrameColorJitter, ClipGrayScale, OwnResize, PackClip, ApplyViewTransform):
+for _transform in (
+    SampleViews, PerFrameColorJitter, ClipGrayScale, OwnResize, PackClip, ApplyViewTransform, CutPart, ShiftToPart,
+):  # fmt: skip
     TRANSFORMS.register_module(name=f"Harness{_transform.__name__}", module=_transform, force=True)
 
 
@@ -206,7 +212,7 @@ class ListVideoDataset(VideoDataset):  # type: ignore[misc]
         transforms = [TRANSFORMS.build(step) for step in pipeline]
         super().__init__(ann_file="", pipeline=transforms, test_mode=True, serialize_data=False)
 
-    def load_data_list(self) -> list[_DataInfo]:
+    def load_data_list(self) -> Sequence[DataInfo]:
         """Return the rows in mmaction2's format."""
         # FFmpeg reads a relative name up to a colon (`12:30/a.avi`, `http://...`) as a protocol.
         return [{"filename": "" if path is None else str(path.absolute()), "label": label} for path, label in self.rows]
@@ -218,6 +224,10 @@ class ListVideoDataset(VideoDataset):  # type: ignore[misc]
     def __getitem__(self, draw: Draw) -> PackedClip:
         if self.video(draw) is None:
             raise FileNotFoundError("not found under the folder of the dataset")
+        return self.packed(draw)
+
+    def packed(self, draw: Draw) -> PackedClip:
+        """Return the clip of a draw, with its own random numbers."""
         # In evaluation the epoch is -1 and the draw depends on the row alone: views are the same in every run.
         number = draw.index if draw.epoch < 0 else draw.position
         # Plus 1, because parts of a seed cannot be negative.
