@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from harness.base.canonical import fingerprint
+from harness.base.canonical import fingerprint, is_file_hash
 from harness.base.errors import EXIT_FAILED, UserError
 from harness.cells.backbone import MINI_ARCH, BackboneChoice
 from harness.data.catalog import open_dataset
@@ -29,7 +29,7 @@ from harness.machine.compute_options import ComputeOptions
 from harness.machine.settings import Settings
 from harness.plugins.view_transforms import transform_identity, transform_name
 from harness.running.build import build_row, loaded_model
-from harness.running.load_fit import is_file_hash, load_row, method_row_of
+from harness.running.load_fit import load_row, method_row_of
 from harness.running.write_record import measured_on, utc_now
 from harness.spec import LabelSet, VideoList
 from harness.submitting.benchmark_facts import facts_of
