@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from harness.base.errors import UserError, unknown_name
 from harness.plugins.code_hash import file_code_sha256
+from harness.plugins.registered import forgetters
 from harness.plugins.sources import is_name
 from harness.spec.view_transforms import BUILT_IN
 
@@ -115,6 +116,9 @@ def forget_transforms(file: Path | None) -> None:
     """Remove the transforms that a file registered."""
     for name in [name for name, transform in registered.items() if transform.file == file]:
         del registered[name]
+
+
+forgetters.append(forget_transforms)
 
 
 def view_transforms(plugins: bool = True) -> tuple[str, ...]:

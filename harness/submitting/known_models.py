@@ -9,10 +9,11 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from harness.cells.architecture_table import ARCHITECTURES
-from harness.cells.architectures import architectures, pretrained_tags
-from harness.cells.backbone import MINI_ARCH, BackboneChoice
 from harness.base.canonical import is_file_hash
+from harness.cells.architecture_table import ARCHITECTURES
+from harness.cells.architectures import architectures
+from harness.cells.backbone import MINI_ARCH, BackboneChoice
+from harness.cells.open_clip_source import pretrained_tags
 from results.measurement import RANDOM, ModelId
 
 INFERRED = "inferred"
@@ -73,9 +74,9 @@ def _sizes_and_activation(model: ModelId, of_file: bool) -> Iterator[tuple[str, 
             yield f"{name} {found} of {model.arch}", str(expected or "a number above 0")
     # A weight file may be trained with either activation, whatever its architecture.
     tag = None if of_file or model.weights == RANDOM else pretrained_tags()[model.arch][_tag(model.weights)]
-    expected = ACTIVATIONS if tag is None else ("quick_gelu" if tag.quick_gelu else "gelu",)
-    if model.activation not in expected:
-        yield f"activation {model.activation!r} of {model.arch}/{model.weights}", " or ".join(expected)
+    possible = ACTIVATIONS if tag is None else ("quick_gelu" if tag.quick_gelu else "gelu",)
+    if model.activation not in possible:
+        yield f"activation {model.activation!r} of {model.arch}/{model.weights}", " or ".join(possible)
 
 
 def _tag(weights: str) -> str:

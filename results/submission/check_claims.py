@@ -1,5 +1,7 @@
-"""Rules on statements of records that follow from the benchmark, the method or the installation (P009, P014, P029 to
-P034, W012)."""
+"""Rules on statements of records that follow from the benchmark, the method or the installation.
+
+The rules are P009, P014, P029 to P034, and W012.
+"""
 
 from __future__ import annotations
 

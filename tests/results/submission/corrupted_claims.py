@@ -59,7 +59,8 @@ def _(made: Forge) -> None:
     made.refit(lambda fit: None)
 
 
-_in_records("A017", "a view that costs nearly nothing", lambda record: record["cost"].update(gflops=0.0, score_gflops=1.0))
+_in_records("A017", "a view that costs nearly nothing",
+            lambda record: record["cost"].update(gflops=0.0, score_gflops=1.0))  # fmt: skip
 _in_records("A017", "scores that cost more than all computers can do",
             lambda record: record["cost"].update(gflops=1.0, score_gflops=1e308))  # fmt: skip
 _in_records("A017", "more videos in a second than the list has",
