@@ -145,7 +145,8 @@ class _Resolver:
     def _eval(self, item: Eval, row: MethodRow, protocol: type[Protocol], repeat: Repeat) -> PlannedEval:
         published = item.views or protocol.views
         prescribed = Prescribed(row.backbone.views_of(published))
-        return PlannedEval(item, item.repeat or repeat, prescribed, self._views.evaluated(published, row.backbone))
+        views = self._views.evaluated(row.published_input(published), row.backbone)
+        return PlannedEval(item, item.repeat or repeat, prescribed, views)
 
     def _parent(self, parent: ParentFit, backbone: BackboneChoice | OwnModel, dataset: Dataset) -> ResolvedFit:
         """The fit that a method starts from, on the same backbone and with the recipe that its own method declares."""
@@ -189,7 +190,7 @@ class _Resolver:
 
 def _default_backbone(dataset: Dataset) -> BackboneChoice:
     """The tiny CLIP for embedded datasets, OpenAI's ViT-B/16 for all others."""
-    return BackboneChoice(MINI_ARCH, None) if dataset.kind == "embedded" else BackboneChoice("ViT-B-16", "openai")
+    return BackboneChoice(MINI_ARCH, None) if dataset.kind == "embedded" else BackboneChoice(None, None)
 
 
 def _fitted_recipe(recipe: Recipe, dataset: Dataset, fit: Fit) -> Recipe:
