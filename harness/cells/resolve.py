@@ -191,7 +191,8 @@ class _Resolver:
     def _eval(self, item: Eval, row: MethodRow, views: Views, repeat: Repeat) -> PlannedEval:
         published = item.views or views
         prescribed = Prescribed(row.backbone.views_of(published), transform_identity(item.transform))
-        return PlannedEval(item, item.repeat or repeat, prescribed, self._views.evaluated(published, row.backbone))
+        evaluated = self._views.evaluated(row.published_input(published), row.backbone)
+        return PlannedEval(item, item.repeat or repeat, prescribed, evaluated)
 
     def _parent(self, parent: ParentFit, backbone: BackboneChoice | OwnModel, dataset: Dataset) -> ResolvedFit:
         """The fit that a method starts from, on the same backbone and with the recipe that its own method declares."""
@@ -246,7 +247,7 @@ def _shares_fits(protocol: type[Protocol]) -> bool:
 
 def _default_backbone(dataset: Dataset) -> BackboneChoice:
     """The tiny CLIP for embedded datasets, OpenAI's ViT-B/16 for all others."""
-    return BackboneChoice(MINI_ARCH, None) if dataset.kind == "embedded" else BackboneChoice("ViT-B-16", "openai")
+    return BackboneChoice(MINI_ARCH, None) if dataset.kind == "embedded" else BackboneChoice(None, None)
 
 
 def _fitted_recipe(recipe: Recipe, dataset: Dataset, fit: Fit) -> Recipe:

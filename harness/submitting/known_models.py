@@ -11,9 +11,8 @@ from typing import NamedTuple
 
 from harness.base.canonical import is_file_hash
 from harness.cells.architecture_table import ARCHITECTURES
-from harness.cells.architectures import architectures
 from harness.cells.backbone import MINI_ARCH, BackboneChoice
-from harness.cells.open_clip_source import pretrained_tags
+from harness.cells.open_clip_source import architectures, pretrained_tags
 from results.measurement import RANDOM, ModelId
 
 INFERRED = "inferred"

@@ -296,7 +296,7 @@ def _backbone(m: Measurement, weights: str | None) -> BackboneChoice | None:
     """The backbone of `--weights`, if the measurement names a weight file; None otherwise."""
     if weights is None or m.model.arch == MINI_ARCH or m.model.config or not is_file_hash(m.model.weights):
         return None
-    return BackboneChoice(None if m.model.arch == "inferred" else m.model.arch, weights)
+    return BackboneChoice.for_model(m.model, weights)
 
 
 def _again(
