@@ -301,11 +301,14 @@ def _files(videos: Names) -> list[Path]:
     Raises:
         UserError: A file does not exist, or a folder holds no video.
     """
+    from harness.data.files.frame_folder import is_frame_folder
     from harness.data.files.video_names import is_video
 
     files: list[Path] = []
     for path in map(Path, texts(videos)):
-        if path.is_dir():
+        if is_frame_folder(path):
+            files.append(path)
+        elif path.is_dir():
             inside = sorted(file for file in path.rglob("*") if file.is_file() and is_video(file.name))
             if not inside:
                 raise UserError(f"{path} holds no video file.", "Give video files or a folder of them.")

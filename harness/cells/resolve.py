@@ -16,7 +16,7 @@ from harness.cells.from_protocol import declared_recipe, is_custom, options_prot
 from harness.cells.prescribed_fits import PrescribedFits
 from harness.cells.request import MethodChoice, Request
 from harness.cells.resolve_method import code_of, method_row
-from harness.cells.resolve_views import RequestedViews
+from harness.cells.resolve_views import RequestedViews, prescribed_views
 from harness.cells.resolved import Chosen, Combination, ResolvedFit, ResolvedRequest
 from harness.cells.scope import PlannedEval, PlannedFit
 from harness.cells.seeds import check_seeds, with_seeds
@@ -25,7 +25,7 @@ from harness.data.lists.dataset import Dataset
 from harness.data.lists.own_lists import WithOwnLists
 from harness.machine.settings import Settings
 from harness.plugins import registry
-from harness.spec import Eval, Fit, ParentFit, Protocol, Recipe, Repeat
+from harness.spec import Eval, Fit, ParentFit, Protocol, Recipe, Repeat, Views
 from harness.spec.method_spec import OwnModel
 from harness.spec.overrides import recipe_with
 from harness.spec.protocol import SEED
@@ -84,7 +84,6 @@ class _Resolver:
         """
         row = self._row(choice, protocol, dataset)
         is_trained = choice.checkpoint is None and (row.spec.recipe is not None or bool(row.spec.recipes))
-        views = self._views.of_training(protocol.views, row.backbone)
         datasets = {dataset.name: dataset}
         prescribed: list[PlannedFit] = []
         chosen: list[Chosen] = []
@@ -100,16 +99,19 @@ class _Resolver:
                 datasets[name] = self.datasets.open(name)
             if is_custom(protocol) and (own := own_lists(protocol, refs, name, datasets[name])):
                 datasets[name] = WithOwnLists(datasets[name], own)
+        training_views: dict[Views, None] = {}
         for fit, items in fits:
-            training = None
+            training, source = None, datasets[fit.train.dataset]
+            views = self._views.of_training(prescribed_views(protocol.views, source), row.backbone)
+            training_views[views] = None
             if is_trained:
-                source = datasets[fit.train.dataset]
                 # A method without a recipe is named first: no folder of videos would help it.
                 declared = self._declared(row, protocol, dataset, fit, source)
                 self._require_videos(dataset, source)
                 recipe = _fitted_recipe(recipe_with(declared, self._request.recipe), source, fit)
                 training = ResolvedFit(row, protocol.name, fit, source, declared, recipe, views)
-            evals = tuple(self._eval(item, row, protocol, fit.repeat if is_trained else Repeat()) for item in items)
+            repeat = fit.repeat if is_trained else Repeat()
+            evals = tuple(self._eval(item, row, protocol, repeat, datasets[item.test.dataset]) for item in items)
             columns = tuple(planned for planned in evals if not planned.eval.optional)
             prescribed.append(PlannedFit(fit, training.recipe if training else None, columns))
             selected = [planned for planned in evals if selection.takes(fit, planned.eval)]
@@ -119,7 +121,7 @@ class _Resolver:
         parent_fit = row.spec.parent_fit(row.options) if is_trained else None
         parent = self._parent(parent_fit, row.backbone, dataset) if parent_fit is not None else None
         return Combination(
-            row, protocol, dataset, datasets, views, tuple(prescribed), tuple(chosen), parent,
+            row, protocol, dataset, datasets, tuple(training_views), tuple(prescribed), tuple(chosen), parent,
             chosen_source=self._request.source is not None and dataset.source is not None,
         )  # fmt: skip
 
@@ -142,8 +144,10 @@ class _Resolver:
             self._codes[method] = code_of(registry.method_spec(method))
         return self._codes[method]
 
-    def _eval(self, item: Eval, row: MethodRow, protocol: type[Protocol], repeat: Repeat) -> PlannedEval:
-        published = item.views or protocol.views
+    def _eval(
+        self, item: Eval, row: MethodRow, protocol: type[Protocol], repeat: Repeat, dataset: Dataset
+    ) -> PlannedEval:
+        published = prescribed_views(item.views or protocol.views, dataset)
         prescribed = Prescribed(row.backbone.views_of(published))
         return PlannedEval(item, item.repeat or repeat, prescribed, self._views.evaluated(published, row.backbone))
 
@@ -160,7 +164,7 @@ class _Resolver:
             self._require_videos(dataset, source)
             declared = self._declared(row, protocol, dataset, fit, source, {})
             recipe = _fitted_recipe(declared, source, fit)
-            views = self._views.of_training(protocol.views, backbone)
+            views = self._views.of_training(prescribed_views(protocol.views, source), backbone)
             self._parents[key] = ResolvedFit(row, parent.protocol, fit, source, declared, recipe, views)
         return self._parents[key]
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from harness.data.files.frame_folder import is_frame_folder
 from harness.engine.compute.device import choose_device, for_evaluation
 from harness.engine.evaluate import evaluate
 from harness.engine.features.context import Context
@@ -83,6 +84,8 @@ def predict(
 
 def _not_a_file(video: Path) -> Prediction | None:
     """The outcome of a path that names no regular file, None if it names one."""
+    if is_frame_folder(video):
+        return None
     if video.is_dir():
         hint = f"Name its video files: python -m harness predict {shlex.quote(str(video))}/*"
         return Prediction(video, problem="is a folder, expected a video file", hint=hint)
