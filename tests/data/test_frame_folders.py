@@ -133,7 +133,7 @@ def test_a_table_may_name_frame_folders(dataset: Path) -> None:
 def test_a_class_folder_of_frames_is_refused(tmp_path: Path) -> None:
     for name in ("a", "b"):
         frames(tmp_path / name, range(3))
-    with pytest.raises(UserError, match="holds frames, expected videos or one folder of frames for each clip") as raised:
+    with pytest.raises(UserError, match="holds frames, expected videos or one folder of frames for each") as raised:
         FolderDataset(tmp_path).list("train")
     assert "a/CLIP/img_00001.jpg" in str(raised.value)
 
@@ -154,7 +154,8 @@ def test_the_content_of_a_frame_folder(tmp_path: Path) -> None:
 
 def test_run_and_predict(dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Through the commands; `reader` of the record is the reader of the views."""
-    few = ["--views", "clips=1", "--views", "crops=1", "--views", "sampling=centre", "--device", "cpu", "--workers", "1"]
+    machine = ["--device", "cpu", "--workers", "1"]
+    few = ["--views", "clips=1", "--views", "crops=1", "--views", "sampling=centre", *machine]
     arguments = ["--method", "vanilla_clip", "--protocol", "supervised", "--dataset", dataset, "--arch", "mini-clip"]
     assert in_process("run", *arguments, *few, "--runs", tmp_path / "runs", "--no-report", "--quiet") == 0
     record = json.loads(next((tmp_path / "runs").rglob("*.record.json")).read_bytes())
@@ -164,6 +165,5 @@ def test_run_and_predict(dataset: Path, tmp_path: Path, capsys: pytest.CaptureFi
     labels.write_text("circle\nsquare\n")
     capsys.readouterr()
     clip = next(dataset.glob("circle/*"))
-    predict = ["predict", clip, "--labels", labels, "--arch", "mini-clip", "--device", "cpu", "--workers", "1", "--json"]
-    assert in_process(*predict) == 0
+    assert in_process("predict", clip, "--labels", labels, "--arch", "mini-clip", *machine, "--json") == 0
     assert json.loads(capsys.readouterr().out)[0]["problem"] == ""

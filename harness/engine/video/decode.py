@@ -20,6 +20,7 @@ from harness.engine.video.batches import Draw
 from harness.engine.video.decord_reader import DecordCannotReadError
 from harness.engine.video.local_file import NotAVideoError
 from harness.engine.video.video_bytes import MORE_MEMORY, MachineFault, fault_of, read_through
+from harness.engine.video.view_transforms import ViewTransformError
 
 CPU_WORKERS, GPU_WORKERS = 8, 32
 DECODE_ATTEMPTS = 2
@@ -128,6 +129,8 @@ def decode(
                 return dataset[draw]
         except (KeyboardInterrupt, SystemExit):
             raise
+        except ViewTransformError as error:  # the video decoded: its prediction would not be wrong but missing
+            return MachineFault(error.message.rstrip("."), error.hint, "the view transform")
         except BaseException as error:  # decoders raise types of their own, some derived from BaseException
             if isinstance(error, MemoryError) or _MEMORY.search(str(error)) or not _memory_is_left():
                 return NO_MEMORY
