@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.base.errors import EXIT_FAILED, UserError
+from harness.data.files.frame_folder import has_frames, is_frame_folder
 from harness.data.files.video_names import VIDEO_EXTENSIONS, is_video
 
 _TRAIN = {"train": "train", "training": "train"}
@@ -28,7 +29,7 @@ class Clip:
         path: The path in lists: relative to the dataset's root, with forward slashes.
         label: Class name.
         split: `train`, `val`, or empty where the dataset states no split.
-        file: The file on disk.
+        file: The file on disk, or the folder of its frames.
         group: Source of the clip, unique in the dataset; empty where the table does not state it.
     """
 
@@ -128,6 +129,10 @@ def _read_class(root: Path, folder: Path, split: str) -> Iterator[Clip]:
             _require_utf8(name, path)
             _refuse_loop(path, resolved[parent])
             resolved[str(path)] = (*resolved[parent], path.resolve())
+        if not folders and has_frames(files) and not any(is_video(name) for name in files):
+            count += 1
+            yield _frames_as_clip(root, folder, Path(parent), split)
+            continue
         for name in sorted(files):
             if name.startswith("."):
                 continue
@@ -145,6 +150,15 @@ def _read_class(root: Path, folder: Path, split: str) -> Iterator[Clip]:
             f"The class folder {folder} holds no videos, {content}.",
             f"Remove the folder, or add videos to it ({', '.join(sorted(VIDEO_EXTENSIONS))}).",
         )
+
+
+def _frames_as_clip(root: Path, folder: Path, frames: Path, split: str) -> Clip:
+    if frames == folder:
+        raise UserError(
+            f"The class folder {folder} holds frames, expected videos or one folder of frames for each clip.",
+            f"Move the frames of each clip into a folder of their own: {folder.name}/CLIP/img_00001.jpg.",
+        )
+    return Clip(frames.relative_to(root).as_posix(), folder.name, split, frames)
 
 
 def _refuse(error: OSError) -> None:
@@ -193,7 +207,7 @@ def _read_table(table: Path) -> Iterator[Clip]:
             raise UserError(f"{where}: {path!r} is a duplicate of line {seen[path]}, expected each clip once.")
         seen[path] = line
         video = table.parent / row[0]
-        if not _is_file(video):
+        if not _is_clip(video):
             raise UserError(
                 f"{where}: the file {str(video)[:300]} does not exist.", "Give paths relative to the table's folder."
             )
@@ -241,10 +255,10 @@ def _split_lines(table: Path, lines: list[tuple[int, str]]) -> list[tuple[int, l
     return rows
 
 
-def _is_file(path: Path) -> bool:
-    """Return whether a path is a file; False for names that are too long for a file system."""
+def _is_clip(path: Path) -> bool:
+    """Return whether a path is a file or a frame folder; False for names that are too long for a file system."""
     try:
-        return path.is_file()
+        return path.is_file() or is_frame_folder(path)
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
             return False
