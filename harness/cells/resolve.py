@@ -102,6 +102,7 @@ class _Resolver:
                 datasets[name] = self.datasets.open(name)
             if is_custom(protocol) and (own := own_lists(protocol, refs, name, datasets[name])):
                 datasets[name] = WithOwnLists(datasets[name], own)
+        self.notes |= dict.fromkeys(note for opened in datasets.values() for note in opened.notes)
         for fit, items in fits:
             training = None
             if is_trained:
