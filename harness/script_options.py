@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TypedDict
+from typing import TYPE_CHECKING, TypeAlias, TypedDict
 
 from harness.base.errors import UserError, unknown_name
 from harness.cells.backbone import BackboneChoice
@@ -13,10 +13,16 @@ from harness.cells.request import MethodChoice, Request, parse_methods
 from harness.machine.compute_options import ComputeOptions
 from harness.machine.settings import Settings, load_settings
 
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
 Value = str | int | float | bool | tuple[float, ...]
 """Value of a recipe or view setting."""
 
 Names = str | Path | Sequence[str | Path]
+Videos: TypeAlias = "Names | NDArray[np.uint8] | Sequence[str | Path | NDArray[np.uint8]]"
+"""Files, folders, tables, and arrays of frames."""
 
 
 class Folders(TypedDict, total=False):
@@ -54,6 +60,25 @@ class Compute(TypedDict, total=False):
     compile: str
     shard: str
     grad_checkpointing: bool
+    track: bool
+
+
+class PredictOptions(Compute, total=False):
+    """Options of `predict` beside model, videos, labels and views.
+
+    Keys:
+        start, end: Part of each video in seconds.
+        window, step: Length of sliding windows, and the distance between their begins, in seconds.
+        top_k: Classes of a prediction (5).
+        fps: Frames per second of arrays of frames, for parts in seconds.
+    """
+
+    start: float
+    end: float | None
+    window: float | None
+    step: float | None
+    top_k: int
+    fps: float
 
 
 class RunOptions(Folders, Compute, total=False):
@@ -67,6 +92,7 @@ class RunOptions(Folders, Compute, total=False):
         lists: `published` or `own` lists.
         repeats, shots, parts: Restrict to these repeats, to these K of few-shot fits, and to evals of these parts.
         seeds: Number of fits of each training list, from fixed seeds, as repeats of kind `seed`.
+        limit: Videos of each class in all lists, a sample that is not ranked; the default is whole lists.
         source: Dataset on which zero-shot transfer fits.
         plugins: Files of methods and protocols to load first.
         keep_going: Go on with other cells after a failure.
@@ -85,6 +111,7 @@ class RunOptions(Folders, Compute, total=False):
     shots: Sequence[int]
     seeds: int
     parts: Sequence[str]
+    limit: int
     source: str
     plugins: Sequence[str | Path]
     keep_going: bool
@@ -124,7 +151,7 @@ def settings_of(places: Folders | RunOptions) -> Settings:
     return load_settings(flags)
 
 
-def compute_options(options: Compute | RunOptions) -> ComputeOptions:
+def compute_options(options: Compute | RunOptions | PredictOptions) -> ComputeOptions:
     """The options of the computation; those that are not given have their defaults."""
     given = Compute(**{name: options[name] for name in Compute.__annotations__ if name in options})  # type: ignore[literal-required, typeddict-item]
     return ComputeOptions(**given)
@@ -157,5 +184,6 @@ def request_of(
         shots=tuple(options.get("shots", ())),
         seeds=options.get("seeds", 0),
         parts=tuple(options.get("parts", ())),
+        limit=options.get("limit", 0),
         source=options.get("source"),
     )

@@ -8,6 +8,7 @@ from harness.base.errors import UserError
 from harness.cells.request import Request
 from harness.data.catalog import open_dataset
 from harness.data.lists.dataset import Dataset
+from harness.data.lists.sample import SampledDataset
 from harness.machine.settings import Settings
 from harness.spec.lists import dataset_key
 
@@ -70,6 +71,8 @@ def _open(name: str, request: Request, settings: Settings) -> Dataset:
         )
     dataset = open_dataset(name, settings, lists=request.lists, variant=request.variant)
     if request.source is not None:
-        dataset.parent_source = request.source
-        dataset.source = request.source if dataset.source is not None else None
-    return dataset
+        source = dataset_key(request.source)
+        dataset.parent_source = source
+        if dataset.source is not None or dataset.zero_shot_tests:
+            dataset.source = dataset.chosen_source = source
+    return SampledDataset(dataset, request.limit) if request.limit else dataset

@@ -10,6 +10,8 @@ from harness.cells.request import Request
 from harness.spec import Eval, Fit, Protocol, Repeat
 from harness.spec.protocol import SEED, SINGLE, DatasetFacts
 
+WITH_SOURCE = ("zero_shot", "zero_shot_full", "probes")
+"""Protocols on which `--source` acts."""
 FitWithEvals = tuple[Fit, tuple[Eval, ...]]
 _ONE_FIT = (SINGLE, SEED)
 """Kinds of repeats that do not tell the training lists of a protocol apart; the shots do."""
@@ -92,11 +94,11 @@ def unused_source(request: Request, has_parents: bool) -> list[str]:
         request: The request.
         has_parents: Whether a method of the request starts from a parent fit, which is on the source.
     """
-    if request.source is None or "zero_shot" in request.protocols or has_parents:
+    if request.source is None or has_parents or set(WITH_SOURCE) & set(request.protocols):
         return []
     return [
-        f"--source {request.source} does not act on {', '.join(request.protocols)}: only zero_shot and methods with a "
-        "parent fit have a source"
+        f"--source {request.source} does not act on {', '.join(request.protocols)}: only {', '.join(WITH_SOURCE)} "
+        "and methods with a parent fit have a source"
     ]
 
 

@@ -182,6 +182,10 @@ def add_request(parser: argparse.ArgumentParser) -> None:
         help="fit each training list N times, from fixed seeds, and average the fits (default: the protocol's repeats)",
     )
     group.add_argument(
+        "--limit", type=int, default=0, metavar="N",
+        help="sample: N videos per class of every list, for a first look; such rows are not ranked",
+    )  # fmt: skip
+    group.add_argument(
         "--part", action="append", default=[], metavar="NAME",
         help="only evals of this part: base, novel, k4; source: the source's evaluation list (zero_shot); repeatable",
     )  # fmt: skip
@@ -213,6 +217,7 @@ def request_of(arguments: argparse.Namespace) -> Request:
         shots=tuple(arguments.shots),
         seeds=arguments.seeds,
         parts=tuple(arguments.part),
+        limit=arguments.limit,
         source=arguments.source,
     )
 
@@ -292,4 +297,5 @@ def compute_options_of(arguments: argparse.Namespace) -> ComputeOptions:
         compile=arguments.compile,
         shard=arguments.shard,
         grad_checkpointing=arguments.grad_checkpointing,
+        track=getattr(arguments, "track", False),  # only `run` and `plan` have it
     )

@@ -11,6 +11,15 @@ OFFICIAL = ("k400", "k600", "hmdb51", "ucf101", "ssv2")
 EMBEDDED = ("mini_source", "mini_target")
 
 
+SAMPLE_SEED = 0
+"""Seed of all samples: two users with the same limit evaluate the same videos."""
+
+
+def sample_text(limit: int) -> str:
+    """The text by which measurements state a sample of `limit` videos per class."""
+    return f"{limit} video{'' if limit == 1 else 's'} per class, seed {SAMPLE_SEED}"
+
+
 def dataset_key(name: str) -> str:
     """The name of an official or embedded dataset in any case (`UCF101`) as the harness writes it; else unchanged."""
     return name.lower() if name.lower() in (*OFFICIAL, *EMBEDDED) else name

@@ -63,8 +63,9 @@ class WithOwnLists(Dataset):
         self.name, self.title, self.kind = dataset.name, dataset.title, dataset.kind
         self.source: str | None = dataset.source
         self.parent_source = dataset.parent_source
+        self.chosen_source: str | None = dataset.chosen_source
         self.zero_shot_tests: tuple[ZeroShotTest, ...] = dataset.zero_shot_tests
-        self.draws, self.marked = dataset.draws, dataset.marked
+        self.draws, self.marked, self.sample = dataset.draws, dataset.marked, dataset.sample
 
     @property
     def root_id(self) -> str:
@@ -79,6 +80,10 @@ class WithOwnLists(Dataset):
     def list_names(self) -> tuple[str, ...]:
         """The names of the lists of the dataset, then those of the additional lists."""
         return (*self._dataset.list_names(), *self._own)
+
+    def why_absent(self, name: str) -> str:
+        """The reason why a list is absent; see `Dataset.why_absent`."""
+        return self._dataset.why_absent(name)
 
     def list(self, name: str) -> VideoList:
         """The rows of a list; see `Dataset.list`."""
