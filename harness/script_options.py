@@ -34,6 +34,7 @@ class Folders(TypedDict, total=False):
         weights_dir: Folder with weight files of open_clip tags.
         lists_dir: Folder with published or generated lists.
         data: Dataset name -> folder of its videos.
+        data_labels: Name of a table or folder with numbers as classes -> its file of class names.
     """
 
     runs: str | Path
@@ -41,6 +42,7 @@ class Folders(TypedDict, total=False):
     weights_dir: str | Path
     lists_dir: str | Path
     data: Mapping[str, str | Path]
+    data_labels: Mapping[str, str | Path]
 
 
 class Compute(TypedDict, total=False):
@@ -143,6 +145,7 @@ def pairs(values: Mapping[str, Value]) -> dict[str, str]:
 def settings_of(places: Folders | RunOptions) -> Settings:
     """Settings of this machine, with the folders that are given."""
     flags = {f"data.{name}": str(folder) for name, folder in places.get("data", {}).items()}
+    flags |= {f"labels.{name}": str(file) for name, file in places.get("data_labels", {}).items()}
     for flag, folder in (
         ("runs", places.get("runs")), ("cache", places.get("cache")), ("weights", places.get("weights_dir")),
         ("lists", places.get("lists_dir")),

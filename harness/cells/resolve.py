@@ -108,6 +108,7 @@ class _Resolver:
                 if limit := self._request.limit:
                     own = {file: sampled(rows, limit) for file, rows in own.items()}
                 datasets[name] = WithOwnLists(datasets[name], own)
+        self.notes |= dict.fromkeys(note for opened in datasets.values() for note in opened.notes)
         training_views: dict[Views, None] = {}
         for fit, items in fits:
             training, source = None, datasets[fit.train.dataset]

@@ -28,8 +28,13 @@ def add_folders(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--weights-dir", metavar="DIR", help="folder with weight files of open_clip tags")
     group.add_argument("--lists-dir", metavar="DIR", help="folder with published or generated lists")
     group.add_argument(
-        "--data", metavar="NAME=DIR", action="append", default=[], help="videos of a dataset, e.g. ucf101=/data/UCF-101"
-    )
+        "--data", metavar="NAME=DIR", action="append", default=[],
+        help="videos of a dataset or of a table NAME.csv, e.g. ucf101=/data/UCF-101",
+    )  # fmt: skip
+    group.add_argument(
+        "--data-labels", metavar="NAME=FILE", action="append", default=[],
+        help="class names of a table or folder NAME whose classes are numbers",
+    )  # fmt: skip
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
@@ -108,6 +113,7 @@ def backbone_of(arguments: argparse.Namespace) -> BackboneChoice | None:
 def settings_of(arguments: argparse.Namespace) -> Settings:
     """Settings from the flags of `add_folders` and `add_executor`, the environment and the configuration file."""
     flags = {f"data.{name}": folder for name, folder in parse_pairs(arguments.data, "--data").items()}
+    flags |= {f"labels.{name}": file for name, file in parse_pairs(arguments.data_labels, "--data-labels").items()}
     for name, value in (
         ("runs", arguments.runs), ("cache", arguments.cache), ("weights", arguments.weights_dir),
         ("lists", arguments.lists_dir),

@@ -187,6 +187,8 @@ def _data(arguments: argparse.Namespace) -> int:
         put_json(report.as_dict())
     else:
         put(report.text())
+    for note in dataset.notes:
+        say(note)
     return EXIT_DONE if report.complete else EXIT_FAILED
 
 
