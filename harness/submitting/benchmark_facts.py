@@ -29,25 +29,26 @@ from harness.spec.protocol import SEED
 from harness.submitting.known_models import frame_gmacs, mini_model, model_problems
 from results.measurement import Expected, ListId, Measurement, ModelId, Scope
 from results.record import AuditFacts
+from results.submission.copies import KnownTables
 from results.submission.facts import Declared, EvalFacts, Facts, ListFacts, ListPlace, Program, ProtocolFacts
 from results.submission.layout import Card
 
 
 def facts_of(
-    pairs: Iterable[tuple[str, str]], known: Mapping[str, str] | None = None, titles: Mapping[str, str] | None = None
+    pairs: Iterable[tuple[str, str]], known: KnownTables | None = None, titles: Mapping[str, str] | None = None
 ) -> Facts:
     """The facts of (protocol, dataset) pairs; a pair that is not part of the benchmark is left out.
 
     Args:
         pairs: Pairs of a submission.
-        known: Hashes of predictions of other rows, see `Facts.known`.
+        known: Predictions tables of other submissions.
         titles: Titles of methods on the board by name; those of built-in methods are added.
     """
     protocols = tuple(sorted(registry.sources("protocol")))
     by_pair = {pair: facts for pair in pairs if pair[0] in protocols and (facts := pair_facts(*pair))}
     return Facts(
         protocols, by_pair, builtin_methods(), mini_model(), ENGINE_VERSION, __version__, datetime.now(UTC),
-        lambda model: tuple(model_problems(model)), frame_gmacs, _declared, known or {},
+        lambda model: tuple(model_problems(model)), frame_gmacs, _declared, known or KnownTables(),
         {**(titles or {}), **_titles()},
     )  # fmt: skip
 

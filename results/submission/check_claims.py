@@ -1,7 +1,4 @@
-"""Rules on statements of records that follow from the benchmark, the method or the installation.
-
-The rules are P009, P014, P029 to P034, and W012.
-"""
+"""Rules on statements that follow from the benchmark, the method or the installation (P029 to P034, and others)."""
 
 from __future__ import annotations
 

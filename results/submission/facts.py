@@ -10,6 +10,7 @@ from harness.spec import Column, Recipe, Repeat, Views
 from harness.spec.protocol import SEED, SINGLE
 from results.measurement import Expected, ListId, Measurement, ModelId, Prescribed, Scope, Value
 from results.record import AuditFacts
+from results.submission.copies import KnownTables
 from results.submission.layout import Card
 
 
@@ -182,7 +183,7 @@ class Facts:
         frame_gmacs: Returns the 10^9 multiply-adds of the vision tower for one frame; None if they are not known.
         declared: Returns the declarations of a built-in method for a measurement and its number of shots; None for
             other methods.
-        known: Method and version by the sha256 of each predictions table on the board.
+        known: Predictions tables of other submissions.
         titles: Title of each built-in method and of each method on the board, by name.
     """
 
@@ -196,5 +197,5 @@ class Facts:
     model_problems: Callable[[ModelId], Sequence[tuple[str, str]]] = lambda _model: ()
     frame_gmacs: Callable[[ModelId], float | None] = lambda _model: None
     declared: Callable[[Measurement, int | None], Declared | None] = lambda _measurement, _shots: None
-    known: Mapping[str, str] = field(default_factory=dict)
+    known: KnownTables = field(default_factory=KnownTables)
     titles: Mapping[str, str] = field(default_factory=dict)
