@@ -1,4 +1,4 @@
-"""Zero-shot transfer to every clip of a dataset, which half of the published numbers use, and not to its test splits."""
+"""Zero-shot transfer to all clips of a dataset, as in half of the published numbers, and not to its test splits."""
 
 from __future__ import annotations
 

@@ -51,7 +51,8 @@ def _declared(m: Measurement, shots: int | None) -> Declared | None:
         return None
     preset, protocol = "mini" if m.model.arch == MINI_ARCH else "", m.protocol.name
     # A built-in protocol with the fits of another one has the recipes of the other one.
-    protocol = (protocol in registry.sources("protocol") and registry.load("protocol", protocol).recipe_like) or protocol
+    if protocol in registry.sources("protocol"):
+        protocol = registry.load("protocol", protocol).recipe_like or protocol
     defaults = spec.options_for({}, protocol, m.evaluation.list.dataset, preset).as_dict()
     defaults.pop("frames", None)  # the harness sets this option from the views
     trained = m.fitted
@@ -84,11 +85,13 @@ class _Prescribed:
 
 @cache
 def pair_facts(protocol: str, dataset: str) -> ProtocolFacts | None:
-    """The facts of a protocol on a dataset; None for other datasets, and for a dataset that the protocol cannot use."""
+    """The facts of a protocol on a dataset; None for other datasets, for probes, and where they do not go together."""
     opened = _dataset(dataset)
     if opened is None:
         return None
     cls: type[Protocol] = registry.load("protocol", protocol)
+    if not cls.trains:
+        return None  # probes are compared with the method's own score and are not part of the board
     instance = cls()
     try:
         fits = tuple(_Prescribed(fit, tuple(instance.evals(opened, fit))) for fit in instance.fits(opened))

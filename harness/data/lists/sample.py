@@ -12,6 +12,7 @@ from harness.data.lists.own_lists import WithOwnLists
 from harness.spec import VideoList
 from harness.spec.lists import SAMPLE_SEED, sample_text
 
+
 def check_limit(limit: int) -> None:
     """Check the number of `--limit`.
 
