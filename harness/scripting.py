@@ -171,7 +171,7 @@ def predict(
         model: A fit, or a method from `build_method`.
         videos: Files, or folders of which all videos are taken.
         labels: Classes to choose from; the default is the classes of the fit.
-        views: Views; the default is the views of the fit, or `Views()`.
+        views: Views; the default is the views of the fit, or one view of 32 frames.
         compute: See `Compute`.
 
     Returns:
@@ -200,7 +200,7 @@ def evaluate(
         model: A fit, or a method from `build_method`.
         videos: A folder of class folders, a table of path and class, or (file, class name) pairs.
         labels: Classes to choose from; the default is the classes of the fit, else those of the videos, sorted.
-        views: Views; the default is the views of the fit, or `Views()`.
+        views: Views; the default is the views of the fit, or one view of 32 frames.
         compute: See `Compute`.
 
     Raises:
@@ -289,10 +289,17 @@ def _resolved(
 
     if isinstance(model, FittedMethod):
         given = labels or model.labels
-        return model.method, given if isinstance(given, LabelSet) else LabelSet(tuple(given)), views or model.views
+        classes = given if isinstance(given, LabelSet) else LabelSet(tuple(given))
+        return model.method, classes, _own(views, model.method) or model.views
+    chosen = _own(views, model) or model.backbone.facts.default_views
     if not labels:
         raise UserError("labels is empty: a method without a fit has no classes.", "Give labels=[...], class names.")
-    return model, labels if isinstance(labels, LabelSet) else LabelSet(tuple(labels)), views or Views()
+    return model, labels if isinstance(labels, LabelSet) else LabelSet(tuple(labels)), chosen
+
+
+def _own(views: Views | None, method: ClipMethod) -> Views | None:
+    """The user's views, with the settings of the method's weights for `normalize=model`."""
+    return None if views is None else method.backbone.facts.views_of(views)
 
 
 def _files(videos: Names) -> list[Path]:

@@ -95,7 +95,7 @@ def _build(runs: Path, out: Path) -> BuiltReport:
     text = _environment().get_template("board.html.jinja").render(
         sections=_sections(groups),
         glance=overview(groups),
-        figures={group.anchor: list(map(Markup, group_figures(group))) for group in groups if not group.published},
+        figures={group.anchor: group_figures(group) for group in groups if not group.published},
         comparisons=comparisons,
         probes=Markup(html(probe_tables(losses))) if losses else "",
         probe_figures=[

@@ -31,7 +31,7 @@ from results.measurement import (
 )
 from results.record import RECORD_SUFFIX
 
-ENGINE_VERSION = 1
+ENGINE_VERSION = 2
 """Raised when a change of the engine changes numbers; finished cells then become stale."""
 
 

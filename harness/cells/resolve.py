@@ -22,7 +22,7 @@ from harness.cells.scope import PlannedEval, PlannedFit
 from harness.cells.seeds import check_seeds, with_seeds
 from harness.cells.selection import check_parts, selection_of, unused_source
 from harness.data.lists.dataset import Dataset
-from harness.data.lists.own_lists import WithOwnLists
+from harness.data.lists.own_lists import TransferTarget, WithOwnLists
 from harness.data.lists.sample import check_limit, sampled
 from harness.machine.settings import Settings
 from harness.plugins import registry
@@ -60,6 +60,7 @@ def resolve(request: Request, settings: Settings) -> ResolvedRequest:
                 reason = f"{error.message} {error.hint}".strip()
                 left_out.append((f"{choice.name} {protocol.name} {dataset.shown}", reason))
     check_parts(request, resolver.parts)
+    resolver.notes |= dict.fromkeys(unused_source(request, any(found.parent for found in combinations)))
     embedded = not request.datasets and any(dataset.kind == "embedded" for _, dataset in targets)
     return ResolvedRequest(tuple(combinations), tuple(missing), embedded, tuple(left_out), tuple(resolver.notes))
 
@@ -70,12 +71,13 @@ class _Resolver:
     def __init__(self, request: Request, settings: Settings) -> None:
         self.datasets = OpenedDatasets(request, settings)
         self.parts: set[str] = set()
-        self.notes: dict[str, None] = dict.fromkeys(unused_source(request))
+        self.notes: dict[str, None] = {}
         self._request = request
         self._configured = settings.data
         self._codes: dict[str, str] = {}
         self._views = RequestedViews(request)
         self._prescribed = PrescribedFits()
+        self._targets: dict[int, TransferTarget] = {}
         self._parents: dict[tuple[ParentFit, BackboneChoice | OwnModel, int], ResolvedFit] = {}
 
     def combination(self, choice: MethodChoice, protocol: type[Protocol], dataset: Dataset) -> Combination:
@@ -125,10 +127,22 @@ class _Resolver:
         # After the fits: a missing recipe of the protocol is named before missing videos of the parent fit.
         parent_fit = row.spec.parent_fit(row.options) if is_trained else None
         parent = self._parent(parent_fit, row.backbone, dataset) if parent_fit is not None else None
+        if parent is not None and parent.dataset.name == dataset.name:
+            self.notes[
+                f"{row.name} {protocol.name} on {dataset.shown} starts from a fit on all classes of {dataset.shown}, "
+                "novel classes included, which is not published: name another source with --source NAME"
+            ] = None
         return Combination(
             row, protocol, dataset, datasets, views, tuple(prescribed), tuple(chosen), parent,
-            chosen_source=self._request.source is not None and dataset.source is not None,
+            chosen_source=self._is_source_chosen(dataset, parent),
         )  # fmt: skip
+
+    def _is_source_chosen(self, dataset: Dataset, parent: ResolvedFit | None) -> bool:
+        """Whether the user chose a dataset to train on that is not the protocol's or the method's published one."""
+        if parent is not None and parent.dataset.name == dataset.name:
+            # Nothing is published for a parent fit on the dataset itself, which has seen the novel classes.
+            return True
+        return self._request.source is not None and (dataset.source is not None or parent is not None)
 
     def _row(self, choice: MethodChoice, protocol: type[Protocol], dataset: Dataset) -> MethodRow:
         backbone = self._request.backbone or _default_backbone(dataset)
@@ -170,7 +184,8 @@ class _Resolver:
             frames = self._views.requested(protocol.views, backbone).frames
             choice, code = MethodChoice(parent.method), self._code(parent.method)
             row = method_row(choice, backbone, parent.protocol, dataset.name, frames, code)
-            fit, _ = self._prescribed.of(protocol, dataset)[0]
+            target = self._targets.setdefault(id(dataset), TransferTarget(dataset))
+            fit, _ = self._prescribed.of(protocol, target)[0]
             source = dataset if fit.train.dataset == dataset.name else self.datasets.open(fit.train.dataset)
             self._require_videos(dataset, source)
             declared = self._declared(row, protocol, dataset, fit, source, {})

@@ -87,13 +87,18 @@ def extra_evals(protocol: Protocol, dataset: DatasetFacts, fit: Fit) -> tuple[Ev
     return tuple(replace(item, optional=True) for item in protocol.extra_evals(dataset, fit))
 
 
-def unused_source(request: Request) -> list[str]:
-    """A sentence about `--source` if no requested protocol trains on another dataset than it evaluates."""
-    if request.source is None or set(WITH_SOURCE) & set(request.protocols):
+def unused_source(request: Request, has_parents: bool) -> list[str]:
+    """A sentence about `--source` if nothing of the request trains on another dataset than it evaluates.
+
+    Args:
+        request: The request.
+        has_parents: Whether a method of the request starts from a parent fit, which is on the source.
+    """
+    if request.source is None or set(WITH_SOURCE) & set(request.protocols) or has_parents:
         return []
     return [
-        f"--source {request.source} does not act on {', '.join(request.protocols)}: only {', '.join(WITH_SOURCE)} "
-        "have a source"
+        f"--source {request.source} does not act on {', '.join(request.protocols)}: only {', '.join(WITH_SOURCE)} and "
+        "methods with a parent fit have a source"
     ]
 
 

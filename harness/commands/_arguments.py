@@ -164,7 +164,9 @@ def add_request(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--lists", default="published", choices=("published", "own"), help="own: draw lists that are not published"
     )
-    group.add_argument("--source", metavar="NAME", help="dataset that zero_shot fits on (default: k400; mini_source)")
+    group.add_argument(
+        "--source", metavar="NAME", help="dataset that zero_shot and parent fits train on (default: k400; mini_source)",
+    )  # fmt: skip
     for name, metavar, text in (("repeat", "N", "only this repeat"), ("shots", "K", "only this K (few_shot)")):
         group.add_argument(
             f"--{name}", type=int, action="append", default=[], metavar=metavar, help=f"{text}; repeatable"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from harness.base.canonical import rows_sha256
 
@@ -47,7 +48,7 @@ class VideoList:
         """The paths, in list order."""
         return tuple(path for path, _ in self.rows)
 
-    @property
+    @cached_property
     def sha256(self) -> str:
         """sha256 of the lines `path label` (LF): the list's content, for any line ends on disk."""
         return rows_sha256(self.rows)

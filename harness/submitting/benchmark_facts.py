@@ -127,7 +127,9 @@ class _Pinned:
         self.protocol = protocol
         self.lists: dict[tuple[str, str], ListFacts] = {}
         self.labels: dict[tuple[str, str, str], tuple[str, ...]] = {}
-        self.source = ListPlace(dataset.source, "train", "all") if dataset.source is not None else None
+        # A parent fit on the dataset itself has seen its novel classes, and is not published.
+        is_own = dataset.parent_source == dataset.name
+        self.source = None if is_own else ListPlace(dataset.parent_source, "train", "all")
 
     def trained(self, fit: Fit, item: Eval) -> EvalFacts:
         """The facts of one evaluation of one fit."""

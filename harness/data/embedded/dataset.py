@@ -32,6 +32,7 @@ class EmbeddedDataset(Dataset):
     """
 
     kind = "embedded"
+    parent_source = "mini_source"
 
     def __init__(self, name: str, cache: Path) -> None:
         if name not in EMBEDDED:

@@ -70,6 +70,8 @@ def fits_from_features(method: ClipMethod) -> bool:
     own, steps = vars(method), ("loss", "forward")
     if any(getattr(type(method), step) is not getattr(ClipMethod, step) or step in own for step in steps):
         return False
+    if method.backbone.batch_statistics and any(isinstance(m, _BatchNorm) for m in method.backbone.visual.modules()):
+        return False
     return pools_from_features(method) and all(map(_same_in_training, method.backbone.visual.modules()))
 
 
@@ -84,7 +86,7 @@ def _same_in_training(module: nn.Module) -> bool:
     drops = isinstance(module, _DropoutNd) and module.p > 0
     # open_clip and timm have classes of these names, which share no base class.
     drops = drops or (type(module).__name__ in ("PatchDropout", "DropPath") and getattr(module, "prob", 1.0) != 0)
-    return not drops and not isinstance(module, _BatchNorm)
+    return not drops
 
 
 class CacheFullError(UserError):
