@@ -144,9 +144,14 @@ def probe_tables(probes: Sequence[ProbeRow]) -> list[Table]:
     return [_table(dataset, members) for dataset, members in by_dataset(probes).items()]
 
 
+def parts_of(probes: Sequence[ProbeRow]) -> list[str]:
+    """The transformed parts of some rows: those of built-in transforms first."""
+    found = {part for probe in probes for part in probe.losses}
+    return [*(part for part in BUILT_IN if part in found), *sorted(found - set(BUILT_IN))]
+
+
 def _table(dataset: str, probes: list[ProbeRow]) -> Table:
-    found = dict.fromkeys(part for probe in probes for part in probe.losses)
-    parts = [*(part for part in BUILT_IN if part in found), *sorted(part for part in found if part not in BUILT_IN)]
+    parts = parts_of(probes)
     return Table(
         name=f"probes_{dataset}",
         title=f"{TITLE}: {dataset_title(dataset)}",
