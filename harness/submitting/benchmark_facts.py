@@ -119,11 +119,13 @@ class _Prescribed:
 
 @cache
 def pair_facts(protocol: str, dataset: str) -> ProtocolFacts | None:
-    """The facts of a protocol on a dataset; None for other datasets, and for a dataset that the protocol cannot use."""
+    """The facts of a protocol on a dataset; None for other datasets, for probes, and where they do not go together."""
     opened = _dataset(dataset)
     if opened is None:
         return None
     cls: type[Protocol] = registry.load("protocol", protocol)
+    if not cls.trains:
+        return None  # probes are compared with the method's own score and are not part of the board
     instance = cls()
     try:
         fits = tuple(_Prescribed(fit, tuple(instance.evals(opened, fit))) for fit in instance.fits(opened))
