@@ -58,8 +58,8 @@ def test_features_are_arrays_that_give_the_scores_of_the_fit(
 def test_features_of_an_untrained_method(small_dataset: Path, tmp_path: Path) -> None:
     places = ("--runs", tmp_path / "runs", "--cache", tmp_path / "cache")
     run = ("--method", "vanilla_clip", "--protocol", "b2n", "--dataset", small_dataset, "--arch", "mini-clip")
-    options = ("--part", "novel", "--repeat", "1", "--views", "frames=2", "--workers", "0", "--quiet", "--no-report", "--json")
-    assert in_process("run", *run, *options, *places) == 0
+    options = ("--views", "frames=2", "--workers", "0", "--quiet", "--no-report", "--json")
+    assert in_process("run", *run, "--part", "novel", "--repeat", "1", *options, *places) == 0
     asked = ("--method", "vanilla_clip", "--dataset", small_dataset, "--out", tmp_path / "f.npz")
     assert in_process("features", *asked, *places) == 0
     assert np.load(tmp_path / "f.npz")["features"].shape[1] == 2

@@ -25,19 +25,19 @@ def write_features(path: Path, content: ListFeatures) -> None:
         path: The file, whose suffix decides the format.
         content: The features of a list.
     """
-    arrays = {
-        "features": content.features.frames,
-        "video_features": content.features.videos,
-        "labels": np.array(content.labels, dtype=np.int64),
-    }
+    frames, videos = content.features.frames, content.features.videos
+    labels = np.array(content.labels, dtype=np.int64)
     if path.suffix.lower() == ".npz":
-        texts = {"videos": np.array(content.videos, dtype=np.str_), "classes": np.array(content.classes, dtype=np.str_)}
         buffer = io.BytesIO()
-        np.savez(buffer, **arrays, **texts, title=np.array(content.title), key=np.array(content.key))
+        np.savez(
+            buffer, features=frames, video_features=videos, labels=labels,
+            videos=np.array(content.videos, dtype=np.str_), classes=np.array(content.classes, dtype=np.str_),
+            title=np.array(content.title), key=np.array(content.key),
+        )  # fmt: skip
         write_bytes(path, buffer.getvalue())
         return
     metadata = {
         "videos": json.dumps(content.videos), "classes": json.dumps(content.classes), "title": content.title,
         "key": content.key,
     }  # fmt: skip
-    write_bytes(path, save({name: np.ascontiguousarray(array) for name, array in arrays.items()}, metadata))
+    write_bytes(path, save({"features": frames, "video_features": videos, "labels": labels}, metadata))
