@@ -16,7 +16,7 @@ from harness.machine.settings import Settings
 def add_parser(verbs: Verbs) -> None:
     """Arguments of `data prepare`, `data import-lists` and `data export-lists`."""
     parser = verb_parser(
-        verbs, "data", "generate, import or export lists", "Lists of datasets.",
+        verbs, "data", "generate, import or export lists", "Generate, import or export the lists of datasets.",
         "example:\n  python -m harness data prepare ucf101 --annotations ucfTrainTestlist/ --videos /data/UCF-101\n",
     )  # fmt: skip
     kinds = parser.add_subparsers(dest="what", metavar="{prepare,import-lists,export-lists}", required=True)
