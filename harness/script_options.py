@@ -90,6 +90,7 @@ class RunOptions(Folders, Compute, total=False):
         lists: `published` or `own` lists.
         repeats, shots, parts: Restrict to these repeats, to these K of few-shot fits, and to evals of these parts.
         seeds: Number of fits of each training list, from fixed seeds, as repeats of kind `seed`.
+        limit: Videos of each class in all lists, a sample that is not ranked; the default is whole lists.
         source: Dataset on which zero-shot transfer fits.
         plugins: Files of methods and protocols to load first.
         keep_going: Go on with other cells after a failure.
@@ -108,6 +109,7 @@ class RunOptions(Folders, Compute, total=False):
     shots: Sequence[int]
     seeds: int
     parts: Sequence[str]
+    limit: int
     source: str
     plugins: Sequence[str | Path]
     keep_going: bool
@@ -179,5 +181,6 @@ def request_of(
         shots=tuple(options.get("shots", ())),
         seeds=options.get("seeds", 0),
         parts=tuple(options.get("parts", ())),
+        limit=options.get("limit", 0),
         source=options.get("source"),
     )

@@ -175,7 +175,7 @@ def predict(
         videos: Files, folders of which all videos are taken, tables of paths, or arrays of frames: (T, H, W, 3) uint8
             RGB.
         labels: Classes to choose from; the default is the classes of the fit.
-        views: Views; the default is the views of the fit, or `Views()`.
+        views: Views; the default is the views of the fit, or one view of 32 frames.
         options: See `PredictOptions` and `Compute`.
 
     Returns:
@@ -210,7 +210,7 @@ def evaluate(
         videos: A folder of class folders, a table of path and class, or pairs of a file, or an array of frames (T, H,
             W, 3), and its class name.
         labels: Classes to choose from; the default is the classes of the fit, else those of the videos, sorted.
-        views: Views; the default is the views of the fit, or `Views()`.
+        views: Views; the default is the views of the fit, or one view of 32 frames.
         compute: See `Compute`.
 
     Raises:
@@ -301,7 +301,14 @@ def _resolved(
 
     if isinstance(model, FittedMethod):
         given = labels or model.labels
-        return model.method, given if isinstance(given, LabelSet) else LabelSet(tuple(given)), views or model.views
+        classes = given if isinstance(given, LabelSet) else LabelSet(tuple(given))
+        return model.method, classes, _own(views, model.method) or model.views
+    chosen = _own(views, model) or model.backbone.facts.default_views
     if not labels:
         raise UserError("labels is empty: a method without a fit has no classes.", "Give labels=[...], class names.")
-    return model, labels if isinstance(labels, LabelSet) else LabelSet(tuple(labels)), views or Views()
+    return model, labels if isinstance(labels, LabelSet) else LabelSet(tuple(labels)), chosen
+
+
+def _own(views: Views | None, method: ClipMethod) -> Views | None:
+    """The user's views, with the settings of the method's weights for `normalize=model`."""
+    return None if views is None else method.backbone.facts.views_of(views)

@@ -11,8 +11,8 @@ import matplotlib
 from matplotlib.figure import Figure
 
 from harness.base.atomic import write_bytes
+from reports.figures.palette import COLOURS
 from reports.labels import shorten
-from reports.plot import COLOURS
 
 MOST_VIDEOS = 20
 """Most videos of a figure: each has axes of its own."""

@@ -25,6 +25,7 @@ from reports.entries import Damaged, read_entries
 from reports.export import tables_of
 from reports.layout import ALL_TABLES, column_title, dataset_title, layouts, protocol_title
 from reports.overview import overview
+from reports.probes import TITLE, probe_tables, without_probes
 from reports.ranks import analyse
 from reports.sections import comparison_sections, dataset_sections, group_figures, method_sections
 from reports.statistics_words import AGAIN, SEPARABLE, sentences
@@ -80,7 +81,8 @@ def _quiet_collector() -> Iterator[None]:
 
 def _build(runs: Path | Sequence[Path], out: Path) -> BuiltReport:
     read = read_entries(runs)
-    analysis = analyse(rows_of(read.entries))
+    ranked, probes = without_probes(rows_of(read.entries))
+    analysis = analyse(ranked)
     rows, ranks = analysis.rows, analysis.ranks
     groups = groups_of(rows, ranks)
     paper = tables_of(layouts(ALL_TABLES), rows, ranks, against_paper=True, fill_unmeasured=False)
@@ -93,12 +95,14 @@ def _build(runs: Path | Sequence[Path], out: Path) -> BuiltReport:
     text = _environment().get_template("board.html.jinja").render(
         sections=_sections(groups),
         glance=overview(groups),
-        figures={group.anchor: list(map(Markup, group_figures(group))) for group in groups if not group.published},
+        figures={group.anchor: group_figures(group) for group in groups if not group.published},
         comparisons=comparisons,
+        probes=Markup(html(tables)) if (tables := probe_tables(probes)) else "",
         methods=method_sections(rows),
-        datasets=dataset_sections(rows),
+        datasets=dataset_sections((*rows, *probes)),
         damaged=damaged,
         paper=Markup(html(paper)),
+        probes_title=TITLE,
         filters=[(name, title, _values(groups, name)) for name, title in FILTERS],
         n_rows=sum(len(group.rows) for group in groups),
         n_measured=len(rows),

@@ -179,7 +179,9 @@ def add_request(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--lists", default="published", choices=("published", "own"), help="own: draw lists that are not published"
     )
-    group.add_argument("--source", metavar="NAME", help="dataset that zero_shot fits on (default: k400; mini_source)")
+    group.add_argument(
+        "--source", metavar="NAME", help="dataset that zero_shot and parent fits train on (default: k400; mini_source)",
+    )  # fmt: skip
     for name, metavar, text in (("repeat", "N", "only this repeat"), ("shots", "K", "only this K (few_shot)")):
         group.add_argument(
             f"--{name}", type=int, action="append", default=[], metavar=metavar, help=f"{text}; repeatable"
@@ -188,6 +190,10 @@ def add_request(parser: argparse.ArgumentParser) -> None:
         "--seeds", type=int, default=0, metavar="N",
         help="fit each training list N times, from fixed seeds, and average the fits (default: the protocol's repeats)",
     )
+    group.add_argument(
+        "--limit", type=int, default=0, metavar="N",
+        help="sample: N videos per class of every list, for a first look; such rows are not ranked",
+    )  # fmt: skip
     group.add_argument(
         "--part", action="append", default=[], metavar="NAME",
         help="only evals of this part: base, novel, k4; source: the source's evaluation list (zero_shot); repeatable",
@@ -220,6 +226,7 @@ def request_of(arguments: argparse.Namespace) -> Request:
         shots=tuple(arguments.shots),
         seeds=arguments.seeds,
         parts=tuple(arguments.part),
+        limit=arguments.limit,
         source=arguments.source,
     )
 

@@ -146,7 +146,7 @@ def _untrained(arguments: argparse.Namespace) -> Model:
     backbone = backbone_of(arguments) or BackboneChoice("ViT-B-16", "openai")
     default_frames = MINI_FRAMES if backbone.is_mini else 32
     frames = default_frames if arguments.frames is None else arguments.frames
-    views = Views(frames=frames, reader=arguments.reader or "decord")
+    views = backbone.views_of(Views(frames=frames, reader=arguments.reader or "decord"))
     row = method_row(choice, backbone, frames=frames)
     if not row.spec.uses_clip:
         views = row.backbone.views_of(replace(views, frames=arguments.frames or 1))

@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 
 from harness.engine.method import ClipMethod
 from harness.engine.video.guarded_loader import GuardedLoader
-from harness.engine.video.loaders import EvalBatch, Row, eval_loader, scored_loader
+from harness.engine.video.loaders import EvalBatch, Row, scored_loader
 from harness.engine.video.mm_own_clips import OwnClip, OwnClips
+from harness.engine.video.mm_pipeline import ListVideoDataset, eval_pipeline
 from harness.engine.video.transforms import PackedClip
 from harness.machine.compute_options import ComputeOptions
 from harness.spec import LabelSet, Recipe, Views
@@ -50,11 +51,18 @@ class EvalJob(Job):
 
     Args:
         seed: Seed of random views; unused where views are not random.
+        transform: Name of a view transform that changes the frames of each view; empty for none.
         depth: Classes kept per video.
     """
 
     seed: int = 0
+    transform: str = ""
     depth: int = DEPTH
+
+    def decoded(self) -> ListVideoDataset:
+        """The clips of the list, decoded, cropped and transformed."""
+        pipeline = eval_pipeline(self.views, self.method.backbone.image_size, self.transform)
+        return ListVideoDataset(self.rows, pipeline, self.seed)
 
     def loader(
         self, batches: list[list[int]], compute: ComputeOptions, pin: bool = False
@@ -66,8 +74,7 @@ class EvalJob(Job):
             compute: Number of workers and time limit.
             pin: Put batches into pinned memory, for a GPU.
         """
-        size = self.method.backbone.image_size
-        return eval_loader(self.rows, self.views, size, batches, compute, self.seed, pin)
+        return scored_loader(self.decoded(), batches, compute, pin)
 
 
 @dataclass(frozen=True)

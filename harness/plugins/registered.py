@@ -109,6 +109,10 @@ def forget(file: Path | None) -> None:
     for kind in KINDS:
         for name in [name for name, known in files[kind].items() if known == file]:
             del classes[kind][name], files[kind][name]
+    # Imported here, because the module hashes code and the modules of hashes import this one.
+    from harness.plugins.view_transforms import forget_transforms
+
+    forget_transforms(file)
 
 
 @contextmanager

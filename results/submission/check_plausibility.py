@@ -39,7 +39,6 @@ def check_plausibility(submission: Submission, facts: Facts) -> None:
         submission.note("W011", dirty[0], f"uncommitted changes in {len(dirty)} records", "a clean checkout")
     _copies(submission, sound, facts)
     _curves(submission, sound)
-    _code(submission, facts)
     if len(sound) == len(submission.measured) and sound:
         scores = scores_of(submission)
         _spreads(submission, scores)
@@ -113,15 +112,6 @@ def _curves(submission: Submission, sound: Iterable[Measured]) -> None:
                 a, b = (curve[k].record.metrics.top1 for k in (less, more))
                 found = f"{a:.1f} at K = {less}, {b:.1f} at K = {more}"
                 submission.note("W005", name, found, "no significant fall")
-
-
-def _code(submission: Submission, facts: Facts) -> None:
-    """A built-in method whose code differs from the code of this version (rule W008)."""
-    codes = {(measured.m.method.name, measured.m.method.code) for measured in submission.measured
-             if measured.record.method.origin == "built-in"}  # fmt: skip
-    for name, sha in sorted(codes):
-        if facts.builtin.get(name, sha) != sha:
-            submission.note("W008", f"method {name}", f"code {sha}", f"code {facts.builtin[name]}")
 
 
 def _spreads(submission: Submission, scores: Iterable[Score]) -> None:

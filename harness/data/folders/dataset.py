@@ -65,7 +65,7 @@ class FolderDataset(Dataset):
         self.path = path
         self.name = name or (path.stem if path.is_file() else path.resolve().name)
         self.title = self.name
-        self.source = source
+        self.source = self.parent_source = source
         self.seed = seed
         self.zero_shot_tests = (ZeroShotTest("val", "all", "single", 1),)
         self._fingerprints = FingerprintIndex(path, cache)

@@ -70,6 +70,8 @@ def fits_from_features(method: ClipMethod) -> bool:
     own, steps = vars(method), ("loss", "forward")
     if any(getattr(type(method), step) is not getattr(ClipMethod, step) or step in own for step in steps):
         return False
+    if method.backbone.batch_statistics and any(isinstance(m, _BatchNorm) for m in method.backbone.visual.modules()):
+        return False
     return pools_from_features(method) and all(map(_same_in_training, method.backbone.visual.modules()))
 
 
@@ -84,7 +86,7 @@ def _same_in_training(module: nn.Module) -> bool:
     drops = isinstance(module, _DropoutNd) and module.p > 0
     # open_clip and timm have classes of these names, which share no base class.
     drops = drops or (type(module).__name__ in ("PatchDropout", "DropPath") and getattr(module, "prob", 1.0) != 0)
-    return not drops and not isinstance(module, _BatchNorm)
+    return not drops
 
 
 class CacheFullError(UserError):
@@ -112,7 +114,9 @@ class FeatureCache:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def open(self, method: ClipMethod, views: Views, device: Device, recipe: Recipe | None = None) -> FeatureStore:
+    def open(
+        self, method: ClipMethod, views: Views, device: Device, recipe: Recipe | None = None, transform: str = ""
+    ) -> FeatureStore:
         """The store of the features of a method's vision tower.
 
         Args:
@@ -120,6 +124,7 @@ class FeatureCache:
             views: The views of each video.
             device: Device and precision of the forward pass.
             recipe: Recipe of augmented training views; None for views without augmentation.
+            transform: View transform as measurements state it; empty for none.
         """
         backbone, facts = method.backbone, method.backbone.facts
         identity: dict[str, JsonValue] = {
@@ -137,6 +142,8 @@ class FeatureCache:
             "compiled": any(is_compiled(module) for module in backbone.visual.modules()),
             "packages": {name: environment().packages.get(name, "") for name in FRAME_PACKAGES},
         }
+        if transform:  # absent without, so that a cache keeps the entries of earlier versions
+            identity["transform"] = transform
         return FeatureStore(self, fingerprint(identity), views.count * views.frames, method.embed_dim)
 
     def content(self, video: Path, seconds: float = DECODE_SECONDS) -> str:

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import open_clip
+from open_clip.hf_model import HFTextEncoder
 from open_clip.transformer import VisionTransformer
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from harness.base.errors import UserError
 
 if TYPE_CHECKING:
+    from typing import Self
+
     from harness.engine.model.open_clip_types import Blocks, ClipModel, TextTower, VisionTower
 
 CLIP_CONTEXT = 77
 """Context of CLIP's text tower in tokens."""
+NOT_IN_FEATURES = ("text_decoder.", "logit_bias")
+"""Prefixes of parameters that get no useful gradient: no image or text feature depends on CoCa's caption decoder, and
+a softmax over classes does not depend on the bias of all logits."""
 
 
 class Towers(nn.Module):
@@ -22,12 +30,30 @@ class Towers(nn.Module):
     Args:
         clip: The open_clip model.
         arch: Name of the architecture for messages.
+
+    Attributes:
+        batch_statistics: Whether BatchNorm layers normalise by the statistics of the device batch in training mode
+            and update the stored statistics. Otherwise they use the stored statistics in both modes.
     """
 
     def __init__(self, clip: ClipModel, arch: str) -> None:
         super().__init__()
         self.clip = clip
         self.arch = arch
+        self.batch_statistics = False
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode of all modules; BatchNorm layers stay in eval mode unless `batch_statistics` is set.
+
+        With batch statistics a fitted model is another function than the evaluated model, and the loss depends on the
+        size of the device batch.
+        """
+        super().train(mode)
+        if not self.batch_statistics:
+            for module in self.modules():
+                if isinstance(module, _BatchNorm):
+                    module.eval()
+        return self
 
     @property
     def visual(self) -> VisionTower:
@@ -43,6 +69,11 @@ class Towers(nn.Module):
     def logit_scale(self) -> nn.Parameter:
         """The learned log temperature, a scalar parameter."""
         return self.clip.logit_scale
+
+    def add_bias(self, logits: Tensor) -> Tensor:
+        """Return scaled cosines plus the model's `logit_bias`; models without a bias (CLIP) return them unchanged."""
+        bias: Tensor | None = getattr(self.clip, "logit_bias", None)
+        return logits if bias is None else logits + bias.to(logits.dtype)
 
     @property
     def vision_blocks(self) -> Blocks:
@@ -73,6 +104,11 @@ class Towers(nn.Module):
     @property
     def context_length(self) -> int:
         """Length of the longest text in tokens; 77 for CLIP."""
+        if isinstance(self.text, HFTextEncoder):
+            # Its own `context_length` is the number of positions of the language model (514, 1024). CLIP trained it on
+            # texts of the length in its configuration, to which open_clip's tokenizer pads.
+            text = (open_clip.get_model_config(self.arch) or {}).get("text_cfg", {})
+            return int(text.get("context_length", CLIP_CONTEXT))
         in_text: int | None = getattr(self.text, "context_length", None)
         at_top: int = getattr(self.clip, "context_length", CLIP_CONTEXT)
         return int(in_text or at_top)
@@ -84,6 +120,9 @@ class Towers(nn.Module):
         Only then may texts be cut behind their end token.
         """
         text = self.text
+        # CoCa appends a class token behind the padding and reads the text there, whatever `pool_type` says.
+        if getattr(text, "cls_emb", None) is not None or getattr(text, "use_pad_mask", False):
+            return False
         pool = getattr(text, "text_pool_type", None) or getattr(text, "pool_type", None)
         return hasattr(text, "token_embedding") and text.attn_mask is not None and pool == "argmax"
 
@@ -91,7 +130,7 @@ class Towers(nn.Module):
         """Return all parameters that text features can depend on."""
         # They act on logits alone. Counting them would switch off the cache of frozen text wherever the scale is
         # trained.
-        skip = ("visual.", "logit_scale", "logit_bias")
+        skip = ("visual.", "logit_scale", *NOT_IN_FEATURES)
         return [p for n, p in self.clip.named_parameters() if not n.startswith(skip)]
 
     def require_vit(self, method: str) -> VisionTower:
@@ -108,7 +147,8 @@ class Towers(nn.Module):
         plain = isinstance(visual, VisionTransformer) and visual.attn_pool is None and visual.pool_type == "tok"
         if not plain:
             raise UserError(
-                f"{method} changes the inside of a vision transformer; {self.arch} has a {type(visual).__name__}.",
+                f"{method} changes the inside of a vision transformer that is read at its class token; {self.arch} has "
+                f"{_vision_kind(visual)}.",
                 "Choose a ViT with a class token, such as ViT-B-16.",
             )
         return visual
@@ -124,6 +164,26 @@ class Towers(nn.Module):
         """
         if not self.has_causal_text:
             raise UserError(
-                f"{method} changes the inside of CLIP's text transformer; {self.arch} has another text tower.",
+                f"{method} changes the inside of CLIP's text transformer; {self.arch} has {_text_kind(self.text)}.",
                 "Choose an architecture with CLIP's own text tower, such as ViT-B-16.",
             )
+
+
+def _vision_kind(visual: nn.Module) -> str:
+    """Return a vision tower that is not a ViT with a class token, in words."""
+    if not isinstance(visual, VisionTransformer):
+        trunk = getattr(visual, "trunk", None)  # timm's model in open_clip's adapter
+        return f"a {type(trunk or visual).__name__}{' of timm' if trunk is not None else ''}"
+    return "a ViT with " + ("attentional pooling" if visual.attn_pool is not None else f"{visual.pool_type!r} pooling")
+
+
+def _text_kind(text: nn.Module) -> str:
+    """Return a text tower that is not CLIP's causal transformer, in words."""
+    if isinstance(text, HFTextEncoder):
+        return "a text tower of transformers"
+    if getattr(text, "cls_emb", None) is not None:
+        return "a text tower with an appended class token"
+    if getattr(text, "attn_mask", None) is None:
+        return "a text tower without a causal mask"
+    pool = getattr(text, "text_pool_type", None) or getattr(text, "pool_type", None)
+    return f"a text tower with {pool!r} pooling"

@@ -122,7 +122,7 @@ class OwnInit:
 def _opened(filename: str, reader: str, frames: FrameArray | None = None) -> Reader:
     if frames is not None:
         return frames
-    opener = mm_pipeline.PathDecordInit() if reader == "decord" else mm_pipeline.HarnessExactInit()
+    opener = mm_pipeline.HarnessDecordInit() if reader == "decord" else mm_pipeline.HarnessExactInit()
     opened: Reader = opener._get_video_reader(filename)
     return opened
 

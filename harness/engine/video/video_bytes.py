@@ -39,10 +39,12 @@ class MachineFault:
     Args:
         reason: The reason in one line.
         hint: How to fix it.
+        of: The part that failed, for the message.
     """
 
     reason: str
     hint: str = REPAIR
+    of: str = "the machine"
 
 
 class MachineFaultError(UserError):
@@ -55,7 +57,8 @@ class MachineFaultError(UserError):
 
     def __init__(self, video: Path | str, fault: MachineFault) -> None:
         super().__init__(
-            f"{video}: {fault.reason}, {READ_ATTEMPTS} times. This is a fault of the machine, not a wrong prediction.",
+            f"{video}: {fault.reason}, {READ_ATTEMPTS} times. "
+            f"This is a fault of {fault.of}, not a wrong prediction.",
             f"{fault.hint} Then give the same command again: finished cells and scores so far are kept.",
             EXIT_FAILED,
         )
