@@ -114,6 +114,8 @@ def _open_zip(path: Path) -> WeightFile:
                 "Give a safetensors file or a file that torch.save wrote.",
             )
         root = roots[0].removesuffix("data.pkl")
+        if (size := members[roots[0]].file_size) > pickled.MOST_BYTES:
+            raise ValueError(f"a pickle of {size} bytes, expected at most {pickled.MOST_BYTES}")
         with archive.open(roots[0]) as file:
             content, storages = pickled.load(file)
         locations = {}
