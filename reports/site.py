@@ -23,8 +23,10 @@ from reports.board_json import board_csv, board_json
 from reports.board_rows import FILTERS, Group, source_of
 from reports.entries import Damaged, read_entries
 from reports.export import tables_of
+from reports.figures.probes import probe_losses
 from reports.layout import ALL_TABLES, column_title, dataset_title, layouts, protocol_title
 from reports.overview import overview
+from reports.probes import TITLE, by_dataset, probe_rows, probe_tables, without_probes
 from reports.ranks import analyse
 from reports.sections import comparison_sections, dataset_sections, group_figures, method_sections
 from reports.statistics_words import AGAIN, SEPARABLE, sentences
@@ -80,9 +82,11 @@ def _quiet_collector() -> Iterator[None]:
 
 def _build(runs: Path, out: Path) -> BuiltReport:
     read = read_entries(runs)
-    analysis = analyse(rows_of(read.entries))
+    ranked, probes = without_probes(rows_of(read.entries))
+    analysis = analyse(ranked)
     rows, ranks = analysis.rows, analysis.ranks
     groups = groups_of(rows, ranks)
+    losses = probe_rows(probes)
     paper = tables_of(layouts(ALL_TABLES), rows, ranks, against_paper=True, fill_unmeasured=False)
     comparisons, unread = comparison_sections(groups)
     damaged = (*read.damaged, *unread)
@@ -91,12 +95,15 @@ def _build(runs: Path, out: Path) -> BuiltReport:
     text = _environment().get_template("board.html.jinja").render(
         sections=_sections(groups),
         glance=overview(groups),
-        figures={group.anchor: list(map(Markup, group_figures(group))) for group in groups if not group.published},
+        figures={group.anchor: group_figures(group) for group in groups if not group.published},
         comparisons=comparisons,
+        probes=Markup(html(probe_tables(losses))) if losses else "",
+        probe_figures=[probe_losses(members, dataset_title(name)) for name, members in by_dataset(losses).items()],
         methods=method_sections(rows),
-        datasets=dataset_sections(rows),
+        datasets=dataset_sections((*rows, *probes)),
         damaged=damaged,
         paper=Markup(html(paper)),
+        probes_title=TITLE,
         filters=[(name, title, _values(groups, name)) for name, title in FILTERS],
         n_rows=sum(len(group.rows) for group in groups),
         n_measured=len(rows),

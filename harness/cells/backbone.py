@@ -8,17 +8,23 @@ from pathlib import Path
 
 from harness.base.errors import UserError
 from harness.base.files import cached_file_sha256
+from harness.cells.open_clip_source import architecture_config, canonical_tag
+from harness.cells.own_input import PUBLISHED, OwnInput, own_input
 from harness.spec import Views
 from harness.spec.method_spec import OwnModel
 from harness.spec.overrides import views_with
+from harness.spec.views import NO_INPUT, InputSettings
 from harness.weights.activation import require_known
 from harness.weights.describe import LOCAL_DIR, describe
 from harness.weights.hub import HUB
 from harness.weights.identity import file_identity, is_external, request_of, short_name
+from harness.weights.sizes import QUICK_SUFFIX
 from results.measurement import ModelId
 
 MINI_ARCH = "mini-clip"
 MINI_FRAMES = 4
+MINI_INPUT = InputSettings((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), "shortest", "bilinear")
+"""Input of the embedded tiny CLIP (benchmarks/pretrain_mini_clip.py)."""
 MINI_WEIGHTS = Path(__file__).resolve().parents[1] / "data" / "assets" / "mini_clip.safetensors"
 
 
@@ -60,6 +66,9 @@ class BackboneChoice:
                 "CLIP with weights of its own.",
                 "Leave --weights out. Weights of a method: --checkpoint FILE. Another CLIP: --weights FILE.",
             )
+        if self.weights is not None and not is_external(self.weights):
+            # open_clip ignores case and dashes of a tag; two spellings must not give two cells.
+            object.__setattr__(self, "weights", canonical_tag(self.arch or "ViT-B-16", self.weights))
         if self.is_mini and (self.activation is not None or self.base is not None):
             flag = "--activation" if self.activation is not None else "--base"
             raise UserError(f"{flag} is given, but --arch {MINI_ARCH} takes none.", f"Leave {flag} out.")
@@ -101,26 +110,57 @@ class BackboneChoice:
     def model_id(self) -> ModelId:
         """The model as measurements state it before its weights are read: its tag, or the sha256 of its weight file."""
         if self.is_mini:
-            return ModelId(MINI_ARCH, f"sha256:{cached_file_sha256(MINI_WEIGHTS)}")
+            return ModelId(MINI_ARCH, f"sha256:{cached_file_sha256(MINI_WEIGHTS)}", tokenizer="clip")
         weights = self.weights or "openai"
+        name = self.arch or "ViT-B-16"
         if is_external(weights):
-            return ModelId(*file_identity(weights, self.arch, self.activation, self.base, self.of_method))
-        return ModelId(self.arch or "ViT-B-16", weights)
+            name, weights = file_identity(weights, self.arch, self.activation, self.base, self.of_method)
+        config = architecture_config(name) or architecture_config(name.removesuffix(QUICK_SUFFIX))
+        return ModelId(name, weights, tokenizer=config.tokenizer if config else "clip")
+
+    @property
+    def own_input(self) -> OwnInput:
+        """The input settings that the weights were trained with."""
+        if self.is_mini:
+            return OwnInput(MINI_INPUT, "its training", True)
+        return own_input(self.arch or "ViT-B-16", self.weights or "openai")
+
+    @property
+    def takes_published_input(self) -> bool:
+        """Whether the input of a published table is the default, and not the input of the weights."""
+        weights = self.weights or PUBLISHED
+        return self.is_mini or weights == PUBLISHED or not self.own_input.replaces_published(weights)
 
     def views_of(self, views: Views) -> Views:
-        """A protocol's views, with fewer frames for the embedded tiny CLIP."""
-        return replace(views, frames=min(views.frames, MINI_FRAMES)) if self.is_mini else views
+        """A protocol's views as the backbone takes them: its own input, and few frames for the embedded tiny CLIP."""
+        if self.is_mini:
+            views = replace(views, frames=min(views.frames, MINI_FRAMES))
+        if views.normalize == "imagenet" and not self.takes_published_input:
+            views = replace(views, normalize="model")
+        return self.with_input(views)
+
+    def with_input(self, views: Views) -> Views:
+        """Views with the settings of the weights if they are `normalize=model`, else without."""
+        settings = self.own_input.settings if views.normalize == "model" else NO_INPUT
+        return views if views.input == settings else replace(views, input=settings)
 
     def check_views(self, views: Views) -> None:
         """Refuse views that only methods with their own model take.
 
         Raises:
-            UserError: Dense sampling, which fits do not support, or frames that are not normalised.
+            UserError: Dense sampling, which fits do not support, frames that are not normalised, or three crops of
+                frames that are squeezed into a square.
         """
         if views.stride or views.normalize == "raw":
             raise UserError(
                 f"CLIP takes no views sampled {views.sampling} and normalised {views.normalize}.",
                 "dense:N and raw are for methods with their own model, such as mmaction2.",
+            )
+        if views.crops == 3 and views.input.resize not in ("", "shortest"):
+            raise UserError(
+                f"views.crops is 3, but the weights take frames with resize {views.input.resize} (normalize=model), "
+                "which leaves nothing to crop.",
+                "Use --views crops=1, or other statistics: --views normalize=clip.",
             )
 
     def slug(self) -> str:
@@ -144,6 +184,17 @@ def views_for(published: Views, backbone: BackboneChoice | OwnModel, overrides: 
     Raises:
         UserError: An unknown setting or value, or views that the backbone cannot take.
     """
-    views = views_with(backbone.views_of(published), overrides)
+    return overridden(backbone.views_of(published), backbone, overrides)
+
+
+def overridden(views: Views, backbone: BackboneChoice | OwnModel, overrides: Mapping[str, str]) -> Views:
+    """Views of a backbone with the user's overrides.
+
+    Raises:
+        UserError: An unknown setting or value, or views that the backbone cannot take.
+    """
+    views = views_with(views, overrides)
+    if isinstance(backbone, BackboneChoice):
+        views = backbone.with_input(views)
     backbone.check_views(views)
     return views

@@ -140,6 +140,7 @@ class FitCell:
         described: The measurement's part that describes the fit.
         folder: Folder of the weights, `fit.json` and the evals.
         parent: The fit whose weights this one starts from.
+        protocol: The protocol that trains the fit.
     """
 
     row: MethodRow
@@ -151,6 +152,7 @@ class FitCell:
     described: FitDescription
     folder: Path
     parent: FitCell | None = None
+    protocol: str = ""
 
     @cached_property
     def key(self) -> str:
@@ -222,6 +224,20 @@ class EvalCell:
         changes = recipe_text(recipe_changes(self.measurement.fitted))
         name = f"{self.row.shown} {self.protocol.name} {self.dataset.shown} {self.eval.part} {self.repeat.index}"
         return f"{name} [{changes}]" if changes else name
+
+    @property
+    def unfitted(self) -> UserError:
+        """The error of an eval whose protocol trains nothing and whose fit is not finished."""
+        assert self.fit is not None
+        protocol = self.fit.protocol
+        source = f" --dataset {self.dataset.name} --source {self.fit.dataset.name}" if protocol == "zero_shot" else ""
+        dataset = source or f" --dataset {self.fit.dataset.name}"
+        return UserError(
+            f"The fit {self.fit.name} is not finished, and {self.protocol.name} evaluates finished fits without "
+            "training.",
+            f"Train it: python -m harness run --method {self.row.name} --protocol {protocol}{dataset}, with the other "
+            f"options of this command; or add --protocol {protocol} to this command.",
+        )
 
     @property
     def predictions(self) -> Path:

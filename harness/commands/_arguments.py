@@ -28,8 +28,13 @@ def add_folders(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--weights-dir", metavar="DIR", help="folder with weight files of open_clip tags")
     group.add_argument("--lists-dir", metavar="DIR", help="folder with published or generated lists")
     group.add_argument(
-        "--data", metavar="NAME=DIR", action="append", default=[], help="videos of a dataset, e.g. ucf101=/data/UCF-101"
-    )
+        "--data", metavar="NAME=DIR", action="append", default=[],
+        help="videos of a dataset or of a table NAME.csv, e.g. ucf101=/data/UCF-101",
+    )  # fmt: skip
+    group.add_argument(
+        "--data-labels", metavar="NAME=FILE", action="append", default=[],
+        help="class names of a table or folder NAME whose classes are numbers",
+    )  # fmt: skip
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
@@ -108,6 +113,7 @@ def backbone_of(arguments: argparse.Namespace) -> BackboneChoice | None:
 def settings_of(arguments: argparse.Namespace) -> Settings:
     """Settings from the flags of `add_folders` and `add_executor`, the environment and the configuration file."""
     flags = {f"data.{name}": folder for name, folder in parse_pairs(arguments.data, "--data").items()}
+    flags |= {f"labels.{name}": file for name, file in parse_pairs(arguments.data_labels, "--data-labels").items()}
     for name, value in (
         ("runs", arguments.runs), ("cache", arguments.cache), ("weights", arguments.weights_dir),
         ("lists", arguments.lists_dir),
@@ -187,7 +193,9 @@ def add_request(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--lists", default="published", choices=("published", "own"), help="own: draw lists that are not published"
     )
-    group.add_argument("--source", metavar="NAME", help="dataset that zero_shot fits on (default: k400; mini_source)")
+    group.add_argument(
+        "--source", metavar="NAME", help="dataset that zero_shot and parent fits train on (default: k400; mini_source)",
+    )  # fmt: skip
     for name, metavar, text in (("repeat", "N", "only this repeat"), ("shots", "K", "only this K (few_shot)")):
         group.add_argument(
             f"--{name}", type=int, action="append", default=[], metavar=metavar, help=f"{text}; repeatable"
@@ -196,6 +204,10 @@ def add_request(parser: argparse.ArgumentParser) -> None:
         "--seeds", type=int, default=0, metavar="N",
         help="fit each training list N times, from fixed seeds, and average the fits (default: the protocol's repeats)",
     )
+    group.add_argument(
+        "--limit", type=int, default=0, metavar="N",
+        help="sample: N videos per class of every list, for a first look; such rows are not ranked",
+    )  # fmt: skip
     group.add_argument(
         "--part", action="append", default=[], metavar="NAME",
         help="only evals of this part: base, novel, k4; source: the source's evaluation list (zero_shot); repeatable",
@@ -228,6 +240,7 @@ def request_of(arguments: argparse.Namespace) -> Request:
         shots=tuple(arguments.shots),
         seeds=arguments.seeds,
         parts=tuple(arguments.part),
+        limit=arguments.limit,
         source=arguments.source,
     )
 
@@ -307,4 +320,5 @@ def compute_options_of(arguments: argparse.Namespace) -> ComputeOptions:
         compile=arguments.compile,
         shard=arguments.shard,
         grad_checkpointing=arguments.grad_checkpointing,
+        track=getattr(arguments, "track", False),  # only `run` and `plan` have it
     )

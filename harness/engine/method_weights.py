@@ -8,6 +8,7 @@ from pathlib import Path
 from safetensors.torch import save
 
 from harness.base.atomic import write_bytes
+from harness.cells.own_input import METADATA, metadata_text
 from harness.engine.method import ClipMethod, TextT, VideoT
 from harness.engine.method_mismatch import mismatch_hint
 from harness.engine.model.from_file import attention_heads
@@ -70,6 +71,7 @@ def export(method: ClipMethod[VideoT, TextT], path: Path, normalize: str = "") -
         "arch": facts.arch, "weights": facts.weights, "quick_gelu": json.dumps(facts.quick_gelu),
         **({"heads": f"{heads[0]},{heads[1]}"} if (heads := attention_heads(method.backbone.clip)) else {}),
         **({"normalize": normalize} if normalize else {}),
+        METADATA: metadata_text(facts.input),
     }  # fmt: skip
     path.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(path, save(tensors, metadata=metadata))

@@ -55,6 +55,8 @@ def load_chosen_backbone(choice: BackboneChoice, settings: Settings) -> Backbone
 
 def loaded_model(row: MethodRow, method: ClipMethod) -> ModelId:
     """The model of a row as measurements state it after its weights were read."""
+    from harness.engine.model.tokenizer import pad_id
+
     facts, clip = method.backbone.facts, isinstance(row.backbone, BackboneChoice)
     return replace(
         row.model_id,
@@ -62,6 +64,7 @@ def loaded_model(row: MethodRow, method: ClipMethod) -> ModelId:
         image_size=facts.image_size,
         activation=("quick_gelu" if facts.quick_gelu else "gelu") if clip else "",
         text_length=method.backbone.context_length if clip else 0,
+        padding=pad_id(facts.arch) if clip else 0,
     )
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from harness.base.errors import UserError
 from harness.base.files import cached_file_sha256
-from harness.cells.architectures import pretrained_tags
 from harness.cells.backbone import BackboneChoice
+from harness.cells.open_clip_source import pretrained_tags
 from harness.machine.settings import Settings
 from harness.weights.describe import Description, describe
 from harness.weights.hub import is_hub

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from harness.base.canonical import FILE_HASH, is_file_hash
 from harness.base.errors import EXIT_FAILED, UserError
 from harness.base.files import file_sha256
 from harness.cells.backbone import MINI_ARCH, BackboneChoice
@@ -24,8 +25,6 @@ from harness.spec.options import build_options
 from harness.weights.describe import is_path
 from results.fit_file import FIT_FILE, FitFile, read_fit_file
 from results.measurement import MethodId, ModelId, Value
-
-FILE_HASH = "sha256:"
 
 
 @dataclass(frozen=True)
@@ -176,12 +175,6 @@ def _file_options(values: Mapping[str, Value], files: Mapping[str, str], where: 
             )
         paths[name] = path
     return paths
-
-
-def is_file_hash(text: str) -> bool:
-    """Whether a recorded value is the hash of a file."""
-    digits = text.removeprefix(FILE_HASH)
-    return text.startswith(FILE_HASH) and len(digits) == 64 and set(digits) <= set("0123456789abcdef")
 
 
 def load_row(folder: Path, row: MethodRow, settings: Settings) -> ClipMethod:

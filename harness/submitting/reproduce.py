@@ -7,14 +7,13 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from harness.base.canonical import fingerprint
+from harness.base.canonical import fingerprint, is_file_hash
 from harness.base.errors import EXIT_FAILED, UserError
 from harness.cells.backbone import MINI_ARCH, BackboneChoice
 from harness.data.catalog import open_dataset
@@ -27,8 +26,9 @@ from harness.engine.training.trained_weights import WEIGHTS
 from harness.engine.video.loaders import locate_rows
 from harness.machine.compute_options import ComputeOptions
 from harness.machine.settings import Settings
+from harness.plugins.view_transforms import transform_identity, transform_name
 from harness.running.build import build_row, loaded_model
-from harness.running.load_fit import is_file_hash, load_row, method_row_of
+from harness.running.load_fit import load_row, method_row_of
 from harness.running.write_record import measured_on, utc_now
 from harness.spec import LabelSet, VideoList
 from harness.submitting.benchmark_facts import facts_of
@@ -213,7 +213,7 @@ def reproduce(
             or videos are missing.
     """
     # Without the board's predictions: a submission that is on the board already would be its own copy.
-    checked = check_submission(path, partial(facts_of, known={}))
+    checked = check_submission(path, facts_of)
     if not checked.passed:
         hint = f"See: python -m harness submit check {path}"
         raise UserError(f"{path} is refused by {', '.join(sorted(checked.rules()))}.", hint, EXIT_FAILED)
@@ -308,9 +308,13 @@ def _again(
 ) -> Agreement:
     """Evaluate the sample of one record and compare."""
     evaluation = measured.m.evaluation
-    if evaluation.transform:
-        message = f"{measured.name} was measured with the view transform {evaluation.transform}."
-        raise UserError(message, "This version evaluates without view transforms.", EXIT_FAILED)
+    transform = transform_name(evaluation.transform)
+    if transform_identity(transform) != evaluation.transform:
+        message = (
+            f"{measured.name} was measured with the view transform {evaluation.transform}, found "
+            f"{transform_identity(transform)}."
+        )
+        raise UserError(message, "Give the plugin that the record was measured with: --plugin FILE", EXIT_FAILED)
     listed = evaluation.list
     dataset = open_dataset(listed.dataset, settings, variant=listed.label_variant)
     dataset.prepare()
@@ -332,7 +336,7 @@ def _again(
     rows = [(path if i in sampled else None, label) for i, (path, label) in enumerate(located)]
     draws = int(fingerprint([listed.sha256, "views"], 8), 16)
     eval_device = for_evaluation(device, compute, method.backbone)
-    job = EvalJob(method, rows, labels, evaluation.views, draws)
+    job = EvalJob(method, rows, labels, evaluation.views, draws, transform)
     scores = evaluate(job, Context(eval_device, compute))
     scores.require_a_decoded_video(job)
     both_fp32 = evaluation.precision == eval_device.precision == "fp32"

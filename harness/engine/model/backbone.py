@@ -17,10 +17,15 @@ from open_clip.transformer import QuickGELU
 from torch import Tensor
 
 from harness.base.errors import UserError, unknown_name
+from harness.cells.architectures import require_transformers
+from harness.cells.backbone import BackboneChoice
+from harness.cells.open_clip_source import canonical_tag
 from harness.engine.model.clip_model import Backbone, BackboneFacts
 from harness.engine.model.from_file import Base, FileChoice, created_arch, read_model
 from harness.engine.model.published_weights import clip_state, fit_names
 from harness.engine.model.tag_files import TagConfig, checksum_notes, find_tag_file, hub_folder
+from harness.engine.model.tokenizer import stay_offline_without_network, tokenizer_of
+from harness.engine.model.towers import NOT_IN_FEATURES
 from harness.engine.model.weights import state_sha256, strict_load
 from harness.weights.activation import require_activation, require_known
 from harness.weights.describe import INFERRED, describe, is_path
@@ -90,6 +95,7 @@ def load_backbone(
     arch = arch or DEFAULT_ARCH
     if arch not in open_clip.list_models():
         raise unknown_name("architecture", arch, open_clip.list_models())
+    tokenizer_of(arch)  # before weights are read: a missing package or file must cost no time
     if weights == "random":
         # The weights are drawn on the CPU. Without `devices=[]` torch would save and restore the generator of every
         # GPU.
@@ -101,24 +107,44 @@ def load_backbone(
 
 
 def create_clip(arch: str, quick_gelu: bool, device: str = "cpu") -> ClipModel:
-    """Return a model of an open_clip architecture with initial values; on the device `meta` without values."""
+    """Return a model of an open_clip architecture with initial values; on the device `meta` without values.
+
+    Raises:
+        UserError: The text tower comes from Hugging Face, and the package `transformers` or the configuration of the
+            tower is missing.
+    """
+    require_transformers(arch)
+    tower = (open_clip.get_model_config(arch) or {})["text_cfg"].get("hf_model_name")
+    if tower:
+        stay_offline_without_network()
     level = logging.getLogger().level
     logging.getLogger().setLevel(logging.ERROR)  # open_clip warns about models without pretrained weights
     try:
-        clip: ClipModel = open_clip.create_model(
-            arch,
-            pretrained=None,
-            device=device,
-            force_quick_gelu=quick_gelu,
-            pretrained_image=False,
-            pretrained_text=False,
-        )
+        # As default device, because open_clip builds a model on the CPU before it moves it: 4 GiB for a ViT-H/14.
+        with torch.device(device):
+            clip: ClipModel = open_clip.create_model(
+                arch,
+                pretrained=None,
+                device=device,
+                force_quick_gelu=quick_gelu,
+                pretrained_image=False,
+                pretrained_text=False,
+            )
         return clip
+    except OSError as error:
+        if not tower:
+            raise
+        raise UserError(
+            f"The configuration of the text tower {tower} of {arch} could not be read: {str(error).split('.')[0]}.",
+            f"Save config.json of https://huggingface.co/{tower} in the hub's cache: on a machine with network `hf "
+            f"download {tower} config.json`, then copy the folder (HF_HUB_CACHE).",
+        ) from None
     finally:
         logging.getLogger().setLevel(level)
 
 
 def _from_tag(arch: str, tag: str, weights_dir: Path | None, activation: str | None) -> Backbone:
+    tag = canonical_tag(arch, tag)
     config: TagConfig = get_pretrained_cfg(arch, tag)
     if not config:
         tags = open_clip.list_pretrained_tags_by_model(arch)
@@ -161,7 +187,7 @@ def _from_file(choice: FileChoice, weights_dir: Path | None) -> Backbone:
     else:
         clip = create_clip(created_arch(arch), model.quick_gelu)
     notes = model.fill(clip)
-    backbone = as_backbone(clip, arch, model.described.file.path.name)
+    backbone = as_backbone(clip, arch, model.described.file.path.name, model.described.file.path)
     backbone.notes = notes
     return backbone
 
@@ -243,17 +269,21 @@ def _mini_prototype() -> Backbone:
     return as_backbone(clip, MINI, "embedded")
 
 
-def as_backbone(clip: ClipModel, arch: str, weights: str) -> Backbone:
+def as_backbone(clip: ClipModel, arch: str, weights: str, file: Path | None = None) -> Backbone:
     """Return a backbone of an open_clip model, which is set to fp32 and eval mode.
 
     Args:
         clip: The open_clip model.
         arch: Name of its architecture for records.
         weights: Name of its weights for records.
+        file: The weight file if the weights are not a tag; it may state its input.
     """
     # OpenAI's files are float16. Fits need fp32 master weights; autocast lowers the precision of products.
     clip = clip.float().eval()
+    for name, parameter in clip.named_parameters():
+        parameter.requires_grad_(not name.startswith(NOT_IN_FEATURES))
     size = clip.visual.image_size
+    choice = BackboneChoice(MINI, None) if arch == MINI else BackboneChoice(_listed(arch), str(file or weights))
     facts = BackboneFacts(
         name=MINI if arch == MINI else f"{arch}/{weights}",
         arch=arch,
@@ -261,5 +291,12 @@ def as_backbone(clip: ClipModel, arch: str, weights: str) -> Backbone:
         weights_sha256=state_sha256(dict(clip.state_dict())),
         image_size=int(size[0] if isinstance(size, (tuple, list)) else size),
         quick_gelu=any(isinstance(m, QuickGELU) for m in clip.modules()),
+        input=choice.own_input.settings,
+        published_input=choice.takes_published_input,
     )
     return Backbone(clip, facts)
+
+
+def _listed(arch: str) -> str | None:
+    """An architecture of open_clip; None for a model that was built in another way."""
+    return arch if arch in open_clip.list_models() else None

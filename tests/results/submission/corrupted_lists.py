@@ -144,8 +144,7 @@ def _parent(made: Forge) -> Json:
 def _reparent(made: Forge, edit: Callable[[Json], Any]) -> None:
     """A parent fit that is changed, and the fits and records that then start from it."""
     with_parent(made)
-    edit(_parent(made)["described"]["training"])
-    made.refit(lambda fit: None)  # gives the parent its key
+    made.refit(lambda fit: None if _is_child(fit) else edit(fit["described"]["training"]))
     key = _parent(made)["key"]
     made.refit(lambda fit: fit["described"]["training"]["start"].update(key=key) if _is_child(fit) else None)
 
