@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +11,8 @@ import pytest
 
 from harness.base.canonical import labels_sha256
 from harness.data.official.cards import load_card
-from harness.submitting.benchmark_facts import facts_of, pair_facts
-from results.codec import decode, encode
+from harness.submitting.benchmark_facts import pair_facts
 from results.predictions import ID_COLUMNS, PROBABILITY_COLUMNS
-from results.record import Record
 from results.submission.rules import RULES
 from tests.results.submission.corrupted import fresh
 from tests.results.submission.forge import Forge, Item, check, forge, table
