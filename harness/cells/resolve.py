@@ -16,7 +16,7 @@ from harness.cells.from_protocol import declared_recipe, is_custom, options_prot
 from harness.cells.prescribed_fits import PrescribedFits
 from harness.cells.request import MethodChoice, Request
 from harness.cells.resolve_method import code_of, method_row
-from harness.cells.resolve_views import RequestedViews
+from harness.cells.resolve_views import RequestedViews, prescribed_views
 from harness.cells.resolved import Chosen, Combination, ResolvedFit, ResolvedRequest
 from harness.cells.scope import PlannedEval, PlannedFit
 from harness.cells.seeds import check_seeds, with_seeds
@@ -90,7 +90,6 @@ class _Resolver:
         row = self._row(choice, protocol, dataset)
         is_trained = choice.checkpoint is None and (row.spec.recipe is not None or bool(row.spec.recipes))
         published = self._published_views(protocol, dataset)
-        views = self._views.of_training(published, row.backbone)
         datasets = {dataset.name: dataset}
         prescribed: list[PlannedFit] = []
         chosen: list[Chosen] = []
@@ -109,17 +108,20 @@ class _Resolver:
                     own = {file: sampled(rows, limit) for file, rows in own.items()}
                 datasets[name] = WithOwnLists(datasets[name], own)
         self.notes |= dict.fromkeys(note for opened in datasets.values() for note in opened.notes)
+        training_views: dict[Views, None] = {}
         for fit, items in fits:
-            training = None
+            training, source = None, datasets[fit.train.dataset]
+            views = self._views.of_training(prescribed_views(published, source), row.backbone)
+            training_views[views] = None
             if is_trained:
-                source = datasets[fit.train.dataset]
                 # A method without a recipe is named first: no folder of videos would help it.
                 declared = self._declared(row, protocol, dataset, fit, source)
                 self._require_videos(dataset, source)
                 recipe = _fitted_recipe(recipe_with(declared, self._request.recipe), source, fit)
                 trained_by = similar_protocol(protocol, dataset, fit) if _shares_fits(protocol) else protocol.name
                 training = ResolvedFit(row, trained_by, fit, source, declared, recipe, views)
-            evals = tuple(self._eval(item, row, published, fit.repeat if is_trained else Repeat()) for item in items)
+            repeat = fit.repeat if is_trained else Repeat()
+            evals = tuple(self._eval(item, row, published, repeat, datasets[item.test.dataset]) for item in items)
             columns = tuple(planned for planned in evals if not planned.eval.optional)
             prescribed.append(PlannedFit(fit, training.recipe if training else None, columns))
             selected = [planned for planned in evals if selection.takes(fit, planned.eval)]
@@ -134,7 +136,7 @@ class _Resolver:
                 "novel classes included, which is not published: name another source with --source NAME"
             ] = None
         return Combination(
-            row, protocol, dataset, datasets, views, tuple(prescribed), tuple(chosen), parent,
+            row, protocol, dataset, datasets, tuple(training_views), tuple(prescribed), tuple(chosen), parent,
             chosen_source=self._is_source_chosen(dataset, parent),
         )  # fmt: skip
 
@@ -172,8 +174,8 @@ class _Resolver:
         fit, _ = self._prescribed.of(protocol, dataset)[0]
         return registry.load("protocol", similar_protocol(protocol, dataset, fit)).views
 
-    def _eval(self, item: Eval, row: MethodRow, views: Views, repeat: Repeat) -> PlannedEval:
-        published = item.views or views
+    def _eval(self, item: Eval, row: MethodRow, views: Views, repeat: Repeat, dataset: Dataset) -> PlannedEval:
+        published = prescribed_views(item.views or views, dataset)
         prescribed = Prescribed(row.backbone.views_of(published), transform_identity(item.transform))
         return PlannedEval(item, item.repeat or repeat, prescribed, self._views.evaluated(published, row.backbone))
 
@@ -191,7 +193,7 @@ class _Resolver:
             self._require_videos(dataset, source)
             declared = self._declared(row, protocol, dataset, fit, source, {})
             recipe = _fitted_recipe(declared, source, fit)
-            views = self._views.of_training(protocol.views, backbone)
+            views = self._views.of_training(prescribed_views(protocol.views, source), backbone)
             self._parents[key] = ResolvedFit(row, parent.protocol, fit, source, declared, recipe, views)
         return self._parents[key]
 

@@ -158,12 +158,14 @@ def _data(arguments: argparse.Namespace) -> int:
     from harness.data.catalog import open_dataset
     from harness.data.check import check_data
     from harness.engine.video.decode_check import DecodeWorker
+    from harness.engine.video.reader_verdicts import ReaderVerdicts
 
     settings = settings_of(arguments)
     dataset = open_dataset(arguments.dataset, settings)
     dataset.prepare()
     with DecodeWorker() as worker:  # starts its process with the first clip
-        report = check_data(dataset, worker.check if arguments.decode else None)
+        compare = ReaderVerdicts(settings.cache.path).checked(worker.check) if arguments.decode else None
+        report = check_data(dataset, compare, after_sample=say)
     if arguments.json:
         put_json(report.as_dict())
     else:

@@ -56,7 +56,7 @@ def add_parser(verbs: Verbs) -> None:
         "--frames", type=int, metavar="T", help="frames per video (of the fit; untrained: 32, or 4 for mini-clip)"
     )
     parser.add_argument(
-        "--reader", choices=("decord", "exact"), help="reader of frames (reader of the fit; untrained: decord)"
+        "--reader", choices=("decord", "exact"), help="reader of frames (reader of the fit; untrained: exact)"
     )
     _add_parts(parser)
     _add_output(parser)
@@ -146,7 +146,7 @@ def _untrained(arguments: argparse.Namespace) -> Model:
     backbone = backbone_of(arguments) or BackboneChoice("ViT-B-16", "openai")
     default_frames = MINI_FRAMES if backbone.is_mini else 32
     frames = default_frames if arguments.frames is None else arguments.frames
-    views = backbone.views_of(Views(frames=frames, reader=arguments.reader or "decord"))
+    views = backbone.views_of(Views(frames=frames, reader=arguments.reader or "exact"))
     row = method_row(choice, backbone, frames=frames)
     if not row.spec.uses_clip:
         views = row.backbone.views_of(replace(views, frames=arguments.frames or 1))

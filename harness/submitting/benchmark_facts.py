@@ -276,4 +276,4 @@ def _row_scope(
     trainings = [m.fitted for m in row if m.fitted]
     views = trainings[0].views if trainings else row[0].evaluation.views
     start = trainings[0].start.key if trainings and trainings[0].start.kind == "fit" else ""
-    return scope_of(planned, views, start, dataset_of, chosen_source=False)
+    return scope_of(planned, [views], start, dataset_of, chosen_source=False)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.base.errors import UserError
+from harness.data.files.frame_folder import has_frames, is_frame_folder
 from harness.data.files.video_names import VIDEO_EXTENSIONS, is_video
 
 TABLES = {".csv": ",", ".tsv": "\t", ".txt": ""}
@@ -18,15 +19,17 @@ PATH_COLUMNS = ("path", "video", "file", "filename")
 def find_videos(paths: Sequence[Path]) -> list[Path]:
     """The videos of files, folders and tables, in order and each path once; a missing file is kept.
 
-    A folder stands for all videos below it, sorted by path. A table (.csv, .tsv, .txt) has one path per line, relative
-    to the folder of the table, in its column `path` or in its first column.
+    A folder stands for all videos below it, sorted by path; a folder of frames is a video. A table (.csv, .tsv, .txt)
+    has one path per line, relative to the folder of the table, in its column `path` or in its first column.
 
     Raises:
         UserError: A folder holds no video, or a table cannot be read or is empty.
     """
     videos: list[Path] = []
     for path in paths:
-        if path.is_dir():
+        if is_frame_folder(path):
+            videos.append(path)
+        elif path.is_dir():
             videos += _in_folder(path)
         elif path.suffix.lower() in TABLES and path.is_file():
             videos += _in_table(path)
@@ -39,7 +42,9 @@ def _in_folder(folder: Path) -> list[Path]:
     videos: list[Path] = []
     for parent, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        videos += [Path(parent) / name for name in names if is_video(name) and not name.startswith(".")]
+        inside = [Path(parent) / name for name in names if is_video(name) and not name.startswith(".")]
+        is_of_frames = not inside and not folders and has_frames(names)
+        videos += [Path(parent)] if is_of_frames else inside
     if not videos:
         raise UserError(
             f"The folder {folder} holds no video file.",

@@ -16,7 +16,7 @@ class Clip:
         path: The path in lists: relative to the dataset's root, with forward slashes and composed accents (NFC).
         label: Class name.
         split: `train`, `val`, or empty where the dataset states no split.
-        file: The file on disk.
+        file: The file on disk, or the folder of its frames.
         group: Source of the clip, unique in the dataset; empty where the table does not state it.
     """
 

@@ -1,6 +1,7 @@
 """Custom datasets: a folder of class folders, or a table of paths and class names, for every protocol.
 
 All rules are deterministic:
+    Clips: video files, and folders of extracted frames (`walk/clip_07/img_00001.jpg`, see `files.frame_folder`).
     Classes: the unchanged folder names (or the table's class names), sorted; the id is the index.
     Stated split: sub-folders `train` and `val` (or `validation`, `test`) of class folders, or the table's column
     `split`. If only `train/` (or only `val/`) exists, only that list exists: `train` can be the source of zero-shot
@@ -32,6 +33,7 @@ from pathlib import Path
 from harness.base.errors import UserError, unknown_name
 from harness.base.text_files import composed
 from harness.data.files.fingerprints import FingerprintIndex
+from harness.data.files.frame_folder import is_frame_folder
 from harness.data.folders.clip import NOTHING_GIVEN, Clip, ClipSource, GivenFiles
 from harness.data.folders.given_classes import classes_file, given_split
 from harness.data.folders.read_clips import read_source
@@ -303,4 +305,4 @@ class FolderDataset(Dataset):
     def locate(self, path: str) -> Path | None:
         """The file of a list path, or None if this dataset has no such path or the file no longer exists."""
         file = self._files.get(path)
-        return file if file is not None and file.is_file() else None
+        return file if file is not None and (file.is_file() or is_frame_folder(file)) else None

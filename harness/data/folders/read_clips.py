@@ -11,6 +11,7 @@ from pathlib import Path
 
 from harness.base.errors import EXIT_FAILED, UserError
 from harness.base.text_files import composed
+from harness.data.files.frame_folder import has_frames
 from harness.data.files.video_names import VIDEO_EXTENSIONS, is_skipped, is_video
 from harness.data.folders.class_ids import labels_file, labels_of, named
 from harness.data.folders.clip import NOTHING_GIVEN, Clip, ClipSource, GivenFiles
@@ -200,6 +201,10 @@ class _Folder:
                 _require_utf8(name, path)
                 _refuse_loop(path, resolved[parent])
                 resolved[str(path)] = (*resolved[parent], path.resolve())
+            if not folders and has_frames(files) and not any(is_video(name) for name in files):
+                count += 1
+                yield _frames_as_clip(self._root, folder, Path(parent), split)
+                continue
             for name in sorted(files):
                 if name.startswith("."):
                     continue
@@ -220,7 +225,17 @@ class _Folder:
 
 
 def _holds_videos(folder: Path) -> bool:
-    return any(is_video(name) for _, _, files in os.walk(folder) for name in files if not name.startswith("."))
+    """Whether a folder holds videos or frames at any depth."""
+    return any(has_frames(files) or any(map(is_video, files)) for _, _, files in os.walk(folder))
+
+
+def _frames_as_clip(root: Path, folder: Path, frames: Path, split: str) -> Clip:
+    if frames == folder:
+        raise UserError(
+            f"The class folder {folder} holds frames, expected videos or one folder of frames for each clip.",
+            f"Move the frames of each clip into a folder of their own: {folder.name}/CLIP/img_00001.jpg.",
+        )
+    return Clip(composed(frames.relative_to(root).as_posix()), folder.name, split, frames)
 
 
 def _refuse(error: OSError) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from harness.base.errors import UserError
 from harness.base.text_files import forms_of
+from harness.data.files.frame_folder import is_frame_folder
 from harness.data.files.inventory import Inventory
 from harness.data.folders.class_ids import labels_of, named
 from harness.data.folders.clip import Clip, ClipSource, GivenFiles
@@ -78,7 +79,7 @@ class _Videos:
             for form in forms_of(path):
                 file = folder / form
                 try:
-                    if file.is_file():
+                    if file.is_file() or is_frame_folder(file):
                         return file, ""
                 except OSError as error:
                     if error.errno != errno.ENAMETOOLONG:  # no file system holds such a name

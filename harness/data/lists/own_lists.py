@@ -133,4 +133,6 @@ class TransferTarget(WithOwnLists):
     def __init__(self, dataset: Dataset) -> None:
         super().__init__(dataset, {})
         self.source = dataset.parent_source
+        # Not the name of the dataset: a parent fit may be on the dataset itself, and zero_shot refuses such a target.
+        self.name = f"target of {dataset.parent_source}"
         self.zero_shot_tests = dataset.zero_shot_tests or (ZeroShotTest("val", "all", SINGLE, 1),)
