@@ -86,6 +86,8 @@ class RunOptions(Folders, Compute, total=False):
 
     Keys:
         arch, weights: Backbone: an open_clip architecture and tag or weight file, or `mini-clip`.
+        activation: `quickgelu` or `gelu`, for a weight file that does not state it.
+        base: CLIP weights that complete a file of ViFi-CLIP.
         checkpoint: Published or exported weights of the (single) method, which is then evaluated and not fitted.
         recipe, views, eval_views: Settings to override; `eval_views` changes the evaluation alone.
         label_set: `published`, `corrected` or `split` class names.
@@ -101,6 +103,8 @@ class RunOptions(Folders, Compute, total=False):
 
     arch: str
     weights: str | Path
+    activation: str
+    base: str | Path
     checkpoint: str | Path
     recipe: Mapping[str, Value]
     views: Mapping[str, Value]
@@ -169,12 +173,14 @@ def request_of(
                 f"checkpoint needs exactly one method, found {len(methods)}.", "Call run() for each of them."
             )
         methods = (replace(methods[0], checkpoint=str(checkpoint)),)
-    arch, weights = options.get("arch"), options.get("weights")
+    arch, activation = options.get("arch"), options.get("activation")
+    weights, base = (None if path is None else str(path) for path in (options.get("weights"), options.get("base")))
+    backbone = BackboneChoice(arch, weights, activation, base)
     return Request(
         methods=methods,
         protocols=texts(protocol),
         datasets=texts(dataset),
-        backbone=BackboneChoice(arch, None if weights is None else str(weights)) if arch or weights else None,
+        backbone=backbone if arch or weights or activation or base else None,
         recipe=pairs(options.get("recipe", {})),
         views=pairs(options.get("views", {})),
         eval_views=pairs(options.get("eval_views", {})),

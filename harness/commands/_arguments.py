@@ -14,15 +14,24 @@ from harness.cells.request import MethodChoice, Request, parse_methods
 from harness.machine.compute_options import DEVICES, PRECISIONS, SHARDS, ComputeOptions
 from harness.machine.settings import Settings, load_settings
 from harness.spec.overrides import parse_pairs
+from harness.weights.activation import ACTIVATIONS
 
 if TYPE_CHECKING:
     from harness.running.load_fit import FittedMethod
 
 
-def add_folders(parser: argparse.ArgumentParser) -> None:
-    """Arguments for the folders of this machine."""
+def add_folders(parser: argparse.ArgumentParser, several_runs: bool = False) -> None:
+    """Arguments for the folders of this machine.
+
+    Args:
+        parser: The parser of the verb.
+        several_runs: Whether the verb reads several run folders: `--runs A B`, see `run_folders_of`.
+    """
     group = parser.add_argument_group("folders (also harness.toml and HARNESS_* variables)")
-    group.add_argument("--runs", metavar="DIR", help="folder of fits and records (default: runs)")
+    if several_runs:
+        group.add_argument("--runs", nargs="+", metavar="DIR", help="run folders, shown together (default: runs)")
+    else:
+        group.add_argument("--runs", metavar="DIR", help="folder of fits and records (default: runs)")
     group.add_argument("--cache", metavar="DIR", help="rendered mini datasets, indexes, cached features")
     group.add_argument("--weights-dir", metavar="DIR", help="folder with weight files of open_clip tags")
     group.add_argument("--lists-dir", metavar="DIR", help="folder with published or generated lists")
@@ -53,6 +62,26 @@ def add_fit_backbone(parser: argparse.ArgumentParser) -> None:
     add_fit_files(parser)
 
 
+def add_weights(parser: argparse._ActionsContainer) -> None:
+    """Arguments for the weights of CLIP."""
+    parser.add_argument(
+        "--weights", metavar="TAG|FILE",
+        help="open_clip tag, weight file, folder, hf-hub:ORG/NAME, or random (default: openai)",
+    )  # fmt: skip
+    add_weight_settings(parser)
+
+
+def add_weight_settings(parser: argparse._ActionsContainer) -> None:
+    """Arguments for what a weight file does not state."""
+    parser.add_argument(
+        "--activation", choices=tuple(ACTIVATIONS),
+        help="activation of a weight file that does not state it (`check weights FILE` tells)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--base", metavar="TAG|FILE", help="CLIP weights that complete a file of ViFi-CLIP (default: openai)"
+    )
+
+
 def add_fit_files(parser: argparse.ArgumentParser) -> None:
     """The argument `--file`, for files that options of a fit name and that were moved since."""
     parser.add_argument(
@@ -79,12 +108,21 @@ def find_fit_folders(arguments: argparse.Namespace) -> list[Path]:
 
 
 def backbone_of(arguments: argparse.Namespace) -> BackboneChoice | None:
-    """The backbone that `--arch` and `--weights` choose; None if neither is given."""
-    if arguments.arch is None and arguments.weights is None:
+    """The backbone that `--arch`, `--weights`, `--activation` and `--base` choose; None if none is given."""
+    # Only verbs with weights that a fit does not name already have the last two flags.
+    activation, base = getattr(arguments, "activation", None), getattr(arguments, "base", None)
+    if arguments.arch is None and arguments.weights is None and activation is None and base is None:
         return None
-    choice = BackboneChoice(arguments.arch, arguments.weights)
+    choice = BackboneChoice(arguments.arch, arguments.weights, activation, base)
     check_backbone(choice)  # before torch is imported
     return choice
+
+
+def run_folders_of(arguments: argparse.Namespace) -> list[Path]:
+    """The run folders of a verb that reads several."""
+    named: list[str] | None = arguments.runs
+    # Without the option the settings name one folder.
+    return list(map(Path, named)) if named else [settings_of(arguments).runs.path]
 
 
 def settings_of(arguments: argparse.Namespace) -> Settings:
@@ -151,7 +189,7 @@ def add_request(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--arch", metavar="NAME", help="open_clip architecture, or mini-clip (default for embedded data)"
     )
-    group.add_argument("--weights", metavar="TAG|FILE", help="open_clip tag, weight file, or random (default: openai)")
+    add_weights(group)
     group.add_argument(
         "--checkpoint", metavar="FILE",
         help="published or exported weights of the (single) method: evaluate them instead of fitting",

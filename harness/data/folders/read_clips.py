@@ -225,8 +225,10 @@ class _Folder:
 
 
 def _holds_videos(folder: Path) -> bool:
-    """Whether a folder holds videos or frames at any depth."""
-    return any(has_frames(files) or any(map(is_video, files)) for _, _, files in os.walk(folder))
+    return any(
+        has_frames(files) or any(is_video(name) for name in files if not name.startswith("."))
+        for _, _, files in os.walk(folder)
+    )
 
 
 def _frames_as_clip(root: Path, folder: Path, frames: Path, split: str) -> Clip:

@@ -62,8 +62,8 @@ class WithOwnLists(Dataset):
         self._own = dict(own)
         self.name, self.title, self.kind = dataset.name, dataset.title, dataset.kind
         self.source: str | None = dataset.source
-        self.parent_source = dataset.parent_source
         self.chosen_source: str | None = dataset.chosen_source
+        self.parent_source = dataset.parent_source
         self.zero_shot_tests: tuple[ZeroShotTest, ...] = dataset.zero_shot_tests
         self.draws, self.marked, self.sample = dataset.draws, dataset.marked, dataset.sample
 
@@ -132,7 +132,5 @@ class TransferTarget(WithOwnLists):
 
     def __init__(self, dataset: Dataset) -> None:
         super().__init__(dataset, {})
-        self.source = dataset.parent_source
-        # Not the name of the dataset: a parent fit may be on the dataset itself, and zero_shot refuses such a target.
-        self.name = f"target of {dataset.parent_source}"
+        self.source, self.chosen_source = dataset.parent_source, None
         self.zero_shot_tests = dataset.zero_shot_tests or (ZeroShotTest("val", "all", SINGLE, 1),)

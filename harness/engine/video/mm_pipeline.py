@@ -136,8 +136,7 @@ def eval_pipeline(views: Views, size: int, transform: str = "") -> list[Step]:
         if views.crops == 3:
             resize[0]["crop"] = False
     return [
-        *_reader(views), sample, dict(type="HarnessDecode"), *resize,
-        *_transform_step(transform, views),
+        *_reader(views), sample, dict(type="HarnessDecode"), *resize, *_transform_step(transform, views),
         dict(type="FormatShape", input_format="NCHW"), dict(type="HarnessPackClip"),
     ]  # fmt: skip
 
