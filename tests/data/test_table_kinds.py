@@ -299,6 +299,19 @@ def test_numbered_folders_without_names_are_refused(tmp_path: Path) -> None:
     assert f"--data-labels {tmp_path.name}=FILE, or the file labels.csv in the folder" in caught.value.hint
 
 
+@pytest.mark.parametrize(("name", "side"), [("test.csv", "val"), ("Val.csv", "val"), ("train.csv", "train")])
+def test_a_table_named_after_a_side_is_this_side(tmp_path: Path, name: str, side: str) -> None:
+    table = files(tmp_path, *CLIPS) / name
+    table.write_text(rows("{path},{label}"))
+    source = read_source(table, GivenFiles())
+    assert {clip.split for clip in source.clips} == {side} and len(source.notes) == 1
+    assert "by the name of the table" in source.notes[0]
+    table.write_text(rows("{path},{label},train", header="path,class,split") + "v/e.avi,walk,val\n")
+    files(tmp_path, "v/e.avi")
+    source = read_source(table, GivenFiles())
+    assert len({clip.split for clip in source.clips}) == 2 and not source.notes
+
+
 def test_two_evaluation_tables_are_refused(tmp_path: Path) -> None:
     _split_tables(tmp_path)
     (tmp_path / "test.csv").write_text("v/b.mp4,walk\n")
