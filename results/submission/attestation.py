@@ -30,8 +30,12 @@ NAMESPACE = "clip-video-harness"
 """Purpose in the signatures, so that a signature made for another purpose is not valid here."""
 FLIPS = 0.03
 """Share of videos whose first prediction may flip between nearly equal probabilities."""
-TOLERANCE: Mapping[str, float] = {"fp32": 0.005, "fp16": 0.01, "bf16": 0.04}
-"""Difference of probabilities that rounding explains, by the coarser precision of both sides."""
+TOLERANCE: Mapping[str, float] = {"fp32": 0.005, "fp16": 0.01, "bf16": 0.03}
+"""Difference of probabilities that rounding explains, by the coarser precision of both sides.
+
+Measured on the embedded benchmark: 480 videos of `vanilla_clip` and of three fits each of `text_ft` and `xclip` differ
+from fp32 by at most 0.0122 in bf16, and those of `vanilla_clip` by at most 0.0016 in fp16.
+"""
 IN_FAVOUR = 0.07
 """Smallest probability of as many flips in favour of the record, if flips had no direction: four of four are fewer."""
 _AGAIN = "Write it with: python -m harness submit reproduce FILE --sign KEY"

@@ -20,7 +20,7 @@ from results.submission.contents import Entry
 from results.submission.pack import pack
 from tests.results.submission.archives import seal
 from tests.results.submission.corrupted import fresh
-from tests.results.submission.forge import Forge, as_built_in, check, forge
+from tests.results.submission.forge import Forge, as_built_in, check, forge, nudged
 from tests.results.submission.keepers import appoint, attest, attested, failing, new_key
 from tests.results.submission.test_valid import unpacked
 
@@ -123,7 +123,7 @@ def test_another_submission_of_a_version_is_refused_and_the_same_is_not(tmp_path
     list(check_all([Candidate(path)], tmp_path, board))
     assert {p: p.read_bytes() for p in board.rglob("*") if p.is_file()} == before
     other = fresh("few_shot")
-    other.of("k16").frame.loc[0, "p5"] = 0.0
+    other.of("k16").frame = nudged(other.of("k16").frame)
     other.derive()
     check_is_a_conflict(other.write(tmp_path / "b.zip"), tmp_path, board)
 
@@ -221,7 +221,7 @@ def extract(made: Forge, folder: Path) -> Path:
 def test_a_folder_of_another_name_is_refused_and_the_next_is_accepted(tmp_path: Path) -> None:
     """`aaa/v1` states the method `mymethod`, which another folder holds with other content."""
     other = fresh("few_shot")
-    other.of("k16").frame.loc[0, "p5"] = 0.0
+    other.of("k16").frame = nudged(other.of("k16").frame)
     other.derive()
     extract(other, tmp_path / "submissions" / "aaa" / "v1")
     extract(fresh("few_shot"), tmp_path / "submissions" / "mymethod" / "v1")
