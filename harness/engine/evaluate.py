@@ -20,7 +20,7 @@ from torch import Tensor
 from harness.base.errors import EXIT_FAILED, UserError
 from harness.engine.compute.device import casts_kept
 from harness.engine.compute.device_batch import device_batch
-from harness.engine.features.cached_loaders import ListFeatures, decoded_list, eval_batches, eval_features
+from harness.engine.features.cached_loaders import ListFeatures, eval_batches, eval_features
 from harness.engine.features.context import Context
 from harness.engine.job import EvalJob
 from harness.engine.model.compiled import compile_if_asked, compile_if_it_pays
@@ -152,7 +152,7 @@ def _score_batches(
     with processes.together(), mixed, casts_kept(device, job.method.backbone):
         if features is None:
             loader: Iterable[EvalBatch] = list_loader(
-                decoded_list(job), batches, context.compute, context.pins_memory
+                job.clips(), batches, context.compute, context.pins_memory
             )
         else:
             loader = eval_batches(features, batches)

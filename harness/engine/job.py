@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from harness.engine.method import ClipMethod
 from harness.engine.video.loaders import Row
+from harness.engine.video.mm_pipeline import ListVideoDataset, eval_pipeline
 from harness.spec import LabelSet, Recipe, Views
 
 
@@ -48,3 +49,8 @@ class EvalJob(Job):
 
     seed: int = 0
     transform: str = ""
+
+    def clips(self) -> ListVideoDataset:
+        """The clips of the list, decoded, cropped and transformed."""
+        pipeline = eval_pipeline(self.views, self.method.backbone.image_size, self.transform)
+        return ListVideoDataset(self.rows, pipeline, self.seed)

@@ -225,12 +225,6 @@ def encode_clips(method: ClipMethod, frames: Tensor, views: Views, device: Devic
     return torch.unflatten(features, 0, (-1, views.count)).flatten(1, 2).cpu()
 
 
-def decoded_list(job: EvalJob) -> mm_pipeline.ListVideoDataset:
-    """The clips of an evaluation list, decoded, transformed and cropped."""
-    pipeline = mm_pipeline.eval_pipeline(job.views, job.method.backbone.image_size, job.transform)
-    return mm_pipeline.ListVideoDataset(job.rows, pipeline, job.seed)
-
-
 def eval_features(job: EvalJob, context: Context, per_batch: int) -> ListFeatures | None:
     """The features of an evaluation list; None without a cache or if the method needs pixels."""
     if context.cache is None or not pools_from_features(job.method):
@@ -244,7 +238,7 @@ def eval_features(job: EvalJob, context: Context, per_batch: int) -> ListFeature
         return (*((job.seed, draw.index) if random else ()), *transformed)
 
     store = context.cache.open(job.method, job.views, context.device, transform=transform_identity(job.transform))
-    source = FeatureSource(store, decoded_list(job), seeds)
+    source = FeatureSource(store, job.clips(), seeds)
     return ListFeatures(job, context, source, per_batch)
 
 
