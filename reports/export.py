@@ -13,7 +13,7 @@ from reports.latex import latex
 from reports.layout import ALL_TABLES, PROBES, Layout, layouts
 from reports.markdown import markdown
 from reports.other_tables import later_table, other_tables
-from reports.probes import probe_tables, without_probes
+from reports.probes import probe_rows, probe_tables, without_probes
 from reports.ranks import Ranks, analyse
 from reports.row import Row
 from reports.table import Table
@@ -59,7 +59,7 @@ def render_table(
     found = analyse(rows)
     tables = tables_of(chosen, found.rows, found.ranks, against_paper)
     if table == ALL_TABLES:
-        tables += probe_tables(probes)
+        tables += probe_tables(probe_rows(probes))
     return RenderedTable(FORMATS[format](tables), read.damaged)
 
 
@@ -76,7 +76,7 @@ def _probes(runs: Path | None, write: Callable[[Sequence[Table]], str]) -> Rende
             f"{'No run folder' if runs is None else runs} holds no record of probes.",
             "Create records: python -m harness run --method NAME --protocol few_shot probes",
         )
-    return RenderedTable(write(probe_tables(probes)), read.damaged)
+    return RenderedTable(write(probe_tables(probe_rows(probes))), read.damaged)
 
 
 def tables_of(

@@ -23,9 +23,10 @@ from reports.board_json import board_csv, board_json
 from reports.board_rows import FILTERS, Group, source_of
 from reports.entries import Damaged, read_entries
 from reports.export import tables_of
+from reports.figures.probes import probe_losses
 from reports.layout import ALL_TABLES, column_title, dataset_title, layouts, protocol_title
 from reports.overview import overview
-from reports.probes import TITLE, probe_tables, without_probes
+from reports.probes import TITLE, by_dataset, probe_rows, probe_tables, without_probes
 from reports.ranks import analyse
 from reports.sections import comparison_sections, dataset_sections, group_figures, method_sections
 from reports.statistics_words import AGAIN, SEPARABLE, sentences
@@ -85,6 +86,7 @@ def _build(runs: Path | Sequence[Path], out: Path) -> BuiltReport:
     analysis = analyse(ranked)
     rows, ranks = analysis.rows, analysis.ranks
     groups = groups_of(rows, ranks)
+    losses = probe_rows(probes)
     paper = tables_of(layouts(ALL_TABLES), rows, ranks, against_paper=True, fill_unmeasured=False)
     comparisons, unread = comparison_sections(groups)
     damaged = (*read.damaged, *unread)
@@ -97,7 +99,8 @@ def _build(runs: Path | Sequence[Path], out: Path) -> BuiltReport:
         glance=overview(groups),
         figures={group.anchor: group_figures(group) for group in groups if not group.published},
         comparisons=comparisons,
-        probes=Markup(html(tables)) if (tables := probe_tables(probes)) else "",
+        probes=Markup(html(probe_tables(losses))) if losses else "",
+        probe_figures=[probe_losses(members, dataset_title(name)) for name, members in by_dataset(losses).items()],
         methods=method_sections(rows),
         datasets=dataset_sections((*rows, *probes)),
         damaged=damaged,

@@ -14,6 +14,7 @@ from harness.cells.request import MethodChoice, Request, parse_methods
 from harness.machine.compute_options import DEVICES, PRECISIONS, SHARDS, ComputeOptions
 from harness.machine.settings import Settings, load_settings
 from harness.spec.overrides import parse_pairs
+from harness.weights.activation import ACTIVATIONS
 
 if TYPE_CHECKING:
     from harness.running.load_fit import FittedMethod
@@ -35,8 +36,13 @@ def add_folders(parser: argparse.ArgumentParser, several_runs: bool = False) -> 
     group.add_argument("--weights-dir", metavar="DIR", help="folder with weight files of open_clip tags")
     group.add_argument("--lists-dir", metavar="DIR", help="folder with published or generated lists")
     group.add_argument(
-        "--data", metavar="NAME=DIR", action="append", default=[], help="videos of a dataset, e.g. ucf101=/data/UCF-101"
-    )
+        "--data", metavar="NAME=DIR", action="append", default=[],
+        help="videos of a dataset or of a table NAME.csv, e.g. ucf101=/data/UCF-101",
+    )  # fmt: skip
+    group.add_argument(
+        "--data-labels", metavar="NAME=FILE", action="append", default=[],
+        help="class names of a table or folder NAME whose classes are numbers",
+    )  # fmt: skip
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
@@ -54,6 +60,26 @@ def add_fit_backbone(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--arch", metavar="NAME", help="architecture, if the fit's weights came from a file")
     parser.add_argument("--weights", metavar="TAG|FILE", help="weights, if they came from a file that was moved")
     add_fit_files(parser)
+
+
+def add_weights(parser: argparse._ActionsContainer) -> None:
+    """Arguments for the weights of CLIP."""
+    parser.add_argument(
+        "--weights", metavar="TAG|FILE",
+        help="open_clip tag, weight file, folder, hf-hub:ORG/NAME, or random (default: openai)",
+    )  # fmt: skip
+    add_weight_settings(parser)
+
+
+def add_weight_settings(parser: argparse._ActionsContainer) -> None:
+    """Arguments for what a weight file does not state."""
+    parser.add_argument(
+        "--activation", choices=tuple(ACTIVATIONS),
+        help="activation of a weight file that does not state it (`check weights FILE` tells)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--base", metavar="TAG|FILE", help="CLIP weights that complete a file of ViFi-CLIP (default: openai)"
+    )
 
 
 def add_fit_files(parser: argparse.ArgumentParser) -> None:
@@ -82,10 +108,12 @@ def find_fit_folders(arguments: argparse.Namespace) -> list[Path]:
 
 
 def backbone_of(arguments: argparse.Namespace) -> BackboneChoice | None:
-    """The backbone that `--arch` and `--weights` choose; None if neither is given."""
-    if arguments.arch is None and arguments.weights is None:
+    """The backbone that `--arch`, `--weights`, `--activation` and `--base` choose; None if none is given."""
+    # Only verbs with weights that a fit does not name already have the last two flags.
+    activation, base = getattr(arguments, "activation", None), getattr(arguments, "base", None)
+    if arguments.arch is None and arguments.weights is None and activation is None and base is None:
         return None
-    choice = BackboneChoice(arguments.arch, arguments.weights)
+    choice = BackboneChoice(arguments.arch, arguments.weights, activation, base)
     check_backbone(choice)  # before torch is imported
     return choice
 
@@ -100,6 +128,7 @@ def run_folders_of(arguments: argparse.Namespace) -> list[Path]:
 def settings_of(arguments: argparse.Namespace) -> Settings:
     """Settings from the flags of `add_folders` and `add_executor`, the environment and the configuration file."""
     flags = {f"data.{name}": folder for name, folder in parse_pairs(arguments.data, "--data").items()}
+    flags |= {f"labels.{name}": file for name, file in parse_pairs(arguments.data_labels, "--data-labels").items()}
     for name, value in (
         ("runs", arguments.runs), ("cache", arguments.cache), ("weights", arguments.weights_dir),
         ("lists", arguments.lists_dir),
@@ -160,7 +189,7 @@ def add_request(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--arch", metavar="NAME", help="open_clip architecture, or mini-clip (default for embedded data)"
     )
-    group.add_argument("--weights", metavar="TAG|FILE", help="open_clip tag, weight file, or random (default: openai)")
+    add_weights(group)
     group.add_argument(
         "--checkpoint", metavar="FILE",
         help="published or exported weights of the (single) method: evaluate them instead of fitting",

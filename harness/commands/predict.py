@@ -14,6 +14,7 @@ from harness.commands._arguments import (
     add_folders,
     add_json,
     add_plugins,
+    add_weights,
     backbone_of,
     compute_options_of,
     load_plugins,
@@ -52,12 +53,12 @@ def add_parser(verbs: Verbs) -> None:
     parser.add_argument("--fit", metavar="DIR", help="folder of a finished fit; default: the untrained method")
     parser.add_argument("--checkpoint", metavar="FILE", help="published or exported weights of --method")
     parser.add_argument("--arch", metavar="NAME", help="architecture, or mini-clip (default: ViT-B-16)")
-    parser.add_argument("--weights", metavar="TAG|FILE", help="open_clip tag, weight file, or random (default: openai)")
+    add_weights(parser)
     parser.add_argument(
         "--frames", type=int, metavar="T", help="frames per video (of the fit; untrained: 32, or 4 for mini-clip)"
     )
     parser.add_argument(
-        "--reader", choices=("decord", "exact"), help="reader of frames (reader of the fit; untrained: decord)"
+        "--reader", choices=("decord", "exact"), help="reader of frames (reader of the fit; untrained: exact)"
     )
     _add_parts(parser)
     _add_output(parser)
@@ -144,15 +145,16 @@ def _untrained(arguments: argparse.Namespace) -> Model:
     if not arguments.labels:
         raise UserError("--labels is missing: an untrained method has no classes.", "Give --labels FILE.")
     choice = replace(parse_methods([arguments.method or "vanilla_clip"])[0], checkpoint=arguments.checkpoint)
-    backbone = backbone_of(arguments) or BackboneChoice("ViT-B-16", "openai")
+    backbone = backbone_of(arguments) or BackboneChoice(None, None)
     default_frames = MINI_FRAMES if backbone.is_mini else 32
     frames = default_frames if arguments.frames is None else arguments.frames
-    views = backbone.views_of(Views(frames=frames, reader=arguments.reader or "decord"))
+    views = backbone.views_of(Views(frames=frames, reader=arguments.reader or "exact"))
     row = method_row(choice, backbone, frames=frames)
     if not row.spec.uses_clip:
         views = row.backbone.views_of(replace(views, frames=arguments.frames or 1))
         if arguments.frames and arguments.frames != views.frames:
             raise UserError(f"{row.backbone.slug()} takes {views.frames} frames, found --frames {arguments.frames}.")
+    views = row.published_input(views)
     labels = read_class_names(Path(arguments.labels))
     from harness.running.build import build_row  # imports torch: the words of the command line are checked first
     from harness.running.predict import Model

@@ -21,6 +21,8 @@ classes: dict[str, dict[str, type]] = {kind: {} for kind in KINDS}
 """Registered classes by kind and name."""
 files: dict[str, dict[str, Path]] = {kind: {} for kind in KINDS}
 """Files that registered them, by kind and name."""
+forgetters: list[Callable[[Path | None], None]] = []
+"""Functions of other registries that remove what a file registered there."""
 _warned: set[str] = set()
 
 
@@ -109,10 +111,8 @@ def forget(file: Path | None) -> None:
     for kind in KINDS:
         for name in [name for name, known in files[kind].items() if known == file]:
             del classes[kind][name], files[kind][name]
-    # Imported here, because the module hashes code and the modules of hashes import this one.
-    from harness.plugins.view_transforms import forget_transforms
-
-    forget_transforms(file)
+    for forget_more in forgetters:
+        forget_more(file)
 
 
 @contextmanager

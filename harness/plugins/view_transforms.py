@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 from harness.base.errors import UserError, unknown_name
 from harness.plugins.code_hash import file_code_sha256
+from harness.plugins.registered import forgetters
 from harness.plugins.sources import is_name
-from harness.spec.view_transforms import BUILT_IN
+from harness.spec.view_transforms import BUILT_IN, CLEAN
 
 if TYPE_CHECKING:
     import numpy as np
@@ -69,8 +70,10 @@ def register_view_transform(name: str) -> Callable[[FrameFunction], FrameFunctio
     def decorate(function: FrameFunction) -> FrameFunction:
         file = Path(sys.modules[function.__module__].__file__ or "").resolve()
         if not is_name(name):
-            raise UserError(f"{name!r} is not a name of a view transform ({file}).", "Use letters, digits, _ and -.")
-        if name in BUILT_IN or name == "clean":
+            raise UserError(
+                f"{name!r} is not a name of a view transform ({file}).", "Use letters, digits, '_' and '-'."
+            )
+        if name in (*BUILT_IN, CLEAN):
             raise UserError(
                 f"{name!r} is a built-in view transform; {file} cannot take its name.", "Choose another name."
             )
@@ -115,6 +118,9 @@ def forget_transforms(file: Path | None) -> None:
     """Remove the transforms that a file registered."""
     for name in [name for name, transform in registered.items() if transform.file == file]:
         del registered[name]
+
+
+forgetters.append(forget_transforms)
 
 
 def view_transforms(plugins: bool = True) -> tuple[str, ...]:

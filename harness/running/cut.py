@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from harness.data.files.frame_folder import is_frame_folder
 from harness.engine.video.decode import Undecodable
 from harness.engine.video.mm_own_clips import FrameArray, OwnClip, video_lengths
 from harness.engine.video.video_bytes import MachineFaultError
@@ -87,7 +88,7 @@ def _lengths(
 def _not_a_file(clip: OwnClip) -> Refused | None:
     """The refusal of a path that names no regular file, None if it names one."""
     video = clip.video
-    if clip.frames is not None or video.is_file():
+    if clip.frames is not None or video.is_file() or is_frame_folder(video):
         return None
     if video.exists():  # reading a named pipe would wait for a writer
         return Refused(video, "is not a regular file, expected a video file", "Copy it into a file.")

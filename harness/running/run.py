@@ -18,11 +18,11 @@ from harness.cells.request import Request
 from harness.engine.compute.processes import SINGLE_PROCESS, Processes
 from harness.machine.compute_options import ComputeOptions
 from harness.machine.settings import Settings
-from harness.machine.weights_index import WeightsIndex
 from harness.running.absent_lists import without_absent_lists
 from harness.running.cell_files import left_over, lock_of
 from harness.running.run_request import RunSummary
 from harness.running.unknown_weights import read_unknown_weights
+from harness.weights.index import WeightsIndex
 
 
 def run(

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
-import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+
+import msgspec
 
 from harness.base.canonical import is_file_hash
 from harness.cells.architecture_table import ARCHITECTURES
-from harness.cells.architectures import architectures, pretrained_tags
 from harness.cells.backbone import MINI_ARCH, BackboneChoice
 from results.measurement import RANDOM, ModelId
 
@@ -20,6 +19,7 @@ INFERRED = "inferred"
 ACTIVATIONS = ("quick_gelu", "gelu")
 TEXT_LENGTH = 77
 """Tokens of a text in open_clip, unless the configuration of an architecture states another number."""
+TABLE = Path(__file__).resolve().parents[1] / "data" / "assets" / "clip_models.json"
 _MINI_TENSORS = "cf24b5205080a7742af3ca407afe1dbde8379579034515cd3fd6646114d474bf"
 """Hash of the tensors of the embedded tiny CLIP; a test compares it with the loaded model."""
 
@@ -35,11 +35,25 @@ def frame_gmacs(model: ModelId) -> float | None:
     return ARCHITECTURES[model.arch].gmacs if model.arch in ARCHITECTURES and not model.config else None
 
 
-class _Sizes(NamedTuple):
-    """Sizes in the configuration of an architecture; None where it does not state them."""
+@dataclass(frozen=True)
+class KnownModel:
+    """An architecture of open_clip.
+
+    Args:
+        image_size: Side of the square input in pixels; None if the configuration does not state it.
+        text_length: Tokens of a text; None if the configuration does not state it.
+        tags: For each pretrained tag, whether its weights were trained with QuickGELU.
+    """
 
     image_size: int | None
     text_length: int | None
+    tags: dict[str, bool]
+
+
+@cache
+def known_models() -> dict[str, KnownModel]:
+    """The table that `benchmarks/clip_models.py` makes from open_clip."""
+    return msgspec.json.decode(TABLE.read_bytes(), type=dict[str, KnownModel])
 
 
 def model_problems(model: ModelId) -> Iterator[tuple[str, str]]:
@@ -55,43 +69,30 @@ def model_problems(model: ModelId) -> Iterator[tuple[str, str]]:
     if model.arch == INFERRED:
         if not of_file:
             yield f"the weights {model.weights!r} without an architecture", "sha256: and the hash of a file"
-    elif model.arch not in architectures():
+    elif model.arch not in known_models():
         yield f"the architecture {model.arch!r}", "an architecture of open_clip"
         return
-    elif not of_file and model.weights != RANDOM and _tag(model.weights) not in pretrained_tags().get(model.arch, {}):
+    elif not of_file and model.weights != RANDOM and _tag(model.weights) not in known_models()[model.arch].tags:
         yield f"the weights {model.weights!r} of {model.arch}", "a pretrained tag of the architecture"
         return
     yield from _sizes_and_activation(model, of_file)
 
 
 def _sizes_and_activation(model: ModelId, of_file: bool) -> Iterator[tuple[str, str]]:
-    known = _Sizes(None, None) if model.arch == INFERRED else _sizes(model.arch)
+    known = KnownModel(None, None, {}) if model.arch == INFERRED else known_models()[model.arch]
     for name, found, expected in (
         ("image size", model.image_size, known.image_size), ("text length", model.text_length, known.text_length),
     ):  # fmt: skip
         if found < 1 or expected not in (None, found):
             yield f"{name} {found} of {model.arch}", str(expected or "a number above 0")
     # A weight file may be trained with either activation, whatever its architecture.
-    tag = None if of_file or model.weights == RANDOM else pretrained_tags()[model.arch][_tag(model.weights)]
-    expected = ACTIVATIONS if tag is None else ("quick_gelu" if tag.quick_gelu else "gelu",)
-    if model.activation not in expected:
-        yield f"activation {model.activation!r} of {model.arch}/{model.weights}", " or ".join(expected)
+    quick = None if of_file or model.weights == RANDOM else known.tags[_tag(model.weights)]
+    activations = ACTIVATIONS if quick is None else ("quick_gelu" if quick else "gelu",)
+    if model.activation not in activations:
+        yield f"activation {model.activation!r} of {model.arch}/{model.weights}", " or ".join(activations)
 
 
 def _tag(weights: str) -> str:
     """A tag as open_clip looks it up."""
     return weights.lower().replace("-", "_")
 
-
-@cache
-def _sizes(arch: str) -> _Sizes:
-    """The sizes in the configuration file of an architecture of open_clip."""
-    spec = importlib.util.find_spec("open_clip")
-    if spec is None or spec.origin is None:
-        return _Sizes(None, None)
-    config = json.loads((Path(spec.origin).parent / "model_configs" / f"{arch}.json").read_text(encoding="utf-8"))
-    vision, text = config.get("vision_cfg") or {}, config.get("text_cfg") or {}
-    # Text towers of the Hugging Face hub take their length from their own configuration.
-    length = None if text.get("hf_model_name") else text.get("context_length", TEXT_LENGTH)
-    size = vision.get("image_size")
-    return _Sizes(size if isinstance(size, int) else None, length)

@@ -7,7 +7,6 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -214,7 +213,7 @@ def reproduce(
             or videos are missing.
     """
     # Without the board's predictions: a submission that is on the board already would be its own copy.
-    checked = check_submission(path, partial(facts_of, known={}))
+    checked = check_submission(path, facts_of)
     if not checked.passed:
         hint = f"See: python -m harness submit check {path}"
         raise UserError(f"{path} is refused by {', '.join(sorted(checked.rules()))}.", hint, EXIT_FAILED)
@@ -296,7 +295,7 @@ def _backbone(m: Measurement, weights: str | None) -> BackboneChoice | None:
     """The backbone of `--weights`, if the measurement names a weight file; None otherwise."""
     if weights is None or m.model.arch == MINI_ARCH or m.model.config or not is_file_hash(m.model.weights):
         return None
-    return BackboneChoice(None if m.model.arch == "inferred" else m.model.arch, weights)
+    return BackboneChoice.for_model(m.model, weights)
 
 
 def _again(

@@ -86,7 +86,7 @@ def _open_safetensors(path: Path) -> WeightFile:
     metadata = header.pop("__metadata__", None) or {}
     tensors: dict[str, StoredTensor] = {}
     locations: dict[str, Location] = {}
-    size = path.stat().st_size
+    size, last = path.stat().st_size, 8 + length
     for name, entry in header.items():
         shape = tuple(int(n) for n in entry["shape"])
         begin, end = (8 + length + int(position) for position in entry["data_offsets"])
@@ -95,9 +95,10 @@ def _open_safetensors(path: Path) -> WeightFile:
         tensor = StoredTensor(_SAFETENSORS_TYPES[entry["dtype"]], shape, contiguous(shape), 0, name)
         if min(shape, default=0) < 0 or not 8 + length <= begin <= end or tensor.nbytes != end - begin:
             raise ValueError(f"{name} of shape {shape} has {end - begin} bytes, expected {tensor.nbytes}")
-        if end > size:
-            raise ValueError(f"{name} ends at byte {end}, but the file has {size}")
+        last = max(last, end)
         tensors[name], locations[name] = tensor, Location(path, begin, end - begin)
+    if last != size:
+        raise ValueError(f"its tensors end at byte {last}, but the file has {size}")
     return WeightFile(path, "safetensors", tensors, locations, {str(k): str(v) for k, v in metadata.items()})
 
 

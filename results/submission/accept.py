@@ -11,7 +11,6 @@ submission). Only acceptance sets these statuses; a submitted record with one of
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import shutil
 import tempfile
 import zlib
@@ -25,6 +24,7 @@ from harness.base.errors import EXIT_FAILED, UserError
 from results.codec import JsonObject, encode
 from results.record import RECORD_SUFFIX, Status, record_of
 from results.submission.check import Checked
+from results.submission.copies import KnownTables
 from results.submission.documents import DocumentError, json_bytes, read_json
 from results.submission.rules import RULES
 from results.submission.tables import decompress
@@ -209,15 +209,15 @@ def _with_status(data: bytes, status: Status, remarks: tuple[str, ...]) -> bytes
     return json_bytes(encode(replace(record, status=status, remarks=remarks)))
 
 
-def known_tables(board: Path) -> dict[str, str]:
-    """Method and version by the sha256 of each predictions table on a board."""
-    known = {}
+def known_tables(board: Path) -> KnownTables:
+    """All predictions tables on a board."""
+    known = KnownTables()
     for path in sorted(board.glob("*/[!.]*/records/*.predictions.csv.gz")):
         try:
             text = decompress(path.read_bytes())
         except (OSError, ValueError, zlib.error) as error:
             raise UserError(f"{path} on the board cannot be read: {error}", exit_code=EXIT_FAILED) from None
-        known[hashlib.sha256(text).hexdigest()] = "/".join(path.relative_to(board).parts[:2])
+        known.add("/".join(path.relative_to(board).parts[:2]), text)
     return known
 
 

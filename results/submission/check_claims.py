@@ -1,5 +1,4 @@
-"""Rules on statements of records that follow from the benchmark, the method or the installation (P009, P014, P029 to
-P034, W012)."""
+"""Rules on statements that follow from the benchmark, the method or the installation (P029 to P034, and others)."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ from results.predictions import PROBABILITY_COLUMNS
 from results.published_numbers import DATASETS, published_numbers
 from results.statistics.flips import mcnemar_p
 from results.statistics.intervals import wilson
+from results.submission.check_copies import check_copies
 from results.submission.facts import Facts
 from results.submission.layout import Score
 from results.submission.scores import scores_of
@@ -37,7 +38,7 @@ def check_plausibility(submission: Submission, facts: Facts) -> None:
     dirty = [m.name for m in submission.measured if m.record.environment.git.dirty]
     if dirty:
         submission.note("W011", dirty[0], f"uncommitted changes in {len(dirty)} records", "a clean checkout")
-    _copies(submission, sound, facts)
+    check_copies(submission, facts)
     _curves(submission, sound)
     if len(sound) == len(submission.measured) and sound:
         scores = scores_of(submission)
@@ -76,21 +77,6 @@ def _confidence(submission: Submission, measured: Measured) -> None:
     p = measured.frame[PROBABILITY_COLUMNS].to_numpy()[measured.frame["id1"].to_numpy() >= 0]
     if len(p) > FEW and len(measured.record.classes) > 1 and len(np.unique(p, axis=0)) == 1:
         submission.note("W009", measured.name, f"{p[0].tolist()} for each of {len(p)} videos", "different values")
-
-
-def _copies(submission: Submission, sound: Iterable[Measured], facts: Facts) -> None:
-    """Predictions equal to the predictions of another row of the submission or of the board (rule W004)."""
-    seen: dict[str, tuple[str, str]] = {}
-    rows = {id(measured): (key, submission.row_name(members)) for key, members in submission.rows().items()
-            for measured in members}  # fmt: skip
-    for measured in sound:
-        key, name = rows[id(measured)]
-        other = facts.known.get(measured.table_sha256, submission.name)
-        if other != submission.name:
-            submission.note("W004", measured.name, f"the predictions of {other}", "predictions of this row")
-        first, first_name = seen.setdefault(measured.table_sha256, (key, name))
-        if first != key:
-            submission.note("W004", measured.name, f"the predictions of {first_name}", "predictions of this row")
 
 
 def _curves(submission: Submission, sound: Iterable[Measured]) -> None:

@@ -213,7 +213,7 @@ def _prescribed(submission: Submission, measured: Measured, item: EvalFacts, kno
     # No protocol of the benchmark has columns over several datasets; another table would take the row out of its rank.
     if table := measured.m.protocol.table or measured.m.protocol.table_root:
         submission.note_of(measured, "P010", f"a row of {table}", f"a row of {measured.m.evaluation.list.dataset}")
-    expected = known.prescribed(item, measured.m.model)
+    expected = known.prescribed(item, measured.m.model, measured.m.protocol.prescribed.views)
     if expected is not None and measured.m.protocol.prescribed != expected:
         wanted = dict(leaves(expected))
         for name, value in leaves(measured.m.protocol.prescribed):

@@ -146,7 +146,7 @@ _TABLE = (
     ("A016", "Title, card.json and environment.json agree with the records, and the records of a row with each other.",
      "Readers use these summaries instead of the records.", _PACK),
     ("A017", "Numbers of parameters, updates and costs are possible.",
-     "Tables print these numbers; parameters follow from the weights, and updates from the training list and the recipe.",
+     "Tables print these numbers; parameters follow from the weights, updates from the training list and the recipe.",
      "Register tensors that a fit sets as parameters, and constants with persistent=False; then run the cells again."),
     ("A018", "Precisions agree, and dates are possible.",
      "The tolerance of a reproduction follows from the precision; a fit precedes its records.", _RUN),

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.base.errors import UserError
+from harness.data.files.frame_folder import has_frames, is_frame_folder
 from harness.data.files.video_names import VIDEO_EXTENSIONS, is_video
 
 TABLES = {".csv": ",", ".tsv": "\t", ".txt": ""}
@@ -18,19 +19,26 @@ PATH_COLUMNS = ("path", "video", "file", "filename")
 def find_videos(paths: Sequence[Path], root: Path | None = None) -> list[Path]:
     """The videos of files, folders and tables, in order and each path once; a missing file is kept.
 
+<<<<<<< HEAD
     A folder stands for all videos below it, sorted by path. A table (.csv, .tsv, .txt) has one path per line, in its
     column `path` or in its first column.
 
     Args:
         paths: Files, folders and tables.
         root: Folder that paths in tables are relative to; None for the folder of each table.
+=======
+    A folder stands for all videos below it, sorted by path; a folder of frames is a video. A table (.csv, .tsv, .txt)
+    has one path per line, relative to the folder of the table, in its column `path` or in its first column.
+>>>>>>> 019f1071b46db5dc70e69659f635c0382dd71751
 
     Raises:
         UserError: A folder holds no video, or a table cannot be read or is empty.
     """
     videos: list[Path] = []
     for path in paths:
-        if path.is_dir():
+        if is_frame_folder(path):
+            videos.append(path)
+        elif path.is_dir():
             videos += _in_folder(path)
         elif path.suffix.lower() in TABLES and path.is_file():
             videos += _in_table(path, root or path.parent)
@@ -43,7 +51,9 @@ def _in_folder(folder: Path) -> list[Path]:
     videos: list[Path] = []
     for parent, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        videos += [Path(parent) / name for name in names if is_video(name) and not name.startswith(".")]
+        inside = [Path(parent) / name for name in names if is_video(name) and not name.startswith(".")]
+        is_of_frames = not inside and not folders and has_frames(names)
+        videos += [Path(parent)] if is_of_frames else inside
     if not videos:
         raise UserError(
             f"The folder {folder} holds no video file.",

@@ -22,6 +22,7 @@ from harness.base.errors import UserError
 from harness.engine.video.batches import Draw
 from harness.engine.video.decord_reader import explained, open_decord
 from harness.engine.video.exact_reader import Batch, SequentialVideo
+from harness.engine.video.frame_folder_reader import FrameFolder
 from harness.engine.video.part_of_clip import CutPart, ShiftToPart
 from harness.engine.video.transforms import (
     Clip,
@@ -70,16 +71,18 @@ class Reader(Protocol):
 class HarnessDecordInit(DecordInit):  # type: ignore[misc]
     """mmaction2's DecordInit that opens a file by path: decoding from memory crashes on truncated AVI files (D6)."""
 
-    def _get_video_reader(self, filename: str) -> decord.VideoReader:
-        return open_decord(Path(filename), self.num_threads)
+    def _get_video_reader(self, filename: str) -> decord.VideoReader | FrameFolder:
+        path = Path(filename)
+        return FrameFolder(path) if path.is_dir() else open_decord(path, self.num_threads)
 
 
 @TRANSFORMS.register_module(force=True)
 class HarnessExactInit(DecordInit):  # type: ignore[misc]
     """The reader `exact`: frames of a sequential decode with decord's interface (D7)."""
 
-    def _get_video_reader(self, filename: str) -> SequentialVideo:
-        return SequentialVideo(filename)
+    def _get_video_reader(self, filename: str) -> SequentialVideo | FrameFolder:
+        path = Path(filename)
+        return FrameFolder(path) if path.is_dir() else SequentialVideo(filename)
 
 
 @TRANSFORMS.register_module(force=True)
@@ -133,8 +136,7 @@ def eval_pipeline(views: Views, size: int, transform: str = "") -> list[Step]:
         if views.crops == 3:
             resize[0]["crop"] = False
     return [
-        *_reader(views), sample, dict(type="HarnessDecode"), *resize,
-        *_transform_step(transform, views),
+        *_reader(views), sample, dict(type="HarnessDecode"), *resize, *_transform_step(transform, views),
         dict(type="FormatShape", input_format="NCHW"), dict(type="HarnessPackClip"),
     ]  # fmt: skip
 

@@ -55,6 +55,7 @@ from results.statistics.metric_values import Metrics
 from results.statistics.metrics import accuracies
 from results.submission.check import Checked, check_submission
 from results.submission.check_arithmetic import card_of, environments_of
+from results.submission.copies import KnownTables
 from results.submission.documents import json_bytes
 from results.submission.facts import EvalFacts, Facts, ProtocolFacts
 from results.submission.layout import Environments, Manifest, record_stem
@@ -212,8 +213,12 @@ class Forge:
         """The same submission on another CLIP, with the views that the protocol prescribes for it."""
         model = {"arch": "ViT-B-16", "weights": weights, "image_size": 224}
         if self.fits:
-            self.refit(lambda fit: (
-                fit["described"]["model"].update(model), fit["described"]["training"]["views"].update(frames=32)))
+            self.refit(
+                lambda fit: (
+                    fit["described"]["model"].update(model),
+                    fit["described"]["training"]["views"].update(frames=32),
+                )
+            )
 
         def view(record: dict[str, Any]) -> None:
             m = record["measurement"]
@@ -439,6 +444,6 @@ def _facts(pairs: frozenset[tuple[str, str]]) -> Facts:
     return facts_of(pairs)
 
 
-def check(path: Path, known: dict[str, str] | None = None) -> Checked:
+def check(path: Path, known: KnownTables | None = None) -> Checked:
     """`submit check` with the facts of this installation."""
-    return check_submission(path, lambda pairs: replace(_facts(frozenset(pairs)), known=known or {}))
+    return check_submission(path, lambda pairs: replace(_facts(frozenset(pairs)), known=known or KnownTables()))
