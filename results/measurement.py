@@ -347,7 +347,15 @@ def _text(value: FieldValue) -> str:
         return encode_basestring(value)
     if type(value) is int or (type(value) is float and math.isfinite(value)):
         return repr(int(value) if int(value) == value else value)
+    if value is None or type(value) is bool:
+        return _CONSTANTS[value]
+    if not value and type(value) in _EMPTY:
+        return _EMPTY[type(value)]
     return canonical_json(normal(value))
+
+
+_CONSTANTS = {None: "null", True: "true", False: "false"}
+_EMPTY: Mapping[type, str] = {tuple: "[]", list: "[]", dict: "{}"}
 
 
 def normal(value: FieldValue | JsonLike) -> JsonLike:

@@ -20,6 +20,8 @@ from results.measurement import (
     keys_of,
     leaves,
 )
+from results.probes import UNRANKED as UNRANKED_PROBE
+from results.probes import is_probe
 
 NOT_SHOWN = (
     "protocol.part", "protocol.repeat.", "protocol.scope.", "protocol.prescribed.", "training.declared.",
@@ -273,6 +275,8 @@ def unranked_reasons(m: Measurement) -> tuple[str, ...]:
         reasons.append(f"unknown: {', '.join(Difference(path, None, None).label for path in unknown)}")
     if m.evaluation.sample:
         reasons.append(f"a sample of the list: {m.evaluation.sample}")
+    if is_probe(m):
+        reasons.append(UNRANKED_PROBE)
     changes = recipe_changes(m.fitted)
     if changes and division(m) == "closed":
         reasons.append(f"changed recipe: {recipe_text(changes)}")

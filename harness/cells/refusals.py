@@ -70,6 +70,8 @@ def findings(plan: Plan, settings: Settings, allow_missing: bool = False) -> lis
         kind = "fit" if isinstance(cell, FitCell) else "eval"
         for fact in _facts(cell, videos, compared, settings.weights.path):
             by_fact.setdefault(fact, []).append(f"{kind} {cell.name}")
+    for cell in plan.unfitted_evals():
+        by_fact.setdefault(_Fact(" ".join(str(cell.unfitted).split())), []).append(f"eval {cell.name}")
     found = [Finding(f.message, tuple(names), f.refused, f.checked) for f, names in by_fact.items()]
     if compared.left_out:
         found.append(Finding(_not_compared(sorted(compared.left_out)), (), refused=False, checked=False))

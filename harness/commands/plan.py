@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
     from harness.cells.refusals import findings
     from harness.commands._jobs import jobs_of
     from harness.executor.states import failures
-    from harness.machine.weights_index import WeightsIndex
+    from harness.weights.index import WeightsIndex
 
     run_request, settings = described_run(arguments)
     cells = expand(run_request.request, settings)

@@ -35,8 +35,7 @@ def add_parser(verbs: Verbs) -> None:
         "  python -m harness show b2n --json\n"
         "  python -m harness show ViT-B-16-SigLIP\n",
     )  # fmt: skip
-    what = "method, protocol, dataset or architecture, or the folder of a dataset"
-    parser.add_argument("name", metavar="NAME", help=what)
+    parser.add_argument("name", metavar="NAME", help="method, protocol, dataset, architecture, or folder of a dataset")
     parser.add_argument("--arch", metavar="NAME", help="count parameters on this architecture (ViT-B-16)")
     add_plugins(parser)
     add_json(parser)

@@ -14,7 +14,8 @@ from pathlib import Path
 
 Config = Mapping[str, str | int | float | bool]
 
-WORDS = ("a", "photo", "of", "person", "run", "jump", "fly", "wave", "walk", "riding", "bike", "the", "is", "who")
+WORDS = ("a", "photo", "of", "person", "run", "jump", "fly", "wave", "walk", "riding", "bike", "video",
+         "the", "is", "who")  # fmt: skip
 _ROBERTA: Config = {"model_type": "roberta", "vocab_size": 50265, "max_position_embeddings": 514, "type_vocab_size": 1}
 _NLLB: Config = {"model_type": "m2m_100", "vocab_size": 256206, "d_model": 1024, "max_position_embeddings": 1024,
                  "scale_embedding": True}  # fmt: skip
@@ -94,7 +95,7 @@ def fill(cache: Path) -> Path:
 
 @contextmanager
 def in_cache_of_all() -> Iterator[Path]:
-    """Let the hub's client read the files of all architectures from a temporary cache in the `with` block."""
+    """Let the hub's client read tokenizers and towers of all architectures from a temporary cache."""
     with tempfile.TemporaryDirectory() as folder, used(fill(Path(folder))) as cache:
         yield cache
 

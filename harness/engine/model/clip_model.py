@@ -11,12 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from harness.base.errors import UserError
-from harness.engine.model.published_weights import load_clip
+from harness.engine.model.published_weights import clip_state, fit_names
 from harness.engine.model.tokenizer import tokenize
 from harness.engine.model.towers import Towers
-from harness.engine.model.weights import read_weights
+from harness.engine.model.weights import strict_load
 from harness.spec import Views
 from harness.spec.views import NO_INPUT, InputSettings
+from harness.weights.activation import require_activation
+from harness.weights.describe import describe
 
 if TYPE_CHECKING:
     from harness.engine.model.open_clip_types import ClipModel
@@ -52,8 +54,9 @@ class BackboneFacts:
 
     @property
     def default_views(self) -> Views:
-        """Views for videos outside of a protocol."""
-        return Views() if self.published_input else self.views_of(Views(normalize="model"))
+        """Views for videos outside of a protocol, for which no number is published."""
+        views = Views(reader="exact")
+        return views if self.published_input else self.views_of(replace(views, normalize="model"))
 
 
 class Backbone(Towers):
@@ -65,6 +68,7 @@ class Backbone(Towers):
         embed_dim: Joint dimension D of image and text features.
         image_size: Side of the square input in pixels.
         file: File of a pretrained tag that the weights were read from; None for other weights.
+        notes: Changes that were made to the weights when they were loaded, one line each.
     """
 
     def __init__(self, clip: ClipModel, facts: BackboneFacts) -> None:
@@ -72,6 +76,7 @@ class Backbone(Towers):
         self.facts = facts
         self.image_size = facts.image_size
         self.file: Path | None = None
+        self.notes: tuple[str, ...] = ()
         self.embed_dim = _output_dim(clip)
 
     def embed_patches(self, images: Tensor) -> Tensor:
@@ -174,8 +179,16 @@ class Backbone(Towers):
         Raises:
             UserError: The file is missing or damaged, or a tensor is missing, unexpected or of another shape.
         """
-        content, _ = read_weights(path)
-        load_clip(self.clip, content, str(path), keep_absent=True)
+        described = describe(path)
+        require_activation(described.given, described.statement, self.facts.quick_gelu)
+        if described.published.own:
+            raise UserError(
+                f"{path} holds {len(described.published.own)} tensors of a method, not CLIP alone ({described.title}; "
+                f"first: {min(described.published.own)}).",
+                "Name the method and give the file with --checkpoint (Python: load_published(method, path)).",
+            )
+        state = fit_names(self.clip, clip_state(described))
+        strict_load(self.clip, state, f"{path} ({described.title})", described.published.absent)
 
 
 def _output_dim(clip: ClipModel) -> int:
