@@ -172,6 +172,12 @@ def test_a_text_tower_of_hugging_face(hub: Path) -> None:
         build_method("efficient_prompt", backbone, frames=2)
 
 
+def test_quick_gelu_of_an_architecture_that_is_not_named_after_it(hub: Path, tmp_path: Path) -> None:
+    """The tag states nothing of the activation, and no other architecture could be named."""
+    with pytest.raises(UserError, match="weights roberta-ViT-B-32/laion2b_s12b_b32k are not on this machine"):
+        load_backbone("roberta-ViT-B-32", "laion2b_s12b_b32k", tmp_path / "weights")
+
+
 def test_absent_files_of_a_tokenizer_and_of_a_tower_are_one_error(hub: Path) -> None:
     with pytest.raises(UserError, match=r"The tokenizer google/mt5-base of mt5-base-ViT-B-32 could not be read"):
         load_backbone("mt5-base-ViT-B-32", "random")

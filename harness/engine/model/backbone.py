@@ -149,8 +149,10 @@ def _from_tag(arch: str, tag: str, weights_dir: Path | None, activation: str | N
     if not config:
         tags = open_clip.list_pretrained_tags_by_model(arch)
         raise unknown_name(f"pretrained tag of {arch}", tag, tags)
-    wants_quick = bool(config.get("quick_gelu", False))
     has_quick = bool((open_clip.get_model_config(arch) or {}).get("quick_gelu", False))
+    # An architecture with QuickGELU whose name does not say so (roberta-ViT-B-32) has no second name for GELU: its tags
+    # were trained with it, although their entries state nothing.
+    wants_quick = bool(config.get("quick_gelu", False)) or (has_quick and not arch.endswith("-quickgelu"))
     # Weights run with the other activation give accuracies that are a little too low, and no error.
     if has_quick and not wants_quick:
         raise UserError(
