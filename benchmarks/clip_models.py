@@ -25,8 +25,7 @@ def models_of_open_clip() -> dict[str, KnownModel]:
         file = folder / f"{arch}.json"
         config = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
         vision, text = config.get("vision_cfg") or {}, config.get("text_cfg") or {}
-        # Text towers of the Hugging Face hub take their length from their own configuration.
-        length = None if text.get("hf_model_name") or not config else text.get("context_length", TEXT_LENGTH)
+        length = text.get("context_length", TEXT_LENGTH) if config else None
         size = vision.get("image_size")
         tags = {tag: known.quick_gelu for tag, known in sorted(pretrained_tags().get(arch, {}).items())}
         models[arch] = KnownModel(size if isinstance(size, int) else None, length, tags)
