@@ -103,8 +103,8 @@ def architecture_config(arch: str) -> ArchitectureConfig | None:
 def computes_quick_gelu(arch: str, stated: bool) -> bool:
     """Whether the weights of a tag were trained with QuickGELU.
 
-    An architecture with QuickGELU whose name does not say so (roberta-ViT-B-32) has no second name for GELU: its tags were
-    trained with it, although their entries state nothing.
+    An architecture with QuickGELU whose name does not say so (roberta-ViT-B-32) has no second name for GELU: its tags
+    were trained with it, although their entries state nothing.
 
     Args:
         arch: The architecture.
