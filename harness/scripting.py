@@ -244,15 +244,16 @@ def evaluate(
     return Evaluation(metrics, scores.ids, scores.probabilities, failed)
 
 
-def read_records(folder: str | Path = "runs") -> pd.DataFrame:
-    """All records below a folder as a tidy table, one line for each record; see `reports.frame.records_frame`.
+def read_records(folder: str | Path | Sequence[str | Path] = "runs") -> pd.DataFrame:
+    """All records below folders as a tidy table, one line for each record; see `reports.frame.records_frame`.
 
     Raises:
-        UserError: The folder does not exist, holds no record, or a record file is damaged.
+        UserError: A folder does not exist, holds no record, or a record file is damaged.
     """
     from reports.frame import records_frame
 
-    records = records_frame(Path(folder))
+    folders = list(map(Path, texts(folder)))
+    records = records_frame(folders[0] if len(folders) == 1 else folders)
     if records.damaged:
         names = "; ".join(map(str, records.damaged[:3]))
         raise UserError(

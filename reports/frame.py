@@ -136,7 +136,7 @@ from __future__ import annotations
 
 import dataclasses
 import types
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -168,14 +168,14 @@ class RecordsFrame:
     damaged: tuple[Damaged, ...]
 
 
-def records_frame(runs: Path) -> RecordsFrame:
+def records_frame(runs: Path | Sequence[Path]) -> RecordsFrame:
     """All records below a run folder as a table with an index from 0, sorted by row, part and repeat.
 
     The docstring of this module lists the columns. Average only lines with an empty `superseded` that share one `row`;
     rank or compare only lines of one `group`.
 
     Args:
-        runs: Folder of records, e.g. the run folder.
+        runs: Folder of records, e.g. the run folder, or several of them.
 
     Raises:
         UserError: The folder is missing, or contains no record file.

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.base.errors import UserError
+from harness.base.imports import without_collections
 from harness.cells.architectures import check_backbone
 from harness.cells.backbone import BackboneChoice
 from harness.cells.request import MethodChoice, Request, parse_methods
@@ -20,10 +21,18 @@ if TYPE_CHECKING:
     from harness.running.load_fit import FittedMethod
 
 
-def add_folders(parser: argparse.ArgumentParser) -> None:
-    """Arguments for the folders of this machine."""
+def add_folders(parser: argparse.ArgumentParser, several_runs: bool = False) -> None:
+    """Arguments for the folders of this machine.
+
+    Args:
+        parser: The parser of the verb.
+        several_runs: Whether the verb reads several run folders: `--runs A B`, see `run_folders_of`.
+    """
     group = parser.add_argument_group("folders (also harness.toml and HARNESS_* variables)")
-    group.add_argument("--runs", metavar="DIR", help="folder of fits and records (default: runs)")
+    if several_runs:
+        group.add_argument("--runs", nargs="+", metavar="DIR", help="run folders, shown together (default: runs)")
+    else:
+        group.add_argument("--runs", metavar="DIR", help="folder of fits and records (default: runs)")
     group.add_argument("--cache", metavar="DIR", help="rendered mini datasets, indexes, cached features")
     group.add_argument("--weights-dir", metavar="DIR", help="folder with weight files of open_clip tags")
     group.add_argument("--lists-dir", metavar="DIR", help="folder with published or generated lists")
@@ -85,7 +94,8 @@ def add_fit_files(parser: argparse.ArgumentParser) -> None:
 def open_fit(arguments: argparse.Namespace, folder: Path) -> FittedMethod:
     """Load the finished fit of a folder, with the plugins, backbone and files that the flags name."""
     load_plugins(arguments)
-    from harness.running.load_fit import load_fit
+    with without_collections():
+        from harness.running.load_fit import load_fit
 
     files = parse_pairs(arguments.file, "--file")
     return load_fit(folder, settings_of(arguments), backbone_of(arguments), files)
@@ -108,6 +118,13 @@ def backbone_of(arguments: argparse.Namespace) -> BackboneChoice | None:
     choice = BackboneChoice(arguments.arch, arguments.weights, activation, base)
     check_backbone(choice)  # before torch is imported
     return choice
+
+
+def run_folders_of(arguments: argparse.Namespace) -> list[Path]:
+    """The run folders of a verb that reads several."""
+    named: list[str] | None = arguments.runs
+    # Without the option the settings name one folder.
+    return list(map(Path, named)) if named else [settings_of(arguments).runs.path]
 
 
 def settings_of(arguments: argparse.Namespace) -> Settings:

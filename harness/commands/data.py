@@ -1,4 +1,4 @@
-"""`data`: generate lists from official annotations, or verify and import published lists."""
+"""`data`: generate, import or export the lists of datasets."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from harness.machine.settings import Settings
 
 
 def add_parser(verbs: Verbs) -> None:
-    """Arguments of `data prepare` and `data import-lists`."""
+    """Arguments of `data prepare`, `data import-lists` and `data export-lists`."""
     parser = verb_parser(
-        verbs, "data", "generate or import the protocols' lists", "Lists of the official datasets.",
+        verbs, "data", "generate, import or export lists", "Generate, import or export the lists of datasets.",
         "example:\n  python -m harness data prepare ucf101 --annotations ucfTrainTestlist/ --videos /data/UCF-101\n",
     )  # fmt: skip
-    kinds = parser.add_subparsers(dest="what", metavar="{prepare,import-lists}", required=True)
+    kinds = parser.add_subparsers(dest="what", metavar="{prepare,import-lists,export-lists}", required=True)
     prepare = verb_parser(
         kinds, "prepare", "generate a dataset's lists from its official annotations",
         "Generate every list that can be derived from a dataset's official annotations by the published rules,\n"
@@ -54,13 +54,35 @@ def add_parser(verbs: Verbs) -> None:
     imported.add_argument("--out", metavar="DIR", help="folder for the lists (default: the configured lists folder)")
     add_json(imported)
     add_folders(imported)
+    _add_export(kinds)
+
+
+def _add_export(kinds: Verbs) -> None:
+    exported = verb_parser(
+        kinds, "export-lists", "write lists as text files with one line `path label`",
+        "Write the lists of a dataset, drawn lists among them, for other programs: DATASET_LIST.txt with one line\n"
+        "`path label` per video, and DATASET_LABELS.csv with the class names of the ids.",
+        "example:\n  python -m harness data export-lists my_clips/ --list train --list val --out lists/\n",
+    )  # fmt: skip
+    exported.add_argument("dataset", metavar="NAME|PATH", help="dataset, a folder of class folders, or a table")
+    exported.add_argument(
+        "--list", action="append", default=[], metavar="NAME", help="list to write; repeatable (all lists)"
+    )
+    exported.add_argument(
+        "--lists", default="published", choices=("published", "own"), help="own: draw lists that are not published"
+    )
+    exported.add_argument("--out", required=True, metavar="DIR", help="folder for the files")
+    add_json(exported)
+    add_folders(exported)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Generate or import lists."""
+    """Generate, import or export lists."""
     settings = settings_of(arguments)
     if arguments.what == "import-lists":
         return _import(arguments, settings)
+    if arguments.what == "export-lists":
+        return _export(arguments, settings)
     from harness.data.official.prepare import levels_text, prepare
 
     videos = Path(arguments.videos) if arguments.videos else None
@@ -98,6 +120,21 @@ def _import(arguments: argparse.Namespace, settings: Settings) -> int:
     imported = import_lists(folder, out)
     put_json(imported.as_dict()) if arguments.json else put(imported.text())
     return EXIT_DONE if imported.lists else EXIT_FAILED
+
+
+def _export(arguments: argparse.Namespace, settings: Settings) -> int:
+    """Write lists as text files."""
+    from harness.data.catalog import open_dataset
+    from harness.data.export_lists import export_lists
+
+    dataset = open_dataset(arguments.dataset, settings, lists=arguments.lists)
+    report = export_lists(dataset, Path(arguments.out), arguments.list)
+    if arguments.json:
+        put_json(report)
+        return EXIT_DONE
+    put(report.text())
+    say(f"lists written to {arguments.out}")
+    return EXIT_DONE
 
 
 def lists_folder(settings: Settings, videos: Path | None) -> Path:

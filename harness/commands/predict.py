@@ -45,6 +45,7 @@ def add_parser(verbs: Verbs) -> None:
         "videos", nargs="+", metavar="PATH",
         help="video file, folder of videos, or table (.csv, .tsv, .txt) with one path per line",
     )  # fmt: skip
+    parser.add_argument("--root", metavar="DIR", help="folder that paths in tables are relative to (of the table)")
     parser.add_argument(
         "--labels", metavar="FILE", help="class names: one per line, or a CSV `id,name` (with --fit: of the fit)"
     )
@@ -98,7 +99,7 @@ def run(arguments: argparse.Namespace) -> int:
     files.check(windows=arguments.window is not None)
     if arguments.top_k < 1:
         raise UserError(f"--top-k is {arguments.top_k}, expected a number of classes from 1.", "Example: --top-k 5")
-    videos = find_videos([Path(path) for path in arguments.videos])
+    videos = find_videos(list(map(Path, arguments.videos)), Path(arguments.root) if arguments.root else None)
     cut = Cut(arguments.start or 0.0, arguments.end, arguments.window, arguments.step)
     model = _fitted(arguments) if arguments.fit else _untrained(arguments)
     from harness.running.predict import predict
