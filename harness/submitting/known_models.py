@@ -9,10 +9,10 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+from harness.base.canonical import is_file_hash
 from harness.cells.architecture_table import ARCHITECTURES
 from harness.cells.architectures import architectures, pretrained_tags
 from harness.cells.backbone import MINI_ARCH, BackboneChoice
-from harness.base.canonical import is_file_hash
 from results.measurement import RANDOM, ModelId
 
 INFERRED = "inferred"
