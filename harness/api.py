@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.base.errors import NotApplicableError, UserError
 from harness.plugins.registered import register_method, register_protocol
+from harness.plugins.view_transforms import register_view_transform, view_transforms
 from harness.spec import (
     Column,
     DatasetFacts,
@@ -113,7 +114,9 @@ __all__ = [
     "read_records",
     "register_method",
     "register_protocol",
+    "register_view_transform",
     "run",
+    "view_transforms",
 ]
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from harness.spec import Views
+from harness.spec.lists import sample_text
 from harness.spec.updates import BATCH, fitted_batch
 from reports.row import Row
 from results.measurement import ListId, Measurement, ModelId, Training, Value
@@ -78,7 +79,12 @@ class _Command:
             known = _PRECISIONS.get(precision, precision)
             yield from ("--precision", known) if known in _PRECISIONS.values() else ()
         if m.evaluation.sample:
-            self.notes.append(f"The row was measured on a sample ({m.evaluation.sample}); the command uses all videos.")
+            limit = m.evaluation.sample.partition(" ")[0]
+            if limit.isdecimal() and m.evaluation.sample == sample_text(int(limit)):
+                yield from ("--limit", limit)
+            else:
+                text = f"The row was measured on a sample ({m.evaluation.sample}); the command uses all videos."
+                self.notes.append(text)
 
     def _file(self, name: str, sha256: str) -> str:
         """The placeholder of a file; the note states its recorded hash."""

@@ -197,12 +197,13 @@ def test_weights_of_a_file_are_asked_for_and_compared(tmp_path: Path, capsys: py
     save_file(tiny_state(0), mine)
     save_file(tiny_state(1), other)
     run = ("run", "--method", "vanilla_clip", "--protocol", "b2n", "--weights", mine, "--runs", runs, "--no-report")
+    run = (*run, "--activation", "quickgelu")
     assert in_process(*run, "--views", "frames=2", "--quiet") == 0
     assert in_process("submit", "pack", "vanilla_clip", "--runs", runs, "--out", file) == 0
     again = ("submit", "reproduce", file, "--root", tmp_path, "--seed", 1, "--quiet", "--workers", "0")
     for weights, message in (
         ((), "starts from the weights of a file with sha256"), (("--weights", tmp_path / "none"), "is not a file"),
-        (("--weights", other), "is on the backbone inferred with the weights sha256"),
+        (("--weights", other), "is on the backbone inferred-quickgelu with the weights sha256"),
     ):  # fmt: skip
         assert in_process(*again, *weights) != 0
         assert message in capsys.readouterr().err

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -11,23 +11,23 @@ from pathlib import Path
 from harness import __version__
 from harness.base.canonical import row_order_sha256, row_set_sha256
 from harness.base.errors import UserError
-from harness.cells.backbone import MINI_ARCH, MINI_FRAMES
+from harness.cells.backbone import MINI_ARCH, BackboneChoice
 from harness.cells.from_request import ENGINE_VERSION
 from harness.cells.scope import PlannedEval, PlannedFit, scope_of
 from harness.cells.seeds import with_seeds
 from harness.data.embedded.dataset import EMBEDDED, EmbeddedDataset
 from harness.data.leakage import LabelledList, audit_classes
 from harness.data.lists.dataset import Dataset
-from harness.data.official.cards import LABEL_VARIANTS, OFFICIAL, published_lists
+from harness.data.official.cards import LABEL_VARIANTS, OFFICIAL, pinned_lists
 from harness.data.official.dataset import OfficialDataset
 from harness.plugins import registry
 from harness.plugins.code_hash import file_code_sha256
-from harness.spec import Eval, Fit, LabelSet, Protocol, Repeat, VideoList
+from harness.spec import Eval, Fit, LabelSet, Protocol, Repeat, VideoList, Views
 from harness.spec.method_spec import MethodSpec
 from harness.spec.options import MethodOptions, build_options, evaluation_options
 from harness.spec.protocol import SEED
 from harness.submitting.known_models import frame_gmacs, mini_model, model_problems
-from results.measurement import Expected, ListId, Measurement, Scope
+from results.measurement import Expected, ListId, Measurement, ModelId, Scope
 from results.record import AuditFacts
 from results.submission.copies import KnownTables
 from results.submission.facts import Declared, EvalFacts, Facts, ListFacts, ListPlace, Program, ProtocolFacts
@@ -59,6 +59,9 @@ def _declared(m: Measurement, shots: int | None) -> Declared | None:
         return None
     spec = registry.method_spec(m.method.name)
     preset, protocol = "mini" if m.model.arch == MINI_ARCH else "", m.protocol.name
+    # A built-in protocol with the fits of another one has the recipes of the other one.
+    if protocol in registry.sources("protocol"):
+        protocol = registry.load("protocol", protocol).recipe_like or protocol
     defaults = spec.options_for({}, protocol, m.evaluation.list.dataset, preset).as_dict()
     defaults.pop("frames", None)  # the harness sets this option from the views
     trained = m.fitted
@@ -116,11 +119,13 @@ class _Prescribed:
 
 @cache
 def pair_facts(protocol: str, dataset: str) -> ProtocolFacts | None:
-    """The facts of a protocol on a dataset; None for other datasets, and for a dataset that the protocol cannot use."""
+    """The facts of a protocol on a dataset; None for other datasets, for probes, and where they do not go together."""
     opened = _dataset(dataset)
     if opened is None:
         return None
     cls: type[Protocol] = registry.load("protocol", protocol)
+    if not cls.trains:
+        return None  # probes are compared with the method's own score and are not part of the board
     instance = cls()
     try:
         fits = tuple(_Prescribed(fit, tuple(instance.evals(opened, fit))) for fit in instance.fits(opened))
@@ -135,11 +140,28 @@ def pair_facts(protocol: str, dataset: str) -> ProtocolFacts | None:
             untrained.setdefault(facts.place, facts)
     return ProtocolFacts(
         protocol=protocol, version=cls.version, dataset=dataset, embedded=opened.kind == "embedded",
-        mini_frames=MINI_FRAMES, columns=cls.columns, trained=trained, untrained=tuple(untrained.values()),
+        views_of=_views_of, columns=cls.columns, trained=trained, untrained=tuple(untrained.values()),
         parent=pinned.source, lists=pinned.lists, labels=pinned.labels, cluster=opened.cluster,
         scope=lambda row: _row_scope(cls, opened, fits, row),
         audit=lambda train, test: _audit(pinned.labels, train, test),
     )  # fmt: skip
+
+
+def _views_of(views: Views, model: ModelId, stated: Views) -> Views:
+    """The views of a protocol as a CLIP model takes them.
+
+    Args:
+        views: The protocol's views.
+        model: The model of a record.
+        stated: The prescribed views that the record states.
+    """
+    if model.arch == MINI_ARCH:
+        return BackboneChoice(MINI_ARCH, None).views_of(views)
+    if model.weights.startswith("sha256:"):
+        # The input of a weight file is stated by the file, which a submission does not contain.
+        own = stated.normalize == "model" and stated.input.resize != ""
+        return replace(views, normalize="model", input=stated.input) if own else views
+    return BackboneChoice(model.arch, model.weights).views_of(views)
 
 
 def _dataset(name: str) -> Dataset | None:
@@ -157,7 +179,9 @@ class _Pinned:
         self.protocol = protocol
         self.lists: dict[tuple[str, str], ListFacts] = {}
         self.labels: dict[tuple[str, str, str], tuple[str, ...]] = {}
-        self.source = ListPlace(dataset.source, "train", "all") if dataset.source is not None else None
+        # A parent fit on the dataset itself has seen its novel classes, and is not published.
+        is_own = dataset.parent_source == dataset.name
+        self.source = None if is_own else ListPlace(dataset.parent_source, "train", "all")
 
     def trained(self, fit: Fit, item: Eval) -> EvalFacts:
         """The facts of one evaluation of one fit."""
@@ -190,7 +214,7 @@ class _Pinned:
 
 def _list_facts(dataset: Dataset, name: str) -> ListFacts:
     if isinstance(dataset, OfficialDataset):
-        pinned = published_lists().get(dataset.card.find_list(name).file)
+        pinned = pinned_lists().get(dataset.card.find_list(name).file)
         if pinned is None:
             return ListFacts(0, "")
         return ListFacts(pinned.rows, pinned.content_sha256, pinned.set_sha256, pinned.order_sha256)
@@ -272,4 +296,4 @@ def _row_scope(
     trainings = [m.fitted for m in row if m.fitted]
     views = trainings[0].views if trainings else row[0].evaluation.views
     start = trainings[0].start.key if trainings and trainings[0].start.kind == "fit" else ""
-    return scope_of(planned, views, start, dataset_of, chosen_source=False)
+    return scope_of(planned, [views], start, dataset_of, chosen_source=False)

@@ -26,6 +26,7 @@ from harness.engine.training.trained_weights import WEIGHTS
 from harness.engine.video.loaders import locate_rows
 from harness.machine.compute_options import ComputeOptions
 from harness.machine.settings import Settings
+from harness.plugins.view_transforms import transform_identity, transform_name
 from harness.running.build import build_row, loaded_model
 from harness.running.load_fit import load_row, method_row_of
 from harness.running.write_record import measured_on, utc_now
@@ -245,7 +246,7 @@ def _backbone(m: Measurement, weights: str | None) -> BackboneChoice | None:
     """The backbone of `--weights`, if the measurement names a weight file; None otherwise."""
     if weights is None or m.model.arch == MINI_ARCH or m.model.config or not is_file_hash(m.model.weights):
         return None
-    return BackboneChoice(None if m.model.arch == "inferred" else m.model.arch, weights)
+    return BackboneChoice.for_model(m.model, weights)
 
 
 def _again(
@@ -258,9 +259,13 @@ def _again(
 ) -> Agreement:
     """Evaluate the sample of one record and compare."""
     evaluation = measured.m.evaluation
-    if evaluation.transform:
-        message = f"{measured.name} was measured with the view transform {evaluation.transform}."
-        raise UserError(message, "This version evaluates without view transforms.", EXIT_FAILED)
+    transform = transform_name(evaluation.transform)
+    if transform_identity(transform) != evaluation.transform:
+        message = (
+            f"{measured.name} was measured with the view transform {evaluation.transform}, found "
+            f"{transform_identity(transform)}."
+        )
+        raise UserError(message, "Give the plugin that the record was measured with: --plugin FILE", EXIT_FAILED)
     listed = evaluation.list
     dataset = open_dataset(listed.dataset, settings, variant=listed.label_variant)
     dataset.prepare()
@@ -282,7 +287,7 @@ def _again(
     rows = [(path if i in sampled else None, label) for i, (path, label) in enumerate(located)]
     draws = int(fingerprint([listed.sha256, "views"], 8), 16)
     eval_device = for_evaluation(device, compute, method.backbone)
-    job = EvalJob(method, rows, labels, evaluation.views, draws)
+    job = EvalJob(method, rows, labels, evaluation.views, draws, transform)
     scores = evaluate(job, Context(eval_device, compute))
     scores.require_a_decoded_video(job)
     tolerance = tolerance_of(evaluation.precision, eval_device.precision)

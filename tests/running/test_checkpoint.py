@@ -14,7 +14,7 @@ from torch import Tensor
 from harness.engine.method import method_class
 from harness.engine.method_weights import export
 from harness.engine.model.backbone import load_backbone
-from harness.engine.model.published_weights import read_published
+from harness.weights.families import read_published
 from results.measurement_words import division
 from results.record import find_records, read_record
 from tests.conftest import in_process
