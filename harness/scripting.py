@@ -18,7 +18,9 @@ from harness.script_options import (
     Compute,
     Folders,
     Names,
+    PredictOptions,
     RunOptions,
+    Videos,
     check_names,
     compute_options,
     request_of,
@@ -26,6 +28,7 @@ from harness.script_options import (
     texts,
 )
 from harness.spec import LabelSet, Views
+from harness.spec.parts import Cut
 
 if TYPE_CHECKING:
     import numpy as np
@@ -160,36 +163,42 @@ def load_fit(
 
 def predict(
     model: FittedMethod | ClipMethod,
-    videos: Names,
+    videos: Videos,
     labels: LabelSet | Sequence[str] = (),
     views: Views | None = None,
-    **compute: Unpack[Compute],
+    **options: Unpack[PredictOptions],
 ) -> list[Prediction]:
-    """The five most probable classes of video files.
+    """The most probable classes of videos.
 
     Args:
         model: A fit, or a method from `build_method`.
-        videos: Files, or folders of which all videos are taken.
+        videos: Files, folders of which all videos are taken, tables of paths, or arrays of frames: (T, H, W, 3) uint8
+            RGB.
         labels: Classes to choose from; the default is the classes of the fit.
         views: Views; the default is the views of the fit, or one view of 32 frames.
-        compute: See `Compute`.
+        options: See `PredictOptions` and `Compute`.
 
     Returns:
-        One prediction for each file, in order; a file that does not decode has a `problem` and no classes.
+        One prediction for each video, part or window, in order; a file that does not decode has a `problem` and no
+        classes.
 
     Raises:
-        UserError: No labels for a method without a fit, or a file that does not exist.
+        UserError: No labels for a method without a fit, a file that does not exist, or an array of another shape.
     """
-    check_names("predict", compute, Compute)
-    from harness.running.predict import predict as predict_files
+    check_names("predict", options, PredictOptions)
+    from harness.running.named_videos import named_videos
+    from harness.running.predict import Model
+    from harness.running.predict import predict as predict_videos
 
-    method, classes, chosen = _resolved(model, labels, views)
-    return list(predict_files(_files(videos), method, classes, chosen, compute_options(compute)))
+    cut = Cut(options.get("start", 0.0), options.get("end"), options.get("window"), options.get("step"))
+    resolved = Model(*_resolved(model, labels, views))
+    named = named_videos(videos, options.get("fps", 0.0))
+    return predict_videos(named, resolved, compute_options(options), cut, options.get("top_k", 5))
 
 
 def evaluate(
     model: FittedMethod | ClipMethod,
-    videos: str | Path | Sequence[tuple[str | Path, str]],
+    videos: str | Path | Sequence[tuple[str | Path | NDArray[np.uint8], str]],
     labels: LabelSet | Sequence[str] = (),
     views: Views | None = None,
     **compute: Unpack[Compute],
@@ -198,7 +207,8 @@ def evaluate(
 
     Args:
         model: A fit, or a method from `build_method`.
-        videos: A folder of class folders, a table of path and class, or (file, class name) pairs.
+        videos: A folder of class folders, a table of path and class, or pairs of a file, or an array of frames (T, H,
+            W, 3), and its class name.
         labels: Classes to choose from; the default is the classes of the fit, else those of the videos, sorted.
         views: Views; the default is the views of the fit, or one view of 32 frames.
         compute: See `Compute`.
@@ -210,22 +220,23 @@ def evaluate(
     from harness.engine.compute.device import choose_device, for_evaluation
     from harness.engine.evaluate import evaluate as evaluate_job
     from harness.engine.features.context import Context
-    from harness.engine.job import EvalJob
+    from harness.engine.job import OwnClipsJob
     from harness.running.load_fit import FittedMethod
+    from harness.running.named_videos import labelled_videos
     from results.statistics.metrics import accuracies
 
-    pairs = _labelled(videos)
+    pairs = labelled_videos(videos)
     if not labels and not isinstance(model, FittedMethod):
         labels = sorted({name for _, name in pairs})
     method, classes, chosen = _resolved(model, labels, views)
     ids = {name: index for index, name in enumerate(classes.names)}
-    for file, name in pairs:
+    for clip, name in pairs:
         if name not in ids:
-            raise UserError(f"{file} has the class {name!r}, which is not among the {len(ids)} labels.")
-    rows: list[tuple[Path | None, int]] = [(file, ids[name]) for file, name in pairs]
+            raise UserError(f"{clip.video} has the class {name!r}, which is not among the {len(ids)} labels.")
+    rows: list[tuple[Path | None, int]] = [(clip.video, ids[name]) for clip, name in pairs]
     options = compute_options(compute)
     device = for_evaluation(choose_device(options), options, method.backbone)
-    job = EvalJob(method, rows, classes, chosen)
+    job = OwnClipsJob(method, rows, classes, chosen, clips=tuple(clip for clip, _ in pairs))
     scores = evaluate_job(job, Context(device, options))
     scores.require_a_decoded_video(job)
     metrics = accuracies([label for _, label in rows], scores.ids)
@@ -233,15 +244,16 @@ def evaluate(
     return Evaluation(metrics, scores.ids, scores.probabilities, failed)
 
 
-def read_records(folder: str | Path = "runs") -> pd.DataFrame:
-    """All records below a folder as a tidy table, one line for each record; see `reports.frame.records_frame`.
+def read_records(folder: str | Path | Sequence[str | Path] = "runs") -> pd.DataFrame:
+    """All records below folders as a tidy table, one line for each record; see `reports.frame.records_frame`.
 
     Raises:
-        UserError: The folder does not exist, holds no record, or a record file is damaged.
+        UserError: A folder does not exist, holds no record, or a record file is damaged.
     """
     from reports.frame import records_frame
 
-    records = records_frame(Path(folder))
+    folders = list(map(Path, texts(folder)))
+    records = records_frame(folders[0] if len(folders) == 1 else folders)
     if records.damaged:
         names = "; ".join(map(str, records.damaged[:3]))
         raise UserError(
@@ -300,38 +312,3 @@ def _resolved(
 def _own(views: Views | None, method: ClipMethod) -> Views | None:
     """The user's views, with the settings of the method's weights for `normalize=model`."""
     return None if views is None else method.backbone.facts.views_of(views)
-
-
-def _files(videos: Names) -> list[Path]:
-    """Video files, and all videos below folders, in order.
-
-    Raises:
-        UserError: A file does not exist, or a folder holds no video.
-    """
-    from harness.data.files.video_names import is_video
-
-    files: list[Path] = []
-    for path in map(Path, texts(videos)):
-        if path.is_dir():
-            inside = sorted(file for file in path.rglob("*") if file.is_file() and is_video(file.name))
-            if not inside:
-                raise UserError(f"{path} holds no video file.", "Give video files or a folder of them.")
-            files += inside
-        elif path.is_file():
-            files.append(path)
-        else:
-            raise UserError(f"{path} does not exist.", "Give video files or a folder of them.")
-    return files
-
-
-def _labelled(videos: str | Path | Sequence[tuple[str | Path, str]]) -> list[tuple[Path, str]]:
-    from harness.data.folders.read_clips import read_clips
-
-    if isinstance(videos, str | Path):
-        return [(clip.file, clip.label) for clip in read_clips(Path(videos))]
-    pairs = [(Path(file), name) for file, name in videos]
-    if not pairs:
-        raise UserError("videos is empty, expected (file, class name) pairs.")
-    if missing := [file for file, _ in pairs if not file.is_file()]:
-        raise UserError(f"{len(missing)} of {len(pairs)} videos do not exist (first: {missing[0]}).")
-    return pairs

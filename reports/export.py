@@ -33,13 +33,13 @@ class RenderedTable:
 
 
 def render_table(
-    table: str, runs: Path | None = None, against_paper: bool = True, format: str = "md"
+    table: str, runs: Path | Sequence[Path] | None = None, against_paper: bool = True, format: str = "md"
 ) -> RenderedTable:  # fmt: skip
     """A table of the paper as text.
 
     Args:
         table: One of `layout.TABLE_NAMES`.
-        runs: Folder of records; None for the published values alone.
+        runs: Folder of records, or several; None for the published values alone.
         against_paper: Whether to show the published value, the difference and a verdict with each of our values.
         format: `md`, `latex`, `csv` or `html` (a fragment).
 
@@ -63,7 +63,7 @@ def render_table(
     return RenderedTable(FORMATS[format](tables), read.damaged)
 
 
-def _probes(runs: Path | None, write: Callable[[Sequence[Table]], str]) -> RenderedTable:
+def _probes(runs: Path | Sequence[Path] | None, write: Callable[[Sequence[Table]], str]) -> RenderedTable:
     """The table of probes, which no paper prints.
 
     Raises:

@@ -50,8 +50,8 @@ class BuiltReport:
     damaged: tuple[Damaged, ...] = ()
 
 
-def build_report(runs: Path, out: Path) -> BuiltReport:
-    """Write the board of all records below `runs` to the folder `out`.
+def build_report(runs: Path | Sequence[Path], out: Path) -> BuiltReport:
+    """Write the board of all records below a run folder, or several run folders, to the folder `out`.
 
     The page loads no other file and can be read without scripts. Links to records are relative to `out`. Damaged
     records are left out; the page names them.
@@ -80,7 +80,7 @@ def _quiet_collector() -> Iterator[None]:
             gc.enable()
 
 
-def _build(runs: Path, out: Path) -> BuiltReport:
+def _build(runs: Path | Sequence[Path], out: Path) -> BuiltReport:
     read = read_entries(runs)
     ranked, probes = without_probes(rows_of(read.entries))
     analysis = analyse(ranked)
@@ -91,7 +91,9 @@ def _build(runs: Path, out: Path) -> BuiltReport:
     comparisons, unread = comparison_sections(groups)
     damaged = (*read.damaged, *unread)
     # Links are relative, so that runs and board can be copied together to another machine or a web server.
-    base = "/".join(quote(part) for part in Path(os.path.relpath(runs, out)).parts)
+    # The root of several run folders has no symbolic links, which `..` in a link would not follow back.
+    start = out if isinstance(runs, Path) else out.resolve()
+    base = "/".join(quote(part) for part in Path(os.path.relpath(read.root, start)).parts)
     text = _environment().get_template("board.html.jinja").render(
         sections=_sections(groups),
         glance=overview(groups),

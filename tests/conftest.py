@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import subprocess
@@ -23,9 +24,17 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 # Hundreds of child processes import the same modules; without bytecode files each of them would compile them again.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+# Collection imports all packages and makes two million objects, nearly none of them garbage.
+gc.disable()
 ROOT = Path(__file__).resolve().parents[1]
 CLASSES = ("circle left", "circle right", "square left", "square right")
 CLIPS_PER_CLASS = 8
+
+
+def pytest_collection_finish() -> None:
+    """Collect garbage of the tests only: objects of the imported packages stay until the end."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session")

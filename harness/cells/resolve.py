@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from harness.base.errors import NotApplicableError
+from harness.cells.architecture_table import refusal
 from harness.cells.backbone import MINI_ARCH, BackboneChoice, preset_of
 from harness.cells.cell import MethodRow
 from harness.cells.datasets import OpenedDatasets, choose_datasets
@@ -16,7 +17,7 @@ from harness.cells.from_protocol import declared_recipe, is_custom, options_prot
 from harness.cells.prescribed_fits import PrescribedFits
 from harness.cells.request import MethodChoice, Request
 from harness.cells.resolve_method import code_of, method_row
-from harness.cells.resolve_views import RequestedViews
+from harness.cells.resolve_views import RequestedViews, prescribed_views
 from harness.cells.resolved import Chosen, Combination, ResolvedFit, ResolvedRequest
 from harness.cells.scope import PlannedEval, PlannedFit
 from harness.cells.seeds import check_seeds, with_seeds
@@ -90,7 +91,6 @@ class _Resolver:
         row = self._row(choice, protocol, dataset)
         is_trained = choice.checkpoint is None and (row.spec.recipe is not None or bool(row.spec.recipes))
         published = self._published_views(protocol, dataset)
-        views = self._views.of_training(published, row.backbone)
         datasets = {dataset.name: dataset}
         prescribed: list[PlannedFit] = []
         chosen: list[Chosen] = []
@@ -108,17 +108,21 @@ class _Resolver:
                 if limit := self._request.limit:
                     own = {file: sampled(rows, limit) for file, rows in own.items()}
                 datasets[name] = WithOwnLists(datasets[name], own)
+        self.notes |= dict.fromkeys(note for opened in datasets.values() for note in opened.notes)
+        training_views: dict[Views, None] = {}
         for fit, items in fits:
-            training = None
+            training, source = None, datasets[fit.train.dataset]
+            views = self._views.of_training(prescribed_views(published, source), row.backbone)
+            training_views[views] = None
             if is_trained:
-                source = datasets[fit.train.dataset]
                 # A method without a recipe is named first: no folder of videos would help it.
                 declared = self._declared(row, protocol, dataset, fit, source)
                 self._require_videos(dataset, source)
                 recipe = _fitted_recipe(recipe_with(declared, self._request.recipe), source, fit)
                 trained_by = similar_protocol(protocol, dataset, fit) if _shares_fits(protocol) else protocol.name
                 training = ResolvedFit(row, trained_by, fit, source, declared, recipe, views)
-            evals = tuple(self._eval(item, row, published, fit.repeat if is_trained else Repeat()) for item in items)
+            repeat = fit.repeat if is_trained else Repeat()
+            evals = tuple(self._eval(item, row, published, repeat, datasets[item.test.dataset]) for item in items)
             columns = tuple(planned for planned in evals if not planned.eval.optional)
             prescribed.append(PlannedFit(fit, training.recipe if training else None, columns))
             selected = [planned for planned in evals if selection.takes(fit, planned.eval)]
@@ -133,7 +137,7 @@ class _Resolver:
                 "novel classes included, which is not published: name another source with --source NAME"
             ] = None
         return Combination(
-            row, protocol, dataset, datasets, views, tuple(prescribed), tuple(chosen), parent,
+            row, protocol, dataset, datasets, tuple(training_views), tuple(prescribed), tuple(chosen), parent,
             chosen_source=self._is_source_chosen(dataset, parent),
         )  # fmt: skip
 
@@ -154,9 +158,25 @@ class _Resolver:
         # The first fit decides: a row has one set of options.
         name = options_protocol(spec, protocol, similar_protocol(protocol, dataset, fits[0][0])) if fits else ""
         row = method_row(choice, backbone, name or protocol.name, dataset.name, frames, self._code(choice.name))
+        self._require_tower(row)
         if not spec.uses_clip and not spec.open_vocabulary:
             self._prescribed.require_trained_classes(row, protocol, dataset)
         return row
+
+    @staticmethod
+    def _require_tower(row: MethodRow) -> None:
+        """Refuse a built-in method that does not work on the architecture, as the table of architectures states.
+
+        Raises:
+            NotApplicableError: The method cannot be set up there.
+        """
+        backbone = row.backbone
+        # A weight file without --arch may have any architecture.
+        if not isinstance(backbone, BackboneChoice) or backbone.is_mini or backbone.arch is None:
+            return
+        builtin = registry.sources("method")[row.name].origin == "built-in"
+        if builtin and (reason := refusal(backbone.arch, row.name, bool(row.changed))):
+            raise NotApplicableError(f"{row.name} does not work on {backbone.arch}: {reason}.")
 
     def _code(self, method: str) -> str:
         """sha256 of a method's source code; finding it looks through all installed packages."""
@@ -171,10 +191,11 @@ class _Resolver:
         fit, _ = self._prescribed.of(protocol, dataset)[0]
         return registry.load("protocol", similar_protocol(protocol, dataset, fit)).views
 
-    def _eval(self, item: Eval, row: MethodRow, views: Views, repeat: Repeat) -> PlannedEval:
-        published = item.views or views
+    def _eval(self, item: Eval, row: MethodRow, views: Views, repeat: Repeat, dataset: Dataset) -> PlannedEval:
+        published = prescribed_views(item.views or views, dataset)
         prescribed = Prescribed(row.backbone.views_of(published), transform_identity(item.transform))
-        return PlannedEval(item, item.repeat or repeat, prescribed, self._views.evaluated(published, row.backbone))
+        evaluated = self._views.evaluated(row.published_input(published), row.backbone)
+        return PlannedEval(item, item.repeat or repeat, prescribed, evaluated)
 
     def _parent(self, parent: ParentFit, backbone: BackboneChoice | OwnModel, dataset: Dataset) -> ResolvedFit:
         """The fit that a method starts from, on the same backbone and with the recipe that its own method declares."""
@@ -190,7 +211,7 @@ class _Resolver:
             self._require_videos(dataset, source)
             declared = self._declared(row, protocol, dataset, fit, source, {})
             recipe = _fitted_recipe(declared, source, fit)
-            views = self._views.of_training(protocol.views, backbone)
+            views = self._views.of_training(prescribed_views(protocol.views, source), backbone)
             self._parents[key] = ResolvedFit(row, parent.protocol, fit, source, declared, recipe, views)
         return self._parents[key]
 
@@ -229,7 +250,7 @@ def _shares_fits(protocol: type[Protocol]) -> bool:
 
 def _default_backbone(dataset: Dataset) -> BackboneChoice:
     """The tiny CLIP for embedded datasets, OpenAI's ViT-B/16 for all others."""
-    return BackboneChoice(MINI_ARCH, None) if dataset.kind == "embedded" else BackboneChoice("ViT-B-16", "openai")
+    return BackboneChoice(MINI_ARCH, None) if dataset.kind == "embedded" else BackboneChoice(None, None)
 
 
 def _fitted_recipe(recipe: Recipe, dataset: Dataset, fit: Fit) -> Recipe:

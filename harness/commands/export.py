@@ -32,5 +32,5 @@ def run(arguments: argparse.Namespace) -> int:
     fitted = open_fit(arguments, Path(arguments.fit))
     from harness.engine.method_weights import export
 
-    say(f"weights: {export(fitted.method, Path(arguments.out))}")
+    say(f"weights: {export(fitted.method, Path(arguments.out), fitted.views.normalize)}")
     return EXIT_DONE

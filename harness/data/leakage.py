@@ -30,6 +30,10 @@ _GROUPED = ("ucf101", "mini_source", "mini_target")
 _GROUP = re.compile(r"v_(.+_g\d{2})_c\d{2}")
 _KINETICS = re.compile(r"([A-Za-z0-9_-]{11})(?:_\d{6}_\d{6})?")
 _SHOWN = 3
+NO_TRAINING = "no training"
+"""Source of the audit of an untrained method."""
+UNKNOWN_TRAINING = "a checkpoint, whose training data are not known here"
+"""Source of the audit of weights that were read from a file."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,34 @@ class Audit:
         )
 
 
+@dataclass(frozen=True)
+class LabelledList:
+    """Name of a list, its dataset, and the label set under which it is read."""
+
+    dataset: str
+    name: str
+    labels: LabelSet
+
+
+def audit_classes(train: LabelledList | None, test: LabelledList) -> Audit:
+    """The part of the leakage check that needs no videos: compare the classes of two lists.
+
+    Args:
+        train: The training list; None for an untrained method, which has seen nothing.
+        test: The evaluation list.
+    """
+    test_name = f"{test.dataset}/{test.name}"
+    if train is None:
+        return Audit("", test_name, False, len(test.labels), source=NO_TRAINING)
+    train_name = f"{train.dataset}/{train.name}"
+    if train.dataset == test.dataset and train.labels == test.labels:
+        return Audit(train_name, test_name, True, len(test.labels))
+    seen = seen_classes(train.labels, test.labels, train.dataset, test.dataset)
+    curated = train.dataset == test.dataset or {train.dataset, test.dataset} <= {"k400", *_relations().k400}
+    source = "names, normalised, and curated relations" if curated else "names, normalised"
+    return Audit(train_name, test_name, False, len(test.labels), seen, source)
+
+
 def audit(
     train: VideoList | None,
     train_labels: LabelSet | None,
@@ -110,17 +142,11 @@ def audit(
     Raises:
         UserError: A video, a UCF-101 source group or a YouTube id is in both lists (exit code 1).
     """
-    test_name = f"{test_dataset}/{test.name}"
+    tested = LabelledList(test_dataset, test.name, test_labels)
     if train is None or train_labels is None:
-        return Audit("", test_name, False, len(test_labels), source="no training")
-    train_name = f"{train_dataset}/{train.name}"
+        return audit_classes(None, tested)
     _refuse_shared(_Side(train, train_dataset), _Side(test, test_dataset))
-    if train_dataset == test_dataset and train_labels == test_labels:
-        return Audit(train_name, test_name, True, len(test_labels))
-    seen = seen_classes(train_labels, test_labels, train_dataset, test_dataset)
-    curated = train_dataset == test_dataset or {train_dataset, test_dataset} <= {"k400", *_relations().k400}
-    source = "names, normalised, and curated relations" if curated else "names, normalised"
-    return Audit(train_name, test_name, False, len(test_labels), seen, source)
+    return audit_classes(LabelledList(train_dataset, train.name, train_labels), tested)
 
 
 @dataclass(frozen=True)

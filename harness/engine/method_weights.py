@@ -71,7 +71,7 @@ def export(method: ClipMethod[VideoT, TextT], path: Path, normalize: str = "") -
         "arch": facts.arch, "weights": facts.weights, "quick_gelu": json.dumps(facts.quick_gelu),
         **({"heads": f"{heads[0]},{heads[1]}"} if (heads := attention_heads(method.backbone.clip)) else {}),
         **({"normalize": normalize} if normalize else {}),
-        METADATA: metadata_text(facts.input),
+        **({METADATA: metadata_text(facts.input)} if facts.input.mean else {}),
     }  # fmt: skip
     path.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(path, save(tensors, metadata=metadata))

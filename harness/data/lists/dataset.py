@@ -54,6 +54,11 @@ class Dataset(ABC):
         return ""
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences about folders and columns of a custom dataset that were not read."""
+        return ()
+
+    @property
     def shown(self) -> str:
         """The name in messages, with `root_id` if two datasets have this name."""
         return f"{self.name} ({self.root_id})" if self.marked else self.name

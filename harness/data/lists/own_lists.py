@@ -72,6 +72,11 @@ class WithOwnLists(Dataset):
         """Eight hex digits of the hash of a custom dataset's path; empty for official and embedded datasets."""
         return self._dataset.root_id
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences about folders and columns that were not read."""
+        return self._dataset.notes
+
     def list_names(self) -> tuple[str, ...]:
         """The names of the lists of the dataset, then those of the additional lists."""
         return (*self._dataset.list_names(), *self._own)

@@ -238,7 +238,7 @@ def eval_features(job: EvalJob, context: Context, per_batch: int) -> ListFeature
         return (*((job.seed, draw.index) if random else ()), *transformed)
 
     store = context.cache.open(job.method, job.views, context.device, transform=transform_identity(job.transform))
-    source = FeatureSource(store, job.clips(), seeds)
+    source = FeatureSource(store, job.decoded(), seeds)
     return ListFeatures(job, context, source, per_batch)
 
 

@@ -14,6 +14,7 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
+from harness.data.files.frame_folder import FrameFolderError
 from harness.engine.compute.processes import processes_here
 from harness.engine.video.batches import Draw
 from harness.engine.video.decord_reader import DecordCannotReadError
@@ -178,7 +179,7 @@ def stable_reason(error: BaseException) -> str:
     would differ by them.
     """
     text = " ".join(str(error).split())
-    if isinstance(error, (NotAVideoError, DecordCannotReadError)):
+    if isinstance(error, (NotAVideoError, DecordCannotReadError, FrameFolderError)):
         return text
     # decord raises RuntimeError with the path of the file, which is not part of a record.
     if isinstance(error, RuntimeError) and text.startswith("Error reading "):

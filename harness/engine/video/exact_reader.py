@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.engine.video.local_file import open_video, refuse_single_picture
-from harness.engine.video.rgb_frames import RgbFrames
+from harness.engine.video.rgb_frames import RgbFrames, is_direct
 from harness.engine.video.video_bytes import read_through
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ class SequentialVideo:
 
     Attributes:
         skipped: Number of packets that did not decode.
+        scales_chroma: Whether the conversion to RGB scales chroma planes, in which builds of FFmpeg differ.
 
     Raises:
         NotAVideoError: The file is not a video or has no video stream.
@@ -49,13 +50,14 @@ class SequentialVideo:
 
     def __init__(self, filename: str) -> None:
         self.filename = filename
-        self.skipped = 0
+        self.skipped, self.scales_chroma = 0, False
         self._frames: list[VideoFrame] | None = []
         self._count, size = 0, 0
         self._rgb = RgbFrames()
         for frame in self._decode():
             if not self._count:
                 self._rgb.set_first(frame)
+                self.scales_chroma = not is_direct(frame)
             self._count += 1
             if self._frames is not None:
                 size += sum(plane.buffer_size for plane in frame.planes)

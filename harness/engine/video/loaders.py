@@ -213,20 +213,13 @@ def eval_loader(
         pin: Put batches into pinned memory, for a GPU.
     """
     dataset = mm_pipeline.ListVideoDataset(rows, mm_pipeline.eval_pipeline(views, size), seed)
-    return list_loader(dataset, batches, compute, pin)
+    return scored_loader(dataset, batches, compute, pin)
 
 
-def list_loader(
-    dataset: mm_pipeline.ListVideoDataset, batches: list[list[int]], compute: ComputeOptions, pin: bool = False
+def scored_loader(
+    dataset: ClipDataset[PackedClip], batches: list[list[int]], compute: ComputeOptions, pin: bool = False
 ) -> GuardedLoader[PackedClip, EvalBatch]:
-    """Return the loader of the rows of an evaluation list.
-
-    Args:
-        dataset: The list with the pipeline of its views.
-        batches: Rows of each batch.
-        compute: Number of workers and time limit.
-        pin: Put batches into pinned memory, for a GPU.
-    """
+    """Return a loader of the clips of a dataset in batches of row numbers."""
 
     def pack(drawn: DrawnBatch) -> EvalBatch:
         failed = {draw.index: clip for draw, clip in drawn.failed.items()}

@@ -7,6 +7,7 @@ every epoch.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypedDict
 
@@ -21,6 +22,8 @@ from harness.base.errors import UserError
 from harness.engine.video.batches import Draw
 from harness.engine.video.decord_reader import explained, open_decord
 from harness.engine.video.exact_reader import Batch, SequentialVideo
+from harness.engine.video.frame_folder_reader import FrameFolder
+from harness.engine.video.part_of_clip import CutPart, ShiftToPart
 from harness.engine.video.transforms import (
     Clip,
     ClipGrayScale,
@@ -43,7 +46,9 @@ Step = dict[str, str | float | bool | tuple[float, ...]]
 """A transform as mmaction2's registry takes it: its name under `type`, and its arguments."""
 
 
-class _DataInfo(TypedDict):
+class DataInfo(TypedDict):
+    """A clip in mmaction2's format."""
+
     filename: str
     label: int
 
@@ -66,16 +71,18 @@ class Reader(Protocol):
 class HarnessDecordInit(DecordInit):  # type: ignore[misc]
     """mmaction2's DecordInit that opens a file by path: decoding from memory crashes on truncated AVI files (D6)."""
 
-    def _get_video_reader(self, filename: str) -> decord.VideoReader:
-        return open_decord(Path(filename), self.num_threads)
+    def _get_video_reader(self, filename: str) -> decord.VideoReader | FrameFolder:
+        path = Path(filename)
+        return FrameFolder(path) if path.is_dir() else open_decord(path, self.num_threads)
 
 
 @TRANSFORMS.register_module(force=True)
 class HarnessExactInit(DecordInit):  # type: ignore[misc]
     """The reader `exact`: frames of a sequential decode with decord's interface (D7)."""
 
-    def _get_video_reader(self, filename: str) -> SequentialVideo:
-        return SequentialVideo(filename)
+    def _get_video_reader(self, filename: str) -> SequentialVideo | FrameFolder:
+        path = Path(filename)
+        return FrameFolder(path) if path.is_dir() else SequentialVideo(filename)
 
 
 @TRANSFORMS.register_module(force=True)
@@ -98,7 +105,9 @@ class HarnessDecode(DecordDecode):  # type: ignore[misc]
         return list(container.get_batch(ascending).asnumpy()[positions])
 
 
-for _transform in (SampleViews, PerFrameColorJitter, ClipGrayScale, OwnResize, PackClip, ApplyViewTransform):
+for _transform in (
+    SampleViews, PerFrameColorJitter, ClipGrayScale, OwnResize, PackClip, ApplyViewTransform, CutPart, ShiftToPart,
+):  # fmt: skip
     TRANSFORMS.register_module(name=f"Harness{_transform.__name__}", module=_transform, force=True)
 
 
@@ -205,7 +214,7 @@ class ListVideoDataset(VideoDataset):  # type: ignore[misc]
         transforms = [TRANSFORMS.build(step) for step in pipeline]
         super().__init__(ann_file="", pipeline=transforms, test_mode=True, serialize_data=False)
 
-    def load_data_list(self) -> list[_DataInfo]:
+    def load_data_list(self) -> Sequence[DataInfo]:
         """Return the rows in mmaction2's format."""
         # FFmpeg reads a relative name up to a colon (`12:30/a.avi`, `http://...`) as a protocol.
         return [{"filename": "" if path is None else str(path.absolute()), "label": label} for path, label in self.rows]
@@ -217,6 +226,10 @@ class ListVideoDataset(VideoDataset):  # type: ignore[misc]
     def __getitem__(self, draw: Draw) -> PackedClip:
         if self.video(draw) is None:
             raise FileNotFoundError("not found under the folder of the dataset")
+        return self.packed(draw)
+
+    def packed(self, draw: Draw) -> PackedClip:
+        """Return the clip of a draw, with its own random numbers."""
         # In evaluation the epoch is -1 and the draw depends on the row alone: views are the same in every run.
         number = draw.index if draw.epoch < 0 else draw.position
         # Plus 1, because parts of a seed cannot be negative.

@@ -51,7 +51,7 @@ class RgbFrames:
             self.set_first(frame)
         shown = orientation_of(frame)
         size = frame.width, frame.height
-        if frame.format.name in _DIRECT and self._size == (size[::-1] if shown.transposed else size):
+        if is_direct(frame) and self._size == (size[::-1] if shown.transposed else size):
             return shown.apply(_array(frame))
         return _array(self._filtered(frame, shown))
 
@@ -82,6 +82,11 @@ class RgbFrames:
             last = following
         graph.configure()
         return graph
+
+
+def is_direct(frame: VideoFrame) -> bool:
+    """Whether the pixels of a frame become RGB without scaling of chroma planes."""
+    return frame.format.name in _DIRECT
 
 
 def _array(frame: VideoFrame) -> NDArray[np.uint8]:
