@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
 from harness.engine.method import method_class
@@ -106,6 +107,27 @@ def test_a_file_with_all_of_clip_needs_no_other_weights(
         assert {read_record(p).measurement.evaluation.views.normalize for p in find_records(tmp_path / "runs")} == {
             "clip", "imagenet"
         }  # fmt: skip
+
+
+def test_a_file_of_vificlip_says_what_it_lacks_and_takes_a_base(
+    places: tuple[object, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The token embedding comes from `--base`; without it the message says for which file OpenAI's are needed."""
+    state = {n.removeprefix("backbone.clip."): v for n, v in scrambled("vificlip").state_dict().items()}
+    base, file = tmp_path / "base.safetensors", tmp_path / "vifi.pth"
+    save_file({name: value.contiguous() for name, value in state.items()}, base)
+    names = {n: f"image_encoder.{n[7:]}" if n.startswith("visual.") else f"text_encoder.{n}" for n in state}
+    torch.save({"model": {names[n]: v for n, v in state.items() if "token_embedding" not in n}}, file)
+    monkeypatch.setattr("harness.engine.model.tag_files.download_pretrained", None)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    ask = [a for a in ASK if a not in ("--arch", "mini-clip")]
+    one = ("run", "--method", "vificlip", "--checkpoint", file, *ask, *places, "--part", "novel")
+    assert in_process(*one) != 0
+    said = capsys.readouterr().err
+    assert "vifi.pth (ViFi-CLIP) lacks the token embedding" in said and "--base TAG|FILE" in said
+    assert in_process(*one, "--base", base) == 0, capsys.readouterr().err
+    (record,) = [read_record(path) for path in find_records(tmp_path / "runs")]
+    assert record.measurement.model.activation == "quick_gelu"
 
 
 def test_an_export_goes_back_in(places: tuple[object, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
