@@ -92,6 +92,8 @@ class BackboneChoice:
         """
         if self.is_mini or self.weights is not None or not Path(checkpoint).is_file():
             return self
+        if self.arch is None and describe(checkpoint).file.metadata.get("arch") == MINI_ARCH:
+            return BackboneChoice(MINI_ARCH, None)
         if describe(checkpoint).is_complete:
             return replace(self, weights=checkpoint, of_method=True)
         # The family states its activation, and a base that is a file need not.
