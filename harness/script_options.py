@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias, TypedDict
 
 from harness.base.errors import UserError, unknown_name
 from harness.cells.backbone import BackboneChoice
+from harness.cells.exported_method import exported_methods
 from harness.cells.request import MethodChoice, Request, parse_methods
 from harness.machine.compute_options import ComputeOptions
 from harness.machine.settings import Settings, load_settings
@@ -34,6 +35,7 @@ class Folders(TypedDict, total=False):
         weights_dir: Folder with weight files of open_clip tags.
         lists_dir: Folder with published or generated lists.
         data: Dataset name -> folder of its videos.
+        data_labels: Name of a table or folder with numbers as classes -> its file of class names.
     """
 
     runs: str | Path
@@ -41,6 +43,7 @@ class Folders(TypedDict, total=False):
     weights_dir: str | Path
     lists_dir: str | Path
     data: Mapping[str, str | Path]
+    data_labels: Mapping[str, str | Path]
 
 
 class Compute(TypedDict, total=False):
@@ -84,6 +87,8 @@ class RunOptions(Folders, Compute, total=False):
 
     Keys:
         arch, weights: Backbone: an open_clip architecture and tag or weight file, or `mini-clip`.
+        activation: `quickgelu` or `gelu`, for a weight file that does not state it.
+        base: CLIP weights that complete a file of ViFi-CLIP.
         checkpoint: Published or exported weights of the (single) method, which is then evaluated and not fitted.
         recipe, views, eval_views: Settings to override; `eval_views` changes the evaluation alone.
         label_set: `published`, `corrected` or `split` class names.
@@ -99,6 +104,8 @@ class RunOptions(Folders, Compute, total=False):
 
     arch: str
     weights: str | Path
+    activation: str
+    base: str | Path
     checkpoint: str | Path
     recipe: Mapping[str, Value]
     views: Mapping[str, Value]
@@ -139,6 +146,7 @@ def pairs(values: Mapping[str, Value]) -> dict[str, str]:
 def settings_of(places: Folders | RunOptions) -> Settings:
     """Settings of this machine, with the folders that are given."""
     flags = {f"data.{name}": str(folder) for name, folder in places.get("data", {}).items()}
+    flags |= {f"labels.{name}": str(file) for name, file in places.get("data_labels", {}).items()}
     for flag, folder in (
         ("runs", places.get("runs")), ("cache", places.get("cache")), ("weights", places.get("weights_dir")),
         ("lists", places.get("lists_dir")),
@@ -158,20 +166,24 @@ def request_of(
     method: str | Sequence[str], protocol: str | Sequence[str], dataset: Names, options: RunOptions
 ) -> Request:
     """The request that the arguments of `run` describe."""
-    methods: tuple[MethodChoice, ...] = parse_methods(list(texts(method)))
     checkpoint = options.get("checkpoint")
+    methods: tuple[MethodChoice, ...] = parse_methods(list(texts(method))) or exported_methods(
+        None if checkpoint is None else str(checkpoint)
+    )
     if checkpoint is not None:
         if len(methods) != 1:
             raise UserError(
                 f"checkpoint needs exactly one method, found {len(methods)}.", "Call run() for each of them."
             )
         methods = (replace(methods[0], checkpoint=str(checkpoint)),)
-    arch, weights = options.get("arch"), options.get("weights")
+    arch, activation = options.get("arch"), options.get("activation")
+    weights, base = (None if path is None else str(path) for path in (options.get("weights"), options.get("base")))
+    backbone = BackboneChoice(arch, weights, activation, base)
     return Request(
         methods=methods,
         protocols=texts(protocol),
         datasets=texts(dataset),
-        backbone=BackboneChoice(arch, None if weights is None else str(weights)) if arch or weights else None,
+        backbone=backbone if arch or weights or activation or base else None,
         recipe=pairs(options.get("recipe", {})),
         views=pairs(options.get("views", {})),
         eval_views=pairs(options.get("eval_views", {})),

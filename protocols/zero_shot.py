@@ -28,8 +28,6 @@ class ZeroShot(Protocol):
             raise UserError(
                 f"{dataset.name} is a zero-shot target only with another source.", "Name a dataset with --source NAME."
             )
-        if dataset.source == dataset.name:
-            raise UserError(f"{dataset.name} is its own source.", "Name another dataset with --source NAME.")
         yield Fit(ListRef(dataset.source, "train", "all"))
 
     def evals(self, dataset: DatasetFacts, fit: Fit) -> Iterable[Eval]:

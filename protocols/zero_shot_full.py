@@ -1,4 +1,4 @@
-"""Zero-shot transfer to every clip of a dataset, as in half of the published numbers, instead of to its test splits."""
+"""Zero-shot transfer to all clips of a dataset, as in half of the published numbers, and not to its test splits."""
 
 from __future__ import annotations
 
@@ -27,8 +27,6 @@ class ZeroShotFull(Protocol):
                 f"{dataset.name} has no list of all clips for zero-shot transfer.",
                 f"Targets are {', '.join(self.datasets)}; zero_shot evaluates the test lists of other datasets.",
             )
-        if dataset.source == dataset.name:
-            raise UserError(f"{dataset.name} is its own source.", "Name another dataset with --source NAME.")
         yield Fit(ListRef(dataset.source, "train", "all"))
 
     def evals(self, dataset: DatasetFacts, fit: Fit) -> Iterable[Eval]:

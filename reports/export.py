@@ -13,7 +13,7 @@ from reports.latex import latex
 from reports.layout import ALL_TABLES, PROBES, Layout, layouts
 from reports.markdown import markdown
 from reports.other_tables import later_table, other_tables
-from reports.probes import probe_tables, without_probes
+from reports.probes import probe_rows, probe_tables, without_probes
 from reports.ranks import Ranks, analyse
 from reports.row import Row
 from reports.table import Table
@@ -33,13 +33,13 @@ class RenderedTable:
 
 
 def render_table(
-    table: str, runs: Path | None = None, against_paper: bool = True, format: str = "md"
+    table: str, runs: Path | Sequence[Path] | None = None, against_paper: bool = True, format: str = "md"
 ) -> RenderedTable:  # fmt: skip
     """A table of the paper as text.
 
     Args:
         table: One of `layout.TABLE_NAMES`.
-        runs: Folder of records; None for the published values alone.
+        runs: Folder of records, or several; None for the published values alone.
         against_paper: Whether to show the published value, the difference and a verdict with each of our values.
         format: `md`, `latex`, `csv` or `html` (a fragment).
 
@@ -59,11 +59,11 @@ def render_table(
     found = analyse(rows)
     tables = tables_of(chosen, found.rows, found.ranks, against_paper)
     if table == ALL_TABLES:
-        tables += probe_tables(probes)
+        tables += probe_tables(probe_rows(probes))
     return RenderedTable(FORMATS[format](tables), read.damaged)
 
 
-def _probes(runs: Path | None, write: Callable[[Sequence[Table]], str]) -> RenderedTable:
+def _probes(runs: Path | Sequence[Path] | None, write: Callable[[Sequence[Table]], str]) -> RenderedTable:
     """The table of probes, which no paper prints.
 
     Raises:
@@ -76,7 +76,7 @@ def _probes(runs: Path | None, write: Callable[[Sequence[Table]], str]) -> Rende
             f"{'No run folder' if runs is None else runs} holds no record of probes.",
             "Create records: python -m harness run --method NAME --protocol few_shot probes",
         )
-    return RenderedTable(write(probe_tables(probes)), read.damaged)
+    return RenderedTable(write(probe_tables(probe_rows(probes))), read.damaged)
 
 
 def tables_of(

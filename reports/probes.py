@@ -132,18 +132,26 @@ def _lists(row: Row, column: str) -> list[str]:
     return [entry.measurement.evaluation.list.sha256 for entry in _of_column(row, column)]
 
 
-def probe_tables(rows: Sequence[Row]) -> list[Table]:
+def by_dataset(probes: Sequence[ProbeRow]) -> dict[str, list[ProbeRow]]:
+    """Rows of probes by dataset, in the order of the datasets' names and of the families of methods."""
+    datasets = sorted({probe.row.dataset for probe in probes})
+    ordered = sorted(probes, key=lambda probe: family_order(probe.row.family))
+    return {name: [probe for probe in ordered if probe.row.dataset == name] for name in datasets}
+
+
+def probe_tables(probes: Sequence[ProbeRow]) -> list[Table]:
     """One table for each dataset with probes."""
-    by_dataset: dict[str, list[ProbeRow]] = {}
-    for probe in probe_rows(rows):
-        by_dataset.setdefault(probe.row.dataset, []).append(probe)
-    return [_table(dataset, members) for dataset, members in sorted(by_dataset.items())]
+    return [_table(dataset, members) for dataset, members in by_dataset(probes).items()]
+
+
+def parts_of(probes: Sequence[ProbeRow]) -> list[str]:
+    """The transformed parts of some rows: those of built-in transforms first."""
+    found = {part for probe in probes for part in probe.losses}
+    return [*(part for part in BUILT_IN if part in found), *sorted(found - set(BUILT_IN))]
 
 
 def _table(dataset: str, probes: list[ProbeRow]) -> Table:
-    probes = sorted(probes, key=lambda probe: family_order(probe.row.family))
-    found = dict.fromkeys(part for probe in probes for part in probe.losses)
-    parts = [*(part for part in BUILT_IN if part in found), *sorted(part for part in found if part not in BUILT_IN)]
+    parts = parts_of(probes)
     return Table(
         name=f"probes_{dataset}",
         title=f"{TITLE}: {dataset_title(dataset)}",

@@ -9,6 +9,11 @@ from pathlib import Path
 from harness.base.errors import EXIT_FAILED, UserError, unknown_name
 from harness.cells.backbone import BackboneChoice
 from harness.cells.open_clip_source import architecture_config, architectures, pretrained_tags
+from harness.weights.describe import is_path
+from harness.weights.hub import cached_file, cached_snapshot, is_hub, openai_cache, repository_of
+from harness.weights.identity import is_external
+from harness.weights.index import tag_names
+from harness.weights.sizes import QUICK_SUFFIX
 
 WEIGHT_SUFFIXES = (".pt", ".pth", ".bin", ".safetensors")
 
@@ -23,11 +28,11 @@ def check_backbone(choice: BackboneChoice) -> None:
     if choice.is_mini:
         return
     known = architectures()
-    if choice.arch is not None and known and choice.arch not in known:
+    if choice.arch is not None and known and choice.arch.removesuffix(QUICK_SUFFIX) not in known:
         raise unknown_name("architecture", choice.arch, (*known, "mini-clip"))
     require_transformers(choice.arch or "ViT-B-16")
     weights, arch = choice.weights or "openai", choice.arch or "ViT-B-16"
-    if weights == "random" or Path(weights).is_file():
+    if weights == "random" or is_external(weights):
         return
     if Path(weights).suffix in WEIGHT_SUFFIXES or os.sep in weights:
         raise UserError(f"The weight file {weights} does not exist.", "Give the path of a file, or an open_clip tag.")
@@ -57,23 +62,18 @@ def require_transformers(arch: str) -> None:
 def weights_on_disk(choice: BackboneChoice, weights_dir: Path) -> bool | None:
     """Whether the weights of a backbone are on this machine; None if that is not known without open_clip."""
     weights, arch = choice.weights or "openai", choice.arch or "ViT-B-16"
-    if choice.is_mini or weights == "random" or Path(weights).is_file():
+    if choice.is_mini or weights == "random" or is_path(weights):
         return True
+    if is_hub(weights):
+        return cached_snapshot(repository_of(weights), weights_dir) is not None
     tag = pretrained_tags().get(arch, {}).get(weights)
     if tag is None:
         return None
-    names = [f"{arch}-{weights}{suffix}" for suffix in (".safetensors", ".pt", ".bin")]
+    names = tag_names(arch, weights)
     name = Path(tag.url).name
     if any((weights_dir / candidate).is_file() for candidate in (*names, *([name] if name else []))):
         return True
-    if name and (Path("~/.cache/clip").expanduser() / name).is_file():
+    if name and (openai_cache() / name).is_file():
         return True
-    return bool(tag.hub) and any(_hub_folder(tag.hub).glob("snapshots/*/*"))
-
-
-def _hub_folder(repository: str) -> Path:
-    """The folder of a repository in the cache of the Hugging Face hub."""
-    caches = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache"))
-    home = Path(os.environ.get("HF_HOME", caches / "huggingface"))
-    hub = Path(os.environ.get("HF_HUB_CACHE", home / "hub")).expanduser()
-    return hub / f"models--{repository.strip('/').replace('/', '--')}"
+    repository, _, file = tag.hub.rpartition("/")
+    return bool(repository) and cached_file(repository, file, weights_dir) is not None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -16,9 +16,14 @@ from harness.spec import Eval, Fit, LabelSet, MethodCard, Protocol, Recipe, Repe
 from harness.spec.method_spec import MethodSpec, OwnModel
 from harness.spec.options import MethodOptions, OptionValue, evaluation_options
 from harness.spec.protocol import SEED
+from harness.weights.describe import describe
+from harness.weights.families import PUBLISHED
 from results.measurement import FitDescription, Measurement, MethodId, ModelId, fit_key, keys_of
 from results.measurement_words import plain, recipe_changes, recipe_text
 from results.record import PREDICTIONS_SUFFIX, RECORD_SUFFIX
+
+CHECKPOINT_STATISTICS = ("imagenet", "clip", "model")
+"""Input statistics that a checkpoint can have by name."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +75,19 @@ class MethodRow:
         if not path.is_file():
             raise UserError(f"The checkpoint {self.choice.checkpoint} does not exist.", "Give the path of a file.")
         return cached_file_sha256(path.resolve())
+
+    def published_input(self, views: Views) -> Views:
+        """Views with the input statistics of the row's checkpoint; those of the protocol without a checkpoint.
+
+        An export states the statistics of its fit. The files of a method's authors have those of its original.
+        """
+        if self.choice.checkpoint is None or not self.spec.uses_clip:
+            return views
+        described = describe(self.choice.checkpoint)
+        normalize = described.file.metadata.get("normalize", "")
+        if described.published.family in PUBLISHED:
+            normalize = self.spec.checkpoint_normalize
+        return replace(views, normalize=normalize) if normalize in CHECKPOINT_STATISTICS else views
 
     @property
     def shown(self) -> str:

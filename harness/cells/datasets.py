@@ -71,8 +71,7 @@ def _open(name: str, request: Request, settings: Settings) -> Dataset:
         )
     dataset = open_dataset(name, settings, lists=request.lists, variant=request.variant)
     if request.source is not None:
-        source = dataset_key(request.source)
-        dataset.parent_source = source
+        dataset.parent_source = source = dataset_key(request.source)
         if dataset.source is not None or dataset.zero_shot_tests:
             dataset.source = dataset.chosen_source = source
     return SampledDataset(dataset, request.limit) if request.limit else dataset

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from harness.base.errors import NotApplicableError
+from harness.cells.architecture_table import refusal
 from harness.cells.backbone import MINI_ARCH, BackboneChoice, preset_of
 from harness.cells.cell import MethodRow
 from harness.cells.datasets import OpenedDatasets, choose_datasets
@@ -107,6 +108,7 @@ class _Resolver:
                 if limit := self._request.limit:
                     own = {file: sampled(rows, limit) for file, rows in own.items()}
                 datasets[name] = WithOwnLists(datasets[name], own)
+        self.notes |= dict.fromkeys(note for opened in datasets.values() for note in opened.notes)
         training_views: dict[Views, None] = {}
         for fit, items in fits:
             training, source = None, datasets[fit.train.dataset]
@@ -117,7 +119,7 @@ class _Resolver:
                 declared = self._declared(row, protocol, dataset, fit, source)
                 self._require_videos(dataset, source)
                 recipe = _fitted_recipe(recipe_with(declared, self._request.recipe), source, fit)
-                trained_by = similar_protocol(protocol, dataset, fit) if _shares_fits(protocol) else protocol.name
+                trained_by = self._trained_by(protocol, dataset, fit)
                 training = ResolvedFit(row, trained_by, fit, source, declared, recipe, views)
             repeat = fit.repeat if is_trained else Repeat()
             evals = tuple(self._eval(item, row, published, repeat, datasets[item.test.dataset]) for item in items)
@@ -156,15 +158,37 @@ class _Resolver:
         # The first fit decides: a row has one set of options.
         name = options_protocol(spec, protocol, similar_protocol(protocol, dataset, fits[0][0])) if fits else ""
         row = method_row(choice, backbone, name or protocol.name, dataset.name, frames, self._code(choice.name))
+        self._require_tower(row)
         if not spec.uses_clip and not spec.open_vocabulary:
             self._prescribed.require_trained_classes(row, protocol, dataset)
         return row
+
+    @staticmethod
+    def _require_tower(row: MethodRow) -> None:
+        """Refuse a built-in method that does not work on the architecture, as the table of architectures states.
+
+        Raises:
+            NotApplicableError: The method cannot be set up there.
+        """
+        backbone = row.backbone
+        # A weight file without --arch may have any architecture.
+        if not isinstance(backbone, BackboneChoice) or backbone.is_mini or backbone.arch is None:
+            return
+        builtin = registry.sources("method")[row.name].origin == "built-in"
+        if builtin and (reason := refusal(backbone.arch, row.name, bool(row.changed))):
+            raise NotApplicableError(f"{row.name} does not work on {backbone.arch}: {reason}.")
 
     def _code(self, method: str) -> str:
         """sha256 of a method's source code; finding it looks through all installed packages."""
         if method not in self._codes:
             self._codes[method] = code_of(registry.method_spec(method))
         return self._codes[method]
+
+    @staticmethod
+    def _trained_by(protocol: type[Protocol], dataset: Dataset, fit: Fit) -> str:
+        """The protocol that trains a fit: the protocol itself, or the one with whose fits it shares its fits."""
+        shares = not protocol.trains or (bool(protocol.recipe_like) and not is_custom(protocol))
+        return similar_protocol(protocol, dataset, fit) if shares else protocol.name
 
     def _published_views(self, protocol: type[Protocol], dataset: Dataset) -> Views:
         """The views of a protocol; of a protocol that evaluates fits of another protocol those of the other one."""
@@ -176,7 +200,8 @@ class _Resolver:
     def _eval(self, item: Eval, row: MethodRow, views: Views, repeat: Repeat, dataset: Dataset) -> PlannedEval:
         published = prescribed_views(item.views or views, dataset)
         prescribed = Prescribed(row.backbone.views_of(published), transform_identity(item.transform))
-        return PlannedEval(item, item.repeat or repeat, prescribed, self._views.evaluated(published, row.backbone))
+        evaluated = self._views.evaluated(row.published_input(published), row.backbone)
+        return PlannedEval(item, item.repeat or repeat, prescribed, evaluated)
 
     def _parent(self, parent: ParentFit, backbone: BackboneChoice | OwnModel, dataset: Dataset) -> ResolvedFit:
         """The fit that a method starts from, on the same backbone and with the recipe that its own method declares."""
@@ -224,14 +249,9 @@ def _borrows(protocol: type[Protocol]) -> bool:
     return is_custom(protocol) or bool(protocol.recipe_like) or not protocol.trains
 
 
-def _shares_fits(protocol: type[Protocol]) -> bool:
-    """Whether the fits of a protocol are those of another built-in protocol, with its recipes unchanged."""
-    return _borrows(protocol) and not is_custom(protocol)
-
-
 def _default_backbone(dataset: Dataset) -> BackboneChoice:
     """The tiny CLIP for embedded datasets, OpenAI's ViT-B/16 for all others."""
-    return BackboneChoice(MINI_ARCH, None) if dataset.kind == "embedded" else BackboneChoice("ViT-B-16", "openai")
+    return BackboneChoice(MINI_ARCH, None) if dataset.kind == "embedded" else BackboneChoice(None, None)
 
 
 def _fitted_recipe(recipe: Recipe, dataset: Dataset, fit: Fit) -> Recipe:

@@ -94,11 +94,11 @@ def unused_source(request: Request, has_parents: bool) -> list[str]:
         request: The request.
         has_parents: Whether a method of the request starts from a parent fit, which is on the source.
     """
-    if request.source is None or has_parents or set(WITH_SOURCE) & set(request.protocols):
+    if request.source is None or set(WITH_SOURCE) & set(request.protocols) or has_parents:
         return []
     return [
-        f"--source {request.source} does not act on {', '.join(request.protocols)}: only {', '.join(WITH_SOURCE)} "
-        "and methods with a parent fit have a source"
+        f"--source {request.source} does not act on {', '.join(request.protocols)}: only {', '.join(WITH_SOURCE)} and "
+        "methods with a parent fit have a source"
     ]
 
 

@@ -7,6 +7,7 @@ score. They are judged by name only, and no evaluation video is left out because
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -23,6 +24,8 @@ from results.record import AuditFacts, Seen
 # The evaluation class is the training class, a part of it, or contains it: a model trained on it has seen the action.
 STRICT_RELATIONS = ("exact", "same", "narrower", "broader")
 RELATIONS = (*STRICT_RELATIONS, "near", "related")
+_EQUAL = ("exact", "same")
+_REVERSED = {"narrower": "broader", "broader": "narrower"}
 _GROUPED = ("ucf101", "mini_source", "mini_target")
 _GROUP = re.compile(r"v_(.+_g\d{2})_c\d{2}")
 _KINETICS = re.compile(r"([A-Za-z0-9_-]{11})(?:_\d{6}_\d{6})?")
@@ -113,7 +116,7 @@ def audit_classes(train: LabelledList | None, test: LabelledList) -> Audit:
     if train.dataset == test.dataset and train.labels == test.labels:
         return Audit(train_name, test_name, True, len(test.labels))
     seen = seen_classes(train.labels, test.labels, train.dataset, test.dataset)
-    curated = train.dataset == test.dataset or (train.dataset == "k400" and test.dataset in _relations().k400)
+    curated = train.dataset == test.dataset or {train.dataset, test.dataset} <= {"k400", *_relations().k400}
     source = "names, normalised, and curated relations" if curated else "names, normalised"
     return Audit(train_name, test_name, False, len(test.labels), seen, source)
 
@@ -232,12 +235,42 @@ def _curated(true: str, train: set[str], train_dataset: str, test_dataset: str) 
         for relation, names in _relations().k400.get(test_dataset, {}).get(true, {}).items():
             if trained := [name for name in names if name in train]:
                 counterparts[relation] = trained
+    for relation, related in _through_k400(train_dataset, test_dataset).get(true, {}).items():
+        if trained := [name for name in related if name in train]:
+            counterparts[relation] = trained
     if train_dataset == test_dataset:
         pairs = _relations().near.get(test_dataset, ())
         near = [b if a == true else a for a, b in pairs if true in (a, b)]
         if trained := [name for name in near if name in train]:
             counterparts["near"] = trained
     return counterparts
+
+
+@cache
+def _through_k400(train_dataset: str, test_dataset: str) -> dict[str, dict[str, list[str]]]:
+    """Relations of evaluation classes to training classes that follow from the relations of both datasets to K-400.
+
+    An evaluation on K-400 reverses the relations of the training dataset. Two other datasets share a class if both
+    have it in common with K-400. Returns evaluation class -> relation -> training classes.
+    """
+    curated, related = _relations().k400, defaultdict[str, dict[str, list[str]]](dict)
+    trained = curated.get(train_dataset, {})
+    if test_dataset == "k400":
+        for name, relations in trained.items():
+            for relation, counterparts in relations.items():
+                for counterpart in counterparts:
+                    related[counterpart].setdefault(_REVERSED.get(relation, relation), []).append(name)
+    elif train_dataset != test_dataset:
+        for true, relations in curated.get(test_dataset, {}).items():
+            shared = _equal_names(relations)
+            if names := [name for name, theirs in trained.items() if shared & _equal_names(theirs)]:
+                related[true]["same"] = names
+    return dict(related)
+
+
+def _equal_names(relations: Mapping[str, Iterable[str]]) -> set[str]:
+    """The K-400 classes that are the same action."""
+    return {name for relation in _EQUAL for name in relations.get(relation, ())}
 
 
 def _true_names(labels: LabelSet, dataset: str) -> tuple[str, ...]:

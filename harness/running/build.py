@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 from harness.base.errors import EXIT_FAILED, UserError
+from harness.base.imports import without_collections
 from harness.cells.backbone import BackboneChoice
 from harness.cells.cell import EvalCell, FitCell, MethodRow
 from harness.engine.method import ClipMethod
 from harness.engine.model.clip_model import Backbone
 from harness.engine.training.trained_weights import load_fit, read_trained
 from harness.machine.settings import Settings
-from harness.machine.weights_index import WeightsIndex
+from harness.weights.identity import checkpoint_activation
+from harness.weights.index import WeightsIndex
 from results.fit_file import FitFile, read_fit_file
 from results.measurement import ModelId, Start
 
 
 def build_row(row: MethodRow, settings: Settings) -> ClipMethod:
     """Build an untrained method on a newly loaded backbone or on its own model, with its checkpoint if it has one."""
-    from harness.engine.method import method_class
-    from harness.engine.method_weights import load_published
+    with without_collections():
+        from harness.engine.method import method_class
+        from harness.engine.method_weights import load_published
 
     cls = method_class(row.name)  # imports the plugin, which planning does not need
     if not isinstance(row.backbone, BackboneChoice):
@@ -33,13 +37,22 @@ def build_row(row: MethodRow, settings: Settings) -> ClipMethod:
 
 def load_chosen_backbone(choice: BackboneChoice, settings: Settings) -> Backbone:
     """Load a backbone; the hash of the tensors of a tag is stored for plans, which read no weights."""
-    from harness.engine.model.backbone import load_backbone
+    with without_collections():
+        from harness.engine.model.backbone import load_backbone
 
-    backbone = load_backbone(choice.arch, choice.weights, settings.weights.path)
+    activation = choice.activation
+    if choice.of_method and choice.weights is not None:
+        activation = checkpoint_activation(choice.weights, activation, of_method=True)
+    backbone = load_backbone(
+        choice.arch, choice.weights, settings.weights.path, choice.base, activation, choice.of_method
+    )
+    for note in backbone.notes:
+        sys.stderr.write(f"note: {note}\n")
     if backbone.file is not None:
+        model = choice.model_id()
         index = WeightsIndex(settings.cache.path, settings.weights.path)
         # A plan compares this hash with the recorded one, and need not read gigabytes of weights.
-        index.remember(backbone.facts.arch, backbone.facts.weights, backbone.file, backbone.facts.weights_sha256)
+        index.remember(model.arch, model.weights, backbone.file, backbone.facts.weights_sha256)
     return backbone
 
 

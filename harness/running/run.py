@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Iterable
 
 from harness.base.errors import UserError
+from harness.base.imports import without_collections
 from harness.cells.cell import Cells, EvalCell, FitCell
 from harness.cells.from_request import expand
 from harness.cells.leakage import audit_cell
@@ -18,11 +19,11 @@ from harness.cells.request import Request
 from harness.engine.compute.processes import SINGLE_PROCESS, Processes
 from harness.machine.compute_options import ComputeOptions
 from harness.machine.settings import Settings
-from harness.machine.weights_index import WeightsIndex
 from harness.running.absent_lists import without_absent_lists
 from harness.running.cell_files import left_over, lock_of
 from harness.running.run_request import RunSummary
 from harness.running.unknown_weights import read_unknown_weights
+from harness.weights.index import WeightsIndex
 
 
 def run(
@@ -109,7 +110,8 @@ def execute(
         _remove_left_over(plan, settings)
     if open_fits or open_evals:
         # The engine and its packages take seconds to import, which a run of finished cells need not spend.
-        from harness.running.compute_cells import compute_cells
+        with without_collections():
+            from harness.running.compute_cells import compute_cells
 
         compute_cells((open_fits, open_evals), settings, compute, plan.tensors_of, processes, summary, keep_going)
     evals = [state.cell for state in plan.evals if isinstance(state.cell, EvalCell)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+CLEAN = "clean"
+"""Part of the protocol `probes` without transform."""
 TIME_PROBES = ("shuffled", "reversed", "one_frame", "first_half")
 """Transforms that change the order or the choice of the sampled frames, and no pixel."""
 CORRUPTIONS = ("blur", "noise", "compression", "brightness", "dropped")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -11,7 +11,7 @@ from pathlib import Path
 from harness import __version__
 from harness.base.canonical import row_order_sha256, row_set_sha256
 from harness.base.errors import UserError
-from harness.cells.backbone import MINI_ARCH, MINI_FRAMES
+from harness.cells.backbone import MINI_ARCH, BackboneChoice
 from harness.cells.from_request import ENGINE_VERSION
 from harness.cells.scope import PlannedEval, PlannedFit, scope_of
 from harness.cells.seeds import with_seeds
@@ -22,32 +22,33 @@ from harness.data.official.cards import LABEL_VARIANTS, OFFICIAL, pinned_lists
 from harness.data.official.dataset import OfficialDataset
 from harness.plugins import registry
 from harness.plugins.code_hash import file_code_sha256
-from harness.spec import Eval, Fit, LabelSet, Protocol, Repeat, VideoList
+from harness.spec import Eval, Fit, LabelSet, Protocol, Repeat, VideoList, Views
 from harness.spec.method_spec import MethodSpec
 from harness.spec.options import MethodOptions, build_options, evaluation_options
 from harness.spec.protocol import SEED
 from harness.submitting.known_models import frame_gmacs, mini_model, model_problems
-from results.measurement import Expected, ListId, Measurement, Scope
+from results.measurement import Expected, ListId, Measurement, ModelId, Scope
 from results.record import AuditFacts
+from results.submission.copies import KnownTables
 from results.submission.facts import Declared, EvalFacts, Facts, ListFacts, ListPlace, Program, ProtocolFacts
 from results.submission.layout import Card
 
 
 def facts_of(
-    pairs: Iterable[tuple[str, str]], known: Mapping[str, str] | None = None, titles: Mapping[str, str] | None = None
+    pairs: Iterable[tuple[str, str]], known: KnownTables | None = None, titles: Mapping[str, str] | None = None
 ) -> Facts:
     """The facts of (protocol, dataset) pairs; a pair that is not part of the benchmark is left out.
 
     Args:
         pairs: Pairs of a submission.
-        known: Hashes of predictions of other rows, see `Facts.known`.
+        known: Predictions tables of other submissions.
         titles: Titles of methods on the board by name; those of built-in methods are added.
     """
     protocols = tuple(sorted(registry.sources("protocol")))
     by_pair = {pair: facts for pair in pairs if pair[0] in protocols and (facts := pair_facts(*pair))}
     return Facts(
         protocols, by_pair, builtin_methods(), mini_model(), ENGINE_VERSION, __version__, datetime.now(UTC),
-        lambda model: tuple(model_problems(model)), frame_gmacs, _declared, known or {},
+        lambda model: tuple(model_problems(model)), frame_gmacs, _declared, known or KnownTables(),
         {**(titles or {}), **_titles()},
     )  # fmt: skip
 
@@ -118,11 +119,13 @@ class _Prescribed:
 
 @cache
 def pair_facts(protocol: str, dataset: str) -> ProtocolFacts | None:
-    """The facts of a protocol on a dataset; None for other datasets, and for a dataset that the protocol cannot use."""
+    """The facts of a protocol on a dataset; None for other datasets, for probes, and where they do not go together."""
     opened = _dataset(dataset)
     if opened is None:
         return None
     cls: type[Protocol] = registry.load("protocol", protocol)
+    if not cls.trains:
+        return None  # probes are compared with the method's own score and are not part of the board
     instance = cls()
     try:
         fits = tuple(_Prescribed(fit, tuple(instance.evals(opened, fit))) for fit in instance.fits(opened))
@@ -137,11 +140,28 @@ def pair_facts(protocol: str, dataset: str) -> ProtocolFacts | None:
             untrained.setdefault(facts.place, facts)
     return ProtocolFacts(
         protocol=protocol, version=cls.version, dataset=dataset, embedded=opened.kind == "embedded",
-        mini_frames=MINI_FRAMES, columns=cls.columns, trained=trained, untrained=tuple(untrained.values()),
+        views_of=_views_of, columns=cls.columns, trained=trained, untrained=tuple(untrained.values()),
         parent=pinned.source, lists=pinned.lists, labels=pinned.labels, cluster=opened.cluster,
         scope=lambda row: _row_scope(cls, opened, fits, row),
         audit=lambda train, test: _audit(pinned.labels, train, test),
     )  # fmt: skip
+
+
+def _views_of(views: Views, model: ModelId, stated: Views) -> Views:
+    """The views of a protocol as a CLIP model takes them.
+
+    Args:
+        views: The protocol's views.
+        model: The model of a record.
+        stated: The prescribed views that the record states.
+    """
+    if model.arch == MINI_ARCH:
+        return BackboneChoice(MINI_ARCH, None).views_of(views)
+    if model.weights.startswith("sha256:"):
+        # The input of a weight file is stated by the file, which a submission does not contain.
+        own = stated.normalize == "model" and stated.input.resize != ""
+        return replace(views, normalize="model", input=stated.input) if own else views
+    return BackboneChoice(model.arch, model.weights).views_of(views)
 
 
 def _dataset(name: str) -> Dataset | None:

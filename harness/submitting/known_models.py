@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import importlib.util
-import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+
+import msgspec
 
 from harness.base.canonical import is_file_hash
 from harness.cells.architecture_table import ARCHITECTURES
-from harness.cells.architectures import architectures, pretrained_tags
 from harness.cells.backbone import MINI_ARCH, BackboneChoice
+from harness.weights.describe import INFERRED
+from harness.weights.hub import HUB
+from harness.weights.sizes import QUICK_SUFFIX
 from results.measurement import RANDOM, ModelId
 
-INFERRED = "inferred"
-"""Architecture of a weight file whose tensors determine the architecture."""
 ACTIVATIONS = ("quick_gelu", "gelu")
 TEXT_LENGTH = 77
 """Tokens of a text in open_clip, unless the configuration of an architecture states another number."""
+TABLE = Path(__file__).resolve().parents[1] / "data" / "assets" / "clip_models.json"
 _MINI_TENSORS = "cf24b5205080a7742af3ca407afe1dbde8379579034515cd3fd6646114d474bf"
 """Hash of the tensors of the embedded tiny CLIP; a test compares it with the loaded model."""
 
@@ -27,7 +28,7 @@ _MINI_TENSORS = "cf24b5205080a7742af3ca407afe1dbde8379579034515cd3fd6646114d474b
 def mini_model() -> ModelId:
     """The embedded tiny CLIP as records state it."""
     weights = BackboneChoice(MINI_ARCH, None).model_id().weights
-    return ModelId(MINI_ARCH, weights, "", _MINI_TENSORS, 64, "quick_gelu", TEXT_LENGTH)
+    return ModelId(MINI_ARCH, weights, "", _MINI_TENSORS, 64, "quick_gelu", TEXT_LENGTH, "clip")
 
 
 def frame_gmacs(model: ModelId) -> float | None:
@@ -35,11 +36,27 @@ def frame_gmacs(model: ModelId) -> float | None:
     return ARCHITECTURES[model.arch].gmacs if model.arch in ARCHITECTURES and not model.config else None
 
 
-class _Sizes(NamedTuple):
-    """Sizes in the configuration of an architecture; None where it does not state them."""
+@dataclass(frozen=True)
+class KnownModel:
+    """An architecture of open_clip.
+
+    Args:
+        image_size: Side of the square input in pixels; None if the configuration does not state it.
+        text_length: Tokens of a text; None if the configuration does not state it.
+        tokenizer: `clip`, or the name of a tokenizer on the Hugging Face hub; empty if it is not known.
+        tags: For each pretrained tag, whether its weights were trained with QuickGELU.
+    """
 
     image_size: int | None
     text_length: int | None
+    tokenizer: str
+    tags: dict[str, bool]
+
+
+@cache
+def known_models() -> dict[str, KnownModel]:
+    """The table that `benchmarks/clip_models.py` makes from open_clip."""
+    return msgspec.json.decode(TABLE.read_bytes(), type=dict[str, KnownModel])
 
 
 def model_problems(model: ModelId) -> Iterator[tuple[str, str]]:
@@ -51,47 +68,43 @@ def model_problems(model: ModelId) -> Iterator[tuple[str, str]]:
         return
     if not model.tensors_sha256:
         yield "no hash of the tensors", "the hash of the loaded tensors"
-    of_file = is_file_hash(model.weights)
-    if model.arch == INFERRED:
-        if not of_file:
-            yield f"the weights {model.weights!r} without an architecture", "sha256: and the hash of a file"
-    elif model.arch not in architectures():
-        yield f"the architecture {model.arch!r}", "an architecture of open_clip"
+    known = _known(model)
+    if known is None:
+        yield f"the architecture {model.arch!r} of the weights {model.weights!r}", "an architecture of open_clip"
         return
-    elif not of_file and model.weights != RANDOM and _tag(model.weights) not in pretrained_tags().get(model.arch, {}):
+    tag = not _external(model.weights) and model.weights != RANDOM
+    if tag and model.weights not in known.tags:
         yield f"the weights {model.weights!r} of {model.arch}", "a pretrained tag of the architecture"
         return
-    yield from _sizes_and_activation(model, of_file)
-
-
-def _sizes_and_activation(model: ModelId, of_file: bool) -> Iterator[tuple[str, str]]:
-    known = _Sizes(None, None) if model.arch == INFERRED else _sizes(model.arch)
     for name, found, expected in (
         ("image size", model.image_size, known.image_size), ("text length", model.text_length, known.text_length),
     ):  # fmt: skip
         if found < 1 or expected not in (None, found):
             yield f"{name} {found} of {model.arch}", str(expected or "a number above 0")
-    # A weight file may be trained with either activation, whatever its architecture.
-    tag = None if of_file or model.weights == RANDOM else pretrained_tags()[model.arch][_tag(model.weights)]
-    expected = ACTIVATIONS if tag is None else ("quick_gelu" if tag.quick_gelu else "gelu",)
-    if model.activation not in expected:
-        yield f"activation {model.activation!r} of {model.arch}/{model.weights}", " or ".join(expected)
+    if known.tokenizer not in ("", model.tokenizer):
+        yield f"tokenizer {model.tokenizer!r} of {model.arch}", known.tokenizer
+    if model.tokenizer == "clip" and model.padding:
+        yield f"padding {model.padding} of {model.arch}", "0"
+    activations = ACTIVATIONS if not tag else ("quick_gelu" if known.tags[model.weights] else "gelu",)
+    # The name of an architecture states QuickGELU, for a weight file too.
+    if model.arch.endswith(QUICK_SUFFIX):
+        activations = ("quick_gelu",)
+    if model.activation not in activations:
+        yield f"activation {model.activation!r} of {model.arch}/{model.weights}", " or ".join(activations)
 
 
-def _tag(weights: str) -> str:
-    """A tag as open_clip looks it up."""
-    return weights.lower().replace("-", "_")
+def _external(weights: str) -> bool:
+    """Whether weights are those of a file or of a repository on the hub, which can hold any values."""
+    return is_file_hash(weights) or weights.startswith(HUB)
 
 
-@cache
-def _sizes(arch: str) -> _Sizes:
-    """The sizes in the configuration file of an architecture of open_clip."""
-    spec = importlib.util.find_spec("open_clip")
-    if spec is None or spec.origin is None:
-        return _Sizes(None, None)
-    config = json.loads((Path(spec.origin).parent / "model_configs" / f"{arch}.json").read_text(encoding="utf-8"))
-    vision, text = config.get("vision_cfg") or {}, config.get("text_cfg") or {}
-    # Text towers of the Hugging Face hub take their length from their own configuration.
-    length = None if text.get("hf_model_name") else text.get("context_length", TEXT_LENGTH)
-    size = vision.get("image_size")
-    return _Sizes(size if isinstance(size, int) else None, length)
+def _known(model: ModelId) -> KnownModel | None:
+    """The architecture of a model; None if open_clip does not have it.
+
+    The harness adds the activation of a weight file to the name of its architecture.
+    """
+    if _external(model.weights):
+        if model.arch.removesuffix(QUICK_SUFFIX) == INFERRED:
+            return KnownModel(None, None, "", {})
+        return known_models().get(model.arch) or known_models().get(model.arch.removesuffix(QUICK_SUFFIX))
+    return known_models().get(model.arch)

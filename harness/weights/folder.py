@@ -71,7 +71,7 @@ def open_folder(folder: Path) -> WeightFolder:
     Raises:
         UserError: The folder holds no weight file or several, or its configuration is damaged or of another model.
     """
-    snapshot = _snapshot(folder)
+    snapshot = snapshot_of(folder)
     names = [name for name in WEIGHT_NAMES if (snapshot / name).is_file()]
     if names:
         weights = snapshot / names[0]
@@ -113,7 +113,7 @@ def _of_transformers(weights: Path, file: Path) -> WeightFolder:
     return WeightFolder(weights, file, activations.pop(), heads if all(heads) else None)
 
 
-def _snapshot(folder: Path) -> Path:
+def snapshot_of(folder: Path) -> Path:
     """The newest snapshot, if the folder is that of a repository in the cache of the Hugging Face hub."""
     snapshots = folder / "snapshots"
     if not snapshots.is_dir():

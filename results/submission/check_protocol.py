@@ -121,7 +121,7 @@ def _closed(submission: Submission, measured: Measured) -> None:
     )
     if any(fitted.start.kind == "checkpoint" for fitted in trainings):
         submission.note_of(measured, "P014", "a fit that starts from a file", "CLIP, or a fit of the submission")
-    elif model.weights.startswith("sha256:") and model.arch != EMBEDDED_ARCH and not model.config:
+    elif model.weights.startswith(("sha256:", "hf-hub:")) and model.arch != EMBEDDED_ARCH and not model.config:
         submission.note_of(measured, "P014", f"{model.arch} of a file {model.weights}", "weights of a pretrained tag")
     for fitted in trainings:
         if changes := recipe_changes(fitted):
@@ -213,7 +213,7 @@ def _prescribed(submission: Submission, measured: Measured, item: EvalFacts, kno
     # No protocol of the benchmark has columns over several datasets; another table would take the row out of its rank.
     if table := measured.m.protocol.table or measured.m.protocol.table_root:
         submission.note_of(measured, "P010", f"a row of {table}", f"a row of {measured.m.evaluation.list.dataset}")
-    expected = known.prescribed(item, measured.m.model)
+    expected = known.prescribed(item, measured.m.model, measured.m.protocol.prescribed.views)
     if expected is not None and measured.m.protocol.prescribed != expected:
         wanted = dict(leaves(expected))
         for name, value in leaves(measured.m.protocol.prescribed):

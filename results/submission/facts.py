@@ -9,8 +9,8 @@ from datetime import datetime
 from harness.spec import Column, Recipe, Repeat, Views
 from harness.spec.protocol import SEED, SINGLE
 from results.measurement import Expected, ListId, Measurement, ModelId, Prescribed, Scope, Value
-from results.measurement_words import EMBEDDED_ARCH
 from results.record import AuditFacts
+from results.submission.copies import KnownTables
 from results.submission.layout import Card
 
 
@@ -77,7 +77,8 @@ class ProtocolFacts:
         protocol, version: Name and version of the protocol.
         dataset: Name of the dataset.
         embedded: Whether the dataset belongs to the embedded benchmark.
-        mini_frames: Largest number of frames with the embedded tiny CLIP.
+        views_of: Returns the views of the protocol as a CLIP model takes them, from those views, the model, and the
+            prescribed views that a record states.
         columns: Column rules of the protocol.
         trained, untrained: Evaluations of a trained method and of an untrained method.
         parent: Training list of a parent fit; None if the dataset has no parent fits.
@@ -93,7 +94,7 @@ class ProtocolFacts:
     version: int
     dataset: str
     embedded: bool
-    mini_frames: int
+    views_of: Callable[[Views, ModelId, Views], Views]
     columns: tuple[Column, ...]
     trained: tuple[EvalFacts, ...]
     untrained: tuple[EvalFacts, ...]
@@ -117,15 +118,14 @@ class ProtocolFacts:
             return 0
         return max((e.repeat.index for e in m.protocol.scope.expected if e.repeat.kind == SEED), default=0)
 
-    def prescribed(self, item: EvalFacts, model: ModelId) -> Prescribed | None:
+    def prescribed(self, item: EvalFacts, model: ModelId, stated: Views) -> Prescribed | None:
         """The prescribed settings of an evaluation; None for a model other than CLIP.
 
         Such a model uses the frames that it was trained on, and its rows are not ranked together with other rows.
         """
         if model.config:
             return None
-        mini = model.arch == EMBEDDED_ARCH
-        return Prescribed(replace(item.views, frames=min(item.views.frames, self.mini_frames)) if mini else item.views)
+        return Prescribed(self.views_of(item.views, model, stated))
 
 
 @dataclass(frozen=True)
@@ -183,7 +183,7 @@ class Facts:
         frame_gmacs: Returns the 10^9 multiply-adds of the vision tower for one frame; None if they are not known.
         declared: Returns the declarations of a built-in method for a measurement and its number of shots; None for
             other methods.
-        known: Method and version by the sha256 of each predictions table on the board.
+        known: Predictions tables of other submissions.
         titles: Title of each built-in method and of each method on the board, by name.
     """
 
@@ -197,5 +197,5 @@ class Facts:
     model_problems: Callable[[ModelId], Sequence[tuple[str, str]]] = lambda _model: ()
     frame_gmacs: Callable[[ModelId], float | None] = lambda _model: None
     declared: Callable[[Measurement, int | None], Declared | None] = lambda _measurement, _shots: None
-    known: Mapping[str, str] = field(default_factory=dict)
+    known: KnownTables = field(default_factory=KnownTables)
     titles: Mapping[str, str] = field(default_factory=dict)

@@ -43,14 +43,14 @@ class Measured:
         name: File name of the record in the submission.
         record: The record.
         frame: The predictions table, None if it cannot be read.
-        table_sha256: Hash of the uncompressed table; equal predictions have equal hashes.
+        table: Text of the predictions table; empty if it cannot be read.
         failed: Rules that the record violates; rules that depend on them are not checked.
     """
 
     name: str
     record: Record
     frame: pd.DataFrame | None = None
-    table_sha256: str = ""
+    table: bytes = field(default=b"", repr=False)
     failed: set[str] = field(default_factory=set)
 
     @property
@@ -62,6 +62,11 @@ class Measured:
     def keys(self) -> Keys:
         """Keys of the measurement."""
         return keys_of(self.m)
+
+    @cached_property
+    def table_sha256(self) -> str:
+        """Hash of the predictions table, by which equal predictions are found; empty if it cannot be read."""
+        return hashlib.sha256(self.table).hexdigest() if self.table else ""
 
     @property
     def place(self) -> Expected:
@@ -343,7 +348,7 @@ def read_table(submission: Submission, measured: Measured, entry: Entry) -> None
         message = error.message if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
         submission.note("F015", entry.name, message, f"gzip of a table with {', '.join(COLUMNS)}")
         return
-    measured.table_sha256 = hashlib.sha256(text).hexdigest()
+    measured.table = text
 
 
 def _fits(submission: Submission, contents: Contents, refused: set[str]) -> None:

@@ -7,7 +7,9 @@ whose files are on the hub; the numbers of the published models are in the paper
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 Config = Mapping[str, str | int | float | bool]
@@ -89,3 +91,29 @@ def fill(cache: Path) -> Path:
     for name in sorted({config.text_cfg.hf_model_name for config in configs} - {""}):
         add_tower(cache, name)
     return cache
+
+
+@contextmanager
+def in_cache_of_all() -> Iterator[Path]:
+    """Let the hub's client read tokenizers and towers of all architectures from a temporary cache."""
+    with tempfile.TemporaryDirectory() as folder, used(fill(Path(folder))) as cache:
+        yield cache
+
+
+@contextmanager
+def used(cache: Path) -> Iterator[Path]:
+    """Let the hub's client read nothing but a cache in the `with` block."""
+    import huggingface_hub.constants as hub
+
+    from harness.engine.model import tokenizer
+
+    before = hub.HF_HUB_CACHE, hub.HF_HUB_OFFLINE
+    hub.HF_HUB_CACHE, hub.HF_HUB_OFFLINE = str(cache), True
+    tokenizer._tokenizer.cache_clear()
+    tokenizer.tokenize.cache_clear()
+    try:
+        yield cache
+    finally:
+        hub.HF_HUB_CACHE, hub.HF_HUB_OFFLINE = before
+        tokenizer._tokenizer.cache_clear()
+        tokenizer.tokenize.cache_clear()

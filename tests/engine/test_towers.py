@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -144,24 +144,17 @@ def test_long_texts_are_refused_by_every_tokenizer(hub: Path) -> None:
 
 
 @pytest.fixture
-def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def hub(tmp_path: Path) -> Iterator[Path]:
     """An empty cache of the hub with small tokenizers and a small text tower."""
     pytest.importorskip("transformers", reason="the extra [hf] is not installed")
-    import huggingface_hub.constants
-    import transformers.utils.hub
-
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    monkeypatch.setattr(transformers.utils.hub, "constants", huggingface_hub.constants, raising=False)
-    tokenizer._tokenizer.cache_clear()
-    tokenizer.tokenize.cache_clear()
     for name in ("timm/ViT-B-16-SigLIP", "bert-base-uncased", "roberta-base"):
         hub_cache.add_tokenizer(tmp_path, name)
     hub_cache.add_tower(
         tmp_path, "roberta-base", hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64,
         vocab_size=64,
     )  # fmt: skip
-    return tmp_path
+    with hub_cache.used(tmp_path):
+        yield tmp_path
 
 
 def test_a_text_tower_of_hugging_face(hub: Path) -> None:

@@ -28,9 +28,9 @@ class Dataset(ABC):
         kind: `embedded`, `official` or `custom`.
         source: Dataset whose training list is fitted when this one is the target of zero-shot transfer, or None if it
             is not a target.
+        chosen_source: `source` if the user chose it with `--source`, else None.
         parent_source: Dataset whose training list is fitted first by methods in two stages; the source, and K-400 for
             datasets without one, as published for SSv2.
-        chosen_source: `source` if the user chose it with `--source`, else None.
         zero_shot_tests: The evaluation lists of the zero-shot protocol, empty if it is not a target.
         draws: Whether absent training lists are drawn instead of refused; such lists have the origin `own`.
         sample: Description of the sample that its lists are; empty for whole lists.
@@ -41,8 +41,8 @@ class Dataset(ABC):
     title: str
     kind: str
     source: str | None = None
-    parent_source: str = "k400"
     chosen_source: str | None = None
+    parent_source: str = "k400"
     zero_shot_tests: tuple[ZeroShotTest, ...] = ()
     draws: bool = False
     sample: str = ""
@@ -52,6 +52,11 @@ class Dataset(ABC):
     def root_id(self) -> str:
         """Eight hex digits of the hash of a custom dataset's path; empty for official and embedded datasets."""
         return ""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences about folders and columns of a custom dataset that were not read."""
+        return ()
 
     @property
     def shown(self) -> str:

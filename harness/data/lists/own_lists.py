@@ -62,8 +62,8 @@ class WithOwnLists(Dataset):
         self._own = dict(own)
         self.name, self.title, self.kind = dataset.name, dataset.title, dataset.kind
         self.source: str | None = dataset.source
-        self.parent_source = dataset.parent_source
         self.chosen_source: str | None = dataset.chosen_source
+        self.parent_source = dataset.parent_source
         self.zero_shot_tests: tuple[ZeroShotTest, ...] = dataset.zero_shot_tests
         self.draws, self.marked, self.sample = dataset.draws, dataset.marked, dataset.sample
 
@@ -71,6 +71,11 @@ class WithOwnLists(Dataset):
     def root_id(self) -> str:
         """Eight hex digits of the hash of a custom dataset's path; empty for official and embedded datasets."""
         return self._dataset.root_id
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences about folders and columns that were not read."""
+        return self._dataset.notes
 
     def list_names(self) -> tuple[str, ...]:
         """The names of the lists of the dataset, then those of the additional lists."""
@@ -127,5 +132,5 @@ class TransferTarget(WithOwnLists):
 
     def __init__(self, dataset: Dataset) -> None:
         super().__init__(dataset, {})
-        self.source = dataset.parent_source
+        self.source, self.chosen_source = dataset.parent_source, None
         self.zero_shot_tests = dataset.zero_shot_tests or (ZeroShotTest("val", "all", SINGLE, 1),)

@@ -20,7 +20,6 @@ from pathlib import Path
 import torch
 from safetensors.torch import load, save
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
 from harness.base.canonical import JsonValue, canonical_json, fingerprint
@@ -71,7 +70,7 @@ def fits_from_features(method: ClipMethod) -> bool:
     own, steps = vars(method), ("loss", "forward")
     if any(getattr(type(method), step) is not getattr(ClipMethod, step) or step in own for step in steps):
         return False
-    if method.backbone.batch_statistics and any(isinstance(m, _BatchNorm) for m in method.backbone.visual.modules()):
+    if method.backbone.uses_batch_statistics:
         return False
     return pools_from_features(method) and all(map(_same_in_training, method.backbone.visual.modules()))
 

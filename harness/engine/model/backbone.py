@@ -7,12 +7,12 @@ import functools
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING
 
 import open_clip
 import torch
 from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
-from open_clip.pretrained import download_pretrained, get_pretrained_cfg
+from open_clip.pretrained import get_pretrained_cfg
 from open_clip.transformer import QuickGELU
 from torch import Tensor
 
@@ -23,12 +23,14 @@ from harness.cells.open_clip_source import canonical_tag
 from harness.engine.model.clip_model import Backbone, BackboneFacts
 from harness.engine.model.from_file import Base, FileChoice, created_arch, read_model
 from harness.engine.model.published_weights import clip_state, fit_names
+from harness.engine.model.tag_files import TagConfig, checksum_notes, find_tag_file, hub_folder
 from harness.engine.model.tokenizer import stay_offline_without_network, tokenizer_of
 from harness.engine.model.towers import NOT_IN_FEATURES
 from harness.engine.model.weights import state_sha256, strict_load
-from harness.weights.activation import require_known
+from harness.weights.activation import require_activation, require_known
 from harness.weights.describe import INFERRED, describe, is_path
 from harness.weights.folder import WEIGHT_SUFFIXES
+from harness.weights.hub import is_hub
 
 if TYPE_CHECKING:
     from harness.engine.model.open_clip_types import ClipModel
@@ -41,14 +43,6 @@ __all__ = [
     "DEFAULT_ARCH", "DEFAULT_WEIGHTS", "MINI", "Backbone", "BackboneFacts", "as_backbone", "clip_from_openai_names",
     "create_clip", "load_backbone",
 ]  # fmt: skip
-
-
-class _TagConfig(TypedDict, total=False):
-    """open_clip's description of a pretrained tag."""
-
-    url: str
-    hf_hub: str
-    quick_gelu: bool
 
 
 def load_backbone(
@@ -65,7 +59,8 @@ def load_backbone(
         arch: An open_clip architecture (`ViT-B-16`), `mini-clip` for the embedded tiny model, or None to infer the
             architecture from a state dict with OpenAI's names.
         weights: An open_clip pretrained tag (`openai`, `laion2b_s34b_b88k`), a path (safetensors, OpenAI's archive, a
-            state dict, a published ViFi-CLIP `.pth`), or `random` (drawn from seed 0; for checks without accuracy).
+            state dict, the index of a sharded file, a published ViFi-CLIP `.pth`, a folder of the Hugging Face hub),
+            `hf-hub:ORG/NAME`, `local-dir:DIR`, or `random` (drawn from seed 0; for checks without accuracy).
         weights_dir: Folder that is searched for the file of a tag before the file is downloaded.
         base: CLIP weights (tag or path) from which a published ViFi-CLIP file was tuned; None for `openai`. Published
             ViFi-CLIP files lack the token embedding, which is taken from these weights.
@@ -91,6 +86,12 @@ def load_backbone(
     if isinstance(weights, Path) or is_path(weights) or Path(weights).suffix in WEIGHT_SUFFIXES:
         choice = FileChoice(str(weights), arch, activation, None if base is None else str(base), of_method)
         return _from_file(choice, weights_dir)
+    if is_hub(weights):
+        folder = hub_folder(weights, weights_dir)
+        choice = FileChoice(str(folder), arch, activation, None if base is None else str(base))
+        backbone = _from_file(choice, weights_dir)
+        backbone.file = describe(folder).file.path
+        return backbone
     arch = arch or DEFAULT_ARCH
     if arch not in open_clip.list_models():
         raise unknown_name("architecture", arch, open_clip.list_models())
@@ -144,7 +145,7 @@ def create_clip(arch: str, quick_gelu: bool, device: str = "cpu") -> ClipModel:
 
 def _from_tag(arch: str, tag: str, weights_dir: Path | None, activation: str | None) -> Backbone:
     tag = canonical_tag(arch, tag)
-    config: _TagConfig = get_pretrained_cfg(arch, tag)
+    config: TagConfig = get_pretrained_cfg(arch, tag)
     if not config:
         tags = open_clip.list_pretrained_tags_by_model(arch)
         raise unknown_name(f"pretrained tag of {arch}", tag, tags)
@@ -163,41 +164,15 @@ def _from_tag(arch: str, tag: str, weights_dir: Path | None, activation: str | N
             "Leave the activation out.",
         )
     # Read here rather than by open_clip: strictly, and with one reader for the formats of all tags.
-    path = _find_tag_file(arch, tag, config, weights_dir)
+    path = find_tag_file(arch, tag, config, weights_dir)
     described = describe(path)
+    require_activation(str(path), described.statement, wants_quick)
     clip = create_clip(arch, quick_gelu=wants_quick)
     strict_load(clip, fit_names(clip, clip_state(described)), f"{arch}/{tag} ({path.name})")
     backbone = as_backbone(clip, arch, tag)
     backbone.file = path
+    backbone.notes = checksum_notes(path, config)
     return backbone
-
-
-def _find_tag_file(arch: str, tag: str, config: _TagConfig, weights_dir: Path | None) -> Path:
-    """Return the weight file of a tag, from the weights folder, else from open_clip's cache or a download."""
-    candidates = [f"{arch}-{tag}.safetensors", f"{arch}-{tag}.pt", f"{arch}-{tag}.bin"]
-    # A file that was fetched by hand keeps the name of its address, such as ViT-B-16.pt.
-    if config.get("url"):
-        candidates.append(Path(config["url"]).name)
-    for name in candidates:
-        if weights_dir is not None and (weights_dir / name).is_file():
-            return weights_dir / name
-    try:
-        stay_offline_without_network()
-        return Path(download_pretrained(config))
-    except Exception as error:  # no network, a proxy, a full disk and a hub error have one consequence
-        sources = [f"  {config['url']}"] if config.get("url") else []
-        if config.get("hf_hub"):
-            sources.append(f"  Hugging Face hub: {config['hf_hub'].rstrip('/')} (open_clip_model.safetensors)")
-        folder = weights_dir or Path("WEIGHTS_FOLDER")
-        raise UserError(
-            f"The weights {arch}/{tag} are not on this machine and could not be downloaded ({type(error).__name__}).",
-            "Fetch one of\n  "
-            + "\n  ".join(sources)
-            + f"\n  and save it as {folder / candidates[0]}"
-            + (f" or {folder / candidates[-1]}" if config.get("url") else "")
-            + "\n  (or set HARNESS_WEIGHTS, or give the file with --weights FILE). To try the harness without them:"
-            " --arch mini-clip.",
-        ) from None
 
 
 def _from_file(choice: FileChoice, weights_dir: Path | None) -> Backbone:

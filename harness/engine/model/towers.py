@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 CLIP_CONTEXT = 77
 """Context of CLIP's text tower in tokens."""
+PLAIN_VIT = "ViT"
+"""Kind of a vision transformer that is read at its class token."""
 NOT_IN_FEATURES = ("text_decoder.", "logit_bias")
 """Prefixes of parameters that get no useful gradient: no image or text feature depends on CoCa's caption decoder, and
 a softmax over classes does not depend on the bias of all logits."""
@@ -41,6 +43,11 @@ class Towers(nn.Module):
         self.clip = clip
         self.arch = arch
         self.batch_statistics = False
+
+    @property
+    def uses_batch_statistics(self) -> bool:
+        """Whether a fit depends on the device batch: BatchNorm layers that normalise by its statistics."""
+        return self.batch_statistics and any(isinstance(module, _BatchNorm) for module in self.modules())
 
     def train(self, mode: bool = True) -> Self:
         """Set the mode of all modules; BatchNorm layers stay in eval mode unless `batch_statistics` is set.
@@ -126,6 +133,32 @@ class Towers(nn.Module):
         pool = getattr(text, "text_pool_type", None) or getattr(text, "pool_type", None)
         return hasattr(text, "token_embedding") and text.attn_mask is not None and pool == "argmax"
 
+    @property
+    def vision_kind(self) -> str:
+        """The vision tower in words: `ViT` (read at its class token), `ViT with ... pooling`, or a class of modules."""
+        visual: nn.Module = self.visual
+        if not isinstance(visual, VisionTransformer):
+            trunk = getattr(visual, "trunk", None)  # timm's model in open_clip's adapter
+            return f"{type(trunk).__name__} of timm" if trunk is not None else type(visual).__name__
+        if visual.attn_pool is not None:
+            return f"{PLAIN_VIT} with attentional pooling"
+        return PLAIN_VIT if visual.pool_type == "tok" else f"{PLAIN_VIT} with {visual.pool_type} pooling"
+
+    @property
+    def text_kind(self) -> str:
+        """The text tower in words: `CLIP text tower`, or how it differs."""
+        text: nn.Module = self.text
+        if isinstance(text, HFTextEncoder):
+            return "text tower of transformers"
+        if self.has_causal_text:
+            return "CLIP text tower"
+        if getattr(text, "cls_emb", None) is not None:
+            return "text tower with an appended class token"
+        if getattr(text, "attn_mask", None) is None:
+            return "text tower without a causal mask"
+        pool = getattr(text, "text_pool_type", None) or getattr(text, "pool_type", None)
+        return f"text tower with {pool} pooling"
+
     def text_parameters(self) -> list[nn.Parameter]:
         """Return all parameters that text features can depend on."""
         # They act on logits alone. Counting them would switch off the cache of frozen text wherever the scale is
@@ -142,16 +175,14 @@ class Towers(nn.Module):
         Raises:
             UserError: The vision tower is of another kind.
         """
-        visual = self.visual
         # Prompts and messages use open_clip's modules and the class token, which timm towers and other poolings lack.
-        plain = isinstance(visual, VisionTransformer) and visual.attn_pool is None and visual.pool_type == "tok"
-        if not plain:
+        if self.vision_kind != PLAIN_VIT:
             raise UserError(
                 f"{method} changes the inside of a vision transformer that is read at its class token; {self.arch} has "
-                f"{_vision_kind(visual)}.",
+                f"a {self.vision_kind}.",
                 "Choose a ViT with a class token, such as ViT-B-16.",
             )
-        return visual
+        return self.visual
 
     def require_causal_text(self, method: str) -> None:
         """Refuse a text tower that is not CLIP's own causal transformer, which learned text prompts need.
@@ -164,26 +195,6 @@ class Towers(nn.Module):
         """
         if not self.has_causal_text:
             raise UserError(
-                f"{method} changes the inside of CLIP's text transformer; {self.arch} has {_text_kind(self.text)}.",
+                f"{method} changes the inside of CLIP's text transformer; {self.arch} has a {self.text_kind}.",
                 "Choose an architecture with CLIP's own text tower, such as ViT-B-16.",
             )
-
-
-def _vision_kind(visual: nn.Module) -> str:
-    """Return a vision tower that is not a ViT with a class token, in words."""
-    if not isinstance(visual, VisionTransformer):
-        trunk = getattr(visual, "trunk", None)  # timm's model in open_clip's adapter
-        return f"a {type(trunk or visual).__name__}{' of timm' if trunk is not None else ''}"
-    return "a ViT with " + ("attentional pooling" if visual.attn_pool is not None else f"{visual.pool_type!r} pooling")
-
-
-def _text_kind(text: nn.Module) -> str:
-    """Return a text tower that is not CLIP's causal transformer, in words."""
-    if isinstance(text, HFTextEncoder):
-        return "a text tower of transformers"
-    if getattr(text, "cls_emb", None) is not None:
-        return "a text tower with an appended class token"
-    if getattr(text, "attn_mask", None) is None:
-        return "a text tower without a causal mask"
-    pool = getattr(text, "text_pool_type", None) or getattr(text, "pool_type", None)
-    return f"a text tower with {pool!r} pooling"

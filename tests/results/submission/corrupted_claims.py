@@ -59,7 +59,9 @@ def _(made: Forge) -> None:
     made.refit(lambda fit: None)
 
 
-_in_records("A017", "a view that costs nearly nothing", lambda record: record["cost"].update(gflops=0.0, score_gflops=1.0))
+_in_records(
+    "A017", "a view that costs nearly nothing", lambda record: record["cost"].update(gflops=0.0, score_gflops=1.0)
+)
 _in_records("A017", "scores that cost more than all computers can do",
             lambda record: record["cost"].update(gflops=1.0, score_gflops=1e308))  # fmt: skip
 _in_records("A017", "more videos in a second than the list has",
@@ -69,10 +71,16 @@ _in_records("A018", "measured soon", lambda record: record.update(created="soon"
 _in_fits("A018", "fit after its records", lambda fit: fit.update(created="2026-02-01T00:00:00+00:00"))
 _in_records("A018", "precision of an eval that its environment does not have",
             lambda record: record["measurement"]["evaluation"].update(precision="bf16"))  # fmt: skip
-_in_fits("A018", "precision that does not exist", lambda fit: (
-    fit["described"]["training"].update(precision="exact"), fit["environment"].update(dtype="exact")))
-_in_records("A016", "another title in one repeat", lambda record: record["method"].update(
-    title=f"Title {record['measurement']['protocol']['repeat']['index']}"))
+_in_fits(
+    "A018",
+    "precision that does not exist",
+    lambda fit: (fit["described"]["training"].update(precision="exact"), fit["environment"].update(dtype="exact")),
+)
+_in_records(
+    "A016",
+    "another title in one repeat",
+    lambda record: record["method"].update(title=f"Title {record['measurement']['protocol']['repeat']['index']}"),
+)
 refiled("A016", "title of the manifest alone")(lambda _files, manifest: manifest.update(title="Better"))
 refiled("F012", "code address that runs code")(lambda _files, manifest: manifest.update(code="javascript:alert(1)"))
 refiled("P033", "harness of the future")(lambda _files, manifest: manifest.update(harness="99.9"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ from harness.base.canonical import labels_sha256
 from harness.data.official.cards import load_card
 from harness.submitting.benchmark_facts import pair_facts
 from results.predictions import ID_COLUMNS, PROBABILITY_COLUMNS
+from results.submission.copies import KnownTables
 from results.submission.rules import RULES
 from tests.results.submission.corrupted import fresh
 from tests.results.submission.forge import Forge, Item, check, forge, table
@@ -112,10 +113,17 @@ def test_a_label_order_bug_names_the_classes_that_are_swapped(tmp_path: Path) ->
 def test_predictions_of_another_row_on_the_board_are_noticed(tmp_path: Path) -> None:
     made = fresh("few_shot")
     path = made.write(tmp_path / "a.zip")
-    tables = {m.table_sha256 for m in check(path).submission.measured}
-    copied = check(path, known=dict.fromkeys(tables, "theirs/v1"))
+    tables = [m.table for m in check(path).submission.measured]
+    copied = check(path, known=known_as("theirs/v1", tables))
     assert copied.passed and {f.rule for f in copied.findings} == {"W004"}
-    assert not check(path, known=dict.fromkeys(tables, "mymethod/v1")).findings
+    assert not check(path, known=known_as("mymethod/v1", tables)).findings
+
+
+def known_as(owner: str, tables: Iterable[bytes]) -> KnownTables:
+    known = KnownTables()
+    for text in tables:
+        known.add(owner, text)
+    return known
 
 
 def test_predictions_of_another_row_of_the_submission_are_noticed(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from harness.data.official.cards import Card
 
 
 def read_ucf101(folder: AnnotationFolder, card: Card) -> dict[str, Rows]:
-    """The lists `train` (split 1), `val1`, `val2`, `val3` in official order, and `full`; flat paths, 0-based ids.
+    """The lists `train` (split 1), `val1`, `val2`, `val3` in official order, and `full`; flat paths and 0-based ids.
 
     Raises:
         UserError: A file is missing or a line is not in the official format.
