@@ -75,7 +75,7 @@ def _lengths(
         try:
             lengths = video_lengths([clips[i] for i in left], reader, compute)
         except MachineFaultError as error:
-            faulty = [i for i in left if str(clips[i].video) == str(error.video)]
+            faulty = [i for i in left if clips[i].file == error.video]
             if not faulty:
                 raise
             refused |= {i: Refused(clips[i].video, error.fault.reason, error.fault.hint) for i in faulty}

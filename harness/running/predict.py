@@ -112,7 +112,7 @@ def _classified(clips: dict[int, OwnClip], model: Model, compute: ComputeOptions
             scores = evaluate(job, context)
         except MachineFaultError as error:
             # One file ends an eval; here the files do not belong together, and the others are classified.
-            faulty = [i for i in left if str(clips[i].video) == str(error.video)]
+            faulty = [i for i in left if clips[i].file == error.video]
             if not faulty:
                 raise
             outcomes |= {

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from dataclasses import asdict, replace
 
-from harness.spec import Views
 from results.measurement import ListId
 from results.measurement_words import division, own_recipe, views_text
 from results.record import AuditFacts
@@ -61,8 +60,10 @@ def parents_of(submission: Submission, measured: Measured) -> list[ListId] | Non
 def _versions(submission: Submission, facts: Facts) -> None:
     """Check the versions of engine and harness (rule P033)."""
     manifest = submission.manifest
-    if manifest is not None and facts.harness and not _not_newer(manifest.harness, facts.harness):
-        found, expected = f"harness {manifest.harness!r}", f"{facts.harness} or an earlier version"
+    # A submission that was packed by a script may leave the version out.
+    stated = manifest.harness if manifest is not None else ""
+    if stated and facts.harness and not _not_newer(stated, facts.harness):
+        found, expected = f"harness {stated!r}", f"{facts.harness} or an earlier version"
         submission.note("P033", "submission.json", found, expected)
     # Records and fits are compared with each other by A015; a parent fit has no record.
     engines = [(measured.name, measured.m.engine) for measured in submission.measured]
@@ -151,8 +152,7 @@ def _training_views(submission: Submission, measured: Measured) -> None:
     training, prescribed = measured.m.fitted, measured.m.protocol.prescribed.views
     if training is None or division(measured.m) != "closed" or "P010" in measured.failed:
         return
-    expected = Views(frames=prescribed.frames, normalize=prescribed.normalize, reader=prescribed.reader)
-    if training.views != expected:
+    if training.views != (expected := prescribed.single):
         found = f"training views {views_text(training.views)}"
         submission.note_of(measured, "P032", found, views_text(expected))
 

@@ -195,6 +195,8 @@ def test_folders_tables_and_lists_name_their_videos(clips: Path, tmp_path: Path)
     ):  # fmt: skip
         (clips / name).write_text(text, encoding="utf-8")
         assert find_videos([clips / name]) == [long], name
+    (tmp_path / "list.txt").write_text("long one.avi 0\nno such file.avi 1\n")
+    assert find_videos([tmp_path / "list.txt"], clips / "v") == [long, clips / "v" / "no such file.avi"]
     assert find_videos([clips / "v", long, tmp_path / "gone.avi"])[-1] == tmp_path / "gone.avi"
     for name, text in (("empty.csv", ""), ("head.csv", "path,class\n"), ("hole.csv", "class,path\na,b\nc\n")):
         (tmp_path / name).write_text(text)

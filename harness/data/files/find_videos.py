@@ -16,11 +16,20 @@ TABLES = {".csv": ",", ".tsv": "\t", ".txt": ""}
 PATH_COLUMNS = ("path", "video", "file", "filename")
 
 
-def find_videos(paths: Sequence[Path]) -> list[Path]:
+def find_videos(paths: Sequence[Path], root: Path | None = None) -> list[Path]:
     """The videos of files, folders and tables, in order and each path once; a missing file is kept.
 
+    <<<<<<< HEAD
+    A folder stands for all videos below it, sorted by path. A table (.csv, .tsv, .txt) has one path per line, in its
+    column `path` or in its first column.
+
+    Args:
+        paths: Files, folders and tables.
+        root: Folder that paths in tables are relative to; None for the folder of each table.
+    =======
     A folder stands for all videos below it, sorted by path; a folder of frames is a video. A table (.csv, .tsv, .txt)
     has one path per line, relative to the folder of the table, in its column `path` or in its first column.
+    >>>>>>> 019f1071b46db5dc70e69659f635c0382dd71751
 
     Raises:
         UserError: A folder holds no video, or a table cannot be read or is empty.
@@ -32,7 +41,7 @@ def find_videos(paths: Sequence[Path]) -> list[Path]:
         elif path.is_dir():
             videos += _in_folder(path)
         elif path.suffix.lower() in TABLES and path.is_file():
-            videos += _in_table(path)
+            videos += _in_table(path, root or path.parent)
         else:
             videos.append(path)
     return list(dict.fromkeys(videos))
@@ -53,10 +62,10 @@ def _in_folder(folder: Path) -> list[Path]:
     return sorted(videos)
 
 
-def _in_table(table: Path) -> list[Path]:
+def _in_table(table: Path, root: Path) -> list[Path]:
     try:
         text = table.read_text(encoding="utf-8-sig")
-        rows = [row for row in _cells(text, table) if any(cell.strip() for cell in row)]
+        rows = [row for row in _cells(text, TABLES[table.suffix.lower()], root) if any(cell.strip() for cell in row)]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(
             f"The table {table} cannot be read: {error}.", "Expected UTF-8 text with one video path per line."
@@ -70,19 +79,24 @@ def _in_table(table: Path) -> list[Path]:
     for row in rows:
         if len(row) <= column or not row[column].strip():
             raise UserError(f"{table}: the line {row} has no path in column {column + 1}.", "Add the path of a video.")
-    return [table.parent / row[column].strip() for row in rows]
+    return [root / row[column].strip() for row in rows]
 
 
-def _cells(text: str, table: Path) -> list[list[str]]:
-    """The cells of each line. In a .txt table the last words may be class or id, as in drawn lists."""
-    separator = TABLES[table.suffix.lower()]
+def _cells(text: str, separator: str, root: Path) -> list[list[str]]:
+    """The cells of each line; without a separator the path alone."""
     if separator:
         return list(csv.reader(text.splitlines(keepends=True), delimiter=separator, strict=True))
-    rows = []
-    for line in filter(None, map(str.strip, text.splitlines())):
-        # A path may contain blanks: the longest beginning of the line that is a file is the path.
-        words = line.split("\t") if "\t" in line else line.split(" ")
-        lengths = range(len(words), 0, -1)
-        path = next((" ".join(words[:n]) for n in lengths if (table.parent / " ".join(words[:n])).is_file()), words[0])
-        rows.append([path])
-    return rows
+    return [[_path_of(line.strip(), root)] for line in text.splitlines() if line.strip()]
+
+
+def _path_of(line: str, root: Path) -> str:
+    """The path at the begin of a line of a list, which may end in a class or its id; paths may hold blanks."""
+    if "\t" in line:
+        return line.partition("\t")[0]
+    words = line.split(" ")
+    # The longest beginning of the line that is a file.
+    for n in range(len(words), 0, -1):
+        if (root / (beginning := " ".join(words[:n]))).is_file():
+            return beginning
+    path, blank, label = line.rpartition(" ")
+    return path if blank and label.isdecimal() else line

@@ -74,6 +74,11 @@ class OwnClip:
     part: Part = WHOLE
     frames: FrameArray | None = None
 
+    @property
+    def file(self) -> Path | None:
+        """The absolute path of a file, because decode processes may have another working directory; None: an array."""
+        return self.video.absolute() if self.frames is None else None
+
 
 class _OwnInfo(mm_pipeline.DataInfo):
     part: Part
@@ -144,14 +149,13 @@ class OwnClips(mm_pipeline.ListVideoDataset):
     def load_data_list(self) -> list[_OwnInfo]:
         """Return the clips in mmaction2's format."""
         return [
-            _OwnInfo(filename=str(clip.video.absolute()), label=0, part=clip.part, frames=clip.frames)
+            _OwnInfo(filename=str(clip.file), label=0, part=clip.part, frames=clip.frames)
             for clip in self.clips
         ]
 
     def video(self, draw: Draw) -> Path | None:
         """Return the file of a draw; None for an array of frames."""
-        clip = self.clips[draw.index]
-        return clip.video if clip.frames is None else None
+        return self.clips[draw.index].file
 
     def __getitem__(self, draw: Draw) -> PackedClip:
         try:
@@ -176,12 +180,11 @@ class _Lengths:
         self.clips, self.reader = clips, reader
 
     def video(self, draw: Draw) -> Path | None:
-        clip = self.clips[draw.index]
-        return clip.video if clip.frames is None else None
+        return self.clips[draw.index].file
 
     def __getitem__(self, draw: Draw) -> VideoLength:
         clip = self.clips[draw.index]
-        opened = _opened(str(clip.video.absolute()), self.reader, clip.frames)
+        opened = _opened(str(clip.file), self.reader, clip.frames)
         return VideoLength(len(opened), float(opened.get_avg_fps()))
 
 
