@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.base.errors import NotApplicableError, UserError
 from harness.plugins.registered import register_method, register_protocol
+from harness.plugins.view_transforms import register_view_transform, view_transforms
 from harness.spec import (
     Column,
     DatasetFacts,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
         RunResult,
         compare,
         evaluate,
+        load_export,
         load_fit,
         predict,
         read_records,
@@ -65,6 +67,7 @@ _LAZY = {
             "RunResult",
             "compare",
             "evaluate",
+            "load_export",
             "load_fit",
             "predict",
             "read_records",
@@ -105,6 +108,7 @@ __all__ = [
     "find_recognizer",
     "harmonic_mean",
     "load_backbone",
+    "load_export",
     "load_fit",
     "load_published",
     "option",
@@ -113,7 +117,9 @@ __all__ = [
     "read_records",
     "register_method",
     "register_protocol",
+    "register_view_transform",
     "run",
+    "view_transforms",
 ]
 
 

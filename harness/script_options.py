@@ -5,18 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TypedDict
+from typing import TYPE_CHECKING, TypeAlias, TypedDict
 
 from harness.base.errors import UserError, unknown_name
 from harness.cells.backbone import BackboneChoice
+from harness.cells.exported_method import exported_methods
 from harness.cells.request import MethodChoice, Request, parse_methods
 from harness.machine.compute_options import ComputeOptions
 from harness.machine.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 Value = str | int | float | bool | tuple[float, ...]
 """Value of a recipe or view setting."""
 
 Names = str | Path | Sequence[str | Path]
+Videos: TypeAlias = "Names | NDArray[np.uint8] | Sequence[str | Path | NDArray[np.uint8]]"
+"""Files, folders, tables, and arrays of frames."""
 
 
 class Folders(TypedDict, total=False):
@@ -28,6 +35,7 @@ class Folders(TypedDict, total=False):
         weights_dir: Folder with weight files of open_clip tags.
         lists_dir: Folder with published or generated lists.
         data: Dataset name -> folder of its videos.
+        data_labels: Name of a table or folder with numbers as classes -> its file of class names.
     """
 
     runs: str | Path
@@ -35,6 +43,7 @@ class Folders(TypedDict, total=False):
     weights_dir: str | Path
     lists_dir: str | Path
     data: Mapping[str, str | Path]
+    data_labels: Mapping[str, str | Path]
 
 
 class Compute(TypedDict, total=False):
@@ -52,6 +61,25 @@ class Compute(TypedDict, total=False):
     compile: str
     shard: str
     grad_checkpointing: bool
+    track: bool
+
+
+class PredictOptions(Compute, total=False):
+    """Options of `predict` beside model, videos, labels and views.
+
+    Keys:
+        start, end: Part of each video in seconds.
+        window, step: Length of sliding windows, and the distance between their begins, in seconds.
+        top_k: Classes of a prediction (5).
+        fps: Frames per second of arrays of frames, for parts in seconds.
+    """
+
+    start: float
+    end: float | None
+    window: float | None
+    step: float | None
+    top_k: int
+    fps: float
 
 
 class RunOptions(Folders, Compute, total=False):
@@ -59,12 +87,15 @@ class RunOptions(Folders, Compute, total=False):
 
     Keys:
         arch, weights: Backbone: an open_clip architecture and tag or weight file, or `mini-clip`.
+        activation: `quickgelu` or `gelu`, for a weight file that does not state it.
+        base: CLIP weights that complete a file of ViFi-CLIP.
         checkpoint: Published or exported weights of the (single) method, which is then evaluated and not fitted.
         recipe, views, eval_views: Settings to override; `eval_views` changes the evaluation alone.
         label_set: `published`, `corrected` or `split` class names.
         lists: `published` or `own` lists.
         repeats, shots, parts: Restrict to these repeats, to these K of few-shot fits, and to evals of these parts.
         seeds: Number of fits of each training list, from fixed seeds, as repeats of kind `seed`.
+        limit: Videos of each class in all lists, a sample that is not ranked; the default is whole lists.
         source: Dataset on which zero-shot transfer fits.
         plugins: Files of methods and protocols to load first.
         keep_going: Go on with other cells after a failure.
@@ -73,6 +104,8 @@ class RunOptions(Folders, Compute, total=False):
 
     arch: str
     weights: str | Path
+    activation: str
+    base: str | Path
     checkpoint: str | Path
     recipe: Mapping[str, Value]
     views: Mapping[str, Value]
@@ -83,6 +116,7 @@ class RunOptions(Folders, Compute, total=False):
     shots: Sequence[int]
     seeds: int
     parts: Sequence[str]
+    limit: int
     source: str
     plugins: Sequence[str | Path]
     keep_going: bool
@@ -112,6 +146,7 @@ def pairs(values: Mapping[str, Value]) -> dict[str, str]:
 def settings_of(places: Folders | RunOptions) -> Settings:
     """Settings of this machine, with the folders that are given."""
     flags = {f"data.{name}": str(folder) for name, folder in places.get("data", {}).items()}
+    flags |= {f"labels.{name}": str(file) for name, file in places.get("data_labels", {}).items()}
     for flag, folder in (
         ("runs", places.get("runs")), ("cache", places.get("cache")), ("weights", places.get("weights_dir")),
         ("lists", places.get("lists_dir")),
@@ -121,7 +156,7 @@ def settings_of(places: Folders | RunOptions) -> Settings:
     return load_settings(flags)
 
 
-def compute_options(options: Compute | RunOptions) -> ComputeOptions:
+def compute_options(options: Compute | RunOptions | PredictOptions) -> ComputeOptions:
     """The options of the computation; those that are not given have their defaults."""
     given = Compute(**{name: options[name] for name in Compute.__annotations__ if name in options})  # type: ignore[literal-required, typeddict-item]
     return ComputeOptions(**given)
@@ -131,20 +166,24 @@ def request_of(
     method: str | Sequence[str], protocol: str | Sequence[str], dataset: Names, options: RunOptions
 ) -> Request:
     """The request that the arguments of `run` describe."""
-    methods: tuple[MethodChoice, ...] = parse_methods(list(texts(method)))
     checkpoint = options.get("checkpoint")
+    methods: tuple[MethodChoice, ...] = parse_methods(list(texts(method))) or exported_methods(
+        None if checkpoint is None else str(checkpoint)
+    )
     if checkpoint is not None:
         if len(methods) != 1:
             raise UserError(
                 f"checkpoint needs exactly one method, found {len(methods)}.", "Call run() for each of them."
             )
         methods = (replace(methods[0], checkpoint=str(checkpoint)),)
-    arch, weights = options.get("arch"), options.get("weights")
+    arch, activation = options.get("arch"), options.get("activation")
+    weights, base = (None if path is None else str(path) for path in (options.get("weights"), options.get("base")))
+    backbone = BackboneChoice(arch, weights, activation, base)
     return Request(
         methods=methods,
         protocols=texts(protocol),
         datasets=texts(dataset),
-        backbone=BackboneChoice(arch, None if weights is None else str(weights)) if arch or weights else None,
+        backbone=backbone if arch or weights or activation or base else None,
         recipe=pairs(options.get("recipe", {})),
         views=pairs(options.get("views", {})),
         eval_views=pairs(options.get("eval_views", {})),
@@ -154,5 +193,6 @@ def request_of(
         shots=tuple(options.get("shots", ())),
         seeds=options.get("seeds", 0),
         parts=tuple(options.get("parts", ())),
+        limit=options.get("limit", 0),
         source=options.get("source"),
     )

@@ -18,7 +18,9 @@ from harness.script_options import (
     Compute,
     Folders,
     Names,
+    PredictOptions,
     RunOptions,
+    Videos,
     check_names,
     compute_options,
     request_of,
@@ -26,6 +28,7 @@ from harness.script_options import (
     texts,
 )
 from harness.spec import LabelSet, Views
+from harness.spec.parts import Cut
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,7 +37,7 @@ if TYPE_CHECKING:
 
     from harness.engine.method import ClipMethod
     from harness.running.load_fit import FittedMethod
-    from harness.running.predict import Prediction
+    from harness.running.predict import Model, Prediction
     from results.compare import Comparison
     from results.statistics.metric_values import Metrics
 
@@ -83,6 +86,22 @@ class Evaluation:
     ids: NDArray[np.int64]
     probabilities: NDArray[np.float64]
     failed: Mapping[int, str]
+
+
+def load_export(file: str | Path, **folders: Unpack[Folders]) -> Model:
+    """The method of a fit that `export` wrote, with its weights, classes and views; `predict` and `evaluate` take it.
+
+    Args:
+        file: The weight file.
+        folders: See `Folders`.
+
+    Raises:
+        UserError: The file is not the export of a fit, or its method is not known or has other tensors.
+    """
+    check_names("load_export", folders, Folders)
+    from harness.running.exported import load_export as load_exported
+
+    return load_exported(Path(file), settings_of(folders))
 
 
 def run(
@@ -159,37 +178,43 @@ def load_fit(
 
 
 def predict(
-    model: FittedMethod | ClipMethod,
-    videos: Names,
+    model: FittedMethod | Model | ClipMethod,
+    videos: Videos,
     labels: LabelSet | Sequence[str] = (),
     views: Views | None = None,
-    **compute: Unpack[Compute],
+    **options: Unpack[PredictOptions],
 ) -> list[Prediction]:
-    """The five most probable classes of video files.
+    """The most probable classes of videos.
 
     Args:
-        model: A fit, or a method from `build_method`.
-        videos: Files, or folders of which all videos are taken.
+        model: A fit, an export, or a method from `build_method`.
+        videos: Files, folders of which all videos are taken, tables of paths, or arrays of frames: (T, H, W, 3) uint8
+            RGB.
         labels: Classes to choose from; the default is the classes of the fit.
-        views: Views; the default is the views of the fit, or `Views()`.
-        compute: See `Compute`.
+        views: Views; the default is the views of the fit, or one view of 32 frames.
+        options: See `PredictOptions` and `Compute`.
 
     Returns:
-        One prediction for each file, in order; a file that does not decode has a `problem` and no classes.
+        One prediction for each video, part or window, in order; a file that does not decode has a `problem` and no
+        classes.
 
     Raises:
-        UserError: No labels for a method without a fit, or a file that does not exist.
+        UserError: No labels for a method without a fit, a file that does not exist, or an array of another shape.
     """
-    check_names("predict", compute, Compute)
-    from harness.running.predict import predict as predict_files
+    check_names("predict", options, PredictOptions)
+    from harness.running.named_videos import named_videos
+    from harness.running.predict import Model
+    from harness.running.predict import predict as predict_videos
 
-    method, classes, chosen = _resolved(model, labels, views)
-    return list(predict_files(_files(videos), method, classes, chosen, compute_options(compute)))
+    cut = Cut(options.get("start", 0.0), options.get("end"), options.get("window"), options.get("step"))
+    resolved = Model(*_resolved(model, labels, views))
+    named = named_videos(videos, options.get("fps", 0.0))
+    return predict_videos(named, resolved, compute_options(options), cut, options.get("top_k", 5))
 
 
 def evaluate(
-    model: FittedMethod | ClipMethod,
-    videos: str | Path | Sequence[tuple[str | Path, str]],
+    model: FittedMethod | Model | ClipMethod,
+    videos: str | Path | Sequence[tuple[str | Path | NDArray[np.uint8], str]],
     labels: LabelSet | Sequence[str] = (),
     views: Views | None = None,
     **compute: Unpack[Compute],
@@ -197,10 +222,11 @@ def evaluate(
     """Scores of labelled videos, without a protocol and without a record: such numbers are not ranked.
 
     Args:
-        model: A fit, or a method from `build_method`.
-        videos: A folder of class folders, a table of path and class, or (file, class name) pairs.
+        model: A fit, an export, or a method from `build_method`.
+        videos: A folder of class folders, a table of path and class, or pairs of a file, or an array of frames (T, H,
+            W, 3), and its class name.
         labels: Classes to choose from; the default is the classes of the fit, else those of the videos, sorted.
-        views: Views; the default is the views of the fit, or `Views()`.
+        views: Views; the default is the views of the fit, or one view of 32 frames.
         compute: See `Compute`.
 
     Raises:
@@ -210,22 +236,24 @@ def evaluate(
     from harness.engine.compute.device import choose_device, for_evaluation
     from harness.engine.evaluate import evaluate as evaluate_job
     from harness.engine.features.context import Context
-    from harness.engine.job import EvalJob
+    from harness.engine.job import OwnClipsJob
     from harness.running.load_fit import FittedMethod
+    from harness.running.named_videos import labelled_videos
+    from harness.running.predict import Model
     from results.statistics.metrics import accuracies
 
-    pairs = _labelled(videos)
-    if not labels and not isinstance(model, FittedMethod):
+    pairs = labelled_videos(videos)
+    if not labels and not isinstance(model, FittedMethod | Model):
         labels = sorted({name for _, name in pairs})
     method, classes, chosen = _resolved(model, labels, views)
     ids = {name: index for index, name in enumerate(classes.names)}
-    for file, name in pairs:
+    for clip, name in pairs:
         if name not in ids:
-            raise UserError(f"{file} has the class {name!r}, which is not among the {len(ids)} labels.")
-    rows: list[tuple[Path | None, int]] = [(file, ids[name]) for file, name in pairs]
+            raise UserError(f"{clip.video} has the class {name!r}, which is not among the {len(ids)} labels.")
+    rows: list[tuple[Path | None, int]] = [(clip.video, ids[name]) for clip, name in pairs]
     options = compute_options(compute)
     device = for_evaluation(choose_device(options), options, method.backbone)
-    job = EvalJob(method, rows, classes, chosen)
+    job = OwnClipsJob(method, rows, classes, chosen, clips=tuple(clip for clip, _ in pairs))
     scores = evaluate_job(job, Context(device, options))
     scores.require_a_decoded_video(job)
     metrics = accuracies([label for _, label in rows], scores.ids)
@@ -233,15 +261,16 @@ def evaluate(
     return Evaluation(metrics, scores.ids, scores.probabilities, failed)
 
 
-def read_records(folder: str | Path = "runs") -> pd.DataFrame:
-    """All records below a folder as a tidy table, one line for each record; see `reports.frame.records_frame`.
+def read_records(folder: str | Path | Sequence[str | Path] = "runs") -> pd.DataFrame:
+    """All records below folders as a tidy table, one line for each record; see `reports.frame.records_frame`.
 
     Raises:
-        UserError: The folder does not exist, holds no record, or a record file is damaged.
+        UserError: A folder does not exist, holds no record, or a record file is damaged.
     """
     from reports.frame import records_frame
 
-    records = records_frame(Path(folder))
+    folders = list(map(Path, texts(folder)))
+    records = records_frame(folders[0] if len(folders) == 1 else folders)
     if records.damaged:
         names = "; ".join(map(str, records.damaged[:3]))
         raise UserError(
@@ -282,49 +311,22 @@ def compare(
 
 
 def _resolved(
-    model: FittedMethod | ClipMethod, labels: LabelSet | Sequence[str], views: Views | None
+    model: FittedMethod | Model | ClipMethod, labels: LabelSet | Sequence[str], views: Views | None
 ) -> tuple[ClipMethod, LabelSet, Views]:
     """Method, classes and views, those of a fit where none are given."""
     from harness.running.load_fit import FittedMethod
+    from harness.running.predict import Model
 
-    if isinstance(model, FittedMethod):
+    if isinstance(model, FittedMethod | Model):
         given = labels or model.labels
-        return model.method, given if isinstance(given, LabelSet) else LabelSet(tuple(given)), views or model.views
+        classes = given if isinstance(given, LabelSet) else LabelSet(tuple(given))
+        return model.method, classes, _own(views, model.method) or model.views
+    chosen = _own(views, model) or model.backbone.facts.default_views
     if not labels:
         raise UserError("labels is empty: a method without a fit has no classes.", "Give labels=[...], class names.")
-    return model, labels if isinstance(labels, LabelSet) else LabelSet(tuple(labels)), views or Views()
+    return model, labels if isinstance(labels, LabelSet) else LabelSet(tuple(labels)), chosen
 
 
-def _files(videos: Names) -> list[Path]:
-    """Video files, and all videos below folders, in order.
-
-    Raises:
-        UserError: A file does not exist, or a folder holds no video.
-    """
-    from harness.data.files.video_names import is_video
-
-    files: list[Path] = []
-    for path in map(Path, texts(videos)):
-        if path.is_dir():
-            inside = sorted(file for file in path.rglob("*") if file.is_file() and is_video(file.name))
-            if not inside:
-                raise UserError(f"{path} holds no video file.", "Give video files or a folder of them.")
-            files += inside
-        elif path.is_file():
-            files.append(path)
-        else:
-            raise UserError(f"{path} does not exist.", "Give video files or a folder of them.")
-    return files
-
-
-def _labelled(videos: str | Path | Sequence[tuple[str | Path, str]]) -> list[tuple[Path, str]]:
-    from harness.data.folders.read_clips import read_clips
-
-    if isinstance(videos, str | Path):
-        return [(clip.file, clip.label) for clip in read_clips(Path(videos))]
-    pairs = [(Path(file), name) for file, name in videos]
-    if not pairs:
-        raise UserError("videos is empty, expected (file, class name) pairs.")
-    if missing := [file for file, _ in pairs if not file.is_file()]:
-        raise UserError(f"{len(missing)} of {len(pairs)} videos do not exist (first: {missing[0]}).")
-    return pairs
+def _own(views: Views | None, method: ClipMethod) -> Views | None:
+    """The user's views, with the settings of the method's weights for `normalize=model`."""
+    return None if views is None else method.backbone.facts.views_of(views)

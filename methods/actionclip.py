@@ -45,7 +45,7 @@ class ActionClip(ActionClipSpec, ClipMethod):
     def setup(self) -> None:
         """Add the fusion module; all parameters are trained."""
         # Also the token embedding, unlike ViFi-CLIP: no published configuration freezes anything.
-        self.requires_grad_(True)
+        self.learn_all()
         if self.options.fusion == "transf":
             self.fusion = TemporalFusion(self.embed_dim, self.options.layers, max(1, self.embed_dim // 64))
 
@@ -108,7 +108,7 @@ class ActionClip(ActionClipSpec, ClipMethod):
         """Return cosines (B, B) of clips and texts, times the learned scale."""
         with self.in_fp32(video):
             video, text = F.normalize(video.float(), dim=-1), F.normalize(text.float(), dim=-1)
-            return self.backbone.logit_scale.float().exp() * video @ text.t()
+            return self.backbone.add_bias(self.backbone.logit_scale.float().exp() * video @ text.t())
 
     def contrast(self, video: Tensor, text: Tensor, labels: Tensor) -> Tensor:
         """Return the divergence between target and predicted matches of a batch, mean over both directions.

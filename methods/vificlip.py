@@ -10,5 +10,5 @@ class ViFiClip(ViFiClipSpec, ClipMethod):
 
     def setup(self) -> None:
         """Freeze the token embedding: the original embeds prompts once into a buffer and never trains the table."""
-        self.requires_grad_(True)
+        self.learn_all()
         self.backbone.token_embedding.requires_grad_(False)

@@ -120,7 +120,7 @@ class XClip(XClipSpec, ClipMethod[tuple[Tensor, Tensor], Tensor]):
         # Standard normal as in models/xclip.py; the initialiser of linear layers does not reach a plain parameter.
         self.prompts_visual_proj = nn.Parameter(torch.randn(width, dim))
         self.prompts_generator = PromptGenerator(dim, options.prompt_layers, options.alpha)
-        self.requires_grad_(True)
+        self.learn_all()
         if not options.tune_text:
             self.learn_only("visual.", "messages.", "mit.", "prompts_")
 
@@ -162,8 +162,8 @@ class XClip(XClipSpec, ClipMethod[tuple[Tensor, Tensor], Tensor]):
             features = self.backbone.logit_scale.float().exp() * F.normalize(features.float(), dim=-1)
             texts = F.normalize(texts.float(), dim=-1)
             if self.options.logits == "published":
-                return torch.einsum("bd,bcd->bc", features.half(), texts.half()).float()
-            return torch.einsum("bd,bcd->bc", features, texts)
+                return self.backbone.add_bias(torch.einsum("bd,bcd->bc", features.half(), texts.half()).float())
+            return self.backbone.add_bias(torch.einsum("bd,bcd->bc", features, texts))
 
     def parameter_groups(self, recipe: Recipe) -> list[ParameterGroup]:
         """Return two groups, with and without weight decay, for each of CLIP, integration, prompts and messages.

@@ -24,7 +24,9 @@ def rows_of(entries: Iterable[Entry]) -> list[Row]:
     Records with the same row key are repeats and parts of one row. If a row has several generations, one of them
     counts (see `results.generations`); records of the other generations are listed with the row as superseded.
     """
-    dated = generations([Dated(entry, entry.measurement, entry.time) for entry in entries])
+    dated = generations(
+        [Dated(e, e.measurement, e.time, e.record.predictions.sha256, e.accepted) for e in entries]
+    )
     names = DatasetNames(record.measurement for row in dated.rows for record in row.records)
     by_row: dict[str, list[SupersededRecord]] = defaultdict(list)
     by_line: dict[str, list[SupersededRecord]] = defaultdict(list)
@@ -45,7 +47,7 @@ def _row(generation: Generation[Entry], names: DatasetNames, superseded: tuple[S
     entries = tuple(dated.item for dated in generation.records)
     # All records of a row carry equal column rules, unless a protocol changed without a new version: the newest wins.
     newest = max(entries, key=lambda entry: (entry.time, entry.name))
-    rules = newest.record.columns
+    rules = (*newest.record.columns, *_transform_columns(newest.record.columns, entries))
     expected = newest.measurement.protocol.scope.expected
     cells: dict[str, Cell] = {}
     by_name = {rule.name: rule for rule in rules}
@@ -64,6 +66,13 @@ def _row(generation: Generation[Entry], names: DatasetNames, superseded: tuple[S
     )
     # Reasons and marks are computed from the finished row.
     return replace(row, reasons=reasons_of(row), marks=marks_of(row))
+
+
+def _transform_columns(rules: Sequence[Column], entries: Sequence[Entry]) -> tuple[Column, ...]:
+    """A column for each part with a view transform that the rules lack: a transform of a plugin that was requested."""
+    parts = {rule.part for rule in rules}
+    others = {m.protocol.part for m in (entry.measurement for entry in entries) if m.evaluation.transform} - parts
+    return tuple(Column(part, part) for part in sorted(others))
 
 
 def _cell(mean: ColumnMean, rule: Column, entries: Sequence[Entry], expected: Sequence[Expected]) -> Cell:
@@ -100,6 +109,8 @@ def _lacks(part: str, entries: Sequence[Entry], expected: Sequence[Expected]) ->
     """How the repeats of a part differ from the prescribed repeats, in words; empty if they are equal."""
     wanted = {prescribed.repeat for prescribed in expected if prescribed.part == part}
     present = {entry.measurement.protocol.repeat for entry in entries}
+    if not wanted and any(entry.measurement.evaluation.transform for entry in entries):
+        return ""  # the view transform of a plugin, which no protocol can prescribe
     if not wanted:
         return f"the record's protocol prescribes no part {part}"
     if not wanted <= present:

@@ -9,6 +9,7 @@ from pathlib import Path
 from reports.aggregate import rows_of
 from reports.entries import Damaged, entries_of
 from reports.labels import labels_of, named
+from reports.probes import probe_lines, without_probes
 from reports.row import Cell, Row
 from results.measurement_words import incomplete_mark, mean_lacks
 
@@ -29,9 +30,9 @@ def summary(records: Iterable[Path], runs: Path) -> Summary:
         runs: The run folder that holds them.
     """
     found = entries_of(records, runs)
-    rows = rows_of(found.entries)
+    rows, probes = without_probes(rows_of(found.entries))
     lines = [_line(row, label) for row, label in zip(rows, labels_of(rows), strict=True)]
-    return Summary("\n".join(lines), found.damaged)
+    return Summary("\n".join([*lines, *probe_lines(probes)]), found.damaged)
 
 
 def _line(row: Row, label: str) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.base.errors import UserError
@@ -23,12 +24,14 @@ class Entry:
         record: Content of the file.
         time: UTC time that orders generations: the time of acceptance for a record of an accepted submission, the time
             of completion for any other record. Empty if the time is not known.
+        accepted: Whether the record belongs to an accepted submission.
     """
 
     path: Path
     name: str
     record: Record
     time: str
+    accepted: bool = False
 
     @property
     def measurement(self) -> Measurement:
@@ -65,18 +68,48 @@ class Damaged:
 
 @dataclass(frozen=True)
 class Entries:
-    """The readable records of a folder, sorted by path, and the files that are left out."""
+    """The readable records of one or several run folders, sorted by path.
+
+    Args:
+        entries: The records.
+        damaged: Files that are left out.
+        root: The folder that names of files are relative to: the run folder, or the folder that contains all of them.
+    """
 
     entries: tuple[Entry, ...]
     damaged: tuple[Damaged, ...] = ()
+    root: Path = Path()
 
 
-def read_entries(runs: Path) -> Entries:
-    """All records below a run folder.
+def read_entries(runs: Path | Sequence[Path]) -> Entries:
+    """All records below run folders.
+
+    A record that lies in two folders counts once: `results.generations` takes one record for each part and repeat.
+
+    Args:
+        runs: A run folder, or the run folders of several machines.
 
     Raises:
-        UserError: The folder is missing, or contains no record file.
+        UserError: A folder is missing, contains no record file, or lies in another one.
     """
+    if isinstance(runs, Path):
+        return entries_of(_records_in(runs), runs)
+    # Absolute, because the names of files are relative to the folder that contains all run folders.
+    folders = [folder.resolve() for folder in dict.fromkeys(runs)]
+    if len(folders) == 1:
+        return read_entries(runs[0])
+    for inner, outer in itertools.permutations(folders, 2):
+        if inner.is_relative_to(outer):
+            raise UserError(
+                f"The run folder {inner} is or lies in the run folder {outer}: its records would be shown twice.",
+                f"Name {outer} alone.",
+            )
+    root = Path(os.path.commonpath(folders))
+    found = entries_of([path for folder in folders for path in _records_in(folder)], root)
+    return replace(found, entries=tuple(sorted(found.entries, key=lambda entry: entry.name)))
+
+
+def _records_in(runs: Path) -> list[Path]:
     if not runs.is_dir():
         raise UserError(
             f"The run folder {runs} does not exist.", "Choose another folder, or create records: python -m harness run"
@@ -86,11 +119,11 @@ def read_entries(runs: Path) -> Entries:
         raise UserError(
             f"The run folder {runs} contains no record (*.record.json).", "Create records: python -m harness run"
         )
-    return entries_of(paths, runs)
+    return paths
 
 
 def entries_of(paths: Iterable[Path], runs: Path) -> Entries:
-    """The records in the files `paths`, which are below the run folder `runs`."""
+    """The records in the files `paths`, which are below the folder `runs`."""
     paths = list(paths)
     times = RecordTimes(paths, runs)
     damaged = [_damaged(path, runs, error) for path, error in times.damaged]
@@ -102,8 +135,8 @@ def entries_of(paths: Iterable[Path], runs: Path) -> Entries:
         except UserError as error:
             damaged.append(_damaged(path, runs, error))
             continue
-        entries.append(Entry(path, name, record, times.of(path, record)))
-    return Entries(tuple(entries), tuple(damaged))
+        entries.append(Entry(path, name, record, times.of(path, record), times.accepted(path)))
+    return Entries(tuple(entries), tuple(damaged), runs)
 
 
 def _damaged(path: Path, runs: Path, error: UserError) -> Damaged:

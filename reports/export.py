@@ -6,13 +6,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.base.errors import unknown_name
+from harness.base.errors import UserError, unknown_name
 from reports.aggregate import rows_of
 from reports.entries import Damaged, read_entries
 from reports.latex import latex
-from reports.layout import Layout, layouts
+from reports.layout import ALL_TABLES, PROBES, Layout, layouts
 from reports.markdown import markdown
 from reports.other_tables import later_table, other_tables
+from reports.probes import probe_rows, probe_tables, without_probes
 from reports.ranks import Ranks, analyse
 from reports.row import Row
 from reports.table import Table
@@ -32,13 +33,13 @@ class RenderedTable:
 
 
 def render_table(
-    table: str, runs: Path | None = None, against_paper: bool = True, format: str = "md"
+    table: str, runs: Path | Sequence[Path] | None = None, against_paper: bool = True, format: str = "md"
 ) -> RenderedTable:  # fmt: skip
     """A table of the paper as text.
 
     Args:
         table: One of `layout.TABLE_NAMES`.
-        runs: Folder of records; None for the published values alone.
+        runs: Folder of records, or several; None for the published values alone.
         against_paper: Whether to show the published value, the difference and a verdict with each of our values.
         format: `md`, `latex`, `csv` or `html` (a fragment).
 
@@ -47,12 +48,35 @@ def render_table(
     """
     if format not in FORMATS:
         raise unknown_name("format", format, FORMATS)
+    if table == PROBES:
+        return _probes(runs, FORMATS[format])
     chosen = layouts(table)
     if runs is None:
-        return RenderedTable(FORMATS[format](_with_later(chosen, [published_table(layout) for layout in chosen])))
+        published = [table for table in map(published_table, chosen) if table.rows]
+        return RenderedTable(FORMATS[format](_with_later(chosen, published)))
     read = read_entries(runs)
-    found = analyse(rows_of(read.entries))
-    return RenderedTable(FORMATS[format](tables_of(chosen, found.rows, found.ranks, against_paper)), read.damaged)
+    rows, probes = without_probes(rows_of(read.entries))
+    found = analyse(rows)
+    tables = tables_of(chosen, found.rows, found.ranks, against_paper)
+    if table == ALL_TABLES:
+        tables += probe_tables(probe_rows(probes))
+    return RenderedTable(FORMATS[format](tables), read.damaged)
+
+
+def _probes(runs: Path | Sequence[Path] | None, write: Callable[[Sequence[Table]], str]) -> RenderedTable:
+    """The table of probes, which no paper prints.
+
+    Raises:
+        UserError: There are no records of probes.
+    """
+    read = None if runs is None else read_entries(runs)
+    _, probes = without_probes(rows_of(read.entries) if read else ())
+    if read is None or not probes:
+        raise UserError(
+            f"{'No run folder' if runs is None else runs} holds no record of probes.",
+            "Create records: python -m harness run --method NAME --protocol few_shot probes",
+        )
+    return RenderedTable(write(probe_tables(probe_rows(probes))), read.damaged)
 
 
 def tables_of(

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from harness.base.errors import UserError, unknown_name
+from reports.figures.palette import COLOURS
 from reports.labels import shorten
-from reports.plot import COLOURS, MARKERS, canvas, svg
+from reports.plot import MARKERS, canvas, svg
 
 METHODS = ("tsne", "umap")
 

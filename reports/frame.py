@@ -71,6 +71,8 @@ Columns of the measurement, named by the path of the field (`results.measurement
     model.image_size                   integer; side of the square input in pixels
     model.activation                   text
     model.text_length                  integer; tokens of a text
+    model.tokenizer                    text; `clip`, or name of a tokenizer on the Hugging Face hub
+    model.padding                      integer; id of the token behind a text
     training.list.*                    as evaluation.list.*
     training.recipe.epochs             integer; passes over the training list
     training.recipe.lr                 number; peak learning rate
@@ -103,6 +105,7 @@ Columns of the measurement, named by the path of the field (`results.measurement
     training.precision                 text; precision of the fit
     training.used                      integer; videos used
     training.weights_sha256            text; hash of the weights of the fit
+    training.device_batch              integer; clips in a device batch if a fit depends on it, else 0
     evaluation.list.dataset            text
     evaluation.list.name               text
     evaluation.list.origin             text; `published`, `generated` or `own`
@@ -119,6 +122,10 @@ Columns of the measurement, named by the path of the field (`results.measurement
     evaluation.views.sampling          text; how frames are sampled
     evaluation.views.normalize         text; input statistics
     evaluation.views.reader            text; how videos are read
+    evaluation.views.input.mean        tuple; mean of RGB in 0..1 with `normalize=model`, else empty
+    evaluation.views.input.std         tuple; standard deviation, likewise
+    evaluation.views.input.resize      text; `shortest`, `squash` or `longest`, likewise
+    evaluation.views.input.interpolation  text; `bicubic` or `bilinear`, likewise
     evaluation.transform               text; view transform, empty for none
     evaluation.sample                  text; sample of the list, empty for the whole list
     evaluation.precision               text; precision of the eval
@@ -129,7 +136,7 @@ from __future__ import annotations
 
 import dataclasses
 import types
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -161,14 +168,14 @@ class RecordsFrame:
     damaged: tuple[Damaged, ...]
 
 
-def records_frame(runs: Path) -> RecordsFrame:
+def records_frame(runs: Path | Sequence[Path]) -> RecordsFrame:
     """All records below a run folder as a table with an index from 0, sorted by row, part and repeat.
 
     The docstring of this module lists the columns. Average only lines with an empty `superseded` that share one `row`;
     rank or compare only lines of one `group`.
 
     Args:
-        runs: Folder of records, e.g. the run folder.
+        runs: Folder of records, e.g. the run folder, or several of them.
 
     Raises:
         UserError: The folder is missing, or contains no record file.

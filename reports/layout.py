@@ -19,6 +19,8 @@ from harness.base.errors import unknown_name
 
 BEST, SECOND = "bold", "underline"
 ALL_TABLES = "all"
+PROBES = "probes"
+"""Name of the table of probes, which no paper prints and which has no layout."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,8 @@ class Layout:
         block: Which of the stacked tables; empty if there is one.
         title: Shown above the table.
         protocol: The protocol whose records fill the table; empty for a table of costs.
-        source: Id of the source whose rows and order the table repeats.
+        source: Id of the source whose rows and order the table repeats; empty for a table that the papers behind the
+            other tables do not print.
         datasets: Datasets as printed, in order.
         names: Columns of each dataset, in order.
         delta: Whether the table ends in a delta row.
@@ -156,7 +159,7 @@ class PaperTables:
 
 PAPER_TABLES = msgspec.json.decode(Path(__file__).with_name("paper_tables.json").read_bytes(), type=PaperTables)
 LAYOUTS = PAPER_TABLES.tables
-TABLE_NAMES = (*dict.fromkeys(layout.table for layout in LAYOUTS), ALL_TABLES)
+TABLE_NAMES = (*dict.fromkeys(layout.table for layout in LAYOUTS), PROBES, ALL_TABLES)
 PROTOCOL_ORDER = tuple(dict.fromkeys(layout.protocol for layout in LAYOUTS if layout.protocol))
 """Protocols in the order in which the papers print them."""
 ONE_METHOD_TABLES = frozenset(layout.method for layout in LAYOUTS if layout.method)

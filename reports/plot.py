@@ -1,4 +1,4 @@
-"""Common style of all figures: SVG that follows the page's colours and keeps text as text."""
+"""Common style of the figures that matplotlib draws: SVG that follows the page's colours and keeps text as text."""
 
 from __future__ import annotations
 
@@ -18,9 +18,6 @@ from reports.anchors import slug
 
 INK = "#010203"
 """Replaced by `currentColor` in the SVG, so that axes and text follow a light or a dark page."""
-
-COLOURS = ("#3b6fb6", "#c8682c", "#2f8f6b", "#a8528f", "#8a7a1f", "#3a8fa3", "#b5484f", "#6a63b8")
-"""Distinguishable with the common colour deficiencies and at 3:1 or more on white and on near-black."""
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "h")
 

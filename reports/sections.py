@@ -11,14 +11,15 @@ from harness.base.errors import UserError
 from harness.spec import Recipe
 from reports.anchors import slug
 from reports.board_rows import BoardRow, Group
-from reports.classes import class_changes, confusion
-from reports.columns import shots_of
-from reports.curves import few_shot_curves
 from reports.entries import Damaged, Entry
+from reports.figures.classes import class_changes, confusion
+from reports.figures.few_shot import few_shot_curves
+from reports.figures.scatter import COSTS, accuracy_cost, base_novel
+from reports.figures.separable import separable_rows
+from reports.figures.svg import Figure
 from reports.labels import labels_of
 from reports.layout import column_title, dataset_title, protocol_title
 from reports.row import Row
-from reports.scatter import accuracy_cost, base_novel
 from results.compare import PartComparison, compare_files
 from results.measurement_words import plain
 from results.predictions import read_predictions
@@ -91,8 +92,8 @@ class ComparisonSection:
     a: str
     b: str
     parts: tuple[PartComparison, ...]
-    figure: str
-    confusion: str = ""
+    figure: Figure
+    confusion: Figure | None = None
 
 
 def method_sections(rows: Sequence[Row]) -> list[MethodSection]:
@@ -157,20 +158,23 @@ def _overlaps(entry: Entry) -> list[Overlap]:
     return overlaps
 
 
-def group_figures(group: Group) -> list[str]:
-    """The SVG figures of a measured group with at least two rows."""
+def group_figures(group: Group) -> list[Figure]:
+    """The figures of a measured group with at least two rows."""
     rows = [board.row for board in group.rows if board.row and board.cells]
     if len(rows) < 2:
         return []
     title = f"{protocol_title(group.protocol)}: {dataset_title(group.dataset)}"
-    figures = []
-    if shots_of(rows):
-        figures.append(few_shot_curves(rows, title, group.anchor + "c"))
-    figures.append(base_novel(rows, title, group.anchor + "n"))
-    primary = column_title(group.primary)
-    for cost in ("params_trained", "gflops"):
-        figures.append(accuracy_cost(rows, group.primary, f"{primary}, {title}", cost, group.anchor + cost))
+    figures = [few_shot_curves(rows, title), base_novel(rows, title), _separable(group, title)]
+    figures += [accuracy_cost(rows, group.primary, title, cost) for cost in COSTS]
     return [figure for figure in figures if figure]
+
+
+def _separable(group: Group, title: str) -> Figure | None:
+    """The rows of the primary column that its tests do not separate."""
+    ranked = [board for board in group.rows if board.row and board.rank]
+    rows = [board.row for board in ranked if board.row]
+    keys = [board.anchor for board in ranked]
+    return separable_rows(rows, group.pairs.get(group.primary, ()), keys, group.primary, title)
 
 
 def comparison_sections(groups: Sequence[Group]) -> tuple[list[ComparisonSection], list[Damaged]]:
@@ -192,21 +196,21 @@ def comparison_sections(groups: Sequence[Group]) -> tuple[list[ComparisonSection
 
 def _comparison(group: Group, a: BoardRow, b: BoardRow) -> ComparisonSection:
     result = compare_files(_paths(a), _paths(b))
-    figure = class_changes(result.parts[0], a.name, b.name, 12, group.anchor + "cc")
+    figure = class_changes(result.parts[0], a.name, b.name, 12)
     title = f"{protocol_title(group.protocol)}, {dataset_title(group.dataset)}"
     anchor = slug("c", group.anchor)
-    return ComparisonSection(anchor, title, a.name, b.name, result.parts, figure, _confusion(a, group, anchor))
+    return ComparisonSection(anchor, title, a.name, b.name, result.parts, figure, _confusion(a))
 
 
-def _confusion(board: BoardRow, group: Group, anchor: str) -> str:
+def _confusion(board: BoardRow) -> Figure | None:
     """The confusion matrix of a row's first top-1 column, from its first repeat."""
     cells = board.row.cells.values() if board.row else ()
     cell = next((cell for cell in cells if board.row and _counts(board.row, cell.column)), None)
     if cell is None:
-        return ""
+        return None
     entry = cell.repeats[0].entry
     title = f"{board.name}, {column_title(cell.column)}"
-    return confusion(read_predictions(entry.predictions), entry.record.classes, 10, anchor + "cf", title)
+    return confusion(read_predictions(entry.predictions), entry.record.classes, 10, title)
 
 
 def _paths(board: BoardRow) -> list[Path]:

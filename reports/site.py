@@ -23,8 +23,10 @@ from reports.board_json import board_csv, board_json
 from reports.board_rows import FILTERS, Group, source_of
 from reports.entries import Damaged, read_entries
 from reports.export import tables_of
+from reports.figures.probes import probe_losses
 from reports.layout import ALL_TABLES, column_title, dataset_title, layouts, protocol_title
 from reports.overview import overview
+from reports.probes import TITLE, by_dataset, probe_rows, probe_tables, without_probes
 from reports.ranks import analyse
 from reports.sections import comparison_sections, dataset_sections, group_figures, method_sections
 from reports.statistics_words import AGAIN, SEPARABLE, sentences
@@ -48,8 +50,8 @@ class BuiltReport:
     damaged: tuple[Damaged, ...] = ()
 
 
-def build_report(runs: Path, out: Path) -> BuiltReport:
-    """Write the board of all records below `runs` to the folder `out`.
+def build_report(runs: Path | Sequence[Path], out: Path) -> BuiltReport:
+    """Write the board of all records below a run folder, or several run folders, to the folder `out`.
 
     The page loads no other file and can be read without scripts. Links to records are relative to `out`. Damaged
     records are left out; the page names them.
@@ -78,25 +80,32 @@ def _quiet_collector() -> Iterator[None]:
             gc.enable()
 
 
-def _build(runs: Path, out: Path) -> BuiltReport:
+def _build(runs: Path | Sequence[Path], out: Path) -> BuiltReport:
     read = read_entries(runs)
-    analysis = analyse(rows_of(read.entries))
+    ranked, probes = without_probes(rows_of(read.entries))
+    analysis = analyse(ranked)
     rows, ranks = analysis.rows, analysis.ranks
     groups = groups_of(rows, ranks)
+    losses = probe_rows(probes)
     paper = tables_of(layouts(ALL_TABLES), rows, ranks, against_paper=True, fill_unmeasured=False)
     comparisons, unread = comparison_sections(groups)
     damaged = (*read.damaged, *unread)
     # Links are relative, so that runs and board can be copied together to another machine or a web server.
-    base = "/".join(quote(part) for part in Path(os.path.relpath(runs, out)).parts)
+    # The root of several run folders has no symbolic links, which `..` in a link would not follow back.
+    start = out if isinstance(runs, Path) else out.resolve()
+    base = "/".join(quote(part) for part in Path(os.path.relpath(read.root, start)).parts)
     text = _environment().get_template("board.html.jinja").render(
         sections=_sections(groups),
         glance=overview(groups),
-        figures={group.anchor: list(map(Markup, group_figures(group))) for group in groups if not group.published},
+        figures={group.anchor: group_figures(group) for group in groups if not group.published},
         comparisons=comparisons,
+        probes=Markup(html(probe_tables(losses))) if losses else "",
+        probe_figures=[probe_losses(members, dataset_title(name)) for name, members in by_dataset(losses).items()],
         methods=method_sections(rows),
-        datasets=dataset_sections(rows),
+        datasets=dataset_sections((*rows, *probes)),
         damaged=damaged,
         paper=Markup(html(paper)),
+        probes_title=TITLE,
         filters=[(name, title, _values(groups, name)) for name, title in FILTERS],
         n_rows=sum(len(group.rows) for group in groups),
         n_measured=len(rows),

@@ -135,7 +135,13 @@ def _prefixed(place: str, entries: Mapping[str, str]) -> dict[str, str]:
 
 def _every(cls: type, keys: str, **others: str) -> dict[str, str]:
     """The same keys for all fields of a dataclass, such as a recipe, except the fields in `others`."""
-    return {f.name: others.get(f.name, keys) for f in dataclasses.fields(cls)}
+    entries: dict[str, str] = {}
+    for name, hint in get_type_hints(cls).items():
+        if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+            entries |= _prefixed(name, _every(hint, keys))
+        else:
+            entries[name] = others.get(name, keys)
+    return entries
 
 
 _FIT = "fit number cell"
@@ -178,6 +184,8 @@ FIELDS: Mapping[str, str] = {
     "model.image_size": "row line group",
     "model.activation": "row line group",
     "model.text_length": "row line group",
+    "model.tokenizer": f"{_FIT} row line group",
+    "model.padding": "row line group",
     "training.list.dataset": f"{_FIT} row line",
     "training.list.name": _FIT,
     "training.list.origin": "cell",
@@ -198,6 +206,7 @@ FIELDS: Mapping[str, str] = {
     "training.start.weights_sha256": "",
     "training.start.complete": "",
     "training.precision": "row line",
+    "training.device_batch": "row line",
     "training.used": "",
     "training.weights_sha256": "",
     "evaluation.list.dataset": _ALWAYS,
@@ -338,7 +347,15 @@ def _text(value: FieldValue) -> str:
         return encode_basestring(value)
     if type(value) is int or (type(value) is float and math.isfinite(value)):
         return repr(int(value) if int(value) == value else value)
+    if value is None or type(value) is bool:
+        return _CONSTANTS[value]
+    if not value and type(value) in _EMPTY:
+        return _EMPTY[type(value)]
     return canonical_json(normal(value))
+
+
+_CONSTANTS = {None: "null", True: "true", False: "false"}
+_EMPTY: Mapping[type, str] = {tuple: "[]", list: "[]", dict: "{}"}
 
 
 def normal(value: FieldValue | JsonLike) -> JsonLike:

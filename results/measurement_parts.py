@@ -181,6 +181,9 @@ class ModelId:
         image_size: Side of the square input in pixels; 0 while the model has not been loaded.
         activation: `quick_gelu` or `gelu` for CLIP.
         text_length: Tokens of a text; 0 without a text tower.
+        tokenizer: `clip` for CLIP's byte-pair encoding, else the name of a tokenizer on the Hugging Face hub; empty
+            for a model other than CLIP.
+        padding: Id of the token behind the end of a text; 0 for CLIP, and while the model has not been loaded.
     """
 
     arch: str
@@ -190,11 +193,13 @@ class ModelId:
     image_size: Count = 0
     activation: str = ""
     text_length: Count = 0
+    tokenizer: str = ""
+    padding: Count = 0
 
     @property
     def unread(self) -> ModelId:
         """The model without the fields that are known only after its weights were read."""
-        return replace(self, tensors_sha256="", image_size=0, activation="", text_length=0)
+        return replace(self, tensors_sha256="", image_size=0, activation="", text_length=0, padding=0)
 
 
 @dataclass(frozen=True)
@@ -229,6 +234,8 @@ class Training:
         precision: Precision of the fit, e.g. `float32`.
         used: Videos used, of `list.n` listed.
         weights_sha256: Hash of the fit's weights file; empty while the fit is not finished.
+        device_batch: Clips in a device batch, for a method whose BatchNorm layers use its statistics; otherwise 0,
+            because a fit does not depend on it.
     """
 
     list: ListId
@@ -239,6 +246,7 @@ class Training:
     precision: str = ""
     used: Count = 0
     weights_sha256: Sha256OrEmpty = ""
+    device_batch: Count = 0
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,8 @@ from results.measurement import (
     keys_of,
     leaves,
 )
+from results.probes import UNRANKED as UNRANKED_PROBE
+from results.probes import is_probe
 
 NOT_SHOWN = (
     "protocol.part", "protocol.repeat.", "protocol.scope.", "protocol.prescribed.", "training.declared.",
@@ -47,7 +49,9 @@ _LABELS = {
     "method.class_text": "class text", "method.class_text_sha256": "class text file",
     "method.extra_data": "extra data", "method.checkpoint": "checkpoint", "model.arch": "backbone",
     "model.weights": "weights", "model.config": "model configuration", "model.tensors_sha256": "tensors of the weights",
-    "model.image_size": "image size", "model.text_length": "text length", "training.precision": "precision of the fit",
+    "model.image_size": "image size", "model.text_length": "text length", "model.tokenizer": "tokenizer",
+    "model.padding": "padding of texts", "training.precision": "precision of the fit",
+    "training.device_batch": "device batch of the fit",
     "training.used": "training videos used", "training.start.kind": "start", "training.start.name": "parent fit",
     "training.start.key": "parent fit's key", "evaluation.evaluated": "videos evaluated",
     "evaluation.precision": "precision of the eval", "evaluation.transform": "view transform",
@@ -271,6 +275,8 @@ def unranked_reasons(m: Measurement) -> tuple[str, ...]:
         reasons.append(f"unknown: {', '.join(Difference(path, None, None).label for path in unknown)}")
     if m.evaluation.sample:
         reasons.append(f"a sample of the list: {m.evaluation.sample}")
+    if is_probe(m):
+        reasons.append(UNRANKED_PROBE)
     changes = recipe_changes(m.fitted)
     if changes and division(m) == "closed":
         reasons.append(f"changed recipe: {recipe_text(changes)}")

@@ -119,14 +119,16 @@ def scored(path: Path) -> Scored:
     frame = read_predictions(path.with_name(record.predictions.file))
     labels, ids = frame["label"].to_numpy(), frame[ID_COLUMNS].to_numpy()
     values = predicted(labels, ids, frame[PROBABILITY_COLUMNS].to_numpy(), len(record.classes))
+    # Imported predictions may have no probabilities; the zeros in their place are not the model's.
+    known = bool((values.top > 0).any())
     seen = np.isin(values.labels, [label for label, name in enumerate(record.classes) if _is_seen(name, record)])
     matches = (values.ids == values.labels[:, None]).any(axis=1)
     measures = Measures(
         mean_class=accuracies(labels, ids).mean_class,
-        ece=calibration_error(values),
-        nll=negative_log_likelihood(values),
-        brier=brier_score(values),
-        auroc_unseen=auroc(values.top[seen], values.top[~seen]),
+        ece=calibration_error(values) if known else None,
+        nll=negative_log_likelihood(values) if known else None,
+        brier=brier_score(values) if known else None,
+        auroc_unseen=auroc(values.top[seen], values.top[~seen]) if known else None,
         predicted=len(values.labels),
         outside_top5=int((~matches).sum()),
     )

@@ -27,7 +27,7 @@ PAPER = "vificlip_slides"
 DATASETS = {"K-400": "k400", "K-600": "k600", "HMDB-51": "hmdb51", "UCF-101": "ucf101", "SSv2": "ssv2"}
 """Registered dataset name by printed dataset name."""
 
-TABLES = ("zero_shot", "b2n", "few_shot", "supervised", "compute", "bridge_prompt")
+TABLES = ("zero_shot", "zero_shot_full", "b2n", "few_shot", "supervised", "compute", "bridge_prompt")
 _PLAIN = re.compile(r"^(?P<value>\d+(?:\.\d+)?)(?: ± (?P<std>\d+(?:\.\d+)?))?$")
 
 

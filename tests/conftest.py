@@ -158,7 +158,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def plugins_forgotten() -> Iterator[None]:
     """What a test registers besides the built-ins is forgotten afterwards."""
     from harness.base.packages import FINDER
-    from harness.plugins import loose_files, registered
+    from harness.plugins import loose_files, registered, registered_transforms
 
     loaded = set(loose_files.loaded_files)
     homes, path, modules = dict(FINDER.homes), list(sys.path), set(sys.modules)
@@ -170,7 +170,8 @@ def plugins_forgotten() -> Iterator[None]:
     FINDER.homes = homes
     sys.path[:] = [entry for entry in sys.path if entry not in folders]
     built_in = {ROOT / folder for folder in registered.KINDS.values()}
-    for file in {file for known in registered.files.values() for file in known.values()}:
+    transforms = {transform.file for transform in registered_transforms.transforms.values()}
+    for file in transforms | {file for known in registered.files.values() for file in known.values()}:
         if file.parent not in built_in:
             registered.forget(file)
     loose_files.forget_files(keep=loaded)

@@ -82,7 +82,7 @@ def test_a_plugin_file(tmp_path: Path) -> None:
         ("def broken(:", "does not load: SyntaxError"),
         ("raise SystemExit(3)", "does not load: SystemExit"),
         ("1 / 0", "does not load: ZeroDivisionError"),
-        ("x = 1", "registers no method and no protocol"),
+        ("x = 1", "registers no method, no protocol and no view transform"),
         (GOOD.replace("{name}", "b2n"), "'b2n' is a built-in protocol"),
         (GOOD.replace("{name}", "a b"), "is not a protocol name"),
     ],

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 JsonValue = None | bool | int | float | str | Sequence["JsonValue"] | Mapping[str, "JsonValue"]
 """A value that JSON can hold."""
+FILE_HASH = "sha256:"
+"""Start of a recorded value that stands for the content of a file."""
 # One encoder for all calls: `json.dumps` would make one in each call.
 _encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
 
@@ -20,6 +22,12 @@ def canonical_json(value: JsonValue) -> str:
 def fingerprint(value: JsonValue, length: int = 64) -> str:
     """The first `length` hex digits of the sha256 of `canonical_json(value)`."""
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:length]
+
+
+def is_file_hash(text: str) -> bool:
+    """Whether a recorded value is the hash of a file."""
+    digits = text.removeprefix(FILE_HASH)
+    return text.startswith(FILE_HASH) and len(digits) == 64 and set(digits) <= set("0123456789abcdef")
 
 
 def labels_sha256(names: Iterable[str]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -16,9 +16,14 @@ from harness.spec import Eval, Fit, LabelSet, MethodCard, Protocol, Recipe, Repe
 from harness.spec.method_spec import MethodSpec, OwnModel
 from harness.spec.options import MethodOptions, OptionValue, evaluation_options
 from harness.spec.protocol import SEED
+from harness.weights.describe import describe
+from harness.weights.families import PUBLISHED
 from results.measurement import FitDescription, Measurement, MethodId, ModelId, fit_key, keys_of
 from results.measurement_words import plain, recipe_changes, recipe_text
 from results.record import PREDICTIONS_SUFFIX, RECORD_SUFFIX
+
+CHECKPOINT_STATISTICS = ("imagenet", "clip", "model")
+"""Input statistics that a checkpoint can have by name."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,19 @@ class MethodRow:
             raise UserError(f"The checkpoint {self.choice.checkpoint} does not exist.", "Give the path of a file.")
         return cached_file_sha256(path.resolve())
 
+    def published_input(self, views: Views) -> Views:
+        """Views with the input statistics of the row's checkpoint; those of the protocol without a checkpoint.
+
+        An export states the statistics of its fit. The files of a method's authors have those of its original.
+        """
+        if self.choice.checkpoint is None or not self.spec.uses_clip:
+            return views
+        described = describe(self.choice.checkpoint)
+        normalize = described.file.metadata.get("normalize", "")
+        if described.published.family in PUBLISHED:
+            normalize = self.spec.checkpoint_normalize
+        return replace(views, normalize=normalize) if normalize in CHECKPOINT_STATISTICS else views
+
     @property
     def shown(self) -> str:
         """Name with changed options, for people: `vificlip`, `vificlip:template=a {}`."""
@@ -122,6 +140,7 @@ class FitCell:
         described: The measurement's part that describes the fit.
         folder: Folder of the weights, `fit.json` and the evals.
         parent: The fit whose weights this one starts from.
+        protocol: The protocol that trains the fit.
     """
 
     row: MethodRow
@@ -133,6 +152,7 @@ class FitCell:
     described: FitDescription
     folder: Path
     parent: FitCell | None = None
+    protocol: str = ""
 
     @cached_property
     def key(self) -> str:
@@ -204,6 +224,20 @@ class EvalCell:
         changes = recipe_text(recipe_changes(self.measurement.fitted))
         name = f"{self.row.shown} {self.protocol.name} {self.dataset.shown} {self.eval.part} {self.repeat.index}"
         return f"{name} [{changes}]" if changes else name
+
+    @property
+    def unfitted(self) -> UserError:
+        """The error of an eval whose protocol trains nothing and whose fit is not finished."""
+        assert self.fit is not None
+        protocol = self.fit.protocol
+        source = f" --dataset {self.dataset.name} --source {self.fit.dataset.name}" if protocol == "zero_shot" else ""
+        dataset = source or f" --dataset {self.fit.dataset.name}"
+        return UserError(
+            f"The fit {self.fit.name} is not finished, and {self.protocol.name} evaluates finished fits without "
+            "training.",
+            f"Train it: python -m harness run --method {self.row.name} --protocol {protocol}{dataset}, with the other "
+            f"options of this command; or add --protocol {protocol} to this command.",
+        )
 
     @property
     def predictions(self) -> Path:

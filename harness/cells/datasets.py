@@ -8,6 +8,7 @@ from harness.base.errors import UserError
 from harness.cells.request import Request
 from harness.data.catalog import open_dataset
 from harness.data.lists.dataset import Dataset
+from harness.data.lists.sample import SampledDataset
 from harness.machine.settings import Settings
 from harness.spec.lists import dataset_key
 
@@ -69,6 +70,8 @@ def _open(name: str, request: Request, settings: Settings) -> Dataset:
             f"Give the folder that holds its videos: --data {name}=DIR, or harness.toml under [data].",
         )
     dataset = open_dataset(name, settings, lists=request.lists, variant=request.variant)
-    if request.source is not None and dataset.source is not None:
-        dataset.source = request.source
-    return dataset
+    if request.source is not None:
+        dataset.parent_source = source = dataset_key(request.source)
+        if dataset.source is not None or dataset.zero_shot_tests:
+            dataset.source = dataset.chosen_source = source
+    return SampledDataset(dataset, request.limit) if request.limit else dataset

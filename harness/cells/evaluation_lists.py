@@ -9,7 +9,7 @@ from harness.cells.datasets import OpenedDatasets
 from harness.cells.request import Request
 from harness.data.lists.clusters import INDEPENDENT, ClusterCard
 from harness.data.lists.dataset import Dataset
-from harness.data.official.cards import published_lists
+from harness.data.official.cards import pinned_lists
 from harness.data.official.dataset import OfficialDataset
 from harness.machine.settings import Settings
 from harness.plugins import registry
@@ -58,7 +58,7 @@ def _sizes(protocol: type[Protocol], target: Dataset, opened: OpenedDatasets) ->
 def _size(protocol: str, dataset: Dataset, name: str, parts: tuple[str, ...]) -> ListSize:
     """Size and clusters from the rows of a list, or the published facts of an official list that is not prepared."""
     if isinstance(dataset, OfficialDataset) and dataset.list_file(name) is None:
-        entry = published_lists().get(dataset.card.find_list(name).file)
+        entry = pinned_lists().get(dataset.card.find_list(name).file)
         if entry is not None and entry.rows:
             squares = _published_size(dataset)
             guess = () if squares == 1.0 else (ABSENT_CLUSTERS if squares else UNKNOWN_CLUSTERS,)

@@ -131,6 +131,8 @@ def declared_recipe(
         return declared
     if similar:
         declared = spec.recipe_for(similar, dataset, fit.shots, preset)
+        if declared is not None and not is_custom(protocol):
+            return declared  # the fit is a fit of the other built-in protocol
         if declared is not None:
             source = f"own: not published for {protocol.name}; as for {similar} ({declared.source})"
             return replace(declared, source=source)

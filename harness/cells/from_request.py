@@ -31,7 +31,7 @@ from results.measurement import (
 )
 from results.record import RECORD_SUFFIX
 
-ENGINE_VERSION = 1
+ENGINE_VERSION = 2
 """Raised when a change of the engine changes numbers; finished cells then become stale."""
 
 
@@ -104,7 +104,7 @@ def _fit_cell(resolved: ResolvedFit, parent: FitCell | None, runs: Path) -> FitC
     )
     described = FitDescription(row.method_id, row.model_id, training, ENGINE_VERSION)
     folder = row.folder(runs) / f"{_file_name(dataset.name)}-{train.name}-{fit_key(described)[:8]}"
-    return FitCell(row, fit, dataset, train, labels, resolved.views, described, folder, parent)
+    return FitCell(row, fit, dataset, train, labels, resolved.views, described, folder, parent, resolved.protocol)
 
 
 def _table(combination: Combination) -> tuple[str, str]:
@@ -127,7 +127,12 @@ def _eval_cell(
         method=row.method_id,
         model=row.model_id,
         training=fit.described.training if fit else None,
-        evaluation=Evaluation(list_id(dataset, test, labels, item.test.labels), planned.views),
+        evaluation=Evaluation(
+            list=list_id(dataset, test, labels, item.test.labels),
+            views=planned.views,
+            transform=planned.prescribed.transform,
+            sample=dataset.sample,
+        ),
         engine=ENGINE_VERSION,
     )
     folder = fit.folder if fit else row.folder(runs) / "untrained"

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from harness.cells.cell import EvalCell
 from harness.data.equal_clips import ByteComparison, ListedClips, refuse_equal_clips
-from harness.data.leakage import Audit, audit
+from harness.data.leakage import UNKNOWN_TRAINING, Audit, audit
 from harness.data.lists.dataset import Dataset
 from harness.data.shared_people import Pair, people_in_both, people_warning
 
@@ -31,8 +31,7 @@ def audit_cell(cell: EvalCell, compared: ByteComparison | None = None) -> list[A
     if not trained:
         refuse_equal_clips(None, test, compared)
         nothing = audit(None, None, cell.test, cell.labels, "", cell.dataset.name)
-        unknown = "a checkpoint, whose training data are not known here"
-        return [replace(nothing, source=unknown) if cell.row.choice.checkpoint else nothing]
+        return [replace(nothing, source=UNKNOWN_TRAINING) if cell.row.choice.checkpoint else nothing]
     return audits
 
 

@@ -26,11 +26,15 @@ class Plan:
     tensors_of: TensorsOf = lambda model: ""
 
     def open_fits(self) -> list[FitCell]:
-        """Unfinished fits that were requested directly, or that an unfinished eval or such a fit depends on."""
+        """Unfinished fits that were requested directly, or that an unfinished eval or such a fit depends on.
+
+        Evals of protocols that do not train, such as `probes`, start no fit.
+        """
         needed = set(self.wanted)
         for state in self.evals:
-            if state.open and isinstance(state.cell, EvalCell) and state.cell.fit is not None:
-                needed.add(state.cell.fit.key)
+            cell = state.cell
+            if state.open and isinstance(cell, EvalCell) and cell.fit is not None and cell.protocol.trains:
+                needed.add(cell.fit.key)
         cells = {s.cell.key: s.cell for s in self.fits if isinstance(s.cell, FitCell)}
         for cell in cells.values():
             if cell.key in needed and cell.parent is not None:  # a finished child is restored on its parent's weights
@@ -44,10 +48,24 @@ class Plan:
         ]
 
     def open_evals(self) -> list[EvalCell]:
-        """Unfinished evals, and evals whose fit is computed again."""
+        """Unfinished evals, and evals whose fit is computed again; without those that lack a finished fit."""
         fits = {cell.key for cell in self.open_fits()}
+        unfitted = {cell.key for cell in self.unfitted_evals()}
         cells = [(s.open, s.cell) for s in self.evals if isinstance(s.cell, EvalCell)]
-        return [cell for is_open, cell in cells if is_open or (cell.fit is not None and cell.fit.key in fits)]
+        return [
+            cell
+            for is_open, cell in cells
+            if (is_open and cell.key not in unfitted) or (cell.fit is not None and cell.fit.key in fits)
+        ]
+
+    def unfitted_evals(self) -> list[EvalCell]:
+        """Evals of protocols that do not train whose fit is neither finished nor computed by this plan."""
+        fits = {cell.key for cell in self.open_fits()}
+        unfinished = {s.cell.key for s in self.fits if s.open} - fits
+        cells = [s.cell for s in self.evals if s.open and isinstance(s.cell, EvalCell)]
+        return [
+            cell for cell in cells if not cell.protocol.trains and cell.fit is not None and cell.fit.key in unfinished
+        ]
 
 
 def make_plan(

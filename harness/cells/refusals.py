@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.base.errors import UserError
-from harness.cells.architecture_table import ARCHITECTURES, refused_methods
+from harness.cells.architecture_table import ARCHITECTURES
 from harness.cells.architectures import check_backbone, weights_on_disk
 from harness.cells.backbone import BackboneChoice
 from harness.cells.cell import EvalCell, FitCell, MethodRow
@@ -70,6 +70,8 @@ def findings(plan: Plan, settings: Settings, allow_missing: bool = False) -> lis
         kind = "fit" if isinstance(cell, FitCell) else "eval"
         for fact in _facts(cell, videos, compared, settings.weights.path):
             by_fact.setdefault(fact, []).append(f"{kind} {cell.name}")
+    for cell in plan.unfitted_evals():
+        by_fact.setdefault(_Fact(" ".join(str(cell.unfitted).split())), []).append(f"eval {cell.name}")
     found = [Finding(f.message, tuple(names), f.refused, f.checked) for f, names in by_fact.items()]
     if compared.left_out:
         found.append(Finding(_not_compared(sorted(compared.left_out)), (), refused=False, checked=False))
@@ -115,8 +117,9 @@ def _model_facts(row: MethodRow, weights: Path) -> Iterator[_Fact]:
         return
     if arch not in ARCHITECTURES:
         yield _Fact(f"whether {row.name} works on {arch}, which is not in the table", refused=False, checked=False)
-    elif reason := refused_methods(arch).get(row.name):
-        yield _Fact(f"{row.name} does not work on {arch}: {reason}")
+    elif row.changed and row.name in ARCHITECTURES[arch].refused:
+        text = f"whether {row.shown} works on {arch}: with its default options it does not"
+        yield _Fact(text, refused=False, checked=False)
 
 
 def _refusals(check: Callable[[], object]) -> Iterator[_Fact]:

@@ -45,6 +45,7 @@ class Request:
         shots: Restrict few-shot fits to these K; empty for all.
         seeds: Fits of each training list, from fixed seeds, as repeats of kind `seed`; 0 for the protocol's repeats.
         parts: Restrict to evals of these parts; empty for all that the protocols prescribe.
+        limit: Videos of each class in training and evaluation lists, a sample that is not ranked; 0 for whole lists.
         source: Dataset that zero-shot transfer fits on instead of the target's default; the row is then `open`.
     """
 
@@ -61,6 +62,7 @@ class Request:
     shots: tuple[int, ...] = ()
     seeds: int = 0
     parts: tuple[str, ...] = ()
+    limit: int = 0
     source: str | None = None
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from harness.base.errors import NotApplicableError
+from harness.cells.architecture_table import refusal
 from harness.cells.backbone import MINI_ARCH, BackboneChoice, preset_of
 from harness.cells.cell import MethodRow
 from harness.cells.datasets import OpenedDatasets, choose_datasets
@@ -16,16 +17,18 @@ from harness.cells.from_protocol import declared_recipe, is_custom, options_prot
 from harness.cells.prescribed_fits import PrescribedFits
 from harness.cells.request import MethodChoice, Request
 from harness.cells.resolve_method import code_of, method_row
-from harness.cells.resolve_views import RequestedViews
+from harness.cells.resolve_views import RequestedViews, prescribed_views
 from harness.cells.resolved import Chosen, Combination, ResolvedFit, ResolvedRequest
 from harness.cells.scope import PlannedEval, PlannedFit
 from harness.cells.seeds import check_seeds, with_seeds
 from harness.cells.selection import check_parts, selection_of, unused_source
 from harness.data.lists.dataset import Dataset
-from harness.data.lists.own_lists import WithOwnLists
+from harness.data.lists.own_lists import TransferTarget, WithOwnLists
+from harness.data.lists.sample import check_limit, sampled
 from harness.machine.settings import Settings
 from harness.plugins import registry
-from harness.spec import Eval, Fit, ParentFit, Protocol, Recipe, Repeat
+from harness.plugins.view_transforms import transform_identity
+from harness.spec import Eval, Fit, ParentFit, Protocol, Recipe, Repeat, Views
 from harness.spec.method_spec import OwnModel
 from harness.spec.overrides import recipe_with
 from harness.spec.protocol import SEED
@@ -40,6 +43,7 @@ def resolve(request: Request, settings: Settings) -> ResolvedRequest:
         UserError: Unknown names or values.
     """
     check_seeds(request)
+    check_limit(request.limit)
     resolver = _Resolver(request, settings)
     missing: dict[str, None] = {}
     targets: list[tuple[type[Protocol], Dataset]] = []
@@ -57,6 +61,7 @@ def resolve(request: Request, settings: Settings) -> ResolvedRequest:
                 reason = f"{error.message} {error.hint}".strip()
                 left_out.append((f"{choice.name} {protocol.name} {dataset.shown}", reason))
     check_parts(request, resolver.parts)
+    resolver.notes |= dict.fromkeys(unused_source(request, any(found.parent for found in combinations)))
     embedded = not request.datasets and any(dataset.kind == "embedded" for _, dataset in targets)
     return ResolvedRequest(tuple(combinations), tuple(missing), embedded, tuple(left_out), tuple(resolver.notes))
 
@@ -67,12 +72,13 @@ class _Resolver:
     def __init__(self, request: Request, settings: Settings) -> None:
         self.datasets = OpenedDatasets(request, settings)
         self.parts: set[str] = set()
-        self.notes: dict[str, None] = dict.fromkeys(unused_source(request))
+        self.notes: dict[str, None] = {}
         self._request = request
         self._configured = settings.data
         self._codes: dict[str, str] = {}
         self._views = RequestedViews(request)
         self._prescribed = PrescribedFits()
+        self._targets: dict[int, TransferTarget] = {}
         self._parents: dict[tuple[ParentFit, BackboneChoice | OwnModel, int], ResolvedFit] = {}
 
     def combination(self, choice: MethodChoice, protocol: type[Protocol], dataset: Dataset) -> Combination:
@@ -84,7 +90,7 @@ class _Resolver:
         """
         row = self._row(choice, protocol, dataset)
         is_trained = choice.checkpoint is None and (row.spec.recipe is not None or bool(row.spec.recipes))
-        views = self._views.of_training(protocol.views, row.backbone)
+        published = self._published_views(protocol, dataset)
         datasets = {dataset.name: dataset}
         prescribed: list[PlannedFit] = []
         chosen: list[Chosen] = []
@@ -99,17 +105,24 @@ class _Resolver:
             if name not in datasets:
                 datasets[name] = self.datasets.open(name)
             if is_custom(protocol) and (own := own_lists(protocol, refs, name, datasets[name])):
+                if limit := self._request.limit:
+                    own = {file: sampled(rows, limit) for file, rows in own.items()}
                 datasets[name] = WithOwnLists(datasets[name], own)
+        self.notes |= dict.fromkeys(note for opened in datasets.values() for note in opened.notes)
+        training_views: dict[Views, None] = {}
         for fit, items in fits:
-            training = None
+            training, source = None, datasets[fit.train.dataset]
+            views = self._views.of_training(prescribed_views(published, source), row.backbone)
+            training_views[views] = None
             if is_trained:
-                source = datasets[fit.train.dataset]
                 # A method without a recipe is named first: no folder of videos would help it.
                 declared = self._declared(row, protocol, dataset, fit, source)
                 self._require_videos(dataset, source)
                 recipe = _fitted_recipe(recipe_with(declared, self._request.recipe), source, fit)
-                training = ResolvedFit(row, protocol.name, fit, source, declared, recipe, views)
-            evals = tuple(self._eval(item, row, protocol, fit.repeat if is_trained else Repeat()) for item in items)
+                trained_by = self._trained_by(protocol, dataset, fit)
+                training = ResolvedFit(row, trained_by, fit, source, declared, recipe, views)
+            repeat = fit.repeat if is_trained else Repeat()
+            evals = tuple(self._eval(item, row, published, repeat, datasets[item.test.dataset]) for item in items)
             columns = tuple(planned for planned in evals if not planned.eval.optional)
             prescribed.append(PlannedFit(fit, training.recipe if training else None, columns))
             selected = [planned for planned in evals if selection.takes(fit, planned.eval)]
@@ -118,23 +131,52 @@ class _Resolver:
         # After the fits: a missing recipe of the protocol is named before missing videos of the parent fit.
         parent_fit = row.spec.parent_fit(row.options) if is_trained else None
         parent = self._parent(parent_fit, row.backbone, dataset) if parent_fit is not None else None
+        if parent is not None and parent.dataset.name == dataset.name:
+            self.notes[
+                f"{row.name} {protocol.name} on {dataset.shown} starts from a fit on all classes of {dataset.shown}, "
+                "novel classes included, which is not published: name another source with --source NAME"
+            ] = None
         return Combination(
-            row, protocol, dataset, datasets, views, tuple(prescribed), tuple(chosen), parent,
-            chosen_source=self._request.source is not None and dataset.source is not None,
+            row, protocol, dataset, datasets, tuple(training_views), tuple(prescribed), tuple(chosen), parent,
+            chosen_source=self._is_source_chosen(dataset, parent),
         )  # fmt: skip
+
+    def _is_source_chosen(self, dataset: Dataset, parent: ResolvedFit | None) -> bool:
+        """Whether the user chose a dataset to train on that is not the protocol's or the method's published one."""
+        if parent is not None and parent.dataset.name == dataset.name:
+            # Nothing is published for a parent fit on the dataset itself, which has seen the novel classes.
+            return True
+        return self._request.source is not None and (dataset.source is not None or parent is not None)
 
     def _row(self, choice: MethodChoice, protocol: type[Protocol], dataset: Dataset) -> MethodRow:
         backbone = self._request.backbone or _default_backbone(dataset)
         spec = registry.method_spec(choice.name)
         # Options may depend on the number of frames. A model other than CLIP sets the frames itself.
-        frames = self._views.requested(protocol.views, backbone).frames if spec.uses_clip else None
-        fits = self._prescribed.of(protocol, dataset) if spec.protocol_options and is_custom(protocol) else []
+        views = self._published_views(protocol, dataset)
+        frames = self._views.requested(views, backbone).frames if spec.uses_clip else None
+        fits = self._prescribed.of(protocol, dataset) if spec.protocol_options and _borrows(protocol) else []
         # The first fit decides: a row has one set of options.
         name = options_protocol(spec, protocol, similar_protocol(protocol, dataset, fits[0][0])) if fits else ""
         row = method_row(choice, backbone, name or protocol.name, dataset.name, frames, self._code(choice.name))
+        self._require_tower(row)
         if not spec.uses_clip and not spec.open_vocabulary:
             self._prescribed.require_trained_classes(row, protocol, dataset)
         return row
+
+    @staticmethod
+    def _require_tower(row: MethodRow) -> None:
+        """Refuse a built-in method that does not work on the architecture, as the table of architectures states.
+
+        Raises:
+            NotApplicableError: The method cannot be set up there.
+        """
+        backbone = row.backbone
+        # A weight file without --arch may have any architecture.
+        if not isinstance(backbone, BackboneChoice) or backbone.is_mini or backbone.arch is None:
+            return
+        builtin = registry.sources("method")[row.name].origin == "built-in"
+        if builtin and (reason := refusal(backbone.arch, row.name, bool(row.changed))):
+            raise NotApplicableError(f"{row.name} does not work on {backbone.arch}: {reason}.")
 
     def _code(self, method: str) -> str:
         """sha256 of a method's source code; finding it looks through all installed packages."""
@@ -142,10 +184,24 @@ class _Resolver:
             self._codes[method] = code_of(registry.method_spec(method))
         return self._codes[method]
 
-    def _eval(self, item: Eval, row: MethodRow, protocol: type[Protocol], repeat: Repeat) -> PlannedEval:
-        published = item.views or protocol.views
-        prescribed = Prescribed(row.backbone.views_of(published))
-        return PlannedEval(item, item.repeat or repeat, prescribed, self._views.evaluated(published, row.backbone))
+    @staticmethod
+    def _trained_by(protocol: type[Protocol], dataset: Dataset, fit: Fit) -> str:
+        """The protocol that trains a fit: the protocol itself, or the one with whose fits it shares its fits."""
+        shares = not protocol.trains or (bool(protocol.recipe_like) and not is_custom(protocol))
+        return similar_protocol(protocol, dataset, fit) if shares else protocol.name
+
+    def _published_views(self, protocol: type[Protocol], dataset: Dataset) -> Views:
+        """The views of a protocol; of a protocol that evaluates fits of another protocol those of the other one."""
+        if protocol.trains:
+            return protocol.views
+        fit, _ = self._prescribed.of(protocol, dataset)[0]
+        return registry.load("protocol", similar_protocol(protocol, dataset, fit)).views
+
+    def _eval(self, item: Eval, row: MethodRow, views: Views, repeat: Repeat, dataset: Dataset) -> PlannedEval:
+        published = prescribed_views(item.views or views, dataset)
+        prescribed = Prescribed(row.backbone.views_of(published), transform_identity(item.transform))
+        evaluated = self._views.evaluated(row.published_input(published), row.backbone)
+        return PlannedEval(item, item.repeat or repeat, prescribed, evaluated)
 
     def _parent(self, parent: ParentFit, backbone: BackboneChoice | OwnModel, dataset: Dataset) -> ResolvedFit:
         """The fit that a method starts from, on the same backbone and with the recipe that its own method declares."""
@@ -155,12 +211,13 @@ class _Resolver:
             frames = self._views.requested(protocol.views, backbone).frames
             choice, code = MethodChoice(parent.method), self._code(parent.method)
             row = method_row(choice, backbone, parent.protocol, dataset.name, frames, code)
-            fit, _ = self._prescribed.of(protocol, dataset)[0]
+            target = self._targets.setdefault(id(dataset), TransferTarget(dataset))
+            fit, _ = self._prescribed.of(protocol, target)[0]
             source = dataset if fit.train.dataset == dataset.name else self.datasets.open(fit.train.dataset)
             self._require_videos(dataset, source)
             declared = self._declared(row, protocol, dataset, fit, source, {})
             recipe = _fitted_recipe(declared, source, fit)
-            views = self._views.of_training(protocol.views, backbone)
+            views = self._views.of_training(prescribed_views(protocol.views, source), backbone)
             self._parents[key] = ResolvedFit(row, parent.protocol, fit, source, declared, recipe, views)
         return self._parents[key]
 
@@ -181,23 +238,28 @@ class _Resolver:
         self, row: MethodRow, protocol: type[Protocol], dataset: Dataset, fit: Fit, source: Dataset,
         given: Mapping[str, str] | None = None,
     ) -> Recipe:  # fmt: skip
-        similar = similar_protocol(protocol, dataset, fit) if is_custom(protocol) else ""
+        similar = similar_protocol(protocol, dataset, fit) if _borrows(protocol) else ""
         settings = self._request.recipe if given is None else given
         declared = declared_recipe(row.spec, protocol, similar, source.name, fit, preset_of(row.backbone), settings)
         return declared.of_seed(fit.repeat.index) if fit.repeat.kind == SEED else declared
 
 
+def _borrows(protocol: type[Protocol]) -> bool:
+    """Whether a protocol takes recipes and option values of other protocols: methods publish none for it."""
+    return is_custom(protocol) or bool(protocol.recipe_like) or not protocol.trains
+
+
 def _default_backbone(dataset: Dataset) -> BackboneChoice:
     """The tiny CLIP for embedded datasets, OpenAI's ViT-B/16 for all others."""
-    return BackboneChoice(MINI_ARCH, None) if dataset.kind == "embedded" else BackboneChoice("ViT-B-16", "openai")
+    return BackboneChoice(MINI_ARCH, None) if dataset.kind == "embedded" else BackboneChoice(None, None)
 
 
 def _fitted_recipe(recipe: Recipe, dataset: Dataset, fit: Fit) -> Recipe:
-    """The recipe, with a smaller effective batch if the training list of a custom dataset does not fill it.
+    """The recipe, with a smaller effective batch if the training list of a custom dataset or a sample does not fill it.
 
     Published recipes are made for lists of thousands of clips. Lists of official datasets always fill them, and may be
     absent on this machine; they are not read here.
     """
-    if dataset.kind != "custom":
+    if dataset.kind != "custom" and not dataset.sample:
         return recipe
     return fitted_batch(len(dataset.list(fit.train.list)), recipe)

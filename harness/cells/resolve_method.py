@@ -32,6 +32,8 @@ def method_row(
         UserError: No such method, or an unknown option or value.
     """
     spec = registry.method_spec(choice.name)
+    if choice.checkpoint is not None and spec.uses_clip and isinstance(backbone, BackboneChoice):
+        backbone = backbone.for_checkpoint(choice.checkpoint)
     defaults = spec.options_for({}, protocol, dataset, preset_of(backbone), frames)
     options = defaults
     if choice.options:

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
-from harness.cells.backbone import BackboneChoice, views_for
+from dataclasses import replace
+
+from harness.cells.backbone import BackboneChoice, overridden, views_for
 from harness.cells.request import Request
+from harness.data.lists.dataset import Dataset
 from harness.spec import Views
 from harness.spec.method_spec import OwnModel
-from harness.spec.overrides import views_with
+
+
+def prescribed_views(protocol: Views, dataset: Dataset) -> Views:
+    """A protocol's views on a dataset: with the reader `exact` where no number was published.
+
+    decord is the published reader. It returns other frames on many files that users have, such as HEVC, MPEG-TS and
+    H.264 in AVI, and no published number of a custom dataset depends on it.
+    """
+    return replace(protocol, reader="exact") if dataset.kind == "custom" else protocol
 
 
 class RequestedViews:
@@ -36,12 +47,11 @@ class RequestedViews:
         key = published, backbone, True
         if key not in self._views:
             # Not `views_for`: the backbone's own number of frames would replace the requested one.
-            views = views_with(self.requested(published, backbone), self._request.eval_views)
-            backbone.check_views(views)
-            self._views[key] = views
+            requested = self.requested(published, backbone)
+            self._views[key] = overridden(requested, backbone, self._request.eval_views)
         return self._views[key]
 
     def of_training(self, published: Views, backbone: BackboneChoice | OwnModel) -> Views:
         """The single view of a training clip: clips, crops and their sampling are settings of evaluation."""
         views = self.requested(published, backbone)
-        return Views(frames=views.frames, normalize=views.normalize, reader=views.reader)
+        return views.single

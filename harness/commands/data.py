@@ -1,4 +1,4 @@
-"""`data`: generate lists from official annotations, or verify and import published lists."""
+"""`data`: generate, import or export the lists of datasets."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
-from harness.base.errors import EXIT_DONE
+from harness.base.errors import EXIT_DONE, EXIT_FAILED, UserError
 from harness.commands._arguments import add_folders, add_json, settings_of
 from harness.commands._output import put, put_json, say
 from harness.commands._parser import Verbs, verb_parser
@@ -14,12 +14,12 @@ from harness.machine.settings import Settings
 
 
 def add_parser(verbs: Verbs) -> None:
-    """Arguments of `data prepare` and `data import-lists`."""
+    """Arguments of `data prepare`, `data import-lists` and `data export-lists`."""
     parser = verb_parser(
-        verbs, "data", "generate or import the protocols' lists", "Lists of the official datasets.",
+        verbs, "data", "generate, import or export lists", "Generate, import or export the lists of datasets.",
         "example:\n  python -m harness data prepare ucf101 --annotations ucfTrainTestlist/ --videos /data/UCF-101\n",
     )  # fmt: skip
-    kinds = parser.add_subparsers(dest="what", metavar="{prepare,import-lists}", required=True)
+    kinds = parser.add_subparsers(dest="what", metavar="{prepare,import-lists,export-lists}", required=True)
     prepare = verb_parser(
         kinds, "prepare", "generate a dataset's lists from its official annotations",
         "Generate every list that can be derived from a dataset's official annotations by the published rules,\n"
@@ -39,31 +39,50 @@ def add_parser(verbs: Verbs) -> None:
     add_json(prepare)
     add_folders(prepare)
     imported = verb_parser(
-        kinds, "import-lists", "verify and import the published list files",
+        kinds, "import-lists", "verify and import list files of the authors or of another project",
         "Verify published list and label files (a checkout of the authors' repository) against their fingerprints and\n"
         "copy them into the lists folder. Needed for the twelve few-shot lists and the K-400 lists, which cannot be\n"
-        "derived from annotations.",
-        "example:\n  python -m harness data import-lists ../ViFi-CLIP\n",
+        "derived from annotations. In the checkout of another project, lists are recognised by their clips and\n"
+        "labels; lists that are not published are named. A single one of them becomes a table with --labels.",
+        "examples:\n  python -m harness data import-lists ../ViFi-CLIP\n"
+        "  python -m harness data import-lists ../FROSTER/zs_label_db/B2N_k400/val.csv --labels train_idx2cls.csv "
+        "--videos /data/k400\n",
     )  # fmt: skip
-    imported.add_argument("folder", metavar="DIR", help="folder with datasets_splits/ and labels/")
+    imported.add_argument("folder", metavar="DIR|FILE", help="checkout, folder with lists, or a list `path label`")
+    imported.add_argument("--labels", metavar="FILE", help="class names by id, for a list that is not published")
+    imported.add_argument("--videos", metavar="DIR", help="folder with the videos of this list; counts those found")
     imported.add_argument("--out", metavar="DIR", help="folder for the lists (default: the configured lists folder)")
     add_json(imported)
     add_folders(imported)
+    _add_export(kinds)
+
+
+def _add_export(kinds: Verbs) -> None:
+    exported = verb_parser(
+        kinds, "export-lists", "write lists as text files with one line `path label`",
+        "Write the lists of a dataset, drawn lists among them, for other programs: DATASET_LIST.txt with one line\n"
+        "`path label` per video, and DATASET_LABELS.csv with the class names of the ids.",
+        "example:\n  python -m harness data export-lists my_clips/ --list train --list val --out lists/\n",
+    )  # fmt: skip
+    exported.add_argument("dataset", metavar="NAME|PATH", help="dataset, a folder of class folders, or a table")
+    exported.add_argument(
+        "--list", action="append", default=[], metavar="NAME", help="list to write; repeatable (all lists)"
+    )
+    exported.add_argument(
+        "--lists", default="published", choices=("published", "own"), help="own: draw lists that are not published"
+    )
+    exported.add_argument("--out", required=True, metavar="DIR", help="folder for the files")
+    add_json(exported)
+    add_folders(exported)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Generate or import lists."""
+    """Generate, import or export lists."""
     settings = settings_of(arguments)
     if arguments.what == "import-lists":
-        from harness.data.official.import_lists import import_lists
-
-        out = Path(arguments.out) if arguments.out else settings.lists.path
-        imported = import_lists(Path(arguments.folder), out)
-        if arguments.json:
-            put_json(imported.as_dict())
-        else:
-            put(imported.text())
-        return EXIT_DONE
+        return _import(arguments, settings)
+    if arguments.what == "export-lists":
+        return _export(arguments, settings)
     from harness.data.official.prepare import levels_text, prepare
 
     videos = Path(arguments.videos) if arguments.videos else None
@@ -79,6 +98,42 @@ def run(arguments: argparse.Namespace) -> int:
     if report.found is not None:
         say(f"videos found: {report.found} of {report.expected}")
     say(f"lists written to {out}")
+    return EXIT_DONE
+
+
+def _import(arguments: argparse.Namespace, settings: Settings) -> int:
+    """Import published lists, or a single list of another project as a table."""
+    from harness.data.official.import_lists import import_lists
+    from harness.data.official.import_table import import_table, is_published
+
+    folder = Path(arguments.folder)
+    out = Path(arguments.out) if arguments.out else settings.lists.path
+    if folder.is_file() and not is_published(folder):
+        labels, videos = (Path(text) if text else None for text in (arguments.labels, arguments.videos))
+        table = import_table(folder, out, labels, videos, settings.cache.path)
+        put_json(table.as_dict()) if arguments.json else put(table.text())
+        return EXIT_DONE
+    if folder.is_dir() and (arguments.labels or arguments.videos):
+        raise UserError(
+            f"--labels and --videos belong to one list, and {folder} is a folder.", "Give the list file itself."
+        )
+    imported = import_lists(folder, out)
+    put_json(imported.as_dict()) if arguments.json else put(imported.text())
+    return EXIT_DONE if imported.lists else EXIT_FAILED
+
+
+def _export(arguments: argparse.Namespace, settings: Settings) -> int:
+    """Write lists as text files."""
+    from harness.data.catalog import open_dataset
+    from harness.data.export_lists import export_lists
+
+    dataset = open_dataset(arguments.dataset, settings, lists=arguments.lists)
+    report = export_lists(dataset, Path(arguments.out), arguments.list)
+    if arguments.json:
+        put_json(report)
+        return EXIT_DONE
+    put(report.text())
+    say(f"lists written to {arguments.out}")
     return EXIT_DONE
 
 

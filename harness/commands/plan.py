@@ -47,12 +47,13 @@ def add_parser(verbs: Verbs) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the plan; 1 if `run` would refuse a cell."""
+    from harness.cells.backbone_text import input_lines
     from harness.cells.from_request import expand
     from harness.cells.plan import make_plan, select
     from harness.cells.refusals import findings
     from harness.commands._jobs import jobs_of
     from harness.executor.states import failures
-    from harness.machine.weights_index import WeightsIndex
+    from harness.weights.index import WeightsIndex
 
     run_request, settings = described_run(arguments)
     cells = expand(run_request.request, settings)
@@ -82,6 +83,8 @@ def run(arguments: argparse.Namespace) -> int:
     for text in failures(jobs.values(), runs):
         say(text)
     _say_cells(cells, plan)
+    for line in input_lines((*cells.fits, *cells.evals)):
+        say(line)
     for model in {cell.measurement.model for cell in cells.evals}:
         index.of(model)
     for name in sorted(index.unread):

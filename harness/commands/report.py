@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from harness.base.atomic import write_bytes
 from harness.base.errors import EXIT_DONE, EXIT_FAILED
-from harness.commands._arguments import add_folders, settings_of
+from harness.commands._arguments import add_folders, run_folders_of
 from harness.commands._output import put, say
 from harness.commands._parser import Verbs, verb_parser
 from reports.layout import TABLE_NAMES
@@ -29,31 +29,38 @@ def add_parser(verbs: Verbs) -> None:
         "same folder. With --table: print one table, with published values and verdicts unless --against nothing.",
         "examples:\n"
         "  python -m harness report\n"
-        "  python -m harness report --table b2n --against paper --format latex\n",
+        "  python -m harness report --table b2n --against paper --format latex\n"
+        "  python -m harness report --runs runs_of_machine_a/ runs_of_machine_b/ --out board/\n",
     )  # fmt: skip
     parser.add_argument("--table", choices=TABLE_NAMES, help="print this table instead of building the board")
     parser.add_argument(
         "--against", choices=("paper", "nothing"), default="paper", help="compare with published values (paper)"
     )
     parser.add_argument("--format", choices=("html", "md", "latex", "csv"), default="md", help="format of --table (md)")
-    parser.add_argument("--out", metavar="PATH", help="folder of the board (RUNS/board), or file of the table (stdout)")
-    add_folders(parser)
+    parser.add_argument(
+        "--out",
+        metavar="PATH",
+        help="folder of the board (board/ in the first run folder), or file of the table (stdout)",
+    )
+    add_folders(parser, several_runs=True)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Build the board or print the table."""
-    runs = settings_of(arguments).runs.path
+    runs = run_folders_of(arguments)
     if arguments.table is None:
         from reports.site import build_report
         from results.record import BOARD
 
-        built = build_report(runs, Path(arguments.out) if arguments.out else runs / BOARD)
+        built = build_report(runs, Path(arguments.out) if arguments.out else runs[0] / BOARD)
         say(f"report: {built.index}")
         return _report_damaged(built.damaged)
     from reports.export import render_table
 
     against = arguments.against == "paper"
-    table = render_table(arguments.table, runs if runs.is_dir() else None, against, arguments.format)
+    # Without any run folder the table has the published values alone.
+    measured = runs if len(runs) > 1 or runs[0].is_dir() else None
+    table = render_table(arguments.table, measured, against, arguments.format)
     if arguments.out:
         write_bytes(Path(arguments.out), table.text.encode())
         say(f"table: {arguments.out}")

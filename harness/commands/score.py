@@ -1,4 +1,4 @@
-"""`score`: recompute every metric from the stored predictions."""
+"""`score`: recompute every metric from the stored predictions, or make a record of predictions of another program."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.base.errors import EXIT_DONE, EXIT_FAILED, UserError
-from harness.commands._arguments import add_json
+from harness.commands._arguments import add_folders, add_json, settings_of
 from harness.commands._output import STDOUT, put, put_json, say
-from harness.commands._parser import Verbs, verb_parser
+from harness.commands._parser import Parser, Verbs, verb_parser
 
 if TYPE_CHECKING:
     from results.score import Score
@@ -25,13 +25,16 @@ def add_parser(verbs: Verbs) -> None:
     parser = verb_parser(
         verbs, "score", "recompute metrics from predictions",
         "Recompute every metric of records from their predictions and fail on any difference: a changed prediction, a\n"
-        "missing, added or repeated video, a changed metric or list.",
+        "missing, added or repeated video, a changed metric or list.\n\n"
+        "With --import: make a record of predictions that another program made for every video of an evaluation list.\n"
+        "Its model and training are unknown, so that its row is in the open division and is not ranked.",
         "examples:\n"
         "  python -m harness score runs/\n"
         "  python -m harness score runs/ --drop-last 8\n"
-        "  python -m harness score runs/ --measures --per-class classes.csv --confusion matrices/\n",
+        "  python -m harness score runs/ --measures --per-class classes.csv --confusion matrices/\n"
+        "  python -m harness score --import theirs.csv --name theirs --protocol b2n --dataset ucf101 --part novel\n",
     )  # fmt: skip
-    parser.add_argument("path", metavar="PATH", help="a record, its predictions, or a folder of records")
+    parser.add_argument("path", nargs="?", metavar="PATH", help="a record, its predictions, or a folder of records")
     parser.add_argument(
         "--drop-last", type=int, nargs="?", const=RANKS, metavar="PROCESSES",
         help=f"also print the effect of the published loader, which drops incomplete batches ({RANKS} processes)",
@@ -46,10 +49,62 @@ def add_parser(verbs: Verbs) -> None:
             help=f"write {text} as CSV: a file, or a folder with one file per record (default: stdout)",
         )  # fmt: skip
     add_json(parser)
+    _add_import(parser)
+
+
+def _add_import(parser: Parser) -> None:
+    """Arguments of `--import`."""
+    group = parser.add_argument_group("a record of predictions of another program")
+    group.add_argument(
+        "--import", dest="imported", metavar="FILE.csv",
+        help="table with the columns video and prediction, or video, class1 to class5 and p1 to p5",
+    )  # fmt: skip
+    for name, metavar, text in (
+        ("name", "NAME", "name of the model on the board"),
+        ("protocol", "NAME", "protocol of the evaluation list"),
+        ("dataset", "NAME|PATH", "dataset of the evaluation list"),
+        ("part", "NAME", "part of the protocol, where it has several"),
+    ):
+        group.add_argument(f"--{name}", metavar=metavar, help=text)
+    group.add_argument("--repeat", type=int, metavar="N", help="repeat of the protocol, where it has several")
+    group.add_argument("--lists", default="published", choices=("published", "own"), help="own: lists that were drawn")
+    group.add_argument(
+        "--label-set", default="published", choices=("published", "corrected", "split"), help="class names"
+    )
+    add_folders(parser)
+
+
+def _import(arguments: argparse.Namespace) -> int:
+    """Make a record of the predictions of another program and print its metrics."""
+    from harness.running.import_predictions import ListChoice, import_predictions
+    from results.record import read_record
+
+    absent = [f"--{name}" for name in ("name", "protocol", "dataset") if not getattr(arguments, name)]
+    if absent or arguments.path:
+        found = f"{', '.join(absent)} is missing" if absent else f"{arguments.path} is given together with --import"
+        raise UserError(f"{found}.", "score --import FILE --name NAME --protocol NAME --dataset NAME [--part NAME]")
+    choice = ListChoice(
+        arguments.protocol, arguments.dataset, arguments.part or "", arguments.repeat, arguments.lists,
+        arguments.label_set,
+    )  # fmt: skip
+    path = import_predictions(Path(arguments.imported), arguments.name, choice, settings_of(arguments))
+    record = read_record(path)
+    if arguments.json:
+        put_json({"record": str(path), "metrics": record.metrics, "remarks": record.remarks})
+    else:
+        metrics = record.metrics
+        put(f"{path}: top-1 {metrics.top1:.2f}, top-5 {metrics.top5:.2f}, mean class {metrics.mean_class:.2f}")
+        for remark in record.remarks:
+            say(f"note: {remark}")
+    return EXIT_DONE
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the disagreements; 1 if there are any."""
+    if arguments.imported:
+        return _import(arguments)
+    if not arguments.path:
+        raise UserError("PATH is missing: a record, its predictions, or a folder of records.", "Example: score runs/")
     from results.measurement_words import incomplete_mark
     from results.score import score
 

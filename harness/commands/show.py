@@ -1,4 +1,4 @@
-"""`show`: the card of a method, a protocol or a dataset."""
+"""`show`: the card of a method, a protocol, a dataset or an architecture."""
 
 from __future__ import annotations
 
@@ -27,14 +27,15 @@ if TYPE_CHECKING:
 def add_parser(verbs: Verbs) -> None:
     """Arguments of `show`."""
     parser = verb_parser(
-        verbs, "show", "the card of a method, protocol or dataset",
+        verbs, "show", "the card of a method, protocol, dataset or architecture",
         "Print the card of a name: a method's options, recipe per protocol and parameters; a protocol's lists and\n"
-        "columns; a dataset's lists and classes.",
+        "columns; a dataset's lists and classes; the input and texts of an architecture of open_clip.",
         "examples:\n"
         "  python -m harness show vificlip\n"
-        "  python -m harness show b2n --json\n",
+        "  python -m harness show b2n --json\n"
+        "  python -m harness show ViT-B-16-SigLIP\n",
     )  # fmt: skip
-    parser.add_argument("name", metavar="NAME", help="method, protocol or dataset, or the folder of a dataset")
+    parser.add_argument("name", metavar="NAME", help="method, protocol, dataset, architecture, or folder of a dataset")
     parser.add_argument("--arch", metavar="NAME", help="count parameters on this architecture (ViT-B-16)")
     add_plugins(parser)
     add_json(parser)
@@ -45,6 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the card."""
     load_plugins(arguments)
     load_environment_plugins()
+    from harness.cells.backbone_text import architecture_card
     from harness.data.catalog import dataset_names
 
     name, settings = arguments.name, settings_of(arguments)
@@ -55,9 +57,11 @@ def run(arguments: argparse.Namespace) -> int:
         card, text = _protocol(name)
     elif name in dataset_names(settings) or Path(name).exists():
         card, text = _dataset(name, settings)
+    elif (architecture := architecture_card(name)) is not None:
+        card, text = architecture.as_dict(), architecture.text_lines()
     else:
         known = [*registry.sources("method"), *registry.sources("protocol"), *dataset_names(settings)]
-        raise unknown_name("method, protocol or dataset", name, known)
+        raise unknown_name("method, protocol, dataset or architecture", name, known)
     if arguments.json:
         put_json(card)
     else:

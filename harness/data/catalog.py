@@ -8,15 +8,15 @@ from pathlib import Path
 
 from harness.base.errors import UserError, unknown_name
 from harness.data.embedded.dataset import EMBEDDED, EmbeddedDataset
+from harness.data.folders.clip import GivenFiles
 from harness.data.folders.dataset import SPLIT_SEED, FolderDataset
+from harness.data.folders.tables import SUFFIXES
 from harness.data.lists.dataset import Dataset
 from harness.data.official.cards import LABEL_VARIANTS, OFFICIAL
 from harness.data.official.dataset import OfficialDataset
 from harness.machine.settings import Settings
 from harness.spec.lists import dataset_key
 
-TABLES = (".csv", ".tsv", ".txt")
-"""Suffixes of tables of videos."""
 __all__ = ["OFFICIAL", "dataset_names", "open_dataset"]
 
 
@@ -62,7 +62,8 @@ def open_dataset(
         return OfficialDataset(name_or_path, folders, root, settings.cache.path, own_seed, variant)
     source = source or "k400"
     if name_or_path in settings.data:
-        return FolderDataset(settings.data[name_or_path].path, name_or_path, source, seed, settings.cache.path)
+        path = settings.data[name_or_path].path
+        return FolderDataset(path, name_or_path, source, seed, _given_files(path, name_or_path, settings))
     path = Path(name_or_path)
     near = "" if path.exists() else _near_path(path)
     if _looks_like_path(name_or_path) and not path.exists():
@@ -75,15 +76,28 @@ def open_dataset(
         name = path.stem if path.is_file() else path.resolve().name
         if name in dataset_names():
             name = f"custom_{name}"  # results of a custom folder must not carry the name of an official dataset
-        return FolderDataset(path, name, source, seed, settings.cache.path)
+        return FolderDataset(path, name, source, seed, _given_files(path, name, settings))
     unknown = unknown_name("dataset", name_or_path, dataset_names(settings))
     raise UserError(unknown.message, f"{near}{unknown.hint}")
+
+
+def _given_files(path: Path, name: str, settings: Settings) -> GivenFiles:
+    """Video root (`--data NAME=DIR`) and class names (`--data-labels NAME=FILE`) of a custom dataset.
+
+    NAME is the name of the dataset, or that of its file or folder.
+    """
+    names = (name, path.stem if path.is_file() else path.resolve().name)
+    videos = next((settings.data[n].path for n in names if n in settings.data), None)
+    labels = next((settings.labels[n].path for n in names if n in settings.labels), None)
+    if videos is not None and videos.resolve() == path.resolve():  # a dataset by the name of its own folder
+        videos = None
+    return GivenFiles(videos, labels, settings.cache.path)
 
 
 def _near_path(path: Path) -> str:
     """`Did you mean the folder NAME? ` for a misspelt path of a folder or table; empty if no path is near."""
     try:
-        names = [entry.name for entry in path.parent.iterdir() if entry.is_dir() or entry.suffix in TABLES]
+        names = [entry.name for entry in path.parent.iterdir() if entry.is_dir() or entry.suffix in SUFFIXES]
     except OSError:  # the parent does not exist, either
         return ""
     near = difflib.get_close_matches(path.name, names, n=1)
@@ -94,7 +108,7 @@ def _near_path(path: Path) -> str:
 
 
 def _looks_like_path(text: str) -> bool:
-    return os.sep in text or "/" in text or text.startswith(".") or Path(text).suffix in TABLES
+    return os.sep in text or "/" in text or text.startswith(".") or Path(text).suffix in SUFFIXES
 
 
 def _check_choice(option: str, value: str, allowed: tuple[str, ...]) -> None:

@@ -12,10 +12,13 @@ from harness.base.errors import UserError
 from harness.data.equal_clips import ListedClips, refuse_equal_clips
 from harness.data.lists.dataset import Dataset
 from harness.data.official.dataset import OfficialDataset
+from harness.data.reader_check import DecodeCheck, readers_text, sample
 from harness.data.shared_people import people_in_both, people_warning
 from harness.spec import VideoList
 
 _SHOWN = 5
+FRAME_FOLDER = "frame folder"
+"""Stands for the extension of a clip that is a folder of frames."""
 
 
 class ListCheckJson(TypedDict):
@@ -30,10 +33,11 @@ class ListCheckJson(TypedDict):
 
 
 class DecodeJson(TypedDict):
-    """JSON form of the comparison of the two readers: clips compared, wrong frames and problems by list path."""
+    """JSON form of the comparison of the readers: clips compared; wrong frames, corrupt packets, problems by path."""
 
     compared: int
     disagree: dict[str, int]
+    damaged: dict[str, int]
     undecodable: dict[str, str]
 
 
@@ -54,23 +58,6 @@ class DataJson(TypedDict):
     copies: list[str]
     people: list[str]
     decode: DecodeJson | None
-
-
-@dataclass(frozen=True)
-class DecodeCheck:
-    """Comparison of decord's random access with a sequential decode of one clip.
-
-    Args:
-        wrong: Number of published frame indices at which the two readers return different frames.
-        declared: Number of frames that decord declares.
-        decoded: Number of frames of a sequential decode.
-        problem: Why the clip could not be compared, empty otherwise.
-    """
-
-    wrong: int = 0
-    declared: int = 0
-    decoded: int = 0
-    problem: str = ""
 
 
 @dataclass(frozen=True)
@@ -182,6 +169,11 @@ class DataReport:
         return tuple(sorted(path for path, check in (self.decode or {}).items() if check.wrong))
 
     @property
+    def damaged(self) -> Mapping[str, int]:
+        """Clips with corrupt packets, and their number."""
+        return {path: check.skipped for path, check in sorted((self.decode or {}).items()) if check.skipped}
+
+    @property
     def undecodable(self) -> Mapping[str, str]:
         """Clips that could not be compared, with the reason."""
         return {path: check.problem for path, check in sorted((self.decode or {}).items()) if check.problem}
@@ -190,7 +182,10 @@ class DataReport:
         """The report as text: a table of lists, then the clips that are missing, ambiguous or decode differently."""
         lines = [f"{self.dataset}: {self.files:,} video files in {self.root or 'no configured folder'}"]
         if self.extensions:
-            kinds = ", ".join(f"{count:,} .{name}" for name, count in self.extensions.items())
+            kinds = ", ".join(
+                f"{count:,} {name}s" if name == FRAME_FOLDER else f"{count:,} .{name}"
+                for name, count in self.extensions.items()
+            )
             lines.append(f"  {kinds}; {self.unlisted:,} in no list")
         lines += [f"  {check.text()}" for check in self.lists]
         for title, paths in (("missing", self.missing), ("ambiguous", self.ambiguous)):
@@ -200,10 +195,12 @@ class DataReport:
         lines += [f"  copies: {copies}" for copies in self.copies]
         lines += [f"  people: {people}" for people in self.people]
         if self.decode is not None:
-            compared = len(self.decode) - len(self.undecodable)
-            differ = len(self.disagree)
-            lines.append(f"  readers: decord and a sequential decode disagree on {differ} of {compared} clips")
-            lines += [f"    {path}: {self.decode[path].wrong} wrong frames" for path in self.disagree[:_SHOWN]]
+            is_custom = self.kind == "custom"
+            lines.append(f"  {readers_text(self.decode, 'readers', is_custom, sampled=False)}")
+            lines += [
+                f"  damaged: {path}: {count} corrupt packets, which the reader exact skips as ffmpeg does"
+                for path, count in self.damaged.items()
+            ]
             lines += [f"  undecodable: {path}: {reason}" for path, reason in self.undecodable.items()]
         return "\n".join(lines)
 
@@ -214,6 +211,7 @@ class DataReport:
             decode = {
                 "compared": len(self.decode) - len(self.undecodable),
                 "disagree": {path: self.decode[path].wrong for path in self.disagree},
+                "damaged": dict(self.damaged),
                 "undecodable": dict(self.undecodable),
             }
         return {
@@ -251,6 +249,7 @@ def check_data(
     dataset: Dataset,
     compare: Callable[[Path], DecodeCheck] | None = None,
     progress: Callable[[int, int], None] | None = None,
+    after_sample: Callable[[str], None] | None = None,
 ) -> DataReport:
     """Return which lists and videos of a dataset are on this machine, and the comparison of the readers if requested.
 
@@ -258,6 +257,7 @@ def check_data(
         dataset: From `open_dataset`.
         compare: Function that compares decord with a sequential decode of a clip (about 0.1 to 0.3 s per clip).
         progress: Called with clips compared and clips in all.
+        after_sample: Called with the outcome of a seeded sample of the clips, which is compared first.
     """
     report = DataReport(dataset.name, dataset.kind)
     dataset.prepare()
@@ -277,7 +277,7 @@ def check_data(
             report.unlisted = report.files - len(set(files.values()))
     else:
         report.files = len(set(files.values()))
-        report.extensions = dict(Counter(file.suffix.lstrip(".").lower() for file in set(files.values())))
+        report.extensions = dict(Counter(map(_extension, set(files.values()))))
         report.root = _common_root(files)
         report.copies = _copies(dataset)
         if dataset.has_list("train") and dataset.has_list("val"):
@@ -285,11 +285,19 @@ def check_data(
             report.people = [people_warning(dataset, people)] if people else []
     if compare is not None:
         report.decode = {}
-        for done, (path, file) in enumerate(sorted(files.items()), 1):
-            report.decode[path] = compare(file)
+        first = sample(sorted(files))
+        ordered = dict.fromkeys([*first, *sorted(files)])
+        for done, path in enumerate(ordered, 1):
+            report.decode[path] = compare(files[path])
             if progress:
                 progress(done, len(files))
+            if after_sample and done == len(first) < len(files):
+                after_sample(readers_text(report.decode, dataset.name, dataset.kind == "custom", sampled=True))
     return report
+
+
+def _extension(clip: Path) -> str:
+    return FRAME_FOLDER if clip.is_dir() else clip.suffix.lstrip(".").lower()
 
 
 def _copies(dataset: Dataset) -> list[str]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.base.errors import EXIT_FAILED, UserError
+from harness.data.files.frame_folder import clip_files, clip_state
 from harness.data.lists.dataset import Dataset
 from harness.spec import LabelSet, VideoList
 
@@ -54,11 +55,11 @@ class ByteComparison:
             return False
         key = files[0], files[1]
         try:
-            if key not in self._outcomes and not self._is_affordable(files[0].stat().st_size):
+            if key not in self._outcomes and not self._is_affordable(clip_state(files[0])[0]):
                 self.left_out.add((a, b))
                 return False
             if key not in self._outcomes:  # several cells have the same lists
-                self._outcomes[key] = filecmp.cmp(*key, shallow=False)
+                self._outcomes[key] = _equal_bytes(*key)
         except OSError:  # the videos are read again, with an error that names the file, when they are decoded
             return False
         return self._outcomes[key]
@@ -71,6 +72,15 @@ class ByteComparison:
             return False
         self.limit -= 2 * size
         return True
+
+
+def _equal_bytes(first: Path, second: Path) -> bool:
+    """Whether two clips have equal bytes; the names of frames do not count."""
+    files = clip_files(first), clip_files(second)
+    is_folder = first.is_dir(), second.is_dir()
+    if is_folder[0] != is_folder[1] or len(files[0]) != len(files[1]):
+        return False
+    return all(filecmp.cmp(a, b, shallow=False) for a, b in zip(*files, strict=True))
 
 
 def refuse_equal_clips(train: ListedClips | None, test: ListedClips, compared: ByteComparison | None = None) -> None:

@@ -7,6 +7,7 @@ score. They are judged by name only, and no evaluation video is left out because
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -23,10 +24,16 @@ from results.record import AuditFacts, Seen
 # The evaluation class is the training class, a part of it, or contains it: a model trained on it has seen the action.
 STRICT_RELATIONS = ("exact", "same", "narrower", "broader")
 RELATIONS = (*STRICT_RELATIONS, "near", "related")
+_EQUAL = ("exact", "same")
+_REVERSED = {"narrower": "broader", "broader": "narrower"}
 _GROUPED = ("ucf101", "mini_source", "mini_target")
 _GROUP = re.compile(r"v_(.+_g\d{2})_c\d{2}")
 _KINETICS = re.compile(r"([A-Za-z0-9_-]{11})(?:_\d{6}_\d{6})?")
 _SHOWN = 3
+NO_TRAINING = "no training"
+"""Source of the audit of an untrained method."""
+UNKNOWN_TRAINING = "a checkpoint, whose training data are not known here"
+"""Source of the audit of weights that were read from a file."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +93,34 @@ class Audit:
         )
 
 
+@dataclass(frozen=True)
+class LabelledList:
+    """Name of a list, its dataset, and the label set under which it is read."""
+
+    dataset: str
+    name: str
+    labels: LabelSet
+
+
+def audit_classes(train: LabelledList | None, test: LabelledList) -> Audit:
+    """The part of the leakage check that needs no videos: compare the classes of two lists.
+
+    Args:
+        train: The training list; None for an untrained method, which has seen nothing.
+        test: The evaluation list.
+    """
+    test_name = f"{test.dataset}/{test.name}"
+    if train is None:
+        return Audit("", test_name, False, len(test.labels), source=NO_TRAINING)
+    train_name = f"{train.dataset}/{train.name}"
+    if train.dataset == test.dataset and train.labels == test.labels:
+        return Audit(train_name, test_name, True, len(test.labels))
+    seen = seen_classes(train.labels, test.labels, train.dataset, test.dataset)
+    curated = train.dataset == test.dataset or {train.dataset, test.dataset} <= {"k400", *_relations().k400}
+    source = "names, normalised, and curated relations" if curated else "names, normalised"
+    return Audit(train_name, test_name, False, len(test.labels), seen, source)
+
+
 def audit(
     train: VideoList | None,
     train_labels: LabelSet | None,
@@ -107,17 +142,11 @@ def audit(
     Raises:
         UserError: A video, a UCF-101 source group or a YouTube id is in both lists (exit code 1).
     """
-    test_name = f"{test_dataset}/{test.name}"
+    tested = LabelledList(test_dataset, test.name, test_labels)
     if train is None or train_labels is None:
-        return Audit("", test_name, False, len(test_labels), source="no training")
-    train_name = f"{train_dataset}/{train.name}"
+        return audit_classes(None, tested)
     _refuse_shared(_Side(train, train_dataset), _Side(test, test_dataset))
-    if train_dataset == test_dataset and train_labels == test_labels:
-        return Audit(train_name, test_name, True, len(test_labels))
-    seen = seen_classes(train_labels, test_labels, train_dataset, test_dataset)
-    curated = train_dataset == test_dataset or (train_dataset == "k400" and test_dataset in _relations().k400)
-    source = "names, normalised, and curated relations" if curated else "names, normalised"
-    return Audit(train_name, test_name, False, len(test_labels), seen, source)
+    return audit_classes(LabelledList(train_dataset, train.name, train_labels), tested)
 
 
 @dataclass(frozen=True)
@@ -206,12 +235,42 @@ def _curated(true: str, train: set[str], train_dataset: str, test_dataset: str) 
         for relation, names in _relations().k400.get(test_dataset, {}).get(true, {}).items():
             if trained := [name for name in names if name in train]:
                 counterparts[relation] = trained
+    for relation, related in _through_k400(train_dataset, test_dataset).get(true, {}).items():
+        if trained := [name for name in related if name in train]:
+            counterparts[relation] = trained
     if train_dataset == test_dataset:
         pairs = _relations().near.get(test_dataset, ())
         near = [b if a == true else a for a, b in pairs if true in (a, b)]
         if trained := [name for name in near if name in train]:
             counterparts["near"] = trained
     return counterparts
+
+
+@cache
+def _through_k400(train_dataset: str, test_dataset: str) -> dict[str, dict[str, list[str]]]:
+    """Relations of evaluation classes to training classes that follow from the relations of both datasets to K-400.
+
+    An evaluation on K-400 reverses the relations of the training dataset. Two other datasets share a class if both
+    have it in common with K-400. Returns evaluation class -> relation -> training classes.
+    """
+    curated, related = _relations().k400, defaultdict[str, dict[str, list[str]]](dict)
+    trained = curated.get(train_dataset, {})
+    if test_dataset == "k400":
+        for name, relations in trained.items():
+            for relation, counterparts in relations.items():
+                for counterpart in counterparts:
+                    related[counterpart].setdefault(_REVERSED.get(relation, relation), []).append(name)
+    elif train_dataset != test_dataset:
+        for true, relations in curated.get(test_dataset, {}).items():
+            shared = _equal_names(relations)
+            if names := [name for name, theirs in trained.items() if shared & _equal_names(theirs)]:
+                related[true]["same"] = names
+    return dict(related)
+
+
+def _equal_names(relations: Mapping[str, Iterable[str]]) -> set[str]:
+    """The K-400 classes that are the same action."""
+    return {name for relation in _EQUAL for name in relations.get(relation, ())}
 
 
 def _true_names(labels: LabelSet, dataset: str) -> tuple[str, ...]:

@@ -28,10 +28,8 @@ from harness.engine.partial_scores import PartialScores
 from harness.engine.scoring import feature_logits, view_logits
 from harness.engine.video.batches import Draw
 from harness.engine.video.decode import Undecodable
-from harness.engine.video.loaders import EvalBatch, decode_hint, eval_loader, in_batches
+from harness.engine.video.loaders import EvalBatch, decode_hint, in_batches
 
-DEPTH = 5
-"""Classes kept per video."""
 Progress = Callable[[int, int], None]
 """Called with (videos done, videos in total)."""
 
@@ -41,8 +39,8 @@ class Scores:
     """The outcome of an eval, one row per video of the list, in list order.
 
     Args:
-        ids: (N, min(5, C)) predicted class ids, best first; -1 for a video that could not be decoded.
-        probabilities: (N, min(5, C)) probabilities of these classes, the mean over views.
+        ids: (N, min(depth, C)) predicted class ids, best first; -1 for a video that could not be decoded.
+        probabilities: (N, min(depth, C)) probabilities of these classes, the mean over views.
         failed: Row number -> reason why the video could not be decoded, and the hash of its bytes.
         seconds: Wall time of this call.
         scored: Videos scored in this call by all processes; fewer than N after a resume.
@@ -103,7 +101,7 @@ def evaluate(job: EvalJob, context: Context, partial: Path | None = None, progre
         frames = len(job.rows) * job.views.count * job.views.frames
         compile_if_it_pays(method.backbone, context.compute.compile, context.device, "eval", frames)
     # Cached features outlive an interruption themselves.
-    scores = PartialScores(job.rows, min(DEPTH, len(job.label_set)), partial if features is None else None)
+    scores = PartialScores(job.rows, min(job.depth, len(job.label_set)), partial if features is None else None)
     if processes.is_leader:
         scores.restore()
     # Only whole batches count as done, because the composition of a batch may change the last bits of its scores.
@@ -151,10 +149,7 @@ def _score_batches(
         text = job.method.encode_text(job.label_set)
     with processes.together(), mixed, casts_kept(device, job.method.backbone):
         if features is None:
-            size = job.method.backbone.image_size
-            loader: Iterable[EvalBatch] = eval_loader(
-                job.rows, job.views, size, batches, context.compute, job.seed, context.pins_memory
-            )
+            loader: Iterable[EvalBatch] = job.loader(batches, context.compute, context.pins_memory)
         else:
             loader = eval_batches(features, batches)
         for batch in loader:

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from harness.engine.method import ClipMethod
-from harness.engine.video.loaders import Row
+from harness.engine.video.guarded_loader import GuardedLoader
+from harness.engine.video.loaders import EvalBatch, Row, scored_loader
+from harness.engine.video.mm_own_clips import OwnClip, OwnClips
+from harness.engine.video.mm_pipeline import ListVideoDataset, eval_pipeline
+from harness.engine.video.transforms import PackedClip
+from harness.machine.compute_options import ComputeOptions
 from harness.spec import LabelSet, Recipe, Views
+
+DEPTH = 5
+"""Classes kept per video."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +51,47 @@ class EvalJob(Job):
 
     Args:
         seed: Seed of random views; unused where views are not random.
+        transform: Name of a view transform that changes the frames of each view; empty for none.
+        depth: Classes kept per video.
     """
 
     seed: int = 0
+    transform: str = ""
+    depth: int = DEPTH
+
+    def decoded(self) -> ListVideoDataset:
+        """The clips of the list, decoded, cropped and transformed."""
+        pipeline = eval_pipeline(self.views, self.method.backbone.image_size, self.transform)
+        return ListVideoDataset(self.rows, pipeline, self.seed)
+
+    def loader(
+        self, batches: list[list[int]], compute: ComputeOptions, pin: bool = False
+    ) -> GuardedLoader[PackedClip, EvalBatch]:
+        """The decoded clips of the list in batches of row numbers.
+
+        Args:
+            batches: Rows of each batch.
+            compute: Number of workers and time limit.
+            pin: Put batches into pinned memory, for a GPU.
+        """
+        return scored_loader(self.decoded(), batches, compute, pin)
+
+
+@dataclass(frozen=True)
+class OwnClipsJob(EvalJob):
+    """Videos of the user, parts of videos and arrays of frames, which a method scores.
+
+    Args:
+        clips: One clip for each row; the paths of the rows only name the clips.
+    """
+
+    clips: tuple[OwnClip, ...] = ()
+
+    def loader(
+        self, batches: list[list[int]], compute: ComputeOptions, pin: bool = False
+    ) -> GuardedLoader[PackedClip, EvalBatch]:
+        """The decoded clips in batches of row numbers."""
+        if any(clip.frames is not None for clip in self.clips):
+            compute = replace(compute, workers=0)  # each worker would receive a copy of all arrays
+        dataset = OwnClips(list(self.clips), self.views, self.method.backbone.image_size, self.seed)
+        return scored_loader(dataset, batches, compute, pin)

@@ -65,6 +65,7 @@ class ClipMethod(MethodSpec, TrainableClip, Generic[VideoT, TextT]):
         self.backbone = backbone
         self.options = options if options is not None else self.options_type()
         self._frozen_text = FrozenText()
+        self.backbone.batch_statistics = self.batch_statistics
         with torch.random.fork_rng(devices=[]):  # initial values depend on the seed only, not on what ran before
             torch.manual_seed(seed)
             _call_setup(self)
@@ -98,8 +99,9 @@ class ClipMethod(MethodSpec, TrainableClip, Generic[VideoT, TextT]):
         return self.pool(self.encode_frames(video))  # type: ignore[return-value]
 
     def score(self, video: VideoT, text: TextT) -> Tensor:
-        """Return logits (B, C): cosine times the learned scale. The product is taken in fp32 whatever the precision.
+        """Return logits (B, C): cosine times the learned scale, plus the model's bias if it has one.
 
+        The product is taken in fp32 whatever the precision.
         The mixed precision of the original ViFi-CLIP rounds logits near 25 to 1/64, which makes ties (specification,
         section 3.5); with the option `logits=published` the product is rounded too.
 
@@ -118,8 +120,8 @@ class ClipMethod(MethodSpec, TrainableClip, Generic[VideoT, TextT]):
             videos, texts = F.normalize(video.float(), dim=-1), F.normalize(text.float(), dim=-1)
             videos = self.backbone.logit_scale.float().exp() * videos
             if shared_options(self.options).logits == "published":
-                return (videos.half() @ texts.half().t()).float()
-            return videos @ texts.t()
+                return self.backbone.add_bias((videos.half() @ texts.half().t()).float())
+            return self.backbone.add_bias(videos @ texts.t())
 
     def loss(self, video: Tensor, targets: Tensor, label_set: LabelSet) -> Tensor:
         """Return the training loss, mean over the batch.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 from harness.base.errors import UserError
 
@@ -30,6 +31,7 @@ class ComputeOptions:
         shard: State that the processes of a fit divide among them: `none`, `zero` (the optimiser's moments), or `fsdp`
             (parameters, gradients and moments of the towers' blocks).
         grad_checkpointing: Store only the inputs of transformer blocks and recompute activations in the backward pass.
+        track: Write TensorBoard events and JSON lines of fits; needs the package tensorboard.
     """
 
     device: str = "auto"
@@ -44,6 +46,7 @@ class ComputeOptions:
     compile: str = "auto"
     shard: str = "none"
     grad_checkpointing: bool = False
+    track: bool = False
 
     def __post_init__(self) -> None:
         for name, least in (("workers", 0), ("fit_clips", 1), ("eval_clips", 1)):
@@ -58,5 +61,10 @@ class ComputeOptions:
             raise UserError(f"shard is {self.shard!r}.", f"Choose {', '.join(SHARDS)}.")
         if self.compile not in ("auto", "on", "off"):
             raise UserError(f"compile is {self.compile!r}.", "Choose auto, on or off.")
+        if self.track and find_spec("tensorboard") is None:
+            raise UserError(
+                "track needs the package tensorboard, which is not installed.",
+                "pip install 'clip-video-harness[track]', or: pip install tensorboard",
+            )
         if not self.decode_seconds > 0:
             raise UserError(f"decode_seconds is {self.decode_seconds:g}, expected a time above 0.")

@@ -44,7 +44,8 @@ class Settings:
     Args:
         runs: Folder of fits, records and predictions.
         cache: Rendered mini datasets, downloaded weights, cached features.
-        data: Root folder of each configured dataset, by name.
+        data: Root folder of each configured dataset, by name; for a table of clips, the folder of its videos.
+        labels: File of class names of a custom dataset with numbers as classes, by name.
         weights: Folder in which weight files are searched by name.
         lists: Folder with published or generated list files, in the published relative layout.
         executor: Options of jobs by name, as the user wrote them; read by `harness.executor.options`.
@@ -55,6 +56,7 @@ class Settings:
     weights: Setting
     lists: Setting
     data: Mapping[str, Setting] = field(default_factory=dict)
+    labels: Mapping[str, Setting] = field(default_factory=dict)
     executor: Mapping[str, Given] = field(default_factory=dict)
 
 
@@ -62,7 +64,8 @@ def load_settings(flags: Mapping[str, str] | None = None, environment: Mapping[s
     """Settings from defaults, `harness.toml`, `HARNESS_*` variables and flags; later sources override earlier ones.
 
     Args:
-        flags: `runs`, `cache`, `weights`, `lists`, `data.NAME` for a dataset's root, `executor.NAME`.
+        flags: `runs`, `cache`, `weights`, `lists`, `data.NAME` for a dataset's root, `labels.NAME` for its file of
+            class names, `executor.NAME`.
         environment: Defaults to `os.environ`. `HARNESS_RUNS`, `HARNESS_CACHE`, `HARNESS_WEIGHTS`, `HARNESS_LISTS`,
             `HARNESS_DATA` (a folder with one sub-folder per dataset, such as `ucf101`), `HARNESS_DATA_UCF101`,
             `HARNESS_EXECUTOR` (its kind), `HARNESS_EXECUTOR_PARTITION` and the other executor options.
@@ -79,11 +82,12 @@ def load_settings(flags: Mapping[str, str] | None = None, environment: Mapping[s
         "lists": Setting(cache_home / "lists", "default"),
     }
     data: dict[str, Setting] = {}
+    labels: dict[str, Setting] = {}
     executor: dict[str, Given] = {}
     # HARNESS_CONFIG=/dev/null switches the file off, as the tests do: it exists and is not a regular file.
     config = Path(environment.get("HARNESS_CONFIG") or CONFIG_NAME)
     if config.is_file():
-        _read_file(config, folders, data, executor)
+        _read_file(config, folders, {"data": data, "labels": labels}, executor)
     elif environment.get("HARNESS_CONFIG") and not config.exists():
         message = f"HARNESS_CONFIG is {str(config)!r}, but that file does not exist."
         raise UserError(message, "Correct or unset HARNESS_CONFIG.")
@@ -108,11 +112,13 @@ def load_settings(flags: Mapping[str, str] | None = None, environment: Mapping[s
     for key, value in (flags or {}).items():
         if key.startswith("data."):
             data[dataset_key(key.removeprefix("data."))] = Setting(_path(value, "the command line"), "flag")
+        elif key.startswith("labels."):
+            labels[key.removeprefix("labels.")] = Setting(_path(value, "the command line"), "flag")
         elif key.startswith("executor."):
             executor[key.removeprefix("executor.")] = Given(value, "flag")
         else:
             folders[key] = Setting(_path(value, "the command line"), "flag")
-    return Settings(data=data, executor=executor, **folders)
+    return Settings(data=data, labels=labels, executor=executor, **folders)
 
 
 def _path(text: str, origin: str | Path) -> Path:
@@ -136,7 +142,9 @@ def _cache_folder(environment: Mapping[str, str]) -> Path:
     return user_cache_path(APPLICATION, appauthor=False)
 
 
-def _read_file(config: Path, folders: dict[str, Setting], data: dict[str, Setting], executor: dict[str, Given]) -> None:
+def _read_file(
+    config: Path, folders: dict[str, Setting], tables: Mapping[str, dict[str, Setting]], executor: dict[str, Given]
+) -> None:
     """Add the settings of a TOML file; relative paths are relative to the file's folder."""
     try:
         content = tomllib.loads(config.read_text(encoding="utf-8"))
@@ -144,8 +152,9 @@ def _read_file(config: Path, folders: dict[str, Setting], data: dict[str, Settin
         raise UserError(f"{config} cannot be read as TOML: {error}") from None
     base = config.resolve().parent
     for key, value in content.items():
-        if key == "data" and isinstance(value, dict):
-            data.update({dataset_key(n): Setting(base / _path(str(p), config), str(config)) for n, p in value.items()})
+        if key in tables and isinstance(value, dict):
+            paths = {name: base / _path(str(path), config) for name, path in value.items()}
+            tables[key].update({dataset_key(name): Setting(path, str(config)) for name, path in paths.items()})
         elif key == "executor" and isinstance(value, dict):
             for name, item in value.items():
                 # The only inner table is [executor.sbatch].
@@ -154,5 +163,5 @@ def _read_file(config: Path, folders: dict[str, Setting], data: dict[str, Settin
         elif key in folders and isinstance(value, str):
             folders[key] = Setting(base / _path(value, config), str(config))
         else:
-            known = f"Known: {', '.join(folders)} and the tables [data] and [executor]."
+            known = f"Known: {', '.join(folders)} and the tables [data], [labels] and [executor]."
             raise UserError(f"{config}: unknown setting {key!r}.", known)

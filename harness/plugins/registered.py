@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from harness.base.errors import UserError, described
+from harness.plugins.registered_transforms import forget_transforms
 from harness.plugins.sources import is_name
 
 logger = logging.getLogger(__name__)
@@ -109,6 +110,7 @@ def forget(file: Path | None) -> None:
     for kind in KINDS:
         for name in [name for name, known in files[kind].items() if known == file]:
             del classes[kind][name], files[kind][name]
+    forget_transforms(file)
 
 
 @contextmanager

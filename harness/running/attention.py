@@ -45,7 +45,7 @@ def attention_of_fits(
     methods = {"vanilla CLIP": (vanilla, normalise(clips.frames, views, cpu))}
     for fit in fits:
         title = fit.title if fit.title not in methods else f"{fit.title} ({fit.folder.name})"
-        fit_views = replace(views, normalize=fit.views.normalize)
+        fit_views = replace(views, normalize=fit.views.normalize, input=fit.views.input)
         methods[title] = fit.method.eval(), normalise(clips.frames, fit_views, cpu)
     with torch.no_grad():
         return compare_attention(methods, clips.frames[0].numpy())
@@ -58,10 +58,15 @@ def _common_views(fits: Sequence[FittedMethod], frames: int | None) -> Views:
         UserError: The fits read videos in different ways.
     """
     views = [replace(fit.views, frames=frames or fit.views.frames) for fit in fits]
-    different = [view for view in views if replace(view, normalize=views[0].normalize) != views[0]]
+    different = [view for view in views if _frames(view) != _frames(views[0])]
     if different:
         raise UserError(
             f"The fits have the views {views[0]} and {different[0]}, which read other frames.",
             "Name fits with equal views, or one fit at a time.",
         )
     return views[0]
+
+
+def _frames(views: Views) -> Views:
+    """Views without their input statistics, which do not decide the decoded frames."""
+    return replace(views, normalize="", input=replace(views.input, mean=(), std=()))

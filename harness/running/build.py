@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from harness.engine.method import ClipMethod
 from harness.engine.model.clip_model import Backbone
 from harness.engine.training.trained_weights import load_fit, read_trained
 from harness.machine.settings import Settings
-from harness.machine.weights_index import WeightsIndex
+from harness.weights.identity import checkpoint_activation
+from harness.weights.index import WeightsIndex
 from results.fit_file import FitFile, read_fit_file
 from results.measurement import ModelId, Start
 
@@ -38,16 +40,26 @@ def load_chosen_backbone(choice: BackboneChoice, settings: Settings) -> Backbone
     with without_collections():
         from harness.engine.model.backbone import load_backbone
 
-    backbone = load_backbone(choice.arch, choice.weights, settings.weights.path)
+    activation = choice.activation
+    if choice.of_method and choice.weights is not None:
+        activation = checkpoint_activation(choice.weights, activation, of_method=True)
+    backbone = load_backbone(
+        choice.arch, choice.weights, settings.weights.path, choice.base, activation, choice.of_method
+    )
+    for note in backbone.notes:
+        sys.stderr.write(f"note: {note}\n")
     if backbone.file is not None:
+        model = choice.model_id()
         index = WeightsIndex(settings.cache.path, settings.weights.path)
         # A plan compares this hash with the recorded one, and need not read gigabytes of weights.
-        index.remember(backbone.facts.arch, backbone.facts.weights, backbone.file, backbone.facts.weights_sha256)
+        index.remember(model.arch, model.weights, backbone.file, backbone.facts.weights_sha256)
     return backbone
 
 
 def loaded_model(row: MethodRow, method: ClipMethod) -> ModelId:
     """The model of a row as measurements state it after its weights were read."""
+    from harness.engine.model.tokenizer import pad_id
+
     facts, clip = method.backbone.facts, isinstance(row.backbone, BackboneChoice)
     return replace(
         row.model_id,
@@ -55,6 +67,7 @@ def loaded_model(row: MethodRow, method: ClipMethod) -> ModelId:
         image_size=facts.image_size,
         activation=("quick_gelu" if facts.quick_gelu else "gelu") if clip else "",
         text_length=method.backbone.context_length if clip else 0,
+        padding=pad_id(facts.arch) if clip else 0,
     )
 
 

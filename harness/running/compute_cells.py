@@ -22,6 +22,7 @@ from harness.running.contract import contract_warnings
 from harness.running.eval_cell import run_eval_cell
 from harness.running.fit_cell import run_fit_cell
 from harness.running.plugin_errors import plugin_error_line
+from harness.running.reader_warning import reader_warning
 from harness.running.run_request import RunSummary
 from harness.running.session import Session
 from results.fit_file import FIT_FILE
@@ -134,6 +135,7 @@ def _attempt(task: _Task, session: Session, keep_going: bool, summary: RunSummar
     try:
         with session.processes.in_turn():  # the first process renders the videos, the others find them
             task.cell.dataset.prepare(session.progress.render_step)
+        _warn_of_reader(task.cell, session)
         computed = task.run(session)
     except Exception as error:  # of the user, the machine, a method or the harness; other cells are worth computing
         line = plugin_error_line(error, task.name, task.cell.row.name)
@@ -160,6 +162,16 @@ def _attempt(task: _Task, session: Session, keep_going: bool, summary: RunSummar
     else:
         summary.evals += 1
     return ""
+
+
+def _warn_of_reader(cell: FitCell | EvalCell, session: Session) -> None:
+    """Compare a sample of a list that decord reads, once for each list of a run."""
+    videos = cell.train if isinstance(cell, FitCell) else cell.test
+    name = f"{cell.dataset.shown} {videos.sha256}"
+    if session.processes.is_leader and name not in session.compared:
+        session.compared.add(name)
+        if line := reader_warning(cell, session.settings, session.compute):
+            logger.warning("%s", line)
 
 
 def _tasks(fits: list[FitCell], evals: list[EvalCell]) -> Iterator[_Task]:

@@ -42,7 +42,7 @@ def run_eval_cell(cell: EvalCell, session: Session) -> bool:
         # Random views depend on the list alone: equal for all methods and independent of the order of cells.
         seed = int(fingerprint([cell.test.sha256, "views"], 8), 16)
         # Untrained evals of several protocols on one list share a number, and are computed once per run.
-        job = EvalJob(method, rows, cell.labels, cell.views, seed)
+        job = EvalJob(method, rows, cell.labels, cell.views, seed, cell.eval.transform)
         if cell.number not in session.scores:
             context = Context(device, session.compute, session.features, processes)
             scores = evaluate(job, context, partial, session.progress.eval_step)

@@ -17,7 +17,7 @@ from harness.engine.job import FitJob
 from harness.engine.method import ClipMethod
 from harness.engine.model.compiled import runs_compiled
 from harness.engine.training.curve import CURVE
-from harness.engine.training.fit import fit
+from harness.engine.training.fit import decisive_batch, fit
 from harness.engine.training.trained_weights import WEIGHTS
 from harness.running.build import build_fit_start, loaded_model
 from harness.running.cell_files import START_FILE, left_over
@@ -41,10 +41,12 @@ def run_fit_cell(cell: FitCell, session: Session) -> bool:
             rows = present_rows(cell.train, cell.dataset.locate, cell.name, session.compute)
             method, start = build_fit_start(cell, session.settings)
             model = loaded_model(cell.row, method)
+            job = FitJob(method, rows, cell.labels, cell.views, cell.recipe)
+            context = Context(session.device, session.compute, session.features, processes)
+            batch = decisive_batch(job, context)
             if processes.is_leader:
-                _keep_resumable(cell.folder, [model.tensors_sha256, start.weights_sha256])
-        job = FitJob(method, rows, cell.labels, cell.views, cell.recipe)
-        context = Context(session.device, session.compute, session.features, processes)
+                began = [model.tensors_sha256, start.weights_sha256, *([str(batch)] if batch else [])]
+                _keep_resumable(cell.folder, began)
         try:
             outcome = fit(job, cell.folder, context, session.progress.fit_step)
         except UserError:
@@ -54,8 +56,9 @@ def run_fit_cell(cell: FitCell, session: Session) -> bool:
         with processes.together():
             if processes.is_leader:
                 training = replace(
-                    cell.described.training, start=start, precision=session.device.precision, used=len(rows)
-                )
+                    cell.described.training, start=start, precision=session.device.precision, used=len(rows),
+                    device_batch=batch,
+                )  # fmt: skip
                 described = replace(cell.described, model=model, training=training)
                 _write_fit(cell, described, method, outcome, session)
     return True

@@ -10,9 +10,10 @@ from pathlib import Path
 from harness.base.atomic import write_json
 from harness.cells.backbone import BackboneChoice
 from harness.cells.cell import MethodRow
+from harness.weights.describe import is_path, path_of
 
 INPUTS_FILE = "inputs.json"
-WEIGHTS_INPUT = "weights"
+WEIGHTS_INPUT, BASE_INPUT = "weights", "base"
 
 
 def write_inputs(folder: Path, row: MethodRow) -> None:
@@ -22,8 +23,12 @@ def write_inputs(folder: Path, row: MethodRow) -> None:
         for f in fields(row.options)
         if f.metadata.get("file") and Path(value := str(getattr(row.options, f.name))).is_file()
     }
-    if isinstance(row.backbone, BackboneChoice) and row.backbone.weights and Path(row.backbone.weights).is_file():
-        paths[WEIGHTS_INPUT] = str(Path(row.backbone.weights).resolve())
+    if isinstance(row.backbone, BackboneChoice):
+        for name, given in ((WEIGHTS_INPUT, row.backbone.weights), (BASE_INPUT, row.backbone.base)):
+            if given is not None and is_path(given):
+                paths[name] = str(path_of(given).resolve())
+            elif given is not None and name == BASE_INPUT:
+                paths[name] = given
     if paths:
         write_json(folder / INPUTS_FILE, paths)
 

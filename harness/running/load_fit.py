@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from harness.base.canonical import FILE_HASH, is_file_hash
 from harness.base.errors import EXIT_FAILED, UserError
 from harness.base.files import file_sha256
 from harness.cells.backbone import MINI_ARCH, BackboneChoice
@@ -18,13 +19,12 @@ from harness.engine.training.trained_weights import read_trained
 from harness.machine.settings import Settings
 from harness.plugins import registry
 from harness.running.build import build_row, loaded_model, require_recorded
-from harness.running.inputs import WEIGHTS_INPUT, read_inputs
+from harness.running.inputs import BASE_INPUT, WEIGHTS_INPUT, read_inputs
 from harness.spec import LabelSet, Views
 from harness.spec.options import build_options
+from harness.weights.describe import is_path
 from results.fit_file import FIT_FILE, FitFile, read_fit_file
 from results.measurement import MethodId, ModelId, Value
-
-FILE_HASH = "sha256:"
 
 
 @dataclass(frozen=True)
@@ -101,11 +101,15 @@ def fit_row(
     files: Mapping[str, str] | None = None,
 ) -> MethodRow:
     """The method row of a finished fit, with the files noted in its folder if they still exist."""
-    noted = {name: path for name, path in read_inputs(folder).items() if Path(path).is_file()}
-    model = content.described.model
-    if backbone is None and WEIGHTS_INPUT in noted and is_file_hash(model.weights):
-        backbone = BackboneChoice(None if model.arch == "inferred" else model.arch, noted[WEIGHTS_INPUT])
-    return method_row_of(content.described.method, model, str(folder), backbone, {**noted, **(files or {})})
+    noted = {name: path for name, path in read_inputs(folder).items() if name == BASE_INPUT or Path(path).exists()}
+    model, noted = content.described.model, {**noted, **(files or {})}
+    if is_file_hash(model.weights) and model.arch != MINI_ARCH and not model.config:
+        weights = backbone.weights if backbone is not None else noted.get(WEIGHTS_INPUT)
+        named_otherwise = backbone is not None and backbone.arch not in (None, model.arch)
+        if weights is not None and is_path(weights) and not named_otherwise:
+            # The other settings of the model follow from its record.
+            backbone = BackboneChoice.for_model(model, weights, noted.get(BASE_INPUT))
+    return method_row_of(content.described.method, model, str(folder), backbone, noted)
 
 
 def method_row_of(
@@ -131,10 +135,9 @@ def method_row_of(
     options, defaults = (build_options(spec.options_type, given, method.name) for given in (values, {}))
     own_model = spec.own_model(options)
     if own_model is None and backbone is None and model.arch != MINI_ARCH and is_file_hash(model.weights):
-        arch_flag = "" if model.arch == "inferred" else f" --arch {model.arch}"
         raise UserError(
             f"{where} starts from the weights of a file with sha256 {model.weights.removeprefix(FILE_HASH)}.",
-            f"Give that file:{arch_flag} --weights FILE.",
+            "Give that file: --weights FILE.",
         )
     chosen = own_model or backbone or BackboneChoice(model.arch, None if model.arch == MINI_ARCH else model.weights)
     # `unread`: without the facts that are known only after the weights were read, which `load_row` compares.
@@ -172,12 +175,6 @@ def _file_options(values: Mapping[str, Value], files: Mapping[str, str], where: 
             )
         paths[name] = path
     return paths
-
-
-def is_file_hash(text: str) -> bool:
-    """Whether a recorded value is the hash of a file."""
-    digits = text.removeprefix(FILE_HASH)
-    return text.startswith(FILE_HASH) and len(digits) == 64 and set(digits) <= set("0123456789abcdef")
 
 
 def load_row(folder: Path, row: MethodRow, settings: Settings) -> ClipMethod:

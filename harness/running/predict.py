@@ -1,4 +1,4 @@
-"""Classes of video files, by a fitted or an untrained method."""
+"""Classes of videos that a user names, by a fitted or an untrained method."""
 
 from __future__ import annotations
 
@@ -7,99 +7,149 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.base.errors import UserError
 from harness.engine.compute.device import choose_device, for_evaluation
-from harness.engine.evaluate import evaluate
+from harness.engine.evaluate import Scores, evaluate
 from harness.engine.features.context import Context
-from harness.engine.job import EvalJob
+from harness.engine.job import DEPTH, OwnClipsJob
 from harness.engine.method import ClipMethod
-from harness.engine.video.loaders import eval_loader
+from harness.engine.video.mm_own_clips import FrameArray, OwnClip
 from harness.engine.video.video_bytes import MachineFaultError
 from harness.machine.compute_options import ComputeOptions
+from harness.running.cut import Refused, cut_videos
 from harness.spec import LabelSet, Views
+from harness.spec.parts import Cut, Part
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """The predictions for one video file.
+    """The predictions for one video, or for one part of a video.
 
     Args:
-        video: The file.
-        classes: Up to five pairs of class name and probability, best first; empty if the file was not decoded.
+        video: The file; `array N` for the N-th array of frames.
+        classes: Pairs of class name and probability, best first; empty if the file was not decoded.
         problem: The reason why the file was not decoded; empty if it was.
         hint: How to fix it; empty without a problem.
+        start, end: The part in seconds; `end` is None for the end of the video.
     """
 
     video: Path
     classes: tuple[tuple[str, float], ...] = ()
     problem: str = ""
     hint: str = ""
+    start: float = 0.0
+    end: float | None = None
+
+    @property
+    def part(self) -> str:
+        """The part as text: ` [1.5-3 s]`; empty for a whole video."""
+        if not self.start and self.end is None:
+            return ""
+        return f" [{self.start:g}-{'' if self.end is None else f'{self.end:g} '}s]"
+
+
+@dataclass(frozen=True)
+class Model:
+    """A method with the classes to choose from and the views.
+
+    Args:
+        method: A built or loaded method.
+        labels: The classes.
+        views: How frames are sampled and normalised.
+    """
+
+    method: ClipMethod
+    labels: LabelSet
+    views: Views
 
 
 def predict(
-    videos: Sequence[Path], method: ClipMethod, labels: LabelSet, views: Views, compute: ComputeOptions
+    videos: Sequence[Path | FrameArray],
+    model: Model,
+    compute: ComputeOptions,
+    cut: Cut | None = None,
+    top_k: int = DEPTH,
 ) -> list[Prediction]:
-    """Classify video files as one list; a file that cannot be read or decoded does not stop the other files.
+    """Classify videos as one list; a file that cannot be read or decoded does not stop the other files.
 
     Args:
-        videos: Video files.
-        method: A built or loaded method.
-        labels: The classes to choose from.
-        views: How frames are sampled and normalised.
+        videos: Video files and arrays of frames.
+        model: Method, classes and views.
         compute: Device, precision, workers.
+        cut: The parts of each video; None for whole videos.
+        top_k: Classes of a prediction; all classes if there are fewer.
 
     Returns:
-        One prediction per file, in order.
+        One prediction per clip, in order.
 
     Raises:
-        UserError: The method fails for another reason than the file.
+        UserError: The method fails for another reason than the file, or `top_k` is below 1.
     """
-    method.requires_grad_(False)  # then the class texts are encoded once for all files
-    context = Context(for_evaluation(choose_device(compute), compute, method.backbone), compute)
-    outcomes = {i: refused for i, video in enumerate(videos) if (refused := _not_a_file(video))}
-    left = [i for i in range(len(videos)) if i not in outcomes]
-    while left:
-        job = EvalJob(method, [(videos[i], 0) for i in left], labels, views)
+    if top_k < 1:
+        raise UserError(f"top_k is {top_k}, expected a number of classes from 1.")
+    clips = cut_videos(videos, cut or Cut(), model.views.reader, compute)
+    outcomes = {
+        i: Prediction(clip.video, problem=clip.problem, hint=clip.hint)
+        for i, clip in enumerate(clips)
+        if isinstance(clip, Refused)
+    }
+    named = {i: clip for i, clip in enumerate(clips) if isinstance(clip, OwnClip)}
+    outcomes |= _classified(named, model, compute, top_k)
+    return [outcomes[i] for i in range(len(clips))]
+
+
+def _classified(clips: dict[int, OwnClip], model: Model, compute: ComputeOptions, top_k: int) -> dict[int, Prediction]:
+    """The prediction of each clip."""
+    model.method.requires_grad_(False)  # then the class texts are encoded once for all files
+    context = Context(for_evaluation(choose_device(compute), compute, model.method.backbone), compute)
+    outcomes: dict[int, Prediction] = {}
+    while left := [i for i in clips if i not in outcomes]:
+        job = _job([clips[i] for i in left], model, top_k)
         try:
             scores = evaluate(job, context)
         except MachineFaultError as error:
             # One file ends an eval; here the files do not belong together, and the others are classified.
-            faulty = [i for i in left if str(videos[i]) == str(error.video)]
+            faulty = [i for i in left if clips[i].file == error.video]
             if not faulty:
                 raise
-            fault = error.fault
-            outcomes |= {i: Prediction(videos[i], problem=fault.reason, hint=fault.hint) for i in faulty}
-            left = [i for i in left if i not in outcomes]
+            outcomes |= {
+                i: Prediction(clips[i].video, problem=error.fault.reason, hint=error.fault.hint) for i in faulty
+            }
             continue
-        hints = _undecoded_hints(job, sorted(scores.failed), compute)
-        for row, i in enumerate(left):
-            if row in scores.failed:
-                outcomes[i] = Prediction(videos[i], problem=scores.failed[row].reason.rstrip("."), hint=hints[row])
-            else:
-                pairs = zip(scores.ids[row], scores.probabilities[row], strict=True)
-                outcomes[i] = Prediction(videos[i], tuple((labels.names[c], float(p)) for c, p in pairs))
-        break
-    return [outcomes[i] for i in range(len(videos))]
+        outcomes |= dict(zip(left, _predictions(job, scores, compute), strict=True))
+    return outcomes
 
 
-def _not_a_file(video: Path) -> Prediction | None:
-    """The outcome of a path that names no regular file, None if it names one."""
-    if video.is_dir():
-        hint = f"Name its video files: python -m harness predict {shlex.quote(str(video))}/*"
-        return Prediction(video, problem="is a folder, expected a video file", hint=hint)
-    if video.is_file():
-        return None
-    if video.exists():  # reading a named pipe would wait for a writer
-        return Prediction(video, problem="is not a regular file, expected a video file", hint="Copy it into a file.")
-    return Prediction(video, problem="does not exist", hint="Correct the path.")
+def _job(clips: Sequence[OwnClip], model: Model, top_k: int) -> OwnClipsJob:
+    rows: list[tuple[Path | None, int]] = [(clip.video, 0) for clip in clips]
+    return OwnClipsJob(model.method, rows, model.labels, model.views, depth=top_k, clips=tuple(clips))
 
 
-def _undecoded_hints(job: EvalJob, rows: Sequence[int], compute: ComputeOptions) -> dict[int, str]:
+def _predictions(job: OwnClipsJob, scores: Scores, compute: ComputeOptions) -> list[Prediction]:
+    """One prediction for each clip of a job."""
+    hints = _undecoded_hints(job, sorted(scores.failed), compute)
+    predictions = []
+    for row, clip in enumerate(job.clips):
+        start, end = clip.part.start, clip.part.end
+        if row in scores.failed:
+            problem = scores.failed[row].reason.rstrip(".")
+            predictions.append(Prediction(clip.video, (), problem, hints[row], start, end))
+        else:
+            pairs = zip(scores.ids[row], scores.probabilities[row], strict=True)
+            classes = tuple((job.label_set.names[c], float(p)) for c, p in pairs)
+            predictions.append(Prediction(clip.video, classes, start=start, end=end))
+    return predictions
+
+
+def _undecoded_hints(job: OwnClipsJob, rows: Sequence[int], compute: ComputeOptions) -> dict[int, str]:
     """For each row that was not decoded the reader that decodes it, found by decoding it with the other reader."""
     other = "exact" if job.views.reader == "decord" else "decord"
-    views, size = replace(job.views, reader=other), job.method.backbone.image_size
     decoded: set[int] = set()
     try:
-        for batch in eval_loader(job.rows, views, size, [[row] for row in rows], compute, job.seed):
+        for batch in replace(job, views=replace(job.views, reader=other)).loader([[row] for row in rows], compute):
             decoded.update(batch.rows)
     except MachineFaultError as error:
         return dict.fromkeys(rows, error.fault.hint)
@@ -110,3 +160,28 @@ def _undecoded_hints(job: EvalJob, rows: Sequence[int], compute: ComputeOptions)
         advice = f"The other reader decodes it: add --reader {other}" if row in decoded else ""
         hints[row] = advice or f"{damaged}ffmpeg -i {name} new.mp4"
     return hints
+
+
+def frames_of(
+    predictions: Sequence[Prediction], model: Model, compute: ComputeOptions, frames: int
+) -> list[NDArray[np.uint8] | None]:
+    """Evenly spaced frames of classified files, cropped as the model sees them, for a contact sheet.
+
+    Args:
+        predictions: The clips.
+        model: The model that classified them.
+        compute: Number of workers and time limit.
+        frames: Number of frames of each clip.
+
+    Returns:
+        (frames, H, W, 3) uint8 for each clip, None for a clip without a prediction.
+    """
+    rows = [row for row, prediction in enumerate(predictions) if not prediction.problem]
+    clips = [OwnClip(predictions[row].video, Part(predictions[row].start, predictions[row].end)) for row in rows]
+    views = Views(frames=frames, reader=model.views.reader)
+    job = _job(clips, replace(model, views=views), 1)
+    shown: list[NDArray[np.uint8] | None] = [None] * len(predictions)
+    for batch in job.loader([[row] for row in range(len(clips))], compute):
+        if batch.frames is not None:
+            shown[rows[batch.rows[0]]] = np.ascontiguousarray(batch.frames[0].numpy().transpose(0, 2, 3, 1))
+    return shown

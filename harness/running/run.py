@@ -19,11 +19,11 @@ from harness.cells.request import Request
 from harness.engine.compute.processes import SINGLE_PROCESS, Processes
 from harness.machine.compute_options import ComputeOptions
 from harness.machine.settings import Settings
-from harness.machine.weights_index import WeightsIndex
 from harness.running.absent_lists import without_absent_lists
 from harness.running.cell_files import left_over, lock_of
 from harness.running.run_request import RunSummary
 from harness.running.unknown_weights import read_unknown_weights
+from harness.weights.index import WeightsIndex
 
 
 def run(
@@ -103,6 +103,7 @@ def execute(
     summary = RunSummary(reused=len(plan.fits) + len(plan.evals) - len(open_fits) - len(open_evals))
     open_fits, open_evals = without_absent_lists((open_fits, open_evals), compute.allow_missing, processes, summary)
     refused = _audit(open_evals, keep_going, summary)
+    _refuse_unfitted(plan, keep_going, processes, summary)
     if refused:
         open_fits, open_evals = _without(refused, open_fits, open_evals)
     if processes.is_leader:
@@ -136,6 +137,19 @@ def _audit(evals: Iterable[EvalCell], keep_going: bool, summary: RunSummary) -> 
             summary.failures.append((f"eval {cell.name}", str(error)))
             failed.add(cell.key)
     return failed
+
+
+def _refuse_unfitted(plan: Plan, keep_going: bool, processes: Processes, summary: RunSummary) -> None:
+    """Refuse the evals whose protocol trains nothing and whose fit is not finished.
+
+    Raises:
+        UserError: There is such an eval, and `keep_going` is off.
+    """
+    with processes.together():
+        for cell in plan.unfitted_evals():
+            if not keep_going:
+                raise cell.unfitted
+            summary.failures.append((f"eval {cell.name}", str(cell.unfitted)))
 
 
 def _open_cells(plan: Plan, processes: Processes) -> tuple[list[FitCell], list[EvalCell]]:
@@ -191,7 +205,8 @@ def discard(plan: Plan, settings: Settings) -> None:
             # In one order for all runs: two runs that wait for each other's locks would never end.
             for cell in sorted(of_fit, key=lambda cell: cell.key):
                 held.enter_context(lock_of(settings, cell))
-            if trained is not None:
+            # A protocol that does not train must not remove the fits that it evaluates.
+            if trained is not None and any(cell.protocol.trains for cell in of_fit):
                 shutil.rmtree(trained.folder)  # with its evals
                 continue
             for cell in of_fit:

@@ -26,6 +26,7 @@ class Folders:
         weights: Weight files of open_clip tags.
         lists: Published or generated lists.
         data: Videos of each configured dataset, by its name.
+        labels: Files of class names of custom datasets, by the name of the dataset.
     """
 
     runs: str
@@ -33,6 +34,7 @@ class Folders:
     weights: str
     lists: str
     data: Mapping[str, str]
+    labels: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, settings: Settings) -> Folders:
@@ -40,7 +42,8 @@ class Folders:
         folders = (settings.runs, settings.cache, settings.weights, settings.lists)
         runs, cache, weights, lists = (str(folder.path.absolute()) for folder in folders)
         data = {name: str(folder.path.absolute()) for name, folder in settings.data.items()}
-        return cls(runs, cache, weights, lists, data)
+        labels = {name: str(file.path.absolute()) for name, file in settings.labels.items()}
+        return cls(runs, cache, weights, lists, data, labels)
 
     def settings(self, origin: str) -> Settings:
         """Settings with these folders, without executor: a job computes its cells in its own process.
@@ -52,7 +55,8 @@ class Folders:
             Setting(Path(folder), origin) for folder in (self.runs, self.cache, self.weights, self.lists)
         )
         data = {name: Setting(Path(folder), origin) for name, folder in self.data.items()}
-        return Settings(runs, cache, weights, lists, data)
+        labels = {name: Setting(Path(file), origin) for name, file in self.labels.items()}
+        return Settings(runs, cache, weights, lists, data, labels)
 
 
 @dataclass(frozen=True)

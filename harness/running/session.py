@@ -33,6 +33,7 @@ class Session:
         progress: Progress bars.
         processes: The processes that compute each cell together.
         tensors_of: Known hashes of the tensors of models, see `harness.cells.plan`.
+        compared: Lists whose readers were compared.
         scores: Scores by number key, so that untrained evals of several protocols are computed once.
     """
 
@@ -42,6 +43,7 @@ class Session:
     progress: Progress
     processes: Processes = SINGLE_PROCESS
     tensors_of: TensorsOf = lambda model: ""
+    compared: set[str] = field(default_factory=set)
     scores: dict[str, Scores] = field(default_factory=dict)
 
     @property

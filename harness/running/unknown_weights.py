@@ -8,7 +8,7 @@ from harness.base.errors import UserError
 from harness.cells.backbone import BackboneChoice
 from harness.cells.cell import Cells
 from harness.machine.settings import Settings
-from harness.machine.weights_index import WeightsIndex
+from harness.weights.index import WeightsIndex
 from results.measurement_words import model_text
 
 

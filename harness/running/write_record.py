@@ -123,6 +123,7 @@ def _measured(cell: EvalCell, model: ModelId, scored: Scored, fitted: FitFile | 
             start=recorded.start,
             precision=recorded.precision,
             used=recorded.used,
+            device_batch=recorded.device_batch,
             weights_sha256=fitted.weights.sha256,
         )
     evaluation = replace(

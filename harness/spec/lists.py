@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from harness.base.canonical import rows_sha256
 
 OFFICIAL = ("k400", "k600", "hmdb51", "ucf101", "ssv2")
 EMBEDDED = ("mini_source", "mini_target")
+
+
+SAMPLE_SEED = 0
+"""Seed of all samples: two users with the same limit evaluate the same videos."""
+
+
+def sample_text(limit: int) -> str:
+    """The text by which measurements state a sample of `limit` videos per class."""
+    return f"{limit} video{'' if limit == 1 else 's'} per class, seed {SAMPLE_SEED}"
 
 
 def dataset_key(name: str) -> str:
@@ -38,7 +48,7 @@ class VideoList:
         """The paths, in list order."""
         return tuple(path for path, _ in self.rows)
 
-    @property
+    @cached_property
     def sha256(self) -> str:
         """sha256 of the lines `path label` (LF): the list's content, for any line ends on disk."""
         return rows_sha256(self.rows)

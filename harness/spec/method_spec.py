@@ -61,6 +61,10 @@ class MethodSpec:
         parent: The fit whose trained tensors the method starts from, handed to `adopt`.
         couples_clips: Whether the loss of a clip depends on the other clips of its blending group, as in contrastive
             losses; each group of `micro_batch` clips is then one batch, for any device batch.
+        batch_statistics: Whether BatchNorm layers of the backbone normalise by the statistics of the device batch in
+            fits. Their statistics are then part of the weights of a fit, and the device batch of its measurement.
+        checkpoint_normalize: Input statistics (`clip`) of the checkpoints that the authors published, if they differ
+            from those of the tables; an evaluation with --checkpoint takes them.
         uses_clip: Whether the method runs on CLIP; otherwise `own_model` gives its model.
         open_vocabulary: Whether the method can classify any classes. A method with a fixed set of classes is refused
             where a protocol evaluates other classes than it trains on.
@@ -77,6 +81,8 @@ class MethodSpec:
     protocol_options: ClassVar[Mapping[str, Mapping[str, OptionValue]]] = {}
     parent: ClassVar[ParentFit | None] = None
     couples_clips: ClassVar[bool] = False
+    batch_statistics: ClassVar[bool] = False
+    checkpoint_normalize: ClassVar[str] = ""
     uses_clip: ClassVar[bool] = True
     open_vocabulary: ClassVar[bool] = True
     parameters_vit_b16: ClassVar[tuple[int, int] | None] = None

@@ -50,7 +50,8 @@ def views_with(views: Views, overrides: Mapping[str, str]) -> Views:
 
 def _override(base: Settings, values: Mapping[str, str], name: str) -> Settings:
     """A copy with fields set from text; text takes the type of the field's present value."""
-    known = [field.name for field in fields(base)]
+    # The settings of `normalize=model` come from the weights and cannot be written as text.
+    known = [field.name for field in fields(base) if field.name != "input"]
     typed: dict[str, FieldValue] = {}
     for key, text in values.items():
         if key not in known:

@@ -47,6 +47,7 @@ class Eval:
         repeat: Set where the repeats are evaluation lists of one fit (zero-shot test splits); otherwise the fit's.
         views: Views of this evaluation, None for the protocol's.
         optional: Whether the eval is carried out only if its part is requested (`--part`). It has no column.
+        transform: Name of a view transform, which changes the frames of each view; empty for none.
     """
 
     part: str
@@ -54,6 +55,7 @@ class Eval:
     repeat: Repeat | None = None
     views: Views | None = None
     optional: bool = False
+    transform: str = ""
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,7 @@ class DatasetFacts(StructuralType):
 
     name: str
     source: str | None
+    chosen_source: str | None
     zero_shot_tests: tuple[ZeroShotTest, ...]
 
     def has_list(self, name: str) -> bool:
@@ -113,6 +116,8 @@ class Protocol(ABC):
         columns: Columns of the protocol's table.
         recipe_like: Protocol whose recipes and option values apply to a method that declares none for this protocol;
             if empty, the built-in protocol that trains on the same kind of list.
+        trains: Whether a run computes the fits of the protocol. If not, the fits are those of other protocols, with
+            the recipes of those protocols, and a run refuses fits that are not finished.
     """
 
     name: ClassVar[str] = ""
@@ -122,6 +127,7 @@ class Protocol(ABC):
     views: ClassVar[Views] = Views()
     columns: ClassVar[tuple[Column, ...]] = ()
     recipe_like: ClassVar[str] = ""
+    trains: ClassVar[bool] = True
 
     @abstractmethod
     def fits(self, dataset: DatasetFacts) -> Iterable[Fit]:

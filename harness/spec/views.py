@@ -2,9 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from harness.base.errors import UserError
+
+
+@dataclass(frozen=True)
+class InputSettings:
+    """How a vision tower expects a frame: input statistics and resizing. Empty where `Views.normalize` names them.
+
+    Args:
+        mean, std: Mean and standard deviation of RGB in 0..1.
+        resize: `shortest` (the short side becomes the side of the input, then centre crop), `squash` (the whole frame
+            becomes a square), or `longest` (the long side becomes the side of the input, then black bars).
+        interpolation: `bicubic` or `bilinear`, with antialiasing as in Pillow.
+    """
+
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    resize: str = ""
+    interpolation: str = ""
+
+    def __str__(self) -> str:
+        mean, std = (",".join(f"{value:.4g}" for value in values) for values in (self.mean, self.std))
+        return f"mean {mean}, std {std}, resize {self.resize}, {self.interpolation}"
+
+
+NO_INPUT = InputSettings()
 
 
 @dataclass(frozen=True)
@@ -18,9 +42,11 @@ class Views:
         sampling: `centre` (single view), for several clips `random` (published: the training sampler, drawn from a
             recorded seed) or `uniform` (deterministic, interleaved); `dense:N`, for methods with their own model:
             every N-th frame, clips evenly spaced over the video.
-        normalize: `imagenet` (published for ViFi-CLIP and X-CLIP) or `clip`; `raw`, for methods with their own
-            model and statistics: 0..255 as decoded.
+        normalize: `imagenet` (published for ViFi-CLIP and X-CLIP) or `clip`; `model`: the statistics and the resizing
+            that the weights were trained with; `raw`, for methods with their own model and statistics: 0..255 as
+            decoded.
         reader: `decord` (published: random access) or `exact` (frames equal to a sequential decode).
+        input: The settings of `normalize=model`, which the harness takes from the weights; otherwise empty.
     """
 
     frames: int = 32
@@ -29,12 +55,13 @@ class Views:
     sampling: str = "centre"
     normalize: str = "imagenet"
     reader: str = "decord"
+    input: InputSettings = NO_INPUT
 
     def __post_init__(self) -> None:
         for name, allowed in (
             ("crops", (1, 3)),
             ("sampling", ("centre", "random", "uniform", "dense:N")),
-            ("normalize", ("imagenet", "clip", "raw")),
+            ("normalize", ("imagenet", "clip", "model", "raw")),
             ("reader", ("decord", "exact")),
         ):
             if name == "sampling" and self.stride:
@@ -45,6 +72,11 @@ class Views:
             raise UserError(f"views need at least one frame and one clip, found {self.frames} x {self.clips}.")
         if self.clips > 1 and self.sampling == "centre":
             raise UserError(f"{self.clips} clips need sampling 'random' (published) or 'uniform', found 'centre'.")
+
+    @property
+    def single(self) -> Views:
+        """The single centre view of a training clip, with the same frames, statistics and reader."""
+        return replace(self, clips=1, crops=1, sampling="centre")
 
     @property
     def stride(self) -> int:

@@ -3,73 +3,110 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
+from harness import __version__
 from harness.base.canonical import row_order_sha256, row_set_sha256
 from harness.base.errors import UserError
-from harness.cells.backbone import MINI_ARCH, MINI_FRAMES, BackboneChoice
+from harness.cells.backbone import MINI_ARCH, BackboneChoice
+from harness.cells.from_request import ENGINE_VERSION
 from harness.cells.scope import PlannedEval, PlannedFit, scope_of
 from harness.cells.seeds import with_seeds
 from harness.data.embedded.dataset import EMBEDDED, EmbeddedDataset
-from harness.data.leakage import STRICT_RELATIONS, seen_classes
+from harness.data.leakage import LabelledList, audit_classes
 from harness.data.lists.dataset import Dataset
-from harness.data.official.cards import LABEL_VARIANTS, OFFICIAL, published_lists
+from harness.data.official.cards import LABEL_VARIANTS, OFFICIAL, pinned_lists
 from harness.data.official.dataset import OfficialDataset
 from harness.plugins import registry
 from harness.plugins.code_hash import file_code_sha256
-from harness.spec import Eval, Fit, LabelSet, Protocol, Repeat, VideoList
+from harness.spec import Eval, Fit, LabelSet, Protocol, Repeat, VideoList, Views
+from harness.spec.method_spec import MethodSpec
+from harness.spec.options import MethodOptions, build_options, evaluation_options
 from harness.spec.protocol import SEED
-from results.measurement import Expected, ListId, Measurement, Scope
-from results.submission.facts import Declared, EvalFacts, Facts, ListFacts, ListPlace, ProtocolFacts
+from harness.submitting.known_models import frame_gmacs, mini_model, model_problems
+from results.measurement import Expected, ListId, Measurement, ModelId, Scope
+from results.record import AuditFacts
+from results.submission.copies import KnownTables
+from results.submission.facts import Declared, EvalFacts, Facts, ListFacts, ListPlace, Program, ProtocolFacts
+from results.submission.layout import Card
 
 
 def facts_of(
-    pairs: Iterable[tuple[str, str]], known: Mapping[str, str] | None = None, titles: Mapping[str, str] | None = None
+    pairs: Iterable[tuple[str, str]], known: KnownTables | None = None, titles: Mapping[str, str] | None = None
 ) -> Facts:
     """The facts of (protocol, dataset) pairs; a pair that is not part of the benchmark is left out.
 
     Args:
         pairs: Pairs of a submission.
-        known: Hashes of predictions of other rows, see `Facts.known`.
+        known: Predictions tables of other submissions.
         titles: Titles of methods on the board by name; those of built-in methods are added.
     """
     protocols = tuple(sorted(registry.sources("protocol")))
     by_pair = {pair: facts for pair in pairs if pair[0] in protocols and (facts := pair_facts(*pair))}
-    weights = BackboneChoice(MINI_ARCH, None).model_id().weights
-    return Facts(protocols, by_pair, builtin_code(), weights, _declared, known or {}, {**(titles or {}), **_titles()})
+    return Facts(
+        protocols, by_pair, builtin_methods(), mini_model(), ENGINE_VERSION, __version__, datetime.now(UTC),
+        lambda model: tuple(model_problems(model)), frame_gmacs, _declared, known or KnownTables(),
+        {**(titles or {}), **_titles()},
+    )  # fmt: skip
 
 
 def _declared(m: Measurement, shots: int | None) -> Declared | None:
     """The declarations of the built-in method of a measurement; None for other methods and other versions."""
-    if m.method.name not in builtin_code():
+    if m.method.name not in builtin_methods():
         return None
     spec = registry.method_spec(m.method.name)
-    # Another version may declare another recipe, which this installation does not know.
-    if spec.version != m.method.version:
-        return None
     preset, protocol = "mini" if m.model.arch == MINI_ARCH else "", m.protocol.name
+    # A built-in protocol with the fits of another one has the recipes of the other one.
+    if protocol in registry.sources("protocol"):
+        protocol = registry.load("protocol", protocol).recipe_like or protocol
     defaults = spec.options_for({}, protocol, m.evaluation.list.dataset, preset).as_dict()
     defaults.pop("frames", None)  # the harness sets this option from the views
     trained = m.fitted
     recipe = spec.recipe_for(protocol, trained.list.dataset, shots, preset) if trained is not None else None
     if recipe is not None and m.protocol.repeat.kind == SEED:
         recipe = recipe.of_seed(m.protocol.repeat.index)
-    return Declared(recipe, defaults)
+    late = evaluation_options(spec.options_type)
+    try:
+        options = build_options(spec.options_type, {**m.method.options, **m.method.evaluation_options}, m.method.name)
+    except UserError as error:
+        return Declared(recipe, defaults, late, error.message)
+    can_train = spec.recipe is not None or bool(spec.recipes)
+    counts = spec.parameters_vit_b16 if m.model.arch == "ViT-B-16" and options.as_dict() == defaults else None
+    return Declared(recipe, defaults, late, "", _card(m, spec, options), counts, can_train)
+
+
+def _card(m: Measurement, spec: type[MethodSpec], options: MethodOptions) -> Card:
+    """The card of a built-in method under the options of a measurement."""
+    # The title of a method with its own model contains the path of a file, of which a measurement holds the hash.
+    card = spec.card_for(options) if spec.uses_clip else spec.card
+    extra = (f"checkpoint {m.method.checkpoint[:8]}",) if m.method.checkpoint else ()
+    return Card(
+        name=m.method.name, title=card.title if spec.uses_clip else "", version=spec.version, family=card.family,
+        class_text=card.class_text, extra_data=(*card.extra_data, *extra), unverified=card.unverified,
+        paper=card.paper, source=card.source,
+    )  # fmt: skip
 
 
 @cache
 def _titles() -> dict[str, str]:
     """Title of each built-in method."""
-    return {name: registry.method_spec(name).card.title for name in builtin_code()}
+    return {name: registry.method_spec(name).card.title for name in builtin_methods()}
 
 
 @cache
-def builtin_code() -> dict[str, str]:
-    """sha256 of the code of each built-in method; nothing is imported."""
-    sources = registry.sources("method").values()
-    return {s.name: file_code_sha256(s.file) for s in sources if s.origin == "built-in" and s.file is not None}
+def builtin_methods() -> dict[str, Program]:
+    """Code and version of each built-in method; torch is not imported."""
+    methods = {}
+    for source in registry.sources("method").values():
+        if source.origin == "built-in" and source.file is not None:
+            version = registry.method_spec(source.name).version
+            # The classes need torch; a closed form is an override, which the text of the file shows.
+            closed_form = "def fit_features(" in source.file.read_text(encoding="utf-8")
+            methods[source.name] = Program(file_code_sha256(source.file), version, closed_form)
+    return methods
 
 
 @dataclass(frozen=True)
@@ -82,11 +119,13 @@ class _Prescribed:
 
 @cache
 def pair_facts(protocol: str, dataset: str) -> ProtocolFacts | None:
-    """The facts of a protocol on a dataset; None for other datasets, and for a dataset that the protocol cannot use."""
+    """The facts of a protocol on a dataset; None for other datasets, for probes, and where they do not go together."""
     opened = _dataset(dataset)
     if opened is None:
         return None
     cls: type[Protocol] = registry.load("protocol", protocol)
+    if not cls.trains:
+        return None  # probes are compared with the method's own score and are not part of the board
     instance = cls()
     try:
         fits = tuple(_Prescribed(fit, tuple(instance.evals(opened, fit))) for fit in instance.fits(opened))
@@ -101,10 +140,28 @@ def pair_facts(protocol: str, dataset: str) -> ProtocolFacts | None:
             untrained.setdefault(facts.place, facts)
     return ProtocolFacts(
         protocol=protocol, version=cls.version, dataset=dataset, embedded=opened.kind == "embedded",
-        mini_frames=MINI_FRAMES, columns=cls.columns, trained=trained, untrained=tuple(untrained.values()),
+        views_of=_views_of, columns=cls.columns, trained=trained, untrained=tuple(untrained.values()),
         parent=pinned.source, lists=pinned.lists, labels=pinned.labels, cluster=opened.cluster,
         scope=lambda row: _row_scope(cls, opened, fits, row),
+        audit=lambda train, test: _audit(pinned.labels, train, test),
     )  # fmt: skip
+
+
+def _views_of(views: Views, model: ModelId, stated: Views) -> Views:
+    """The views of a protocol as a CLIP model takes them.
+
+    Args:
+        views: The protocol's views.
+        model: The model of a record.
+        stated: The prescribed views that the record states.
+    """
+    if model.arch == MINI_ARCH:
+        return BackboneChoice(MINI_ARCH, None).views_of(views)
+    if model.weights.startswith("sha256:"):
+        # The input of a weight file is stated by the file, which a submission does not contain.
+        own = stated.normalize == "model" and stated.input.resize != ""
+        return replace(views, normalize="model", input=stated.input) if own else views
+    return BackboneChoice(model.arch, model.weights).views_of(views)
 
 
 def _dataset(name: str) -> Dataset | None:
@@ -122,29 +179,26 @@ class _Pinned:
         self.protocol = protocol
         self.lists: dict[tuple[str, str], ListFacts] = {}
         self.labels: dict[tuple[str, str, str], tuple[str, ...]] = {}
-        self.source = ListPlace(dataset.source, "train", "all") if dataset.source is not None else None
+        # A parent fit on the dataset itself has seen its novel classes, and is not published.
+        is_own = dataset.parent_source == dataset.name
+        self.source = None if is_own else ListPlace(dataset.parent_source, "train", "all")
 
     def trained(self, fit: Fit, item: Eval) -> EvalFacts:
         """The facts of one evaluation of one fit."""
         train = ListPlace(fit.train.dataset, fit.train.list, fit.train.labels)
         test = ListPlace(item.test.dataset, item.test.list, item.test.labels)
-        source, target = self._take(train), self._take(test)
-        parent: tuple[int, ...] = ()
-        if self.source is not None:
-            parent = _seen(self._take(self.source), target, self.source.dataset, test.dataset)
-        # A protocol with one label set trains on all its evaluation classes on purpose.
-        same = train.dataset == test.dataset and source == target
-        seen = () if same else _seen(source, target, train.dataset, test.dataset)
+        for place in (train, test, *([self.source] if self.source is not None else [])):
+            self._take(place)
         views, repeat = item.views or self.protocol.views, item.repeat or fit.repeat
-        return EvalFacts(item.part, repeat, test, views, train, fit.shots, seen, parent)
+        return EvalFacts(item.part, repeat, test, views, train, fit.shots)
 
     def untrained(self, item: Eval) -> EvalFacts:
         """The facts of one evaluation of an untrained method."""
         test = ListPlace(item.test.dataset, item.test.list, item.test.labels)
         return EvalFacts(item.part, item.repeat or Repeat(), test, item.views or self.protocol.views)
 
-    def _take(self, place: ListPlace) -> LabelSet:
-        """Add the facts of a list and its label set; returns the published label set."""
+    def _take(self, place: ListPlace) -> None:
+        """Add the facts of a list and its label set."""
         dataset, name, labels = place.dataset, place.name, place.labels
         opened = self.dataset if dataset == self.dataset.name else _dataset(dataset)
         assert opened is not None, dataset
@@ -156,12 +210,11 @@ class _Pinned:
             for variant in LABEL_VARIANTS:
                 other = opened.card.labels(labels, variant)
                 self.labels[dataset, labels, other.variant] = other.names
-        return published
 
 
 def _list_facts(dataset: Dataset, name: str) -> ListFacts:
     if isinstance(dataset, OfficialDataset):
-        pinned = published_lists().get(dataset.card.find_list(name).file)
+        pinned = pinned_lists().get(dataset.card.find_list(name).file)
         if pinned is None:
             return ListFacts(0, "")
         return ListFacts(pinned.rows, pinned.content_sha256, pinned.set_sha256, pinned.order_sha256)
@@ -169,9 +222,17 @@ def _list_facts(dataset: Dataset, name: str) -> ListFacts:
     return ListFacts(len(rows), rows.sha256, row_set_sha256(rows.rows), row_order_sha256(rows.rows))
 
 
-def _seen(train: LabelSet, test: LabelSet, train_dataset: str, test_dataset: str) -> tuple[int, ...]:
-    seen = seen_classes(train, test, train_dataset, test_dataset)
-    return tuple(entry.id for entry in seen if entry.relation in STRICT_RELATIONS)
+def _audit(
+    labels: Mapping[tuple[str, str, str], tuple[str, ...]], train: ListId | None, test: ListId
+) -> AuditFacts | None:
+    """The leakage check of two lists by their classes; None if a label set is not known."""
+    listed: list[LabelledList] = []
+    for item in (test, *([train] if train is not None else [])):
+        names = labels.get((item.dataset, item.labels, item.label_variant))
+        if names is None:
+            return None
+        listed.append(LabelledList(item.dataset, item.name, LabelSet(names, item.label_variant)))
+    return audit_classes(listed[1] if train is not None else None, listed[0]).facts()
 
 
 @dataclass(frozen=True)
@@ -235,4 +296,4 @@ def _row_scope(
     trainings = [m.fitted for m in row if m.fitted]
     views = trainings[0].views if trainings else row[0].evaluation.views
     start = trainings[0].start.key if trainings and trainings[0].start.kind == "fit" else ""
-    return scope_of(planned, views, start, dataset_of, chosen_source=False)
+    return scope_of(planned, [views], start, dataset_of, chosen_source=False)

@@ -10,10 +10,12 @@ from pathlib import Path
 
 from harness.base.errors import UserError
 from harness.submitting.benchmark_facts import facts_of
-from results.submission.accept import accept, known_tables, known_titles, read_reproductions
+from results.submission.accept import accept, known_tables, known_titles
+from results.submission.attestation import read_reproductions
 from results.submission.changes import FOLDER, Changes, archive, changes
 from results.submission.check import Checked, check_submission
 from results.submission.contents import printable
+from results.submission.copies import KnownTables
 from results.submission.rules import Finding
 
 
@@ -61,7 +63,7 @@ def check_all(
         UserError: A path does not exist, or a reproduction file is not valid.
     """
     reproductions = read_reproductions(root)
-    known = known_tables(board) if board is not None else {}
+    known = known_tables(board) if board is not None else KnownTables()
     titles = known_titles(board) if board is not None else {}
     for candidate in candidates:
         checked = check_submission(candidate.path, partial(facts_of, known=known, titles=titles))
@@ -77,7 +79,9 @@ def check_all(
         submission.entries.clear()  # the contents: a folder can have thousands of submissions
         yield checked, folder
         # Earlier owners win: the later of two equal tables is the copy.
-        known = {**{m.table_sha256: submission.name for m in submission.measured}, **known}
+        for measured in submission.measured:
+            if measured.table:
+                known.add(submission.name, measured.table)
         if submission.manifest:
             titles = {submission.manifest.method: submission.manifest.title, **titles}
 

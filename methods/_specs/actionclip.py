@@ -36,5 +36,6 @@ class ActionClipSpec(MethodSpec):
     recipes = ACTIONCLIP
     options_type = ActionClipOptions
     couples_clips = True
+    checkpoint_normalize = "clip"  # utils/Augmentation.py of the original
     version = 2  # templates are drawn by group, so that results do not depend on the number of processes
     parameters_vit_b16 = (168_574_465, 168_574_465)

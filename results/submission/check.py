@@ -9,6 +9,7 @@ from pathlib import Path
 
 from results.codec import JsonObject, encode
 from results.submission.check_arithmetic import check_arithmetic
+from results.submission.check_claims import check_claims
 from results.submission.check_plausibility import check_plausibility
 from results.submission.check_protocol import check_protocol
 from results.submission.contents import open_contents, printable
@@ -89,6 +90,7 @@ def check_submission(path: Path, facts_of: FactsOf) -> Checked:
             check_arithmetic(submission)
             facts = facts_of(pairs_of([submission]))
             check_protocol(submission, facts)
+            check_claims(submission, facts)
             check_plausibility(submission, facts)
         except Exception as error:  # an internal error must refuse the submission, and must not stop the caller
             submission.note("F999", path.name, f"{type(error).__name__}: {error}", "a verdict")

@@ -144,10 +144,20 @@ def _differing(stated: Score, computed: Score) -> Iterator[_Statement]:
 
 
 def _summaries(submission: Submission) -> None:
-    """Check card and environments (rule A016)."""
+    """Check title, card and environments (rule A016)."""
     if not submission.measured:
         return
     card, expected = submission.card, card_of(submission.measured[0].record)
+    if submission.manifest is not None and submission.manifest.title != expected.title:
+        found = f"title {submission.manifest.title!r}"
+        submission.note("A016", "submission.json", found, f"{expected.title!r}, as the records state")
+    for measured in submission.measured:
+        # Rows with other options can have another title; records of one row cannot.
+        first = submission.rows()[measured.keys.row][0]
+        if (stated := card_of(measured.record)) != (of_row := card_of(first.record)):
+            name = next(name for name, value in asdict(of_row).items() if getattr(stated, name) != value)
+            found, wanted = f"{name} {getattr(stated, name)!r}", repr(getattr(of_row, name))
+            submission.note_of(measured, "A016", found, f"{wanted}, as in {first.name}")
     if card is not None:
         for name, value in asdict(expected).items():
             if getattr(card, name) != value:

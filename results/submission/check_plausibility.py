@@ -11,6 +11,7 @@ from results.predictions import PROBABILITY_COLUMNS
 from results.published_numbers import DATASETS, published_numbers
 from results.statistics.flips import mcnemar_p
 from results.statistics.intervals import wilson
+from results.submission.check_copies import check_copies
 from results.submission.facts import Facts
 from results.submission.layout import Score
 from results.submission.scores import scores_of
@@ -20,6 +21,12 @@ FEW = 5
 """Smallest number of videos of a class for a warning."""
 SIGNIFICANT = 0.05
 UNDECODABLE = 0.01
+SATURATED = 0.9999
+"""Larger probabilities are not compared."""
+DIFFERENT = 0.1
+"""Smallest share of different probabilities among videos."""
+DECIMALS = 6
+"""Decimals of stored probabilities."""
 
 
 def check_plausibility(submission: Submission, facts: Facts) -> None:
@@ -37,9 +44,8 @@ def check_plausibility(submission: Submission, facts: Facts) -> None:
     dirty = [m.name for m in submission.measured if m.record.environment.git.dirty]
     if dirty:
         submission.note("W011", dirty[0], f"uncommitted changes in {len(dirty)} records", "a clean checkout")
-    _copies(submission, sound, facts)
+    check_copies(submission, facts)
     _curves(submission, sound)
-    _code(submission, facts)
     if len(sound) == len(submission.measured) and sound:
         scores = scores_of(submission)
         _spreads(submission, scores)
@@ -72,26 +78,19 @@ def _chance(submission: Submission, measured: Measured) -> None:
 
 
 def _confidence(submission: Submission, measured: Measured) -> None:
-    """Equal probabilities for all videos (rule W009)."""
+    """Few different probabilities, and probabilities of few decimals (rule W009)."""
     assert measured.frame is not None
-    p = measured.frame[PROBABILITY_COLUMNS].to_numpy()[measured.frame["id1"].to_numpy() >= 0]
-    if len(p) > FEW and len(measured.record.classes) > 1 and len(np.unique(p, axis=0)) == 1:
-        submission.note("W009", measured.name, f"{p[0].tolist()} for each of {len(p)} videos", "different values")
-
-
-def _copies(submission: Submission, sound: Iterable[Measured], facts: Facts) -> None:
-    """Predictions equal to the predictions of another row of the submission or of the board (rule W004)."""
-    seen: dict[str, tuple[str, str]] = {}
-    rows = {id(measured): (key, submission.row_name(members)) for key, members in submission.rows().items()
-            for measured in members}  # fmt: skip
-    for measured in sound:
-        key, name = rows[id(measured)]
-        other = facts.known.get(measured.table_sha256, submission.name)
-        if other != submission.name:
-            submission.note("W004", measured.name, f"the predictions of {other}", "predictions of this row")
-        first, first_name = seen.setdefault(measured.table_sha256, (key, name))
-        if first != key:
-            submission.note("W004", measured.name, f"the predictions of {first_name}", "predictions of this row")
+    p = measured.frame[PROBABILITY_COLUMNS].to_numpy()
+    # A confident classifier gives many videos a probability of 1.
+    p = p[(p[:, 0] > 0) & (p[:, 0] < SATURATED)]
+    if len(p) <= FEW or len(measured.record.classes) < 2:
+        return
+    different = len(np.unique(p[:, 0]))
+    if different <= max(1, DIFFERENT * len(p)):
+        submission.note("W009", measured.name, f"{different} different values for {len(p)} videos", "different values")
+    decimals = next(n for n in range(DECIMALS + 1) if np.allclose(p, p.round(n), rtol=0, atol=1e-9))
+    if decimals < DECIMALS - 1:
+        submission.note("W009", measured.name, f"{decimals} decimals in {len(p)} videos", f"{DECIMALS} decimals")
 
 
 def _curves(submission: Submission, sound: Iterable[Measured]) -> None:
@@ -113,15 +112,6 @@ def _curves(submission: Submission, sound: Iterable[Measured]) -> None:
                 a, b = (curve[k].record.metrics.top1 for k in (less, more))
                 found = f"{a:.1f} at K = {less}, {b:.1f} at K = {more}"
                 submission.note("W005", name, found, "no significant fall")
-
-
-def _code(submission: Submission, facts: Facts) -> None:
-    """A built-in method whose code differs from the code of this version (rule W008)."""
-    codes = {(measured.m.method.name, measured.m.method.code) for measured in submission.measured
-             if measured.record.method.origin == "built-in"}  # fmt: skip
-    for name, sha in sorted(codes):
-        if facts.builtin.get(name, sha) != sha:
-            submission.note("W008", f"method {name}", f"code {sha}", f"code {facts.builtin[name]}")
 
 
 def _spreads(submission: Submission, scores: Iterable[Score]) -> None:

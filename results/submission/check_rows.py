@@ -1,13 +1,14 @@
-"""Protocol rules (P) for whole rows: completeness, different fits, one fit for each repeat, and scope."""
+"""Protocol rules (P) for whole rows: completeness, one fit for each repeat, and scope."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import replace
 
 from results.measurement import Expected, Training, leaves
 from results.measurement_words import recipe_changes, recipe_text
+from results.submission.check_copies import check_repeats
 from results.submission.facts import Facts, ProtocolFacts
 from results.submission.submission import Measured, Submission
 
@@ -22,7 +23,7 @@ def check_rows(submission: Submission, facts: Facts) -> None:
     for members in submission.rows().values():
         m = members[0].m
         known = facts.pairs.get((m.protocol.name, m.evaluation.list.dataset))
-        _differing_fits(submission, members)
+        check_repeats(submission, members, facts)
         mixed = _several_fits(submission, members) or _several_recipes(submission, members)
         if known is not None and m.protocol.version == known.version:
             whole = _complete(submission, members, known) and not mixed
@@ -51,43 +52,10 @@ def _shown(evaluation: Expected) -> str:
     return f"{evaluation.part} {evaluation.repeat.kind} {evaluation.repeat.index}"
 
 
-def _differing_fits(submission: Submission, members: list[Measured]) -> None:
-    """Check that fits differ in list or seed, in weights and in predictions (rule P008)."""
-    fits = {measured.keys.fit: measured for measured in members if measured.m.fitted is not None}
-    for subject, key in (("weights", lambda measured: measured.weights), ("training list and recipe", _draw)):
-        for same in _several(fits.values(), key):
-            shown = ", ".join(sorted(measured.record.fit.name for measured in same if measured.record.fit))
-            found = f"equal {subject} in {len(same)} fits: {shown}"
-            submission.note("P008", submission.row_name(members), found, "fits that differ")
-            return
-    trained = [measured for measured in members if measured.m.fitted is not None and measured.table_sha256]
-    for same in _several(trained, lambda measured: (measured.m.protocol.part, measured.table_sha256)):
-        if (count := len({measured.keys.fit for measured in same})) > 1:
-            found = f"equal predictions of {count} fits on {same[0].m.protocol.part}"
-            submission.note("P008", submission.row_name(members), found, "predictions that differ")
-            return
-
-
-def _several(members: Iterable[Measured], key: Callable[[Measured], Hashable]) -> Iterator[list[Measured]]:
-    """Groups of at least two records with the same key."""
-    groups: dict[Hashable, list[Measured]] = defaultdict(list)
-    for measured in members:
-        groups[key(measured)].append(measured)
-    yield from (group for group in groups.values() if len(group) > 1)
-
-
 def _trainings(members: Iterable[Measured]) -> Iterator[tuple[Measured, Training]]:
     for measured in members:
         if measured.m.fitted is not None:
             yield measured, measured.m.fitted
-
-
-def _draw(measured: Measured) -> Hashable:
-    """The settings that distinguish two fits of one row."""
-    training = measured.m.fitted
-    assert training is not None
-    recipe = replace(training.recipe, source="")
-    return training.list.dataset, training.list.sha256, training.start.key, tuple(leaves(recipe))
 
 
 def _several_fits(submission: Submission, members: list[Measured]) -> bool:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 
 from harness.spec import Column, Recipe, Repeat, Views
 from harness.spec.protocol import SEED, SINGLE
-from results.measurement import Expected, Measurement, ModelId, Prescribed, Scope, Value
-from results.measurement_words import EMBEDDED_ARCH
+from results.measurement import Expected, ListId, Measurement, ModelId, Prescribed, Scope, Value
+from results.record import AuditFacts
+from results.submission.copies import KnownTables
+from results.submission.layout import Card
 
 
 @dataclass(frozen=True)
@@ -51,8 +54,6 @@ class EvalFacts:
         views: The published views.
         train: The training list; None for an untrained method.
         shots: Clips per class of the training list; None if it is not few-shot.
-        seen: Ids of the evaluation classes that occur in `train`.
-        parent_seen: Ids of the evaluation classes that occur in the training list of a parent fit.
     """
 
     part: str
@@ -61,8 +62,6 @@ class EvalFacts:
     views: Views
     train: ListPlace | None = None
     shots: int | None = None
-    seen: tuple[int, ...] = ()
-    parent_seen: tuple[int, ...] = ()
 
     @property
     def place(self) -> Expected:
@@ -78,7 +77,8 @@ class ProtocolFacts:
         protocol, version: Name and version of the protocol.
         dataset: Name of the dataset.
         embedded: Whether the dataset belongs to the embedded benchmark.
-        mini_frames: Largest number of frames with the embedded tiny CLIP.
+        views_of: Returns the views of the protocol as a CLIP model takes them, from those views, the model, and the
+            prescribed views that a record states.
         columns: Column rules of the protocol.
         trained, untrained: Evaluations of a trained method and of an untrained method.
         parent: Training list of a parent fit; None if the dataset has no parent fits.
@@ -86,13 +86,15 @@ class ProtocolFacts:
         labels: Class names by (dataset, label set, variant).
         cluster: Returns the cluster of a video of the evaluation lists.
         scope: Returns the scope of a complete row from its measurements; None if it cannot be computed.
+        audit: Returns the leakage check of an evaluation list (second argument) against the classes of a training list
+            (first argument), which is None for an untrained method; None if a label set is not known.
     """
 
     protocol: str
     version: int
     dataset: str
     embedded: bool
-    mini_frames: int
+    views_of: Callable[[Views, ModelId, Views], Views]
     columns: tuple[Column, ...]
     trained: tuple[EvalFacts, ...]
     untrained: tuple[EvalFacts, ...]
@@ -101,6 +103,7 @@ class ProtocolFacts:
     labels: Mapping[tuple[str, str, str], tuple[str, ...]]
     cluster: Callable[[str], str]
     scope: Callable[[Sequence[Measurement]], Scope | None]
+    audit: Callable[[ListId | None, ListId], AuditFacts | None]
 
     def expected(self, m: Measurement) -> dict[Expected, EvalFacts]:
         """The prescribed evaluations of a measured method, by part and repeat; of each seed for a row of seeds."""
@@ -115,28 +118,52 @@ class ProtocolFacts:
             return 0
         return max((e.repeat.index for e in m.protocol.scope.expected if e.repeat.kind == SEED), default=0)
 
-    def prescribed(self, item: EvalFacts, model: ModelId) -> Prescribed | None:
+    def prescribed(self, item: EvalFacts, model: ModelId, stated: Views) -> Prescribed | None:
         """The prescribed settings of an evaluation; None for a model other than CLIP.
 
         Such a model uses the frames that it was trained on, and its rows are not ranked together with other rows.
         """
         if model.config:
             return None
-        mini = model.arch == EMBEDDED_ARCH
-        return Prescribed(replace(item.views, frames=min(item.views.frames, self.mini_frames)) if mini else item.views)
+        return Prescribed(self.views_of(item.views, model, stated))
+
+
+@dataclass(frozen=True)
+class Program:
+    """Code and version of a built-in method of this installation.
+
+    Args:
+        code: Hash of the code.
+        version: Version of the method.
+        closed_form: Whether its fits have no random draws, so that equal training lists give equal weights.
+    """
+
+    code: str
+    version: int
+    closed_form: bool = False
 
 
 @dataclass(frozen=True)
 class Declared:
-    """The declarations of a method for one protocol, dataset and model.
+    """The declarations of a built-in method for one protocol, dataset and model.
 
     Args:
         recipe: The recipe; None for an untrained method.
         defaults: Known default values of the options.
+        evaluation_options: Names of the options that matter only in evaluation.
+        option_problem: Why the recorded values of the options are not valid; empty if they are.
+        card: The card, as a submission states it in card.json.
+        parameters: (total, trained) numbers of parameters; None where they are not known.
+        trained: Whether the method declares a recipe.
     """
 
     recipe: Recipe | None
     defaults: Mapping[str, Value]
+    evaluation_options: frozenset[str] = frozenset()
+    option_problem: str = ""
+    card: Card | None = None
+    parameters: tuple[int, int] | None = None
+    trained: bool = True
 
 
 @dataclass(frozen=True)
@@ -146,18 +173,29 @@ class Facts:
     Args:
         protocols: Names of the benchmark's protocols.
         pairs: Facts by (protocol, dataset); other pairs do not belong to the benchmark.
-        builtin: Code hash of each built-in method.
-        mini_weights: `ModelId.weights` of the embedded tiny CLIP.
+        builtin: Each built-in method by name.
+        mini: The embedded tiny CLIP.
+        engine: Engine version of this installation.
+        harness: Version of this installation.
+        now: Present time; None does not compare dates with it.
+        model_problems: Returns the fields of a model that differ from the architecture and tag that it names, each with
+            the value found and the value expected.
+        frame_gmacs: Returns the 10^9 multiply-adds of the vision tower for one frame; None if they are not known.
         declared: Returns the declarations of a built-in method for a measurement and its number of shots; None for
             other methods.
-        known: Method and version by the sha256 of each predictions table on the board.
+        known: Predictions tables of other submissions.
         titles: Title of each built-in method and of each method on the board, by name.
     """
 
     protocols: tuple[str, ...] = ()
     pairs: Mapping[tuple[str, str], ProtocolFacts] = field(default_factory=dict)
-    builtin: Mapping[str, str] = field(default_factory=dict)
-    mini_weights: str = ""
+    builtin: Mapping[str, Program] = field(default_factory=dict)
+    mini: ModelId | None = None
+    engine: int = 0
+    harness: str = ""
+    now: datetime | None = None
+    model_problems: Callable[[ModelId], Sequence[tuple[str, str]]] = lambda _model: ()
+    frame_gmacs: Callable[[ModelId], float | None] = lambda _model: None
     declared: Callable[[Measurement, int | None], Declared | None] = lambda _measurement, _shots: None
-    known: Mapping[str, str] = field(default_factory=dict)
+    known: KnownTables = field(default_factory=KnownTables)
     titles: Mapping[str, str] = field(default_factory=dict)

@@ -97,7 +97,7 @@ class Manifest:
     version: Positive
     title: str
     submitter: str
-    code: str
+    code: Annotated[str, Meta(pattern=r"^(https?://[!-~]{1,1900})?" + END)]
     harness: str
     scores: tuple[Score, ...]
     files: dict[Annotated[str, Meta(max_length=LONGEST_PATH)], ListedFile] = field(default_factory=dict)

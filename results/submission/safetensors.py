@@ -22,28 +22,47 @@ MOST_VALUES = 200_000
 """Largest number of values of a header: eight for each tensor."""
 
 
-def safetensors_problem(entry: Entry) -> str:
-    """The first problem of a safetensors file in words; empty if there is none."""
+class TensorsError(ValueError):
+    """A file that is not a valid safetensors file; the message names the first problem."""
+
+
+def count_elements(entry: Entry) -> int:
+    """Check a safetensors file; returns the number of its floating-point numbers.
+
+    Raises:
+        TensorsError: The file is not valid.
+    """
     try:
         with entry.opener() as file:
             start = file.read(8)
             if len(start) < 8:
-                return "no header"
+                raise TensorsError("no header")
             (length,) = struct.unpack("<Q", start)
             # Before the header is read: the stated length could fill the memory.
             if length > HEADER or length + 8 > entry.size:
-                return f"a header of {length} bytes in a file of {entry.size}"
+                raise TensorsError(f"a header of {length} bytes in a file of {entry.size}")
             header = read_json(file.read(length), MOST_VALUES)
+    except TensorsError:
+        raise
     except DocumentError as error:
-        return f"header: {error}"
+        raise TensorsError(f"header: {error}") from None
     except UserError as error:
-        return error.message
+        raise TensorsError(error.message) from None
     except Exception as error:  # damaged archives make decompressors raise many types
-        return f"{type(error).__name__}: {error}"
+        raise TensorsError(f"{type(error).__name__}: {error}") from None
     metadata = header.pop("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(text, str) for text in metadata.values()):
-        return "metadata that is not a mapping of texts"
-    return next(_tensor_problems(header, entry.size - 8 - length), "")
+        raise TensorsError("metadata that is not a mapping of texts")
+    if problem := next(_tensor_problems(header, entry.size - 8 - length), ""):
+        raise TensorsError(problem)
+    return sum(_floats(tensor) for tensor in header.values())
+
+
+def _floats(tensor: JsonValue) -> int:
+    """Number of floating-point numbers of a valid tensor entry."""
+    if not isinstance(tensor, dict) or not str(tensor["dtype"]).startswith(("F", "BF")):
+        return 0
+    return math.prod(_counts(tensor["shape"]) or ())
 
 
 def _tensor_problems(header: JsonObject, size: int) -> Iterator[str]:

@@ -27,7 +27,7 @@ from results.submission.contents import MAX_TOTAL, Contents, Entry, printable
 from results.submission.documents import DocumentError, read_json
 from results.submission.layout import SCHEMA, Card, Environments, Manifest, layout_problems, record_stem
 from results.submission.rules import Finding
-from results.submission.safetensors import safetensors_problem
+from results.submission.safetensors import TensorsError, count_elements
 from results.submission.tables import TABLE_LIMIT, TooLargeError, decompress, parse_untrusted
 
 T = TypeVar("T")
@@ -43,14 +43,14 @@ class Measured:
         name: File name of the record in the submission.
         record: The record.
         frame: The predictions table, None if it cannot be read.
-        table_sha256: Hash of the uncompressed table; equal predictions have equal hashes.
+        table: Text of the predictions table; empty if it cannot be read.
         failed: Rules that the record violates; rules that depend on them are not checked.
     """
 
     name: str
     record: Record
     frame: pd.DataFrame | None = None
-    table_sha256: str = ""
+    table: bytes = field(default=b"", repr=False)
     failed: set[str] = field(default_factory=set)
 
     @property
@@ -62,6 +62,11 @@ class Measured:
     def keys(self) -> Keys:
         """Keys of the measurement."""
         return keys_of(self.m)
+
+    @cached_property
+    def table_sha256(self) -> str:
+        """Hash of the predictions table, by which equal predictions are found; empty if it cannot be read."""
+        return hashlib.sha256(self.table).hexdigest() if self.table else ""
 
     @property
     def place(self) -> Expected:
@@ -85,6 +90,7 @@ class Submission:
         measured: Valid records.
         fits: Valid fits by key.
         weights: Weight files by fit key.
+        elements: Floating-point numbers in each valid weight file, by fit key.
         entries: Every admitted file by name; the content of all files except weights is in memory.
         hashes: sha256 of every admitted file that can be read.
         table_bytes: Total size of all decompressed predictions tables.
@@ -99,6 +105,7 @@ class Submission:
     measured: list[Measured] = field(default_factory=list)
     fits: dict[str, FitFile] = field(default_factory=dict)
     weights: dict[str, Entry] = field(default_factory=dict)
+    elements: dict[str, int] = field(default_factory=dict)
     entries: dict[str, Entry] = field(default_factory=dict, repr=False)
     hashes: dict[str, str] = field(default_factory=dict)
     table_bytes: int = 0
@@ -164,9 +171,12 @@ def load_submission(contents: Contents) -> Submission:
         if (value := _document(submission, entry, "fit")) is not None:
             _fit(submission, entry, value)
     for entry in contents.of("weights"):
-        if problem := safetensors_problem(entry):
-            submission.note("F014", entry.name, problem, "consistent header, tensors and size")
-        submission.weights[entry.name.removeprefix("weights/").removesuffix(".safetensors")] = entry
+        key = entry.name.removeprefix(WEIGHTS).removesuffix(".safetensors")
+        try:
+            submission.elements[key] = count_elements(entry)
+        except TensorsError as error:
+            submission.note("F014", entry.name, str(error), "consistent header, tensors and size")
+        submission.weights[key] = entry
     _records(submission, contents, refused)
     _fits(submission, contents, refused)
     return submission
@@ -338,7 +348,7 @@ def read_table(submission: Submission, measured: Measured, entry: Entry) -> None
         message = error.message if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
         submission.note("F015", entry.name, message, f"gzip of a table with {', '.join(COLUMNS)}")
         return
-    measured.table_sha256 = hashlib.sha256(text).hexdigest()
+    measured.table = text
 
 
 def _fits(submission: Submission, contents: Contents, refused: set[str]) -> None:

@@ -87,7 +87,7 @@ def test_an_option_at_its_default_is_the_same_cell_in_the_same_place(request_of:
         {"recipe": {"ranks": "1", "accumulate": "1", "lr": "1e-5"}},
         {"recipe": {"ranks": "1", "accumulate": "1", "seed": "2"}},
         {"views": {"frames": "2"}},
-        {"views": {"reader": "exact"}},
+        {"views": {"reader": "decord"}},
         {"views": {"normalize": "clip"}},
         {"options": {"template": "{}"}},
         {"backbone": BackboneChoice("ViT-B-16", "random")},

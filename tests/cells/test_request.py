@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from harness.base.errors import UserError
 from harness.cells.backbone import BackboneChoice, views_for
@@ -19,11 +21,16 @@ RECIPE = Recipe(epochs=11, lr=1e-3, source="published")
 MINI = BackboneChoice("mini-clip", None)
 
 
+def write_clip_file(path: Path, scale: float = 1.0) -> None:
+    """A file with a few of CLIP's names, enough for its identity."""
+    save_file({"visual.proj": np.full((4, 2), scale, np.float32), "ln_final.weight": np.ones(4, np.float32)}, path)
+
+
 @pytest.mark.parametrize(
     ("arch", "weights", "message", "hint"),
     [
         ("mini-clip", "openai", "--weights is 'openai', but --arch mini-clip takes none", "--checkpoint FILE"),
-        ("mini-clip", "w.safetensors", "with weights of its own", "--arch ViT-B-16 --weights FILE"),
+        ("mini-clip", "w.safetensors", "with weights of its own", "Another CLIP: --weights FILE"),
         ("mini-clip", "", "--weights is empty", "Leave --weights out"),
         ("mini-clip", "mini-clip", "--weights is 'mini-clip', which is an architecture", "--arch mini-clip"),
         (None, "mini-clip", "--weights is 'mini-clip', which is an architecture", "--arch mini-clip"),
@@ -39,9 +46,11 @@ def test_weights_that_would_be_ignored(arch: str | None, weights: str, message: 
 
 def test_weights_of_a_file_need_no_architecture(tmp_path: Path) -> None:
     file = tmp_path / "w.safetensors"
-    file.write_bytes(b"weights")
-    assert BackboneChoice(None, str(file)).model_id().arch == "inferred"
-    assert BackboneChoice(None, str(file)).slug() == "inferred-w"
+    write_clip_file(file)
+    choice = BackboneChoice(None, str(file), "gelu")
+    assert choice.model_id().arch == "inferred-gelu"
+    assert choice.slug() == "inferred-gelu-w"
+    assert BackboneChoice(None, str(file), "quickgelu").model_id() != choice.model_id()
 
 
 def test_methods_and_pairs() -> None:
@@ -129,9 +138,9 @@ def test_datasets_that_are_configured_else_the_embedded_one() -> None:
 def test_weights_count_by_content_and_not_by_place(tmp_path: Path) -> None:
     files = [tmp_path / "a.safetensors", tmp_path / "b" / "c.safetensors", tmp_path / "d.safetensors"]
     files[1].parent.mkdir()
-    for file, content in zip(files, (b"same", b"same", b"other"), strict=True):
-        file.write_bytes(content)
-    identities = [BackboneChoice("ViT-B-16", str(file)).model_id() for file in files]
+    for file, scale in zip(files, (1.0, 1.0, 2.0), strict=True):
+        write_clip_file(file, scale)
+    identities = [BackboneChoice("ViT-B-16-quickgelu", str(file)).model_id() for file in files]
     assert identities[0] == identities[1] != identities[2]
 
 

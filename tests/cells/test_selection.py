@@ -93,7 +93,9 @@ def test_a_zero_shot_fit_is_evaluated_on_its_source_if_that_is_requested(cells_o
 
 def test_a_source_is_reported_where_no_protocol_takes_it(cells_of: Expand) -> None:
     notes = cells_of("vanilla_clip", "b2n", source="mini_source").notes
-    assert notes == ("--source mini_source does not act on b2n: only zero_shot has a source",)
+    (note,) = notes
+    assert note.startswith("--source mini_source does not act on b2n: only zero_shot, zero_shot_full, probes and ")
+    assert cells_of("bridge_prompt", "b2n", source="mini_source").notes == ()
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from harness.data.folders.dataset import FolderDataset
 from harness.data.official.prepare import prepare
 from harness.engine.video.decode_check import DecodeWorker, centre_indices, compare_readers
 from harness.machine.settings import load_settings
+from tests.engine.numbered import Coding, damaged, write
 
 
 def test_centre_indices_are_the_published_ones():
@@ -68,7 +69,7 @@ def test_decode_counts_the_clips_on_which_the_readers_disagree(shared, tmp_path)
         report = check_data(FolderDataset(table), worker.check, lambda done, total: steps.append((done, total)))
     assert {path.split("/")[-1] for path in report.disagree} == {path.split("/")[-1] for path in hmdb}
     assert not report.undecodable and steps[-1] == (6, 6)
-    assert "disagree on 3 of 6 clips" in report.text()
+    assert "decord returns other frames than a sequential decode on 3 of 6 clips (" in report.text()
 
 
 def test_the_clip_with_a_far_key_frame_is_measured_as_specified(shared):
@@ -84,7 +85,7 @@ def test_a_file_that_is_not_a_video_is_one_line(tmp_path):
     (tmp_path / "x.avi").write_bytes(b"not a video")
     with DecodeWorker() as worker:
         first = worker.check(tmp_path / "x.avi")
-        assert first.problem.startswith("decord:") and "\n" not in first.problem
+        assert first.problem == "the file is not a video, but text"
         assert worker.check(tmp_path / "gone.avi").problem
 
 
@@ -93,4 +94,17 @@ def test_an_overrun_ends_the_child_and_the_next_clip_gets_a_new_one(tmp_path):
     with DecodeWorker(timeout_s=0.0) as worker:
         assert "no answer after 0 s" in worker.check(tmp_path / "x.avi").problem
         worker._timeout = 60.0
-        assert worker.check(tmp_path / "x.avi").problem.startswith("decord:")
+        assert worker.check(tmp_path / "x.avi").problem == "the file is not a video, but text"
+
+
+def test_a_damaged_clip_is_named(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        for i in range(2):
+            write(tmp_path / name / f"{i}.avi", Coding("mpeg4", "avi", gop=6), range(30))
+    damaged(tmp_path / "a" / "1.avi", write(tmp_path / "whole.avi", Coding("mpeg4", "avi", gop=6), range(30)), 12)
+    (tmp_path / "whole.avi").unlink()
+    report = check_data(FolderDataset(tmp_path), compare_readers)
+    assert dict(report.damaged) == {"a/1.avi": 1} and report.as_dict()["decode"]["damaged"] == {"a/1.avi": 1}
+    assert "damaged: a/1.avi: 1 corrupt packets, which the reader exact skips as ffmpeg does" in report.text()
+    assert report.undecodable["a/1.avi"].endswith("the reader exact does")

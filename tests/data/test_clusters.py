@@ -166,7 +166,7 @@ def test_the_group_column_stands_beside_a_split(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("header", "group", "message"),
     [
-        ("path,class,group,colour", "f,red", "columns path, class, group, colour, expected path, class, group"),
+        ("path,class,grup", "f", "line 1: there is no column 'grup'. Did you mean 'group'?"),
         ("path,class,group", "", "expected path,class,group, the same on every line"),
         ("path,class,group,split", "f,dev", "split 'dev', expected one of"),
     ],

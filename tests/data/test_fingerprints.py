@@ -16,6 +16,7 @@ from harness.cells.cell import Cells
 from harness.cells.from_request import expand
 from harness.cells.request import MethodChoice, Request
 from harness.data.files.fingerprints import END_BYTES, FingerprintIndex, file_fingerprint
+from harness.data.folders.clip import GivenFiles
 from harness.data.folders.dataset import FolderDataset
 from harness.machine.settings import load_settings
 from tests.conftest import write_clip
@@ -89,15 +90,15 @@ def test_every_byte_of_both_ends_counts(tmp_path: Path, size: int) -> None:
 
 
 def test_files_are_read_once(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    dataset = FolderDataset(folder, cache=tmp_path / "cache")
+    dataset = FolderDataset(folder, given=GivenFiles(cache=tmp_path / "cache"))
     first = dataset.content(dataset.list("train"))
     read: list[Path] = []
     monkeypatch.setattr("harness.data.files.fingerprints.file_fingerprint", lambda file: read.append(file) or "x")
-    again = FolderDataset(folder, cache=tmp_path / "cache")
+    again = FolderDataset(folder, given=GivenFiles(cache=tmp_path / "cache"))
     assert again.content(again.list("train")) == first and read == []
     changed = folder / again.list("train").rows[0][0]
     os.utime(changed, (OLD + 5, OLD + 5))
-    third = FolderDataset(folder, cache=tmp_path / "cache")
+    third = FolderDataset(folder, given=GivenFiles(cache=tmp_path / "cache"))
     third.content(third.list("train"))
     assert read == [changed]
 
@@ -106,7 +107,7 @@ def test_a_file_of_the_future_is_read_every_time(folder: Path, tmp_path: Path) -
     """A wrong clock costs time, but the fingerprints stay correct."""
     for path in folder.rglob("*.avi"):
         os.utime(path, (OLD * 2, OLD * 2))
-    dataset = FolderDataset(folder, cache=tmp_path / "cache")
+    dataset = FolderDataset(folder, given=GivenFiles(cache=tmp_path / "cache"))
     dataset.content(dataset.list("train"))
     assert not list((tmp_path / "cache").rglob("content-*.json"))
 
@@ -125,7 +126,7 @@ def test_a_damaged_index_is_rebuilt(folder: Path, tmp_path: Path, damage: bytes)
 
 def test_a_cache_that_cannot_be_written_only_costs_time(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("in the way")
-    dataset = FolderDataset(folder, cache=tmp_path / "cache")
+    dataset = FolderDataset(folder, given=GivenFiles(cache=tmp_path / "cache"))
     assert len(dataset.content(dataset.list("train"))) == 64
 
 
@@ -135,7 +136,7 @@ def test_a_pipe_is_never_opened(folder: Path, tmp_path: Path) -> None:
 
 
 def test_a_clip_that_was_deleted_meanwhile_is_named(folder: Path, tmp_path: Path) -> None:
-    dataset = FolderDataset(folder, cache=None)
+    dataset = FolderDataset(folder)
     train = dataset.list("train")
     gone = folder / train.rows[3][0]
     gone.unlink()

@@ -8,8 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from harness.base.errors import UserError
+from harness.data.folders.clip import Clip
 from harness.data.folders.dataset import FolderDataset
-from harness.data.folders.read_clips import Clip
 from harness.data.folders.split import choose_val, group_of
 
 

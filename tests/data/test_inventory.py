@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import time
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -160,3 +161,19 @@ def test_real_clips_are_found_in_three_layouts(shared, imported, tmp_path, layou
     assert [counts[name] for name in names] == [55, 28, 33, 34, 21]
     assert not report.complete
     assert "55 of 3,783 clips (published, level 1)" in report.text()
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_a_name_is_found_in_both_unicode_forms(tmp_path, form):
+    other = "NFD" if form == "NFC" else "NFC"
+    (tmp_path / (unicodedata.normalize(form, "caf\u00e9_walk") + ".avi")).touch()
+    match = Inventory.open(tmp_path).find(unicodedata.normalize(other, "caf\u00e9_walk") + ".avi")
+    assert match.file is not None and match.file.is_file()
+
+
+def test_folders_of_file_servers_and_archives_are_left_out(tmp_path):
+    for folder in ("@eaDir", "__MACOSX", ".git", "walk/@eaDir", "$RECYCLE.BIN", "walk"):
+        (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+        (tmp_path / folder / "a.avi").write_bytes(folder.encode())
+    inventory = Inventory.open(tmp_path)
+    assert inventory.paths == ("walk/a.avi",)

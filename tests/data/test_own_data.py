@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from harness.base.errors import UserError
+from harness.data.folders.clip import Clip
 from harness.data.folders.dataset import FolderDataset
-from harness.data.folders.read_clips import Clip, read_clips
+from harness.data.folders.read_clips import read_clips
 from harness.data.folders.split import choose_val
 from harness.data.lists.class_names import read_class_names
 from harness.spec.labels import tokenizer_text

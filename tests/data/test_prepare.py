@@ -11,7 +11,8 @@ from harness.base.errors import UserError
 from harness.data.lists.grammar import format_list
 from harness.data.lists.rules import base_draw, base_novel_split, class_counts, rows_by_class
 from harness.data.official.acceptance import compare, git_blob, published_bytes
-from harness.data.official.cards import load_card, published_lists
+from harness.data.official.cards import load_card, pinned_lists, published_lists
+from harness.data.official.dataset import OfficialDataset
 from harness.data.official.prepare import prepare
 
 UCF = ["val1", "val2", "val3", "base_train", "base_val", "novel_val", "base_s1", "base_s2", "base_s3"]
@@ -34,12 +35,41 @@ def levels(report):
 @pytest.mark.parametrize("dataset", ["ucf101", "hmdb51"])
 def test_ucf_and_hmdb_lists_equal_the_published_bytes(reports, published, dataset):
     report = reports[dataset]
-    assert levels(report) == dict.fromkeys(UCF, 1)
+    assert levels(report) == dict.fromkeys([*UCF, "full"], 1)
     for name in UCF:
         entry = load_card(dataset).find_list(name)
         written = (report.out / entry.file).read_bytes()
         assert written == (published / "datasets_splits" / entry.file).read_bytes()
         assert hashlib.sha256(written).hexdigest() == published_lists()[entry.file].sha256
+
+
+FULL = {
+    "ucf101": (13320, "de8f3e4448e80c12a7b7beb49014a6cf652964bc590955d113b90937d03bd526"),
+    "hmdb51": (6766, "e891f6957921d9972137db9b5a09cbdfb4e2824e2c06bf86bdcd63b07b5e0c48"),
+}
+
+
+@pytest.mark.parametrize("dataset", FULL)
+def test_the_list_of_all_clips_has_the_known_number_and_the_pinned_bytes(reports, dataset):
+    entry = load_card(dataset).find_list("full")
+    written = (reports[dataset].out / entry.file).read_bytes()
+    rows = written.decode().splitlines()
+    count, sha256 = FULL[dataset]
+    assert len(rows) == len(set(rows)) == pinned_lists()[entry.file].rows == sum(pinned_lists()[entry.file].counts)
+    assert len(rows) == count and hashlib.sha256(written).hexdigest() == pinned_lists()[entry.file].sha256 == sha256
+    for name in ("train", "val1", "val2", "val3"):
+        file = load_card(dataset).find_list(name).file
+        assert set((reports[dataset].out / file).read_text().splitlines()) < set(rows)
+    opened = OfficialDataset(dataset, (reports[dataset].out,))
+    assert opened.list("full").origin == "published" and opened.acceptance("full").level == 1
+
+
+def test_the_zero_shot_list_of_ssv2_is_the_published_validation_list(reports):
+    opened = OfficialDataset("ssv2", (reports["ssv2"].out,))
+    test = opened.zero_shot_tests[0]
+    assert (opened.source, len(opened.zero_shot_tests)) == ("k400", 1)
+    assert (len(opened.list(test.list)), len(opened.labels(test.labels))) == (24777, 174)
+    assert opened.list(test.list).sha256 == published_lists()["ssv2_splits/validation.txt"].content_sha256
 
 
 @pytest.mark.parametrize("dataset", ["ucf101", "hmdb51", "k400", "k600", "ssv2"])

@@ -52,7 +52,7 @@ def hanging(tiny_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     """A video that the decoder of the workers does not return from."""
     path = tmp_path / "hangs.avi"
     path.write_bytes((tiny_dataset / CLASSES[1] / "clip0.avi").read_bytes() + MARK)
-    for reader in (mm_pipeline.PathDecordInit, mm_pipeline.HarnessExactInit):
+    for reader in (mm_pipeline.HarnessDecordInit, mm_pipeline.HarnessExactInit):
         monkeypatch.setattr(reader, "_get_video_reader", hangs_on_the_mark)
     worker_server().close()  # the next server has the decoder of this test
     yield path

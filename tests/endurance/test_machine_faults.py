@@ -8,7 +8,6 @@ slow ones; `tests/engine/test_evaluate.py` and `test_features.py` test the error
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -159,12 +158,11 @@ def test_predict_names_the_fault_and_goes_on(faulty: Faulty, tiny_dataset: Path,
     names.write_text("\n".join(CLASSES))
     clips = [tiny_dataset / CLASSES[0] / f"clip{i}.avi" for i in (0, 1)]
     options = ("--labels", names, "--arch", "mini-clip", "--workers", 1, *SECONDS)
-    done = faulty(f"eio {clips[0]}", "predict", *clips, tiny_dataset, tmp_path / "gone.avi", *options)
+    done = faulty(f"eio {clips[0]}", "predict", *clips, tmp_path / "gone.avi", *options)
     assert done.code == 1 and done.out.startswith(f"{clips[1]}: ") and len(done.out.splitlines()) == 1, done.err
     shown = [line for line in done.err.splitlines() if not line.startswith(("  ", "WARNING"))]
     assert shown == [
         f"{clips[0]}: not decoded: cannot be read: Input/output error",
-        f"{tiny_dataset}: not decoded: is a folder, expected a video file",
         f"{tmp_path / 'gone.avi'}: not decoded: does not exist",
     ]
-    assert "check data" in done.err and "/*" in done.err and os.sep in done.err
+    assert "check data" in done.err

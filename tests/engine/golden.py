@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from harness.api import Backbone, ClipMethod, LabelSet, build_method, load_backbone
-from harness.engine.model.published_weights import read_published
+from harness.weights.families import read_published
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ def tensor(shared: Path, name: str, key: str) -> Tensor:
 
 @cache
 def _loaded(shared: Path) -> Backbone:
-    return load_backbone(weights=shared / "golden" / "tiny_clip.safetensors")
+    return load_backbone(weights=shared / "golden" / "tiny_clip.safetensors", activation="quickgelu")
 
 
 def tiny(shared: Path) -> Backbone:

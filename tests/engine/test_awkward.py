@@ -103,13 +103,18 @@ def test_what_must_decode_decodes_with_decord(files: list[Awkward], outcomes: di
     assert refused == DECORD_REFUSES
 
 
-def test_the_exact_reader_counts_frames_as_a_sequential_decode(files: list[Awkward]) -> None:
+# Numbers of `ffmpeg -fps_mode passthrough` (5.1.9) where the index, counted by a plain loop, ends at the first packet
+# that does not decode or has the first of two video streams.
+OF_FFMPEG = {"corrupted.mp4": 49, "nasa_13013.mp4": 390, "theora.ogv": 50, "truncated_faststart.mp4": 106}
+
+
+def test_the_exact_reader_counts_frames_as_ffmpeg(files: list[Awkward]) -> None:
     wrong = {}
     for file in files:
         if file.frames is not None and file.path.name != "very_long_36000_frames.mp4":
-            found = len(SequentialVideo(str(file.path)))
-            if found != file.frames:
-                wrong[file.path.name] = (found, file.frames)
+            found, expected = len(SequentialVideo(str(file.path))), OF_FFMPEG.get(file.path.name, file.frames)
+            if found != expected:
+                wrong[file.path.name] = (found, expected)
     assert wrong == {}
 
 

@@ -167,12 +167,19 @@ FROM_MEMORY = "import decord, io, sys; decord.VideoReader(io.BytesIO(open(sys.ar
 
 
 def test_d06_truncated_avi_files_are_opened_by_path(truncated: list[Path]) -> None:
-    """Opened from memory, as mmaction2 does, they crash the process; opened by path they give the frames there are."""
+    """Opened from memory, as mmaction2 does, they crash the process. decord refuses them by name, and does not predict
+    the whole clip from its beginning; `exact` decodes the frames that are left, as ffmpeg does."""
     assert python(FROM_MEMORY, truncated[0]).returncode == -signal.SIGSEGV
     pipeline = mm_pipeline.eval_pipeline(VIEWS, 32)
-    assert pipeline[0]["type"] == "PathDecordInit"
+    assert pipeline[0]["type"] == "HarnessDecordInit"
     rows: list[Row] = [(path, 0) for path in truncated]
     batch = next(iter(eval_loader(rows, VIEWS, 32, [list(range(len(rows)))], ComputeOptions(workers=2), 0)))
+    assert batch.rows == [] and sorted(batch.failed) == list(range(6))
+    for clip in batch.failed.values():
+        assert clip.reason.startswith("the file is cut off: its header states")
+        assert clip.reason.endswith("the reader exact decodes the frames that are left")
+    exact = Views(frames=2, reader="exact")
+    batch = next(iter(eval_loader(rows, exact, 32, [list(range(len(rows)))], ComputeOptions(workers=2), 0)))
     assert batch.failed == {}
     assert batch.frames.shape == (6, 2, 3, 32, 32)
 

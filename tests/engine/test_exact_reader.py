@@ -15,6 +15,7 @@ import pytest
 
 from harness.engine.video import exact_reader
 from harness.engine.video.exact_reader import SequentialVideo
+from harness.engine.video.local_file import NotAVideoError
 from harness.engine.video.transforms import centre_indices
 from tests.conftest import write_clip
 
@@ -85,7 +86,7 @@ def test_no_file_stays_open(small: Path, tmp_path: Path, monkeypatch: pytest.Mon
     for turn in range(200):
         monkeypatch.setattr(exact_reader, "KEEP_BYTES", 1000 if turn % 2 else 2**28)
         SequentialVideo(str(small)).get_batch(np.array([2]))
-        with pytest.raises(av.error.FFmpegError):
+        with pytest.raises(NotAVideoError, match="a web page"):
             SequentialVideo(str(page))
     assert len(list(descriptors.iterdir())) == before
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from harness.api import ClipMethod
-from harness.engine.model.published_weights import read_published
 from harness.engine.training.schedule import rate_of_update
+from harness.weights.families import read_published
 from methods._templates import ACTION_TEMPLATES
 from methods.actionclip import divergence
 from tests.engine import golden

@@ -53,7 +53,7 @@ def decoded(steps: list[dict[str, Any]], file: Path) -> dict[str, Any]:
 
 def from_frames(steps: list[dict[str, Any]], frames: np.ndarray) -> dict[str, Any]:
     """The result of a pipeline from behind its decoder on."""
-    behind = [step["type"] for step in steps].index("DecordDecode") + 1
+    behind = [step["type"] for step in steps].index("HarnessDecode") + 1
     shape = frames[0].shape[:2]
     start = {
         "imgs": list(frames), "original_shape": shape, "img_shape": shape, "label": 3, "modality": "RGB",

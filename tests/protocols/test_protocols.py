@@ -5,8 +5,12 @@ from dataclasses import dataclass, field
 import pytest
 
 from harness.base.errors import UserError
+from harness.data.leakage import seen_classes
+from harness.data.official.dataset import OfficialDataset
 from harness.plugins.registry import load
 from harness.spec import ListRef, Repeat, Views, ZeroShotTest
+from harness.spec.lists import OFFICIAL
+from harness.spec.view_transforms import BUILT_IN
 
 ALL_LISTS = frozenset(
     ["train", "val", "base_s1", "base_s2", "base_s3", "base_val", "novel_val"]
@@ -21,6 +25,7 @@ class Facts:
     source: str | None = "k400"
     zero_shot_tests: tuple[ZeroShotTest, ...] = THREE_SPLITS
     lists: frozenset[str] = field(default=ALL_LISTS)
+    chosen_source: str | None = None
 
     def has_list(self, name: str) -> bool:
         return name in self.lists
@@ -87,6 +92,57 @@ def test_supervised_uses_the_published_views():
     assert fit.train == ListRef("k400", "train", "all")
     (scored,) = supervised.evals(Facts("k400"), fit)
     assert scored.test == ListRef("k400", "val", "all")
+
+
+@pytest.mark.parametrize("target", OFFICIAL)
+@pytest.mark.parametrize("source", OFFICIAL)
+def test_zero_shot_goes_from_any_dataset_to_any_other(target, source):
+    dataset = OfficialDataset(target, ())
+    dataset.source = source
+    zero_shot = protocol("zero_shot")
+    (fit,) = zero_shot.fits(dataset)
+    assert fit.train == ListRef(source, "train", "all")
+    evals = list(zero_shot.evals(dataset, fit))
+    assert [e.test.list for e in evals] == {
+        "k400": ["val"], "ssv2": ["val"], "k600": ["zs_split1", "zs_split2", "zs_split3"],
+    }.get(target, ["val1", "val2", "val3"])  # fmt: skip
+    trained = OfficialDataset(source, ()).labels("all")
+    seen = seen_classes(trained, dataset.labels(evals[0].test.labels), source, target)
+    # Curated relations hold in both directions, and between two datasets that share a class with K-400.
+    shared = {("ucf101", "k400"): "bench pressing", ("k400", "ucf101"): "BenchPress", ("hmdb51", "ucf101"): "PullUps"}
+    if name := shared.get((source, target)):
+        assert {found.name: found.relation for found in seen}[name] in ("exact", "same")
+
+
+def test_zero_shot_on_k400_needs_a_source():
+    with pytest.raises(UserError, match="k400 is a zero-shot target only with another source"):
+        list(protocol("zero_shot").fits(OfficialDataset("k400", ())))
+
+
+@pytest.mark.parametrize("target", ["ucf101", "hmdb51"])
+def test_zero_shot_full_is_one_eval_of_all_clips_by_the_fit_of_zero_shot(target):
+    dataset = OfficialDataset(target, ())
+    full = protocol("zero_shot_full")
+    (fit,) = full.fits(dataset)
+    assert [fit] == list(protocol("zero_shot").fits(dataset))
+    (item,) = full.evals(dataset, fit)
+    assert (item.part, item.test, item.repeat) == ("all", ListRef(target, "full", "all"), None)
+    with pytest.raises(UserError, match="ssv2 has no list of all clips"):
+        list(full.fits(OfficialDataset("ssv2", ())))
+
+
+def test_probes_evaluate_the_fit_of_another_protocol_on_each_transform():
+    probes = protocol("probes")
+    (fit,) = probes.fits(Facts())
+    assert (fit.train, fit.shots) == (ListRef("ucf101", "few_shot_16", "all"), 16)
+    assert next(iter(probes.fits(Facts(lists=frozenset(["train", "val"]))))).train.list == "train"
+    assert next(iter(probes.fits(Facts(chosen_source="k400")))).train == ListRef("k400", "train", "all")
+    evals = list(probes.evals(Facts(), fit))
+    assert [e.transform for e in evals] == ["", *BUILT_IN] and not probes.trains
+    assert [e.part for e in evals] == ["clean", *BUILT_IN] == [column.name for column in probes.columns]
+    assert {e.test for e in evals} == {ListRef("ucf101", "val", "all")}
+    with pytest.raises(UserError, match="neither few-shot lists nor a training list"):
+        list(probes.fits(Facts(lists=frozenset())))
 
 
 @pytest.mark.parametrize("name", ["b2n", "few_shot", "supervised", "zero_shot"])

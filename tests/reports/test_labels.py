@@ -11,12 +11,12 @@ import pytest
 from reports.aggregate import rows_of
 from reports.board import groups_of
 from reports.console import summary
-from reports.curves import few_shot_curves
 from reports.entries import read_entries
 from reports.export import render_table
+from reports.figures.few_shot import few_shot_curves
+from reports.figures.scatter import base_novel
 from reports.overview import GlanceCell, overview
 from reports.ranks import rank_rows
-from reports.scatter import base_novel
 from reports.site import build_report
 from results.record import find_records
 from tests.reports.mixed import Mixed, board_rows, measured, write_row
@@ -38,7 +38,8 @@ def test_three_recipes_of_one_method_are_told_apart_on_the_board(mixed: Mixed) -
 
 def test_they_are_told_apart_in_comparisons_figures_cards_tables_and_on_the_console(mixed: Mixed) -> None:
     rows = [row for row in mixed.rows if row.dataset == "mini_target" and row.title == "ViFi-CLIP"]
-    legend = re.sub(r"<[^>]+>", "\n", base_novel(rows, "x"))
+    figure = base_novel(rows, "x")
+    legend = re.sub(r"<[^>]+>", "\n", figure.svg if figure else "")
     for name in ("ViFi-CLIP", "ViFi-CLIP (lr 8e-06)", "ViFi-CLIP (seed 7)"):
         assert name in legend.splitlines()
     cards = mixed.page.split('<section id="methods">')[1].split("</section>")[0]
@@ -65,9 +66,11 @@ def test_compared_rows_have_their_second_labels(tmp_path: Path) -> None:
 def test_legends_of_long_titles_and_labels_stay_different(tmp_path: Path) -> None:
     few = Sample(protocol="few_shot", shots=16, title="A title that is much longer than a legend takes")
     for value in ("one long value that goes on and on", "one long value that goes on, and then ends"):
-        write_sample(tmp_path, few, part="k16", options=(("template", value),))
+        for shots in (8, 16):
+            write_sample(tmp_path, few, part=f"k{shots}", shots=shots, options=(("template", value),))
     figure = few_shot_curves(rows_of(read_entries(tmp_path).entries), "x")
-    shown = [line for line in re.sub(r"<[^>]+>", "\n", figure).splitlines() if line.startswith("A title")]
+    lines = re.sub(r"<title>[^<]*</title>|<[^>]+>", "\n", figure.svg if figure else "").splitlines()
+    shown = [line for line in lines if line.startswith("A title")]
     assert len(shown) == len(set(shown)) == 2
 
 

@@ -157,6 +157,7 @@ def put(part: Any, path: str, value: Any) -> Any:
 CANDIDATES: dict[str, tuple[Any, ...]] = {
     "sampling": ("centre", "random", "uniform", "dense:2", "dense:3"), "normalize": ("imagenet", "clip", "raw"),
     "reader": ("decord", "exact"), "crops": (1, 3), "augmentation": ("published", "none"),
+    "mean": ((), (0.5, 0.5, 0.5)), "std": ((), (0.5, 0.5, 0.5), (1.0, 1.0, 1.0)),
     "schedule": ("absolute_cosine", "stepped_cosine", "constant"), "betas": ((0.1, 0.2), (0.3, 0.4)),
     "class_text": ("names", "templates", "llm-rewritten", "learned", "none", "unknown"),
     "expected": ((Expected("x", Repeat()),), (Expected("y", Repeat()),)), "extra_data": ((), ("a",), ("a", "b")),

@@ -81,8 +81,12 @@ def test_each_setting_of_its_own_opens_the_division_and_is_named(path: str, valu
 @MANY
 def test_nothing_else_opens_the_division(m: Measurement) -> None:
     deciding = {path for path, _, _ in OPEN} | {
-        f"protocol.prescribed.views.{name}" for name in ("frames", "clips", "crops", "sampling", "normalize", "reader")
-    }
+        f"protocol.prescribed.views.{name}"
+        for name in (
+            "frames", "clips", "crops", "sampling", "normalize", "reader", "input.mean", "input.std", "input.resize",
+            "input.interpolation",
+        )
+    }  # fmt: skip
     deciding |= {path.replace("protocol.prescribed", "evaluation") for path in deciding}
     deciding |= {"protocol.prescribed.selection"}
     for path in leaf_paths(Measurement):

@@ -68,10 +68,3 @@ def test_predict_refuses_no_frames(tmp_path: Path, capsys: pytest.CaptureFixture
     (tmp_path / "names.txt").write_text("a\nb\n")
     assert in_process("predict", tmp_path / "x.avi", "--labels", tmp_path / "names.txt", "--frames", "0", *arch) == 2
     assert "at least one frame and one clip, found 0 x 1" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("out", ["x.npz", "x", "x.csv"])
-def test_features_are_an_svg(tmp_path: Path, capsys: pytest.CaptureFixture[str], out: str) -> None:
-    assert in_process("features", "--method", "vificlip", "--out", tmp_path / out) == 2
-    assert "expected a name that ends in .svg" in capsys.readouterr().err
-    assert list(tmp_path.iterdir()) == []

@@ -22,10 +22,10 @@ from harness.cells.request import MethodChoice, Request
 from harness.engine.model.backbone import create_clip
 from harness.machine.compute_options import ComputeOptions
 from harness.machine.settings import Settings, load_settings
-from harness.machine.weights_index import WeightsIndex
 from harness.running.load_fit import load_fit
 from harness.running.run import execute
 from harness.running.unknown_weights import read_unknown_weights
+from harness.weights.index import WeightsIndex
 from results.measurement import ModelId
 from results.record import read_record
 from tests.conftest import ROOT, in_process

@@ -32,6 +32,7 @@ class EmbeddedDataset(Dataset):
     """
 
     kind = "embedded"
+    parent_source = "mini_source"
 
     def __init__(self, name: str, cache: Path) -> None:
         if name not in EMBEDDED:
@@ -43,6 +44,8 @@ class EmbeddedDataset(Dataset):
         if name == "mini_target":
             self.source = "mini_source"
             self.zero_shot_tests = tuple(ZeroShotTest(f"val{i}", "all", "test_split", i) for i in (1, 2, 3))
+        else:  # a target only with another source, as K-400
+            self.zero_shot_tests = (ZeroShotTest("val", "all", "single", 1),)
 
     @cached_property
     def _labels(self) -> dict[str, LabelSet]:
@@ -71,8 +74,8 @@ class EmbeddedDataset(Dataset):
         return mini_list(self.name, name)
 
     def list_names(self) -> tuple[str, ...]:
-        """All list names of the interface `Dataset`; `val1..val3` only on the target."""
-        official = ("train", "val", "val1", "val2", "val3") if self.name == "mini_target" else ("train", "val")
+        """All list names of the interface `Dataset`; `val1..val3` and `full` only on the target."""
+        official = ("train", "val", "val1", "val2", "val3", "full") if self.name == "mini_target" else ("train", "val")
         few_shot = tuple(f"few_shot_{shots}" for shots in rules.FEW_SHOTS)
         base = tuple(f"base_s{seed}" for seed in rules.BASE_SEEDS)
         return (*official, "base_train", *base, "base_val", "novel_val", *few_shot)
@@ -88,6 +91,8 @@ class EmbeddedDataset(Dataset):
         if name.startswith("few_shot_"):
             shots = int(name.removeprefix("few_shot_"))
             rows = rules.own_draw(self._official("train"), self._classes, shots, _FEW_SHOT_SEED)
+        elif name == "full":
+            rows = rules.full_list(self._official("train"), *(self._official(f"val{i}") for i in (1, 2, 3)))
         elif name in ("base_train", "base_val", "novel_val") or name.startswith("base_s"):
             rows = self._b2n[name]
         else:

@@ -21,6 +21,7 @@ import msgspec
 
 from harness.base.atomic import write_bytes
 from harness.base.errors import EXIT_FAILED, UserError
+from harness.data.files.frame_folder import clip_files, clip_state
 
 SCHEMA = 1
 END_BYTES = 64 * 1024
@@ -48,9 +49,13 @@ class _CacheFile:
 def file_fingerprint(file: Path) -> str:
     """Hex fingerprint of a file's size and both ends; a constant for pipes and devices, which are never opened.
 
+    That of a frame folder covers names and sizes of all frames, and the ends of the first, middle and last frame.
+
     Raises:
         OSError: The file does not exist or cannot be read.
     """
+    if file.is_dir():
+        return _folder_fingerprint(file)
     status = file.stat()
     if not stat.S_ISREG(status.st_mode):  # opening a pipe would block until another process opens it for writing
         return "not a regular file"
@@ -62,6 +67,14 @@ def file_fingerprint(file: Path) -> str:
             stream.seek(max(END_BYTES, size - END_BYTES))
             digest.update(stream.read(END_BYTES))
     return digest.hexdigest()[:32]
+
+
+def _folder_fingerprint(folder: Path) -> str:
+    frames = clip_files(folder)
+    lines = [f"{frame.name}\0{frame.stat().st_size}\n" for frame in frames]
+    chosen = dict.fromkeys(frames[i] for i in (0, len(frames) // 2, -1)) if frames else {}
+    lines += [file_fingerprint(frame) for frame in chosen]
+    return hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest()[:32]
 
 
 class FingerprintIndex:
@@ -142,10 +155,10 @@ class FingerprintIndex:
 
 def _entry(file: Path, cached: Entry | None) -> Entry:
     try:
-        status = file.stat()
-        if cached is not None and cached[:2] == (status.st_size, status.st_mtime_ns):
+        state = clip_state(file)
+        if cached is not None and cached[:2] == state:
             return cached
-        return status.st_size, status.st_mtime_ns, file_fingerprint(file)
+        return *state, file_fingerprint(file)
     except OSError as error:
         raise UserError(
             f"The video {file} cannot be read: {error.strerror or error}.", "Restore or remove the file.", EXIT_FAILED

@@ -17,7 +17,8 @@ import msgspec
 
 from harness.base.atomic import write_bytes
 from harness.base.errors import EXIT_FAILED, UserError
-from harness.data.files.video_names import is_video
+from harness.base.text_files import composed
+from harness.data.files.video_names import is_skipped, is_video
 from harness.data.lists.grammar import base_name
 
 SCHEMA = 1
@@ -48,6 +49,7 @@ class Match:
 class Inventory:
     """An index of the video files below a root.
 
+    Names are compared in their composed form (NFC); hidden folders and those of file servers and archives are left out.
     Rules, in order: the path of the list; a file of the same base name without extension, anywhere below the root; a
     file of that name in a different letter case; for Kinetics names, a file named by the YouTube id alone. Several
     files of a name are ambiguous unless their bytes are equal. An ambiguous video counts as missing, because one of
@@ -67,7 +69,7 @@ class Inventory:
         self._by_stem: dict[str, list[str]] = {}
         self._by_case: dict[str, list[str]] = {}
         for path in self.paths:
-            stem = base_name(path)
+            stem = composed(base_name(path))
             self._by_stem.setdefault(stem, []).append(path)
         for stem, paths in self._by_stem.items():
             self._by_case.setdefault(stem.casefold(), []).extend(paths)
@@ -120,7 +122,7 @@ class Inventory:
         """The video of a list path."""
         if path in self._all:
             return Match(self.root / path, how="path")
-        stem = base_name(path)
+        stem = composed(base_name(path))
         for how, paths in (
             ("name", self._by_stem.get(stem)),
             ("case", self._by_case.get(stem.casefold())),
@@ -184,7 +186,7 @@ def _read_folder(path: Path, modified: int) -> Entry:
     files: list[str] = []
     with os.scandir(path) as entries:
         for entry in entries:
-            if entry.name.startswith("."):
+            if is_skipped(entry.name):
                 continue
             if entry.is_dir():
                 folders.append(entry.name)

@@ -1,6 +1,7 @@
 """Custom datasets: a folder of class folders, or a table of paths and class names, for every protocol.
 
 All rules are deterministic:
+    Clips: video files, and folders of extracted frames (`walk/clip_07/img_00001.jpg`, see `files.frame_folder`).
     Classes: the unchanged folder names (or the table's class names), sorted; the id is the index.
     Stated split: sub-folders `train` and `val` (or `validation`, `test`) of class folders, or the table's column
     `split`. If only `train/` (or only `val/`) exists, only that list exists: `train` can be the source of zero-shot
@@ -10,6 +11,8 @@ All rules are deterministic:
     the `gNN` of a UCF-like name (`..._g07_c02`), the rest of a name that begins or ends with its class
     (`daria_walk`, `walk_012`), or else the clip alone. An actor or a source video is therefore never in both lists,
     in whichever classes it occurs.
+    Class names of ids: a table or class folders with numbers as classes take them from a file of class names
+        (`class_ids`). All classes of this file are in the label set `all`, in its order, also those without a clip.
     Groups of a table: its column `group`, if it has one, replaces the groups by names.
     Base and novel classes are those of the files `base_classes.txt` and `novel_classes.txt` (see `given_classes`), and
     the lists then end in `_given`; without the files they follow the published rule. Each half needs two classes.
@@ -23,14 +26,19 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
 from harness.base.errors import UserError, unknown_name
+from harness.base.text_files import composed
 from harness.data.files.fingerprints import FingerprintIndex
+from harness.data.files.frame_folder import is_frame_folder
+from harness.data.folders.clip import NOTHING_GIVEN, Clip, ClipSource, GivenFiles
 from harness.data.folders.given_classes import classes_file, given_split
-from harness.data.folders.read_clips import GROUP_COLUMN, Clip, read_clips
+from harness.data.folders.read_clips import read_source
 from harness.data.folders.split import choose_val, cluster_of, named_classes, people_of
+from harness.data.folders.tables import GROUP_COLUMN
 from harness.data.lists import rules
 from harness.data.lists.clusters import Card as Clusters
 from harness.data.lists.clusters import ClusterCard
@@ -49,7 +57,7 @@ class FolderDataset(Dataset):
         name: Name of the dataset; the default is the name of the folder or of the table.
         source: Dataset whose training list is fitted for zero-shot transfer to this one.
         seed: Seed of the train/val split and of the few-shot draws; a seed other than 1 shows in the lists' names.
-        cache: Folder that keeps the fingerprints of the videos.
+        given: Video root and class names of a table, and the folder that keeps indexes and fingerprints.
     """
 
     kind = "custom"
@@ -60,15 +68,16 @@ class FolderDataset(Dataset):
         name: str | None = None,
         source: str = "k400",
         seed: int = SPLIT_SEED,
-        cache: Path | None = None,
+        given: GivenFiles = NOTHING_GIVEN,
     ) -> None:
         self.path = path
         self.name = name or (path.stem if path.is_file() else path.resolve().name)
         self.title = self.name
-        self.source = source
+        self.source = self.parent_source = source
         self.seed = seed
         self.zero_shot_tests = (ZeroShotTest("val", "all", "single", 1),)
-        self._fingerprints = FingerprintIndex(path, cache)
+        self._given_files = given
+        self._fingerprints = FingerprintIndex(path, given.cache)
 
     @property
     def root_id(self) -> str:
@@ -76,21 +85,45 @@ class FolderDataset(Dataset):
         return hashlib.sha256(os.fsencode(self.path.resolve())).hexdigest()[:8]
 
     @cached_property
-    def _clips(self) -> tuple[Clip, ...]:
-        clips = read_clips(self.path)
-        names = {clip.label for clip in clips}
-        if len(names) < 2:
+    def _read(self) -> ClipSource:
+        source = read_source(self.path, self._given_files)
+        names = {clip.label for clip in source.clips}
+        if source.labels is None:
+            require_distinct_texts(sorted(names), str(self.path))
+            # After the check: a folder may hold one name in two Unicode forms, and both are named then.
+            source = replace(source, clips=tuple(replace(c, label=composed(c.label)) for c in source.clips))
+        if len(source.labels or names) < 2:
             only = next(iter(names), "")
             raise UserError(
                 f"{self.path} holds one class, {only!r}, expected at least two.",
                 "Give the folder that contains the class folders, one folder for each class.",
             )
-        require_distinct_texts(sorted(names), str(self.path))
-        return clips
+        return source
+
+    @property
+    def _clips(self) -> tuple[Clip, ...]:
+        return self._read.clips
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences about folders and columns that were not read.
+
+        Raises:
+            UserError: The path is not a dataset.
+        """
+        return self._read.notes
 
     @cached_property
     def _classes(self) -> tuple[str, ...]:
+        if self._read.labels is not None:
+            return self._read.labels.names
         return tuple(sorted({clip.label for clip in self._clips}))
+
+    @cached_property
+    def _present(self) -> tuple[int, ...]:
+        """Ids of the classes that have a clip."""
+        labels = {clip.label for clip in self._clips}
+        return tuple(i for i, name in enumerate(self._classes) if name in labels)
 
     @cached_property
     def _files(self) -> dict[str, Path]:
@@ -111,7 +144,7 @@ class FolderDataset(Dataset):
             if not rows:
                 continue  # the dataset states only the other side
             counts = rules.class_counts(rows, len(ids))
-            empty = [self._classes[i] for i, count in enumerate(counts) if not count]
+            empty = [self._classes[i] for i in self._present if not counts[i]]
             if empty:
                 raise UserError(
                     f"{self.path}: {named_classes(empty)} without any {side} clip, expected at least one.",
@@ -125,7 +158,13 @@ class FolderDataset(Dataset):
 
     @cached_property
     def _split(self) -> rules.ClassSplit:
-        return self._given or rules.base_novel_split(rules.class_counts(self._sides[0], len(self._classes)))
+        if self._given is not None:
+            return self._given
+        # Classes without a clip are in neither half: they are candidates in the column `joint` only.
+        counts = rules.class_counts(self._sides[0], len(self._classes))
+        halves = rules.base_novel_split([counts[i] for i in self._present])
+        base, novel = (tuple(self._present[i] for i in half) for half in (halves.base, halves.novel))
+        return rules.ClassSplit(base, novel)
 
     def why_absent(self, name: str) -> str:
         """The reason why a base-to-novel list does not exist.
@@ -169,7 +208,8 @@ class FolderDataset(Dataset):
         """
         if not all(self._sides):
             return ("train",) if self._sides[0] else ("val",)
-        smallest = min(rules.class_counts(self._sides[0], len(self._classes)))
+        counts = rules.class_counts(self._sides[0], len(self._classes))
+        smallest = min(counts[i] for i in self._present)
         few_shot = tuple(f"few_shot_{shots}" for shots in rules.FEW_SHOTS if shots <= smallest)
         if self.why_absent("base_train"):
             return ("train", "val", *few_shot)
@@ -265,4 +305,4 @@ class FolderDataset(Dataset):
     def locate(self, path: str) -> Path | None:
         """The file of a list path, or None if this dataset has no such path or the file no longer exists."""
         file = self._files.get(path)
-        return file if file is not None and file.is_file() else None
+        return file if file is not None and (file.is_file() or is_frame_folder(file)) else None

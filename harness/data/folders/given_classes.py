@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.base.errors import EXIT_FAILED, UserError, unknown_name
+from harness.base.errors import UserError, unknown_name
+from harness.base.text_files import composed, read_text
 from harness.data.lists.rules import ClassSplit
 
 HALVES = ("base", "novel")
@@ -54,15 +55,10 @@ def classes_file(dataset: Path, half: str) -> Path:
 
 
 def _read(file: Path, ids: dict[str, int]) -> set[int]:
-    try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(
-            f"{file} cannot be read: {error}", "Expected UTF-8 text, a class name a line.", EXIT_FAILED
-        ) from None
+    lines = read_text(file, "The file", "Expected UTF-8 text, a class name a line.").splitlines()
     chosen: set[int] = set()
     for number, line in enumerate(lines, 1):
-        name = line.strip()
+        name = composed(line.strip())
         if not name:
             continue
         if name not in ids:

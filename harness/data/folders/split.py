@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.base.errors import UserError
-from harness.data.folders.read_clips import Clip
+from harness.data.folders.clip import Clip
 
 VAL_SHARE = 0.3
 _UCF_GROUP = re.compile(r"_(g\d{2})_c\d{2}$")

@@ -18,7 +18,8 @@ class Dataset(ABC):
     Names of lists, where the dataset has them:
         `train` (full training list), `val` (the evaluation list of few-shot, supervised and the joint column),
         `val1..val3` (official test splits; `val` is `val1`), `base_train`, `base_s1..base_s3` (16 shots of the base
-        classes), `base_val`, `novel_val`, `few_shot_2|4|8|16`, `zs_split1..zs_split3` (K-600).
+        classes), `base_val`, `novel_val`, `few_shot_2|4|8|16`, `zs_split1..zs_split3` (K-600),
+        `full` (every clip; HMDB-51 and UCF-101).
     Names of label sets: `all`, `base`, `novel`, `zs_split1..zs_split3`.
 
     Attributes:
@@ -27,8 +28,12 @@ class Dataset(ABC):
         kind: `embedded`, `official` or `custom`.
         source: Dataset whose training list is fitted when this one is the target of zero-shot transfer, or None if it
             is not a target.
+        chosen_source: `source` if the user chose it with `--source`, else None.
+        parent_source: Dataset whose training list is fitted first by methods in two stages; the source, and K-400 for
+            datasets without one, as published for SSv2.
         zero_shot_tests: The evaluation lists of the zero-shot protocol, empty if it is not a target.
         draws: Whether absent training lists are drawn instead of refused; such lists have the origin `own`.
+        sample: Description of the sample that its lists are; empty for whole lists.
         marked: Whether messages show `root_id` after the name, because two datasets of one name are in use.
     """
 
@@ -36,14 +41,22 @@ class Dataset(ABC):
     title: str
     kind: str
     source: str | None = None
+    chosen_source: str | None = None
+    parent_source: str = "k400"
     zero_shot_tests: tuple[ZeroShotTest, ...] = ()
     draws: bool = False
+    sample: str = ""
     marked: bool = False
 
     @property
     def root_id(self) -> str:
         """Eight hex digits of the hash of a custom dataset's path; empty for official and embedded datasets."""
         return ""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences about folders and columns of a custom dataset that were not read."""
+        return ()
 
     @property
     def shown(self) -> str:

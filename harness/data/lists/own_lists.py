@@ -9,6 +9,7 @@ from harness.base.errors import UserError
 from harness.data.lists.clusters import Card as Clusters
 from harness.data.lists.dataset import Dataset
 from harness.spec import LabelSet, VideoList, ZeroShotTest
+from harness.spec.protocol import SINGLE
 
 SUFFIX = ".txt"
 """Suffix by which the name of a list is the path of a file; no list of a dataset has a name with a suffix."""
@@ -61,17 +62,28 @@ class WithOwnLists(Dataset):
         self._own = dict(own)
         self.name, self.title, self.kind = dataset.name, dataset.title, dataset.kind
         self.source: str | None = dataset.source
+        self.chosen_source: str | None = dataset.chosen_source
+        self.parent_source = dataset.parent_source
         self.zero_shot_tests: tuple[ZeroShotTest, ...] = dataset.zero_shot_tests
-        self.draws, self.marked = dataset.draws, dataset.marked
+        self.draws, self.marked, self.sample = dataset.draws, dataset.marked, dataset.sample
 
     @property
     def root_id(self) -> str:
         """Eight hex digits of the hash of a custom dataset's path; empty for official and embedded datasets."""
         return self._dataset.root_id
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences about folders and columns that were not read."""
+        return self._dataset.notes
+
     def list_names(self) -> tuple[str, ...]:
         """The names of the lists of the dataset, then those of the additional lists."""
         return (*self._dataset.list_names(), *self._own)
+
+    def why_absent(self, name: str) -> str:
+        """The reason why a list is absent; see `Dataset.why_absent`."""
+        return self._dataset.why_absent(name)
 
     def list(self, name: str) -> VideoList:
         """The rows of a list; see `Dataset.list`."""
@@ -109,3 +121,16 @@ class WithOwnLists(Dataset):
     def prepare(self, progress: Callable[[int, int], None] | None = None) -> None:
         """Make the videos available; see `Dataset.prepare`."""
         self._dataset.prepare(progress)
+
+
+class TransferTarget(WithOwnLists):
+    """A dataset as the target of transfer from its `parent_source`, whether or not it is a zero-shot target itself.
+
+    Args:
+        dataset: The dataset.
+    """
+
+    def __init__(self, dataset: Dataset) -> None:
+        super().__init__(dataset, {})
+        self.source, self.chosen_source = dataset.parent_source, None
+        self.zero_shot_tests = dataset.zero_shot_tests or (ZeroShotTest("val", "all", SINGLE, 1),)

@@ -28,6 +28,19 @@ class ClassSplit:
     novel: tuple[int, ...]
 
 
+def full_list(*lists: Iterable[Row]) -> Rows:
+    """Every clip of some lists once, sorted by class id and path.
+
+    Raises:
+        UserError: A path has two labels.
+    """
+    labels: dict[str, int] = {}
+    for path, label in (row for rows in lists for row in rows):
+        if labels.setdefault(path, label) != label:
+            raise UserError(f"{path} has the label ids {labels[path]} and {label}, expected one.")
+    return tuple(sorted(labels.items(), key=lambda row: (row[1], row[0])))
+
+
 def class_counts(rows: Iterable[Row], classes: int) -> tuple[int, ...]:
     """The number of rows of each class id, as a tuple of `classes` integers.
 

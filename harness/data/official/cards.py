@@ -228,9 +228,10 @@ class _CardFile:
 
 @dataclass(frozen=True)
 class _FingerprintFile:
-    """The file `assets/fingerprints.json`."""
+    """The file `assets/fingerprints.json`; `full_lists` are not files of the authors, but generated and pinned here."""
 
     lists: Mapping[str, Fingerprint]
+    full_lists: Mapping[str, Fingerprint]
     label_files: Mapping[str, LabelFingerprint]
 
 
@@ -277,6 +278,12 @@ def _fingerprints() -> _FingerprintFile:
 def published_lists() -> Mapping[str, Fingerprint]:
     """The 49 published lists by relative path (`ucf_splits/val1.txt`)."""
     return _fingerprints().lists
+
+
+@cache
+def pinned_lists() -> Mapping[str, Fingerprint]:
+    """The published lists, and the lists of all clips of a dataset, which follow from its annotations alone."""
+    return {**_fingerprints().lists, **_fingerprints().full_lists}
 
 
 def published_labels() -> Mapping[str, LabelFingerprint]:

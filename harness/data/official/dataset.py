@@ -13,7 +13,7 @@ from harness.data.lists.clusters import Card as Clusters
 from harness.data.lists.dataset import Dataset
 from harness.data.lists.grammar import parse_list
 from harness.data.official.acceptance import Acceptance, compare
-from harness.data.official.cards import ListCard, load_card, published_lists
+from harness.data.official.cards import ListCard, load_card, pinned_lists, published_lists
 from harness.spec import LabelSet, VideoList
 
 OWN_FEW_SHOT = tuple(f"few_shot_{shots}" for shots in rules.FEW_SHOTS)
@@ -116,7 +116,7 @@ class OfficialDataset(Dataset):
         except OSError as error:
             raise UserError(f"{file} cannot be read: {error}") from None
         rows = parse_list(data, file, len(self.card.labels(entry.labels)), self.card.form)
-        pinned = published_lists().get(entry.file)
+        pinned = pinned_lists().get(entry.file)
         acceptance = compare(rows, data, pinned) if pinned else None
         published = acceptance is not None and acceptance.is_published
         return VideoList(name, rows, "published" if published else "generated"), acceptance

@@ -12,7 +12,7 @@ from harness.data.files.inventory import Inventory
 from harness.data.lists.grammar import format_list, parse_list
 from harness.data.official.acceptance import MEANING, Acceptance, compare, published_bytes
 from harness.data.official.annotations.annotation_folder import AnnotationFolder
-from harness.data.official.cards import Card, ListCard, load_card, published_lists
+from harness.data.official.cards import Card, ListCard, load_card, pinned_lists
 from harness.data.official.generate import Generated, generate
 
 
@@ -155,7 +155,7 @@ def prepare(
 def _write(card: Card, entry: ListCard, generated: Generated, out: Path) -> PreparedList:
     target = out / entry.file
     rows = generated.lists.get(entry.name)
-    pinned = published_lists().get(entry.file)
+    pinned = pinned_lists().get(entry.file)
     if pinned is not None and target.is_file():
         classes = len(card.labels(entry.labels))
         try:

@@ -15,6 +15,7 @@ from typing import TypeVar
 
 import open_clip
 import torch
+from open_clip.hf_model import HFTextEncoder
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -117,9 +118,10 @@ def profile(
         raise unknown_name("architecture", arch, open_clip.list_models())
     names = sorted(registry.sources("method")) if methods is None else list(methods)
     rows, empty = [], meta_backbone(arch)
-    with torch.no_grad(), plain_attention():
-        text_gmacs = _count_text(empty)
-    shapes = _TextShapes(empty.clip, empty.facts)
+    with torch.no_grad(), plain_attention(), shapes_alone(empty):
+        text_gmacs = _count_text(copy.deepcopy(empty).requires_grad_(False))
+    # A text tower of another kind may refuse a method, which has to be left out.
+    shapes = _TextShapes(empty.clip, empty.facts) if empty.has_causal_text else empty
     for name in names:
         try:
             cls = method_class(name)
@@ -134,10 +136,10 @@ def profile(
                 _row(cls, copy.deepcopy(shapes), variant, count, text_gmacs) for variant in variants for count in frames
             ]
         except UserError as error:
-            if methods is not None or registry.origin_of("method", name) == "built-in":
+            if methods is not None:
                 raise
-            # A plugin that cannot be loaded or set up must not hide the rows of all other methods.
-            logger.warning("left out: %s", " ".join(error.message.split()))
+            # A method that cannot be loaded or set up must not hide the rows of all other methods.
+            logger.warning("left out: %s: %s", name, " ".join(error.message.split()))
     return rows
 
 
@@ -171,13 +173,14 @@ def _row(cls: type[ClipMethod], backbone: Backbone, protocol: str, frames: int, 
     arch = backbone.facts.arch
     with torch.device("meta"):
         method = cls(backbone, cls.options_for({}, protocol, frames=frames)).eval()
-    with torch.no_grad(), plain_attention():
+    total, trained = method.parameter_counts()
+    method.requires_grad_(False)  # the counter expects a graph behind parameters that are passed as inputs
+    with torch.no_grad(), plain_attention(), shapes_alone(backbone):
         side = backbone.image_size
         video = torch.empty(1, frames, 3, side, side, device="meta")
         encoded, video_gmacs = count_gmacs(lambda: method.encode_video(video))
         texts = [method.encode_text(LabelSet(tuple(f"class {i}" for i in range(n)))) for n in (1, CLASSES)]
         single, many = (count_gmacs(lambda: method.score(encoded, text))[1] for text in texts)  # noqa: B023
-    total, trained = method.parameter_counts()
     return ProfileRow(
         method=f"{cls.name} ({protocol})" if protocol else cls.name,
         arch=arch,
@@ -202,6 +205,27 @@ def _count_text(backbone: Backbone) -> float:
         end = torch.zeros(1, dtype=torch.long, device="meta")
         return count_gmacs(lambda: backbone.encode_embedded_text(x, end))[1]
     return count_gmacs(lambda: backbone.clip.encode_text(torch.zeros(1, length, dtype=torch.long, device="meta")))[1]
+
+
+@contextmanager
+def shapes_alone(backbone: Backbone) -> Iterator[None]:
+    """Let a text tower of Hugging Face compute on the meta device in the `with` block.
+
+    transformers leaves a mask out if its values mask nothing; a tensor on the meta device has no values to read.
+    """
+    if not isinstance(backbone.text, HFTextEncoder):
+        yield
+        return
+    from transformers import masking_utils
+
+    name = "_ignore_bidirectional_mask_sdpa"
+    before = getattr(masking_utils, name, None)
+    setattr(masking_utils, name, lambda *_, **__: False)
+    try:
+        yield
+    finally:
+        if before is not None:
+            setattr(masking_utils, name, before)
 
 
 def count_gmacs(run: Callable[[], T]) -> tuple[T, float]:

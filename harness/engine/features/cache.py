@@ -20,11 +20,11 @@ from pathlib import Path
 import torch
 from safetensors.torch import load, save
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
 from harness.base.canonical import JsonValue, canonical_json, fingerprint
 from harness.base.errors import EXIT_FAILED, UserError
+from harness.data.files.frame_folder import clip_state
 from harness.engine.compute.device import Device
 from harness.engine.method import ClipMethod
 from harness.engine.model.backbone import Backbone
@@ -35,7 +35,7 @@ from harness.spec import Recipe, Views
 from results.provenance import environment
 
 logger = logging.getLogger(__name__)
-FEATURES_VERSION = 1
+FEATURES_VERSION = 2
 """Increased when a change of the pipeline or the encoding changes features; older entries are then not used."""
 RACY_SECONDS = 2.0
 """A file may change again within this time and keep its time stamp; its hash is stored only afterwards."""
@@ -70,6 +70,8 @@ def fits_from_features(method: ClipMethod) -> bool:
     own, steps = vars(method), ("loss", "forward")
     if any(getattr(type(method), step) is not getattr(ClipMethod, step) or step in own for step in steps):
         return False
+    if method.backbone.uses_batch_statistics:
+        return False
     return pools_from_features(method) and all(map(_same_in_training, method.backbone.visual.modules()))
 
 
@@ -84,7 +86,7 @@ def _same_in_training(module: nn.Module) -> bool:
     drops = isinstance(module, _DropoutNd) and module.p > 0
     # open_clip and timm have classes of these names, which share no base class.
     drops = drops or (type(module).__name__ in ("PatchDropout", "DropPath") and getattr(module, "prob", 1.0) != 0)
-    return not drops and not isinstance(module, _BatchNorm)
+    return not drops
 
 
 class CacheFullError(UserError):
@@ -112,7 +114,9 @@ class FeatureCache:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def open(self, method: ClipMethod, views: Views, device: Device, recipe: Recipe | None = None) -> FeatureStore:
+    def open(
+        self, method: ClipMethod, views: Views, device: Device, recipe: Recipe | None = None, transform: str = ""
+    ) -> FeatureStore:
         """The store of the features of a method's vision tower.
 
         Args:
@@ -120,6 +124,7 @@ class FeatureCache:
             views: The views of each video.
             device: Device and precision of the forward pass.
             recipe: Recipe of augmented training views; None for views without augmentation.
+            transform: View transform as measurements state it; empty for none.
         """
         backbone, facts = method.backbone, method.backbone.facts
         identity: dict[str, JsonValue] = {
@@ -137,6 +142,8 @@ class FeatureCache:
             "compiled": any(is_compiled(module) for module in backbone.visual.modules()),
             "packages": {name: environment().packages.get(name, "") for name in FRAME_PACKAGES},
         }
+        if transform:  # absent without, so that a cache keeps the entries of earlier versions
+            identity["transform"] = transform
         return FeatureStore(self, fingerprint(identity), views.count * views.frames, method.embed_dim)
 
     def content(self, video: Path, seconds: float = DECODE_SECONDS) -> str:
@@ -151,13 +158,13 @@ class FeatureCache:
         """
         path = video.resolve()
         try:
-            status = path.stat()
+            size, changed = clip_state(path)
         except OSError:
             read_within(path, seconds)  # the second attempt, which raises if the file still cannot be read
-            status = path.stat()
+            size, changed = clip_state(path)
         name = hashlib.sha256(os.fsencode(path)).hexdigest()
         note = self.folder / "videos" / name[:2] / f"{name}.json"
-        state = {"size": status.st_size, "mtime_ns": status.st_mtime_ns}
+        state = {"size": size, "mtime_ns": changed}
         try:
             noted = json.loads(note.read_bytes())
             if {k: noted[k] for k in state} == state and len(noted["sha256"]) == 64:
@@ -168,7 +175,7 @@ class FeatureCache:
             logger.debug("the note %s cannot be read: %s", note, error)
         # Size and time stamp are a note for speed only; the key of an entry is the hash of the content.
         digest = read_within(path, seconds, digest=True)
-        if time.time() - status.st_mtime > RACY_SECONDS:
+        if time.time() - changed / 1e9 > RACY_SECONDS:
             write_quietly(note, canonical_json({**state, "sha256": digest}).encode())
         return digest
 

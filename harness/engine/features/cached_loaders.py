@@ -36,6 +36,8 @@ from harness.engine.video.loaders import (
     repeated_view,
 )
 from harness.engine.video.transforms import PackedClip
+from harness.engine.video.view_transforms import video_seed
+from harness.plugins.view_transforms import transform_identity
 from harness.spec import Recipe, Views
 
 logger = logging.getLogger(__name__)
@@ -227,13 +229,16 @@ def eval_features(job: EvalJob, context: Context, per_batch: int) -> ListFeature
     """The features of an evaluation list; None without a cache or if the method needs pixels."""
     if context.cache is None or not pools_from_features(job.method):
         return None
-    pipeline = mm_pipeline.eval_pipeline(job.views, job.method.backbone.image_size)
     random = job.views.sampling == "random"
-    source = FeatureSource(
-        context.cache.open(job.method, job.views, context.device),
-        mm_pipeline.ListVideoDataset(job.rows, pipeline, job.seed),
-        lambda draw: (job.seed, draw.index) if random else (),
-    )
+
+    def seeds(draw: Draw) -> tuple[int, ...]:
+        path = job.rows[draw.index][0]
+        # Files of equal content and different names are transformed by different draws.
+        transformed = (video_seed(path),) if job.transform and path is not None else ()
+        return (*((job.seed, draw.index) if random else ()), *transformed)
+
+    store = context.cache.open(job.method, job.views, context.device, transform=transform_identity(job.transform))
+    source = FeatureSource(store, job.decoded(), seeds)
     return ListFeatures(job, context, source, per_batch)
 
 

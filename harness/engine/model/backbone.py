@@ -5,24 +5,32 @@ from __future__ import annotations
 import copy
 import functools
 import logging
-import os
-import socket
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING
 
 import open_clip
 import torch
 from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
-from open_clip.pretrained import download_pretrained, get_pretrained_cfg
+from open_clip.pretrained import get_pretrained_cfg
 from open_clip.transformer import QuickGELU
 from torch import Tensor
 
 from harness.base.errors import UserError, unknown_name
+from harness.cells.architectures import require_transformers
+from harness.cells.backbone import BackboneChoice
+from harness.cells.open_clip_source import canonical_tag
 from harness.engine.model.clip_model import Backbone, BackboneFacts
-from harness.engine.model.published_weights import load_clip, read_published
-from harness.engine.model.weights import read_metadata, read_weights, state_sha256, strict_load
+from harness.engine.model.from_file import Base, FileChoice, created_arch, read_model
+from harness.engine.model.published_weights import clip_state, fit_names
+from harness.engine.model.tag_files import TagConfig, checksum_notes, find_tag_file, hub_folder
+from harness.engine.model.tokenizer import stay_offline_without_network, tokenizer_of
+from harness.engine.model.towers import NOT_IN_FEATURES
+from harness.engine.model.weights import state_sha256, strict_load
+from harness.weights.activation import require_activation, require_known
+from harness.weights.describe import INFERRED, describe, is_path
+from harness.weights.folder import WEIGHT_SUFFIXES
+from harness.weights.hub import is_hub
 
 if TYPE_CHECKING:
     from harness.engine.model.open_clip_types import ClipModel
@@ -37,19 +45,13 @@ __all__ = [
 ]  # fmt: skip
 
 
-class _TagConfig(TypedDict, total=False):
-    """open_clip's description of a pretrained tag."""
-
-    url: str
-    hf_hub: str
-    quick_gelu: bool
-
-
 def load_backbone(
     arch: str | None = None,
     weights: str | Path | None = None,
     weights_dir: Path | None = None,
     base: str | Path | None = None,
+    activation: str | None = None,
+    of_method: bool = False,
 ) -> Backbone:
     """Return a CLIP model in fp32 and eval mode.
 
@@ -57,14 +59,18 @@ def load_backbone(
         arch: An open_clip architecture (`ViT-B-16`), `mini-clip` for the embedded tiny model, or None to infer the
             architecture from a state dict with OpenAI's names.
         weights: An open_clip pretrained tag (`openai`, `laion2b_s34b_b88k`), a path (safetensors, OpenAI's archive, a
-            state dict, a published ViFi-CLIP `.pth`), or `random` (drawn from seed 0; for checks without accuracy).
+            state dict, the index of a sharded file, a published ViFi-CLIP `.pth`, a folder of the Hugging Face hub),
+            `hf-hub:ORG/NAME`, `local-dir:DIR`, or `random` (drawn from seed 0; for checks without accuracy).
         weights_dir: Folder that is searched for the file of a tag before the file is downloaded.
         base: CLIP weights (tag or path) from which a published ViFi-CLIP file was tuned; None for `openai`. Published
             ViFi-CLIP files lack the token embedding, which is taken from these weights.
+        activation: `quickgelu` or `gelu`, required for files that do not state it; `arch` states QuickGELU if its name
+            ends with `-quickgelu`.
+        of_method: Whether the file is a checkpoint of a method, whose own tensors are then left out.
 
     Raises:
-        UserError: The architecture or tag is unknown, the weights are not available or do not fit, or they were
-            trained with another activation.
+        UserError: The architecture or tag is unknown, the weights are not available or do not fit, their activation is
+            unknown, or they were trained with another activation.
     """
     if arch == MINI or (arch is None and weights == MINI):
         if weights not in (None, MINI):
@@ -72,48 +78,74 @@ def load_backbone(
                 f"weights is {str(weights)!r}, but {MINI} is the embedded tiny CLIP with weights of its own.",
                 "Leave the weights out, or name another architecture.",
             )
+        if activation is not None:
+            raise UserError(f"activation is {activation!r}, but {MINI} has its own.", "Leave the activation out.")
         return _mini()
     if weights is None:
         weights = DEFAULT_WEIGHTS
-    if (
-        isinstance(weights, Path)
-        or Path(weights).suffix in (".pt", ".pth", ".bin", ".safetensors")
-        or Path(weights).is_file()
-    ):
-        return _from_file(arch, Path(weights), weights_dir, base)
+    if isinstance(weights, Path) or is_path(weights) or Path(weights).suffix in WEIGHT_SUFFIXES:
+        choice = FileChoice(str(weights), arch, activation, None if base is None else str(base), of_method)
+        return _from_file(choice, weights_dir)
+    if is_hub(weights):
+        folder = hub_folder(weights, weights_dir)
+        choice = FileChoice(str(folder), arch, activation, None if base is None else str(base))
+        backbone = _from_file(choice, weights_dir)
+        backbone.file = describe(folder).file.path
+        return backbone
     arch = arch or DEFAULT_ARCH
     if arch not in open_clip.list_models():
         raise unknown_name("architecture", arch, open_clip.list_models())
+    tokenizer_of(arch)  # before weights are read: a missing package or file must cost no time
     if weights == "random":
         # The weights are drawn on the CPU. Without `devices=[]` torch would save and restore the generator of every
         # GPU.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            clip = create_clip(arch, quick_gelu=False)
+            clip = create_clip(arch, quick_gelu=activation is not None and require_known(activation) == "quickgelu")
         return as_backbone(clip, arch, "random")
-    return _from_tag(arch, str(weights), weights_dir)
+    return _from_tag(arch, weights, weights_dir, activation)
 
 
 def create_clip(arch: str, quick_gelu: bool, device: str = "cpu") -> ClipModel:
-    """Return a model of an open_clip architecture with initial values; on the device `meta` without values."""
+    """Return a model of an open_clip architecture with initial values; on the device `meta` without values.
+
+    Raises:
+        UserError: The text tower comes from Hugging Face, and the package `transformers` or the configuration of the
+            tower is missing.
+    """
+    require_transformers(arch)
+    tower = (open_clip.get_model_config(arch) or {})["text_cfg"].get("hf_model_name")
+    if tower:
+        stay_offline_without_network()
     level = logging.getLogger().level
     logging.getLogger().setLevel(logging.ERROR)  # open_clip warns about models without pretrained weights
     try:
-        clip: ClipModel = open_clip.create_model(
-            arch,
-            pretrained=None,
-            device=device,
-            force_quick_gelu=quick_gelu,
-            pretrained_image=False,
-            pretrained_text=False,
-        )
+        # As default device, because open_clip builds a model on the CPU before it moves it: 4 GiB for a ViT-H/14.
+        with torch.device(device):
+            clip: ClipModel = open_clip.create_model(
+                arch,
+                pretrained=None,
+                device=device,
+                force_quick_gelu=quick_gelu,
+                pretrained_image=False,
+                pretrained_text=False,
+            )
         return clip
+    except OSError as error:
+        if not tower:
+            raise
+        raise UserError(
+            f"The configuration of the text tower {tower} of {arch} could not be read: {str(error).split('.')[0]}.",
+            f"Save config.json of https://huggingface.co/{tower} in the hub's cache: on a machine with network `hf "
+            f"download {tower} config.json`, then copy the folder (HF_HUB_CACHE).",
+        ) from None
     finally:
         logging.getLogger().setLevel(level)
 
 
-def _from_tag(arch: str, tag: str, weights_dir: Path | None) -> Backbone:
-    config: _TagConfig = get_pretrained_cfg(arch, tag)
+def _from_tag(arch: str, tag: str, weights_dir: Path | None, activation: str | None) -> Backbone:
+    tag = canonical_tag(arch, tag)
+    config: TagConfig = get_pretrained_cfg(arch, tag)
     if not config:
         tags = open_clip.list_pretrained_tags_by_model(arch)
         raise unknown_name(f"pretrained tag of {arch}", tag, tags)
@@ -125,97 +157,61 @@ def _from_tag(arch: str, tag: str, weights_dir: Path | None) -> Backbone:
             f"{arch} computes QuickGELU, but the weights {tag!r} were trained with GELU.",
             f"Use --arch {arch.removesuffix('-quickgelu')}.",
         )
+    if activation is not None and (require_known(activation) == "quickgelu") != wants_quick:
+        raise UserError(
+            f"activation is {activation!r}, but the weights {tag!r} of {arch} were trained with "
+            f"{'QuickGELU' if wants_quick else 'GELU'}.",
+            "Leave the activation out.",
+        )
     # Read here rather than by open_clip: strictly, and with one reader for the formats of all tags.
-    path = _find_tag_file(arch, tag, config, weights_dir)
-    content, _ = read_weights(path)
+    path = find_tag_file(arch, tag, config, weights_dir)
+    described = describe(path)
+    require_activation(str(path), described.statement, wants_quick)
     clip = create_clip(arch, quick_gelu=wants_quick)
-    load_clip(clip, content, f"{arch}/{tag} ({path.name})")
+    strict_load(clip, fit_names(clip, clip_state(described)), f"{arch}/{tag} ({path.name})")
     backbone = as_backbone(clip, arch, tag)
     backbone.file = path
+    backbone.notes = checksum_notes(path, config)
     return backbone
 
 
-def _find_tag_file(arch: str, tag: str, config: _TagConfig, weights_dir: Path | None) -> Path:
-    """Return the weight file of a tag, from the weights folder, else from open_clip's cache or a download."""
-    candidates = [f"{arch}-{tag}.safetensors", f"{arch}-{tag}.pt", f"{arch}-{tag}.bin"]
-    # A file that was fetched by hand keeps the name of its address, such as ViT-B-16.pt.
-    if config.get("url"):
-        candidates.append(Path(config["url"]).name)
-    for name in candidates:
-        if weights_dir is not None and (weights_dir / name).is_file():
-            return weights_dir / name
-    try:
-        _stay_offline_without_network()
-        return Path(download_pretrained(config))
-    except Exception as error:  # no network, a proxy, a full disk and a hub error have one consequence
-        sources = [f"  {config['url']}"] if config.get("url") else []
-        if config.get("hf_hub"):
-            sources.append(f"  Hugging Face hub: {config['hf_hub'].rstrip('/')} (open_clip_model.safetensors)")
-        folder = weights_dir or Path("WEIGHTS_FOLDER")
-        raise UserError(
-            f"The weights {arch}/{tag} are not on this machine and could not be downloaded ({type(error).__name__}).",
-            "Fetch one of\n  "
-            + "\n  ".join(sources)
-            + f"\n  and save it as {folder / candidates[0]}"
-            + (f" or {folder / candidates[-1]}" if config.get("url") else "")
-            + "\n  (or set HARNESS_WEIGHTS, or give the file with --weights FILE). To try the harness without them:"
-            " --arch mini-clip.",
-        ) from None
-
-
-def _stay_offline_without_network() -> None:
-    """Restrict the hub client to its cache if the name of its host cannot be resolved.
-
-    Without this the client retries for a minute before it fails. Behind a proxy nothing is changed, because names need
-    not resolve on this machine there.
-    """
-    import huggingface_hub.constants as hub
-
-    proxied = any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"))
-    host = urlsplit(hub.ENDPOINT).hostname
-    if proxied or not host:
-        return
-    try:
-        socket.getaddrinfo(host, 443)
-    except OSError:
-        hub.HF_HUB_OFFLINE = True
-
-
-def _from_file(arch: str | None, path: Path, weights_dir: Path | None, base: str | Path | None) -> Backbone:
-    content, kind = read_weights(path)
-    published = read_published(content)
-    if published.absent:  # ViFi-CLIP: its files lack tensors, which come from the CLIP weights it was tuned from
-        clip = load_backbone(arch, base, weights_dir).clip
-        load_clip(clip, content, str(path), keep_absent=True)
-        return as_backbone(clip, arch or DEFAULT_ARCH, path.name)
-    noted = read_metadata(path).get("quick_gelu")  # only files that this project exported state it
-    if arch is None:
-        # Without a note in the file its names are the only hint: they are OpenAI's, whose models compute QuickGELU.
-        clip = clip_from_openai_names(published.clip, str(path), quick_gelu=noted != "false")
+def _from_file(choice: FileChoice, weights_dir: Path | None) -> Backbone:
+    model = read_model(choice)
+    arch = model.arch
+    if model.base is not None:
+        base = _base_of(model.base, weights_dir)
+        clip, arch = base.clip, base.facts.arch
+    elif arch == INFERRED:
+        described = model.described
+        clip = clip_from_openai_names(model.state, described.given, model.quick_gelu, described.heads)
     else:
-        if arch not in open_clip.list_models():
-            raise unknown_name("architecture", arch, open_clip.list_models())
-        config = open_clip.get_model_config(arch) or {}
-        # OpenAI trained with QuickGELU, and so did the methods that start from its weights.
-        openai = kind == "torchscript" or published.family in ("xclip", "actionclip", "efficient_prompt")
-        if config.get("quick_gelu", False) and noted == "false":
-            raise UserError(
-                f"{path.name} needs GELU, {arch} computes QuickGELU.", f"Use {arch.removesuffix('-quickgelu')}."
-            )
-        clip = create_clip(arch, quick_gelu=openai or noted == "true")
-    load_clip(clip, content, str(path))
-    return as_backbone(clip, arch or "inferred", path.name)
+        clip = create_clip(created_arch(arch), model.quick_gelu)
+    notes = model.fill(clip)
+    backbone = as_backbone(clip, arch, model.described.file.path.name, model.described.file.path)
+    backbone.notes = notes
+    return backbone
+
+
+def _base_of(base: Base, weights_dir: Path | None) -> Backbone:
+    try:
+        backbone = load_backbone(base.arch, base.weights, weights_dir, activation=base.activation)
+    except UserError as error:
+        raise base.missing(error) from None
+    base.require_quick_gelu(backbone.facts.quick_gelu)
+    return backbone
 
 
 def clip_from_openai_names(
-    state: Mapping[str, Tensor], what: str = "the state dict", quick_gelu: bool = True
-) -> ClipModel:
-    """Return an untrained CLIP of the sizes of a state dict with OpenAI's names; each head has a width of 64.
+    state: Mapping[str, Tensor], what: str = "the state dict", quick_gelu: bool = True,
+    heads: tuple[int, int] | None = None,
+) -> ClipModel:  # fmt: skip
+    """Return an untrained CLIP of the sizes of a state dict with OpenAI's names.
 
     Args:
         state: Tensors by name.
         what: Name of the state dict in the error.
         quick_gelu: Activation of the blocks: QuickGELU as in OpenAI's models, or GELU.
+        heads: Attention heads of vision and text tower; None for heads of width 64, as in OpenAI's models.
 
     Raises:
         UserError: A tensor that determines a size is missing.
@@ -236,13 +232,22 @@ def clip_from_openai_names(
     # The numbers of layers are the numbers of different block indices in the names.
     vision_layers = len({n.split(".")[3] for n in state if n.startswith("visual.transformer.resblocks.")})
     text_layers = len({n.split(".")[2] for n in state if n.startswith("transformer.resblocks.")})
-    vision = CLIPVisionCfg(layers=vision_layers, width=width, patch_size=patch, image_size=grid * patch)
+    if heads is None and (width % 64 or text_width % 64):
+        raise UserError(
+            f"The attention heads of {what} are unknown: its towers have the widths {width} and {text_width}, which "
+            "are not multiples of 64, and no tensor states the number of heads.",
+            "Give the architecture with --arch.",
+        )
+    vision_heads, text_heads = heads or (width // 64, text_width // 64)
+    vision = CLIPVisionCfg(
+        layers=vision_layers, width=width, patch_size=patch, image_size=grid * patch, head_width=width // vision_heads
+    )
     text = CLIPTextCfg(
         # No tensor states the number of heads. OpenAI's build_model (clip/model.py) divides by 64 as well.
         context_length=context,
         vocab_size=vocabulary,
         width=text_width,
-        heads=text_width // 64,
+        heads=text_heads,
         layers=text_layers,
     )
     clip: ClipModel = CLIP(embed_dim, vision, text, quick_gelu=quick_gelu)
@@ -264,17 +269,21 @@ def _mini_prototype() -> Backbone:
     return as_backbone(clip, MINI, "embedded")
 
 
-def as_backbone(clip: ClipModel, arch: str, weights: str) -> Backbone:
+def as_backbone(clip: ClipModel, arch: str, weights: str, file: Path | None = None) -> Backbone:
     """Return a backbone of an open_clip model, which is set to fp32 and eval mode.
 
     Args:
         clip: The open_clip model.
         arch: Name of its architecture for records.
         weights: Name of its weights for records.
+        file: The weight file if the weights are not a tag; it may state its input.
     """
     # OpenAI's files are float16. Fits need fp32 master weights; autocast lowers the precision of products.
     clip = clip.float().eval()
+    for name, parameter in clip.named_parameters():
+        parameter.requires_grad_(not name.startswith(NOT_IN_FEATURES))
     size = clip.visual.image_size
+    choice = BackboneChoice(MINI, None) if arch == MINI else BackboneChoice(_listed(arch), str(file or weights))
     facts = BackboneFacts(
         name=MINI if arch == MINI else f"{arch}/{weights}",
         arch=arch,
@@ -282,5 +291,12 @@ def as_backbone(clip: ClipModel, arch: str, weights: str) -> Backbone:
         weights_sha256=state_sha256(dict(clip.state_dict())),
         image_size=int(size[0] if isinstance(size, (tuple, list)) else size),
         quick_gelu=any(isinstance(m, QuickGELU) for m in clip.modules()),
+        input=choice.own_input.settings,
+        published_input=choice.takes_published_input,
     )
     return Backbone(clip, facts)
+
+
+def _listed(arch: str) -> str | None:
+    """An architecture of open_clip; None for a model that was built in another way."""
+    return arch if arch in open_clip.list_models() else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,10 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from harness.base.errors import UserError
-from harness.engine.model.published_weights import load_clip
+from harness.engine.model.published_weights import clip_state, fit_names
 from harness.engine.model.tokenizer import tokenize
 from harness.engine.model.towers import Towers
-from harness.engine.model.weights import read_weights
+from harness.engine.model.weights import strict_load
+from harness.spec import Views
+from harness.spec.views import NO_INPUT, InputSettings
+from harness.weights.activation import require_activation
+from harness.weights.describe import describe
 
 if TYPE_CHECKING:
     from harness.engine.model.open_clip_types import ClipModel
@@ -31,6 +35,8 @@ class BackboneFacts:
         weights_sha256: Hash of the tensors, not of the file, so that it does not depend on the file format.
         image_size: Side of the square input in pixels.
         quick_gelu: Whether the towers compute QuickGELU.
+        input: Input statistics and resizing that the weights were trained with; empty for a model other than CLIP.
+        published_input: Whether views take the input of published tables by default, and not `input`.
     """
 
     name: str
@@ -39,6 +45,18 @@ class BackboneFacts:
     weights_sha256: str
     image_size: int
     quick_gelu: bool
+    input: InputSettings = NO_INPUT
+    published_input: bool = True
+
+    def views_of(self, views: Views) -> Views:
+        """Return views with the settings of the weights for `normalize=model`."""
+        return replace(views, input=self.input) if views.normalize == "model" else views
+
+    @property
+    def default_views(self) -> Views:
+        """Views for videos outside of a protocol, for which no number is published."""
+        views = Views(reader="exact")
+        return views if self.published_input else self.views_of(replace(views, normalize="model"))
 
 
 class Backbone(Towers):
@@ -50,6 +68,7 @@ class Backbone(Towers):
         embed_dim: Joint dimension D of image and text features.
         image_size: Side of the square input in pixels.
         file: File of a pretrained tag that the weights were read from; None for other weights.
+        notes: Changes that were made to the weights when they were loaded, one line each.
     """
 
     def __init__(self, clip: ClipModel, facts: BackboneFacts) -> None:
@@ -57,6 +76,7 @@ class Backbone(Towers):
         self.facts = facts
         self.image_size = facts.image_size
         self.file: Path | None = None
+        self.notes: tuple[str, ...] = ()
         self.embed_dim = _output_dim(clip)
 
     def embed_patches(self, images: Tensor) -> Tensor:
@@ -146,7 +166,7 @@ class Backbone(Towers):
         device = self.logit_scale.device
         if not self.has_causal_text:
             # Other towers attend to the padding or pool over it: their texts must keep the full length.
-            return self.clip.encode_text(tokens.to(device))
+            return self.clip.encode_text(tokens.to(device), normalize=False)  # CoCa normalises by default
         end = tokens.argmax(dim=-1)  # the end token has the largest id
         tokens = tokens[:, : int(end.max()) + 1].to(device)  # cut before the move: reading a length from a GPU waits
         return self.encode_embedded_text(self.embed_tokens(tokens, half), end.to(device))
@@ -159,20 +179,30 @@ class Backbone(Towers):
         Raises:
             UserError: The file is missing or damaged, or a tensor is missing, unexpected or of another shape.
         """
-        content, _ = read_weights(path)
-        load_clip(self.clip, content, str(path), keep_absent=True)
+        described = describe(path)
+        require_activation(described.given, described.statement, self.facts.quick_gelu)
+        if described.published.own:
+            raise UserError(
+                f"{path} holds {len(described.published.own)} tensors of a method, not CLIP alone ({described.title}; "
+                f"first: {min(described.published.own)}).",
+                "Name the method and give the file with --checkpoint (Python: load_published(method, path)).",
+            )
+        state = fit_names(self.clip, clip_state(described))
+        strict_load(self.clip, state, f"{path} ({described.title})", described.published.absent)
 
 
 def _output_dim(clip: ClipModel) -> int:
     """Return the joint dimension, which open_clip's classes keep under different names."""
-    for holder in (clip, clip.visual):
-        for attribute in ("output_dim", "embed_dim"):
-            value = getattr(holder, attribute, None)
-            if isinstance(value, int):
-                return value
-    text: Tensor | None = getattr(clip, "text_projection", None)
-    if text is None:
+    # A timm tower does not state it, but both text towers of open_clip's custom models do.
+    for holder in (clip.visual, getattr(clip, "text", None)):
+        value = getattr(holder, "output_dim", None)
+        if isinstance(value, int):
+            return value
+    projection: Tensor | nn.Linear | None = getattr(clip, "text_projection", None)
+    if projection is None:
         raise UserError(
-            f"The joint dimension of {type(clip).__name__} is unknown.", "Use an open_clip CLIP architecture."
+            f"The joint dimension of {type(clip).__name__} is unknown: neither tower has an `output_dim`, and there is "
+            "no `text_projection`.",
+            "Use an architecture of open_clip with an image and a text tower.",
         )
-    return int(text.shape[-1])
+    return projection.out_features if isinstance(projection, nn.Linear) else int(projection.shape[-1])

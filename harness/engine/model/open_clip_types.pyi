@@ -87,6 +87,6 @@ class ClipModel(TextTower):
     visual: VisionTower
     logit_scale: nn.Parameter
 
-    def encode_text(self, tokens: Tensor) -> Tensor:
-        """Return text features (C, D) of token ids (C, context), not normalised."""
+    def encode_text(self, tokens: Tensor, normalize: bool = ...) -> Tensor:
+        """Return text features (C, D) of token ids (C, context); only CoCa normalises them by default."""
         ...

@@ -1,32 +1,75 @@
-"""Token ids of texts, with a check of their length."""
+"""Token ids of texts by the tokenizer of an architecture, with a check of their length.
+
+open_clip has two kinds of tokenizers: its own byte-pair encoding of CLIP, and tokenizers of Hugging Face, which need
+the package `transformers` and files of the hub.
+"""
 
 from __future__ import annotations
 
 import functools
+import os
+import socket
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import open_clip
+from open_clip.tokenizer import HFTokenizer, SimpleTokenizer
 from torch import Tensor
 
 from harness.base.errors import UserError
+from harness.cells.architectures import require_transformers
 
 if TYPE_CHECKING:
     from harness.engine.model.open_clip_types import Tokenizer
 
 OTHER = "ViT-B-16"
-"""Architecture whose tokenizer is used for architectures that open_clip does not list, e.g. the embedded tiny CLIP."""
+"""Architecture with CLIP's tokenizer, which the embedded tiny CLIP has as well."""
+
+
+def tokenizer_of(arch: str) -> Tokenizer:
+    """Return open_clip's tokenizer of an architecture.
+
+    Raises:
+        UserError: The architecture needs a tokenizer of Hugging Face, and the package `transformers` or the files of
+            the tokenizer are missing.
+    """
+    text = (open_clip.get_model_config(arch) or {}).get("text_cfg", {})
+    name = text.get("hf_tokenizer_name", "")
+    # All others have CLIP's tokenizer, which is built once: it takes a second.
+    return _tokenizer(arch if name or text.get("tokenizer_kwargs") else OTHER, name)
 
 
 @functools.cache
-def _tokenizer(arch: str) -> Tokenizer:
-    """Return open_clip's tokenizer of an architecture; cached, because to build it takes a second."""
-    tokenizer: Tokenizer = open_clip.get_tokenizer(arch if arch in open_clip.list_models() else OTHER)
+def _tokenizer(arch: str, name: str) -> Tokenizer:
+    require_transformers(arch)
+    try:
+        if name:
+            stay_offline_without_network()
+        tokenizer: Tokenizer = open_clip.get_tokenizer(arch)
+    except Exception as error:  # a missing file, no network, a hub error and a damaged file raise different types
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"The tokenizer {name} of {arch} could not be read: {type(error).__name__}: {reason}",
+            f"Save tokenizer.json and tokenizer_config.json of https://huggingface.co/{name} in the hub's cache: on a "
+            f"machine with network `hf download {name} tokenizer.json tokenizer_config.json config.json`, then copy "
+            "the folder (HF_HUB_CACHE).",
+        ) from None
     return tokenizer
+
+
+def pad_id(arch: str) -> int:
+    """Return the id of the token that fills the context behind a text: 0 for CLIP's tokenizer.
+
+    Raises:
+        UserError: The tokenizer cannot be built.
+    """
+    tokenizer = tokenizer_of(arch)
+    return int(tokenizer.tokenizer.pad_token_id or 0) if isinstance(tokenizer, HFTokenizer) else 0
 
 
 @functools.lru_cache(maxsize=64)
 def tokenize(arch: str, context: int, texts: tuple[str, ...]) -> Tensor:
-    """Return token ids (C, context) of C texts, zero padded.
+    """Return token ids (C, context) of C texts, padded by the tokenizer.
 
     Args:
         arch: open_clip architecture of the model.
@@ -34,17 +77,49 @@ def tokenize(arch: str, context: int, texts: tuple[str, ...]) -> Tensor:
         texts: The texts.
 
     Raises:
-        UserError: A text has more tokens than the context.
+        UserError: A text has more tokens than the context, or the tokenizer cannot be built.
     """
-    tokenizer = _tokenizer(arch)
-    tokens = tokenizer(list(texts), context_length=context)
-    if hasattr(tokenizer, "encode"):
-        # open_clip cuts long texts silently: two classes with a long common beginning would get equal features.
-        for text in texts:
-            length = len(tokenizer.encode(text)) + 2  # with the start and the end token
-            if length > context:
-                raise UserError(
-                    f"The text {text[:60]!r}... has {length} tokens, the model reads {context}.",
-                    "Shorten the class name.",
-                )
+    tokenizer = tokenizer_of(arch)
+    # open_clip cuts long texts silently: two classes with a long common beginning would get equal features.
+    for text in texts:
+        if (length := _length(tokenizer, text)) > context:
+            raise UserError(
+                f"The text {text[:60]!r}... has {length} tokens, the model reads {context}.",
+                "Shorten the class name.",
+            )
+    tokens: Tensor = tokenizer(list(texts), context_length=context)
     return tokens
+
+
+def _length(tokenizer: Tokenizer, text: str) -> int:
+    """Return the number of tokens of a whole text, the tokenizer's special tokens included."""
+    if isinstance(tokenizer, HFTokenizer):
+        # The steps of HFTokenizer.__call__, without truncation.
+        cleaned = tokenizer.clean_fn(text)
+        if tokenizer.tokenizer_mode == "clips":
+            return len(tokenizer.tokenizer(cleaned, add_special_tokens=False).input_ids) + 3
+        return len(tokenizer.tokenizer(cleaned, truncation=False, verbose=False).input_ids)
+    if isinstance(tokenizer, SimpleTokenizer):
+        return len(tokenizer.encode(text)) + 2  # with the start and the end token
+    raise UserError(
+        f"open_clip gave a tokenizer of type {type(tokenizer).__name__}, whose texts cannot be measured.",
+        "Install open_clip_torch 3.x.",
+    )
+
+
+def stay_offline_without_network() -> None:
+    """Restrict the hub client to its cache if the name of its host cannot be resolved.
+
+    Without this the client retries for a minute before it fails. Behind a proxy nothing is changed, because names need
+    not resolve on this machine there.
+    """
+    import huggingface_hub.constants as hub
+
+    proxied = any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"))
+    host = urlsplit(hub.ENDPOINT).hostname
+    if proxied or not host:
+        return
+    try:
+        socket.getaddrinfo(host, 443)
+    except OSError:
+        hub.HF_HUB_OFFLINE = True

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from harness.base.errors import UserError
 from harness.engine.model.clip_model import Backbone
+from harness.engine.model.towers import NOT_IN_FEATURES
 
 
 class TrainableClip(nn.Module):
@@ -29,6 +30,14 @@ class TrainableClip(nn.Module):
     def freeze_clip(self) -> None:
         """Freeze all parameters of the backbone. Parameters that are added afterwards are trained."""
         self.backbone.requires_grad_(False)
+
+    def learn_all(self) -> None:
+        """Train all parameters on which class scores depend: all but CoCa's caption decoder and a bias of all logits.
+
+        Those get no gradient, or only rounding errors of a gradient, which Adam would scale to full updates.
+        """
+        for name, parameter in self.named_parameters():
+            parameter.requires_grad_(not name.removeprefix("backbone.clip.").startswith(NOT_IN_FEATURES))
 
     def learn_only(self, *prefixes: str) -> None:
         """Train exactly the parameters whose names start with one of the prefixes; freeze all other parameters.
@@ -54,7 +63,9 @@ class TrainableClip(nn.Module):
     def trained_state(self) -> dict[str, Tensor]:
         """Return the tensors that a fit can change, by name: trained parameters and the method's own buffers."""
         names = {n for n, p in self.named_parameters() if p.requires_grad}
-        names |= {n for n, _ in self.named_buffers() if not n.startswith("backbone.")}
+        # Statistics of BatchNorm change in a fit only if the method uses batch statistics.
+        kept = () if self.backbone.batch_statistics else ("backbone.",)
+        names |= {n for n, _ in self.named_buffers() if not n.startswith(kept)}
         return {n: v for n, v in self.state_dict().items() if n in names}
 
     def parameter_counts(self) -> tuple[int, int]:

@@ -1,193 +1,147 @@
-"""Tensors of weight files, read without running code that the file contains.
+"""Tensors of weight files, read without executing code that the file contains.
 
-Three formats are read: safetensors, PyTorch's zip files (state dicts and training checkpoints, such as the published
-ViFi-CLIP `.pth` with its pickled configuration object), and TorchScript archives (OpenAI's `ViT-B-16.pt`).
-
-The interpreter of pickles is this module's own. `torch.load(weights_only=True)` is no substitute: it refuses every
-file that mentions a class which is not allowed by name, and the published checkpoints pickle configuration objects
-(yacs nodes, optimiser states) of packages that are not installed here. `torch.load` without that option and
-`torch.jit.load` run code of the file. The interpreter rebuilds tensors and plain containers, turns objects of every
-other class into inert data, and calls nothing else, so that it reads those files and a malicious file has no effect.
+`harness.weights` recognises the format of a file and describes its tensors; this module reads their bytes.
 """
 
 from __future__ import annotations
 
 import hashlib
-import pickle
 import zipfile
-from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
-from typing import IO, Literal, TypeAlias
+from typing import IO, TypeAlias
 
 import torch
 from torch import Tensor
 
 from harness.base.errors import UserError
+from harness.weights.read import FileKind, WeightFile, open_weights
+from harness.weights.stored import ITEM_BYTES, Location, StoredTensor, StoredTree, contiguous, tensors_of
 
-_STORAGE_TYPES = {
-    "FloatStorage": torch.float32, "DoubleStorage": torch.float64, "HalfStorage": torch.float16,
-    "BFloat16Storage": torch.bfloat16, "LongStorage": torch.int64, "IntStorage": torch.int32,
-    "ShortStorage": torch.int16, "CharStorage": torch.int8, "ByteStorage": torch.uint8, "BoolStorage": torch.bool,
-}  # fmt: skip
-_TORCHSCRIPT_SCALARS = ("input_resolution", "context_length", "vocab_size")
+_DTYPES: Mapping[str, torch.dtype] = {name: getattr(torch, name) for name in ITEM_BYTES}
 
 TensorTree: TypeAlias = "Mapping[str, Tensor | TensorTree]"
 """Tensors by name, in nested mappings. Other content of a weight file is dropped."""
-FileKind = Literal["safetensors", "torchscript", "checkpoint"]
-
-
-class _Inert:
-    """An object of a class that is not rebuilt: it keeps the pickled state as data and does nothing."""
-
-    def __init__(self, *args: _Pickled, **kwargs: _Pickled) -> None:
-        self.state: dict[str, _Pickled] = {}
-
-    def __setstate__(self, state: _Pickled) -> None:
-        self.state = {str(key): value for key, value in state.items()} if isinstance(state, dict) else {}
-
-    def __setitem__(self, key: _Pickled, value: _Pickled) -> None:
-        if not hasattr(self, "state"):  # unpickling makes objects without calling __init__
-            self.state = {}
-        self.state[str(key)] = value
-
-    def append(self, value: _Pickled) -> None:
-        """Ignore an item of an unknown list-like class."""
-
-    def extend(self, values: _Pickled) -> None:
-        """Ignore items of an unknown list-like class."""
-
-
-_Pickled: TypeAlias = (
-    "Tensor | _Inert | str | bytes | float | list[_Pickled] | tuple[_Pickled, ...] | dict[_Pickled, _Pickled] | None"
-)
-"""A value that the interpreter of pickles can make."""
-
-
-def _rebuild_tensor(storage: Tensor, offset: int, size: Iterable[int], stride: Iterable[int], *_: _Pickled) -> Tensor:
-    # `as_strided` refuses sizes beyond the storage. The clone lets the storage be freed.
-    return torch.as_strided(storage, tuple(size), tuple(stride), int(offset)).clone()
-
-
-def _rebuild_parameter(data: Tensor, *_: _Pickled) -> Tensor:
-    return data
-
-
-_ALLOWED: dict[tuple[str, str], Callable[..., Tensor] | type[OrderedDict[str, Tensor]]] = {
-    ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
-    ("torch._utils", "_rebuild_tensor"): _rebuild_tensor,
-    ("torch._utils", "_rebuild_parameter"): _rebuild_parameter,
-    ("collections", "OrderedDict"): OrderedDict,
-}
-
-
-class _TensorUnpickler(pickle.Unpickler):
-    """Interpreter of pickles that rebuilds tensors, numbers, text and plain containers, and calls nothing else."""
-
-    def __init__(self, file: IO[bytes], read_storage: Callable[[str], bytes]) -> None:
-        super().__init__(file, encoding="utf-8")
-        self._read_storage = read_storage
-
-    def find_class(
-        self, module: str, name: str
-    ) -> Callable[..., Tensor] | type[OrderedDict[str, Tensor]] | torch.dtype | type[_Inert]:
-        if (module, name) in _ALLOWED:
-            return _ALLOWED[module, name]
-        if module in ("torch", "torch.storage") and name in _STORAGE_TYPES:
-            return _STORAGE_TYPES[name]
-        # A class under the original name, because the error about a file without a mapping names the class of its
-        # content.
-        return type(name if name.isidentifier() else "Unknown", (_Inert,), {})
-
-    def persistent_load(self, pid: tuple[str, torch.dtype, str, str, int]) -> Tensor:
-        _, dtype, key, _, numel = pid
-        if not isinstance(dtype, torch.dtype):
-            raise pickle.UnpicklingError(f"unknown storage type {dtype!r}")
-        data = bytearray(self._read_storage(str(key)))  # a bytearray, because tensors over `bytes` are read-only
-        tensor = torch.frombuffer(data, dtype=dtype) if data else torch.empty(0, dtype=dtype)
-        if len(tensor) < int(numel):
-            raise pickle.UnpicklingError(f"storage {key} holds {len(tensor)} of {numel} values")
-        return tensor
 
 
 def read_weights(path: Path) -> tuple[TensorTree, FileKind]:
-    """Return the tensors of a weight file and the kind of the file.
-
-    Returns:
-        (tensors, kind): for `safetensors` and `torchscript` a flat mapping of names to tensors; for `checkpoint` the
-        tensors of the saved mapping, nested as they were saved.
+    """Return all tensors of a weight file, nested as they were saved, and the kind of the file.
 
     Raises:
         UserError: The file is missing, has an unknown format, or is damaged.
     """
-    if not path.is_file():
-        raise UserError(f"The weight file {path} does not exist.", "Give the path of a file, or an open_clip tag.")
+    file = open_weights(path)
+    tensors = read_tensors(file, tensors_of(file.content))
+    return _filled(file.content, tensors), file.kind
+
+
+def _filled(tree: StoredTree, tensors: Mapping[StoredTensor, Tensor]) -> TensorTree:
+    return {n: tensors[v] if isinstance(v, StoredTensor) else _filled(v, tensors) for n, v in tree.items()}
+
+
+def read_state(file: WeightFile, state: Mapping[str, StoredTensor]) -> dict[str, Tensor]:
+    """Read the tensors of a state dict.
+
+    Args:
+        file: The weight file.
+        state: Descriptions of its tensors, by name.
+
+    Raises:
+        UserError: The file is damaged, or a value is not finite.
+    """
+    tensors = read_tensors(file, state.values())
+    read = {name: tensors[stored] for name, stored in state.items()}
+    require_finite(read, str(file.path))
+    return read
+
+
+def read_tensors(file: WeightFile, wanted: Iterable[StoredTensor]) -> dict[StoredTensor, Tensor]:
+    """Read tensors of a weight file; each storage is read once.
+
+    Raises:
+        UserError: The file is damaged.
+    """
+    by_storage: dict[str, list[StoredTensor]] = {}
+    for tensor in dict.fromkeys(wanted):
+        by_storage.setdefault(tensor.storage, []).append(tensor)
+    tensors: dict[StoredTensor, Tensor] = {}
     try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            return load_file(path), "safetensors"
-        # By content and not by suffix: the same format is published as .pt, .pth and .bin.
-        if zipfile.is_zipfile(path):
-            return _read_zip(path)
-    except UserError:
-        raise
-    except Exception as error:  # a damaged file raises many types in zipfile, pickle, safetensors and torch
-        raise UserError(f"The weight file {path} is damaged: {type(error).__name__}: {error}") from error
-    raise UserError(
-        f"{path} is neither safetensors nor a PyTorch zip file.",
-        "Files saved by torch < 1.6 must be saved again with a newer torch first.",
-    )
-
-
-def read_metadata(path: Path) -> dict[str, str]:
-    """Return the text entries in the header of a safetensors file; empty for other formats."""
-    if path.suffix != ".safetensors":
-        return {}
-    from safetensors import safe_open
-
-    with safe_open(path, framework="pt") as file:
-        return dict(file.metadata() or {})
-
-
-def _read_zip(path: Path) -> tuple[TensorTree, FileKind]:
-    with zipfile.ZipFile(path) as archive:
-        names = archive.namelist()
-        # The folder in the archive has the name under which the file was saved, not its present name.
-        pickled = [n for n in names if n.count("/") == 1 and n.endswith("/data.pkl")]
-        if len(pickled) != 1:
-            raise UserError(f"{path} is a zip file, but not a zip file of PyTorch: it holds no data.pkl.")
-        root = pickled[0].removesuffix("data.pkl")
-        torchscript = f"{root}constants.pkl" in names
-
-        def storage(key: str) -> bytes:
-            return archive.read(f"{root}data/{key}")
-
-        with archive.open(pickled[0]) as file:
-            content: _Pickled = _TensorUnpickler(file, storage).load()
-    if torchscript:
-        state = _module_tensors(content, "")
-        return {k: v for k, v in state.items() if k not in _TORCHSCRIPT_SCALARS}, "torchscript"
-    if not isinstance(content, dict):
-        raise UserError(f"{path} holds a {type(content).__name__}, expected a mapping of names to tensors.")
-    return _tensor_tree(content), "checkpoint"
-
-
-def _tensor_tree(content: dict[_Pickled, _Pickled]) -> TensorTree:
-    """Return the tensors and the nested mappings of a saved mapping that have a name."""
-    named = [(name, value) for name, value in content.items() if isinstance(name, str)]
-    return {n: v if isinstance(v, Tensor) else _tensor_tree(v) for n, v in named if isinstance(v, Tensor | dict)}
-
-
-def _module_tensors(module: _Pickled, prefix: str) -> dict[str, Tensor]:
-    """Return the tensors of a TorchScript module and its submodules by their dotted names."""
-    tensors: dict[str, Tensor] = {}
-    for name, value in module.state.items() if isinstance(module, _Inert) else ():
-        if isinstance(value, Tensor):
-            tensors[f"{prefix}{name}"] = value
-        elif isinstance(value, _Inert):
-            tensors |= _module_tensors(value, f"{prefix}{name}.")
+        with ExitStack() as stack:
+            files = _Files(stack)
+            for name, described in by_storage.items():
+                location = file.locations[name]
+                data = files.read(location)
+                for tensor in described:
+                    # Several tensors of a storage must not share memory: a fit would change all of them.
+                    tensors[tensor] = _tensor(tensor, data, alone=len(described) == 1)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, RuntimeError) as error:
+        raise UserError(
+            f"The weight file {file.path} is damaged: {type(error).__name__}: {error}", "Download or save it again."
+        ) from error
     return tensors
+
+
+def _tensor(described: StoredTensor, data: bytearray, alone: bool) -> Tensor:
+    dtype = _DTYPES[described.dtype]
+    if 0 in described.shape:
+        return torch.empty(described.shape, dtype=dtype)
+    # Values behind the last whole one, which storages of bytes can have, are left out.
+    values = torch.frombuffer(data, dtype=dtype, count=len(data) // ITEM_BYTES[described.dtype])
+    tensor = torch.as_strided(values, described.shape, described.stride, described.offset)
+    whole = described.offset == 0 and described.stride == contiguous(described.shape)
+    return tensor if alone and whole else tensor.clone()
+
+
+class _Files:
+    """Open files and zip archives of one weight file."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack = stack
+        self._files: dict[Path, IO[bytes]] = {}
+        self._archives: dict[Path, zipfile.ZipFile] = {}
+
+    def read(self, location: Location) -> bytearray:
+        """The bytes of a storage; a bytearray, because tensors over `bytes` are read-only."""
+        if location.member:
+            if location.file not in self._archives:
+                self._archives[location.file] = self._stack.enter_context(zipfile.ZipFile(location.file))
+            with self._archives[location.file].open(location.member) as member:
+                data = bytearray(member.read(location.nbytes))
+                # The checksum of a member is compared when its end is read.
+                member.read(1)
+        else:
+            if location.file not in self._files:
+                self._files[location.file] = self._stack.enter_context(location.file.open("rb"))
+            self._files[location.file].seek(location.start)
+            data = bytearray(self._files[location.file].read(location.nbytes))
+        if len(data) != location.nbytes:
+            raise EOFError(f"a storage of {location.nbytes} bytes has {len(data)}")
+        return data
+
+
+def require_finite(state: Mapping[str, Tensor], what: str) -> None:
+    """Check that the values of all tensors are finite.
+
+    Args:
+        state: Tensors by name.
+        what: Name of the file or of the weights in the error.
+
+    Raises:
+        UserError: A value is NaN or infinite; the message names the first tensors with such values.
+    """
+    names = [name for name, value in state.items() if value.is_floating_point() and not _is_finite(value)]
+    if names:
+        raise UserError(
+            f"{what} holds values that are not finite in {len(names)} tensors (first: {', '.join(names[:3])}).",
+            "Download or save the file again; a training run that diverged saves such weights.",
+        )
+
+
+def _is_finite(value: Tensor) -> bool:
+    # The sum of absolute values is finite unless a value is not; it needs no mask of the size of the tensor.
+    wide = value.float() if value.dtype.itemsize < 4 else value
+    return bool(torch.isfinite(wide.abs().sum(dtype=torch.float64)))
 
 
 def state_sha256(state: Mapping[str, Tensor]) -> str:
@@ -202,7 +156,11 @@ def state_sha256(state: Mapping[str, Tensor]) -> str:
 
 
 def strict_load(
-    module: torch.nn.Module, state: Mapping[str, Tensor], what: str, optional: tuple[str, ...] = ()
+    module: torch.nn.Module,
+    state: Mapping[str, Tensor],
+    what: str,
+    optional: tuple[str, ...] = (),
+    hint: str = "Choose the architecture that the weights belong to.",
 ) -> None:
     """Load a state dict, or refuse it if tensors are missing, unexpected or of another shape.
 
@@ -211,6 +169,7 @@ def strict_load(
         state: Tensors by name.
         what: Name of the file or of the weights in the error.
         optional: Prefixes of names that may be missing.
+        hint: How to fix a mismatch.
 
     Raises:
         UserError: The state dict does not fit the module; the message names the first tensors that do not.
@@ -231,7 +190,7 @@ def strict_load(
     if problems:
         raise UserError(
             f"{what} does not fit the model: {'; '.join(problems)}.",
-            "Choose the architecture that the weights belong to.",
+            hint,
         )
     # Names and shapes were compared above. torch's strict mode would refuse the optional tensors that are missing.
     module.load_state_dict(state, strict=False)

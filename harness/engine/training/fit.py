@@ -59,7 +59,22 @@ def fit(job: FitJob, folder: Path, context: Context, progress: Progress | None =
         job.method.to(context.device.device)
     if job.method.fits_at_once:
         return _fit_in_closed_form(job, folder, context, progress)
+    if context.compute.grad_checkpointing and job.method.backbone.uses_batch_statistics:
+        raise UserError(
+            f"{job.method.name} declares batch_statistics, and --grad-checkpointing computes each block twice: the "
+            "stored statistics of its BatchNorm layers would move twice in each step.",
+            "Fit without --grad-checkpointing, with a smaller --fit-clips if memory is short.",
+        )
     return _fit_by_gradient(job, folder, context, progress)
+
+
+def decisive_batch(job: FitJob, context: Context) -> int:
+    """Clips in a device batch of each process if the fit depends on it (BatchNorm with batch statistics), else 0."""
+    if job.method.fits_at_once or not job.method.backbone.uses_batch_statistics:
+        return 0
+    clips, processes = device_batch("fit", context.device, context.compute), context.processes
+    batches = FitBatches(len(job.rows), job.recipe, clips, processes.rank, processes.size)
+    return batches.groups_per_batch * job.recipe.micro_batch
 
 
 def _fit_in_closed_form(job: FitJob, folder: Path, context: Context, progress: Progress | None) -> FitOutcome:

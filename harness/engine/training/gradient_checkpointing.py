@@ -16,6 +16,9 @@ from torch.utils.checkpoint import checkpoint
 
 from harness.engine.model.clip_model import Backbone
 
+LISTS = ("resblocks", "blocks", "layer1", "layer2", "layer3", "layer4", "layer", "block", "layers")
+"""Names of lists of blocks: in open_clip (`resblocks`, `layer1`...), timm (`blocks`) and transformers."""
+
 
 @contextmanager
 def checkpointed(backbone: Backbone, wanted: bool) -> Iterator[int]:
@@ -44,9 +47,23 @@ def checkpointed(backbone: Backbone, wanted: bool) -> Iterator[int]:
 
 
 def blocks_of(backbone: Backbone) -> list[nn.Module]:
-    """The residual blocks of both towers; a tower without transformer has none."""
-    towers = [getattr(tower, "transformer", None) for tower in (backbone.visual, backbone.text)]
-    return [block for tower in towers for block in getattr(tower, "resblocks", ())]
+    """The residual blocks of both towers: of open_clip's transformers and ResNets, of timm and of transformers."""
+    text: nn.Module = backbone.text
+    # CLIP's own class holds the text tower at its top level, beside the vision tower.
+    towers = (backbone.visual, text.get_submodule("transformer"))
+    return [block for tower in towers for block in _blocks_in(tower)]
+
+
+def _blocks_in(tower: nn.Module) -> list[nn.Module]:
+    """The blocks in the outermost lists of blocks of a tower."""
+    found: list[nn.Module] = []
+    lists: list[str] = []
+    for name, module in tower.named_modules():
+        is_list = isinstance(module, nn.Sequential | nn.ModuleList) and name.rpartition(".")[2] in LISTS
+        if is_list and not any(name.startswith(f"{outer}.") for outer in lists):
+            lists.append(name)
+            found += module.children()
+    return found
 
 
 def _run(forward: Callable[..., Tensor], *tensors: Tensor, **named: Tensor | None) -> Tensor:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import logging
+import shutil
 import uuid
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -35,6 +36,7 @@ from harness.engine.features.context import Context
 from harness.engine.method import ClipMethod
 from harness.engine.training.checkpoints import newest_readable, read_resume_point, sweep
 from harness.engine.training.mm_hooks import EpochCheckpoints, EpochOrder, FitProgress, PlainCheckpoints
+from harness.engine.training.mm_tracking import TRACK, FitTracking, tracking_visualizer
 from harness.engine.training.parallel import spread
 from harness.engine.training.schedule import rate_of_update
 from harness.engine.training.sharding import ShardedAdamW
@@ -248,12 +250,17 @@ def run_fit(
         FloatingPointError: The loss is not finite.
     """
     resume = _checkpoint_to_resume(folder, training.clips, context.processes)
+    if resume is None and context.processes.is_leader:
+        shutil.rmtree(folder / TRACK, ignore_errors=True)  # of an earlier fit, which this one replaces
     with _quiet_mmengine():
         runner = _build_runner(training, folder, context, report, resume)
         start = read_resume_point(resume)
         # Clips that an earlier session replaced belong to the fit's record, too.
         training.loader.replaced.update(start.replaced)
-        runner.train()
+        try:
+            runner.train()
+        finally:
+            runner.visualizer.close()  # events of an interrupted fit are still in memory
     return Ended(start.epoch, runner.optim_wrapper.skipped_updates)
 
 
@@ -277,6 +284,9 @@ def _build_runner(
 ) -> FitRunner:
     recipe, batches, device = training.recipe, training.batches, context.device
     trained = {f"method.{name}" for name in training.model.method.trained_state()}
+
+    # One process writes: the loss is the mean over all of them.
+    tracked = context.compute.track and context.processes.is_leader
 
     def rate(update: int, peak: float) -> float:
         return rate_of_update(update, recipe, batches.plan.micro_batches, peak)
@@ -302,7 +312,9 @@ def _build_runner(
             FitProgress(rate, batches.batches_per_update, report),
             EpochCheckpoints(context.processes, training.clips),
             PlainCheckpoints(lambda name: name in trained),
+            *([FitTracking(context.processes.size)] if tracked else []),
         ],
+        visualizer=tracking_visualizer(folder) if tracked else None,
         resume=resume is not None,
         # mmengine resumes the file of `load_from`. Without it, it would read its own `last_checkpoint`, which may name
         # a checkpoint that a kill damaged.

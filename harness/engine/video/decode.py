@@ -14,9 +14,13 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
+from harness.data.files.frame_folder import FrameFolderError
 from harness.engine.compute.processes import processes_here
 from harness.engine.video.batches import Draw
+from harness.engine.video.decord_reader import DecordCannotReadError
+from harness.engine.video.local_file import NotAVideoError
 from harness.engine.video.video_bytes import MORE_MEMORY, MachineFault, fault_of, read_through
+from harness.engine.video.view_transforms import ViewTransformError
 
 CPU_WORKERS, GPU_WORKERS = 8, 32
 DECODE_ATTEMPTS = 2
@@ -26,6 +30,8 @@ SPARE_BYTES = 1 << 27
 NO_MEMORY = MachineFault("memory was used up while it was decoded", MORE_MEMORY)
 # Texts of C++ and FFmpeg errors for want of memory, which arrive as errors of the decoder.
 _MEMORY = re.compile(r"bad_alloc|Cannot allocate memory|OutOfMemory|Insufficient memory|Failed to allocate", re.I)
+
+NO_READER = "the file is damaged, or not a video; no reader decodes it"
 
 ClipT = TypeVar("ClipT")
 ClipT_co = TypeVar("ClipT_co", covariant=True)
@@ -123,6 +129,8 @@ def decode(
                 return dataset[draw]
         except (KeyboardInterrupt, SystemExit):
             raise
+        except ViewTransformError as error:  # the video decoded: its prediction would not be wrong but missing
+            return MachineFault(error.message.rstrip("."), error.hint, "the view transform")
         except BaseException as error:  # decoders raise types of their own, some derived from BaseException
             if isinstance(error, MemoryError) or _MEMORY.search(str(error)) or not _memory_is_left():
                 return NO_MEMORY
@@ -171,11 +179,15 @@ def stable_reason(error: BaseException) -> str:
     would differ by them.
     """
     text = " ".join(str(error).split())
+    if isinstance(error, (NotAVideoError, DecordCannotReadError, FrameFolderError)):
+        return text
     # decord raises RuntimeError with the path of the file, which is not part of a record.
     if isinstance(error, RuntimeError) and text.startswith("Error reading "):
-        return "decord cannot open the file"
+        return f"decord cannot open the file: {NO_READER}"
     if "cannot find video stream" in text:
-        return "the file has no video stream that decord reads"
+        return f"decord finds no video stream: {NO_READER}"
+    if "Invalid data found when processing input" in text:
+        return f"FFmpeg does not recognise its content: {NO_READER}"
     text = re.sub(r"\[\d\d:\d\d:\d\d\] \S+:\d+: ", "", text)
     text = re.sub(r" \(-?\w+ vs\. -?\w+\)|0x[0-9a-f]+|(?:/[^/\s:']+)+/", "", text)
     return f"{type(error).__name__}: {text[:160] or 'no message'}"

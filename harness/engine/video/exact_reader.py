@@ -1,20 +1,32 @@
-"""The reader `exact`: frames equal to a sequential decode.
+"""The reader `exact`: the frames of a sequential decode, as the command line of ffmpeg gives them.
 
 decord's random access returns shifted frames on files with packed B-frames or with a wrong number of frames in the
 header (all original HMDB-51 clips that were checked, some of UCF-101 and Kinetics). This reader decodes a file from its
 first frame and converts only the requested frames to RGB. The number of frames is the number of decoded frames.
+
+As ffmpeg does, it takes the largest default stream, skips packets that do not decode, flushes the decoder at the end,
+honours edit lists, turns and mirrors frames by the display matrix, and scales frames of another size to the size of the
+first frame.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+import errno
+from collections.abc import Generator, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.engine.video.local_file import open_video, refuse_single_picture
+from harness.engine.video.rgb_frames import RgbFrames, is_direct
+from harness.engine.video.video_bytes import read_through
+
 if TYPE_CHECKING:
-    from av import VideoFrame
+    from av import Packet, VideoFrame, VideoStream
+    from av.container import InputContainer
 
 KEEP_BYTES = 256 * 2**20
 """Size up to which decoded frames are kept in memory; a larger file is decoded again for the requested frames."""
@@ -26,15 +38,26 @@ class SequentialVideo:
     Args:
         filename: The video file.
 
+    Attributes:
+        skipped: Number of packets that did not decode.
+        scales_chroma: Whether the conversion to RGB scales chroma planes, in which builds of FFmpeg differ.
+
     Raises:
-        ValueError: The file has no video stream, or no frame can be decoded.
+        NotAVideoError: The file is not a video or has no video stream.
+        ValueError: No frame can be decoded.
+        OSError: The file cannot be read.
     """
 
     def __init__(self, filename: str) -> None:
         self.filename = filename
+        self.skipped, self.scales_chroma = 0, False
         self._frames: list[VideoFrame] | None = []
         self._count, size = 0, 0
+        self._rgb = RgbFrames()
         for frame in self._decode():
+            if not self._count:
+                self._rgb.set_first(frame)
+                self.scales_chroma = not is_direct(frame)
             self._count += 1
             if self._frames is not None:
                 size += sum(plane.buffer_size for plane in frame.planes)
@@ -47,55 +70,78 @@ class SequentialVideo:
     def __len__(self) -> int:
         return self._count
 
-    def _decode(self) -> Iterator[VideoFrame]:
-        import av
-
-        # Titles of HMDB-51 clips are often not UTF-8, which PyAV would refuse.
-        with av.open(self.filename, metadata_errors="replace") as container:
-            if not container.streams.video:
-                raise ValueError("the file has no video stream")
-            stream = container.streams.video[0]
+    def _decode(self) -> Generator[VideoFrame, None, None]:
+        self.skipped, count = 0, 0
+        with open_video(Path(self.filename)) as (container, stream):
             stream.thread_type = "SLICE"  # frame threads would return frames late at the end of damaged files
             self._rate = float(stream.average_rate or 0)
-            try:
-                yield from container.decode(stream)
-            except av.error.EOFError:
-                return
-            except (av.error.InvalidDataError, av.error.ArgumentError):
-                if not self._count:
-                    raise
-                return  # a damaged end of the file: the frames before it are valid
+            for packet in self._packets(container, stream):
+                frames = self._frames_of(packet, stream)
+                count += len(frames)
+                yield from frames
+            refuse_single_picture(container, count)
+
+    def _packets(self, container: InputContainer, stream: VideoStream) -> Iterator[Packet[VideoStream] | None]:
+        """Yield the packets of a stream up to the end or the first fault of the container, and None to flush."""
+        import av
+
+        try:
+            for packet in container.demux(stream):
+                if packet.size:  # PyAV ends with an empty packet, which a faulty container may lack
+                    yield packet
+        except (av.error.EOFError, av.error.InvalidDataError, av.error.ArgumentError):
+            pass  # a damaged end of the file: the frames before it are valid
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            read_through(Path(self.filename))  # raises if the disk, and not the container, is at fault
+        yield None
+
+    def _frames_of(self, packet: Packet[VideoStream] | None, stream: VideoStream) -> list[VideoFrame]:
+        """Return the frames that a packet completes; none if it does not decode."""
+        import av
+
+        try:
+            return stream.codec_context.decode(packet)
+        except av.error.EOFError:
+            return []
+        except av.error.FFmpegError as error:
+            if error.errno == errno.ENOMEM:
+                raise
+            self.skipped += 1
+            return []
 
     def get_avg_fps(self) -> float:
         """Return the frames per second of the stream, 0 if unknown."""
         return self._rate
 
-    def get_batch(self, indices: NDArray[np.int64]) -> _Batch:
+    def get_batch(self, indices: NDArray[np.int64]) -> Batch:
         """Return the RGB frames of the indices; `.asnumpy()` of the result gives (N, H, W, 3) uint8."""
         wanted = sorted({int(i) for i in indices})
         images: dict[int, NDArray[np.uint8]] = {}
         if self._frames is not None:
-            images = {i: _rgb(self._frames[i]) for i in wanted}
+            images = {i: self._rgb.image(self._frames[i]) for i in wanted}
         else:
             last = wanted[-1]
-            for index, frame in enumerate(self._decode()):
-                if index in wanted:
-                    images[index] = _rgb(frame)
-                if index >= last:
-                    break
-        return _Batch(np.stack([images[int(i)] for i in indices]))
+            with contextlib.closing(self._decode()) as frames:
+                for index, frame in enumerate(frames):
+                    if index in wanted:
+                        images[index] = self._rgb.image(frame)
+                    if index >= last:
+                        break
+        return Batch(np.stack([images[int(i)] for i in indices]))
 
 
-class _Batch:
+class Batch:
+    """Frames with the method by which mmaction2 reads decord's arrays.
+
+    Args:
+        array: (N, H, W, 3) uint8.
+    """
+
     def __init__(self, array: NDArray[np.uint8]) -> None:
         self._array = array
 
     def asnumpy(self) -> NDArray[np.uint8]:
         """Return the frames."""
         return self._array
-
-
-def _rgb(frame: VideoFrame) -> NDArray[np.uint8]:
-    image = frame.to_ndarray(format="rgb24").astype(np.uint8, copy=False)
-    turns = int(getattr(frame, "rotation", 0) or 0) // 90  # decord applies the display rotation too
-    return np.ascontiguousarray(np.rot90(image, turns)) if turns else image

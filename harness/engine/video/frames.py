@@ -11,7 +11,9 @@ from harness.spec import Views
 
 def normalise(frames: Tensor, views: Views, device: torch.device) -> Tensor:
     """Return normalised fp32 frames on the device, from uint8 RGB (..., 3, H, W)."""
-    mean, std = (torch.tensor(v, device=device).view(3, 1, 1) for v in NORMALIZATION[views.normalize])
+    own = tuple(tuple(255 * v for v in values) for values in (views.input.mean, views.input.std))
+    statistics = own if views.normalize == "model" else NORMALIZATION[views.normalize]
+    mean, std = (torch.tensor(v, device=device).view(3, 1, 1) for v in statistics)
     return (frames.to(device, non_blocking=True).float() - mean) / std
 
 

@@ -213,6 +213,13 @@ def eval_loader(
         pin: Put batches into pinned memory, for a GPU.
     """
     dataset = mm_pipeline.ListVideoDataset(rows, mm_pipeline.eval_pipeline(views, size), seed)
+    return scored_loader(dataset, batches, compute, pin)
+
+
+def scored_loader(
+    dataset: ClipDataset[PackedClip], batches: list[list[int]], compute: ComputeOptions, pin: bool = False
+) -> GuardedLoader[PackedClip, EvalBatch]:
+    """Return a loader of the clips of a dataset in batches of row numbers."""
 
     def pack(drawn: DrawnBatch) -> EvalBatch:
         failed = {draw.index: clip for draw, clip in drawn.failed.items()}

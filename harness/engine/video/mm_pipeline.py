@@ -1,23 +1,33 @@
 """The published pipelines for training and evaluation, made of mmaction2's transforms.
 
 Faults of mmaction2 that this module avoids, numbered as in docs/stack.md: D6 decoding from memory crashes on truncated
-AVI files; D7 wrong frame counts in headers (reader `exact`); D11 the same augmentation in every epoch.
+AVI files; D7 wrong frame counts in headers (reader `exact`), frames read out of order; D11 the same augmentation in
+every epoch.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, Protocol, TypedDict
 
+import numpy as np
 from mmaction.datasets import VideoDataset
-from mmaction.datasets.transforms import DecordInit
+from mmaction.datasets.transforms import DecordDecode, DecordInit
 from mmaction.registry import TRANSFORMS
+from numpy.typing import NDArray
 
 import harness.engine.video.mm_setup  # noqa: F401  (before mmaction2)
+from harness.base.errors import UserError
 from harness.engine.video.batches import Draw
-from harness.engine.video.exact_reader import SequentialVideo
+from harness.engine.video.decord_reader import explained, open_decord
+from harness.engine.video.exact_reader import Batch, SequentialVideo
+from harness.engine.video.frame_folder_reader import FrameFolder
+from harness.engine.video.part_of_clip import CutPart, ShiftToPart
 from harness.engine.video.transforms import (
+    Clip,
     ClipGrayScale,
+    OwnResize,
     PackClip,
     PackedClip,
     PerFrameColorJitter,
@@ -25,6 +35,8 @@ from harness.engine.video.transforms import (
     resize_side,
     seeded_draws,
 )
+from harness.engine.video.view_transforms import ApplyViewTransform
+from harness.plugins.registered_transforms import transforms
 from harness.spec import Recipe, Views
 
 if TYPE_CHECKING:
@@ -34,34 +46,72 @@ Step = dict[str, str | float | bool | tuple[float, ...]]
 """A transform as mmaction2's registry takes it: its name under `type`, and its arguments."""
 
 
-class _DataInfo(TypedDict):
+class DataInfo(TypedDict):
+    """A clip in mmaction2's format."""
+
     filename: str
     label: int
 
 
+class OpenedClip(Clip):
+    """The dictionary of a clip whose file is open."""
+
+    filename: str
+
+
+class Reader(Protocol):
+    """A reader of one video, as mmaction2's transforms use it."""
+
+    def get_batch(self, indices: NDArray[np.int64], /) -> Batch:
+        """Return the frames of ascending indices."""
+        ...
+
+
 @TRANSFORMS.register_module(force=True)
-class PathDecordInit(DecordInit):  # type: ignore[misc]
+class HarnessDecordInit(DecordInit):  # type: ignore[misc]
     """mmaction2's DecordInit that opens a file by path: decoding from memory crashes on truncated AVI files (D6)."""
 
-    def _get_video_reader(self, filename: str) -> decord.VideoReader:
-        import decord
-
-        return decord.VideoReader(filename, num_threads=self.num_threads)
+    def _get_video_reader(self, filename: str) -> decord.VideoReader | FrameFolder:
+        path = Path(filename)
+        return FrameFolder(path) if path.is_dir() else open_decord(path, self.num_threads)
 
 
 @TRANSFORMS.register_module(force=True)
 class HarnessExactInit(DecordInit):  # type: ignore[misc]
     """The reader `exact`: frames of a sequential decode with decord's interface (D7)."""
 
-    def _get_video_reader(self, filename: str) -> SequentialVideo:
-        return SequentialVideo(filename)
+    def _get_video_reader(self, filename: str) -> SequentialVideo | FrameFolder:
+        path = Path(filename)
+        return FrameFolder(path) if path.is_dir() else SequentialVideo(filename)
 
 
-for _transform in (SampleViews, PerFrameColorJitter, ClipGrayScale, PackClip):
+@TRANSFORMS.register_module(force=True)
+class HarnessDecode(DecordDecode):  # type: ignore[misc]
+    """mmaction2's DecordDecode that decodes each frame once and in ascending order, as the original code does.
+
+    On files with packed B-frames or a wrong number of frames, decord returns other frames when it seeks back, as
+    mmaction2's decoding does between the temporal views of a clip.
+    """
+
+    def transform(self, results: OpenedClip) -> OpenedClip:
+        """Add `imgs`, the frames of `frame_inds`."""
+        with explained(Path(results["filename"])):
+            opened: OpenedClip = super().transform(results)
+        return opened
+
+    def _decord_load_frames(self, container: Reader, frame_inds: NDArray[np.int64]) -> list[NDArray[np.uint8]]:
+        ascending, positions = np.unique(frame_inds, return_inverse=True)
+        # Copies, because transforms may change an image in place.
+        return list(container.get_batch(ascending).asnumpy()[positions])
+
+
+for _transform in (
+    SampleViews, PerFrameColorJitter, ClipGrayScale, OwnResize, PackClip, ApplyViewTransform, CutPart, ShiftToPart,
+):  # fmt: skip
     TRANSFORMS.register_module(name=f"Harness{_transform.__name__}", module=_transform, force=True)
 
 
-def eval_pipeline(views: Views, size: int) -> list[Step]:
+def eval_pipeline(views: Views, size: int, transform: str = "") -> list[Step]:
     """Return the published evaluation pipeline: centre frames, short side 256/224 of the size, centre crop.
 
     With three crops the short side is the size itself. The output is (crops * clips * frames, 3, size, size), in which
@@ -70,6 +120,7 @@ def eval_pipeline(views: Views, size: int) -> list[Step]:
     Args:
         views: The views.
         size: Side of the square input in pixels.
+        transform: Name of a view transform, which changes the cropped frames; empty for none.
     """
     sample: Step
     if views.clips == 1 and views.sampling == "centre":
@@ -79,10 +130,23 @@ def eval_pipeline(views: Views, size: int) -> list[Step]:
     # Three crops lie along the long side, so that the short side must have the size of a crop.
     short = size if views.crops == 3 else resize_side(size)
     crop: Step = dict(type="ThreeCrop" if views.crops == 3 else "CenterCrop", crop_size=size)
+    resize: list[Step] = [dict(type="Resize", scale=(-1, short)), crop]
+    if views.normalize == "model":  # as open_clip's preprocessing; a frame of the side of the input needs no crop
+        resize = [_own_resize(views, size), *([crop] if views.crops == 3 else [])]
+        if views.crops == 3:
+            resize[0]["crop"] = False
     return [
-        *_reader(views), sample, dict(type="DecordDecode"), dict(type="Resize", scale=(-1, short)), crop,
+        *_reader(views), sample, dict(type="HarnessDecode"), *resize, *_transform_step(transform, views),
         dict(type="FormatShape", input_format="NCHW"), dict(type="HarnessPackClip"),
     ]  # fmt: skip
+
+
+def _transform_step(name: str, views: Views) -> list[Step]:
+    """The step of a view transform; empty for none."""
+    if not name:
+        return []
+    file = str(transforms[name].file) if name in transforms else ""
+    return [dict(type="HarnessApplyViewTransform", name=name, frames=views.frames, file=file)]
 
 
 def fit_pipeline(views: Views, size: int, recipe: Recipe) -> list[Step]:
@@ -93,15 +157,17 @@ def fit_pipeline(views: Views, size: int, recipe: Recipe) -> list[Step]:
         size: Side of the square input in pixels.
         recipe: Recipe of the fit.
     """
-    single = Views(frames=views.frames, normalize=views.normalize, reader=views.reader)
     if recipe.augmentation == "none":
-        return eval_pipeline(single, size)
+        return eval_pipeline(views.single, size)
+    first: Step = dict(type="Resize", scale=(-1, resize_side(size)))
+    if views.normalize == "model":
+        first = _own_resize(views, resize_side(size)) | {"crop": False}
     flip: list[Step] = [dict(type="Flip", flip_ratio=0.5)] if recipe.flip else []
     return [
         *_reader(views),
         dict(type="SampleFrames", clip_len=1, frame_interval=1, num_clips=views.frames),
-        dict(type="DecordDecode"),
-        dict(type="Resize", scale=(-1, resize_side(size))),
+        dict(type="HarnessDecode"),
+        first,
         dict(
             # Parameters of ViFi-CLIP's `datasets/build.py`.
             type="MultiScaleCrop", input_size=size, scales=(1, 0.875, 0.75, 0.66), max_wh_scale_gap=1,
@@ -116,8 +182,18 @@ def fit_pipeline(views: Views, size: int, recipe: Recipe) -> list[Step]:
     ]  # fmt: skip
 
 
+def _own_resize(views: Views, size: int) -> Step:
+    own = views.input
+    if not own.resize:
+        raise UserError(
+            "The views are normalize=model without the settings of a model.",
+            "Take the views from the backbone: BackboneChoice(arch, weights).views_of(views).",
+        )
+    return dict(type="HarnessOwnResize", size=size, resize=own.resize, interpolation=own.interpolation, crop=True)
+
+
 def _reader(views: Views) -> list[Step]:
-    return [dict(type="PathDecordInit" if views.reader == "decord" else "HarnessExactInit")]
+    return [dict(type="HarnessDecordInit" if views.reader == "decord" else "HarnessExactInit")]
 
 
 class ListVideoDataset(VideoDataset):  # type: ignore[misc]
@@ -138,7 +214,7 @@ class ListVideoDataset(VideoDataset):  # type: ignore[misc]
         transforms = [TRANSFORMS.build(step) for step in pipeline]
         super().__init__(ann_file="", pipeline=transforms, test_mode=True, serialize_data=False)
 
-    def load_data_list(self) -> list[_DataInfo]:
+    def load_data_list(self) -> Sequence[DataInfo]:
         """Return the rows in mmaction2's format."""
         # FFmpeg reads a relative name up to a colon (`12:30/a.avi`, `http://...`) as a protocol.
         return [{"filename": "" if path is None else str(path.absolute()), "label": label} for path, label in self.rows]
@@ -150,6 +226,10 @@ class ListVideoDataset(VideoDataset):  # type: ignore[misc]
     def __getitem__(self, draw: Draw) -> PackedClip:
         if self.video(draw) is None:
             raise FileNotFoundError("not found under the folder of the dataset")
+        return self.packed(draw)
+
+    def packed(self, draw: Draw) -> PackedClip:
+        """Return the clip of a draw, with its own random numbers."""
         # In evaluation the epoch is -1 and the draw depends on the row alone: views are the same in every run.
         number = draw.index if draw.epoch < 0 else draw.position
         # Plus 1, because parts of a seed cannot be negative.

@@ -26,6 +26,7 @@ class Clip(TypedDict, total=False):
         frame_inds: (clips * frames,) indices of the frames to decode.
         clip_len, frame_interval, num_clips: Composition of `frame_inds`, which mmaction2's decoder checks.
         imgs: Decoded RGB frames (H, W, 3) uint8; at the end one array (views * T, 3, H, W).
+        img_shape: Height and width of the frames.
         label: Class id.
     """
 
@@ -35,6 +36,7 @@ class Clip(TypedDict, total=False):
     frame_interval: int
     num_clips: int
     imgs: list[NDArray[np.uint8]]
+    img_shape: tuple[int, int]
     label: int
 
 
@@ -161,6 +163,49 @@ class ClipGrayScale:
                 for frame in results["imgs"]
             ]
         return results
+
+
+class OwnResize:
+    """The resize of open_clip's preprocessing (`image_transform_v2`), by Pillow with antialiasing.
+
+    Args:
+        size: Side of the square in pixels.
+        resize: `shortest`, `squash` or `longest`, see `InputSettings`.
+        interpolation: `bicubic` or `bilinear`.
+        crop: Cut the centre square of `shortest`; False leaves the long side.
+    """
+
+    def __init__(self, size: int, resize: str, interpolation: str, crop: bool = True) -> None:
+        self.size, self.resize, self.crop = size, resize, crop
+        self.interpolation = Image.Resampling.BICUBIC if interpolation == "bicubic" else Image.Resampling.BILINEAR
+
+    def __call__(self, results: Clip) -> Clip:
+        """Replace `imgs`, a list of (H, W, 3) uint8 RGB frames, and `img_shape`, which later transforms read."""
+        frames = [self._resized(Image.fromarray(frame)) for frame in results["imgs"]]
+        results["imgs"] = [np.asarray(frame) for frame in frames]
+        results["img_shape"] = results["imgs"][0].shape[:2]
+        return results
+
+    def _resized(self, frame: Image.Image) -> Image.Image:
+        width, height = frame.size
+        side = self.size
+        if self.resize == "squash":
+            return frame.resize((side, side), self.interpolation)
+        if self.resize == "longest":
+            # round() as in open_clip's ResizeKeepRatio
+            ratio = max(width, height) / side
+            fitted = frame.resize((round(width / ratio), round(height / ratio)), self.interpolation)
+            square = Image.new("RGB", (side, side))
+            square.paste(fitted, ((side - fitted.width) // 2, (side - fitted.height) // 2))
+            return square
+        # int() as in torchvision's Resize, and round() as in its CenterCrop
+        short, long = min(width, height), max(width, height)
+        other = int(side * long / short)
+        resized = frame.resize((side, other) if width <= height else (other, side), self.interpolation)
+        if not self.crop:
+            return resized
+        left, top = round((resized.width - side) / 2.0), round((resized.height - side) / 2.0)
+        return resized.crop((left, top, left + side, top + side))
 
 
 class PackClip:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.base.errors import EXIT_FAILED, UserError
+from harness.data.files.frame_folder import clip_files
 
 DECODE_SECONDS = 60.0
 """Limit of CPU time of a video, and of the time without a byte of it."""
@@ -39,10 +40,12 @@ class MachineFault:
     Args:
         reason: The reason in one line.
         hint: How to fix it.
+        of: The part that failed, for the message.
     """
 
     reason: str
     hint: str = REPAIR
+    of: str = "the machine"
 
 
 class MachineFaultError(UserError):
@@ -55,7 +58,8 @@ class MachineFaultError(UserError):
 
     def __init__(self, video: Path | str, fault: MachineFault) -> None:
         super().__init__(
-            f"{video}: {fault.reason}, {READ_ATTEMPTS} times. This is a fault of the machine, not a wrong prediction.",
+            f"{video}: {fault.reason}, {READ_ATTEMPTS} times. "
+            f"This is a fault of {fault.of}, not a wrong prediction.",
             f"{fault.hint} Then give the same command again: finished cells and scores so far are kept.",
             EXIT_FAILED,
         )
@@ -63,19 +67,23 @@ class MachineFaultError(UserError):
 
 
 def read_through(file: Path, report: Callable[[], None] = lambda: None, digest: bool = False) -> str:
-    """Read all bytes of a regular file.
+    """Read all bytes of a regular file, or of all frames of a frame folder.
 
     Args:
-        file: The file.
+        file: The file or folder.
         report: Called every `REPORT_SECONDS` while bytes arrive, so that a slow server differs from a dead one.
         digest: Compute the hash of the bytes.
 
     Returns:
-        The sha256 of the bytes in hex; empty without `digest`.
+        The sha256 of the bytes in hex, for a folder of the frames' names and hashes; empty without `digest`.
 
     Raises:
         OSError: The file is missing, is not a regular file, cannot be read, or ends before its size.
     """
+    if file.is_dir():
+        # Without a digest, only the frames that a clip needs are read, by its reader.
+        read = [f"{frame.name}\0{read_through(frame, report, digest)}\n" for frame in clip_files(file) if digest]
+        return hashlib.sha256("".join(read).encode("utf-8", "surrogateescape")).hexdigest() if digest else ""
     hashed, count, reported = hashlib.sha256(), 0, time.monotonic()
     # Without O_NONBLOCK, opening a named pipe would wait for a writer.
     descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)

@@ -1,6 +1,7 @@
 """All corrupted submissions: importing the files that make them fills `CASES`."""
 
 import tests.results.submission.corrupted_arithmetic
+import tests.results.submission.corrupted_claims
 import tests.results.submission.corrupted_container
 import tests.results.submission.corrupted_files
 import tests.results.submission.corrupted_lists

@@ -25,10 +25,10 @@ def encode_table(frame: pd.DataFrame) -> bytes:
     return _encoded[key]
 
 
-def tensors(value: float = 1.0) -> bytes:
-    """A safetensors file with one tensor of two float32 values."""
-    header = json.dumps({"pool.weight": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}).encode()
-    return struct.pack("<Q", len(header)) + header + struct.pack("<2f", value, value)
+def tensors(value: float = 1.0, count: int = 2) -> bytes:
+    """A safetensors file with one tensor of `count` equal float32 values."""
+    header = json.dumps({"pool.weight": {"dtype": "F32", "shape": [count], "data_offsets": [0, 4 * count]}}).encode()
+    return struct.pack("<Q", len(header)) + header + count * struct.pack("<f", value)
 
 
 def seal(path: Path, files: dict[str, bytes], manifest: dict[str, Any]) -> Path:

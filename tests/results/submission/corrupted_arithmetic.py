@@ -66,6 +66,19 @@ def _(made: Forge) -> None:
     item.name()
 
 
+@forged("A006", "other classes with more than the fifth probability")
+def _(made: Forge) -> None:
+    made.of("novel").frame["p5"] = 0.0
+    made.of("novel").name()
+
+
+@forged("A006", "five probabilities of next to nothing")
+def _(made: Forge) -> None:
+    columns = made.of("novel").frame[PROBABILITY_COLUMNS]
+    made.of("novel").frame[PROBABILITY_COLUMNS] = (columns / 10).round(6)
+    made.of("novel").name()
+
+
 @forged("A006", "probabilities out of order")
 def _(made: Forge) -> None:
     item = made.of("novel")
@@ -138,7 +151,7 @@ for _name, _path, _value in (
     ("other recipe than the key's", ("training", "recipe", "lr"), 1e-6),
     ("other views than the key's", ("evaluation", "views", "frames"), 2),
     ("other backbone than the key's", ("model", "arch"), "ViT-B-16"),
-    ("other engine than the key's", ("engine",), 2),
+    ("other engine than the key's", ("engine",), 7),
     ("other part than the key's", ("protocol", "part"), "base"),
 ):
     refiled("A011", _name)(_in_measurement(*_path, value=_value))
@@ -147,7 +160,7 @@ for _name, _path, _value in (
 @refiled("A011", "fit with a description that is not its key's")
 def _(files: dict[str, bytes], _manifest: dict[str, Any]) -> None:
     name = next(name for name in files if name.startswith("fits/"))
-    edit_json(files, name, lambda fit: fit["described"].update(engine=2))
+    edit_json(files, name, lambda fit: fit["described"].update(engine=7))
 
 
 for _name, _old, _new in (

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.results.submission.corrupted import forged, new_predictions, refiled, start, untrained
-from tests.results.submission.forge import Forge
+from tests.results.submission.forge import Forge, as_built_in
 
 Json = dict[str, Any]
 
@@ -74,9 +74,7 @@ def _(made: Forge) -> None:
 
 @forged("P014", "closed division on a backbone of a file")
 def _(made: Forge) -> None:
-    model = {"arch": "ViT-B-16", "weights": f"sha256:{'b' * 64}"}
-    made.refit(lambda fit: fit["described"]["model"].update(model))
-    made.change(_more_views(frames=32))
+    made.on_vit_b_16(f"sha256:{'b' * 64}")
 
 
 @forged("P016", "name of a built-in method")
@@ -110,8 +108,7 @@ def _(made: Forge) -> None:
 
 @forged("P019", "random weights")
 def _(made: Forge) -> None:
-    made.refit(lambda fit: fit["described"]["model"].update(arch="ViT-B-16", weights="random"))
-    made.change(_more_views(frames=32))
+    made.on_vit_b_16("random")
 
 
 @forged("P021", "tiny CLIP that is not the shipped one")
@@ -140,21 +137,20 @@ def _(made: Forge) -> None:
 
 @forged("P025", "built-in method that calls another recipe declared")
 def _(made: Forge) -> None:
-    made.refit(_vificlip)
-    made.change(lambda record: record["method"].update(origin="built-in"))
+    as_built_in(made, "vificlip")
 
+    def declare(fit: Json) -> None:
+        for recipe in ("recipe", "declared"):
+            fit["described"]["training"][recipe].update(epochs=100)
 
-def _vificlip(fit: Json) -> None:
-    fit["described"]["method"]["name"] = "vificlip"
-    fit["name"] = fit["name"].replace("mymethod", "vificlip")
+    made.refit(declare)
 
 
 @forged("P025", "built-in method that calls another template its default")
 def _(made: Forge) -> None:
     made.items, made.fits, made.weights = untrained().items, {}, {}
-    defaults = {"text_embedding": "published", "logits": "clean", "template": "a {}", "ensemble": "none"}
-    method = {"origin": "built-in", "defaults": defaults}
-    made.change(lambda record: (record["method"].update(method), _of(record)[1].update(name="vanilla_clip")))
+    as_built_in(made, "vanilla_clip")
+    made.change(lambda record: record["method"]["defaults"].update(template="a {}"))
 
 
 @forged("P025", "closed division with a changed recipe")

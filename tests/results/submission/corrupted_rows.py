@@ -29,6 +29,7 @@ def _(made: Forge) -> None:
 
 @forged("P006", "half of a row on another backbone")
 def _(made: Forge) -> None:
+    made.on_vit_b_16()
     other = copy.deepcopy(made)
     made.keep(lambda item: item.m["protocol"]["repeat"]["index"] != 1)
     other.keep(lambda item: item.m["protocol"]["repeat"]["index"] == 1)

@@ -18,19 +18,22 @@ import numpy as np
 import pandas as pd
 
 from harness.base.canonical import fingerprint, labels_sha256, rows_sha256
+from harness.cells.from_request import ENGINE_VERSION
 from harness.data.embedded.dataset import EmbeddedDataset
+from harness.plugins import registry
 from harness.spec import Recipe, Views
+from harness.spec.options import evaluation_options
+from harness.spec.updates import plan_updates
 from harness.submitting.benchmark_facts import facts_of, pair_facts
+from harness.submitting.known_models import mini_model
 from results.codec import DecodeError, decode, encode
 from results.fit_file import FitFile, FitOutcome, Parameters, WeightsFile
 from results.measurement import (
     Evaluation,
-    Expected,
     FitDescription,
     ListId,
     Measurement,
     MethodId,
-    ModelId,
     Prescribed,
     ProtocolId,
     Scope,
@@ -53,21 +56,22 @@ from results.statistics.metric_values import Metrics
 from results.statistics.metrics import accuracies
 from results.submission.check import Checked, check_submission
 from results.submission.check_arithmetic import card_of, environments_of
+from results.submission.copies import KnownTables
 from results.submission.documents import json_bytes
 from results.submission.facts import EvalFacts, Facts, ProtocolFacts
 from results.submission.layout import Environments, Manifest, record_stem
 from results.submission.scores import scores_of
 from results.submission.submission import Measured, Submission
-from tests.results.factories import ENVIRONMENT, predictions_of
+from tests.results import factories
+from tests.results.factories import predictions_of
 from tests.results.submission.archives import encode_table, seal, tensors
 
 CODE = hashlib.sha256(b"code of mymethod").hexdigest()
 CREATED = "2026-01-01T00:00:00+00:00"
 RECIPE = Recipe(epochs=11, lr=8e-4, ranks=1, accumulate=4)
 METHOD = MethodId("mymethod", 1, CODE, {"width": 4}, {"temperature": 1})
-MODEL = ModelId(
-    "mini-clip", facts_of([]).mini_weights, "", hashlib.sha256(b"mini").hexdigest(), 64, "quick_gelu", 77
-)  # fmt: skip
+MODEL = mini_model()
+ENVIRONMENT = replace(factories.ENVIRONMENT, dtype="fp32")
 
 
 def decoded(value: Any, kind: type) -> Any:
@@ -174,7 +178,10 @@ class Forge:
         """Edit every fit, give it its key, and let its records say the same."""
         before, moved = self._fits_of_items(), {}
         for old, fit in self.fits.items():
+            counted = _updates(fit)
             edit(fit)
+            if _updates(fit) != counted:
+                fit["outcome"] |= _updates(fit)
             fit["described"]["training"]["weights_sha256"] = fit["weights"]["sha256"]
             described = decoded(fit["described"], FitDescription)
             fit["key"] = fit["key"] if described is None else fit_key(described)
@@ -187,6 +194,8 @@ class Forge:
             item.m["method"] = {**described["method"], "evaluation_options": method["evaluation_options"]}
             item.m.update(model=described["model"], engine=described["engine"])
             item.record["fit"] |= {"name": fit["name"], "updates": fit["outcome"]["updates"]}
+            if (recipe := decoded(described["training"]["recipe"], Recipe)) is not None:
+                item.record["fit"]["effective_batch"] = recipe.effective_batch
         for item in self.items:
             item.record["measurement"] = json.loads(json.dumps(item.m))
         self.fits = {fit["key"]: fit for fit in moved.values()}
@@ -200,6 +209,25 @@ class Forge:
             placed[training["list"]["dataset"], training["list"]["name"], training["start"]["key"]] = key
         trainings = [item.m["training"] for item in self.items]
         return [placed[one["list"]["dataset"], one["list"]["name"], one["start"]["key"]] for one in trainings]
+
+    def on_vit_b_16(self, weights: str = "openai") -> None:
+        """The same submission on another CLIP, with the views that the protocol prescribes for it."""
+        model = {"arch": "ViT-B-16", "weights": weights, "image_size": 224}
+        if self.fits:
+            self.refit(
+                lambda fit: (
+                    fit["described"]["model"].update(model),
+                    fit["described"]["training"]["views"].update(frames=32),
+                )
+            )
+
+        def view(record: dict[str, Any]) -> None:
+            m = record["measurement"]
+            m["model"].update(model)
+            for views in (m["protocol"]["prescribed"]["views"], m["evaluation"]["views"]):
+                views.update(frames=32)
+
+        self.change(view)
 
     def keep(self, wanted: Callable[[Item], bool]) -> None:
         """Leave out the other records, and the fits that only they rest on."""
@@ -255,6 +283,14 @@ def table(videos: list[str], labels: list[int], classes: int, accuracy: float, k
     return predictions_of(videos, truth, scores, rng)
 
 
+def nudged(frame: pd.DataFrame) -> pd.DataFrame:
+    """The same predictions with first probabilities that are lower by the last digit."""
+    changed = frame.copy()
+    rows = changed["p1"] - changed["p2"] > 1e-5
+    changed.loc[rows, "p1"] = (changed.loc[rows, "p1"] - 1e-6).round(6)
+    return changed
+
+
 ACCURACY = {"base": 0.7, "novel": 0.6, "joint": 0.5, "k2": 0.45, "k4": 0.5, "k8": 0.55, "k16": 0.6, "all": 0.6}
 
 
@@ -277,7 +313,7 @@ def forge(protocol: str = "b2n", dataset: str = "mini_target", trained: bool = T
 
 
 def _views(facts: ProtocolFacts, item: EvalFacts) -> Views:
-    prescribed = facts.prescribed(item, MODEL)
+    prescribed = facts.prescribed(item, MODEL, item.views)
     assert prescribed is not None
     return prescribed.views
 
@@ -294,19 +330,25 @@ def _fit(made: Forge, facts: ProtocolFacts, item: EvalFacts, weights: bool) -> d
     data = tensors(float(len(made.fits) + 1))
     sha256 = hashlib.sha256(data).hexdigest()
     views = Views(frames=_views(facts, item).frames)
-    training = Training(listed, RECIPE, RECIPE, views, Start(), "float32", len(rows), sha256)
-    described = FitDescription(METHOD, MODEL, training, 1)
+    training = Training(listed, RECIPE, RECIPE, views, Start(), "fp32", len(rows), sha256)
+    described = FitDescription(METHOD, MODEL, training, ENGINE_VERSION)
     key = fit_key(described)
     if key not in made.fits:
         name = f"mymethod {item.train.dataset}/{item.train.name}"
         fit = FitFile(
             key, name, described, WeightsFile("weights.safetensors", sha256), names,
-            FitOutcome(33, 3, 0, 0.5, 4.5, 0, 0), Parameters(1_100_000, 2), ENVIRONMENT, CREATED,
+            outcome_of(len(rows), RECIPE), Parameters(1_100_000, 2), ENVIRONMENT, CREATED,
         )  # fmt: skip
         made.fits[key] = encode(fit)
         if weights:
             made.weights[key] = data
     return made.fits[key]
+
+
+def outcome_of(clips: int, recipe: Recipe) -> FitOutcome:
+    """The outcome of a fit with the updates that follow from list and recipe."""
+    plan = plan_updates(clips, recipe)
+    return FitOutcome(plan.updates * recipe.epochs, plan.updates, plan.unused, 0.5, 4.5, 0, 0)
 
 
 def with_parent(made: Forge, dataset: str = "mini_source", name: str = "train", labels: str = "all") -> Forge:
@@ -316,24 +358,28 @@ def with_parent(made: Forge, dataset: str = "mini_source", name: str = "train", 
     listed = ListId(dataset, name, "generated", rows.sha256, labels, labels_sha256(names), "published", len(rows))
     data = tensors(7.0)
     sha256 = hashlib.sha256(data).hexdigest()
-    training = Training(listed, RECIPE, RECIPE, Views(frames=4), Start(), "float32", len(rows), sha256)
-    described = FitDescription(METHOD, MODEL, training, 1)
+    training = Training(listed, RECIPE, RECIPE, Views(frames=4), Start(), "fp32", len(rows), sha256)
+    described = FitDescription(METHOD, MODEL, training, ENGINE_VERSION)
     parent = FitFile(
         fit_key(described), f"mymethod {dataset}/{name}", described, WeightsFile("weights.safetensors", sha256), names,
-        FitOutcome(33, 3, 0, 0.5, 4.5, 0, 0), Parameters(1_100_000, 2), ENVIRONMENT, CREATED,
+        outcome_of(len(rows), RECIPE), Parameters(1_100_000, 2), ENVIRONMENT, CREATED,
     )  # fmt: skip
     start = encode(Start("fit", parent.name, parent.key, sha256))
     made.refit(lambda fit: fit["described"]["training"].update(start=dict(start)))
     for item in made.items:
-        m = decode(item.m, Measurement)
-        pair = m.protocol.name, m.evaluation.list.dataset
-        known = _facts(frozenset([pair])).pairs[pair].expected(m)[Expected(m.protocol.part, m.protocol.repeat)]
-        seen = sorted({*known.seen, *known.parent_seen})
-        item.record["overlap"]["seen_classes"] = [item.record["classes"][id] for id in seen]
+        item.record["overlap"] = encode(overlap(decode(item.m, Measurement), (listed,)))
     made.fits[parent.key] = encode(parent)
     made.weights[parent.key] = data
     made.derive()
     return made
+
+
+def _updates(fit: dict[str, Any]) -> dict[str, Any]:
+    """The updates that follow from list and recipe of a fit as JSON; nothing for a forged recipe that is not one."""
+    training = fit["described"]["training"]
+    recipe = decoded(training["recipe"], Recipe)
+    outcome = encode(outcome_of(training["list"]["n"], recipe)) if recipe is not None else {}
+    return {name: outcome[name] for name in ("updates", "updates_per_epoch", "unused_per_epoch") if name in outcome}
 
 
 def _record(
@@ -347,17 +393,59 @@ def _record(
     measurement = Measurement(
         ProtocolId(facts.protocol, facts.version, item.part, item.repeat, Prescribed(views), scope), METHOD, MODEL,
         None if fit is None else decode(fit, FitFile).described.training,
-        Evaluation(listed, views, precision="float32", evaluated=1), 1,
+        Evaluation(listed, views, precision="fp32", evaluated=1), ENGINE_VERSION,
     )  # fmt: skip
     record = Record(
         key="0" * 16, signature="", measurement=measurement, columns=facts.columns, classes=classes, embedded=True,
-        method=MethodCard("My method", "tuning", "my-package", "", "", "", 1_100_000, 0 if fit is None else 2),
-        fit=None if fit is None else FitFacts(fit["name"], item.shots, 33, 16, 4.5, 0.0), undecodable=(),
-        metrics=Metrics(0.0, 0.0, 0.0), overlap=Overlap(seen_classes=tuple(classes[id] for id in item.seen)),
+        method=MethodCard(
+            "My method", "tuning", "my-package 1.0", "", "", "", 1_100_000, 0 if fit is None else 2,
+            {"width": 4, "temperature": 1},
+        ),
+        fit=None if fit is None else FitFacts(
+            fit["name"], item.shots, fit["outcome"]["updates"], RECIPE.effective_batch, 4.5, 0.0,
+        ), undecodable=(),
+        metrics=Metrics(0.0, 0.0, 0.0), overlap=overlap(measurement),
         cost=CostFacts(eval_seconds=1.0), environment=ENVIRONMENT, predictions=PredictionsFile("", "0" * 64),
         created=CREATED,
     )  # fmt: skip
     return encode(record)
+
+
+def as_built_in(made: Forge, name: str) -> None:
+    """State that the method is a built-in method of this installation, with all that it declares."""
+    m = decode(made.items[0].m, Measurement)
+    facts, spec = _facts(frozenset([(m.protocol.name, m.evaluation.list.dataset)])), registry.method_spec(name)
+    program, late = facts.builtin[name], evaluation_options(spec.options_type)
+    values = spec.options_for({}, m.protocol.name, m.evaluation.list.dataset, "mini").as_dict()
+    values |= {"frames": m.evaluation.views.frames} if "frames" in values else {}
+    card = spec.card
+    method = MethodId(
+        name, program.version, program.code, {n: v for n, v in values.items() if n not in late},
+        {n: v for n, v in values.items() if n in late}, card.class_text, "", card.extra_data,
+    )  # fmt: skip
+    declared = facts.declared(replace(m, method=method), (made.items[0].record["fit"] or {}).get("shots"))
+    assert declared is not None
+
+    def claim(fit: dict[str, Any]) -> None:
+        fit["name"] = fit["name"].replace(fit["described"]["method"]["name"], name)
+        fit["described"]["method"] = encode(method)
+        fit["described"]["training"] |= {"recipe": encode(declared.recipe), "declared": encode(declared.recipe)}
+
+    if made.fits:
+        made.refit(claim)
+    stated = {"origin": "built-in", "defaults": values}
+    stated |= {field: getattr(card, field) for field in ("title", "family", "paper", "source", "unverified")}
+    made.change(lambda record: (record["method"].update(stated), record["measurement"].update(method=encode(method))))
+
+
+def overlap(m: Measurement, parents: tuple[ListId, ...] = ()) -> Overlap:
+    """The leakage checks of a record, with the seen classes and without the strict score."""
+    pair = m.protocol.name, m.evaluation.list.dataset
+    known = _facts(frozenset([pair])).pairs[pair]
+    trained = [m.fitted.list, *parents] if m.fitted else [None]
+    audits = [audit for listed in trained if (audit := known.audit(listed, m.evaluation.list)) is not None]
+    seen = {id: item.name for audit in audits for item in audit.seen for id in audit.seen_ids if id == item.id}
+    return Overlap(seen_classes=tuple(seen[id] for id in sorted(seen)), audits=tuple(audits))
 
 
 @cache
@@ -365,6 +453,6 @@ def _facts(pairs: frozenset[tuple[str, str]]) -> Facts:
     return facts_of(pairs)
 
 
-def check(path: Path, known: dict[str, str] | None = None) -> Checked:
+def check(path: Path, known: KnownTables | None = None) -> Checked:
     """`submit check` with the facts of this installation."""
-    return check_submission(path, lambda pairs: replace(_facts(frozenset(pairs)), known=known or {}))
+    return check_submission(path, lambda pairs: replace(_facts(frozenset(pairs)), known=known or KnownTables()))

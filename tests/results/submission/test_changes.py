@@ -202,9 +202,7 @@ def test_a_commit_that_is_not_there_is_named(repository: Path) -> None:
     ("alice", "mymethod/v3", set()), ("Alice", "mymethod/v3", set()), ("mallory", "mymethod/v3", {"D007"}),
     ("mallory", "my-method/v1", {"D007"}), ("", "mymethod/v3", set()),
 ])  # fmt: skip
-def test_a_name_belongs_to_its_first_submitter(
-    author: str, place: str, expected: set[str], repository: Path
-) -> None:
+def test_a_name_belongs_to_its_first_submitter(author: str, place: str, expected: set[str], repository: Path) -> None:
     """The owners of the base commit count, not those of the pull request."""
     (repository / "owners.json").write_text('{"mymethod": "alice"}')
     base = commit(repository)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from harness import __version__
 from results.submission.choose import Choice
 from results.submission.pack import About, pack
 from results.submission.scores import scores_of
@@ -76,8 +77,9 @@ def test_weights_may_be_left_out_and_it_stays_the_same_submission(tmp_path: Path
 
 def test_packing_twice_gives_equal_bytes_that_pass(tmp_path: Path) -> None:
     runs = unpacked(forge(), tmp_path / "runs")
-    first = pack(runs, Choice("mymethod"), tmp_path / "a.zip", About(weights=True))
-    pack(runs, Choice("mymethod"), tmp_path / "b.zip", About(weights=True))
+    about = About(weights=True, harness=__version__)
+    first = pack(runs, Choice("mymethod"), tmp_path / "a.zip", about)
+    pack(runs, Choice("mymethod"), tmp_path / "b.zip", about)
     assert (tmp_path / "a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()
     assert (first.records, first.fits) == (9, 3)
     checked = check(tmp_path / "a.zip")

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +11,9 @@ import pytest
 
 from harness.base.canonical import labels_sha256
 from harness.data.official.cards import load_card
-from harness.submitting.benchmark_facts import facts_of, pair_facts
-from results.codec import decode, encode
+from harness.submitting.benchmark_facts import pair_facts
 from results.predictions import ID_COLUMNS, PROBABILITY_COLUMNS
-from results.record import Record
+from results.submission.copies import KnownTables
 from results.submission.rules import RULES
 from tests.results.submission.corrupted import fresh
 from tests.results.submission.forge import Forge, Item, check, forge, table
@@ -74,32 +72,18 @@ def _perfect(made: Forge) -> None:
         frame[ID_COLUMNS] = np.column_stack([label, rest])
 
 
-def _changed_builtin(made: Forge) -> None:
-    """A method named `vificlip` that calls itself built in, with the recipe that vificlip declares, and other code."""
-    measured = decode(made.items[0].record, Record).measurement
-    vificlip = replace(measured, method=replace(measured.method, name="vificlip"))
-    found = facts_of([]).declared(vificlip, 16)
-    assert found is not None and found.recipe is not None
-    declared = found.recipe
+def _published_recipe(made: Forge) -> None:
+    def publish(fit: dict) -> None:
+        for recipe in ("recipe", "declared"):
+            fit["described"]["training"][recipe].update(source="table 7 of a paper")
 
-    def claim(fit: dict) -> None:
-        fit["described"]["method"]["name"] = "vificlip"
-        fit["described"]["training"] |= {"recipe": encode(declared), "declared": encode(declared)}
-        fit["name"] = fit["name"].replace("mymethod", "vificlip")
-
-    made.refit(claim)
-    made.change(
-        lambda record: (
-            record["method"].update(origin="built-in", defaults=dict(found.defaults)),
-            record["fit"].update(effective_batch=declared.effective_batch),
-        )
-    )
+    made.refit(publish)
 
 
 CASES: dict[str, tuple[str, Callable[[Forge], None]]] = {
     "W001": ("b2n", _permuted), "W002": ("b2n", _rolled), "W003": ("b2n", _same_accuracy),
     "W005": ("few_shot", _falling), "W006": ("b2n", _perfect), "W007": ("b2n", _undecodable),
-    "W008": ("b2n", _changed_builtin), "W009": ("b2n", _constant),
+    "W012": ("b2n", _published_recipe), "W009": ("b2n", _constant),
     "W011": ("b2n", lambda made: made.change(lambda record: record["environment"]["git"].update(dirty=True))),
 }  # fmt: skip
 ALONG = {"W002": {"W001"}, "W006": {"W003"}}
@@ -129,10 +113,17 @@ def test_a_label_order_bug_names_the_classes_that_are_swapped(tmp_path: Path) ->
 def test_predictions_of_another_row_on_the_board_are_noticed(tmp_path: Path) -> None:
     made = fresh("few_shot")
     path = made.write(tmp_path / "a.zip")
-    tables = {m.table_sha256 for m in check(path).submission.measured}
-    copied = check(path, known=dict.fromkeys(tables, "theirs/v1"))
+    tables = [m.table for m in check(path).submission.measured]
+    copied = check(path, known=known_as("theirs/v1", tables))
     assert copied.passed and {f.rule for f in copied.findings} == {"W004"}
-    assert not check(path, known=dict.fromkeys(tables, "mymethod/v1")).findings
+    assert not check(path, known=known_as("mymethod/v1", tables)).findings
+
+
+def known_as(owner: str, tables: Iterable[bytes]) -> KnownTables:
+    known = KnownTables()
+    for text in tables:
+        known.add(owner, text)
+    return known
 
 
 def test_predictions_of_another_row_of_the_submission_are_noticed(tmp_path: Path) -> None:
@@ -191,7 +182,6 @@ def test_a_training_list_without_a_pinned_hash_is_said_to_be_unchecked(tmp_path:
         item.frame = table([f"v{i}.avi" for i in range(len(labels))], labels, len(classes), 0.6, listed["name"])
         listed["dataset"] = "ucf101"
         item.record |= {"classes": list(classes), "embedded": False}
-        item.record["overlap"] |= {"seen_classes": [classes[i] for i in facts.trained[0].seen]}
 
     for item in made.items:
         official(item)

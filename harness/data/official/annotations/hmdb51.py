@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from harness.base.errors import UserError
-from harness.data.lists.rules import Row, Rows
+from harness.data.lists.rules import Row, Rows, full_list
 from harness.data.official.annotations.annotation_folder import AnnotationFolder, bad_line, read_lines
 from harness.data.official.cards import Card
 
@@ -13,7 +13,9 @@ _NAME = re.compile(r"(.+)_test_split([123])\.txt")
 
 
 def read_hmdb51(folder: AnnotationFolder, card: Card) -> dict[str, Rows]:
-    """The lists `train` (split 1, flag 1) and `val1..val3` (flag 2), classes by sorted directory name.
+    """The lists `train` (split 1, flag 1), `val1..val3` (flag 2) and `full`, classes by sorted directory name.
+
+    A split leaves clips out (flag 0); `full` has every clip that the files name.
 
     The class name is the part before `_test_splitN.txt`. Sorted file names would put `kick_ball` before `kick`.
 
@@ -35,7 +37,7 @@ def read_hmdb51(folder: AnnotationFolder, card: Card) -> dict[str, Rows]:
             f"{folder.folder}: {unknown!r} is not a class of {card.title}, expected its {len(expected)} classes.",
             f"Move the files {unknown}_test_split*.txt out of the folder.",
         )
-    lists: dict[str, list[Row]] = {"train": [], "val1": [], "val2": [], "val3": []}
+    lists: dict[str, list[Row]] = {"train": [], "val1": [], "val2": [], "val3": [], "full": []}
     for name, label in sorted(expected.items(), key=lambda item: item[1]):
         for split in (1, 2, 3):
             file = folder.need(f"{name}_test_split{split}.txt", page=card.page)
@@ -43,8 +45,9 @@ def read_hmdb51(folder: AnnotationFolder, card: Card) -> dict[str, Rows]:
                 clip, _, flag = line.rstrip(" ").rpartition(" ")  # the official lines end in a blank
                 if not clip or flag not in ("0", "1", "2"):
                     raise bad_line(file, number, line, "'name.avi flag' with a flag of 0, 1 or 2")
+                lists["full"].append((clip, label))
                 if flag == "2":
                     lists[f"val{split}"].append((clip, label))
                 elif flag == "1" and split == 1:
                     lists["train"].append((clip, label))
-    return {name: tuple(rows) for name, rows in lists.items()}
+    return {name: full_list(rows) if name == "full" else tuple(rows) for name, rows in lists.items()}

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harness.data.lists.rules import Row, Rows
+from harness.data.lists.rules import Row, Rows, full_list
 from harness.data.official.annotations.annotation_folder import AnnotationFolder, bad_line, check_names, read_lines
 from harness.data.official.cards import Card
 
 
 def read_ucf101(folder: AnnotationFolder, card: Card) -> dict[str, Rows]:
-    """The lists `train` (split 1), `val1`, `val2`, `val3` in official order, with flat paths and 0-based ids.
+    """The lists `train` (split 1), `val1`, `val2`, `val3` in official order, and `full`; flat paths and 0-based ids.
 
     Raises:
         UserError: A file is missing or a line is not in the official format.
@@ -27,6 +27,8 @@ def read_ucf101(folder: AnnotationFolder, card: Card) -> dict[str, Rows]:
     lists = {"train": _read_list(folder.need("trainlist01.txt", page=card.page), ids, labelled=True)}
     for split in (1, 2, 3):
         lists[f"val{split}"] = _read_list(folder.need(f"testlist0{split}.txt", page=card.page), ids, labelled=False)
+    # The training and the test list of each split together name every clip of the dataset.
+    lists["full"] = full_list(lists["train"], lists["val1"])
     return lists
 
 

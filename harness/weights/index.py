@@ -13,11 +13,20 @@ from pathlib import Path
 import msgspec
 
 from harness.base.atomic import write_json
+from harness.weights.hub import is_current
+from harness.weights.sizes import QUICK_SUFFIX
 from results.measurement import RANDOM, ModelId
 from results.measurement_words import model_text
 
 SCHEMA = 1
 _SUFFIXES = (".safetensors", ".pt", ".bin")
+
+
+def tag_names(arch: str, tag: str) -> list[str]:
+    """Names under which the weights folder can hold the file of a tag, first choice first."""
+    # `ViT-B-16-quickgelu` is a second name of `ViT-B-16`, with the same files.
+    names = dict.fromkeys((arch, arch.removesuffix(QUICK_SUFFIX)))
+    return [f"{name}-{tag}{suffix}" for name in names for suffix in _SUFFIXES]
 
 
 @dataclass(frozen=True)
@@ -72,14 +81,16 @@ class WeightsIndex:
             return ""
         # In the loader's order: a file that was put into the weights folder since comes before the one that was read.
         path = next((p for p in self._candidates(arch, tag, entry.name) if p.is_file()), Path(entry.path))
-        return entry.tensors_sha256 if entry.stamp == _stamp(path) else ""
+        return entry.tensors_sha256 if entry.stamp == _stamp(path) and is_current(path) else ""
 
     def remember(self, arch: str, tag: str, path: Path, tensors_sha256: str) -> None:
         """Store the hash of the tensors that were read from a file. A cache that cannot be written is not an error."""
-        stamp = _stamp(path.resolve())
+        # Not resolved: in the hub's cache the name of the folder tells the revision.
+        path = path.absolute()
+        stamp = _stamp(path)
         if stamp is None:
             return
-        entries, entry = self._read(), _Entry(str(path.resolve()), path.name, stamp, tensors_sha256)
+        entries, entry = self._read(), _Entry(str(path), path.name, stamp, tensors_sha256)
         if entries.get(f"{arch}/{tag}") == entry:
             return
         entries[f"{arch}/{tag}"] = entry
@@ -88,7 +99,7 @@ class WeightsIndex:
 
     def _candidates(self, arch: str, tag: str, name: str) -> list[Path]:
         """The files that the loader tries before its own cache."""
-        return [self._weights / file for file in (*(f"{arch}-{tag}{suffix}" for suffix in _SUFFIXES), name)]
+        return [self._weights / file for file in (*tag_names(arch, tag), name)]
 
     def _read(self) -> dict[str, _Entry]:
         """The entries by `ARCH/TAG`; none if the file is missing, damaged or of another schema."""

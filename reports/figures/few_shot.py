@@ -1,0 +1,92 @@
+"""Few-shot curves: accuracy over shots, each repeat as a dot."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from reports.columns import shots_of
+from reports.figures.axes import Box, Scale, draw_axes, percent_scale
+from reports.figures.palette import LABELLED, style_of
+from reports.figures.svg import TEXT, Drawing, Figure, Pen, Point
+from reports.labels import legend_of
+from reports.row import Cell, Row
+
+WIDTH, HEIGHT = 560.0, 340.0
+_BOX = Box(52, 14, 400, 296)
+_SLOT = 44.0
+"""Largest width in pixels over which the rows of one K are spread, so that their bars do not cover each other."""
+
+
+def few_shot_curves(rows: Sequence[Row], title: str) -> Figure | None:
+    """One curve for each row: top-1 in percent over K, with 95 % intervals as bars and repeats as dots.
+
+    Args:
+        rows: Rows of one group, whose columns differ in shots, the best first. Rows after the eighth are drawn grey.
+        title: Title of the group, for screen readers.
+
+    Returns:
+        The figure; None if the columns do not differ in shots.
+    """
+    shots = shots_of(rows)
+    points = [_points(row, shots) for row in rows]
+    cells = [cell for found in points for _, cell in found]
+    ticks = sorted({k for found in points for k, _ in found})
+    if len(ticks) < 2:
+        return None
+    names = legend_of(rows)
+    # K doubles from column to column.
+    x = Scale(ticks[0], ticks[-1], _BOX.left + 30, _BOX.right - 30, 2.0)
+    ends = [value for cell in cells for value in (cell.mean, *(r.value for r in cell.repeats), *(cell.interval or ()))]
+    y = percent_scale(ends, _BOX.bottom, _BOX.top)
+    drawing = Drawing(WIDTH, HEIGHT)
+    draw_axes(drawing, _BOX, x, y, ("Training videos per class (K)", "Top-1 (%)"))
+    shown = min(len(rows), 8)
+    for number, found in reversed(list(enumerate(points))):
+        colour, shape = style_of(number)
+        shift = (number - (shown - 1) / 2) * _SLOT / 8 if shape != "dot" else 0.0
+        line = [(x(k) + shift, y(cell.mean)) for k, cell in found]
+        if len(line) > 1:
+            drawing.line(line, Pen(colour, 1.4 if shape != "dot" else 0.7, 1.0 if shape != "dot" else 0.5))
+        for (at, _), (k, cell) in zip(line, found, strict=True):
+            if shape != "dot":
+                if cell.interval:
+                    drawing.line([(at, y(end)) for end in cell.interval], Pen(colour, 2.0, 0.4))
+                for repeat in cell.repeats:
+                    drawing.marker((at, y(repeat.value)), "dot", Pen(colour, opacity=0.6))
+            drawing.marker((at, y(cell.mean)), shape, Pen(colour), f"{names[number]}, K={k}: {cell.mean:.1f}")
+    _label_ends(drawing, [(x(found[-1][0]), y(found[-1][1].mean)) for found in points if found][:LABELLED],
+                [name for name, found in zip(names, points, strict=True) if found][:LABELLED])  # fmt: skip
+    text = _finding(points, names, ticks)
+    return Figure(drawing.svg(f"Few-shot curves: {title}. {text}"), text)
+
+
+def _points(row: Row, shots: Mapping[str, int]) -> list[tuple[int, Cell]]:
+    """(K, cell) of the measured columns, in the order of K."""
+    points = [(shots[column], cell) for column, cell in row.cells.items() if column in shots]
+    return sorted(points, key=lambda point: point[0])
+
+
+def _finding(points: Sequence[Sequence[tuple[int, Cell]]], names: Sequence[str], ticks: Sequence[int]) -> str:
+    """The rows with the highest mean at the smallest and at the largest K."""
+    texts = []
+    for k in (ticks[-1], ticks[0]):
+        means = {name: cell.mean for name, found in zip(names, points, strict=True) for n, cell in found if n == k}
+        best = max(means, key=lambda name: means[name])
+        texts.append(f"At K={k} {best} has the highest mean ({means[best]:.1f} %)")
+    return "; ".join(texts).replace("; At", "; at") + ". Small dots are repeats, bars are 95 % intervals."
+
+
+def _label_ends(drawing: Drawing, ends: Sequence[Point], names: Sequence[str]) -> None:
+    """Write the names right of the curves, moved apart vertically."""
+    order = sorted(range(len(ends)), key=lambda i: ends[i][1])
+    heights = [ends[i][1] for i in order]
+    least = TEXT + 1
+    for n in range(1, len(heights)):
+        heights[n] = max(heights[n], heights[n - 1] + least)
+    # Labels that were pushed below the axes move back up together.
+    for n in reversed(range(len(heights))):
+        limit = _BOX.bottom + 6 if n == len(heights) - 1 else heights[n + 1] - least
+        heights[n] = min(heights[n], limit)
+    for i, height in zip(order, heights, strict=True):
+        drawing.line([(ends[i][0] + 24, ends[i][1]), (_BOX.right + 6, height)], Pen(width=0.6, opacity=0.35))
+        drawing.text((_BOX.right + 9, height + 4), names[i])

@@ -1,0 +1,166 @@
+"""A writer of SVG elements: text is escaped and follows the colours of the page."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from xml.sax.saxutils import escape, quoteattr
+
+Point = tuple[float, float]
+
+TEXT = 11.0
+"""Font size of labels in pixels."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure of the board.
+
+    Args:
+        svg: The `<svg>` element.
+        caption: The finding of the figure in a sentence, as plain text.
+    """
+
+    svg: str
+    caption: str
+
+
+@dataclass(frozen=True)
+class Pen:
+    """How a line or a shape is drawn.
+
+    Args:
+        colour: A CSS colour; `currentColor` is the colour of the page's text.
+        width: Width of a line in pixels.
+        opacity: From 0 to 1.
+        dash: Lengths of strokes and gaps in pixels, e.g. `4 3`; empty for a solid line.
+    """
+
+    colour: str = "currentColor"
+    width: float = 1.0
+    opacity: float = 1.0
+    dash: str = ""
+
+    @property
+    def stroke(self) -> str:
+        """The attributes of a line."""
+        dash = f' stroke-dasharray="{self.dash}"' if self.dash else ""
+        opacity = f' stroke-opacity="{short(self.opacity)}"' if self.opacity < 1 else ""
+        return f'fill="none" stroke="{self.colour}" stroke-width="{short(self.width)}"{opacity}{dash}'
+
+    @property
+    def fill(self) -> str:
+        """The attributes of a filled shape."""
+        return f'fill="{self.colour}"' + (f' fill-opacity="{short(self.opacity)}"' if self.opacity < 1 else "")
+
+
+INK = Pen()
+FAINT = Pen(opacity=0.18)
+
+
+class Drawing:
+    """Elements of a figure, in the order in which they are drawn.
+
+    Args:
+        width: Width in pixels.
+        height: Height in pixels.
+    """
+
+    def __init__(self, width: float, height: float) -> None:
+        self.width, self.height = width, height
+        self._parts: list[str] = []
+
+    def line(self, points: Sequence[Point], pen: Pen = INK) -> None:
+        """Add a line through points."""
+        path = "M" + "L".join(f"{short(x)} {short(y)}" for x, y in points)
+        self._parts.append(f'<path d="{path}" {pen.stroke}/>')
+
+    def rectangle(self, x: float, y: float, width: float, height: float, pen: Pen = INK) -> None:
+        """Add a filled rectangle with its left upper corner at (x, y)."""
+        size = f'width="{short(width)}" height="{short(height)}"'
+        self._parts.append(f'<rect x="{short(x)}" y="{short(y)}" {size} {pen.fill}/>')
+
+    def marker(self, point: Point, shape: str, pen: Pen = INK, tooltip: str = "") -> None:
+        """Add a marker.
+
+        Args:
+            point: Its centre.
+            shape: A shape of `reports.figures.palette.SHAPES`, or `dot` for a small circle.
+            pen: Colour and opacity.
+            tooltip: Text of the tooltip; empty for a marker without one.
+        """
+        title = f"<title>{clean(tooltip)}</title>" if tooltip else ""
+        element, attributes = _shape(point, shape, pen)
+        end = f">{title}</{element}>" if title else "/>"
+        self._parts.append(f'<{element} class="mark" {attributes}{end}')
+
+    def text(self, point: Point, text: str, anchor: str = "start", size: float = TEXT, turn: float = 0.0) -> None:
+        """Add a text.
+
+        Args:
+            point: Its left, middle or right end on the base line.
+            text: The text; control characters are dropped.
+            anchor: `start`, `middle` or `end`.
+            size: Font size in pixels.
+            turn: Rotation in degrees around `point`, clockwise.
+        """
+        x, y = short(point[0]), short(point[1])
+        attributes = f' text-anchor="{anchor}"' if anchor != "start" else ""
+        attributes += f' font-size="{short(size)}"' if size != TEXT else ""
+        attributes += f' transform="rotate({short(turn)} {x} {y})"' if turn else ""
+        self._parts.append(f'<text x="{x}" y="{y}"{attributes}>{clean(text)}</text>')
+
+    def svg(self, description: str) -> str:
+        """The `<svg>` element.
+
+        Args:
+            description: Text for screen readers.
+        """
+        size = f'width="{short(self.width)}" height="{short(self.height)}"'
+        box = f'viewBox="0 0 {short(self.width)} {short(self.height)}"'
+        head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} {box} role="img" aria-label={_attribute(description)}'
+        font = f'font-family="system-ui, sans-serif" font-size="{short(TEXT)}" fill="currentColor"'
+        return f"{head} {font}>{''.join(self._parts)}</svg>"
+
+
+def _shape(point: Point, shape: str, pen: Pen) -> tuple[str, str]:
+    """(element name, attributes) of a marker."""
+    x, y = point
+    if shape in ("circle", "dot", "ring"):
+        paint = pen.fill if shape != "ring" else Pen(pen.colour, 2.0, pen.opacity).stroke
+        return "circle", f'cx="{short(x)}" cy="{short(y)}" r="{"2" if shape == "dot" else "4"}" {paint}'
+    if shape in ("plus", "cross"):
+        near, far = (0.0, 5.0) if shape == "plus" else (3.6, 3.6)
+        path = (
+            f"M{short(x - far)} {short(y - near)}L{short(x + far)} {short(y + near)}"
+            f"M{short(x + near)} {short(y - far)}L{short(x - near)} {short(y + far)}"
+        )
+        return "path", f'd="{path}" {Pen(pen.colour, 2.4, pen.opacity).stroke}'
+    corners = {
+        "square": ((-4, -4), (4, -4), (4, 4), (-4, 4)), "triangle": ((0, -5), (4.8, 4), (-4.8, 4)),
+        "diamond": ((0, -5.4), (5.4, 0), (0, 5.4), (-5.4, 0)), "down": ((0, 5), (4.8, -4), (-4.8, -4)),
+    }[shape]  # fmt: skip
+    path = "M" + "L".join(f"{short(x + dx)} {short(y + dy)}" for dx, dy in corners) + "Z"
+    return "path", f'd="{path}" {pen.fill}'
+
+
+def text_width(text: str, size: float = TEXT) -> float:
+    """An upper estimate of the width of a text in pixels; wide characters, such as Chinese ones, count as two."""
+    units = sum(2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text)
+    return 0.56 * size * units
+
+
+def short(number: float) -> str:
+    """A number with at most one decimal, or two below 1: half the size of a page's figures is digits."""
+    text = f"{number:.2f}" if abs(number) < 1 else f"{number:.1f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def clean(text: str) -> str:
+    """Escaped text without the characters that XML does not allow."""
+    return escape("".join(char for char in text if char.isprintable()))
+
+
+def _attribute(text: str) -> str:
+    return quoteattr("".join(char for char in text if char.isprintable()))
