@@ -1,0 +1,129 @@
+"""Every entry of a record and of a fit is changed, one at a time; the accepted changes are listed with the reason."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from results.submission.check import Checked
+from tests.results.submission.corrupted import fresh
+from tests.results.submission.forge import Forge, check
+
+Place = tuple[str | int, ...]
+MEASURED_HERE = "a circumstance of the machine, which no file proves; it enters no key, rank or score"
+FREE = {
+    "environment.python": MEASURED_HERE, "environment.platform": MEASURED_HERE,
+    "environment.packages.torch": MEASURED_HERE, "environment.git.commit": MEASURED_HERE,
+    "environment.cpus": MEASURED_HERE, "environment.device": MEASURED_HERE, "environment.threads": MEASURED_HERE,
+    "environment.processes": MEASURED_HERE, "environment.compiled": MEASURED_HERE,
+    "cost.eval_seconds": "a measured time, printed as such; only impossible values are refused",
+    "cost.videos_per_second": "a measured rate, printed as such; only impossible values are refused",
+    "cost.features_cached": "hides the throughput, which is then not shown",
+    "cost.gflops": "a count of an own method; values far from those of its architecture are refused",
+    "cost.score_gflops": "a count of an own method; only impossible values are refused",
+    "created": "the time of acceptance orders generations; only impossible times are refused",
+    "outcome.final_loss": "not printed beside a score",
+    "outcome.seconds": "a measured time; only impossible values are refused",
+    "outcome.resumed_at": "where a session began; a fit does not depend on it",
+    "outcome.skipped_updates": "stated by the fit and printed nowhere else",
+    "outcome.replaced": "stated by the fit; a replaced clip does not raise a score",
+    "outcome.peak_memory_gib": "a measured size; only impossible values are refused",
+    "name": "a readable name: method, dataset and list are compared, the remark behind them is free",
+    "parameters.total": "without attached weights, the size of an own method is its statement",
+    "parameters.trained": "without attached weights, the size of an own method is its statement",
+}  # fmt: skip
+"""Entries that a submitter can state freely, and why this is harmless."""
+
+
+def leaves(value: Any, place: Place = ()) -> Iterator[tuple[Place, Any]]:
+    """All entries without entries of their own, and all lists and mappings that are empty."""
+    if isinstance(value, dict) and value:
+        for name, item in value.items():
+            yield from leaves(item, (*place, name))
+    elif isinstance(value, list) and value:
+        for index, item in enumerate(value):
+            yield from leaves(item, (*place, index))
+    else:
+        yield place, value
+
+
+def mutants(value: Any) -> Iterator[Any]:
+    """Other values of the same type, and of other types."""
+    if isinstance(value, bool):
+        yield not value
+    elif isinstance(value, int):
+        yield from (value + 1, value - 1 if value else 10**6)
+    elif isinstance(value, float):
+        yield from (value * 1.5 + 0.25, value + 1e-3)
+    elif isinstance(value, str):
+        yield from (f"{value}x", value[:-1] if value else "0" * 64)
+    else:
+        yield from ("x", 1, [1])
+    yield None if value is not None else 0
+
+
+def changed(value: Any, place: Place, new: Any) -> Any:
+    whole = copy.deepcopy(value)
+    inner = whole
+    for step in place[:-1]:
+        inner = inner[step]
+    inner[place[-1]] = new
+    return whole
+
+
+def name_of(place: Place) -> str:
+    return ".".join(str(step) for step in place if not isinstance(step, int))
+
+
+def accepted(made: Forge, path: Path) -> tuple[bool, str]:
+    checked: Checked = check(made.write(path))
+    assert not any(finding.rule == "F999" for finding in checked.findings), checked.text()
+    return checked.passed, ""
+
+
+def mutate_record(derive: bool, path: Path) -> set[str]:
+    """Names of the entries of a record that can be changed.
+
+    Args:
+        derive: Whether keys, signature, scope and metrics are then computed anew, as a forger would.
+    """
+    passed: set[str] = set()
+    template = fresh("few_shot")
+    for place, value in leaves(template.of("k16").record):
+        for new in mutants(value):
+            made = fresh("few_shot")
+            item = made.of("k16")
+            item.record = changed(item.record, place, new)
+            if derive:
+                try:
+                    made.identify()
+                except (KeyError, TypeError, AttributeError, ValueError):
+                    continue  # not a record any more
+            if accepted(made, path)[0]:
+                passed.add(name_of(place))
+    return passed
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("derive", [False, True])
+def test_no_entry_of_a_record_is_free_but_the_listed_ones(derive: bool, tmp_path: Path) -> None:
+    passed = mutate_record(derive, tmp_path / "a.zip")
+    assert passed <= set(FREE), sorted(passed - set(FREE))
+
+
+@pytest.mark.slow
+def test_no_entry_of_a_fit_is_free_but_the_listed_ones(tmp_path: Path) -> None:
+    passed: set[str] = set()
+    template = fresh("few_shot")
+    key = next(iter(template.fits))
+    for place, value in leaves(template.fits[key]):
+        for new in mutants(value):
+            made = fresh("few_shot")
+            made.fits[key] = changed(made.fits[key], place, new)
+            if accepted(made, tmp_path / "a.zip")[0]:
+                passed.add(name_of(place))
+    assert passed <= set(FREE), sorted(passed - set(FREE))
