@@ -12,11 +12,14 @@ from typing import Any
 
 import pytest
 
+from results.codec import encode
 from tests.results.submission.archives import seal
-from tests.results.submission.forge import Forge, check, forge
+from tests.results.submission.forge import RECIPE, Forge, check, forge
 
 Place = tuple[str | int, ...]
 MEASURED_HERE = "a circumstance of the machine, which no file proves; it enters no key, rank or score"
+OWN = "a statement on an own method, printed as such; rule P031 compares those of built-in methods, W012 flags a source"
+OF_A_PROTOCOL = "protocols that share a fit declare different recipes: the one in the record is compared and printed"
 FREE = {
     "environment.python": MEASURED_HERE, "environment.platform": MEASURED_HERE,
     "environment.packages.torch": MEASURED_HERE, "environment.git.commit": MEASURED_HERE,
@@ -34,9 +37,16 @@ FREE = {
     "outcome.skipped_updates": "stated by the fit and printed nowhere else",
     "outcome.replaced": "stated by the fit; a replaced clip does not raise a score",
     "outcome.peak_memory_gib": "a measured size; only impossible values are refused",
-    "name": "a readable name: method, dataset and list are compared, the remark behind them is free",
-    "parameters.total": "without attached weights, the size of an own method is its statement",
-    "parameters.trained": "without attached weights, the size of an own method is its statement",
+    "name": "a fit's readable name is printed nowhere beside a score; its beginning is compared",
+    "fit.seconds": "rounded: a difference of 0.01 s to the fit is allowed",
+    "fit.peak_memory_gib": "rounded: a difference of 0.01 GiB to the fit is allowed",
+    "measurement.training.recipe.source": OWN, "measurement.training.declared.source": OWN,
+    "described.training.recipe.source": OWN, "method.defaults.temperature": OWN, "method.defaults.width": OWN,
+    "method.origin": OWN,
+    "described.method.evaluation_options.temperature": "a fit does not depend on options of evaluation",
+    "environment.git.dirty": "W011 for a record; a circumstance of the machine for a fit",
+    "weights.file": "the name of a file on the submitter's machine; the checker and `reproduce` use the key",
+    **{f"described.training.declared.{name}": OF_A_PROTOCOL for name in encode(RECIPE)},
 }  # fmt: skip
 """Entries that a submitter can state freely, and why this is harmless."""
 
