@@ -63,7 +63,7 @@ def render_table(
     return RenderedTable(FORMATS[format](tables), read.damaged)
 
 
-def _probes(runs: Path | None, write: Callable[[Sequence[Table]], str]) -> RenderedTable:
+def _probes(runs: Path | Sequence[Path] | None, write: Callable[[Sequence[Table]], str]) -> RenderedTable:
     """The table of probes, which no paper prints.
 
     Raises:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import subprocess
@@ -23,9 +24,17 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 # Hundreds of child processes import the same modules; without bytecode files each of them would compile them again.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+# Collection imports all packages and makes two million objects, nearly none of them garbage.
+gc.disable()
 ROOT = Path(__file__).resolve().parents[1]
 CLASSES = ("circle left", "circle right", "square left", "square right")
 CLIPS_PER_CLASS = 8
+
+
+def pytest_collection_finish() -> None:
+    """Collect garbage of the tests only: objects of the imported packages stay until the end."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session")
@@ -139,7 +148,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def plugins_forgotten() -> Iterator[None]:
     """What a test registers besides the built-ins is forgotten afterwards."""
     from harness.base.packages import FINDER
-    from harness.plugins import loose_files, registered, view_transforms
+    from harness.plugins import loose_files, registered, registered_transforms
 
     loaded = set(loose_files.loaded_files)
     homes, path, modules = dict(FINDER.homes), list(sys.path), set(sys.modules)
@@ -151,7 +160,7 @@ def plugins_forgotten() -> Iterator[None]:
     FINDER.homes = homes
     sys.path[:] = [entry for entry in sys.path if entry not in folders]
     built_in = {ROOT / folder for folder in registered.KINDS.values()}
-    transforms = {transform.file for transform in view_transforms.registered.values()}
+    transforms = {transform.file for transform in registered_transforms.transforms.values()}
     for file in transforms | {file for known in registered.files.values() for file in known.values()}:
         if file.parent not in built_in:
             registered.forget(file)

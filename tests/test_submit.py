@@ -17,6 +17,7 @@ from results.record import PredictionsFile, find_records, read_record, write_rec
 from results.statistics.metrics import accuracies
 from results.submission.rules import GROUPS, RULES
 from tests.conftest import ROOT, in_process
+from tests.results.submission.keepers import appoint, new_key
 from tests.running.test_parents import PLUGIN
 
 
@@ -123,14 +124,20 @@ def test_a_real_run_is_packed_checked_taken_over_and_reproduced(
     assert found["passed"] and found["records"] == 4 and len(found["scores"]) == 4
     assert statuses(board) == {"verified"}
 
+    appoint(tmp_path, key := new_key(tmp_path / "keys" / "keeper"))
     again = ("submit", "reproduce", file, *places, "--seed", 1, "--quiet", "--workers", "0", "--json")
-    assert in_process(*again) == 0
+    assert in_process(*again, "--sign", key) == 0
     done = json.loads(capsys.readouterr().out)
-    assert done["passed"] and done["videos"] == 4 * 24 and done["flips"] == 0
+    assert done["passed"] and counts(done) == (4 * 24, 0)
     assert max(record["largest"] for record in done["records"]) < 1e-3
     assert in_process("submit", "check", board / "vanilla_clip" / "v1", *places) == 1  # a board's copy is no submission
     assert in_process("submit", "check", file, *places, "--accept", board) == 0
     assert statuses(board) == {"reproduced"}
+
+
+def counts(attestation: dict) -> tuple[int, int]:
+    """Sampled videos and flips of an attestation."""
+    return tuple(sum(record[name] for record in attestation["records"]) for name in ("videos", "flips"))
 
 
 def statuses(board: Path) -> set[str]:
@@ -159,6 +166,9 @@ def test_made_up_predictions_pass_the_check_and_not_the_reproduction(
     assert in_process("submit", "check", file, *places) == 0
     assert in_process("submit", "reproduce", file, *places, "--seed", 1, "--quiet", "--workers", "0") == 1
     assert "NOT REPRODUCED" in capsys.readouterr().out
+    # A second sample is a second file: the failed one stays.
+    assert in_process("submit", "reproduce", file, *places, "--seed", 1, "--quiet", "--workers", "0") == 1
+    assert len(list(tmp_path.glob("results/reproductions/*.json"))) == 2
 
 
 def test_a_refused_submission_is_not_evaluated_again(finished_runs: Path, tmp_path: Path, capsys) -> None:
@@ -178,7 +188,7 @@ def test_a_fit_is_reproduced_from_its_weights(tmp_path: Path, capsys: pytest.Cap
     assert "lacks the weights" in capsys.readouterr().err
     assert in_process("submit", "pack", "eszsl", "--weights", "--runs", runs, "--out", file) == 0
     assert in_process("submit", "reproduce", file, *places, "--seed", 1, "--quiet", "--json") == 0
-    assert json.loads(capsys.readouterr().out)["videos"] == 3 * 24
+    assert counts(json.loads(capsys.readouterr().out)) == (3 * 24, 0)
 
 
 @pytest.mark.slow
@@ -243,9 +253,14 @@ def test_a_record_is_reproduced_with_its_own_views_and_evaluation_options(
     assert in_process("submit", "pack", "sharper", "--runs", runs, "--out", file) == 0
     again = ("submit", "reproduce", file, "--root", tmp_path, "--seed", 1, "--quiet", "--workers", "0", "--json")
     capsys.readouterr()
-    assert in_process(*again, "--plugin", plugin) == 0
+    assert in_process(*again, "--plugin", plugin) == 2  # a plugin runs when it is loaded
+    assert "--run-code" in capsys.readouterr().err
+    assert in_process(*again) == 2  # its name is registered by now, and its code would run, too
+    assert "runs the code of the method sharper" in capsys.readouterr().err
+    assert not list(tmp_path.glob("results/reproductions/*"))
+    assert in_process(*again, "--plugin", plugin, "--run-code") == 0
     done = json.loads(capsys.readouterr().out)
-    assert done["flips"] == 0 and max(record["largest"] for record in done["records"]) < 1e-3
+    assert counts(done)[1] == 0 and max(record["largest"] for record in done["records"]) < 1e-3
 
 
 @pytest.mark.slow
@@ -263,9 +278,9 @@ def test_fits_with_a_parent_pass_and_are_reproduced(
     (found,) = json.loads(capsys.readouterr().out)["submissions"]
     assert found["passed"] and found["records"] == 4
     again = ("submit", "reproduce", file, "--root", tmp_path, "--seed", 1, "--quiet", "--workers", "0", "--json")
-    assert in_process(*again, "--plugin", plugin) == 0
+    assert in_process(*again, "--plugin", plugin, "--run-code") == 0
     done = json.loads(capsys.readouterr().out)
-    assert done["flips"] == 0 and max(record["largest"] for record in done["records"]) < 1e-3
+    assert counts(done)[1] == 0 and max(record["largest"] for record in done["records"]) < 1e-3
 
 
 def test_the_page_names_every_rule_as_it_is() -> None:

@@ -15,7 +15,7 @@ from harness.spec.method_spec import OwnModel
 from harness.spec.overrides import views_with
 from harness.spec.views import NO_INPUT, InputSettings
 from harness.weights.activation import require_known
-from harness.weights.describe import LOCAL_DIR, describe
+from harness.weights.describe import LOCAL_DIR, describe, is_path
 from harness.weights.hub import HUB
 from harness.weights.identity import file_identity, is_external, request_of, short_name
 from harness.weights.sizes import QUICK_SUFFIX
@@ -125,13 +125,16 @@ class BackboneChoice:
         """The input settings that the weights were trained with."""
         if self.is_mini:
             return OwnInput(MINI_INPUT, "its training", True)
-        return own_input(self.arch or "ViT-B-16", self.weights or "openai")
+        weights = self.weights or "openai"
+        known = describe(weights).architectures if self.arch is None and is_path(weights) else ()
+        return own_input(self.arch or (known or ("ViT-B-16",))[0], weights)
 
     @property
     def takes_published_input(self) -> bool:
         """Whether the input of a published table is the default, and not the input of the weights."""
         weights = self.weights or PUBLISHED
-        return self.is_mini or weights == PUBLISHED or not self.own_input.replaces_published(weights)
+        # The input of a checkpoint is that of its method, see `MethodRow.published_input`.
+        return self.is_mini or self.of_method or weights == PUBLISHED or not self.own_input.replaces_published(weights)
 
     def views_of(self, views: Views) -> Views:
         """A protocol's views as the backbone takes them: its own input, and few frames for the embedded tiny CLIP."""

@@ -22,7 +22,7 @@ from results.measurement import FitDescription, Measurement, MethodId, ModelId, 
 from results.measurement_words import plain, recipe_changes, recipe_text
 from results.record import PREDICTIONS_SUFFIX, RECORD_SUFFIX
 
-CHECKPOINT_STATISTICS = ("imagenet", "clip")
+CHECKPOINT_STATISTICS = ("imagenet", "clip", "model")
 """Input statistics that a checkpoint can have by name."""
 
 

@@ -15,6 +15,10 @@ import msgspec
 from harness.base.errors import UserError
 from harness.cells.open_clip_source import CLIP_INPUT, pretrained_tags
 from harness.spec.views import InputSettings
+from harness.weights.describe import is_path, path_of
+from harness.weights.folder import open_folder
+from harness.weights.hub import cached_snapshot, is_hub, repository_of
+from harness.weights.read import MOST_HEADER
 
 PUBLISHED = "openai"
 """Weights with which the tables of the built-in protocols were published."""
@@ -78,8 +82,8 @@ def own_input(arch: str, weights: str) -> OwnInput:
     tags = pretrained_tags().get(arch, {})
     if weights in tags:
         return OwnInput(tags[weights].input, f"open_clip's entry of the tag {weights}", True)
-    path = Path(weights)
-    if path.is_file():
+    path = _file_of(weights)
+    if path is not None:
         if (exported := _exported(path)) is not None:
             return OwnInput(exported, f"the metadata of {path.name}", True)
         config = path.resolve().parent / HUB_CONFIG
@@ -91,6 +95,17 @@ def own_input(arch: str, weights: str) -> OwnInput:
     if len(settings) == 1:
         return OwnInput(settings.pop(), f"all tags of {arch} in open_clip", False)
     return OwnInput(CLIP_INPUT, "open_clip's default", False)
+
+
+def _file_of(weights: str) -> Path | None:
+    """The weight file that a file, a folder or a repository of the hub on this machine has; None for other weights."""
+    if is_hub(weights):
+        folder = cached_snapshot(repository_of(weights))
+        return open_folder(folder).weights if folder is not None else None
+    if not is_path(weights):
+        return None
+    path = path_of(weights)
+    return open_folder(path).weights if path.is_dir() else path
 
 
 def checked_input(settings: InputSettings, source: str) -> InputSettings:
@@ -129,7 +144,7 @@ def _exported(path: Path) -> InputSettings | None:
     try:
         with path.open("rb") as file:
             size = int.from_bytes(file.read(8), "little")
-            if not 2 <= size <= 100 * 2**20:  # the format's own limit of a header
+            if not 2 <= size <= MOST_HEADER:
                 return None
             start = file.read(1)
             if start != b"{":

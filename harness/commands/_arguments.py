@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.base.errors import UserError
+from harness.base.imports import without_collections
 from harness.cells.architectures import check_backbone
 from harness.cells.backbone import BackboneChoice
 from harness.cells.exported_method import exported_methods
@@ -94,7 +95,8 @@ def add_fit_files(parser: argparse.ArgumentParser) -> None:
 def open_fit(arguments: argparse.Namespace, folder: Path) -> FittedMethod:
     """Load the finished fit of a folder, with the plugins, backbone and files that the flags name."""
     load_plugins(arguments)
-    from harness.running.load_fit import load_fit
+    with without_collections():
+        from harness.running.load_fit import load_fit
 
     files = parse_pairs(arguments.file, "--file")
     return load_fit(folder, settings_of(arguments), backbone_of(arguments), files)

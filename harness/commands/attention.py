@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from harness.base.errors import EXIT_DONE
+from harness.base.imports import without_collections
 from harness.commands._arguments import (
     add_fit_backbone,
     add_folders,
@@ -48,8 +49,9 @@ def add_parser(verbs: Verbs) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Write the pictures."""
     fits = [open_fit(arguments, folder) for folder in find_fit_folders(arguments)]
-    from harness.engine.attention import render
-    from harness.running.attention import attention_of_fits
+    with without_collections():
+        from harness.engine.attention import render
+        from harness.running.attention import attention_of_fits
 
     maps = attention_of_fits(Path(arguments.video), fits, settings_of(arguments), arguments.frames)
     for text in arguments.out or ["attention.png", "attention.mp4"]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.base.errors import EXIT_DONE, EXIT_FAILED, UserError
+from harness.base.imports import without_collections
 from harness.commands._arguments import add_folders, add_json, add_weight_settings, settings_of
 from harness.commands._output import put, put_json, say, table
 from harness.commands._parser import Verbs, verb_parser
@@ -119,10 +120,11 @@ def _method(arguments: argparse.Namespace) -> int:
 
 
 def _check_method(name: str, options: dict[str, str]) -> _MethodCheck:
-    from harness.engine.contract.checks import check_method
-    from harness.engine.contract.tiny_clip import tiny_backbone
-    from harness.engine.contract.trained import trained_parameters
-    from harness.engine.method import method_class
+    with without_collections():
+        from harness.engine.contract.checks import check_method
+        from harness.engine.contract.tiny_clip import tiny_backbone
+        from harness.engine.contract.trained import trained_parameters
+        from harness.engine.method import method_class
 
     cls, backbone = method_class(name), tiny_backbone()
     checks = tuple(check_method(cls, options, backbone))

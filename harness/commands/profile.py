@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 
 from harness.base.errors import EXIT_DONE
+from harness.base.imports import without_collections
 from harness.cells.architectures import check_backbone
 from harness.cells.backbone import BackboneChoice
 from harness.commands._arguments import add_json, add_plugins, load_plugins
@@ -49,7 +50,8 @@ def run(arguments: argparse.Namespace) -> int:
         method_spec(name)
     if arguments.memory:
         return _memory(arguments)
-    from harness.engine.cost.profile import profile
+    with without_collections():
+        from harness.engine.cost.profile import profile
 
     rows = profile(arguments.arch, arguments.method, arguments.frames)
     if arguments.json:

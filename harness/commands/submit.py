@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 from pathlib import Path
 
 from harness.base.errors import EXIT_DONE, EXIT_FAILED, UserError
@@ -109,13 +110,18 @@ def _add_reproduce(kinds: Verbs) -> None:
     again = verb_parser(
         kinds, "reproduce", "evaluate a sample again from the submitted weights",
         "Evaluate a seeded sample of every list again, compare first predictions and probabilities, and write the\n"
-        "outcome to results/reproductions/. The method must be installed: a submission holds no code.",
-        "example:\n  python -m harness submit reproduce mymethod.zip --seed 1\n",
+        "outcome to results/reproductions/. The method must be installed: a submission holds no code. This runs the\n"
+        "code of the method on this machine; for a method that is not built in, --run-code allows it.",
+        "examples:\n"
+        "  python -m harness submit reproduce vificlip.zip --seed 1 --sign ~/.ssh/id_ed25519\n"
+        "  python -m harness submit reproduce mymethod.zip --plugin mymethod.py --run-code\n",
     )  # fmt: skip
     again.add_argument("path", metavar="FILE|DIR", help="a submission that was packed with --weights")
     again.add_argument("--fraction", type=float, default=0.05, metavar="X", help="sampled share of each list (0.05)")
     again.add_argument("--seed", type=int, metavar="N", help="seed of the sample (default: random and printed)")
     again.add_argument("--root", default=".", metavar="DIR", help="the board's repository (default: here)")
+    again.add_argument("--run-code", action="store_true", help="allow code of a method that is not built in to run")
+    again.add_argument("--sign", metavar="KEY", help="private key of OpenSSH that signs the attestation")
     add_json(again)
     add_plugins(again)
     again.add_argument("--weights", metavar="FILE", help="weight file of the backbone, if records name it by its hash")
@@ -208,26 +214,39 @@ def _reproduce(arguments: argparse.Namespace) -> int:
     import secrets
 
     from harness.base.atomic import write_json
-    from harness.submitting.reproduce import Sampling, reproduce
+    from harness.submitting.reproduce import Sampling, foreign_code, reproduce
     from results.codec import encode
-    from results.submission.accept import REPRODUCTIONS
+    from results.submission.attestation import NAMESPACE, REPRODUCTIONS, sign
 
+    # Before anything is imported: a plugin runs when it is loaded.
+    if arguments.plugin and not arguments.run_code:
+        raise foreign_code(f"the plugin {arguments.plugin[0]}")
     load_plugins(arguments)
     if not 0 < arguments.fraction <= 1:
         raise UserError(f"--fraction is {arguments.fraction:g}, expected a number above 0 and up to 1.")
     seed = secrets.randbits(32) if arguments.seed is None else arguments.seed
     root = Path(arguments.root)
-    sampling = Sampling(seed, arguments.fraction, arguments.weights, parse_pairs(arguments.file, "--file"))
+    files = parse_pairs(arguments.file, "--file")
+    sampling = Sampling(seed, arguments.fraction, arguments.weights, files, arguments.run_code)
     reproduced = reproduce(Path(arguments.path), settings_of(arguments), compute_options_of(arguments), sampling, root)
     attestation = reproduced.attestation()
-    name = f"{attestation.method}-v{attestation.version}.json"
-    write_json(root / REPRODUCTIONS / name, encode(attestation))
+    # A name of its own for each sample: a failed reproduction is not replaced by a later one.
+    name = f"{attestation.method}-v{attestation.version}-{attestation.digest[:8]}-{seed}"
+    file = next(
+        path for number in itertools.count(1)
+        if not (path := root / REPRODUCTIONS / f"{name}{'' if number == 1 else f'-{number}'}.json").exists()
+    )  # fmt: skip
+    write_json(file, encode(attestation))
+    if arguments.sign:
+        say(f"signed: {sign(file, Path(arguments.sign))}")
     if arguments.json:
         put_json(attestation)
     else:
         put(reproduced.text())
-    say(f"written: {root / REPRODUCTIONS / name}")
-    return EXIT_DONE if reproduced.passed else EXIT_FAILED
+    say(f"written: {file}")
+    if not arguments.sign:
+        say(f"sign it, so that it counts: ssh-keygen -Y sign -n {NAMESPACE} -f KEY {file}")
+    return EXIT_FAILED if reproduced.failures else EXIT_DONE
 
 
 def _rules(arguments: argparse.Namespace) -> int:

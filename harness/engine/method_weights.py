@@ -75,7 +75,7 @@ def export(
         "arch": backbone.arch, "weights": backbone.weights, "quick_gelu": json.dumps(backbone.quick_gelu),
         **({"heads": f"{heads[0]},{heads[1]}"} if (heads := attention_heads(method.backbone.clip)) else {}),
         **({"normalize": normalize} if normalize else {}),
-        METADATA: metadata_text(backbone.input),
+        **({METADATA: metadata_text(backbone.input)} if backbone.input.mean else {}),
         **(facts or {}),
     }  # fmt: skip
     path.parent.mkdir(parents=True, exist_ok=True)

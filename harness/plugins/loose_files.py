@@ -11,8 +11,8 @@ from pathlib import Path
 from harness.base.errors import UserError
 from harness.base.packages import serve_plugin_folder
 from harness.plugins.registered import KINDS, loading, names_of, warn_once
+from harness.plugins.registered_transforms import transforms_of
 from harness.plugins.sources import Source, installed_sources, summary_of
-from harness.plugins.view_transforms import names_of_file
 
 loose: dict[str, dict[str, Source]] = {kind: {} for kind in KINDS}
 """Sources of loaded files by kind and name."""
@@ -78,7 +78,7 @@ def load_file(path: Path) -> list[str]:
     except BaseException:
         sys.modules.pop(module_name, None)
         raise
-    if not any(names.values()) and not names_of_file(path):
+    if not any(names.values()) and not transforms_of(path):
         sys.modules.pop(module_name, None)
         raise UserError(
             f"The plugin file {path} registers no method, no protocol and no view transform.",

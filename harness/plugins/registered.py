@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from harness.base.errors import UserError, described
+from harness.plugins.registered_transforms import forget_transforms
 from harness.plugins.sources import is_name
 
 logger = logging.getLogger(__name__)
@@ -21,8 +22,6 @@ classes: dict[str, dict[str, type]] = {kind: {} for kind in KINDS}
 """Registered classes by kind and name."""
 files: dict[str, dict[str, Path]] = {kind: {} for kind in KINDS}
 """Files that registered them, by kind and name."""
-forgetters: list[Callable[[Path | None], None]] = []
-"""Functions of other registries that remove what a file registered there."""
 _warned: set[str] = set()
 
 
@@ -111,8 +110,7 @@ def forget(file: Path | None) -> None:
     for kind in KINDS:
         for name in [name for name, known in files[kind].items() if known == file]:
             del classes[kind][name], files[kind][name]
-    for forget_more in forgetters:
-        forget_more(file)
+    forget_transforms(file)
 
 
 @contextmanager

@@ -4,52 +4,19 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.base.errors import UserError, unknown_name
 from harness.plugins.code_hash import file_code_sha256
-from harness.plugins.registered import forgetters
+from harness.plugins.registered_transforms import RegisteredTransform, transforms
 from harness.plugins.sources import is_name
 from harness.spec.view_transforms import BUILT_IN, CLEAN
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    FrameFunction = Callable[[NDArray[np.uint8], np.random.Generator], NDArray[np.uint8]]
+    from harness.plugins.registered_transforms import FrameFunction
 
 CODE_DIGITS = 8
-
-
-@dataclass(frozen=True)
-class RegisteredTransform:
-    """A view transform of a plugin.
-
-    Args:
-        name: Registered name.
-        function: Maps the frames (T, H, W, 3) uint8 RGB of a view, and a generator that is seeded from the name of the
-            video, to frames of the same shape and type.
-        file: File of the plugin.
-    """
-
-    name: str
-    function: FrameFunction
-    file: Path
-
-    @property
-    def identity(self) -> str:
-        """Name and hash of the code, as measurements state the transform: `mirrored#1a2b3c4d`.
-
-        Raises:
-            UserError: The file of the plugin cannot be read or does not parse.
-        """
-        return f"{self.name}#{file_code_sha256(self.file)[:CODE_DIGITS]}"
-
-
-registered: dict[str, RegisteredTransform] = {}
-"""View transforms of the plugins that were imported so far, by name."""
 
 
 def register_view_transform(name: str) -> Callable[[FrameFunction], FrameFunction]:
@@ -77,12 +44,12 @@ def register_view_transform(name: str) -> Callable[[FrameFunction], FrameFunctio
             raise UserError(
                 f"{name!r} is a built-in view transform; {file} cannot take its name.", "Choose another name."
             )
-        if name in registered and registered[name].file != file:
+        if name in transforms and transforms[name].file != file:
             raise UserError(
-                f"The view transform {name!r} of {file} is already registered by {registered[name].file}.",
+                f"The view transform {name!r} of {file} is already registered by {transforms[name].file}.",
                 "Give one of them another name.",
             )
-        registered[name] = RegisteredTransform(name, function, file)
+        transforms[name] = RegisteredTransform(name, function, file)
         return function
 
     return decorate
@@ -95,32 +62,18 @@ def transform_identity(name: str) -> str:
         name: Name of a built-in or registered transform; empty for none.
 
     Raises:
-        UserError: There is no such transform.
+        UserError: There is no such transform, or the file of the plugin cannot be read or does not parse.
     """
     if not name or name in BUILT_IN:
         return name
-    if name not in registered:
-        raise unknown_name("view transform", name, [*BUILT_IN, *registered])
-    return registered[name].identity
+    if name not in transforms:
+        raise unknown_name("view transform", name, [*BUILT_IN, *transforms])
+    return f"{name}#{file_code_sha256(transforms[name].file)[:CODE_DIGITS]}"
 
 
 def transform_name(identity: str) -> str:
     """The name of a transform from the text of a measurement."""
     return identity.partition("#")[0]
-
-
-def names_of_file(file: Path) -> list[str]:
-    """The transforms that a file registered, sorted."""
-    return sorted(name for name, transform in registered.items() if transform.file == file)
-
-
-def forget_transforms(file: Path | None) -> None:
-    """Remove the transforms that a file registered."""
-    for name in [name for name, transform in registered.items() if transform.file == file]:
-        del registered[name]
-
-
-forgetters.append(forget_transforms)
 
 
 def view_transforms(plugins: bool = True) -> tuple[str, ...]:
@@ -129,4 +82,4 @@ def view_transforms(plugins: bool = True) -> tuple[str, ...]:
     Args:
         plugins: Whether to include those of plugins.
     """
-    return (*BUILT_IN, *sorted(registered)) if plugins else BUILT_IN
+    return (*BUILT_IN, *sorted(transforms)) if plugins else BUILT_IN

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from harness.base.errors import EXIT_FAILED, UserError
+from harness.base.imports import without_collections
 from harness.cells.backbone import BackboneChoice
 from harness.cells.cell import EvalCell, FitCell, MethodRow
 from harness.engine.method import ClipMethod
@@ -21,8 +22,9 @@ from results.measurement import ModelId, Start
 
 def build_row(row: MethodRow, settings: Settings) -> ClipMethod:
     """Build an untrained method on a newly loaded backbone or on its own model, with its checkpoint if it has one."""
-    from harness.engine.method import method_class
-    from harness.engine.method_weights import load_published
+    with without_collections():
+        from harness.engine.method import method_class
+        from harness.engine.method_weights import load_published
 
     cls = method_class(row.name)  # imports the plugin, which planning does not need
     if not isinstance(row.backbone, BackboneChoice):
@@ -35,7 +37,8 @@ def build_row(row: MethodRow, settings: Settings) -> ClipMethod:
 
 def load_chosen_backbone(choice: BackboneChoice, settings: Settings) -> Backbone:
     """Load a backbone; the hash of the tensors of a tag is stored for plans, which read no weights."""
-    from harness.engine.model.backbone import load_backbone
+    with without_collections():
+        from harness.engine.model.backbone import load_backbone
 
     activation = choice.activation
     if choice.of_method and choice.weights is not None:

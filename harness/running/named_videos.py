@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from harness.base.errors import UserError
 from harness.data.files.find_videos import find_videos
+from harness.data.files.frame_folder import is_frame_folder
 from harness.data.folders.read_clips import read_clips
 from harness.engine.video.mm_own_clips import FrameArray, OwnClip
 
@@ -34,7 +35,7 @@ def named_videos(videos: Named | Sequence[Named], fps: float = 0.0) -> list[Path
             named.append(_frames(video, i, fps))
             continue
         for file in find_videos([Path(video)]):
-            if not file.is_file():
+            if not (file.is_file() or is_frame_folder(file)):
                 raise UserError(f"{file} does not exist.", "Give video files or a folder of them.")
             if file not in named:
                 named.append(file)

@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Iterable
 
 from harness.base.errors import UserError
+from harness.base.imports import without_collections
 from harness.cells.cell import Cells, EvalCell, FitCell
 from harness.cells.from_request import expand
 from harness.cells.leakage import audit_cell
@@ -109,7 +110,8 @@ def execute(
         _remove_left_over(plan, settings)
     if open_fits or open_evals:
         # The engine and its packages take seconds to import, which a run of finished cells need not spend.
-        from harness.running.compute_cells import compute_cells
+        with without_collections():
+            from harness.running.compute_cells import compute_cells
 
         compute_cells((open_fits, open_evals), settings, compute, plan.tensors_of, processes, summary, keep_going)
     evals = [state.cell for state in plan.evals if isinstance(state.cell, EvalCell)]

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from harness.base.errors import UserError
 from harness.submitting.benchmark_facts import facts_of
-from results.submission.accept import accept, known_tables, known_titles, read_reproductions
+from results.submission.accept import accept, known_tables, known_titles
+from results.submission.attestation import read_reproductions
 from results.submission.changes import FOLDER, Changes, archive, changes
 from results.submission.check import Checked, check_submission
 from results.submission.contents import printable

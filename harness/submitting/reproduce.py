@@ -31,12 +31,13 @@ from harness.running.build import build_row, loaded_model
 from harness.running.load_fit import load_row, method_row_of
 from harness.running.write_record import measured_on, utc_now
 from harness.spec import LabelSet, VideoList
-from harness.submitting.benchmark_facts import facts_of
+from harness.submitting.benchmark_facts import builtin_methods, facts_of
 from results.codec import encode
 from results.fit_file import write_fit_file
 from results.measurement import Measurement
 from results.predictions import ID_COLUMNS, PROBABILITY_COLUMNS
 from results.provenance import Environment
+from results.submission.attestation import SCHEMA, Agreement, Attestation, failures, tolerance_of
 from results.submission.check import check_submission
 from results.submission.contents import open_contents
 from results.submission.submission import Measured, Submission
@@ -44,71 +45,6 @@ from results.submission.submission import Measured, Submission
 FRACTION = 0.05
 LEAST = 20
 """Smallest number of sampled videos per list."""
-FLIPS = 0.03
-"""Share of videos whose first prediction may flip between nearly equal probabilities."""
-TOLERANCE = {True: 0.005, False: 0.1}
-"""Difference of probabilities that rounding explains: True if both sides computed in fp32, else False."""
-SCHEMA = 1
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """Agreement of the sample of a record with the recorded predictions.
-
-    Args:
-        record: File name of the record.
-        videos: Number of sampled videos.
-        flips: Number of videos whose first prediction differs.
-        unexplained: Number of flips between classes whose recorded probabilities differ by more than rounding explains.
-        largest: Largest difference of a first prediction's probability.
-        beyond: Number of videos whose difference is above the tolerance.
-        tolerance: Tolerance of this record.
-    """
-
-    record: str
-    videos: int
-    flips: int
-    unexplained: int
-    largest: float
-    beyond: int
-    tolerance: float
-
-
-@dataclass(frozen=True)
-class Attestation:
-    """Content of a file of `results/reproductions/`.
-
-    Args:
-        schema: Version of the file format.
-        digest: Digest of the submission.
-        method: Name of the method.
-        version: Version of the method.
-        passed: Whether the submission was reproduced.
-        seed: Seed of the sample.
-        fraction: Sampled share of each list.
-        videos: Number of evaluated videos.
-        flips: Number of first predictions that differ.
-        tolerance: Allowed share of flips, and allowed number of unexplained flips.
-        undetected_percent: Percent of false predictions that the sample misses with a probability of 5 %.
-        records: Agreement per record.
-        environment: Environment of the new evaluation.
-        created: Time, ISO 8601.
-    """
-
-    schema: int
-    digest: str
-    method: str
-    version: int
-    passed: bool
-    seed: int
-    fraction: float
-    videos: int
-    flips: int
-    tolerance: Mapping[str, float]
-    undetected_percent: float
-    records: tuple[Agreement, ...]
-    environment: Environment
-    created: str
 
 
 @dataclass(frozen=True)
@@ -140,11 +76,9 @@ class Reproduced:
         return sum(a.flips for a in self.agreements)
 
     @property
-    def passed(self) -> bool:
-        """Whether no flip is unexplained, and flips and differences above the tolerance are rare."""
-        beyond = sum(a.beyond for a in self.agreements)
-        unexplained = sum(a.unexplained for a in self.agreements)
-        return not unexplained and self.flips <= max(1, FLIPS * self.videos) and beyond <= max(1, FLIPS * self.videos)
+    def failures(self) -> tuple[str, ...]:
+        """The reasons why the submission is not reproduced; empty if it is."""
+        return failures(self.agreements)
 
     @property
     def undetected(self) -> float:
@@ -158,10 +92,14 @@ class Reproduced:
         assert manifest is not None  # a submission without one is refused before anything is evaluated
         return Attestation(
             schema=SCHEMA, digest=self.submission.digest, method=manifest.method, version=manifest.version,
-            passed=self.passed, seed=self.seed, fraction=self.fraction, videos=self.videos, flips=self.flips,
-            tolerance={"flips": FLIPS, "unexplained": 0}, undetected_percent=self.undetected, records=self.agreements,
-            environment=self.environment, created=utc_now(),
+            passed=not self.failures, seed=self.seed, fraction=self.fraction, undetected_percent=self.undetected,
+            records=self.agreements, environment=self.environment, created=utc_now(),
         )  # fmt: skip
+
+    @property
+    def verdict(self) -> str:
+        """The verdict in words."""
+        return f"NOT REPRODUCED ({'; '.join(self.failures)})" if self.failures else "reproduced"
 
     def text(self) -> str:
         """The outcome for people: one line per record and the verdict."""
@@ -171,7 +109,7 @@ class Reproduced:
             for a in self.agreements
         ]
         lines.append(
-            f"{'reproduced' if self.passed else 'NOT REPRODUCED'}: {self.flips} of {self.videos} first predictions "
+            f"{self.verdict}: {self.flips} of {self.videos} first predictions "
             f"flipped, seed {self.seed}; false predictions above {self.undetected:.1f} % would have been found "
             "with 95 % confidence"
         )
@@ -188,12 +126,22 @@ class Sampling:
         fraction: Share of each list; at least `LEAST` videos are evaluated.
         weights: Weight file of the backbone, if the records name a file.
         files: Files that options name, by option.
+        run_code: Whether code of a method that is not built in may run.
     """
 
     seed: int
     fraction: float = FRACTION
     weights: str | None = None
     files: Mapping[str, str] = field(default_factory=dict)
+    run_code: bool = False
+
+
+def foreign_code(name: str) -> UserError:
+    """The error if code that is not part of the harness would run without consent."""
+    return UserError(
+        f"A reproduction runs the code of {name} on this machine, and a check does not read code.",
+        "Read the code, run it on a machine without secrets, and repeat the command with --run-code.",
+    )
 
 
 def reproduce(
@@ -210,7 +158,7 @@ def reproduce(
 
     Raises:
         UserError: The submission is refused or has no weights, the installed method differs from the measured method,
-            or videos are missing.
+            its code is foreign and may not run, or videos are missing.
     """
     # Without the board's predictions: a submission that is on the board already would be its own copy.
     checked = check_submission(path, facts_of)
@@ -221,6 +169,9 @@ def reproduce(
         message = f"--weights {sampling.weights} is not a file."
         raise UserError(message, "Give the file that the records name by its sha256.")
     submission, device = checked.submission, choose_device(compute)
+    name = submission.measured[0].m.method.name
+    if name not in builtin_methods() and not sampling.run_code:
+        raise foreign_code(f"the method {name}")
     absent = sorted(set(submission.fits) - set(submission.weights))
     if absent:
         hint = "The submitter has to pack it with --weights."
@@ -339,8 +290,8 @@ def _again(
     job = EvalJob(method, rows, labels, evaluation.views, draws, transform)
     scores = evaluate(job, Context(eval_device, compute))
     scores.require_a_decoded_video(job)
-    both_fp32 = evaluation.precision == eval_device.precision == "fp32"
-    return compare(measured.name, measured.frame.iloc[chosen], scores, chosen, TOLERANCE[both_fp32])
+    tolerance = tolerance_of(evaluation.precision, eval_device.precision)
+    return compare(measured.name, measured.frame.iloc[chosen], scores, chosen, tolerance)
 
 
 def compare(name: str, recorded: pd.DataFrame, scores: Scores, rows: NDArray[np.intp], tolerance: float) -> Agreement:
@@ -353,7 +304,8 @@ def compare(name: str, recorded: pd.DataFrame, scores: Scores, rows: NDArray[np.
         rows: (N,) numbers of the evaluated rows of the list.
         tolerance: Difference of probabilities that rounding explains.
     """
-    flips = unexplained = beyond = 0
+    flips = unexplained = beyond = gained = lost = 0
+    labels = recorded["label"].tolist()
     largest = 0.0
     recorded_ids, recorded_probabilities = recorded[ID_COLUMNS].to_numpy(), recorded[PROBABILITY_COLUMNS].to_numpy()
     for index, row in enumerate(rows):
@@ -367,7 +319,11 @@ def compare(name: str, recorded: pd.DataFrame, scores: Scores, rows: NDArray[np.
         beyond += difference > tolerance
         if first != new_first:
             flips += 1
+            gained += first == labels[index]
+            lost += new_first == labels[index]
             # Both probabilities can be off by the tolerance, hence twice the tolerance below.
             gap = old.get(first, 0.0) - old.get(new_first, min(old.values(), default=0.0))
             unexplained += first < 0 or new_first < 0 or gap > 2 * tolerance or difference > 2 * tolerance
-    return Agreement(name, len(rows), flips, int(unexplained), round(largest, 6), int(beyond), tolerance)
+    return Agreement(
+        name, len(rows), flips, int(unexplained), int(gained), int(lost), round(largest, 6), int(beyond), tolerance
+    )

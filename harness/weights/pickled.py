@@ -15,7 +15,7 @@ from typing import IO, ClassVar, TypeAlias
 
 from harness.weights.stored import ITEM_BYTES, StoredTensor
 
-MOST_BYTES = 64 * 2**20
+MOST_BYTES = 8 * 2**20
 """Bytes of a pickle without its tensors. Those of real checkpoints have less than 2 MB."""
 _STORAGE_TYPES = {
     "FloatStorage": "float32", "DoubleStorage": "float64", "HalfStorage": "float16", "BFloat16Storage": "bfloat16",

@@ -19,7 +19,7 @@ KIND_TEXTS: Mapping[FileKind, str] = {
     "safetensors": "safetensors", "torchscript": "TorchScript archive", "checkpoint": "file of torch.save",
     "legacy": "file of torch.save before torch 1.6", "sharded": "sharded weights with an index",
 }  # fmt: skip
-_MOST_HEADER = 16 * 2**20
+MOST_HEADER = 16 * 2**20
 """Bytes of a header of safetensors or of an index. Those of CLIP have less than 0.1 MB."""
 _MOST_SHARDS = 1000
 _SAFETENSORS_TYPES = {
@@ -80,8 +80,8 @@ def open_weights(path: Path) -> WeightFile:
 def _open_safetensors(path: Path) -> WeightFile:
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
-        if length > _MOST_HEADER:
-            raise ValueError(f"a header of {length} bytes, expected at most {_MOST_HEADER}")
+        if length > MOST_HEADER:
+            raise ValueError(f"a header of {length} bytes, expected at most {MOST_HEADER}")
         header = json.loads(file.read(length))
     metadata = header.pop("__metadata__", None) or {}
     tensors: dict[str, StoredTensor] = {}
@@ -114,6 +114,8 @@ def _open_zip(path: Path) -> WeightFile:
                 "Give a safetensors file or a file that torch.save wrote.",
             )
         root = roots[0].removesuffix("data.pkl")
+        if (size := members[roots[0]].file_size) > pickled.MOST_BYTES:
+            raise ValueError(f"a pickle of {size} bytes, expected at most {pickled.MOST_BYTES}")
         with archive.open(roots[0]) as file:
             content, storages = pickled.load(file)
         locations = {}
@@ -153,8 +155,8 @@ def _open_legacy(path: Path) -> WeightFile:
 
 def _open_index(path: Path) -> WeightFile:
     """Open the shards that an index names; they lie beside it."""
-    if path.stat().st_size > _MOST_HEADER:
-        raise ValueError(f"a JSON file of {path.stat().st_size} bytes, expected at most {_MOST_HEADER}")
+    if path.stat().st_size > MOST_HEADER:
+        raise ValueError(f"a JSON file of {path.stat().st_size} bytes, expected at most {MOST_HEADER}")
     index = json.loads(path.read_bytes())
     shard_of = index.get("weight_map")
     if not isinstance(shard_of, dict):

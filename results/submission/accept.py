@@ -4,8 +4,9 @@
     BOARD/METHOD/vVERSION/{submission,card,environment}.json, records/, fits/
 
 Status `verified` means that all numbers were recomputed from the predictions. Status `reproduced` means that a sample
-was evaluated again from the submitted weights and agreed (a file in `results/reproductions/` names the digest of the
-submission). Only acceptance sets these statuses; a submitted record with one of them is refused (P015).
+was evaluated again from the submitted weights and agreed: signed files in `results/reproductions/` name the digest of
+the submission, and none of them failed. Only acceptance sets these statuses; a submitted record with one of them is
+refused (P015).
 """
 
 from __future__ import annotations
@@ -23,50 +24,29 @@ from harness.base.atomic import write_bytes
 from harness.base.errors import EXIT_FAILED, UserError
 from results.codec import JsonObject, encode
 from results.record import RECORD_SUFFIX, Status, record_of
+from results.submission.attestation import Attestation
 from results.submission.check import Checked
+from results.submission.check_claims import BUILT_IN
 from results.submission.copies import KnownTables
 from results.submission.documents import DocumentError, json_bytes, read_json
 from results.submission.rules import RULES
+from results.submission.submission import Measured, Submission
 from results.submission.tables import decompress
 
 ACCEPTANCE = "acceptance.json"
 SCHEMA = 1
-REPRODUCTIONS = Path("results") / "reproductions"
+NOT_EXECUTED = "not re-executed: invented predictions would pass the check; `submit reproduce` evaluates the row again"
+"""Remark on records of built-in and untrained methods without attached weights."""
 
 
 @dataclass(frozen=True)
-class Reproduction:
-    """The attestation of a reproduction: digest of the submission, verdict, sampled videos, and flipped predictions."""
+class Reproduced:
+    """A reproduction in `acceptance.json`: time, sampled videos, flipped predictions, and verdict."""
 
-    digest: str
-    passed: bool
+    created: str
     videos: int
     flips: int
-
-
-def read_reproductions(root: Path) -> tuple[Reproduction, ...]:
-    """All attestations below `results/reproductions` of a board's repository.
-
-    Raises:
-        UserError: A file is not an attestation (exit code 1).
-    """
-    return tuple(map(_reproduction, sorted((root / REPRODUCTIONS).glob("*.json"))))
-
-
-def _reproduction(path: Path) -> Reproduction:
-    again = "Write it with: python -m harness submit reproduce FILE"
-    try:
-        value = read_json(path.read_bytes())
-    except (OSError, DocumentError) as error:
-        raise UserError(f"The reproduction {path} cannot be read: {error}.", again, EXIT_FAILED) from None
-    names = ("digest", "passed", "videos", "flips")
-    digest, passed, videos, flips = (value.get(name) for name in names)
-    typed = isinstance(digest, str) and isinstance(passed, bool)
-    if not typed or not isinstance(videos, int) or not isinstance(flips, int) or not 0 <= flips <= videos or not videos:
-        found = {name: value.get(name) for name in names}
-        expected = "a digest, true or false, and at most as many flips as videos"
-        raise UserError(f"The reproduction {path} states {found}, expected {expected}.", again, EXIT_FAILED)
-    return Reproduction(str(digest), passed is True, videos, flips)
+    passed: bool
 
 
 @dataclass(frozen=True)
@@ -82,7 +62,7 @@ class Acceptance:
         submitter, code: Submitter, and address of the public code of the method.
         findings: Warnings of the check.
         files: sha256 of every file.
-        reproduced: Videos and flips of the successful reproductions.
+        reproductions: Videos, flips and verdict of every reproduction.
         schema: Version of this layout.
     """
 
@@ -96,11 +76,11 @@ class Acceptance:
     code: str
     findings: tuple[dict[str, str], ...]
     files: dict[str, str]
-    reproduced: tuple[dict[str, int], ...]
+    reproductions: tuple[Reproduced, ...]
     schema: int = SCHEMA
 
 
-def accept(checked: Checked, board: Path, reproductions: Iterable[Reproduction] = (), now: str = "") -> Path:
+def accept(checked: Checked, board: Path, reproductions: Iterable[Attestation] = (), now: str = "") -> Path:
     """Write a submission that passed to a board, from the bytes that were checked; returns its folder on the board.
 
     If the same submission is accepted again, only its status changes; the time of acceptance stays.
@@ -120,11 +100,19 @@ def accept(checked: Checked, board: Path, reproductions: Iterable[Reproduction] 
         raise UserError(f"{submission.path} is refused and cannot be accepted.", exit_code=EXIT_FAILED)
     folder = board / manifest.method / f"v{manifest.version}"
     earlier = _earlier(folder, submission.digest, submission.name)
-    done = [r for r in reproductions if r.digest == submission.digest and r.passed]
-    status: Status = "reproduced" if done else "verified"
-    remarks = tuple(f"{f.rule} {RULES[f.rule].requirement} {f.where}: {f.found}" for f in checked.findings)
+    done = tuple(
+        Reproduced(made.created, made.videos, made.flips, made.passed)
+        for made in reproductions if made.digest == submission.digest
+    )  # fmt: skip
+    failed = [made for made in done if not made.passed]
+    # A failed reproduction counts: otherwise a sample would be repeated until it passes.
+    status: Status = "reproduced" if done and not failed else "verified"
+    remarks = [f"{f.rule} {RULES[f.rule].requirement} {f.where}: {f.found}" for f in checked.findings]
+    remarks += [f"not reproduced on {run.created}: {run.flips} of {run.videos} predictions differ" for run in failed]
+    unexecuted = set() if done else {m.name for m in submission.measured if _not_executed(submission, m)}
     files = {
-        name: _with_status(entry.read(), status, remarks) if name.endswith(RECORD_SUFFIX) else entry.read()
+        name: _with_status(entry.read(), status, (*remarks, *([NOT_EXECUTED] if name in unexecuted else [])))
+        if name.endswith(RECORD_SUFFIX) else entry.read()
         for name, entry in submission.entries.items() if entry.kind != "weights"  # a board stores only their hashes
     }  # fmt: skip
     acceptance = Acceptance(
@@ -132,7 +120,7 @@ def accept(checked: Checked, board: Path, reproductions: Iterable[Reproduction] 
         accepted=earlier or now or datetime.now(UTC).isoformat(timespec="seconds"), harness=manifest.harness,
         status=status, submitter=manifest.submitter, code=manifest.code,
         findings=tuple(f.as_dict() for f in checked.findings), files=submission.hashes,
-        reproduced=tuple({"videos": r.videos, "flips": r.flips} for r in done),
+        reproductions=done,
     )  # fmt: skip
     files[ACCEPTANCE] = json_bytes(encode(acceptance))
     if earlier:
@@ -143,6 +131,15 @@ def accept(checked: Checked, board: Path, reproductions: Iterable[Reproduction] 
     else:
         _publish(files, folder)
     return folder
+
+
+def _not_executed(submission: Submission, measured: Measured) -> bool:
+    """Whether a record is of a built-in or untrained method without attached weights.
+
+    Readers trust such rows, because the code is known; but only a new evaluation shows that the code was run.
+    """
+    known = measured.m.training is None or measured.record.method.origin == BUILT_IN
+    return known and measured.keys.fit not in submission.weights
 
 
 def _publish(files: Mapping[str, bytes], folder: Path) -> None:

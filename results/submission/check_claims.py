@@ -61,8 +61,10 @@ def parents_of(submission: Submission, measured: Measured) -> list[ListId] | Non
 def _versions(submission: Submission, facts: Facts) -> None:
     """Check the versions of engine and harness (rule P033)."""
     manifest = submission.manifest
-    if manifest is not None and facts.harness and not _not_newer(manifest.harness, facts.harness):
-        found, expected = f"harness {manifest.harness!r}", f"{facts.harness} or an earlier version"
+    # A submission that was packed by a script may leave the version out.
+    stated = manifest.harness if manifest is not None else ""
+    if stated and facts.harness and not _not_newer(stated, facts.harness):
+        found, expected = f"harness {stated!r}", f"{facts.harness} or an earlier version"
         submission.note("P033", "submission.json", found, expected)
     # Records and fits are compared with each other by A015; a parent fit has no record.
     engines = [(measured.name, measured.m.engine) for measured in submission.measured]

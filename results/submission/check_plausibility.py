@@ -21,6 +21,12 @@ FEW = 5
 """Smallest number of videos of a class for a warning."""
 SIGNIFICANT = 0.05
 UNDECODABLE = 0.01
+SATURATED = 0.9999
+"""Larger probabilities are not compared."""
+DIFFERENT = 0.1
+"""Smallest share of different probabilities among videos."""
+DECIMALS = 6
+"""Decimals of stored probabilities."""
 
 
 def check_plausibility(submission: Submission, facts: Facts) -> None:
@@ -72,11 +78,19 @@ def _chance(submission: Submission, measured: Measured) -> None:
 
 
 def _confidence(submission: Submission, measured: Measured) -> None:
-    """Equal probabilities for all videos (rule W009)."""
+    """Few different probabilities, and probabilities of few decimals (rule W009)."""
     assert measured.frame is not None
-    p = measured.frame[PROBABILITY_COLUMNS].to_numpy()[measured.frame["id1"].to_numpy() >= 0]
-    if len(p) > FEW and len(measured.record.classes) > 1 and len(np.unique(p, axis=0)) == 1:
-        submission.note("W009", measured.name, f"{p[0].tolist()} for each of {len(p)} videos", "different values")
+    p = measured.frame[PROBABILITY_COLUMNS].to_numpy()
+    # A confident classifier gives many videos a probability of 1.
+    p = p[(p[:, 0] > 0) & (p[:, 0] < SATURATED)]
+    if len(p) <= FEW or len(measured.record.classes) < 2:
+        return
+    different = len(np.unique(p[:, 0]))
+    if different <= max(1, DIFFERENT * len(p)):
+        submission.note("W009", measured.name, f"{different} different values for {len(p)} videos", "different values")
+    decimals = next(n for n in range(DECIMALS + 1) if np.allclose(p, p.round(n), rtol=0, atol=1e-9))
+    if decimals < DECIMALS - 1:
+        submission.note("W009", measured.name, f"{decimals} decimals in {len(p)} videos", f"{DECIMALS} decimals")
 
 
 def _curves(submission: Submission, sound: Iterable[Measured]) -> None:

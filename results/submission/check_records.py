@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from harness.base.canonical import labels_sha256, rows_sha256
 from results.predictions import ID_COLUMNS, PROBABILITY_COLUMNS
@@ -80,8 +81,31 @@ def _probabilities(measured: Measured, _: Submission) -> Iterator[Disagreement]:
         yield f"{int((np.diff(p, axis=1) > ROUNDING).any(axis=1).sum())} videos not sorted", "best first"
     if (p.sum(axis=1) > 1 + 5 * ROUNDING).any():
         yield f"a sum of {p.sum(axis=1).max():g}", "at most 1"
+    if problem := _rest(p, len(measured.record.classes)):
+        yield problem
     if (p[ids == NO_PREDICTION] != 0).any():
         yield "a probability without a prediction", "0"
+
+
+def _rest(p: NDArray[np.float64], classes: int) -> Disagreement | None:
+    """A contradiction between the five probabilities and those of all other classes, which are at most the fifth.
+
+    Args:
+        p: (N, 5) probabilities; all 0 for a video that was not decoded.
+        classes: Number of classes.
+    """
+    given = p[p.max(axis=1) > 0]
+    rest, others = 1.0 - given.sum(axis=1), max(0, classes - p.shape[1])
+    # Each probability is rounded, and the sum of all classes was computed in single precision.
+    wrong = rest > others * given[:, -1] + (classes + 5) * ROUNDING
+    if not wrong.any():
+        return None
+    row = int(np.flatnonzero(wrong)[0])
+    return (
+        f"{int(wrong.sum())} videos whose other {others} classes share {rest[row]:.6f}, with a fifth of "
+        f"{given[row, -1]:.6f}",
+        f"at most {others} times the fifth probability",
+    )
 
 
 def _undecodable(measured: Measured, _: Submission) -> Iterator[Disagreement]:

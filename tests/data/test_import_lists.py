@@ -211,7 +211,7 @@ def test_one_list_becomes_a_table_with_class_names_and_videos(foreign, tmp_path,
     (videos / "v_Biking_g02_c01.avi").touch()
     settings = load_settings({"data.B2N_mine_test": str(videos), "cache": str(tmp_path / "cache")}, {})
     dataset = open_dataset(str(table), settings)
-    assert dataset.labels("all").names == ("archery", "biking")
+    assert dataset.labels("all").names == ("archery", "biking") and dataset.list_names() == ("val",)
     assert dataset.locate("Archery/v_Archery_g01_c01.avi") == videos / "v_Archery_g01_c01.avi"
 
 

@@ -95,6 +95,14 @@ def test_a_table_with_ids_takes_names_from_a_file(tmp_path: Path, kind: str) -> 
     assert {clip.path: clip.label for clip in read_clips(table)} == CLIPS
 
 
+def test_a_list_of_frame_folders_has_the_number_of_frames(tmp_path: Path) -> None:
+    files(tmp_path, *(f"{clip}/img_{i:05d}.jpg" for clip in ("a 1", "b", "c", "d") for i in (1, 2)))
+    (tmp_path / "t.txt").write_text("a 1 2 0\nb 2 1\nc 2 0\nd 2 1\n")
+    (tmp_path / "t.labels.txt").write_text("walk\nrun\n")
+    clips = read_clips(tmp_path / "t.txt")
+    assert [(clip.path, clip.label) for clip in clips] == [("a 1", "walk"), ("b", "run"), ("c", "walk"), ("d", "run")]
+
+
 @pytest.mark.parametrize("header", ["path,class,split", "video,subset,label", "split,file,action,group"])
 def test_columns_are_found_by_name_in_any_order(tmp_path: Path, header: str) -> None:
     sides = dict(zip(CLIPS, ("train", "valid", "Test", "training"), strict=True))
@@ -289,6 +297,19 @@ def test_numbered_folders_without_names_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="the classes are numbers") as caught:
         read_clips(tmp_path)
     assert f"--data-labels {tmp_path.name}=FILE, or the file labels.csv in the folder" in caught.value.hint
+
+
+@pytest.mark.parametrize(("name", "side"), [("test.csv", "val"), ("Val.csv", "val"), ("train.csv", "train")])
+def test_a_table_named_after_a_side_is_this_side(tmp_path: Path, name: str, side: str) -> None:
+    table = files(tmp_path, *CLIPS) / name
+    table.write_text(rows("{path},{label}"))
+    source = read_source(table, GivenFiles())
+    assert {clip.split for clip in source.clips} == {side} and len(source.notes) == 1
+    assert "by the name of the table" in source.notes[0]
+    table.write_text(rows("{path},{label},train", header="path,class,split") + "v/e.avi,walk,val\n")
+    files(tmp_path, "v/e.avi")
+    source = read_source(table, GivenFiles())
+    assert len({clip.split for clip in source.clips}) == 2 and not source.notes
 
 
 def test_two_evaluation_tables_are_refused(tmp_path: Path) -> None:

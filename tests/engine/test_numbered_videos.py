@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from harness.engine.video.decode_check import compare_readers
 from harness.engine.video.exact_reader import SequentialVideo
 from tests.engine.numbered import FFMPEG, Coding, damaged, ffmpeg_frames, paint, read, with_matrix, write
 
@@ -186,3 +187,12 @@ def test_the_stream_that_ffmpeg_chooses(tmp_path: Path, large_is_default: bool) 
 
 def test_the_matrix_has_sixty_clips() -> None:
     assert len({str(coding) for coding in FAST + MORE}) == len(FAST + MORE) >= 60
+
+
+@pytest.mark.parametrize("pix_fmt", ["yuv420p", "yuv420p10le", "yuv422p10le"])
+def test_the_comparison_tells_other_frames_from_other_rounding(tmp_path: Path, pix_fmt: str) -> None:
+    """With and without scaled chroma: frames of H.264 are equal, some of HEVC with several key frames are not."""
+    equal = write(tmp_path / "equal.mp4", Coding("libx264", "mp4", b_frames=2, pix_fmt=pix_fmt), range(FRAMES))
+    other = write(tmp_path / "other.mp4", Coding("libx265", "mp4", 10, 3, pix_fmt, QUIET), range(FRAMES))
+    assert (compare_readers(equal).wrong, compare_readers(equal).problem) == (0, "")
+    assert compare_readers(other).wrong >= 5

@@ -39,7 +39,7 @@ def read_source(path: Path, given: GivenFiles) -> ClipSource:
     if path.is_dir():
         source = _Folder(path, given).read()
     elif path.is_file():
-        source = clips_of_table(path, given)
+        source = _table_of_a_side(path, given)
     else:
         raise UserError(f"{path} does not exist.", f"Give a folder of class folders, or a table. {FORMS}")
     clips = sorted(source.clips, key=lambda clip: clip.path)
@@ -48,6 +48,17 @@ def read_source(path: Path, given: GivenFiles) -> ClipSource:
             reason = "is in two tables" if before.file == clip.file else "names two files, in NFC and in NFD"
             raise UserError(f"{path}: {clip.path!r} {reason}, expected each clip once.", "Remove or rename one.")
     return replace(source, clips=tuple(clips))
+
+
+def _table_of_a_side(path: Path, given: GivenFiles) -> ClipSource:
+    """The clips of a table. A table `test.csv` without a column for the split is an evaluation list as a whole."""
+    side = SPLIT_NAMES.get(path.stem.lower(), "")
+    source = clips_of_table(path, given, side)
+    if not side or any(clip.split != side for clip in source.clips):
+        return source
+    kind = "training" if side == "train" else "evaluation"
+    note = f"{path.name}: all clips are {kind} clips, by the name of the table; a column split states other sides"
+    return replace(source, notes=(*source.notes, note))
 
 
 def _require_utf8(name: str, path: Path) -> None:

@@ -38,6 +38,8 @@ FORMS = (
 )
 """The accepted forms, for hints."""
 _AFTER_VIDEO = re.compile(rf"(.*\.(?:{'|'.join(sorted(VIDEO_EXTENSIONS))}))\s+(\S.*)", re.IGNORECASE)
+_RAW_FRAMES = re.compile(rf"(?!.*\.(?:{'|'.join(sorted(VIDEO_EXTENSIONS))})\s).*\S\s+\d+\s+\d+", re.IGNORECASE)
+"""A row of mmaction2's lists of frame folders: folder, number of frames, class id."""
 _Line = tuple[int, list[str]]  # line number in the file, and cells
 
 
@@ -132,6 +134,8 @@ def _words(table: Path, lines: Sequence[tuple[int, str]]) -> list[_Line]:
             )
         rows.append((lines[0][0], header))
         lines = lines[1:]
+    if lines and all(map(_RAW_FRAMES.fullmatch, (line for _, line in lines))):
+        return [*rows, *((number, [line.rsplit(None, 2)[0], line.rsplit(None, 1)[1]]) for number, line in lines)]
     ends = [line.rsplit(None, 1) for _, line in lines]
     has_split = [len(end) == 2 and end[1].lower() in SPLIT_NAMES for end in ends]
     if any(has_split) and not all(has_split):

@@ -102,9 +102,9 @@ def import_table(file: Path, out: Path, labels: Path | None, videos: Path | None
         inventory = Inventory.open(videos, cache)
         missing = tuple(path for path, _ in rows if inventory.find(path).file is None)
     # Names like `test` say nothing outside the project's folder.
-    name = f"{file.resolve().parent.name}_{file.stem}" if file.stem in SPLIT_NAMES else file.stem
+    name = f"{file.resolve().parent.name}_{file.stem}" if file.stem.lower() in SPLIT_NAMES else file.stem
     table = out / TABLES / f"{name}.csv"
-    write_bytes(table, _table(rows, names))
+    write_bytes(table, _table(rows, names, SPLIT_NAMES.get(file.stem.lower(), "")))
     return ImportedTable(table, described, videos, missing)
 
 
@@ -119,9 +119,10 @@ def _rows(file: Path) -> tuple[Row, ...]:
     return rows
 
 
-def _table(rows: tuple[Row, ...], names: list[str]) -> bytes:
+def _table(rows: tuple[Row, ...], names: list[str], side: str) -> bytes:
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(("path", "class"))
-    writer.writerows((path, name) for (path, _), name in zip(rows, names, strict=True))
+    split = (side,) if side else ()
+    writer.writerow(("path", "class", "split")[: 2 + len(split)])
+    writer.writerows((path, name, *split) for (path, _), name in zip(rows, names, strict=True))
     return file.getvalue().encode()

@@ -54,8 +54,9 @@ class BackboneFacts:
 
     @property
     def default_views(self) -> Views:
-        """Views for videos outside of a protocol."""
-        return Views() if self.published_input else self.views_of(Views(normalize="model"))
+        """Views for videos outside of a protocol, for which no number is published."""
+        views = Views(reader="exact")
+        return views if self.published_input else self.views_of(replace(views, normalize="model"))
 
 
 class Backbone(Towers):

@@ -36,7 +36,7 @@ from harness.engine.video.transforms import (
     seeded_draws,
 )
 from harness.engine.video.view_transforms import ApplyViewTransform
-from harness.plugins.view_transforms import registered
+from harness.plugins.registered_transforms import transforms
 from harness.spec import Recipe, Views
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ def _transform_step(name: str, views: Views) -> list[Step]:
     """The step of a view transform; empty for none."""
     if not name:
         return []
-    file = str(registered[name].file) if name in registered else ""
+    file = str(transforms[name].file) if name in transforms else ""
     return [dict(type="HarnessApplyViewTransform", name=name, frames=views.frames, file=file)]
 
 

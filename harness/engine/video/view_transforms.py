@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from harness.base.errors import EXIT_FAILED, UserError, unknown_name
 from harness.plugins.loose_files import load_file
-from harness.plugins.view_transforms import registered
+from harness.plugins.registered_transforms import transforms
 from harness.spec.view_transforms import BUILT_IN, CORRUPTIONS, STRENGTHS, corruption
 
 Frames = NDArray[np.uint8]
@@ -171,11 +171,11 @@ class ApplyViewTransform:
     def _function(self) -> Transform:
         if self.name in BUILT_IN_TRANSFORMS:
             return BUILT_IN_TRANSFORMS[self.name]
-        if self.name not in registered and self.file:
+        if self.name not in transforms and self.file:
             load_file(Path(self.file))
-        if self.name not in registered:
-            raise unknown_name("view transform", self.name, [*BUILT_IN, *registered])
-        return registered[self.name].function
+        if self.name not in transforms:
+            raise unknown_name("view transform", self.name, [*BUILT_IN, *transforms])
+        return transforms[self.name].function
 
     def _checked(self, view: Frames, transform: Transform, random: np.random.Generator) -> Frames:
         """The transformed view; of a plugin's function the result is checked."""

@@ -66,6 +66,19 @@ def _(made: Forge) -> None:
     item.name()
 
 
+@forged("A006", "other classes with more than the fifth probability")
+def _(made: Forge) -> None:
+    made.of("novel").frame["p5"] = 0.0
+    made.of("novel").name()
+
+
+@forged("A006", "five probabilities of next to nothing")
+def _(made: Forge) -> None:
+    columns = made.of("novel").frame[PROBABILITY_COLUMNS]
+    made.of("novel").frame[PROBABILITY_COLUMNS] = (columns / 10).round(6)
+    made.of("novel").name()
+
+
 @forged("A006", "probabilities out of order")
 def _(made: Forge) -> None:
     item = made.of("novel")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.results.submission.corrupted import forged, start
-from tests.results.submission.forge import Forge, with_parent
+from tests.results.submission.forge import Forge, nudged, with_parent
 
 Json = dict[str, Any]
 
@@ -31,7 +31,7 @@ def _(made: Forge) -> None:
 def _(made: Forge) -> None:
     """The easier list in place of the prescribed one; both have twelve classes."""
     base, novel = made.of("base"), made.of("novel")
-    novel.frame = base.frame.assign(p5=0.0)
+    novel.frame = nudged(base.frame)
     novel.m["evaluation"]["list"]["name"] = "base_val"
     novel.derive()
 

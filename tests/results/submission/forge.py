@@ -282,6 +282,14 @@ def table(videos: list[str], labels: list[int], classes: int, accuracy: float, k
     return predictions_of(videos, truth, scores, rng)
 
 
+def nudged(frame: pd.DataFrame) -> pd.DataFrame:
+    """The same predictions with first probabilities that are lower by the last digit."""
+    changed = frame.copy()
+    rows = changed["p1"] - changed["p2"] > 1e-5
+    changed.loc[rows, "p1"] = (changed.loc[rows, "p1"] - 1e-6).round(6)
+    return changed
+
+
 ACCURACY = {"base": 0.7, "novel": 0.6, "joint": 0.5, "k2": 0.45, "k4": 0.5, "k8": 0.55, "k16": 0.6, "all": 0.6}
 
 

@@ -14,13 +14,14 @@ from harness.base.atomic import write_bytes
 from harness.base.errors import UserError
 from harness.submitting.check_folder import Candidate, check_all, submissions_below
 from results.record import find_records, read_record
-from results.submission.accept import REPRODUCTIONS, accept, acceptance_times, read_reproductions
+from results.submission.accept import NOT_EXECUTED, accept, acceptance_times
 from results.submission.choose import Choice
 from results.submission.contents import Entry
 from results.submission.pack import pack
 from tests.results.submission.archives import seal
 from tests.results.submission.corrupted import fresh
-from tests.results.submission.forge import Forge, check
+from tests.results.submission.forge import Forge, as_built_in, check, forge, nudged
+from tests.results.submission.keepers import appoint, attest, attested, failing, new_key
 from tests.results.submission.test_valid import unpacked
 
 
@@ -64,17 +65,42 @@ def test_a_copy_on_the_board_takes_the_place_of_the_run(tmp_path: Path) -> None:
 
 
 def test_a_reproduction_raises_the_status_of_this_submission_only(tmp_path: Path) -> None:
-    path = fresh("few_shot").write(tmp_path / "a.zip")
+    path, key = fresh("few_shot").write(tmp_path / "a.zip"), new_key(tmp_path / "keys" / "keeper")
+    appoint(tmp_path, key)
     digest = check(path).submission.digest
-    file = tmp_path / REPRODUCTIONS / "mymethod-v1.json"
-    file.parent.mkdir(parents=True)
     for content, expected in ((digest, "reproduced"), ("0" * 64, "verified")):
-        file.write_text(json.dumps({"digest": content, "passed": True, "videos": 80, "flips": 0}))
+        attest(tmp_path, attested(content), key)
         list(check_all([Candidate(path)], tmp_path, tmp_path / "board"))
         assert {read_record(p).status for p in find_records(tmp_path / "board")} == {expected}
-    file.write_text(json.dumps({"digest": digest, "passed": False, "videos": 80, "flips": 9}))
+
+
+def test_a_failed_reproduction_counts_and_stays(tmp_path: Path) -> None:
+    path, key = fresh("few_shot").write(tmp_path / "a.zip"), new_key(tmp_path / "keys" / "keeper")
+    appoint(tmp_path, key)
+    digest = check(path).submission.digest
+    attest(tmp_path, attested(digest, failing()), key, "first.json")
+    attest(tmp_path, attested(digest), key, "second.json")
     list(check_all([Candidate(path)], tmp_path, tmp_path / "board"))
-    assert {read_record(p).status for p in find_records(tmp_path / "board")} == {"verified"}
+    for file in find_records(tmp_path / "board"):
+        record = read_record(file)
+        assert record.status == "verified"
+        assert any("9 of 80 predictions differ" in remark for remark in record.remarks)
+    (acceptance,) = (tmp_path / "board").glob("*/*/acceptance.json")
+    assert [made["passed"] for made in json.loads(acceptance.read_text())["reproductions"]] == [False, True]
+
+
+def test_untrained_and_built_in_rows_that_nobody_ran_again_are_marked(tmp_path: Path) -> None:
+    for name, made in (("untrained", forge("few_shot", trained=False)), ("trained", fresh("few_shot"))):
+        list(check_all([Candidate(made.write(tmp_path / f"{name}.zip"))], tmp_path, tmp_path / name))
+        marked = {NOT_EXECUTED in read_record(path).remarks for path in find_records(tmp_path / name)}
+        assert marked == {name == "untrained"}
+    built_in = fresh("few_shot")
+    as_built_in(built_in, "text_ft")
+    checked = check(built_in.write(tmp_path / "b.zip"))
+    assert checked.passed, checked.text()
+    built_in.weights = {}
+    list(check_all([Candidate(built_in.write(tmp_path / "c.zip"))], tmp_path, tmp_path / "built_in"))
+    assert all(NOT_EXECUTED in read_record(path).remarks for path in find_records(tmp_path / "built_in"))
 
 
 def check_is_a_conflict(path: Path, root: Path, board: Path) -> None:
@@ -97,7 +123,7 @@ def test_another_submission_of_a_version_is_refused_and_the_same_is_not(tmp_path
     list(check_all([Candidate(path)], tmp_path, board))
     assert {p: p.read_bytes() for p in board.rglob("*") if p.is_file()} == before
     other = fresh("few_shot")
-    other.of("k16").frame.loc[0, "p5"] = 0.0
+    other.of("k16").frame = nudged(other.of("k16").frame)
     other.derive()
     check_is_a_conflict(other.write(tmp_path / "b.zip"), tmp_path, board)
 
@@ -135,17 +161,6 @@ def test_the_same_files_under_another_name_are_another_submission(tmp_path: Path
     taken(made, tmp_path)
     seal(tmp_path / "b.zip", files, {**made.manifest, "submitter": "Somebody else"})
     check_is_a_conflict(tmp_path / "b.zip", tmp_path, tmp_path / "board")
-
-
-@pytest.mark.parametrize(
-    "changes", [{"videos": 0}, {"flips": -5}, {"flips": 90}, {"passed": "yes"}, {"digest": None}, {"videos": "many"}]
-)
-def test_an_attestation_that_cannot_be_one_is_refused(changes: dict[str, object], tmp_path: Path) -> None:
-    file = tmp_path / REPRODUCTIONS / "mymethod-v1.json"
-    file.parent.mkdir(parents=True)
-    file.write_text(json.dumps({"digest": "0" * 64, "passed": True, "videos": 80, "flips": 0, **changes}))
-    with pytest.raises(UserError, match=r"mymethod-v1\.json"):
-        read_reproductions(tmp_path)
 
 
 def test_what_was_taken_over_packs_into_the_same_records(tmp_path: Path) -> None:
@@ -206,7 +221,7 @@ def extract(made: Forge, folder: Path) -> Path:
 def test_a_folder_of_another_name_is_refused_and_the_next_is_accepted(tmp_path: Path) -> None:
     """`aaa/v1` states the method `mymethod`, which another folder holds with other content."""
     other = fresh("few_shot")
-    other.of("k16").frame.loc[0, "p5"] = 0.0
+    other.of("k16").frame = nudged(other.of("k16").frame)
     other.derive()
     extract(other, tmp_path / "submissions" / "aaa" / "v1")
     extract(fresh("few_shot"), tmp_path / "submissions" / "mymethod" / "v1")

@@ -10,7 +10,7 @@ from confusable_homoglyphs.confusables import confusables_data
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.submitting.benchmark_facts import builtin_code, facts_of
+from harness.submitting.benchmark_facts import builtin_methods, facts_of
 from harness.submitting.check_folder import Candidate, check_all
 from results.submission.names import confusable, folded, name_problem, one_edit_apart
 from tests.results.submission.corrupted import fresh
@@ -93,7 +93,7 @@ def test_a_name_in_any_script_is_fine(name: str) -> None:
 
 def test_a_name_on_the_board_belongs_to_its_method(tmp_path: Path) -> None:
     """A second method cannot take the title of the first one, but a second version of the first method can."""
-    assert "mymethod" not in builtin_code()
+    assert "mymethod" not in builtin_methods()
     candidates = []
     for number, (name, version) in enumerate((("mymethod", 1), ("mymethod", 2), ("other", 1))):
         made = fresh("few_shot")

@@ -15,7 +15,7 @@ from results.record import find_records
 from results.submission.choose import Choice
 from results.submission.pack import About, Packed, pack
 from tests.results.submission.corrupted import fresh
-from tests.results.submission.forge import Forge, check, with_parent
+from tests.results.submission.forge import Forge, check, nudged, with_parent
 from tests.results.submission.test_valid import unpacked
 
 Json = dict[str, Any]
@@ -29,7 +29,7 @@ def variant(edit: Callable[[Json], Any], protocol: str = "b2n", created: str = L
     made.weights = {}
     made.change(lambda record: record.update(created=created))
     for item in made.items:
-        item.frame = item.frame.assign(p5=0.0)
+        item.frame = nudged(item.frame)
         item.derive()
     made.identify()
     return made
