@@ -121,7 +121,7 @@ def _closed(submission: Submission, measured: Measured) -> None:
     )
     if any(fitted.start.kind == "checkpoint" for fitted in trainings):
         submission.note_of(measured, "P014", "a fit that starts from a file", "CLIP, or a fit of the submission")
-    elif model.weights.startswith("sha256:") and model.arch != EMBEDDED_ARCH and not model.config:
+    elif model.weights.startswith(("sha256:", "hf-hub:")) and model.arch != EMBEDDED_ARCH and not model.config:
         submission.note_of(measured, "P014", f"{model.arch} of a file {model.weights}", "weights of a pretrained tag")
     for fitted in trainings:
         if changes := recipe_changes(fitted):

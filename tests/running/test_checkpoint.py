@@ -85,6 +85,29 @@ def test_a_published_file_is_evaluated(
     assert "3 cells reused" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("method", "write", "normalize"), [("xclip", xclip_file, "imagenet"), ("actionclip", actionclip_file, "clip")]
+)
+def test_a_file_with_all_of_clip_needs_no_other_weights(
+    method: str, write: Any, normalize: str, places: tuple[object, ...], tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """No weights of OpenAI are on this machine; the input statistics are those of the method's original."""
+    file = write(tmp_path / "published.pth")
+    ask = [a for a in ASK if a not in ("--arch", "mini-clip")]
+    one = ("run", "--method", method, "--checkpoint", file, *ask, *places, "--part", "novel")
+    assert in_process(*one) == 0, capsys.readouterr().err
+    record = read_record(find_records(tmp_path / "runs")[0])
+    model, views = record.measurement.model, record.measurement.evaluation.views
+    assert model.weights == f"sha256:{record.measurement.method.checkpoint}" and model.activation == "quick_gelu"
+    assert views.normalize == normalize
+    if method == "actionclip":
+        assert in_process(*one, "--views", "normalize=imagenet") == 0
+        assert {read_record(p).measurement.evaluation.views.normalize for p in find_records(tmp_path / "runs")} == {
+            "clip", "imagenet"
+        }  # fmt: skip
+
+
 def test_an_export_goes_back_in(places: tuple[object, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = export(scrambled("efficient_prompt"), tmp_path / "mine.safetensors")
     assert in_process("run", "--method", "efficient_prompt", "--checkpoint", file, *ASK, *places) == 0
