@@ -9,26 +9,23 @@ another version could know other models.
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
-from harness.cells.architectures import architectures, pretrained_tags
-from harness.submitting.known_models import TABLE, TEXT_LENGTH, KnownModel
+from harness.cells.open_clip_source import architecture_config, architectures, pretrained_tags
+from harness.submitting.known_models import TABLE, KnownModel
 
 
 def models_of_open_clip() -> dict[str, KnownModel]:
     """The models of the installed open_clip by architecture."""
-    import open_clip
-
-    folder = Path(open_clip.__file__).parent / "model_configs"
     models = {}
     for arch in sorted({*architectures(), *pretrained_tags()}):
-        file = folder / f"{arch}.json"
-        config = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-        vision, text = config.get("vision_cfg") or {}, config.get("text_cfg") or {}
-        length = text.get("context_length", TEXT_LENGTH) if config else None
-        size = vision.get("image_size")
         tags = {tag: known.quick_gelu for tag, known in sorted(pretrained_tags().get(arch, {}).items())}
-        models[arch] = KnownModel(size if isinstance(size, int) else None, length, tags)
+        config = architecture_config(arch)
+        if config is None:
+            models[arch] = KnownModel(None, None, "", tags)
+            continue
+        # Text towers of the Hugging Face hub take their length from their own configuration.
+        length = None if config.text_cfg.hf_model_name else config.text_cfg.context_length
+        models[arch] = KnownModel(config.vision_cfg.image_size, length, config.tokenizer, tags)
     return models
 
 

@@ -24,7 +24,9 @@ def rows_of(entries: Iterable[Entry]) -> list[Row]:
     Records with the same row key are repeats and parts of one row. If a row has several generations, one of them
     counts (see `results.generations`); records of the other generations are listed with the row as superseded.
     """
-    dated = generations([Dated(entry, entry.measurement, entry.time) for entry in entries])
+    dated = generations(
+        [Dated(e, e.measurement, e.time, e.record.predictions.sha256, e.accepted) for e in entries]
+    )
     names = DatasetNames(record.measurement for row in dated.rows for record in row.records)
     by_row: dict[str, list[SupersededRecord]] = defaultdict(list)
     by_line: dict[str, list[SupersededRecord]] = defaultdict(list)

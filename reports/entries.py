@@ -24,12 +24,14 @@ class Entry:
         record: Content of the file.
         time: UTC time that orders generations: the time of acceptance for a record of an accepted submission, the time
             of completion for any other record. Empty if the time is not known.
+        accepted: Whether the record belongs to an accepted submission.
     """
 
     path: Path
     name: str
     record: Record
     time: str
+    accepted: bool = False
 
     @property
     def measurement(self) -> Measurement:
@@ -133,7 +135,7 @@ def entries_of(paths: Iterable[Path], runs: Path) -> Entries:
         except UserError as error:
             damaged.append(_damaged(path, runs, error))
             continue
-        entries.append(Entry(path, name, record, times.of(path, record)))
+        entries.append(Entry(path, name, record, times.of(path, record), times.accepted(path)))
     return Entries(tuple(entries), tuple(damaged), runs)
 
 

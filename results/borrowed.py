@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from harness.base.errors import UserError
 from results.comparison import PartSamples
-from results.generations import Dated, Row, generations
+from results.generations import Row, generations
 from results.list_videos import VideoIds
 from results.outcomes import read_outcome
 from results.row_samples import Design, Scored, row_sample
@@ -29,7 +29,7 @@ def borrowed_of(reader: Reader, rows: Sequence[Row[Stored]], samples: PartSample
         if stored.record.measurement.keys.group == m.keys.group
         and stored.record.measurement.keys.row not in compared
     ]  # fmt: skip
-    found = generations(Dated(stored, stored.record.measurement, stored.time) for stored in others)
+    found = generations(stored.dated for stored in others)
     part = m.protocol.part
     complete = [row for row in found.rows if not row.unfinished and all(item.part != part for item in row.missing)]
     spreads = [_spread(row, part) for row in complete]

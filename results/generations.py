@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 from results.measurement import Expected, Keys, Measurement, keys_of
@@ -27,11 +27,15 @@ class Dated(Generic[T]):
         measurement: Measurement of the record.
         time: ISO 8601 time in UTC at which a run completed the record, or at which the board accepted it. A submission
             cannot choose this time.
+        predictions: Hash of the predictions file, by which a copy of a record is found.
+        accepted: Whether the record belongs to an accepted submission.
     """
 
     item: T
     measurement: Measurement
     time: str
+    predictions: str = ""
+    accepted: bool = False
 
     @property
     def place(self) -> Expected:
@@ -87,9 +91,10 @@ def generations(records: Iterable[Dated[T]]) -> Generations[T]:
 
     Of several generations of a row the newest complete generation counts; if no generation is complete, the newest.
     Within a row, records of a fit count only with its newest weights, and one record counts for each part and repeat.
+    Records of an accepted submission never supersede other records of the folder, except as copies of them.
     """
-    keyed = [(record, keys_of(record.measurement)) for record in records]
     superseded: list[Superseded[T]] = []
+    keyed = _own_first([(record, keys_of(record.measurement)) for record in records], superseded)
     lines: dict[str, list[Row[T]]] = defaultdict(list)
     for members in _grouped(keyed, lambda pair: pair[1].row):
         keys = members[0][1]
@@ -97,6 +102,27 @@ def generations(records: Iterable[Dated[T]]) -> Generations[T]:
         lines[keys.line].append(_row(keys, _one_for_each_place(current, superseded)))
     rows = [_newest(of_line, superseded) for of_line in lines.values()]
     return Generations(tuple(rows), tuple(superseded))
+
+
+def _own_first(keyed: list[tuple[Dated[T], Keys]], superseded: list[Superseded[T]]) -> list[tuple[Dated[T], Keys]]:
+    """All records but those of accepted submissions in rows that were also measured in this folder.
+
+    A submission is newer than any record that it imitates: by time, it would hide the record. A copy of a record that
+    was measured here counts with the time of that record.
+    """
+    if not any(record.accepted for record, _ in keyed):
+        return keyed
+    own = {(keys.cell, record.predictions): record.time for record, keys in keyed if not record.accepted}
+    lines = {keys.line for record, keys in keyed if not record.accepted}
+    kept = []
+    for record, keys in keyed:
+        if not record.accepted or keys.line not in lines:
+            kept.append((record, keys))
+        elif (time := own.get((keys.cell, record.predictions))) is not None:
+            kept.append((replace(record, time=time), keys))
+        else:
+            superseded.append(Superseded(record, "a submission; the records that were measured in this folder count"))
+    return kept
 
 
 _V = TypeVar("_V")
@@ -133,7 +159,13 @@ def _one_for_each_place(records: Iterable[Dated[T]], superseded: list[Superseded
     """One record for each part and repeat: complete records first, then the newest."""
     kept = []
     for same in _grouped(records, lambda record: record.place):
-        best = same.pop(max(range(len(same)), key=lambda i: (not incomplete(same[i].measurement), same[i].time)))
+        # Of two copies the accepted one has a status.
+        best = same.pop(
+            max(
+                range(len(same)),
+                key=lambda i: (not incomplete(same[i].measurement), same[i].time, same[i].accepted),
+            )
+        )
         kept.append(best)
         for record in same:
             copied = (record.time, record.measurement) == (best.time, best.measurement)

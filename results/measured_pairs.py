@@ -63,7 +63,7 @@ def measured_pairs(
         records: Records with their files.
         sizes: Evaluation lists of a plan.
     """
-    rows = generations(Dated(item, item.record.measurement, item.time) for item in records).rows
+    rows = generations(item.dated for item in records).rows
     damaged: dict[str, None] = {}
     pairs = {size: tuple(_pairs_of_list(rows, size, damaged)) for size in sizes}
     return {size: of_size for size, of_size in pairs.items() if of_size}, list(damaged)

@@ -41,8 +41,16 @@ class RecordTimes:
 
         Inside an accepted submission, the time that the record states itself does not count.
         """
-        folder = next((parent for parent in path.parents if parent in self._accepted), None) if self._accepted else None
+        folder = self._submission(path)
         return _utc(record.created if folder is None else self._accepted[folder])
+
+    def accepted(self, path: Path) -> bool:
+        """Whether a record belongs to an accepted submission."""
+        return self._submission(path) is not None
+
+    def _submission(self, path: Path) -> Path | None:
+        """The folder of the accepted submission of a record; None if there is none."""
+        return next((parent for parent in path.parents if parent in self._accepted), None) if self._accepted else None
 
 
 def _utc(text: str) -> str:

@@ -22,11 +22,17 @@ ROW = "row"
 
 @dataclass(frozen=True)
 class Stored:
-    """A record, its file, and the time that orders generations (see `results.record_times`)."""
+    """A record, its file, the time that orders generations (see `results.record_times`), and whether it is accepted."""
 
     record: Record
     path: Path
     time: str
+    accepted: bool = False
+
+    @property
+    def dated(self) -> Dated[Stored]:
+        """The record with all that orders generations."""
+        return Dated(self, self.record.measurement, self.time, self.record.predictions.sha256, self.accepted)
 
 
 @dataclass(frozen=True)
@@ -137,7 +143,7 @@ class Reader:
             except UserError as error:
                 self.damaged[file] = error.message
             else:
-                self._records[file] = Stored(record, file, times.of(file, record))
+                self._records[file] = Stored(record, file, times.of(file, record), times.accepted(file))
         return [self._records[file] for file in dict.fromkeys(files) if file in self._records]
 
 
@@ -168,7 +174,7 @@ def read_side(choice: Choice, filters: Filters, reader: Reader) -> Side:
             f"{choice.name or folder}: no record has the requested protocols, datasets and architectures.",
             f"Available: {'; '.join(tables[:8])}.",
         )
-    current = generations(Dated(s, s.record.measurement, s.time) for s in kept)
+    current = generations(stored.dated for stored in kept)
     by_table: dict[Table, list[Row[Stored]]] = defaultdict(list)
     for row in current.rows:
         by_table[table_of(row.records[0].measurement)].append(row)

@@ -12,10 +12,11 @@ import msgspec
 from harness.base.canonical import is_file_hash
 from harness.cells.architecture_table import ARCHITECTURES
 from harness.cells.backbone import MINI_ARCH, BackboneChoice
+from harness.weights.describe import INFERRED
+from harness.weights.hub import HUB
+from harness.weights.sizes import QUICK_SUFFIX
 from results.measurement import RANDOM, ModelId
 
-INFERRED = "inferred"
-"""Architecture of a weight file whose tensors determine the architecture."""
 ACTIVATIONS = ("quick_gelu", "gelu")
 TEXT_LENGTH = 77
 """Tokens of a text in open_clip, unless the configuration of an architecture states another number."""
@@ -27,7 +28,7 @@ _MINI_TENSORS = "cf24b5205080a7742af3ca407afe1dbde8379579034515cd3fd6646114d474b
 def mini_model() -> ModelId:
     """The embedded tiny CLIP as records state it."""
     weights = BackboneChoice(MINI_ARCH, None).model_id().weights
-    return ModelId(MINI_ARCH, weights, "", _MINI_TENSORS, 64, "quick_gelu", TEXT_LENGTH)
+    return ModelId(MINI_ARCH, weights, "", _MINI_TENSORS, 64, "quick_gelu", TEXT_LENGTH, "clip")
 
 
 def frame_gmacs(model: ModelId) -> float | None:
@@ -42,11 +43,13 @@ class KnownModel:
     Args:
         image_size: Side of the square input in pixels; None if the configuration does not state it.
         text_length: Tokens of a text; None if the configuration does not state it.
+        tokenizer: `clip`, or the name of a tokenizer on the Hugging Face hub; empty if it is not known.
         tags: For each pretrained tag, whether its weights were trained with QuickGELU.
     """
 
     image_size: int | None
     text_length: int | None
+    tokenizer: str
     tags: dict[str, bool]
 
 
@@ -65,34 +68,43 @@ def model_problems(model: ModelId) -> Iterator[tuple[str, str]]:
         return
     if not model.tensors_sha256:
         yield "no hash of the tensors", "the hash of the loaded tensors"
-    of_file = is_file_hash(model.weights)
-    if model.arch == INFERRED:
-        if not of_file:
-            yield f"the weights {model.weights!r} without an architecture", "sha256: and the hash of a file"
-    elif model.arch not in known_models():
-        yield f"the architecture {model.arch!r}", "an architecture of open_clip"
+    known = _known(model)
+    if known is None:
+        yield f"the architecture {model.arch!r} of the weights {model.weights!r}", "an architecture of open_clip"
         return
-    elif not of_file and model.weights != RANDOM and _tag(model.weights) not in known_models()[model.arch].tags:
+    tag = not _external(model.weights) and model.weights != RANDOM
+    if tag and model.weights not in known.tags:
         yield f"the weights {model.weights!r} of {model.arch}", "a pretrained tag of the architecture"
         return
-    yield from _sizes_and_activation(model, of_file)
-
-
-def _sizes_and_activation(model: ModelId, of_file: bool) -> Iterator[tuple[str, str]]:
-    known = KnownModel(None, None, {}) if model.arch == INFERRED else known_models()[model.arch]
     for name, found, expected in (
         ("image size", model.image_size, known.image_size), ("text length", model.text_length, known.text_length),
     ):  # fmt: skip
         if found < 1 or expected not in (None, found):
             yield f"{name} {found} of {model.arch}", str(expected or "a number above 0")
-    # A weight file may be trained with either activation, whatever its architecture.
-    quick = None if of_file or model.weights == RANDOM else known.tags[_tag(model.weights)]
-    activations = ACTIVATIONS if quick is None else ("quick_gelu" if quick else "gelu",)
+    if known.tokenizer not in ("", model.tokenizer):
+        yield f"tokenizer {model.tokenizer!r} of {model.arch}", known.tokenizer
+    if model.tokenizer == "clip" and model.padding:
+        yield f"padding {model.padding} of {model.arch}", "0"
+    activations = ACTIVATIONS if not tag else ("quick_gelu" if known.tags[model.weights] else "gelu",)
+    # The name of an architecture states QuickGELU, for a weight file too.
+    if model.arch.endswith(QUICK_SUFFIX):
+        activations = ("quick_gelu",)
     if model.activation not in activations:
         yield f"activation {model.activation!r} of {model.arch}/{model.weights}", " or ".join(activations)
 
 
-def _tag(weights: str) -> str:
-    """A tag as open_clip looks it up."""
-    return weights.lower().replace("-", "_")
+def _external(weights: str) -> bool:
+    """Whether weights are those of a file or of a repository on the hub, which can hold any values."""
+    return is_file_hash(weights) or weights.startswith(HUB)
 
+
+def _known(model: ModelId) -> KnownModel | None:
+    """The architecture of a model; None if open_clip does not have it.
+
+    The harness adds the activation of a weight file to the name of its architecture.
+    """
+    if _external(model.weights):
+        if model.arch.removesuffix(QUICK_SUFFIX) == INFERRED:
+            return KnownModel(None, None, "", {})
+        return known_models().get(model.arch) or known_models().get(model.arch.removesuffix(QUICK_SUFFIX))
+    return known_models().get(model.arch)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from dataclasses import asdict, replace
 
-from harness.spec import Views
 from results.measurement import ListId
 from results.measurement_words import division, own_recipe, views_text
 from results.record import AuditFacts
@@ -153,8 +152,7 @@ def _training_views(submission: Submission, measured: Measured) -> None:
     training, prescribed = measured.m.fitted, measured.m.protocol.prescribed.views
     if training is None or division(measured.m) != "closed" or "P010" in measured.failed:
         return
-    expected = Views(frames=prescribed.frames, normalize=prescribed.normalize, reader=prescribed.reader)
-    if training.views != expected:
+    if training.views != (expected := prescribed.single):
         found = f"training views {views_text(training.views)}"
         submission.note_of(measured, "P032", found, views_text(expected))
 

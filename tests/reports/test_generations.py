@@ -57,13 +57,25 @@ def accept(folder: Path, time: str) -> None:
 def test_a_submission_counts_from_its_acceptance_whatever_it_claims(
     tmp_path: Path, accepted: str, shown: float
 ) -> None:
-    write_row(tmp_path / "own", 0.7, created=NEW)
+    write_row(tmp_path / "board" / "first" / "v1" / "records", 0.7, created=OLD)
+    accept(tmp_path / "board" / "first" / "v1", NEW)
     write_row(tmp_path / "board" / "vificlip" / "v1" / "records", 0.9, engine=2, created="9999-01-01T00:00:00Z")
     accept(tmp_path / "board" / "vificlip" / "v1", accepted)
     # A submission cannot bring the time of its own acceptance.
     (tmp_path / "board" / "vificlip" / "v1" / "records" / "acceptance.json").write_text('{"accepted": "9999"}', "utf-8")
     (row,) = rows_of(read_entries(tmp_path).entries)
     assert row.cells["base"].mean == pytest.approx(shown, abs=1) and len(row.superseded) == 9
+
+
+def test_a_submission_does_not_hide_a_row_of_the_keeper(tmp_path: Path) -> None:
+    write_row(tmp_path / "own", 0.7, created=OLD)
+    write_row(tmp_path / "board" / "vificlip" / "v1" / "records", 0.9, engine=2, created="9999-01-01T00:00:00Z")
+    accept(tmp_path / "board" / "vificlip" / "v1", "2029-09-01T00:00:00Z")
+    (row,) = rows_of(read_entries(tmp_path).entries)
+    assert row.cells["base"].mean == pytest.approx(74, abs=1)
+    assert {record.reason for record in row.superseded} == {
+        "a submission; the records that were measured in this folder count"
+    }
 
 
 def test_an_unreadable_acceptance_is_named_and_its_records_are_the_oldest(tmp_path: Path) -> None:

@@ -167,3 +167,40 @@ def test_the_order_of_records_decides_nothing() -> None:
         assert {(s.record.item, s.reason) for s in found.superseded} == {
             (s.record.item, s.reason) for s in wanted.superseded
         }
+
+
+def taken(time: str, predictions: str, **changes: Any) -> list[Dated[str]]:
+    """A whole row of an accepted submission."""
+    return [replace(record, item=f"board {record.item}", accepted=True, predictions=predictions)
+            for record in dated(time, **changes)]  # fmt: skip
+
+
+@pytest.mark.parametrize("changes", [{}, {"code": "c" * 64}, {"engine": 2}, {"lists": "other"}])
+def test_an_accepted_row_never_hides_a_row_that_was_measured_here(changes: dict[str, Any]) -> None:
+    """The same row or a newer generation of it, with other predictions and a later time."""
+    own = [replace(record, predictions="own") for record in dated("2026")]
+    found = generations([*taken("2027", "theirs", **changes), *own])
+    (row,) = found.rows
+    assert {record.item for record in row.records} == {record.item for record in own}
+    assert len(found.superseded) == 9 and "measured in this folder count" in reasons(found).pop()
+
+
+def test_an_incomplete_own_row_is_not_completed_by_a_submission() -> None:
+    own = [replace(record, predictions="own") for record in dated("2026")][:2]
+    (row,) = generations([*own, *taken("2027", "theirs")]).rows
+    assert {record.item for record in row.records} == {record.item for record in own} and not row.complete
+
+
+def test_an_accepted_copy_counts_with_the_time_of_its_original() -> None:
+    own = [replace(record, predictions="same") for record in dated("2026")]
+    copies = taken("2029", "same")
+    (row,) = generations([*own, *copies]).rows
+    assert all(record.accepted for record in row.records)
+    newer = [replace(record, predictions="new") for record in dated("2028", code="c" * 64)]
+    (row,) = generations([*own, *copies, *newer]).rows
+    assert {record.item for record in row.records} == {record.item for record in newer}
+
+
+def test_other_rows_of_a_submission_count() -> None:
+    own = [replace(record, predictions="own") for record in dated("2026")]
+    assert len(generations([*own, *taken("2027", "theirs", method="theirs")]).rows) == 2

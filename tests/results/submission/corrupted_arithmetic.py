@@ -151,7 +151,7 @@ for _name, _path, _value in (
     ("other recipe than the key's", ("training", "recipe", "lr"), 1e-6),
     ("other views than the key's", ("evaluation", "views", "frames"), 2),
     ("other backbone than the key's", ("model", "arch"), "ViT-B-16"),
-    ("other engine than the key's", ("engine",), 2),
+    ("other engine than the key's", ("engine",), 7),
     ("other part than the key's", ("protocol", "part"), "base"),
 ):
     refiled("A011", _name)(_in_measurement(*_path, value=_value))
@@ -160,7 +160,7 @@ for _name, _path, _value in (
 @refiled("A011", "fit with a description that is not its key's")
 def _(files: dict[str, bytes], _manifest: dict[str, Any]) -> None:
     name = next(name for name in files if name.startswith("fits/"))
-    edit_json(files, name, lambda fit: fit["described"].update(engine=2))
+    edit_json(files, name, lambda fit: fit["described"].update(engine=7))
 
 
 for _name, _old, _new in (
@@ -191,7 +191,7 @@ def _records_alone(name: str, edit: Callable[[dict[str, Any]], Any]) -> None:
     forged("A015", name)(lambda made: made.change(edit))
 
 
-_records_alone("other videos used than in the fit", lambda r: r["measurement"]["training"]["list"].update(root="0" * 8))
+_records_alone("other device batch than the fit", lambda r: r["measurement"]["training"].update(device_batch=8))
 _records_alone("other precision than the fit", lambda r: r["measurement"]["training"].update(precision="bf16"))
 _records_alone("other tensors than the fit", lambda r: r["measurement"]["model"].update(tensors_sha256="f" * 64))
 _records_alone("other image size than the fit", lambda r: r["measurement"]["model"].update(image_size=336))

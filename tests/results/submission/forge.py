@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from harness.base.canonical import fingerprint, labels_sha256, rows_sha256
+from harness.cells.from_request import ENGINE_VERSION
 from harness.data.embedded.dataset import EmbeddedDataset
 from harness.plugins import registry
 from harness.spec import Recipe, Views
@@ -312,7 +313,7 @@ def forge(protocol: str = "b2n", dataset: str = "mini_target", trained: bool = T
 
 
 def _views(facts: ProtocolFacts, item: EvalFacts) -> Views:
-    prescribed = facts.prescribed(item, MODEL)
+    prescribed = facts.prescribed(item, MODEL, item.views)
     assert prescribed is not None
     return prescribed.views
 
@@ -330,7 +331,7 @@ def _fit(made: Forge, facts: ProtocolFacts, item: EvalFacts, weights: bool) -> d
     sha256 = hashlib.sha256(data).hexdigest()
     views = Views(frames=_views(facts, item).frames)
     training = Training(listed, RECIPE, RECIPE, views, Start(), "fp32", len(rows), sha256)
-    described = FitDescription(METHOD, MODEL, training, 1)
+    described = FitDescription(METHOD, MODEL, training, ENGINE_VERSION)
     key = fit_key(described)
     if key not in made.fits:
         name = f"mymethod {item.train.dataset}/{item.train.name}"
@@ -358,7 +359,7 @@ def with_parent(made: Forge, dataset: str = "mini_source", name: str = "train", 
     data = tensors(7.0)
     sha256 = hashlib.sha256(data).hexdigest()
     training = Training(listed, RECIPE, RECIPE, Views(frames=4), Start(), "fp32", len(rows), sha256)
-    described = FitDescription(METHOD, MODEL, training, 1)
+    described = FitDescription(METHOD, MODEL, training, ENGINE_VERSION)
     parent = FitFile(
         fit_key(described), f"mymethod {dataset}/{name}", described, WeightsFile("weights.safetensors", sha256), names,
         outcome_of(len(rows), RECIPE), Parameters(1_100_000, 2), ENVIRONMENT, CREATED,
@@ -392,7 +393,7 @@ def _record(
     measurement = Measurement(
         ProtocolId(facts.protocol, facts.version, item.part, item.repeat, Prescribed(views), scope), METHOD, MODEL,
         None if fit is None else decode(fit, FitFile).described.training,
-        Evaluation(listed, views, precision="fp32", evaluated=1), 1,
+        Evaluation(listed, views, precision="fp32", evaluated=1), ENGINE_VERSION,
     )  # fmt: skip
     record = Record(
         key="0" * 16, signature="", measurement=measurement, columns=facts.columns, classes=classes, embedded=True,
