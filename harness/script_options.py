@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias, TypedDict
 
 from harness.base.errors import UserError, unknown_name
 from harness.cells.backbone import BackboneChoice
+from harness.cells.exported_method import exported_methods
 from harness.cells.request import MethodChoice, Request, parse_methods
 from harness.machine.compute_options import ComputeOptions
 from harness.machine.settings import Settings, load_settings
@@ -165,8 +166,10 @@ def request_of(
     method: str | Sequence[str], protocol: str | Sequence[str], dataset: Names, options: RunOptions
 ) -> Request:
     """The request that the arguments of `run` describe."""
-    methods: tuple[MethodChoice, ...] = parse_methods(list(texts(method)))
     checkpoint = options.get("checkpoint")
+    methods: tuple[MethodChoice, ...] = parse_methods(list(texts(method))) or exported_methods(
+        None if checkpoint is None else str(checkpoint)
+    )
     if checkpoint is not None:
         if len(methods) != 1:
             raise UserError(

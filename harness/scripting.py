@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from harness.engine.method import ClipMethod
     from harness.running.load_fit import FittedMethod
-    from harness.running.predict import Prediction
+    from harness.running.predict import Model, Prediction
     from results.compare import Comparison
     from results.statistics.metric_values import Metrics
 
@@ -86,6 +86,22 @@ class Evaluation:
     ids: NDArray[np.int64]
     probabilities: NDArray[np.float64]
     failed: Mapping[int, str]
+
+
+def load_export(file: str | Path, **folders: Unpack[Folders]) -> Model:
+    """The method of a fit that `export` wrote, with its weights, classes and views; `predict` and `evaluate` take it.
+
+    Args:
+        file: The weight file.
+        folders: See `Folders`.
+
+    Raises:
+        UserError: The file is not the export of a fit, or its method is not known or has other tensors.
+    """
+    check_names("load_export", folders, Folders)
+    from harness.running.exported import load_export as load_exported
+
+    return load_exported(Path(file), settings_of(folders))
 
 
 def run(
@@ -162,7 +178,7 @@ def load_fit(
 
 
 def predict(
-    model: FittedMethod | ClipMethod,
+    model: FittedMethod | Model | ClipMethod,
     videos: Videos,
     labels: LabelSet | Sequence[str] = (),
     views: Views | None = None,
@@ -171,7 +187,7 @@ def predict(
     """The most probable classes of videos.
 
     Args:
-        model: A fit, or a method from `build_method`.
+        model: A fit, an export, or a method from `build_method`.
         videos: Files, folders of which all videos are taken, tables of paths, or arrays of frames: (T, H, W, 3) uint8
             RGB.
         labels: Classes to choose from; the default is the classes of the fit.
@@ -197,7 +213,7 @@ def predict(
 
 
 def evaluate(
-    model: FittedMethod | ClipMethod,
+    model: FittedMethod | Model | ClipMethod,
     videos: str | Path | Sequence[tuple[str | Path | NDArray[np.uint8], str]],
     labels: LabelSet | Sequence[str] = (),
     views: Views | None = None,
@@ -206,7 +222,7 @@ def evaluate(
     """Scores of labelled videos, without a protocol and without a record: such numbers are not ranked.
 
     Args:
-        model: A fit, or a method from `build_method`.
+        model: A fit, an export, or a method from `build_method`.
         videos: A folder of class folders, a table of path and class, or pairs of a file, or an array of frames (T, H,
             W, 3), and its class name.
         labels: Classes to choose from; the default is the classes of the fit, else those of the videos, sorted.
@@ -223,10 +239,11 @@ def evaluate(
     from harness.engine.job import OwnClipsJob
     from harness.running.load_fit import FittedMethod
     from harness.running.named_videos import labelled_videos
+    from harness.running.predict import Model
     from results.statistics.metrics import accuracies
 
     pairs = labelled_videos(videos)
-    if not labels and not isinstance(model, FittedMethod):
+    if not labels and not isinstance(model, FittedMethod | Model):
         labels = sorted({name for _, name in pairs})
     method, classes, chosen = _resolved(model, labels, views)
     ids = {name: index for index, name in enumerate(classes.names)}
@@ -294,12 +311,13 @@ def compare(
 
 
 def _resolved(
-    model: FittedMethod | ClipMethod, labels: LabelSet | Sequence[str], views: Views | None
+    model: FittedMethod | Model | ClipMethod, labels: LabelSet | Sequence[str], views: Views | None
 ) -> tuple[ClipMethod, LabelSet, Views]:
     """Method, classes and views, those of a fit where none are given."""
     from harness.running.load_fit import FittedMethod
+    from harness.running.predict import Model
 
-    if isinstance(model, FittedMethod):
+    if isinstance(model, FittedMethod | Model):
         given = labels or model.labels
         classes = given if isinstance(given, LabelSet) else LabelSet(tuple(given))
         return model.method, classes, _own(views, model.method) or model.views

@@ -63,7 +63,7 @@ class _Command:
         yield from ("--method", m.method.name, "--protocol", m.protocol.name)
         yield from ("--dataset", self._dataset(m.table_list))
         yield from self._options(m)
-        yield from self._model(m.model)
+        yield from self._model(m.model, m.method.checkpoint)
         if m.method.checkpoint:
             yield from ("--checkpoint", self._file("checkpoint", m.method.checkpoint))
         yield from self._lists(m)
@@ -118,18 +118,28 @@ class _Command:
                     text = _text(value)
                 yield from ("--set", f"{name}={text}")
 
-    def _model(self, model: ModelId) -> Iterator[str]:
-        """The backbone, unless it is the default of the dataset or the method brings its own model."""
+    def _model(self, model: ModelId, checkpoint: str) -> Iterator[str]:
+        """The backbone, unless it is the default of the dataset or the method brings its own model.
+
+        Args:
+            model: The model.
+            checkpoint: sha256 of the checkpoint; empty without one.
+        """
         is_default = (
             model.arch == EMBEDDED_ARCH if self.row.embedded else (model.arch, model.weights) == DEFAULT_BACKBONE
         )
         if is_default or model.config:
             return
-        if model.arch != INFERRED:
+        if not model.arch.startswith(INFERRED):
             yield from ("--arch", model.arch)
-        if model.arch != EMBEDDED_ARCH:
-            weights = self._file("weights", model.weights) if _is_file(model.weights) else model.weights
-            yield from ("--weights", weights)
+        if model.arch == EMBEDDED_ARCH or model.weights == f"{_FILE}{checkpoint}":
+            return  # the CLIP in the checkpoint itself
+        weights = self._file("weights", model.weights) if _is_file(model.weights) else model.weights
+        yield from ("--weights", weights)
+        # Files need not state their activation; the name of an architecture can.
+        named = model.arch.endswith("-quickgelu") and not model.arch.startswith(INFERRED)
+        if weights != model.weights and model.activation and not named:
+            yield from ("--activation", model.activation.replace("_", ""))
 
     def _lists(self, m: Measurement) -> Iterator[str]:
         """The class names, the origin of the lists, and the source dataset if the user chose it."""

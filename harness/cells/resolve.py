@@ -119,7 +119,7 @@ class _Resolver:
                 declared = self._declared(row, protocol, dataset, fit, source)
                 self._require_videos(dataset, source)
                 recipe = _fitted_recipe(recipe_with(declared, self._request.recipe), source, fit)
-                trained_by = similar_protocol(protocol, dataset, fit) if _shares_fits(protocol) else protocol.name
+                trained_by = self._trained_by(protocol, dataset, fit)
                 training = ResolvedFit(row, trained_by, fit, source, declared, recipe, views)
             repeat = fit.repeat if is_trained else Repeat()
             evals = tuple(self._eval(item, row, published, repeat, datasets[item.test.dataset]) for item in items)
@@ -184,6 +184,12 @@ class _Resolver:
             self._codes[method] = code_of(registry.method_spec(method))
         return self._codes[method]
 
+    @staticmethod
+    def _trained_by(protocol: type[Protocol], dataset: Dataset, fit: Fit) -> str:
+        """The protocol that trains a fit: the protocol itself, or the one with whose fits it shares its fits."""
+        shares = not protocol.trains or (bool(protocol.recipe_like) and not is_custom(protocol))
+        return similar_protocol(protocol, dataset, fit) if shares else protocol.name
+
     def _published_views(self, protocol: type[Protocol], dataset: Dataset) -> Views:
         """The views of a protocol; of a protocol that evaluates fits of another protocol those of the other one."""
         if protocol.trains:
@@ -241,11 +247,6 @@ class _Resolver:
 def _borrows(protocol: type[Protocol]) -> bool:
     """Whether a protocol takes recipes and option values of other protocols: methods publish none for it."""
     return is_custom(protocol) or bool(protocol.recipe_like) or not protocol.trains
-
-
-def _shares_fits(protocol: type[Protocol]) -> bool:
-    """Whether the fits of a protocol are those of another built-in protocol, with its recipes unchanged."""
-    return _borrows(protocol) and not is_custom(protocol)
 
 
 def _default_backbone(dataset: Dataset) -> BackboneChoice:

@@ -11,6 +11,7 @@ from harness.base.errors import UserError
 from harness.base.imports import without_collections
 from harness.cells.architectures import check_backbone
 from harness.cells.backbone import BackboneChoice
+from harness.cells.exported_method import exported_methods
 from harness.cells.request import MethodChoice, Request, parse_methods
 from harness.machine.compute_options import DEVICES, PRECISIONS, SHARDS, ComputeOptions
 from harness.machine.settings import Settings, load_settings
@@ -238,7 +239,9 @@ def request_of(arguments: argparse.Namespace) -> Request:
     Raises:
         UserError: `--method` or `--protocol` is missing, or a value is not valid.
     """
-    absent = [f"--{name}" for name in ("method", "protocol") if not getattr(arguments, name)]
+    # The export of a fit states its method.
+    needed = ("protocol",) if arguments.checkpoint else ("method", "protocol")
+    absent = [f"--{name}" for name in needed if not getattr(arguments, name)]
     if absent:
         example = "python -m harness run --method vificlip --protocol b2n"
         raise UserError(f"Required arguments are missing: {', '.join(absent)}.", f"Example: {example}")
@@ -264,7 +267,7 @@ def request_of(arguments: argparse.Namespace) -> Request:
 
 def _methods_of(arguments: argparse.Namespace) -> tuple[MethodChoice, ...]:
     """The method choices of `--method`, with `--set` and `--checkpoint` for a single method."""
-    methods = parse_methods(arguments.method)
+    methods = parse_methods(arguments.method) or exported_methods(arguments.checkpoint)
     options = parse_pairs(arguments.set, "--set")
     if options:
         if len(methods) != 1:

@@ -11,7 +11,7 @@ from pathlib import Path
 from harness.base.errors import UserError
 from harness.cells.cell import Cells
 from harness.cells.leakage import audit_cell
-from harness.cells.plan import Plan, refreshed
+from harness.cells.plan import Plan, make_plan, refreshed
 from harness.commands._output import say
 from harness.executor.ledger import Job, latest_by_cell
 from harness.executor.options import ExecutorOptions
@@ -49,7 +49,7 @@ def run_jobs(job_run: JobRun) -> RunSummary | None:
     """Compute cells as jobs; None after `--detach`.
 
     Raises:
-        UserError: submitit is not installed, or the executor refuses the jobs.
+        UserError: submitit is not installed, the executor refuses the jobs, or a probe lacks its finished fit.
         KeyboardInterrupt: The wait was interrupted; the next steps are printed, and the jobs run on.
     """
     if importlib.util.find_spec("submitit") is None:
@@ -57,6 +57,8 @@ def run_jobs(job_run: JobRun) -> RunSummary | None:
     cells, runs = job_run.cells, job_run.settings.runs.path
     for cell in cells.evals:
         audit_cell(cell)  # a leak is refused before a job waits in a queue; the job checks it again
+    for cell in make_plan(cells).unfitted_evals():
+        raise cell.unfitted
     _render(cells)
     submission = submit(
         cells, job_run.run_request, job_run.options, _discarding(job_run.settings) if job_run.force else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from harness.base.errors import EXIT_DONE
+from harness.base.errors import EXIT_DONE, UserError
 from harness.commands._arguments import add_fit_backbone, add_folders, add_plugins, open_fit
 from harness.commands._output import say
 from harness.commands._parser import Verbs, verb_parser
@@ -16,7 +16,9 @@ def add_parser(verbs: Verbs) -> None:
     parser = verb_parser(
         verbs, "export", "weights of a fit as safetensors with open_clip's names",
         "Write all weights of a finished fit to one safetensors file: CLIP's weights under open_clip's names, the\n"
-        "method's own weights under `method.`. open_clip loads the file of a method without weights of its own.",
+        "method's own weights under `method.`. open_clip loads the file of a method without weights of its own.\n"
+        "The file states method, options, classes, input statistics, views and recipe, so that `--checkpoint FILE` of\n"
+        "`predict` and `run` needs no other flag. A model card with recipe and scores lies beside it (NAME.card.md).",
         "example:\n"
         "  python -m harness export runs/mini-clip/vificlip/FIT_FOLDER --out vificlip.safetensors\n",
     )  # fmt: skip
@@ -29,8 +31,16 @@ def add_parser(verbs: Verbs) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the file."""
+    out = Path(arguments.out)
+    if out.suffix != ".safetensors" or out.is_dir():
+        raise UserError(
+            f"--out is {out}, expected a file that ends in .safetensors.",
+            f"Write --out {out.with_suffix('.safetensors')}",
+        )
     fitted = open_fit(arguments, Path(arguments.fit))
-    from harness.engine.method_weights import export
+    from harness.running.exported import export_fit
 
-    say(f"weights: {export(fitted.method, Path(arguments.out), fitted.views.normalize)}")
+    weights, card = export_fit(fitted, out)
+    say(f"weights: {weights}")
+    say(f"model card: {card}")
     return EXIT_DONE

@@ -101,7 +101,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise UserError(f"--top-k is {arguments.top_k}, expected a number of classes from 1.", "Example: --top-k 5")
     videos = find_videos(list(map(Path, arguments.videos)), Path(arguments.root) if arguments.root else None)
     cut = Cut(arguments.start or 0.0, arguments.end, arguments.window, arguments.step)
-    model = _fitted(arguments) if arguments.fit else _untrained(arguments)
+    model = _fitted(arguments) if arguments.fit else _exported(arguments) or _untrained(arguments)
     from harness.running.predict import predict
 
     # The plot shows the classes with the highest scores of any window, which may be low in another window.
@@ -114,23 +114,44 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _fitted(arguments: argparse.Namespace) -> Model:
     """A finished fit with its classes and views, unless flags override them."""
-    from harness.data.lists.class_names import read_class_names
-
     if arguments.method or arguments.checkpoint:
         raise UserError(
             "--fit is given together with --method or --checkpoint: it has a method with weights.",
             "Leave one of them out.",
         )
     fit = open_fit(arguments, Path(arguments.fit))
-    labels = read_class_names(Path(arguments.labels)) if arguments.labels else fit.labels
-    views = replace(
-        fit.views,
-        frames=fit.views.frames if arguments.frames is None else arguments.frames,
-        reader=arguments.reader or fit.views.reader,
-    )
     from harness.running.predict import Model
 
-    return Model(fit.method, labels, views)
+    return _overridden(arguments, Model(fit.method, fit.labels, fit.views))
+
+
+def _exported(arguments: argparse.Namespace) -> Model | None:
+    """The exported fit of `--checkpoint` with its classes and views; None for another checkpoint or a named method."""
+    from harness.weights.exported import read_exported
+
+    named = (arguments.method, arguments.arch, arguments.weights)
+    if not arguments.checkpoint or any(named) or read_exported(arguments.checkpoint) is None:
+        return None
+    load_plugins(arguments)
+    from harness.running.exported import load_export
+
+    return _overridden(arguments, load_export(Path(arguments.checkpoint), settings_of(arguments)))
+
+
+def _overridden(arguments: argparse.Namespace, model: Model) -> Model:
+    """A model with the classes, frames and reader of the flags."""
+    from harness.data.lists.class_names import read_class_names
+
+    views = model.views
+    return replace(
+        model,
+        labels=read_class_names(Path(arguments.labels)) if arguments.labels else model.labels,
+        views=replace(
+            views,
+            frames=views.frames if arguments.frames is None else arguments.frames,
+            reader=arguments.reader or views.reader,
+        ),
+    )
 
 
 def _untrained(arguments: argparse.Namespace) -> Model:

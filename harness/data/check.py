@@ -33,10 +33,11 @@ class ListCheckJson(TypedDict):
 
 
 class DecodeJson(TypedDict):
-    """JSON form of the comparison of the two readers: clips compared, wrong frames and problems by list path."""
+    """JSON form of the comparison of the readers: clips compared; wrong frames, corrupt packets, problems by path."""
 
     compared: int
     disagree: dict[str, int]
+    damaged: dict[str, int]
     undecodable: dict[str, str]
 
 
@@ -168,6 +169,11 @@ class DataReport:
         return tuple(sorted(path for path, check in (self.decode or {}).items() if check.wrong))
 
     @property
+    def damaged(self) -> Mapping[str, int]:
+        """Clips with corrupt packets, and their number."""
+        return {path: check.skipped for path, check in sorted((self.decode or {}).items()) if check.skipped}
+
+    @property
     def undecodable(self) -> Mapping[str, str]:
         """Clips that could not be compared, with the reason."""
         return {path: check.problem for path, check in sorted((self.decode or {}).items()) if check.problem}
@@ -191,6 +197,10 @@ class DataReport:
         if self.decode is not None:
             is_custom = self.kind == "custom"
             lines.append(f"  {readers_text(self.decode, 'readers', is_custom, sampled=False)}")
+            lines += [
+                f"  damaged: {path}: {count} corrupt packets, which the reader exact skips as ffmpeg does"
+                for path, count in self.damaged.items()
+            ]
             lines += [f"  undecodable: {path}: {reason}" for path, reason in self.undecodable.items()]
         return "\n".join(lines)
 
@@ -201,6 +211,7 @@ class DataReport:
             decode = {
                 "compared": len(self.decode) - len(self.undecodable),
                 "disagree": {path: self.decode[path].wrong for path in self.disagree},
+                "damaged": dict(self.damaged),
                 "undecodable": dict(self.undecodable),
             }
         return {

@@ -235,8 +235,8 @@ def _curated(true: str, train: set[str], train_dataset: str, test_dataset: str) 
         for relation, names in _relations().k400.get(test_dataset, {}).get(true, {}).items():
             if trained := [name for name in names if name in train]:
                 counterparts[relation] = trained
-    for relation, through in _through_k400(train_dataset, test_dataset).get(true, {}).items():
-        if trained := [name for name in through if name in train]:
+    for relation, related in _through_k400(train_dataset, test_dataset).get(true, {}).items():
+        if trained := [name for name in related if name in train]:
             counterparts[relation] = trained
     if train_dataset == test_dataset:
         pairs = _relations().near.get(test_dataset, ())

@@ -20,12 +20,14 @@ class DecodeCheck:
         declared: Number of frames that decord declares.
         decoded: Number of frames of a sequential decode.
         problem: Why the clip could not be compared, empty otherwise.
+        skipped: Number of corrupt packets, which the reader `exact` skips as ffmpeg does.
     """
 
     wrong: int = 0
     declared: int = 0
     decoded: int = 0
     problem: str = ""
+    skipped: int = 0
 
 
 def sample(paths: Sequence[str], size: int = SAMPLE) -> list[str]:

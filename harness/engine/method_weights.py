@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from safetensors.torch import save
@@ -44,7 +45,9 @@ def load_published(method: ClipMethod[VideoT, TextT], path: Path) -> str:
     return published.family
 
 
-def export(method: ClipMethod[VideoT, TextT], path: Path, normalize: str = "") -> Path:
+def export(
+    method: ClipMethod[VideoT, TextT], path: Path, normalize: str = "", facts: Mapping[str, str] | None = None
+) -> Path:
     """Write all weights of a method: CLIP's tensors under open_clip's names, the method's own below `method.`.
 
     A method that adds no tensors to CLIP gives a plain open_clip state dict, which `load_backbone(weights=path)` and
@@ -54,6 +57,7 @@ def export(method: ClipMethod[VideoT, TextT], path: Path, normalize: str = "") -
         method: The method.
         path: The file, which is written atomically; its folder is created.
         normalize: Input statistics of the fit, which an evaluation of the file with --checkpoint then takes.
+        facts: Further entries of the metadata, see `harness.weights.exported`.
 
     Returns:
         The path.
@@ -64,14 +68,15 @@ def export(method: ClipMethod[VideoT, TextT], path: Path, normalize: str = "") -
         key = clip_name if clip_name != name else EXPORT_PREFIX + name
         # safetensors refuses tensors that share memory, hence the clone.
         tensors[key] = value.detach().cpu().contiguous().clone()
-    facts = method.backbone.facts
+    backbone = method.backbone.facts
     metadata = {
         # Transformers and other readers of safetensors expect `format`.
         "format": "pt", "schema": SCHEMA, "method": method.name, "options": json.dumps(method.options.as_dict()),
-        "arch": facts.arch, "weights": facts.weights, "quick_gelu": json.dumps(facts.quick_gelu),
+        "arch": backbone.arch, "weights": backbone.weights, "quick_gelu": json.dumps(backbone.quick_gelu),
         **({"heads": f"{heads[0]},{heads[1]}"} if (heads := attention_heads(method.backbone.clip)) else {}),
         **({"normalize": normalize} if normalize else {}),
-        **({METADATA: metadata_text(facts.input)} if facts.input.mean else {}),
+        **({METADATA: metadata_text(backbone.input)} if backbone.input.mean else {}),
+        **(facts or {}),
     }  # fmt: skip
     path.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(path, save(tensors, metadata=metadata))

@@ -31,6 +31,7 @@ class WeightsCheck:
         activation: Activation that the file states; empty if it states none.
         activation_source: The part of the file that states the activation.
         sha256: Hash of the file.
+        identity: Weights as records state them; for several files and for a file with a base, a hash of all of them.
         openai: The model of OpenAI whose published file has this hash; empty if there is none.
         own: Number of tensors of a method beside CLIP.
         complete: Whether the file holds all of CLIP.
@@ -53,6 +54,7 @@ class WeightsCheck:
     activation: str
     activation_source: str
     sha256: str
+    identity: str
     openai: str
     own: int
     complete: bool
@@ -83,6 +85,7 @@ class WeightsCheck:
             ["architecture", ", ".join(self.architectures) or "none of open_clip's by its shapes"],
             ["activation", activation],
             ["sha256", f"{self.sha256}: {published}"],
+            *([["in records", self.identity]] if self.identity != f"sha256:{self.sha256}" else []),
             ["loads", f"yes: {self.loaded_as}, tensors {self.tensors_sha256[:16]}" if self.loads else "no"],
             *(["note", note] for note in self.notes),
             *(["outputs", line] for line in self.outputs),
@@ -127,6 +130,7 @@ def _described(described: Description) -> WeightsCheck:
         activation=stated.activation,
         activation_source=stated.source,
         sha256=sha256,
+        identity=f"sha256:{described.sha256}",
         openai=openai_files().get(sha256, ""),
         own=len(published.own),
         complete=described.is_complete,
@@ -151,7 +155,8 @@ def _loaded(found: WeightsCheck, choice: BackboneChoice, picture: Path | None, s
     facts = backbone.facts
     activation = "QuickGELU" if facts.quick_gelu else "GELU"
     found = replace(
-        found, loads=True, loaded_as=f"{facts.arch}, {activation}, {facts.image_size} pixels",
+        found, loads=True, identity=choice.model_id().weights,
+        loaded_as=f"{facts.arch}, {activation}, {facts.image_size} pixels",
         tensors_sha256=facts.weights_sha256, notes=backbone.notes,
     )  # fmt: skip
     reference = REFERENCES.get(facts.arch.removesuffix(QUICK_SUFFIX))

@@ -10,6 +10,7 @@ from harness.data.folders.dataset import FolderDataset
 from harness.data.official.prepare import prepare
 from harness.engine.video.decode_check import DecodeWorker, centre_indices, compare_readers
 from harness.machine.settings import load_settings
+from tests.engine.numbered import Coding, damaged, write
 
 
 def test_centre_indices_are_the_published_ones():
@@ -94,3 +95,16 @@ def test_an_overrun_ends_the_child_and_the_next_clip_gets_a_new_one(tmp_path):
         assert "no answer after 0 s" in worker.check(tmp_path / "x.avi").problem
         worker._timeout = 60.0
         assert worker.check(tmp_path / "x.avi").problem == "the file is not a video, but text"
+
+
+def test_a_damaged_clip_is_named(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        for i in range(2):
+            write(tmp_path / name / f"{i}.avi", Coding("mpeg4", "avi", gop=6), range(30))
+    damaged(tmp_path / "a" / "1.avi", write(tmp_path / "whole.avi", Coding("mpeg4", "avi", gop=6), range(30)), 12)
+    (tmp_path / "whole.avi").unlink()
+    report = check_data(FolderDataset(tmp_path), compare_readers)
+    assert dict(report.damaged) == {"a/1.avi": 1} and report.as_dict()["decode"]["damaged"] == {"a/1.avi": 1}
+    assert "damaged: a/1.avi: 1 corrupt packets, which the reader exact skips as ffmpeg does" in report.text()
+    assert report.undecodable["a/1.avi"].endswith("the reader exact does")

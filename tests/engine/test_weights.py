@@ -225,6 +225,53 @@ def test_openai_archive(tmp_path: Path, base: Path) -> None:
     assert torch.equal(features(loaded), features(load_backbone(weights=plain, activation="quickgelu")))
 
 
+def test_a_mismatch_names_the_family_and_the_setting(tmp_path: Path, base: Path) -> None:
+    """The hint is the method of the file, or the options and views that it was made with."""
+    state = vificlip_names(clip_state())
+    prompts = {"module.prompt_learner.ctx": torch.zeros(6, 64), "module.image_encoder.VPT": torch.zeros(5, 128)}
+    with_prompts = save(tmp_path / "prompts.pth", {"model": {**state, **prompts}})
+    frames = {name: value for name, value in build("xclip").state_dict().items() if not name.startswith("backbone.")}
+    frames = {n: v for n, v in frames.items() if not n.startswith("messages.")} | {
+        "mit.positional_embedding": torch.zeros(1, 8, 64)
+    }
+    xclip = save(tmp_path / "xclip.pth", {"model": {**clip_state(), **frames}})
+    tcclip = save(
+        tmp_path / "tc.pth", {"model": {**state, "module.text_encoder.prompt_generation_layer.0.x": torch.zeros(1)}}
+    )
+    mean = {"model_state_dict": clip_state(), "fusion_model_state_dict": {}}
+    lstm = {"model_state_dict": clip_state(), "fusion_model_state_dict": {"lstm_visual.weight_ih_l0": torch.zeros(1)}}
+    for method, path, family, hint in (
+        (build("vificlip"), with_prompts, "ViFi-CLIP", "--method bridge_prompt"),
+        (build("bridge_prompt", stage_one="clip"), with_prompts, "ViFi-CLIP", "--set text_tokens=6"),
+        (build("vificlip"), xclip, "X-CLIP", "--method xclip"),
+        (build("xclip"), xclip, "X-CLIP", "--views frames=8"),
+        (build("vificlip"), tcclip, "TC-CLIP", "checkpoint of TC-CLIP"),
+        (build("actionclip"), save(tmp_path / "mean.pt", mean), "ActionCLIP", "--set fusion=mean"),
+        (build("actionclip"), save(tmp_path / "lstm.pt", lstm), "ActionCLIP", "has another one"),
+    ):  # fmt: skip
+        with pytest.raises(UserError) as refused:
+            load_published(method, path)
+        assert f"({family}) does not fit the model" in refused.value.message
+        assert hint in refused.value.hint, refused.value.hint
+
+
+def test_an_incomplete_file_says_what_it_lacks_and_takes_a_base(tmp_path: Path, base: Path) -> None:
+    path = save(tmp_path / "vifi.pth", {"model": vificlip_names(clip_state())})
+    with pytest.raises(UserError, match=r"vifi\.pth \(ViFi-CLIP\) lacks the token embedding") as refused:
+        load_backbone(weights=path, base=tmp_path / "gone.pt")
+    assert "--base TAG|FILE" in refused.value.hint
+    with pytest.raises(UserError, match="holds all of CLIP"):
+        load_backbone(weights=base, activation="quickgelu", base=base)
+
+
+def test_a_checkpoint_is_not_loaded_into_a_model_with_another_activation(tmp_path: Path, base: Path) -> None:
+    gelu = build("vificlip", load_backbone(weights=base, activation="gelu"))
+    exported = export(build("vificlip"), tmp_path / "quick.safetensors")
+    for path in (exported, save(tmp_path / "v.pth", vificlip_names(clip_state()))):
+        with pytest.raises(UserError, match=r"needs QuickGELU .* computes GELU"):
+            load_published(gelu, path)
+
+
 class Bomb:
     """Unpickling this makes a folder."""
 

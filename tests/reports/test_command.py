@@ -9,7 +9,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from harness.cells.backbone import BackboneChoice
 from harness.cells.from_request import expand
@@ -36,8 +38,8 @@ def settings(tmp_path: Path) -> Settings:
     return load_settings(places, {"HARNESS_CONFIG": "/dev/null"})
 
 
-def measured(request: Request, settings: Settings, tmp_path: Path) -> list[Row]:
-    """The rows of a request, as if its cells had been computed."""
+def measured(request: Request, settings: Settings, tmp_path: Path, activation: str = "") -> list[Row]:
+    """The rows of a request, as if its cells had been computed with weights of an activation."""
     template = read_record(write_sample(tmp_path / "template", protocol="few_shot", part="k2", shots=2))
     entries = []
     for cell in expand(request, settings).evals:
@@ -45,6 +47,7 @@ def measured(request: Request, settings: Settings, tmp_path: Path) -> list[Row]:
         if m.fitted is not None:
             fit = replace(m.fitted, used=m.fitted.list.n, precision="bf16", weights_sha256="0" * 64)
             m = replace(m, training=fit)
+        m = replace(m, model=replace(m.model, activation=activation))
         m = replace(m, evaluation=replace(m.evaluation, evaluated=m.evaluation.list.n))
         card = replace(template.method, title=cell.row.card.title, defaults=cell.row.defaults.as_dict())
         record = replace(
@@ -120,12 +123,14 @@ def test_a_default_row_has_a_short_command(settings: Settings, tmp_path: Path) -
 def test_files_and_folders_must_be_filled_in(settings: Settings, small_dataset: Path, tmp_path: Path) -> None:
     data = Path(shutil.copytree(small_dataset, tmp_path / "my videos"))
     weights, stage, checkpoint = (tmp_path / name for name in ("w.pt", "s.pth", "c.pth"))
-    for path in (weights, stage, checkpoint):
-        path.write_bytes(path.name.encode())
+    for number, path in enumerate((weights, stage, checkpoint)):
+        save_file({"visual.proj": np.full((4, 2), number, np.float32), "ln_final.weight": np.ones(4, np.float32)}, path)
     places = {"PATH-TO-my videos": str(data), "PATH-TO-WEIGHTS": str(weights)}
-    own = Request(**{**BASE, "datasets": (str(data),), "backbone": BackboneChoice("ViT-B-16", str(weights))})
-    (row,) = measured(own, settings, tmp_path)
-    assert keys(again_of(run_command(row).text, places), settings) == keys(own, settings)
+    for arch, activation in ((None, "gelu"), (None, "quickgelu"), ("ViT-B-16", "gelu"), ("ViT-B-16", "quickgelu")):
+        backbone = BackboneChoice(arch, str(weights), activation)
+        own = Request(**{**BASE, "datasets": (str(data),), "backbone": backbone})
+        (row,) = measured(own, settings, tmp_path, {"gelu": "gelu", "quickgelu": "quick_gelu"}[activation])
+        assert keys(again_of(run_command(row).text, places), settings) == keys(own, settings)
     assert [note.split(":")[0] for note in run_command(row).notes] == list(places)
     assert row.measurement.model.weights.removeprefix("sha256:") in run_command(row).notes[1]
 

@@ -192,3 +192,18 @@ def test_a_malformed_file_is_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "mote.json").write_text(json.dumps(document), encoding="utf-8")
     with pytest.raises(UserError, match="'about 55' is not a printed number"):
         published_numbers(tmp_path)
+
+
+def test_numbers_of_all_clips_are_a_table_of_their_own_and_not_beside_means_over_splits() -> None:
+    numbers = [n for n in published_numbers() if n.table == "zero_shot_full"]
+    assert {(n.method, n.dataset, n.value) for n in numbers} == {
+        ("froster", "HMDB-51", "54.5"), ("froster", "UCF-101", "85.0"), ("text4vis", "HMDB-51", "49.8"),
+        ("text4vis", "UCF-101", "79.6"),
+    }  # fmt: skip
+    assert all(n.std is None for n in numbers)
+    splits = [n for n in published_numbers() if n.table == "zero_shot"]
+    assert not [n for n in splits if n.method == "text4vis" and n.dataset != "K-600"]
+    assert not [note for n in splits for note in n.notes if "full" in note]
+    (full,) = [text for text in render_table("zero_shot_full").text.split("### ") if "all clips" in text]
+    assert "85.0" in full and "84.8" not in full
+    assert "85.0" not in render_table("zero_shot").text.split("FROSTER")[1].splitlines()[0]

@@ -140,3 +140,21 @@ def test_the_transform_of_a_plugin_is_part_of_the_measurement(
     cells = json.loads(capsys.readouterr().out)
     states = {line["cell"].split()[3]: line["state"] for line in cells if line["kind"] == "eval"}
     assert (states["mirrored"], states["clean"]) == ("stale", "done")
+
+
+def test_a_sample_is_marked_in_every_output_and_its_command_repeats_it(
+    small_dataset: Path, copied: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.rmtree(copied / "runs")
+    chosen = ("--method", "vanilla_clip", "--protocol", "few_shot", "--shots", "2", "--limit", "1")
+    assert run(copied, small_dataset, "run", *chosen) == 0
+    (score,) = json.loads(capsys.readouterr().out)
+    assert score["incomplete"] == ["a sample of the list: 1 video per class, seed 0"]
+    (row,) = rows_of(read_entries(copied / "runs").entries)
+    evaluation = row.measurement.evaluation
+    assert (evaluation.evaluated, evaluation.list.n) == (4, 4) and row.reasons
+    assert "--limit 1" in run_command(row).text
+    (path,) = find_records(copied / "runs")
+    assert "a sample of the list: 1 video per class" in summary([path], copied / "runs").text
+    assert in_process("score", copied / "runs") == 0
+    assert "1 incomplete" in capsys.readouterr().out

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
@@ -50,22 +51,24 @@ def compare_readers(file: Path, frames: int = FRAMES) -> DecodeCheck:
     except OSError as error:  # a decoder would blame the file for a fault of the disk
         return DecodeCheck(problem=fault_of(error).reason)
     try:
+        video = SequentialVideo(str(file))
+    except Exception as error:  # PyAV raises many classes, some of them not its own
+        return DecodeCheck(problem=_reason("sequential", error))
+    decoded = DecodeCheck(decoded=len(video), skipped=video.skipped)
+    try:
         reader = open_decord(file)
         declared = len(reader)
         indices = centre_indices(declared, frames)
         with explained(file):
             batch = reader.get_batch(indices).asnumpy()
     except Exception as error:  # decord raises RuntimeError and a class of its own; all mean that it cannot read
-        return DecodeCheck(problem=_reason("decord", error))
-    try:
-        video = SequentialVideo(str(file))
-    except Exception as error:  # PyAV raises many classes, some of them not its own
-        return DecodeCheck(declared=declared, problem=_reason("sequential", error))
-    wrong = sum(index >= len(video) for index in indices)
-    for index, frame in zip(indices, batch, strict=True):
-        if index < len(video):
-            wrong += _differ(video.get_batch(np.array([index])).asnumpy()[0], frame, video.scales_chroma)
-    return DecodeCheck(wrong, declared, len(video))
+        return replace(decoded, problem=_reason("decord", error))
+    within = [index for index in indices if index < len(video)]
+    wrong = len(indices) - len(within)
+    if within:  # indices ascend, so that frames beyond the end come last
+        expected = video.get_batch(np.array(within)).asnumpy()
+        wrong += sum(_differ(a, b, video.scales_chroma) for a, b in zip(expected, batch, strict=False))
+    return replace(decoded, wrong=wrong, declared=declared)
 
 
 def _differ(expected: NDArray[np.uint8], frame: NDArray[np.uint8], scales_chroma: bool) -> bool:

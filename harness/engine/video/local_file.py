@@ -38,6 +38,8 @@ _TEXTS = (
     (b"<html", "a web page"),
 )
 _Y4M = b"YUV4MPEG2"
+_ASF = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
+_FILE_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 _DEFAULT_STREAM = 5_000_000
 """Points of a default stream in FFmpeg's choice; a stream has a point per pixel."""
 
@@ -166,7 +168,7 @@ def _other_format(path: Path) -> str:
 
 
 def cut_off(path: Path) -> str:
-    """Return how an AVI or Matroska file ends before the size that its header states; empty for whole files.
+    """Return how an AVI, Matroska or ASF file ends before the size that its header states; empty for whole files.
 
     decord reads the first frames of such a file and declares no more: its prediction would be one of another clip.
 
@@ -176,7 +178,7 @@ def cut_off(path: Path) -> str:
     size = path.stat().st_size
     with path.open("rb") as file:
         head = file.read(HEAD_BYTES)
-        stated = _segment_end(head)
+        stated = max(_segment_end(head), _asf_size(head))
         if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
             stated = _movi_end(file.fileno(), size)
     if stated <= size:
@@ -195,6 +197,14 @@ def _movi_end(descriptor: int, size: int) -> int:
             return offset + 8 + length if length < 0xFFFFFFF0 else 0
         offset += 8 + length + length % 2
     return offset
+
+
+def _asf_size(head: bytes) -> int:
+    """Size that the header of an ASF file (.wmv, .asf) states; 0 if there is none."""
+    start = head.find(_FILE_PROPERTIES)
+    if not head.startswith(_ASF) or start < 0:
+        return 0
+    return int.from_bytes(head[start + 40 : start + 48], "little")
 
 
 def _segment_end(head: bytes) -> int:

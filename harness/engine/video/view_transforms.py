@@ -106,8 +106,8 @@ def compression(strength: int, frames: Frames, random: np.random.Generator) -> F
     quality = [cv2.IMWRITE_JPEG_QUALITY, COMPRESSION[strength - 1]]
     # The codec takes BGR; a swap of two channels before and after keeps the conversion to luminance right.
     encoded = [cv2.imencode(".jpg", frame[..., ::-1], quality)[1] for frame in frames]
-    decoded = [cv2.imdecode(data, cv2.IMREAD_COLOR) for data in encoded]
-    return np.stack([frame[..., ::-1] for frame in decoded if frame is not None]).astype(np.uint8, copy=False)
+    decoded = [np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8) for data in encoded]
+    return np.stack(decoded)[..., ::-1]
 
 
 def brightness(strength: int, frames: Frames, random: np.random.Generator) -> Frames:

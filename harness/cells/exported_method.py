@@ -1,0 +1,42 @@
+"""The method of exported weights, which state it themselves."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+from harness.base.errors import UserError
+from harness.cells.request import MethodChoice
+from harness.plugins import registry
+from harness.spec.options import OptionValue
+from harness.weights.exported import ExportedFit, read_exported
+from harness.weights.identity import FILE_HASH
+
+
+def method_of_export(facts: ExportedFit, file: str) -> MethodChoice:
+    """The method of exported weights, with the options of the fit and the file as its checkpoint."""
+    spec = registry.method_spec(facts.method)
+    of_files = {f.name for f in fields(spec.options_type) if f.metadata.get("file")}
+    options: dict[str, OptionValue] = {
+        name: value
+        for name, value in facts.options.items()
+        # Files are stated by their hash. Weights that a fit started from are overwritten by the exported ones.
+        if not (name in of_files and str(value).startswith(FILE_HASH))
+    }
+    return MethodChoice(facts.method, options, file)
+
+
+def exported_methods(checkpoint: str | None) -> tuple[MethodChoice, ...]:
+    """The method of a checkpoint that states it; empty without a checkpoint.
+
+    Raises:
+        UserError: The checkpoint states no method.
+    """
+    if checkpoint is None:
+        return ()
+    facts = read_exported(checkpoint)
+    if facts is None:
+        raise UserError(
+            f"--method is missing: the checkpoint {checkpoint} states no method, as exports of fits do.",
+            "Name the method of the checkpoint: --method NAME",
+        )
+    return (method_of_export(facts, checkpoint),)
