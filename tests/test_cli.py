@@ -261,7 +261,7 @@ def test_weights_for_the_embedded_clip_are_refused_by_every_verb(
     assert in_process(verb, *BACKBONE_VERBS[verb], "--arch", "mini-clip", "--weights", weights) == 2
     said = capsys.readouterr().err
     assert said.startswith(f"error: --weights is '{weights}', but --arch mini-clip takes none: mini-clip is the ")
-    assert "--checkpoint FILE" in said and "--arch ViT-B-16 --weights FILE" in said
+    assert "--checkpoint FILE" in said and "Another CLIP: --weights FILE" in said
     assert not (elsewhere / "runs").exists()
 
 

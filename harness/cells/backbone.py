@@ -96,7 +96,9 @@ class BackboneChoice:
             return BackboneChoice(MINI_ARCH, None)
         if describe(checkpoint).is_complete:
             return replace(self, weights=checkpoint, of_method=True)
-        return replace(self, weights=self.base, base=None)
+        # The family states its activation, and a base that is a file need not.
+        by_family = "quickgelu" if self.base is not None and is_external(self.base) else None
+        return replace(self, weights=self.base, base=None, activation=self.activation or by_family)
 
     @classmethod
     def for_model(cls, model: ModelId, weights: str, base: str | None = None) -> BackboneChoice:

@@ -13,6 +13,7 @@ from harness.cells.backbone import BackboneChoice
 from harness.cells.cell import EvalCell, FitCell
 from harness.cells.open_clip_source import CLIP_INPUT, ArchitectureConfig, architecture_config, pretrained_tags
 from harness.spec.views import InputSettings
+from harness.weights.sizes import QUICK_SUFFIX
 
 
 def input_lines(cells: Iterable[FitCell | EvalCell]) -> Iterator[str]:
@@ -24,7 +25,8 @@ def input_lines(cells: Iterable[FitCell | EvalCell]) -> Iterator[str]:
             used[backbone, cell.views.normalize] = None
     for backbone, normalize in used:
         own = backbone.own_input
-        name = f"{backbone.arch or 'ViT-B-16'}/{Path(backbone.weights or 'openai').name}"
+        arch = backbone.model_id().arch
+        name = f"{arch}/{Path(backbone.weights or 'openai').name}"
         if normalize == "model":
             text = f"normalize=model: {own.settings} ({own.source})"
         else:
@@ -33,7 +35,7 @@ def input_lines(cells: Iterable[FitCell | EvalCell]) -> Iterator[str]:
                 f"normalize={normalize}{published}; --views normalize=model takes that of the weights: {own.settings} "
                 f"({own.source})"
             )
-        config = architecture_config(backbone.arch or "ViT-B-16")
+        config = architecture_config(arch) or architecture_config(arch.removesuffix(QUICK_SUFFIX))
         yield f"input of {name}: {text}{'; ' + _texts(config) if config else ''}"
 
 

@@ -81,7 +81,7 @@ class MethodRow:
 
         An export states the statistics of its fit. The files of a method's authors have those of its original.
         """
-        if self.choice.checkpoint is None or not self.spec.uses_clip:
+        if self.choice.checkpoint is None or not self.spec.uses_clip or not Path(self.choice.checkpoint).is_file():
             return views
         described = describe(self.choice.checkpoint)
         normalize = described.file.metadata.get("normalize", "")

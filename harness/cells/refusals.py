@@ -18,6 +18,7 @@ from harness.data.lists.dataset import Dataset
 from harness.machine.settings import Settings
 from harness.spec import VideoList
 from harness.spec.updates import plan_updates
+from harness.weights.hub import is_hub, repository_of
 
 Cell = FitCell | EvalCell
 _MOST_COMPARED = 64 * 2**20
@@ -105,12 +106,14 @@ def _model_facts(row: MethodRow, weights: Path) -> Iterator[_Fact]:
     if not isinstance(backbone, BackboneChoice):
         return
     yield from _refusals(lambda: check_backbone(backbone))
-    arch = backbone.arch or "ViT-B-16"
+    arch = row.model_id.arch
     if weights_on_disk(backbone, weights) is False:
         tag = backbone.weights or "openai"
+        name, where = f"{arch}/{tag}", f"save them as {weights / f'{arch}-{tag}.safetensors'}"
+        if is_hub(tag):
+            name, where = tag, f"copy `hf download {repository_of(tag)}` into the hub's cache"
         yield _Fact(
-            f"the weights {arch}/{tag} are not on this machine: `run` downloads them. Without network, save them as "
-            f"{weights / f'{arch}-{tag}.safetensors'}",
+            f"the weights {name} are not on this machine: `run` downloads them. Without network, {where}",
             refused=False,
         )
     if backbone.is_mini:

@@ -14,6 +14,7 @@ from harness.engine.method import ClipMethod
 from harness.engine.model.clip_model import Backbone
 from harness.engine.training.trained_weights import load_fit, read_trained
 from harness.machine.settings import Settings
+from harness.weights.describe import describe
 from harness.weights.identity import checkpoint_activation
 from harness.weights.index import WeightsIndex
 from results.fit_file import FitFile, read_fit_file
@@ -29,10 +30,31 @@ def build_row(row: MethodRow, settings: Settings) -> ClipMethod:
     cls = method_class(row.name)  # imports the plugin, which planning does not need
     if not isinstance(row.backbone, BackboneChoice):
         return cls(row.backbone.load(), row.options)
-    method = cls(load_chosen_backbone(row.backbone, settings), row.options)
-    if row.choice.checkpoint:
-        load_published(method, Path(row.choice.checkpoint))
+    if not row.choice.checkpoint:
+        return cls(load_chosen_backbone(row.backbone, settings), row.options)
+    method = cls(_backbone_below(Path(row.choice.checkpoint), row.backbone, settings), row.options)
+    load_published(method, Path(row.choice.checkpoint))
     return method
+
+
+def _backbone_below(checkpoint: Path, choice: BackboneChoice, settings: Settings) -> Backbone:
+    """The backbone into which a checkpoint is loaded.
+
+    Raises:
+        UserError: The backbone cannot be loaded; of a checkpoint that lacks tensors of CLIP, the reason is named.
+    """
+    described = describe(checkpoint)
+    try:
+        return load_chosen_backbone(choice, settings)
+    except UserError as error:
+        if described.is_complete:
+            raise
+        raise UserError(
+            f"{checkpoint} ({described.title}) lacks the token embedding, which the CLIP weights "
+            f"{choice.weights or 'openai'} have. {error.message}",
+            f"Name CLIP weights with --base TAG|FILE. {error.hint}",
+            error.exit_code,
+        ) from None
 
 
 def load_chosen_backbone(choice: BackboneChoice, settings: Settings) -> Backbone:

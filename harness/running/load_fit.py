@@ -23,6 +23,7 @@ from harness.running.inputs import BASE_INPUT, WEIGHTS_INPUT, read_inputs
 from harness.spec import LabelSet, Views
 from harness.spec.options import build_options
 from harness.weights.describe import is_path
+from harness.weights.hub import is_hub
 from results.fit_file import FIT_FILE, FitFile, read_fit_file
 from results.measurement import MethodId, ModelId, Value
 
@@ -139,7 +140,7 @@ def method_row_of(
             f"{where} starts from the weights of a file with sha256 {model.weights.removeprefix(FILE_HASH)}.",
             "Give that file: --weights FILE.",
         )
-    chosen = own_model or backbone or BackboneChoice(model.arch, None if model.arch == MINI_ARCH else model.weights)
+    chosen = own_model or backbone or _recorded_backbone(model)
     # `unread`: without the facts that are known only after the weights were read, which `load_row` compares.
     chosen_model = chosen.model_id()
     if chosen_model != model.unread:
@@ -149,6 +150,13 @@ def method_row_of(
             "Give the --arch and --weights of the fit.",
         )
     return MethodRow(MethodChoice(method.name, values), chosen, spec, options, defaults, code_of(spec))
+
+
+def _recorded_backbone(model: ModelId) -> BackboneChoice:
+    """The backbone of a recorded model whose weights are named: a tag, a repository of the hub or the tiny CLIP."""
+    if is_hub(model.weights):
+        return BackboneChoice.for_model(model, model.weights)
+    return BackboneChoice(model.arch, None if model.arch == MINI_ARCH else model.weights)
 
 
 def _file_options(values: Mapping[str, Value], files: Mapping[str, str], where: str) -> dict[str, str]:

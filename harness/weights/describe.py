@@ -18,6 +18,7 @@ from harness.weights.read import WeightFile, open_weights
 from harness.weights.sizes import Sizes, architectures_of, known_architectures, named, sizes_of, sizes_of_transformers
 from harness.weights.stored import StoredTensor
 
+_TAGS = ("openai", "random")
 INFERRED = "inferred"
 """Name of an architecture whose sizes are those of a weight file and of no architecture of open_clip."""
 LOCAL_DIR = "local-dir:"
@@ -96,7 +97,9 @@ class Description:
 
 def is_path(weights: str) -> bool:
     """Whether a value of `--weights` names a file or folder on this machine."""
-    return weights.startswith(LOCAL_DIR) or Path(weights).exists()
+    path = Path(weights)
+    # A folder of this name in the working folder must not change what the two most used words mean.
+    return weights.startswith(LOCAL_DIR) or path.is_file() or (path.is_dir() and weights not in _TAGS)
 
 
 def path_of(weights: str) -> Path:

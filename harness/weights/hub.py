@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from harness.base.errors import UserError
-from harness.weights.folder import WEIGHT_NAMES, snapshot_of
+from harness.weights.folder import WEIGHT_NAMES, WEIGHT_SUFFIXES, snapshot_of
 
 HUB = "hf-hub:"
 """Prefix of a repository on the Hugging Face hub in open_clip's spelling."""
@@ -59,7 +59,8 @@ def cached_snapshot(repository: str, *caches: Path) -> Path | None:
             snapshot = snapshot_of(folder)
         except UserError:  # several snapshots and no reference
             continue
-        if any((snapshot / name).is_file() for name in WEIGHT_NAMES) or any(snapshot.glob("*.[pbs]*")):
+        # A repository whose configuration alone was downloaded has a snapshot, too.
+        if any(file.suffix in WEIGHT_SUFFIXES or file.name in WEIGHT_NAMES for file in snapshot.iterdir()):
             return snapshot
     return None
 

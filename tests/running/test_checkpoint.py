@@ -9,11 +9,16 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
+from harness.cells.backbone import BackboneChoice
+from harness.cells.request import MethodChoice
+from harness.cells.resolve_method import method_row
 from harness.engine.method import method_class
 from harness.engine.method_weights import export
 from harness.engine.model.backbone import load_backbone
+from harness.spec import Views
 from harness.weights.families import read_published
 from results.measurement_words import division
 from results.record import find_records, read_record
@@ -85,27 +90,50 @@ def test_a_published_file_is_evaluated(
     assert "3 cells reused" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    ("method", "write", "normalize"), [("xclip", xclip_file, "imagenet"), ("actionclip", actionclip_file, "clip")]
-)
 def test_a_file_with_all_of_clip_needs_no_other_weights(
-    method: str, write: Any, normalize: str, places: tuple[object, ...], tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
-    """No weights of OpenAI are on this machine; the input statistics are those of the method's original."""
-    file = write(tmp_path / "published.pth")
+    places: tuple[object, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No weights of OpenAI are on this machine; the input statistics are those of ActionCLIP's original."""
+    file = actionclip_file(tmp_path / "published.pth")
     ask = [a for a in ASK if a not in ("--arch", "mini-clip")]
-    one = ("run", "--method", method, "--checkpoint", file, *ask, *places, "--part", "novel")
+    one = ("run", "--method", "actionclip", "--checkpoint", file, *ask, *places, "--part", "novel")
     assert in_process(*one) == 0, capsys.readouterr().err
     record = read_record(find_records(tmp_path / "runs")[0])
     model, views = record.measurement.model, record.measurement.evaluation.views
     assert model.weights == f"sha256:{record.measurement.method.checkpoint}" and model.activation == "quick_gelu"
-    assert views.normalize == normalize
-    if method == "actionclip":
-        assert in_process(*one, "--views", "normalize=imagenet") == 0
-        assert {read_record(p).measurement.evaluation.views.normalize for p in find_records(tmp_path / "runs")} == {
-            "clip", "imagenet"
-        }  # fmt: skip
+    assert views.normalize == "clip"
+
+
+def test_the_statistics_of_a_checkpoint_are_those_of_its_method_or_of_its_fit(tmp_path: Path) -> None:
+    for normalize, method, write in (("imagenet", "xclip", xclip_file), ("clip", "actionclip", actionclip_file)):
+        file = write(tmp_path / f"{method}.pth")
+        row = method_row(MethodChoice(method, checkpoint=str(file)), BackboneChoice(None, None))
+        assert row.published_input(Views()).normalize == normalize
+        assert isinstance(row.backbone, BackboneChoice) and row.backbone.weights == str(file)
+    fit = export(scrambled("actionclip"), tmp_path / "fit.safetensors", "imagenet")
+    row = method_row(MethodChoice("actionclip", checkpoint=str(fit)), BackboneChoice(None, None))
+    assert row.published_input(Views()).normalize == "imagenet"
+
+
+def test_a_file_of_vificlip_says_what_it_lacks_and_takes_a_base(
+    places: tuple[object, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The token embedding comes from `--base`; without it the message says for which file OpenAI's are needed."""
+    state = {n.removeprefix("backbone.clip."): v for n, v in scrambled("vificlip").state_dict().items()}
+    base, file = tmp_path / "base.safetensors", tmp_path / "vifi.pth"
+    save_file({name: value.contiguous() for name, value in state.items()}, base)
+    names = {n: f"image_encoder.{n[7:]}" if n.startswith("visual.") else f"text_encoder.{n}" for n in state}
+    torch.save({"model": {names[n]: v for n, v in state.items() if "token_embedding" not in n}}, file)
+    monkeypatch.setattr("harness.engine.model.tag_files.download_pretrained", None)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    ask = [a for a in ASK if a not in ("--arch", "mini-clip")]
+    one = ("run", "--method", "vificlip", "--checkpoint", file, *ask, *places, "--part", "novel")
+    assert in_process(*one) != 0
+    said = capsys.readouterr().err
+    assert "vifi.pth (ViFi-CLIP) lacks the token embedding" in said and "--base TAG|FILE" in said
+    assert in_process(*one, "--base", base) == 0, capsys.readouterr().err
+    (record,) = [read_record(path) for path in find_records(tmp_path / "runs")]
+    assert record.measurement.model.activation == "quick_gelu"
 
 
 def test_an_export_goes_back_in(places: tuple[object, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

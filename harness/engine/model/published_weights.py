@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor, nn
 
 from harness.engine.model.transformers_names import from_transformers
@@ -31,7 +32,12 @@ def fit_names(clip: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]
         state = {f"text.{name}" if name.startswith(_TEXT_TOWER) else name: value for name, value in state.items()}
     # OpenAI's file is float16, and a fit needs fp32 weights. Integer tensors, such as counters of batches, stay.
     state = {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
-    if "logit_scale" in state:
+    parameters = dict(clip.named_parameters(recurse=False))
+    for name in ("logit_scale", "logit_bias"):
         # OpenAI saves a scalar, some open_clip models hold a vector of length 1.
-        state["logit_scale"] = state["logit_scale"].reshape(clip.get_parameter("logit_scale").shape)
+        if name in state and name in parameters and state[name].numel() == 1:
+            state[name] = state[name].reshape(parameters[name].shape)
+    # As open_clip does: a file without a bias has the bias 0. It shifts all logits alike.
+    if "logit_bias" in parameters and "logit_bias" not in state:
+        state["logit_bias"] = torch.zeros_like(parameters["logit_bias"])
     return state

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from harness.engine.model.clip_model import BackboneFacts
 from harness.engine.model.recognizer_config import RANDOM, RecognizerConfig
-from harness.engine.model.weights import read_weights, state_sha256, strict_load
+from harness.engine.model.weights import read_weights, require_finite, state_sha256, strict_load
 
 if TYPE_CHECKING:
     from harness.engine.video.mm_types import MMRecognizer
@@ -74,4 +74,6 @@ def _tensors(path: Path) -> dict[str, Tensor]:
     inner = content.get("state_dict")
     state = inner if isinstance(inner, Mapping) else content
     # Checkpoints of several GPUs carry the prefix of torch's DataParallel.
-    return {name.removeprefix("module."): value for name, value in state.items() if isinstance(value, Tensor)}
+    tensors = {name.removeprefix("module."): value for name, value in state.items() if isinstance(value, Tensor)}
+    require_finite(tensors, str(path))
+    return tensors
