@@ -175,13 +175,17 @@ def _heading(part: str) -> tuple[str, str]:
 
 def _row(probe: ProbeRow, parts: Sequence[str]) -> TableRow:
     clean = TableCell(plain=probe.clean)
-    cells = [TableCell(plain=probe.losses[part].text) if part in probe.losses else TableCell() for part in parts]
+    cells = [_cell(probe.losses[part]) if part in probe.losses else TableCell() for part in parts]
     row = probe.row
     family = row.family or PAPER_TABLES.default_family
     return TableRow(
         row.title, family, (clean, *cells), row.method, setting=row.signature, extra=(("Fit", probe.fit),),
         label=probe.label,
     )  # fmt: skip
+
+
+def _cell(loss: ProbeLoss) -> TableCell:
+    return TableCell(plain=loss.text, loss=loss.loss, interval=loss.interval)
 
 
 def _lacking(probes: Sequence[ProbeRow]) -> list[str]:

@@ -9,6 +9,7 @@ from reports.labels import named
 from reports.row import Cell, Row
 from reports.verdict import Verdict
 from results.published_numbers import PublishedNumber
+from results.statistics.intervals import Interval
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,9 @@ class TableCell:
         verdict: Comparison of the two.
         emphasis: `bold`, `underline` or empty.
         delta_published, delta_ours: Values of a delta row, in percent points.
-        plain: Our value in a column of cost: a number, or a word that replaces it.
+        plain: Our value in a column of cost: a number, or a word that replaces it; the text of a loss.
+        loss: Loss of a probe in percent points, for programs; None for other cells.
+        interval: 95 % interval of the loss.
         reasons: Reasons why our value is not ranked; the value has a double dagger, and the notes state the reasons.
         again: Why the rank of our value may not hold if the methods are trained again; the value has a dagger.
     """
@@ -35,6 +38,8 @@ class TableCell:
     delta_published: Decimal | None = None
     delta_ours: float | None = None
     plain: float | str | None = None
+    loss: float | None = None
+    interval: Interval | None = None
     reasons: tuple[str, ...] = ()
     again: str = ""
 

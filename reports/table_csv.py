@@ -49,6 +49,9 @@ def _csv_row(table: Table, row: TableRow, dataset: str, column: str, cell: Table
                 "marks": safe_value("; ".join(mark.text for mark in cell.row.marks)),
                 "superseded": safe_value(cell.row.superseded_text),
             }  # fmt: skip
+    elif cell.loss is not None:
+        values["ours"] = cell.loss
+        values |= {"low": cell.interval.low, "high": cell.interval.high} if cell.interval else {}
     elif cell.plain is not None:
         values["ours"] = cell.plain
     if cell.published:

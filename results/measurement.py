@@ -1,7 +1,7 @@
 """The definition of a measurement: its parts, and the keys that decide reuse, averaging and ranking.
 
 A `Measurement` contains all settings that decide a number or the comparability of two numbers. It does not contain
-paths, workers, processes, device and device batch.
+paths, workers, processes and device.
 
 `FIELDS` maps every field to the keys that it enters; a key is the hash of these fields:
 

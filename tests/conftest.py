@@ -37,6 +37,16 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session: pytest.Session) -> None:
+    """Fork the server of `server` before the first test, in a process of pytest-xdist whose OpenMP has one thread."""
+    needed = any("server" in getattr(item, "fixturenames", ()) for item in session.items)
+    if needed and "PYTEST_XDIST_WORKER" in os.environ and not Path("/proc/driver/nvidia").exists():
+        from tests.endurance.preloaded import fork_early
+
+        fork_early()
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of specifications, published values and golden outputs that lies beside the repository.

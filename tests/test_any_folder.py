@@ -21,6 +21,7 @@ from tests.conftest import ROOT, TINY_RUN, machine_free
 PACKAGES = ("harness", *OURS)
 FOREIGN = "raise RuntimeError('a module of the user was imported')\n"
 LAYOUTS = ("folders", "packages", "modules")
+LAYOUTS_TESTED = ("modules", *(pytest.param(layout, marks=pytest.mark.slow) for layout in ("folders", "packages")))
 OFFLINE = ("--no-deps", "--no-build-isolation", "--no-index", "--disable-pip-version-check", "-q")
 TINY = tuple(word for word in TINY_RUN if word not in ("--no-report", "--json"))
 README_RUN = "python -m harness run --method vificlip --protocol b2n"
@@ -103,7 +104,7 @@ def all_ours(text: str, installed: Installed) -> bool:
     return all(Path(line).resolve().is_relative_to(installed.home.resolve()) for line in text.split())
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("layout", LAYOUTS_TESTED)
 def test_our_packages_win_in_every_folder(editable: Installed, tmp_path: Path, layout: str) -> None:
     where = user_folder(tmp_path / "work", layout)
     light = ("harness.api", "reports.command", "results.record", "protocols.b2n", "methods")

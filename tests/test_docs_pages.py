@@ -22,8 +22,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import torch
+from _pytest.mark import ParameterSet
 
 from harness import cli
+from harness.api import LabelSet, build_method
+from harness.engine.contract.tiny_clip import tiny_backbone
+from harness.plugins import registry
+from harness.plugins.loose_files import load_file
 from tests.conftest import ROOT, in_process
 
 PAGES = sorted(
@@ -153,6 +159,27 @@ def test_long_commands_of_a_page_run(page: str, working_folder: Path, capsys: py
 
 
 @pytest.mark.parametrize("block", of("plugin"), ids=str)
+@pytest.mark.usefixtures("plugins_forgotten")
+def test_a_plugin_of_a_page_is_loaded_and_scores(block: Block, working_folder: Path) -> None:
+    file = working_folder / "plugin.py"
+    file.write_text(block.text, encoding="utf-8")
+    before = registry.sources("method").keys()
+    load_file(file)
+    names = registry.sources("method").keys() - before
+    assert names
+    for name in names:
+        method = build_method(name, tiny_backbone()).eval()
+        with torch.no_grad():
+            logits = method(torch.zeros(2, 4, 3, 32, 32), LabelSet(("run", "jump")))
+        assert tuple(logits.shape) == (2, 2) and logits.isfinite().all()
+
+
+def first_fast(blocks: list[Block]) -> list[ParameterSet]:
+    """The first block runs by default; the same check of the next ones takes more than a second each."""
+    return [pytest.param(block, id=str(block), marks=[pytest.mark.slow] if i else []) for i, block in enumerate(blocks)]
+
+
+@pytest.mark.parametrize("block", first_fast(of("plugin")))
 @pytest.mark.usefixtures("plugins_forgotten")
 def test_a_plugin_of_a_page_keeps_the_contract(
     block: Block, working_folder: Path, capsys: pytest.CaptureFixture[str]

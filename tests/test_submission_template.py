@@ -169,6 +169,7 @@ def test_everything_outside_submissions_has_an_owner() -> None:
 HOSTILE = ("harness/__main__.py", "argparse.py", "pip/__main__.py", "json.py", "sitecustomize.py", "usercustomize.py")
 
 
+@pytest.mark.slow
 def test_the_steps_run_no_file_of_a_hostile_branch(board: Path, tmp_path: Path) -> None:
     base = git(board, "rev-parse", "HEAD")
     mark = tmp_path / "executed"

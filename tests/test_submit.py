@@ -241,6 +241,7 @@ class Sharper(ClipMethod):
 '''
 
 
+@pytest.mark.slow
 def test_a_record_is_reproduced_with_its_own_views_and_evaluation_options(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], plugins_forgotten: None
 ) -> None:

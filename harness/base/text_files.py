@@ -54,7 +54,9 @@ def read_text(path: Path, kind: str, expected: str) -> str:
         raise UserError(f"{kind} {path} cannot be read: {error.strerror or error}.", expected) from None
     if not data.startswith(tuple(start for start, _ in _BINARY)) and b"\0" not in data:
         with suppress(UnicodeDecodeError):
-            return data.decode("utf-8-sig")
+            text = data.decode("utf-8-sig")
+            _refuse_page(text, path, kind)
+            return text
     content = probable_content(data)
     if not content.encoding:
         raise UserError(f"{kind} {path} is not text: it is {content.words}.", f"Save it as UTF-8 text. {expected}")
@@ -63,6 +65,15 @@ def read_text(path: Path, kind: str, expected: str) -> str:
         f"{kind} {path} is not UTF-8 text: it is probably {content.words}.",
         f"Convert it: iconv -f {content.encoding} -t UTF-8 {shlex.quote(str(path))} > {new}",
     )
+
+
+def _refuse_page(text: str, path: Path, kind: str) -> None:
+    """Refuse text that a download left in place of the file."""
+    start = text[:200].lstrip().lower()
+    if start.startswith("version https://git-lfs"):
+        raise UserError(f"{kind} {path} is a Git LFS pointer and not the file.", "Get the file: git lfs pull")
+    if start.startswith(("<!doctype html", "<html", "<?xml")):
+        raise UserError(f"{kind} {path} is a web page and not the file.", "Download the file itself (raw).")
 
 
 def probable_content(data: bytes) -> Content:

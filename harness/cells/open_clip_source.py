@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import importlib.util
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
@@ -100,6 +100,20 @@ def architecture_config(arch: str) -> ArchitectureConfig | None:
     return msgspec.json.decode(content, type=ArchitectureConfig)
 
 
+def computes_quick_gelu(arch: str, stated: bool) -> bool:
+    """Whether the weights of a tag were trained with QuickGELU.
+
+    An architecture with QuickGELU whose name does not say so (roberta-ViT-B-32) has no second name for GELU: its tags
+    were trained with it, although their entries state nothing.
+
+    Args:
+        arch: The architecture.
+        stated: Whether the entry of the tag states QuickGELU.
+    """
+    config = architecture_config(arch)
+    return stated or (config is not None and config.quick_gelu and not arch.endswith("-quickgelu"))
+
+
 def canonical_tag(arch: str, weights: str) -> str:
     """A pretrained tag in open_clip's spelling (`OpenAI` -> `openai`); other names of weights unchanged."""
     cleaned = weights.lower().replace("-", "_")
@@ -132,7 +146,11 @@ def pretrained_tags() -> dict[str, dict[str, Tag]]:
             tags[str(key.value)] = dict(_tags(variable, constants, defaults))
     # open_clip offers the tags that were trained with QuickGELU under a second name of the architecture.
     quick = {f"{arch}-quickgelu": {n: t for n, t in of.items() if t.quick_gelu} for arch, of in tags.items()}
-    return tags | {arch: of for arch, of in quick.items() if of}
+    tags |= {arch: of for arch, of in quick.items() if of}
+    return {
+        arch: {n: replace(t, quick_gelu=computes_quick_gelu(arch, t.quick_gelu)) for n, t in of.items()}
+        for arch, of in tags.items()
+    }
 
 
 def _constants(source: str) -> dict[str, Constant]:

@@ -149,7 +149,7 @@ def _score_batches(
         text = job.method.encode_text(job.label_set)
     with processes.together(), mixed, casts_kept(device, job.method.backbone):
         if features is None:
-            loader: Iterable[EvalBatch] = job.loader(batches, context.compute, context.pins_memory)
+            loader: Iterable[EvalBatch] = job.loader(batches, context.compute, context.pins_memory, context.clips)
         else:
             loader = eval_batches(features, batches)
         for batch in loader:

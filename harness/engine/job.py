@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
+from harness.base.canonical import fingerprint
 from harness.engine.method import ClipMethod
+from harness.engine.video.clip_memory import ClipMemory, KeptClips
 from harness.engine.video.guarded_loader import GuardedLoader
 from harness.engine.video.loaders import EvalBatch, Row, scored_loader
 from harness.engine.video.mm_own_clips import OwnClip, OwnClips
@@ -65,7 +67,7 @@ class EvalJob(Job):
         return ListVideoDataset(self.rows, pipeline, self.seed)
 
     def loader(
-        self, batches: list[list[int]], compute: ComputeOptions, pin: bool = False
+        self, batches: list[list[int]], compute: ComputeOptions, pin: bool = False, memory: ClipMemory | None = None
     ) -> GuardedLoader[PackedClip, EvalBatch]:
         """The decoded clips of the list in batches of row numbers.
 
@@ -73,8 +75,16 @@ class EvalJob(Job):
             batches: Rows of each batch.
             compute: Number of workers and time limit.
             pin: Put batches into pinned memory, for a GPU.
+            memory: Clips of earlier evals; None to decode all.
         """
-        return scored_loader(self.decoded(), batches, compute, pin)
+        dataset = self.decoded()
+        return scored_loader(dataset, batches, compute, pin, self._kept(dataset, memory) if memory else None)
+
+    def _kept(self, dataset: ListVideoDataset, memory: ClipMemory) -> KeptClips:
+        random = self.views.sampling == "random"
+        drawn = self.seed if random else 0
+        pipeline = fingerprint([asdict(self.views), self.method.backbone.image_size, self.transform, drawn])
+        return KeptClips(memory, pipeline, dataset.video, random)
 
 
 @dataclass(frozen=True)
@@ -88,9 +98,9 @@ class OwnClipsJob(EvalJob):
     clips: tuple[OwnClip, ...] = ()
 
     def loader(
-        self, batches: list[list[int]], compute: ComputeOptions, pin: bool = False
+        self, batches: list[list[int]], compute: ComputeOptions, pin: bool = False, memory: ClipMemory | None = None
     ) -> GuardedLoader[PackedClip, EvalBatch]:
-        """The decoded clips in batches of row numbers."""
+        """The decoded clips in batches of row numbers; none are kept in memory."""
         if any(clip.frames is not None for clip in self.clips):
             compute = replace(compute, workers=0)  # each worker would receive a copy of all arrays
         dataset = OwnClips(list(self.clips), self.views, self.method.backbone.image_size, self.seed)

@@ -44,7 +44,7 @@ def run_eval_cell(cell: EvalCell, session: Session) -> bool:
         # Untrained evals of several protocols on one list share a number, and are computed once per run.
         job = EvalJob(method, rows, cell.labels, cell.views, seed, cell.eval.transform)
         if cell.number not in session.scores:
-            context = Context(device, session.compute, session.features, processes)
+            context = Context(device, session.compute, session.features, processes, session.clips)
             scores = evaluate(job, context, partial, session.progress.eval_step)
             with processes.together():
                 scores.require_a_decoded_video(job)

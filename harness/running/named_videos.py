@@ -61,7 +61,8 @@ def labelled_videos(videos: str | Path | Sequence[tuple[Named, str]]) -> list[tu
             clips.append((OwnClip(Path(video)), name))
         else:
             clips.append((OwnClip(Path(f"array {i}"), frames=_frames(video, i, 0.0)), name))
-    missing = [clip.video for clip, _ in clips if clip.frames is None and not clip.video.is_file()]
+    files = [clip.video for clip, _ in clips if clip.frames is None]
+    missing = [file for file in files if not (file.is_file() or is_frame_folder(file))]
     if missing:
         raise UserError(f"{len(missing)} of {len(clips)} videos do not exist (first: {missing[0]}).")
     return clips

@@ -178,7 +178,7 @@ def frames_of(
     """
     rows = [row for row, prediction in enumerate(predictions) if not prediction.problem]
     clips = [OwnClip(predictions[row].video, Part(predictions[row].start, predictions[row].end)) for row in rows]
-    views = Views(frames=frames, reader=model.views.reader)
+    views = replace(model.views.single, frames=frames)
     job = _job(clips, replace(model, views=views), 1)
     shown: list[NDArray[np.uint8] | None] = [None] * len(predictions)
     for batch in job.loader([[row] for row in range(len(clips))], compute):

@@ -14,6 +14,7 @@ from harness.engine.compute.device import Device
 from harness.engine.compute.processes import SINGLE_PROCESS, Processes
 from harness.engine.evaluate import Scores
 from harness.engine.features.cache import FeatureCache
+from harness.engine.video.clip_memory import ClipMemory
 from harness.engine.video.loaders import Row, locate_rows
 from harness.machine.compute_options import ComputeOptions
 from harness.machine.progress import Progress
@@ -35,6 +36,7 @@ class Session:
         tensors_of: Known hashes of the tensors of models, see `harness.cells.plan`.
         compared: Lists whose readers were compared.
         scores: Scores by number key, so that untrained evals of several protocols are computed once.
+        clips: Decoded clips of evaluation lists, so that the evals of several fits decode them once.
     """
 
     settings: Settings
@@ -45,6 +47,7 @@ class Session:
     tensors_of: TensorsOf = lambda model: ""
     compared: set[str] = field(default_factory=set)
     scores: dict[str, Scores] = field(default_factory=dict)
+    clips: ClipMemory = field(default_factory=ClipMemory)
 
     @property
     def features(self) -> FeatureCache | None:

@@ -81,5 +81,6 @@ def _finding(probes: Sequence[tuple[str, ProbeRow]]) -> str:
         known = [loss for loss in probe.losses.values() if loss.loss is not None]
         if known:
             worst = max(known, key=lambda loss: loss.loss or 0.0)
-            texts.append(f"{name} loses most with {worst.part.replace('_', ' ')} ({worst.text.split(' ')[0]} points)")
+            most = f"most with {worst.part.replace('_', ' ')} ({worst.text.split(' ')[0]} points)"
+            texts.append(f"{name} loses {most if (worst.loss or 0.0) > 0 else 'nothing'}")
     return f"{'; '.join(texts)}. Bars are 95 % intervals of the paired difference."

@@ -70,10 +70,13 @@ def _fit(submission: Submission, name: str, fit: FitFile) -> None:
 
 
 def _names(place: str, stated: str, described: FitDescription) -> Iterator[_Statement]:
-    """A name of a fit that does not begin with its method and the dataset of its training list."""
-    start = f"{described.method.name} {described.training.list.dataset}/"
-    if not stated.startswith(start):
-        yield place, stated, f"{start}..."
+    """A name of a fit that is not made of its method, the dataset of its training list, and the list."""
+    listed = described.training.list
+    start = f"{described.method.name} {listed.dataset}/"
+    rest = stated.removeprefix(start)
+    # The name of a list that the harness drew continues the name that the protocol uses.
+    if not stated.startswith(start) or not rest or not listed.name.startswith(rest):
+        yield place, stated, f"{start}{listed.name}"
 
 
 def _record_of_fit(record: Record, fit: FitFile) -> Iterator[Disagreement]:
@@ -151,9 +154,10 @@ def _summaries(submission: Submission) -> None:
     if submission.manifest is not None and submission.manifest.title != expected.title:
         found = f"title {submission.manifest.title!r}"
         submission.note("A016", "submission.json", found, f"{expected.title!r}, as the records state")
+    rows = submission.rows()
     for measured in submission.measured:
         # Rows with other options can have another title; records of one row cannot.
-        first = submission.rows()[measured.keys.row][0]
+        first = rows[measured.keys.row][0]
         if (stated := card_of(measured.record)) != (of_row := card_of(first.record)):
             name = next(name for name, value in asdict(of_row).items() if getattr(stated, name) != value)
             found, wanted = f"{name} {getattr(stated, name)!r}", repr(getattr(of_row, name))

@@ -7,7 +7,7 @@ from itertools import product
 
 from harness.base.canonical import labels_sha256, row_order_sha256, row_set_sha256
 from results.fit_file import FitFile
-from results.measurement import FieldValue, ListId, leaves, normal
+from results.measurement import UNKNOWN, FieldValue, ListId, leaves, normal
 from results.measurement_words import (
     EMBEDDED_ARCH,
     division,
@@ -109,6 +109,9 @@ def _claims(submission: Submission, measured: Measured) -> None:
         )
     if m.method.class_text not in CLASS_TEXTS and "P023" not in measured.failed:
         submission.note_of(measured, "P011", f"class text {m.method.class_text!r}", f"one of {', '.join(CLASS_TEXTS)}")
+    if m.method.class_text_sha256 not in ("", UNKNOWN):
+        # No version of the harness writes it: a method with a file of class texts has an option that names the file.
+        submission.note_of(measured, "P011", f"a class text file {m.method.class_text_sha256}", "none")
     if division(m) == "closed":
         _closed(submission, measured)
 
@@ -164,8 +167,8 @@ def _list(submission: Submission, measured: Measured, place: ListPlace, known: P
     """Check that the evaluation list is the published list, in its order (rule P003)."""
     listed = measured.m.evaluation.list
     pinned = known.lists[place.dataset, place.name]
-    if listed.origin == "own":
-        submission.note_of(measured, "P003", "a custom list", "the published list")
+    if listed.origin == "own" or listed.content or listed.root:
+        submission.note_of(measured, "P003", "a list of a custom dataset", "the published list")
     elif (listed.dataset, listed.name) != (place.dataset, place.name):
         submission.note_of(
             measured, "P003", f"the list {listed.dataset}/{listed.name}", f"{place.dataset}/{place.name}"
@@ -247,8 +250,8 @@ def _training_list(
     if (found.dataset, found.name, found.labels) != (expected.dataset, expected.name, expected.labels):
         place = ListPlace(found.dataset, found.name, found.labels)
         submission.note_of(measured, "P005", str(place), str(expected))
-    elif found.origin == "own":
-        submission.note_of(measured, "P005", f"a custom list {expected}", "the published list")
+    elif found.origin == "own" or found.content or found.root:
+        submission.note_of(measured, "P005", f"a list {expected} of a custom dataset", "the published list")
     elif not names or found.labels_sha256 != labels_sha256(names):
         submission.note_of(
             measured, "P005", f"labels of sha256 {found.labels_sha256}", f"the names of {expected.labels}"

@@ -45,12 +45,17 @@ def _intervals(rules: Sequence[Column], members: Sequence[Measured]) -> dict[str
         return {}
     classes = [measured.record.classes for measured in members]
     samples: dict[str, RowSample] = {}
+    # Columns differ in their parts and metrics; to make the designs of all lists takes longer than the scores.
+    designs_by_weight = {
+        mean_class: designs_of(tables, classes, mean_class)
+        for mean_class in {rule.metric == "mean_class" for rule in rules if rule.harmonic_of is None}
+    }
     for rule in rules:
         if rule.harmonic_of is not None:
             first, second = (samples.get(name) for name in rule.harmonic_of)
             sample = harmonic_sample(first, second) if first and second else None
         else:
-            designs = designs_of(tables, classes, rule.metric == "mean_class")
+            designs = designs_by_weight[rule.metric == "mean_class"]
             scored = [
                 Scored(measured.m.protocol.repeat.index, measured.keys.fit, design, _right(table, rule.metric))
                 for measured, design, table in zip(members, designs, tables, strict=True)

@@ -7,15 +7,17 @@ import json
 import re
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from harness.base.errors import UserError
 from harness.cells.architecture_table import ARCHITECTURES
-from harness.cells.architectures import architectures, pretrained_tags
 from harness.cells.backbone import BackboneChoice
 from harness.cells.first_estimate import first_estimate
 from harness.cells.from_request import expand
+from harness.cells.open_clip_source import architectures, pretrained_tags
 from harness.cells.plan import Plan, make_plan
 from harness.cells.refusals import Finding, findings
 from harness.cells.request import MethodChoice, Request
@@ -106,13 +108,31 @@ def test_absent_weights_are_named(root: Path, settings: Settings, monkeypatch: p
 
 
 def test_a_method_that_does_not_work_on_an_architecture(root: Path, settings: Settings) -> None:
-    plan = plan_of(root, settings, "xclip", BackboneChoice("RN50", "random"))
-    assert refused(findings(plan, settings))[0].startswith("xclip does not work on RN50: ")
+    """It is left out, as other combinations that do not exist, and does not end the plan or the run of the others."""
+    with pytest.raises(UserError, match=r"xclip does not work on RN50: .* RN50 has a ModifiedResNet"):
+        plan_of(root, settings, "xclip", BackboneChoice("RN50", "random"))
+    methods = tuple(MethodChoice(name) for name in ("xclip", "vanilla_clip", "bridge_prompt"))
+    cells = expand(Request(methods, ("b2n",), (str(root),), BackboneChoice("RN50", "random")), settings)
+    assert {cell.row.name for cell in cells.evals} == {"vanilla_clip"}
+    assert [name.split()[0] for name, _ in cells.left_out] == ["xclip", "bridge_prompt"]
 
 
-def test_an_architecture_outside_of_the_table_is_not_checked(root: Path, settings: Settings) -> None:
-    arch = next(name for name in architectures() if name not in ARCHITECTURES)
-    plan = plan_of(root, settings, "vanilla_clip", BackboneChoice(arch, "random"))
+def test_options_can_make_a_method_work(root: Path, settings: Settings) -> None:
+    """16 + 16 learned vectors leave no room in a context of 32 tokens, 4 + 4 do."""
+    backbone = BackboneChoice("PE-Core-B-16", "random")
+    request = Request((MethodChoice("efficient_prompt"),), ("b2n",), (str(root),), backbone)
+    with pytest.raises(UserError, match=r"efficient_prompt does not work on PE-Core-B-16: .*32"):
+        expand(request, settings)
+    shorter = MethodChoice("efficient_prompt", {"prefix": "4", "postfix": "4"})
+    plan = make_plan(expand(replace(request, methods=(shorter,)), settings))
+    assert any("whether efficient_prompt" in f.message and not f.checked for f in findings(plan, settings))
+
+
+def test_an_architecture_outside_of_the_table_is_not_checked(
+    root: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(ARCHITECTURES, "ViT-S-32-alt")
+    plan = plan_of(root, settings, "vanilla_clip", BackboneChoice("ViT-S-32-alt", "random"))
     assert any("not in the table" in f.message and not f.checked for f in findings(plan, settings))
 
 

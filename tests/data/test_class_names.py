@@ -62,8 +62,10 @@ REFUSED = {
     "a JSON id twice": ('{"0": "walk", "0": "run"}', "the id 0 belongs to 'walk' and to 'run'"),
     "two names with ;": ("walk;gehen\nrun;laufen\n", "each line holds ';'"),
     "two names with ,": ("walk,gehen\nrun,laufen\n", "each line holds ','"),
-    "YAML": ("0: walk\n1: run\n", "begins with a number and a mark ('0: walk')"),
-    "numbered list": ("0. walk\n1. run\n", "begins with a number and a mark ('0. walk')"),
+    "YAML": ("0: walk\n1: run\n", "begins with a number or a mark ('0: walk')"),
+    "numbered list": ("0. walk\n1. run\n", "begins with a number or a mark ('0. walk')"),
+    "YAML list": ("- walk\n- run\n", "begins with a number or a mark ('- walk')"),
+    "list of clips": ("v/a.avi 0\nv/b.avi 1\n", "is a list of clips ('v/a.avi 0')"),
     "name, blank, id": ("walk 0\nrun 1\n", "each line ends in a number ('walk 0')"),
     "one line without id": ("0,walk\nrun\n", "line 2: 'run', expected an id and a name"),
     "JSON of lists of lists": ('{"0": ["walk"], "1": ["run"]}', "JSON of another form"),
@@ -120,3 +122,16 @@ def test_a_missing_file_shows_the_accepted_forms(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="does not exist") as caught:
         read_class_names(tmp_path / "names.csv")
     assert "Accepted: one name a line" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "is a Git LFS pointer"),
+        ("<!DOCTYPE html>\n<html>\n", "is a web page"),
+    ],
+)
+def test_what_a_download_left_is_named(tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / "names.csv").write_text(text)
+    with pytest.raises(UserError, match=words):
+        read_class_names(tmp_path / "names.csv")

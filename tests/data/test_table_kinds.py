@@ -58,6 +58,9 @@ NAMED = {
     "blanks with header": ("t.txt", rows("{path} {label}", header="path class")),
     "CRLF and byte-order mark": ("t.csv", "\ufeff" + rows("{path},{label}", header="path,class").replace("\n", "\r\n")),
     "blank lines": ("t.csv", "\n" + rows("{path},{label}\n")),
+    "old Macintosh": ("t.csv", rows("{path},{label}", header="path,class").replace("\n", "\r")),
+    "Excel's first line": ("t.csv", "sep=;\n" + rows("{path};{label}", header="path;class")),
+    "header with blanks": ("t.csv", rows("{path},{label}", header="Video Path,Class Name")),
     "capital suffix": ("T.CSV", rows("{path},{label}")),
 }
 BY_ID = {
@@ -116,6 +119,20 @@ def test_columns_are_found_by_name_in_any_order(tmp_path: Path, header: str) -> 
     assert {path: clip.label for path, clip in clips.items()} == CLIPS
     assert [clips[path].split for path in CLIPS] == ["train", "val", "val", "train"]
     assert {clip.group for clip in clips.values()} == {"g" if "group" in header else ""}
+
+
+def test_paths_of_windows_are_found(tmp_path: Path) -> None:
+    files(tmp_path, "v/a.avi", "v/b.avi", "v\\c.avi")  # on Linux, a backslash may be part of a name
+    (tmp_path / "t.csv").write_text("v\\a.avi,walk\nC:\\data\\v\\b.avi,run\nv\\c.avi,run\n")
+    clips = {clip.path: clip.file.name for clip in read_source(tmp_path / "t.csv", GivenFiles(videos=tmp_path)).clips}
+    assert clips == {"v/a.avi": "a.avi", "v/b.avi": "b.avi", "v\\c.avi": "v\\c.avi"}
+
+
+def test_classes_one_level_deeper_are_named(tmp_path: Path) -> None:
+    files(tmp_path, "videos/walk/1.avi", "videos/run/2.avi")
+    with pytest.raises(UserError, match="one class, 'videos'") as caught:
+        open_dataset(str(tmp_path), load_settings({}, {})).list("train")
+    assert caught.value.hint == f"The classes may be the 2 folders in {tmp_path / 'videos'}: give this folder."
 
 
 def test_columns_that_are_not_read_are_named(tmp_path: Path) -> None:

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import faulthandler
 import importlib
 import json
+import logging
 import os
 import resource
 import signal
@@ -19,7 +21,7 @@ import sys
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn, TextIO
 
 from tests.conftest import ROOT, machine_free
 
@@ -42,22 +44,27 @@ class Done:
 
 
 class Server:
-    """The forking server as seen from a test."""
+    """The forking server as seen from a test: the one that was forked early, if there is one, else a new program."""
 
     def __init__(self, folder: Path, preload: Path | None = None) -> None:
         self.folder, self.count = folder, 0
+        if _forked and not preload:
+            self.process, self._stdin, self._stdout = None, *_forked.pop()
+            assert self._ask({}) == "ready"
+            return
         environment = machine_free() | ({"LD_PRELOAD": str(preload)} if preload else {})
-        self.process = subprocess.Popen(
+        self.process: subprocess.Popen[str] | None = subprocess.Popen(
             [sys.executable, "-m", "tests.endurance.preloaded"], cwd=ROOT, env=environment, text=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True,
         )  # fmt: skip
+        assert self.process.stdin is not None and self.process.stdout is not None
+        self._stdin, self._stdout = self.process.stdin, self.process.stdout
         assert self._ask({}) == "ready"
 
     def _ask(self, request: dict[str, Any]) -> Any:
-        assert self.process.stdin is not None and self.process.stdout is not None
-        self.process.stdin.write(json.dumps(request) + "\n")
-        self.process.stdin.flush()
-        return json.loads(self.process.stdout.readline())
+        self._stdin.write(json.dumps(request) + "\n")
+        self._stdin.flush()
+        return json.loads(self._stdout.readline())
 
     def start(
         self,
@@ -93,10 +100,53 @@ class Server:
 
     def stop(self) -> None:
         """End the server; its runs have been waited for."""
-        assert self.process.stdin is not None and self.process.stdout is not None
-        self.process.stdin.close()
-        self.process.wait(timeout=10)
-        self.process.stdout.close()
+        self._stdin.close()
+        if self.process is not None:
+            self.process.wait(timeout=10)
+        self._stdout.close()
+
+
+_forked: list[tuple[TextIO, TextIO]] = []
+"""Pipes to and from the server that was forked before the first test; empty once a test uses it."""
+
+
+def fork_early() -> None:
+    """Fork the server from this process, which imported all packages to collect tests: a new program needs 8 s for it.
+
+    Only before the first test: nothing was computed yet, so that no thread of OpenMP or CUDA is lost by the fork.
+    """
+    requests, questions = os.pipe()
+    replies, answers = os.pipe()
+    if os.fork() == 0:
+        _become_server(requests, answers)
+    os.close(requests)
+    os.close(answers)
+    _forked.append((os.fdopen(questions, "w"), os.fdopen(replies)))
+
+
+def _become_server(requests: int, answers: int) -> NoReturn:
+    """Turn a fork of the process that runs tests into the server, with nothing of pytest left that a run could see."""
+    code = 1
+    try:
+        os.setsid()
+        os.chdir(ROOT)
+        faulthandler.disable()  # it writes to a file of pytest that is closed here
+        os.dup2(requests, 0)
+        os.dup2(answers, 1)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+        # Pipes of pytest-xdist among them, by which the main process notices that a worker has ended.
+        os.closerange(3, 4096)
+        sys.stdin, sys.stdout, sys.stderr = os.fdopen(0), os.fdopen(1, "w"), os.fdopen(2, "w")
+        os.environ |= (environment := machine_free())
+        for name in set(os.environ) - set(environment):
+            del os.environ[name]
+        logging.root.handlers.clear()
+        # pytest drops the filters of warnings that imports set during collection.
+        importlib.reload(importlib.import_module("harness.engine.video.mm_setup"))
+        serve()
+        code = 0
+    finally:
+        os._exit(code)
 
 
 @dataclass(frozen=True)

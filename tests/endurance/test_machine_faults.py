@@ -1,7 +1,8 @@
 """Faults of the machine while a video is read: an error that names the file, and never a wrong prediction.
 
 The faults come from a library that is loaded before all others (`faults.c`), so that Python and the decoders meet them
-alike, whoever runs the tests.
+alike, whoever runs the tests. The server that loads the library takes seconds to start, so that all these tests are
+slow ones; `tests/engine/test_evaluate.py` and `test_features.py` test the error of a file that cannot be read.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from tests.conftest import CLASSES
 from tests.endurance.conftest import left_over, one_error, outcome_of, run_arguments
 from tests.endurance.preloaded import Done, Server
 
+pytestmark = pytest.mark.slow
 SECONDS = ("--decode-seconds", 0.5)
 KINDS = {
     "eio": "cannot be read: Input/output error",

@@ -17,7 +17,7 @@ from harness.engine.video.exact_reader import SequentialVideo
 from tests.engine.numbered import FFMPEG, Coding, damaged, ffmpeg_frames, paint, read, with_matrix, write
 
 FRAMES = 40
-QUIET = (("x265-params", "log-level=none"),)
+QUIET = (("x265-params", "log-level=none:pools=none:frame-threads=1"),)
 OPEN_GOP = (("x264-params", "open-gop=1"),)
 FAST = [
     Coding("libx264", "mp4", b_frames=2), Coding("libx264", "avi", gop=10), Coding("libx264", "ts", b_frames=2),

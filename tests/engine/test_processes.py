@@ -133,6 +133,7 @@ def forked(server: Server, processes: int, command: list[str]) -> tuple[str, str
     return "".join(end.out for end in ends), "".join(end.err for end in ends)
 
 
+@pytest.mark.slow
 def test_torchrun_starts_the_command_line() -> None:
     """A verb without computation: the slow tests below run fits and evals by torchrun."""
     out, _ = torchrun(2, ["list", "protocols", "--json"])

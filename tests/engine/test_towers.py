@@ -18,6 +18,7 @@ from harness.engine.method import method_class
 from harness.engine.model import tokenizer
 from harness.engine.model.backbone import as_backbone
 from harness.engine.model.towers import NOT_IN_FEATURES
+from harness.engine.training.gradient_checkpointing import blocks_of, checkpointed
 from tests.engine import hub_cache
 
 TEXTS = ("run", "a photo of a person who is riding a bike", "fly")
@@ -171,6 +172,12 @@ def test_a_text_tower_of_hugging_face(hub: Path) -> None:
         build_method("efficient_prompt", backbone, frames=2)
 
 
+def test_quick_gelu_of_an_architecture_that_is_not_named_after_it(hub: Path, tmp_path: Path) -> None:
+    """The tag states nothing of the activation, and no other architecture could be named."""
+    with pytest.raises(UserError, match="weights roberta-ViT-B-32/laion2b_s12b_b32k are not on this machine"):
+        load_backbone("roberta-ViT-B-32", "laion2b_s12b_b32k", tmp_path / "weights")
+
+
 def test_absent_files_of_a_tokenizer_and_of_a_tower_are_one_error(hub: Path) -> None:
     with pytest.raises(UserError, match=r"The tokenizer google/mt5-base of mt5-base-ViT-B-32 could not be read"):
         load_backbone("mt5-base-ViT-B-32", "random")
@@ -190,3 +197,17 @@ def test_a_missing_package_is_one_error(arch: str, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "transformers" else find(name))
     with pytest.raises(UserError, match=rf"{arch} needs the package transformers, .*\n?.*\[hf\]"):
         load_backbone(arch, "random")
+
+
+@pytest.mark.parametrize("family", ["resnet", "timm"])
+def test_gradient_checkpointing_finds_the_blocks_of_other_towers(family: str) -> None:
+    method, video = build_method("vificlip", FAMILIES[family]()).train(), torch.randn(2, 2, 3, 32, 32)
+    gradients = []
+    for wanted in (False, True):
+        method.zero_grad()
+        with checkpointed(method.backbone, wanted) as blocks:
+            method.loss(video, torch.eye(3)[:2], LABELS).backward()
+        gradients.append(torch.cat([p.grad.flatten() for p in method.parameters() if p.grad is not None]))
+    vision = len(blocks_of(method.backbone)) - len(method.backbone.text_blocks)
+    assert blocks == len(blocks_of(method.backbone)) and vision > 0
+    assert relative(gradients[1], gradients[0]) <= 1e-5

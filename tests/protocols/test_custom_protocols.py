@@ -181,7 +181,7 @@ def test_a_protocol_evaluates_its_own_list_of_a_dataset(small_dataset: Path, tmp
     [
         ("a.avi 0\nb.avi nine\n", "line 2 is 'b.avi nine', expected PATH LABEL with a label from 0 to 3"),
         ("a.avi 4\n", "line 1 is 'a.avi 4'"), ("a.avi 0\na.avi 1\n", "line 2 repeats the video a.avi"),
-        ("\n", "is empty"), (None, "cannot be read"),
+        ("\n", "is empty"), (None, "does not exist"),
     ],
 )  # fmt: skip
 def test_a_list_file_with_a_fault_is_named(text: str | None, says: str, tmp_path: Path) -> None:

@@ -188,6 +188,7 @@ def variants(mixed: Mixed) -> Path:
     return mixed.built.index
 
 
+@pytest.mark.slow
 def test_rows_of_one_title_are_told_apart_in_selects_copies_search_and_sorting(
     browser: Any, variants: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -227,6 +228,7 @@ def test_rows_of_one_title_are_told_apart_in_selects_copies_search_and_sorting(
     one.close()
 
 
+@pytest.mark.slow
 def test_superseded_and_damaged_records_can_be_found_on_the_page(browser: Any, variants: Path) -> None:
     one = Visit(browser, variants.as_uri())
     page = one.page

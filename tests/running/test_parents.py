@@ -147,6 +147,7 @@ def test_a_fit_knows_what_it_started_from_and_another_start_makes_it_stale(finis
     assert second.weights.sha256 != first.weights.sha256
 
 
+@pytest.mark.slow
 def test_an_interrupted_fit_is_not_resumed_from_another_start(finished: Cells, settings: Settings) -> None:
     _, child = finished.fits
     undisturbed = read_fit_file(child.folder)
@@ -163,6 +164,7 @@ def test_an_interrupted_fit_is_not_resumed_from_another_start(finished: Cells, s
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_an_incomplete_parent_makes_its_children_incomplete(cells: Cells, settings: Settings, tmp_path: Path) -> None:
     parent, child = cells.fits
     base = {path for path, _ in child.train.rows}

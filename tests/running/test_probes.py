@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 import shutil
+import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from reports.command import run_command
 from reports.console import summary
 from reports.entries import read_entries
 from reports.export import render_table
+from reports.figures.probes import probe_losses
 from reports.probes import probe_rows, without_probes
 from reports.site import build_report
 from results.fit_file import FIT_FILE
@@ -114,6 +117,10 @@ def test_the_table_shows_the_loss_against_the_clean_score_and_ranks_nothing(prob
     assert probe.clean == pytest.approx(ranked[0].cells["k4"].mean)
     text = render_table("probes", probed / "runs").text
     assert "Does it use time, does it break: shapes" in text and probe.losses["one_frame"].text.split()[0] in text
+    lines = list(csv.DictReader(render_table("probes", probed / "runs", format="csv").text.splitlines()))
+    values = {line["column"]: (line["ours"], line["low"], line["high"]) for line in lines}
+    found = probe.losses["one_frame"]
+    assert found.interval is not None and values["one_frame"] == (str(found.loss), *map(str, found.interval))
     for format in ("latex", "csv", "html"):
         assert "mirrored" in render_table("probes", probed / "runs", format=format).text
     built = build_report(probed / "runs", tmp_path / "board")
@@ -121,6 +128,11 @@ def test_the_table_shows_the_loss_against_the_clean_score_and_ranks_nothing(prob
     assert 'id="probes"' in page and "<svg" in page.split('id="probes"')[1] and not built.damaged
     board = json.loads((tmp_path / "board" / "leaderboard.json").read_text(encoding="utf-8"))
     assert "probes" not in {group["protocol"] for group in board["groups"]}
+    figure = probe_losses([probe], "shapes")
+    assert figure is not None and figure.caption.startswith("ViFi-CLIP (epochs 1")
+    drawn = ET.fromstring(figure.svg)
+    labels = {text.text for text in drawn.iter("{http://www.w3.org/2000/svg}text")}
+    assert {"one frame", "mirrored", "shuffled"} <= labels
     shown = summary(list(records(probed).values()), probed / "runs").text
     assert "losses against it" in shown and f"one_frame {probe.losses['one_frame'].text}" in shown
 
@@ -158,3 +170,18 @@ def test_a_sample_is_marked_in_every_output_and_its_command_repeats_it(
     assert "a sample of the list: 1 video per class" in summary([path], copied / "runs").text
     assert in_process("score", copied / "runs") == 0
     assert "1 incomplete" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_vificlip_loses_accuracy_on_one_repeated_frame_of_the_embedded_benchmark(tmp_path: Path) -> None:
+    # The classes of the embedded benchmark need motion; the interval of the loss must not hold zero.
+    places = ("--dataset", "mini_target", "--runs", tmp_path / "runs", "--cache", tmp_path / "cache")
+    chosen = ("--method", "vificlip", "--protocol", "few_shot", "probes", "--shots", "16", "--no-report", "--quiet")
+    parts = [word for part in ("k16", "clean", "shuffled", "one_frame") for word in ("--part", part)]
+    assert in_process("run", *chosen, *parts, *places) == 0
+    _, rows = without_probes(rows_of(read_entries(tmp_path / "runs").entries))
+    (probe,) = probe_rows(rows)
+    loss = probe.losses["one_frame"]
+    assert loss.loss is not None and loss.loss > 0 and loss.interval is not None and loss.interval.low > 0
+    assert loss.text in render_table("probes", tmp_path / "runs").text.replace("\\", "")
+    assert probe.losses["shuffled"].loss == pytest.approx(0.0), "the mean of frames has no order"

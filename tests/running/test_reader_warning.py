@@ -20,7 +20,7 @@ from results.measurement_words import open_reasons, signature
 from tests.conftest import in_process
 from tests.engine.numbered import Coding, write
 
-HEVC = Coding("libx265", "mp4", 10, 3, options=(("x265-params", "log-level=none"),))
+HEVC = Coding("libx265", "mp4", 10, 3, options=(("x265-params", "log-level=none:pools=none:frame-threads=1"),))
 ONE_VIEW = ["--views", "clips=1", "--views", "crops=1", "--views", "sampling=centre"]
 
 
@@ -30,9 +30,9 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("readers") / "clips"
     for label, name in enumerate(("alpha", "beta")):
         (root / name).mkdir(parents=True)
-        for clip in range(5):
-            coding = HEVC if clip < 4 else Coding("mjpeg", "mp4", pix_fmt="yuvj420p")
-            write(root / name / f"clip{clip}.mp4", coding, range(40 * label + 10 * clip, 40 * label + 10 * clip + 90))
+        for clip in range(4):
+            coding = HEVC if (clip + label) % 4 else Coding("mjpeg", "mp4", pix_fmt="yuvj420p")
+            write(root / name / f"clip{clip}.mp4", coding, range(40 * label + 10 * clip, 40 * label + 10 * clip + 60))
     return root
 
 
@@ -83,7 +83,7 @@ def test_a_run_with_decord_compares_a_sample_once(
 
 def test_verdicts_are_kept_by_content(dataset: Path, tmp_path: Path) -> None:
     verdicts, clip = ReaderVerdicts(tmp_path), tmp_path / "clip.mp4"
-    clip.write_bytes((dataset / "alpha" / "clip0.mp4").read_bytes())
+    clip.write_bytes((dataset / "alpha" / "clip1.mp4").read_bytes())
     check = decode_check.compare_readers(clip)
     assert check.wrong > 0 and verdicts.known(clip) is None
     verdicts.keep(clip, check)
@@ -102,8 +102,7 @@ def test_check_data_compares_a_sample_first(
     assert in_process("check", "data", dataset, "--decode", "--json", "--cache", tmp_path) == 0
     shown = capsys.readouterr()
     disagree = json.loads(shown.out)["decode"]["disagree"]
-    hevc = {f"{name}/clip{clip}.mp4" for name in ("alpha", "beta") for clip in range(4)}
-    assert len(disagree) >= 4 and disagree.keys() <= hevc
+    assert len(disagree) >= 4 and not {"alpha/clip0.mp4", "beta/clip3.mp4"} & disagree.keys(), "MJPEG is equal"
     assert "of 4 sampled clips" in shown.err
 
 

@@ -96,9 +96,17 @@ class FolderDataset(Dataset):
             only = next(iter(names), "")
             raise UserError(
                 f"{self.path} holds one class, {only!r}, expected at least two.",
-                "Give the folder that contains the class folders, one folder for each class.",
+                self._where_classes_are(only),
             )
         return source
+
+    def _where_classes_are(self, only: str) -> str:
+        """The hint for a folder of one class: the classes may be one level deeper."""
+        inside = self.path / only
+        deeper = sum(child.is_dir() for child in inside.iterdir()) if inside.is_dir() else 0
+        if deeper > 1:
+            return f"The classes may be the {deeper} folders in {inside}: give this folder."
+        return "Give the folder that contains the class folders, one folder for each class."
 
     @property
     def _clips(self) -> tuple[Clip, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 from functools import cached_property
 from pathlib import Path
 
@@ -33,14 +34,16 @@ def clips_of_table(table: Path, given: GivenFiles, split: str = "") -> ClipSourc
     missing: list[tuple[Row, str]] = []
     seen: dict[str, int] = {}
     for row, name in zip(content.rows, names, strict=True):
-        path = _portable(row.path)
+        file, reason = videos.find(row.path)
+        path = _portable(row.path if file is not None else _with_slashes(row.path))
+        if file is None and path != row.path:
+            file, reason = videos.find(_with_slashes(row.path))
         if path in seen:
             raise UserError(
                 f"{table}, line {row.line}: {path!r} is a duplicate of line {seen[path]}, expected each clip once.",
                 "Remove one of the lines. A clip has one class: several labels of a clip are not supported.",
             )
         seen[path] = row.line
-        file, reason = videos.find(row.path)
         if file is None:
             missing.append((row, reason))
         else:
@@ -92,6 +95,11 @@ class _Videos:
                 return None, f"{path} is ambiguous: {', '.join(match.candidates[:3])}"
         also = f", and there is none of its name in {self._given.videos}" if self._given.videos else ""
         return None, reason or f"{str(self._table.parent / path)[:300]} does not exist{also}"
+
+
+def _with_slashes(path: str) -> str:
+    r"""A path of Windows (`C:\videos\a.avi`) with forward slashes and without drive."""
+    return re.sub(r"^[A-Za-z]:(?=\\)", "", path).replace("\\", "/") if "\\" in path else path
 
 
 def _portable(path: str) -> str:

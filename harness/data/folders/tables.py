@@ -38,6 +38,8 @@ FORMS = (
 )
 """The accepted forms, for hints."""
 _AFTER_VIDEO = re.compile(rf"(.*\.(?:{'|'.join(sorted(VIDEO_EXTENSIONS))}))\s+(\S.*)", re.IGNORECASE)
+_EXCEL_MARK = re.compile(r"sep=([,;\t|])(?=\n)")
+"""First line by which Excel states the mark between cells."""
 _RAW_FRAMES = re.compile(rf"(?!.*\.(?:{'|'.join(sorted(VIDEO_EXTENSIONS))})\s).*\S\s+\d+\s+\d+", re.IGNORECASE)
 """A row of mmaction2's lists of frame folders: folder, number of frames, class id."""
 _Line = tuple[int, list[str]]  # line number in the file, and cells
@@ -78,11 +80,14 @@ def read_table(table: Path) -> Table:
     """
     if table.suffix.lower() not in SUFFIXES:
         raise UserError(f"{table} is neither a folder nor a {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]} table.", FORMS)
-    text = read_text(table, "The table", FORMS)
+    text = read_text(table, "The table", FORMS).replace("\r\n", "\n").replace("\r", "\n")
+    stated = _EXCEL_MARK.match(text)
+    if stated is not None:  # the number of lines stays
+        text = text[stated.end() :]
     lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
     if not lines:
         raise UserError(f"{table} has no rows.", FORMS)
-    delimiter = _delimiter(table, [line for _, line in lines])
+    delimiter = stated[1] if stated is not None else _delimiter(table, [line for _, line in lines])
     if delimiter:
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
         try:
@@ -114,7 +119,12 @@ def _delimiter(table: Path, lines: Sequence[str]) -> str:
 
 def _is_header(cells: Sequence[str]) -> bool:
     """Whether a row names the column of the paths; the path of a clip has no such name."""
-    return any(cell.lower() in _PATHS for cell in cells) and not any(map(is_video, cells))
+    return any(_column_name(cell) in _PATHS for cell in cells) and not any(map(is_video, cells))
+
+
+def _column_name(cell: str) -> str:
+    """A header cell in the spelling of the accepted names: `Video Path` is `video_path`."""
+    return cell.strip().lower().replace(" ", "_").replace("-", "_")
 
 
 def _words(table: Path, lines: Sequence[tuple[int, str]]) -> list[_Line]:
@@ -185,7 +195,7 @@ def _with_columns(table: Path, rows: Sequence[_Line]) -> Table:
         columns = _named(table, line, first, [row for _, row in rows[1:]])
         rows = rows[1:]
     elif not any(map(is_video, first)) and (
-        any(cell.lower() in _KNOWN for cell in first) or (len(rows) > 1 and any(map(is_video, rows[1][1])))
+        any(_column_name(cell) in _KNOWN for cell in first) or (len(rows) > 1 and any(map(is_video, rows[1][1])))
     ):
         raise _unknown_header(table, line, first, "a column of paths")
     else:
@@ -213,7 +223,7 @@ def _named(table: Path, line: int, header: Sequence[str], rows: Sequence[Sequenc
     Raises:
         UserError: The header names no class, or a column whose name is nearly that of a known one.
     """
-    names = [name.lower().strip().replace(" ", "_") for name in header]
+    names = [_column_name(name) for name in header]
 
     def column(kind: str) -> int:
         return next((names.index(name) for name in COLUMNS[kind] if name in names), -1)

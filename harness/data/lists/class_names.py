@@ -26,7 +26,10 @@ FORMS = (
 """The accepted forms, for hints."""
 ID_COLUMNS = ("id", "label_id", "class_id", "index", "idx", "class_index", "label_index", "class_idx", "label_idx")
 NAME_COLUMNS = ("name", "class", "class_name", "classname", "label_name", "label", "action", "category")
-_NUMBERED = re.compile(r"(\d+)\s*[:.)=-]\s*\S")
+_NUMBERED = re.compile(r"(?:\d+\s*[:.)=-]|[-*\u2022]\s)\s*\S")
+"""Line of a numbered list, of YAML, or of a list with bullets."""
+_CLIP = re.compile(r"\S.*\.(?:avi|mp4|webm|mkv|mov|mpg|mpeg|jpg|png)(?:[\s,;].*)?", re.IGNORECASE)
+"""Line of a list of clips."""
 _Pair = tuple[str, str]  # id and name, as written
 
 
@@ -47,6 +50,8 @@ def read_class_names(path: Path) -> LabelSet:
             raise UserError(f"{source} is empty.", FORMS)
         if len(lines) > 1 and lines[0].lower() in NAME_COLUMNS and path.suffix.lower() in (".csv", ".tsv"):
             lines = lines[1:]  # the header of a table of one column
+        if all(map(_CLIP.fullmatch, lines)):
+            raise UserError(f"{source} is a list of clips ({lines[0][:80]!r}), expected class names.", FORMS)
         pairs = _rows(lines, source)
         names = _in_order(pairs, source) if pairs is not None else _one_a_line(lines, source)
     names = tuple(composed(name.strip()) for name in names)
@@ -153,7 +158,7 @@ def _one_a_line(lines: Sequence[str], source: str) -> Sequence[str]:
     if shared:
         raise UserError(f"{source}: each line holds {shared!r}, and no column holds ids ({lines[0][:80]!r}).", FORMS)
     if len(lines) > 1 and all(map(_NUMBERED.match, lines)):
-        raise UserError(f"{source}: each line begins with a number and a mark ({lines[0][:80]!r}).", FORMS)
+        raise UserError(f"{source}: each line begins with a number or a mark ({lines[0][:80]!r}).", FORMS)
     ends = [row[1] for row in last if len(row) == 2 and row[1].isdecimal()]
     if len(ends) == len(lines) == len({row[0] for row in last}) and _count(ends):
         raise UserError(f"{source}: each line ends in a number ({lines[0][:80]!r}).", FORMS)

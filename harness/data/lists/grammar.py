@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.base.errors import UserError
+from harness.base.text_files import probable_content
 from harness.spec import LabelSet
 
 Row = tuple[str, int]
@@ -170,7 +171,8 @@ def _lines(data: bytes, file: Path | str, kind: str) -> list[str]:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise _defect(file, line, f"the byte 0x{data[error.start]:02x}", "text is UTF-8") from None
+        probable = f" (the file is probably {probable_content(data).words})"
+        raise _defect(file, line, f"the byte 0x{data[error.start]:02x}{probable}", "text is UTF-8") from None
     ends = {end: text.count(end) for end in ("\r\n", "\n", "\r")}
     crlf, lf, cr = ends["\r\n"], ends["\n"] - ends["\r\n"], ends["\r"] - ends["\r\n"]
     if cr:

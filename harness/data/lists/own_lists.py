@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from harness.base.errors import UserError
+from harness.base.text_files import read_text
 from harness.data.lists.clusters import Card as Clusters
 from harness.data.lists.dataset import Dataset
 from harness.spec import LabelSet, VideoList, ZeroShotTest
@@ -25,17 +26,15 @@ def read_own_list(file: Path, labels: LabelSet) -> VideoList:
     Raises:
         UserError: The file cannot be read, or a line is not a path and an id of the label set, or repeats a path.
     """
-    try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"The list {file} cannot be read: {error}.", "Write one line per video: PATH LABEL.") from None
+    lines = read_text(file, "The list", "Write one line per video: PATH LABEL.").splitlines()
     rows: dict[str, int] = {}
     for number, line in enumerate(lines, start=1):
         # From the right, because paths may hold blanks.
-        path, blank, label = line.strip().rpartition(" ")
-        if not line.strip():
+        words = line.rsplit(None, 1)
+        if not words:
             continue
-        if not blank or not label.isdecimal() or int(label) >= len(labels):
+        path, label = (words[0].strip(), words[1]) if len(words) == 2 else ("", "")
+        if not path or not label.isdecimal() or int(label) >= len(labels):
             raise UserError(
                 f"{file}, line {number} is {line[:80]!r}, expected PATH LABEL with a label from 0 to "
                 f"{len(labels) - 1}.",

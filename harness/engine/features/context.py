@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from harness.engine.compute.device import Device
 from harness.engine.compute.processes import SINGLE_PROCESS, Processes
 from harness.engine.features.cache import FeatureCache
+from harness.engine.video.clip_memory import ClipMemory
 from harness.machine.compute_options import ComputeOptions
 
 
@@ -19,12 +20,14 @@ class Context:
         compute: Device batch, decode workers, time limit per video, compilation, sharding.
         cache: Cache of frame features of frozen vision towers; None computes all features.
         processes: The processes that share the work.
+        clips: Decoded clips of earlier evals; None decodes all clips.
     """
 
     device: Device
     compute: ComputeOptions
     cache: FeatureCache | None = None
     processes: Processes = SINGLE_PROCESS
+    clips: ClipMemory | None = None
 
     @property
     def pins_memory(self) -> bool:

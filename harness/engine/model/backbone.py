@@ -19,7 +19,7 @@ from torch import Tensor
 from harness.base.errors import UserError, unknown_name
 from harness.cells.architectures import require_transformers
 from harness.cells.backbone import BackboneChoice
-from harness.cells.open_clip_source import canonical_tag
+from harness.cells.open_clip_source import canonical_tag, computes_quick_gelu
 from harness.engine.model.clip_model import Backbone, BackboneFacts
 from harness.engine.model.from_file import Base, FileChoice, created_arch, read_model
 from harness.engine.model.published_weights import clip_state, fit_names
@@ -149,8 +149,8 @@ def _from_tag(arch: str, tag: str, weights_dir: Path | None, activation: str | N
     if not config:
         tags = open_clip.list_pretrained_tags_by_model(arch)
         raise unknown_name(f"pretrained tag of {arch}", tag, tags)
-    wants_quick = bool(config.get("quick_gelu", False))
     has_quick = bool((open_clip.get_model_config(arch) or {}).get("quick_gelu", False))
+    wants_quick = computes_quick_gelu(arch, bool(config.get("quick_gelu", False)))
     # Weights run with the other activation give accuracies that are a little too low, and no error.
     if has_quick and not wants_quick:
         raise UserError(

@@ -63,6 +63,7 @@ class Sharding:
             raise UserError("--shard fsdp does not go with --precision fp16.", "Use bf16 or fp32, or --shard zero.")
         vision_modules = {id(module) for module in method.backbone.visual.modules()}
         blocks = [block for block in blocks_of(method.backbone) if vision or id(block) not in vision_modules]
+        blocks = [block for block in blocks if _is_restored(block)]
         if not blocks:
             raise UserError(f"--shard fsdp: {method.name} has no blocks to shard.", "Use --shard zero.")
         # FSDP changes the class of a block for good; `undo` puts these copies without values in place of the blocks.
@@ -91,6 +92,11 @@ class Sharding:
             plain.load_state_dict(state)
             plain.train(sharded.training)
             setattr(parent, name, plain)
+
+
+def _is_restored(block: nn.Module) -> bool:
+    """Whether the state of a block holds all of its tensors; buffers outside of it (Swin) would be lost in `undo`."""
+    return {name for name, _ in block.named_buffers()} <= set(block.state_dict())
 
 
 def _parent_of(method: nn.Module, block: nn.Module) -> tuple[nn.Module, str]:

@@ -53,6 +53,18 @@ class Substitutes(Protocol):
         ...
 
 
+class Kept(Protocol[ClipT]):
+    """Clips that are kept in memory and need no decoding."""
+
+    def get(self, draw: Draw, /) -> ClipT | None:
+        """Return the clip of a draw; None if it has to be decoded."""
+        ...
+
+    def put(self, draw: Draw, clip: ClipT, /) -> None:
+        """Keep a decoded clip."""
+        ...
+
+
 class GuardedLoader(DataLoader[ClipT], Generic[ClipT, BatchT]):
     """A torch `DataLoader` over `Draw`s with guarded workers.
 
@@ -66,6 +78,7 @@ class GuardedLoader(DataLoader[ClipT], Generic[ClipT, BatchT]):
         seconds: Limit of CPU time of a clip, and of waiting time without a byte of it.
         substitutes: For fits: the clips that replace undecodable clips.
         keep_workers: Keep the workers after a complete pass for the next pass.
+        kept: Clips in memory, which are not decoded; None to decode all.
     """
 
     def __init__(
@@ -77,10 +90,11 @@ class GuardedLoader(DataLoader[ClipT], Generic[ClipT, BatchT]):
         seconds: float = DECODE_SECONDS,
         substitutes: Substitutes | None = None,
         keep_workers: bool = False,
+        kept: Kept[ClipT] | None = None,
     ) -> None:
         super().__init__(dataset, batch_sampler=batches, num_workers=0)  # type: ignore[arg-type]
         self._batches = batches
-        self.guard = _Guard(dataset, collate, workers, seconds, substitutes, keep_workers)
+        self.guard = _Guard(dataset, collate, workers, seconds, substitutes, keep_workers, kept)
 
     def close(self) -> None:
         """End the workers that were kept. The loader can still be iterated."""
@@ -106,9 +120,10 @@ class _Guard(Generic[ClipT, BatchT]):
         seconds: float,
         substitutes: Substitutes | None,
         keep: bool,
+        kept: Kept[ClipT] | None,
     ) -> None:
         self.dataset, self.collate, self.workers, self.seconds = dataset, collate, workers, seconds
-        self.substitutes, self.keep = substitutes, keep
+        self.substitutes, self.keep, self.kept = substitutes, keep, kept
         self.replaced: set[int] = set()
         self.idle: list[Worker[ClipT]] = []
         self.processes = Workers(dataset)
@@ -129,9 +144,10 @@ class _Guard(Generic[ClipT, BatchT]):
             return
         listed = list(batches)
         pool, self.idle = self.idle, []
-        wanted = min(self.workers, sum(map(len, listed)))
+        ready = self._ready(listed)
+        wanted = min(self.workers, sum(map(len, listed)) - len(ready))
         pool += [self.processes.start() for _ in range(wanted - len(pool))]
-        current = _Pass(self, listed, pool, known)
+        current = _Pass(self, listed, pool, known, ready)
         complete = False
         try:
             while (item := current.results.get()) is not None:
@@ -148,8 +164,17 @@ class _Guard(Generic[ClipT, BatchT]):
                     worker.stop()
                 self.processes.close()
 
+    def _ready(self, batches: list[list[Draw]]) -> dict[int, ClipT]:
+        """Return the clips in memory by their position among all clips of a pass."""
+        if self.kept is None:
+            return {}
+        draws = enumerate(draw for batch in batches for draw in batch)
+        return {number: clip for number, draw in draws if (clip := self.kept.get(draw)) is not None}
+
     def _decode_here(self, draw: Draw, known: frozenset[int]) -> ClipT | Undecodable:
         """Decode in this process, where a file that hangs or crashes a decoder hangs or crashes the run."""
+        if self.kept is not None and (ready := self.kept.get(draw)) is not None:
+            return ready
         decoded, attempt = self.first(draw, known)
         while True:
             clip = decode(self.dataset, decoded)
@@ -159,6 +184,7 @@ class _Guard(Generic[ClipT, BatchT]):
             if isinstance(clip, MachineFault):
                 raise self.error(decoded, clip)
             if not isinstance(clip, Undecodable):
+                self.keep_clip(decoded, clip)
                 return clip
             other = self.other(draw, attempt + 1, known, clip)
             if other is None:
@@ -189,6 +215,11 @@ class _Guard(Generic[ClipT, BatchT]):
             self.replaced.add(draw.index)
             self.substitutes.warn(draw, other, clip)
         return other, attempt
+
+    def keep_clip(self, draw: Draw, clip: ClipT) -> None:
+        """Keep a decoded clip in memory for later evals."""
+        if self.kept is not None:
+            self.kept.put(draw, clip)
 
     def error(self, draw: Draw, fault: MachineFault) -> MachineFaultError:
         """Return the error of the run after a fault of the machine."""
@@ -232,16 +263,19 @@ class _Pass(Generic[ClipT, BatchT]):
     """
 
     def __init__(
-        self, guard: _Guard[ClipT, BatchT], batches: list[list[Draw]], pool: list[Worker[ClipT]], known: frozenset[int]
-    ) -> None:
+        self, guard: _Guard[ClipT, BatchT], batches: list[list[Draw]], pool: list[Worker[ClipT]],
+        known: frozenset[int], ready: dict[int, ClipT],
+    ) -> None:  # fmt: skip
         self.guard, self.batches, self.pool, self.known = guard, batches, pool, known
         # At most two finished batches wait, to bound the memory.
         self.results: queue.Queue[BatchT | BaseException | None] = queue.Queue(maxsize=2)
         self._stop = threading.Event()
         draws = [draw for batch in batches for draw in batch]
-        self._todo = deque(_Task(number, draw, *guard.first(draw, known)) for number, draw in enumerate(draws))
+        self._todo = deque(
+            _Task(number, draw, *guard.first(draw, known)) for number, draw in enumerate(draws) if number not in ready
+        )
         self._running: dict[int, _Task] = {}
-        self._done: dict[int, ClipT | Undecodable | MachineFault] = {}
+        self._done: dict[int, ClipT | Undecodable | MachineFault] = {**ready}
         self._faulty: dict[int, Draw] = {}
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
@@ -373,4 +407,6 @@ class _Pass(Generic[ClipT, BatchT]):
             if other is not None:
                 self._todo.appendleft(_Task(number, task.draw, *other))
                 return
+        else:
+            self.guard.keep_clip(task.decoded, clip)
         self._done[number] = clip

@@ -15,6 +15,7 @@ from torch import Tensor
 from harness.base.errors import EXIT_FAILED, UserError
 from harness.engine.video import mm_pipeline
 from harness.engine.video.batches import Draw, FitBatches
+from harness.engine.video.clip_memory import KeptClips
 from harness.engine.video.decode import ClipDataset, Undecodable, default_workers
 from harness.engine.video.guarded_loader import GuardedLoader
 from harness.engine.video.mm_pipeline import Step
@@ -217,15 +218,27 @@ def eval_loader(
 
 
 def scored_loader(
-    dataset: ClipDataset[PackedClip], batches: list[list[int]], compute: ComputeOptions, pin: bool = False
+    dataset: ClipDataset[PackedClip],
+    batches: list[list[int]],
+    compute: ComputeOptions,
+    pin: bool = False,
+    kept: KeptClips | None = None,
 ) -> GuardedLoader[PackedClip, EvalBatch]:
-    """Return a loader of the clips of a dataset in batches of row numbers."""
+    """Return a loader of the clips of a dataset in batches of row numbers.
+
+    Args:
+        dataset: Clips by draw.
+        batches: Rows of each batch.
+        compute: Number of workers and time limit.
+        pin: Put batches into pinned memory, for a GPU.
+        kept: Clips of earlier evals in memory; None to decode all.
+    """
 
     def pack(drawn: DrawnBatch) -> EvalBatch:
         failed = {draw.index: clip for draw, clip in drawn.failed.items()}
         return EvalBatch([draw.index for draw in drawn.draws], drawn.frames, failed)
 
-    return _loader(dataset, [[Draw(index) for index in batch] for batch in batches], compute, pin, pack)
+    return _loader(dataset, [[Draw(index) for index in batch] for batch in batches], compute, pin, pack, kept)
 
 
 def in_batches(videos: int, per_batch: int) -> list[list[int]]:
@@ -246,6 +259,7 @@ def _loader(
     compute: ComputeOptions,
     pin: bool,
     pack: Callable[[DrawnBatch], BatchT],
+    kept: KeptClips | None = None,
 ) -> GuardedLoader[PackedClip, BatchT]:
     def collate(draws: list[Draw], clips: list[PackedClip | Undecodable]) -> BatchT:
         decoded = [(d, c) for d, c in zip(draws, clips, strict=True) if not isinstance(c, Undecodable)]
@@ -253,7 +267,7 @@ def _loader(
         frames = _stack([c for _, c in decoded], pin) if decoded else None
         return pack(DrawnBatch([d for d, _ in decoded], frames, failed))
 
-    return GuardedLoader(dataset, batches, collate, workers_of(compute, pin), compute.decode_seconds)
+    return GuardedLoader(dataset, batches, collate, workers_of(compute, pin), compute.decode_seconds, kept=kept)
 
 
 def _stack(clips: list[PackedClip], pin: bool) -> Tensor:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.base.errors import EXIT_FAILED, UserError
-from harness.data.files.frame_folder import clip_files
+from harness.data.files.frame_folder import clip_files, is_frame_folder
 
 DECODE_SECONDS = 60.0
 """Limit of CPU time of a video, and of the time without a byte of it."""
@@ -80,7 +80,7 @@ def read_through(file: Path, report: Callable[[], None] = lambda: None, digest: 
     Raises:
         OSError: The file is missing, is not a regular file, cannot be read, or ends before its size.
     """
-    if file.is_dir():
+    if is_frame_folder(file):
         # Without a digest, only the frames that a clip needs are read, by its reader.
         read = [f"{frame.name}\0{read_through(frame, report, digest)}\n" for frame in clip_files(file) if digest]
         return hashlib.sha256("".join(read).encode("utf-8", "surrogateescape")).hexdigest() if digest else ""

@@ -191,7 +191,7 @@ def _records_alone(name: str, edit: Callable[[dict[str, Any]], Any]) -> None:
     forged("A015", name)(lambda made: made.change(edit))
 
 
-_records_alone("other videos used than in the fit", lambda r: r["measurement"]["training"]["list"].update(root="0" * 8))
+_records_alone("other device batch than the fit", lambda r: r["measurement"]["training"].update(device_batch=8))
 _records_alone("other precision than the fit", lambda r: r["measurement"]["training"].update(precision="bf16"))
 _records_alone("other tensors than the fit", lambda r: r["measurement"]["model"].update(tensors_sha256="f" * 64))
 _records_alone("other image size than the fit", lambda r: r["measurement"]["model"].update(image_size=336))

@@ -81,6 +81,7 @@ def _train(fit: Json, **changes: Any) -> None:
     if training["list"]["name"] == "base_s1":
         training["list"] |= changes
         training["used"] = training["list"]["n"]
+        fit["name"] = f"mymethod mini_target/{training['list']['name']}"
 
 
 @forged("P005", "trained on all clips of the base classes")
