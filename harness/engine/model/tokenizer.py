@@ -63,6 +63,8 @@ def pad_id(arch: str) -> int:
     Raises:
         UserError: The tokenizer cannot be built.
     """
+    if not (open_clip.get_model_config(arch) or {}).get("text_cfg", {}).get("hf_tokenizer_name"):
+        return 0  # without building the tokenizer, which takes a second
     tokenizer = tokenizer_of(arch)
     return int(tokenizer.tokenizer.pad_token_id or 0) if isinstance(tokenizer, HFTokenizer) else 0
 
