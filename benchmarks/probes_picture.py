@@ -1,8 +1,8 @@
 r"""Draw docs/probes.svg: the losses of the probes of a run folder, one picture for a dataset.
 
-    python -m harness run --method vanilla_clip vificlip --protocol few_shot probes --shots 16 --dataset mini_target \
+python -m harness run --method vanilla_clip vificlip --protocol few_shot probes --shots 16 --dataset mini_target \
         --runs RUNS
-    python benchmarks/probes_picture.py --runs RUNS --out docs/probes.svg
+python benchmarks/probes_picture.py --runs RUNS --out docs/probes.svg
 """
 
 from __future__ import annotations
