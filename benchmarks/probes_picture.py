@@ -1,7 +1,7 @@
 r"""Draw docs/probes.svg: the losses of the probes of a run folder, one picture for a dataset.
 
-python -m harness run --method vanilla_clip vificlip xclip actionclip --protocol few_shot probes --shots 16 \
-        --dataset mini_target --runs RUNS
+python -m harness run --method vanilla_clip vificlip --protocol few_shot probes --shots 16 --dataset mini_target \
+        --runs RUNS
 python benchmarks/probes_picture.py --runs RUNS --out docs/probes.svg
 """
 

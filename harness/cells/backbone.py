@@ -14,7 +14,7 @@ from harness.spec import Views
 from harness.spec.method_spec import OwnModel
 from harness.spec.overrides import views_with
 from harness.spec.views import NO_INPUT, InputSettings
-from harness.weights.activation import require_known
+from harness.weights.activation import QUICK_GELU, require_known
 from harness.weights.describe import LOCAL_DIR, describe, is_path
 from harness.weights.hub import HUB
 from harness.weights.identity import file_identity, is_external, request_of, short_name
@@ -88,13 +88,21 @@ class BackboneChoice:
     def for_checkpoint(self, checkpoint: str) -> BackboneChoice:
         """The backbone of a method with a checkpoint: the CLIP in the checkpoint, if it holds all of it.
 
-        Weights that the user names are kept. A checkpoint of ViFi-CLIP lacks tensors, which `base` completes.
+        Weights that the user names are kept; where they state no activation, that of the checkpoint applies. A
+        checkpoint of ViFi-CLIP lacks tensors, which `base` completes.
         """
-        if self.is_mini or self.weights is not None or not Path(checkpoint).is_file():
+        if self.is_mini or not Path(checkpoint).is_file():
             return self
-        if self.arch is None and describe(checkpoint).file.metadata.get("arch") == MINI_ARCH:
+        described = describe(checkpoint)
+        if self.weights is not None:
+            stated = described.statement.activation
+            open_question = self.activation is None and is_path(self.weights)
+            if stated and open_question and not describe(self.weights).statement.activation:
+                return replace(self, activation="quickgelu" if stated == QUICK_GELU else "gelu")
+            return self
+        if self.arch is None and described.file.metadata.get("arch") == MINI_ARCH:
             return BackboneChoice(MINI_ARCH, None)
-        if describe(checkpoint).is_complete:
+        if described.is_complete:
             return replace(self, weights=checkpoint, of_method=True)
         # The family states its activation, and a base that is a file need not.
         by_family = "quickgelu" if self.base is not None and is_external(self.base) else None

@@ -146,10 +146,11 @@ def test_predict_scores_each_or_says_why(
     files: list[Awkward], outcomes: dict[str, dict[Path, str]], reader: str, predicted: Callable[..., Any]
 ) -> None:
     """Issue 2, shown by 3: through the command, each file gives five classes or one line; the exit code says so."""
-    code, rows, _ = predicted([f.path for f in files], reader)
+    videos = [f.path for f in files if f.path.is_file()]  # `predict` looks for videos in a folder
+    code, rows, _ = predicted(videos, reader)
     assert code == 1
-    assert [row["video"] for row in rows] == [str(f.path) for f in files]
-    for row, reason in zip(rows, outcomes[reader].values(), strict=True):
+    assert [row["video"] for row in rows] == [str(path) for path in videos]
+    for row, reason in zip(rows, (outcomes[reader][path] for path in videos), strict=True):
         assert row["problem"] == reason.rstrip("."), row["video"]
         assert len(row["classes"]) == (0 if reason else 5), row["video"]
         assert sum(p for _, p in row["classes"]) <= 1.0001

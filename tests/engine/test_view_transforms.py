@@ -116,6 +116,7 @@ def test_a_lost_frame_shows_an_earlier_frame_and_stronger_losses_include_weaker_
         assert found[0] == 0 and all(frame <= i for i, frame in enumerate(found)) and found == sorted(found)
     lost = [{i for i, frame in enumerate(found) if frame != i} for found in shown]
     assert lost[0] <= lost[1] <= lost[2] and len(lost[2]) < count
+    assert count < 4 or len(lost[0]) < len(lost[1]) < len(lost[2])
 
 
 def test_the_seed_is_that_of_the_name_of_the_video_in_any_folder() -> None:

@@ -134,6 +134,8 @@ def test_a_file_of_vificlip_says_what_it_lacks_and_takes_a_base(
     assert in_process(*one, "--base", base) == 0, capsys.readouterr().err
     (record,) = [read_record(path) for path in find_records(tmp_path / "runs")]
     assert record.measurement.model.activation == "quick_gelu"
+    choice = BackboneChoice(None, str(base)).for_checkpoint(str(file))
+    assert choice.activation == "quickgelu" and choice.model_id() == record.measurement.model.unread
 
 
 def test_an_export_goes_back_in(places: tuple[object, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

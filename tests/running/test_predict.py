@@ -213,3 +213,28 @@ def test_the_last_window_ends_with_the_part() -> None:
     assert Cut(start=2.0, end=6.0, window=4.0).parts(length) == (Part(2.0, 6.0),)
     assert VideoLength(3, 10.0).frames_of(Part(0.2, 0.21)) == (2, 3)
     assert VideoLength(30, 29.97).frames_of(Part(0.0, 1.001)) == (0, 30)
+
+
+def test_windows_of_a_large_file_are_decoded_in_one_pass(clips: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reader `exact` keeps no large file in memory; overlapping windows must not decode it from its begin again."""
+    from harness.engine.video import exact_reader
+
+    (path,) = clips.joinpath("v").glob("*.avi")
+    windows = [np.arange(start, start + 12, 3) for start in range(0, 37, 4)]
+    whole = exact_reader.SequentialVideo(str(path))
+    expected = [whole.get_batch(window).asnumpy() for window in windows]
+    monkeypatch.setattr(exact_reader, "KEEP_BYTES", 20 * 96 * 72 * 3)  # less than the file, more than a window
+    large, decoded = exact_reader.SequentialVideo(str(path)), []
+    original = large._decode
+
+    def counted():
+        for frame in original():
+            decoded.append(1)
+            yield frame
+
+    monkeypatch.setattr(large, "_decode", counted)
+    found = [large.get_batch(window).asnumpy() for window in windows]
+    assert all(np.array_equal(a, b) for a, b in zip(found, expected, strict=True))
+    assert len(decoded) <= 48 + 12
+    np.testing.assert_array_equal(large.get_batch(windows[1]).asnumpy(), expected[1])  # back to the begin
+    large.close()

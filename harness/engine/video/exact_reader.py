@@ -12,7 +12,10 @@ first frame.
 from __future__ import annotations
 
 import contextlib
+import copy
 import errno
+import itertools
+from collections import deque
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -53,6 +56,11 @@ class SequentialVideo:
         self.skipped, self.scales_chroma = 0, False
         self._frames: list[VideoFrame] | None = []
         self._count, size = 0, 0
+        # State of `_streamed`; a file from which frames are read once needs none of it.
+        self._again = False
+        self._stream: Generator[VideoFrame, None, None] | None = None
+        self._next = 0
+        self._recent: deque[tuple[int, VideoFrame]] = deque()
         self._rgb = RgbFrames()
         for frame in self._decode():
             if not self._count:
@@ -121,8 +129,10 @@ class SequentialVideo:
         images: dict[int, NDArray[np.uint8]] = {}
         if self._frames is not None:
             images = {i: self._rgb.image(self._frames[i]) for i in wanted}
+        elif self._again:
+            images = {i: self._rgb.image(frame) for i, frame in self._streamed(wanted)}
         else:
-            last = wanted[-1]
+            last, self._again = wanted[-1], True
             with contextlib.closing(self._decode()) as frames:
                 for index, frame in enumerate(frames):
                     if index in wanted:
@@ -130,6 +140,35 @@ class SequentialVideo:
                     if index >= last:
                         break
         return Batch(np.stack([images[int(i)] for i in indices]))
+
+
+    def _streamed(self, wanted: list[int]) -> Iterator[tuple[int, VideoFrame]]:
+        """Yield frames of a large file by number, in order, from a decoder that goes on where the last call ended.
+
+        Overlapping windows of a long video would otherwise decode it from its begin once for each window.
+        """
+        oldest = self._recent[0][0] if self._recent else self._next
+        if self._stream is None or wanted[0] < oldest:
+            self.close()
+            # Of a copy: a suspended decoder of this object would refer to it, and keep its file open too long.
+            self._stream, self._next = copy.copy(self)._decode(), 0
+        yield from ((index, frame) for index, frame in self._recent if index in wanted)
+        for frame in itertools.islice(self._stream, max(0, wanted[-1] + 1 - self._next)):
+            index, self._next = self._next, self._next + 1
+            self._recent.append((index, frame))
+            size = sum(plane.buffer_size for plane in frame.planes)  # about equal for all frames
+            while len(self._recent) * size > KEEP_BYTES:
+                self._recent.popleft()
+            if index in wanted:
+                yield index, frame
+
+
+    def close(self) -> None:
+        """Close the file, which stays open between calls of `get_batch` on a large file."""
+        if self._stream is not None:
+            self._stream.close()
+        self._stream = None
+        self._recent.clear()
 
 
 class Batch:

@@ -21,11 +21,12 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from multiprocessing.connection import wait
 from pathlib import Path
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Self, TypeVar
 
 from torch.utils.data import DataLoader
 
 from harness.engine.video.batches import Draw
+from harness.engine.video.clip_sources import Kept, Substitutes
 from harness.engine.video.decode import NO_MEMORY, ClipDataset, ClipT, Stage, Task, Undecodable, decode
 from harness.engine.video.decode_workers import Worker, Workers
 from harness.engine.video.video_bytes import DECODE_SECONDS, MachineFault, MachineFaultError
@@ -41,30 +42,6 @@ Collate = Callable[[list[Draw], list[ClipT | Undecodable]], BatchT]
 """Function from the draws and clips of a batch to the batch."""
 
 
-class Substitutes(Protocol):
-    """The clips that replace undecodable training clips."""
-
-    def draw(self, draw: Draw, attempt: int, /) -> Draw | None:
-        """Return the draw that replaces a draw after a number of failed attempts; None if no draw is left."""
-        ...
-
-    def warn(self, draw: Draw, other: Draw, clip: Undecodable, /) -> None:
-        """Log that a clip is replaced."""
-        ...
-
-
-class Kept(Protocol[ClipT]):
-    """Clips that are kept in memory and need no decoding."""
-
-    def get(self, draw: Draw, /) -> ClipT | None:
-        """Return the clip of a draw; None if it has to be decoded."""
-        ...
-
-    def put(self, draw: Draw, clip: ClipT, /) -> None:
-        """Keep a decoded clip."""
-        ...
-
-
 class GuardedLoader(DataLoader[ClipT], Generic[ClipT, BatchT]):
     """A torch `DataLoader` over `Draw`s with guarded workers.
 
@@ -78,7 +55,6 @@ class GuardedLoader(DataLoader[ClipT], Generic[ClipT, BatchT]):
         seconds: Limit of CPU time of a clip, and of waiting time without a byte of it.
         substitutes: For fits: the clips that replace undecodable clips.
         keep_workers: Keep the workers after a complete pass for the next pass.
-        kept: Clips in memory, which are not decoded; None to decode all.
     """
 
     def __init__(
@@ -90,11 +66,15 @@ class GuardedLoader(DataLoader[ClipT], Generic[ClipT, BatchT]):
         seconds: float = DECODE_SECONDS,
         substitutes: Substitutes | None = None,
         keep_workers: bool = False,
-        kept: Kept[ClipT] | None = None,
     ) -> None:
         super().__init__(dataset, batch_sampler=batches, num_workers=0)  # type: ignore[arg-type]
         self._batches = batches
-        self.guard = _Guard(dataset, collate, workers, seconds, substitutes, keep_workers, kept)
+        self.guard = _Guard(dataset, collate, workers, seconds, substitutes, keep_workers)
+
+    def with_kept(self, kept: Kept[ClipT] | None) -> Self:
+        """Return this loader, which takes clips from memory instead of decoding them; None decodes all clips."""
+        self.guard.kept = kept
+        return self
 
     def close(self) -> None:
         """End the workers that were kept. The loader can still be iterated."""
@@ -120,10 +100,10 @@ class _Guard(Generic[ClipT, BatchT]):
         seconds: float,
         substitutes: Substitutes | None,
         keep: bool,
-        kept: Kept[ClipT] | None,
     ) -> None:
         self.dataset, self.collate, self.workers, self.seconds = dataset, collate, workers, seconds
-        self.substitutes, self.keep, self.kept = substitutes, keep, kept
+        self.substitutes, self.keep = substitutes, keep
+        self.kept: Kept[ClipT] | None = None
         self.replaced: set[int] = set()
         self.idle: list[Worker[ClipT]] = []
         self.processes = Workers(dataset)

@@ -267,7 +267,8 @@ def _loader(
         frames = _stack([c for _, c in decoded], pin) if decoded else None
         return pack(DrawnBatch([d for d, _ in decoded], frames, failed))
 
-    return GuardedLoader(dataset, batches, collate, workers_of(compute, pin), compute.decode_seconds, kept=kept)
+    loader = GuardedLoader(dataset, batches, collate, workers_of(compute, pin), compute.decode_seconds)
+    return loader.with_kept(kept)
 
 
 def _stack(clips: list[PackedClip], pin: bool) -> Tensor:

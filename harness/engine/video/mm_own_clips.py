@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from harness.engine.video import mm_pipeline
 from harness.engine.video.batches import Draw
 from harness.engine.video.decode import Undecodable
+from harness.engine.video.exact_reader import SequentialVideo
 from harness.engine.video.guarded_loader import GuardedLoader
 from harness.engine.video.loaders import workers_of
 from harness.engine.video.part_of_clip import Reader
@@ -120,7 +121,9 @@ class OwnInit:
         return results
 
     def close(self) -> None:
-        """Forget the open file."""
+        """Close the open file."""
+        if self._last is not None and isinstance(self._last[1], SequentialVideo):
+            self._last[1].close()
         self._last = None
 
 
@@ -148,10 +151,7 @@ class OwnClips(mm_pipeline.ListVideoDataset):
 
     def load_data_list(self) -> list[_OwnInfo]:
         """Return the clips in mmaction2's format."""
-        return [
-            _OwnInfo(filename=str(clip.file), label=0, part=clip.part, frames=clip.frames)
-            for clip in self.clips
-        ]
+        return [_OwnInfo(filename=str(clip.file), label=0, part=clip.part, frames=clip.frames) for clip in self.clips]
 
     def video(self, draw: Draw) -> Path | None:
         """Return the file of a draw; None for an array of frames."""

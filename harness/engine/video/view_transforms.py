@@ -8,6 +8,7 @@ Strengths are relative to the size of a frame where they depend on it: a corrupt
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -119,7 +120,7 @@ def dropped(strength: int, frames: Frames, random: np.random.Generator) -> Frame
     """Lost frames, in place of which the last frame that was not lost is shown. The first frame is never lost."""
     count = len(frames)
     # One order for all strengths: a stronger corruption loses the frames of the weaker ones and further frames.
-    lost = (random.permutation(count - 1) + 1)[: round(DROPPED[strength - 1] * (count - 1))]
+    lost = (random.permutation(count - 1) + 1)[: math.ceil(DROPPED[strength - 1] * (count - 1))]
     shown = np.arange(count)
     shown[lost] = 0
     return frames[np.maximum.accumulate(shown)]

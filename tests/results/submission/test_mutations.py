@@ -38,6 +38,7 @@ FREE = {
     "outcome.replaced": "stated by the fit; a replaced clip does not raise a score",
     "outcome.peak_memory_gib": "a measured size; only impossible values are refused",
     "name": "a fit's readable name is printed nowhere beside a score; its beginning is compared",
+    "fit.name": "the name of a list may be shortened, as for lists that the harness draws",
     "fit.seconds": "rounded: a difference of 0.01 s to the fit is allowed",
     "fit.peak_memory_gib": "rounded: a difference of 0.01 GiB to the fit is allowed",
     "measurement.training.recipe.source": OWN, "measurement.training.declared.source": OWN,
