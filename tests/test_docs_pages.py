@@ -26,8 +26,9 @@ import torch
 from _pytest.mark import ParameterSet
 
 from harness import cli
-from harness.api import LabelSet, build_method
+from harness.api import LabelSet
 from harness.engine.contract.tiny_clip import tiny_backbone
+from harness.engine.method import method_class
 from harness.plugins import registry
 from harness.plugins.loose_files import load_file
 from tests.conftest import ROOT, in_process
@@ -168,7 +169,8 @@ def test_a_plugin_of_a_page_is_loaded_and_scores(block: Block, working_folder: P
     names = registry.sources("method").keys() - before
     assert names
     for name in names:
-        method = build_method(name, tiny_backbone()).eval()
+        cls = method_class(name)
+        method = cls(tiny_backbone(), cls.options_for({}, frames=4)).eval()
         with torch.no_grad():
             logits = method(torch.zeros(2, 4, 3, 32, 32), LabelSet(("run", "jump")))
         assert tuple(logits.shape) == (2, 2) and logits.isfinite().all()

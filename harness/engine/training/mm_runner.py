@@ -36,7 +36,7 @@ from harness.engine.features.context import Context
 from harness.engine.method import ClipMethod
 from harness.engine.training.checkpoints import newest_readable, read_resume_point, sweep
 from harness.engine.training.mm_hooks import EpochCheckpoints, EpochOrder, FitProgress, PlainCheckpoints
-from harness.engine.training.mm_tracking import TRACK, FitTracking, tracking_visualizer
+from harness.engine.training.mm_tracking import TRACK, FitTracking, no_visualizer, tracking_visualizer
 from harness.engine.training.parallel import spread
 from harness.engine.training.schedule import rate_of_update
 from harness.engine.training.sharding import ShardedAdamW
@@ -314,7 +314,7 @@ def _build_runner(
             PlainCheckpoints(lambda name: name in trained),
             *([FitTracking(context.processes.size)] if tracked else []),
         ],
-        visualizer=tracking_visualizer(folder) if tracked else None,
+        visualizer=tracking_visualizer(folder) if tracked else no_visualizer(),
         resume=resume is not None,
         # mmengine resumes the file of `load_from`. Without it, it would read its own `last_checkpoint`, which may name
         # a checkpoint that a kill damaged.
