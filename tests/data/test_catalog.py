@@ -194,7 +194,8 @@ def test_damaged_hmdb_files_are_named(tmp_path):
     names = [name.replace(" ", "_") for name in load_card("hmdb51").labels("all", "corrected").names]
     for name in names:
         for split in (1, 2, 3):
-            (tmp_path / f"{name}_test_split{split}.txt").write_text(f"a_{name}.avi 1 \nb_{name}.avi 2 \nc_{name}.avi 0 \n")
+            lines = f"a_{name}.avi 1 \nb_{name}.avi 2 \nc_{name}.avi 0 \n"
+            (tmp_path / f"{name}_test_split{split}.txt").write_text(lines)
     lists = read_hmdb51(AnnotationFolder(tmp_path), load_card("hmdb51"))
     assert lists["val2"][20:22] == (("b_kick.avi", 20), ("b_kick_ball.avi", 21))
     (tmp_path / "wave_test_split2.txt").write_text("a.avi 1\nb.avi 3\n")
