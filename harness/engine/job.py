@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
-from harness.base.canonical import fingerprint
 from harness.engine.method import ClipMethod
-from harness.engine.video.clip_memory import ClipMemory, KeptClips
+from harness.engine.video.clip_memory import ClipMemory, KeptClips, Pipeline
 from harness.engine.video.guarded_loader import GuardedLoader
 from harness.engine.video.loaders import EvalBatch, Row, scored_loader
 from harness.engine.video.mm_own_clips import OwnClip, OwnClips
@@ -82,9 +81,8 @@ class EvalJob(Job):
 
     def _kept(self, dataset: ListVideoDataset, memory: ClipMemory) -> KeptClips:
         random = self.views.sampling == "random"
-        drawn = self.seed if random else 0
-        pipeline = fingerprint([asdict(self.views), self.method.backbone.image_size, self.transform, drawn])
-        return KeptClips(memory, pipeline, dataset.video, random)
+        pipeline = Pipeline(self.views, self.method.backbone.image_size, self.transform, self.seed if random else None)
+        return KeptClips(memory, pipeline, dataset.video)
 
 
 @dataclass(frozen=True)

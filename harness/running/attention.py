@@ -69,4 +69,4 @@ def _common_views(fits: Sequence[FittedMethod], frames: int | None) -> Views:
 
 def _frames(views: Views) -> Views:
     """Views without their input statistics, which do not decide the decoded frames."""
-    return replace(views, normalize="", input=replace(views.input, mean=(), std=()))
+    return replace(views, normalize="raw", input=replace(views.input, mean=(), std=()))

@@ -12,7 +12,7 @@ from harness.engine.evaluate import evaluate
 from harness.engine.features.context import Context
 from harness.engine.job import EvalJob
 from harness.engine.video.batches import Draw
-from harness.engine.video.clip_memory import ClipMemory, KeptClips
+from harness.engine.video.clip_memory import ClipMemory, KeptClips, Pipeline
 from harness.engine.video.loaders import Row
 from harness.engine.video.transforms import PackedClip
 from harness.machine.compute_options import ComputeOptions
@@ -85,10 +85,10 @@ def test_the_memory_is_bounded() -> None:
     clip = PackedClip(frames=np.zeros((2, 3, 4, 4), np.uint8), label=0)
     memory = ClipMemory(limit=clip["frames"].nbytes)
     here = Path(__file__)
-    kept = KeptClips(memory, "p", lambda draw: here, by_row=True)
+    kept = KeptClips(memory, Pipeline(VIEWS, 32, "", 1), lambda draw: here)
     kept.put(Draw(0), clip)
     kept.put(Draw(1), clip)
     assert kept.get(Draw(0)) is clip and kept.get(Draw(1)) is None
-    missing = KeptClips(memory, "p", lambda draw: Path("missing"), by_row=False)
+    missing = KeptClips(memory, Pipeline(VIEWS, 32, "", None), lambda draw: Path("missing"))
     missing.put(Draw(0), clip)
     assert missing.get(Draw(0)) is None

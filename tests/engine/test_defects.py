@@ -62,6 +62,18 @@ def test_d01_the_version_of_mmcv_is_checked(monkeypatch: pytest.MonkeyPatch) -> 
     assert state.tested.startswith("2.1")
 
 
+def test_d12_transformers_beside_mmaction2() -> None:
+    """With transformers 5 installed mmaction2 would import names that it does not have."""
+    pytest.importorskip("transformers", reason="needs the extra hf")
+    from harness.engine.video import mm_setup
+
+    mm_setup.ensure_action_models()
+    from mmaction.models import Recognizer2D
+    from mmaction.registry import MODELS
+
+    assert MODELS.get("Recognizer2D") is Recognizer2D
+
+
 def test_d02_d03_models_of_mmaction2_import() -> None:
     """The wheel lacks one localizer and does not declare `importlib_metadata`: with our module its models import."""
     hidden = "import sys; sys.modules['importlib_metadata'] = None; "

@@ -208,7 +208,7 @@ def test_the_verb_measures_from_stored_rows(tmp_path: Path, capsys: pytest.Captu
         (("--protocol", "b2n", "--pairs", "0"), "--pairs is 0, expected a number of pairs from 1."),
         (("--protocol", "b2n", "--dataset", "hmdb51", "--records", "nowhere"), "folder nowhere of --records does not"),
         (("--protocol", "b3n"), "no protocol"),
-        (("--protocol", "zero_shot", "--dataset", "ssv2"), "ssv2 is not a zero-shot target."),
+        (("--protocol", "zero_shot", "--dataset", "k400"), "k400 is a zero-shot target only with another source."),
         (("--protocol", "supervised", "--dataset", "k600"), "python -m harness data prepare k600 --annotations DIR"),
     ],
 )

@@ -13,11 +13,31 @@ from pathlib import Path
 from harness.data.files.frame_folder import clip_state
 from harness.engine.video.batches import Draw
 from harness.engine.video.transforms import PackedClip
+from harness.spec import Views
 
 KEPT_BYTES = 1 << 28
 """Limit of the clips in memory. Clips beyond it are not kept, because lists are read in order, older clips first."""
 
-Key = tuple[str, Path, int, int, int]
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """Everything but the file on which a decoded clip depends.
+
+    Args:
+        views: The views.
+        size: Side of the square input in pixels.
+        transform: Name of a view transform; empty for none.
+        seed: Seed of views that are drawn at random, which differ between rows; None for other views.
+    """
+
+    views: Views
+    size: int
+    transform: str
+    seed: int | None
+
+
+Key = tuple[Pipeline, Path, int, int, int]
 
 
 class ClipMemory:
@@ -48,15 +68,13 @@ class KeptClips:
 
     Args:
         memory: The clips of all lists.
-        pipeline: Hash of everything but the file on which a decoded clip depends.
+        pipeline: The pipeline of the list.
         video: Returns the file of a draw; None if its clip is not read from a file.
-        by_row: Whether clips of one file differ between rows, because their views are drawn at random.
     """
 
     memory: ClipMemory
-    pipeline: str
+    pipeline: Pipeline
     video: Callable[[Draw], Path | None]
-    by_row: bool
 
     def get(self, draw: Draw) -> PackedClip | None:
         """The clip of a draw; None if it has to be decoded, as after a change of its file."""
@@ -77,4 +95,4 @@ class KeptClips:
             size, changed = clip_state(file)
         except OSError:  # the decoder names the reason
             return None
-        return self.pipeline, file, size, changed, draw.index if self.by_row else -1
+        return self.pipeline, file, size, changed, -1 if self.pipeline.seed is None else draw.index

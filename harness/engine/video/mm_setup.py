@@ -21,6 +21,7 @@ if importlib.util.find_spec("importlib_metadata") is None:  # D3: mmaction2 impo
 
 def ensure_action_models() -> None:
     """Add a placeholder for the localizer DRN, without which the wheel of mmaction2 1.2.0 cannot be imported (D2)."""
+    _leave_out_multimodal_models()
     spec = importlib.util.find_spec("mmaction")
     if spec is None or not spec.submodule_search_locations:
         return
@@ -33,3 +34,15 @@ def ensure_action_models() -> None:
     package.__path__ = []
     vars(module)["DRN"] = type("DRN", (), {"__doc__": "Placeholder: the wheel does not contain this localizer."})
     sys.modules[name], sys.modules[module.__name__] = package, module
+
+
+def _leave_out_multimodal_models() -> None:
+    """Let mmaction2 use its placeholders for models of text and video (D12).
+
+    If transformers is installed, mmaction2 1.2.0 imports names that transformers 5 does not have, and no recogniser can
+    be built. No method of this project uses these models.
+    """
+    if importlib.util.find_spec("mmaction") is None:
+        return
+    dependency = importlib.import_module("mmaction.utils.dependency")
+    vars(dependency)["WITH_MULTIMODAL"] = False

@@ -100,7 +100,9 @@ def test_attributes_of_the_pull_request_hide_nothing(repository: Path, attribute
     (only,) = checked
     named = {finding.where for finding in only.findings if finding.rule == "F006"}
     assert {".gitattributes", "records/notes.txt"} <= named
-    assert only.rules() == {"F006"} and len(only.submission.measured) > 0
+    # Git itself changes line ends in a file that the attribute calls text, which the hashes of the manifest show.
+    changed = {"F013", "F015"} if attribute.startswith("text") else set()
+    assert {"F006"} <= only.rules() <= {"F006"} | changed and len(only.submission.measured) > 0
 
 
 @pytest.mark.parametrize(
