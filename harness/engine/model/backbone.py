@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import functools
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -101,9 +102,30 @@ def load_backbone(
         # GPU.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            clip = create_clip(arch, quick_gelu=activation is not None and require_known(activation) == "quickgelu")
+            with _empty_is_nan():
+                clip = create_clip(arch, quick_gelu=activation is not None and require_known(activation) == "quickgelu")
+            _initialise_empty(clip)
         return as_backbone(clip, arch, "random")
     return _from_tag(arch, weights, weights_dir, activation)
+
+
+@contextlib.contextmanager
+def _empty_is_nan() -> Iterator[None]:
+    """Let `torch.empty` give NaN, so that tensors without initial values are found and equal in every process."""
+    before, warns = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before, warn_only=warns)
+
+
+def _initialise_empty(clip: ClipModel) -> None:
+    """Draw the tensors that open_clip leaves as `torch.empty`, such as the projection of CoCa's caption decoder."""
+    with torch.no_grad():
+        for parameter in clip.parameters():
+            if not parameter.isfinite().all():
+                parameter.normal_(std=0.02)
 
 
 def create_clip(arch: str, quick_gelu: bool, device: str = "cpu") -> ClipModel:
