@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from confusable_homoglyphs.confusables import confusables_data
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from harness.submitting.benchmark_facts import builtin_methods, facts_of
@@ -42,6 +42,7 @@ def disguised(draw: st.DrawFn) -> tuple[str, str]:
     return name, "".join(letters)
 
 
+@example(("actionclip", "act\u02dboncl\u02dbp"))
 @given(disguised())
 def test_a_disguised_name_is_confusable(pair: tuple[str, str]) -> None:
     name, other = pair
