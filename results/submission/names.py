@@ -57,9 +57,9 @@ def skeleton(text: str) -> str:
 def folded(name: str) -> frozenset[str]:
     """Forms of a name; two names are confusable if they have a form in common.
 
-    There are forms with and without lower case, because the skeleton distinguishes I from i, and lower case distinguishes
-    I from l. There are forms with and without the compatibility form, which turns letters of other widths into plain
-    ones, and an ogonek, which looks like an i, into a blank with a mark.
+    There are forms with and without lower case, because the skeleton distinguishes I from i, and lower case
+    distinguishes I from l. There are forms with and without the compatibility form, which turns letters of other widths
+    into plain ones, and an ogonek, which looks like an i, into a blank with a mark.
     """
     texts = (name, unicodedata.normalize("NFKC", name))
     forms = [form for text in texts for form in (skeleton(text.casefold()), skeleton(text).casefold())]
