@@ -66,8 +66,11 @@ def test_values_equal_those_of_open_clip(arch: str, hub: Path) -> None:
         features = [torch.nn.functional.normalize(x, dim=-1) for x in (image, text)]
         logits = clip.logit_scale.exp() * features[0] @ features[1].T
         logits = logits if clip.logit_bias is None else logits + clip.logit_bias
+        # Cosines of random towers may cancel to a few thousandths, where 1e-5 is below the rounding of fp32.
+        least = 0.01 * float(clip.logit_scale.exp())
         method = build_method("vanilla_clip", backbone, template="{}", text_embedding="clean").eval()
-        assert relative(method(images[:, None], LabelSet(TEXTS)), logits) <= 1e-5
+        scores = method(images[:, None], LabelSet(TEXTS))
+        assert float((scores - logits).abs().max()) <= 1e-5 * max(float(logits.abs().max()), least)
     del backbone, clip, method
     gc.collect()
 
