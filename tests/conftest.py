@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import os
 import shutil
@@ -34,6 +35,7 @@ CLIPS_PER_CLASS = 8
 def pytest_collection_finish() -> None:
     """Collect garbage of the tests only: objects of the imported packages stay until the end."""
     gc.freeze()
+    atexit.register(gc.unfreeze)  # libraries report objects as leaked that are not collected at exit
     gc.enable()
 
 

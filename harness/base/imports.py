@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import gc
 import sys
@@ -28,4 +29,7 @@ def without_collections() -> Iterator[None]:
             # If nothing was imported, garbage of the caller would be frozen instead.
             if len(sys.modules) > before + LARGE:
                 gc.freeze()
+                # Libraries look for leaks at exit: frozen objects would never be collected and be reported as leaked.
+                atexit.unregister(gc.unfreeze)
+                atexit.register(gc.unfreeze)
             gc.enable()
