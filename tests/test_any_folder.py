@@ -59,6 +59,7 @@ class Installed:
         """Both outputs of a command that has to succeed."""
         done = self.run(where, list(map(str, command)))
         assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
+        assert "leaked" not in done.stderr, done.stderr
         return done.stdout + done.stderr
 
 
