@@ -98,15 +98,18 @@ def load_backbone(
         raise unknown_name("architecture", arch, open_clip.list_models())
     tokenizer_of(arch)  # before weights are read: a missing package or file must cost no time
     if weights == "random":
-        # The weights are drawn on the CPU. Without `devices=[]` torch would save and restore the generator of every
-        # GPU.
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            with _empty_is_nan():
-                clip = create_clip(arch, quick_gelu=activation is not None and require_known(activation) == "quickgelu")
-            _initialise_empty(clip)
-        return as_backbone(clip, arch, "random")
+        return _random(arch, quick_gelu=activation is not None and require_known(activation) == "quickgelu")
     return _from_tag(arch, weights, weights_dir, activation)
+
+
+def _random(arch: str, quick_gelu: bool) -> Backbone:
+    # The weights are drawn on the CPU. Without `devices=[]` torch would save and restore the generator of every GPU.
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        with _empty_is_nan():
+            clip = create_clip(arch, quick_gelu)
+        _initialise_empty(clip)
+    return as_backbone(clip, arch, "random")
 
 
 @contextlib.contextmanager
