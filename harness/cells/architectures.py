@@ -10,12 +10,11 @@ from harness.base.errors import EXIT_FAILED, UserError, unknown_name
 from harness.cells.backbone import BackboneChoice
 from harness.cells.open_clip_source import architecture_config, architectures, pretrained_tags
 from harness.weights.describe import is_path
+from harness.weights.folder import WEIGHT_SUFFIXES
 from harness.weights.hub import cached_file, cached_snapshot, is_hub, openai_cache, repository_of
 from harness.weights.identity import is_external
 from harness.weights.index import tag_names
 from harness.weights.sizes import QUICK_SUFFIX
-
-WEIGHT_SUFFIXES = (".pt", ".pth", ".bin", ".safetensors")
 
 
 def check_backbone(choice: BackboneChoice) -> None:

@@ -16,13 +16,12 @@ from harness.base.errors import UserError
 from harness.cells.open_clip_source import CLIP_INPUT, pretrained_tags
 from harness.spec.views import InputSettings
 from harness.weights.describe import is_path, path_of
-from harness.weights.folder import open_folder
+from harness.weights.folder import OPEN_CLIP_CONFIG, open_folder
 from harness.weights.hub import cached_snapshot, is_hub, repository_of
 from harness.weights.read import MOST_HEADER
 
 PUBLISHED = "openai"
 """Weights with which the tables of the built-in protocols were published."""
-HUB_CONFIG = "open_clip_config.json"
 METADATA = "input"
 """Name of the entry in the metadata of exported files."""
 _RESIZES = ("shortest", "squash", "longest")
@@ -86,11 +85,10 @@ def own_input(arch: str, weights: str) -> OwnInput:
     if path is not None:
         if (exported := _exported(path)) is not None:
             return OwnInput(exported, f"the metadata of {path.name}", True)
-        config = path.resolve().parent / HUB_CONFIG
-        beside = path.parent / HUB_CONFIG  # files of the hub's cache are links; their configuration lies by the link
-        for file in (beside, config):
-            if file.is_file():
-                return OwnInput(_configured(file), f"{HUB_CONFIG} of the folder of {path.name}", True)
+        # Files of the hub's cache are links; their configuration lies beside the link.
+        for folder in (path.parent, path.resolve().parent):
+            if (file := folder / OPEN_CLIP_CONFIG).is_file():
+                return OwnInput(_configured(file), f"{OPEN_CLIP_CONFIG} of the folder of {path.name}", True)
     settings = {tag.input for tag in tags.values()}
     if len(settings) == 1:
         return OwnInput(settings.pop(), f"all tags of {arch} in open_clip", False)

@@ -23,9 +23,10 @@ from harness.cells.backbone import BackboneChoice
 from harness.cells.open_clip_source import canonical_tag, computes_quick_gelu
 from harness.engine.model.clip_model import Backbone, BackboneFacts
 from harness.engine.model.from_file import Base, FileChoice, created_arch, read_model
+from harness.engine.model.offline import stay_offline_without_network
 from harness.engine.model.published_weights import clip_state, fit_names
 from harness.engine.model.tag_files import TagConfig, checksum_notes, find_tag_file, hub_folder
-from harness.engine.model.tokenizer import stay_offline_without_network, tokenizer_of
+from harness.engine.model.tokenizer import tokenizer_of
 from harness.engine.model.towers import NOT_IN_FEATURES
 from harness.engine.model.weights import state_sha256, strict_load
 from harness.weights.activation import require_activation, require_known

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import socket
 from pathlib import Path
 from typing import TypedDict
-from urllib.parse import urlsplit
 
 from huggingface_hub import hf_hub_download
 from open_clip.pretrained import download_pretrained
 
 from harness.base.errors import UserError
 from harness.base.files import cached_file_sha256
+from harness.engine.model.offline import stay_offline_without_network
 from harness.weights.folder import OPEN_CLIP_CONFIG, TRANSFORMERS_CONFIG, WEIGHT_NAMES
 from harness.weights.hub import cached_file, cached_snapshot, openai_cache, repository_of
 from harness.weights.index import tag_names
@@ -113,21 +111,3 @@ def hub_folder(weights: str, weights_dir: Path | None) -> Path:
         f"On a machine with network: `hf download {repository}`. Then copy its folder into the hub's cache "
         "(HF_HUB_CACHE), or give it with --weights DIR.",
     )
-
-
-def stay_offline_without_network() -> None:
-    """Restrict the hub client to its cache if the name of its host cannot be resolved.
-
-    Without this the client retries for a minute before it fails. Behind a proxy nothing is changed, because names need
-    not resolve on this machine there.
-    """
-    import huggingface_hub.constants as hub
-
-    proxied = any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"))
-    host = urlsplit(hub.ENDPOINT).hostname
-    if proxied or not host:
-        return
-    try:
-        socket.getaddrinfo(host, 443)
-    except OSError:
-        hub.HF_HUB_OFFLINE = True

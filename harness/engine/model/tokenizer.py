@@ -7,10 +7,7 @@ the package `transformers` and files of the hub.
 from __future__ import annotations
 
 import functools
-import os
-import socket
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 import open_clip
 from open_clip.tokenizer import HFTokenizer, SimpleTokenizer
@@ -18,6 +15,7 @@ from torch import Tensor
 
 from harness.base.errors import UserError
 from harness.cells.architectures import require_transformers
+from harness.engine.model.offline import stay_offline_without_network
 
 if TYPE_CHECKING:
     from harness.engine.model.open_clip_types import Tokenizer
@@ -107,21 +105,3 @@ def _length(tokenizer: Tokenizer, text: str) -> int:
         f"open_clip gave a tokenizer of type {type(tokenizer).__name__}, whose texts cannot be measured.",
         "Install open_clip_torch 3.x.",
     )
-
-
-def stay_offline_without_network() -> None:
-    """Restrict the hub client to its cache if the name of its host cannot be resolved.
-
-    Without this the client retries for a minute before it fails. Behind a proxy nothing is changed, because names need
-    not resolve on this machine there.
-    """
-    import huggingface_hub.constants as hub
-
-    proxied = any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"))
-    host = urlsplit(hub.ENDPOINT).hostname
-    if proxied or not host:
-        return
-    try:
-        socket.getaddrinfo(host, 443)
-    except OSError:
-        hub.HF_HUB_OFFLINE = True
