@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,12 +17,15 @@ from harness.engine.evaluate import Scores, evaluate
 from harness.engine.features.context import Context
 from harness.engine.job import DEPTH, OwnClipsJob
 from harness.engine.method import ClipMethod
+from harness.engine.video.local_file import cut_off
 from harness.engine.video.mm_own_clips import FrameArray, OwnClip
 from harness.engine.video.video_bytes import MachineFaultError
 from harness.machine.compute_options import ComputeOptions
 from harness.running.cut import Refused, cut_videos
 from harness.spec import LabelSet, Views
 from harness.spec.parts import Cut, Part
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -120,7 +124,16 @@ def _classified(clips: dict[int, OwnClip], model: Model, compute: ComputeOptions
             }
             continue
         outcomes |= dict(zip(left, _predictions(job, scores, compute), strict=True))
+    _warn_of_cut_files(clips, outcomes)
     return outcomes
+
+
+def _warn_of_cut_files(clips: dict[int, OwnClip], outcomes: dict[int, Prediction]) -> None:
+    """Name the files whose end is missing: their first frames may show another action than the whole clip."""
+    files = {clip.video: None for i, clip in clips.items() if clip.frames is None and outcomes[i].classes}
+    for file in files:
+        if file.is_file() and (reason := cut_off(file)):
+            logger.warning("%s: %s. The frames that remain are classified; copy the file again.", file, reason)
 
 
 def _job(clips: Sequence[OwnClip], model: Model, top_k: int) -> OwnClipsJob:

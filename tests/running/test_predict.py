@@ -238,3 +238,16 @@ def test_windows_of_a_large_file_are_decoded_in_one_pass(clips: Path, monkeypatc
     assert len(decoded) <= 48 + 12
     np.testing.assert_array_equal(large.get_batch(windows[1]).asnumpy(), expected[1])  # back to the begin
     large.close()
+
+
+def test_a_file_without_its_end_is_named(
+    method: api.ClipMethod, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = write_clip(tmp_path / "whole.avi", CLASSES[0], seed=1)
+    cut = tmp_path / "cut.avi"
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    views = api.Views(frames=2, reader="exact")
+    first, second = api.predict(method, [whole, cut], labels=CLASSES, views=views, workers=0)
+    assert first.classes and second.classes
+    (message,) = [record.getMessage() for record in caplog.records if "cut off" in record.getMessage()]
+    assert str(cut) in message and "copy the file again" in message
