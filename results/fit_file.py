@@ -7,12 +7,13 @@ from pathlib import Path
 
 from harness.base.atomic import write_json
 from harness.base.errors import EXIT_FAILED, UserError
+from harness.spec.later import later
 from results.codec import DecodeError, JsonValue, decode, encode, read_json_file
 from results.measurement import Count, FitDescription, Key, Positive, Sha256, fit_key
 from results.provenance import Environment
 
 FIT_FILE = "fit.json"
-SCHEMA = 3
+SCHEMA = 2
 KEPT = "kept"
 """Folder of kept epochs below the folder of a fit."""
 AGAIN = "Remove the file and run the same command again to fit again."
@@ -103,7 +104,7 @@ class FitFile:
     parameters: Parameters
     environment: Environment
     created: str
-    kept: tuple[KeptWeights, ...] = ()
+    kept: tuple[KeptWeights, ...] = later(())
     schema: int = field(default=SCHEMA)
 
 

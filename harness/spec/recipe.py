@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from harness.base.epochs import NONE, parse_epochs, parse_selection
 from harness.base.errors import UserError
+from harness.spec.later import later
 
 
 @dataclass(frozen=True)
@@ -60,8 +61,8 @@ class Recipe:
     selection: str = "last"
     source: str = "own"
     views_cached: int = 0
-    average: str = NONE
-    initial_share: float = 0.0
+    average: str = later(NONE)
+    initial_share: float = later(0.0)
 
     def __post_init__(self) -> None:
         """Refuse values that no fit can use, before the optimiser fails on them in the middle of a run.

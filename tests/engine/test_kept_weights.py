@@ -86,7 +86,7 @@ def test_a_removed_epoch_is_one_error(plain: Path, rows: list[Row], tmp_path: Pa
             shutil.rmtree(folder / KEPT)
 
     compute = ComputeOptions(device="cpu", workers=0, fit_clips=4)
-    with pytest.raises(UserError, match="The weights of epoch 1 are not in .*, expected the epochs 1, 2") as raised:
+    with pytest.raises(UserError, match=r"The weights of epoch 1 are not in .*, expected the epochs 1, 2") as raised:
         run_fit(folder, rows[::8], compute=compute, progress=remove, **FAST, average="1-2")
     assert "--force" in raised.value.hint
 
