@@ -203,7 +203,7 @@ def _held(field: inspect.Field) -> list[inspect.DataclassType]:
 
 @cache
 def _parts(kind: type) -> _Parts:
-    """For a dataclass and all dataclasses below it: number of required fields, later fields, fields with dataclasses."""
+    """For a dataclass and all dataclasses below it, the fields that a check of completeness needs."""
     parts: _Parts = {}
     left = [_type_of(kind)]
     while left:
