@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from harness.base.errors import UserError
+from harness.spec.augmentation import parse_augmentation
+from harness.spec.later import later
+
+SCHEDULES = ("absolute_cosine", "stepped_cosine", "slowfast_cosine", "constant")
 
 
 @dataclass(frozen=True)
@@ -22,14 +26,19 @@ class Recipe:
         micro_batch: Clips per blending group (4 in all published ViFi-CLIP recipes).
         ranks: Processes of the published run.
         accumulate: Micro-batches per update and rank.
-        augmentation: `published` or `none`.
+        augmentation: `published`, `none`, or steps such as `short_side:224-256`, see `harness.spec.augmentation`.
+        flip: Mirror a clip with probability 0.5 after the crop.
         smoothing, mixup, cutmix, switch: Label smoothing, Beta parameters, and the probability of CutMix over Mixup.
             With mixup = cutmix = 0 nothing is blended.
         views_cached: Augmented views per clip whose frame features are stored; epoch e uses view e modulo this number;
             0 for new views in every epoch. Needs a frozen vision tower and no blending, and changes the method.
-        schedule: `absolute_cosine` (X-CLIP and ViFi-CLIP), `stepped_cosine` (ActionCLIP) or `constant`.
+        schedule: `absolute_cosine` (X-CLIP and ViFi-CLIP), `stepped_cosine` (ActionCLIP), `slowfast_cosine`
+            (Open-VCLIP and FROSTER) or `constant`.
         seed: Base seed of every random draw of the fit.
         source: Where the settings are published, or `own` with a reason.
+        clip_norm: Largest L2 norm of the gradient of all trained parameters in an update; larger gradients are scaled
+            down to it. 0 for no limit.
+        warmup_lr_ratio: Rate of the first update with `slowfast_cosine`, as a fraction of `lr`.
     """
 
     epochs: int
@@ -53,6 +62,8 @@ class Recipe:
     selection: str = "last"
     source: str = "own"
     views_cached: int = 0
+    clip_norm: float = later(0.0)
+    warmup_lr_ratio: float = later(0.0)
 
     def __post_init__(self) -> None:
         """Refuse values that no fit can use, before the optimiser fails on them in the middle of a run.
@@ -66,19 +77,25 @@ class Recipe:
         for name in ("seed", "views_cached"):
             if getattr(self, name) < 0:
                 raise UserError(f"recipe.{name} is {getattr(self, name)}, expected at least 0.")
-        for name in ("lr", "eps", "warmup_epochs", "weight_decay", "mixup", "cutmix"):
+        for name in ("lr", "eps", "warmup_epochs", "weight_decay", "mixup", "cutmix", "clip_norm"):
             value, positive = getattr(self, name), name in ("lr", "eps")
             if not 0 <= value < float("inf") or (positive and not value):
                 raise UserError(f"recipe.{name} is {value:g}, expected a number {'above' if positive else 'from'} 0.")
-        for name in ("smoothing", "switch", "min_lr_ratio"):
+        for name in ("smoothing", "switch", "min_lr_ratio", "warmup_lr_ratio"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UserError(f"recipe.{name} is {getattr(self, name):g}, expected a number from 0 to 1.")
+        if self.warmup_lr_ratio and self.schedule != "slowfast_cosine":
+            raise UserError(
+                f"recipe.warmup_lr_ratio is {self.warmup_lr_ratio:g} with schedule {self.schedule}, which has no such "
+                "setting; expected 0.",
+                "Set schedule=slowfast_cosine, or leave warmup_lr_ratio out.",
+            )
         if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
             shown = ",".join(f"{beta:g}" for beta in self.betas)
             raise UserError(f"recipe.betas is {shown}, expected two numbers from 0 to below 1, such as 0.9,0.98.")
+        parse_augmentation(self.augmentation)
         for name, allowed in (
-            ("augmentation", ("published", "none")),
-            ("schedule", ("absolute_cosine", "stepped_cosine", "constant")),
+            ("schedule", SCHEDULES),
             ("selection", ("last",)),
         ):
             if getattr(self, name) not in allowed:

@@ -16,6 +16,7 @@ from harness.base.errors import UserError
 from harness.engine.compute.device import Device
 from harness.engine.method import ClipMethod, ParameterGroup
 from harness.engine.training.blending import apply_blend, draw_blend, smooth
+from harness.engine.training.erasing import erase
 from harness.engine.training.parallel import adamw
 from harness.engine.training.sharding import AdamWSettings, ScheduledGroup
 from harness.engine.video.frames import normalise
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 def batch_loss(
     method: ClipMethod, label_set: LabelSet, recipe: Recipe, views: Views, device: Device
 ) -> Callable[[FitBatch], Tensor]:
-    """A function that computes the loss of a device batch: normalise, smooth labels, blend each group, score.
+    """A function that computes the loss of a device batch: normalise, erase, smooth labels, blend each group, score.
 
     Args:
         method: The method to train.
@@ -46,7 +47,7 @@ def batch_loss(
             with frames_given(method):  # `loss` may be the base's only, see `fits_from_features`
                 return method.loss(clips.features.to(device.device, non_blocking=True), targets, label_set)
         assert clips.frames is not None  # a batch has frames or features
-        video = normalise(clips.frames, views, device.device)
+        video = erase(normalise(clips.frames, views, device.device), clips.draws, recipe)
         video, targets = blend_groups(video, targets, clips, recipe)
         if not method.couples_clips:
             return method.loss(video, targets, label_set)
