@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from harness.base.epochs import NONE, parse_epochs, parse_selection
 from harness.base.errors import UserError
 from harness.spec.augmentation import parse_augmentation
 from harness.spec.later import later
@@ -35,6 +36,12 @@ class Recipe:
         schedule: `absolute_cosine` (X-CLIP and ViFi-CLIP), `stepped_cosine` (ActionCLIP), `slowfast_cosine`
             (Open-VCLIP and FROSTER) or `constant`.
         seed: Base seed of every random draw of the fit.
+        selection: Evaluated epoch: `last`, or `epoch:N` (counted from 1), which puts the row into the open division: it
+            can only be chosen by scores of the evaluation list.
+        average: Epochs whose trained weights are averaged after the fit, such as `2-22` or `2-22:2` (every second);
+            `none` for the weights of the selected epoch.
+        initial_share: Share, from 0 to 1, of the weights before the fit in the evaluated weights of the backbone, which
+            are interpolated after averaging; parameters that the method added keep their trained values.
         source: Where the settings are published, or `own` with a reason.
         clip_norm: Largest L2 norm of the gradient of all trained parameters in an update; larger gradients are scaled
             down to it. 0 for no limit.
@@ -64,6 +71,8 @@ class Recipe:
     views_cached: int = 0
     clip_norm: float = later(0.0)
     warmup_lr_ratio: float = later(0.0)
+    average: str = later(NONE)
+    initial_share: float = later(0.0)
 
     def __post_init__(self) -> None:
         """Refuse values that no fit can use, before the optimiser fails on them in the middle of a run.
@@ -81,7 +90,7 @@ class Recipe:
             value, positive = getattr(self, name), name in ("lr", "eps")
             if not 0 <= value < float("inf") or (positive and not value):
                 raise UserError(f"recipe.{name} is {value:g}, expected a number {'above' if positive else 'from'} 0.")
-        for name in ("smoothing", "switch", "min_lr_ratio", "warmup_lr_ratio"):
+        for name in ("smoothing", "switch", "min_lr_ratio", "warmup_lr_ratio", "initial_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UserError(f"recipe.{name} is {getattr(self, name):g}, expected a number from 0 to 1.")
         if self.warmup_lr_ratio and self.schedule != "slowfast_cosine":
@@ -96,15 +105,46 @@ class Recipe:
         parse_augmentation(self.augmentation)
         for name, allowed in (
             ("schedule", SCHEDULES),
-            ("selection", ("last",)),
         ):
             if getattr(self, name) not in allowed:
                 raise UserError(f"recipe.{name} is {getattr(self, name)!r}, expected one of {', '.join(allowed)}.")
+        chosen, averaged = self.chosen_epoch, self.averaged_epochs
+        if chosen and averaged:
+            raise UserError(
+                f"recipe.selection is {self.selection} and recipe.average is {self.average}, expected one of them.",
+                "Add --recipe average=none, or leave out --recipe selection=...",
+            )
 
     @property
     def effective_batch(self) -> int:
         """Clips per parameter update."""
         return self.micro_batch * self.ranks * self.accumulate
+
+    @property
+    def chosen_epoch(self) -> int:
+        """N of `selection=epoch:N`; 0 for the last epoch."""
+        return parse_selection(self.selection, self.epochs)
+
+    @property
+    def averaged_epochs(self) -> tuple[int, ...]:
+        """The epochs whose weights are averaged, counted from 1; empty without averaging."""
+        return parse_epochs(self.average, self.epochs, "recipe.average")
+
+    @property
+    def ingredients(self) -> tuple[int, ...]:
+        """The epochs whose trained weights decide the evaluated weights."""
+        return self.averaged_epochs or (self.chosen_epoch or self.epochs,)
+
+    @property
+    def trajectory(self) -> Recipe:
+        """The recipe with the plain weights of the last epoch; recipes with equal trajectories train alike."""
+        return replace(self, selection="last", average=NONE, initial_share=0.0)
+
+    @property
+    def evaluated(self) -> str:
+        """The evaluated weights in one word: `last`, `epoch:5`, `average:2-22`, each with `+initial:0.3`."""
+        weights = f"average:{self.average}" if self.averaged_epochs else self.selection
+        return weights + (f"+initial:{self.initial_share:g}" if self.initial_share else "")
 
     def of_seed(self, index: int) -> Recipe:
         """The recipe of repeat `index` of kind `seed`, counted from 1; repeat 1 has the seed of this recipe."""
