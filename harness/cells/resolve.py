@@ -118,7 +118,9 @@ class _Resolver:
                 # A method without a recipe is named first: no folder of videos would help it.
                 declared = self._declared(row, protocol, dataset, fit, source)
                 self._require_videos(dataset, source)
-                recipe = _fitted_recipe(recipe_with(declared, self._request.recipe), source, fit)
+                requested = recipe_with(declared, self._request.recipe)
+                row.spec.check_recipe(requested)
+                recipe = _fitted_recipe(requested, source, fit)
                 trained_by = self._trained_by(protocol, dataset, fit)
                 training = ResolvedFit(row, trained_by, fit, source, declared, recipe, views)
             repeat = fit.repeat if is_trained else Repeat()

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 from harness.base.errors import UserError
+from harness.spec.later import later
+
+DECAY_KINDS = ("vectors", "biases", "norms", "positions")
+"""Kinds of parameters that a recipe can except from weight decay, for any method."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,12 @@ class Recipe:
         schedule: `absolute_cosine` (X-CLIP and ViFi-CLIP), `stepped_cosine` (ActionCLIP) or `constant`.
         seed: Base seed of every random draw of the fit.
         source: Where the settings are published, or `own` with a reason.
+        lr_factors: Learning rates by parameter group: `NAME=FACTOR` for a group of `MethodSpec.named_groups`, whose
+            peak rate is FACTOR times the rate that the method gives its parameters. The floor of the schedule stays
+            `min_lr_ratio` times `lr` for all groups.
+        no_decay: Parameters without weight decay: names of `MethodSpec.named_groups`, or kinds of parameters:
+            `vectors` (tensors of at most one dimension), `biases`, `norms` (parameters of normalisation layers) and
+            `positions` (positional embeddings).
     """
 
     epochs: int
@@ -53,6 +64,8 @@ class Recipe:
     selection: str = "last"
     source: str = "own"
     views_cached: int = 0
+    lr_factors: tuple[str, ...] = later(())
+    no_decay: tuple[str, ...] = later(())
 
     def __post_init__(self) -> None:
         """Refuse values that no fit can use, before the optimiser fails on them in the middle of a run.
@@ -76,6 +89,7 @@ class Recipe:
         if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
             shown = ",".join(f"{beta:g}" for beta in self.betas)
             raise UserError(f"recipe.betas is {shown}, expected two numbers from 0 to below 1, such as 0.9,0.98.")
+        self._check_groups()
         for name, allowed in (
             ("augmentation", ("published", "none")),
             ("schedule", ("absolute_cosine", "stepped_cosine", "constant")),
@@ -83,6 +97,28 @@ class Recipe:
         ):
             if getattr(self, name) not in allowed:
                 raise UserError(f"recipe.{name} is {getattr(self, name)!r}, expected one of {', '.join(allowed)}.")
+
+    def _check_groups(self) -> None:
+        """Refuse entries of `lr_factors` and `no_decay` that cannot be read, and names that occur twice."""
+        for entry in self.lr_factors:
+            name, equals, text = entry.partition("=")
+            if not (name and equals and _is_factor(text)):
+                raise UserError(
+                    f"recipe.lr_factors has the entry {entry!r}, expected NAME=FACTOR with a factor from 0, such as "
+                    "prompts=10."
+                )
+        for setting, names in (("lr_factors", list(self.factors)), ("no_decay", self.no_decay)):
+            entries = getattr(self, setting)
+            if len(set(names)) < len(entries) or "" in names:
+                raise UserError(
+                    f"recipe.{setting} is {','.join(entries)}, expected names of parameter groups without repetition."
+                )
+
+    @property
+    def factors(self) -> dict[str, float]:
+        """The factors of `lr_factors` by name of the parameter group."""
+        pairs = (entry.partition("=") for entry in self.lr_factors)
+        return {name: float(text) for name, _, text in pairs}
 
     @property
     def effective_batch(self) -> int:
@@ -92,6 +128,14 @@ class Recipe:
     def of_seed(self, index: int) -> Recipe:
         """The recipe of repeat `index` of kind `seed`, counted from 1; repeat 1 has the seed of this recipe."""
         return replace(self, seed=self.seed + index - 1)
+
+
+def _is_factor(text: str) -> bool:
+    try:
+        value = float(text)
+    except ValueError:
+        return False
+    return math.isfinite(value) and value >= 0
 
 
 @dataclass(frozen=True)
