@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 from harness.base.epochs import NONE, parse_epochs, parse_selection
@@ -10,6 +11,8 @@ from harness.spec.augmentation import parse_augmentation
 from harness.spec.later import later
 
 SCHEDULES = ("absolute_cosine", "stepped_cosine", "slowfast_cosine", "constant")
+DECAY_KINDS = ("vectors", "biases", "norms", "positions")
+"""Kinds of parameters that a recipe can except from weight decay, for any method."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,12 @@ class Recipe:
         clip_norm: Largest L2 norm of the gradient of all trained parameters in an update; larger gradients are scaled
             down to it. 0 for no limit.
         warmup_lr_ratio: Rate of the first update with `slowfast_cosine`, as a fraction of `lr`.
+        lr_factors: Learning rates by parameter group: `NAME=FACTOR` for a group of `MethodSpec.named_groups`, whose
+            peak rate is FACTOR times the rate that the method gives its parameters. The floor of the schedule stays
+            `min_lr_ratio` times `lr` for all groups.
+        no_decay: Parameters without weight decay: names of `MethodSpec.named_groups`, or kinds of parameters:
+            `vectors` (tensors of at most one dimension), `biases`, `norms` (parameters of normalisation layers) and
+            `positions` (positional embeddings).
     """
 
     epochs: int
@@ -73,6 +82,8 @@ class Recipe:
     warmup_lr_ratio: float = later(0.0)
     average: str = later(NONE)
     initial_share: float = later(0.0)
+    lr_factors: tuple[str, ...] = later(())
+    no_decay: tuple[str, ...] = later(())
 
     def __post_init__(self) -> None:
         """Refuse values that no fit can use, before the optimiser fails on them in the middle of a run.
@@ -103,6 +114,7 @@ class Recipe:
             shown = ",".join(f"{beta:g}" for beta in self.betas)
             raise UserError(f"recipe.betas is {shown}, expected two numbers from 0 to below 1, such as 0.9,0.98.")
         parse_augmentation(self.augmentation)
+        self._check_groups()
         for name, allowed in (
             ("schedule", SCHEDULES),
         ):
@@ -114,6 +126,28 @@ class Recipe:
                 f"recipe.selection is {self.selection} and recipe.average is {self.average}, expected one of them.",
                 "Add --recipe average=none, or leave out --recipe selection=...",
             )
+
+    def _check_groups(self) -> None:
+        """Refuse entries of `lr_factors` and `no_decay` that cannot be read, and names that occur twice."""
+        for entry in self.lr_factors:
+            name, equals, text = entry.partition("=")
+            if not (name and equals and _is_factor(text)):
+                raise UserError(
+                    f"recipe.lr_factors has the entry {entry!r}, expected NAME=FACTOR with a factor from 0, such as "
+                    "prompts=10."
+                )
+        for setting, names in (("lr_factors", list(self.factors)), ("no_decay", self.no_decay)):
+            entries = getattr(self, setting)
+            if len(set(names)) < len(entries) or "" in names:
+                raise UserError(
+                    f"recipe.{setting} is {','.join(entries)}, expected names of parameter groups without repetition."
+                )
+
+    @property
+    def factors(self) -> dict[str, float]:
+        """The factors of `lr_factors` by name of the parameter group."""
+        pairs = (entry.partition("=") for entry in self.lr_factors)
+        return {name: float(text) for name, _, text in pairs}
 
     @property
     def effective_batch(self) -> int:
@@ -149,6 +183,14 @@ class Recipe:
     def of_seed(self, index: int) -> Recipe:
         """The recipe of repeat `index` of kind `seed`, counted from 1; repeat 1 has the seed of this recipe."""
         return replace(self, seed=self.seed + index - 1)
+
+
+def _is_factor(text: str) -> bool:
+    try:
+        value = float(text)
+    except ValueError:
+        return False
+    return math.isfinite(value) and value >= 0
 
 
 @dataclass(frozen=True)
