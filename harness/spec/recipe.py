@@ -6,6 +6,11 @@ from dataclasses import dataclass, replace
 
 from harness.base.errors import UserError
 
+_INFINITY = float("inf")
+_AUGMENTATIONS = ("published", "none")
+_SCHEDULES = ("absolute_cosine", "stepped_cosine", "constant")
+_SELECTIONS = ("last",)
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -60,29 +65,39 @@ class Recipe:
         Raises:
             UserError: A value is outside its range.
         """
-        for name in ("epochs", "micro_batch", "ranks", "accumulate"):
-            if getattr(self, name) < 1:
-                raise UserError(f"recipe.{name} is {getattr(self, name)}, expected at least 1.")
-        for name in ("seed", "views_cached"):
-            if getattr(self, name) < 0:
-                raise UserError(f"recipe.{name} is {getattr(self, name)}, expected at least 0.")
-        for name in ("lr", "eps", "warmup_epochs", "weight_decay", "mixup", "cutmix"):
-            value, positive = getattr(self, name), name in ("lr", "eps")
-            if not 0 <= value < float("inf") or (positive and not value):
-                raise UserError(f"recipe.{name} is {value:g}, expected a number {'above' if positive else 'from'} 0.")
-        for name in ("smoothing", "switch", "min_lr_ratio"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise UserError(f"recipe.{name} is {getattr(self, name):g}, expected a number from 0 to 1.")
+        # Attributes instead of `getattr`, because a board of ten thousand records makes twenty thousand recipes.
+        for name, count in (
+            ("epochs", self.epochs), ("micro_batch", self.micro_batch), ("ranks", self.ranks),
+            ("accumulate", self.accumulate),
+        ):  # fmt: skip
+            if count < 1:
+                raise UserError(f"recipe.{name} is {count}, expected at least 1.")
+        for name, count in (("seed", self.seed), ("views_cached", self.views_cached)):
+            if count < 0:
+                raise UserError(f"recipe.{name} is {count}, expected at least 0.")
+        for name, value in (("lr", self.lr), ("eps", self.eps)):
+            if not 0 < value < _INFINITY:
+                raise UserError(f"recipe.{name} is {value:g}, expected a number above 0.")
+        for name, value in (
+            ("warmup_epochs", self.warmup_epochs), ("weight_decay", self.weight_decay), ("mixup", self.mixup),
+            ("cutmix", self.cutmix),
+        ):  # fmt: skip
+            if not 0 <= value < _INFINITY:
+                raise UserError(f"recipe.{name} is {value:g}, expected a number from 0.")
+        for name, value in (
+            ("smoothing", self.smoothing), ("switch", self.switch), ("min_lr_ratio", self.min_lr_ratio)
+        ):  # fmt: skip
+            if not 0 <= value <= 1:
+                raise UserError(f"recipe.{name} is {value:g}, expected a number from 0 to 1.")
         if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
             shown = ",".join(f"{beta:g}" for beta in self.betas)
             raise UserError(f"recipe.betas is {shown}, expected two numbers from 0 to below 1, such as 0.9,0.98.")
-        for name, allowed in (
-            ("augmentation", ("published", "none")),
-            ("schedule", ("absolute_cosine", "stepped_cosine", "constant")),
-            ("selection", ("last",)),
-        ):
-            if getattr(self, name) not in allowed:
-                raise UserError(f"recipe.{name} is {getattr(self, name)!r}, expected one of {', '.join(allowed)}.")
+        for name, text, allowed in (
+            ("augmentation", self.augmentation, _AUGMENTATIONS), ("schedule", self.schedule, _SCHEDULES),
+            ("selection", self.selection, _SELECTIONS),
+        ):  # fmt: skip
+            if text not in allowed:
+                raise UserError(f"recipe.{name} is {text!r}, expected one of {', '.join(allowed)}.")
 
     @property
     def effective_batch(self) -> int:
