@@ -14,9 +14,11 @@ from torch import Tensor
 
 from harness.base.errors import UserError
 from harness.engine.compute.device import Device
-from harness.engine.method import ClipMethod, ParameterGroup
+from harness.engine.method import ClipMethod
 from harness.engine.training.blending import apply_blend, draw_blend, smooth
+from harness.engine.training.erasing import erase
 from harness.engine.training.parallel import adamw
+from harness.engine.training.recipe_groups import recipe_groups
 from harness.engine.training.sharding import AdamWSettings, ScheduledGroup
 from harness.engine.training_batch import TrainingBatch
 from harness.engine.video.frames import normalise
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 def batch_loss(
     method: ClipMethod, label_set: LabelSet, recipe: Recipe, views: Views, device: Device
 ) -> Callable[[FitBatch], Tensor]:
-    """A function that computes the loss of a device batch: normalise, smooth labels, blend each group, score.
+    """A function that computes the loss of a device batch: normalise, erase, smooth labels, blend each group, score.
 
     Args:
         method: The method to train.
@@ -47,7 +49,8 @@ def batch_loss(
             video = clips.features.to(device.device, non_blocking=True)
         else:
             assert clips.frames is not None  # a batch has frames or features
-            video, targets = blend_groups(normalise(clips.frames, views, device.device), targets, clips, recipe)
+            video = erase(normalise(clips.frames, views, device.device), clips.draws, recipe)
+            video, targets = blend_groups(video, targets, clips, recipe)
         # A contrastive loss takes its negatives from the published group size, and a method that draws random numbers
         # draws them for each group, whatever the device batch.
         size = recipe.micro_batch if method.couples_clips or method.random_draws else len(labels)
@@ -115,16 +118,14 @@ def build_optimizer(method: ClipMethod, recipe: Recipe, shard: str = "none") -> 
 
     Args:
         method: The method to train.
-        recipe: Rates, betas and weight decay.
+        recipe: Rates, betas and weight decay, with their exceptions by parameter group.
         shard: How the optimiser state is sharded among processes: `none`, `zero` or `fsdp`.
 
     Raises:
-        UserError: No parameter is trained, or a group lists a parameter with `requires_grad=False`.
+        UserError: No parameter is trained, a group lists a parameter with `requires_grad=False`, or the recipe names a
+            parameter group that the method does not have.
     """
-    # `params` may be a generator, which can be read once only.
-    groups: list[ParameterGroup] = [
-        {**group, "params": list(group["params"])} for group in method.parameter_groups(recipe)
-    ]
+    groups = recipe_groups(method, recipe)
     if not any(group["params"] for group in groups):
         raise UserError(
             f"{method.name} has no parameter that learns, so it cannot be fitted.", "Set requires_grad in setup()."
