@@ -227,8 +227,8 @@ def _open_reasons(m: Measurement) -> Iterator[str]:
         yield "weights of a checkpoint"
     if m.method.class_text == "llm-rewritten":
         yield "class text of a language model"
-    if m.fitted and m.fitted.recipe.selection != prescribed.selection:
-        yield f"checkpoint selection {m.fitted.recipe.selection}, prescribed {prescribed.selection}"
+    if (fitted := m.fitted) and fitted.recipe.selection != prescribed.selection:
+        yield f"checkpoint selection {fitted.recipe.selection}, prescribed {prescribed.selection}"
 
 
 def division(m: Measurement) -> str:
