@@ -375,13 +375,14 @@ def _text(value: FieldValue) -> str:
         return repr(int(value) if int(value) == value else value)
     if value is None or type(value) is bool:
         return _CONSTANTS[value]
-    if not value and type(value) in _EMPTY:
-        return _EMPTY[type(value)]
+    if type(value) is dict and not value:
+        return "{}"
+    if type(value) is tuple or type(value) is list:
+        return f"[{','.join([_text(item) for item in value])}]"
     return canonical_json(normal(value))
 
 
 _CONSTANTS = {None: "null", True: "true", False: "false"}
-_EMPTY: Mapping[type, str] = {tuple: "[]", list: "[]", dict: "{}"}
 
 
 def normal(value: FieldValue | JsonLike) -> JsonLike:

@@ -227,10 +227,10 @@ def _open_reasons(m: Measurement) -> Iterator[str]:
         yield "weights of a checkpoint"
     if m.method.class_text == "llm-rewritten":
         yield "class text of a language model"
-    if m.fitted and m.fitted.recipe.selection != prescribed.selection:
+    if (fitted := m.fitted) and fitted.recipe.selection != prescribed.selection:
         # An epoch by number can only be preferred to the last one by its scores on an evaluation list.
-        chosen = " (chosen on the evaluation list)" if m.fitted.recipe.chosen_epoch else ""
-        yield f"checkpoint selection {m.fitted.recipe.selection}{chosen}, prescribed {prescribed.selection}"
+        chosen = " (chosen on the evaluation list)" if fitted.recipe.chosen_epoch else ""
+        yield f"checkpoint selection {fitted.recipe.selection}{chosen}, prescribed {prescribed.selection}"
 
 
 def division(m: Measurement) -> str:
