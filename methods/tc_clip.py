@@ -74,9 +74,9 @@ class TcClip(TcClipSpec, ClipMethod[tuple[Tensor, Tensor], tuple[Tensor, Tensor]
             if (image and freeze in ("image", "backbone")) or (text and freeze in ("text", "backbone")):
                 parameter.requires_grad_(False)
 
-    def interpolates(self, name: str) -> bool:
+    def shares_initial(self, name: str) -> bool:
         """Return whether a tensor is interpolated with CLIP: not the biases, text vectors and prompt layers."""
-        return super().interpolates(name) or name == "positions"
+        return super().shares_initial(name) or name == "positions"
 
     def prompts(self, label_set: LabelSet) -> tuple[str, ...]:
         """Return the texts whose first tokens the learned vectors replace."""
