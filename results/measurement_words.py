@@ -228,7 +228,9 @@ def _open_reasons(m: Measurement) -> Iterator[str]:
     if m.method.class_text == "llm-rewritten":
         yield "class text of a language model"
     if (fitted := m.fitted) and fitted.recipe.selection != prescribed.selection:
-        yield f"checkpoint selection {fitted.recipe.selection}, prescribed {prescribed.selection}"
+        # An epoch by number can only be preferred to the last one by its scores on an evaluation list.
+        chosen = " (chosen on the evaluation list)" if fitted.recipe.chosen_epoch else ""
+        yield f"checkpoint selection {fitted.recipe.selection}{chosen}, prescribed {prescribed.selection}"
 
 
 def division(m: Measurement) -> str:
@@ -322,7 +324,7 @@ def signature(m: Measurement) -> str:
         f"set:{_options(m)}",
         f"init:{start_text(m)}",
         f"recipe:{_recipe(m)}",
-        f"select:{training.recipe.selection if training else 'last'}",
+        f"select:{training.recipe.evaluated if training else 'last'}",
         f"{protocol.repeat.kind}.{protocol.repeat.index}",
         division(m),
         f"row:{keys_of(m).row}",
