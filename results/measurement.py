@@ -289,7 +289,7 @@ class _Shape:
     picks: Mapping[str, Callable[[list[str]], tuple[str, ...]]]
 
     def texts(self, part: FitDescription | Measurement) -> list[str]:
-        """Entries of all fields in the JSON object whose hash is the key; empty for later fields that have their default."""
+        """Entries of all fields in the JSON object whose hash is the key; empty for later fields at the default."""
         values = zip(self.names, _getter(self.paths)(part), strict=True)
         # Most values are texts, for which a function call takes as long as the encoding.
         texts = [name + (encode_basestring(value) if type(value) is str else _text(value)) for name, value in values]

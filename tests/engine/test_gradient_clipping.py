@@ -46,13 +46,13 @@ def test_the_limit_is_for_unscaled_gradients_of_a_whole_update(dtype: torch.dtyp
 
 
 def test_a_fit_clips_by_its_recipe(small_fit: Callable[..., Any]) -> None:
-    """A limit far below the gradient slows the fit down; one far above changes nothing."""
-    weights = {}
-    for name, limit in (("none", 0.0), ("high", 1e6), ("low", 1e-12)):
-        method, *_ = small_fit(clip_norm=limit)
-        weights[name] = {n: p.detach().clone() for n, p in method.named_parameters() if p.requires_grad}
-    assert all(torch.equal(weights["none"][n], weights["high"][n]) for n in weights["none"])
-    assert any((weights["none"][n] - weights["low"][n]).abs().max() > 1e-6 for n in weights["none"])
+    """With a limit far below AdamW's epsilon the parameters stay where they are."""
+    moved = []
+    for limit in (0.0, 1e-12):
+        method, *_ = small_fit(f"limit {limit}", clip_norm=limit, weight_decay=0.0, epochs=1)
+        start = method_class(method.name)(tiny_backbone()).state_dict()
+        moved.append(max(float((p.detach() - start[n]).abs().max()) for n, p in method.named_parameters()))
+    assert moved[1] < 0.01 * moved[0]
 
 
 def test_the_limit_is_in_the_measurement_only_where_it_is_set() -> None:
