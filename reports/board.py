@@ -175,7 +175,7 @@ def _caption(row: Row) -> str:
         f"{m.evaluation.list.label_variant} class names" if m.evaluation.list.label_variant != "published" else "",
         f"init {start}" if start != "clip" else "",
         f"{m.evaluation.list.origin} lists",
-        f"checkpoint {m.fitted.recipe.selection}" if m.fitted else "",
+        f"checkpoint {m.fitted.recipe.evaluated}" if m.fitted else "",
         f"protocol version {m.protocol.version}, {division(m)}",
         *open_reasons(m),
     ]

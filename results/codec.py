@@ -33,7 +33,9 @@ __all__ = [
     "JsonValue",
     "decode",
     "encode",
+    "json_object",
     "json_schema",
+    "read_file",
     "read_json_file",
     "to_json",
 ]
@@ -105,13 +107,24 @@ def read_json_file(path: Path, schema: int, again: str) -> JsonObject:
     Raises:
         UserError: The file cannot be read, is not a JSON object, or has another schema.
     """
+    return json_object(read_file(path, schema, again), path, schema, again)
+
+
+def read_file(path: Path, schema: int, again: str) -> bytes:
+    """The bytes of a result file; arguments and errors as in `read_json_file`."""
     try:
-        value = msgspec.json.decode(path.read_bytes())  # refuses NaN, infinity and halves of surrogate pairs
+        return path.read_bytes()
     except FileNotFoundError:
         raise UserError(f"{path} is missing, expected a JSON file of schema {schema}.", again) from None
     except OSError as error:
         reason = error.strerror or str(error)
         raise UserError(f"{path} cannot be read: {reason}.", "Restore access to the file.", EXIT_FAILED) from None
+
+
+def json_object(data: bytes, path: Path, schema: int, again: str) -> JsonObject:
+    """The JSON object in the bytes of a result file; other arguments and errors as in `read_json_file`."""
+    try:
+        value = msgspec.json.decode(data)  # refuses NaN, infinity and halves of surrogate pairs
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is not a JSON file of schema {schema}: {error}.", again, EXIT_FAILED) from None
     if not isinstance(value, dict):

@@ -62,6 +62,7 @@ __all__ = [
     "FIELDS", "KEY_NAMES", "RANDOM", "UNKNOWN", "Count", "Evaluation", "Expected", "FieldValue", "FitDescription",
     "Key", "Keys", "ListId", "Measurement", "MethodId", "ModelId", "Plain", "Positive", "Prescribed", "ProtocolId",
     "Scope", "Sha256", "Start", "Training", "Value", "cell_key", "fit_key", "keys_of", "leaves", "normal",
+    "training_key",
 ]  # fmt: skip
 
 
@@ -289,7 +290,7 @@ class _Shape:
     picks: Mapping[str, Callable[[list[str]], tuple[str, ...]]]
 
     def texts(self, part: FitDescription | Measurement) -> list[str]:
-        """Entries of all fields in the JSON object whose hash is the key; empty for later fields at the default."""
+        """Entries of all fields in the JSON object whose hash is the key; empty for later fields at their default."""
         values = zip(self.names, _getter(self.paths)(part), strict=True)
         # Most values are texts, for which a function call takes as long as the encoding.
         texts = [name + (encode_basestring(value) if type(value) is str else _text(value)) for name, value in values]
@@ -348,6 +349,12 @@ def fit_key(described: FitDescription | Measurement) -> str:
     # A fit's description is not a Measurement, but its fields have the same paths and give the same key.
     shape = _shape(FitDescription, True)
     return _hash("fit", shape.picks["fit"](shape.texts(described)))
+
+
+def training_key(described: FitDescription) -> str:
+    """The key of a fit without the choice of its evaluated weights: fits with equal keys are trained alike."""
+    training = dataclasses.replace(described.training, recipe=described.training.recipe.trajectory)
+    return fit_key(dataclasses.replace(described, training=training))
 
 
 def cell_key(measurement: Measurement) -> str:

@@ -6,7 +6,7 @@ the `Combination`s that it returns (`harness.cells.resolved`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from harness.base.errors import NotApplicableError
 from harness.cells.architecture_table import refusal
@@ -91,7 +91,6 @@ class _Resolver:
         row = self._row(choice, protocol, dataset)
         is_trained = choice.checkpoint is None and (row.spec.recipe is not None or bool(row.spec.recipes))
         published = self._published_views(protocol, dataset)
-        datasets = {dataset.name: dataset}
         prescribed: list[PlannedFit] = []
         chosen: list[Chosen] = []
         fits = self._prescribed.of(protocol, dataset)
@@ -100,14 +99,7 @@ class _Resolver:
         self.parts |= {item.part for _, items in fits for item in items}
         selection = selection_of(self._request, f"{protocol.name} on {dataset.shown}", fits)
         self.notes |= dict.fromkeys(selection.notes)
-        refs = [ref for fit, items in fits for ref in (fit.train, *(item.test for item in items))]
-        for name in dict.fromkeys(ref.dataset for ref in refs):
-            if name not in datasets:
-                datasets[name] = self.datasets.open(name)
-            if is_custom(protocol) and (own := own_lists(protocol, refs, name, datasets[name])):
-                if limit := self._request.limit:
-                    own = {file: sampled(rows, limit) for file, rows in own.items()}
-                datasets[name] = WithOwnLists(datasets[name], own)
+        datasets = self._opened(protocol, dataset, fits)
         self.notes |= dict.fromkeys(note for opened in datasets.values() for note in opened.notes)
         training_views: dict[Views, None] = {}
         for fit, items in fits:
@@ -118,7 +110,9 @@ class _Resolver:
                 # A method without a recipe is named first: no folder of videos would help it.
                 declared = self._declared(row, protocol, dataset, fit, source)
                 self._require_videos(dataset, source)
-                recipe = _fitted_recipe(recipe_with(declared, self._request.recipe), source, fit)
+                requested = recipe_with(declared, self._request.recipe)
+                row.spec.check_recipe(requested)
+                recipe = _fitted_recipe(requested, source, fit)
                 trained_by = self._trained_by(protocol, dataset, fit)
                 training = ResolvedFit(row, trained_by, fit, source, declared, recipe, views)
             repeat = fit.repeat if is_trained else Repeat()
@@ -140,6 +134,21 @@ class _Resolver:
             row, protocol, dataset, datasets, tuple(training_views), tuple(prescribed), tuple(chosen), parent,
             chosen_source=self._is_source_chosen(dataset, parent),
         )  # fmt: skip
+
+    def _opened(
+        self, protocol: type[Protocol], dataset: Dataset, fits: Iterable[tuple[Fit, tuple[Eval, ...]]]
+    ) -> dict[str, Dataset]:
+        """The datasets to which the fits and evals of a protocol refer, by the name that the protocol uses."""
+        datasets = {dataset.name: dataset}
+        refs = [ref for fit, items in fits for ref in (fit.train, *(item.test for item in items))]
+        for name in dict.fromkeys(ref.dataset for ref in refs):
+            if name not in datasets:
+                datasets[name] = self.datasets.open(name)
+            if is_custom(protocol) and (own := own_lists(protocol, refs, name, datasets[name])):
+                if limit := self._request.limit:
+                    own = {file: sampled(rows, limit) for file, rows in own.items()}
+                datasets[name] = WithOwnLists(datasets[name], own)
+        return datasets
 
     def _is_source_chosen(self, dataset: Dataset, parent: ResolvedFit | None) -> bool:
         """Whether the user chose a dataset to train on that is not the protocol's or the method's published one."""

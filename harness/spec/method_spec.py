@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
+from harness.base.errors import UserError, near_hint
 from harness.spec import LabelSet, MethodCard, ParentFit, Recipe, Views
 from harness.spec.options import MethodOptions, OptionValue, build_options
+from harness.spec.recipe import DECAY_KINDS
 
 if TYPE_CHECKING:
     from results.measurement import ModelId
@@ -59,8 +61,14 @@ class MethodSpec:
             embeddings, or the last product, to float16), and `frames` (frames per view, set by the harness).
         protocol_options: Published option values where they differ by protocol, looked up like `recipes`.
         parent: The fit whose trained tensors the method starts from, handed to `adopt`.
+        named_groups: Parameter groups that recipes may name in `lr_factors` and `no_decay`: patterns of parameter names
+            (`fusion.*`, `*ln_1*`) by name of the group. Parameter names are those of open_clip below `backbone.clip.`,
+            or the method's own names. A group may be empty under some options.
         couples_clips: Whether the loss of a clip depends on the other clips of its blending group, as in contrastive
             losses; each group of `micro_batch` clips is then one batch, for any device batch.
+        random_draws: Whether the method draws numbers from torch's global generator in training, as dropout does; the
+            loss is then computed for each group of `micro_batch` clips, so that the draws do not depend on the device
+            batch and on the number of processes.
         batch_statistics: Whether BatchNorm layers of the backbone normalise by the statistics of the device batch in
             fits. Their statistics are then part of the weights of a fit, and the device batch of its measurement.
         checkpoint_normalize: Input statistics (`clip`) of the checkpoints that the authors published, if they differ
@@ -80,7 +88,9 @@ class MethodSpec:
     options_type: ClassVar[type[MethodOptions]] = MethodOptions
     protocol_options: ClassVar[Mapping[str, Mapping[str, OptionValue]]] = {}
     parent: ClassVar[ParentFit | None] = None
+    named_groups: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     couples_clips: ClassVar[bool] = False
+    random_draws: ClassVar[bool] = False
     batch_statistics: ClassVar[bool] = False
     checkpoint_normalize: ClassVar[str] = ""
     uses_clip: ClassVar[bool] = True
@@ -92,6 +102,25 @@ class MethodSpec:
         """The recipe for a protocol and dataset: the most specific entry of `recipes`, else `recipe`."""
         keys = _lookup_keys(protocol, dataset, preset)
         return next((cls.recipes[key] for key in keys if key in cls.recipes), cls.recipe)
+
+    @classmethod
+    def check_recipe(cls, recipe: Recipe) -> None:
+        """Refuse a recipe that names a parameter group which the method does not have.
+
+        Raises:
+            UserError: `lr_factors` or `no_decay` has an unknown name.
+        """
+        for setting, names, kinds in (
+            ("lr_factors", tuple(recipe.factors), ()), ("no_decay", recipe.no_decay, DECAY_KINDS)
+        ):  # fmt: skip
+            known = (*cls.named_groups, *kinds)
+            for name in names:
+                if name not in known:
+                    raise UserError(
+                        f"recipe.{setting} names the parameter group {name!r}, expected "
+                        + (f"one of {', '.join(known)}." if known else f"none: {cls.name} has no named groups."),
+                        near_hint(name, known) or "Named groups are the attribute `named_groups` of a method.",
+                    )
 
     @classmethod
     def parent_fit(cls, options: MethodOptions) -> ParentFit | None:
@@ -163,6 +192,8 @@ def spec_problem(cls: type[MethodSpec]) -> tuple[str, str]:
     wrong = next((recipe for recipe in recipes if not isinstance(recipe, Recipe)), None)
     if wrong is not None:
         return f"has the recipe {wrong!r}, expected a Recipe", "Set `recipe = Recipe(epochs=..., lr=...)`."
+    if clash := sorted(set(cls.named_groups) & set(DECAY_KINDS)):
+        return f"has a named group {clash[0]!r}, which is a kind of parameters in recipes", "Rename the group."
     options = cls.options_type
     if not (isinstance(options, type) and issubclass(options, MethodOptions)):
         return f"has the options_type {options!r}, expected a subclass of MethodOptions", "See harness.api.option."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, replace
-from typing import TypeVar
+from typing import TypeVar, get_args, get_type_hints
 
 from harness.base.errors import UserError, unknown_setting
 from harness.spec.published_or_clean import recipe_values, views_values
@@ -12,7 +12,7 @@ from harness.spec.recipe import Recipe
 from harness.spec.views import Views
 
 Settings = TypeVar("Settings", Recipe, Views)
-FieldValue = bool | int | float | str | tuple[float, ...]
+FieldValue = bool | int | float | str | tuple[float, ...] | tuple[str, ...]
 
 
 def parse_pairs(texts: Iterable[str], flag: str) -> dict[str, str]:
@@ -58,13 +58,15 @@ def _override(base: Settings, values: Mapping[str, str], name: str) -> Settings:
             raise unknown_setting(f"{name} setting", key, known, "Settings")
         current: FieldValue = getattr(base, key)
         try:
-            typed[key] = _as_type(text, current)
+            typed[key] = _as_type(text, current, str in get_args(get_type_hints(type(base))[key]))
         except ValueError:
             raise UserError(f"{name}.{key} is {text!r}, expected {type(current).__name__} as in {current!r}.") from None
     return replace(base, **typed)  # type: ignore[arg-type]  # each value has the type of its field, see `_as_type`
 
 
-def _as_type(text: str, current: FieldValue) -> FieldValue:
+def _as_type(text: str, current: FieldValue, of_texts: bool) -> FieldValue:
+    if of_texts:
+        return tuple(part.strip() for part in text.split(",")) if text.strip() else ()
     if isinstance(current, bool):
         if text.lower() not in ("true", "false", "1", "0"):
             raise ValueError(text)

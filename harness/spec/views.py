@@ -30,6 +30,11 @@ class InputSettings:
 
 
 NO_INPUT = InputSettings()
+# Constants, because a board of ten thousand records makes forty thousand views.
+_CROPS = (1, 3)
+_SAMPLINGS = ("centre", "random", "uniform")
+_STATISTICS = ("imagenet", "clip", "model", "raw")
+_READERS = ("decord", "exact")
 
 
 @dataclass(frozen=True)
@@ -60,20 +65,21 @@ class Views:
     input: InputSettings = NO_INPUT
 
     def __post_init__(self) -> None:
-        for name, allowed in (
-            ("crops", (1, 3)),
-            ("sampling", ("centre", "random", "uniform", *(f"{rule}:N" for rule in DENSE_RULES))),
-            ("normalize", ("imagenet", "clip", "model", "raw")),
-            ("reader", ("decord", "exact")),
-        ):
-            if name == "sampling" and self.dense is not None:
-                continue
-            if getattr(self, name) not in allowed or (name == "sampling" and self.sampling.endswith(":N")):
-                raise UserError(f"views.{name} is {getattr(self, name)!r}, expected one of {allowed}.")
+        if self.crops not in _CROPS:
+            self._refuse("crops", _CROPS)
+        if self.sampling not in _SAMPLINGS and self.dense is None:
+            self._refuse("sampling", (*_SAMPLINGS, *(f"{rule}:N" for rule in DENSE_RULES)))
+        if self.normalize not in _STATISTICS:
+            self._refuse("normalize", _STATISTICS)
+        if self.reader not in _READERS:
+            self._refuse("reader", _READERS)
         if self.frames < 1 or self.clips < 1:
             raise UserError(f"views need at least one frame and one clip, found {self.frames} x {self.clips}.")
         if self.clips > 1 and self.sampling == "centre":
             raise UserError(f"{self.clips} clips need sampling 'random' (published) or 'uniform', found 'centre'.")
+
+    def _refuse(self, name: str, allowed: tuple[int, ...] | tuple[str, ...]) -> None:
+        raise UserError(f"views.{name} is {getattr(self, name)!r}, expected one of {allowed}.")
 
     @property
     def single(self) -> Views:

@@ -159,6 +159,7 @@ CANDIDATES: dict[str, tuple[Any, ...]] = {
     "reader": ("decord", "exact"), "crops": (1, 3), "augmentation": ("published", "none"),
     "mean": ((), (0.5, 0.5, 0.5)), "std": ((), (0.5, 0.5, 0.5), (1.0, 1.0, 1.0)),
     "schedule": ("absolute_cosine", "stepped_cosine", "constant"), "betas": ((0.1, 0.2), (0.3, 0.4)),
+    "lr_factors": (("new=10",), ("new=5", "old=0")), "no_decay": (("vectors",), ("norms", "new")),
     "class_text": ("names", "templates", "llm-rewritten", "learned", "none", "unknown"),
     "expected": ((Expected("x", Repeat()),), (Expected("y", Repeat()),)), "extra_data": ((), ("a",), ("a", "b")),
     "options": ({}, {"k": 1}, {"k": "1"}, {"k": True}, {"k": 2}, {"k": (1,)}, {"k": None}, {"k": 0.5}),

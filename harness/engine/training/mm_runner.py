@@ -36,6 +36,7 @@ from harness.engine.features.context import Context
 from harness.engine.method import ClipMethod
 from harness.engine.training.checkpoints import newest_readable, read_resume_point, sweep
 from harness.engine.training.gradient_clipping import clip_gradients
+from harness.engine.training.kept_weights import KeptEpochs
 from harness.engine.training.mm_hooks import EpochCheckpoints, EpochOrder, FitProgress, PlainCheckpoints
 from harness.engine.training.mm_tracking import TRACK, FitTracking, no_visualizer, tracking_visualizer
 from harness.engine.training.parallel import spread
@@ -217,6 +218,7 @@ class Training:
         optimizer: Optimiser over the trained parameters; each group has its `peak_lr`.
         recipe: Optimisation settings.
         clips: Fingerprint of the training clips that are present; checkpoints of other clips are not resumed.
+        kept: Epochs whose trained tensors are written into the folder of the fit, counted from 1.
     """
 
     model: FitModel[FitBatch]
@@ -225,6 +227,7 @@ class Training:
     optimizer: torch.optim.Optimizer
     recipe: Recipe
     clips: str = ""
+    kept: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -262,6 +265,8 @@ def run_fit(
     with _quiet_mmengine():
         runner = _build_runner(training, folder, context, report, resume)
         start = read_resume_point(resume)
+        if context.processes.is_leader:
+            KeptEpochs(folder, training.kept).begin(start.epoch)
         # Clips that an earlier session replaced belong to the fit's record, too.
         training.loader.replaced.update(start.replaced)
         try:
@@ -318,7 +323,7 @@ def _build_runner(
         custom_hooks=[
             EpochOrder(batches),
             FitProgress(rate, batches.batches_per_update, report),
-            EpochCheckpoints(context.processes, training.clips),
+            EpochCheckpoints(context.processes, training.clips, KeptEpochs(folder, training.kept)),
             PlainCheckpoints(lambda name: name in trained),
             *([FitTracking(context.processes.size)] if tracked else []),
         ],
