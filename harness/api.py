@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from harness.engine.method_weights import load_published
     from harness.engine.model.backbone import Backbone, load_backbone
     from harness.engine.model.chosen_recognizer import find_recognizer, read_head_classes
+    from harness.engine.training_batch import TrainingBatch
     from harness.running.load_fit import FittedMethod
     from harness.scripting import (
         Evaluation,
@@ -55,6 +56,7 @@ _LAZY = {
     "load_backbone": "harness.engine.model.backbone",
     "ClipMethod": "harness.engine.method",
     "ParameterGroup": "harness.engine.method",
+    "TrainingBatch": "harness.engine.training_batch",
     "build_method": "harness.engine.method",
     "check_method": "harness.engine.contract.checks",
     "find_recognizer": "harness.engine.model.chosen_recognizer",
@@ -100,6 +102,7 @@ __all__ = [
     "Recipe",
     "Repeat",
     "RunResult",
+    "TrainingBatch",
     "UserError",
     "VideoList",
     "Views",

@@ -61,6 +61,7 @@ class Compute(TypedDict, total=False):
     compile: str
     shard: str
     grad_checkpointing: bool
+    keep_epochs: str
     track: bool
 
 

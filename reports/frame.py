@@ -95,6 +95,8 @@ Columns of the measurement, named by the path of the field (`results.measurement
     training.recipe.selection          text; checkpoint selection
     training.recipe.source             text; where the recipe is published
     training.recipe.views_cached       integer; cached augmented views per clip, 0 for none
+    training.recipe.average            text; epochs whose weights are averaged, or none
+    training.recipe.initial_share      number; share of the weights before the fit in the evaluated weights
     training.recipe.lr_factors         tuple of texts; `NAME=FACTOR` for parameter groups with another learning rate
     training.recipe.no_decay           tuple of texts; parameter groups and kinds without weight decay
     training.declared.*                as training.recipe.*; the recipe that the method declares

@@ -16,10 +16,9 @@ from harness.spec import Column
 from reports.entries import Entry
 from reports.row import Cell, RepeatScore, Row
 from results.list_videos import VideoIds
-from results.outcomes import Outcome, read_outcome, top5_of
-from results.row_samples import Design, RowSample, Scored, harmonic_sample, of_repeat, row_sample
+from results.outcomes import Outcome, read_outcome
+from results.row_samples import Design, RowSample, Scored, harmonic_sample, interval_of_repeat, row_sample
 from results.row_statistics import cell_statistics
-from results.statistics.intervals import cell_interval
 
 ONE_SOURCE = "one source only"
 UNDEFINED = "0, undefined"
@@ -57,12 +56,8 @@ class GroupSamples:
             key, outcome = _list_key(entry), self._outcomes[entry.path]
             if key not in described or (outcome.clustered and not described[key].clustered):
                 described[key] = outcome
-        for row in rows:
-            if any(rule.metric == "top5" for rule in row.rules):
-                continue  # top-5 answers are read from the bytes
-            for entry in row.entries:
-                if entry.path in self._outcomes:
-                    self._outcomes[entry.path] = replace(self._outcomes[entry.path], data=b"")
+        for entry in entries:
+            self._outcomes[entry.path] = replace(self._outcomes[entry.path], data=b"")
         return described
 
     def _prepare(self, entries: Sequence[Entry]) -> None:
@@ -81,14 +76,16 @@ class GroupSamples:
 
     def _read(self, rows: Sequence[Row]) -> dict[Path, Outcome]:
         """All outcomes of the rows' records; a row with unreadable predictions gets a reason instead."""
-        todo = [(row.key, entry) for row in rows for entry in row.entries]
+        todo = [
+            (row.key, entry, any(rule.metric == "top5" for rule in row.rules)) for row in rows for entry in row.entries
+        ]
 
-        def read(keyed: Sequence[tuple[str, Entry]]) -> list[tuple[Path, str, Outcome | str]]:
+        def read(keyed: Sequence[tuple[str, Entry, bool]]) -> list[tuple[Path, str, Outcome | str]]:
             results: list[tuple[Path, str, Outcome | str]] = []
-            for key, entry in keyed:
+            for key, entry, top5 in keyed:
                 sha, n = entry.record.predictions.sha256, entry.measurement.evaluation.evaluated
                 try:
-                    results.append((entry.path, key, read_outcome(entry.predictions, sha, n)))
+                    results.append((entry.path, key, read_outcome(entry.predictions, sha, n, top5)))
                 except UserError as error:
                     results.append((entry.path, key, entry.without_paths(error.message)))
             return results
@@ -133,12 +130,11 @@ class GroupSamples:
             sample = row_sample(scored)
             # A cell with one record has the interval of the record.
             if len(scored) > 1:
-                intervals = [
-                    cell_interval(of_repeat(sample.row.scores, position, one.design.clustered))
-                    for position, one in enumerate(scored)
+                repeats = [
+                    replace(score, interval=interval_of_repeat(sample, position, one.design))
+                    for position, (score, one) in enumerate(zip(cell.repeats, scored, strict=True))
                 ]
-                scores = zip(cell.repeats, intervals, strict=True)
-                cell = replace(cell, repeats=tuple(replace(score, interval=found) for score, found in scores))
+                cell = replace(cell, repeats=tuple(repeats))
         self._samples[row.key, rule.name] = sample
         statistics = cell_statistics(sample)
         if len(cell.repeats) == 1 and statistics is not None:
@@ -147,7 +143,8 @@ class GroupSamples:
 
     def _scored(self, score: RepeatScore, metric: str) -> Scored:
         outcome = self._outcomes[score.entry.path]
-        right: NDArray[np.bool_] = top5_of(outcome) if metric == "top5" else outcome.hits
+        right = outcome.top5 if metric == "top5" else outcome.hits
+        assert right is not None  # `_read` reads the five ids of all rows with a top-5 column
         fit = score.entry.measurement.keys.fit
         return Scored(score.index, fit, self._design(score.entry, metric == "mean_class"), right)
 

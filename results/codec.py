@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypeVar
 
 import msgspec
 from msgspec import inspect
 
 from harness.base.errors import EXIT_FAILED, UserError
+from harness.spec.later import later_fields
 from results.codec_messages import (
     SHOWN,
     JsonLike,
@@ -32,13 +33,25 @@ __all__ = [
     "JsonValue",
     "decode",
     "encode",
+    "json_object",
     "json_schema",
+    "read_file",
     "read_json_file",
     "to_json",
 ]
 
 T = TypeVar("T")
-_Parts: TypeAlias = dict[type, tuple[int, tuple[str, ...]]]
+
+
+class _Part(NamedTuple):
+    """The fields of a dataclass that a check of completeness needs."""
+
+    required: int
+    later: frozenset[str]
+    holding: tuple[str, ...]
+
+
+_Parts: TypeAlias = dict[type, _Part]
 
 
 class DecodeError(ValueError):
@@ -46,8 +59,9 @@ class DecodeError(ValueError):
 
 
 def encode(value: DataclassInstance) -> JsonObject:
-    """A dataclass as a JSON-ready mapping with every field, defaults included."""
+    """A dataclass as a JSON-ready mapping with every field, defaults included, but without later fields at default."""
     entries: JsonObject = msgspec.to_builtins(value)
+    _drop_later(entries, type(value))
     return {name: _lists(entry) for name, entry in entries.items()}
 
 
@@ -74,10 +88,11 @@ def decode(value: JsonValue, kind: type[T]) -> T:
     try:
         # Two passes through msgspec and one comparison of builtins are faster than a walk in Python.
         written = msgspec.json.decode(msgspec.json.encode(decoded))
+        _drop_later(written, kind)
     except UnicodeEncodeError as error:
         raise DecodeError(f"the text {error.object!r:.{SHOWN}} cannot be written as UTF-8") from None
     if written != value:
-        raise DecodeError(difference(value, _lists(msgspec.to_builtins(decoded))))
+        raise DecodeError(difference(value, written))
     return decoded
 
 
@@ -92,13 +107,24 @@ def read_json_file(path: Path, schema: int, again: str) -> JsonObject:
     Raises:
         UserError: The file cannot be read, is not a JSON object, or has another schema.
     """
+    return json_object(read_file(path, schema, again), path, schema, again)
+
+
+def read_file(path: Path, schema: int, again: str) -> bytes:
+    """The bytes of a result file; arguments and errors as in `read_json_file`."""
     try:
-        value = msgspec.json.decode(path.read_bytes())  # refuses NaN, infinity and halves of surrogate pairs
+        return path.read_bytes()
     except FileNotFoundError:
         raise UserError(f"{path} is missing, expected a JSON file of schema {schema}.", again) from None
     except OSError as error:
         reason = error.strerror or str(error)
         raise UserError(f"{path} cannot be read: {reason}.", "Restore access to the file.", EXIT_FAILED) from None
+
+
+def json_object(data: bytes, path: Path, schema: int, again: str) -> JsonObject:
+    """The JSON object in the bytes of a result file; other arguments and errors as in `read_json_file`."""
+    try:
+        value = msgspec.json.decode(data)  # refuses NaN, infinity and halves of surrogate pairs
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is not a JSON file of schema {schema}: {error}.", again, EXIT_FAILED) from None
     if not isinstance(value, dict):
@@ -111,12 +137,13 @@ def read_json_file(path: Path, schema: int, again: str) -> JsonObject:
 
 
 def json_schema(kind: type) -> JsonObject:
-    """The JSON Schema of a dataclass, with closed objects and every field required: files hold all fields."""
+    """The JSON Schema of a dataclass, with closed objects; all fields but later fields are required."""
     schema = msgspec.json.schema(kind)
+    optional = {cls.__name__: part.later for cls, part in _parts(kind).items()}
     for part in schema["$defs"].values():
         if "properties" in part:
             part["additionalProperties"] = False
-            part["required"] = sorted(part["properties"])
+            part["required"] = sorted(part["properties"].keys() - optional.get(part["title"], frozenset()))
     return schema
 
 
@@ -125,6 +152,45 @@ def _lists(value: JsonValue) -> JsonValue:
     if isinstance(value, dict):
         return {key: _lists(item) for key, item in value.items()}
     return [_lists(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def _drop_later(value: JsonValue, kind: type) -> None:
+    """Remove the later fields that have their default from the JSON value of a dataclass, in place."""
+    for path, defaults in _later_paths(kind):
+        for holder in _at(value, path):
+            for name, default in defaults.items():
+                if name in holder and holder[name] == default and isinstance(holder[name], bool) == (
+                    isinstance(default, bool)
+                ):
+                    del holder[name]
+
+
+def _at(value: JsonValue, path: tuple[str, ...]) -> Iterator[JsonObject]:
+    """The JSON objects at a path of names; items of lists are entered."""
+    if isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _at(item, path)
+    elif isinstance(value, dict):
+        if not path:
+            yield value
+        elif path[0] in value:
+            yield from _at(value[path[0]], path[1:])
+
+
+@cache
+def _later_paths(kind: type) -> tuple[tuple[tuple[str, ...], JsonObject], ...]:
+    """Paths of the dataclasses with later fields below a dataclass, and the defaults of these fields as JSON."""
+    paths: dict[tuple[str, ...], JsonObject] = {}
+    left: list[tuple[tuple[str, ...], inspect.Type]] = [((), _type_of(kind))]
+    while left:
+        path, part = left.pop()
+        if not isinstance(part, inspect.DataclassType):
+            continue
+        later = later_fields(part.cls)
+        if later:
+            paths[path] = {f.name: _lists(msgspec.to_builtins(f.default)) for f in part.fields if f.name in later}
+        left += [((*path, field.name), held) for field in part.fields for held in _held(field)]
+    return tuple(paths.items())
 
 
 # --- completeness: msgspec leaves a field with a plain default out of the instance instead of refusing its absence
@@ -150,30 +216,31 @@ def _held(field: inspect.Field) -> list[inspect.DataclassType]:
 
 @cache
 def _parts(kind: type) -> _Parts:
-    """For a dataclass and all dataclasses below it: how many fields it has, and which of them hold dataclasses."""
+    """For a dataclass and all dataclasses below it, the fields that a check of completeness needs."""
     parts: _Parts = {}
     left = [_type_of(kind)]
     while left:
         part = left.pop()
         if isinstance(part, inspect.DataclassType) and part.cls not in parts:
             held = {field.name: _held(field) for field in part.fields}
-            parts[part.cls] = len(held), tuple(name for name, kinds in held.items() if kinds)
+            holding, later = tuple(name for name, kinds in held.items() if kinds), later_fields(part.cls)
+            parts[part.cls] = _Part(len(held.keys() - later), later, holding)
             left += [k for kinds in held.values() for k in kinds]
     return parts
 
 
 def _complete(part: T) -> bool:
-    """True if every field was given."""
+    """True if every field but later fields was given."""
     kind: type = type(part)
     known = _parts(kind)
     left = [part]
     while left:
         current = left.pop()
-        count, holding = known[type(current)]
+        fields = known[type(current)]
         values = vars(current)
-        if len(values) < count:
+        if len(values) - sum(name in values for name in fields.later) < fields.required:
             return False
-        for name in holding:
+        for name in fields.holding:
             value = values[name]
             if type(value) in known:
                 left.append(value)
@@ -187,7 +254,7 @@ def _absent(part: T, kind: inspect.Type, place: str = "") -> Iterator[str]:
     if not isinstance(kind, inspect.DataclassType):
         return
     fields = {field.name: field for field in kind.fields}
-    if absent := fields.keys() - vars(part).keys():
+    if absent := fields.keys() - vars(part).keys() - later_fields(kind.cls):
         name = min(absent)
         yield f"{place}{name} is missing, expected {expected_text([fields[name].type])}"
     for name, field in fields.items():

@@ -7,12 +7,15 @@ from pathlib import Path
 
 from harness.base.atomic import write_json
 from harness.base.errors import EXIT_FAILED, UserError
+from harness.spec.later import later
 from results.codec import DecodeError, JsonValue, decode, encode, read_json_file
-from results.measurement import Count, FitDescription, Key, Sha256, fit_key
+from results.measurement import Count, FitDescription, Key, Positive, Sha256, fit_key
 from results.provenance import Environment
 
 FIT_FILE = "fit.json"
 SCHEMA = 2
+KEPT = "kept"
+"""Folder of kept epochs below the folder of a fit."""
 AGAIN = "Remove the file and run the same command again to fit again."
 
 
@@ -20,6 +23,21 @@ AGAIN = "Remove the file and run the same command again to fit again."
 class WeightsFile:
     """The file of the trained tensors in the folder of the fit, and the sha256 of its content."""
 
+    file: str
+    sha256: Sha256
+
+
+@dataclass(frozen=True)
+class KeptWeights:
+    """The trained tensors of an epoch as the optimiser left them, before averages, `after_fit` and interpolation.
+
+    Args:
+        epoch: The epoch, counted from 1.
+        file: The file below the folder of the fit; for the last epoch it can be the weights file itself.
+        sha256: Hash of the file's content.
+    """
+
+    epoch: Positive
     file: str
     sha256: Sha256
 
@@ -73,6 +91,7 @@ class FitFile:
         parameters: Numbers of parameters.
         environment: Packages, device and precision.
         created: UTC time, ISO 8601.
+        kept: Weights of single epochs, from which fits with other evaluated weights follow without training.
         schema: Version of this layout.
     """
 
@@ -85,6 +104,7 @@ class FitFile:
     parameters: Parameters
     environment: Environment
     created: str
+    kept: tuple[KeptWeights, ...] = later(())
     schema: int = field(default=SCHEMA)
 
 
@@ -131,6 +151,9 @@ def fit_file_of(value: JsonValue) -> FitFile:
     name = fitted.weights.file
     if not name or Path(name).name != name or "\\" in name or name.startswith(".") or not name.isprintable():
         raise DecodeError(f"weights.file is {name!r}, expected the name of a file in the folder of the fit")
+    for kept in fitted.kept:
+        if kept.file not in (name, f"{KEPT}/epoch_{kept.epoch}.safetensors"):
+            raise DecodeError(f"kept: the file of epoch {kept.epoch} is {kept.file!r}, expected a file of {KEPT}/")
     training = fitted.described.training
     if not 0 < training.used <= training.list.n:
         raise DecodeError(f"described.training.used is {training.used}, expected 1 to {training.list.n}")

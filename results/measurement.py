@@ -34,6 +34,7 @@ from typing import Literal, Union, get_args, get_origin, get_type_hints
 
 from harness.base.canonical import canonical_json
 from harness.spec import Recipe, Views
+from harness.spec.later import later_fields
 from results.codec import JsonLike
 from results.measurement_parts import (
     RANDOM,
@@ -61,6 +62,7 @@ __all__ = [
     "FIELDS", "KEY_NAMES", "RANDOM", "UNKNOWN", "Count", "Evaluation", "Expected", "FieldValue", "FitDescription",
     "Key", "Keys", "ListId", "Measurement", "MethodId", "ModelId", "Plain", "Positive", "Prescribed", "ProtocolId",
     "Scope", "Sha256", "Start", "Training", "Value", "cell_key", "fit_key", "keys_of", "leaves", "normal",
+    "training_key",
 ]  # fmt: skip
 
 
@@ -279,18 +281,24 @@ class _Shape:
 
     Args:
         paths: Fields that enter a key; `training` if it is not a dataclass.
+        later: Positions of later fields in `paths`, and their entries at the default.
         picks: For each key, the function that selects its fields from all fields, sorted by path. The group key also
             selects from the values of `_as_grouped`, which follow the fields.
     """
 
     paths: tuple[str, ...]
+    later: tuple[tuple[int, str], ...]
     picks: Mapping[str, Callable[[list[str]], tuple[str, ...]]]
 
     def texts(self, part: FitDescription | Measurement) -> list[str]:
-        """Entries of all fields in the canonical JSON object whose hash is the key."""
+        """Entries of all fields in the JSON object whose hash is the key; empty for later fields at their default."""
         values = zip(self.names, _getter(self.paths)(part), strict=True)
         # Most values are texts, for which a function call takes as long as the encoding.
-        return [name + (encode_basestring(value) if type(value) is str else _text(value)) for name, value in values]
+        texts = [name + (encode_basestring(value) if type(value) is str else _text(value)) for name, value in values]
+        for index, default in self.later:
+            if texts[index] == default:
+                texts[index] = ""
+        return texts
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -308,7 +316,19 @@ def _shape(kind: type, trained: bool) -> _Shape:
         if key == "group":
             indices |= {path: i for i, path in enumerate(grouped, start=len(paths))}
         picks[key] = itemgetter(*(indices[path] for path in sorted(indices)))
-    return _Shape(paths, picks)
+    late = ((index, _later_default(kind, path)) for index, path in enumerate(paths))
+    return _Shape(paths, tuple((index, entry) for index, entry in late if entry), picks)
+
+
+def _later_default(kind: type, path: str) -> str:
+    """The entry of a later field at its default; empty for another field."""
+    owner, _, name = path.rpartition(".")
+    for step in filter(None, owner.split(".")):
+        hint = get_type_hints(kind)[step]
+        kind = next(k for k in (hint, *get_args(hint)) if dataclasses.is_dataclass(k) and isinstance(k, type))
+    if name not in later_fields(kind):
+        return ""
+    return f'"{path}":{_text(next(f.default for f in dataclasses.fields(kind) if f.name == name))}'
 
 
 def leaves(part: Described) -> Iterator[tuple[str, FieldValue]]:
@@ -332,13 +352,19 @@ def fit_key(described: FitDescription | Measurement) -> str:
     return _hash("fit", shape.picks["fit"](shape.texts(described)))
 
 
+def training_key(described: FitDescription) -> str:
+    """The key of a fit without the choice of its evaluated weights: fits with equal keys are trained alike."""
+    training = dataclasses.replace(described.training, recipe=described.training.recipe.trajectory)
+    return fit_key(dataclasses.replace(described, training=training))
+
+
 def cell_key(measurement: Measurement) -> str:
     """The key of an eval, 16 hex digits."""
     return measurement.keys.cell
 
 
 def _hash(key: str, entries: tuple[str, ...]) -> str:
-    return hashlib.sha256(f"{{{','.join(entries)}}}".encode()).hexdigest()[: _LENGTHS[key]]
+    return hashlib.sha256(f"{{{','.join(filter(None, entries))}}}".encode()).hexdigest()[: _LENGTHS[key]]
 
 
 def _text(value: FieldValue) -> str:
@@ -350,13 +376,14 @@ def _text(value: FieldValue) -> str:
         return repr(int(value) if int(value) == value else value)
     if value is None or type(value) is bool:
         return _CONSTANTS[value]
-    if not value and type(value) in _EMPTY:
-        return _EMPTY[type(value)]
+    if type(value) is dict and not value:
+        return "{}"
+    if type(value) is tuple or type(value) is list:
+        return f"[{','.join([_text(item) for item in value])}]"
     return canonical_json(normal(value))
 
 
 _CONSTANTS = {None: "null", True: "true", False: "false"}
-_EMPTY: Mapping[type, str] = {tuple: "[]", list: "[]", dict: "{}"}
 
 
 def normal(value: FieldValue | JsonLike) -> JsonLike:

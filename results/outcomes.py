@@ -32,22 +32,25 @@ class Outcome:
         hits: (N,) True where the first predicted id equals the label.
         labels: (N,) true ids.
         clustered: Whether the last video has a cluster; a dataset has clusters for all of its videos or for none.
-        data: Bytes of the file, for `videos_of`, `clusters_of` and `top5_of`.
+        data: Bytes of the file, for `videos_of` and `clusters_of`.
+        top5: (N,) True where one of the five predicted ids equals the label; None if it was not requested.
     """
 
     hits: NDArray[np.bool_]
     labels: NDArray[np.int64]
     clustered: bool
     data: bytes
+    top5: NDArray[np.bool_] | None = None
 
 
-def read_outcome(path: Path, sha256: str, expected: int) -> Outcome:
+def read_outcome(path: Path, sha256: str, expected: int, top5: bool = False) -> Outcome:
     """Read the outcome of a predictions file and check the hash from its record.
 
     Args:
         path: The `*.predictions.csv.gz` file.
         sha256: sha256 of the file, from the record.
         expected: Number of videos in the record.
+        top5: Whether to read the second to fifth predicted ids, too.
 
     Raises:
         UserError: The file is missing, was changed, has other columns, or does not contain `expected` videos.
@@ -70,26 +73,20 @@ def read_outcome(path: Path, sha256: str, expected: int) -> Outcome:
         check_columns(path, header.decode(errors="replace").replace('"', "").split(","))
     # Quoted names can contain commas, so only tables without quotes can be read by counting commas.
     try:
-        fields = _quick(rows) if b'"' not in text else None
+        columns = 1 + DEPTH if top5 else 2
+        fields = _quick(rows, columns) if b'"' not in text else None
         if fields is None:
-            rows_of_ids = [(_whole(row[1]), _whole(row[2])) for row in _parsed(text)]
-            fields = np.array(rows_of_ids, dtype=np.int64).reshape(-1, 2)
+            rows_of_ids = [[_whole(value) for value in row[1 : 1 + columns]] for row in _parsed(text)]
+            fields = np.array(rows_of_ids, dtype=np.int64).reshape(-1, columns)
     except (ValueError, IndexError, csv.Error) as error:
         message = f"{path}: label and ids must be whole numbers, found: {error}."
         raise UserError(message, AGAIN, EXIT_FAILED) from None
     if len(fields) != expected:
         raise UserError(f"{path} contains {len(fields)} videos, the record states {expected}.", AGAIN, EXIT_FAILED)
     clustered = not text.rstrip(b"\n").endswith((b",", b',""'))
-    return Outcome(fields[:, 0] == fields[:, 1], fields[:, 0], clustered, data)
-
-
-def top5_of(outcome: Outcome) -> NDArray[np.bool_]:
-    """(N,) True where one of the five predicted ids equals the label."""
-    text = gzip.decompress(outcome.data)
-    fields = _quick(text.partition(b"\n")[2], 1 + DEPTH) if b'"' not in text else None
-    if fields is None:
-        fields = np.array([[_whole(value) for value in row[1 : 2 + DEPTH]] for row in _parsed(text)], dtype=np.int64)
-    return np.asarray((fields[:, 1:] == fields[:, :1]).any(axis=1))
+    labels = fields[:, 0]
+    right = fields[:, 1:] == labels[:, None]
+    return Outcome(right[:, 0].copy(), labels.copy(), clustered, data, right.any(axis=1) if top5 else None)
 
 
 def videos_of(outcome: Outcome) -> list[bytes]:
@@ -127,7 +124,7 @@ def _parsed(text: bytes) -> list[list[str]]:
     return list(csv.reader(io.StringIO(text.decode(), newline="")))[1:]
 
 
-def _quick(text: bytes, columns: int = 2) -> NDArray[np.int64] | None:
+def _quick(text: bytes, columns: int) -> NDArray[np.int64] | None:
     """(N, `columns`) label and predicted ids of a table without quotes, located by commas; None for incomplete rows."""
     raw = np.frombuffer(text, dtype=np.uint8)
     commas = np.flatnonzero(raw == _COMMA)

@@ -17,7 +17,8 @@ from msgspec import Meta
 from harness.base.atomic import write_json
 from harness.base.errors import EXIT_FAILED, UserError
 from harness.spec import Column
-from results.codec import DecodeError, JsonValue, decode, encode, read_json_file
+from results.closed_types import exactly
+from results.codec import DecodeError, JsonValue, decode, encode, json_object, read_file
 from results.measurement import UNKNOWN, Count, Key, Measurement, Positive, Sha256, Value
 from results.measurement_words import incomplete, incomplete_mark, mean_lacks, signature
 from results.provenance import Environment
@@ -246,8 +247,12 @@ def read_record(path: Path) -> Record:
         UserError: The file is not JSON, has another schema, has a missing, unknown or malformed field, or states a key
             or signature that does not follow from the measurement.
     """
+    data = read_file(path, SCHEMA, AGAIN)
+    record = exactly(data, Record)
     try:
-        return record_of(read_json_file(path, SCHEMA, AGAIN))
+        if record is None or record.schema != SCHEMA:
+            return record_of(json_object(data, path, SCHEMA, AGAIN))
+        return _consistent(record)
     except DecodeError as error:
         raise UserError(f"The record {path} is not valid: {error}.", AGAIN, EXIT_FAILED) from None
 
@@ -258,7 +263,10 @@ def record_of(value: JsonValue) -> Record:
     Raises:
         DecodeError: See `read_record`.
     """
-    record = decode(value, Record)
+    return _consistent(decode(value, Record))
+
+
+def _consistent(record: Record) -> Record:
     if problem := next(_problems(record), ""):
         raise DecodeError(problem)
     return record

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from results.list_videos import ListVideos, list_weights
+from results.statistics.intervals import Interval, cell_interval
 from results.statistics.list_design import MERGED, ListDesign, list_design
-from results.statistics.row_scores import RowScores, accuracy_row, harmonic_row
-from results.statistics.scores import Scores, accuracy_scores
+from results.statistics.row_scores import RowScores, harmonic_row, row_on
+from results.statistics.scores import RepeatLists, Scores, repeat_lists
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ class Design:
 
     def __init__(self, videos: ListVideos, mean_class: bool = False) -> None:
         self.known = videos.known
+        self.prepared: dict[tuple[int, ...], RowLists] = {}
         self.clustered = _batch_design(videos, videos.clusters, mean_class)
         self.plain = self.clustered
         if videos.known:
@@ -78,6 +80,23 @@ class Design:
         """Drop the prepared scores, which take 16 bytes for each set of answers and cluster."""
         self.clustered.known.clear()
         self.plain.known.clear()
+
+
+@dataclass(frozen=True)
+class RowLists:
+    """The lists of the repeats of a row.
+
+    Args:
+        clustered: With the known clusters.
+        plain: With every video as its own cluster.
+        weights: Weights of the lists in the sign-flip test.
+        known: Whether the sources of the videos of all lists are known.
+    """
+
+    clustered: RepeatLists
+    plain: RepeatLists
+    weights: list[int]
+    known: bool
 
 
 def _batch_design(videos: ListVideos, clusters: NDArray[np.int64], mean_class: bool) -> BatchDesign:
@@ -128,30 +147,43 @@ class RowSample:
 def row_sample(scored: Sequence[Scored]) -> RowSample:
     """The sample of a row from its records, sorted by the index of their repeats."""
     fits = {record.fit for record in scored if record.fit}
-    weights = list_weights([record.design.clustered.videos for record in scored])
+    lists = lists_of([record.design for record in scored])
     right = [record.right for record in scored]
     indices = [record.index for record in scored] if len(scored) > 1 else []
     # Repeats of one fit on several lists show no spread between fits.
-    row = accuracy_row([r.design.clustered for r in scored], right, indices, len(fits) == len(scored) > 1, weights)
-    known = all(record.design.known for record in scored)
-    plain = accuracy_scores([r.design.plain for r in scored], right) if known else row.scores
-    return RowSample(row, plain, len(fits), known)
+    row = row_on(lists.clustered, right, indices, len(fits) == len(scored) > 1, lists.weights)
+    plain = lists.plain.of(right) if lists.known else row.scores
+    return RowSample(row, plain, len(fits), lists.known)
 
 
-def of_repeat(scores: Scores, position: int, design: ListDesign) -> Scores:
-    """The scores of one repeat of an accuracy, on the list of this repeat alone.
+def lists_of(designs: Sequence[Design]) -> RowLists:
+    """The lists of the repeats of a row, prepared once for all rows with these lists."""
+    prepared = designs[0].prepared
+    # The prepared lists hold the designs of this key, whose ids therefore stay theirs.
+    key = tuple(id(design.clustered) for design in designs)
+    if key not in prepared:
+        clustered = repeat_lists([design.clustered for design in designs])
+        known = all(design.known for design in designs)
+        prepared[key] = RowLists(
+            clustered, repeat_lists([design.plain for design in designs]) if known else clustered,
+            list_weights([design.clustered.videos for design in designs]), known,
+        )  # fmt: skip
+    return prepared[key]
+
+
+def interval_of_repeat(sample: RowSample, position: int, design: Design) -> Interval | None:
+    """The interval "other videos" of one repeat of an accuracy, on the list of this repeat alone.
 
     Args:
-        scores: Scores of all repeats.
+        sample: The row in a column of an accuracy.
         position: Position of the repeat.
         design: Its list.
     """
-    columns = np.searchsorted(scores.clusters, design.clusters)
-    return Scores(
-        scores.values[[position]], design.clusters, scores.by_repeat[[position]][:, columns], design.shares,
-        len(design.strata), 1.0 / float((design.shares**2).sum()), design.videos, design.repeated,
-        len(design.clusters) == 1,
-    )  # fmt: skip
+    scores, alone = sample.row.scores, lists_of([design]).clustered
+    of_list = scores.by_repeat[[position]]
+    if len(alone.clusters) < len(scores.clusters):
+        of_list = of_list[:, np.searchsorted(scores.clusters, alone.clusters)]
+    return cell_interval(alone.scores(scores.values[[position]], of_list))
 
 
 def harmonic_sample(base: RowSample, novel: RowSample) -> RowSample | None:

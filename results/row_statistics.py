@@ -18,6 +18,8 @@ from results.statistics.trained_again import fit_spread
 
 TINY = 1e-15
 """Variances below it are rounding errors of 0."""
+
+
 @dataclass(frozen=True)
 class CellStatistics:
     """Intervals of one cell.

@@ -115,6 +115,15 @@ def forked_workers() -> None:
         worker_server.HARMLESS_THREADS = 1000
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item) -> None:
+    """Fail a test after which this process has a real-time priority: the tests after it would starve the machine."""
+    policy = os.sched_getscheduler(0) if hasattr(os, "sched_getscheduler") else 0
+    if policy != 0:
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+        pytest.fail(f"{item.nodeid} left scheduling policy {policy} behind; encode with `numbered.same_scheduling()`")
+
+
 @pytest.fixture(scope="session")
 def large_lists(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A custom dataset whose training lists fill the published batches; its 1,088 files are not videos."""

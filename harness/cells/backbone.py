@@ -163,13 +163,12 @@ class BackboneChoice:
         """Refuse views that only methods with their own model take.
 
         Raises:
-            UserError: Dense sampling, which fits do not support, frames that are not normalised, or three crops of
-                frames that are squeezed into a square.
+            UserError: Frames that are not normalised, or three crops of frames that are squeezed into a square.
         """
-        if views.stride or views.normalize == "raw":
+        if views.normalize == "raw":
             raise UserError(
-                f"CLIP takes no views sampled {views.sampling} and normalised {views.normalize}.",
-                "dense:N and raw are for methods with their own model, such as mmaction2.",
+                "CLIP takes no views with views.normalize 'raw'; expected 'imagenet', 'clip' or 'model'.",
+                "raw is for methods with their own model, such as mmaction2. Use --views normalize=clip.",
             )
         if views.crops == 3 and views.input.resize not in ("", "shortest"):
             raise UserError(

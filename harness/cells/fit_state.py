@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from harness.base.errors import UserError
 from harness.cells.cell import EvalCell, FitCell
 from harness.data.lists.dataset import Dataset
 from harness.spec import VideoList
 from results.fit_file import FitFile, read_fit_file
-from results.measurement import ModelId
+from results.measurement import ModelId, training_key
 from results.measurement_words import Difference, differences_of_fits
 
 TensorsOf = Callable[[ModelId], str]
@@ -60,13 +61,31 @@ def fit_state(cell: FitCell, tensors_of: TensorsOf = lambda model: "") -> CellSt
         return CellState(cell, "stale", "its weights were removed")
     if any(cell.folder.glob("epoch_*.pth")):
         return CellState(cell, "missing", "interrupted; resumes from its last epoch")
-    for other in _sibling_fits(cell):
+    if (source := finished_training(cell, tensors_of)) is not None:
+        return CellState(cell, "missing", f"needs no training: its weights follow from {source[1].name}")
+    for _, other in _sibling_fits(cell):
         return CellState(cell, "stale", why(differences_of_fits(other.described, cell.described)))
     return CellState(cell, "missing", "not fitted yet")
 
 
-def _sibling_fits(cell: FitCell) -> list[FitFile]:
-    """Finished fits of the same method and list with other keys."""
+def finished_training(cell: FitCell, tensors_of: TensorsOf = lambda model: "") -> tuple[Path, FitFile] | None:
+    """The folder and file of a finished fit from which the weights of a cell follow without training; None without.
+
+    The recipes of both evaluate other weights of the same training (`Recipe.trajectory`), and the folder has the
+    weights of all epochs that the cell needs.
+    """
+    key = training_key(cell.described)
+    for folder, other in _sibling_fits(cell):
+        held = {kept.epoch for kept in other.kept if (folder / kept.file).is_file()}
+        if not set(cell.recipe.ingredients) <= held or training_key(other.described) != key:
+            continue
+        if not fit_outdated(cell, other, tensors_of):
+            return folder, other
+    return None
+
+
+def _sibling_fits(cell: FitCell) -> list[tuple[Path, FitFile]]:
+    """Finished fits of the same method and list with other keys, each with its folder."""
     siblings = []
     for sibling in sorted(cell.folder.parent.glob(f"{cell.folder.name.rsplit('-', 1)[0]}-*")):
         try:
@@ -74,7 +93,7 @@ def _sibling_fits(cell: FitCell) -> list[FitFile]:
         except UserError:
             continue
         if other is not None and other.described.training.list.root == cell.described.training.list.root:
-            siblings.append(other)
+            siblings.append((sibling, other))
     return siblings
 
 

@@ -53,5 +53,4 @@ class RequestedViews:
 
     def of_training(self, published: Views, backbone: BackboneChoice | OwnModel) -> Views:
         """The single view of a training clip: clips, crops and their sampling are settings of evaluation."""
-        views = self.requested(published, backbone)
-        return views.single
+        return self.requested(published, backbone).training

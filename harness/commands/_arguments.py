@@ -340,5 +340,7 @@ def compute_options_of(arguments: argparse.Namespace) -> ComputeOptions:
         compile=arguments.compile,
         shard=arguments.shard,
         grad_checkpointing=arguments.grad_checkpointing,
-        track=getattr(arguments, "track", False),  # only `run` and `plan` have it
+        # Only `run` and `plan` have these two.
+        track=getattr(arguments, "track", False),
+        keep_epochs=getattr(arguments, "keep_epochs", "none"),
     )

@@ -38,6 +38,11 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
         "--track", action="store_true",
         help="write TensorBoard events and JSON lines into the folders of fits; needs the extra `track`",
     )  # fmt: skip
+    parser.add_argument(
+        "--keep-epochs", default="none", metavar="EPOCHS",
+        help="keep the weights of these epochs of fits: all, 5, 2-22, 5,10; `--recipe selection=epoch:N` and "
+        "`--recipe average=2-22` then need no training (none)",
+    )  # fmt: skip
     parser.add_argument("--no-report", action="store_true", help="do not render the report")
     parser.add_argument("--report", metavar="DIR", help="folder of the board (RUNS/board)")
 

@@ -20,6 +20,7 @@ from harness.base.errors import EXIT_FAILED, UserError, described
 from harness.engine.model.clip_model import Backbone
 from harness.engine.model.frozen_text import FrozenText
 from harness.engine.model.trainable import TrainableClip
+from harness.engine.training_batch import TrainingBatch
 from harness.plugins import registry
 from harness.spec import LabelSet, Recipe
 from harness.spec.method_spec import MethodSpec
@@ -165,11 +166,27 @@ class ClipMethod(MethodSpec, TrainableClip, Generic[VideoT, TextT]):
         logits = self.score(video, text).float()
         return -(targets * F.log_softmax(logits, dim=-1)).sum(dim=-1).mean()
 
+    def training_loss(self, batch: TrainingBatch) -> Tensor:
+        """Return the training loss of a batch that also has hard labels and random generators, mean over the batch.
+
+        The default calls `loss` with the soft targets. Override it for a loss of the class ids (`batch.labels`), or of
+        draws per clip or epoch (`batch.generators_of_clips()`, `batch.generator_of_epoch()`).
+        """
+        return self.loss(batch.video, batch.targets, batch.label_set)
+
     def after_fit(self) -> None:
         """Change the trained tensors once, after the last update of a fit and before they are saved.
 
-        Only tensors of `trained_state()` may change, e.g. to average or interpolate weights.
+        Only tensors of `trained_state()` may change. The recipe's `average` is applied before, its `initial_share`
+        afterwards.
         """
+
+    def interpolates(self, name: str) -> bool:
+        """Return whether the recipe's `initial_share` of the weights before the fit is mixed into a trained tensor.
+
+        By default into those of the backbone, whose initial values are CLIP's; added parameters start at random values.
+        """
+        return name.startswith("backbone.")
 
     def fit_features(self, features: Tensor, labels: Tensor, label_set: LabelSet) -> None:
         """Set the trained parameters from all training videos at once: a closed form instead of gradient steps.

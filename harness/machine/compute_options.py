@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib.util import find_spec
 
+from harness.base.epochs import ALL, MOST_EPOCHS, NONE, parse_epochs
 from harness.base.errors import UserError
 
 DEVICES = ("auto", "cpu", "cuda")
@@ -31,6 +32,8 @@ class ComputeOptions:
         shard: State that the processes of a fit divide among them: `none`, `zero` (the optimiser's moments), or `fsdp`
             (parameters, gradients and moments of the towers' blocks).
         grad_checkpointing: Store only the inputs of transformer blocks and recompute activations in the backward pass.
+        keep_epochs: Epochs whose trained weights stay in the folder of a fit, such as `all`, `2-22` or `5,10`; recipes
+            that evaluate them then need no training. Does not change the result.
         track: Write TensorBoard events and JSON lines of fits; needs the package tensorboard.
     """
 
@@ -46,6 +49,7 @@ class ComputeOptions:
     compile: str = "auto"
     shard: str = "none"
     grad_checkpointing: bool = False
+    keep_epochs: str = NONE
     track: bool = False
 
     def __post_init__(self) -> None:
@@ -66,5 +70,7 @@ class ComputeOptions:
                 "track needs the package tensorboard, which is not installed.",
                 "pip install 'clip-video-harness[track]', or: pip install tensorboard",
             )
+        if self.keep_epochs != ALL:
+            parse_epochs(self.keep_epochs, MOST_EPOCHS, "keep_epochs")
         if not self.decode_seconds > 0:
             raise UserError(f"decode_seconds is {self.decode_seconds:g}, expected a time above 0.")

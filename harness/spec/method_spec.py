@@ -70,6 +70,9 @@ class MethodSpec:
             or the method's own names. A group may be empty under some options.
         couples_clips: Whether the loss of a clip depends on the other clips of its blending group, as in contrastive
             losses; each group of `micro_batch` clips is then one batch, for any device batch.
+        random_draws: Whether the method draws numbers from torch's global generator in training, as dropout does; the
+            loss is then computed for each group of `micro_batch` clips, so that the draws do not depend on the device
+            batch and on the number of processes.
         batch_statistics: Whether BatchNorm layers of the backbone normalise by the statistics of the device batch in
             fits. Their statistics are then part of the weights of a fit, and the device batch of its measurement.
         checkpoint_normalize: Input statistics (`clip`) of the checkpoints that the authors published, if they differ
@@ -92,6 +95,7 @@ class MethodSpec:
     class_text_kinds: ClassVar[tuple[str, ...]] = ("",)
     named_groups: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     couples_clips: ClassVar[bool] = False
+    random_draws: ClassVar[bool] = False
     batch_statistics: ClassVar[bool] = False
     checkpoint_normalize: ClassVar[str] = ""
     uses_clip: ClassVar[bool] = True

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from harness.base.errors import UserError
+from harness.spec.dense import DENSE_RULES, DenseSampling, dense_sampling
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,11 @@ class InputSettings:
 
 
 NO_INPUT = InputSettings()
+# Constants, because a board of ten thousand records makes forty thousand views.
+_CROPS = (1, 3)
+_SAMPLINGS = ("centre", "random", "uniform")
+_STATISTICS = ("imagenet", "clip", "model", "raw")
+_READERS = ("decord", "exact")
 
 
 @dataclass(frozen=True)
@@ -40,8 +46,9 @@ class Views:
         clips: Temporal views.
         crops: Spatial crops, 1 (centre) or 3 (left, right, middle).
         sampling: `centre` (single view), for several clips `random` (published: the training sampler, drawn from a
-            recorded seed) or `uniform` (deterministic, interleaved); `dense:N`, for methods with their own model:
-            every N-th frame, clips evenly spaced over the video.
+            recorded seed) or `uniform` (deterministic, interleaved). `dense:N`: every N-th frame, in evaluation clips
+            that are evenly spaced over the video, in training one clip with a random start; further rules of dense
+            sampling are in `harness.spec.dense`.
         normalize: `imagenet` (published for ViFi-CLIP and X-CLIP) or `clip`; `model`: the statistics and the resizing
             that the weights were trained with; `raw`, for methods with their own model and statistics: 0..255 as
             decoded.
@@ -58,31 +65,36 @@ class Views:
     input: InputSettings = NO_INPUT
 
     def __post_init__(self) -> None:
-        for name, allowed in (
-            ("crops", (1, 3)),
-            ("sampling", ("centre", "random", "uniform", "dense:N")),
-            ("normalize", ("imagenet", "clip", "model", "raw")),
-            ("reader", ("decord", "exact")),
-        ):
-            if name == "sampling" and self.stride:
-                continue
-            if getattr(self, name) not in allowed or self.sampling == "dense:N":
-                raise UserError(f"views.{name} is {getattr(self, name)!r}, expected one of {allowed}.")
+        if self.crops not in _CROPS:
+            self._refuse("crops", _CROPS)
+        if self.sampling not in _SAMPLINGS and self.dense is None:
+            self._refuse("sampling", (*_SAMPLINGS, *(f"{rule}:N" for rule in DENSE_RULES)))
+        if self.normalize not in _STATISTICS:
+            self._refuse("normalize", _STATISTICS)
+        if self.reader not in _READERS:
+            self._refuse("reader", _READERS)
         if self.frames < 1 or self.clips < 1:
             raise UserError(f"views need at least one frame and one clip, found {self.frames} x {self.clips}.")
         if self.clips > 1 and self.sampling == "centre":
             raise UserError(f"{self.clips} clips need sampling 'random' (published) or 'uniform', found 'centre'.")
 
+    def _refuse(self, name: str, allowed: tuple[int, ...] | tuple[str, ...]) -> None:
+        raise UserError(f"views.{name} is {getattr(self, name)!r}, expected one of {allowed}.")
+
     @property
     def single(self) -> Views:
-        """The single centre view of a training clip, with the same frames, statistics and reader."""
+        """A single centre view, with the same frames, statistics and reader."""
         return replace(self, clips=1, crops=1, sampling="centre")
 
     @property
-    def stride(self) -> int:
-        """N of `dense:N`; 0 for other sampling."""
-        kind, _, stride = self.sampling.partition(":")
-        return int(stride) if kind == "dense" and stride.isdecimal() else 0
+    def training(self) -> Views:
+        """The single view of a training clip: dense if the views are dense, otherwise spread over the video."""
+        return replace(self.single, sampling=self.sampling) if self.dense else self.single
+
+    @property
+    def dense(self) -> DenseSampling | None:
+        """Rule and stride of dense sampling; None for other sampling."""
+        return dense_sampling(self.sampling)
 
     @property
     def count(self) -> int:

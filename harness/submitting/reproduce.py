@@ -204,7 +204,7 @@ def _lay_out(path: Path, submission: Submission, runs: Path) -> None:
             with (folder / WEIGHTS).open("wb") as target, entry.opener() as source:
                 shutil.copyfileobj(source, target)
             # The file name is the submitter's text; only the name that was just written is used.
-            write_fit_file(folder, replace(fit, weights=replace(fit.weights, file=WEIGHTS)))
+            write_fit_file(folder, replace(fit, weights=replace(fit.weights, file=WEIGHTS), kept=()))
 
 
 def _method(measured: Measured, runs: Path, settings: Settings, sampling: Sampling) -> ClipMethod:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from results.statistics.list_design import ListDesign
-from results.statistics.scores import Scores, accuracy_scores, harmonic_scores
+from results.statistics.scores import RepeatLists, Scores, harmonic_scores, repeat_lists
 
 
 @dataclass(frozen=True)
@@ -58,15 +58,25 @@ def accuracy_row(
     Raises:
         ValueError: The numbers of lists, arrays, indices or weights differ.
     """
-    if len(indices) != len(lists) and (indices or len(lists) != 1):
-        raise ValueError(f"need an index for each of {len(lists)} repeats, found {len(indices)}")
-    scores = accuracy_scores(lists, right)
-    sums = np.zeros((len(lists), 1, len(scores.clusters)), dtype=np.int64)
-    used = [1] * len(lists) if weights is None else weights
-    for repeat, (design, answers, weight) in enumerate(zip(lists, right, used, strict=True)):
-        columns = np.searchsorted(scores.clusters, design.clusters)
-        sums[repeat, 0, columns] = weight * design.sums(np.asarray(answers)[None])[0]
-    return RowScores(scores, sums, tuple(indices), fits)
+    if len(lists) != len(right) or not lists:
+        raise ValueError(f"need as many lists as repeats and at least one, found {len(lists)} and {len(right)}")
+    return row_on(repeat_lists(lists), right, indices, fits, weights)
+
+
+def row_on(
+    lists: RepeatLists,
+    right: Sequence[ArrayLike],
+    indices: Sequence[int],
+    fits: bool,
+    weights: Sequence[int] | None = None,
+) -> RowScores:
+    """The accuracy of a row over R repeats on prepared lists; other arguments and errors as in `accuracy_row`."""
+    if len(indices) != len(lists.lists) and (indices or len(lists.lists) != 1):
+        raise ValueError(f"need an index for each of {len(lists.lists)} repeats, found {len(indices)}")
+    used = [1] * len(lists.lists) if weights is None else weights
+    pairs = zip(lists.lists, right, used, strict=True)
+    sums = [weight * design.sums(np.asarray(answers)[None])[0] for design, answers, weight in pairs]
+    return RowScores(lists.of(right), lists.spread(sums)[:, None], tuple(indices), fits)
 
 
 def harmonic_row(base: RowScores, novel: RowScores) -> RowScores | None:

@@ -11,7 +11,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,12 +21,14 @@ from scipy import special
 from results.statistics.list_design import ListDesign
 
 LEVEL = 0.95
+_Number = TypeVar("_Number", np.float64, np.int64)
 
 
 NEGLIGIBLE = 1e-26
 """Variance that is rounding: one right answer more in one of 25,000 videos gives a variance of 1e-9."""
 
 
+@lru_cache(maxsize=4096)
 def t_quantile(df: float, level: float = LEVEL) -> float:
     """The quantile of Student's t distribution with probability `level` between its negative and itself."""
     return float(special.stdtrit(df, 0.5 + level / 2.0))
@@ -60,7 +63,7 @@ class Scores:
     @cached_property
     def mean(self) -> float:
         """Mean over repeats."""
-        return float(self.values.mean())
+        return float(np.add.reduce(self.values)) / len(self.values)
 
     @property
     def repeats(self) -> int:
@@ -81,9 +84,7 @@ class Scores:
     @cached_property
     def df_rule(self) -> float:
         """Degrees of freedom from the shares of the clusters; N - H for N independent videos in H classes."""
-        squares = self.shares**2
-        ratio = squares.sum() ** 2 / (squares**2).sum()
-        return float((1.0 - self.strata / len(self.clusters)) * ratio)
+        return df_rule(self.shares, self.strata)
 
     @cached_property
     def df_observed(self) -> float:
@@ -125,6 +126,96 @@ def degrees_of_freedom(rule: ArrayLike, observed: ArrayLike, repeated: bool) -> 
     return np.asarray(np.maximum(1.0, limited))
 
 
+@dataclass(frozen=True)
+class RepeatLists:
+    """Lists of R repeats, with all that rows measured on them share.
+
+    Args:
+        lists: The R lists; repeats on one list have the same object.
+        columns: For each repeat, the (G_r,) positions of the clusters of its list in `clusters`; None if all lists are
+            one list.
+        clusters, shares, strata, effective, videos, repeated, one_source: As in `Scores`.
+    """
+
+    lists: tuple[ListDesign, ...]
+    columns: tuple[NDArray[np.int64], ...] | None
+    clusters: NDArray[np.int64]
+    shares: NDArray[np.float64]
+    strata: int
+    effective: float
+    videos: int
+    repeated: bool
+    one_source: bool
+
+    @cached_property
+    def df_rule(self) -> float:
+        """Degrees of freedom from the shares, see `Scores.df_rule`."""
+        return df_rule(self.shares, self.strata)
+
+    def spread(self, by_list: Sequence[NDArray[_Number]]) -> NDArray[_Number]:
+        """(R, G) values of all clusters from the (G_r,) values of the clusters of each list; 0 for absent clusters."""
+        if self.columns is None:
+            return np.stack(by_list)
+        whole = np.zeros((len(by_list), len(self.clusters)), dtype=by_list[0].dtype)
+        for row, columns, values in zip(whole, self.columns, by_list, strict=True):
+            row[columns] = values
+        return whole
+
+    def scores(self, values: NDArray[np.float64], by_repeat: NDArray[np.float64]) -> Scores:
+        """The scores of an accuracy from (R,) accuracies and (R, G) cluster scores."""
+        found = Scores(
+            values, self.clusters, by_repeat, self.shares, self.strata, self.effective, self.videos, self.repeated,
+            self.one_source,
+        )  # fmt: skip
+        # The shares alone decide it: a board has thousands of rows on the same lists.
+        vars(found)["df_rule"] = self.df_rule
+        return found
+
+    def of(self, right: Sequence[ArrayLike]) -> Scores:
+        """The scores of a mean accuracy from R arrays (N,) of right (1) and wrong (0) answers, in list order."""
+        answers = [np.asarray(of_repeat)[None] for of_repeat in right]
+        pairs = list(zip(self.lists, answers, strict=True))
+        values = np.array([design.accuracies(of_repeat)[0] for design, of_repeat in pairs])
+        return self.scores(values, self.spread([design.scores(of_repeat)[0] for design, of_repeat in pairs]))
+
+
+def df_rule(shares: NDArray[np.float64], strata: int) -> float:
+    """Degrees of freedom from the (G,) shares of the clusters and the number of strata."""
+    squares = shares**2
+    ratio = squares.sum() ** 2 / (squares**2).sum()
+    return float((1.0 - strata / len(shares)) * ratio)
+
+
+def repeat_lists(lists: Sequence[ListDesign]) -> RepeatLists:
+    """Prepare the lists of R repeats.
+
+    Args:
+        lists: R lists; repeats on one list pass the same object.
+
+    Raises:
+        ValueError: There is no list.
+    """
+    if not lists:
+        raise ValueError("need at least one list, found none")
+    distinct = list({id(design): design for design in lists}.values())
+    clusters, columns = lists[0].clusters, None
+    if len(distinct) > 1:
+        clusters = np.unique(np.concatenate([design.clusters for design in distinct]))
+        columns = tuple(np.searchsorted(clusters, design.clusters) for design in lists)
+    shares = np.zeros(len(clusters))
+    for design in distinct:
+        repeats = sum(other is design for other in lists)
+        shares[np.searchsorted(clusters, design.clusters)] += design.shares * repeats / len(lists)
+    return RepeatLists(
+        tuple(lists), columns, clusters, shares,
+        strata=len(np.unique(np.concatenate([design.strata for design in distinct]))),
+        effective=1.0 / float(shares @ shares),
+        videos=max(design.videos for design in distinct),
+        repeated=any(design.repeated for design in distinct),
+        one_source=any(len(design.clusters) == 1 for design in distinct),
+    )  # fmt: skip
+
+
 def accuracy_scores(lists: Sequence[ListDesign], right: Sequence[ArrayLike]) -> Scores:
     """Scores of a mean accuracy over R repeats.
 
@@ -137,33 +228,7 @@ def accuracy_scores(lists: Sequence[ListDesign], right: Sequence[ArrayLike]) -> 
     """
     if not lists or len(lists) != len(right):
         raise ValueError(f"need as many lists as repeats and at least one, found {len(lists)} and {len(right)}")
-    positions: dict[int, list[int]] = {}
-    for repeat, design in enumerate(lists):
-        positions.setdefault(id(design), []).append(repeat)
-    distinct = [(lists[of_list[0]], of_list) for of_list in positions.values()]
-    clusters = lists[0].clusters
-    if len(distinct) > 1:
-        clusters = np.unique(np.concatenate([design.clusters for design, _ in distinct]))
-    values = np.zeros(len(lists))
-    by_repeat = np.zeros((len(lists), len(clusters)))
-    shares = np.zeros(len(clusters))
-    for design, of_list in distinct:
-        answers = np.stack([np.asarray(right[repeat]) for repeat in of_list])
-        columns = np.searchsorted(clusters, design.clusters)
-        values[of_list] = design.accuracies(answers)
-        by_repeat[np.array(of_list)[:, None], columns] = design.scores(answers)
-        shares[columns] += design.shares * len(of_list) / len(lists)
-    return Scores(
-        values,
-        clusters,
-        by_repeat,
-        shares,
-        strata=len(np.unique(np.concatenate([design.strata for design, _ in distinct]))),
-        effective=1.0 / float(shares @ shares),
-        videos=max(design.videos for design, _ in distinct),
-        repeated=any(design.repeated for design, _ in distinct),
-        one_source=any(len(design.clusters) == 1 for design, _ in distinct),
-    )
+    return repeat_lists(lists).of(right)
 
 
 def difference(a: Scores, b: Scores) -> Scores:

@@ -152,7 +152,7 @@ def _training_views(submission: Submission, measured: Measured) -> None:
     training, prescribed = measured.m.fitted, measured.m.protocol.prescribed.views
     if training is None or division(measured.m) != "closed" or "P010" in measured.failed:
         return
-    if training.views != (expected := prescribed.single):
+    if training.views != (expected := prescribed.training):
         found = f"training views {views_text(training.views)}"
         submission.note_of(measured, "P032", found, views_text(expected))
 

@@ -87,7 +87,7 @@ def test_recipe_overrides_are_typed_and_named() -> None:
         ({"lr": "0"}, "recipe.lr is 0, expected a number above 0"),
         ({"smoothing": "-0.1"}, "recipe.smoothing is -0.1"),
         ({"flip": "perhaps"}, "recipe.flip is 'perhaps', expected bool"),
-        ({"augmentation": "strong"}, "recipe.augmentation is 'strong', expected one of published, none"),
+        ({"augmentation": "strong"}, "recipe.augmentation is 'strong', which has the step 'strong'"),
         ({"schedule": "cosine"}, "recipe.schedule is 'cosine', expected one of absolute_cosine"),
         ({"selection": "best"}, "recipe.selection is 'best', expected one of last"),
         ({"betas": "0.9"}, "recipe.betas is 0.9, expected two numbers from 0 to below 1"),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
 import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -69,9 +71,23 @@ class Coding:
         return f"{self.codec}-{self.extension}-gop{self.gop}-b{self.b_frames}-{self.pix_fmt}{extra}"
 
 
+@contextlib.contextmanager
+def same_scheduling() -> Iterator[None]:
+    """Context after which this thread has the scheduling policy that it had before.
+
+    For root, SVT-AV1 gives the thread that opens an encoder the highest real-time priority and keeps it. All processes
+    that the test starts later inherit it, and starve every other process of the machine.
+    """
+    policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, policy, parameters)
+
+
 def write(path: Path, coding: Coding, numbers: Iterable[int], size: tuple[int, int] = (WIDTH, HEIGHT)) -> Path:
     """Write a numbered video."""
-    with av.open(str(path), "w") as container:
+    with same_scheduling(), av.open(str(path), "w") as container:
         stream = container.add_stream(coding.codec, rate=25, options=dict(coding.options))
         assert isinstance(stream, av.VideoStream)
         stream.width, stream.height, stream.pix_fmt = *size, coding.pix_fmt

@@ -40,6 +40,20 @@ def test_rates(shared: Path, setting: str, epochs: int, per_epoch: int, lr: floa
     np.testing.assert_allclose(rates, expected, rtol=1e-12, atol=0)
 
 
+@pytest.mark.parametrize("setting", ["k400_22ep_wu2", "b2n_12ep_wu2"])
+def test_rates_of_the_slowfast_code(shared: Path, setting: str) -> None:
+    data = golden.arrays(shared, "openvclip_engine")
+    epochs, warmup, peak, start, end = (float(value) for value in data[f"lr/{setting}/config"])
+    recipe = Recipe(
+        epochs=int(epochs), lr=peak, warmup_epochs=warmup, warmup_lr_ratio=start / peak, min_lr_ratio=end / peak,
+        schedule="slowfast_cosine",
+    )  # fmt: skip
+    expected, per_epoch = data[f"lr/{setting}/lr_of_step"], int(data[f"lr/{setting}/iterations_per_epoch"])
+    # The original counts iterations, each of which is an update: accumulation changes nothing.
+    rates = np.array([rate_of_update(k, recipe, per_epoch * recipe.accumulate + 1) for k in range(len(expected))])
+    np.testing.assert_allclose(rates, expected, rtol=1e-12, atol=0)
+
+
 @pytest.mark.parametrize("case", range(10))
 def test_blending(shared: Path, case: int) -> None:
     reference = golden.facts(shared, "blending")

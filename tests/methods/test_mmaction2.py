@@ -29,11 +29,12 @@ from harness.engine.model.recognizer_config import SHORT
 from harness.engine.partial_scores import view_probabilities
 from harness.engine.scoring import view_logits
 from harness.engine.video import mm_pipeline
+from harness.engine.video.dense_indices import DenseClip, evaluation_indices
 from harness.engine.video.loaders import eval_loader
 from harness.engine.video.mm_configs import shipped_configs
-from harness.engine.video.transforms import dense_indices
 from harness.machine.compute_options import ComputeOptions
 from harness.machine.settings import load_settings
+from harness.spec.dense import DenseSampling
 from results.measurement_words import division, incomplete
 from results.record import read_record
 from tests.conftest import CLASSES, in_process
@@ -103,7 +104,8 @@ def test_the_scores_are_those_of_mmaction2s_own_pipeline(
 def test_dense_sampling_is_mmaction2s(total: int, frames: int, clips: int, stride: int) -> None:
     step = SampleFrames(clip_len=frames, frame_interval=stride, num_clips=clips, test_mode=True)
     expected = step.transform({"total_frames": total, "start_index": 0})["frame_inds"]
-    np.testing.assert_array_equal(dense_indices(total, frames, clips, stride).reshape(-1), expected)
+    ours = evaluation_indices(DenseSampling("dense", stride), DenseClip(total, frames, stride), clips)
+    np.testing.assert_array_equal(ours.reshape(-1), expected)
 
 
 @pytest.mark.parametrize(
@@ -120,8 +122,8 @@ def test_views_are_the_configs_frames_under_the_protocols_clips_and_crops(config
     for other in ({"frames": "5"}, {"normalize": "imagenet"}):
         with pytest.raises(UserError, match="frames as decoded"):
             views_for(SUPERVISED, found, other)
-    with pytest.raises(UserError, match="CLIP takes no views sampled dense:4"):
-        views_for(SUPERVISED, BackboneChoice("ViT-B-16", "openai"), {"sampling": "dense:4"})
+    with pytest.raises(UserError, match="CLIP takes no views with"):
+        views_for(SUPERVISED, BackboneChoice("ViT-B-16", "openai"), {"normalize": "raw"})
 
 
 def test_every_short_name_is_a_config_of_the_wheel() -> None:

@@ -157,6 +157,15 @@ FAULTS = {
             super().setup()
             self.spare = nn.Parameter(torch.zeros(3))
     """),
+    "dropout that is not declared": Fault("declares_draws", "set `random_draws = True`", """
+        def pool(self, frames):
+            return super().pool(nn.functional.dropout(frames, 0.5, self.training))
+    """),
+    "draws from Python": Fault("declares_draws", "draws from random", """
+        def loss(self, video, targets, label_set):
+            import random
+            return (0.5 + random.random()) * super().loss(video, targets, label_set)
+    """),
     "labels kept as state": Fault("forgets_labels", "it must be an argument, never state", """
         def encode_text(self, label_set):
             if not hasattr(self, "kept"):

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.base.errors import UserError
-from results.outcomes import read_outcome, top5_of
+from results.outcomes import read_outcome
 from results.predictions import COLUMNS, ID_COLUMNS, encode_predictions, predictions_frame, read_predictions
 from results.submission.tables import decompress, parse_untrusted
 
@@ -35,8 +35,9 @@ def readings(text: bytes, path: Path) -> dict[str, list[list[int]] | None]:
     for name in ("check", "compare and score", "ranks"):
         try:
             if name == "ranks":
-                outcome = read_outcome(path, hashlib.sha256(data).hexdigest(), N)
-                found[name] = [[int(hit), int(five)] for hit, five in zip(outcome.hits, top5_of(outcome), strict=True)]
+                outcome = read_outcome(path, hashlib.sha256(data).hexdigest(), N, top5=True)
+                assert outcome.top5 is not None
+                found[name] = [[int(hit), int(five)] for hit, five in zip(outcome.hits, outcome.top5, strict=True)]
                 continue
             frame = parse_untrusted(decompress(data)) if name == "check" else read_predictions(path)
             ids, label = frame[ID_COLUMNS].to_numpy(), frame["label"].to_numpy()

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.base.errors import EXIT_FAILED, UserError
-from results.outcomes import Outcome, clusters_of, read_outcome, top5_of, videos_of
+from results.outcomes import Outcome, clusters_of, read_outcome, videos_of
 from results.predictions import (
     COLUMNS,
     ID_COLUMNS,
@@ -57,7 +57,7 @@ def table(videos: list[str], clusters: list[str] | None = None, seed: int = 0) -
 
 
 def outcome(path: Path, frame: pd.DataFrame) -> Outcome:
-    return read_outcome(path, write_predictions(path, frame), len(frame))
+    return read_outcome(path, write_predictions(path, frame), len(frame), top5=True)
 
 
 def test_columns_end_with_the_cluster() -> None:
@@ -85,7 +85,8 @@ def test_any_names_survive_and_the_fast_reader_agrees(
     assert found.labels.tolist() == frame["label"].tolist()
     assert found.clustered == (known and clusters[-1] != "")
     top5 = [row["label"] in [row[name] for name in ID_COLUMNS] for _, row in frame.iterrows()]
-    assert top5_of(found).tolist() == top5
+    assert found.top5 is not None and found.top5.tolist() == top5
+    assert read_outcome(path, hashlib.sha256(found.data).hexdigest(), len(frame)).top5 is None
 
 
 @pytest.mark.parametrize("videos", [["a.mp4", "b.mp4"], ["a,1.mp4", "b.mp4"], ["b.mp4", 'a"\n",7,7,x.mp4']])

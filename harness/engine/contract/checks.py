@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.base.errors import UserError, described
+from harness.engine.contract.draws import declares_draws
 from harness.engine.contract.fixture import BASE, BATCH, NOVEL, OTHER, MethodUnderTest
 from harness.engine.contract.spelling import misspelt_hooks
 from harness.engine.contract.tiny_clip import tiny_backbone
@@ -303,8 +304,8 @@ def leaves_training_behind(tested: MethodUnderTest) -> str:
 # In the order in which faults explain each other: the first failed check names the cause of the later ones.
 CHECKS: tuple[Callable[[MethodUnderTest], str], ...] = (
     has_card, spells_hooks, declares_parameters, has_finite_scores, only_reads_in_evaluation, is_deterministic,
-    has_shapes, follows_label_order, ignores_other_videos, changes_what_it_declares, learns_everywhere, forgets_labels,
-    survives_saving, survives_half_precision, leaves_training_behind,
+    has_shapes, follows_label_order, ignores_other_videos, changes_what_it_declares, learns_everywhere, declares_draws,
+    forgets_labels, survives_saving, survives_half_precision, leaves_training_behind,
 )  # fmt: skip
 FIRST = (has_finite_scores, only_reads_in_evaluation, is_deterministic)
 """If one of these fails, repeated scores differ, so that the later checks, which compare scores, are skipped.

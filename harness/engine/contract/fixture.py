@@ -14,6 +14,7 @@ from harness.base.errors import described
 from harness.engine.method import ClipMethod
 from harness.engine.model.clip_model import Backbone
 from harness.engine.training.step import build_optimizer
+from harness.engine.training_batch import TrainingBatch
 from harness.spec import LabelSet, Recipe, Views
 from harness.spec.options import OptionValue
 
@@ -80,6 +81,10 @@ class MethodUnderTest:
         """The recipe that the method declares, or the first of its recipes."""
         return self.cls.recipe or next(iter(self.cls.recipes.values()), Recipe(epochs=1, lr=1e-3))
 
+    def batch(self, labels: LabelSet) -> TrainingBatch:
+        """The training clips with the classes of a label set of as many classes as `base`."""
+        return TrainingBatch(self.video, self.targets, self.targets.argmax(dim=-1), labels)
+
     def logits(self, method: ClipMethod, labels: LabelSet, video: Tensor | None = None) -> Tensor:
         """Logits (B, C), computed as in an eval: encode the texts once, then the videos.
 
@@ -97,7 +102,7 @@ class MethodUnderTest:
         method.train()
         torch.manual_seed(3)  # the same dropout in every call
         with torch.no_grad():
-            loss = method.loss(self.video, self.targets, labels)
+            loss = method.training_loss(self.batch(labels))
         method.eval()
         return loss
 
@@ -117,7 +122,7 @@ class MethodUnderTest:
         # A gradient in any step counts: behind a layer that starts at zero, as in LoRA, the first gradient is zero.
         for _ in range(steps):
             optimizer.zero_grad()
-            method.loss(self.video, self.targets, self.base).backward()
+            method.training_loss(self.batch(self.base)).backward()
             for name, parameter in method.named_parameters():
                 if name in reached and parameter.grad is not None:
                     reached[name] |= bool(parameter.grad.abs().max() > 0)

@@ -65,9 +65,10 @@ def pools_from_features(method: ClipMethod) -> bool:
 def fits_from_features(method: ClipMethod) -> bool:
     """Whether a method can also be trained from cached frame features.
 
-    It must not override `loss` or `forward`, and its vision tower must compute the same features in training mode.
+    It must not override `training_loss`, `loss` or `forward`, and its vision tower must compute the same features in
+    training mode.
     """
-    own, steps = vars(method), ("loss", "forward")
+    own, steps = vars(method), ("training_loss", "loss", "forward")
     if any(getattr(type(method), step) is not getattr(ClipMethod, step) or step in own for step in steps):
         return False
     if method.backbone.uses_batch_statistics:

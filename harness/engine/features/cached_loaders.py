@@ -39,6 +39,7 @@ from harness.engine.video.transforms import PackedClip
 from harness.engine.video.view_transforms import video_seed
 from harness.plugins.view_transforms import transform_identity
 from harness.spec import Recipe, Views
+from harness.spec.augmentation import parse_augmentation
 
 logger = logging.getLogger(__name__)
 
@@ -299,6 +300,11 @@ def _check_views_cached(method: ClipMethod, recipe: Recipe, blends: bool) -> Non
         raise UserError(
             "views_cached caches features, so MixUp and CutMix, which need pixels, are not possible.",
             "Add --recipe mixup=0 --recipe cutmix=0: the row then says so in its recipe.",
+        )
+    if parse_augmentation(recipe.augmentation).erasing:
+        raise UserError(
+            f"views_cached caches features, so the erasing of pixels in {recipe.augmentation!r} is not possible.",
+            "Leave erasing out of --recipe augmentation=...",
         )
     if not fits_from_features(method):
         raise UserError(

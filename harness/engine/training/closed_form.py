@@ -25,7 +25,10 @@ from harness.engine.video.decode import Undecodable
 from harness.engine.video.loaders import TrainingClips, drawn_loader, in_batches
 from harness.spec import Recipe
 
-REQUIRED = {"epochs": 1, "augmentation": "none", "mixup": 0, "cutmix": 0, "smoothing": 0, "views_cached": 0}
+REQUIRED = {
+    "epochs": 1, "augmentation": "none", "mixup": 0, "cutmix": 0, "smoothing": 0, "views_cached": 0, "average": "none",
+    "initial_share": 0,
+}  # fmt: skip
 """Values of the recipe without which a closed form would ignore a setting."""
 
 

@@ -21,9 +21,9 @@ from harness.engine.training import mm_runner
 from harness.engine.training.closed_form import solve
 from harness.engine.training.curve import CURVE, Curve
 from harness.engine.training.gradient_checkpointing import checkpointed
+from harness.engine.training.kept_weights import finish_weights, held_epochs, initial_weights, kept_file
 from harness.engine.training.sharding import Sharding
 from harness.engine.training.step import batch_loss, build_optimizer
-from harness.engine.training.trained_weights import write_trained
 from harness.engine.video.batches import FitBatches
 from harness.engine.video.loaders import TrainingClips, fit_loader
 from results.fit_file import FitOutcome
@@ -86,13 +86,16 @@ def _fit_in_closed_form(job: FitJob, folder: Path, context: Context, progress: P
     replaced = solve(job, context, progress)
     with processes.together():
         if processes.is_leader:
-            write_trained(job.method, folder)
+            finish_weights(job.method, job.recipe, folder, {}, {})
     seconds = round(time.perf_counter() - started, 3)
     return FitOutcome(1, 1, 0, None, seconds, resumed_at=0, skipped_updates=0, replaced=replaced)
 
 
 def _fit_by_gradient(job: FitJob, folder: Path, context: Context, progress: Progress | None) -> FitOutcome:
     processes, device = context.processes, context.device
+    with processes.together():
+        # Before the first update, and before shards replace the tensors.
+        initial = initial_weights(job.method, job.recipe) if processes.is_leader else {}
     setup = _set_up(job, context)
     curve = Curve(folder / CURVE)  # seconds and final loss are read from it, because they cover all sessions
     total = job.recipe.epochs * len(setup.training.batches)
@@ -129,7 +132,8 @@ def _fit_by_gradient(job: FitJob, folder: Path, context: Context, progress: Prog
     final_loss, seconds = None, 0.0
     with processes.together():
         if processes.is_leader:
-            write_trained(job.method, folder)
+            files = {epoch: kept_file(folder, epoch) for epoch in setup.training.kept}
+            finish_weights(job.method, job.recipe, folder, files, initial)
             final_loss, seconds = curve.mean_loss(job.recipe.epochs - 1), curve.seconds()
     plan = setup.training.batches.plan
     return FitOutcome(
@@ -183,7 +187,10 @@ def _set_up(job: FitJob, context: Context) -> _Setup:
     model = mm_runner.FitModel(method, loss, processes.mean)
     # The same list may have other missing videos in another session; its checkpoints are then not resumed.
     clips_present = fingerprint([[path.name if path else None, label] for path, label in job.rows])
-    training = mm_runner.Training(model, loader, batches, optimizer, recipe, clips_present)
+    kept = set(held_epochs(method, recipe, compute.keep_epochs))
+    if recipe.ingredients != (recipe.epochs,):
+        kept |= set(recipe.ingredients)
+    training = mm_runner.Training(model, loader, batches, optimizer, recipe, clips_present, tuple(sorted(kept)))
     return _Setup(training, sharding)
 
 

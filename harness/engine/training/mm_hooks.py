@@ -18,6 +18,7 @@ from torch.optim.optimizer import StateDict
 
 from harness.engine.compute.processes import Processes
 from harness.engine.training.checkpoints import CHECKPOINT, epoch_checkpoints
+from harness.engine.training.kept_weights import KeptEpochs
 from harness.engine.training.parallel import SpreadModel, consolidate
 from harness.engine.training.sharding import gathered, shared_out
 from harness.engine.video.batches import FitBatches
@@ -87,12 +88,13 @@ class EpochCheckpoints(Hook):  # type: ignore[misc]
     Args:
         processes: The leading process writes; with FSDP all processes gather the parameters.
         clips: Fingerprint of the training clips that are present.
+        kept: Writes the trained tensors of the epochs that are needed after the fit.
     """
 
     priority = "LOW"
 
-    def __init__(self, processes: Processes, clips: str) -> None:
-        self.processes, self.clips = processes, clips
+    def __init__(self, processes: Processes, clips: str, kept: KeptEpochs) -> None:
+        self.processes, self.clips, self.kept = processes, clips, kept
         self._shared: dict[str, Tensor] = {}
 
     def after_train_epoch(self, runner: Runner) -> None:
@@ -104,6 +106,8 @@ class EpochCheckpoints(Hook):  # type: ignore[misc]
         if not self.processes.is_leader:
             return
         done = runner.epoch + 1
+        if done in self.kept.epochs:
+            self.kept.add(done, self._trained(runner))
         meta = {"replaced": sorted({row for rows in replaced for row in rows}), "clips": self.clips}
         runner.save_checkpoint(runner.work_dir, CHECKPOINT.format(done), meta=meta, by_epoch=True)
         # After the new file is complete (D5: mmengine removes the old one first). Two stay, because `newest_readable`
@@ -111,6 +115,12 @@ class EpochCheckpoints(Hook):  # type: ignore[misc]
         for old in epoch_checkpoints(Path(runner.work_dir))[2:]:
             old.unlink(missing_ok=True)
         self._shared = {}
+
+    def _trained(self, runner: Runner) -> dict[str, Tensor]:
+        """The trained tensors by the names of the method, without shards."""
+        model = model_of(runner)
+        state = {**model.state_dict(), **self._shared}
+        return {name: state[f"method.{name}"] for name in model.method.trained_state()}
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: StateDict) -> None:
         """Replace the shards of parameters by unsharded parameters."""

@@ -35,6 +35,8 @@ from harness.engine.features.cached_loaders import TrainingLoader
 from harness.engine.features.context import Context
 from harness.engine.method import ClipMethod
 from harness.engine.training.checkpoints import newest_readable, read_resume_point, sweep
+from harness.engine.training.gradient_clipping import clip_gradients
+from harness.engine.training.kept_weights import KeptEpochs
 from harness.engine.training.mm_hooks import EpochCheckpoints, EpochOrder, FitProgress, PlainCheckpoints
 from harness.engine.training.mm_tracking import TRACK, FitTracking, no_visualizer, tracking_visualizer
 from harness.engine.training.parallel import spread
@@ -73,6 +75,7 @@ class PrecisionOptimWrapper(OptimWrapper):  # type: ignore[misc]
         device: Type of the device, `cpu` or `cuda`.
         optimizer: The optimiser.
         accumulative_counts: Iterations per update.
+        clip_norm: Largest L2 norm of the gradient of an update; 0 for no limit.
         keep_casts: Cache the casts of weights during a forward pass. False for FSDP, which frees the weights of each
             block after use, so that a cached cast would keep them in memory.
     """
@@ -83,10 +86,11 @@ class PrecisionOptimWrapper(OptimWrapper):  # type: ignore[misc]
         device: str,
         optimizer: torch.optim.Optimizer,
         accumulative_counts: int = 1,
+        clip_norm: float = 0.0,
         keep_casts: bool = True,
     ) -> None:
         super().__init__(optimizer, accumulative_counts=accumulative_counts)
-        self.keep_casts = keep_casts
+        self.keep_casts, self.clip_norm = keep_casts, clip_norm
         self.dtype, self.device_type = dtype, device
         # bfloat16 has the exponent range of float32, so that its gradients do not underflow.
         self.scaler = torch.amp.GradScaler(device, enabled=dtype == torch.float16)
@@ -109,8 +113,12 @@ class PrecisionOptimWrapper(OptimWrapper):  # type: ignore[misc]
         self._inner_count += 1  # mmengine decides by it when an update is complete
 
     def step(self) -> None:
-        """Unscale and step; an overflow skips the update and is counted."""
+        """Unscale, clip and step; an overflow skips the update and is counted."""
         before = self.scaler.get_scale()  # the scaler lowers its scale exactly after an overflow
+        if self.clip_norm:
+            # The limit is for gradients of the loss, not of the scaled loss.
+            self.scaler.unscale_(self.optimizer)
+            clip_gradients(self.optimizer, self.clip_norm)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.skipped_updates += int(self.scaler.get_scale() < before)
@@ -210,6 +218,7 @@ class Training:
         optimizer: Optimiser over the trained parameters; each group has its `peak_lr`.
         recipe: Optimisation settings.
         clips: Fingerprint of the training clips that are present; checkpoints of other clips are not resumed.
+        kept: Epochs whose trained tensors are written into the folder of the fit, counted from 1.
     """
 
     model: FitModel[FitBatch]
@@ -218,6 +227,7 @@ class Training:
     optimizer: torch.optim.Optimizer
     recipe: Recipe
     clips: str = ""
+    kept: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -255,6 +265,8 @@ def run_fit(
     with _quiet_mmengine():
         runner = _build_runner(training, folder, context, report, resume)
         start = read_resume_point(resume)
+        if context.processes.is_leader:
+            KeptEpochs(folder, training.kept).begin(start.epoch)
         # Clips that an earlier session replaced belong to the fit's record, too.
         training.loader.replaced.update(start.replaced)
         try:
@@ -302,6 +314,7 @@ def _build_runner(
             keep_casts=not isinstance(training.optimizer, ShardedAdamW),
             optimizer=training.optimizer,
             accumulative_counts=batches.batches_per_update,
+            clip_norm=recipe.clip_norm,
         ),
         # mmengine's hooks would change rates, print and save unsafe checkpoints; the hooks below replace them.
         default_hooks=dict(
@@ -310,7 +323,7 @@ def _build_runner(
         custom_hooks=[
             EpochOrder(batches),
             FitProgress(rate, batches.batches_per_update, report),
-            EpochCheckpoints(context.processes, training.clips),
+            EpochCheckpoints(context.processes, training.clips, KeptEpochs(folder, training.kept)),
             PlainCheckpoints(lambda name: name in trained),
             *([FitTracking(context.processes.size)] if tracked else []),
         ],

@@ -11,8 +11,7 @@ import math
 
 from harness.base.errors import unknown_name
 from harness.spec import Recipe
-
-SCHEDULES = ("absolute_cosine", "stepped_cosine", "constant")
+from harness.spec.recipe import SCHEDULES
 
 
 def cosine_at(index: int, recipe: Recipe, micro_batches: int, peak: float, floor: float) -> float:
@@ -58,6 +57,8 @@ def rate_of_update(update: int, recipe: Recipe, micro_batches: int, peak: float 
         return peak
     if recipe.schedule == "stepped_cosine":
         return stepped_cosine(update, recipe, micro_batches // recipe.accumulate, peak)
+    if recipe.schedule == "slowfast_cosine":
+        return slowfast_cosine(update, recipe, micro_batches // recipe.accumulate, peak)
     if recipe.schedule != "absolute_cosine":
         raise unknown_name("schedule", recipe.schedule, SCHEDULES)
     # timm sets the groups to `warmup_lr_init`, which is 0, before the first update. AdamW's moments are still updated.
@@ -84,3 +85,27 @@ def stepped_cosine(update: int, recipe: Recipe, per_epoch: int, peak: float) -> 
         return peak * at / recipe.warmup_epochs
     share = (at - recipe.warmup_epochs) / (recipe.epochs - recipe.warmup_epochs)
     return 0.5 * peak * (1.0 + math.cos(math.pi * share))
+
+
+def slowfast_cosine(update: int, recipe: Recipe, per_epoch: int, peak: float) -> float:
+    """The rate of the SlowFast code: linear over the warm-up, then a cosine that begins at its end.
+
+    The rate is a function of the fractional epoch before the update. The linear part starts at `warmup_lr_ratio` and
+    the cosine ends at `min_lr_ratio`, both of the peak rate of the group.
+    Source: the learning-rate policy of Open-VCLIP and FROSTER (specification, part b of later methods, section 1.2).
+
+    Args:
+        update: 0-based number of the update over the whole fit.
+        recipe: Epochs, warm-up and ratios.
+        per_epoch: Updates per epoch.
+        peak: Peak rate of the parameter group.
+    """
+    epoch, step = divmod(update, per_epoch)
+    at = epoch + step / per_epoch
+    warmup = recipe.warmup_epochs
+    if at < warmup:
+        start = peak * recipe.warmup_lr_ratio
+        return at * (peak - start) / warmup + start
+    floor = peak * recipe.min_lr_ratio
+    share = (at - warmup) / (recipe.epochs - warmup)
+    return floor + (peak - floor) * (math.cos(math.pi * share) + 1.0) * 0.5

@@ -6,7 +6,7 @@ Nothing here reads videos, so that a benchmark can time exactly the computation 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 import torch
@@ -16,9 +16,11 @@ from harness.base.errors import UserError
 from harness.engine.compute.device import Device
 from harness.engine.method import ClipMethod
 from harness.engine.training.blending import apply_blend, draw_blend, smooth
+from harness.engine.training.erasing import erase
 from harness.engine.training.parallel import adamw
 from harness.engine.training.recipe_groups import recipe_groups
 from harness.engine.training.sharding import AdamWSettings, ScheduledGroup
+from harness.engine.training_batch import TrainingBatch
 from harness.engine.video.frames import normalise
 from harness.spec import LabelSet, Recipe, Views
 
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 def batch_loss(
     method: ClipMethod, label_set: LabelSet, recipe: Recipe, views: Views, device: Device
 ) -> Callable[[FitBatch], Tensor]:
-    """A function that computes the loss of a device batch: normalise, smooth labels, blend each group, score.
+    """A function that computes the loss of a device batch: normalise, erase, smooth labels, blend each group, score.
 
     Args:
         method: The method to train.
@@ -41,23 +43,28 @@ def batch_loss(
     """
 
     def loss(clips: FitBatch) -> Tensor:
-        seed_draws(recipe, clips.draws[0])
-        targets = smooth(clips.labels.to(device.device), len(label_set), recipe.smoothing)
+        labels = clips.labels.to(device.device)
+        targets = smooth(labels, len(label_set), recipe.smoothing)
         if clips.features is not None:
-            with frames_given(method):  # `loss` may be the base's only, see `fits_from_features`
-                return method.loss(clips.features.to(device.device, non_blocking=True), targets, label_set)
-        assert clips.frames is not None  # a batch has frames or features
-        video = normalise(clips.frames, views, device.device)
-        video, targets = blend_groups(video, targets, clips, recipe)
-        if not method.couples_clips:
-            return method.loss(video, targets, label_set)
-        # A contrastive loss takes its negatives from the published group size, whatever the device batch.
+            video = clips.features.to(device.device, non_blocking=True)
+        else:
+            assert clips.frames is not None  # a batch has frames or features
+            video = erase(normalise(clips.frames, views, device.device), clips.draws, recipe)
+            video, targets = blend_groups(video, targets, clips, recipe)
+        # A contrastive loss takes its negatives from the published group size, and a method that draws random numbers
+        # draws them for each group, whatever the device batch.
+        size = recipe.micro_batch if method.couples_clips or method.random_draws else len(labels)
         losses = []
-        size = recipe.micro_batch
-        for draw, part, soft in zip(clips.draws[::size], video.split(size), targets.split(size), strict=True):
-            seed_draws(recipe, draw)
-            losses.append(method.loss(part, soft, label_set))
-        return torch.stack(losses).mean()
+        with frames_given(method) if clips.features is not None else nullcontext():
+            for start in range(0, len(labels), size):
+                part, draws = slice(start, start + size), clips.draws[start : start + size]
+                seed_draws(recipe, draws[0])
+                positions = tuple(draw.position for draw in draws)
+                batch = TrainingBatch(
+                    video[part], targets[part], labels[part], label_set, recipe.seed, draws[0].epoch, positions
+                )
+                losses.append(method.training_loss(batch))
+        return losses[0] if len(losses) == 1 else torch.stack(losses).mean()
 
     return loss
 
@@ -65,8 +72,8 @@ def batch_loss(
 def seed_draws(recipe: Recipe, draw: Draw) -> None:
     """Seed torch for methods that draw random numbers in training, from (seed, epoch, group).
 
-    Interruptions and the number of processes then do not change a fit. The device batch still changes it if a method
-    draws a number per clip, as dropout does, unless the loss is computed group by group (`couples_clips`).
+    Interruptions then do not change a fit. The device batch, and with it the number of processes, changes the draws
+    unless the loss is computed group by group (`couples_clips`, `random_draws`).
     """
     # The factor is larger than any number of epochs or groups, so that two draws have different seeds. torch takes 64
     # bits.

@@ -4,27 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file
 from torch import Tensor
 
-from harness.base.atomic import write_bytes
 from harness.base.errors import EXIT_FAILED, UserError
 from harness.base.files import file_sha256
 from harness.engine.method import ClipMethod
 
 WEIGHTS = "weights.safetensors"
 _AGAIN = "Restore the file, or fit again with --force."
-
-
-def write_trained(method: ClipMethod, folder: Path) -> None:
-    """Call the method's `after_fit` and write its trained tensors into the folder of the fit, atomically."""
-    with torch.no_grad():
-        method.after_fit()
-    # safetensors refuses tensors that are not contiguous, such as a transposed projection.
-    state = {name: value.detach().cpu().contiguous() for name, value in method.trained_state().items()}
-    write_bytes(folder / WEIGHTS, save(state))
 
 
 def read_trained(path: Path, sha256: str | None = None) -> dict[str, Tensor]:
@@ -39,13 +28,23 @@ def read_trained(path: Path, sha256: str | None = None) -> dict[str, Tensor]:
     """
     if not path.is_file():
         raise UserError(f"The weights {path} of a finished fit are missing.", _AGAIN, EXIT_FAILED)
-    if sha256 is not None and (actual := file_sha256(path)) != sha256:
-        message = f"The weights {path} changed after the fit: they have sha256 {actual}, expected {sha256}."
-        raise UserError(message, _AGAIN, EXIT_FAILED)
+    if sha256 is not None:
+        require_hash(path, sha256)
     try:
         return load_file(path)
     except SafetensorError as error:
         raise UserError(f"The weights {path} are damaged: {error}.", _AGAIN, EXIT_FAILED) from None
+
+
+def require_hash(path: Path, sha256: str) -> None:
+    """Check that a weights file has the recorded hash.
+
+    Raises:
+        UserError: It has another hash.
+    """
+    if (actual := file_sha256(path)) != sha256:
+        message = f"The weights {path} changed after the fit: they have sha256 {actual}, expected {sha256}."
+        raise UserError(message, _AGAIN, EXIT_FAILED)
 
 
 def load_fit(method: ClipMethod, folder: Path, sha256: str | None = None) -> None:

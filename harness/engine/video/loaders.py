@@ -34,7 +34,7 @@ class FitBatch:
     """A device batch of a fit, with frames or with cached features.
 
     Args:
-        frames: (B, T, 3, H, W) uint8; None if the batch has features.
+        frames: (B, T, 3, H, W) uint8, or float32 of the same range; None if the batch has features.
         labels: (B,) class ids.
         draws: The draws of the clips, which seed the blending.
         features: (B, T, D) frame features of a frozen vision tower.
@@ -275,7 +275,8 @@ def _stack(clips: list[PackedClip], pin: bool) -> Tensor:
     """Return the frames of clips of one shape as a tensor, in pinned memory if a GPU copies it while it computes."""
     frames = [clip["frames"] for clip in clips]
     # `np.stack` writes into the pinned memory directly; `torch.stack` and `pin_memory()` would copy twice.
-    stacked = torch.empty((len(frames), *frames[0].shape), dtype=torch.uint8, pin_memory=pin)
+    dtype = torch.from_numpy(frames[0]).dtype
+    stacked = torch.empty((len(frames), *frames[0].shape), dtype=dtype, pin_memory=pin)
     np.stack(frames, out=stacked.numpy())
     return stacked
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 import harness.engine.video.mm_setup  # noqa: F401  (before mmaction2)
 from harness.base.errors import UserError
+from harness.engine.video.augment import RandAugmentClip, ShortSideCrop
 from harness.engine.video.batches import Draw
 from harness.engine.video.decord_reader import explained, open_decord
 from harness.engine.video.exact_reader import Batch, SequentialVideo
@@ -31,6 +32,7 @@ from harness.engine.video.transforms import (
     PackClip,
     PackedClip,
     PerFrameColorJitter,
+    SampleDense,
     SampleViews,
     resize_side,
     seeded_draws,
@@ -38,12 +40,16 @@ from harness.engine.video.transforms import (
 from harness.engine.video.view_transforms import ApplyViewTransform
 from harness.plugins.registered_transforms import transforms
 from harness.spec import Recipe, Views
+from harness.spec.augmentation import ERASING, AugmentationStep, parse_augmentation
 
 if TYPE_CHECKING:
     import decord
 
 Step = dict[str, str | float | bool | tuple[float, ...]]
 """A transform as mmaction2's registry takes it: its name under `type`, and its arguments."""
+
+REFERENCE = 224
+"""Side of the input to which the short sides of an augmentation refer."""
 
 
 class DataInfo(TypedDict):
@@ -106,7 +112,8 @@ class HarnessDecode(DecordDecode):  # type: ignore[misc]
 
 
 for _transform in (
-    SampleViews, PerFrameColorJitter, ClipGrayScale, OwnResize, PackClip, ApplyViewTransform, CutPart, ShiftToPart,
+    SampleViews, SampleDense, PerFrameColorJitter, ClipGrayScale, RandAugmentClip, ShortSideCrop, OwnResize, PackClip,
+    ApplyViewTransform, CutPart, ShiftToPart,
 ):  # fmt: skip
     TRANSFORMS.register_module(name=f"Harness{_transform.__name__}", module=_transform, force=True)
 
@@ -150,36 +157,58 @@ def _transform_step(name: str, views: Views) -> list[Step]:
 
 
 def fit_pipeline(views: Views, size: int, recipe: Recipe) -> list[Step]:
-    """Return the published training pipeline, or a single evaluation view if the recipe has no augmentation.
+    """Return the training pipeline of a recipe's augmentation: as published, its steps, or an evaluation view for none.
 
     Args:
-        views: The views, of which frames, statistics and reader are used.
+        views: The views, of which frames, statistics, reader and dense sampling are used.
         size: Side of the square input in pixels.
         recipe: Recipe of the fit.
     """
-    if recipe.augmentation == "none":
-        return eval_pipeline(views.single, size)
+    augmentation = parse_augmentation(recipe.augmentation)
+    if not augmentation.steps:
+        return eval_pipeline(views.training, size)
+    sample: Step = dict(type="SampleFrames", clip_len=1, frame_interval=1, num_clips=views.frames)
+    if views.dense:
+        sample = dict(type="HarnessSampleDense", frames=views.frames, sampling=views.sampling)
+    steps = [step for part in augmentation.steps for step in _augmentation_steps(part, views, size, recipe.flip)]
+    return [
+        *_reader(views), sample, dict(type="HarnessDecode"), *steps, dict(type="FormatShape", input_format="NCHW"),
+        dict(type="HarnessPackClip"),
+    ]  # fmt: skip
+
+
+def _augmentation_steps(part: AugmentationStep, views: Views, size: int, flip: bool) -> list[Step]:
+    """The transforms of a step of an augmentation; the flip belongs to the crop."""
+    if part.name == "color_jitter":
+        return [dict(type="HarnessPerFrameColorJitter")]
+    if part.name == "grey":
+        return [dict(type="HarnessClipGrayScale", probability=part.low)]
+    if part.name == "rand":
+        return [
+            dict(
+                type="HarnessRandAugmentClip", size=size, magnitude=part.magnitude, layers=part.layers,
+                deviation=part.deviation, increasing=part.increasing,
+            )
+        ]  # fmt: skip
+    if part.name == ERASING:  # on the device, because it erases normalised frames
+        return []
+    flipped: list[Step] = [dict(type="Flip", flip_ratio=0.5)] if flip else []
+    if part.name == "short_side":
+        low, high = part.low / REFERENCE * size, part.high / REFERENCE * size
+        return [
+            dict(type="HarnessShortSideCrop", size=size, low=low, high=high, interpolation=part.interpolation), *flipped
+        ]
     first: Step = dict(type="Resize", scale=(-1, resize_side(size)))
     if views.normalize == "model":
         first = _own_resize(views, resize_side(size)) | {"crop": False}
-    flip: list[Step] = [dict(type="Flip", flip_ratio=0.5)] if recipe.flip else []
-    return [
-        *_reader(views),
-        dict(type="SampleFrames", clip_len=1, frame_interval=1, num_clips=views.frames),
-        dict(type="HarnessDecode"),
-        first,
-        dict(
+    crop: Step = dict(type="RandomResizedCrop", area_range=(part.low, part.high))
+    if part.name == "multi_scale":
+        crop = dict(
             # Parameters of ViFi-CLIP's `datasets/build.py`.
             type="MultiScaleCrop", input_size=size, scales=(1, 0.875, 0.75, 0.66), max_wh_scale_gap=1,
             random_crop=False, num_fixed_crops=5,
-        ),
-        dict(type="Resize", scale=(size, size), keep_ratio=False),
-        *flip,
-        dict(type="HarnessPerFrameColorJitter"),
-        dict(type="HarnessClipGrayScale"),
-        dict(type="FormatShape", input_format="NCHW"),
-        dict(type="HarnessPackClip"),
-    ]  # fmt: skip
+        )  # fmt: skip
+    return [first, crop, dict(type="Resize", scale=(size, size), keep_ratio=False), *flipped]
 
 
 def _own_resize(views: Views, size: int) -> Step:

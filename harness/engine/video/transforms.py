@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TypedDict
+from typing import Protocol, TypedDict
 
 import cv2
 import numpy as np
@@ -17,11 +17,15 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from harness.engine.video.dense_indices import DenseClip, evaluation_indices, training_indices
+from harness.spec.dense import DenseSampling, dense_sampling
+
 
 class Clip(TypedDict, total=False):
     """The dictionary that mmaction2's transforms pass on.
 
     Keys:
+        video_reader: The opened video.
         total_frames: Number of frames of the video.
         frame_inds: (clips * frames,) indices of the frames to decode.
         clip_len, frame_interval, num_clips: Composition of `frame_inds`, which mmaction2's decoder checks.
@@ -30,6 +34,7 @@ class Clip(TypedDict, total=False):
         label: Class id.
     """
 
+    video_reader: FrameRate
     total_frames: int
     frame_inds: NDArray[np.int64]
     clip_len: int
@@ -90,15 +95,12 @@ def centre_indices(total: int, frames: int) -> NDArray[np.int64]:
     return np.mod((np.arange(frames) * step + step / 2.0).astype(np.int64), total)
 
 
-def dense_indices(total: int, frames: int, clips: int, stride: int) -> NDArray[np.int64]:
-    """Return frame indices (clips, frames) of evenly spaced clips of every `stride`-th frame, modulo `total`.
+class FrameRate(Protocol):
+    """The part of a reader that dense sampling uses."""
 
-    Equal to mmaction2's `SampleFrames` in test mode, with which its model zoo is evaluated.
-    """
-    room = max(total - ((frames - 1) * stride + 1), 0)
-    starts = np.round(np.arange(clips) * (room / (clips - 1))) if clips > 1 else np.array([room // 2])
-    indices: NDArray[np.int64] = np.mod(starts[:, None].astype(np.int64) + np.arange(frames) * stride, total)
-    return indices
+    def get_avg_fps(self) -> float:
+        """Return the average frames per second."""
+        ...
 
 
 class SampleViews:
@@ -108,8 +110,8 @@ class SampleViews:
         frames: Frames T of a view.
         clips: Number V of temporal views.
         sampling: `random` draws each view with the training sampler, as published for 4 x 3 views; `uniform`
-            interleaves the views (view v takes every V-th of V*T centre indices, starting at v); `dense:N` takes every
-            N-th frame.
+            interleaves the views (view v takes every V-th of V*T centre indices, starting at v); a rule of dense
+            sampling such as `dense:16` spaces the views evenly.
     """
 
     def __init__(self, frames: int, clips: int, sampling: str) -> None:
@@ -120,14 +122,51 @@ class SampleViews:
         total = results["total_frames"]
         if self.sampling == "random":
             views = [train_indices(total, self.frames) for _ in range(self.clips)]
-        elif self.sampling.startswith("dense:"):
-            views = list(dense_indices(total, self.frames, self.clips, int(self.sampling.removeprefix("dense:"))))
+        elif (dense := dense_sampling(self.sampling)) is not None:
+            views = list(evaluation_indices(dense, dense_clip(results, dense, self.frames), self.clips))
         else:
-            dense = centre_indices(total, self.frames * self.clips)
-            views = [dense[v :: self.clips] for v in range(self.clips)]
-        results["frame_inds"] = np.concatenate(views).astype(np.int64)
-        results["clip_len"], results["frame_interval"], results["num_clips"] = 1, 1, self.frames * self.clips
-        return results
+            centres = centre_indices(total, self.frames * self.clips)
+            views = [centres[v :: self.clips] for v in range(self.clips)]
+        return with_indices(results, np.concatenate(views))
+
+
+class SampleDense:
+    """Frame indices of a training clip under a rule of dense sampling: the clip starts at random.
+
+    Args:
+        frames: Frames T of the clip.
+        sampling: The rule and its stride, such as `dense:16`.
+    """
+
+    def __init__(self, frames: int, sampling: str) -> None:
+        dense = dense_sampling(sampling)
+        assert dense is not None  # the views are checked
+        self.frames, self.dense = frames, dense
+
+    def __call__(self, results: Clip) -> Clip:
+        """Add `frame_inds` (frames,)."""
+        return with_indices(results, training_indices(self.dense, dense_clip(results, self.dense, self.frames)))
+
+
+def dense_clip(results: Clip, dense: DenseSampling, frames: int) -> DenseClip:
+    """Return the video of a clip for dense sampling.
+
+    Raises:
+        ValueError: The rule needs the frame rate, which the file does not state.
+    """
+    if not dense.needs_rate:
+        return DenseClip(results["total_frames"], frames, dense.stride)
+    rate = float(results["video_reader"].get_avg_fps())
+    if not rate > 0:
+        raise ValueError(f"the file states no frame rate, which sampling={dense.rule}:{dense.stride} needs")
+    return DenseClip(results["total_frames"], frames, dense.stride, rate)
+
+
+def with_indices(results: Clip, indices: NDArray[np.int64]) -> Clip:
+    """Return a clip with the indices of its frames, as mmaction2's decoder takes them."""
+    results["frame_inds"] = indices.astype(np.int64)
+    results["clip_len"], results["frame_interval"], results["num_clips"] = 1, 1, len(indices)
+    return results
 
 
 class PerFrameColorJitter:

@@ -1,0 +1,35 @@
+"""The check of random numbers in training: a fit must not depend on the number of processes or on interruptions."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import torch
+
+from harness.engine.contract.fixture import MethodUnderTest
+
+
+def declares_draws(tested: MethodUnderTest) -> str:
+    """Random numbers in training come from torch, and a method that draws them says so."""
+    method = tested.fresh()
+    if not method.trainable() or method.fits_at_once:
+        return ""
+    of_python, of_numpy = random.getstate(), np.random.get_state()[1:3]
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    tested.see(method, tested.base)
+    names = [] if random.getstate() == of_python else ["random"]
+    now = np.random.get_state()[1:3]
+    names += [] if np.array_equal(of_numpy[0], now[0]) and of_numpy[1] == now[1] else ["numpy.random"]
+    if names:
+        return (
+            f"The loss draws from {' and '.join(names)}, whose state a resumed fit does not have: draw from torch, or "
+            "from the generators of TrainingBatch."
+        )
+    if torch.equal(torch.get_rng_state(), before) or method.couples_clips or method.random_draws:
+        return ""
+    return (
+        "The loss draws from torch's generator (dropout?), so that a fit depends on the device batch and the number of "
+        "processes: set `random_draws = True`, or draw from the generators of TrainingBatch."
+    )
