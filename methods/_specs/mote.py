@@ -7,7 +7,8 @@ from methods._recipes import MINI
 
 _MOTE = Recipe(
     epochs=30, lr=5e-5, warmup_epochs=5, micro_batch=64, ranks=3, accumulate=1, weight_decay=0.2, betas=(0.9, 0.999),
-    min_lr_ratio=0.0, smoothing=0.0, mixup=0.0, cutmix=0.0, schedule="stepped_cosine",
+    min_lr_ratio=0.0, augmentation="resized_crop:0.08-1+grey:0.2", smoothing=0.0, mixup=0.0, cutmix=0.0,
+    schedule="stepped_cosine",
     source="MoTE configs/k400 (ViT-B/16)",
 )  # fmt: skip
 _OWN = "own: not published; the settings of MoTE's K-400 configuration"
