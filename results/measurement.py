@@ -236,8 +236,9 @@ _UNTRAINED = {"training.recipe.selection": "last", "training.start.kind": "clip"
 
 
 def _class_text_kind(value: FieldValue) -> str:
-    """Kind of class texts in the group key: a language model adds knowledge that other methods do not have."""
-    return "language model" if value == "llm-rewritten" else UNKNOWN if value == UNKNOWN else "names"
+    """Kind of class texts in the group key: texts about a class add knowledge that other methods do not have."""
+    kinds = {"llm-rewritten": "language model", "human-written": "people", UNKNOWN: UNKNOWN}
+    return kinds.get(str(value), "names")
 
 
 _AS_GROUPED: Mapping[str, Callable[[FieldValue], FieldValue]] = {"method.class_text": _class_text_kind}
