@@ -88,7 +88,7 @@ def read_entries(runs: Path | Sequence[Path], allow_none: bool = False) -> Entri
 
     Args:
         runs: A run folder, or the run folders of several machines.
-        allow_none: Whether a folder may contain no record file.
+        allow_none: Whether a single run folder may contain no record file.
 
     Raises:
         UserError: A folder is missing, contains no record file, or lies in another one.
@@ -106,7 +106,7 @@ def read_entries(runs: Path | Sequence[Path], allow_none: bool = False) -> Entri
                 f"Name {outer} alone.",
             )
     root = Path(os.path.commonpath(folders))
-    found = entries_of([path for folder in folders for path in _records_in(folder, allow_none)], root)
+    found = entries_of([path for folder in folders for path in _records_in(folder, False)], root)
     return replace(found, entries=tuple(sorted(found.entries, key=lambda entry: entry.name)))
 
 

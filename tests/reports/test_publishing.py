@@ -189,15 +189,17 @@ def test_what_changed_since_an_earlier_board(tmp_path: Path, capsys: pytest.Capt
     for folder in [path.parent for path in new.rglob(f"*{RECORD_SUFFIX}") if '"name": "gone"' in path.read_text()]:
         shutil.rmtree(folder)
     write_sample(new, FEW, method="new", accuracy=0.95)
-    write_sample(new, FEW, method="b", accuracy=0.99, engine=2, created="2026-02-02T00:00:00Z")
+    write_sample(new, FEW, method="b", accuracy=0.99, created="2026-02-02T00:00:00Z")
+    write_sample(new, FEW, method="c", accuracy=0.2, engine=2, created="2026-02-02T00:00:00Z")
     was = tmp_path / "was" / "leaderboard.json"
     built = build_report(new, tmp_path / "site", Publishing(since=was))
     assert built.changes is not None
     assert [change.name for change in built.changes.of(ADDED)] == ["new"]
-    assert [change.name for change in built.changes.of(AGAIN)] == ["b"]
+    assert [change.name for change in built.changes.of(AGAIN)] == ["b", "c"]
     assert [change.name for change in built.changes.of(WITHDRAWN)] == ["gone"]
     (change,) = [change for change in built.changes.of(RANK) if change.name == "b"]
     assert change.text == "rank 3 to rank 1"
+    assert "rank 4 to no rank" in {change.text for change in built.changes.of(RANK) if change.name == "c"}
     text = Page(built.index.read_text("utf-8")).visible()
     assert "Changes since 2026-01-01" in text and "1 added" in text and "1 withdrawn" in text
     assert in_process("report", "--runs", str(new), "--out", str(tmp_path / "again"), "--since", str(was)) == 0

@@ -19,8 +19,8 @@ import pytest
 from harness.base.errors import UserError
 from harness.spec import Column
 from reports.anchors import slug
-from reports.paper import protocol_of
 from reports.export import render_table
+from reports.paper import protocol_of
 from reports.site import build_report
 from results.published_numbers import DATASETS, published_numbers
 from results.record import AuditFacts, Overlap, Seen, Undecodable, read_record, write_record
