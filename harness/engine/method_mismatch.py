@@ -10,6 +10,7 @@ from harness.weights.stored import StoredTensor
 
 _METHODS = {
     "xclip": "xclip", "actionclip": "actionclip", "efficient_prompt": "efficient_prompt", "tcclip": "tc_clip",
+    "open_vclip": "open_vclip", "froster": "froster",
 }  # fmt: skip
 """Method of each family of checkpoints that only one method writes."""
 _LIKE_VIFICLIP = ("vificlip", "image_ft", "text_ft", "vanilla_clip")

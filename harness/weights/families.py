@@ -4,8 +4,9 @@ Layouts (specification, section 7.1; the authors' saving code): OpenAI's names a
 `{"model": ...}` with a `module.` prefix, `image_encoder.*` for the vision tower and `text_encoder.*` for the text
 tower, without the token embedding; X-CLIP saves OpenAI's names under `model` plus its own modules; ActionCLIP saves
 `model_state_dict` and `fusion_model_state_dict`; Efficient-Prompt saves `clipmodel.*` plus its own under `state_dict`;
-this project's own exports carry a method's tensors as `method.*`; `transformers` has names of its own, which
-`harness.engine.model.transformers_names` translates.
+Open-VCLIP and FROSTER save `model.*` under `model_state`, FROSTER also its projectors and, before averaging, the
+teacher as `raw_model.*`; this project's own exports carry a method's tensors as `method.*`; `transformers` has names of
+its own, which `harness.engine.model.transformers_names` translates.
 """
 
 from __future__ import annotations
@@ -26,12 +27,12 @@ EXPORT_PREFIX = "method."
 TITLES: Mapping[str, str] = {
     "clip": "CLIP", "export": "an export of this project", "vificlip": "ViFi-CLIP", "xclip": "X-CLIP",
     "actionclip": "ActionCLIP", "efficient_prompt": "Efficient-Prompt", "tcclip": "TC-CLIP",
-    "transformers": "CLIP with the names of transformers",
+    "open_vclip": "Open-VCLIP", "froster": "FROSTER", "transformers": "CLIP with the names of transformers",
 }  # fmt: skip
 """Name of each family for people."""
-PUBLISHED = ("vificlip", "xclip", "actionclip", "efficient_prompt", "tcclip")
+PUBLISHED = ("vificlip", "xclip", "actionclip", "efficient_prompt", "tcclip", "open_vclip", "froster")
 """Families of published methods, all of which start from OpenAI's weights."""
-_CONTAINERS = ("model", "model_state_dict", "state_dict")
+_CONTAINERS = ("model", "model_state_dict", "model_state", "state_dict")
 _WRAPPERS = ("module.", "_orig_mod.")
 """Prefixes that DistributedDataParallel and torch.compile add to all names."""
 _LABEL_SET_TENSORS = ("complete_text_embeddings", "token_prefix", "token_suffix")
@@ -78,6 +79,8 @@ def read_published(content: Tree[T], file: str = "The file") -> PublishedWeights
     # Plain CLIP comes last, because files of X-CLIP and ActionCLIP hold its names too.
     if any(name.startswith("image_encoder.") for name in state):
         return _vificlip(state)
+    if any(name.startswith("model.visual.") for name in state):
+        return _slowfast(state)
     if any(name.startswith("clipmodel.") for name in state):
         clip, own = _split(state, "clipmodel.")
         return PublishedWeights(clip, own, "efficient_prompt")
@@ -147,6 +150,13 @@ def _vificlip(state: dict[str, T]) -> PublishedWeights[T]:
     if any("prompt_generation_layer" in name or "local_global_bias_table" in name for name in state):
         return PublishedWeights(clip, own, "tcclip", _TOKEN_EMBEDDING)
     return PublishedWeights(clip, own, "vificlip", _missing(clip, _TOKEN_EMBEDDING))
+
+
+def _slowfast(state: dict[str, T]) -> PublishedWeights[T]:
+    """The names of Open-VCLIP and FROSTER. The teacher of FROSTER is CLIP itself, which the method copies."""
+    clip, others = _split(state, "model.")
+    own = {name: value for name, value in others.items() if not name.startswith("raw_model.")}
+    return PublishedWeights(clip, own, "froster" if others else "open_vclip")
 
 
 def _missing(state: Iterable[str], prefixes: tuple[str, ...]) -> tuple[str, ...]:

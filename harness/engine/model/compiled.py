@@ -122,6 +122,10 @@ def _is_plain(block: Block) -> bool:
     # Not `isinstance`: a subclass may compute something else.
     if type(block) is not ResidualAttentionBlock:
         return False
+    # A function that a method set on the block (attention to other frames, say) would be passed over.
+    replaced = {name for name in vars(block) if callable(getattr(type(block), name, None))}
+    if replaced - ({"forward"} if is_compiled(block) else set()):
+        return False
     attention, parts = block.attn, dict(block.mlp.named_children())
     # `_block` reads weights and calls no module: a layer that a plugin replaced (LoRA) or hooked would be passed over.
     if any(module._forward_hooks or module._forward_pre_hooks for module in block.modules() if module is not block):
