@@ -10,7 +10,7 @@ from harness.weights.stored import StoredTensor
 
 _METHODS = {
     "xclip": "xclip", "actionclip": "actionclip", "efficient_prompt": "efficient_prompt", "tcclip": "tc_clip",
-    "open_vclip": "open_vclip", "froster": "froster",
+    "open_vclip": "open_vclip", "froster": "froster", "mote": "mote",
 }  # fmt: skip
 """Method of each family of checkpoints that only one method writes."""
 _LIKE_VIFICLIP = ("vificlip", "image_ft", "text_ft", "vanilla_clip")
@@ -67,6 +67,10 @@ def file_options(described: Description) -> dict[str, str]:
         options["frames"] = str(own["mit.positional_embedding"].shape[1])
         options["mit_layers"] = str(_indices(own, "mit.resblocks."))
         options["prompt_layers"] = str(_indices(own, "prompts_generator.decoder."))
+    if "training_texts" in own:
+        options["training_classes"] = str(own["training_texts"].shape[0])
+        options["layers"] = str(_indices(own, "head.transformer.resblocks."))
+        options["experts"] = str(_indices(own, "head.transformer.resblocks.0.mlp.fc_up."))
     if family == "actionclip" or any(name.startswith("fusion.") for name in own):
         layers = _indices(own, "fusion.transformer.resblocks.")
         options |= {"fusion": "transf", "layers": str(layers)} if layers else {"fusion": "mean"}
