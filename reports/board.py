@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import combinations, groupby, pairwise
 
 from reports.anchors import slug
@@ -12,14 +12,14 @@ from reports.columns import primary_column, rules_of, shots_of
 from reports.command import run_command
 from reports.labels import labels_of
 from reports.layout import PROTOCOL_ORDER, column_title
+from reports.page.beside import beside
 from reports.ranks import ColumnTests, Ranks
 from reports.reported import reported_columns, reported_group
-from reports.row import Cell, Row, harmonic_columns
+from reports.row import Row, harmonic_columns
 from results.measurement_names import names_of
 from results.measurement_words import division, model_text, open_reasons
 from results.published_numbers import DATASETS
 from results.row_statistics import PairStatistics
-from results.statistics.intervals import Interval
 
 ALL_PAIRS = 40
 """Number of rows of a table up to which `leaderboard.json` holds the tests of all pairs."""
@@ -43,10 +43,13 @@ def groups_of(rows: Sequence[Row], ranks: Ranks) -> list[Group]:
         # The largest group comes first, because the overview and most readers use it.
         measured.sort(key=lambda members: (-len(members), members[0].group))
         captions = _captions([members[0] for members in measured])
-        groups += [
+        tables = [
             _measured(members, ranks, slug("t", protocol, dataset, str(number)), caption)
             for number, (members, caption) in enumerate(zip(measured, captions, strict=True))
         ]
+        ways = [table.measured_as for table in tables]
+        # Backbone and views are the heading of a table, unless another table shares both.
+        groups += [replace(t, short_caption=t.caption) if ways.count(t.measured_as) > 1 else t for t in tables]
         reported = reported_group(protocol, dataset)
         if reported:
             groups.append(reported)
@@ -61,11 +64,12 @@ def _order(key: tuple[str, str]) -> tuple[int, str, bool, int, str]:
 
 
 def _measured(rows: Sequence[Row], ranks: Ranks, anchor: str, caption: str) -> Group:
-    columns = tuple(dict.fromkeys(column for row in rows for column in row.columns))
-    primary = primary_column(columns, harmonic_columns(rules_of(rows)), shots_of(rows))
-    scales = {column: _scale(row.cells[column] for row in rows if column in row.cells) for column in columns}
+    named = tuple(dict.fromkeys(column for row in rows for column in row.columns))
+    primary = primary_column(named, harmonic_columns(rules_of(rows)), shots_of(rows))
+    # A column of an optional part that no row has measured would be a column of dashes.
+    columns = tuple(column for column in named if column == primary or any(column in row.cells for row in rows))
     labels = labels_of(rows)
-    board_rows = [_row(row, label, ranks, primary, scales) for row, label in zip(rows, labels, strict=True)]
+    board_rows = [_row(row, label, ranks, primary) for row, label in zip(rows, labels, strict=True)]
     board_rows.sort(key=lambda row: (bool(row.reasons), -_value(row, primary), row.title, row.label))
     return Group(
         anchor=anchor, protocol=rows[0].protocol, dataset=rows[0].dataset, caption=caption, primary=primary,
@@ -91,25 +95,14 @@ def _value(row: BoardRow, column: str) -> float:
     return row.cells[column].value if column in row.cells else -1.0
 
 
-def _scale(cells: Iterable[Cell]) -> tuple[float, float]:
-    """The smallest and the largest end of the intervals of a column; the interval bars are drawn on this scale."""
-    intervals = [cell.interval for cell in cells if cell.interval]
-    low = min((interval.low for interval in intervals), default=0.0)
-    # A column of equal values has a scale of length zero, by which bars could not be divided.
-    return low, max(max((interval.high for interval in intervals), default=100.0), low + 1e-9)
-
-
-def _row(row: Row, label: str, ranks: Ranks, primary: str, scales: dict[str, tuple[float, float]]) -> BoardRow:
-    cells = {}
+def _row(row: Row, label: str, ranks: Ranks, primary: str) -> BoardRow:
+    cells, published = {}, beside(row)
     for column, cell in row.cells.items():
-        low, high = scales[column]
-        interval = cell.interval or Interval(cell.mean, cell.mean)
         cells[column] = BoardCell(
             column, cell.mean, cell, rank=ranks.of(row, column),
             reason=cell.lacks or ranks.lists.get((row.key, column), ""), again=ranks.again.get((row.key, column), ""),
             gap=ranks.gaps.get((row.key, column), ""),
-            low=round(100 * (interval.low - low) / (high - low), 1),
-            high=round(100 * (interval.high - low) / (high - low), 1),
+            beside=published.get(column),
         )  # fmt: skip
     reasons = list(row.reasons)
     if row.key in ranks.reasons:

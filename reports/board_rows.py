@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 
 from reports.command import RunCommand
 from reports.labels import named
+from reports.page.beside import Beside
 from reports.row import Cell, Mark, Row
 from results.published_numbers import PublishedNumber, Source, sources
 from results.row_statistics import PairStatistics
@@ -74,8 +75,7 @@ class BoardCell:
         reason: Reason why this cell has no rank although its row may have one; empty otherwise.
         again: Why the rank may not hold if the methods are trained again; empty if nothing speaks against it.
         gap: A sentence on the gap to the next worse row of the column; empty for the worst row.
-        low: Left end of the interval on the column's scale, in percent of the scale's length.
-        high: Right end.
+        beside: The published value of the row's method, which is shown below ours; None without one.
     """
 
     column: str
@@ -86,8 +86,7 @@ class BoardCell:
     reason: str = ""
     again: str = ""
     gap: str = ""
-    low: float = 0.0
-    high: float = 0.0
+    beside: Beside | None = None
 
 
 @dataclass(frozen=True)
@@ -152,6 +151,7 @@ class Group:
         published: Whether all rows come from papers.
         embedded: Whether the dataset is embedded.
         pairs: Tests of pairs of ranked rows by column, with the anchors of the rows.
+        short_caption: The caption, if another table of the protocol and dataset has the same backbone and views.
     """
 
     anchor: str
@@ -164,6 +164,18 @@ class Group:
     published: bool
     embedded: bool
     pairs: Mapping[str, tuple[PairStatistics, ...]] = field(default_factory=dict)
+    short_caption: str = ""
+
+    @property
+    def measured_as(self) -> str:
+        """Backbone and views, by which readers choose a table."""
+        filters = self.rows[0].filters
+        return "as published" if self.published else f"{filters.backbone} · {filters.views}"
+
+    @property
+    def heading(self) -> str:
+        """Backbone and views of the table, or its whole caption if another table of its dataset shares both."""
+        return "rows from papers" if self.published else self.short_caption or self.measured_as
 
 
 def source_of(number: PublishedNumber) -> Source:

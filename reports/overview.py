@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from reports.board_rows import BoardCell, BoardRow, Group
 from reports.layout import family_order
 
-MOST_METHODS = 40
+MOST_METHODS, MOST_COLUMNS = 40, 60
 
 
 @dataclass(frozen=True)
@@ -53,12 +53,15 @@ class Overview:
     """The table: columns are groups, lines are methods in the paper's order of families.
 
     Args:
-        groups: The largest measured group of each protocol and dataset.
+        groups: The measured groups; only the largest of each protocol and dataset if there are more than
+            `MOST_COLUMNS`.
+        main: For each group whether it is the largest of its protocol and dataset, which is shown first.
         lines: At most `MOST_METHODS` methods, those that are measured in most columns.
         left_out: Number of methods that are left out.
     """
 
     groups: tuple[Group, ...]
+    main: tuple[bool, ...]
     lines: tuple[Glance, ...]
     left_out: int
 
@@ -69,7 +72,9 @@ def overview(groups: Sequence[Group]) -> Overview:
     for group in groups:
         if not group.published:
             chosen.setdefault((group.protocol, group.dataset), group)  # the first group is the largest
-    columns = tuple(chosen.values())
+    measured = tuple(group for group in groups if not group.published)
+    columns = measured if len(measured) <= MOST_COLUMNS else tuple(chosen.values())
+    largest = {group.anchor for group in chosen.values()}
     by_method: dict[tuple[str, str], dict[int, list[BoardRow]]] = {}
     for column, group in enumerate(columns):
         for row in group.rows:
@@ -88,7 +93,8 @@ def overview(groups: Sequence[Group]) -> Overview:
     ]
     family = {key: _family_order(next(iter(by_method[key].values()))[0]) for key in kept}
     order = sorted(range(len(kept)), key=lambda i: (family[kept[i]], lines[i].title.casefold()))
-    return Overview(columns, tuple(lines[i] for i in order), len(by_method) - len(kept))
+    main = tuple(group.anchor in largest for group in columns)
+    return Overview(columns, main, tuple(lines[i] for i in order), len(by_method) - len(kept))
 
 
 def _cell(rows: Sequence[BoardRow] | None, group: Group) -> GlanceCell | None:

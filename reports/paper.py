@@ -46,6 +46,17 @@ def published_method(m: Measurement) -> str:
     return next((published for published, ours in harness_names().items() if ours == name), name)
 
 
+def published_ids(m: Measurement) -> frozenset[str]:
+    """Ids of published methods that are the measurement's method.
+
+    `methods.json` names the ids of the built-in methods. For any other method it is the id that is equal to the
+    registered name, with hyphens instead of underscores.
+    """
+    name = method_of(m)
+    listed = frozenset(published for published, ours in harness_names().items() if ours == name)
+    return listed or frozenset((name.replace("_", "-"),))
+
+
 def class_text_of(setting: Setting) -> str:
     """The class text of a published number, in the words of `MethodId.class_text`."""
     return REWRITTEN_TEXT if "language model" in (setting.text or "") else NAMES_TEXT

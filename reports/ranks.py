@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby, pairwise
 
 import numpy as np
 
 from harness.spec import Column
+from reports.class_scores import RowClasses
 from reports.row import Cell, RepeatScore, Row
 from reports.samples import GroupSamples
 from reports.statistics_words import FEW_FITS, MAY_NOT_HOLD, NOT_SEPARABLE, SEPARABLE, TOO_FEW_SOURCES
@@ -97,10 +98,11 @@ class Ranks:
 
 @dataclass(frozen=True)
 class Analysis:
-    """Rows with the statistics of their cells, in the given order, and their ranks."""
+    """Rows with the statistics of their cells, in the given order, their ranks, and accuracies by class by row key."""
 
     rows: tuple[Row, ...]
     ranks: Ranks
+    classes: Mapping[str, RowClasses]
 
 
 def rank_rows(rows: Iterable[Row]) -> Ranks:
@@ -117,13 +119,14 @@ def analyse(rows: Iterable[Row]) -> Analysis:
     are not ranked, because the test compares right and wrong top-1 answers.
     """
     given = list(rows)
-    ranks, found = Ranks(), dict[str, Row]()
+    ranks, found, classes = Ranks(), dict[str, Row](), dict[str, RowClasses]()
     for _, members in groupby(sorted(given, key=lambda row: (row.group, row.key)), lambda row: row.group):
         samples = GroupSamples(list(members))
         ranks.reasons.update(samples.reasons)
+        classes |= samples.classes
         found |= {row.key: row for row in _with_borrowed(samples)}
         _rank_group([row for row in samples.rows if not row.reasons and row.key not in ranks.reasons], samples, ranks)
-    return Analysis(tuple(found[row.key] for row in given), ranks)
+    return Analysis(tuple(found[row.key] for row in given), ranks, classes)
 
 
 def _with_borrowed(samples: GroupSamples) -> list[Row]:

@@ -54,7 +54,7 @@ def reported_group(protocol: str, dataset: str) -> Group | None:
                 signature=str(first.setting),
             )
         )  # fmt: skip
-    rows = _with_labels(rows)
+    rows = _with_labels(_once(rows))
     # The paper whose tables are regenerated comes first.
     rows.sort(key=lambda row: (row.numbers[0].source != PAPER, row.numbers[0].source))
     return Group(
@@ -69,6 +69,28 @@ def _primary(columns: tuple[str, ...]) -> str:
     printed = {column: PAPER_TABLES.columns[column] for column in columns}
     harmonic = (column for column in columns if printed[column].harmonic_of)
     return primary_column(columns, harmonic, {c: shots for c in columns if (shots := printed[c].shots)})
+
+
+def _once(rows: Sequence[BoardRow]) -> list[BoardRow]:
+    """The rows without those whose printed values another source prints for the same method."""
+    kept: list[BoardRow] = []
+    # The source whose tables are regenerated is kept; otherwise the row with the most values.
+    for row in sorted(rows, key=lambda row: (row.numbers[0].source != PAPER, -len(row.numbers))):
+        if not any(_repeats(row, other) for other in kept):
+            kept.append(row)
+    return [row for row in rows if any(row is other for other in kept)]
+
+
+def _repeats(row: BoardRow, other: BoardRow) -> bool:
+    """Whether all values of a row are those of another source's row of the same method."""
+    first, second = row.numbers[0], other.numbers[0]
+    if (first.method, first.setting.frames) != (second.method, second.setting.frames) or first.source == second.source:
+        return False
+    printed = {n.column: n for n in other.numbers}
+    return all(
+        n.column in printed and n.value == printed[n.column].value and n.std in (None, printed[n.column].std)
+        for n in row.numbers
+    )
 
 
 def _with_labels(rows: Sequence[BoardRow]) -> list[BoardRow]:

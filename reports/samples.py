@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from harness.base.errors import UserError
 from harness.spec import Column
+from reports.class_scores import ClassScores, RowClasses
 from reports.entries import Entry
 from reports.row import Cell, RepeatScore, Row
 from results.list_videos import VideoIds
@@ -35,6 +36,7 @@ class GroupSamples:
 
     def __init__(self, rows: Sequence[Row]) -> None:
         self.reasons: dict[str, str] = {}
+        self.classes: dict[str, RowClasses] = {}
         self._outcomes = self._read(rows)
         self._described = self._describing(rows)
         self._ids = VideoIds()
@@ -115,9 +117,20 @@ class GroupSamples:
         for name in row.cells:
             if (row.key, name) in self._samples:
                 self._samples[row.key, name] = replace(self._samples[row.key, name], plain=None)
+        self._count_classes(row)
         for entry in row.entries:
             self._outcomes.pop(entry.path, None)
         return replace(row, cells=cells)
+
+    def _count_classes(self, row: Row) -> None:
+        """Keep the right answers by class of the first repeat of the first top-1 column."""
+        for name, cell in row.cells.items():
+            if cell.repeats and row.rule(name).metric == "top1":
+                entry = cell.repeats[0].entry
+                outcome = self._outcomes[entry.path]
+                scores = ClassScores.of(entry.record.classes, outcome.labels, outcome.hits)
+                self.classes[row.key] = RowClasses(name, scores)
+                return
 
     def _cell(self, row: Row, rule: Column, cell: Cell) -> Cell:
         if rule.harmonic_of is not None:

@@ -24,7 +24,7 @@ from results.compare import PartComparison, compare_files
 from results.measurement_words import plain
 from results.predictions import read_predictions
 
-MOST_COMPARISONS = 8
+MOST_COMPARISONS = 4
 FLIPS_SHOWN = 12
 
 
@@ -210,7 +210,7 @@ def _confusion(board: BoardRow) -> Figure | None:
         return None
     entry = cell.repeats[0].entry
     title = f"{board.name}, {column_title(cell.column)}"
-    return confusion(read_predictions(entry.predictions), entry.record.classes, 10, title)
+    return confusion(read_predictions(entry.predictions), entry.record.classes, title=title)
 
 
 def _paths(board: BoardRow) -> list[Path]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -20,16 +20,22 @@ from reports.aggregate import rows_of
 from reports.anchors import slug
 from reports.board import groups_of
 from reports.board_json import board_csv, board_json
-from reports.board_rows import FILTERS, Group, source_of
+from reports.board_rows import FILTERS, BoardCell, Group
 from reports.entries import Damaged, read_entries
 from reports.export import tables_of
+from reports.figures.forest import ForestScale, forest, forest_scale
 from reports.figures.probes import probe_losses
 from reports.layout import ALL_TABLES, column_title, dataset_title, layouts, protocol_title
 from reports.overview import overview
+from reports.page.heads import explanation_id, explanations
+from reports.page.notes import notes_of, printed_facts
+from reports.page.pairs import pair_matrix
+from reports.page.panel import panel_figures
+from reports.page.standing import standing
 from reports.probes import TITLE, by_dataset, probe_rows, probe_tables, without_probes
 from reports.ranks import analyse
 from reports.sections import comparison_sections, dataset_sections, group_figures, method_sections
-from reports.statistics_words import AGAIN, SEPARABLE, sentences
+from reports.statistics_words import AGAIN, SEPARABLE
 from reports.table_html import html
 from results.means import DDOF
 
@@ -87,6 +93,7 @@ def _build(runs: Path | Sequence[Path], out: Path) -> BuiltReport:
     rows, ranks = analysis.rows, analysis.ranks
     groups = groups_of(rows, ranks)
     losses = probe_rows(probes)
+    times = [entry.time for row in rows for entry in row.entries]
     paper = tables_of(layouts(ALL_TABLES), rows, ranks, against_paper=True, fill_unmeasured=False)
     comparisons, unread = comparison_sections(groups)
     damaged = (*read.damaged, *unread)
@@ -106,13 +113,20 @@ def _build(runs: Path | Sequence[Path], out: Path) -> BuiltReport:
         damaged=damaged,
         paper=Markup(html(paper)),
         probes_title=TITLE,
-        filters=[(name, title, _values(groups, name)) for name, title in FILTERS],
+        values=_values(groups),
+        more_filters=[(name, title) for name, title in FILTERS if name not in ("protocol", "dataset")],
+        measured_protocols={row.protocol for row in rows},
+        panels=panel_figures(rows, analysis.classes),
+        explanations=explanations(groups),
+        n_methods=len({row.method for row in rows}),
+        n_datasets=len({row.dataset for row in rows}),
         n_rows=sum(len(group.rows) for group in groups),
         n_measured=len(rows),
         n_records=sum(len(row.entries) for row in rows),
         n_superseded=sum(len(row.superseded) for row in rows),
         n_embedded=sum(row.embedded for row in rows),
-        newest=max((row.newest.time for row in rows), default=""),
+        newest=max(times, default=""),
+        oldest=min(filter(None, times), default=""),
         ddof=DDOF,
         base=base,
         css=Markup((TEMPLATES / "board.css").read_text(encoding="utf-8")),
@@ -134,13 +148,39 @@ def _sections(groups: Sequence[Group]) -> list[tuple[str, list[tuple[str, list[G
     ]
 
 
-def _values(groups: Sequence[Group], name: str) -> list[str]:
-    """All values of a filter, first the values of measured rows."""
-    values: dict[str, None] = {}
-    for group in sorted(groups, key=lambda group: group.published):
+def _values(groups: Sequence[Group]) -> Mapping[str, list[str]]:
+    """All values of each filter, first the values of measured rows."""
+    ordered = sorted(groups, key=lambda group: group.published)
+    values: dict[str, dict[str, None]] = {name: {} for name, _ in FILTERS}
+    for group in ordered:
         for row in group.rows:
-            values.update(dict.fromkeys(row.filters.choices(name)))
-    return list(values)
+            for name, found in values.items():
+                # The settings of published rows are free texts, by which nobody can choose.
+                if row.row or name in ("protocol", "dataset", "status"):
+                    found.update(dict.fromkeys(row.filters.choices(name)))
+    ways = dict.fromkeys(group.measured_as for group in ordered if not group.published)
+    return {**{name: list(found) for name, found in values.items()}, "measured_as": list(ways)}
+
+
+def _count(parameters: int) -> str:
+    """A number of parameters with three digits at most: `127 M`, `0.21 M`, `17 k`, `none`."""
+    if parameters >= 100_000:
+        millions = parameters / 1e6
+        return f"{millions:.0f} M" if millions >= 10 else f"{millions:.1f} M" if millions >= 1 else f"{millions:.2f} M"
+    return f"{parameters / 1e3:.0f} k" if parameters >= 1000 else str(parameters) if parameters else "none"
+
+
+def _forest(cell: BoardCell, scale: ForestScale, title: str) -> Markup:
+    return Markup(forest(cell, scale, title))
+
+
+def _scale(group: Group) -> ForestScale:
+    return forest_scale(row.cells[group.primary] for row in group.rows if group.primary in row.cells)
+
+
+def _heading(group: Group) -> str:
+    """Protocol, dataset and measurement of a table; different for all tables of a board."""
+    return f"{protocol_title(group.protocol)} on {dataset_title(group.dataset)}, {group.heading}"
 
 
 def _gflops(value: float | None) -> str:
@@ -167,9 +207,12 @@ def _environment() -> Environment:
     )  # fmt: skip
     environment.globals.update(
         protocol_title=protocol_title, dataset_title=dataset_title, column_title=column_title, slug=slug,
-        source_of=source_of, quote=quote, sentences=sentences, separable=SEPARABLE, another_training=AGAIN,
+        separable=SEPARABLE, another_training=AGAIN, standing=standing, scale_of=_scale, pair_matrix=pair_matrix,
+        forest=_forest, notes_of=notes_of, printed_facts=printed_facts, explanation_id=explanation_id,
     )  # fmt: skip
     environment.filters["millions"] = lambda count: f"{count / 1e6:.1f}" if count else "0"
+    environment.filters["count"] = _count
+    environment.filters["heading"] = _heading
     environment.filters["number"] = lambda value, other: other if value is None or value != value else value
     environment.filters["gflops"] = _gflops
     environment.filters["spread"] = _spread

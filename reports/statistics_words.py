@@ -32,6 +32,10 @@ LONGER = 1.005
 """Smallest factor between two intervals that is stated; a smaller one rounds to 1.0."""
 
 
+INTERVALS = ("On other videos of these classes", "Trained again with")
+"""Begin of the sentences that state an interval."""
+
+
 @dataclass(frozen=True)
 class Sentence:
     """A sentence on a cell.

@@ -8,7 +8,9 @@ from itertools import groupby
 from markupsafe import Markup, escape
 
 from reports.lines import blocks, extra, extra_names, lines_of
+from reports.page.beside import KINDS, verdict_words
 from reports.table import Table, TableRow
+from reports.verdict import NOT_MEASURED, Verdict
 
 _TAGS = {"bold": Markup("<b>{}</b>"), "underline": Markup("<u>{}</u>"), "": Markup("{}")}
 
@@ -47,12 +49,24 @@ def _head(table: Table, names: Sequence[str]) -> Markup:
     return Markup("<thead><tr>{}{}</tr><tr>{}</tr></thead>").format(tall, wide, low)
 
 
+def _beside(printed: Markup, verdict: Verdict) -> Markup:
+    """The published value below ours, with the verdict as glyph, words and colour."""
+    if verdict.kind == NOT_MEASURED:
+        return Markup("<small class=below>{}</small>").format(printed)
+    title = Markup(" title={}").format(Markup('"{}"').format(str(verdict))) if len(verdict.why) > 1 else ""
+    text = Markup('<small class="pub {}"{}>{} <b>{}</b></small>')
+    return text.format(KINDS[verdict.kind], title, printed, verdict_words(verdict))
+
+
 def _row(table: Table, row: TableRow, names: Sequence[str]) -> Markup:
     """A row; published value, difference and verdict are shown below our value in each cell."""
     lines = lines_of(table, row)
     cells = Markup("").join(Markup("<td>{}</td>").format(value) for value in extra(row, names, True))
-    for column in range(len(row.cells)):
+    for column, cell in enumerate(row.cells):
         stacked = [_TAGS[values[column][1]].format(escape(values[column][0])) for _, values in lines]
-        below = Markup("").join(Markup('<small class="below">{}</small>').format(text) for text in stacked[1:])
+        if cell.published and cell.verdict and len(stacked) == 3:
+            below = _beside(stacked[1], cell.verdict)
+        else:
+            below = Markup("").join(Markup("<small class=below>{}</small>").format(text) for text in stacked[1:2])
         cells += Markup("<td>{}{}</td>").format(stacked[0], below)
-    return Markup('<tr title="{}"><th scope=row>{}</th>{}</tr>').format(row.setting, lines[0][0], cells)
+    return Markup("<tr><th scope=row>{}</th>{}</tr>").format(lines[0][0], cells)

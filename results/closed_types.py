@@ -1,4 +1,4 @@
-"""Fast reading of result files: a JSON text is a dataclass with exactly its fields, or it needs the slower checks."""
+"""Fast reading of result files: a JSON text has exactly the fields of a dataclass, or it needs the slower checks."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from typing import Annotated, Literal, TypeVar, Union, get_args, get_origin, get
 import msgspec
 
 from harness.base.errors import UserError
+from harness.spec.later import later_fields
 
 T = TypeVar("T")
 
 
 def exactly(data: bytes, kind: type[T]) -> T | None:
-    """The dataclass of a JSON text that holds exactly its fields; None if `results.codec.decode` has to say why not.
+    """The dataclass of a JSON text that holds exactly its fields; None if `results.codec.decode` has to decide.
 
     Two passes over the text replace a conversion of JSON values, an encoding and a comparison: msgspec ignores unknown
     fields of dataclasses and fills absent ones, but refuses both for its own structures.
@@ -39,7 +40,9 @@ def _closed(kind: type) -> type:
     origin, arguments = get_origin(kind), get_args(kind)
     if dataclasses.is_dataclass(kind):
         hints = get_type_hints(kind, include_extras=True)
-        fields = [(field.name, _closed(hints[field.name])) for field in dataclasses.fields(kind)]
+        # Files hold a later field only if it differs from its default, which only the slower checks compare.
+        names = [field.name for field in dataclasses.fields(kind) if field.name not in later_fields(kind)]
+        fields = [(name, _closed(hints[name])) for name in names]
         return msgspec.defstruct(kind.__name__, fields, forbid_unknown_fields=True)
     if origin is None or origin is Literal:
         return kind

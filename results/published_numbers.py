@@ -143,6 +143,23 @@ def harness_names(folder: Path = FOLDER) -> Mapping[str, str]:
     return {method: entry["harness"] for method, entry in methods.items()}
 
 
+@lru_cache(maxsize=4)
+def _authors(folder: Path = FOLDER) -> Mapping[str, str]:
+    """Authors of the paper that introduces a method, by id of the published method, as `measured_by` names them."""
+    methods = json.loads((folder / METHODS_FILE).read_text(encoding="utf-8"))
+    return {method: entry["authors"] for method, entry in methods.items() if "authors" in entry}
+
+
+def is_own_number(number: PublishedNumber) -> bool:
+    """Whether the authors of the method measured the number, and no later paper measured it again or only lists it."""
+    by = number.setting.measured_by
+    if by == "the cited papers":
+        return True
+    authors = _authors().get(number.method)
+    # Methods that only one source prints need no entry: the source is their paper unless it names other authors.
+    return by.startswith(authors) if authors else not re.search(r"listed by|re-run|re-implementation|unknown", by)
+
+
 # --- the files
 
 

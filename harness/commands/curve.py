@@ -56,7 +56,7 @@ def _folders(text: str, runs: Path) -> list[Path]:
     Raises:
         UserError: No fit has the name.
     """
-    from harness.engine.training.curve import CURVE
+    from results.curve_file import CURVE
 
     if Path(text).is_dir():
         return [Path(text)]
@@ -76,8 +76,9 @@ def _curve(folder: Path) -> TrainingCurve:
     Raises:
         UserError: The fit has no curve: it is in closed form, has not finished an iteration, or the file was removed.
     """
-    from harness.engine.training.curve import CURVE, Curve
+    from harness.engine.training.curve import Curve
     from reports.training_curve import EpochRow, TrainingCurve
+    from results.curve_file import CURVE
     from results.fit_file import read_fit_file
 
     by_epoch: dict[int, list[tuple[float, float, float]]] = {}

@@ -181,7 +181,7 @@ class ClipMethod(MethodSpec, TrainableClip, Generic[VideoT, TextT]):
         afterwards.
         """
 
-    def interpolates(self, name: str) -> bool:
+    def shares_initial(self, name: str) -> bool:
         """Return whether the recipe's `initial_share` of the weights before the fit is mixed into a trained tensor.
 
         By default into those of the backbone, whose initial values are CLIP's; added parameters start at random values.

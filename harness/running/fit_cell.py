@@ -16,7 +16,6 @@ from harness.engine.features.context import Context
 from harness.engine.job import FitJob
 from harness.engine.method import ClipMethod
 from harness.engine.model.compiled import runs_compiled
-from harness.engine.training.curve import CURVE
 from harness.engine.training.fit import decisive_batch, fit
 from harness.engine.training.kept_weights import (
     finish_weights,
@@ -31,6 +30,7 @@ from harness.running.cell_files import START_FILE, left_over
 from harness.running.inputs import write_inputs
 from harness.running.session import Session, claimed, present_rows
 from harness.running.write_record import measured_on, utc_now
+from results.curve_file import CURVE
 from results.fit_file import KEPT, FitFile, FitOutcome, KeptWeights, Parameters, WeightsFile, write_fit_file
 from results.measurement import FitDescription
 from results.provenance import Environment

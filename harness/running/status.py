@@ -10,9 +10,10 @@ import msgspec
 
 from harness.base.errors import UserError
 from harness.base.locks import LOCKS, holder_text
-from harness.engine.training.curve import CURVE, Curve
+from harness.engine.training.curve import Curve
 from harness.machine.progress import duration
 from harness.machine.run_notes import NotedCell, is_held, read_run_notes
+from results.curve_file import CURVE
 from results.fit_file import FIT_FILE, read_fit_file
 from results.record import find_records, read_record
 

@@ -64,7 +64,7 @@ def _largest(part: PartComparison, a: str, b: str) -> str:
     return "; ".join(texts) + "."
 
 
-def confusion(predictions: pd.DataFrame, classes: Sequence[str], pairs: int = 12, title: str = "") -> Figure:
+def confusion(predictions: pd.DataFrame, classes: Sequence[str], pairs: int = 6, title: str = "") -> Figure:
     """The confusion matrix of the classes in the largest confused pairs, in percent of the true class.
 
     Args:
@@ -93,16 +93,14 @@ def _matrix(part: NDArray[np.float64], names: Sequence[str]) -> Drawing:
     left, top = longest + 10, 8.0
     length = side * len(names)
     drawing = Drawing(left + length + 10, top + length + 0.8 * longest + 50)
+    drawing.rectangle(left, top, length, length, Pen(opacity=0.03))
     for row, name in enumerate(names):
         y = top + side * row
         drawing.text((left - 6, y + side / 2 + 4), name, "end")
-        for column in range(len(names)):
+        for column in np.flatnonzero(part[row] >= 0.5).tolist():
             x, value = left + side * column, float(part[row, column])
-            if value >= 0.5:
-                drawing.rectangle(x + 1, y + 1, side - 2, side - 2, Pen(COLOURS[0], opacity=0.08 + 0.5 * value / 100))
-                drawing.text((x + side / 2, y + side / 2 + 4), f"{value:.0f}", "middle")
-            else:
-                drawing.rectangle(x + 1, y + 1, side - 2, side - 2, Pen(opacity=0.03))
+            drawing.rectangle(x + 1, y + 1, side - 2, side - 2, Pen(COLOURS[0], opacity=0.08 + 0.5 * value / 100))
+            drawing.text((x + side / 2, y + side / 2 + 4), f"{value:.0f}", "middle")
         drawing.text((left + side * row + side / 2 + 3, top + length + 12), name, "end", turn=-55)
     drawing.line([(left, top + length), (left + length, top + length)], FAINT)
     drawing.text((left + length / 2, drawing.height - 6), "Predicted class (columns), true class (rows)", "middle")

@@ -119,7 +119,7 @@ class Drawing:
         """
         size = f'width="{short(self.width)}" height="{short(self.height)}"'
         box = f'viewBox="0 0 {short(self.width)} {short(self.height)}"'
-        head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} {box} role="img" aria-label={_attribute(description)}'
+        head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} {box} role="img" aria-label={attribute(description)}'
         font = f'font-family="system-ui, sans-serif" font-size="{short(TEXT)}" fill="currentColor"'
         return f"{head} {font}>{''.join(self._parts)}</svg>"
 
@@ -162,5 +162,6 @@ def clean(text: str) -> str:
     return escape("".join(char for char in text if char.isprintable()))
 
 
-def _attribute(text: str) -> str:
+def attribute(text: str) -> str:
+    """A quoted and escaped value of an attribute."""
     return quoteattr("".join(char for char in text if char.isprintable()))

@@ -17,7 +17,7 @@ from harness.base.errors import UserError
 from harness.engine.features.cache import FeatureCache, fits_from_features
 from harness.engine.features.context import Context
 from harness.engine.job import FitJob
-from harness.engine.training.curve import CURVE
+from results.curve_file import CURVE
 from harness.engine.training.fit import fit
 from harness.engine.training.trained_weights import WEIGHTS, load_fit
 from harness.engine.video.batches import Draw

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 from harness.api import ClipMethod, MethodCard, Recipe, load_backbone
 from harness.base.errors import UserError
-from harness.engine.training.curve import CURVE
+from results.curve_file import CURVE
 from harness.engine.training.schedule import rate_of_update
 from harness.engine.training.step import build_optimizer
 from harness.engine.training.trained_weights import WEIGHTS, load_fit

@@ -12,8 +12,8 @@ from reports.figures.palette import COLOURS, REST, SHAPES
 from reports.site import TEMPLATES
 
 CSS = (TEMPLATES / "board.css").read_text(encoding="utf-8")
-TEXTS = ("fg", "muted", "accent", "good")
-GROUNDS = ("bg", "soft")
+TEXTS = ("fg", "muted", "accent", "good", "bad", "other")
+GROUNDS = ("bg", "soft", "tint")
 
 
 def themes() -> dict[str, dict[str, str]]:
@@ -56,10 +56,10 @@ def test_text_on_every_ground(theme: str) -> None:
 
 @pytest.mark.parametrize("theme", themes())
 def test_marks_that_carry_meaning(theme: str) -> None:
-    """Interval bars and the focus ring against what is around them: 3:1; so are the figures' colours."""
+    """Marks of intervals, published values and the focus ring against what is around them: 3:1; so are the figures' colours."""
     colours = themes()[theme]
     for ground in GROUNDS:
-        assert contrast(colours["accent"], colours[ground]) >= 3
+        assert min(contrast(colours[mark], colours[ground]) for mark in ("accent", "grey", "printed")) >= 3
         assert min(contrast(colour, colours[ground]) for colour in (*COLOURS, REST)) >= 3, ground
 
 
@@ -69,7 +69,7 @@ def test_no_colour_outside_the_themes() -> None:
     assert re.findall(r"#[0-9a-fA-F]{3,6}\b(?=[;}\s])", rules) == []
     used = set(re.findall(r"(?<![-\w])color:var\(--([\w-]+)\)", rules))
     grounds = set(re.findall(r"background(?:-color)?:var\(--([\w-]+)\)", rules))
-    assert used <= {*TEXTS, "warn-fg"} and grounds <= {*GROUNDS, "warn-bg", "bar", "bar-bg"}
+    assert used <= {*TEXTS, "warn-fg"} and grounds <= {*GROUNDS, "warn-bg"}
 
 
 # Machado, Oliveira and Fernandes (2009), severity 1, for linear RGB.

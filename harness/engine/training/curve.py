@@ -3,34 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TextIO
 
-import msgspec
-
 from harness.base.atomic import write_bytes
-
-CURVE = "curve.jsonl"
-
-
-@dataclass(frozen=True)
-class CurveRow:
-    """One line of the file.
-
-    Args:
-        epoch: 0-based epoch.
-        iteration: 0-based iteration over the whole fit; one device batch per process.
-        loss: Training loss of the iteration in nats, mean over processes.
-        lr: Learning rate of the first parameter group.
-        seconds: Wall time since the begin of the fit, over all sessions.
-    """
-
-    epoch: int
-    iteration: int
-    loss: float
-    lr: float
-    seconds: float
+from results.curve_file import CurveRow, read_curve
 
 
 class Curve:
@@ -63,15 +41,7 @@ class Curve:
 
     def rows(self) -> list[CurveRow]:
         """The rows on disk, up to the first line that a killed process left incomplete."""
-        rows: list[CurveRow] = []
-        if self.path.is_file():
-            for line in self.path.read_text(encoding="utf-8").splitlines():
-                try:
-                    rows.append(msgspec.json.decode(line, type=CurveRow))
-                # Only the last line can be torn, because `_open` writes the file again before rows are added.
-                except msgspec.MsgspecError:
-                    break
-        return rows
+        return read_curve(self.path)
 
     def seconds(self) -> float:
         """Wall time of the iterations of all sessions."""

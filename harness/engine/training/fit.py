@@ -19,13 +19,14 @@ from harness.engine.job import FitJob
 from harness.engine.model.compiled import compile_if_asked, compile_if_it_pays
 from harness.engine.training import mm_runner
 from harness.engine.training.closed_form import solve
-from harness.engine.training.curve import CURVE, Curve
+from harness.engine.training.curve import Curve
 from harness.engine.training.gradient_checkpointing import checkpointed
 from harness.engine.training.kept_weights import finish_weights, held_epochs, initial_weights, kept_file
 from harness.engine.training.sharding import Sharding
 from harness.engine.training.step import batch_loss, build_optimizer
 from harness.engine.video.batches import FitBatches
 from harness.engine.video.loaders import TrainingClips, fit_loader
+from results.curve_file import CURVE
 from results.fit_file import FitOutcome
 
 Progress = Callable[[int, int, float | None], None]

@@ -1,0 +1,1 @@
+"""Parts of the board's page, as data for its templates."""
