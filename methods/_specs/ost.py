@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass, replace
 
-from harness.api import ClassTextOptions, LabelSet, MethodCard, MethodSpec, Recipe, UserError, option
+from harness.api import ClassTextOptions, LabelSet, MethodCard, MethodSpec, Recipe, option
 from methods._recipes_later import OST
+from methods._specs._texts import require_equal_counts
 
 KINDS = ("spatial", "temporal")
 
@@ -59,14 +60,4 @@ class OstSpec(MethodSpec):
     def check_classes(cls, options: OstOptions, label_set: LabelSet) -> None:  # type: ignore[override]
         """Refuse descriptors whose number differs between classes: their features are one tensor."""
         super().check_classes(options, label_set)
-        texts = cls.class_texts_file(options)
-        for kind in KINDS if texts is not None else ():
-            assert texts is not None
-            counts = [len(listed) for listed in texts.of(label_set, kind)]
-            if len(set(counts)) > 1:
-                other = next(i for i, count in enumerate(counts) if count != counts[0])
-                raise UserError(
-                    f"{cls.name} needs equally many {kind} descriptors for every class; in {texts.path} the class "
-                    f"{label_set.names[0]!r} has {counts[0]} and {label_set.names[other]!r} has {counts[other]}.",
-                    "Give each class the same number of descriptors.",
-                )
+        require_equal_counts(cls, options, label_set)
