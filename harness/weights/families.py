@@ -27,10 +27,11 @@ EXPORT_PREFIX = "method."
 TITLES: Mapping[str, str] = {
     "clip": "CLIP", "export": "an export of this project", "vificlip": "ViFi-CLIP", "xclip": "X-CLIP",
     "actionclip": "ActionCLIP", "efficient_prompt": "Efficient-Prompt", "tcclip": "TC-CLIP", "mote": "MoTE",
-    "open_vclip": "Open-VCLIP", "froster": "FROSTER", "transformers": "CLIP with the names of transformers",
+    "ezclip": "EZ-CLIP", "open_vclip": "Open-VCLIP", "froster": "FROSTER",
+    "transformers": "CLIP with the names of transformers",
 }  # fmt: skip
 """Name of each family for people."""
-PUBLISHED = ("vificlip", "xclip", "actionclip", "efficient_prompt", "tcclip", "open_vclip", "froster", "mote")
+PUBLISHED = ("vificlip", "xclip", "actionclip", "efficient_prompt", "tcclip", "open_vclip", "froster", "mote", "ezclip")
 """Families of published methods, all of which start from OpenAI's weights."""
 _CONTAINERS = ("model", "model_state_dict", "model_state", "state_dict")
 _WRAPPERS = ("module.", "_orig_mod.")
@@ -106,6 +107,8 @@ def read_published(content: Tree[T], file: str = "The file") -> PublishedWeights
         return PublishedWeights(state, own, "actionclip", scalars=scalars)
     if any(name.startswith("mit.") for name in state):
         return _xclip(state)
+    if "visual.temporal_embedding" in state:
+        return _ezclip(state)
     return PublishedWeights(state, scalars=scalars)
 
 
@@ -185,6 +188,25 @@ def _xclip(state: dict[str, T]) -> PublishedWeights[T]:
         else:
             clip[name] = value
     return PublishedWeights(clip, own, "xclip")
+
+
+def _ezclip(state: dict[str, T]) -> PublishedWeights[T]:
+    """The names of EZ-CLIP, which adds its adapters to CLIP's blocks (clip/model.py)."""
+    clip: dict[str, T] = {}
+    own: dict[str, T] = {}
+    added = {
+        "visual.temporal_embedding": "temporal_embedding", "visual.transformer.T_prompt_embeddings": "temporal_prompts"
+    }  # fmt: skip
+    lists = {("visual.", "Adapter"): "vision", ("visual.", "T_Adapter"): "temporal", (None, "Adapter"): "text"}
+    for name, value in state.items():
+        adapter = re.fullmatch(r"(visual\.)?transformer\.resblocks\.(\d+)\.(T_Adapter|Adapter)\.(.+)", name)
+        if name in added:
+            own[added[name]] = value
+        elif adapter and (adapter[1], adapter[3]) in lists:
+            own[f"{lists[adapter[1], adapter[3]]}_adapters.{adapter[2]}.{adapter[4]}"] = value
+        else:
+            clip[name] = value
+    return PublishedWeights(clip, own, "ezclip")
 
 
 def _of_transformers(state: dict[str, T], file: str) -> dict[str, T]:
