@@ -53,9 +53,8 @@ def _beside(printed: Markup, verdict: Verdict) -> Markup:
     """The published value below ours, with the verdict as glyph, words and colour."""
     if verdict.kind == NOT_MEASURED:
         return Markup("<small class=below>{}</small>").format(printed)
-    title = Markup(" title={}").format(Markup('"{}"').format(str(verdict))) if len(verdict.why) > 1 else ""
-    text = Markup('<small class="pub {}"{}>{} <b>{}</b></small>')
-    return text.format(KINDS[verdict.kind], title, printed, verdict_words(verdict))
+    text = Markup('<small class="pub {}">{} <b>{}</b></small>')
+    return text.format(KINDS[verdict.kind], printed, verdict_words(verdict))
 
 
 def _row(table: Table, row: TableRow, names: Sequence[str]) -> Markup:

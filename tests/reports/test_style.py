@@ -60,6 +60,7 @@ def test_marks_that_carry_meaning(theme: str) -> None:
     colours = themes()[theme]
     for ground in GROUNDS:
         assert min(contrast(colours[mark], colours[ground]) for mark in ("accent", "grey", "printed")) >= 3
+    for ground in ("bg", "soft"):  # figures are on the page and in opened rows
         assert min(contrast(colour, colours[ground]) for colour in (*COLOURS, REST)) >= 3, ground
 
 
