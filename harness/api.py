@@ -28,6 +28,7 @@ from harness.spec import (
 )
 from harness.spec.method_spec import MethodSpec
 from harness.spec.options import MethodOptions, option
+from harness.spec.shared_options import ClassTextOptions
 
 if TYPE_CHECKING:
     from harness.engine.contract.checks import check_method
@@ -81,6 +82,7 @@ _LAZY = {
 
 __all__ = [
     "Backbone",
+    "ClassTextOptions",
     "ClipMethod",
     "Column",
     "DatasetFacts",

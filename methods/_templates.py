@@ -1,4 +1,4 @@
-"""ActionCLIP's sixteen texts around a class name. Source: sallymmx/ActionCLIP, utils/Text_Prompt.py."""
+"""Texts around a class name that several methods share."""
 
 ACTION_TEMPLATES = (
     "a photo of action {}",
@@ -18,3 +18,10 @@ ACTION_TEMPLATES = (
     "The man is {}",
     "The woman is {}",
 )
+"""The sixteen texts of ActionCLIP. Source: sallymmx/ActionCLIP, utils/Text_Prompt.py."""
+
+_NOUNS = ("photo", "video", "example", "demonstration")
+_ACTIONS = ("", *(f"a person {word}" for word in ("", "using ", "doing ", "during ", "performing ", "practicing ")))
+VIDEO_TEMPLATES = tuple(f"a {noun} of {action}{{}}." for noun in _NOUNS for action in _ACTIONS)
+"""The 28 texts around a class name of Open-VCLIP, FROSTER and MoTE, derived from CLIP's prompts for UCF-101.
+Source: ZMHH-H/MoTE, modules/text_prompt.py; the same list in wengzejia1/Open-VCLIP and Visual-AI/FROSTER."""

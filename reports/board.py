@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import combinations, groupby, pairwise
 
 from reports.anchors import slug
@@ -76,21 +75,20 @@ def _measured(rows: Sequence[Row], ranks: Ranks, anchor: str, caption: str) -> G
         anchor=anchor, protocol=rows[0].protocol, dataset=rows[0].dataset, caption=caption, primary=primary,
         rows=tuple(board_rows), published=False, embedded=any(row.embedded for row in rows), columns=columns,
         pairs={
-            column: _pairs(rows, tests) for column in columns if (tests := ranks.tests.get((rows[0].group, column)))
+            column: _pairs(tests) for column in columns if (tests := ranks.tests.get((rows[0].group, column)))
         },
     )  # fmt: skip
 
 
-def _pairs(rows: Sequence[Row], tests: ColumnTests) -> tuple[PairStatistics, ...]:
+def _pairs(tests: ColumnTests) -> tuple[PairStatistics, ...]:
     """The tests of a column: all pairs, or in a long table those of each row with the best row and the next row."""
-    anchors = {row.key: slug("r", row.key) for row in rows}
+    anchors = [slug("r", key) for key in tests.keys]
     order = sorted(range(len(tests.keys)), key=lambda i: tests.ranking.ranks[i])
     if len(order) <= ALL_PAIRS:
         chosen = list(combinations(order, 2))
     else:
         chosen = sorted({*((order[0], i) for i in order[1:]), *pairwise(order)})
-    found = [tests.pair(i, j) for i, j in chosen]
-    return tuple(replace(pair, a=anchors[pair.a], b=anchors[pair.b]) for pair in found)
+    return tuple(tests.pair(i, j, anchors) for i, j in chosen)
 
 
 def _value(row: BoardRow, column: str) -> float:

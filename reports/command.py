@@ -164,20 +164,21 @@ class _Command:
         """View settings that differ from the prescribed ones: first of fits and evals, then of evals alone."""
         both: dict[str, Value] = {}
         evals: dict[str, Value] = {}
-        prescribed_views = {m.protocol.prescribed.views for m in self.measurements}
-        as_prescribed = all(m.evaluation.views == m.protocol.prescribed.views for m in self.measurements)
-        if len(prescribed_views) > 1 and as_prescribed:
+        # Most records of a row have equal views.
+        views = dict.fromkeys(
+            (m.evaluation.views, m.protocol.prescribed.views, m.fitted and m.fitted.views) for m in self.measurements
+        )
+        if len({prescribed for _, prescribed, _ in views}) > 1 and all(used == wanted for used, wanted, _ in views):
             return  # the protocol prescribes views by part, and no flag can state them
-        for m in self.measurements:
+        for evaluated, prescribed, fit in views:
             # A fit uses single views. If fit and eval agree apart from that, `--views` set them both; any further
             # difference comes from `--eval-views`.
-            single = dataclasses.replace(m.evaluation.views, clips=1, crops=1, sampling="centre")
+            single = evaluated.single
             for f in dataclasses.fields(Views):
-                prescribed = getattr(m.protocol.prescribed.views, f.name)
-                used, in_fit = getattr(m.evaluation.views, f.name), getattr(m.evaluation.views, f.name)
-                if m.fitted and getattr(m.fitted.views, f.name) != getattr(single, f.name):
-                    in_fit = getattr(m.fitted.views, f.name)
-                if in_fit != prescribed:
+                used = in_fit = getattr(evaluated, f.name)
+                if fit is not None and getattr(fit, f.name) != getattr(single, f.name):
+                    in_fit = getattr(fit, f.name)
+                if in_fit != getattr(prescribed, f.name):
                     both.setdefault(f.name, in_fit)
                 if used != in_fit:
                     evals.setdefault(f.name, used)

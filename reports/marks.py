@@ -58,10 +58,12 @@ def _of_settings(row: Row) -> Iterator[Mark]:
 
 def _lacking_fit(m: Measurement) -> Iterator[str]:
     """Reasons why a fit saw less than its training list."""
-    if m.fitted is not None and m.fitted.used < m.fitted.list.n:
-        yield f"fitted on {m.fitted.used} of {m.fitted.list.n} videos"
-    if m.fitted is not None and not m.fitted.start.complete:
-        yield f"the parent fit {m.fitted.start.name} lacked videos"
+    if (fitted := m.fitted) is None:
+        return
+    if fitted.used < fitted.list.n:
+        yield f"fitted on {fitted.used} of {fitted.list.n} videos"
+    if not fitted.start.complete:
+        yield f"the parent fit {fitted.start.name} lacked videos"
 
 
 def _of_data(row: Row) -> Iterator[Mark]:

@@ -6,6 +6,7 @@ trained again never change a rank: they mark ranks that another training may cha
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -43,21 +44,26 @@ class ColumnTests:
     ranking: Ranking
     known: bool
 
-    def pair(self, i: int, j: int) -> PairStatistics:
-        """The statistics of row `i` minus row `j`."""
-        table, pairs = self.table, len(self.keys) * (len(self.keys) - 1) // 2
-        again = not np.isnan(table.p_again[i, j])
+    def pair(self, i: int, j: int, names: Sequence[str]) -> PairStatistics:
+        """The statistics of row `i` minus row `j`, with the names of all rows in place of their keys."""
+        table = self.table
+        again = not math.isnan(table.p_again[i, j])
         gap, differing = float(table.difference[i, j]), int(table.differing[i, j])
         return PairStatistics(
-            a=self.keys[i], b=self.keys[j], difference=100.0 * gap, p=float(table.p[i, j]),
+            a=names[i], b=names[j], difference=100.0 * gap, p=float(table.p[i, j]),
             p_holm=float(self.ranking.p_holm[i, j]), approximate=bool(table.approximate[i, j]), differing=differing,
-            few_sources=least_p(differing) > ALPHA / pairs, interval=around(gap, table.half_width(i, j)),
+            few_sources=self.too_few_sources(i, j), interval=around(gap, table.half_width(i, j)),
             fits=int(table.fits[i, j]), p_again=float(table.p_again[i, j]) if again else None,
             p_again_holm=float(self.ranking.p_again_holm[i, j]) if again else None,
             again=around(gap, table.half_width_again(i, j)) if again else None, variance=float(table.variance[i, j]),
             fit_variance=float(table.between[i, j]) if again else None, df=float(table.df[i, j]),
             sources=float(table.effective[i, j]), known=self.known,
         )  # fmt: skip
+
+    def too_few_sources(self, i: int, j: int) -> bool:
+        """Whether the smallest possible p of the sources in which two rows differ exceeds Holm's first threshold."""
+        pairs = len(self.keys) * (len(self.keys) - 1) // 2
+        return least_p(int(self.table.differing[i, j])) > ALPHA / pairs
 
 
 @dataclass(frozen=True)
@@ -192,11 +198,10 @@ def _gaps(rows: Sequence[Row], column: str, tests: ColumnTests) -> Iterator[tupl
     """For each row, whether its gap to the next worse row is larger than chance of videos explains."""
     order = sorted(range(len(rows)), key=lambda i: -rows[i].cells[column].mean)
     for i, j in pairwise(order):
-        pair = tests.pair(i, j)
-        if pair.p_holm is not None and pair.p_holm < ALPHA:
+        if tests.ranking.p_holm[i, j] < ALPHA:
             yield i, SEPARABLE
         else:
-            yield i, TOO_FEW_SOURCES if pair.few_sources else NOT_SEPARABLE
+            yield i, TOO_FEW_SOURCES if tests.too_few_sources(i, j) else NOT_SEPARABLE
 
 
 def _forget_single_fits(samples: Sequence[RowSample], table: PairTable) -> None:

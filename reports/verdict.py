@@ -12,10 +12,11 @@ from dataclasses import dataclass, replace
 
 from harness.spec import Views
 from reports.layout import PAPER_TABLES
-from reports.paper import NAMES_TEXT, REWRITTEN_TEXT, class_text_of, layout_of
+from reports.paper import NAMES_TEXT, class_text_of, layout_of
 from reports.row import Cell, Row
 from results.measurement import UNKNOWN, Measurement, ModelId, Value
 from results.measurement_words import (
+    WRITTEN_TEXTS,
     model_text,
     open_reasons,
     own_recipe,
@@ -149,8 +150,8 @@ def _of_settings(number: PublishedNumber, m: Measurement) -> Iterator[str]:
     for listed in (m.evaluation.list, *([m.fitted.list] if m.fitted else ())):
         if listed.label_variant != "published":
             yield f"{listed.label_variant} class names"
-    rewritten = class_text_of(setting) == REWRITTEN_TEXT
-    if (m.method.class_text == REWRITTEN_TEXT) != rewritten:
+    written = m.method.class_text if m.method.class_text in WRITTEN_TEXTS else NAMES_TEXT
+    if written != class_text_of(setting):
         yield f"class text {m.method.class_text}, paper {setting.text or 'class names'}"
     yield from open_reasons(_apart_from(number, m))
     if m.fitted and (m.fitted.start.kind == "clip") is layout_of(number).starts_from_fit:

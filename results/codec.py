@@ -60,9 +60,11 @@ class DecodeError(ValueError):
 
 def encode(value: DataclassInstance) -> JsonObject:
     """A dataclass as a JSON-ready mapping with every field, defaults included, but without later fields at default."""
-    entries: JsonObject = msgspec.to_builtins(value)
+    plain: JsonObject = msgspec.to_builtins(value)
+    entries: JsonObject = {name: _lists(entry) for name, entry in plain.items()}
+    # After the conversion: the default of a later field is compared as JSON, where () is [].
     _drop_later(entries, type(value))
-    return {name: _lists(entry) for name, entry in entries.items()}
+    return entries
 
 
 def to_json(value: object) -> JsonValue:

@@ -236,8 +236,9 @@ _UNTRAINED = {"training.recipe.selection": "last", "training.start.kind": "clip"
 
 
 def _class_text_kind(value: FieldValue) -> str:
-    """Kind of class texts in the group key: a language model adds knowledge that other methods do not have."""
-    return "language model" if value == "llm-rewritten" else UNKNOWN if value == UNKNOWN else "names"
+    """Kind of class texts in the group key: texts about a class add knowledge that other methods do not have."""
+    kinds = {"llm-rewritten": "language model", "human-written": "people", UNKNOWN: UNKNOWN}
+    return kinds.get(str(value), "names")
 
 
 _AS_GROUPED: Mapping[str, Callable[[FieldValue], FieldValue]] = {"method.class_text": _class_text_kind}
@@ -375,13 +376,14 @@ def _text(value: FieldValue) -> str:
         return repr(int(value) if int(value) == value else value)
     if value is None or type(value) is bool:
         return _CONSTANTS[value]
-    if not value and type(value) in _EMPTY:
-        return _EMPTY[type(value)]
+    if type(value) is dict and not value:
+        return "{}"
+    if type(value) is tuple or type(value) is list:
+        return f"[{','.join([_text(item) for item in value])}]"
     return canonical_json(normal(value))
 
 
 _CONSTANTS = {None: "null", True: "true", False: "false"}
-_EMPTY: Mapping[type, str] = {tuple: "[]", list: "[]", dict: "{}"}
 
 
 def normal(value: FieldValue | JsonLike) -> JsonLike:

@@ -33,8 +33,9 @@ def changes_of(m: Measurement, defaults: Mapping[str, Value] | None = None) -> t
         m: The measurement.
         defaults: Default values of the method's options; an option without an entry is not compared.
     """
-    used = recipe_changes(m.fitted)
-    declared = m.fitted.declared if m.fitted else None
+    fitted = m.fitted
+    used = recipe_changes(fitted)
+    declared = fitted.declared if fitted else None
     changes = [Difference(f"training.recipe.{name}", value, getattr(declared, name)) for name, value in used.items()]
     for place, options in (("options", m.method.options), ("evaluation_options", m.method.evaluation_options)):
         for name, value in options.items():

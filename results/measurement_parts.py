@@ -152,8 +152,9 @@ class MethodId:
         code: Hash of the source code, see `harness.plugins.code_hash`.
         options: Values of the options that decide a fit.
         evaluation_options: Values of the options that matter only in evaluation.
-        class_text: Source of the class texts: `names`, `templates`, `llm-rewritten`, `learned` or `none`.
-        class_text_sha256: Hash of a file of class texts; empty without one.
+        class_text: Source of the class texts: `names`, `templates`, `llm-rewritten`, `human-written`, `learned` or
+            `none`.
+        class_text_sha256: Hash of a file of class texts; empty where an option names the file.
         extra_data: Training data beyond the protocol's.
         checkpoint: sha256 of a file of the method's weights that was evaluated instead of a fit; empty without one.
     """

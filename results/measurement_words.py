@@ -32,6 +32,8 @@ NOT_SHOWN = (
 name that ends in a dot stands for all fields below it."""
 EMBEDDED_ARCH = "mini-clip"
 """Architecture of the embedded tiny CLIP, whose weights are a file of the package."""
+WRITTEN_TEXTS = {"llm-rewritten": "class text of a language model", "human-written": "class text written by people"}
+"""Class texts that are more than names and templates, in words."""
 _LIST_NAMES = ("dataset", "name", "label_variant")
 _FOLLOWS = {
     "method.version": ("method.name",), "method.code": ("method.name",), "training.start.key": ("training.start.name",),
@@ -225,12 +227,12 @@ def _open_reasons(m: Measurement) -> Iterator[str]:
         yield f"extra data: {', '.join(m.method.extra_data)}"
     if m.method.checkpoint:
         yield "weights of a checkpoint"
-    if m.method.class_text == "llm-rewritten":
-        yield "class text of a language model"
-    if m.fitted and m.fitted.recipe.selection != prescribed.selection:
+    if m.method.class_text in WRITTEN_TEXTS:
+        yield WRITTEN_TEXTS[m.method.class_text]
+    if (fitted := m.fitted) and fitted.recipe.selection != prescribed.selection:
         # An epoch by number can only be preferred to the last one by its scores on an evaluation list.
-        chosen = " (chosen on the evaluation list)" if m.fitted.recipe.chosen_epoch else ""
-        yield f"checkpoint selection {m.fitted.recipe.selection}{chosen}, prescribed {prescribed.selection}"
+        chosen = " (chosen on the evaluation list)" if fitted.recipe.chosen_epoch else ""
+        yield f"checkpoint selection {fitted.recipe.selection}{chosen}, prescribed {prescribed.selection}"
 
 
 def division(m: Measurement) -> str:

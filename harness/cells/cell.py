@@ -51,10 +51,11 @@ class MethodRow:
         """Registered name."""
         return self.choice.name
 
-    @property
+    @cached_property
     def card(self) -> MethodCard:
-        """The method's card under the row's options."""
-        return self.spec.card_for(self.options)
+        """The method's card under the row's options; a file of class texts states their source."""
+        card, texts = self.spec.card_for(self.options), self.spec.class_texts_file(self.options)
+        return card if texts is None else replace(card, class_text=texts.class_text)
 
     @cached_property
     def changed(self) -> dict[str, OptionValue]:

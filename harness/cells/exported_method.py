@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import fields
 
+from harness.base.canonical import is_file_hash
 from harness.base.errors import UserError
 from harness.cells.request import MethodChoice
 from harness.plugins import registry
@@ -16,6 +17,12 @@ def method_of_export(facts: ExportedFit, file: str) -> MethodChoice:
     """The method of exported weights, with the options of the fit and the file as its checkpoint."""
     spec = registry.method_spec(facts.method)
     of_files = {f.name for f in fields(spec.options_type) if f.metadata.get("file")}
+    if is_file_hash(texts := str(facts.options.get("class_texts", ""))):
+        # Texts act in evaluation, too, so that class names in their place would give other scores without an error.
+        raise UserError(
+            f"The weights {file} were fitted with a file of class texts ({texts}), which the export does not hold.",
+            f"Name the file: --method {facts.method}:class_texts=FILE --checkpoint {file}",
+        )
     options: dict[str, OptionValue] = {
         name: value
         for name, value in facts.options.items()

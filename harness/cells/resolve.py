@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from harness.base.errors import NotApplicableError
+from harness.base.errors import NotApplicableError, UserError
 from harness.cells.architecture_table import refusal
 from harness.cells.backbone import MINI_ARCH, BackboneChoice, preset_of
 from harness.cells.cell import MethodRow
@@ -28,7 +28,7 @@ from harness.data.lists.sample import check_limit, sampled
 from harness.machine.settings import Settings
 from harness.plugins import registry
 from harness.plugins.view_transforms import transform_identity
-from harness.spec import Eval, Fit, ParentFit, Protocol, Recipe, Repeat, Views
+from harness.spec import Eval, Fit, LabelSet, ParentFit, Protocol, Recipe, Repeat, Views
 from harness.spec.method_spec import OwnModel
 from harness.spec.overrides import recipe_with
 from harness.spec.protocol import SEED
@@ -122,6 +122,7 @@ class _Resolver:
             selected = [planned for planned in evals if selection.takes(fit, planned.eval)]
             if selected:
                 chosen.append(Chosen(training, tuple((e, datasets[e.eval.test.dataset]) for e in selected)))
+        _require_texts(row, chosen)
         # After the fits: a missing recipe of the protocol is named before missing videos of the parent fit.
         parent_fit = row.spec.parent_fit(row.options) if is_trained else None
         parent = self._parent(parent_fit, row.backbone, dataset) if parent_fit is not None else None
@@ -251,6 +252,26 @@ class _Resolver:
         settings = self._request.recipe if given is None else given
         declared = declared_recipe(row.spec, protocol, similar, source.name, fit, preset_of(row.backbone), settings)
         return declared.of_seed(fit.repeat.index) if fit.repeat.kind == SEED else declared
+
+
+def _require_texts(row: MethodRow, chosen: Iterable[Chosen]) -> None:
+    """Refuse a file of class texts that lacks a class of the selected lists.
+
+    Raises:
+        UserError: The file lacks a class, or a kind of texts; the message names the dataset and the label set.
+    """
+    if row.spec.class_texts_file(row.options) is None:
+        return
+    needed: dict[tuple[str, str], LabelSet] = {}
+    for item in chosen:
+        lists = [(item.training.dataset, item.training.fit.train)] if item.training is not None else []
+        lists += [(dataset, planned.eval.test) for planned, dataset in item.evals]
+        needed |= {(dataset.shown, ref.labels): dataset.labels(ref.labels) for dataset, ref in lists}
+    for (shown, name), labels in needed.items():
+        try:
+            row.spec.check_classes(row.options, labels)
+        except UserError as error:
+            raise type(error)(f"{row.name} on {shown}, label set {name!r}: {error.message}", error.hint) from None
 
 
 def _borrows(protocol: type[Protocol]) -> bool:

@@ -1,4 +1,4 @@
-"""`data`: generate, import or export the lists of datasets."""
+"""`data`: generate, import or export the lists of datasets, and import class texts."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ from harness.machine.settings import Settings
 
 
 def add_parser(verbs: Verbs) -> None:
-    """Arguments of `data prepare`, `data import-lists` and `data export-lists`."""
+    """Arguments of `data prepare`, `data import-lists`, `data export-lists` and `data import-texts`."""
     parser = verb_parser(
-        verbs, "data", "generate, import or export lists", "Generate, import or export the lists of datasets.",
+        verbs, "data", "generate, import or export lists; import class texts",
+        "Generate, import or export the lists of datasets, and import class texts.",
         "example:\n  python -m harness data prepare ucf101 --annotations ucfTrainTestlist/ --videos /data/UCF-101\n",
     )  # fmt: skip
-    kinds = parser.add_subparsers(dest="what", metavar="{prepare,import-lists,export-lists}", required=True)
+    names = "{prepare,import-lists,export-lists,import-texts}"
+    kinds = parser.add_subparsers(dest="what", metavar=names, required=True)
     prepare = verb_parser(
         kinds, "prepare", "generate a dataset's lists from its official annotations",
         "Generate every list that can be derived from a dataset's official annotations by the published rules,\n"
@@ -55,6 +57,7 @@ def add_parser(verbs: Verbs) -> None:
     add_json(imported)
     add_folders(imported)
     _add_export(kinds)
+    _add_texts(kinds)
 
 
 def _add_export(kinds: Verbs) -> None:
@@ -76,11 +79,36 @@ def _add_export(kinds: Verbs) -> None:
     add_folders(exported)
 
 
+def _add_texts(kinds: Verbs) -> None:
+    texts = verb_parser(
+        kinds, "import-texts", "convert class texts of other projects into a file for the option class_texts",
+        "Convert JSON files of texts by class id into one file of class texts, see docs/class_texts.md. A file holds\n"
+        '{"0": ["text", ...], ...} (descriptors) or {"0": "Name: sentence", ...}. Its ids are those of LABELS:\n'
+        "DATASET, DATASET/LABEL_SET, or a file of class names. Several files become sections of one file.",
+        "examples:\n  python -m harness data import-texts hmdb51=hmdb_51.json k400=kinetics_400.json --source llm "
+        "--out texts.json\n"
+        "  python -m harness data import-texts hmdb51:spatial=spatial.json hmdb51:temporal=temporal.json --source llm "
+        "--out texts.json\n",
+    )  # fmt: skip
+    texts.add_argument("texts", nargs="+", metavar="LABELS[:KIND]=FILE", help="label set of the ids, and the JSON file")
+    texts.add_argument("--source", required=True, choices=("llm", "human"), help="writer: a language model, or people")
+    texts.add_argument("--out", required=True, metavar="FILE", help="the file to write")
+    add_json(texts)
+    add_folders(texts)
+
+
 def run(arguments: argparse.Namespace) -> int:
-    """Generate, import or export lists."""
+    """Generate, import or export lists, or import class texts."""
     settings = settings_of(arguments)
     if arguments.what == "import-lists":
         return _import(arguments, settings)
+    if arguments.what == "import-texts":
+        from harness.data.import_texts import import_texts, text_source
+
+        sources = [text_source(text) for text in arguments.texts]
+        imported = import_texts(sources, arguments.source, Path(arguments.out), settings)
+        put_json(imported.as_dict()) if arguments.json else put(imported.text())
+        return EXIT_DONE
     if arguments.what == "export-lists":
         return _export(arguments, settings)
     from harness.data.official.prepare import levels_text, prepare

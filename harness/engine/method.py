@@ -77,9 +77,23 @@ class ClipMethod(MethodSpec, TrainableClip, Generic[VideoT, TextT]):
         """Add parameters and choose the trained parameters. Called once, after `backbone` and `options` are set."""
 
     def prompts(self, label_set: LabelSet) -> tuple[str, ...]:
-        """Return one text per class, in id order: the option `template` around the name, or the bare class name."""
+        """Return one text per class, in id order: the option `template` around the name, or the bare class name.
+
+        With a file of class texts (option `class_texts`) that has one text per class, the text replaces the name.
+
+        Raises:
+            UserError: The file has several texts for a class, which only `encode_text` or `texts_of` can use.
+        """
         template = shared_options(self.options).template
-        return tuple(template.replace("{}", name) for name in label_set.names)
+        texts = self.texts_of(label_set)
+        for name, listed in zip(label_set.names, texts, strict=True):
+            if len(listed) > 1:
+                raise UserError(
+                    f"The class {name!r} has {len(listed)} texts in the file of class texts, and prompts() of "
+                    f"{self.name or type(self).__name__} returns one text per class.",
+                    "Override encode_text() and call texts_of(), or give a file with one text per class.",
+                )
+        return tuple(template.replace("{}", listed[0]) for listed in texts)
 
     def encode_frames(self, video: Tensor) -> Tensor:
         """Return frame features (B, T, D) of videos (B, T, 3, H, W), projected, not normalised."""
@@ -92,8 +106,17 @@ class ClipMethod(MethodSpec, TrainableClip, Generic[VideoT, TextT]):
         return frames.mean(dim=1)
 
     def encode_text(self, label_set: LabelSet) -> TextT:
-        """Return text features (C, D) of a label set, not normalised."""
-        return self.encode_prompts(self.prompts(label_set))  # type: ignore[return-value]
+        """Return text features (C, D) of a label set, not normalised.
+
+        Of several texts per class in a file of class texts, the mean direction: each text has the same weight.
+        """
+        texts = self.texts_of(label_set)
+        if all(len(listed) == 1 for listed in texts):
+            return self.encode_prompts(self.prompts(label_set))  # type: ignore[return-value]
+        template = shared_options(self.options).template
+        features = self.encode_prompts(tuple(template.replace("{}", text) for listed in texts for text in listed))
+        directions = F.normalize(features.float(), dim=-1).split([len(listed) for listed in texts])
+        return torch.stack([part.mean(dim=0) for part in directions])  # type: ignore[return-value]
 
     def encode_video(self, video: Tensor) -> VideoT:
         """Return video features (B, D) of one view per video (B, T, 3, H, W), not normalised."""
@@ -158,7 +181,7 @@ class ClipMethod(MethodSpec, TrainableClip, Generic[VideoT, TextT]):
         afterwards.
         """
 
-    def interpolates(self, name: str) -> bool:
+    def shares_initial(self, name: str) -> bool:
         """Return whether the recipe's `initial_share` of the weights before the fit is mixed into a trained tensor.
 
         By default into those of the backbone, whose initial values are CLIP's; added parameters start at random values.
@@ -196,6 +219,19 @@ class ClipMethod(MethodSpec, TrainableClip, Generic[VideoT, TextT]):
         # ViFi-CLIP keeps the token embeddings of its prompts in a float16 buffer.
         half = shared_options(self.options).text_embedding == "published"
         return self._frozen_text.encode(self.backbone, texts, half)
+
+    def texts_of(self, label_set: LabelSet, kind: str = "") -> tuple[tuple[str, ...], ...]:
+        """Return the texts of each class, in id order: those of the option `class_texts`, or the class name alone.
+
+        Args:
+            label_set: The classes.
+            kind: Kind of the texts in the file; empty for a file without kinds. Class names serve for every kind.
+
+        Raises:
+            UserError: The file lacks a class or the kind.
+        """
+        file = self.class_texts_file(self.options)
+        return tuple((name,) for name in label_set.names) if file is None else file.of(label_set, kind)
 
     @staticmethod
     def in_fp32(like: Tensor) -> torch.autocast | nullcontext[None]:

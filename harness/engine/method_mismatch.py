@@ -8,7 +8,9 @@ from harness.engine.method import ClipMethod, TextT, VideoT
 from harness.weights.describe import Description
 from harness.weights.stored import StoredTensor
 
-_METHODS = {"xclip": "xclip", "actionclip": "actionclip", "efficient_prompt": "efficient_prompt"}
+_METHODS = {
+    "xclip": "xclip", "actionclip": "actionclip", "efficient_prompt": "efficient_prompt", "tcclip": "tc_clip",
+}  # fmt: skip
 """Method of each family of checkpoints that only one method writes."""
 _LIKE_VIFICLIP = ("vificlip", "image_ft", "text_ft", "vanilla_clip")
 """Methods whose weights are those of CLIP alone, as in a file of ViFi-CLIP without prompts."""
@@ -25,8 +27,6 @@ def mismatch_hint(described: Description, method: ClipMethod[VideoT, TextT]) -> 
         method: The method.
     """
     owner = owner_of(described)
-    if described.published.family == "tcclip":
-        return f"The file is a checkpoint of TC-CLIP, not of {method.name}: its own code evaluates it."
     if owner and owner != method.name and not (owner in _LIKE_VIFICLIP and method.name in _LIKE_VIFICLIP):
         return f"The file is a checkpoint of {described.title}: give --method {owner}."
     if any(name.startswith(OTHER_HEADS) for name in described.published.own):
@@ -51,7 +51,12 @@ def file_options(described: Description) -> dict[str, str]:
     """The options of a method that the shapes of a checkpoint's own tensors state, as text by name."""
     own, family = described.published.own, described.published.family
     options: dict[str, str] = {}
-    if "text_context" in own:
+    if family == "tcclip":
+        # A file does not state the numbers of the text blocks before which its prompt layers stand.
+        options["bias"] = str(any(name.startswith("bias_tables.") for name in own))
+        if "text_context" in own:
+            options["context_vectors"] = str(own["text_context"].shape[0])
+    elif "text_context" in own:
         options["text_tokens"] = str(own["text_context"].shape[0])
         options["text_depth"] = str(1 + _indices(own, "text_prompts."))
         options["vision_depth"] = str(_indices(own, "vision_prompts."))

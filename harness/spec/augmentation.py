@@ -130,7 +130,7 @@ def _crop(name: str, value: str, part: str, text: str) -> AugmentationStep:
 def _rand(values: str, part: str, text: str) -> AugmentationStep:
     found = _RAND_PART.findall(values)
     given = {key: float(number) for key, number in found}
-    whole = given.get("n", 0).is_integer() and given.get("inc", 0) in (0, 1)
+    whole = given.get("n", 0.0).is_integer() and given.get("inc", 0.0) in (0, 1)
     if len(given) != len(found) or not {"m", "n"} <= set(given) or not whole:
         raise _refused(text, f"has {part}, expected rand-mM-nN[-mstdS][-inc1], such as rand-m7-n4-mstd0.5-inc1")
     if not 0 <= given["m"] <= 10 or given["n"] < 1:

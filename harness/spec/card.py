@@ -12,8 +12,8 @@ class MethodCard:
     Args:
         title: Display name.
         paper: Address or citation.
-        class_text: Where class texts come from: `names`, `templates`, `llm-rewritten`, `learned`, or `none`
-            for a fixed set of classes.
+        class_text: Where class texts come from: `names`, `templates`, `llm-rewritten`, `human-written`, `learned`, or
+            `none` for a fixed set of classes. A file of class texts (the option `class_texts`) states its own source.
         extra_data: Training data beyond the protocol's training lists.
         family: `adapting` or `tuning` (the paper's grouping), `unimodal`, or empty.
         source: The original that the implementation follows, e.g. repository and file.

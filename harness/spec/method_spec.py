@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from harness.base.errors import UserError, near_hint
 from harness.spec import LabelSet, MethodCard, ParentFit, Recipe, Views
+from harness.spec.class_texts import ClassTexts, read_class_texts
 from harness.spec.options import MethodOptions, OptionValue, build_options
 from harness.spec.recipe import DECAY_KINDS
+from harness.spec.shared_options import shared_options
 
 if TYPE_CHECKING:
     from results.measurement import ModelId
@@ -56,9 +58,11 @@ class MethodSpec:
         recipes: More specific settings, looked up before `recipe` in the order
             `PRESET/PROTOCOL/DATASET`, `PRESET/PROTOCOL`, `PRESET` where the backbone has a preset (`mini` for the
             embedded tiny model), then `PROTOCOL/DATASET`, `PROTOCOL`.
-        options_type: A `MethodOptions` dataclass with the method's typed options. Three names have a meaning here:
-            `template` (the text around a class name), `text_embedding` and `logits` (`published` rounds token
-            embeddings, or the last product, to float16), and `frames` (frames per view, set by the harness).
+        options_type: A `MethodOptions` dataclass with the method's typed options. Some names have a meaning here:
+            `template` (the text around a class name), `class_texts` (a file with texts of the classes),
+            `text_embedding` and `logits` (`published` rounds token embeddings, or the last product, to float16), and
+            `frames` (frames per view, set by the harness).
+        class_text_kinds: Kinds of the texts that the method reads from a file of class texts.
         protocol_options: Published option values where they differ by protocol, looked up like `recipes`.
         parent: The fit whose trained tensors the method starts from, handed to `adopt`.
         named_groups: Parameter groups that recipes may name in `lr_factors` and `no_decay`: patterns of parameter names
@@ -88,6 +92,7 @@ class MethodSpec:
     options_type: ClassVar[type[MethodOptions]] = MethodOptions
     protocol_options: ClassVar[Mapping[str, Mapping[str, OptionValue]]] = {}
     parent: ClassVar[ParentFit | None] = None
+    class_text_kinds: ClassVar[tuple[str, ...]] = ("",)
     named_groups: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     couples_clips: ClassVar[bool] = False
     random_draws: ClassVar[bool] = False
@@ -139,11 +144,25 @@ class MethodSpec:
 
     @classmethod
     def check_classes(cls, options: MethodOptions, label_set: LabelSet) -> None:
-        """Refuse a label set that a method with fixed classes does not have, before anything is computed.
+        """Refuse a label set that the method or its file of class texts does not have, before anything is computed.
 
         Raises:
-            NotApplicableError: The label set has other classes than the method.
+            NotApplicableError: The label set has other classes than the method, which has a fixed set of classes.
+            UserError: The file of class texts lacks a class, or texts of a kind that the method reads.
         """
+        if (texts := cls.class_texts_file(options)) is not None:
+            for kind in cls.class_text_kinds:
+                texts.of(label_set, kind)
+
+    @classmethod
+    def class_texts_file(cls, options: MethodOptions) -> ClassTexts | None:
+        """The content of the file that the option `class_texts` names; None without a file.
+
+        Raises:
+            UserError: The file is missing or has another form.
+        """
+        path = shared_options(options).class_texts
+        return read_class_texts(path) if path else None
 
     @classmethod
     def card_for(cls, options: MethodOptions) -> MethodCard:

@@ -22,12 +22,13 @@ from harness.data.official.cards import LABEL_VARIANTS, OFFICIAL, pinned_lists
 from harness.data.official.dataset import OfficialDataset
 from harness.plugins import registry
 from harness.plugins.code_hash import file_code_sha256
-from harness.spec import Eval, Fit, LabelSet, Protocol, Repeat, VideoList, Views
+from harness.spec import Eval, Fit, LabelSet, MethodCard, Protocol, Repeat, VideoList, Views
 from harness.spec.method_spec import MethodSpec
 from harness.spec.options import MethodOptions, build_options, evaluation_options
 from harness.spec.protocol import SEED
 from harness.submitting.known_models import frame_gmacs, mini_model, model_problems
 from results.measurement import Expected, ListId, Measurement, ModelId, Scope
+from results.measurement_words import WRITTEN_TEXTS
 from results.record import AuditFacts
 from results.submission.copies import KnownTables
 from results.submission.facts import Declared, EvalFacts, Facts, ListFacts, ListPlace, Program, ProtocolFacts
@@ -85,9 +86,17 @@ def _card(m: Measurement, spec: type[MethodSpec], options: MethodOptions) -> Car
     extra = (f"checkpoint {m.method.checkpoint[:8]}",) if m.method.checkpoint else ()
     return Card(
         name=m.method.name, title=card.title if spec.uses_clip else "", version=spec.version, family=card.family,
-        class_text=card.class_text, extra_data=(*card.extra_data, *extra), unverified=card.unverified,
+        class_text=_class_text(m, card), extra_data=(*card.extra_data, *extra), unverified=card.unverified,
         paper=card.paper, source=card.source,
     )  # fmt: skip
+
+
+def _class_text(m: Measurement, card: MethodCard) -> str:
+    """The expected class text: that of the card, or the claimed source of a file of class texts."""
+    if not m.method.options.get("class_texts"):
+        return card.class_text
+    # The file is not part of a submission, so that its source can only be claimed.
+    return m.method.class_text if m.method.class_text in WRITTEN_TEXTS else next(iter(WRITTEN_TEXTS))
 
 
 @cache

@@ -117,15 +117,23 @@ def _split(state: dict[str, T], prefix: str) -> tuple[dict[str, T], dict[str, T]
 
 
 def _vificlip(state: dict[str, T]) -> PublishedWeights[T]:
-    """The names of ViFi-CLIP, and of TC-CLIP, whose code begins with that of ViFi-CLIP."""
+    """The names of ViFi-CLIP, and of TC-CLIP, whose code begins with that of ViFi-CLIP.
+
+    TC-CLIP divides the input projection of vision blocks into three layers, which `clip_state` joins.
+    """
     clip: dict[str, T] = {}
     own: dict[str, T] = {}
     for name, value in state.items():
         if name.rpartition(".")[2] in _LABEL_SET_TENSORS:
             continue  # depends on the label set of the training run; the method rebuilds it for each label set
         block = re.fullmatch(r"(image|text)_encoder\.transformer\.resblocks\.(\d+)\.VPT_shallow", name)
+        table = re.fullmatch(r"image_encoder\.transformer\.resblocks\.(\d+)\.attn\.local_global_bias_table", name)
         if name == "prompt_learner.ctx":
             own["text_context"] = value
+        elif table:  # the first block has no context tokens
+            own[f"bias_tables.{int(table[1]) - 1}"] = value
+        elif name.startswith("text_encoder.prompt_generation_layer."):
+            own[name.replace("text_encoder.prompt_generation_layer", "prompt_layers")] = value
         # The original keeps the prompts of the input apart from those of the blocks (clip/model.py of ViFi-CLIP).
         elif name == "image_encoder.VPT":
             own["vision_prompts.0"] = value

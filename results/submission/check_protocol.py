@@ -10,6 +10,7 @@ from results.fit_file import FitFile
 from results.measurement import UNKNOWN, FieldValue, ListId, leaves, normal
 from results.measurement_words import (
     EMBEDDED_ARCH,
+    WRITTEN_TEXTS,
     division,
     incomplete,
     plain,
@@ -22,7 +23,7 @@ from results.submission.facts import EvalFacts, Facts, ListFacts, ListPlace, Pro
 from results.submission.names import confusable, name_problem, one_edit_apart
 from results.submission.submission import Measured, Submission, parent_of
 
-CLASS_TEXTS = ("names", "templates", "llm-rewritten", "learned", "none")
+CLASS_TEXTS = ("names", "templates", *WRITTEN_TEXTS, "learned", "none")
 BAD_TABLE = frozenset(("A000", "A001", "A002", "A003", "A004", "A005"))
 
 
@@ -109,6 +110,9 @@ def _claims(submission: Submission, measured: Measured) -> None:
         )
     if m.method.class_text not in CLASS_TEXTS and "P023" not in measured.failed:
         submission.note_of(measured, "P011", f"class text {m.method.class_text!r}", f"one of {', '.join(CLASS_TEXTS)}")
+    elif m.method.options.get("class_texts") and m.method.class_text not in WRITTEN_TEXTS:
+        found = f"class text {m.method.class_text!r} with a file of class texts"
+        submission.note_of(measured, "P011", found, f"one of {', '.join(WRITTEN_TEXTS)}")
     if m.method.class_text_sha256 not in ("", UNKNOWN):
         # No version of the harness writes it: a method with a file of class texts has an option that names the file.
         submission.note_of(measured, "P011", f"a class text file {m.method.class_text_sha256}", "none")

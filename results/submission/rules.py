@@ -181,8 +181,9 @@ _TABLE = (
      "The division follows from the prescribed settings; more frames and views raise the score of every method.",
      "Run the cells again with this version of the harness; rows with other settings belong to the open division."),
     ("P011", "The source of the class texts is known.",
-     "Texts written by a language model add knowledge that the method does not have.",
-     "State names, templates, llm-rewritten, learned or none on the card of the method, and run the cells again."),
+     "Texts about a class, by a language model or by people, add knowledge that the method does not have.",
+     "State names, templates, llm-rewritten, human-written, learned or none on the card of the method, and run the "
+     "cells again."),
     ("P014", "Closed division: the model is CLIP, and the source of its initial weights is known.",
      "Weights from a file can be trained on any data.", _OPEN),
     ("P015", "The status is `submitted`, and there are no remarks.",

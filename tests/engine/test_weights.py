@@ -245,7 +245,7 @@ def test_a_mismatch_names_the_family_and_the_setting(tmp_path: Path, base: Path)
         (build("bridge_prompt", stage_one="clip"), with_prompts, "ViFi-CLIP", "--set text_tokens=6"),
         (build("vificlip"), xclip, "X-CLIP", "--method xclip"),
         (build("xclip"), xclip, "X-CLIP", "--views frames=8"),
-        (build("vificlip"), tcclip, "TC-CLIP", "checkpoint of TC-CLIP"),
+        (build("vificlip"), tcclip, "TC-CLIP", "--method tc_clip"),
         (build("actionclip"), save(tmp_path / "mean.pt", mean), "ActionCLIP", "--set fusion=mean"),
         (build("actionclip"), save(tmp_path / "lstm.pt", lstm), "ActionCLIP", "has another one"),
     ):  # fmt: skip

@@ -1,12 +1,13 @@
 """Numbers of the verified implementation on a seeded tiny CLIP, so that a change shows without the reference outputs.
 
 They were frozen while all reference outputs agreed. After a change that is meant to change them, check those first,
-then write them anew with `python -m tests.methods.test_regression`.
+then write them anew with `python -m tests.methods.test_regression [ROW ...]`.
 """
 
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from harness.engine.contract.checks import NOVEL, MethodUnderTest
 from harness.engine.contract.tiny_clip import tiny_backbone
 from harness.engine.method import ClipMethod, method_class
 from harness.engine.training.step import build_optimizer
+from harness.engine.training_batch import TrainingBatch
 
 FILE = Path(__file__).with_name("regression.json")
 
@@ -41,11 +43,16 @@ ROWS: dict[str, tuple[str, dict[str, Any]]] = {
     "xclip": ("xclip", {}),
     "xclip tuned text": ("xclip", {"tune_text": True}),
     "efficient_prompt": ("efficient_prompt", {}),
+    "open_vclip": ("open_vclip", {}),
+    "open_vclip plain loss, two neighbours": ("open_vclip", {"mixed_loss": 0.0, "neighbours": 2}),
+    "froster": ("froster", {}),
     "eszsl": ("eszsl", {}),
     "sje": ("sje", {}),
     "dem": ("dem", {}),
     "mmaction2 2D": ("mmaction2", tiny_config("tsn")),
     "mmaction2 3D": ("mmaction2", tiny_config("swin")),
+    "tc_clip": ("tc_clip", {"tokens": 8, "merged_per_round": 6}),
+    "tc_clip joint": ("tc_clip", {"tokens": 8, "positions": "joint", "prompt_layers": "1+2", "stop_gradient": False}),
     "efficient_prompt 8+4, frames averaged": ("efficient_prompt", {"prefix": 8, "postfix": 4, "temporal": False}),
 }
 
@@ -73,11 +80,12 @@ def measure(name: str, options: dict[str, Any]) -> dict[str, Any]:
         row["logits_after"] = logits(tested, method)
     elif method.trainable():
         targets = torch.eye(3)[torch.arange(4) % 3]
+        labels = type(NOVEL)(NOVEL.names[:3])
         optimizer, losses = build_optimizer(method.train(), tested.recipe), []
         torch.manual_seed(5)
         for _ in range(3):
             optimizer.zero_grad()
-            loss = method.loss(tested.video, targets, type(NOVEL)(NOVEL.names[:3]))
+            loss = method.training_loss(TrainingBatch(tested.video, targets, torch.arange(4) % 3, labels))
             loss.backward()
             optimizer.step()
             losses.append(round(float(loss.detach()), 6))
@@ -115,5 +123,7 @@ def test_every_method_is_frozen() -> None:
 
 
 if __name__ == "__main__":
-    rows = {row: measure(*arguments) for row, arguments in ROWS.items()}
+    # With arguments, only the named rows.
+    kept = json.loads(FILE.read_text(encoding="utf-8")) if sys.argv[1:] else {}
+    rows = kept | {row: measure(*arguments) for row, arguments in ROWS.items() if row in (sys.argv[1:] or ROWS)}
     write_bytes(FILE, (json.dumps(rows, indent=1) + "\n").encode())

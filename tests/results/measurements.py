@@ -44,7 +44,7 @@ STARTS = st.one_of(
 )
 METHODS = st.builds(
     MethodId, NAMES, st.integers(1, 3), HASHES, OPTIONS, OPTIONS,
-    st.sampled_from(("names", "templates", "llm-rewritten", "learned", "none", "unknown")),
+    st.sampled_from(("names", "templates", "llm-rewritten", "human-written", "learned", "none", "unknown")),
     OPTIONAL_HASHES, st.lists(NAMES, max_size=2).map(tuple), OPTIONAL_HASHES,
 )  # fmt: skip
 MODELS = st.builds(
@@ -160,7 +160,7 @@ CANDIDATES: dict[str, tuple[Any, ...]] = {
     "mean": ((), (0.5, 0.5, 0.5)), "std": ((), (0.5, 0.5, 0.5), (1.0, 1.0, 1.0)),
     "schedule": ("absolute_cosine", "stepped_cosine", "constant"), "betas": ((0.1, 0.2), (0.3, 0.4)),
     "lr_factors": (("new=10",), ("new=5", "old=0")), "no_decay": (("vectors",), ("norms", "new")),
-    "class_text": ("names", "templates", "llm-rewritten", "learned", "none", "unknown"),
+    "class_text": ("names", "templates", "llm-rewritten", "human-written", "learned", "none", "unknown"),
     "expected": ((Expected("x", Repeat()),), (Expected("y", Repeat()),)), "extra_data": ((), ("a",), ("a", "b")),
     "options": ({}, {"k": 1}, {"k": "1"}, {"k": True}, {"k": 2}, {"k": (1,)}, {"k": None}, {"k": 0.5}),
 }  # fmt: skip

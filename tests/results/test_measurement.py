@@ -46,7 +46,7 @@ def paths_of(m: Measurement) -> list[str]:
 
 
 def class_text_kind(text: str) -> str:
-    return text if text in ("llm-rewritten", "unknown") else "names"
+    return text if text in ("llm-rewritten", "human-written", "unknown") else "names"
 
 
 def at_later_default(m: Measurement, path: str) -> bool:
@@ -164,7 +164,7 @@ def test_anybody_can_recompute_the_keys_from_the_record(m: Measurement) -> None:
         if m.fitted is None and key not in ("fit", "group"):
             chosen["training"] = m.training
         if key == "group":
-            kinds = {"llm-rewritten": "language model", "unknown": "unknown"}
+            kinds = {"llm-rewritten": "language model", "human-written": "people", "unknown": "unknown"}
             chosen["method.class_text"] = kinds.get(m.method.class_text, "names")
             if m.fitted is None:
                 names = ("training.recipe.selection", "training.start.kind", "training.start.name")

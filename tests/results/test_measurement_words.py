@@ -67,6 +67,7 @@ OPEN: list[tuple[str, Any, str]] = [
     ("method.extra_data", ("k710", "ssv2"), "extra data: k710, ssv2"),
     ("method.checkpoint", SHA, "weights of a checkpoint"),
     ("method.class_text", "llm-rewritten", "class text of a language model"),
+    ("method.class_text", "human-written", "class text written by people"),
     ("training.recipe.selection", "best", "checkpoint selection best, prescribed last"),
 ]
 

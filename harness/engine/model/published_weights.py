@@ -23,7 +23,20 @@ def clip_state(described: Description) -> dict[str, Tensor]:
     state = read_state(described.file, described.published.clip)
     if described.published.family == "transformers":
         return from_transformers(state, described.given)
-    return state
+    return _joined_projections(state)
+
+
+def _joined_projections(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors with the queries, keys and values of an attention in one `in_proj`, as CLIP has them."""
+    joined: dict[str, Tensor] = {}
+    for name, value in state.items():
+        layer, _, kind = name.rpartition(".")
+        block, _, projection = layer.rpartition(".")
+        if projection == "q_proj" and all(f"{block}.{part}_proj.{kind}" in state for part in "kv"):
+            joined[f"{block}.in_proj_{kind}"] = torch.cat([state[f"{block}.{part}_proj.{kind}"] for part in "qkv"])
+        elif not (projection in ("k_proj", "v_proj") and f"{block}.q_proj.{kind}" in state):
+            joined[name] = value
+    return joined
 
 
 def fit_names(clip: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:

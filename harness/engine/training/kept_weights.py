@@ -86,7 +86,7 @@ def initial_weights(method: ClipMethod, recipe: Recipe) -> dict[str, Tensor]:
     return {
         name: value.detach().cpu().clone()
         for name, value in method.trained_state().items()
-        if method.interpolates(name) and value.is_floating_point()
+        if method.shares_initial(name) and value.is_floating_point()
     }
 
 

@@ -1,0 +1,120 @@
+"""Attention of a ViT to the neighbouring frames of a video, as in Open-VCLIP and FROSTER, and what both share."""
+
+import types
+from collections.abc import Iterable, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from harness.api import Backbone, ClipMethod, ParameterGroup, Recipe
+
+
+def see_neighbours(backbone: Backbone, reach: int, method: str) -> None:
+    """Let the blocks of a ViT attend to the frames before and behind a frame if they are given videos.
+
+    A block that is given tokens (B, T, L, width) uses the attention of this module; tokens (N, L, width) of single
+    pictures pass as before.
+
+    Args:
+        backbone: The CLIP model, whose blocks are changed in place.
+        reach: Frames before and behind a frame; 0 for plain frames.
+        method: Name of the method for messages.
+
+    Raises:
+        UserError: The vision tower is not a plain ViT.
+    """
+    backbone.require_vit(method)
+    for block in backbone.vision_blocks:
+        block.reach = reach
+        # A bound method, so that a copy of the model binds the copied block.
+        block.attention = types.MethodType(_attention, block)
+
+
+def _attention(
+    block: nn.Module, q_x: Tensor, k_x: Tensor | None = None, v_x: Tensor | None = None, attn_mask: Tensor | None = None
+) -> Tensor:
+    """The attention of a block of open_clip, whose arguments it has, to its own and neighbouring frames."""
+    if q_x.ndim == 3:
+        plain: Tensor = type(block).attention(block, q_x, k_x, v_x, attn_mask)
+        return plain
+    attn = block.attn
+    qkv = F.linear(q_x, attn.in_proj_weight, attn.in_proj_bias)
+    q, k, v = (torch.unflatten(part, -1, (attn.num_heads, -1)) for part in qkv.chunk(3, dim=-1))
+    k, v = with_neighbours(k, block.reach), with_neighbours(v, block.reach)
+    # Frames join the batch, because fused attention takes four dimensions.
+    q, k, v = (part.flatten(0, 1).transpose(1, 2) for part in (q, k, v))
+    attended = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+    projected: Tensor = attn.out_proj(torch.unflatten(attended, 0, q_x.shape[:2]))
+    return projected
+
+
+def with_neighbours(x: Tensor, reach: int) -> Tensor:
+    """Return keys or values of each frame and its neighbours: (B, T, L, ...) -> (B, T, (1 + 2 reach) L, ...).
+
+    Frames before the first and behind the last are zeros that stay in the softmax with score 0, as in the original.
+    """
+    frames = x.shape[1]
+    padding = [0, 0] * (x.ndim - 2) + [reach, reach]
+    padded = F.pad(x, padding)
+    return torch.cat([padded[:, shift : shift + frames] for shift in range(2 * reach + 1)], dim=2)
+
+
+def mean_direction(features: Sequence[Tensor]) -> Tensor:
+    """Return the normalised mean of the directions of features of equal shape."""
+    return F.normalize(torch.stack([F.normalize(f.float(), dim=-1) for f in features]).mean(dim=0), dim=-1)
+
+
+class NeighbourClip(ClipMethod):
+    """CLIP whose frames see their neighbours and are scored one by one. `setup()` calls `see_neighbours`."""
+
+    def encode_frames(self, video: Tensor) -> Tensor:
+        """Return frame features (B, T, D), not normalised."""
+        backbone = self.backbone
+        tokens: Tensor = backbone.visual.ln_pre(backbone.embed_patches(video.flatten(0, 1)))
+        x = torch.unflatten(tokens, 0, video.shape[:2])
+        for block in backbone.vision_blocks:
+            x = block(x)
+        return torch.unflatten(backbone.project_class_token(x.flatten(0, 1)), 0, video.shape[:2])
+
+    def pool(self, frames: Tensor) -> Tensor:
+        """Return the mean (B, D) of the directions of frame features, which is not normalised again."""
+        return F.normalize(frames.float(), dim=-1).mean(dim=1)
+
+    def score(self, video: Tensor, text: Tensor) -> Tensor:
+        """Return logits (B, C): the mean over frames of cosine times scale."""
+        with self.in_fp32(video):
+            cosines = video.float() @ F.normalize(text.float(), dim=-1).t()
+            return self.backbone.add_bias(self.backbone.logit_scale.float().exp() * cosines)
+
+    def parameter_groups(self, recipe: Recipe) -> list[ParameterGroup]:
+        """Return two groups: vectors and biases are not decayed; `logit_scale`, which has no dimension, is.
+
+        Source: the optimiser of the SlowFast code.
+        """
+        parts: dict[bool, list[nn.Parameter]] = {True: [], False: []}
+        for name, parameter in self.named_parameters():
+            if parameter.requires_grad:
+                parts[parameter.ndim != 1 and not name.endswith(".bias")].append(parameter)
+        decays = {True: recipe.weight_decay, False: 0.0}
+        return [{"params": parts[kind], "lr": recipe.lr, "weight_decay": decays[kind]} for kind in parts]
+
+
+class InitialWeights(nn.Module):
+    """Copies of tensors as they are when the copies are made. They are neither trained nor saved.
+
+    Args:
+        named: The tensors by name.
+    """
+
+    def __init__(self, named: Iterable[tuple[str, Tensor]]) -> None:
+        super().__init__()
+        self.names: list[str] = []
+        for name, tensor in named:
+            # Buffers, so that they move to a device with the method; their names may hold no dots.
+            self.register_buffer(f"w{len(self.names)}", tensor.detach().clone(), persistent=False)
+            self.names.append(name)
+
+    def values(self) -> dict[str, Tensor]:
+        """Return the copies by name."""
+        return dict(zip(self.names, self.buffers(), strict=True))

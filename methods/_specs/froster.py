@@ -1,0 +1,37 @@
+"""Specification of FROSTER."""
+
+from dataclasses import dataclass
+
+from harness.api import MethodCard, MethodOptions, MethodSpec, option
+from methods._recipes_slowfast import FROSTER
+
+
+@dataclass(frozen=True)
+class FrosterOptions(MethodOptions):
+    """Weight of the distillation; the default is the published value."""
+
+    distillation: float = option(2.0, "weight of the distances of frame and text features from those of CLIP")
+
+
+class FrosterSpec(MethodSpec):
+    """Card, recipes and options of the method."""
+
+    name = "froster"
+    card = MethodCard(
+        title="FROSTER",
+        paper="Huang et al., FROSTER: Frozen CLIP Is a Strong Teacher for Open-Vocabulary Action Recognition, "
+        "ICLR 2024",
+        class_text="templates",
+        family="tuning",
+        source="Visual-AI/FROSTER, slowfast/models/temporalclip_video_model.py, tools/train_net.py",
+        unverified=(
+            "its class texts are sentences of a language model that are not part of this package: without a file of "
+            "class texts the name stands in their place; no published checkpoint was available; frames, input "
+            "statistics and number of views are those that all methods share unless the published ones are requested"
+        ),
+    )
+    recipes = FROSTER
+    options_type = FrosterOptions
+    random_draws = True
+    checkpoint_normalize = "clip"
+    parameters_vit_b16 = (150_669_313, 150_669_313)

@@ -1,0 +1,106 @@
+"""FROSTER: Open-VCLIP's attention with a trained text tower, and features that stay near those of frozen CLIP."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from harness.api import Backbone, LabelSet, register_method
+from methods._neighbours import InitialWeights, NeighbourClip, mean_direction, see_neighbours
+from methods._specs.froster import FrosterOptions, FrosterSpec
+from methods._templates import VIDEO_TEMPLATES
+
+BARE = "{}"
+"""The last text of a class: its entry alone."""
+TEXTS_AT_ONCE = 512
+"""Texts that are encoded in one pass."""
+
+
+class Teacher(nn.Module):
+    """CLIP's frame and text features, as a module that can run with other weights."""
+
+    def __init__(self, backbone: Backbone) -> None:
+        super().__init__()
+        self.backbone = backbone
+
+    def forward(self, video: Tensor, texts: tuple[tuple[str, ...], ...]) -> tuple[Tensor, Tensor]:
+        """Return frame features (B, T, D) of single pictures, and the mean direction (C, D) of texts of classes."""
+        frames = torch.unflatten(self.backbone.encode_images(video.flatten(0, 1)), 0, video.shape[:2])
+        return frames, mean_direction([self.backbone.encode_texts(entries) for entries in texts])
+
+
+@register_method("froster")
+class Froster(FrosterSpec, NeighbourClip):
+    """All of CLIP is trained, and two projectors that only the distillation uses."""
+
+    options: FrosterOptions
+
+    def setup(self) -> None:
+        """Change the attention, add the projectors, and keep CLIP's weights as the teacher."""
+        see_neighbours(self.backbone, 1, self.name)
+        self.projector_v, self.projector_t = _projector(self.embed_dim), _projector(self.embed_dim)
+        self.learn_all()
+        self.initial = InitialWeights(self.backbone.named_parameters())
+
+    def texts(self, label_set: LabelSet, template: str) -> tuple[str, ...]:
+        """Return one text per class: a template around its name, and its entry (the text `name: sentence`)."""
+        entries = self.prompts(label_set)
+        if template == BARE:
+            return entries
+        return tuple(f"{template.replace('{}', entry.partition(':')[0])} {entry}" for entry in entries)
+
+    def encode_text(self, label_set: LabelSet) -> Tensor:
+        """Return text features (C, D): the mean direction of the 28 templates and the bare entry of each class."""
+        texts = [self.texts(label_set, template) for template in (*VIDEO_TEMPLATES, BARE)]
+        # In parts, because all sentences of hundreds of classes at once would take gigabytes.
+        per_part = max(1, TEXTS_AT_ONCE // len(label_set))
+        parts = (texts[first : first + per_part] for first in range(0, len(texts), per_part))
+        encoded = [self.encode_prompts(tuple(text for texts in part for text in texts)) for part in parts]
+        return mean_direction(torch.cat(encoded).split(len(label_set)))
+
+    def loss(self, video: Tensor, targets: Tensor, label_set: LabelSet) -> Tensor:
+        """Return cross-entropy plus the distances of projected features from those of CLIP, times `distillation`."""
+        template = VIDEO_TEMPLATES[int(torch.randint(len(VIDEO_TEMPLATES), ()))]
+        cross_entropy, images, texts = self.losses(video, targets, label_set, template)
+        return cross_entropy + self.options.distillation * (images + texts)
+
+    def losses(
+        self, video: Tensor, targets: Tensor, label_set: LabelSet, template: str
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the cross-entropy, and the distances of frames and of class texts from those of CLIP.
+
+        Args:
+            video: (B, T, 3, H, W).
+            targets: (B, C) soft targets.
+            label_set: Classes of the training list.
+            template: Template of this step; the other text of a class is its bare entry.
+        """
+        texts = self.texts(label_set, template), self.texts(label_set, BARE)
+        frames = self.encode_frames(video)
+        classes = mean_direction([self.backbone.encode_texts(entries) for entries in texts])
+        with torch.no_grad():
+            teacher = {f"backbone.{name}": value for name, value in self.initial.values().items()}
+            clip_frames, clip_classes = functional_call(Teacher(self.backbone), teacher, (video, texts))
+        cross_entropy = self.feature_loss(self.pool(frames), classes, targets)
+        frames = F.normalize(frames.float(), dim=-1)
+        images = _distance(project(self.projector_v, frames), clip_frames)
+        return cross_entropy, images, _distance(project(self.projector_t, classes), clip_classes)
+
+
+def _projector(width: int) -> nn.Sequential:
+    """Two layers without biases; the second is zero, so that projected features start as the features."""
+    first, second = nn.Linear(width, width, bias=False), nn.Linear(width, width, bias=False)
+    nn.init.kaiming_normal_(first.weight)
+    nn.init.zeros_(second.weight)
+    return nn.Sequential(first, nn.GELU(), second)
+
+
+def project(projector: nn.Sequential, features: Tensor) -> Tensor:
+    """Return features plus a tenth of their projection, not normalised."""
+    projected: Tensor = projector(features)
+    return features + 0.1 * projected
+
+
+def _distance(ours: Tensor, clip: Tensor) -> Tensor:
+    """Return one minus the mean cosine."""
+    return 1 - F.cosine_similarity(ours.float(), clip.float(), dim=-1).mean()
