@@ -51,8 +51,7 @@ def few_shot_curves(rows: Sequence[Row], title: str) -> Figure | None:
             if shape != "dot":
                 if cell.interval:
                     drawing.line([(at, y(end)) for end in cell.interval], Pen(colour, 2.0, 0.4))
-                # A single repeat is the mean itself.
-                for repeat in cell.repeats if len(cell.repeats) > 1 else ():
+                for repeat in cell.repeats:
                     drawing.marker((at, y(repeat.value)), "dot", Pen(colour, opacity=0.6))
             drawing.marker((at, y(cell.mean)), shape, Pen(colour), f"{names[number]}, K={k}: {cell.mean:.1f}")
     _label_ends(drawing, [(x(found[-1][0]), y(found[-1][1].mean)) for found in points if found][:LABELLED],
