@@ -104,14 +104,18 @@ class TcClip(TcClipSpec, ClipMethod[tuple[Tensor, Tensor], tuple[Tensor, Tensor]
 
     def encode_video(self, video: Tensor) -> tuple[Tensor, Tensor]:
         """Return video features (B, D), and for each prompt layer the projected context tokens (B, layers, K, D)."""
-        frames, tokens = self._encode(video)
+        frames, tokens, _ = self._encode(video)
         return frames.mean(dim=1), tokens
 
     def encode_frames(self, video: Tensor) -> Tensor:
         """Return frame features (B, T, D), not normalised: the projected class tokens of the last block."""
         return self._encode(video)[0]
 
-    def _encode(self, video: Tensor) -> tuple[Tensor, Tensor]:
+    def patch_attention(self, video: Tensor) -> Tensor:
+        """Return the attention (B, T, P) of the class tokens to the patches in the last block, mean over heads."""
+        return self._encode(video)[2]
+
+    def _encode(self, video: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         visual, context, kept = self.backbone.visual, None, []
         x = self.backbone.embed_patches(video.flatten(0, 1))
         frames = torch.unflatten(x, 0, video.shape[:2])
@@ -129,7 +133,8 @@ class TcClip(TcClipSpec, ClipMethod[tuple[Tensor, Tensor], tuple[Tensor, Tensor]
                 kept.append(visual.ln_post(context) @ visual.proj)
         tokens = torch.stack(kept, dim=1) if kept else frames.new_zeros(len(frames), 0, 1, self.embed_dim)
         # Without gradient, so that the texts do not train the vision tower.
-        return visual.ln_post(frames[:, :, 0]) @ visual.proj, tokens.detach() if self.options.stop_gradient else tokens
+        tokens = tokens.detach() if self.options.stop_gradient else tokens
+        return visual.ln_post(frames[:, :, 0]) @ visual.proj, tokens, attention
 
     def encode_text(self, label_set: LabelSet) -> tuple[Tensor, Tensor]:
         """Return hidden states (C, L, width) before the first prompt layer, and positions (C,) of the end tokens."""

@@ -188,6 +188,14 @@ class ClipMethod(MethodSpec, TrainableClip, Generic[VideoT, TextT]):
         """
         return name.startswith("backbone.")
 
+    def patch_attention(self, video: Tensor) -> Tensor | None:
+        """Return the attention (B, T, P) of the class tokens to the patches in the last vision block, mean over heads.
+
+        None, the default, for methods that call the vision blocks: the command `attention` then computes it. A method
+        that computes the attention of the blocks itself returns it.
+        """
+        return None
+
     def fit_features(self, features: Tensor, labels: Tensor, label_set: LabelSet) -> None:
         """Set the trained parameters from all training videos at once: a closed form instead of gradient steps.
 
