@@ -27,7 +27,7 @@ from reports.figures.probes import probe_losses
 from reports.layout import ALL_TABLES, column_title, dataset_title, layouts, protocol_title
 from reports.overview import overview
 from reports.page.heads import explanation_id, explanations
-from reports.page.notes import notes_of, printed_facts
+from reports.page.notes import coverage, linked_columns, notes_of, printed_facts, unknown_sources
 from reports.page.pages import INDEX, pages_of
 from reports.page.pairs import pair_matrix
 from reports.page.panel import panel_figures
@@ -36,11 +36,14 @@ from reports.probes import TITLE, by_dataset, probe_rows, probe_tables, without_
 from reports.publish import BESIDE_RUNS, Publishing, base_of_records
 from reports.ranks import analyse
 from reports.sections import comparison_sections, dataset_sections, group_figures, method_sections
-from reports.statistics_words import AGAIN, SEPARABLE
+from reports.statistics_words import AGAIN, NOT_SEPARABLE, SEPARABLE, TOO_FEW_SOURCES
 from reports.table_html import html
 from results.means import DDOF
 
+_GAPS = {"": "\N{EN DASH}", SEPARABLE: "separable", NOT_SEPARABLE: "not separable", TOO_FEW_SOURCES: "too few sources"}
 TEMPLATES = Path(__file__).with_name("templates")
+FIGURES_FROM = 6
+"""Number of rows from which a table has figures although it is not the largest table of its dataset."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,7 @@ def _build(runs: Sequence[Path], out: Path, publishing: Publishing) -> BuiltRepo
     rows, ranks = analysis.rows, analysis.ranks
     groups = groups_of(rows, ranks)
     losses = probe_rows(probes)
+    facts, settings = printed_facts(groups)
     times = [entry.time for row in rows for entry in row.entries]
     paper = tables_of(layouts(ALL_TABLES), rows, ranks, against_paper=True, fill_unmeasured=False)
     comparisons, unread = comparison_sections(groups)
@@ -115,7 +119,7 @@ def _build(runs: Sequence[Path], out: Path, publishing: Publishing) -> BuiltRepo
         change_kinds=KINDS,
         tabs=list(dict.fromkeys(group.protocol for group in groups)),
         glance=overview(groups),
-        figures={group.anchor: group_figures(group) for group in groups if not group.published},
+        figures={group.anchor: group_figures(group) for group in groups if _drawn(group)},
         comparisons=comparisons,
         probes=Markup(html(probe_tables(losses))) if losses else "",
         probe_figures=[probe_losses(members, dataset_title(name)) for name, members in by_dataset(losses).items()],
@@ -129,6 +133,8 @@ def _build(runs: Sequence[Path], out: Path, publishing: Publishing) -> BuiltRepo
         measured_protocols={row.protocol for row in rows},
         panels=panel_figures(rows, analysis.classes),
         explanations=explanations(groups),
+        printed_facts=facts,
+        settings=settings,
         n_methods=len({row.method for row in rows}),
         n_datasets=len({row.dataset for row in rows}),
         n_rows=sum(len(group.rows) for group in groups),
@@ -150,6 +156,11 @@ def _build(runs: Sequence[Path], out: Path, publishing: Publishing) -> BuiltRepo
     write_bytes(out / "leaderboard.json", board_json(groups, damaged).encode("utf-8", errors="replace"))
     write_bytes(out / "leaderboard.csv", board_csv(groups).encode("utf-8", errors="replace"))
     return BuiltReport(out / INDEX, damaged, changes)
+
+
+def _drawn(group: Group) -> bool:
+    """Whether a table has figures: the largest table of a dataset, and other tables of several rows."""
+    return not group.published and (group.anchor.endswith("-0") or len(group.rows) >= FIGURES_FROM)
 
 
 def _sections(groups: Sequence[Group]) -> list[tuple[str, list[tuple[str, list[Group]]]]]:
@@ -220,10 +231,12 @@ def _environment() -> Environment:
     environment.globals.update(
         protocol_title=protocol_title, dataset_title=dataset_title, column_title=column_title, slug=slug,
         separable=SEPARABLE, another_training=AGAIN, standing=standing, scale_of=_scale, pair_matrix=pair_matrix,
-        forest=_forest, notes_of=notes_of, printed_facts=printed_facts, explanation_id=explanation_id,
+        forest=_forest, notes_of=notes_of, unknown_sources=unknown_sources, coverage=coverage,
+        linked_columns=linked_columns, explanation_id=explanation_id,
     )  # fmt: skip
     environment.filters["millions"] = lambda count: f"{count / 1e6:.1f}" if count else "0"
     environment.filters["count"] = _count
+    environment.filters["gap"] = lambda sentence: _GAPS.get(sentence, sentence)
     environment.filters["heading"] = _heading
     environment.filters["number"] = lambda value, other: other if value is None or value != value else value
     environment.filters["gflops"] = _gflops
