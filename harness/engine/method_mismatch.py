@@ -10,7 +10,7 @@ from harness.weights.stored import StoredTensor
 
 _METHODS = {
     "xclip": "xclip", "actionclip": "actionclip", "efficient_prompt": "efficient_prompt", "tcclip": "tc_clip",
-    "open_vclip": "open_vclip", "froster": "froster",
+    "open_vclip": "open_vclip", "froster": "froster", "mote": "mote", "ezclip": "ez_clip",
 }  # fmt: skip
 """Method of each family of checkpoints that only one method writes."""
 _LIKE_VIFICLIP = ("vificlip", "image_ft", "text_ft", "vanilla_clip")
@@ -63,10 +63,19 @@ def file_options(described: Description) -> dict[str, str]:
         options["vision_depth"] = str(_indices(own, "vision_prompts."))
         if "vision_prompts.0" in own:
             options["vision_tokens"] = str(own["vision_prompts.0"].shape[0])
+    if family == "ezclip":
+        options["frames"] = str(own["temporal_embedding"].shape[1])
+        prompts = own["temporal_prompts"].shape[0] if "temporal_prompts" in own else 0
+        adapted = "adapters" if any(name.startswith("temporal_adapters.") for name in own) else "none"
+        options["temporal"] = {0: adapted, 1: "first"}.get(prompts, "prompts")
     if "mit.positional_embedding" in own:
         options["frames"] = str(own["mit.positional_embedding"].shape[1])
         options["mit_layers"] = str(_indices(own, "mit.resblocks."))
         options["prompt_layers"] = str(_indices(own, "prompts_generator.decoder."))
+    if "training_texts" in own:
+        options["training_classes"] = str(own["training_texts"].shape[0])
+        options["layers"] = str(_indices(own, "head.transformer.resblocks."))
+        options["experts"] = str(_indices(own, "head.transformer.resblocks.0.mlp.fc_up."))
     if family == "actionclip" or any(name.startswith("fusion.") for name in own):
         layers = _indices(own, "fusion.transformer.resblocks.")
         options |= {"fusion": "transf", "layers": str(layers)} if layers else {"fusion": "mean"}

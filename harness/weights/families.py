@@ -3,10 +3,10 @@
 Layouts (specification, section 7.1; the authors' saving code): OpenAI's names are open_clip's own; ViFi-CLIP saves
 `{"model": ...}` with a `module.` prefix, `image_encoder.*` for the vision tower and `text_encoder.*` for the text
 tower, without the token embedding; X-CLIP saves OpenAI's names under `model` plus its own modules; ActionCLIP saves
-`model_state_dict` and `fusion_model_state_dict`; Efficient-Prompt saves `clipmodel.*` plus its own under `state_dict`;
-Open-VCLIP and FROSTER save `model.*` under `model_state`, FROSTER also its projectors and, before averaging, the
-teacher as `raw_model.*`; this project's own exports carry a method's tensors as `method.*`; `transformers` has names of
-its own, which `harness.engine.model.transformers_names` translates.
+`model_state_dict` and `fusion_model_state_dict`, and so does MoTE, without a text tower; Efficient-Prompt saves
+`clipmodel.*` plus its own under `state_dict`; Open-VCLIP and FROSTER save `model.*` under `model_state`, FROSTER also
+its projectors and, before averaging, the teacher as `raw_model.*`; this project's own exports carry a method's tensors
+as `method.*`; `transformers` has names of its own, which `harness.engine.model.transformers_names` translates.
 """
 
 from __future__ import annotations
@@ -26,16 +26,20 @@ SCALARS = ("input_resolution", "context_length", "vocab_size")
 EXPORT_PREFIX = "method."
 TITLES: Mapping[str, str] = {
     "clip": "CLIP", "export": "an export of this project", "vificlip": "ViFi-CLIP", "xclip": "X-CLIP",
-    "actionclip": "ActionCLIP", "efficient_prompt": "Efficient-Prompt", "tcclip": "TC-CLIP",
-    "open_vclip": "Open-VCLIP", "froster": "FROSTER", "transformers": "CLIP with the names of transformers",
+    "actionclip": "ActionCLIP", "efficient_prompt": "Efficient-Prompt", "tcclip": "TC-CLIP", "mote": "MoTE",
+    "ezclip": "EZ-CLIP", "open_vclip": "Open-VCLIP", "froster": "FROSTER",
+    "transformers": "CLIP with the names of transformers",
 }  # fmt: skip
 """Name of each family for people."""
-PUBLISHED = ("vificlip", "xclip", "actionclip", "efficient_prompt", "tcclip", "open_vclip", "froster")
+PUBLISHED = ("vificlip", "xclip", "actionclip", "efficient_prompt", "tcclip", "open_vclip", "froster", "mote", "ezclip")
 """Families of published methods, all of which start from OpenAI's weights."""
 _CONTAINERS = ("model", "model_state_dict", "model_state", "state_dict")
 _WRAPPERS = ("module.", "_orig_mod.")
 """Prefixes that DistributedDataParallel and torch.compile add to all names."""
 _LABEL_SET_TENSORS = ("complete_text_embeddings", "token_prefix", "token_suffix")
+_TEXT = (
+    "token_embedding.", "positional_embedding", "transformer.", "ln_final.", "text_projection", "text.", "logit_bias",
+)  # fmt: skip
 _TOKEN_EMBEDDING = ("token_embedding.", "text.token_embedding.")
 
 
@@ -95,10 +99,16 @@ def read_published(content: Tree[T], file: str = "The file") -> PublishedWeights
             f"Found: {', '.join(sorted(state)[:3]) or 'no tensors at all'}.",
         )
     if isinstance(fusion, Mapping):
+        head, _ = _tensors(fusion)
+        if "spe_cls_feature" in head:  # the texts of the training classes
+            own = {"training_texts" if n == "spe_cls_feature" else f"head.{n}": v for n, v in head.items()}
+            return PublishedWeights(state, own, "mote", _missing(state, _TEXT))
         own = {f"fusion.{n}": v for n, v in _tensors(fusion)[0].items()}
         return PublishedWeights(state, own, "actionclip", scalars=scalars)
     if any(name.startswith("mit.") for name in state):
         return _xclip(state)
+    if "visual.temporal_embedding" in state:
+        return _ezclip(state)
     return PublishedWeights(state, scalars=scalars)
 
 
@@ -178,6 +188,25 @@ def _xclip(state: dict[str, T]) -> PublishedWeights[T]:
         else:
             clip[name] = value
     return PublishedWeights(clip, own, "xclip")
+
+
+def _ezclip(state: dict[str, T]) -> PublishedWeights[T]:
+    """The names of EZ-CLIP, which adds its adapters to CLIP's blocks (clip/model.py)."""
+    clip: dict[str, T] = {}
+    own: dict[str, T] = {}
+    added = {
+        "visual.temporal_embedding": "temporal_embedding", "visual.transformer.T_prompt_embeddings": "temporal_prompts"
+    }  # fmt: skip
+    lists = {("visual.", "Adapter"): "vision", ("visual.", "T_Adapter"): "temporal", (None, "Adapter"): "text"}
+    for name, value in state.items():
+        adapter = re.fullmatch(r"(visual\.)?transformer\.resblocks\.(\d+)\.(T_Adapter|Adapter)\.(.+)", name)
+        if name in added:
+            own[added[name]] = value
+        elif adapter and (adapter[1], adapter[3]) in lists:
+            own[f"{lists[adapter[1], adapter[3]]}_adapters.{adapter[2]}.{adapter[4]}"] = value
+        else:
+            clip[name] = value
+    return PublishedWeights(clip, own, "ezclip")
 
 
 def _of_transformers(state: dict[str, T], file: str) -> dict[str, T]:

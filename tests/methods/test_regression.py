@@ -51,6 +51,8 @@ ROWS: dict[str, tuple[str, dict[str, Any]]] = {
     "dem": ("dem", {}),
     "mmaction2 2D": ("mmaction2", tiny_config("tsn")),
     "mmaction2 3D": ("mmaction2", tiny_config("swin")),
+    "mote": ("mote", {"layers": 2, "training_classes": 4}),
+    "mote 2 experts": ("mote", {"layers": 1, "experts": 2, "neighbours": 2, "training_classes": 3}),
     "tc_clip": ("tc_clip", {"tokens": 8, "merged_per_round": 6}),
     "tc_clip joint": ("tc_clip", {"tokens": 8, "positions": "joint", "prompt_layers": "1+2", "stop_gradient": False}),
     "efficient_prompt 8+4, frames averaged": ("efficient_prompt", {"prefix": 8, "postfix": 4, "temporal": False}),

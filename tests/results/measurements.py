@@ -143,15 +143,8 @@ def get(m: Any, path: str) -> Any:
 
 
 def put(part: Any, path: str, value: Any) -> Any:
-    """A copy with another value at a path; checks of the dataclasses apply.
-
-    Recipes know one selection so far; another one is put in by force.
-    """
+    """A copy with another value at a path; checks of the dataclasses apply."""
     name, _, rest = path.partition(".")
-    if isinstance(part, Recipe) and path == "selection":
-        copied = replace(part)
-        object.__setattr__(copied, name, value)
-        return copied
     return replace(part, **{name: put(getattr(part, name), rest, value) if rest else value})
 
 
