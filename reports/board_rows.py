@@ -173,6 +173,14 @@ class Group:
         return "as published" if self.published else f"{filters.backbone} · {filters.views}"
 
     @property
+    def shared(self) -> dict[str, str]:
+        """The filter values that all rows of a measured group share, by name of the filter."""
+        if self.published:
+            return {}
+        first = dict(self.rows[0].filters.items())
+        return {name: value for name, value in first.items() if all(r.filters.value(name) == value for r in self.rows)}
+
+    @property
     def heading(self) -> str:
         """Backbone and views of the table, or its whole caption if another table of its dataset shares both."""
         return "rows from papers" if self.published else self.short_caption or self.measured_as

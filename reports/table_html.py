@@ -25,7 +25,8 @@ def _section(table: Table) -> Markup:
     out = [Markup('<section class="paper"><h3>{}</h3>').format(table.title)]
     if table.banner:
         out.append(Markup('<p class="banner">{}</p>').format(table.banner))
-    out.append(Markup('<div class="scroll"><table>{}').format(_head(table, names)))
+    opening = '<div class="scroll" tabindex="0" role="region" aria-label="{0}"><table aria-label="{0}">{1}'
+    out.append(Markup(opening).format(table.title, _head(table, names)))
     for heading, rows in blocks(table):
         family = Markup("<tbody><tr><th class=family scope=rowgroup colspan={}>{}</th></tr>")
         out.append(family.format(1 + len(names) + len(table.columns), heading))
@@ -39,7 +40,11 @@ def _section(table: Table) -> Markup:
 
 
 def _head(table: Table, names: Sequence[str]) -> Markup:
-    """Two lines of headings: datasets over columns."""
+    """Two lines of headings, datasets over columns; one line for a table without datasets."""
+    if not any(dataset for dataset, _ in table.columns):
+        names_of_all = ["Method", *names, *(column for _, column in table.columns)]
+        heads = Markup("").join(Markup("<th scope=col>{}</th>").format(name) for name in names_of_all)
+        return Markup("<thead><tr>{}</tr></thead>").format(heads)
     datasets = [(dataset, len(list(same))) for dataset, same in groupby(dataset for dataset, _ in table.columns)]
     tall = Markup("").join(Markup("<th scope=col rowspan=2>{}</th>").format(name) for name in ["Method", *names])
     wide = Markup("").join(
@@ -53,9 +58,8 @@ def _beside(printed: Markup, verdict: Verdict) -> Markup:
     """The published value below ours, with the verdict as glyph, words and colour."""
     if verdict.kind == NOT_MEASURED:
         return Markup("<small class=below>{}</small>").format(printed)
-    title = Markup(" title={}").format(Markup('"{}"').format(str(verdict))) if len(verdict.why) > 1 else ""
-    text = Markup('<small class="pub {}"{}>{} <b>{}</b></small>')
-    return text.format(KINDS[verdict.kind], title, printed, verdict_words(verdict))
+    text = Markup('<small class="pub {}">{} <b>{}</b></small>')
+    return text.format(KINDS[verdict.kind], printed, verdict_words(verdict))
 
 
 def _row(table: Table, row: TableRow, names: Sequence[str]) -> Markup:

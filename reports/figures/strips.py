@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 
 from reports.class_scores import ClassScores
 from reports.figures.svg import Figure, attribute, short
@@ -32,8 +33,9 @@ def class_strip(scores: ClassScores, column: str) -> Figure | None:
     size = -(-len(percent) // MOST_BARS)
     bars = [percent[at : at + size] for at in range(0, len(percent), size)]
     # One unit of the drawing is a bar, so that the path has a few characters for each class.
-    heights = [HEIGHT - (HEIGHT - 2) * sum(bar) / len(bar) / 100 for bar in bars]
-    area = f'<path class="bars" d="M0 {HEIGHT}{"".join(f"V{height:.0f}h1" for height in heights)}V{HEIGHT}z"/>'
+    heights = [round(HEIGHT - (HEIGHT - 2) * sum(bar) / len(bar) / 100) for bar in bars]
+    steps = "".join(f"V{height}h{len(list(equal))}" for height, equal in groupby(heights))
+    area = f'<path class="bars" d="M0 {HEIGHT}{steps}V{HEIGHT}z"/>'
     named = min(NAMED, len(order) // 2)
     worst = [scores.words(i, shorten(scores.names[i], 40)) for i in reversed(order[-named:] if named else [])]
     caption = f"Accuracy of {len(order)} classes, {column}, first repeat"

@@ -70,11 +70,16 @@ class Drawing:
     def __init__(self, width: float, height: float) -> None:
         self.width, self.height = width, height
         self._parts: list[str] = []
+        self._paths: dict[str, int] = {}
 
     def line(self, points: Sequence[Point], pen: Pen = INK) -> None:
-        """Add a line through points."""
+        """Add a line through points. Lines of one pen are one element, in the position of the first of them."""
         path = "M" + "L".join(f"{short(x)} {short(y)}" for x, y in points)
-        self._parts.append(f'<path d="{path}" {pen.stroke}/>')
+        position = self._paths.setdefault(pen.stroke, len(self._parts))
+        if position == len(self._parts):
+            self._parts.append(f'<path {pen.stroke} d="{path}"/>')
+        else:
+            self._parts[position] = f'{self._parts[position][:-3]}{path}"/>'
 
     def rectangle(self, x: float, y: float, width: float, height: float, pen: Pen = INK) -> None:
         """Add a filled rectangle with its left upper corner at (x, y)."""

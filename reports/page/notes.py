@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from reports.board_rows import BoardCell, BoardRow, Group, source_of
 from reports.layout import column_title
-from reports.statistics_words import AGAIN, INTERVALS, Sentence, sentences
+from reports.row import Cell, Row
+from reports.statistics_words import AGAIN, INTERVALS, UNKNOWN_SOURCES, Sentence, sentences
 
 
 def notes_of(row: BoardRow) -> list[Sentence]:
@@ -28,7 +29,7 @@ def _of_cell(board: BoardCell) -> Iterator[Sentence]:
         return
     for sentence in sentences(board.cell):
         # The table has the numbers of both intervals; an interval from two fits is named because it says little.
-        if sentence.weak or not sentence.text.startswith(INTERVALS):
+        if sentence.weak or not sentence.text.startswith((*INTERVALS, UNKNOWN_SOURCES)):
             yield sentence
     if board.again:
         yield Sentence(f"\N{DAGGER} {board.again}. {AGAIN}")
@@ -37,6 +38,27 @@ def _of_cell(board: BoardCell) -> Iterator[Sentence]:
     if board.beside:
         why = f"; differences: {'; '.join(board.beside.verdict.why)}" if board.beside.verdict.why else ""
         yield Sentence(f"published value by {board.beside.number.setting.measured_by}{why}.")
+
+
+def unknown_sources(group: Group) -> str:
+    """The remark of a table of which no cell knows the sources of its videos; empty for any other table."""
+    found = [c.cell.statistics for row in group.rows for c in row.cells.values() if c.cell and c.cell.statistics]
+    return UNKNOWN_SOURCES if found and not any(statistics.known for statistics in found) else ""
+
+
+def linked_columns(row: Row) -> frozenset[str]:
+    """The columns whose repeats are links to records; a top-5 column has the records of its top-1 column."""
+    parts: dict[str, str] = {}
+    for name in row.cells:
+        parts.setdefault(row.rule(name).part, name)
+    return frozenset(parts.values())
+
+
+def coverage(cell: Cell) -> str:
+    """Evaluated videos of the listed videos, if it is the same for all repeats of a cell; otherwise empty."""
+    evaluations = [repeat.entry.measurement.evaluation for repeat in cell.repeats]
+    texts = {f"{evaluation.evaluated} of {evaluation.list.n}" for evaluation in evaluations}
+    return texts.pop() if len(texts) == 1 else ""
 
 
 @dataclass(frozen=True)
@@ -50,30 +72,31 @@ class PrintedSetting:
 
 @dataclass(frozen=True)
 class PrintedFacts:
-    """The settings of a table of published rows.
+    """Facts of a table of published rows.
 
     Args:
-        settings: Settings in the order of the table.
         numbers: By id of a row the 1-based number of its setting.
         notes: Known problems of values, with their method and column.
     """
 
-    settings: tuple[PrintedSetting, ...]
     numbers: Mapping[str, int]
     notes: tuple[str, ...]
 
 
-def printed_facts(group: Group) -> PrintedFacts:
-    """The settings and notes of a group of published rows."""
+def printed_facts(groups: Sequence[Group]) -> tuple[Mapping[str, PrintedFacts], tuple[PrintedSetting, ...]]:
+    """(facts of the groups of published rows by id, settings of all published rows), each setting once."""
     settings: dict[PrintedSetting, int] = {}
-    numbers = {}
-    notes: dict[str, dict[str, None]] = {}
-    for row in group.rows:
-        source = source_of(row.numbers[0])
-        setting = PrintedSetting(source.title, source.url, row.signature)
-        numbers[row.anchor] = settings.setdefault(setting, len(settings) + 1)
-        for number in row.numbers:
-            for note in number.notes:
-                notes.setdefault(note, {})[f"{row.name}, {column_title(number.column)}"] = None
-    texts = tuple(f"{'; '.join(where)}: {note}" for note, where in notes.items())
-    return PrintedFacts(tuple(settings), numbers, texts)
+    facts = {}
+    for group in groups:
+        if not group.published:
+            continue
+        numbers, notes = {}, dict[str, dict[str, None]]()
+        for row in group.rows:
+            source = source_of(row.numbers[0])
+            setting = PrintedSetting(source.title, source.url, row.signature)
+            numbers[row.anchor] = settings.setdefault(setting, len(settings) + 1)
+            for number in row.numbers:
+                for note in number.notes:
+                    notes.setdefault(note, {})[f"{row.name}, {column_title(number.column)}"] = None
+        facts[group.anchor] = PrintedFacts(numbers, tuple(f"{'; '.join(at)}: {note}" for note, at in notes.items()))
+    return facts, tuple(settings)

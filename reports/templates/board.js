@@ -13,6 +13,15 @@
     const table = $("table.board", group);
     return { group, table, rows: rowsOf(table), section: group.closest(".protocol"), published: group.classList.contains("published"), pairs: null };
   });
+  // Rows from papers have no attributes of their own, and parts that need scripts are made by scripts: the page is smaller.
+  for (const { group, table, rows, published } of all) {
+    if (published) for (const row of rows) { row.dataset.name = Array.from($$("bdi", row.cells[0]), (part, index) => index ? "(" + part.textContent + ")" : part.textContent).join(" "); row.dataset.status = "reported"; }
+    const button = (format, text) => { const made = element("button", { type: "button", textContent: text }); made.dataset.copy = format; return made; };
+    const copies = element("p", { className: "copy" }, "Copy as ", button("md", "Markdown"), " ", button("latex", "LaTeX"), " ", button("csv", "CSV"), " ", element("a", { className: "view", textContent: "link to this view" }));
+    copies.dataset.for = table.id;
+    $("#" + CSS.escape(table.id + "-caption"), group).after(copies);
+    if (!published) for (const head of headsOf(table)) head.append(element("a", { className: "why", href: "#" + (head.dataset.x || "x-" + head.dataset.col), textContent: "?", ariaLabel: "About " + head.textContent }));
+  }
   const entryOf = new Map(all.map((entry) => [entry.table, entry]));
   const overview = $("#t-glance"), glance = $("#glance");
   if (glance) $("#results").prepend(glance);
@@ -99,7 +108,9 @@
   const sortable = overview ? [...all.map(({ table }) => table), overview] : all.map(({ table }) => table);
   const valueOf = (row, column) => {
     const cell = row.cells[column];
-    return cell.dataset.v !== undefined ? Number(cell.dataset.v) : (cell.tagName === "TH" ? row.dataset.name : cell.textContent).trim().toLowerCase();
+    if (cell.dataset.v !== undefined) return Number(cell.dataset.v);
+    if (cell.classList.contains("num")) return parseFloat(cell.textContent) || -1;
+    return (cell.tagName === "TH" ? row.dataset.name : cell.textContent).trim().toLowerCase();
   };
   const sortTable = (table, column, direction) => {
     const rows = (entryOf.get(table)?.rows || table.originalRows).slice(), sign = direction === "ascending" ? 1 : -1;
@@ -131,7 +142,7 @@
       row.cells[at].firstChild.setAttribute("aria-label", value < 0 ? title + " not measured" : title + " " + value.toFixed(1) + (to !== undefined ? ", 95 % interval " + from.toFixed(1) + " to " + to.toFixed(1) : "") + (printed ? ", published " + printed : ""));
     }
   };
-  const headText = (head) => $("button.sort", head)?.textContent ?? head.textContent;
+  const headText = (head) => $("button.sort", head)?.textContent ?? head.firstChild.textContent;
   const sortAll = () => {
     const wanted = new Map(view.getAll("sort").map((text) => { const [id, name, direction] = text.split(":"); return [id, [name, direction]]; }));
     for (const table of sortable) {
@@ -323,7 +334,7 @@
     const begin = place + ": " + a.dataset.name + " is " + (line.difference === 0 ? "equal to " : gap + " percent points " + (line.difference > 0 ? "above " : "below ")) + b.dataset.name + " in " + line.title;
     if (!line.test) return begin + "; the page has no paired test of these two rows.";
     const range = line.test.half < 0 ? "" : "95 % interval of the difference " + line.range + ", ";
-    return begin + " (" + range + "p = " + pText(line.test.p) + " after Holm's correction, paired by video): " + (line.test.p !== null && line.test.p < 0.05 ? "the difference is larger than a change of test videos explains." : "the rows cannot be told apart.");
+    return begin + " (" + range + "p " + (pText(line.test.p).startsWith("<") ? "" : "= ") + pText(line.test.p) + " after Holm's correction, paired by video): " + (line.test.p !== null && line.test.p < 0.05 ? "the difference is larger than a change of test videos explains." : "the rows cannot be told apart.");
   };
   const drawTray = () => {
     const { entry, rows: [a, b] } = picked();
@@ -356,6 +367,12 @@
       element("div", { className: "scroll", tabIndex: 0, role: "region", ariaLabel: "Differences" }, element("table", { ariaLabel: "Differences of two rows" }, element("thead", {}, element("tr", {}, ...heads)), element("tbody", {}, ...body))),
       element("p", { className: "sentence", textContent: sentence }), button("Copy sentence", () => sentence), " ", button("Copy link", linked), " ", button("Copy command", () => command), " ", element("code", { textContent: command }));
   };
+
+  // --- predictions are beside their record, under its name; links are made when a row opens, to keep the page small
+  document.addEventListener("toggle", (event) => {
+    for (const record of $$(".repeats a[href$='.record.json']", event.target)) if (record.nextElementSibling?.className !== "predictions")
+      record.after(" ", element("a", { className: "predictions", href: record.getAttribute("href").replace(/record\.json$/, "predictions.csv.gz"), textContent: "predictions" }));
+  }, true);
 
   // --- a link opens whatever hides its target; light and dark theme
   const target = () => { try { return document.getElementById(decodeURIComponent(location.hash.slice(1))); } catch { return null; } };

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shlex
-import shutil
 import time
 from collections.abc import Iterator
 from itertools import pairwise
@@ -19,51 +18,14 @@ from harness.cli import main
 from reports.site import build_report
 from tests.reports.mixed import Mixed
 from tests.reports.test_site import EVILS
+from tests.reports.visit import Visit
 from tests.results.factories import Sample, write_grid, write_sample
 
 pytestmark = pytest.mark.browser
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """Chromium of the system, started once."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install playwright")
-    if CHROMIUM is None:
-        pytest.skip("needs Chromium on the PATH")
-    with playwright.sync_playwright() as run:
-        started = run.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield started
-        started.close()
-
-
 @pytest.fixture
 def board(grid_board: Path) -> Path:
     """The board of the embedded benchmark's full grid."""
     return grid_board
-
-
-class Visit:
-    """A page that notes every request and every console error."""
-
-    def __init__(self, browser: Any, address: str, **context: Any) -> None:
-        self.context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **context})
-        self.context.set_default_timeout(15_000)
-        self.page = self.context.new_page()
-        self.requests: list[str] = []
-        self.errors: list[str] = []
-        self.page.on("request", lambda request: self.requests.append(request.url))
-        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
-        self.page.on("console", lambda m: self.errors.append(m.text) if m.type in ("error", "warning") else None)
-        self.page.goto(address)
-
-    def close(self) -> None:
-        """Nothing was loaded but the page itself, and nothing went wrong."""
-        assert not self.errors
-        assert {urlsplit(url).path for url in self.requests if not url.startswith("data:")} == {
-            urlsplit(self.page.url).path
-        }
-        self.context.close()
 
 
 @pytest.fixture
@@ -82,6 +44,7 @@ def titles(page: Any, table: str = TABLE) -> list[str]:
 
 def test_sort_by_a_column_and_back(visit: Visit) -> None:
     page = visit.page
+    page.locator(".tabs a[data-tab=b2n]").click()
     first = titles(page)
     assert first[0] == "ViFi-CLIP" and first[-1] == "Vanilla CLIP"
     head = page.locator(f"{TABLE} th[data-col=novel]")
@@ -98,12 +61,14 @@ def test_sort_by_a_column_and_back(visit: Visit) -> None:
 
 def test_filters_search_and_the_view_as_a_link(visit: Visit, browser: Any, board: Path) -> None:
     page = visit.page
-    page.select_option("select[name=protocol]", "b2n")
+    page.locator(".tabs a[data-tab=b2n]").click()
     page.select_option("select[name=dataset]", "mini_target")
     assert page.locator("table.board:visible").count() == 1
     page.fill("#q", "clip")
     assert len(titles(page)) == 5
+    page.locator(".more summary").click()
     page.select_option("select[name=params]", "50 to 100 M")
+    page.keyboard.press("Escape")
     assert titles(page) == ["CLIP image-FT"]
     assert page.locator("#count").inner_text().startswith("1 of ")
     page.locator(f"{TABLE} th[data-col=base] button").click()
@@ -116,38 +81,43 @@ def test_filters_search_and_the_view_as_a_link(visit: Visit, browser: Any, board
     assert other.page.locator(f"{TABLE} th[data-col=base]").get_attribute("aria-sort") == "descending"
     other.close()
     page.locator("#bar button[type=reset]").click()
-    assert len(titles(page)) == 5 and not urlsplit(page.url).query
+    assert len(titles(page)) == 5 and parse_qs(urlsplit(page.url).query) == {"protocol": ["b2n"]}, "the tab stays"
     page.fill("#q", "nothing is called this")
     assert page.locator(".empty").is_visible() and page.locator("table.board:visible").count() == 0
 
 
-def test_an_opened_cell_shows_repeats_interval_coverage_signature_command_and_record(visit: Visit) -> None:
+def test_an_opened_row_shows_repeats_interval_coverage_signature_command_and_records(visit: Visit) -> None:
     page = visit.page
-    row = page.locator(f"{TABLE} tbody tr:has-text('ViFi-CLIP')").first
-    summary = row.locator("td[data-col=base] summary")
+    page.locator(".tabs a[data-tab=b2n]").click()
+    row = page.locator(f"{TABLE} tr[data-name='ViFi-CLIP']")
+    summary = row.locator("summary")
     summary.focus()
     page.keyboard.press("Enter")
     opened = page.locator(f"{TABLE} tr.opened")
     text = opened.inner_text()
-    for part in ("train subset", "ddof 0", "n = 3", "95 % interval", "120 of 120", "Signature", "b2n.1|mini_target",
+    for part in ("train subset", "ddof 0", "n=3", "95 %, other videos", "120 of 120 videos", "Signature",
+                 "b2n.1|mini_target", "Accuracy of 12 classes",
                  "python -m harness run --method vificlip --protocol b2n --dataset mini_target"):  # fmt: skip
         assert part in text, part
-    assert opened.locator("table.repeats tbody tr").count() == 3
-    record = opened.locator("table.repeats a").first.get_attribute("href")
-    assert record and record.endswith(".record.json")
+    records = opened.locator("dl.repeats a").evaluate_all("links => links.map(link => link.getAttribute('href'))")
+    assert len(records) == 9 and all(record.endswith(".record.json") for record in records), "base, novel and joint"
     page.locator(f"{TABLE} th[data-col=base] button").click()
     following = page.locator(f"{TABLE} tr.opened").evaluate("row => row.previousElementSibling.innerText")
-    assert "ViFi-CLIP" in following, "an opened cell moves with its row"
+    assert "ViFi-CLIP" in following, "the panel moves with its row"
     summary.click()
     assert page.locator(f"{TABLE} tr.opened").count() == 0
+    row.locator("td[data-col=novel]").click()
+    assert page.locator(f"{TABLE} tr.opened").count() == 1, "a click anywhere on the row opens it"
 
 
 @pytest.mark.parametrize("format", ["md", "latex", "csv"])
 def test_copy_what_is_shown(visit: Visit, format: str) -> None:
     page = visit.page
     page.evaluate("navigator.clipboard.writeText = async (text) => { window.copied = text; }")
+    page.locator(".tabs a[data-tab=b2n]").click()
     page.locator(".columns summary").click()
-    page.locator("#columns input[value=text]").uncheck()
+    page.locator("#columns input[value=text]").check()
+    page.locator("#columns input[value=params]").uncheck()
     page.keyboard.press("Escape")
     page.locator(f"p.copy[data-for='{TABLE[1:]}'] button[data-copy={format}]").click()
     page.wait_for_function("window.copied")
@@ -155,10 +125,10 @@ def test_copy_what_is_shown(visit: Visit, format: str) -> None:
     lines = text.strip().splitlines()
     assert sum("CLIP" in line for line in lines) == 5
     first = next(line for line in lines if "ViFi-CLIP" in line)
-    expected = {"md": "| 1 | ViFi-CLIP | 71.9 ± 1.0 |", "latex": "1 & ViFi-CLIP & 71.9 $\\pm$ 1.0 &",
+    expected = {"md": "| 1 | ViFi-CLIP | **71.9 ± 1.0** |", "latex": "1 & ViFi-CLIP & \\textbf{71.9 $\\pm$ 1.0} &",
                 "csv": "1,ViFi-CLIP,71.9 ± 1.0,"}[format]  # fmt: skip
-    assert first.startswith(expected)
-    assert "Text" not in lines[0] + lines[2] and "a photo" not in text
+    assert first.startswith(expected), "bold marks what is not separable from the best row"
+    assert "Class text" in lines[0] + lines[2] and "Trained" not in text and "124" not in text
     if format == "latex":
         assert lines[0].startswith("\\begin{tabular}") and lines[-2] == "\\end{tabular}"
     if format != "csv":
@@ -167,19 +137,43 @@ def test_copy_what_is_shown(visit: Visit, format: str) -> None:
 
 def test_copy_reaches_the_clipboard(visit: Visit) -> None:
     visit.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    visit.page.locator(".tabs a[data-tab=b2n]").click()
     visit.page.locator(f"p.copy[data-for='{TABLE[1:]}'] button[data-copy=latex]").click()
     visit.page.wait_for_function("document.querySelector('[data-copy]') && document.body.innerText.includes('Copied')")
     assert "\\begin{tabular}" in visit.page.evaluate("navigator.clipboard.readText()")
 
 
-def test_two_rows_side_by_side(visit: Visit) -> None:
+def pick(page: Any, *names: str, table: str = TABLE) -> None:
+    for name in names:
+        page.locator(f"{table} input.pick[aria-label='Compare {name}']").check()
+
+
+def test_two_rows_are_compared_with_test_sentence_link_and_command(
+    visit: Visit, browser: Any, board: Path, grid_runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     page = visit.page
-    page.select_option("#pair-table", TABLE[1:])
-    page.select_option("#pair-a", label="ViFi-CLIP")
-    page.select_option("#pair-b", label="Vanilla CLIP")
-    lines = page.locator("#pair-out tbody tr").all_inner_texts()
-    base = next(line for line in lines if line.startswith("Base")).split("\t")
-    assert float(base[3]) == pytest.approx(float(base[1]) - float(base[2]), abs=0.11) and base[3].startswith("+")
+    page.evaluate("navigator.clipboard.writeText = async (text) => { window.copied = text; }")
+    page.locator(".tabs a[data-tab=b2n]").click()
+    pick(page, "ViFi-CLIP", "Vanilla CLIP")
+    lines = [line.split("\t") for line in page.locator("#tray tbody tr").all_inner_texts()]
+    assert [line[0] for line in lines] == ["Base", "Novel", "HM", "Joint"]
+    words = shlex.split(page.locator("#tray code").inner_text())
+    assert main([*words[3:], "--runs", str(grid_runs), "--json"]) == 0
+    parts = {part["name"].split("/")[-1]: part for part in json.loads(capsys.readouterr().out)["parts"]}
+    low, high = lines[0][4].replace("\N{MINUS SIGN}", "-").split(" to ")
+    interval = parts["base"]["interval"]
+    assert [float(low), float(high)] == pytest.approx(list(interval), abs=0.11), "the page and `compare` agree"
+    assert float(lines[0][3]) == pytest.approx(parts["base"]["difference"], abs=0.06)
+    assert lines[0][6] == "A is better"
+    page.locator("#tray button:has-text('Copy sentence')").click()
+    page.wait_for_function("window.copied")
+    sentence = page.evaluate("window.copied")
+    assert "ViFi-CLIP is" in sentence and "above Vanilla CLIP in HM (95 % interval" in sentence and "Holm" in sentence
+    other = Visit(browser, page.url)
+    assert other.page.locator("#tray .sentence").inner_text() == sentence, "the address keeps the two rows"
+    other.close()
+    page.locator("#tray button:has-text('Close')").click()
+    assert not page.locator("#tray").is_visible() and page.locator("input.pick:checked").count() == 0
 
 
 @pytest.fixture
@@ -195,13 +189,12 @@ def test_rows_of_one_title_are_told_apart_in_selects_copies_search_and_sorting(
     one = Visit(browser, variants.as_uri())
     page = one.page
     page.evaluate("navigator.clipboard.writeText = async (text) => { window.copied = text; }")
-    page.select_option("#pair-table", TABLE[1:])
-    options = page.locator("#pair-a option").all_text_contents()
+    page.locator(".tabs a[data-tab=b2n]").click()
+    options = page.locator(f"{TABLE} input.pick").evaluate_all("boxes => boxes.map(box => box.ariaLabel.slice(8))")
     assert len(options) == len(set(options))
     assert {"ViFi-CLIP (lr 8e-06)", "ViFi-CLIP (seed 7)", "ViFi-CLIP"} <= set(options)
-    page.select_option("#pair-a", label="ViFi-CLIP (lr 8e-06)")
-    page.select_option("#pair-b", label="ViFi-CLIP (seed 7)")
-    words = shlex.split(page.locator("#pair-out code").inner_text())
+    pick(page, "ViFi-CLIP (lr 8e-06)", "ViFi-CLIP (seed 7)")
+    words = shlex.split(page.locator("#tray code").inner_text())
     assert words[:4] == ["python", "-m", "harness", "compare"] and len(words) == 6
     runs = ["--runs", str(variants.parent.parent / "runs")]
     assert main([*words[3:], *runs, "--json"]) == 1, "the two damaged records of the folder are named"
@@ -223,6 +216,7 @@ def test_rows_of_one_title_are_told_apart_in_selects_copies_search_and_sorting(
     page.fill("#q", "")
     for name in page.locator("select[name=dataset] option").evaluate_all("options => options.map(o => o.value)"):
         if name.startswith("w10"):
+            page.locator(".tabs a[data-tab=all]").click()
             page.select_option("select[name=dataset]", name)
             assert page.locator("table.board:visible").count() == 1
     one.close()
@@ -232,7 +226,8 @@ def test_rows_of_one_title_are_told_apart_in_selects_copies_search_and_sorting(
 def test_superseded_and_damaged_records_can_be_found_on_the_page(browser: Any, variants: Path) -> None:
     one = Visit(browser, variants.as_uri())
     page = one.page
-    page.locator(f"{TABLE} tbody tr:has-text('superseded') th summary").first.click()
+    page.locator(".tabs a[data-tab=b2n]").click()
+    page.locator(f"{TABLE} tr[data-name]:has-text('superseded') summary").first.click()
     opened = page.locator(f"{TABLE} tr.opened")
     assert "engine version 1 against 2" in opened.inner_text() and opened.locator(".superseded a").count() == 9
     page.locator("p.banner a[href='#damaged']").click()
@@ -247,11 +242,10 @@ def test_works_with_javascript_off(browser: Any, board: Path) -> None:
     page = one.page
     assert not page.locator("#bar").is_visible(), "controls that need scripts are not shown"
     assert len(titles(page)) == 5
-    row = page.locator(f"{TABLE} tbody tr:has-text('ViFi-CLIP')").first
-    row.locator("td[data-col=base] summary").click()
-    assert "120 of 120" in row.inner_text()
-    row.locator("th summary").click()
-    assert "python -m harness run" in row.inner_text()
+    row = page.locator(f"{TABLE} tr[data-name='ViFi-CLIP']")
+    row.locator("summary").click()
+    assert "120 of 120" in row.inner_text() and "python -m harness run" in row.inner_text()
+    assert page.locator("svg.forest:visible").count() > 5 and page.locator(".tabs a[href='#s-few_shot']").is_visible()
     one.close()
 
 
@@ -261,7 +255,8 @@ def test_contrast_width_and_names(browser: Any, board: Path, width: int, scheme:
     """WCAG AA: 4.5:1 for all text; no sideways scrolling of the page; every control has a name."""
     one = Visit(browser, board.as_uri(), viewport={"width": width, "height": 900}, color_scheme=scheme)
     page = one.page
-    page.locator(f"{TABLE} tbody td[data-col=base] summary").first.click()
+    page.locator(".tabs a[data-tab=b2n]").click()
+    page.locator(f"{TABLE} tr[data-name] summary").first.click()
     folder = Path(os.environ.get("HARNESS_SCREENSHOTS", tmp_path))
     page.screenshot(path=folder / f"board-{width}-{scheme}.png", full_page=True)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
@@ -304,8 +299,12 @@ def test_the_theme_can_be_chosen(visit: Visit) -> None:
 
 def test_print_leaves_the_controls_out(visit: Visit) -> None:
     visit.page.emulate_media(media="print")
+    visit.page.evaluate("location.hash = 't-b2n-mini_target-0'")
     assert not visit.page.locator("#bar").is_visible() and not visit.page.locator("nav").is_visible()
-    assert visit.page.locator(TABLE).is_visible()
+    visit.page.locator(TABLE).wait_for()
+    strokes = visit.page.locator(f"{TABLE} .fi").evaluate_all("lines => lines.map(l => getComputedStyle(l).stroke)")
+    assert len(strokes) == 5 and "none" not in strokes, "intervals are lines, which print; backgrounds do not"
+    assert visit.page.locator(f"{TABLE} svg.forest:visible").count() == 5
 
 
 def test_foreign_text_runs_nothing_and_breaks_nothing(browser: Any, tmp_path: Path) -> None:
@@ -323,7 +322,7 @@ def test_foreign_text_runs_nothing_and_breaks_nothing(browser: Any, tmp_path: Pa
     shown = [" ".join(text.split()) for text in one.page.locator("table.board .title").all_text_contents()]
     for evil in EVILS.values():
         assert " ".join(evil.split()) in shown
-    one.page.locator("table.board tbody td[data-col=k16] summary").first.click()
+    one.page.locator("table.board tr[data-name]:visible summary").first.click()
     for details in one.page.locator("#methods details > summary").all():
         details.click()
     one.page.fill("#q", "<img")
@@ -346,8 +345,8 @@ def test_ten_thousand_records_open_and_filter_without_visible_delay(browser: Any
           const field = document.forms.bar.elements[name]; field.value = value;
           field.dispatchEvent(new Event("input", { bubbles: true })); document.body.offsetHeight;
           times.push(performance.now() - start); };
-        set("protocol", "b2n"); set("q", "method 12"); set("params", "none");
-        set("q", ""); set("protocol", ""); set("params", "");
+        set("dataset", "another"); set("q", "method 12"); set("params", "none");
+        set("q", ""); set("dataset", ""); set("params", "");
         return times; }""")
     print(f"opened in {opened:.2f} s, filters took {[round(t) for t in filtered]} ms")  # noqa: T201
     assert opened < 8 and max(filtered) < 500 and sorted(filtered)[len(filtered) // 2] < 150

@@ -56,10 +56,11 @@ def test_text_on_every_ground(theme: str) -> None:
 
 @pytest.mark.parametrize("theme", themes())
 def test_marks_that_carry_meaning(theme: str) -> None:
-    """Marks of intervals, published values and the focus ring against what is around them: 3:1; so are the figures' colours."""
+    """Intervals, published values and the focus ring against what is around them: 3:1; so are the figures' colours."""
     colours = themes()[theme]
     for ground in GROUNDS:
         assert min(contrast(colours[mark], colours[ground]) for mark in ("accent", "grey", "printed")) >= 3
+    for ground in ("bg", "soft"):  # figures are on the page and in opened rows
         assert min(contrast(colour, colours[ground]) for colour in (*COLOURS, REST)) >= 3, ground
 
 
