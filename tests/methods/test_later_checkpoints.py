@@ -105,13 +105,13 @@ def st_adapter_file(method: ClipMethod) -> dict[str, object]:
 
 
 def test_st_adapter(tmp_path: Path) -> None:
-    options = {"head": "classes", "head_classes": 5, "bottleneck": 16, "before": "attn+mlp"}
+    options = {"head": "classes", "fixed_classes": 5, "bottleneck": 16, "before": "attn+mlp"}
     expected = moved(build("st_adapter", **options))
     path = save(tmp_path / "checkpoint-11.pth", st_adapter_file(expected))
     check_load(build("st_adapter", **options), path, "stadapter", expected)
     with pytest.raises(UserError) as refused:
         load_published(build("st_adapter"), path)
-    for hint in ("--set before=attn+mlp", "--set bottleneck=16", "--set head=classes", "--set head_classes=5"):
+    for hint in ("--set before=attn+mlp", "--set bottleneck=16", "--set head=classes", "--set fixed_classes=5"):
         assert hint in refused.value.hint, refused.value.hint
 
 
@@ -128,14 +128,57 @@ def aim_file(method: ClipMethod) -> dict[str, object]:
 
 
 def test_aim(tmp_path: Path) -> None:
-    options = {"head": "classes", "head_classes": 5, "inner_adapter": True}
+    options = {"head": "classes", "fixed_classes": 5, "inner_adapter": True}
     expected = moved(build("aim", **options))
     path = save(tmp_path / "vit_b_clip_32frame_k400.pth", aim_file(expected))
     check_load(build("aim", **options), path, "aim", expected)
     with pytest.raises(UserError) as refused:
         load_published(build("aim"), path)
-    for hint in ("--set inner_adapter=True", "--set head=classes", "--set head_classes=5"):
+    for hint in ("--set inner_adapter=True", "--set head=classes", "--set fixed_classes=5"):
         assert hint in refused.value.hint, refused.value.hint
+
+
+VITA_NAMES = {
+    "visual.class_embedding": "visual.cls_token", "visual.positional_embedding": "visual.pos_embed",
+    "visual.conv1.weight": "visual.patch_embed.proj.weight", "patch_bias": "visual.patch_embed.proj.bias",
+    "ctx": "prompt_learner.ctx", "logit_scale": "logit_scale",
+}  # fmt: skip
+
+
+def vita_clip_file(method: ClipMethod) -> dict[str, object]:
+    state = {"module.prompt_learner.token_prefix": torch.zeros(5, 1, 64)}
+    for full, value in method.state_dict().items():
+        name = full.removeprefix("backbone.clip.")
+        values = {"": value}
+        if name in VITA_NAMES:
+            name = VITA_NAMES[name]
+        elif name == full:
+            name = f"visual.{name}"
+        elif name.startswith("visual."):
+            for ours, theirs in ((".transformer.resblocks.", ".blocks."), (".mlp.c_fc.", ".mlp.fc1."),
+                                 (".mlp.c_proj.", ".mlp.fc2."), (".ln_1.", ".norm1."), (".ln_2.", ".norm2.")):  # fmt: skip
+                name = name.replace(ours, theirs)
+            if ".attn.in_proj_" in name:
+                values = dict(zip("qkv", value.chunk(3), strict=True))
+        else:
+            name = f"textual.{name}"
+        for letter, part in values.items():
+            state["module." + name.replace("in_proj_", f"{letter}_proj.") if letter else f"module.{name}"] = part
+    return {"model": state, "optimizer": {"state": {}}, "next_step": 30000}
+
+
+def test_vita_clip(tmp_path: Path) -> None:
+    options = {"context": "classes", "fixed_classes": 5, "contexts": 6, "global_prompts": 3}
+    expected = moved(build("vita_clip", **options))
+    with torch.no_grad():
+        expected.patch_bias.add_(0.5)
+    path = save(tmp_path / "checkpoint-30000.pth", vita_clip_file(expected))
+    check_load(build("vita_clip", **options), path, "vitaclip", expected)
+    assert describe(path).is_complete
+    with pytest.raises(UserError) as refused:
+        load_published(build("vita_clip", summary=False), path)
+    for hint in ("context=classes", "fixed_classes=5", "contexts=6", "global_prompts=3", "summary=True"):
+        assert f"--set {hint}" in refused.value.hint, refused.value.hint
 
 
 @pytest.mark.parametrize(
@@ -144,7 +187,8 @@ def test_aim(tmp_path: Path) -> None:
         ("lora", {}),
         ("lora", {"form": "maxi"}),
         ("st_adapter", {"bottleneck": 8}),
-        ("aim", {"head": "classes", "head_classes": 3}),
+        ("aim", {"head": "classes", "fixed_classes": 3}),
+        ("vita_clip", {}),
     ],
 )
 def test_exports_come_back(tmp_path: Path, name: str, options: dict[str, object]) -> None:
@@ -154,11 +198,11 @@ def test_exports_come_back(tmp_path: Path, name: str, options: dict[str, object]
 
 
 def test_a_tensor_of_the_wrong_shape_is_named(tmp_path: Path) -> None:
-    content = st_adapter_file(build("st_adapter", head="classes", head_classes=5, bottleneck=16))
+    content = st_adapter_file(build("st_adapter", head="classes", fixed_classes=5, bottleneck=16))
     content["model"]["fc.weight"] = torch.zeros(5, 3)  # type: ignore[index]
     path = save(tmp_path / "checkpoint-11.pth", content)
     with pytest.raises(UserError, match=r"fc\.weight: file \(5, 3\)"):
-        load_published(build("st_adapter", head="classes", head_classes=5, bottleneck=16), path)
+        load_published(build("st_adapter", head="classes", fixed_classes=5, bottleneck=16), path)
 
 
 def test_the_tiny_clip_has_as_many_blocks() -> None:
