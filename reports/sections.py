@@ -85,7 +85,17 @@ class DatasetSection:
 
 @dataclass(frozen=True)
 class ComparisonSection:
-    """The two best rows of a group, compared on the same videos."""
+    """The two best rows of a group, compared on the same videos.
+
+    Args:
+        anchor: Id of the section.
+        title: Protocol, dataset and measurement.
+        a, b: Names of the rows.
+        parts: The comparison of each part, in the order of the columns.
+        figure: Changes of the accuracy of classes in the first part.
+        names: Display names of the parts.
+        confusion: Confusion of classes of the first row.
+    """
 
     anchor: str
     title: str
@@ -93,6 +103,7 @@ class ComparisonSection:
     b: str
     parts: tuple[PartComparison, ...]
     figure: Figure
+    names: tuple[str, ...]
     confusion: Figure | None = None
 
 
@@ -196,10 +207,19 @@ def comparison_sections(groups: Sequence[Group]) -> tuple[list[ComparisonSection
 
 def _comparison(group: Group, a: BoardRow, b: BoardRow) -> ComparisonSection:
     result = compare_files(_paths(a), _paths(b))
-    figure = class_changes(result.parts[0], a.name, b.name, 12)
-    title = f"{protocol_title(group.protocol)}, {dataset_title(group.dataset)}"
+    # A part is `protocol/dataset/part`; parts have the order of their columns.
+    columns = {rule.part: rule.name for rule in reversed(a.row.rules) if rule.part} if a.row else {}
+    order = list(reversed(columns))
+    parts = sorted(result.parts, key=lambda part: order.index(_part(part)) if _part(part) in order else len(order))
+    names = tuple(column_title(columns.get(_part(part), part.name)) for part in parts)
+    figure = class_changes(parts[0], a.name, b.name, 12)
+    title = f"{protocol_title(group.protocol)}, {dataset_title(group.dataset)}, {group.heading}"
     anchor = slug("c", group.anchor)
-    return ComparisonSection(anchor, title, a.name, b.name, result.parts, figure, _confusion(a))
+    return ComparisonSection(anchor, title, a.name, b.name, tuple(parts), figure, names, _confusion(a))
+
+
+def _part(comparison: PartComparison) -> str:
+    return comparison.name.rsplit("/", 1)[-1]
 
 
 def _confusion(board: BoardRow) -> Figure | None:

@@ -17,12 +17,12 @@ from harness.base.errors import UserError
 from harness.engine.features.cache import FeatureCache, fits_from_features
 from harness.engine.features.context import Context
 from harness.engine.job import FitJob
-from results.curve_file import CURVE
 from harness.engine.training.fit import fit
 from harness.engine.training.trained_weights import WEIGHTS, load_fit
 from harness.engine.video.batches import Draw
 from harness.engine.video.loaders import Row
 from harness.machine.compute_options import ComputeOptions
+from results.curve_file import CURVE
 from results.fit_file import FitOutcome
 from tests.engine.conftest import CPU, LABELS, VIEWS, tiny_method
 

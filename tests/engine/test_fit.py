@@ -16,12 +16,12 @@ from safetensors.torch import load_file
 
 from harness.api import ClipMethod, MethodCard, Recipe, load_backbone
 from harness.base.errors import UserError
-from results.curve_file import CURVE
 from harness.engine.training.schedule import rate_of_update
 from harness.engine.training.step import build_optimizer
 from harness.engine.training.trained_weights import WEIGHTS, load_fit
 from harness.engine.video.loaders import Row
 from harness.machine.compute_options import ComputeOptions
+from results.curve_file import CURVE
 from results.fit_file import FitOutcome
 from tests.engine.conftest import LABELS, RECIPE, VIEWS, run_fit, tiny_method
 
