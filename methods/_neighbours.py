@@ -1,6 +1,5 @@
 """Attention of a ViT to the neighbouring frames of a video, as in Open-VCLIP and FROSTER, and what both share."""
 
-import types
 from collections.abc import Iterable, Sequence
 
 import torch
@@ -13,9 +12,6 @@ from harness.api import Backbone, ClipMethod, ParameterGroup, Recipe
 def see_neighbours(backbone: Backbone, reach: int, method: str) -> None:
     """Let the blocks of a ViT attend to the frames before and behind a frame if they are given videos.
 
-    A block that is given tokens (B, T, L, width) uses the attention of this module; tokens (N, L, width) of single
-    pictures pass as before.
-
     Args:
         backbone: The CLIP model, whose blocks are changed in place.
         reach: Frames before and behind a frame; 0 for plain frames.
@@ -26,27 +22,36 @@ def see_neighbours(backbone: Backbone, reach: int, method: str) -> None:
     """
     backbone.require_vit(method)
     for block in backbone.vision_blocks:
-        block.reach = reach
-        # A bound method, so that a copy of the model binds the copied block.
-        block.attention = types.MethodType(_attention, block)
+        block.attention = NeighbourAttention(block.attn, reach)
 
 
-def _attention(
-    block: nn.Module, q_x: Tensor, k_x: Tensor | None = None, v_x: Tensor | None = None, attn_mask: Tensor | None = None
-) -> Tensor:
-    """The attention of a block of open_clip, whose arguments it has, to its own and neighbouring frames."""
-    if q_x.ndim == 3:
-        plain: Tensor = type(block).attention(block, q_x, k_x, v_x, attn_mask)
-        return plain
-    attn = block.attn
-    qkv = F.linear(q_x, attn.in_proj_weight, attn.in_proj_bias)
-    q, k, v = (torch.unflatten(part, -1, (attn.num_heads, -1)) for part in qkv.chunk(3, dim=-1))
-    k, v = with_neighbours(k, block.reach), with_neighbours(v, block.reach)
-    # Frames join the batch, because fused attention takes four dimensions.
-    q, k, v = (part.flatten(0, 1).transpose(1, 2) for part in (q, k, v))
-    attended = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
-    projected: Tensor = attn.out_proj(torch.unflatten(attended, 0, q_x.shape[:2]))
-    return projected
+class NeighbourAttention:
+    """The attention of a block of open_clip: of videos to neighbouring frames, of single pictures as before.
+
+    Args:
+        attn: The attention layer of the block.
+        reach: Frames before and behind a frame.
+    """
+
+    def __init__(self, attn: nn.MultiheadAttention, reach: int) -> None:
+        self.attn, self.reach = attn, reach
+
+    def __call__(
+        self, q_x: Tensor, k_x: Tensor | None = None, v_x: Tensor | None = None, attn_mask: Tensor | None = None
+    ) -> Tensor:
+        """Return (B, T, L, width) of the tokens of videos, or (N, L, width) of pictures; keys are the queries."""
+        attn = self.attn
+        if q_x.ndim == 3:
+            plain: Tensor = attn(q_x, q_x, q_x, need_weights=False, attn_mask=attn_mask)[0]
+            return plain
+        qkv = F.linear(q_x, attn.in_proj_weight, attn.in_proj_bias)
+        q, k, v = (torch.unflatten(part, -1, (attn.num_heads, -1)) for part in qkv.chunk(3, dim=-1))
+        k, v = with_neighbours(k, self.reach), with_neighbours(v, self.reach)
+        # Frames join the batch, because fused attention takes four dimensions.
+        q, k, v = (part.flatten(0, 1).transpose(1, 2) for part in (q, k, v))
+        attended = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+        projected: Tensor = attn.out_proj(torch.unflatten(attended, 0, q_x.shape[:2]))
+        return projected
 
 
 def with_neighbours(x: Tensor, reach: int) -> Tensor:

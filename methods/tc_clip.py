@@ -79,10 +79,10 @@ class TcClip(TcClipSpec, ClipMethod[tuple[Tensor, Tensor], tuple[Tensor, Tensor]
         return super().shares_initial(name) or name == "positions"
 
     def prompts(self, label_set: LabelSet) -> tuple[str, ...]:
-        """Return the texts whose first tokens the learned vectors replace."""
+        """Return the texts whose first tokens the learned vectors replace; a file of class texts replaces the names."""
         drawn = ["X"] * (self.options.context_vectors - self._words().shape[1])
         prefix = " ".join(filter(None, [self.options.context, *drawn]))
-        names = label_set.names
+        names = super().prompts(label_set)
         if self.options.split_names:
             names = tuple(re.sub("([A-Z])", r" \1", name).strip() for name in names)
         return tuple(f"{prefix} {name.replace('_', ' ')}." for name in names)

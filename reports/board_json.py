@@ -131,7 +131,10 @@ class _JsonRow:
 
 @dataclass(frozen=True)
 class JsonMeasuredRow(_JsonRow):
-    """A measured row; `command` repeats its measurement."""
+    """A measured row.
+
+    `time` (UTC) and `harness` (version and commit) are those of its newest record; `command` repeats its measurement.
+    """
 
     cells: Mapping[str, JsonMeasuredCell]
     params_trained: int
@@ -139,6 +142,7 @@ class JsonMeasuredRow(_JsonRow):
     records: tuple[str, ...]
     embedded: bool
     time: str
+    harness: str
     row: str
     group: str
     superseded: tuple[JsonSuperseded, ...]
@@ -228,7 +232,8 @@ def _measured(board: BoardRow, row: Row) -> JsonMeasuredRow:
         params=board.filters.params,
         cells={column: _measured_cell(cell, cell.cell) for column, cell in board.cells.items() if cell.cell},
         params_trained=row.params_trained, marks=tuple(mark.text for mark in row.marks),
-        records=tuple(entry.name for entry in row.entries), embedded=row.embedded, time=row.newest.time, row=row.key,
+        records=tuple(entry.name for entry in row.entries), embedded=row.embedded, time=row.newest.time,
+        harness=row.record.environment.harness, row=row.key,
         group=row.group, superseded=tuple(JsonSuperseded(record.name, record.reason) for record in row.superseded),
         command=board.command.text if board.command else "",
         command_notes=board.command.notes if board.command else (),
@@ -276,6 +281,7 @@ FIELDS = (
     "low", "high", "again_low", "again_high", "fits", "clusters_known", "rank", "again",
     "not_ranked", *(name for name, _ in FILTERS[2:]), "params_trained", "signature",
     "measured_by", "source", "records", "marks", "superseded", "time",
+    "harness",
 )  # fmt: skip
 
 
@@ -302,6 +308,7 @@ def _shared(group: Group, row: BoardRow) -> dict[str, CsvValue]:
     if row.row:
         line |= {
             "method": row.row.method, "params_trained": row.row.params_trained, "time": row.row.newest.time,
+            "harness": row.row.record.environment.harness,
             "marks": "; ".join(mark.text for mark in row.row.marks),
             "superseded": row.row.superseded_text,
         }  # fmt: skip

@@ -81,23 +81,24 @@ class Entries:
     root: Path = Path()
 
 
-def read_entries(runs: Path | Sequence[Path]) -> Entries:
+def read_entries(runs: Path | Sequence[Path], allow_none: bool = False) -> Entries:
     """All records below run folders.
 
     A record that lies in two folders counts once: `results.generations` takes one record for each part and repeat.
 
     Args:
         runs: A run folder, or the run folders of several machines.
+        allow_none: Whether a single run folder may contain no record file.
 
     Raises:
         UserError: A folder is missing, contains no record file, or lies in another one.
     """
     if isinstance(runs, Path):
-        return entries_of(_records_in(runs), runs)
+        return entries_of(_records_in(runs, allow_none), runs)
     # Absolute, because the names of files are relative to the folder that contains all run folders.
     folders = [folder.resolve() for folder in dict.fromkeys(runs)]
     if len(folders) == 1:
-        return read_entries(runs[0])
+        return read_entries(runs[0], allow_none)
     for inner, outer in itertools.permutations(folders, 2):
         if inner.is_relative_to(outer):
             raise UserError(
@@ -105,17 +106,17 @@ def read_entries(runs: Path | Sequence[Path]) -> Entries:
                 f"Name {outer} alone.",
             )
     root = Path(os.path.commonpath(folders))
-    found = entries_of([path for folder in folders for path in _records_in(folder)], root)
+    found = entries_of([path for folder in folders for path in _records_in(folder, False)], root)
     return replace(found, entries=tuple(sorted(found.entries, key=lambda entry: entry.name)))
 
 
-def _records_in(runs: Path) -> list[Path]:
+def _records_in(runs: Path, allow_none: bool) -> list[Path]:
     if not runs.is_dir():
         raise UserError(
             f"The run folder {runs} does not exist.", "Choose another folder, or create records: python -m harness run"
         )
     paths = find_records(runs)
-    if not paths:
+    if not paths and not allow_none:
         raise UserError(
             f"The run folder {runs} contains no record (*.record.json).", "Create records: python -m harness run"
         )

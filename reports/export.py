@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.base.errors import UserError, unknown_name
@@ -26,10 +27,17 @@ FORMATS: dict[str, Callable[[Sequence[Table]], str]] = {"md": markdown, "latex":
 
 @dataclass(frozen=True)
 class RenderedTable:
-    """A table as text, and the files that are left out of it."""
+    """A table as text.
+
+    Args:
+        text: All tables of the name.
+        damaged: Files that are left out of it.
+        parts: The text of each table by its name, such as `b2n` or `few_shot_hmdb51`.
+    """
 
     text: str
     damaged: tuple[Damaged, ...] = ()
+    parts: Mapping[str, str] = field(default_factory=dict)
 
 
 def render_table(
@@ -53,14 +61,23 @@ def render_table(
     chosen = layouts(table)
     if runs is None:
         published = [table for table in map(published_table, chosen) if table.rows]
-        return RenderedTable(FORMATS[format](_with_later(chosen, published)))
+        return _rendered(_with_later(chosen, published), FORMATS[format])
     read = read_entries(runs)
     rows, probes = without_probes(rows_of(read.entries))
     found = analyse(rows)
     tables = tables_of(chosen, found.rows, found.ranks, against_paper)
     if table == ALL_TABLES:
         tables += probe_tables(probe_rows(probes))
-    return RenderedTable(FORMATS[format](tables), read.damaged)
+    return _rendered(tables, FORMATS[format], read.damaged)
+
+
+def _rendered(
+    tables: Sequence[Table], write: Callable[[Sequence[Table]], str], damaged: tuple[Damaged, ...] = ()
+) -> RenderedTable:
+    by_name: dict[str, list[Table]] = defaultdict(list)
+    for table in tables:
+        by_name[table.name].append(table)
+    return RenderedTable(write(tables), damaged, {name: write(same) for name, same in by_name.items()})
 
 
 def _probes(runs: Path | Sequence[Path] | None, write: Callable[[Sequence[Table]], str]) -> RenderedTable:
@@ -76,7 +93,7 @@ def _probes(runs: Path | Sequence[Path] | None, write: Callable[[Sequence[Table]
             f"{'No run folder' if runs is None else runs} holds no record of probes.",
             "Create records: python -m harness run --method NAME --protocol few_shot probes",
         )
-    return RenderedTable(write(probe_tables(probe_rows(probes))), read.damaged)
+    return _rendered(probe_tables(probe_rows(probes)), write, read.damaged)
 
 
 def tables_of(

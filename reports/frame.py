@@ -95,6 +95,8 @@ Columns of the measurement, named by the path of the field (`results.measurement
     training.recipe.selection          text; checkpoint selection
     training.recipe.source             text; where the recipe is published
     training.recipe.views_cached       integer; cached augmented views per clip, 0 for none
+    training.recipe.clip_norm          number; largest norm of the gradient, 0 for no limit
+    training.recipe.warmup_lr_ratio    number; fraction of the peak learning rate in the first update
     training.recipe.average            text; epochs whose weights are averaged, or none
     training.recipe.initial_share      number; share of the weights before the fit in the evaluated weights
     training.recipe.lr_factors         tuple of texts; `NAME=FACTOR` for parameter groups with another learning rate
@@ -126,6 +128,8 @@ Columns of the measurement, named by the path of the field (`results.measurement
     evaluation.views.sampling          text; how frames are sampled
     evaluation.views.normalize         text; input statistics
     evaluation.views.reader            text; how videos are read
+    evaluation.views.resize            text; resizing of an eval: `published`, `input` or `slowfast`
+    evaluation.views.combine           text; combination of views: `probabilities` or `logits`
     evaluation.views.input.mean        tuple; mean of RGB in 0..1 with `normalize=model`, else empty
     evaluation.views.input.std         tuple; standard deviation, likewise
     evaluation.views.input.resize      text; `shortest`, `squash` or `longest`, likewise

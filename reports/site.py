@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import gc
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import groupby
 from pathlib import Path
-from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -21,6 +19,7 @@ from reports.anchors import slug
 from reports.board import groups_of
 from reports.board_json import board_csv, board_json
 from reports.board_rows import FILTERS, BoardCell, Group
+from reports.changes import KINDS, Changes, changes_since
 from reports.entries import Damaged, read_entries
 from reports.export import tables_of
 from reports.figures.forest import ForestScale, forest, forest_scale
@@ -29,10 +28,12 @@ from reports.layout import ALL_TABLES, column_title, dataset_title, layouts, pro
 from reports.overview import overview
 from reports.page.heads import explanation_id, explanations
 from reports.page.notes import coverage, linked_columns, notes_of, printed_facts, unknown_sources
+from reports.page.pages import INDEX, pages_of
 from reports.page.pairs import pair_matrix
 from reports.page.panel import panel_figures
 from reports.page.standing import standing
 from reports.probes import TITLE, by_dataset, probe_rows, probe_tables, without_probes
+from reports.publish import BESIDE_RUNS, Publishing, base_of_records
 from reports.ranks import analyse
 from reports.sections import comparison_sections, dataset_sections, group_figures, method_sections
 from reports.statistics_words import AGAIN, NOT_SEPARABLE, SEPARABLE, TOO_FEW_SOURCES
@@ -41,7 +42,6 @@ from results.means import DDOF
 
 _GAPS = {"": "\N{EN DASH}", SEPARABLE: "separable", NOT_SEPARABLE: "not separable", TOO_FEW_SOURCES: "too few sources"}
 TEMPLATES = Path(__file__).with_name("templates")
-INDEX = "index.html"
 FIGURES_FROM = 6
 """Number of rows from which a table has figures although it is not the largest table of its dataset."""
 
@@ -53,23 +53,32 @@ class BuiltReport:
     Args:
         index: Its `index.html`.
         damaged: Files that are left out of the board; the page names them.
+        changes: The changes since an earlier board, if they were requested.
     """
 
     index: Path
     damaged: tuple[Damaged, ...] = ()
+    changes: Changes | None = None
 
 
-def build_report(runs: Path | Sequence[Path], out: Path) -> BuiltReport:
+def build_report(
+    runs: Path | Sequence[Path], out: Path, publishing: Publishing = BESIDE_RUNS
+) -> BuiltReport:  # fmt: skip
     """Write the board of all records below a run folder, or several run folders, to the folder `out`.
 
-    The page loads no other file and can be read without scripts. Links to records are relative to `out`. Damaged
-    records are left out; the page names them.
+    A page loads no other file and can be read without scripts. Damaged records are left out; the page names them. A
+    board of empty run folders shows the published values.
+
+    Args:
+        runs: Run folders.
+        out: Folder of the board.
+        publishing: Where the records of the board are read.
 
     Raises:
-        UserError: The folder is missing, or contains no record file.
+        UserError: A folder is missing, or the board cannot be written there.
     """
     with _quiet_collector():
-        return _build(runs, out)
+        return _build([runs] if isinstance(runs, Path) else runs, out, publishing)
 
 
 @contextmanager
@@ -89,8 +98,8 @@ def _quiet_collector() -> Iterator[None]:
             gc.enable()
 
 
-def _build(runs: Path | Sequence[Path], out: Path) -> BuiltReport:
-    read = read_entries(runs)
+def _build(runs: Sequence[Path], out: Path, publishing: Publishing) -> BuiltReport:
+    read = read_entries(runs, allow_none=True)
     ranked, probes = without_probes(rows_of(read.entries))
     analysis = analyse(ranked)
     rows, ranks = analysis.rows, analysis.ranks
@@ -101,12 +110,14 @@ def _build(runs: Path | Sequence[Path], out: Path) -> BuiltReport:
     paper = tables_of(layouts(ALL_TABLES), rows, ranks, against_paper=True, fill_unmeasured=False)
     comparisons, unread = comparison_sections(groups)
     damaged = (*read.damaged, *unread)
-    # Links are relative, so that runs and board can be copied together to another machine or a web server.
-    # The root of several run folders has no symbolic links, which `..` in a link would not follow back.
-    start = out if isinstance(runs, Path) else out.resolve()
-    base = "/".join(quote(part) for part in Path(os.path.relpath(read.root, start)).parts)
-    text = _environment().get_template("board.html.jinja").render(
-        sections=_sections(groups),
+    changes = changes_since(publishing.since, groups) if publishing.since else None
+    pages = pages_of(groups)
+    render = partial(
+        _environment().get_template("board.html.jinja").render,
+        pages=pages,
+        changes=changes,
+        change_kinds=KINDS,
+        tabs=list(dict.fromkeys(group.protocol for group in groups)),
         glance=overview(groups),
         figures={group.anchor: group_figures(group) for group in groups if _drawn(group)},
         comparisons=comparisons,
@@ -134,16 +145,17 @@ def _build(runs: Path | Sequence[Path], out: Path) -> BuiltReport:
         newest=max(times, default=""),
         oldest=min(filter(None, times), default=""),
         ddof=DDOF,
-        base=base,
+        base=base_of_records(read, runs, out, publishing),
         css=Markup((TEMPLATES / "board.css").read_text(encoding="utf-8")),
         js=Markup((TEMPLATES / "board.js").read_text(encoding="utf-8")),
     )  # fmt: skip
     # Names of videos and classes may contain lone surrogates, which UTF-8 cannot encode.
-    target = out / INDEX
-    write_bytes(target, text.encode("utf-8", errors="replace"))
+    for page in pages:
+        text = render(page=page, sections=_sections(page.groups))
+        write_bytes(out / page.file, text.encode("utf-8", errors="replace"))
     write_bytes(out / "leaderboard.json", board_json(groups, damaged).encode("utf-8", errors="replace"))
     write_bytes(out / "leaderboard.csv", board_csv(groups).encode("utf-8", errors="replace"))
-    return BuiltReport(target, damaged)
+    return BuiltReport(out / INDEX, damaged, changes)
 
 
 def _drawn(group: Group) -> bool:

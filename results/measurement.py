@@ -328,7 +328,8 @@ def _later_default(kind: type, path: str) -> str:
         kind = next(k for k in (hint, *get_args(hint)) if dataclasses.is_dataclass(k) and isinstance(k, type))
     if name not in later_fields(kind):
         return ""
-    return f'"{path}":{_text(next(f.default for f in dataclasses.fields(kind) if f.name == name))}'
+    default: FieldValue = getattr(kind, name)
+    return f'"{path}":{_text(default)}'
 
 
 def leaves(part: Described) -> Iterator[tuple[str, FieldValue]]:

@@ -12,8 +12,9 @@ from pathlib import Path
 
 from results.measurement import Count
 
+HARNESS = "clip-video-harness"
 PACKAGES = (
-    "torch", "torchvision", "open_clip_torch", "timm", "mmengine", "mmaction2", "mmcv-lite", "decord", "av",
+    HARNESS, "torch", "torchvision", "open_clip_torch", "timm", "mmengine", "mmaction2", "mmcv-lite", "decord", "av",
     "opencv-python", "opencv-contrib-python", "numpy", "pandas", "scipy", "pillow", "safetensors",
 )  # fmt: skip
 
@@ -53,6 +54,12 @@ class Environment:
     threads: Count = 0
     processes: Count = 1
     compiled: bool = False
+
+    @property
+    def harness(self) -> str:
+        """Version and commit of the harness, as far as they are known: `0.1.0, commit 1a2b3c4d`; otherwise empty."""
+        commit = f"commit {self.git.commit[:8]}{' with changes' if self.git.dirty else ''}" if self.git.commit else ""
+        return ", ".join(filter(None, (self.packages.get(HARNESS, ""), commit)))
 
 
 @cache

@@ -32,6 +32,7 @@ HARNESS_ROOMS = (
     "harness.engine.compute",
     "harness.engine.video",
     "harness.engine.model",
+    "harness.engine.training_batch",
     "harness.engine.method",
     "harness.engine.method_mismatch",
     "harness.engine.method_weights",

@@ -103,9 +103,25 @@ def test_the_workflow_refuses_a_changed_record(
     assert "D001" in out and "Raise the version of the method" in out
 
 
-def test_an_empty_board_checks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_empty_board_checks_and_shows_published_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copytree(TEMPLATE, tmp_path / "board")
     assert run_here(harness_commands()[1], tmp_path / "board", monkeypatch) == 0
+    make, report = harness_commands()[2].splitlines()
+    assert make == "mkdir -p board"
+    (tmp_path / "board" / "board").mkdir(exist_ok=True)
+    assert run_here(report, tmp_path / "board", monkeypatch) == 0
+    assert "submit the first" in (tmp_path / "board" / "site" / "index.html").read_text("utf-8")
+
+
+def test_the_board_of_the_main_branch_is_published_by_a_job_that_runs_no_code_of_the_repository() -> None:
+    workflow = yaml.safe_load(WORKFLOW.read_text(encoding="utf-8"))
+    publish = workflow["jobs"]["publish"]
+    assert "push" in publish["if"] and "refs/heads/main" in publish["if"] and publish["needs"] == "check"
+    assert publish["permissions"] == {"pages": "write", "id-token": "write"}
+    assert not any("run" in step for step in publish["steps"])
+    used = [step["uses"] for job in workflow["jobs"].values() for step in job["steps"] if "uses" in step]
+    assert all(re.fullmatch(r"actions/[a-z-]+@[0-9a-f]{40}", action) for action in used), "an action without a commit"
+    assert {action.split("@")[0] for action in used} >= {"actions/upload-pages-artifact", "actions/deploy-pages"}
 
 
 def test_the_workflow_runs_nothing_of_the_pull_request() -> None:

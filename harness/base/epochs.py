@@ -37,7 +37,11 @@ def parse_epochs(text: str, last: int, name: str) -> tuple[int, ...]:
             )
         start, stop, step = map(int, numbers)
         if not (1 <= start <= stop <= last and step >= 1):
-            raise UserError(f"{name} is {text!r}, expected epochs from 1 to {last}, the number of epochs of the fit.")
+            of_recipe = "Add --recipe average=none, or name epochs of the fit."
+            hint = of_recipe if name == "recipe.average" else "Name other epochs, or none."
+            raise UserError(
+                f"{name} is {text!r}, expected epochs from 1 to {last}, the number of epochs of the fit.", hint
+            )
         epochs |= set(range(start, stop + 1, step))
     return tuple(sorted(epochs))
 

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.base.atomic import write_bytes
-from harness.base.errors import EXIT_DONE, EXIT_FAILED
+from harness.base.errors import EXIT_DONE, EXIT_FAILED, UserError
 from harness.commands._arguments import add_folders, run_folders_of
 from harness.commands._output import put, say
 from harness.commands._parser import Verbs, verb_parser
-from reports.layout import TABLE_NAMES
+from reports.anchors import slug
+from reports.layout import ALL_TABLES, TABLE_NAMES
 
 if TYPE_CHECKING:
     from reports.entries import Damaged
 
 MOST_NAMED = 100
 """Number of damaged files that are named one by one on stderr."""
+_SUFFIXES = {"html": "html", "md": "md", "latex": "tex", "csv": "csv"}
 
 
 def add_parser(verbs: Verbs) -> None:
@@ -26,10 +29,13 @@ def add_parser(verbs: Verbs) -> None:
     parser = verb_parser(
         verbs, "report", "build the board, or print a table with published values",
         "Without --table: build the board, one self-contained HTML file, with leaderboard.json and CSV files in the\n"
-        "same folder. With --table: print one table, with published values and verdicts unless --against nothing.",
+        "same folder. With --out, the folder also holds the records, and can be served without the run folder.\n"
+        "With --table: print one table, with published values and verdicts unless --against nothing.",
         "examples:\n"
         "  python -m harness report\n"
+        "  python -m harness report --out site --since old/leaderboard.json\n"
         "  python -m harness report --table b2n --against paper --format latex\n"
+        "  python -m harness report --table all --format csv --out tables/\n"
         "  python -m harness report --runs runs_of_machine_a/ runs_of_machine_b/ --out board/\n",
     )  # fmt: skip
     parser.add_argument("--table", choices=TABLE_NAMES, help="print this table instead of building the board")
@@ -40,8 +46,18 @@ def add_parser(verbs: Verbs) -> None:
     parser.add_argument(
         "--out",
         metavar="PATH",
-        help="folder of the board (board/ in the first run folder), or file of the table (stdout)",
+        help="folder of the board (board/ in the first run folder), file of the table (stdout), or with --table all a "
+        "folder with one file for each table",
     )
+    parser.add_argument(
+        "--records-url", metavar="URL",
+        help="address of a published copy of the run folder: links to records lead there, and none is copied to --out",
+    )  # fmt: skip
+    parser.add_argument(
+        "--since", metavar="FILE", type=Path,
+        help="leaderboard.json of an earlier board: list the rows that were added, measured again, changed rank or "
+        "were withdrawn",
+    )  # fmt: skip
     add_folders(parser, several_runs=True)
 
 
@@ -49,24 +65,49 @@ def run(arguments: argparse.Namespace) -> int:
     """Build the board or print the table."""
     runs = run_folders_of(arguments)
     if arguments.table is None:
-        from reports.site import build_report
-        from results.record import BOARD
-
-        built = build_report(runs, Path(arguments.out) if arguments.out else runs[0] / BOARD)
-        say(f"report: {built.index}")
-        return _report_damaged(built.damaged)
+        return _board(arguments, runs)
+    if wrong := [flag for flag, value in _of_board(arguments) if value]:
+        raise UserError(f"{wrong[0]} belongs to the board, found with --table.", f"Leave out {wrong[0]} or --table.")
     from reports.export import render_table
 
     against = arguments.against == "paper"
     # Without any run folder the table has the published values alone.
     measured = runs if len(runs) > 1 or runs[0].is_dir() else None
     table = render_table(arguments.table, measured, against, arguments.format)
-    if arguments.out:
+    if arguments.out is None:
+        put(table.text)
+    elif _is_folder(arguments.table, arguments.out):
+        for name, text in table.parts.items():
+            write_bytes(Path(arguments.out) / f"{slug(name)}.{_SUFFIXES[arguments.format]}", text.encode())
+        say(f"tables: {len(table.parts)} files in {arguments.out}")
+    else:
         write_bytes(Path(arguments.out), table.text.encode())
         say(f"table: {arguments.out}")
-    else:
-        put(table.text)
     return _report_damaged(table.damaged)
+
+
+def _board(arguments: argparse.Namespace, runs: Sequence[Path]) -> int:
+    """Build the board, and print the changes since an earlier board."""
+    from reports.publish import Publishing
+    from reports.site import build_report
+    from results.record import BOARD
+
+    publishing = Publishing(arguments.out is not None, arguments.records_url or "", arguments.since)
+    built = build_report(runs, Path(arguments.out) if arguments.out else runs[0] / BOARD, publishing)
+    say(f"report: {built.index}")
+    if built.changes:
+        put("\n".join(map(str, built.changes.changes)) or "nothing changed")
+    return _report_damaged(built.damaged)
+
+
+def _is_folder(table: str, out: str) -> bool:
+    """Whether the tables are written to one file each: into a folder, or for all tables to a name without a suffix."""
+    return Path(out).is_dir() or out.endswith(os.sep) or (table == ALL_TABLES and not Path(out).suffix)
+
+
+def _of_board(arguments: argparse.Namespace) -> list[tuple[str, str | Path | None]]:
+    """The options of the board, with their values."""
+    return [("--records-url", arguments.records_url), ("--since", arguments.since)]
 
 
 def _report_damaged(damaged: Sequence[Damaged]) -> int:

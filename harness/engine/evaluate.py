@@ -101,7 +101,8 @@ def evaluate(job: EvalJob, context: Context, partial: Path | None = None, progre
         frames = len(job.rows) * job.views.count * job.views.frames
         compile_if_it_pays(method.backbone, context.compute.compile, context.device, "eval", frames)
     # Cached features outlive an interruption themselves.
-    scores = PartialScores(job.rows, min(job.depth, len(job.label_set)), partial if features is None else None)
+    resumed = partial if features is None else None
+    scores = PartialScores(job.rows, min(job.depth, len(job.label_set)), resumed, job.views.combine)
     if processes.is_leader:
         scores.restore()
     # Only whole batches count as done, because the composition of a batch may change the last bits of its scores.

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from harness.engine.method import ClipMethod, TextT, VideoT
+from harness.weights import later_families
 from harness.weights.describe import Description
 from harness.weights.stored import StoredTensor
 
 _METHODS = {
     "xclip": "xclip", "actionclip": "actionclip", "efficient_prompt": "efficient_prompt", "tcclip": "tc_clip",
+    "open_vclip": "open_vclip", "froster": "froster", "mote": "mote", "ezclip": "ez_clip",
+    **later_families.METHODS,
 }  # fmt: skip
 """Method of each family of checkpoints that only one method writes."""
 _LIKE_VIFICLIP = ("vificlip", "image_ft", "text_ft", "vanilla_clip")
@@ -62,13 +65,24 @@ def file_options(described: Description) -> dict[str, str]:
         options["vision_depth"] = str(_indices(own, "vision_prompts."))
         if "vision_prompts.0" in own:
             options["vision_tokens"] = str(own["vision_prompts.0"].shape[0])
+    if family == "ezclip":
+        options["frames"] = str(own["temporal_embedding"].shape[1])
+        prompts = own["temporal_prompts"].shape[0] if "temporal_prompts" in own else 0
+        adapted = "adapters" if any(name.startswith("temporal_adapters.") for name in own) else "none"
+        options["temporal"] = {0: adapted, 1: "first"}.get(prompts, "prompts")
     if "mit.positional_embedding" in own:
         options["frames"] = str(own["mit.positional_embedding"].shape[1])
         options["mit_layers"] = str(_indices(own, "mit.resblocks."))
         options["prompt_layers"] = str(_indices(own, "prompts_generator.decoder."))
+    if "training_texts" in own:
+        options["training_classes"] = str(own["training_texts"].shape[0])
+        options["layers"] = str(_indices(own, "head.transformer.resblocks."))
+        options["experts"] = str(_indices(own, "head.transformer.resblocks.0.mlp.fc_up."))
     if family == "actionclip" or any(name.startswith("fusion.") for name in own):
         layers = _indices(own, "fusion.transformer.resblocks.")
         options |= {"fusion": "transf", "layers": str(layers)} if layers else {"fusion": "mean"}
+    if family in later_families.TITLES:
+        options |= later_families.options_of(family, {name: tensor.shape for name, tensor in own.items()})
     if "temporalEmbedding.weight" in own:
         options["frames"] = str(own["temporalEmbedding.weight"].shape[0])
     return options

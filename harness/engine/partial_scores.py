@@ -16,17 +16,24 @@ from harness.base.canonical import fingerprint
 from harness.engine.compute.processes import Processes
 from harness.engine.video.decode import Undecodable
 from harness.engine.video.loaders import EvalBatch, Row
+from harness.spec.views import COMBINATIONS
 from results.statistics.metrics import NO_PREDICTION, rank
 
 logger = logging.getLogger(__name__)
 SAVE_SECONDS = 30.0
 
 
-def view_probabilities(logits: Tensor) -> Tensor:
+def view_probabilities(logits: Tensor, combine: str = COMBINATIONS[0]) -> Tensor:
     """Mean over views of the softmax over classes: (B, V, C) -> (B, C), in float64.
 
     The original sums instead of averaging; the order of classes is the same. Source: ViFi-CLIP main.py, validate().
+
+    Args:
+        logits: (B, V, C).
+        combine: `logits` for the softmax of the mean over views instead, see `Views.combine`.
     """
+    if combine == "logits":
+        return logits.double().mean(dim=1).softmax(dim=-1)
     return logits.double().softmax(dim=-1).mean(dim=1)
 
 
@@ -37,6 +44,7 @@ class PartialScores:
         rows: (path or None, class id) per video.
         depth: Classes kept per video.
         partial: File of the leading process; the other processes write files of the same stem. None saves nothing.
+        combine: Combination of the views of a video, see `Views.combine`.
 
     Attributes:
         ids: (N, depth) class ids, best first; -1 without a prediction.
@@ -45,8 +53,8 @@ class PartialScores:
         failed: Row number -> reason why the video could not be decoded, and the hash of its bytes.
     """
 
-    def __init__(self, rows: list[Row], depth: int, partial: Path | None) -> None:
-        videos = len(rows)
+    def __init__(self, rows: list[Row], depth: int, partial: Path | None, combine: str = COMBINATIONS[0]) -> None:
+        videos, self.combine = len(rows), combine
         # Row numbers name other videos if videos of the list were added or removed since the file was written.
         self.rows_hash = fingerprint([[str(path), label] for path, label in rows]) if partial else ""
         self.ids: NDArray[np.int64] = np.full((videos, depth), NO_PREDICTION, dtype=np.int64)
@@ -63,8 +71,8 @@ class PartialScores:
             logits: (B, V, C) of the decoded videos; None if there are none.
         """
         if logits is not None:
-            chosen = rank(_order(logits), self.ids.shape[1])
-            mean = view_probabilities(logits).cpu().numpy()
+            chosen = rank(_order(logits, self.combine), self.ids.shape[1])
+            mean = view_probabilities(logits, self.combine).cpu().numpy()
             self.ids[batch.rows] = chosen
             self.probabilities[batch.rows] = np.take_along_axis(mean, chosen, axis=1)
         self.failed.update(batch.failed)
@@ -152,11 +160,11 @@ def partial_files(partial: Path) -> list[Path]:
     return sorted(p for p in partial.parent.glob(f"{partial.stem}*.npz") if p.is_file())
 
 
-def _order(logits: Tensor) -> NDArray[np.float64]:
-    """Numbers (B, C) by which the classes are ranked: logits for one view, else mean probabilities.
+def _order(logits: Tensor, combine: str) -> NDArray[np.float64]:
+    """Numbers (B, C) by which the classes are ranked: logits of one view or their mean, else mean probabilities.
 
-    With one view a softmax keeps the order of the logits and could only add ties.
+    A softmax keeps the order of the logits and could only add ties.
     """
-    if logits.shape[1] == 1:
-        return logits[:, 0].double().cpu().numpy()
+    if logits.shape[1] == 1 or combine == "logits":
+        return logits.double().mean(dim=1).cpu().numpy()
     return view_probabilities(logits).cpu().numpy()

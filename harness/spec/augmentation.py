@@ -124,7 +124,7 @@ def _crop(name: str, value: str, part: str, text: str) -> AugmentationStep:
         raise _refused(text, f"has {part}, expected a short side from 224, the side of the crop")
     if interpolation and interpolation not in INTERPOLATIONS:
         raise _refused(text, f"has {part}, expected the interpolation {' or '.join(INTERPOLATIONS)}")
-    return AugmentationStep(name, *bounds, interpolation=interpolation or "bilinear")
+    return AugmentationStep(name, bounds[0], bounds[1], interpolation or "bilinear")
 
 
 def _rand(values: str, part: str, text: str) -> AugmentationStep:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from harness.base.errors import UserError
 from harness.spec.dense import DENSE_RULES, DenseSampling, dense_sampling
+from harness.spec.later import later
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,8 @@ _CROPS = (1, 3)
 _SAMPLINGS = ("centre", "random", "uniform")
 _STATISTICS = ("imagenet", "clip", "model", "raw")
 _READERS = ("decord", "exact")
+_RESIZES = ("published", "input", "slowfast")
+COMBINATIONS = ("probabilities", "logits")
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,11 @@ class Views:
             decoded.
         reader: `decord` (published: random access) or `exact` (frames equal to a sequential decode).
         input: The settings of `normalize=model`, which the harness takes from the weights; otherwise empty.
+        resize: Resizing before the crops of an eval: `published` (short side 256/224 of the input for one crop, the
+            side of the input for three), `input` (the side of the input for one crop too), or `slowfast` (the side of
+            the input, without rounding to grey levels). Fits take their augmentation instead.
+        combine: Combination of the views of a video: `probabilities` (published: the mean of the softmax) or `logits`
+            (the softmax of the mean, as in Open-VCLIP and FROSTER).
     """
 
     frames: int = 32
@@ -63,6 +71,8 @@ class Views:
     normalize: str = "imagenet"
     reader: str = "decord"
     input: InputSettings = NO_INPUT
+    resize: str = later(_RESIZES[0])
+    combine: str = later(COMBINATIONS[0])
 
     def __post_init__(self) -> None:
         if self.crops not in _CROPS:
@@ -73,6 +83,16 @@ class Views:
             self._refuse("normalize", _STATISTICS)
         if self.reader not in _READERS:
             self._refuse("reader", _READERS)
+        if self.resize not in _RESIZES:
+            self._refuse("resize", _RESIZES)
+        if self.combine not in COMBINATIONS:
+            self._refuse("combine", COMBINATIONS)
+        if self.resize != _RESIZES[0] and self.normalize == "model":
+            raise UserError(
+                f"views.resize is {self.resize!r} with normalize=model, which takes the resizing of the weights; "
+                f"expected {_RESIZES[0]!r}.",
+                "Leave resize out, or name other statistics: --views normalize=clip.",
+            )
         if self.frames < 1 or self.clips < 1:
             raise UserError(f"views need at least one frame and one clip, found {self.frames} x {self.clips}.")
         if self.clips > 1 and self.sampling == "centre":
@@ -84,7 +104,8 @@ class Views:
     @property
     def single(self) -> Views:
         """A single centre view, with the same frames, statistics and reader."""
-        return replace(self, clips=1, crops=1, sampling="centre")
+        spread = replace(self, clips=1, crops=1, sampling="centre")
+        return replace(spread, resize=_RESIZES[0], combine=COMBINATIONS[0])
 
     @property
     def training(self) -> Views:
@@ -109,4 +130,8 @@ class Views:
             text += f"-{self.normalize}norm"
         if self.reader != "decord":
             text += f"-{self.reader}"
+        if self.resize != _RESIZES[0]:
+            text += f"-{self.resize}size"
+        if self.combine != COMBINATIONS[0]:
+            text += f"-{self.combine}"
         return text

@@ -3,9 +3,10 @@
 Layouts (specification, section 7.1; the authors' saving code): OpenAI's names are open_clip's own; ViFi-CLIP saves
 `{"model": ...}` with a `module.` prefix, `image_encoder.*` for the vision tower and `text_encoder.*` for the text
 tower, without the token embedding; X-CLIP saves OpenAI's names under `model` plus its own modules; ActionCLIP saves
-`model_state_dict` and `fusion_model_state_dict`; Efficient-Prompt saves `clipmodel.*` plus its own under `state_dict`;
-this project's own exports carry a method's tensors as `method.*`; `transformers` has names of its own, which
-`harness.engine.model.transformers_names` translates.
+`model_state_dict` and `fusion_model_state_dict`, and so does MoTE, without a text tower; Efficient-Prompt saves
+`clipmodel.*` plus its own under `state_dict`; Open-VCLIP and FROSTER save `model.*` under `model_state`, FROSTER also
+its projectors and, before averaging, the teacher as `raw_model.*`; this project's own exports carry a method's tensors
+as `method.*`; `transformers` has names of its own, which `harness.engine.model.transformers_names` translates.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeAlias, TypeVar
 
 from harness.base.errors import UserError
+from harness.weights import later_families
+from harness.weights.later_families import later_layout, lora_layers, take_maxi
 
 T = TypeVar("T")
 Tree: TypeAlias = "Mapping[str, T | Tree[T]]"
@@ -25,16 +28,23 @@ SCALARS = ("input_resolution", "context_length", "vocab_size")
 EXPORT_PREFIX = "method."
 TITLES: Mapping[str, str] = {
     "clip": "CLIP", "export": "an export of this project", "vificlip": "ViFi-CLIP", "xclip": "X-CLIP",
-    "actionclip": "ActionCLIP", "efficient_prompt": "Efficient-Prompt", "tcclip": "TC-CLIP",
-    "transformers": "CLIP with the names of transformers",
+    "actionclip": "ActionCLIP", "efficient_prompt": "Efficient-Prompt", "tcclip": "TC-CLIP", "mote": "MoTE",
+    "ezclip": "EZ-CLIP", "open_vclip": "Open-VCLIP", "froster": "FROSTER",
+    "transformers": "CLIP with the names of transformers", **later_families.TITLES,
 }  # fmt: skip
 """Name of each family for people."""
-PUBLISHED = ("vificlip", "xclip", "actionclip", "efficient_prompt", "tcclip")
+PUBLISHED = (
+    "vificlip", "xclip", "actionclip", "efficient_prompt", "tcclip", "open_vclip", "froster", "mote", "ezclip",
+    *later_families.TITLES,
+)  # fmt: skip
 """Families of published methods, all of which start from OpenAI's weights."""
-_CONTAINERS = ("model", "model_state_dict", "state_dict")
+_CONTAINERS = ("model", "model_state_dict", "model_state", "state_dict")
 _WRAPPERS = ("module.", "_orig_mod.")
 """Prefixes that DistributedDataParallel and torch.compile add to all names."""
 _LABEL_SET_TENSORS = ("complete_text_embeddings", "token_prefix", "token_suffix")
+_TEXT = (
+    "token_embedding.", "positional_embedding", "transformer.", "ln_final.", "text_projection", "text.", "logit_bias",
+)  # fmt: skip
 _TOKEN_EMBEDDING = ("token_embedding.", "text.token_embedding.")
 
 
@@ -69,6 +79,9 @@ def read_published(content: Tree[T], file: str = "The file") -> PublishedWeights
     """
     # Read first: the loop replaces `content` by the mapping inside of it, and ActionCLIP's fusion lies beside that.
     fusion = content.get("fusion_model_state_dict")
+    layers = content.get("weights")
+    if isinstance(layers, Mapping) and (lora := lora_layers(layers)) is not None:
+        return PublishedWeights(lora.clip, lora.own, lora.family, lora.absent)
     for key in _CONTAINERS:
         inner = content.get(key)
         if isinstance(inner, Mapping):
@@ -76,8 +89,15 @@ def read_published(content: Tree[T], file: str = "The file") -> PublishedWeights
             break
     state, scalars = _tensors(content)
     # Plain CLIP comes last, because files of X-CLIP and ActionCLIP hold its names too.
+    if any(name.startswith("image_encoder.") and name.endswith("lora_A") for name in state):
+        own, state = take_maxi(state)
+        return PublishedWeights(_vificlip(state).clip, own, "maxilora", _TOKEN_EMBEDDING)
     if any(name.startswith("image_encoder.") for name in state):
         return _vificlip(state)
+    if any(name.startswith("model.visual.") for name in state):
+        return _slowfast(state)
+    if (later := later_layout(state)) is not None:
+        return PublishedWeights(later.clip, later.own, later.family, later.absent)
     if any(name.startswith("clipmodel.") for name in state):
         clip, own = _split(state, "clipmodel.")
         return PublishedWeights(clip, own, "efficient_prompt")
@@ -92,10 +112,16 @@ def read_published(content: Tree[T], file: str = "The file") -> PublishedWeights
             f"Found: {', '.join(sorted(state)[:3]) or 'no tensors at all'}.",
         )
     if isinstance(fusion, Mapping):
+        head, _ = _tensors(fusion)
+        if "spe_cls_feature" in head:  # the texts of the training classes
+            own = {"training_texts" if n == "spe_cls_feature" else f"head.{n}": v for n, v in head.items()}
+            return PublishedWeights(state, own, "mote", _missing(state, _TEXT))
         own = {f"fusion.{n}": v for n, v in _tensors(fusion)[0].items()}
         return PublishedWeights(state, own, "actionclip", scalars=scalars)
     if any(name.startswith("mit.") for name in state):
         return _xclip(state)
+    if "visual.temporal_embedding" in state:
+        return _ezclip(state)
     return PublishedWeights(state, scalars=scalars)
 
 
@@ -149,6 +175,13 @@ def _vificlip(state: dict[str, T]) -> PublishedWeights[T]:
     return PublishedWeights(clip, own, "vificlip", _missing(clip, _TOKEN_EMBEDDING))
 
 
+def _slowfast(state: dict[str, T]) -> PublishedWeights[T]:
+    """The names of Open-VCLIP and FROSTER. The teacher of FROSTER is CLIP itself, which the method copies."""
+    clip, others = _split(state, "model.")
+    own = {name: value for name, value in others.items() if not name.startswith("raw_model.")}
+    return PublishedWeights(clip, own, "froster" if others else "open_vclip")
+
+
 def _missing(state: Iterable[str], prefixes: tuple[str, ...]) -> tuple[str, ...]:
     """The prefixes, unless a name has one of them."""
     return () if any(name.startswith(prefixes) for name in state) else prefixes
@@ -168,6 +201,25 @@ def _xclip(state: dict[str, T]) -> PublishedWeights[T]:
         else:
             clip[name] = value
     return PublishedWeights(clip, own, "xclip")
+
+
+def _ezclip(state: dict[str, T]) -> PublishedWeights[T]:
+    """The names of EZ-CLIP, which adds its adapters to CLIP's blocks (clip/model.py)."""
+    clip: dict[str, T] = {}
+    own: dict[str, T] = {}
+    added = {
+        "visual.temporal_embedding": "temporal_embedding", "visual.transformer.T_prompt_embeddings": "temporal_prompts"
+    }  # fmt: skip
+    lists = {("visual.", "Adapter"): "vision", ("visual.", "T_Adapter"): "temporal", (None, "Adapter"): "text"}
+    for name, value in state.items():
+        adapter = re.fullmatch(r"(visual\.)?transformer\.resblocks\.(\d+)\.(T_Adapter|Adapter)\.(.+)", name)
+        if name in added:
+            own[added[name]] = value
+        elif adapter and (adapter[1], adapter[3]) in lists:
+            own[f"{lists[adapter[1], adapter[3]]}_adapters.{adapter[2]}.{adapter[4]}"] = value
+        else:
+            clip[name] = value
+    return PublishedWeights(clip, own, "ezclip")
 
 
 def _of_transformers(state: dict[str, T], file: str) -> dict[str, T]:

@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 
-from harness.api import MethodCard, MethodOptions, MethodSpec, option
+from harness.api import ClassTextOptions, MethodCard, MethodSpec, option
 from methods._recipes_slowfast import FROSTER
 
 
 @dataclass(frozen=True)
-class FrosterOptions(MethodOptions):
-    """Weight of the distillation; the default is the published value."""
+class FrosterOptions(ClassTextOptions):
+    """File of the published form of class texts (`name: sentence`), and weight of the distillation."""
 
     distillation: float = option(2.0, "weight of the distances of frame and text features from those of CLIP")
 

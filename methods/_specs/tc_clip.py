@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from harness.api import MethodCard, MethodSpec, Recipe, UserError, option
+from harness.api import ClassTextOptions, MethodCard, MethodSpec, Recipe, UserError, option
 from methods._prompted import PrecisionOptions
 from methods._recipes import MINI
 
@@ -32,7 +32,7 @@ of the best epoch on the evaluation list."""
 
 
 @dataclass(frozen=True)
-class TcClipOptions(PrecisionOptions):
+class TcClipOptions(ClassTextOptions, PrecisionOptions):
     """Numbers of seeds and context tokens, and the learned part of the texts; the defaults are the published values."""
 
     context: str = option("a photo of a", "words before each class name, whose embeddings start the learned vectors")

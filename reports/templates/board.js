@@ -368,6 +368,12 @@
       element("p", { className: "sentence", textContent: sentence }), button("Copy sentence", () => sentence), " ", button("Copy link", linked), " ", button("Copy command", () => command), " ", element("code", { textContent: command }));
   };
 
+  // --- predictions are beside their record, under its name; links are made when a row opens, to keep the page small
+  document.addEventListener("toggle", (event) => {
+    for (const record of $$(".repeats a[href$='.record.json']", event.target)) if (record.nextElementSibling?.className !== "predictions")
+      record.after(" ", element("a", { className: "predictions", href: record.getAttribute("href").replace(/record\.json$/, "predictions.csv.gz"), textContent: "predictions" }));
+  }, true);
+
   // --- a link opens whatever hides its target; light and dark theme
   const target = () => { try { return document.getElementById(decodeURIComponent(location.hash.slice(1))); } catch { return null; } };
   const reveal = () => {

@@ -89,7 +89,7 @@ def test_recipe_overrides_are_typed_and_named() -> None:
         ({"flip": "perhaps"}, "recipe.flip is 'perhaps', expected bool"),
         ({"augmentation": "strong"}, "recipe.augmentation is 'strong', which has the step 'strong'"),
         ({"schedule": "cosine"}, "recipe.schedule is 'cosine', expected one of absolute_cosine"),
-        ({"selection": "best"}, "recipe.selection is 'best', expected one of last"),
+        ({"selection": "best"}, "recipe.selection is 'best', expected last or epoch:N"),
         ({"betas": "0.9"}, "recipe.betas is 0.9, expected two numbers from 0 to below 1"),
         ({"betas": "2,3"}, "recipe.betas is 2,3"),
         ({"betas": "0.9,1"}, "recipe.betas is 0.9,1"),

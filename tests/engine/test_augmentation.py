@@ -12,7 +12,7 @@ import torch
 from harness.base.errors import UserError
 from harness.engine.training.erasing import AREA, draw_box, erase
 from harness.engine.video import mm_pipeline
-from harness.engine.video.augment import RandAugmentClip, ShortSideCrop, scaled_size
+from harness.engine.video.augment import RandAugmentClip, ShortSideCrop, ShortSideViews, scaled_size
 from harness.engine.video.batches import Draw
 from harness.engine.video.frames import normalise
 from harness.engine.video.transforms import seeded_draws
@@ -35,6 +35,26 @@ def test_pixels_of_the_slowfast_crop(shared: Path, case: int) -> None:
     clip = torch.from_numpy(np.ascontiguousarray(cropped.transpose(0, 3, 1, 2)))
     pixels = normalise(clip, Views(normalize="clip"), torch.device("cpu")).permute(1, 0, 2, 3)
     golden.close(pixels, data[f"{name}/train_min32_max40_crop32"], 2e-6, name)
+
+
+@pytest.mark.parametrize("case", [0, 1])
+def test_pixels_of_the_slowfast_evaluation(shared: Path, case: int) -> None:
+    data, name = golden.arrays(shared, "openvclip_engine"), f"pixels{case}"
+    frames = list(data[f"{name}/input_CTHW"].transpose(1, 2, 3, 0))
+    cropped = np.stack(ShortSideViews(32, 1)({"imgs": frames})["imgs"]).transpose(0, 3, 1, 2)
+    clip = normalise(torch.from_numpy(np.ascontiguousarray(cropped)), Views(normalize="clip"), torch.device("cpu"))
+    golden.close(clip.permute(1, 0, 2, 3), data[f"{name}/test_min32_crop32"], 2e-6, name)
+
+
+def test_boxes_of_the_slowfast_evaluation(shared: Path) -> None:
+    for row in golden.facts(shared, "openvclip_sampling")["spatial"]["test"]:
+        height, width = row["scaled_hw"]
+        assert scaled_size(row["h"], row["w"], 224) == (height, width)
+        picture = np.add.outer(np.arange(height) % 16, 16 * (np.arange(width) % 16)).astype(np.uint8)
+        crops = ShortSideViews(224, 3)({"imgs": [np.repeat(picture[..., None], 3, axis=2)]})["imgs"]
+        left, top, right, bottom = row["crop_xyxy"]
+        ours = crops[{0: 0, 1: 2, 2: 1}[row["spatial_idx"]]]  # the original has the centre in the middle
+        np.testing.assert_array_equal(ours[..., 0], picture[top:bottom, left:right])
 
 
 def test_boxes_of_the_slowfast_crop(shared: Path) -> None:

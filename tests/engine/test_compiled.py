@@ -79,15 +79,18 @@ class LowRank(torch.nn.Linear):
         return super().forward(x) + 0.1 * x.mean(dim=-1, keepdim=True)
 
 
-@pytest.mark.parametrize("place", ["c_fc", "c_proj", "out_proj", "hook"])
+@pytest.mark.parametrize("place", ["c_fc", "c_proj", "out_proj", "hook", "function"])
 def test_a_block_with_a_replaced_or_hooked_layer_is_left_alone(uncompiled: None, place: str) -> None:
     """A layer of a plugin may compute something else than its weights say."""
     video = torch.randn(1, 2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     method = tiny_method()
     block = method.backbone.vision_blocks[0]
     owner = block.attn if place == "out_proj" else block.mlp
-    old = getattr(owner, "c_fc" if place == "hook" else place)
-    if place == "hook":
+    old = getattr(owner, "c_fc" if place in ("hook", "function") else place)
+    if place == "function":
+        plain = block.attention
+        block.attention = lambda **tokens: 2 * plain(**tokens)
+    elif place == "hook":
         old.register_forward_hook(lambda module, inputs, output: 2 * output)
     else:
         new = LowRank(old.in_features, old.out_features)

@@ -49,8 +49,18 @@ ROWS: dict[str, tuple[str, dict[str, Any]]] = {
     "eszsl": ("eszsl", {}),
     "sje": ("sje", {}),
     "dem": ("dem", {}),
+    "lora": ("lora", {}),
+    "lora of MAXI": ("lora", {"form": "maxi"}),
+    "st_adapter": ("st_adapter", {"bottleneck": 32}),
+    "st_adapter with classes": (
+        "st_adapter", {"head": "classes", "head_classes": 4, "bottleneck": 32, "before": "attn+mlp"},
+    ),
+    "aim": ("aim", {}),
+    "aim with classes": ("aim", {"head": "classes", "head_classes": 4, "inner_adapter": True}),
     "mmaction2 2D": ("mmaction2", tiny_config("tsn")),
     "mmaction2 3D": ("mmaction2", tiny_config("swin")),
+    "mote": ("mote", {"layers": 2, "training_classes": 4}),
+    "mote 2 experts": ("mote", {"layers": 1, "experts": 2, "neighbours": 2, "training_classes": 3}),
     "tc_clip": ("tc_clip", {"tokens": 8, "merged_per_round": 6}),
     "tc_clip joint": ("tc_clip", {"tokens": 8, "positions": "joint", "prompt_layers": "1+2", "stop_gradient": False}),
     "efficient_prompt 8+4, frames averaged": ("efficient_prompt", {"prefix": 8, "postfix": 4, "temporal": False}),
@@ -79,8 +89,8 @@ def measure(name: str, options: dict[str, Any]) -> dict[str, Any]:
             method.fit_features(method.encode_video(tested.video), torch.arange(4) % 3, labels)
         row["logits_after"] = logits(tested, method)
     elif method.trainable():
-        targets = torch.eye(3)[torch.arange(4) % 3]
-        labels = type(NOVEL)(NOVEL.names[:3])
+        labels = type(NOVEL)(NOVEL.names[:3]) if tested.is_open else NOVEL
+        targets = torch.eye(len(labels))[torch.arange(4) % 3]
         optimizer, losses = build_optimizer(method.train(), tested.recipe), []
         torch.manual_seed(5)
         for _ in range(3):

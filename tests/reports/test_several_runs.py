@@ -13,6 +13,7 @@ import pytest
 from harness import api
 from reports.aggregate import rows_of
 from reports.entries import read_entries
+from reports.site import build_report
 from results.record import find_records, read_record
 from tests.conftest import in_process
 from tests.results.factories import METHODS, write_grid
@@ -49,11 +50,15 @@ def test_two_folders_give_the_rows_of_one(folders: tuple[Path, Path, Path]) -> N
 
 def test_the_board_links_to_the_records_of_both_folders(folders: tuple[Path, Path, Path], tmp_path: Path) -> None:
     _, a, b = folders
-    assert in_process("report", "--runs", a, b, "--out", tmp_path / "board") == 0
-    page = (tmp_path / "board" / "index.html").read_text(encoding="utf-8")
-    links = [tmp_path / "board" / unquote(link) for link in re.findall(r'href="([^"#]+\.record\.json)"', page)]
-    assert links and all(link.is_file() for link in links)
-    assert {side for side in (a, b) for link in links if link.resolve().is_relative_to(side.resolve())} == {a, b}
+    root = a.parent.parent
+    assert in_process("report", "--runs", a, b, "--out", tmp_path / "alone") == 0
+    build_report([a, b], tmp_path / "board")
+    for name, start in (("alone", tmp_path / "alone" / "records"), ("board", root)):
+        page = (tmp_path / name / "index.html").read_text(encoding="utf-8")
+        links = [tmp_path / name / unquote(link) for link in re.findall(r'href="([^"#]+\.record\.json)"', page)]
+        assert links and all(link.is_file() for link in links)
+        sides = {side: (start / side.relative_to(root)).resolve() for side in (a, b)}
+        assert {side for side in sides for link in links if link.resolve().is_relative_to(sides[side])} == {a, b}
 
 
 def test_a_table_and_the_frame_read_both(folders: tuple[Path, Path, Path], capsys: pytest.CaptureFixture[str]) -> None:

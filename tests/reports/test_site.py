@@ -19,6 +19,7 @@ import pytest
 from harness.base.errors import UserError
 from harness.spec import Column
 from reports.anchors import slug
+from reports.export import render_table
 from reports.paper import protocol_of
 from reports.site import build_report
 from results.published_numbers import DATASETS, published_numbers
@@ -69,8 +70,11 @@ def grid(grid_runs: Path, grid_board: Path) -> tuple[Path, Path, str]:
 
 
 def test_nothing_to_report_is_one_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="does not exist"):
+        build_report(tmp_path / "absent", tmp_path / "site")
     with pytest.raises(UserError, match="contains no record"):
-        build_report(tmp_path, tmp_path / "site")
+        render_table("b2n", tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_grid_is_on_the_board_for_every_protocol_and_method(grid: tuple[Path, Path, str]) -> None:

@@ -73,6 +73,7 @@ def recipes(draw: st.DrawFn) -> Recipe:
         epochs=draw(st.integers(1, 100)), lr=draw(st.floats(1e-9, 1)), warmup_epochs=draw(st.integers(0, 9)),
         betas=(draw(betas), draw(betas)), smoothing=draw(share), seed=draw(st.integers(0, 2**31)),
         source=draw(st.sampled_from(("paper", "own: tuned", "own"))), flip=draw(st.booleans()),
+        schedule="slowfast_cosine",  # the schedule that all fields go with
     )  # fmt: skip
 
 
@@ -142,23 +143,18 @@ def get(m: Any, path: str) -> Any:
 
 
 def put(part: Any, path: str, value: Any) -> Any:
-    """A copy with another value at a path; checks of the dataclasses apply.
-
-    Recipes know one selection so far; another one is put in by force.
-    """
+    """A copy with another value at a path; checks of the dataclasses apply."""
     name, _, rest = path.partition(".")
-    if isinstance(part, Recipe) and path == "selection":
-        copied = replace(part)
-        object.__setattr__(copied, name, value)
-        return copied
     return replace(part, **{name: put(getattr(part, name), rest, value) if rest else value})
 
 
 CANDIDATES: dict[str, tuple[Any, ...]] = {
     "sampling": ("centre", "random", "uniform", "dense:2", "dense:3"), "normalize": ("imagenet", "clip", "raw"),
-    "reader": ("decord", "exact"), "crops": (1, 3), "augmentation": ("published", "none"),
+    "reader": ("decord", "exact"), "crops": (1, 3), "augmentation": ("published", "none", "short_side:224-256"),
+    "resize": ("published", "input", "slowfast"), "combine": ("probabilities", "logits"),
     "mean": ((), (0.5, 0.5, 0.5)), "std": ((), (0.5, 0.5, 0.5), (1.0, 1.0, 1.0)),
-    "schedule": ("absolute_cosine", "stepped_cosine", "constant"), "betas": ((0.1, 0.2), (0.3, 0.4)),
+    "schedule": ("absolute_cosine", "stepped_cosine", "slowfast_cosine", "constant"), "betas": ((0.1, 0.2), (0.3, 0.4)),
+    "selection": ("last", "epoch:1"), "average": ("none", "1", "1-1", "all"),
     "lr_factors": (("new=10",), ("new=5", "old=0")), "no_decay": (("vectors",), ("norms", "new")),
     "class_text": ("names", "templates", "llm-rewritten", "human-written", "learned", "none", "unknown"),
     "expected": ((Expected("x", Repeat()),), (Expected("y", Repeat()),)), "extra_data": ((), ("a",), ("a", "b")),

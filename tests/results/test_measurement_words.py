@@ -68,7 +68,10 @@ OPEN: list[tuple[str, Any, str]] = [
     ("method.checkpoint", SHA, "weights of a checkpoint"),
     ("method.class_text", "llm-rewritten", "class text of a language model"),
     ("method.class_text", "human-written", "class text written by people"),
-    ("training.recipe.selection", "best", "checkpoint selection best, prescribed last"),
+    (
+        "training.recipe.selection", "epoch:2",
+        "checkpoint selection epoch:2 (chosen on the evaluation list), prescribed last",
+    ),
 ]
 
 

@@ -37,7 +37,6 @@ def runs(small_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return runs
 
 
-
 def folder_of(runs: Path, weights_sha256: str) -> Path:
     files = {json.loads(path.read_text())["weights"]["sha256"]: path for path in runs.rglob("fit.json")}
     return files[weights_sha256].parent

@@ -21,6 +21,8 @@ class Block(nn.Module):
     ls_1: nn.Module
     ls_2: nn.Module
     mlp: Mlp
+    attention: Callable[..., Tensor]
+    """The attention of normalised tokens, without the residual."""
 
     def __call__(self, x: Tensor, attn_mask: Tensor | None = None) -> Tensor:
         """Return the tokens after the block."""

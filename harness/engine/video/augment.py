@@ -52,18 +52,20 @@ class ShortSideCrop:
         """Replace `imgs` by float32 frames (size, size, 3) and set `img_shape`."""
         height, width = results["imgs"][0].shape[:2]
         scaled = scaled_size(height, width, round(float(np.random.uniform(self.low, self.high))))
-        frames = self._resized(results["imgs"], scaled)
+        frames = resized(results["imgs"], scaled, self.interpolation)
         # The upper end is excluded, so that the last offset is never drawn, as in the original.
         top, left = (int(np.random.randint(0, side - self.size)) if side > self.size else 0 for side in scaled)
         cropped = frames[:, :, top : top + self.size, left : left + self.size].permute(0, 2, 3, 1).numpy()
         results["imgs"], results["img_shape"] = list(cropped), (self.size, self.size)
         return results
 
-    def _resized(self, frames: list[NDArray[np.uint8]], size: tuple[int, int]) -> torch.Tensor:
-        stacked = torch.from_numpy(np.stack(frames)).permute(0, 3, 1, 2).float()
-        if stacked.shape[-2:] == size:
-            return stacked
-        return F.interpolate(stacked, size=size, mode=self.interpolation, align_corners=False)
+
+def resized(frames: list[NDArray[np.uint8]], size: tuple[int, int], interpolation: str) -> torch.Tensor:
+    """Return frames (T, 3, H, W) as float32 of a given height and width, without antialiasing."""
+    stacked = torch.from_numpy(np.stack(frames)).permute(0, 3, 1, 2).float()
+    if stacked.shape[-2:] == size:
+        return stacked
+    return F.interpolate(stacked, size=size, mode=interpolation, align_corners=False)
 
 
 def scaled_size(height: int, width: int, short: int) -> tuple[int, int]:
@@ -73,6 +75,33 @@ def scaled_size(height: int, width: int, short: int) -> tuple[int, int]:
     if width < height:
         return math.floor(height / width * short), short
     return short, math.floor(width / height * short)
+
+
+class ShortSideViews:
+    """One or three squares of frames whose short side is the side of the input: the evaluation of the SlowFast code.
+
+    Args:
+        size: Side of the square in pixels.
+        crops: 1 for the centre; 3 for both ends of the long side and the centre, in the order of mmaction2.
+        rounded: Round to uint8, as view transforms need; the original does not round.
+    """
+
+    def __init__(self, size: int, crops: int, rounded: bool = False) -> None:
+        self.size, self.crops, self.rounded = size, crops, rounded
+
+    def __call__(self, results: Clip) -> Clip:
+        """Replace `imgs` by frames (size, size, 3), crop by crop, and set `img_shape`."""
+        height, width = results["imgs"][0].shape[:2]
+        height, width = scaled_size(height, width, self.size)
+        frames = resized(results["imgs"], (height, width), "bilinear")
+        # Rounded up, as in the original; mmaction2 rounds the centre down.
+        centre = (math.ceil((height - self.size) / 2), math.ceil((width - self.size) / 2))
+        corners = [(0, 0), (height - self.size, width - self.size), centre] if self.crops == 3 else [centre]
+        squares = [frames[:, :, top : top + self.size, left : left + self.size] for top, left in corners]
+        pixels = torch.cat(squares).permute(0, 2, 3, 1)
+        results["imgs"] = list((pixels.round().byte() if self.rounded else pixels).numpy())
+        results["img_shape"] = (self.size, self.size)
+        return results
 
 
 class RandAugmentClip:

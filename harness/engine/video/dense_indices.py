@@ -49,6 +49,11 @@ class DenseClip:
         strided: Indices = starts[:, None].astype(np.int64) + np.arange(self.frames) * self.stride
         return strided
 
+    def wrapped(self, starts: Indices) -> Indices:
+        """Indices (len(starts), T) of clips, which go on at the first frame behind the last."""
+        modulo: Indices = np.mod(self.at(starts), self.total)
+        return modulo
+
 
 def evaluation_indices(sampling: DenseSampling, clip: DenseClip, clips: int) -> Indices:
     """Return the frame indices (clips, T) of evenly spaced clips.
@@ -82,11 +87,11 @@ def _spaced(clip: DenseClip, clips: int) -> Indices:
 
 
 def _dense(clip: DenseClip, clips: int) -> Indices:
-    return np.mod(clip.at(_spaced(clip, clips)), clip.total)
+    return clip.wrapped(_spaced(clip, clips))
 
 
 def _dense_train(clip: DenseClip) -> Indices:
-    return np.mod(clip.at(np.array([np.random.randint(clip.room + 1)]))[0], clip.total)
+    return clip.wrapped(np.array([np.random.randint(clip.room + 1)])).reshape(-1)
 
 
 def _hold(clip: DenseClip, clips: int) -> Indices:
@@ -98,19 +103,19 @@ def _hold_train(clip: DenseClip) -> Indices:
     span = (clip.frames - 1) * clip.stride + 1
     if clip.total < span:  # the last frame on the grid is repeated, not the last frame of the video
         return np.minimum(np.arange(clip.frames), (clip.total - 1) // clip.stride).astype(np.int64) * clip.stride
-    return clip.at(np.array([np.random.randint(clip.total - span + 1)]))[0]
+    return clip.at(np.array([np.random.randint(clip.total - span + 1)])).reshape(-1)
 
 
 def _mid(clip: DenseClip, clips: int) -> Indices:
     part = (clip.total - clip.frames * clip.stride + 1) / clips
     starts = (np.arange(clips) * part + part / 2).astype(np.int64) if part > 0 else np.zeros(clips, np.int64)
-    return np.mod(clip.at(starts), clip.total)
+    return clip.wrapped(starts)
 
 
 def _mid_train(clip: DenseClip) -> Indices:
     room = clip.total - clip.frames * clip.stride + 1
     start = np.random.randint(room) if room > 0 else 0
-    return np.mod(clip.at(np.array([start]))[0], clip.total)
+    return clip.wrapped(np.array([start])).reshape(-1)
 
 
 # --- SlowFast

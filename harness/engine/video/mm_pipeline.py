@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 import harness.engine.video.mm_setup  # noqa: F401  (before mmaction2)
 from harness.base.errors import UserError
-from harness.engine.video.augment import RandAugmentClip, ShortSideCrop
+from harness.engine.video.augment import RandAugmentClip, ShortSideCrop, ShortSideViews
 from harness.engine.video.batches import Draw
 from harness.engine.video.decord_reader import explained, open_decord
 from harness.engine.video.exact_reader import Batch, SequentialVideo
@@ -112,8 +112,8 @@ class HarnessDecode(DecordDecode):  # type: ignore[misc]
 
 
 for _transform in (
-    SampleViews, SampleDense, PerFrameColorJitter, ClipGrayScale, RandAugmentClip, ShortSideCrop, OwnResize, PackClip,
-    ApplyViewTransform, CutPart, ShiftToPart,
+    SampleViews, SampleDense, PerFrameColorJitter, ClipGrayScale, RandAugmentClip, ShortSideCrop,
+    ShortSideViews, OwnResize, PackClip, ApplyViewTransform, CutPart, ShiftToPart,
 ):  # fmt: skip
     TRANSFORMS.register_module(name=f"Harness{_transform.__name__}", module=_transform, force=True)
 
@@ -121,8 +121,8 @@ for _transform in (
 def eval_pipeline(views: Views, size: int, transform: str = "") -> list[Step]:
     """Return the published evaluation pipeline: centre frames, short side 256/224 of the size, centre crop.
 
-    With three crops the short side is the size itself. The output is (crops * clips * frames, 3, size, size), in which
-    the crop changes slowest.
+    With three crops the short side is the size itself, with one crop if `views.resize` says so. The output is
+    (crops * clips * frames, 3, size, size), in which the crop changes slowest.
 
     Args:
         views: The views.
@@ -135,13 +135,15 @@ def eval_pipeline(views: Views, size: int, transform: str = "") -> list[Step]:
     else:
         sample = dict(type="HarnessSampleViews", frames=views.frames, clips=views.clips, sampling=views.sampling)
     # Three crops lie along the long side, so that the short side must have the size of a crop.
-    short = size if views.crops == 3 else resize_side(size)
+    short = size if views.crops == 3 or views.resize == "input" else resize_side(size)
     crop: Step = dict(type="ThreeCrop" if views.crops == 3 else "CenterCrop", crop_size=size)
     resize: list[Step] = [dict(type="Resize", scale=(-1, short)), crop]
     if views.normalize == "model":  # as open_clip's preprocessing; a frame of the side of the input needs no crop
         resize = [_own_resize(views, size), *([crop] if views.crops == 3 else [])]
         if views.crops == 3:
             resize[0]["crop"] = False
+    if views.resize == "slowfast":
+        resize = [dict(type="HarnessShortSideViews", size=size, crops=views.crops, rounded=bool(transform))]
     return [
         *_reader(views), sample, dict(type="HarnessDecode"), *resize, *_transform_step(transform, views),
         dict(type="FormatShape", input_format="NCHW"), dict(type="HarnessPackClip"),

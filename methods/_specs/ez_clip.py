@@ -1,0 +1,59 @@
+"""Specification of EZ-CLIP."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from harness.api import ClassTextOptions, LabelSet, MethodCard, MethodSpec, option
+from methods._recipes_later import EZ_CLIP
+from methods._specs._texts import require_equal_counts
+
+
+@dataclass(frozen=True)
+class EzClipOptions(ClassTextOptions):
+    """The temporal part, and dropout in training."""
+
+    temporal: str = option(
+        "prompts",
+        "prompts: a temporal prompt in every block (published); first: in the first block; adapters: temporal "
+        "adapters; none",
+        ("prompts", "first", "adapters", "none"),
+    )
+    frames: int = option(8, "frames per view; the weights fit this number only")
+    dropout: float = option(0.1, "largest rate of attention dropout and dropped tokens in training")
+    prompt_dropout: float = option(0.1, "dropout of the temporal prompts in training")
+
+
+class EzClipSpec(MethodSpec):
+    """Card, recipes and options of the method."""
+
+    name = "ez_clip"
+    card = MethodCard(
+        title="EZ-CLIP (T2L)",
+        paper="Ahmad et al., EZ-CLIP: Efficient Zeroshot Video Action Recognition, arXiv 2312.08010",
+        class_text="templates",
+        family="adapting",
+        source="Shahzadnit/EZ-CLIP, clip/model.py, train.py, test.py, utils/KLLoss.py, utils/solver.py",
+        unverified=(
+            "no published checkpoint and no description file was loaded; the published code rounds the adapters to "
+            "float16 after every update on a GPU; the reference outputs do not show where the dropouts act; its own "
+            "pipeline is replaced by the one that all methods share; its b2n configurations train on the complete "
+            "base lists"
+        ),
+    )
+    recipes = EZ_CLIP
+    options_type = EzClipOptions
+    protocol_options: ClassVar = {
+        "few_shot/hmdb51": {"temporal": "none"},
+        "few_shot/ucf101": {"dropout": 0.0},
+    }
+    named_groups: ClassVar = {"text": ("text_adapters.*",), "vision": ("vision_adapters.*", "temporal_*")}
+    couples_clips = True
+    random_draws = True
+    checkpoint_normalize = "clip"  # the pipeline of ActionCLIP
+    parameters_vit_b16 = (154_831_617, 5_204_736)
+
+    @classmethod
+    def check_classes(cls, options: EzClipOptions, label_set: LabelSet) -> None:  # type: ignore[override]
+        """Refuse descriptions whose number differs between classes: each one replaces a template."""
+        super().check_classes(options, label_set)
+        require_equal_counts(cls, options, label_set)

@@ -1,0 +1,63 @@
+"""Specification of OST."""
+
+from dataclasses import dataclass, replace
+
+from harness.api import ClassTextOptions, LabelSet, MethodCard, MethodSpec, Recipe, option
+from methods._recipes_later import OST
+from methods._specs._texts import require_equal_counts
+
+KINDS = ("spatial", "temporal")
+
+
+@dataclass(frozen=True)
+class OstOptions(ClassTextOptions):
+    """Descriptors, the rule that ends the transport, and the trained towers."""
+
+    stop: str = option(
+        "pair",
+        "end of the transport's iterations: pair, for each video and class alone (own); batch, by the mean over the "
+        "batch (published), for batches up to the published size",
+        ("pair", "batch"),
+    )
+    train: str = option(
+        "both", "both: all of CLIP (published); image or text: one tower, scale frozen", ("both", "image", "text")
+    )
+
+
+class OstSpec(MethodSpec):
+    """Card, recipes and options of the method."""
+
+    name = "ost"
+    card = MethodCard(
+        title="OST",
+        paper="Chen et al., OST: Refining Text Knowledge with Optimal Spatio-Temporal Descriptor for General Video "
+        "Recognition, CVPR 2024",
+        class_text="templates",
+        family="tuning",
+        source="tomchen-ctj/OST, trainers/OST.py, utils/NCELoss.py, utils/textprompt.py, main_nce.py",
+        unverified=(
+            "no published checkpoint and no descriptor file was loaded; without class_texts the class name serves as "
+            "its own descriptor, which is not published; the published gradients of both towers on R GPUs are 1/R of "
+            "those here, which AdamW makes nearly irrelevant; few-shot fits that start from a K-400 fit are not offered"
+        ),
+    )
+    recipes = OST
+    options_type = OstOptions
+    class_text_kinds = KINDS
+    couples_clips = True
+    parameters_vit_b16 = (149_620_737, 149_620_737)
+
+    @classmethod
+    def recipe_for(cls, protocol: str, dataset: str, shots: int | None = None, preset: str = "") -> Recipe | None:
+        """Return the recipe; two published few-shot configurations have a rate of their own."""
+        recipe = super().recipe_for(protocol, dataset, shots, preset)
+        lr = {("hmdb51", 4): 3.5e-6, ("ssv2", 16): 2.5e-6}.get((dataset, shots or 0))
+        if recipe is None or lr is None or preset or protocol != "few_shot":
+            return recipe
+        return replace(recipe, lr=lr)
+
+    @classmethod
+    def check_classes(cls, options: OstOptions, label_set: LabelSet) -> None:  # type: ignore[override]
+        """Refuse descriptors whose number differs between classes: their features are one tensor."""
+        super().check_classes(options, label_set)
+        require_equal_counts(cls, options, label_set)
