@@ -11,6 +11,7 @@ from harness.base.errors import UserError
 from harness.spec import Recipe
 from reports.anchors import slug
 from reports.board_rows import BoardRow, Group
+from reports.columns import primary_column, shots_of
 from reports.entries import Damaged, Entry
 from reports.figures.classes import class_changes, confusion
 from reports.figures.few_shot import few_shot_curves
@@ -19,13 +20,12 @@ from reports.figures.separable import separable_rows
 from reports.figures.svg import Figure
 from reports.labels import labels_of
 from reports.layout import column_title, dataset_title, protocol_title
-from reports.row import Row
+from reports.row import Cell, Row, harmonic_columns
 from results.compare import PartComparison, compare_files
 from results.measurement_words import plain
 from results.predictions import read_predictions
 
 MOST_COMPARISONS = 4
-FLIPS_SHOWN = 12
 
 
 @dataclass(frozen=True)
@@ -119,6 +119,12 @@ def method_sections(rows: Sequence[Row]) -> list[MethodSection]:
         )
         for name, members in sorted(by_name.items())
     ]  # fmt: skip
+
+
+def primary_cell(row: Row) -> Cell:
+    """The cell of the column by which a table of the row alone would be sorted, or else its first cell."""
+    column = primary_column(row.columns, harmonic_columns(row.rules), shots_of([row]))
+    return row.cells.get(column) or next(iter(row.cells.values()))
 
 
 def _recipes(rows: Sequence[Row]) -> tuple[tuple[str, str], ...]:
