@@ -115,6 +115,15 @@ class TcClip(TcClipSpec, ClipMethod[tuple[Tensor, Tensor], tuple[Tensor, Tensor]
         """Return the attention (B, T, P) of the class tokens to the patches in the last block, mean over heads."""
         return self._encode(video)[2]
 
+    def _run_vision_block(self, index: int, frames: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        block = self.backbone.vision_blocks[index]
+        table = self.bias_tables[index - 1] if index and len(self.bias_tables) else None
+        attended, attention = attend_with_context(block, frames, context, table)
+        frames = frames + attended
+        context = self.summarise(frames, attention)[0].tokens
+        # Context tokens are made before the MLP, and pass it like the patches.
+        return frames + block.mlp(block.ln_2(frames)), context + block.mlp(block.ln_2(context)), attention
+
     def _encode(self, video: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         visual, context, kept = self.backbone.visual, None, []
         x = self.backbone.embed_patches(video.flatten(0, 1))
@@ -122,13 +131,8 @@ class TcClip(TcClipSpec, ClipMethod[tuple[Tensor, Tensor], tuple[Tensor, Tensor]
         if self.options.positions == "joint":
             frames = frames + (self.positions - visual.positional_embedding).to(x.dtype)
         frames = visual.ln_pre(frames)
-        for index, block in enumerate(self.backbone.vision_blocks):
-            table = self.bias_tables[index - 1] if index and len(self.bias_tables) else None
-            attended, attention = attend_with_context(block, frames, context, table)
-            frames = frames + attended
-            context = self.summarise(frames, attention)[0].tokens
-            frames = frames + block.mlp(block.ln_2(frames))
-            context = context + block.mlp(block.ln_2(context))
+        for index in range(len(self.backbone.vision_blocks)):
+            frames, context, attention = self.backbone.recompute(self._run_vision_block, index, frames, context)
             if index + 1 in self.sources:
                 kept.append(visual.ln_post(context) @ visual.proj)
         tokens = torch.stack(kept, dim=1) if kept else frames.new_zeros(len(frames), 0, 1, self.embed_dim)
