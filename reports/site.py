@@ -20,6 +20,7 @@ from reports.board import groups_of
 from reports.board_json import board_csv, board_json
 from reports.board_rows import FILTERS, BoardCell, Group
 from reports.changes import KINDS, Changes, changes_since
+from reports.citation import bibtex, code_url
 from reports.entries import Damaged, read_entries
 from reports.export import tables_of
 from reports.figures.forest import ForestScale, forest, forest_scale
@@ -231,8 +232,8 @@ def _environment() -> Environment:
     environment.globals.update(
         protocol_title=protocol_title, dataset_title=dataset_title, column_title=column_title, slug=slug,
         separable=SEPARABLE, another_training=AGAIN, standing=standing, scale_of=_scale, pair_matrix=pair_matrix,
-        forest=_forest, notes_of=notes_of, unknown_sources=unknown_sources, coverage=coverage,
-        linked_columns=linked_columns, explanation_id=explanation_id,
+        bibtex=bibtex, code_url=code_url, forest=_forest, notes_of=notes_of, unknown_sources=unknown_sources,
+        coverage=coverage, linked_columns=linked_columns, explanation_id=explanation_id,
     )  # fmt: skip
     environment.filters["millions"] = lambda count: f"{count / 1e6:.1f}" if count else "0"
     environment.filters["count"] = _count
