@@ -37,6 +37,7 @@ from reports.page.standing import standing
 from reports.probes import TITLE, by_dataset, probe_rows, probe_tables, without_probes
 from reports.publish import BESIDE_RUNS, Publishing, base_of_records
 from reports.ranks import analyse
+from reports.sample_pages import SAMPLES
 from reports.sections import comparison_sections, dataset_sections, group_figures, method_sections, primary_cell
 from reports.statistics_words import AGAIN, NOT_SEPARABLE, SEPARABLE, TOO_FEW_SOURCES
 from reports.table_html import html
@@ -56,11 +57,13 @@ class BuiltReport:
         index: Its `index.html`.
         damaged: Files that are left out of the board; the page names them.
         changes: The changes since an earlier board, if they were requested.
+        groups: The tables of the board.
     """
 
     index: Path
     damaged: tuple[Damaged, ...] = ()
     changes: Changes | None = None
+    groups: tuple[Group, ...] = ()
 
 
 def build_report(
@@ -119,6 +122,7 @@ def _build(runs: Sequence[Path], out: Path, publishing: Publishing) -> BuiltRepo
         pages=pages,
         changes=changes,
         change_kinds=KINDS,
+        samples=f"{SAMPLES}/{INDEX}" if publishing.samples else "",
         tabs=list(dict.fromkeys(group.protocol for group in groups)),
         glance=overview(groups),
         figures={group.anchor: group_figures(group) for group in groups if _drawn(group)},
@@ -157,7 +161,7 @@ def _build(runs: Sequence[Path], out: Path, publishing: Publishing) -> BuiltRepo
         write_bytes(out / page.file, text.encode("utf-8", errors="replace"))
     write_bytes(out / "leaderboard.json", board_json(groups, damaged).encode("utf-8", errors="replace"))
     write_bytes(out / "leaderboard.csv", board_csv(groups).encode("utf-8", errors="replace"))
-    return BuiltReport(out / INDEX, damaged, changes)
+    return BuiltReport(out / INDEX, damaged, changes, tuple(groups))
 
 
 def _drawn(group: Group) -> bool:
