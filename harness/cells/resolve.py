@@ -169,7 +169,7 @@ class _Resolver:
         name = options_protocol(spec, protocol, similar_protocol(protocol, dataset, fits[0][0])) if fits else ""
         row = method_row(choice, backbone, name or protocol.name, dataset.name, frames, self._code(choice.name))
         self._require_tower(row)
-        if not spec.uses_clip and not spec.open_vocabulary:
+        if not spec.is_open(row.options):
             self._prescribed.require_trained_classes(row, protocol, dataset)
         return row
 

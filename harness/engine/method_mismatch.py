@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from harness.engine.method import ClipMethod, TextT, VideoT
+from harness.weights import later_families
 from harness.weights.describe import Description
 from harness.weights.stored import StoredTensor
 
 _METHODS = {
     "xclip": "xclip", "actionclip": "actionclip", "efficient_prompt": "efficient_prompt", "tcclip": "tc_clip",
     "open_vclip": "open_vclip", "froster": "froster", "mote": "mote", "ezclip": "ez_clip",
+    **later_families.METHODS,
 }  # fmt: skip
 """Method of each family of checkpoints that only one method writes."""
 _LIKE_VIFICLIP = ("vificlip", "image_ft", "text_ft", "vanilla_clip")
@@ -79,6 +81,8 @@ def file_options(described: Description) -> dict[str, str]:
     if family == "actionclip" or any(name.startswith("fusion.") for name in own):
         layers = _indices(own, "fusion.transformer.resblocks.")
         options |= {"fusion": "transf", "layers": str(layers)} if layers else {"fusion": "mean"}
+    if family in later_families.TITLES:
+        options |= later_families.options_of(family, {name: tensor.shape for name, tensor in own.items()})
     if "temporalEmbedding.weight" in own:
         options["frames"] = str(own["temporalEmbedding.weight"].shape[0])
     return options

@@ -143,6 +143,11 @@ class MethodSpec:
         return None
 
     @classmethod
+    def is_open(cls, options: MethodOptions) -> bool:
+        """Whether the method can classify any classes under these options."""
+        return cls.open_vocabulary
+
+    @classmethod
     def check_classes(cls, options: MethodOptions, label_set: LabelSet) -> None:
         """Refuse a label set that the method or its file of class texts does not have, before anything is computed.
 

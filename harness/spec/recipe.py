@@ -10,11 +10,13 @@ from harness.base.errors import UserError
 from harness.spec.augmentation import parse_augmentation
 from harness.spec.later import later
 
-SCHEDULES = ("absolute_cosine", "stepped_cosine", "slowfast_cosine", "constant")
+SCHEDULES = ("absolute_cosine", "stepped_cosine", "slowfast_cosine", "epoch_cosine", "constant")
 DECAY_KINDS = ("vectors", "biases", "norms", "positions")
 """Kinds of parameters that a recipe can except from weight decay, for any method."""
 
 _INFINITY = float("inf")
+_WARMED_UP = ("slowfast_cosine", "epoch_cosine")
+"""Schedules whose warm-up starts at `warmup_lr_ratio`."""
 _PLAIN_AUGMENTATIONS = ("published", "none")
 
 
@@ -40,7 +42,7 @@ class Recipe:
         views_cached: Augmented views per clip whose frame features are stored; epoch e uses view e modulo this number;
             0 for new views in every epoch. Needs a frozen vision tower and no blending, and changes the method.
         schedule: `absolute_cosine` (X-CLIP and ViFi-CLIP), `stepped_cosine` (ActionCLIP), `slowfast_cosine`
-            (Open-VCLIP and FROSTER) or `constant`.
+            (Open-VCLIP and FROSTER), `epoch_cosine` (mmcv, for AIM) or `constant`.
         seed: Base seed of every random draw of the fit.
         selection: Evaluated epoch: `last`, or `epoch:N` (counted from 1), which puts the row into the open division: it
             can only be chosen by scores of the evaluation list.
@@ -51,7 +53,8 @@ class Recipe:
         source: Where the settings are published, or `own` with a reason.
         clip_norm: Largest L2 norm of the gradient of all trained parameters in an update; larger gradients are scaled
             down to it. 0 for no limit.
-        warmup_lr_ratio: Rate of the first update with `slowfast_cosine`, as a fraction of `lr`.
+        warmup_lr_ratio: Rate of the first update with `slowfast_cosine` and `epoch_cosine`, as a fraction of the rate
+            without warm-up.
         lr_factors: Learning rates by parameter group: `NAME=FACTOR` for a group of `MethodSpec.named_groups`, whose
             peak rate is FACTOR times the rate that the method gives its parameters. The floor of the schedule stays
             `min_lr_ratio` times `lr` for all groups.
@@ -119,11 +122,11 @@ class Recipe:
         ):  # fmt: skip
             if not 0 <= value <= 1:
                 raise UserError(f"recipe.{name} is {value:g}, expected a number from 0 to 1.")
-        if self.warmup_lr_ratio and self.schedule != "slowfast_cosine":
+        if self.warmup_lr_ratio and self.schedule not in _WARMED_UP:
             raise UserError(
                 f"recipe.warmup_lr_ratio is {self.warmup_lr_ratio:g} with schedule {self.schedule}, which has no such "
                 "setting; expected 0.",
-                "Set schedule=slowfast_cosine, or leave warmup_lr_ratio out.",
+                f"Set schedule={' or '.join(_WARMED_UP)}, or leave warmup_lr_ratio out.",
             )
         if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
             shown = ",".join(f"{beta:g}" for beta in self.betas)

@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeAlias, TypeVar
 
 from harness.base.errors import UserError
+from harness.weights import later_families
+from harness.weights.later_families import later_layout, lora_layers, take_maxi
 
 T = TypeVar("T")
 Tree: TypeAlias = "Mapping[str, T | Tree[T]]"
@@ -28,10 +30,13 @@ TITLES: Mapping[str, str] = {
     "clip": "CLIP", "export": "an export of this project", "vificlip": "ViFi-CLIP", "xclip": "X-CLIP",
     "actionclip": "ActionCLIP", "efficient_prompt": "Efficient-Prompt", "tcclip": "TC-CLIP", "mote": "MoTE",
     "ezclip": "EZ-CLIP", "open_vclip": "Open-VCLIP", "froster": "FROSTER",
-    "transformers": "CLIP with the names of transformers",
+    "transformers": "CLIP with the names of transformers", **later_families.TITLES,
 }  # fmt: skip
 """Name of each family for people."""
-PUBLISHED = ("vificlip", "xclip", "actionclip", "efficient_prompt", "tcclip", "open_vclip", "froster", "mote", "ezclip")
+PUBLISHED = (
+    "vificlip", "xclip", "actionclip", "efficient_prompt", "tcclip", "open_vclip", "froster", "mote", "ezclip",
+    *later_families.TITLES,
+)  # fmt: skip
 """Families of published methods, all of which start from OpenAI's weights."""
 _CONTAINERS = ("model", "model_state_dict", "model_state", "state_dict")
 _WRAPPERS = ("module.", "_orig_mod.")
@@ -74,6 +79,9 @@ def read_published(content: Tree[T], file: str = "The file") -> PublishedWeights
     """
     # Read first: the loop replaces `content` by the mapping inside of it, and ActionCLIP's fusion lies beside that.
     fusion = content.get("fusion_model_state_dict")
+    layers = content.get("weights")
+    if isinstance(layers, Mapping) and (lora := lora_layers(layers)) is not None:
+        return PublishedWeights(lora.clip, lora.own, lora.family, lora.absent)
     for key in _CONTAINERS:
         inner = content.get(key)
         if isinstance(inner, Mapping):
@@ -81,10 +89,15 @@ def read_published(content: Tree[T], file: str = "The file") -> PublishedWeights
             break
     state, scalars = _tensors(content)
     # Plain CLIP comes last, because files of X-CLIP and ActionCLIP hold its names too.
+    if any(name.startswith("image_encoder.") and name.endswith("lora_A") for name in state):
+        own, state = take_maxi(state)
+        return PublishedWeights(_vificlip(state).clip, own, "maxilora", _TOKEN_EMBEDDING)
     if any(name.startswith("image_encoder.") for name in state):
         return _vificlip(state)
     if any(name.startswith("model.visual.") for name in state):
         return _slowfast(state)
+    if (later := later_layout(state)) is not None:
+        return PublishedWeights(later.clip, later.own, later.family, later.absent)
     if any(name.startswith("clipmodel.") for name in state):
         clip, own = _split(state, "clipmodel.")
         return PublishedWeights(clip, own, "efficient_prompt")

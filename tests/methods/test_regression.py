@@ -23,6 +23,8 @@ from harness.engine.training.step import build_optimizer
 from harness.engine.training_batch import TrainingBatch
 
 FILE = Path(__file__).with_name("regression.json")
+TEXTS = str(Path(__file__).with_name("configs") / "descriptors.json")
+"""Descriptors of the classes of the contract check."""
 
 
 def tiny_config(name: str) -> dict[str, Any]:
@@ -46,9 +48,24 @@ ROWS: dict[str, tuple[str, dict[str, Any]]] = {
     "open_vclip": ("open_vclip", {}),
     "open_vclip plain loss, two neighbours": ("open_vclip", {"mixed_loss": 0.0, "neighbours": 2}),
     "froster": ("froster", {}),
+    "ost": ("ost", {}),
+    "ost descriptors, published rule": ("ost", {"class_texts": TEXTS, "stop": "batch"}),
+    "ez_clip": ("ez_clip", {}),
+    "ez_clip first prompt": ("ez_clip", {"temporal": "first"}),
+    "ez_clip temporal adapters": ("ez_clip", {"temporal": "adapters"}),
     "eszsl": ("eszsl", {}),
     "sje": ("sje", {}),
     "dem": ("dem", {}),
+    "lora": ("lora", {}),
+    "lora of MAXI": ("lora", {"form": "maxi"}),
+    "st_adapter": ("st_adapter", {"bottleneck": 32}),
+    "st_adapter with classes": (
+        "st_adapter", {"head": "classes", "fixed_classes": 4, "bottleneck": 32, "before": "attn+mlp"},
+    ),
+    "aim": ("aim", {}),
+    "aim with classes": ("aim", {"head": "classes", "fixed_classes": 4, "inner_adapter": True}),
+    "vita_clip": ("vita_clip", {}),
+    "vita_clip with classes": ("vita_clip", {"context": "classes", "fixed_classes": 4, "position": "middle"}),
     "mmaction2 2D": ("mmaction2", tiny_config("tsn")),
     "mmaction2 3D": ("mmaction2", tiny_config("swin")),
     "mote": ("mote", {"layers": 2, "training_classes": 4}),
@@ -81,8 +98,8 @@ def measure(name: str, options: dict[str, Any]) -> dict[str, Any]:
             method.fit_features(method.encode_video(tested.video), torch.arange(4) % 3, labels)
         row["logits_after"] = logits(tested, method)
     elif method.trainable():
-        targets = torch.eye(3)[torch.arange(4) % 3]
-        labels = type(NOVEL)(NOVEL.names[:3])
+        labels = type(NOVEL)(NOVEL.names[:3]) if tested.is_open else NOVEL
+        targets = torch.eye(len(labels))[torch.arange(4) % 3]
         optimizer, losses = build_optimizer(method.train(), tested.recipe), []
         torch.manual_seed(5)
         for _ in range(3):

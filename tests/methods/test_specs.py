@@ -20,7 +20,7 @@ from tests.conftest import ROOT, machine_free
 
 BUILT_IN = sorted(p.stem for p in (ROOT / "methods").glob("*.py") if not p.stem.startswith("_"))
 STATED = tuple(name for name in vars(MethodSpec).get("__annotations__", {}))
-DECIDED = ("recipe_for", "parent_fit", "own_model", "check_classes", "card_for", "options_for")
+DECIDED = ("is_open", "recipe_for", "parent_fit", "own_model", "check_classes", "card_for", "options_for")
 
 
 @pytest.mark.parametrize("name", BUILT_IN)

@@ -108,7 +108,7 @@ def has_shapes(tested: MethodUnderTest) -> str:
     """Scores have one row per video and one column per class, step by step and from the method as a whole."""
     method = tested.fresh()
     # A single class, because `squeeze()` and softmax over classes go wrong there.
-    for labels in (BASE, NOVEL, LabelSet(("walk",))) if tested.cls.open_vocabulary else (tested.base,):
+    for labels in (BASE, NOVEL, LabelSet(("walk",))) if tested.is_open else (tested.base,):
         logits = tested.logits(method, labels)
         if tuple(logits.shape) != (BATCH, len(labels)):
             return f"score() returned {tuple(logits.shape)} for {BATCH} videos and {len(labels)} classes."
@@ -144,7 +144,7 @@ def has_finite_scores(tested: MethodUnderTest) -> str:
 
 def follows_label_order(tested: MethodUnderTest) -> str:
     """Reordered classes give reordered logits; a method with fixed classes refuses another number of classes."""
-    if not tested.cls.open_vocabulary:
+    if not tested.is_open:
         return _refuses_other_classes(tested)
     method, order = tested.fresh(), [2, 0, 3, 1]  # no class keeps its position
     logits = tested.logits(method, NOVEL)
@@ -236,7 +236,7 @@ def forgets_labels(tested: MethodUnderTest) -> str:
     tested.logits(method, tested.base)
     if not torch.equal(tested.logits(method, tested.novel), expected):
         return "Scores on one label set change after another was scored: it must be an argument, never state."
-    if not method.trainable() or method.fits_at_once or not tested.cls.open_vocabulary:
+    if not method.trainable() or method.fits_at_once or not tested.is_open:
         return ""
     once, twice = tested.fresh(), tested.fresh()
     # Equal weights, but losses on different classes: a difference is state outside of the weights.

@@ -38,6 +38,7 @@ class MethodUnderTest:
         black: (1, T, 3, H, W) black video.
         base: Classes for training.
         novel: Other classes; the same as `base` for a method with a fixed set of classes.
+        is_open: Whether the method can classify any classes under its options.
         targets: (BATCH, C) one-hot targets for `base`.
     """
 
@@ -52,8 +53,9 @@ class MethodUnderTest:
         if own is not None:  # a model of its own normalises frames itself and takes pixel values 0..255
             self.video = (64 * self.video + 128).clamp(0, 255)
         self.base, self.novel = BASE, NOVEL
-        if not cls.open_vocabulary:
-            classes = int(getattr(self._backbone, "classes", 0))
+        self.is_open = cls.is_open(self._options)
+        if not self.is_open:
+            classes = int(getattr(self._backbone, "classes", 0)) or int(getattr(self._options, "fixed_classes", 0))
             self.base = self.novel = LabelSet(tuple(f"class {i}" for i in range(classes)))
         # One-hot, because contrastive losses such as ActionCLIP's refuse smoothed targets.
         self.targets = torch.eye(len(self.base))[torch.arange(BATCH) % len(self.base)]

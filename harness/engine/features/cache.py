@@ -78,8 +78,11 @@ def fits_from_features(method: ClipMethod) -> bool:
 
 def _untouched(module: nn.Module) -> bool:
     """Whether a module has no hooks and its own forward pass, plain or compiled."""
-    replaced = "forward" in vars(module) and not is_compiled(module)
-    return not replaced and not module._forward_hooks and not module._forward_pre_hooks
+    # A method that was replaced on the instance, such as the `attention` of a block, changes the forward pass as well.
+    replaced = [n for n, v in vars(module).items() if callable(v) and callable(getattr(type(module), n, None))]
+    if replaced and not (replaced == ["forward"] and is_compiled(module)):
+        return False
+    return not module._forward_hooks and not module._forward_pre_hooks
 
 
 def _same_in_training(module: nn.Module) -> bool:

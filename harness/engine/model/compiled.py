@@ -119,8 +119,8 @@ def is_compiled(module: nn.Module) -> bool:
 
 def _is_plain(block: Block) -> bool:
     """Return whether `_block` computes this block: pre-norm self-attention and a GELU or QuickGELU MLP."""
-    # Not `isinstance`: a subclass may compute something else.
-    if type(block) is not ResidualAttentionBlock:
+    # Not `isinstance`: a subclass may compute something else, and so may a method that was replaced on the instance.
+    if type(block) is not ResidualAttentionBlock or "attention" in vars(block):
         return False
     # A function that a method set on the block (attention to other frames, say) would be passed over.
     replaced = {name for name in vars(block) if callable(getattr(type(block), name, None))}

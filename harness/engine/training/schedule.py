@@ -59,6 +59,8 @@ def rate_of_update(update: int, recipe: Recipe, micro_batches: int, peak: float 
         return stepped_cosine(update, recipe, micro_batches // recipe.accumulate, peak)
     if recipe.schedule == "slowfast_cosine":
         return slowfast_cosine(update, recipe, micro_batches // recipe.accumulate, peak)
+    if recipe.schedule == "epoch_cosine":
+        return epoch_cosine(update, recipe, micro_batches // recipe.accumulate, peak)
     if recipe.schedule != "absolute_cosine":
         raise unknown_name("schedule", recipe.schedule, SCHEDULES)
     # timm sets the groups to `warmup_lr_init`, which is 0, before the first update. AdamW's moments are still updated.
@@ -109,3 +111,24 @@ def slowfast_cosine(update: int, recipe: Recipe, per_epoch: int, peak: float) ->
     floor = peak * recipe.min_lr_ratio
     share = (at - warmup) / (recipe.epochs - warmup)
     return floor + (peak - floor) * (math.cos(math.pi * share) + 1.0) * 0.5
+
+
+def epoch_cosine(update: int, recipe: Recipe, per_epoch: int, peak: float) -> float:
+    """The rate of mmcv's cosine by epoch, with a warm-up by iteration: AIM.
+
+    The cosine is constant within an epoch. The warm-up scales it linearly, from `warmup_lr_ratio` on.
+    Source: mmcv 1.x, the hook for learning rates (specification, part b of later methods, section 4).
+
+    Args:
+        update: 0-based number of the update over the whole fit.
+        recipe: Epochs, warm-up and ratios.
+        per_epoch: Updates per epoch.
+        peak: Peak rate of the parameter group.
+    """
+    epoch = update // per_epoch
+    floor = peak * recipe.min_lr_ratio
+    rate = floor + 0.5 * (peak - floor) * (math.cos(math.pi * epoch / recipe.epochs) + 1.0)
+    warmup = int(recipe.warmup_epochs * per_epoch)
+    if update >= warmup:
+        return rate
+    return rate * (1.0 - (1.0 - update / warmup) * (1.0 - recipe.warmup_lr_ratio))

@@ -1,0 +1,51 @@
+"""Shared part of the specifications of methods that classify by texts, or by a linear layer with fixed classes."""
+
+from dataclasses import dataclass
+
+from harness.api import LabelSet, MethodOptions, MethodSpec, NotApplicableError, option
+
+CLASSES, TEXT = "classes", "text"
+OWN_HEAD = (
+    "the original has a linear layer over fixed classes (head=classes) and no form for new classes: head=text, which "
+    "projects frames into CLIP's joint space and compares them with texts, is own"
+)
+"""Remark on the cards of these methods."""
+
+
+@dataclass(frozen=True)
+class HeadOptions(MethodOptions):
+    """Options of the head."""
+
+    head: str = option(
+        TEXT, "text: cosine with class texts (own); classes: a linear layer over fixed classes (published)",
+        (TEXT, CLASSES),
+    )  # fmt: skip
+    fixed_classes: int = option(0, "classes of head=classes; those of K-400 and SSv2 are known")
+    head_dropout: float = option(0.5, "head=classes: dropout before the linear layer")
+    template: str = option("a photo of a {}.", "head=text: text around the class name, which replaces {}")
+
+
+class HeadSpec(MethodSpec):
+    """Specification of methods with a choice of heads."""
+
+    options_type = HeadOptions
+
+    @classmethod
+    def is_open(cls, options: MethodOptions) -> bool:
+        """Whether the head compares with texts."""
+        return not isinstance(options, HeadOptions) or options.head == TEXT
+
+    @classmethod
+    def check_classes(cls, options: MethodOptions, label_set: LabelSet) -> None:
+        """Refuse a label set whose size is not that of the linear layer."""
+        if isinstance(options, HeadOptions) and options.head == CLASSES:
+            require_size(cls.name, options.fixed_classes, label_set)
+
+
+def require_size(name: str, classes: int, label_set: LabelSet) -> None:
+    """Refuse a label set whose size is not that of a head."""
+    if classes != len(label_set):
+        raise NotApplicableError(
+            f"The head of {name} has {classes} classes, the label set has {len(label_set)}.",
+            f"Set the option {name}:fixed_classes={len(label_set)}, or {name}:head=text.",
+        )

@@ -1,0 +1,51 @@
+"""Specification of LoRA."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from harness.api import MethodCard, MethodOptions, MethodSpec, option
+from methods._recipes_adapters import LORA
+
+CLIP_LORA, MAXI = "clip_lora", "maxi"
+BOTH, VISION, TEXT = "both", "vision", "text"
+ALL = "all"
+
+
+@dataclass(frozen=True)
+class LoraOptions(MethodOptions):
+    """Form, size and position of the updates; the defaults are those of CLIP-LoRA."""
+
+    form: str = option(
+        CLIP_LORA, "clip_lora: projections of the attention; maxi: attention, MLP and patch embedding, all blocks",
+        (CLIP_LORA, MAXI),
+    )  # fmt: skip
+    rank: int = option(2, "rank r of each update")
+    alpha: float = option(1.0, "clip_lora: updates are scaled by alpha / sqrt(r); maxi scales by 1 / r")
+    dropout: float = option(0.25, "clip_lora: dropout of the input of each update")
+    projections: str = option("qkv", "clip_lora: projections with updates, letters of qkvo")
+    encoder: str = option(BOTH, "clip_lora: towers with updates", (BOTH, VISION, TEXT))
+    blocks: str = option(ALL, "clip_lora: blocks with updates in each tower: all, or numbers from 0 such as 0+2")
+    template: str = option("a photo of a {}.", "text around the class name, which replaces {}")
+
+
+class LoraSpec(MethodSpec):
+    """Card, recipes and options of the method."""
+
+    name = "lora"
+    card = MethodCard(
+        title="CLIP + LoRA",
+        paper="Zanella and Ben Ayed, Low-Rank Few-Shot Adaptation of Vision-Language Models, CVPRW 2024",
+        family="adapting",
+        source="MaxZanella/CLIP-LoRA, loralib/layers.py, run_utils.py; wlin-at/MAXI, clip/loralib (form=maxi)",
+        unverified=(
+            "CLIP-LoRA was published for pictures: averaging frame features before the cosine, as ViFi-CLIP does, and "
+            "all recipes for video are own; MAXI's numbers are full fine-tuning, no configuration of it uses LoRA; "
+            "CLIP's tensors are fp16 in the original on a GPU; no published checkpoint was available"
+        ),
+    )
+    recipes = LORA
+    options_type = LoraOptions
+    random_draws = True
+    checkpoint_normalize = "clip"
+    named_groups: ClassVar = {}
+    parameters_vit_b16 = (149_805_057, 184_320)

@@ -1,0 +1,49 @@
+"""Specification of ST-Adapter."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from harness.api import MethodCard, option
+from methods._recipes_adapters import ST_ADAPTER
+from methods._specs._head import OWN_HEAD, HeadOptions, HeadSpec
+
+
+@dataclass(frozen=True)
+class STAdapterOptions(HeadOptions):
+    """Adapters and head; the defaults are the adapters of the K-400 script."""
+
+    before: str = option("mlp", "part of a block that an adapter precedes", ("mlp", "attn", "attn+mlp"))
+    blocks: int = option(12, "last blocks with adapters; more than there are means all")
+    bottleneck: int = option(384, "width of the convolution")
+    kernel: str = option("3x1x1", "frames x rows x columns of the convolution, odd numbers")
+    idle_adapter: str = option(
+        "frozen", "the adapter before the last MLP, which changes no score: trained (published; it only decays)",
+        ("frozen", "trained"),
+    )  # fmt: skip
+
+
+class STAdapterSpec(HeadSpec):
+    """Card, recipes and options of the method."""
+
+    name = "st_adapter"
+    card = MethodCard(
+        title="ST-Adapter",
+        paper="Pan et al., ST-Adapter: Parameter-Efficient Image-to-Video Transfer Learning, NeurIPS 2022",
+        family="adapting",
+        source="linziyi96/st-adapter, models_adapter.py, main.py, video_dataset/",
+        unverified=(
+            f"{OWN_HEAD}, with CLIP's scale frozen; the rows of FROSTER take another adapter and learned texts, and "
+            "its training script is not public; CLIP is kept in fp32 here and in fp16 in the original; no published "
+            "checkpoint was available"
+        ),
+    )
+    recipes = ST_ADAPTER
+    options_type = STAdapterOptions
+    protocol_options: ClassVar = {
+        "supervised/k400": {"head": "classes", "fixed_classes": 400},
+        "supervised/ssv2": {"head": "classes", "fixed_classes": 174, "before": "attn+mlp"},
+        "mini": {"bottleneck": 64},
+    }
+    random_draws = True
+    checkpoint_normalize = "clip"
+    parameters_vit_b16 = (156_730_881, 6_517_632)

@@ -1,0 +1,106 @@
+"""ST-Adapter: bottlenecks with a temporal convolution between the frozen blocks of CLIP's vision tower."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from harness.api import UserError, register_method
+from methods._head import HeadMethod
+from methods._specs._head import CLASSES
+from methods._specs.st_adapter import STAdapterOptions, STAdapterSpec
+
+PRE_ATTN, PRE_MLP = "adapter_pre_attn", "adapter_pre_mlp"
+
+
+class Adapter(nn.Module):
+    """What is added to the patches of a video: down, depthwise convolution over time and space, up.
+
+    The convolution starts at zero, so that training starts at CLIP.
+
+    Args:
+        width: Width of the tokens.
+        bottleneck: Width of the convolution.
+        kernel: Frames, rows and columns of the kernel.
+    """
+
+    def __init__(self, width: int, bottleneck: int, kernel: tuple[int, int, int]) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(width, bottleneck)
+        padding = (kernel[0] // 2, kernel[1] // 2, kernel[2] // 2)
+        self.conv = nn.Conv3d(bottleneck, bottleneck, kernel, padding=padding, groups=bottleneck)
+        self.fc2 = nn.Linear(bottleneck, width)
+        for tensor in (self.conv.weight, self.conv.bias, self.fc1.bias, self.fc2.bias):
+            assert tensor is not None  # all three layers have biases
+            nn.init.zeros_(tensor)
+
+    def forward(self, patches: Tensor) -> Tensor:
+        """Return the change (B, T, P, width) of patches (B, T, P, width)."""
+        side = math.isqrt(patches.shape[2])
+        grid = torch.unflatten(self.fc1(patches), 2, (side, side))
+        mixed: Tensor = self.conv(grid.movedim(-1, 1)).movedim(1, -1)
+        changed: Tensor = self.fc2(mixed.flatten(2, 3))
+        return changed
+
+
+@register_method("st_adapter")
+class STAdapter(STAdapterSpec, HeadMethod):
+    """The adapters, and a linear layer with head=classes, are trained; all of CLIP is frozen."""
+
+    options: STAdapterOptions
+
+    def setup(self) -> None:
+        """Freeze CLIP, and add adapters to its last blocks."""
+        options, backbone = self.options, self.backbone
+        visual = backbone.require_vit(self.name)
+        kernel = options.kernel.split("x")
+        if len(kernel) != 3 or not all(size.isdecimal() and int(size) % 2 for size in kernel):
+            raise UserError(f"{self.name}:kernel is {options.kernel!r}, expected three odd numbers such as 3x1x1.")
+        frames, rows, columns = (int(size) for size in kernel)
+        self.freeze_clip()
+        depth, width = len(backbone.vision_blocks), visual.class_embedding.shape[0]
+        names = {"attn": (PRE_ATTN,), "mlp": (PRE_MLP,), "attn+mlp": (PRE_ATTN, PRE_MLP)}[options.before]
+        self.adapters = nn.ModuleDict()
+        for index in range(max(0, depth - options.blocks), depth):
+            adapters = {name: Adapter(width, options.bottleneck, (frames, rows, columns)) for name in names}
+            self.adapters[str(index)] = nn.ModuleDict(adapters)
+        if PRE_MLP in names and options.idle_adapter == "frozen":
+            # It changes patches after the last attention, and only the class token is read.
+            self.adapters[str(depth - 1)][PRE_MLP].requires_grad_(False)
+        self.add_head(std=0.02)
+
+    def adapt(self, index: int, name: str, x: Tensor) -> Tensor:
+        """Return tokens (B, T, 1 + P, width) after an adapter of a block; the class token stays as it is."""
+        block = self.adapters[str(index)] if str(index) in self.adapters else {}
+        if name not in block:
+            return x
+        return torch.cat([x[:, :, :1], x[:, :, 1:] + block[name](x[:, :, 1:]).to(x.dtype)], dim=2)
+
+    def apply_block(self, index: int, x: Tensor) -> Tensor:
+        """Return tokens (B, T, 1 + P, width) after a block of CLIP and its adapters."""
+        block, shape = self.backbone.vision_blocks[index], x.shape
+        tokens = self.adapt(index, PRE_ATTN, x).flatten(0, 1)
+        tokens = tokens + block.ls_1(block.attention(block.ln_1(tokens)))
+        tokens = self.adapt(index, PRE_MLP, tokens.view(shape)).flatten(0, 1)
+        return (tokens + block.ls_2(block.mlp(block.ln_2(tokens)))).view(shape)
+
+    def encode_class_tokens(self, video: Tensor) -> Tensor:
+        """Return class tokens (B, T, width) after the last block: (B, T, 3, H, W) -> (B, T, width)."""
+        tokens: Tensor = self.backbone.visual.ln_pre(self.backbone.embed_patches(video.flatten(0, 1)))
+        x = torch.unflatten(tokens, 0, video.shape[:2])
+        for index in range(len(self.backbone.vision_blocks)):
+            x = self.apply_block(index, x)
+        return x[:, :, 0]
+
+    def encode_frames(self, video: Tensor) -> Tensor:
+        """Return frame features (B, T, D) in CLIP's joint space, not normalised."""
+        classes = self.encode_class_tokens(video)
+        return torch.unflatten(self.backbone.project_class_token(classes.flatten(0, 1)[:, None]), 0, video.shape[:2])
+
+    def encode_video(self, video: Tensor) -> Tensor:
+        """Return video features (B, D); for head=classes the normed mean (B, width) of class tokens."""
+        if self.options.head != CLASSES:
+            return super().encode_video(video)
+        # The mean is taken before the norm, as in the original.
+        features: Tensor = self.backbone.visual.ln_post(self.encode_class_tokens(video).mean(dim=1))
+        return features
