@@ -115,6 +115,14 @@ def test_templates(shared: Path, mode: str) -> None:
     golden.close(probabilities, data[f"{mode}/eval_probabilities_16_templates"], 1e-5, f"{mode} templates")
 
 
+def test_tokens_of_difficult_names(shared: Path) -> None:
+    facts = golden.facts(shared, "later_text_tokens_a")
+    built, expected = golden.method(shared, "ez_clip"), facts["ezclip"]["templates_16"]
+    for name, *listed in zip(built.sentences(LabelSet(tuple(facts["names"]))), *expected, strict=True):
+        found = built.backbone.tokenize(name).tolist()
+        assert [row[: len(tokens)] for row, tokens in zip(found, listed, strict=True)] == listed
+
+
 def test_descriptions_are_the_text_itself(shared: Path, texts: Path) -> None:
     built = ez_clip(shared, "no_temporal", class_texts=str(texts))
     listed = tuple(text for texts_of in built.sentences(labels_of(shared)) for text in texts_of)
