@@ -253,7 +253,10 @@ def test_new_adapters_leave_texts_as_they_are(shared: Path) -> None:
     torch.testing.assert_close(built.encode_sentences(texts), built.backbone.encode_texts(texts))
 
 
-@pytest.mark.parametrize("mode", ["prompt_deep", "t_adapter", "prompt_first_layer_only"])
+@pytest.mark.parametrize(
+    "mode",
+    ["t_adapter", *(pytest.param(mode, marks=pytest.mark.slow) for mode in ("prompt_deep", "prompt_first_layer_only"))],
+)
 def test_a_published_checkpoint_loads(shared: Path, tmp_path: Path, mode: str) -> None:
     facts, built = golden.facts(shared, "ezclip"), golden.method(shared, "ez_clip", temporal=TEMPORAL[mode])
     torch.manual_seed(0)
