@@ -44,10 +44,11 @@ class Lora(LoraSpec, ClipMethod):
 
     def _update(self, blocks: list[nn.Module]) -> None:
         """Add updates to the blocks of a tower."""
-        chosen = range(len(blocks)) if self.options.form == MAXI else self._chosen(len(blocks))
-        for index in chosen:
-            self.layers.append(self._maxi(blocks[index]) if self.options.form == MAXI else self._clip_lora(blocks[index]))
-            update_attention(blocks[index], self.layers[-1])
+        is_maxi = self.options.form == MAXI
+        for index in range(len(blocks)) if is_maxi else self._chosen(len(blocks)):
+            updates = self._maxi(blocks[index]) if is_maxi else self._clip_lora(blocks[index])
+            self.layers.append(updates)
+            update_attention(blocks[index], updates)
 
     def _chosen(self, depth: int) -> list[int]:
         """Return the numbers of the adapted blocks of a tower."""

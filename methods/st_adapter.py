@@ -14,7 +14,7 @@ PRE_ATTN, PRE_MLP = "adapter_pre_attn", "adapter_pre_mlp"
 
 
 class Adapter(nn.Module):
-    """What is added to the patches of a video: down, depthwise convolution over time and space, up.
+    """The change of the patches of a video: down, depthwise convolution over time and space, up.
 
     The convolution starts at zero, so that training starts at CLIP.
 
@@ -71,10 +71,10 @@ class STAdapter(STAdapterSpec, HeadMethod):
 
     def adapt(self, index: int, name: str, x: Tensor) -> Tensor:
         """Return tokens (B, T, 1 + P, width) after an adapter of a block; the class token stays as it is."""
-        block = self.adapters[str(index)] if str(index) in self.adapters else {}
-        if name not in block:
+        if str(index) not in self.adapters or name not in self.adapters[str(index)]:
             return x
-        return torch.cat([x[:, :, :1], x[:, :, 1:] + block[name](x[:, :, 1:]).to(x.dtype)], dim=2)
+        change = self.adapters[str(index)][name](x[:, :, 1:])
+        return torch.cat([x[:, :, :1], x[:, :, 1:] + change.to(x.dtype)], dim=2)
 
     def apply_block(self, index: int, x: Tensor) -> Tensor:
         """Return tokens (B, T, 1 + P, width) after a block of CLIP and its adapters."""

@@ -14,7 +14,8 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 TITLES: Mapping[str, str] = {
-    "cliplora": "CLIP-LoRA", "maxilora": "LoRA of MAXI", "stadapter": "ST-Adapter", "aim": "AIM", "vitaclip": "Vita-CLIP",
+    "cliplora": "CLIP-LoRA", "maxilora": "LoRA of MAXI", "stadapter": "ST-Adapter", "aim": "AIM",
+    "vitaclip": "Vita-CLIP",
 }  # fmt: skip
 """Name of each family for people."""
 METHODS: Mapping[str, str] = {
@@ -25,7 +26,9 @@ ALL_OF_CLIP = ("",)
 _TEXT = (
     "token_embedding.", "positional_embedding", "transformer.", "ln_final.", "text_projection", "text.", "logit_scale",
 )  # fmt: skip
-_MAXI_LAYERS = {"attn.in_proj_weight_": "in_proj", "attn.out_proj.": "proj", "mlp.c_fc.": "c_fc", "mlp.c_proj.": "c_proj"}
+_MAXI_LAYERS = {
+    "attn.in_proj_weight_": "in_proj", "attn.out_proj.": "proj", "mlp.c_fc.": "c_fc", "mlp.c_proj.": "c_proj",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -145,6 +145,12 @@ VITA_NAMES = {
 }  # fmt: skip
 
 
+VITA_LAYERS = (
+    (".transformer.resblocks.", ".blocks."), (".mlp.c_fc.", ".mlp.fc1."), (".mlp.c_proj.", ".mlp.fc2."),
+    (".ln_1.", ".norm1."), (".ln_2.", ".norm2."),
+)  # fmt: skip
+
+
 def vita_clip_file(method: ClipMethod) -> dict[str, object]:
     state = {"module.prompt_learner.token_prefix": torch.zeros(5, 1, 64)}
     for full, value in method.state_dict().items():
@@ -155,8 +161,7 @@ def vita_clip_file(method: ClipMethod) -> dict[str, object]:
         elif name == full:
             name = f"visual.{name}"
         elif name.startswith("visual."):
-            for ours, theirs in ((".transformer.resblocks.", ".blocks."), (".mlp.c_fc.", ".mlp.fc1."),
-                                 (".mlp.c_proj.", ".mlp.fc2."), (".ln_1.", ".norm1."), (".ln_2.", ".norm2.")):  # fmt: skip
+            for ours, theirs in VITA_LAYERS:
                 name = name.replace(ours, theirs)
             if ".attn.in_proj_" in name:
                 values = dict(zip("qkv", value.chunk(3), strict=True))

@@ -53,7 +53,8 @@ ROWS: dict[str, tuple[str, dict[str, Any]]] = {
     "lora of MAXI": ("lora", {"form": "maxi"}),
     "st_adapter": ("st_adapter", {"bottleneck": 32}),
     "st_adapter with classes": (
-        "st_adapter", {"head": "classes", "fixed_classes": 4, "bottleneck": 32, "before": "attn+mlp"},
+        "st_adapter",
+        {"head": "classes", "fixed_classes": 4, "bottleneck": 32, "before": "attn+mlp"},
     ),
     "aim": ("aim", {}),
     "aim with classes": ("aim", {"head": "classes", "fixed_classes": 4, "inner_adapter": True}),
