@@ -11,6 +11,7 @@ from harness.base.errors import UserError
 from harness.spec import Recipe
 from reports.anchors import slug
 from reports.board_rows import BoardRow, Group
+from reports.columns import primary_column, shots_of
 from reports.entries import Damaged, Entry
 from reports.figures.classes import class_changes, confusion
 from reports.figures.few_shot import few_shot_curves
@@ -19,13 +20,12 @@ from reports.figures.separable import separable_rows
 from reports.figures.svg import Figure
 from reports.labels import labels_of
 from reports.layout import column_title, dataset_title, protocol_title
-from reports.row import Row
+from reports.row import Cell, Row, harmonic_columns
 from results.compare import PartComparison, compare_files
 from results.measurement_words import plain
 from results.predictions import read_predictions
 
 MOST_COMPARISONS = 4
-FLIPS_SHOWN = 12
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,17 @@ class DatasetSection:
 
 @dataclass(frozen=True)
 class ComparisonSection:
-    """The two best rows of a group, compared on the same videos."""
+    """The two best rows of a group, compared on the same videos.
+
+    Args:
+        anchor: Id of the section.
+        title: Protocol, dataset and measurement.
+        a, b: Names of the rows.
+        parts: The comparison of each part, in the order of the columns.
+        figure: Changes of the accuracy of classes in the first part.
+        names: Display names of the parts.
+        confusion: Confusion of classes of the first row.
+    """
 
     anchor: str
     title: str
@@ -93,6 +103,7 @@ class ComparisonSection:
     b: str
     parts: tuple[PartComparison, ...]
     figure: Figure
+    names: tuple[str, ...]
     confusion: Figure | None = None
 
 
@@ -108,6 +119,12 @@ def method_sections(rows: Sequence[Row]) -> list[MethodSection]:
         )
         for name, members in sorted(by_name.items())
     ]  # fmt: skip
+
+
+def primary_cell(row: Row) -> Cell:
+    """The cell of the column by which a table of the row alone would be sorted, or else its first cell."""
+    column = primary_column(row.columns, harmonic_columns(row.rules), shots_of([row]))
+    return row.cells.get(column) or next(iter(row.cells.values()))
 
 
 def _recipes(rows: Sequence[Row]) -> tuple[tuple[str, str], ...]:
@@ -196,10 +213,19 @@ def comparison_sections(groups: Sequence[Group]) -> tuple[list[ComparisonSection
 
 def _comparison(group: Group, a: BoardRow, b: BoardRow) -> ComparisonSection:
     result = compare_files(_paths(a), _paths(b))
-    figure = class_changes(result.parts[0], a.name, b.name, 12)
-    title = f"{protocol_title(group.protocol)}, {dataset_title(group.dataset)}"
+    # A part is `protocol/dataset/part`; parts have the order of their columns.
+    columns = {rule.part: rule.name for rule in reversed(a.row.rules) if rule.part} if a.row else {}
+    order = list(reversed(columns))
+    parts = sorted(result.parts, key=lambda part: order.index(_part(part)) if _part(part) in order else len(order))
+    names = tuple(column_title(columns.get(_part(part), part.name)) for part in parts)
+    figure = class_changes(parts[0], a.name, b.name, 12)
+    title = f"{protocol_title(group.protocol)}, {dataset_title(group.dataset)}, {group.heading}"
     anchor = slug("c", group.anchor)
-    return ComparisonSection(anchor, title, a.name, b.name, result.parts, figure, _confusion(a))
+    return ComparisonSection(anchor, title, a.name, b.name, tuple(parts), figure, names, _confusion(a))
+
+
+def _part(comparison: PartComparison) -> str:
+    return comparison.name.rsplit("/", 1)[-1]
 
 
 def _confusion(board: BoardRow) -> Figure | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -35,7 +36,7 @@ from reports.page.standing import standing
 from reports.probes import TITLE, by_dataset, probe_rows, probe_tables, without_probes
 from reports.publish import BESIDE_RUNS, Publishing, base_of_records
 from reports.ranks import analyse
-from reports.sections import comparison_sections, dataset_sections, group_figures, method_sections
+from reports.sections import comparison_sections, dataset_sections, group_figures, method_sections, primary_cell
 from reports.statistics_words import AGAIN, NOT_SEPARABLE, SEPARABLE, TOO_FEW_SOURCES
 from reports.table_html import html
 from results.means import DDOF
@@ -147,7 +148,7 @@ def _build(runs: Sequence[Path], out: Path, publishing: Publishing) -> BuiltRepo
         ddof=DDOF,
         base=base_of_records(read, runs, out, publishing),
         css=Markup((TEMPLATES / "board.css").read_text(encoding="utf-8")),
-        js=Markup((TEMPLATES / "board.js").read_text(encoding="utf-8")),
+        js=Markup(re.sub(r"\n\s+", "\n", (TEMPLATES / "board.js").read_text(encoding="utf-8"))),
     )  # fmt: skip
     # Names of videos and classes may contain lone surrogates, which UTF-8 cannot encode.
     for page in pages:
@@ -232,7 +233,7 @@ def _environment() -> Environment:
         protocol_title=protocol_title, dataset_title=dataset_title, column_title=column_title, slug=slug,
         separable=SEPARABLE, another_training=AGAIN, standing=standing, scale_of=_scale, pair_matrix=pair_matrix,
         forest=_forest, notes_of=notes_of, unknown_sources=unknown_sources, coverage=coverage,
-        linked_columns=linked_columns, explanation_id=explanation_id,
+        linked_columns=linked_columns, primary_cell=primary_cell, explanation_id=explanation_id,
     )  # fmt: skip
     environment.filters["millions"] = lambda count: f"{count / 1e6:.1f}" if count else "0"
     environment.filters["count"] = _count

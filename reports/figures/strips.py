@@ -12,7 +12,7 @@ from reports.labels import shorten
 WIDTH, HEIGHT = 280, 48
 MOST_BARS = 100
 MOST_POINTS = 40
-NAMED = 3
+NAMED = 2
 """Number of worst classes that are named."""
 
 

@@ -8,6 +8,9 @@ from collections.abc import Sequence
 from reports.board_rows import Group
 from results.row_statistics import PairStatistics
 
+LEAST_P = 1e-4
+"""Smaller p values are shown as `< 0.0001`, and are 0 in the text."""
+
 
 def pair_matrix(group: Group) -> str:
     """The tests of a group as JSON: by column, the rows and the pairs.
@@ -29,6 +32,6 @@ def _column(pairs: Sequence[PairStatistics], positions: dict[str, int]) -> tuple
     texts = []
     for (i, j), pair in sorted(tested.items()):
         half = (pair.interval[1] - pair.interval[0]) / 2 if pair.interval else -1.0
-        p = "-" if pair.p_holm is None else f"{pair.p_holm:.2g}"
+        p = "-" if pair.p_holm is None else f"{pair.p_holm:.2g}" if pair.p_holm >= LEAST_P else "0"
         texts.append(f"{half:.1f} {p}" if complete else f"{i} {j} {half:.1f} {p}")
     return rows, ";".join(texts)

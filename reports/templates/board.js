@@ -20,6 +20,8 @@
     const copies = element("p", { className: "copy" }, "Copy as ", button("md", "Markdown"), " ", button("latex", "LaTeX"), " ", button("csv", "CSV"), " ", element("a", { className: "view", textContent: "link to this view" }));
     copies.dataset.for = table.id;
     $("#" + CSS.escape(table.id + "-caption"), group).after(copies);
+    const columns = headsOf(table).map((head) => head.dataset.col);
+    for (const row of rows) for (let index = 0; index < columns.length; index += 1) row.cells[index].dataset.col = columns[index];
     if (!published) for (const head of headsOf(table)) head.append(element("a", { className: "why", href: "#" + (head.dataset.x || "x-" + head.dataset.col), textContent: "?", ariaLabel: "About " + head.textContent }));
   }
   const entryOf = new Map(all.map((entry) => [entry.table, entry]));

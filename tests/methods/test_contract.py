@@ -29,6 +29,7 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("actionclip", {"fusion": "mean"}),
     ("xclip", {"tune_text": True}),
     ("efficient_prompt", {"temporal": False}),
+    ("ez_clip", {"temporal": "adapters"}),
     ("lora", {"form": "maxi"}),
     ("lora", {"encoder": "text", "projections": "qkvo", "blocks": "1"}),
     ("lora", {"encoder": "vision", "dropout": 0.0}),

@@ -20,7 +20,6 @@ from tests.reports.mixed import Mixed, write_mixed
 from tests.reports.visit import CHROMIUM
 from tests.results.factories import write_grid, write_sample
 
-
 PRINTED = ("tc_clip", "vificlip", "image_ft", "text_ft", "xclip", "vanilla_clip")
 """Methods of the board that has published values beside ours."""
 

@@ -69,7 +69,7 @@ def test_the_first_table_is_on_the_first_screen_and_nothing_is_cut(visit: Visit)
     cut = page.evaluate("""[...document.querySelectorAll(".scroll")].filter(part => part.offsetParent
         && part.scrollWidth > part.clientWidth + 1).map(part => part.innerText.slice(0, 80))""")
     assert cut == [] and page.evaluate("document.documentElement.scrollWidth") <= 1280
-    assert "leads with HM" in page.locator(".verdict:visible").first.inner_text()
+    assert "leads in HM with" in page.locator(".verdict:visible").first.inner_text()
     head = page.locator(f"{TABLE} th[aria-sort=descending]")
     assert head.inner_text().startswith("HM") and head.count() == 1, "the first order is stated"
 
