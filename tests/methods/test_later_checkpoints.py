@@ -186,6 +186,35 @@ def test_vita_clip(tmp_path: Path) -> None:
         assert f"--set {hint}" in refused.value.hint, refused.value.hint
 
 
+def viclip_file(method: ClipMethod) -> dict[str, object]:
+    own = {"text_positions": "text_encoder.positional_embedding", "temp": "temp"}
+    state: dict[str, Tensor] = {}
+    for full, value in method.state_dict().items():
+        name = full.removeprefix("backbone.clip.")
+        if name in ("positional_embedding", "logit_scale"):
+            continue
+        if name in own:
+            state[own[name]] = value
+        elif name == full or name.startswith("visual."):
+            state[f"vision_encoder.{name.removeprefix('visual.')}"] = value[:, :, None] if "conv1" in name else value
+        else:
+            state[f"text_encoder.{name}"] = value
+    return {"model": state, "optimizer": {"state": {}}}
+
+
+def test_viclip(tmp_path: Path) -> None:
+    expected = moved(build("viclip").requires_grad_(True)).requires_grad_(False)
+    path = save(tmp_path / "ViClip-InternVid-10M-FLT.pth", viclip_file(expected))
+    loaded = build("viclip")
+    assert load_published(loaded, path) == "viclip"
+    kept = ("backbone.clip.positional_embedding", "backbone.clip.logit_scale")
+    for name, value in expected.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], value) != (name in kept), name
+    with pytest.raises(UserError) as refused:
+        load_published(build("vificlip"), path)
+    assert "--method viclip" in refused.value.hint
+
+
 @pytest.mark.parametrize(
     ("name", "options"),
     [

@@ -67,6 +67,7 @@ ROWS: dict[str, tuple[str, dict[str, Any]]] = {
     "aim with classes": ("aim", {"head": "classes", "fixed_classes": 4, "inner_adapter": True}),
     "vita_clip": ("vita_clip", {}),
     "vita_clip with classes": ("vita_clip", {"context": "classes", "fixed_classes": 4, "position": "middle"}),
+    "viclip": ("viclip", {}),
     "mmaction2 2D": ("mmaction2", tiny_config("tsn")),
     "mmaction2 3D": ("mmaction2", tiny_config("swin")),
     "mote": ("mote", {"layers": 2, "training_classes": 4}),
@@ -84,7 +85,7 @@ def redraw(method: ClipMethod) -> None:
     for name, parameter in sorted(method.named_parameters()):
         if not name.startswith("backbone.") or not method.uses_clip:
             scale = 1.0 if parameter.ndim == 1 and name.endswith("weight") else 0.0
-            parameter.copy_(torch.from_numpy(scale + 0.05 * rng.standard_normal(tuple(parameter.shape))))
+            parameter.copy_(torch.from_numpy(np.asarray(scale + 0.05 * rng.standard_normal(tuple(parameter.shape)))))
 
 
 def measure(name: str, options: dict[str, Any]) -> dict[str, Any]:
