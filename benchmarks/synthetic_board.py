@@ -155,7 +155,7 @@ def take_readme_picture(index: Path, target: Path) -> None:
     chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     with sync_playwright() as run:
         browser = run.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1240, "height": 800}, device_scale_factor=2)
+        page = browser.new_page(viewport={"width": 1240, "height": 720}, device_scale_factor=2)
         page.goto(index.as_uri() + "?protocol=b2n&dataset=hmdb51")
         page.screenshot(path=target)
         browser.close()
