@@ -140,3 +140,14 @@ def test_measured_tables_come_before_tables_of_papers(mixed: Mixed) -> None:
         datasets = protocol.split('<section class="dataset"')[1:]
         measured = ['data-as="as published"' not in part.split('<div class="group')[1] for part in datasets]
         assert measured == sorted(measured, reverse=True)
+
+
+def test_a_table_is_sorted_by_the_most_shots_that_were_measured(tmp_path: Path) -> None:
+    for method in ("a", "b"):
+        for shots in (2, 4):
+            write_sample(tmp_path / "runs", Sample(protocol="few_shot", part=f"k{shots}", shots=shots, method=method))
+    build_report(tmp_path / "runs", tmp_path / "site")
+    (group,) = [g for g in json.loads((tmp_path / "site/leaderboard.json").read_text("utf-8"))["groups"]
+                if not g["published"]]  # fmt: skip
+    assert (group["primary"], group["columns"]) == ("k4", ["k2", "k4"])
+    assert [row["rank"] for row in group["rows"]] != [None, None]
