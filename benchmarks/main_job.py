@@ -1,4 +1,6 @@
-"""Wall and CPU time of README's main job, by part: `python -m benchmarks.main_job [--repeats N] [--out FILE]`.
+"""Wall and CPU time of README's main job, by part.
+
+`python -m benchmarks.main_job [--repeats N] [--out FILE] [OPTION OF RUN ...]`
 
 Each repeat runs the main job in a new process, with an empty cache and an empty run folder, then the same command again,
 then the command with a misspelt option. CPU time of the main process includes its threads; that of rendering and of the
@@ -100,12 +102,13 @@ def _measure_waiting(times: Times) -> None:
     guarded_loader._Guard.run = run  # type: ignore[method-assign]
 
 
-def main_job(folder: Path) -> dict[str, float]:
-    """Measure one repeat in an empty folder; returns seconds by part."""
+def main_job(folder: Path, options: list[str]) -> dict[str, float]:
+    """Measure one repeat in an empty folder, with further options of `run`; returns seconds by part."""
     environment = {**os.environ, "HARNESS_CONFIG": os.devnull, "HARNESS_CACHE": str(folder / "cache")}
-    command = [sys.executable, "-m", "harness", *COMMAND, "--quiet"]
+    command = [sys.executable, "-m", "harness", *COMMAND, *options, "--quiet"]
     out = folder / "times.json"
     measured = [sys.executable, "-m", "benchmarks.main_job", "--child", str(out), "--runs", str(folder / "runs")]
+    measured += options
 
     def seconds(arguments: list[str], expected: int = 0) -> float:
         started = time.perf_counter()
@@ -124,18 +127,18 @@ def main_job(folder: Path) -> dict[str, float]:
 
 def main() -> None:
     """Measure and print the parts, and write them as JSON."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--out", type=Path)
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--runs", help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
+    arguments, options = parser.parse_known_args()
     if arguments.child:
-        sys.exit(run_measured(arguments.child, [*COMMAND, "--quiet", "--runs", arguments.runs]))
+        sys.exit(run_measured(arguments.child, [*COMMAND, *options, "--quiet", "--runs", arguments.runs]))
     results = []
     for _ in range(arguments.repeats):
         with tempfile.TemporaryDirectory() as folder:
-            results.append(main_job(Path(folder)))
+            results.append(main_job(Path(folder), options))
     import torch
 
     from benchmarks.timing import Spread, save, table

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from harness.engine.method import ClipMethod, ParameterGroup, build_method
     from harness.engine.method_weights import load_published
     from harness.engine.model.backbone import Backbone, load_backbone
-    from harness.engine.model.chosen_recognizer import find_recognizer, read_head_classes
+    from harness.engine.model.chosen_recognizer import find_recognizer, read_fixed_classes
     from harness.engine.training_batch import TrainingBatch
     from harness.running.load_fit import FittedMethod
     from harness.scripting import (
@@ -60,7 +60,7 @@ _LAZY = {
     "build_method": "harness.engine.method",
     "check_method": "harness.engine.contract.checks",
     "find_recognizer": "harness.engine.model.chosen_recognizer",
-    "read_head_classes": "harness.engine.model.chosen_recognizer",
+    "read_fixed_classes": "harness.engine.model.chosen_recognizer",
     "harmonic_mean": "results.statistics.metrics",
     "FittedMethod": "harness.running.load_fit",
     "load_published": "harness.engine.method_weights",
@@ -118,7 +118,7 @@ __all__ = [
     "load_published",
     "option",
     "predict",
-    "read_head_classes",
+    "read_fixed_classes",
     "read_records",
     "register_method",
     "register_protocol",

@@ -23,15 +23,15 @@ class HeadMethod(HeadSpec, ClipMethod):
         """
         if self.options.head != CLASSES:
             return
-        if self.options.head_classes < 1:
+        if self.options.fixed_classes < 1:
             raise UserError(
-                f"{self.name} has head=classes and head_classes={self.options.head_classes}, expected the number of "
+                f"{self.name} has head=classes and fixed_classes={self.options.fixed_classes}, expected the number of "
                 "classes.",
-                f"Set the option {self.name}:head_classes=N.",
+                f"Set the option {self.name}:fixed_classes=N.",
             )
         width = self.backbone.visual.ln_post.weight.shape[0]
         self.head_dropout = nn.Dropout(self.options.head_dropout)
-        self.fc = nn.Linear(width, self.options.head_classes)
+        self.fc = nn.Linear(width, self.options.fixed_classes)
         nn.init.normal_(self.fc.weight, std=std)
         nn.init.zeros_(self.fc.bias)
 
@@ -43,7 +43,7 @@ class HeadMethod(HeadSpec, ClipMethod):
         """
         if self.options.head != CLASSES:
             return super().encode_text(label_set)
-        require_size(self.name, self.options.head_classes, label_set)
+        require_size(self.name, self.options.fixed_classes, label_set)
         return torch.arange(len(label_set))
 
     def score(self, video: Tensor, text: Tensor) -> Tensor:

@@ -68,3 +68,20 @@ AIM = {
         source="own: scaled to the embedded tiny model",
     ),
 }  # fmt: skip
+
+_VITA_CLIP = replace(
+    _PLAIN, epochs=32, lr=4e-4, micro_batch=16, ranks=2, accumulate=8, weight_decay=0.05, flip=False,
+    augmentation="rand-m7-n4-mstd0.5-inc1+resized_crop:0.08-1",
+    source="Vita-CLIP train_scripts/k400_train.sh: 30,000 updates of 256 clips are 32 epochs of K-400",
+)  # fmt: skip
+_OWN = "own: nothing is published for this protocol; rate, decay and augmentation of the K-400 script"
+VITA_CLIP = {
+    "supervised": _VITA_CLIP,
+    "zero_shot": replace(_VITA_CLIP, source="own: its zero-shot models are not public; the K-400 script"),
+    "few_shot": replace(_VITA_CLIP, epochs=50, accumulate=2, source=_OWN),
+    "b2n": replace(_VITA_CLIP, epochs=11, accumulate=2, source=_OWN),
+    "mini": replace(
+        _VITA_CLIP, epochs=20, lr=3e-3, micro_batch=16, ranks=1, accumulate=1, augmentation="published",
+        source="own: scaled to the embedded tiny model",
+    ),
+}  # fmt: skip

@@ -81,11 +81,18 @@ class EzClip(EzClipSpec, ClipMethod):
 
     def temporal_change(self, index: int, block: nn.Module, x: Tensor, rate: float) -> Tensor:
         """Return the adapted attention over the frames at each token position: (B*T, L, width) -> same shape."""
-        frames = self.options.frames
-        tracks = torch.unflatten(x, 0, (-1, frames)).transpose(1, 2)  # (B, L, T, width)
+        is_published = self.options.adapter_order == "published"
+        tracks = torch.unflatten(x, 0, (-1, self.options.frames)).transpose(1, 2)  # (B, L, T, width)
+        if is_published and len(tracks) > 1 and not self.training:
+            raise UserError(
+                f"{self.name}:adapter_order=published mixes the frames of a batch, which has {len(tracks)} videos in "
+                "evaluation; expected 1.",
+                "Set --eval-clips 1, or use the default adapter_order=clean.",
+            )
         attended = torch.unflatten(attend(block, tracks.flatten(0, 1), dropout=rate), 0, tracks.shape[:2])
-        changed: Tensor = self.temporal_adapters[index](attended.transpose(1, 2).flatten(0, 1))
-        return changed
+        changed: Tensor = self.temporal_adapters[index](attended)
+        # The original adds the change of frame t of video b to frame t * B + b of the batch instead of b * T + t.
+        return (changed.permute(2, 0, 1, 3) if is_published else changed.transpose(1, 2)).flatten(0, 1)
 
     def encode_sentences(self, texts: tuple[str, ...]) -> Tensor:
         """Return text features (N, D) of N texts, not normalised, through the adapted text tower."""

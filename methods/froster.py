@@ -42,20 +42,23 @@ class Froster(FrosterSpec, NeighbourClip):
         self.learn_all()
         self.initial = InitialWeights(self.backbone.named_parameters())
 
+    def prompts(self, label_set: LabelSet) -> tuple[str, ...]:
+        """Return the 29 texts of each class: template by template, then the bare entries."""
+        return tuple(text for template in (*VIDEO_TEMPLATES, BARE) for text in self.texts(label_set, template))
+
     def texts(self, label_set: LabelSet, template: str) -> tuple[str, ...]:
         """Return one text per class: a template around its name, and its entry (the text `name: sentence`)."""
-        entries = self.prompts(label_set)
+        entries = super().prompts(label_set)
         if template == BARE:
             return entries
         return tuple(f"{template.replace('{}', entry.partition(':')[0])} {entry}" for entry in entries)
 
     def encode_text(self, label_set: LabelSet) -> Tensor:
-        """Return text features (C, D): the mean direction of the 28 templates and the bare entry of each class."""
-        texts = [self.texts(label_set, template) for template in (*VIDEO_TEMPLATES, BARE)]
+        """Return text features (C, D): the mean direction of the texts of each class."""
+        texts = self.prompts(label_set)
         # In parts, because all sentences of hundreds of classes at once would take gigabytes.
-        per_part = max(1, TEXTS_AT_ONCE // len(label_set))
-        parts = (texts[first : first + per_part] for first in range(0, len(texts), per_part))
-        encoded = [self.encode_prompts(tuple(text for texts in part for text in texts)) for part in parts]
+        starts = range(0, len(texts), TEXTS_AT_ONCE)
+        encoded = [self.encode_prompts(texts[start : start + TEXTS_AT_ONCE]) for start in starts]
         return mean_direction(torch.cat(encoded).split(len(label_set)))
 
     def loss(self, video: Tensor, targets: Tensor, label_set: LabelSet) -> Tensor:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from harness.api import ClipMethod, LabelSet, UserError, read_head_classes, register_method
+from harness.api import ClipMethod, LabelSet, UserError, read_fixed_classes, register_method
 from methods._specs.mmaction2 import RecogniserSpec, RecognizerOptions, require_size
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Recogniser(RecogniserSpec, ClipMethod):
         require_size(self.backbone.facts.name, heads, label_set)
         if not self.options.classes:
             return torch.arange(heads)
-        names = read_head_classes(Path(self.options.classes))
+        names = read_fixed_classes(Path(self.options.classes))
         missing = sorted(set(label_set.names) - set(names))
         if missing or len(names) != heads:
             raise UserError(

@@ -24,11 +24,14 @@ class OpenVClip(OpenVClipSpec, NeighbourClip):
         trained = [(name, p) for name, p in self.named_parameters() if p.requires_grad]
         self.initial = InitialWeights(trained if self.options.mixed_loss else [])
 
+    def prompts(self, label_set: LabelSet) -> tuple[str, ...]:
+        """Return the 28 texts of each class, template by template."""
+        return tuple(template.replace("{}", name) for template in VIDEO_TEMPLATES for name in label_set.names)
+
     def encode_text(self, label_set: LabelSet) -> Tensor:
-        """Return text features (C, D): the mean direction of 28 texts of each class."""
+        """Return text features (C, D): the mean direction of the texts of each class."""
         # In one call, so that the cache of frozen texts keeps them between training steps.
-        texts = tuple(t.replace("{}", name) for t in VIDEO_TEMPLATES for name in label_set.names)
-        return mean_direction(self.encode_prompts(texts).split(len(label_set)))
+        return mean_direction(self.encode_prompts(self.prompts(label_set)).split(len(label_set)))
 
     def loss(self, video: Tensor, targets: Tensor, label_set: LabelSet) -> Tensor:
         """Return the cross-entropy at the weights, plus that at weights mixed with CLIP's, weighted by `mixed_loss`."""

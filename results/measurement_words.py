@@ -296,11 +296,7 @@ def recipe_text(changes: Mapping[str, Value]) -> str:
 
 def views_text(views: Views) -> str:
     """`frames x clips x crops`, then each setting that differs from the published single view: `16x4x3-random`."""
-    text = f"{views.frames}x{views.clips}x{views.crops}"
-    for name, default in (("sampling", "centre"), ("normalize", "imagenet"), ("reader", "decord")):
-        if (value := getattr(views, name)) != default:
-            text += f"-{value}{'norm' if name == 'normalize' else ''}"
-    return text
+    return str(views)
 
 
 def model_text(model: ModelId) -> str:

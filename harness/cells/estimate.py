@@ -9,6 +9,7 @@ from pathlib import Path
 
 from harness.base.errors import UserError
 from harness.cells.cell import EvalCell, FitCell, MethodRow
+from harness.cells.fit_state import finished_training
 from harness.cells.plan import Plan
 from results.fit_file import FIT_FILE, read_fit_file
 from results.record import find_records, read_record
@@ -62,7 +63,9 @@ def estimate(plan: Plan, runs: Path) -> Budget:
 
 
 def fit_work(cell: FitCell) -> float:
-    """Clips x epochs x frames of a fit."""
+    """Clips x epochs x frames of a fit; 0 if its weights follow from a finished fit without training."""
+    if finished_training(cell) is not None:
+        return 0.0
     return float(len(cell.train) * cell.recipe.epochs * cell.views.frames)
 
 

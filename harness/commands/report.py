@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 MOST_NAMED = 100
 """Number of damaged files that are named one by one on stderr."""
+EXPORTS = ("every-eval-ever", "hugging-face", "croissant")
 _SUFFIXES = {"html": "html", "md": "md", "latex": "tex", "csv": "csv"}
 
 
@@ -35,6 +36,7 @@ def add_parser(verbs: Verbs) -> None:
         "  python -m harness report\n"
         "  python -m harness report --out site --since old/leaderboard.json\n"
         "  python -m harness report --table b2n --against paper --format latex\n"
+        "  python -m harness report --export every-eval-ever --out export/\n"
         "  python -m harness report --table all --format csv --out tables/\n"
         "  python -m harness report --runs runs_of_machine_a/ runs_of_machine_b/ --out board/\n",
     )  # fmt: skip
@@ -58,12 +60,18 @@ def add_parser(verbs: Verbs) -> None:
         help="leaderboard.json of an earlier board: list the rows that were added, measured again, changed rank or "
         "were withdrawn",
     )  # fmt: skip
+    parser.add_argument(
+        "--export", choices=EXPORTS,
+        help="write all measured rows to the folder --out in the format of another collection of results",
+    )  # fmt: skip
     add_folders(parser, several_runs=True)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Build the board or print the table."""
     runs = run_folders_of(arguments)
+    if arguments.export:
+        return _export(arguments, runs)
     if arguments.table is None:
         return _board(arguments, runs)
     if wrong := [flag for flag, value in _of_board(arguments) if value]:
@@ -98,6 +106,20 @@ def _board(arguments: argparse.Namespace, runs: Sequence[Path]) -> int:
     if built.changes:
         put("\n".join(map(str, built.changes.changes)) or "nothing changed")
     return _report_damaged(built.damaged)
+
+
+def _export(arguments: argparse.Namespace, runs: Sequence[Path]) -> int:
+    """Write the rows in the format of another collection of results."""
+    given = [("--table", arguments.table), *_of_board(arguments)]
+    if wrong := [flag for flag, value in given if value]:
+        raise UserError(f"--export writes no board and no table, found {wrong[0]}.", f"Leave out {wrong[0]}.")
+    if arguments.out is None:
+        raise UserError("--export needs --out, the folder of its files; found none.", "Example: --out export/")
+    from reports.exports.write import write_export
+
+    files, damaged = write_export(arguments.export, runs, Path(arguments.out))
+    say(f"export: {len(files)} files in {arguments.out}")
+    return _report_damaged(damaged)
 
 
 def _is_folder(table: str, out: str) -> bool:

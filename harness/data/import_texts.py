@@ -60,7 +60,7 @@ class ImportedTexts:
 
     def as_dict(self) -> dict[str, JsonValue]:
         """The fields, JSON-ready."""
-        sections: list[JsonValue] = [{"name": name, "classes": classes, "texts": texts} for name, classes, texts in self.sections]
+        sections: list[JsonValue] = [{"name": name, "classes": n, "texts": texts} for name, n, texts in self.sections]
         return {"file": str(self.file), "kinds": list(self.kinds), "sections": sections}
 
     def text(self) -> str:

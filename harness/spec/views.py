@@ -123,6 +123,7 @@ class Views:
         return self.clips * self.crops
 
     def __str__(self) -> str:
+        """`frames x clips x crops`, then each setting that differs from the published single view: `16x4x3-random`."""
         text = f"{self.frames}x{self.clips}x{self.crops}"
         if self.sampling != "centre":
             text += f"-{self.sampling}"

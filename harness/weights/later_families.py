@@ -2,7 +2,7 @@
 
 CLIP-LoRA saves `weights`, with a mapping for each adapted layer. MAXI saves ViFi-CLIP's names with `lora_A` and
 `lora_B`. ST-Adapter saves `model` with the parameters that learn, without a prefix. AIM saves mmcv's `state_dict` with
-`backbone.*` (the vision tower) and `cls_head.*`.
+`backbone.*` (the vision tower) and `cls_head.*`. Vita-CLIP saves all of CLIP in names of its own.
 """
 
 from __future__ import annotations
@@ -14,10 +14,12 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 TITLES: Mapping[str, str] = {
-    "cliplora": "CLIP-LoRA", "maxilora": "LoRA of MAXI", "stadapter": "ST-Adapter", "aim": "AIM",
+    "cliplora": "CLIP-LoRA", "maxilora": "LoRA of MAXI", "stadapter": "ST-Adapter", "aim": "AIM", "vitaclip": "Vita-CLIP",
 }  # fmt: skip
 """Name of each family for people."""
-METHODS: Mapping[str, str] = {"cliplora": "lora", "maxilora": "lora", "stadapter": "st_adapter", "aim": "aim"}
+METHODS: Mapping[str, str] = {
+    "cliplora": "lora", "maxilora": "lora", "stadapter": "st_adapter", "aim": "aim", "vitaclip": "vita_clip",
+}  # fmt: skip
 """Built-in method of each family."""
 ALL_OF_CLIP = ("",)
 _TEXT = (
@@ -73,6 +75,8 @@ def later_layout(state: Mapping[str, T]) -> Layout[T] | None:
         return Layout("stadapter", {}, own, ALL_OF_CLIP)
     if any(name.startswith(("backbone.class_embedding", "cls_head.fc_cls.")) for name in state):
         return _aim(state)
+    if "visual.cls_token" in state:
+        return _vita_clip(state)
     return None
 
 
@@ -90,6 +94,35 @@ def _aim(state: Mapping[str, T]) -> Layout[T]:
         else:
             clip["visual." + name.removeprefix("backbone.")] = value
     return Layout("aim", clip, own, ("visual.proj", *_TEXT))
+
+
+_VITA_NAMES = (
+    ("visual.cls_token", "visual.class_embedding"), ("visual.pos_embed", "visual.positional_embedding"),
+    ("visual.patch_embed.proj.weight", "visual.conv1.weight"), ("textual.", ""), (".mlp.fc1.", ".mlp.c_fc."),
+    (".mlp.fc2.", ".mlp.c_proj."), (".norm1.", ".ln_1."), (".norm2.", ".ln_2."),
+    ("visual.blocks.", "visual.transformer.resblocks."),
+)  # fmt: skip
+"""Names of Vita-CLIP and of CLIP."""
+_VITA_OWN = ("cls_proj", "summary_ln", "summary_attn_layer", "local_prompts", "global_prompts", "time_embed")
+
+
+def _vita_clip(state: Mapping[str, T]) -> Layout[T]:
+    clip: dict[str, T] = {}
+    own: dict[str, T] = {}
+    for name, value in state.items():
+        if name.startswith("prompt_learner.token_"):
+            continue  # the embedded names of the classes of the training run
+        if name == "prompt_learner.ctx":
+            own["ctx"] = value
+        elif name == "visual.patch_embed.proj.bias":
+            own["patch_bias"] = value
+        elif any(part in _VITA_OWN for part in name.split(".")):
+            own[name.removeprefix("visual.")] = value
+        else:
+            for theirs, ours in _VITA_NAMES:
+                name = name.replace(theirs, ours)
+            clip[name] = value
+    return Layout("vitaclip", clip, own, ())
 
 
 def take_maxi(state: Mapping[str, T]) -> tuple[dict[str, T], dict[str, T]]:
@@ -121,7 +154,7 @@ def options_of(family: str, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, 
     """
     options: dict[str, str] = {}
     if "fc.weight" in shapes:
-        options |= {"head": "classes", "head_classes": str(shapes["fc.weight"][0])}
+        options |= {"head": "classes", "fixed_classes": str(shapes["fc.weight"][0])}
     if family in ("cliplora", "maxilora"):
         options["form"] = "maxi" if family == "maxilora" else "clip_lora"
         layer = [shapes[name] for name in sorted(shapes) if name.startswith("layers.") and name.endswith("lora_A")]
@@ -132,6 +165,8 @@ def options_of(family: str, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, 
         options["projections"] = "".join(letter for word, letter in words.items() if word in present)
     if family == "stadapter":
         options |= _st_adapter_options(shapes)
+    if family == "vitaclip":
+        options |= _vita_clip_options(shapes)
     if "temporal_embedding" in shapes:
         options["frames"] = str(shapes["temporal_embedding"][1])
         options["inner_adapter"] = str(any(".T_Adapter_in." in name for name in shapes))
@@ -145,3 +180,16 @@ def _st_adapter_options(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, str]
     if kernels:
         options |= {"bottleneck": str(kernels[0][0]), "kernel": "x".join(str(size) for size in kernels[0][2:])}
     return options
+
+
+def _vita_clip_options(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, str]:
+    *classes, contexts, _ = shapes.get("ctx", (8, 0))
+    return {
+        "frames": str(shapes.get("time_embed", (8,))[0]),
+        "global_prompts": str(shapes.get("global_prompts", (0, 0))[1]),
+        "local_prompts": str("blocks.0.local_prompts" in shapes),
+        "summary": str("blocks.0.summary_ln.weight" in shapes),
+        "contexts": str(contexts),
+        "context": "classes" if classes else "shared",
+        **({"fixed_classes": str(classes[0])} if classes else {}),
+    }

@@ -20,7 +20,7 @@ class HeadOptions(MethodOptions):
         TEXT, "text: cosine with class texts (own); classes: a linear layer over fixed classes (published)",
         (TEXT, CLASSES),
     )  # fmt: skip
-    head_classes: int = option(0, "classes of head=classes; those of K-400 and SSv2 are known")
+    fixed_classes: int = option(0, "classes of head=classes; those of K-400 and SSv2 are known")
     head_dropout: float = option(0.5, "head=classes: dropout before the linear layer")
     template: str = option("a photo of a {}.", "head=text: text around the class name, which replaces {}")
 
@@ -39,7 +39,7 @@ class HeadSpec(MethodSpec):
     def check_classes(cls, options: MethodOptions, label_set: LabelSet) -> None:
         """Refuse a label set whose size is not that of the linear layer."""
         if isinstance(options, HeadOptions) and options.head == CLASSES:
-            require_size(cls.name, options.head_classes, label_set)
+            require_size(cls.name, options.fixed_classes, label_set)
 
 
 def require_size(name: str, classes: int, label_set: LabelSet) -> None:
@@ -47,5 +47,5 @@ def require_size(name: str, classes: int, label_set: LabelSet) -> None:
     if classes != len(label_set):
         raise NotApplicableError(
             f"The head of {name} has {classes} classes, the label set has {len(label_set)}.",
-            f"Set the option {name}:head_classes={len(label_set)}, or {name}:head=text.",
+            f"Set the option {name}:fixed_classes={len(label_set)}, or {name}:head=text.",
         )

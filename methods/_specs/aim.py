@@ -35,8 +35,8 @@ class AimSpec(HeadSpec):
     recipes = AIM
     options_type = AimOptions
     protocol_options: ClassVar = {
-        "supervised/k400": {"head": "classes", "head_classes": 400},
-        "supervised/ssv2": {"head": "classes", "head_classes": 174, "scale": 1.0, "inner_adapter": True},
+        "supervised/k400": {"head": "classes", "fixed_classes": 400},
+        "supervised/ssv2": {"head": "classes", "fixed_classes": 174, "scale": 1.0, "inner_adapter": True},
     }
     named_groups: ClassVar = {
         "last_norm": ("visual.ln_post.*",),

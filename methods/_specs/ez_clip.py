@@ -18,6 +18,12 @@ class EzClipOptions(ClassTextOptions):
         "adapters; none",
         ("prompts", "first", "adapters", "none"),
     )
+    adapter_order: str = option(
+        "clean",
+        "frames that temporal adapters change: clean, those they were computed from; published, mixed among the videos "
+        "of a batch, for evaluation of single videos",
+        ("published", "clean"),
+    )
     frames: int = option(8, "frames per view; the weights fit this number only")
     dropout: float = option(0.1, "largest rate of attention dropout and dropped tokens in training")
     prompt_dropout: float = option(0.1, "dropout of the temporal prompts in training")

@@ -40,8 +40,8 @@ class STAdapterSpec(HeadSpec):
     recipes = ST_ADAPTER
     options_type = STAdapterOptions
     protocol_options: ClassVar = {
-        "supervised/k400": {"head": "classes", "head_classes": 400},
-        "supervised/ssv2": {"head": "classes", "head_classes": 174, "before": "attn+mlp"},
+        "supervised/k400": {"head": "classes", "fixed_classes": 400},
+        "supervised/ssv2": {"head": "classes", "fixed_classes": 174, "before": "attn+mlp"},
         "mini": {"bottleneck": 64},
     }
     random_draws = True

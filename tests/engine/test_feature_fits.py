@@ -79,6 +79,7 @@ def test_views_cached_is_part_of_the_recipe() -> None:
     [
         ("text_ft", {"mixup": 0.8}, "MixUp and CutMix, which need pixels, are not possible"),
         ("text_ft", {"cutmix": 1.0}, "MixUp and CutMix, which need pixels, are not possible"),
+        ("text_ft", {"augmentation": "multi_scale+erasing:0.2"}, "the erasing of pixels"),
         ("vificlip", {}, "frozen, unchanged vision tower"),
     ],
 )
@@ -86,7 +87,7 @@ def test_views_that_cannot_be_cached(
     rows: list[Row], cache: FeatureCache, tmp_path: Path, name: str, recipe: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(UserError, match=message):
-        train(tmp_path / "fit", rows[::2], cache, name, augmentation="published", views_cached=2, **recipe)
+        train(tmp_path / "fit", rows[::2], cache, name, **{"augmentation": "published", "views_cached": 2, **recipe})
 
 
 @pytest.mark.parametrize("cached", [False, True])

@@ -29,6 +29,9 @@ TEMPORAL = {
 }  # fmt: skip
 
 
+UNDROPPED = {"dropout": 0.0, "prompt_dropout": 0.0}
+
+
 @pytest.fixture
 def texts(shared: Path, tmp_path: Path) -> Path:
     """The descriptions of the reference as a file of class texts."""
@@ -66,7 +69,8 @@ def ez_clip(shared: Path, mode: str, **options: Any) -> ClipMethod:
 @pytest.mark.parametrize("mode", TEMPORAL)
 @torch.no_grad()
 def test_features_and_scores(shared: Path, texts: Path, mode: str) -> None:
-    data, built = golden.arrays(shared, FORWARD), ez_clip(shared, mode, class_texts=str(texts))
+    data = golden.arrays(shared, FORWARD)
+    built = ez_clip(shared, mode, class_texts=str(texts), adapter_order="published", **UNDROPPED).train()
     videos, labels = golden.tensor(shared, "later_inputs_a", "videos")[:, : built.options.frames], labels_of(shared)
     frames = built.encode_frames(videos)
     features, text = built.pool(frames), built.encode_text(labels)
@@ -84,6 +88,17 @@ def test_features_and_scores(shared: Path, texts: Path, mode: str) -> None:
     golden.close(
         built.encode_video(videos.flip(1)), data[f"{mode}/video_features_frames_reversed"], 2e-5, f"{mode} reversed"
     )
+
+
+@torch.no_grad()
+def test_the_published_order_of_adapters_mixes_videos(shared: Path) -> None:
+    """A single video has one order, so that both orders agree there; the default does not depend on the batch."""
+    videos = golden.tensor(shared, "later_inputs_a", "videos")
+    clean, published = (ez_clip(shared, "t_adapter", adapter_order=order) for order in ("clean", "published"))
+    torch.testing.assert_close(clean.encode_frames(videos[1:2]), published.encode_frames(videos[1:2]))
+    torch.testing.assert_close(clean.encode_frames(videos)[1:2], clean.encode_frames(videos[1:2]))
+    with pytest.raises(UserError, match="has 3 videos in evaluation; expected 1"):
+        published.encode_frames(videos)
 
 
 @pytest.mark.parametrize("mode", TEMPORAL)
@@ -142,7 +157,7 @@ def test_whole_positions_are_dropped(shared: Path) -> None:
 
 
 def training(shared: Path, texts: Path) -> ClipMethod:
-    return ez_clip(shared, "prompt_deep", class_texts=str(texts), dropout=0.0, prompt_dropout=0.0).train()
+    return ez_clip(shared, "prompt_deep", class_texts=str(texts), **UNDROPPED).train()
 
 
 def test_losses_and_gradients(shared: Path, texts: Path) -> None:

@@ -71,9 +71,9 @@ def kill_when(process: subprocess.Popen[bytes], ready: Callable[[], bool]) -> No
     process.wait()
 
 
-def start(dataset: Path, runs: Path) -> subprocess.Popen[bytes]:
+def start(dataset: Path, runs: Path, *more: str) -> subprocess.Popen[bytes]:
     """The command in a fresh interpreter, to be killed."""
-    command = [sys.executable, "-m", "harness", *arguments(dataset, runs)]
+    command = [sys.executable, "-m", "harness", *arguments(dataset, runs), *more]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     return subprocess.Popen(command, cwd=ROOT, env=machine_free(), **quiet)  # type: ignore[call-overload]
 

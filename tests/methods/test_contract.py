@@ -29,12 +29,14 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("actionclip", {"fusion": "mean"}),
     ("xclip", {"tune_text": True}),
     ("efficient_prompt", {"temporal": False}),
+    ("ez_clip", {"temporal": "adapters"}),
     ("lora", {"form": "maxi"}),
     ("lora", {"encoder": "text", "projections": "qkvo", "blocks": "1"}),
     ("lora", {"encoder": "vision", "dropout": 0.0}),
-    ("st_adapter", {"head": "classes", "head_classes": 4, "bottleneck": 16, "before": "attn+mlp"}),
+    ("st_adapter", {"head": "classes", "fixed_classes": 4, "bottleneck": 16, "before": "attn+mlp"}),
     ("st_adapter", {"before": "attn", "blocks": 1, "bottleneck": 16, "kernel": "3x3x3"}),
-    ("aim", {"head": "classes", "head_classes": 4, "inner_adapter": True, "scale": 1.0}),
+    ("vita_clip", {"context": "classes", "fixed_classes": 4, "position": "middle"}),
+    ("aim", {"head": "classes", "fixed_classes": 4, "inner_adapter": True, "scale": 1.0}),
 ]
 
 

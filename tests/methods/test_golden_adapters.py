@@ -78,7 +78,7 @@ def check_gradients(method: ClipMethod, data: dict[str, np.ndarray], prefix: str
 
 def st_adapter(shared: Path, mode: str, **options: object) -> ClipMethod:
     built = golden.method(
-        shared, "st_adapter", head="classes", head_classes=5, bottleneck=64, **{**S_MODES[mode], **options}
+        shared, "st_adapter", head="classes", fixed_classes=5, bottleneck=64, **{**S_MODES[mode], **options}
     )
     return golden.set_values(built, stored(shared, "stadapter_extra", mode, "st_adapter"))
 
@@ -179,7 +179,7 @@ def test_st_adapter_trajectory(shared: Path) -> None:
 
 
 def aim(shared: Path, mode: str, frames: int = 8) -> ClipMethod:
-    built = golden.method(shared, "aim", head="classes", head_classes=5, frames=frames, **A_MODES[mode])
+    built = golden.method(shared, "aim", head="classes", fixed_classes=5, frames=frames, **A_MODES[mode])
     values = stored(shared, "aim_extra", mode, "aim")
     values["temporal_embedding"] = values["temporal_embedding"][:, :frames]
     return golden.set_values(built, values)

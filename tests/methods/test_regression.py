@@ -23,6 +23,8 @@ from harness.engine.training.step import build_optimizer
 from harness.engine.training_batch import TrainingBatch
 
 FILE = Path(__file__).with_name("regression.json")
+TEXTS = str(Path(__file__).with_name("configs") / "descriptors.json")
+"""Descriptors of the classes of the contract check."""
 
 
 def tiny_config(name: str) -> dict[str, Any]:
@@ -46,6 +48,11 @@ ROWS: dict[str, tuple[str, dict[str, Any]]] = {
     "open_vclip": ("open_vclip", {}),
     "open_vclip plain loss, two neighbours": ("open_vclip", {"mixed_loss": 0.0, "neighbours": 2}),
     "froster": ("froster", {}),
+    "ost": ("ost", {}),
+    "ost descriptors, published rule": ("ost", {"class_texts": TEXTS, "stop": "batch"}),
+    "ez_clip": ("ez_clip", {}),
+    "ez_clip first prompt": ("ez_clip", {"temporal": "first"}),
+    "ez_clip temporal adapters": ("ez_clip", {"temporal": "adapters"}),
     "eszsl": ("eszsl", {}),
     "sje": ("sje", {}),
     "dem": ("dem", {}),
@@ -53,10 +60,12 @@ ROWS: dict[str, tuple[str, dict[str, Any]]] = {
     "lora of MAXI": ("lora", {"form": "maxi"}),
     "st_adapter": ("st_adapter", {"bottleneck": 32}),
     "st_adapter with classes": (
-        "st_adapter", {"head": "classes", "head_classes": 4, "bottleneck": 32, "before": "attn+mlp"},
+        "st_adapter", {"head": "classes", "fixed_classes": 4, "bottleneck": 32, "before": "attn+mlp"},
     ),
     "aim": ("aim", {}),
-    "aim with classes": ("aim", {"head": "classes", "head_classes": 4, "inner_adapter": True}),
+    "aim with classes": ("aim", {"head": "classes", "fixed_classes": 4, "inner_adapter": True}),
+    "vita_clip": ("vita_clip", {}),
+    "vita_clip with classes": ("vita_clip", {"context": "classes", "fixed_classes": 4, "position": "middle"}),
     "mmaction2 2D": ("mmaction2", tiny_config("tsn")),
     "mmaction2 3D": ("mmaction2", tiny_config("swin")),
     "mote": ("mote", {"layers": 2, "training_classes": 4}),

@@ -55,7 +55,7 @@ class MethodUnderTest:
         self.base, self.novel = BASE, NOVEL
         self.is_open = cls.is_open(self._options)
         if not self.is_open:
-            classes = int(getattr(self._backbone, "classes", 0)) or int(getattr(self._options, "head_classes", 0))
+            classes = int(getattr(self._backbone, "classes", 0)) or int(getattr(self._options, "fixed_classes", 0))
             self.base = self.novel = LabelSet(tuple(f"class {i}" for i in range(classes)))
         # One-hot, because contrastive losses such as ActionCLIP's refuse smoothed targets.
         self.targets = torch.eye(len(self.base))[torch.arange(BATCH) % len(self.base)]

@@ -294,8 +294,6 @@ def list_features(job: FitJob, context: Context, cache: FeatureCache, per_batch:
 
 
 def _check_views_cached(method: ClipMethod, recipe: Recipe, blends: bool) -> None:
-    if recipe.views_cached < 0:
-        raise UserError(f"recipe.views_cached is {recipe.views_cached}, expected 0 or more.")
     if blends:
         raise UserError(
             "views_cached caches features, so MixUp and CutMix, which need pixels, are not possible.",

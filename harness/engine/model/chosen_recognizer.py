@@ -119,7 +119,7 @@ def find_recognizer(config: str, checkpoint: str) -> Recognizer:
     return Recognizer(RecognizerConfig(name, path.resolve(), short), checkpoint)
 
 
-def read_head_classes(path: Path) -> tuple[str, ...]:
+def read_fixed_classes(path: Path) -> tuple[str, ...]:
     """Return the names of a head's classes in the order of its outputs, from a file of lines or a CSV `id,name`.
 
     Raises:

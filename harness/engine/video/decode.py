@@ -21,8 +21,11 @@ from harness.engine.video.decord_reader import DecordCannotReadError
 from harness.engine.video.local_file import NotAVideoError
 from harness.engine.video.video_bytes import MORE_MEMORY, MachineFault, fault_of, read_through
 from harness.engine.video.view_transforms import ViewTransformError
+from harness.machine.available_memory import GIB, available_memory
 
 CPU_WORKERS, GPU_WORKERS = 8, 32
+WORKER_GIB = 2.0
+"""Memory for each worker: a clip of 16 frames of 3840 x 2160 takes 1.8 GiB while it is decoded and resized."""
 DECODE_ATTEMPTS = 2
 """A clip that does not decode is read and decoded once more: the first attempt may have met a fault of the disk."""
 SPARE_BYTES = 1 << 27
@@ -93,10 +96,15 @@ def default_workers(gpu: bool = False) -> int:
     """Return the number of decode workers of this process: its share of the machine's cores, up to a limit.
 
     The limit is 8 beside a CPU, which encodes fewer clips per second than one worker decodes, and 32 beside a GPU: an
-    H200 encodes 700 clips of 16 frames per second with a ViT-B/16, one core decodes 35 (benchmarks/results).
+    H200 encodes 700 clips of 16 frames per second with a ViT-B/16, one core decodes 35 (benchmarks/results). Each worker
+    may hold one 4K clip, so that the available memory is a limit too.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(GPU_WORKERS if gpu else CPU_WORKERS, cores // processes_here()))
+    workers = min(GPU_WORKERS if gpu else CPU_WORKERS, cores // processes_here())
+    memory = available_memory()
+    if memory is not None:
+        workers = min(workers, int(memory / (WORKER_GIB * GIB)) // processes_here())
+    return max(1, workers)
 
 
 def decode(
