@@ -86,7 +86,8 @@
     rove(overview);
   };
   // A table that is as wide as its region needs no sideways scrolling, so that its head can stick to the window.
-  const fit = (table) => { const region = table.parentElement; region.classList.remove("fits"); region.classList.toggle("fits", table.scrollWidth <= region.clientWidth + 1); };
+  const fit = (table) => { const region = table.parentElement; region.classList.remove("fits"); region.classList.toggle("fits", region.clientWidth > 0 && table.scrollWidth <= region.clientWidth + 1); };
+  document.addEventListener("toggle", (event) => { if (event.target.matches("details.reported[open]")) fit($("table.board", event.target)); }, true);
 
   const read = () => {
     for (const select of $$("select", bar)) { select.value = view.get(select.name) || ""; if (select.selectedIndex < 0) { select.value = ""; view.delete(select.name); } }
