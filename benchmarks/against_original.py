@@ -3,10 +3,11 @@
     python -m benchmarks.against_original CHECKOUT --out benchmarks/results/against-original-cpu.json
 
 `CHECKOUT` is a folder with muzairkhattak/ViFi-CLIP. Its model is built by its own code (`trainers/vificlip.py`,
-`clip/`); its loops are those of `main.py`, without apex and CUDA: an eval batch has 2 videos (`datasets/build.py`) and
-computes the text features again, a training step has 4 (`configs/base2novel`). Ours computes the text features once for a list, and
-once for a device batch. The table gives CPU seconds for each clip, ratios to the original, and the share of the limit:
-the time of the vision tower's own forward pass (evals), or forward and backward pass (fits), on the same clips.
+`clip/`); its loops are those of `main.py`, without apex and CUDA: an eval batch has 2 videos (`datasets/build.py`)
+and computes the text features again, a training step has 4 (`configs/base2novel`). Ours computes the text features
+once for a list, and once for a device batch. The table gives CPU seconds for each clip, ratios to the original, and
+the share of the limit: the time of the vision tower's own forward pass (evals), or forward and backward pass (fits),
+on the same clips.
 """
 
 from __future__ import annotations

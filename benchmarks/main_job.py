@@ -3,9 +3,9 @@
 `python -m benchmarks.main_job [--repeats N] [--out FILE] [OPTION OF RUN ...]`
 
 Each repeat runs the main job in a new process, with an empty cache and an empty run folder, then the same command
-again, then the command with a misspelt option. CPU time of the main process includes its threads; that of rendering and
-of the decode workers is stated for itself. Parts are nested: `forward`, `backward and update` and `waiting for clips` are parts
-of `fits`.
+again, then the command with a misspelt option. CPU time of the main process includes its threads; that of rendering
+and of the decode workers is stated for itself. Parts are nested: `forward`, `backward and update` and `waiting for
+clips` are parts of `fits`.
 """
 
 from __future__ import annotations
