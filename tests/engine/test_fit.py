@@ -261,7 +261,7 @@ def test_what_was_replaced_before_an_interruption_is_named_too(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch, pytest.raises(OSError, match="No space"):
-        patch.setattr("harness.engine.training.trained_weights.save", full_disk)
+        patch.setattr("harness.engine.training.kept_weights.save", full_disk)
         run_fit(tmp_path / "fit", train, epochs=1)
     _, outcome, _ = run_fit(tmp_path / "fit", train, epochs=1)
     assert outcome.resumed_at == 1
