@@ -218,7 +218,7 @@ def test_killed_between_the_last_epoch_and_the_weights(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch, pytest.raises(OSError, match="No space"):
-        patch.setattr("harness.engine.training.trained_weights.save", full_disk)
+        patch.setattr("harness.engine.training.kept_weights.save", full_disk)
         small_fit("last", epochs=3)
     _, outcome, folder = small_fit("last", epochs=3)
     assert outcome.resumed_at == 3
