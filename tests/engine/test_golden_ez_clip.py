@@ -115,6 +115,14 @@ def test_templates(shared: Path, mode: str) -> None:
     golden.close(probabilities, data[f"{mode}/eval_probabilities_16_templates"], 1e-5, f"{mode} templates")
 
 
+def test_tokens_of_difficult_names(shared: Path) -> None:
+    facts = golden.facts(shared, "later_text_tokens_a")
+    built, expected = golden.method(shared, "ez_clip"), facts["ezclip"]["templates_16"]
+    for name, *listed in zip(built.sentences(LabelSet(tuple(facts["names"]))), *expected, strict=True):
+        found = built.backbone.tokenize(name).tolist()
+        assert [row[: len(tokens)] for row, tokens in zip(found, listed, strict=True)] == listed
+
+
 def test_descriptions_are_the_text_itself(shared: Path, texts: Path) -> None:
     built = ez_clip(shared, "no_temporal", class_texts=str(texts))
     listed = tuple(text for texts_of in built.sentences(labels_of(shared)) for text in texts_of)
@@ -245,7 +253,10 @@ def test_new_adapters_leave_texts_as_they_are(shared: Path) -> None:
     torch.testing.assert_close(built.encode_sentences(texts), built.backbone.encode_texts(texts))
 
 
-@pytest.mark.parametrize("mode", ["prompt_deep", "t_adapter", "prompt_first_layer_only"])
+@pytest.mark.parametrize(
+    "mode",
+    ["t_adapter", *(pytest.param(mode, marks=pytest.mark.slow) for mode in ("prompt_deep", "prompt_first_layer_only"))],
+)
 def test_a_published_checkpoint_loads(shared: Path, tmp_path: Path, mode: str) -> None:
     facts, built = golden.facts(shared, "ezclip"), golden.method(shared, "ez_clip", temporal=TEMPORAL[mode])
     torch.manual_seed(0)

@@ -98,6 +98,19 @@ def test_texts(shared: Path, texts: Path) -> None:
         golden.close(found, data[f"batch/descriptor_features_{kind}"], 2e-5, f"{kind} descriptors")
 
 
+def test_tokens_of_difficult_names(shared: Path, tmp_path: Path) -> None:
+    facts = golden.facts(shared, "later_text_tokens_a")
+    listed = facts["ost"]["descriptors_per_class"]
+    classes = {name: dict.fromkeys(KINDS, given) for name, given in zip(facts["names"], listed, strict=True)}
+    (tmp_path / "t.json").write_text(json.dumps({"form": "class texts 1", "source": "human", "texts": classes}))
+    built = golden.method(shared, "ost", class_texts=str(tmp_path / "t.json"))
+    for kind in KINDS:
+        sentences = built.sentences(LabelSet(tuple(facts["names"])), kind)
+        found = built.backbone.tokenize(tuple(text for texts in sentences for text in texts))
+        expected = [tokens for texts in facts["ost"][kind] for tokens in texts]
+        assert [row[: len(tokens)] for row, tokens in zip(found.tolist(), expected, strict=True)] == expected
+
+
 @torch.no_grad()
 def test_scores(shared: Path, texts: Path) -> None:
     data, built, labels = golden.arrays(shared, FORWARD), ost(shared, texts).train(), labels_of(shared)
