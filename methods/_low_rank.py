@@ -1,12 +1,18 @@
 """Low-rank updates of the layers of CLIP's blocks: products that are added to the outputs of frozen layers."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Mapping
 from functools import partial
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from harness.engine.model.open_clip_types import Block
 
 
 class LowRank(nn.Module):
@@ -40,7 +46,7 @@ class LowRank(nn.Module):
         return self.scale * F.linear(F.linear(self.dropout(x), self.w_lora_A), self.w_lora_B)
 
 
-def update_attention(block: nn.Module, updates: nn.ModuleDict) -> None:
+def update_attention(block: Block, updates: Mapping[str, LowRank]) -> None:
     """Add updates to the projections of a block's attention.
 
     Args:
@@ -53,7 +59,7 @@ def update_attention(block: nn.Module, updates: nn.ModuleDict) -> None:
 
 
 def _attention(
-    block: nn.Module, updates: Mapping[str, LowRank], q_x: Tensor, k_x: Tensor | None = None,
+    block: Block, updates: Mapping[str, LowRank], q_x: Tensor, k_x: Tensor | None = None,
     v_x: Tensor | None = None, attn_mask: Tensor | None = None,
 ) -> Tensor:  # fmt: skip
     """Attention of a block of open_clip, whose later arguments it has, to its own tokens (N, L, width)."""
@@ -79,7 +85,8 @@ def update_layer(layer: nn.Module, update: LowRank) -> None:
 
 
 def _add(update: LowRank, layer: nn.Module, inputs: tuple[Tensor], output: Tensor) -> Tensor:
-    return output + update(inputs[0])
+    changed: Tensor = output + update(inputs[0])
+    return changed
 
 
 def _add_to_patches(update: LowRank, layer: nn.Conv2d, inputs: tuple[Tensor], output: Tensor) -> Tensor:

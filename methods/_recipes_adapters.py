@@ -24,7 +24,7 @@ LORA = {
     "zero_shot": replace(_LORA, epochs=10),
     "few_shot": replace(_LORA, epochs=50),
     "b2n": replace(_LORA, epochs=11),
-    "mini": replace(_LORA, epochs=20, lr=3e-3, micro_batch=16, source="own: scaled to the embedded tiny model"),
+    "mini": replace(_LORA, epochs=20, lr=4e-4, micro_batch=16, source="own: scaled to the embedded tiny model"),
 }
 
 _ST_ADAPTER = replace(
@@ -43,7 +43,7 @@ ST_ADAPTER = {
     "few_shot": replace(_ST_ADAPTER, epochs=50, lr=2.5e-4, ranks=1, source=_OWN),
     "b2n": replace(_ST_ADAPTER, lr=2.5e-4, ranks=1, source=_OWN),
     "mini": replace(
-        _ST_ADAPTER, epochs=20, lr=5e-3, micro_batch=16, ranks=1, augmentation="published",
+        _ST_ADAPTER, epochs=20, lr=1e-3, micro_batch=16, ranks=1, augmentation="published",
         source="own: scaled to the embedded tiny model",
     ),
 }  # fmt: skip
@@ -64,7 +64,7 @@ AIM = {
     "few_shot": replace(_AIM, epochs=50, source=_OWN),
     "b2n": replace(_AIM, source=_OWN),
     "mini": replace(
-        _AIM, epochs=20, lr=3e-3, micro_batch=16, ranks=1, augmentation="published",
+        _AIM, epochs=20, lr=1e-3, micro_batch=16, ranks=1, augmentation="published",
         source="own: scaled to the embedded tiny model",
     ),
 }  # fmt: skip
@@ -81,7 +81,7 @@ VITA_CLIP = {
     "few_shot": replace(_VITA_CLIP, epochs=50, accumulate=2, source=_OWN),
     "b2n": replace(_VITA_CLIP, epochs=11, accumulate=2, source=_OWN),
     "mini": replace(
-        _VITA_CLIP, epochs=20, lr=3e-3, micro_batch=16, ranks=1, accumulate=1, augmentation="published",
+        _VITA_CLIP, epochs=20, lr=1e-3, micro_batch=16, ranks=1, accumulate=1, augmentation="published",
         source="own: scaled to the embedded tiny model",
     ),
 }  # fmt: skip

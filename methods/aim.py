@@ -1,12 +1,20 @@
 """AIM: bottlenecks in the frozen blocks of CLIP's vision tower, whose attention is used over time as well."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
 
 from harness.api import UserError, register_method
+from methods._halves import attended, mapped
 from methods._head import HeadMethod
 from methods._specs._head import CLASSES
 from methods._specs.aim import AimOptions, AimSpec
+
+if TYPE_CHECKING:
+    from harness.engine.model.open_clip_types import Block
 
 DROP_PATH = 0.2
 """Probability of dropping a token position in the last block; it grows linearly from 0 in the first block."""
@@ -38,6 +46,47 @@ class SkipAdapter(Adapter):
         return x + super().forward(x)
 
 
+class BlockAdapters(nn.Module):
+    """The adapters of a block. Names are those of the published checkpoints.
+
+    Args:
+        width: Width of the tokens.
+        options: Form of the adapters.
+        dropped: Probability of dropping a token position in training.
+    """
+
+    def __init__(self, width: int, options: AimOptions, dropped: float) -> None:
+        super().__init__()
+        self.scale, self.dropped = options.scale, dropped
+        self.T_Adapter, self.S_Adapter, self.MLP_Adapter = Adapter(width), SkipAdapter(width), Adapter(width)
+        self.T_Adapter_in = SkipAdapter(width) if options.inner_adapter else None
+
+    def drop(self, x: Tensor) -> Tensor:
+        """Return a change (B, T, L, width) without randomly chosen token positions in training.
+
+        The original's tokens are the first dimension, along which its drop-path draws: a position is dropped in all
+        frames and videos of a batch.
+        """
+        if not self.training or not self.dropped:
+            return x
+        kept = (torch.rand(x.shape[2]) >= self.dropped).to(x.device, x.dtype)
+        return x * (kept / (1 - self.dropped)).view(1, 1, -1, 1)
+
+    def forward(self, x: Tensor, block: Block) -> Tensor:
+        """Return tokens (B, T, 1 + P, width) after a block: attention over frames, over tokens, and the MLP."""
+        batch, frames, length, _ = x.shape
+        # Each position of the picture is a sequence over frames, the class token among them.
+        over_time = block.ln_1(x).transpose(1, 2).flatten(0, 1)
+        if self.T_Adapter_in is not None:
+            over_time = self.T_Adapter_in(over_time)
+        moved = self.T_Adapter(attended(block, over_time))
+        x = x + self.drop(torch.unflatten(moved, 0, (batch, length)).transpose(1, 2)).to(x.dtype)
+        seen = self.S_Adapter(attended(block, block.ln_1(x).flatten(0, 1)))
+        x = x + torch.unflatten(seen, 0, (batch, frames)).to(x.dtype)
+        normed = block.ln_2(x)
+        return x + (mapped(block, normed) + self.drop(self.scale * self.MLP_Adapter(normed))).to(x.dtype)
+
+
 @register_method("aim")
 class Aim(AimSpec, HeadMethod):
     """The adapters, the positions of frames, the last norm, and a linear layer with head=classes, are trained."""
@@ -51,42 +100,10 @@ class Aim(AimSpec, HeadMethod):
         width = visual.class_embedding.shape[0]
         self.learn_only("visual.ln_post.")
         self.temporal_embedding = nn.Parameter(torch.zeros(1, options.frames, width))
-        self.adapters = nn.ModuleList()
-        for _ in backbone.vision_blocks:
-            adapters = {"T_Adapter": Adapter(width), "S_Adapter": SkipAdapter(width), "MLP_Adapter": Adapter(width)}
-            if options.inner_adapter:
-                adapters["T_Adapter_in"] = SkipAdapter(width)
-            self.adapters.append(nn.ModuleDict(adapters))
+        depth = len(backbone.vision_blocks)
+        shares = (index / (depth - 1) if depth > 1 else 0.0 for index in range(depth))
+        self.adapters = nn.ModuleList(BlockAdapters(width, options, DROP_PATH * share) for share in shares)
         self.add_head(std=0.01)
-
-    def drop(self, index: int, x: Tensor) -> Tensor:
-        """Return a change (B, T, L, width) without randomly chosen token positions in training.
-
-        The original's tokens are the first dimension, along which its drop-path draws: a position is dropped in all
-        frames and videos of a batch.
-        """
-        depth = len(self.adapters)
-        probability = DROP_PATH * index / (depth - 1) if depth > 1 else 0.0
-        if not self.training or not probability:
-            return x
-        kept = (torch.rand(x.shape[2]) >= probability).to(x.device, x.dtype)
-        return x * (kept / (1 - probability)).view(1, 1, -1, 1)
-
-    def apply_block(self, index: int, x: Tensor) -> Tensor:
-        """Return tokens (B, T, 1 + P, width) after a block: attention over frames, over tokens, and the MLP."""
-        block, adapters = self.backbone.vision_blocks[index], self.adapters[index]
-        batch, frames, length, _ = x.shape
-        # Each position of the picture is a sequence over frames, the class token among them.
-        over_time = block.ln_1(x).transpose(1, 2).flatten(0, 1)
-        if "T_Adapter_in" in adapters:
-            over_time = adapters["T_Adapter_in"](over_time)
-        moved = adapters["T_Adapter"](block.ls_1(block.attention(over_time)))
-        x = x + self.drop(index, torch.unflatten(moved, 0, (batch, length)).transpose(1, 2)).to(x.dtype)
-        attended = block.ls_1(block.attention(block.ln_1(x).flatten(0, 1)))
-        x = x + torch.unflatten(adapters["S_Adapter"](attended), 0, (batch, frames)).to(x.dtype)
-        normed = block.ln_2(x)
-        adapted = self.drop(index, self.options.scale * adapters["MLP_Adapter"](normed))
-        return x + (block.ls_2(block.mlp(normed)) + adapted).to(x.dtype)
 
     def encode_class_tokens(self, video: Tensor) -> Tensor:
         """Return class tokens (B, T, width) after the last block: (B, T, 3, H, W) -> (B, T, width).
@@ -102,8 +119,8 @@ class Aim(AimSpec, HeadMethod):
             )
         tokens = torch.unflatten(self.backbone.embed_patches(video.flatten(0, 1)), 0, video.shape[:2])
         x: Tensor = self.backbone.visual.ln_pre(tokens + self.temporal_embedding[:, :, None].to(tokens.dtype))
-        for index in range(len(self.adapters)):
-            x = self.apply_block(index, x)
+        for block, adapters in zip(self.backbone.vision_blocks, self.adapters, strict=True):
+            x = adapters(x, block)
         return x[:, :, 0]
 
     def encode_frames(self, video: Tensor) -> Tensor:

@@ -1,11 +1,18 @@
 """LoRA: low-rank updates of frozen layers in both towers of CLIP, in the form of CLIP-LoRA or in that of MAXI."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from harness.api import ClipMethod, LabelSet, UserError, register_method
 from methods._low_rank import LowRank, update_attention, update_layer
 from methods._specs.lora import ALL, BOTH, MAXI, TEXT, VISION, LoraOptions, LoraSpec
+
+if TYPE_CHECKING:
+    from harness.engine.model.open_clip_types import Block
 
 SCALE = 100.0
 """Scale of cosines in CLIP-LoRA, which does not use the learned scale."""
@@ -42,12 +49,13 @@ class Lora(LoraSpec, ClipMethod):
                 self.patches = LowRank(channels * side, width * side, side * options.rank, 1 / options.rank)
                 update_layer(visual.conv1, self.patches)
 
-    def _update(self, blocks: list[nn.Module]) -> None:
+    def _update(self, blocks: list[Block]) -> None:
         """Add updates to the blocks of a tower."""
-        chosen = range(len(blocks)) if self.options.form == MAXI else self._chosen(len(blocks))
-        for index in chosen:
-            self.layers.append(self._maxi(blocks[index]) if self.options.form == MAXI else self._clip_lora(blocks[index]))
-            update_attention(blocks[index], self.layers[-1])
+        is_maxi = self.options.form == MAXI
+        for index in range(len(blocks)) if is_maxi else self._chosen(len(blocks)):
+            updates = self._maxi(blocks[index]) if is_maxi else self._clip_lora(blocks[index])
+            self.layers.append(nn.ModuleDict(updates))
+            update_attention(blocks[index], updates)
 
     def _chosen(self, depth: int) -> list[int]:
         """Return the numbers of the adapted blocks of a tower."""
@@ -61,25 +69,23 @@ class Lora(LoraSpec, ClipMethod):
             )
         return sorted({int(word) for word in words})
 
-    def _clip_lora(self, block: nn.Module) -> nn.ModuleDict:
+    def _clip_lora(self, block: Block) -> dict[str, LowRank]:
         """Return the updates of a block in the form of CLIP-LoRA, whose scale is alpha / sqrt(rank)."""
         options, width = self.options, block.attn.embed_dim
         scale = options.alpha / options.rank**0.5
-        return nn.ModuleDict(
-            {
-                PROJECTIONS[letter]: LowRank(width, width, options.rank, scale, options.dropout)
-                for letter in PROJECTIONS
-                if letter in options.projections
-            }
-        )
+        return {
+            name: LowRank(width, width, options.rank, scale, options.dropout)
+            for letter, name in PROJECTIONS.items()
+            if letter in options.projections
+        }
 
-    def _maxi(self, block: nn.Module) -> nn.ModuleDict:
+    def _maxi(self, block: Block) -> dict[str, LowRank]:
         """Return the updates of a block in the form of MAXI: attention and MLP, without dropout, scaled by 1 / rank."""
         rank, width, hidden = self.options.rank, block.attn.embed_dim, block.mlp.c_fc.out_features
         sizes = {
             "in_proj": (width, 3 * width), "proj": (width, width), "c_fc": (width, hidden), "c_proj": (hidden, width)
         }  # fmt: skip
-        updates = nn.ModuleDict({name: LowRank(*size, rank, 1 / rank) for name, size in sizes.items()})
+        updates = {name: LowRank(*size, rank, 1 / rank) for name, size in sizes.items()}
         updates["in_proj"].draw_both()
         update_layer(block.mlp.c_fc, updates["c_fc"])
         update_layer(block.mlp.c_proj, updates["c_proj"])

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from harness.api import ClipMethod, LabelSet, ParameterGroup, Recipe, TrainingBatch, UserError, register_method
-from methods._blocks import Block, QuickGELU, draw_linear
+from methods._blocks import Blocks, QuickGELU, draw_linear
 from methods._specs.mote import MoteOptions, MoteSpec
 from methods._templates import VIDEO_TEMPLATES
 
@@ -41,7 +41,8 @@ class Experts(nn.Module):
 
 
 def _mean_layer(layers: nn.ModuleList, x: Tensor, shares: Tensor) -> Tensor:
-    weights, biases = torch.stack([layer.weight for layer in layers]), torch.stack([layer.bias for layer in layers])
+    linear = [layer for layer in layers if isinstance(layer, nn.Linear)]
+    weights, biases = torch.stack([layer.weight for layer in linear]), torch.stack([layer.bias for layer in linear])
     return F.linear(x, torch.tensordot(shares, weights, 1), torch.tensordot(shares, biases, 1))
 
 
@@ -51,26 +52,23 @@ class TemporalHead(nn.Module):
     def __init__(self, width: int, heads: int, layers: int, experts: int) -> None:
         super().__init__()
         self.frame_position_embeddings = nn.Embedding(POSITIONS, width)
-        blocks = [Block(width, heads, eps=1e-12) for _ in range(layers)]
-        for block in blocks:
+        self.transformer = Blocks(width, layers, heads, eps=1e-12)
+        for block in self.transformer.resblocks:
             block.mlp = Experts(width, experts)
-        self.transformer = nn.Module()
-        self.transformer.resblocks = nn.ModuleList(blocks)
         draw_linear(self)
 
     @property
     def experts(self) -> list[Experts]:
         """The experts of each block."""
-        return [block.mlp for block in self.transformer.resblocks]
+        return [module for module in self.modules() if isinstance(module, Experts)]
 
     def forward(self, frames: Tensor, weights: list[tuple[float, ...]] | None = None) -> Tensor:
         """Return the output of the last block; `weights` has the share of each expert in each block."""
         for number, experts in enumerate(self.experts):
             experts.weights = () if weights is None else weights[number]
-        x = frames + self.frame_position_embeddings.weight[: frames.shape[1]].to(frames.dtype)
-        for block in self.transformer.resblocks:
-            x = block(x)
-        return x
+        positions = self.frame_position_embeddings.weight[: frames.shape[1]].to(frames.dtype)
+        output: Tensor = self.transformer(frames + positions)
+        return output
 
 
 @register_method("mote")
@@ -78,6 +76,7 @@ class Mote(MoteSpec, ClipMethod[tuple[Tensor, Tensor], Tensor]):
     """The vision tower, the scale and the temporal head are trained; the frozen text tower encodes 28 texts a class."""
 
     options: MoteOptions
+    training_texts: Tensor
 
     def setup(self) -> None:
         """Add the temporal head, and room for the texts of the training classes, which the gate reads."""
@@ -125,7 +124,7 @@ class Mote(MoteSpec, ClipMethod[tuple[Tensor, Tensor], Tensor]):
         """Return logits (B, C): cosine of the mean gated frame feature and the texts, times the scale."""
         output, frames = video
         gated = self.gate(frames, text)[:, None, None].to(output.dtype) * output + frames
-        return super().score(gated.mean(dim=1), text)
+        return self.scaled_cosines(gated.mean(dim=1), text)
 
     def draw_experts(self) -> list[tuple[float, ...]]:
         """Return the shares of each block's experts if one of them is drawn: 1 for it and 0 for the others."""
@@ -150,7 +149,7 @@ class Mote(MoteSpec, ClipMethod[tuple[Tensor, Tensor], Tensor]):
         routed = frames + self.head(frames, self.draw_experts())
         merged = frames + self.head(frames, self.merged(self.draw_temperatures()))
         losses = [
-            F.cross_entropy(super(Mote, self).score(features.mean(dim=1), text).float(), batch.labels)
+            F.cross_entropy(self.scaled_cosines(features.mean(dim=1), text), batch.labels)
             for features in (routed, merged)
         ]
         # CLIP's features are not detached: this term trains the vision tower, too.

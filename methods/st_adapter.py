@@ -1,20 +1,25 @@
 """ST-Adapter: bottlenecks with a temporal convolution between the frozen blocks of CLIP's vision tower."""
 
+from __future__ import annotations
+
 import math
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from harness.api import UserError, register_method
+from methods._halves import attended, mapped
 from methods._head import HeadMethod
 from methods._specs._head import CLASSES
 from methods._specs.st_adapter import STAdapterOptions, STAdapterSpec
 
-PRE_ATTN, PRE_MLP = "adapter_pre_attn", "adapter_pre_mlp"
+if TYPE_CHECKING:
+    from harness.engine.model.open_clip_types import Block
 
 
 class Adapter(nn.Module):
-    """What is added to the patches of a video: down, depthwise convolution over time and space, up.
+    """The change of the patches of a video: down, depthwise convolution over time and space, up.
 
     The convolution starts at zero, so that training starts at CLIP.
 
@@ -43,6 +48,37 @@ class Adapter(nn.Module):
         return changed
 
 
+class BlockAdapters(nn.Module):
+    """The adapters of a block; the class token stays as it is. Names are those of the published checkpoints.
+
+    Args:
+        width: Width of the tokens.
+        options: Position and sizes of the adapters.
+    """
+
+    def __init__(self, width: int, options: STAdapterOptions) -> None:
+        super().__init__()
+        frames, rows, columns = (int(size) for size in options.kernel.split("x"))
+        kernel = (frames, rows, columns)
+        self.adapter_pre_attn = Adapter(width, options.bottleneck, kernel) if "attn" in options.before else None
+        self.adapter_pre_mlp = Adapter(width, options.bottleneck, kernel) if "mlp" in options.before else None
+
+    def forward(self, x: Tensor, block: Block) -> Tensor:
+        """Return tokens (B, T, 1 + P, width) after a block of CLIP and its adapters."""
+        tokens = adapted(x, self.adapter_pre_attn).flatten(0, 1)
+        tokens = tokens + attended(block, block.ln_1(tokens))
+        tokens = adapted(tokens.view(x.shape), self.adapter_pre_mlp).flatten(0, 1)
+        return (tokens + mapped(block, block.ln_2(tokens))).view(x.shape)
+
+
+def adapted(x: Tensor, adapter: Adapter | None) -> Tensor:
+    """Return tokens (B, T, 1 + P, width) whose patches an adapter has changed."""
+    if adapter is None:
+        return x
+    change: Tensor = adapter(x[:, :, 1:])
+    return torch.cat([x[:, :, :1], x[:, :, 1:] + change.to(x.dtype)], dim=2)
+
+
 @register_method("st_adapter")
 class STAdapter(STAdapterSpec, HeadMethod):
     """The adapters, and a linear layer with head=classes, are trained; all of CLIP is frozen."""
@@ -56,40 +92,30 @@ class STAdapter(STAdapterSpec, HeadMethod):
         kernel = options.kernel.split("x")
         if len(kernel) != 3 or not all(size.isdecimal() and int(size) % 2 for size in kernel):
             raise UserError(f"{self.name}:kernel is {options.kernel!r}, expected three odd numbers such as 3x1x1.")
-        frames, rows, columns = (int(size) for size in kernel)
         self.freeze_clip()
         depth, width = len(backbone.vision_blocks), visual.class_embedding.shape[0]
-        names = {"attn": (PRE_ATTN,), "mlp": (PRE_MLP,), "attn+mlp": (PRE_ATTN, PRE_MLP)}[options.before]
-        self.adapters = nn.ModuleDict()
-        for index in range(max(0, depth - options.blocks), depth):
-            adapters = {name: Adapter(width, options.bottleneck, (frames, rows, columns)) for name in names}
-            self.adapters[str(index)] = nn.ModuleDict(adapters)
-        if PRE_MLP in names and options.idle_adapter == "frozen":
+        chosen = range(max(0, depth - options.blocks), depth)
+        self.adapters = nn.ModuleDict({str(index): BlockAdapters(width, options) for index in chosen})
+        if options.idle_adapter == "frozen":
             # It changes patches after the last attention, and only the class token is read.
-            self.adapters[str(depth - 1)][PRE_MLP].requires_grad_(False)
+            for name, parameter in self.named_parameters():
+                if name.startswith(f"adapters.{depth - 1}.adapter_pre_mlp."):
+                    parameter.requires_grad_(False)
         self.add_head(std=0.02)
 
-    def adapt(self, index: int, name: str, x: Tensor) -> Tensor:
-        """Return tokens (B, T, 1 + P, width) after an adapter of a block; the class token stays as it is."""
-        block = self.adapters[str(index)] if str(index) in self.adapters else {}
-        if name not in block:
-            return x
-        return torch.cat([x[:, :, :1], x[:, :, 1:] + block[name](x[:, :, 1:]).to(x.dtype)], dim=2)
-
-    def apply_block(self, index: int, x: Tensor) -> Tensor:
-        """Return tokens (B, T, 1 + P, width) after a block of CLIP and its adapters."""
-        block, shape = self.backbone.vision_blocks[index], x.shape
-        tokens = self.adapt(index, PRE_ATTN, x).flatten(0, 1)
-        tokens = tokens + block.ls_1(block.attention(block.ln_1(tokens)))
-        tokens = self.adapt(index, PRE_MLP, tokens.view(shape)).flatten(0, 1)
-        return (tokens + block.ls_2(block.mlp(block.ln_2(tokens)))).view(shape)
+    def apply_block(self, index: int, block: Block, x: Tensor) -> Tensor:
+        """Return tokens (B, T, 1 + P, width) after a block of CLIP and its adapters, if it has any."""
+        if str(index) in self.adapters:
+            changed: Tensor = self.adapters[str(index)](x, block)
+            return changed
+        return block(x.flatten(0, 1)).view(x.shape)
 
     def encode_class_tokens(self, video: Tensor) -> Tensor:
         """Return class tokens (B, T, width) after the last block: (B, T, 3, H, W) -> (B, T, width)."""
         tokens: Tensor = self.backbone.visual.ln_pre(self.backbone.embed_patches(video.flatten(0, 1)))
         x = torch.unflatten(tokens, 0, video.shape[:2])
-        for index in range(len(self.backbone.vision_blocks)):
-            x = self.apply_block(index, x)
+        for index, block in enumerate(self.backbone.vision_blocks):
+            x = self.apply_block(index, block, x)
         return x[:, :, 0]
 
     def encode_frames(self, video: Tensor) -> Tensor:

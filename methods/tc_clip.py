@@ -29,7 +29,7 @@ class TcClip(TcClipSpec, ClipMethod[tuple[Tensor, Tensor], tuple[Tensor, Tensor]
         texts, depth = backbone.text_blocks, len(backbone.vision_blocks)
         numbers = {"last": [len(texts)], "none": []}.get(options.prompt_layers)
         self.levels = sorted({int(n) for n in options.prompt_layers.split("+")} if numbers is None else numbers)
-        width = backbone.token_embedding.weight.shape[1]
+        width = backbone.text.ln_final.weight.shape[0]
         if self.levels and (self.levels[-1] > len(texts) or width != self.embed_dim):
             raise UserError(
                 f"{self.name} needs the text blocks {self.levels}, as wide as the joint space of dimension "
@@ -38,7 +38,7 @@ class TcClip(TcClipSpec, ClipMethod[tuple[Tensor, Tensor], tuple[Tensor, Tensor]
             )
         # A vision tower that is deeper than the text tower counts from its end; published only for equal depths.
         self.sources = [depth - len(texts) + level for level in self.levels]
-        heads = backbone.vision_blocks[0].attn.num_heads
+        heads = next(iter(backbone.vision_blocks)).attn.num_heads
         self.bias_tables = nn.ParameterList(
             nn.init.trunc_normal_(torch.empty(heads, 1, 2), std=0.02) for _ in range(depth - 1 if options.bias else 0)
         )
@@ -104,32 +104,41 @@ class TcClip(TcClipSpec, ClipMethod[tuple[Tensor, Tensor], tuple[Tensor, Tensor]
 
     def encode_video(self, video: Tensor) -> tuple[Tensor, Tensor]:
         """Return video features (B, D), and for each prompt layer the projected context tokens (B, layers, K, D)."""
-        frames, tokens = self._encode(video)
+        frames, tokens, _ = self._encode(video)
         return frames.mean(dim=1), tokens
 
     def encode_frames(self, video: Tensor) -> Tensor:
         """Return frame features (B, T, D), not normalised: the projected class tokens of the last block."""
         return self._encode(video)[0]
 
-    def _encode(self, video: Tensor) -> tuple[Tensor, Tensor]:
+    def patch_attention(self, video: Tensor) -> Tensor:
+        """Return the attention (B, T, P) of the class tokens to the patches in the last block, mean over heads."""
+        return self._encode(video)[2]
+
+    def _run_vision_block(self, index: int, frames: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        block = list(self.backbone.vision_blocks)[index]
+        table = self.bias_tables[index - 1] if index and len(self.bias_tables) else None
+        attended, attention = attend_with_context(block, frames, context, table)
+        frames = frames + attended
+        context = self.summarise(frames, attention)[0].tokens
+        # Context tokens are made before the MLP, and pass it like the patches.
+        return frames + block.mlp(block.ln_2(frames)), context + block.mlp(block.ln_2(context)), attention
+
+    def _encode(self, video: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         visual, context, kept = self.backbone.visual, None, []
         x = self.backbone.embed_patches(video.flatten(0, 1))
         frames = torch.unflatten(x, 0, video.shape[:2])
         if self.options.positions == "joint":
             frames = frames + (self.positions - visual.positional_embedding).to(x.dtype)
         frames = visual.ln_pre(frames)
-        for index, block in enumerate(self.backbone.vision_blocks):
-            table = self.bias_tables[index - 1] if index and len(self.bias_tables) else None
-            attended, attention = attend_with_context(block, frames, context, table)
-            frames = frames + attended
-            context = self.summarise(frames, attention)[0].tokens
-            frames = frames + block.mlp(block.ln_2(frames))
-            context = context + block.mlp(block.ln_2(context))
+        for index in range(len(self.backbone.vision_blocks)):
+            frames, context, attention = self.backbone.recompute(self._run_vision_block, index, frames, context)
             if index + 1 in self.sources:
                 kept.append(visual.ln_post(context) @ visual.proj)
         tokens = torch.stack(kept, dim=1) if kept else frames.new_zeros(len(frames), 0, 1, self.embed_dim)
         # Without gradient, so that the texts do not train the vision tower.
-        return visual.ln_post(frames[:, :, 0]) @ visual.proj, tokens.detach() if self.options.stop_gradient else tokens
+        tokens = tokens.detach() if self.options.stop_gradient else tokens
+        return visual.ln_post(frames[:, :, 0]) @ visual.proj, tokens, attention
 
     def encode_text(self, label_set: LabelSet) -> tuple[Tensor, Tensor]:
         """Return hidden states (C, L, width) before the first prompt layer, and positions (C,) of the end tokens."""
@@ -163,14 +172,15 @@ class TcClip(TcClipSpec, ClipMethod[tuple[Tensor, Tensor], tuple[Tensor, Tensor]
         features, tokens = video
         # Video by video, because hidden states of all classes for a whole batch do not fit into memory.
         texts = (self.adapt_text(*text, of_video) for of_video in tokens)
-        return torch.cat([super(TcClip, self).score(f[None], t) for f, t in zip(features, texts, strict=True)])
+        return torch.cat([self.scaled_cosines(f[None], t) for f, t in zip(features, texts, strict=True)])
 
     def parameter_groups(self, recipe: Recipe) -> list[ParameterGroup]:
         """Return the groups of CLIP and the biases, of the text vectors, and of the prompt layers."""
         new = [[self.text_context], list(self.prompt_layers.parameters())]
         own = {id(p) for group in new for p in group}
-        clip, rate = [p for p in self.trainable() if id(p) not in own], recipe.lr * self.options.new_lr
-        return [
-            {"params": clip, "lr": recipe.lr, "weight_decay": recipe.weight_decay},
-            *({"params": group, "lr": rate, "weight_decay": recipe.weight_decay} for group in new),
-        ]
+        clip = [p for p in self.trainable() if id(p) not in own]
+        groups: list[ParameterGroup] = [{"params": clip, "lr": recipe.lr, "weight_decay": recipe.weight_decay}]
+        for params in new:
+            rate = recipe.lr * self.options.new_lr
+            groups.append({"params": params, "lr": rate, "weight_decay": recipe.weight_decay})
+        return groups

@@ -1,13 +1,20 @@
 """Vita-CLIP: prompts of the video, of its frames, and a summary of it in a frozen vision tower, and text contexts."""
 
+from __future__ import annotations
+
 import math
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from harness.api import ClipMethod, LabelSet, UserError, register_method
+from methods._halves import attended, mapped
 from methods._specs.vita_clip import CLASSES, VitaClipOptions, VitaClipSpec, require_size
+
+if TYPE_CHECKING:
+    from harness.engine.model.open_clip_types import Block
 
 
 class SummaryAttention(nn.Module):
@@ -130,18 +137,18 @@ class VitaClip(VitaClipSpec, ClipMethod):
             )
         return F.interpolate(self.time_embed.t()[None], size=frames, mode="nearest")[0].t()
 
-    def apply_block(self, index: int, x: Tensor) -> Tensor:
+    def apply_block(self, index: int, block: Block, x: Tensor) -> Tensor:
         """Return tokens (B, T, 1 + P, width) after a block with its prompts, which are removed again."""
-        block, shape = self.backbone.vision_blocks[index], x.shape
+        shape = x.shape
         front, back = self.blocks[index](x[:, :, 0])
         video = x[:, :, :0]
         if self.options.global_prompts:
             video = self.global_prompts[index].to(x.dtype).expand(*shape[:2], -1, -1)
         tokens = torch.cat([x[:, :, :1], front, video, x[:, :, 1:], back], dim=2).flatten(0, 1)
-        tokens = tokens + block.ls_1(block.attention(block.ln_1(tokens)))
+        tokens = tokens + attended(block, block.ln_1(tokens))
         # Local prompts and summary leave before the MLP, the prompts of the video behind it.
         tokens = torch.cat([tokens[:, :1], tokens[:, 1 + front.shape[2] : tokens.shape[1] - back.shape[2]]], dim=1)
-        tokens = tokens + block.ls_2(block.mlp(block.ln_2(tokens)))
+        tokens = tokens + mapped(block, block.ln_2(tokens))
         return torch.cat([tokens[:, :1], tokens[:, 1 + video.shape[2] :]], dim=1).view(shape)
 
     def encode_frames(self, video: Tensor) -> Tensor:
@@ -150,8 +157,8 @@ class VitaClip(VitaClipSpec, ClipMethod):
         tokens = torch.unflatten(self.backbone.embed_patches(video.flatten(0, 1)), 0, video.shape[:2])
         tokens = torch.cat([tokens[:, :, :1], tokens[:, :, 1:] + self.patch_bias.to(tokens.dtype)], dim=2)
         x: Tensor = self.backbone.visual.ln_pre(tokens + times[:, None].to(tokens.dtype))
-        for index in range(len(self.blocks)):
-            x = self.apply_block(index, x)
+        for index, block in enumerate(self.backbone.vision_blocks):
+            x = self.apply_block(index, block, x)
         return torch.unflatten(self.backbone.project_class_token(x.flatten(0, 1)), 0, video.shape[:2])
 
     def prompts(self, label_set: LabelSet) -> tuple[str, ...]:

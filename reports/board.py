@@ -66,9 +66,11 @@ def _order(key: tuple[str, str]) -> tuple[int, str, bool, int, str]:
 
 def _measured(rows: Sequence[Row], ranks: Ranks, anchor: str, caption: str) -> Group:
     named = tuple(dict.fromkeys(column for row in rows for column in row.columns))
-    primary = primary_column(named, harmonic_columns(rules_of(rows)), shots_of(rows))
-    # A column of an optional part that no row has measured would be a column of dashes.
-    columns = tuple(column for column in named if column == primary or any(column in row.cells for row in rows))
+    measured = {column for row in rows for column in row.cells}
+    shots = {column: number for column, number in shots_of(rows).items() if column in measured}
+    primary = primary_column(named, harmonic_columns(rules_of(rows)), shots)
+    # A column that no row has measured would be a column of dashes.
+    columns = tuple(column for column in named if column == primary or column in measured)
     labels = labels_of(rows)
     board_rows = [_row(row, label, ranks, primary) for row, label in zip(rows, labels, strict=True)]
     board_rows.sort(key=lambda row: (bool(row.reasons), -_value(row, primary), row.title, row.label))

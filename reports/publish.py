@@ -29,11 +29,13 @@ class Publishing:
             without the run folder.
         records_url: Address of a published copy of the run folder, to which links to records lead; nothing is copied.
         since: A `leaderboard.json` of an earlier board; the page then lists what changed.
+        samples: Link to the pages of `reports.sample_pages`, which are written after the board.
     """
 
     alone: bool = False
     records_url: str = ""
     since: Path | None = None
+    samples: bool = False
 
     def __post_init__(self) -> None:
         if self.records_url and not _ADDRESS.fullmatch(self.records_url):

@@ -21,6 +21,7 @@ from reports.board import groups_of
 from reports.board_json import board_csv, board_json
 from reports.board_rows import FILTERS, BoardCell, Group
 from reports.changes import KINDS, Changes, changes_since
+from reports.citation import bibtex, code_url
 from reports.entries import Damaged, read_entries
 from reports.export import tables_of
 from reports.figures.forest import ForestScale, forest, forest_scale
@@ -36,6 +37,7 @@ from reports.page.standing import standing
 from reports.probes import TITLE, by_dataset, probe_rows, probe_tables, without_probes
 from reports.publish import BESIDE_RUNS, Publishing, base_of_records
 from reports.ranks import analyse
+from reports.sample_pages import SAMPLES
 from reports.sections import comparison_sections, dataset_sections, group_figures, method_sections, primary_cell
 from reports.statistics_words import AGAIN, NOT_SEPARABLE, SEPARABLE, TOO_FEW_SOURCES
 from reports.table_html import html
@@ -55,11 +57,13 @@ class BuiltReport:
         index: Its `index.html`.
         damaged: Files that are left out of the board; the page names them.
         changes: The changes since an earlier board, if they were requested.
+        groups: The tables of the board.
     """
 
     index: Path
     damaged: tuple[Damaged, ...] = ()
     changes: Changes | None = None
+    groups: tuple[Group, ...] = ()
 
 
 def build_report(
@@ -118,6 +122,7 @@ def _build(runs: Sequence[Path], out: Path, publishing: Publishing) -> BuiltRepo
         pages=pages,
         changes=changes,
         change_kinds=KINDS,
+        samples=f"{SAMPLES}/{INDEX}" if publishing.samples else "",
         tabs=list(dict.fromkeys(group.protocol for group in groups)),
         glance=overview(groups),
         figures={group.anchor: group_figures(group) for group in groups if _drawn(group)},
@@ -156,7 +161,7 @@ def _build(runs: Sequence[Path], out: Path, publishing: Publishing) -> BuiltRepo
         write_bytes(out / page.file, text.encode("utf-8", errors="replace"))
     write_bytes(out / "leaderboard.json", board_json(groups, damaged).encode("utf-8", errors="replace"))
     write_bytes(out / "leaderboard.csv", board_csv(groups).encode("utf-8", errors="replace"))
-    return BuiltReport(out / INDEX, damaged, changes)
+    return BuiltReport(out / INDEX, damaged, changes, tuple(groups))
 
 
 def _drawn(group: Group) -> bool:
@@ -232,8 +237,8 @@ def _environment() -> Environment:
     environment.globals.update(
         protocol_title=protocol_title, dataset_title=dataset_title, column_title=column_title, slug=slug,
         separable=SEPARABLE, another_training=AGAIN, standing=standing, scale_of=_scale, pair_matrix=pair_matrix,
-        forest=_forest, notes_of=notes_of, unknown_sources=unknown_sources, coverage=coverage,
-        linked_columns=linked_columns, primary_cell=primary_cell, explanation_id=explanation_id,
+        bibtex=bibtex, code_url=code_url, forest=_forest, notes_of=notes_of, unknown_sources=unknown_sources,
+        coverage=coverage, linked_columns=linked_columns, primary_cell=primary_cell, explanation_id=explanation_id,
     )  # fmt: skip
     environment.filters["millions"] = lambda count: f"{count / 1e6:.1f}" if count else "0"
     environment.filters["count"] = _count

@@ -243,7 +243,9 @@ def _complete(part: T) -> bool:
         if len(values) - sum(name in values for name in fields.later) < fields.required:
             return False
         for name in fields.holding:
-            value = values.get(name)  # a later field can be absent
+            if name not in values:  # a later field
+                continue
+            value = values[name]
             if type(value) in known:
                 left.append(value)
             elif isinstance(value, (list, tuple)):

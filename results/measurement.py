@@ -379,7 +379,7 @@ def _text(value: FieldValue) -> str:
         return _CONSTANTS[value]
     if type(value) is dict and not value:
         return "{}"
-    if type(value) is tuple or type(value) is list:
+    if isinstance(value, (tuple, list)):
         return f"[{','.join([_text(item) for item in value])}]"
     return canonical_json(normal(value))
 

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 
 from harness.base.atomic import write_bytes
 from harness.base.errors import EXIT_DONE, EXIT_FAILED, UserError
-from harness.commands._arguments import add_folders, run_folders_of
+from harness.commands._arguments import add_folders, run_folders_of, settings_of
 from harness.commands._output import put, say
 from harness.commands._parser import Verbs, verb_parser
 from reports.anchors import slug
 from reports.layout import ALL_TABLES, TABLE_NAMES
 
 if TYPE_CHECKING:
+    from reports.board_rows import Group
     from reports.entries import Damaged
 
 MOST_NAMED = 100
@@ -61,6 +62,10 @@ def add_parser(verbs: Verbs) -> None:
         "were withdrawn",
     )  # fmt: skip
     parser.add_argument(
+        "--samples", action="store_true",
+        help="also write pages of videos that the two best rows of a table decide differently, and of confused classes",
+    )  # fmt: skip
+    parser.add_argument(
         "--export", choices=EXPORTS,
         help="write all measured rows to the folder --out in the format of another collection of results",
     )  # fmt: skip
@@ -100,9 +105,12 @@ def _board(arguments: argparse.Namespace, runs: Sequence[Path]) -> int:
     from reports.site import build_report
     from results.record import BOARD
 
-    publishing = Publishing(arguments.out is not None, arguments.records_url or "", arguments.since)
-    built = build_report(runs, Path(arguments.out) if arguments.out else runs[0] / BOARD, publishing)
+    publishing = Publishing(arguments.out is not None, arguments.records_url or "", arguments.since, arguments.samples)
+    out = Path(arguments.out) if arguments.out else runs[0] / BOARD
+    built = build_report(runs, out, publishing)
     say(f"report: {built.index}")
+    if arguments.samples:
+        _samples(arguments, built.groups, out)
     if built.changes:
         put("\n".join(map(str, built.changes.changes)) or "nothing changed")
     return _report_damaged(built.damaged)
@@ -127,9 +135,26 @@ def _is_folder(table: str, out: str) -> bool:
     return Path(out).is_dir() or out.endswith(os.sep) or (table == ALL_TABLES and not Path(out).suffix)
 
 
-def _of_board(arguments: argparse.Namespace) -> list[tuple[str, str | Path | None]]:
+def _samples(arguments: argparse.Namespace, groups: Sequence[Group], out: Path) -> None:
+    """Write the pages of samples, and name the tables whose videos are not on this machine."""
+    from harness.machine.compute_options import ComputeOptions
+    from harness.running.sample_frames import SampleFrames
+    from reports.sample_pages import SAMPLES, write_samples
+
+    # The run folders are read already, and the settings name only one.
+    settings = settings_of(argparse.Namespace(**{**vars(arguments), "runs": None}))
+    pages = write_samples(groups, out / SAMPLES, SampleFrames(settings, ComputeOptions(quiet=True)))
+    for page in pages:
+        if page.problem:
+            say(f"samples of {page.title}: {page.problem}")
+    say(f"samples: {len(pages)} pages in {out / SAMPLES}")
+
+
+def _of_board(arguments: argparse.Namespace) -> list[tuple[str, str | Path | bool | None]]:
     """The options of the board, with their values."""
-    return [("--records-url", arguments.records_url), ("--since", arguments.since)]
+    return [
+        ("--records-url", arguments.records_url), ("--since", arguments.since), ("--samples", arguments.samples)
+    ]  # fmt: skip
 
 
 def _report_damaged(damaged: Sequence[Damaged]) -> int:

@@ -64,11 +64,12 @@ def class_token_attention(method: ClipMethod, video: Tensor) -> NDArray[np.float
         method.eval().encode_video(video)
     finally:
         handle.remove()
-    # Recomputed from the block's input: open_clip asks for no attention weights, and fused attention makes none.
-    weights = _class_row(block.attn, block.ln_1(seen[-1]))
     patch_height, patch_width = visual.conv1.kernel_size
     height, width = video.shape[-2] // patch_height, video.shape[-1] // patch_width
-    maps = weights[:, 1 : 1 + height * width].unflatten(1, (height, width))
+    own = method.patch_attention(video)
+    # Recomputed from the block's input: open_clip asks for no attention weights, and fused attention makes none.
+    weights = own[0] if own is not None else _class_row(block.attn, block.ln_1(seen[-1]))[:, 1 : 1 + height * width]
+    maps = weights.unflatten(1, (height, width))
     maps = maps / maps.sum(dim=(1, 2), keepdim=True)
     shares: NDArray[np.float32] = maps.float().cpu().numpy()
     return shares

@@ -139,13 +139,7 @@ class ClipMethod(MethodSpec, TrainableClip, Generic[VideoT, TextT]):
                 "Override score() for other features.",
                 EXIT_FAILED,
             )
-        # Cosines of similar classes differ by less than the resolution of half precision.
-        with self.in_fp32(video):
-            videos, texts = F.normalize(video.float(), dim=-1), F.normalize(text.float(), dim=-1)
-            videos = self.backbone.logit_scale.float().exp() * videos
-            if shared_options(self.options).logits == "published":
-                return self.backbone.add_bias((videos.half() @ texts.half().t()).float())
-            return self.backbone.add_bias(videos @ texts.t())
+        return self.scaled_cosines(video, text)
 
     def loss(self, video: Tensor, targets: Tensor, label_set: LabelSet) -> Tensor:
         """Return the training loss, mean over the batch.
@@ -187,6 +181,14 @@ class ClipMethod(MethodSpec, TrainableClip, Generic[VideoT, TextT]):
         By default into those of the backbone, whose initial values are CLIP's; added parameters start at random values.
         """
         return name.startswith("backbone.")
+
+    def patch_attention(self, video: Tensor) -> Tensor | None:
+        """Return the attention (B, T, P) of the class tokens to the patches in the last vision block, mean over heads.
+
+        None, the default, for methods that call the vision blocks: the command `attention` then computes it. A method
+        that computes the attention of the blocks itself returns it.
+        """
+        return None
 
     def fit_features(self, features: Tensor, labels: Tensor, label_set: LabelSet) -> None:
         """Set the trained parameters from all training videos at once: a closed form instead of gradient steps.
@@ -232,6 +234,16 @@ class ClipMethod(MethodSpec, TrainableClip, Generic[VideoT, TextT]):
         """
         file = self.class_texts_file(self.options)
         return tuple((name,) for name in label_set.names) if file is None else file.of(label_set, kind)
+
+    def scaled_cosines(self, video: Tensor, text: Tensor) -> Tensor:
+        """Return logits (B, C) of video features (B, D) and text features (C, D), as `score` does for tensors."""
+        # Cosines of similar classes differ by less than the resolution of half precision.
+        with self.in_fp32(video):
+            videos, texts = F.normalize(video.float(), dim=-1), F.normalize(text.float(), dim=-1)
+            videos = self.backbone.logit_scale.float().exp() * videos
+            if shared_options(self.options).logits == "published":
+                return self.backbone.add_bias((videos.half() @ texts.half().t()).float())
+            return self.backbone.add_bias(videos @ texts.t())
 
     @staticmethod
     def in_fp32(like: Tensor) -> torch.autocast | nullcontext[None]:

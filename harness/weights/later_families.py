@@ -2,7 +2,8 @@
 
 CLIP-LoRA saves `weights`, with a mapping for each adapted layer. MAXI saves ViFi-CLIP's names with `lora_A` and
 `lora_B`. ST-Adapter saves `model` with the parameters that learn, without a prefix. AIM saves mmcv's `state_dict` with
-`backbone.*` (the vision tower) and `cls_head.*`. Vita-CLIP saves all of CLIP in names of its own.
+`backbone.*` (the vision tower) and `cls_head.*`. Vita-CLIP saves all of CLIP in names of its own,
+and ViCLIP its two towers with fewer text positions.
 """
 
 from __future__ import annotations
@@ -14,18 +15,22 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 TITLES: Mapping[str, str] = {
-    "cliplora": "CLIP-LoRA", "maxilora": "LoRA of MAXI", "stadapter": "ST-Adapter", "aim": "AIM", "vitaclip": "Vita-CLIP",
+    "cliplora": "CLIP-LoRA", "maxilora": "LoRA of MAXI", "stadapter": "ST-Adapter", "aim": "AIM",
+    "vitaclip": "Vita-CLIP", "viclip": "ViCLIP",
 }  # fmt: skip
 """Name of each family for people."""
 METHODS: Mapping[str, str] = {
     "cliplora": "lora", "maxilora": "lora", "stadapter": "st_adapter", "aim": "aim", "vitaclip": "vita_clip",
+    "viclip": "viclip",
 }  # fmt: skip
 """Built-in method of each family."""
 ALL_OF_CLIP = ("",)
 _TEXT = (
     "token_embedding.", "positional_embedding", "transformer.", "ln_final.", "text_projection", "text.", "logit_scale",
 )  # fmt: skip
-_MAXI_LAYERS = {"attn.in_proj_weight_": "in_proj", "attn.out_proj.": "proj", "mlp.c_fc.": "c_fc", "mlp.c_proj.": "c_proj"}
+_MAXI_LAYERS = {
+    "attn.in_proj_weight_": "in_proj", "attn.out_proj.": "proj", "mlp.c_fc.": "c_fc", "mlp.c_proj.": "c_proj",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -77,7 +82,22 @@ def later_layout(state: Mapping[str, T]) -> Layout[T] | None:
         return _aim(state)
     if "visual.cls_token" in state:
         return _vita_clip(state)
+    if any(name.startswith("vision_encoder.") for name in state):
+        return _viclip(state)
     return None
+
+
+def _viclip(state: Mapping[str, T]) -> Layout[T]:
+    own = {"temp", "vision_encoder.temporal_positional_embedding", "text_encoder.positional_embedding"}
+    clip = {
+        name.replace("vision_encoder.", "visual.").removeprefix("text_encoder."): value
+        for name, value in state.items()
+        if name not in own
+    }
+    names = {name: name.rpartition(".")[2] for name in own} | {"text_encoder.positional_embedding": "text_positions"}
+    # Its texts are shorter than CLIP's, and `temp` takes the part of CLIP's scale.
+    absent = ("positional_embedding", "text.positional_embedding", "logit_scale")
+    return Layout("viclip", clip, {names[name]: value for name, value in state.items() if name in own}, absent)
 
 
 def _aim(state: Mapping[str, T]) -> Layout[T]:

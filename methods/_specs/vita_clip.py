@@ -22,7 +22,7 @@ class VitaClipOptions(MethodOptions):
         (SHARED, CLASSES),
     )  # fmt: skip
     fixed_classes: int = option(0, "classes of context=classes; those of K-400 are known")
-    position: str = option("end", "place of the class name behind, in or before the vectors", ("end", "middle", "front"))
+    position: str = option("end", "the class name is behind, amid or before the vectors", ("end", "middle", "front"))
     words: str = option("", "words that initialise vectors shared by all classes, in place of `contexts`", words=("",))
     frames: int = option(8, "frames per view, for times and prompts of frames")
 
@@ -36,7 +36,7 @@ class VitaClipSpec(MethodSpec):
         paper="Wasim et al., Vita-CLIP: Video and text adaptive CLIP via Multimodal Prompting, CVPR 2023",
         class_text="learned",
         family="adapting",
-        source="TalalWasim/Vita-CLIP, training/VitaCLIP_{model,vision_encoder,text_encoder}.py, train_scripts/k400_train.sh",
+        source="TalalWasim/Vita-CLIP, training/VitaCLIP_*.py, train_scripts/k400_train.sh",
         unverified=(
             "the training behind its zero-shot numbers is not public, and vectors for each class (published for K-400) "
             "give no text for new classes, so that vectors are shared by default; the bias that its file adds to "

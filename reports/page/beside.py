@@ -75,6 +75,8 @@ def two_words(difference: str) -> str:
         return f"{value} {name}" if value.replace(".", "").isdecimal() else f"other {name}"
     if found := re.search(r"paper (\d+ views)$", difference):
         return found[1]
+    if found := re.match(r"(\w+) class names$", difference):
+        return f"{found[1]} names"
     words = difference.replace(",", "").split()
     return " ".join(words[: 4 if "of" in words[:3] else 2])
 

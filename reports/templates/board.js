@@ -74,7 +74,7 @@
     filterOverview(tab, dataset, way, words);
     $(".empty").hidden = shown > 0;
     count.textContent = shown + " of " + total + " rows";
-    for (const entry of all) if (!entry.group.hidden) { rove(entry); fit(entry.table); }
+    for (const { group, table } of all) if (!group.hidden) { rove(table); fit(table); }
   };
   const filterOverview = (tab, dataset, way, words) => {
     if (!glance) return;
@@ -83,9 +83,11 @@
     const shown = headsOf(overview).map((head) => !head.dataset.as || ((!dataset || head.dataset.dataset === dataset) && (way ? head.dataset.as === way : !head.classList.contains("second"))));
     for (const row of [overview.tHead.rows[0], ...rowsOf(overview)]) Array.from(row.cells).forEach((cell, index) => { cell.hidden = !shown[index]; });
     for (const row of rowsOf(overview)) row.hidden = !words.every((word) => row.dataset.name.toLowerCase().includes(word));
+    rove(overview);
   };
   // A table that is as wide as its region needs no sideways scrolling, so that its head can stick to the window.
-  const fit = (table) => { const region = table.parentElement; region.classList.remove("fits"); region.classList.toggle("fits", table.scrollWidth <= region.clientWidth + 1); };
+  const fit = (table) => { const region = table.parentElement; region.classList.remove("fits"); region.classList.toggle("fits", region.clientWidth > 0 && table.scrollWidth <= region.clientWidth + 1); };
+  document.addEventListener("toggle", (event) => { if (event.target.matches("details.reported[open]")) fit($("table.board", event.target)); }, true);
 
   const read = () => {
     for (const select of $$("select", bar)) { select.value = view.get(select.name) || ""; if (select.selectedIndex < 0) { select.value = ""; view.delete(select.name); } }
@@ -170,7 +172,7 @@
         const rest = view.getAll("sort").filter((entry) => entry.split(":")[0] !== table.id);
         view.delete("sort");
         for (const entry of [...rest, [table.id, head.dataset.col, direction].join(":")]) view.append("sort", entry);
-        if (entryOf.has(table)) rove(entryOf.get(table));
+        rove(table);
         keep();
       });
     });
@@ -234,23 +236,27 @@
     });
   }
 
-  // --- one tab stop in the rows of a table; arrow keys move between rows and controls
-  const controlsOf = (row) => $$(":scope > td > input, :scope > th > input, :scope > th > details > summary, :scope > td > a, :scope > th > a", row);
-  const rove = (entry) => {
-    const controls = entry.controls ??= entry.rows.map(controlsOf);
-    let current = null;
-    const order = new Map(entry.rows.map((row, index) => [row, controls[index]]));
-    for (const row of rowsOf(entry.table)) for (const control of order.get(row)) { const first = !current && !row.hidden; if (first) current = control; if (control.tabIndex !== (first ? 0 : -1)) control.tabIndex = first ? 0 : -1; }
+  // --- one tab stop in the head of a table and one in its rows; arrow keys move between them
+  const controlsOf = (row) => $$(row.parentElement.tagName === "THEAD" ? "button,a" : ":scope > td > input, :scope > th > input, :scope > th > details > summary, :scope > td > a, :scope > th > a", row);
+  const rove = (table) => {
+    for (const rows of [[table.tHead.rows[0]], rowsOf(table)]) {
+      let current = null;
+      for (const row of rows) for (const control of row.controls ??= controlsOf(row)) {
+        const first = !current && !row.hidden;
+        if (first) current = control;
+        if (control.tabIndex !== (first ? 0 : -1)) control.tabIndex = first ? 0 : -1;
+      }
+    }
   };
   document.addEventListener("keydown", (event) => {
-    const step = { ArrowDown: [1, 0], ArrowUp: [-1, 0], ArrowRight: [0, 1], ArrowLeft: [0, -1] }[event.key], row = step && document.activeElement.closest?.("tr"), entry = row && entryOf.get(row.closest("table"));
-    if (!entry || row.classList.contains("opened")) return;
-    const controls = controlsOf(row), column = controls.indexOf(document.activeElement);
+    const step = { ArrowDown: [1, 0], ArrowUp: [-1, 0], ArrowRight: [0, 1], ArrowLeft: [0, -1] }[event.key], from = document.activeElement, row = step && from.closest?.("tr"), table = row?.closest("table");
+    if (!sortable.includes(table) || row.classList.contains("opened")) return;
+    const shown = (line) => controlsOf(line).filter((control) => control.checkVisibility()), column = shown(row).indexOf(from);
     if (column < 0) return;
-    const rows = rowsOf(entry.table).filter((one) => !one.hidden), next = step[0] ? controlsOf(rows[rows.indexOf(row) + step[0]] || row)[column] : controls[column + step[1]];
+    const lines = [table.tHead.rows[0], ...rowsOf(table).filter((one) => !one.hidden)], line = lines[lines.indexOf(row) + step[0]], next = step[0] ? line && (shown(line)[column] || shown(line)[0]) : shown(row)[column + step[1]];
     if (!next) return;
     event.preventDefault();
-    document.activeElement.tabIndex = -1;
+    if (next.closest("thead") === from.closest("thead")) from.tabIndex = -1;
     next.tabIndex = 0;
     next.focus();
   });

@@ -35,7 +35,9 @@ def test_equals_what_the_module_reports() -> None:
     np.testing.assert_allclose(maps.reshape(3, 16), expected.numpy(), atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["vificlip", "bridge_prompt", "actionclip", "xclip", "efficient_prompt"])
+@pytest.mark.parametrize(
+    "name", ["vificlip", "bridge_prompt", "actionclip", "xclip", "efficient_prompt", "tc_clip", "mote"]
+)
 def test_maps_of_every_method(name: str) -> None:
     maps = class_token_attention(build(name), VIDEO)
     assert maps.shape == (3, 4, 4)

@@ -13,7 +13,7 @@ from harness.engine.cost.profile import ProfileRow, profile
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "methods.md"
 IN_DOCS = (
     "vanilla_clip", "image_ft", "text_ft", "vificlip", "bridge_prompt (b2n)", "bridge_prompt (few_shot)", "actionclip",
-    "xclip", "efficient_prompt",
+    "xclip", "efficient_prompt", "lora", "st_adapter", "aim", "vita_clip", "viclip",
 )  # fmt: skip
 
 
@@ -34,6 +34,12 @@ def rows() -> dict[str, ProfileRow]:
         ("actionclip", 168_574_465, 168_574_465, 281.3),
         ("xclip", 131_505_152, 194_933_249, 283.4 + 0.9),  # the message passes the MLP too: 16 x 12 x 8 x 768^2
         ("efficient_prompt", 3_200_000, 149_620_737 + 3_200_000, 281.0),
+        ("lora", 184_320, 149_620_737 + 184_320, 281.0 + 0.4),
+        ("st_adapter", 11 * 592_512, 149_620_737 + 12 * 592_512, 303.3),
+        ("aim", 10_651_392 + 16 * 768 + 2 * 768, 149_620_737 + 10_651_392 + 16 * 768, 404.6),
+        ("viclip", 0, 149_643_266, 449.7),
+        # Published: 30,158,849 with 8 frames and vectors for 400 classes.
+        ("vita_clip", 28_604_417, 185_313_025, 303.2),
     ],
 )
 def test_counts(rows: dict[str, ProfileRow], method: str, trained: int, total: int, gmacs: float) -> None:

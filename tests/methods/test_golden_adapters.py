@@ -55,15 +55,16 @@ def stored(shared: Path, file: str, mode: str, method: str) -> dict[str, Tensor]
 def class_tokens(method: ClipMethod, video: Tensor) -> tuple[Tensor, np.ndarray]:
     """The features of the method, and the class tokens (blocks, B, T, width) after each block."""
     seen: list[Tensor] = []
-    plain = method.apply_block
-
-    def watched(index: int, x: Tensor) -> Tensor:
-        seen.append(plain(index, x))
-        return seen[-1]
-
-    method.apply_block = watched  # type: ignore[method-assign]
-    features = method.encode_video(video)
-    del method.apply_block
+    if method.name == "aim":
+        handles = [part.register_forward_hook(lambda *call: seen.append(call[2])) for part in method.adapters]
+        features = method.encode_video(video)
+        for handle in handles:
+            handle.remove()
+    else:
+        plain = method.apply_block
+        method.apply_block = lambda *call: seen.append(plain(*call)) or seen[-1]  # type: ignore[method-assign]
+        features = method.encode_video(video)
+        del method.apply_block
     return features, torch.stack([x[:, :, 0] for x in seen]).detach().numpy()
 
 
@@ -96,7 +97,7 @@ def test_st_adapter(shared: Path, mode: str, frames: int) -> None:
     golden.close(method(video, LABELS), data[f"{run}/logits"], 1e-4, "logits")
     for key in (key for key in data if key.startswith(f"{run}/adapter_delta.")):
         index, name = key.partition("adapter_delta.block")[2].split(".")
-        adapter, deltas = method.adapters[index][name], []
+        adapter, deltas = method.adapters[index].get_submodule(name), []
         handle = adapter.register_forward_hook(lambda *call, deltas=deltas: deltas.append(call[2]))
         method.encode_video(video)
         handle.remove()
@@ -191,7 +192,7 @@ def aim(shared: Path, mode: str, frames: int = 8) -> ClipMethod:
 def test_aim(shared: Path, mode: str, frames: int) -> None:
     data, method, video = golden.arrays(shared, A), aim(shared, mode, frames), videos(shared, frames)
     run, seen = f"{mode}_T{frames}", {}
-    for name, adapter in method.adapters[0].items():
+    for name, adapter in method.adapters[0].named_children():
         adapter.register_forward_hook(lambda *call, name=name: seen.__setitem__(name, call[2]))
     _, tokens = class_tokens(method, video)
     golden.close(tokens, data[f"{run}/class_token_after_block"], 5e-5, "class tokens")
@@ -255,7 +256,7 @@ def test_aim_drops_token_positions_of_all_videos(shared: Path) -> None:
     method, x = golden.method(shared, "aim", frames=4).train(), torch.ones(2, 4, 1000, 3)
     torch.manual_seed(0)
     for index, probability in enumerate((0.0, 0.1, 0.2)):
-        kept = method.drop(index, x)
+        kept = method.adapters[index].drop(x)
         assert torch.equal(kept, kept[:1, :1, :, :1].expand_as(kept))
         assert float((kept == 0).float().mean()) == pytest.approx(probability, abs=0.03)
         assert float(kept.max()) == pytest.approx(1 / (1 - probability))

@@ -88,7 +88,7 @@ def test_vita_clip_inside(shared: Path) -> None:
     data, method, label_set = golden.arrays(shared, V), build(shared, "all"), golden.labels(shared, "vitaclip")
     seen: list[Tensor] = []
     plain = method.apply_block
-    method.apply_block = lambda index, x: seen.append(plain(index, x)) or seen[-1]  # type: ignore[method-assign]
+    method.apply_block = lambda *call: seen.append(plain(*call)) or seen[-1]  # type: ignore[method-assign]
     added: list[tuple[Tensor, Tensor]] = []
     projected: list[Tensor] = []
     method.blocks[0].register_forward_hook(lambda *call: added.append(call[2]))

@@ -145,6 +145,12 @@ VITA_NAMES = {
 }  # fmt: skip
 
 
+VITA_LAYERS = (
+    (".transformer.resblocks.", ".blocks."), (".mlp.c_fc.", ".mlp.fc1."), (".mlp.c_proj.", ".mlp.fc2."),
+    (".ln_1.", ".norm1."), (".ln_2.", ".norm2."),
+)  # fmt: skip
+
+
 def vita_clip_file(method: ClipMethod) -> dict[str, object]:
     state = {"module.prompt_learner.token_prefix": torch.zeros(5, 1, 64)}
     for full, value in method.state_dict().items():
@@ -155,8 +161,7 @@ def vita_clip_file(method: ClipMethod) -> dict[str, object]:
         elif name == full:
             name = f"visual.{name}"
         elif name.startswith("visual."):
-            for ours, theirs in ((".transformer.resblocks.", ".blocks."), (".mlp.c_fc.", ".mlp.fc1."),
-                                 (".mlp.c_proj.", ".mlp.fc2."), (".ln_1.", ".norm1."), (".ln_2.", ".norm2.")):  # fmt: skip
+            for ours, theirs in VITA_LAYERS:
                 name = name.replace(ours, theirs)
             if ".attn.in_proj_" in name:
                 values = dict(zip("qkv", value.chunk(3), strict=True))
@@ -179,6 +184,35 @@ def test_vita_clip(tmp_path: Path) -> None:
         load_published(build("vita_clip", summary=False), path)
     for hint in ("context=classes", "fixed_classes=5", "contexts=6", "global_prompts=3", "summary=True"):
         assert f"--set {hint}" in refused.value.hint, refused.value.hint
+
+
+def viclip_file(method: ClipMethod) -> dict[str, object]:
+    own = {"text_positions": "text_encoder.positional_embedding", "temp": "temp"}
+    state: dict[str, Tensor] = {}
+    for full, value in method.state_dict().items():
+        name = full.removeprefix("backbone.clip.")
+        if name in ("positional_embedding", "logit_scale"):
+            continue
+        if name in own:
+            state[own[name]] = value
+        elif name == full or name.startswith("visual."):
+            state[f"vision_encoder.{name.removeprefix('visual.')}"] = value[:, :, None] if "conv1" in name else value
+        else:
+            state[f"text_encoder.{name}"] = value
+    return {"model": state, "optimizer": {"state": {}}}
+
+
+def test_viclip(tmp_path: Path) -> None:
+    expected = moved(build("viclip").requires_grad_(True)).requires_grad_(False)
+    path = save(tmp_path / "ViClip-InternVid-10M-FLT.pth", viclip_file(expected))
+    loaded = build("viclip")
+    assert load_published(loaded, path) == "viclip"
+    kept = ("backbone.clip.positional_embedding", "backbone.clip.logit_scale")
+    for name, value in expected.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], value) != (name in kept), name
+    with pytest.raises(UserError) as refused:
+        load_published(build("vificlip"), path)
+    assert "--method viclip" in refused.value.hint
 
 
 @pytest.mark.parametrize(

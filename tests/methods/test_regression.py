@@ -60,12 +60,14 @@ ROWS: dict[str, tuple[str, dict[str, Any]]] = {
     "lora of MAXI": ("lora", {"form": "maxi"}),
     "st_adapter": ("st_adapter", {"bottleneck": 32}),
     "st_adapter with classes": (
-        "st_adapter", {"head": "classes", "fixed_classes": 4, "bottleneck": 32, "before": "attn+mlp"},
+        "st_adapter",
+        {"head": "classes", "fixed_classes": 4, "bottleneck": 32, "before": "attn+mlp"},
     ),
     "aim": ("aim", {}),
     "aim with classes": ("aim", {"head": "classes", "fixed_classes": 4, "inner_adapter": True}),
     "vita_clip": ("vita_clip", {}),
     "vita_clip with classes": ("vita_clip", {"context": "classes", "fixed_classes": 4, "position": "middle"}),
+    "viclip": ("viclip", {}),
     "mmaction2 2D": ("mmaction2", tiny_config("tsn")),
     "mmaction2 3D": ("mmaction2", tiny_config("swin")),
     "mote": ("mote", {"layers": 2, "training_classes": 4}),
@@ -83,7 +85,7 @@ def redraw(method: ClipMethod) -> None:
     for name, parameter in sorted(method.named_parameters()):
         if not name.startswith("backbone.") or not method.uses_clip:
             scale = 1.0 if parameter.ndim == 1 and name.endswith("weight") else 0.0
-            parameter.copy_(torch.from_numpy(scale + 0.05 * rng.standard_normal(tuple(parameter.shape))))
+            parameter.copy_(torch.from_numpy(np.asarray(scale + 0.05 * rng.standard_normal(tuple(parameter.shape)))))
 
 
 def measure(name: str, options: dict[str, Any]) -> dict[str, Any]:

@@ -19,6 +19,8 @@ pytestmark = pytest.mark.browser
 TABLE = "#t-b2n-hmdb51-0"
 STOPS = """[...document.querySelectorAll("a[href],button,input,select,summary,[tabindex='0']")]
     .filter(part => part.tabIndex >= 0 && part.checkVisibility()).length"""
+CUT = """[...document.querySelectorAll(".scroll")].filter(part => part.checkVisibility()
+    && part.scrollWidth > part.clientWidth + 1).map(part => part.innerText.slice(0, 80))"""
 ADDRESSES = (
     "#%E0%A4%A", "#%", "?sort=a:b", "?sort=:::&a=x&b=%00", "?protocol=%ff&dataset=..&as=<b>&hide=,,",
     "?a=t-b2n-hmdb51-0&b=results",
@@ -66,9 +68,7 @@ def test_the_first_table_is_on_the_first_screen_and_nothing_is_cut(visit: Visit)
     page = visit.page
     top = page.locator("table.board:visible").first.bounding_box()["y"]
     assert top < 400
-    cut = page.evaluate("""[...document.querySelectorAll(".scroll")].filter(part => part.offsetParent
-        && part.scrollWidth > part.clientWidth + 1).map(part => part.innerText.slice(0, 80))""")
-    assert cut == [] and page.evaluate("document.documentElement.scrollWidth") <= 1280
+    assert page.evaluate(CUT) == [] and page.evaluate("document.documentElement.scrollWidth") <= 1280
     assert "leads in HM with" in page.locator(".verdict:visible").first.inner_text()
     head = page.locator(f"{TABLE} th[aria-sort=descending]")
     assert head.inner_text().startswith("HM") and head.count() == 1, "the first order is stated"
@@ -129,13 +129,18 @@ def test_pictures_follow_the_sorted_column_and_are_equal_to_those_of_the_page(vi
 def test_one_tab_stop_in_the_rows_of_a_table_and_arrow_keys(visit: Visit) -> None:
     page = visit.page
     stops = page.evaluate(STOPS)
-    assert stops < 150
+    assert stops < 100
     inside = page.locator(f"{TABLE} tr[data-name] > * :is(input, summary, a)")
     assert sum(inside.evaluate_all("parts => parts.map(part => part.tabIndex >= 0 && part.checkVisibility())")) == 1
     page.locator(f"{TABLE} tr[data-name] summary").first.focus()
     page.keyboard.press("ArrowDown")
     second = page.locator(f"{TABLE} tr[data-name]").nth(1).get_attribute("data-name")
     assert page.evaluate("document.activeElement.closest('tr').dataset.name") == second
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("ArrowUp")
+    assert page.evaluate("document.activeElement.closest('thead') !== null"), "the head has one stop as well"
+    page.keyboard.press("ArrowDown")
+    page.locator(f"{TABLE} tr[data-name] summary").first.focus()
     page.keyboard.press("ArrowLeft")
     page.keyboard.press("Space")
     assert page.locator("input.pick:checked").count() == 1 and page.locator("#tray").is_visible()
@@ -176,14 +181,24 @@ def test_a_malformed_address_shows_the_board(visit: Visit) -> None:
 
 
 @pytest.mark.slow
-def test_a_board_of_728_records_is_small_and_quick(browser: Any, tmp_path: Path) -> None:
+def test_a_board_of_728_records_is_small_and_quick_and_nothing_is_cut(browser: Any, tmp_path: Path) -> None:
     assert write_records(tmp_path / "runs") == 728
     index = build_report(tmp_path / "runs", tmp_path / "site").index
-    assert index.stat().st_size <= 1.25e6
+    assert index.stat().st_size <= 1.2e6
+    ready = []
+    for _ in range(5):
+        one = Visit(browser, index.as_uri())
+        ready.append(one.page.evaluate("performance.getEntriesByType('navigation')[0].domComplete"))
+        one.close()
+    assert min(ready) < 750, f"at most 0.5 s on an idle machine; found {ready} ms"
     one = Visit(browser, index.as_uri())
-    ready = one.page.evaluate("performance.getEntriesByType('navigation')[0].domComplete")
-    assert ready < 1000, "0.5 s on an idle machine"
     start = time.perf_counter()
     one.page.fill("#q", "clip")
     assert time.perf_counter() - start < 1
+    one.page.fill("#q", "")
+    for tab in one.page.locator(".tabs a[data-tab]").all():
+        tab.click()
+        assert one.page.evaluate(CUT) == [], tab.inner_text()
+        assert one.page.evaluate(STOPS) <= 300, tab.inner_text()
+    assert one.page.locator("table.board tr[data-name]:visible").count() > 100
     one.close()

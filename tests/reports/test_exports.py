@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -13,10 +14,12 @@ import pytest
 import yaml
 from huggingface_hub import EvalResultEntry, ModelCard
 
+import harness
 from harness.commands.report import EXPORTS
+from reports.citation import bibtex, code_url
 from reports.exports.write import CROISSANT, OF_ROWS, write_export
 from results.record import RECORD_SUFFIX, read_record
-from tests.conftest import in_process
+from tests.conftest import ROOT, in_process
 from tests.results.factories import Sample, write_sample
 
 EVIL = "---\n[x](javascript:1) | \u8dd1\u6b65 `a` <b> {{ 7*7 }} \u202e"
@@ -36,37 +39,30 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module", params=EXPORTS)
-def export(request: pytest.FixtureRequest, runs: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
-    """The name of a format and its folder."""
-    folder = tmp_path_factory.mktemp("export") / request.param
-    assert in_process("report", "--export", request.param, "--runs", runs, "--out", folder) == 0
-    return request.param, folder
+@pytest.fixture(scope="module")
+def exports(runs: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The folder of each format."""
+    folder = tmp_path_factory.mktemp("export")
+    for name in EXPORTS:
+        assert in_process("report", "--export", name, "--runs", runs, "--out", folder / name) == 0
+    return {name: folder / name for name in EXPORTS}
 
 
-def files(export: tuple[str, Path], name: str, pattern: str) -> list[Path]:
-    """The files of a format; skips for another format."""
-    if export[0] != name:
-        pytest.skip("another format")
-    found = sorted(export[1].glob(pattern))
-    assert found
-    return found
+@pytest.mark.parametrize("name", EXPORTS)
+def test_equal_records_give_equal_files(exports: dict[str, Path], runs: Path, tmp_path: Path, name: str) -> None:
+    written, damaged = write_export(name, runs, tmp_path)
+    made = {path.relative_to(tmp_path): path.read_bytes() for path in written}
+    before = {path.relative_to(exports[name]): path.read_bytes() for path in exports[name].rglob("*") if path.is_file()}
+    assert not damaged and made == before
 
 
-def test_equal_records_give_equal_files(export: tuple[str, Path], runs: Path, tmp_path: Path) -> None:
-    written, damaged = write_export(export[0], runs, tmp_path)
-    assert not damaged and {path.relative_to(tmp_path) for path in written} == {
-        path.relative_to(export[1]) for path in export[1].rglob("*") if path.is_file()
-    }
-    assert all(path.read_bytes() == (export[1] / path.relative_to(tmp_path)).read_bytes() for path in written)
-
-
-def test_every_eval_ever_holds_each_cell_each_record_and_each_video(export: tuple[str, Path], runs: Path) -> None:
-    aggregates = [json.loads(path.read_text("utf-8")) for path in files(export, "every-eval-ever", "data/*/*/*/*.json")]
+def test_every_eval_ever_holds_each_cell_each_record_and_each_video(exports: dict[str, Path], runs: Path) -> None:
+    found = exports["every-eval-ever"].glob("data/*/*/*/*.json")
+    aggregates = [json.loads(path.read_text("utf-8")) for path in found]
     assert len(aggregates) == 3
     records = {record.key: record for record in map(read_record, runs.rglob(f"*{RECORD_SUFFIX}"))}
     for aggregate in aggregates:
-        lines = _lines(export[1] / aggregate["detailed_evaluation_results"]["file_path"])
+        lines = _lines(exports["every-eval-ever"] / aggregate["detailed_evaluation_results"]["file_path"])
         results = {result["evaluation_result_id"]: result for result in aggregate["evaluation_results"]}
         of_records = {key: result for key, result in results.items() if key in records}
         assert {line["evaluation_result_id"] for line in lines} == set(of_records)
@@ -79,17 +75,18 @@ def test_every_eval_ever_holds_each_cell_each_record_and_each_video(export: tupl
     assert hm["score_details"]["uncertainty"]["confidence_interval"]["confidence_level"] == 0.95
 
 
-def test_every_eval_ever_accepts_the_files(export: tuple[str, Path]) -> None:
+def test_every_eval_ever_accepts_the_files(exports: dict[str, Path]) -> None:
     core = pytest.importorskip(
         "every_eval_ever.validator.validation_core", reason="every-eval-ever needs Python 3.12"
     )  # fmt: skip
-    found = files(export, "every-eval-ever", "data/*/*/*/*.json*")
-    paths = {path.relative_to(export[1]).as_posix() for path in found}
+    root = exports["every-eval-ever"]
+    found = sorted(root.glob("data/*/*/*/*.json*"))
+    paths = {path.relative_to(root).as_posix() for path in found}
     for path in found:
-        name = path.relative_to(export[1]).as_posix()
+        name = path.relative_to(root).as_posix()
         report = core.validate_file(
             path, repo_path=name, available_files=frozenset(paths), run_semantic_checks=True,
-            read_repo_file=lambda other: (export[1] / other).read_text("utf-8"),
+            read_repo_file=lambda other: (root / other).read_text("utf-8"),
         )  # fmt: skip
         assert report.valid, report.errors
 
@@ -98,8 +95,10 @@ def _lines(path: Path) -> list[dict]:
     return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
 
 
-def test_hugging_face_reads_the_results_and_the_card(export: tuple[str, Path]) -> None:
-    for path in files(export, "hugging-face", "*/.eval_results/*.yaml"):
+def test_hugging_face_reads_the_results_and_the_card(exports: dict[str, Path]) -> None:
+    found = sorted(exports["hugging-face"].glob("*/.eval_results/*.yaml"))
+    assert len(found) == 3
+    for path in found:
         entries = huggingface_hub.parse_eval_result_entries(yaml.safe_load(path.read_text("utf-8")))
         assert entries and all(isinstance(entry, EvalResultEntry) and 0 <= entry.value <= 100 for entry in entries)
         assert all(entry.date and entry.date.startswith("2026-01-01T") for entry in entries)
@@ -111,8 +110,8 @@ def test_hugging_face_reads_the_results_and_the_card(export: tuple[str, Path]) -
         assert "python -m harness run" in body and "[x](" not in body
 
 
-def test_croissant_is_valid_and_reads_predictions_and_lists(export: tuple[str, Path]) -> None:
-    (path,) = files(export, CROISSANT, "croissant.json")
+def test_croissant_is_valid_and_reads_predictions_and_lists(exports: dict[str, Path]) -> None:
+    path = exports[CROISSANT] / "croissant.json"
     described = json.loads(path.read_text("utf-8"))
     names = {record_set["name"] for record_set in described["recordSet"]}
     assert sum(name.startswith("predictions-") for name in names) == 9
@@ -123,7 +122,7 @@ def test_croissant_is_valid_and_reads_predictions_and_lists(export: tuple[str, P
     for kind, column in (("predictions-", "id1"), ("list-", "class")):
         name = min(name for name in names if name.startswith(kind))
         read = list(data.records(record_set=name))
-        with next(export[1].glob(f"*/{name.removeprefix('predictions-')}.csv")).open(encoding="utf-8") as file:
+        with next(exports[CROISSANT].glob(f"*/{name.removeprefix('predictions-')}.csv")).open(encoding="utf-8") as file:
             written = list(csv.DictReader(file))
         assert len(read) == len(written) == 24
         first = read[0][f"{name}/{column}"]
@@ -156,3 +155,40 @@ def test_wrong_options_are_one_error(
 
 def test_the_command_offers_every_format() -> None:
     assert set(EXPORTS) == {*OF_ROWS, CROISSANT}
+
+
+def test_the_citation_file_states_this_version_and_license() -> None:
+    """The fields that the Citation File Format 1.2.0 requires, and those that must follow the package."""
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))
+    assert citation["cff-version"] == "1.2.0" and citation["type"] == "software" and citation["message"]
+    assert citation["title"] == "clip-video-harness" and citation["version"] == harness.__version__
+    assert all(author.get("name") or author.get("family-names") for author in citation["authors"])
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    assert citation["license"] == project["license"]
+
+
+@pytest.mark.parametrize(
+    ("paper", "expected"),
+    [
+        ("Rasheed et al., Tuned CLIP Models, Are Learners, CVPR 2023",
+         "@inproceedings{vifi-clip,\n  author = {Rasheed and others},\n  title = {{Tuned CLIP Models, Are Learners}},\n"
+         "  booktitle = {CVPR},\n  year = {2023},\n}"),
+        ("Wang et al., ActionCLIP: A & B, arXiv 2109.08472",
+         "@misc{vifi-clip,\n  author = {Wang and others},\n  title = {{ActionCLIP: A \\& B}},\n  year = {2021},\n"
+         "  eprint = {2109.08472},\n  archiveprefix = {arXiv},\n}"),
+        ("my} thesis {", "@misc{vifi-clip,\n  title = {{my\\} thesis \\{}},\n}"),
+        (" ", ""),
+    ],
+)  # fmt: skip
+def test_a_card_gives_a_bibtex_entry(paper: str, expected: str) -> None:
+    assert bibtex("vifi_clip", paper) == expected
+
+
+@pytest.mark.parametrize(
+    ("source", "url"),
+    [("muzairkhattak/ViFi-CLIP, trainers/vificlip.py", "https://github.com/muzairkhattak/ViFi-CLIP"),
+     ("naver-ai/tc-clip (non-commercial)", "https://github.com/naver-ai/tc-clip"), ("own", ""),
+     ("the paper's equation for V; no code is followed", ""), ("javascript:alert(1)//x/y", "")],
+)  # fmt: skip
+def test_a_card_links_to_its_code(source: str, url: str) -> None:
+    assert code_url(source) == url

@@ -90,8 +90,11 @@ def test_rows_of_one_k_are_dodged(rows: list[Row]) -> None:
     few = chosen(rows, "few_shot")[:3]
     figure = few_shot_curves(few, "x")
     assert figure
-    bars = re.findall(r'd="M([\d.]+) [\d.]+L([\d.]+) [\d.]+" fill="none" stroke="(#\w+)" stroke-width="2"', figure.svg)
-    at = {colour: {left for left, right, c in bars if c == colour and left == right} for _, _, colour in bars}
+    # The bars of a row are one path with a line for each K.
+    paths = dict(re.findall(r'stroke="(#\w+)" stroke-width="2" [^>]*d="([^"]+)"', figure.svg))
+    lines = {colour: re.findall(r"M([\d.]+) [\d.]+L([\d.]+) [\d.]+", path) for colour, path in paths.items()}
+    assert all(left == right for bars in lines.values() for left, right in bars)
+    at = {colour: {left for left, _ in bars} for colour, bars in lines.items()}
     assert len(at) == 3 and not set.intersection(*at.values())
 
 

@@ -88,7 +88,7 @@ def test_nothing_else_opens_the_division(m: Measurement) -> None:
         f"protocol.prescribed.views.{name}"
         for name in (
             "frames", "clips", "crops", "sampling", "normalize", "reader", "input.mean", "input.std", "input.resize",
-            "input.interpolation",
+            "input.interpolation", "resize", "combine",
         )
     }  # fmt: skip
     deciding |= {path.replace("protocol.prescribed", "evaluation") for path in deciding}

@@ -90,6 +90,12 @@ PUBLISHED = {
         "out; without text the difference is 1 %. Here the message also passes the MLP before it is dropped (+0.9). "
         "131.5 M learn; the whole model with its frozen text tower has 194.9 M",
     ),
+    "aim": Published(
+        606 / 3,
+        11,
+        "8 frames, printed for 3 views: 202.1 here for a view of 8, 811.2 for 32 (printed: 809). 10.7 M learn beside a "
+        "linear layer of 0.3 M",
+    ),
     "actionclip": Published(
         563.0,
         168.5,

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar, TypeVarTuple
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from harness.base.errors import UserError
 from harness.engine.model.published_weights import clip_state, fit_names
@@ -22,6 +23,9 @@ from harness.weights.describe import describe
 
 if TYPE_CHECKING:
     from harness.engine.model.open_clip_types import ClipModel
+
+Inputs = TypeVarTuple("Inputs")
+Output = TypeVar("Output")
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,7 @@ class Backbone(Towers):
         image_size: Side of the square input in pixels.
         file: File of a pretrained tag that the weights were read from; None for other weights.
         notes: Changes that were made to the weights when they were loaded, one line each.
+        recomputes: Whether the fit recomputes activations (`--grad-checkpointing`), see `recompute`.
     """
 
     def __init__(self, clip: ClipModel, facts: BackboneFacts) -> None:
@@ -78,6 +83,7 @@ class Backbone(Towers):
         self.file: Path | None = None
         self.notes: tuple[str, ...] = ()
         self.embed_dim = _output_dim(clip)
+        self.recomputes = False
 
     def embed_patches(self, images: Tensor) -> Tensor:
         """Return class and patch tokens with positions, before `ln_pre`: (N, 3, H, W) -> (N, 1 + P, width)."""
@@ -99,6 +105,16 @@ class Backbone(Towers):
         features = self.visual(images)
         # Towers with `output_tokens` (CoCa) return the tokens, too.
         return features[0] if isinstance(features, tuple) else features
+
+    def recompute(self, function: Callable[[*Inputs], Output], *inputs: *Inputs) -> Output:
+        """Return the result of a function; with `--grad-checkpointing` its activations are not stored but recomputed.
+
+        For methods that compute the blocks of a tower themselves. Blocks that are called need no such call.
+        """
+        if not (self.recomputes and torch.is_grad_enabled()):
+            return function(*inputs)
+        result: Output = checkpoint(function, *inputs, use_reentrant=False)
+        return result
 
     def tokenize(self, texts: tuple[str, ...]) -> Tensor:
         """Return token ids (C, context) of C texts, zero padded.

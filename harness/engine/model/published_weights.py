@@ -23,6 +23,10 @@ def clip_state(described: Description) -> dict[str, Tensor]:
     state = read_state(described.file, described.published.clip)
     if described.published.family == "transformers":
         return from_transformers(state, described.given)
+    patches = state.get("visual.conv1.weight")
+    if patches is not None and patches.ndim == 5 and patches.shape[2] == 1:
+        # ViCLIP embeds the patches of single frames by a convolution in three dimensions.
+        state["visual.conv1.weight"] = patches[:, :, 0]
     return _joined_projections(state)
 
 

@@ -36,9 +36,11 @@ def checkpointed(backbone: Backbone, wanted: bool) -> Iterator[int]:
     before = [vars(block).get("forward") for block in blocks]
     for block in blocks:
         block.forward = partial(_run, block.forward)
+    backbone.recomputes = wanted  # for methods that compute blocks themselves
     try:
         yield len(blocks)
     finally:
+        backbone.recomputes = False
         for block, forward in zip(blocks, before, strict=True):
             if forward is None:
                 del block.forward
