@@ -2,11 +2,12 @@
 
     python -m benchmarks.against_original CHECKOUT --out benchmarks/results/against-original-cpu.json
 
-`CHECKOUT` is a folder with muzairkhattak/ViFi-CLIP. Its model is built by its own code (`trainers/vificlip.py`, `clip/`);
-its loops are those of `main.py`, without apex and CUDA: an eval batch has 2 videos (`datasets/build.py`) and computes the
-text features again, a training step has 4 (`configs/base2novel`). Ours computes the text features once for a list, and
-once for a device batch. The table gives CPU seconds for each clip, ratios to the original, and the share of the limit:
-the time of the vision tower's own forward pass (evals), or forward and backward pass (fits), on the same clips.
+`CHECKOUT` is a folder with muzairkhattak/ViFi-CLIP. Its model is built by its own code (`trainers/vificlip.py`,
+`clip/`); its loops are those of `main.py`, without apex and CUDA: an eval batch has 2 videos (`datasets/build.py`)
+and computes the text features again, a training step has 4 (`configs/base2novel`). Ours computes the text features
+once for a list, and once for a device batch. The table gives CPU seconds for each clip, ratios to the original, and
+the share of the limit: the time of the vision tower's own forward pass (evals), or forward and backward pass (fits),
+on the same clips.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ from benchmarks.timing import Spread, save, table
 from benchmarks.workloads import EvalWork, FitWork, autocast, build, label_set
 from harness.engine.compute.device import Device, casts_kept
 from harness.engine.model.backbone import Backbone, load_backbone
-from harness.engine.training.step import blend_groups
 from harness.engine.training.blending import smooth
+from harness.engine.training.step import blend_groups
 from harness.engine.video.frames import normalise
 
 THEIR_EVAL_CLIPS, THEIR_FIT_CLIPS = 2, 4
@@ -204,7 +205,8 @@ def main() -> None:
         found = phase(kind, arguments.checkout.resolve(), backbone, frames, names, clips, arguments.repeats)
         content[kind] = found
         rows = [[n, *(f"{v:.3g}" for v in s.values())] for n, s in found["cpu_seconds_per_clip"].items()]
-        print(f"{kind}: {frames} frames, {names} names\n" + table(rows, ["CPU seconds per clip", "median", "min", "max"]))
+        print(f"{kind}: {frames} frames, {names} names")
+        print(table(rows, ["CPU seconds per clip", "median", "min", "max"]))
         print({name: value for name, value in found.items() if "clip" not in name})
         if arguments.out:
             save(arguments.out, "against_original", CPU, content)

@@ -2,10 +2,10 @@
 
 `python -m benchmarks.main_job [--repeats N] [--out FILE] [OPTION OF RUN ...]`
 
-Each repeat runs the main job in a new process, with an empty cache and an empty run folder, then the same command again,
-then the command with a misspelt option. CPU time of the main process includes its threads; that of rendering and of the
-decode workers is stated for itself. Parts are nested: `forward`, `backward and update` and `waiting for clips` are parts
-of `fits`.
+Each repeat runs the main job in a new process, with an empty cache and an empty run folder, then the same command
+again, then the command with a misspelt option. CPU time of the main process includes its threads; that of rendering
+and of the decode workers is stated for itself. Parts are nested: `forward`, `backward and update` and `waiting for
+clips` are parts of `fits`.
 """
 
 from __future__ import annotations
@@ -112,9 +112,10 @@ def main_job(folder: Path, options: list[str]) -> dict[str, float]:
 
     def seconds(arguments: list[str], expected: int = 0) -> float:
         started = time.perf_counter()
-        ended = subprocess.run(arguments, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        ended = subprocess.run(arguments, env=environment, capture_output=True, text=True)
         if ended.returncode != expected:
-            raise SystemExit(f"{' '.join(arguments)} ended with {ended.returncode}, expected {expected}:\n{ended.stderr}")
+            wrong = f"{' '.join(arguments)} ended with {ended.returncode}, expected {expected}:"
+            raise SystemExit(f"{wrong}\n{ended.stderr}")
         return time.perf_counter() - started
 
     result = {"whole command": seconds(measured)}

@@ -96,8 +96,8 @@ def default_workers(gpu: bool = False) -> int:
     """Return the number of decode workers of this process: its share of the machine's cores, up to a limit.
 
     The limit is 8 beside a CPU, which encodes fewer clips per second than one worker decodes, and 32 beside a GPU: an
-    H200 encodes 700 clips of 16 frames per second with a ViT-B/16, one core decodes 35 (benchmarks/results). Each worker
-    may hold one 4K clip, so that the available memory is a limit too.
+    H200 encodes 700 clips of 16 frames per second with a ViT-B/16, one core decodes 35 (benchmarks/results). Each
+    worker may hold one 4K clip, so that the available memory is a limit too.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     workers = min(GPU_WORKERS if gpu else CPU_WORKERS, cores // processes_here())
