@@ -185,8 +185,8 @@ def test_a_board_of_728_records_is_small_and_quick_and_nothing_is_cut(browser: A
     assert write_records(tmp_path / "runs") == 728
     index = build_report(tmp_path / "runs", tmp_path / "site").index
     assert index.stat().st_size <= 1.2e6
-    # Processor time of the page's thread until the page has loaded: 0.3 to 0.45 s on an idle core. Other processes on the
-    # core make it longer, but less than the wall time.
+    # Processor time of the page's thread until the page has loaded: 0.3 to 0.45 s on an idle core. Other processes on
+    # the core make it longer, but less than the wall time.
     seconds = []
     for _ in range(3):
         page = browser.new_page(viewport={"width": 1280, "height": 900})
