@@ -24,7 +24,10 @@ LORA = {
     "zero_shot": replace(_LORA, epochs=10),
     "few_shot": replace(_LORA, epochs=50),
     "b2n": replace(_LORA, epochs=11),
-    "mini": replace(_LORA, epochs=20, lr=4e-4, micro_batch=16, source="own: scaled to the embedded tiny model"),
+    "mini": replace(
+        _LORA, epochs=20, lr=1e-3, micro_batch=16, augmentation="published",
+        source="own: scaled to the embedded tiny model",
+    ),
 }
 
 _ST_ADAPTER = replace(

@@ -31,13 +31,17 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("efficient_prompt", {"temporal": False}),
     ("ez_clip", {"temporal": "adapters"}),
     ("lora", {"form": "maxi"}),
-    ("lora", {"encoder": "text", "projections": "qkvo", "blocks": "1"}),
-    ("lora", {"encoder": "vision", "dropout": 0.0}),
     ("st_adapter", {"head": "classes", "fixed_classes": 4, "bottleneck": 16, "before": "attn+mlp"}),
-    ("st_adapter", {"before": "attn", "blocks": 1, "bottleneck": 16, "kernel": "3x3x3"}),
     ("vita_clip", {"context": "classes", "fixed_classes": 4, "position": "middle"}),
     ("aim", {"head": "classes", "fixed_classes": 4, "inner_adapter": True, "scale": 1.0}),
 ]
+RARE: list[tuple[str, dict[str, Any]]] = [
+    ("lora", {"encoder": "text", "projections": "qkvo", "blocks": "1"}),
+    ("lora", {"encoder": "vision", "dropout": 0.0}),
+    ("st_adapter", {"before": "attn", "blocks": 1, "bottleneck": 16, "kernel": "3x3x3"}),
+    ("viclip", {"ensemble": "none", "tubelet": 2}),
+]
+"""Variants whose parts other variants have."""
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +54,13 @@ def backbone():
 def test_contract(name: str, options: dict[str, Any], check, backbone) -> None:
     explanation = check(MethodUnderTest(method_class(name), options, backbone))
     assert not explanation, explanation
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "options"), RARE, ids=lambda v: v if isinstance(v, str) else "-".join(v))
+def test_contract_of_rare_variants(name: str, options: dict[str, Any], backbone) -> None:
+    tested = MethodUnderTest(method_class(name), options, backbone)
+    assert not {check.__name__: found for check in CHECKS if (found := check(tested))}
 
 
 def split_backbone() -> Backbone:

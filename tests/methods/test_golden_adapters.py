@@ -85,7 +85,7 @@ def st_adapter(shared: Path, mode: str, **options: object) -> ClipMethod:
 
 
 @pytest.mark.parametrize("mode", S_MODES)
-@pytest.mark.parametrize("frames", [8, 4])
+@pytest.mark.parametrize("frames", [4, pytest.param(8, marks=pytest.mark.slow)])
 @torch.no_grad()
 def test_st_adapter(shared: Path, mode: str, frames: int) -> None:
     data, method, video = golden.arrays(shared, S), st_adapter(shared, mode), videos(shared, frames)
@@ -187,7 +187,7 @@ def aim(shared: Path, mode: str, frames: int = 8) -> ClipMethod:
 
 
 @pytest.mark.parametrize("mode", A_MODES)
-@pytest.mark.parametrize("frames", [8, 4])
+@pytest.mark.parametrize("frames", [4, pytest.param(8, marks=pytest.mark.slow)])
 @torch.no_grad()
 def test_aim(shared: Path, mode: str, frames: int) -> None:
     data, method, video = golden.arrays(shared, A), aim(shared, mode, frames), videos(shared, frames)

@@ -115,7 +115,9 @@ def test_clip_lora_dropout(shared: Path) -> None:
     golden.close(method.encode_text(golden.labels(shared, C)), data["dropout/text_features"], 2e-5, "text features")
 
 
-@pytest.mark.parametrize("run", ["published_lr", "large_lr", "two_passes"])
+@pytest.mark.parametrize(
+    "run", ["large_lr", *(pytest.param(run, marks=pytest.mark.slow) for run in ("published_lr", "two_passes"))]
+)
 def test_clip_lora_trajectory(shared: Path, run: str) -> None:
     data, facts = golden.arrays(shared, C), golden.facts(shared, C)["trajectory"][run]
     mode, label_set = facts["mode"], golden.labels(shared, C)

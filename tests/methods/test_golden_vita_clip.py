@@ -23,6 +23,9 @@ MODES = (
     "text_front", "text_words",
 )  # fmt: skip
 
+RARE = ("global", "local", "summary", "text_generic", "text_middle")
+"""Modes whose parts other modes have."""
+
 
 def facts(shared: Path) -> dict:
     return golden.facts(shared, "vitaclip")
@@ -61,7 +64,7 @@ def build(shared: Path, mode: str, frames: int | None = None) -> ClipMethod:
     return golden.set_values(method, {n: v for n, v in own_names(values).items() if n in own})
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", [pytest.param(m, marks=pytest.mark.slow) if m in RARE else m for m in MODES])
 @torch.no_grad()
 def test_vita_clip(shared: Path, mode: str) -> None:
     data, method, label_set = golden.arrays(shared, V), build(shared, mode), golden.labels(shared, "vitaclip")
