@@ -154,6 +154,7 @@ def take_pictures(index: Path, out: Path) -> None:
 
 def take_readme_picture(index: Path, target: Path) -> None:
     """The picture of README.md: the first screen at 1,240 px with two device pixels for each CSS pixel."""
+    from PIL import Image
     from playwright.sync_api import sync_playwright
 
     chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -163,6 +164,8 @@ def take_readme_picture(index: Path, target: Path) -> None:
         page.goto(index.as_uri() + "?protocol=b2n&dataset=hmdb51")
         page.screenshot(path=target)
         browser.close()
+    # 64 colours are enough for text and take a third of the bytes.
+    Image.open(target).convert("RGB").quantize(64).save(target, optimize=True)
 
 
 def main() -> None:

@@ -1,5 +1,7 @@
 """FROSTER: Open-VCLIP's attention with a trained text tower, and features that stay near those of frozen CLIP."""
 
+import copy
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -17,11 +19,17 @@ TEXTS_AT_ONCE = 512
 
 
 class Teacher(nn.Module):
-    """CLIP's frame and text features, as a module that can run with other weights."""
+    """CLIP's frame and text features, as a module without values that runs with given weights.
+
+    A copy and not the student's towers: FSDP would put the student's weights back into its blocks.
+
+    Args:
+        backbone: The CLIP model.
+    """
 
     def __init__(self, backbone: Backbone) -> None:
         super().__init__()
-        self.backbone = backbone
+        self.backbone = copy.deepcopy(backbone).to("meta")
 
     def forward(self, video: Tensor, texts: tuple[tuple[str, ...], ...]) -> tuple[Tensor, Tensor]:
         """Return frame features (B, T, D) of single pictures, and the mean direction (C, D) of texts of classes."""
@@ -37,10 +45,13 @@ class Froster(FrosterSpec, NeighbourClip):
 
     def setup(self) -> None:
         """Change the attention, add the projectors, and keep CLIP's weights as the teacher."""
+        # In a tuple, so that torch does not take it for a part of the method.
+        self.teacher = (Teacher(self.backbone),)
         see_neighbours(self.backbone, 1, self.name)
         self.projector_v, self.projector_t = _projector(self.embed_dim), _projector(self.embed_dim)
         self.learn_all()
-        self.initial = InitialWeights(self.backbone.named_parameters())
+        # With buffers: the mask of the text tower.
+        self.initial = InitialWeights([*self.backbone.named_parameters(), *self.backbone.named_buffers()])
 
     def prompts(self, label_set: LabelSet) -> tuple[str, ...]:
         """Return the 29 texts of each class: template by template, then the bare entries."""
@@ -83,7 +94,7 @@ class Froster(FrosterSpec, NeighbourClip):
         classes = mean_direction([self.backbone.encode_texts(entries) for entries in texts])
         with torch.no_grad():
             teacher = {f"backbone.{name}": value for name, value in self.initial.values().items()}
-            clip_frames, clip_classes = functional_call(Teacher(self.backbone), teacher, (video, texts))
+            clip_frames, clip_classes = functional_call(self.teacher[0], teacher, (video, texts))
         cross_entropy = self.feature_loss(self.pool(frames), classes, targets)
         frames = F.normalize(frames.float(), dim=-1)
         images = _distance(project(self.projector_v, frames), clip_frames)

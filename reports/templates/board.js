@@ -74,7 +74,8 @@
     filterOverview(tab, dataset, way, words);
     $(".empty").hidden = shown > 0;
     count.textContent = shown + " of " + total + " rows";
-    for (const { group, table } of all) if (!group.hidden) { rove(table); fit(table); }
+    for (const { group, table } of all) if (!group.hidden) rove(table);
+    fitShown();
   };
   const filterOverview = (tab, dataset, way, words) => {
     if (!glance) return;
@@ -86,8 +87,14 @@
     rove(overview);
   };
   // A table that is as wide as its region needs no sideways scrolling, so that its head can stick to the window.
-  const fit = (table) => { const region = table.parentElement; region.classList.remove("fits"); region.classList.toggle("fits", region.clientWidth > 0 && table.scrollWidth <= region.clientWidth + 1); };
-  document.addEventListener("toggle", (event) => { if (event.target.matches("details.reported[open]")) fit($("table.board", event.target)); }, true);
+  // All widths are read between all writes: each change of that order computes the layout of the page again.
+  const fit = (tables) => {
+    for (const table of tables) table.parentElement.classList.remove("fits");
+    const fitting = tables.map((table) => { const region = table.parentElement; return region.clientWidth > 0 && table.scrollWidth <= region.clientWidth + 1; });
+    tables.forEach((table, index) => table.parentElement.classList.toggle("fits", fitting[index]));
+  };
+  const fitShown = () => fit(all.filter(({ group }) => !group.hidden).map(({ table }) => table));
+  document.addEventListener("toggle", (event) => { if (event.target.matches("details.reported[open]")) fit([$("table.board", event.target)]); }, true);
 
   const read = () => {
     for (const select of $$("select", bar)) { select.value = view.get(select.name) || ""; if (select.selectedIndex < 0) { select.value = ""; view.delete(select.name); } }
@@ -405,6 +412,6 @@
 
   if (!view.has("mine") && recall("mine") === "1") view.set("mine", "1");
   const place = () => root.style.setProperty("--bar", (getComputedStyle(bar).position === "sticky" ? bar.offsetHeight : 0) + "px");
-  addEventListener("resize", () => { place(); for (const entry of all) if (!entry.group.hidden) fit(entry.table); });
+  addEventListener("resize", () => { place(); fitShown(); });
   read(); sortAll(); showColumns(); apply(); pickRows(); keep(); place(); reveal();
 })();

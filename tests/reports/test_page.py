@@ -21,7 +21,7 @@ from reports.page.heads import explanations
 from reports.page.pairs import pair_matrix
 from reports.page.standing import standing
 from reports.site import build_report
-from results.curve_file import CURVE
+from results.curve_file import CURVE, curve_of
 from results.published_numbers import is_own_number, published_numbers
 from tests.reports.mixed import Mixed
 from tests.results.factories import Sample, write_sample
@@ -151,3 +151,7 @@ def test_a_table_is_sorted_by_the_most_shots_that_were_measured(tmp_path: Path) 
                 if not g["published"]]  # fmt: skip
     assert (group["primary"], group["columns"]) == ("k4", ["k2", "k4"])
     assert [row["rank"] for row in group["rows"]] != [None, None]
+
+
+def test_the_curve_of_a_record_is_in_the_folder_of_its_fit() -> None:
+    assert curve_of(Path("fit/evals/x.record.json")) == curve_of(Path("fit/x.record.json")) == Path("fit") / CURVE

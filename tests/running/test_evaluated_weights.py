@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from harness.api import build_method, load_backbone
 from results.record import find_records, read_record
-from tests.conftest import in_process
+from tests.conftest import TINY_RUN, in_process
 
 ARGUMENTS = (
     "--method", "vificlip", "--protocol", "b2n", "--arch", "mini-clip", "--views", "frames=2", "--repeat", "1",
@@ -86,6 +86,23 @@ def test_an_epoch_by_number_is_open_and_marked(
     assert "checkpoint selection epoch:1 (chosen on the evaluation list), prescribed last" in open_reasons(
         read_record(path).measurement
     )
+
+
+def test_a_plain_fit_without_kept_epochs_gives_interpolated_weights(
+    small_dataset: Path, finished_runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from harness.running import fit_cell
+
+    monkeypatch.setattr(fit_cell, "fit", None)
+    copied = Path(shutil.copytree(finished_runs, tmp_path / "runs"))
+    (plain,) = copied.rglob("fit.json")
+    last = load_file(plain.with_name("weights.safetensors"))
+    arguments = ("run", "--method", "vificlip", *TINY_RUN, "--dataset", small_dataset, "--runs", copied)
+    assert in_process(*arguments, "--part", "base", "--recipe", "initial_share=0.5") == 0
+    (mixed,) = set(copied.rglob("fit.json")) - {plain}
+    before = build_method("vificlip", load_backbone("mini-clip")).trained_state()
+    for name, value in load_file(mixed.with_name("weights.safetensors")).items():
+        torch.testing.assert_close(value, 0.5 * (last[name] + before[name]), rtol=0, atol=1e-6)
 
 
 def test_a_damaged_epoch_is_one_error(

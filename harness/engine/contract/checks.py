@@ -376,11 +376,16 @@ def _hidden_tensors(method: ClipMethod) -> list[str]:
         for key, value in vars(module).items():
             if key in ("_parameters", "_buffers", "_modules"):  # torch's registries
                 continue
-            value = list(value.values()) if isinstance(value, dict) else value
-            inside = value if isinstance(value, (list, tuple)) else [value]
-            if any(isinstance(item, (Tensor, nn.Module)) for item in inside):
+            held = [*value.values()] if isinstance(value, dict) else value
+            inside = held if isinstance(held, (list, tuple)) else [held]
+            if any(isinstance(item, (Tensor, nn.Module)) and not _lacks_values(item) for item in inside):
                 hidden.append(f"{name}.{key}".lstrip("."))
     return hidden
+
+
+def _lacks_values(item: Tensor | nn.Module) -> bool:
+    """Whether a tensor or the parameters of a module are on the device `meta`, with nothing to save or to move."""
+    return {t.is_meta for t in ([item] if isinstance(item, Tensor) else item.parameters())} == {True}
 
 
 def _gap(actual: Tensor, expected: Tensor) -> str:

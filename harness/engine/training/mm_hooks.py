@@ -5,7 +5,7 @@ Checkpoints hold plain types only (D4 of docs/stack.md).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -89,12 +89,13 @@ class EpochCheckpoints(Hook):  # type: ignore[misc]
         processes: The leading process writes; with FSDP all processes gather the parameters.
         clips: Fingerprint of the training clips that are present.
         kept: Writes the trained tensors of the epochs that are needed after the fit.
+        trained: Names of these tensors in the model, which begin with `method.`.
     """
 
     priority = "LOW"
 
-    def __init__(self, processes: Processes, clips: str, kept: KeptEpochs) -> None:
-        self.processes, self.clips, self.kept = processes, clips, kept
+    def __init__(self, processes: Processes, clips: str, kept: KeptEpochs, trained: Collection[str]) -> None:
+        self.processes, self.clips, self.kept, self.trained = processes, clips, kept, trained
         self._shared: dict[str, Tensor] = {}
 
     def after_train_epoch(self, runner: Runner) -> None:
@@ -118,9 +119,8 @@ class EpochCheckpoints(Hook):  # type: ignore[misc]
 
     def _trained(self, runner: Runner) -> dict[str, Tensor]:
         """The trained tensors by the names of the method, without shards."""
-        model = model_of(runner)
-        state = {**model.state_dict(), **self._shared}
-        return {name: state[f"method.{name}"] for name in model.method.trained_state()}
+        state = {**model_of(runner).state_dict(), **self._shared}
+        return {name.removeprefix("method."): state[name] for name in self.trained}
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: StateDict) -> None:
         """Replace the shards of parameters by unsharded parameters."""

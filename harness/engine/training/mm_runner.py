@@ -323,7 +323,7 @@ def _build_runner(
         custom_hooks=[
             EpochOrder(batches),
             FitProgress(rate, batches.batches_per_update, report),
-            EpochCheckpoints(context.processes, training.clips, KeptEpochs(folder, training.kept)),
+            EpochCheckpoints(context.processes, training.clips, KeptEpochs(folder, training.kept), trained),
             PlainCheckpoints(lambda name: name in trained),
             *([FitTracking(context.processes.size)] if tracked else []),
         ],
