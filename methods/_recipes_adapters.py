@@ -25,7 +25,11 @@ LORA = {
     "few_shot": replace(_LORA, epochs=50),
     "b2n": replace(_LORA, epochs=11),
     "mini": replace(
-        _LORA, epochs=20, lr=1e-3, micro_batch=16, augmentation="published",
+        _LORA,
+        epochs=20,
+        lr=1e-3,
+        micro_batch=16,
+        augmentation="published",
         source="own: scaled to the embedded tiny model",
     ),
 }

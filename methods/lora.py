@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from harness.api import ClipMethod, LabelSet, UserError, register_method
 from methods._low_rank import LowRank, update_attention, update_layer
-from methods._specs.lora import ALL, BOTH, MAXI, TEXT, VISION, LoraOptions, LoraSpec
+from methods._specs.lora import ALL, BOTH, MAXI, PUBLISHED, TEXT, VISION, LoraOptions, LoraSpec
 
 if TYPE_CHECKING:
     from harness.engine.model.open_clip_types import Block
@@ -108,8 +108,8 @@ class Lora(LoraSpec, ClipMethod):
         return self.backbone.encode_texts(texts) if self.trains_text else self.encode_prompts(texts)
 
     def score(self, video: Tensor, text: Tensor) -> Tensor:
-        """Return logits (B, C): cosine times 100 in the form of CLIP-LoRA, times the learned scale in that of MAXI."""
-        if self.options.form == MAXI:
+        """Return logits (B, C): cosine times 100 in the form of CLIP-LoRA, times the model's scale in that of MAXI."""
+        if self.options.form == MAXI or self.options.scale != PUBLISHED:
             return super().score(video, text)
         with self.in_fp32(video):
             return SCALE * F.normalize(video.float(), dim=-1) @ F.normalize(text.float(), dim=-1).t()

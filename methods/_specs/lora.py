@@ -9,6 +9,7 @@ from methods._recipes_adapters import LORA
 CLIP_LORA, MAXI = "clip_lora", "maxi"
 BOTH, VISION, TEXT = "both", "vision", "text"
 ALL = "all"
+PUBLISHED = "published"
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,10 @@ class LoraOptions(MethodOptions):
     projections: str = option("qkv", "clip_lora: projections with updates, letters of qkvo")
     encoder: str = option(BOTH, "clip_lora: towers with updates", (BOTH, VISION, TEXT))
     blocks: str = option(ALL, "clip_lora: blocks with updates in each tower: all, or numbers from 0 such as 0+2")
+    scale: str = option(
+        PUBLISHED, "clip_lora: factor of cosines: published is 100, model is that of the backbone, as in maxi",
+        (PUBLISHED, "model"),
+    )  # fmt: skip
     template: str = option("a photo of a {}.", "text around the class name, which replaces {}")
 
 
@@ -47,5 +52,6 @@ class LoraSpec(MethodSpec):
     options_type = LoraOptions
     random_draws = True
     checkpoint_normalize = "clip"
-    named_groups: ClassVar = {}
+    # The embedded tiny model was trained with a scale of 20, so that 100 starts far from its scores.
+    protocol_options: ClassVar = {"mini": {"scale": "model"}}
     parameters_vit_b16 = (149_805_057, 184_320)
