@@ -3,15 +3,21 @@
 Source: naver-ai/tc-clip, clip/transformer_blocks_tc.py and trainers/tc_clip_text_encoder.py.
 """
 
+from __future__ import annotations
+
 import copy
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+if TYPE_CHECKING:
+    from harness.engine.model.open_clip_types import Block
+
 
 def attend_with_context(
-    block: nn.Module, frames: Tensor, context: Tensor | None, bias: Tensor | None
+    block: Block, frames: Tensor, context: Tensor | None, bias: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     """Apply the attention of a vision block, in which each frame sees itself and the context tokens of the video.
 
@@ -49,7 +55,7 @@ def attend_with_context(
 class PromptLayer(nn.Module):
     """Attention of the learned text vectors to the context tokens of a video, starting as a copy of a text block."""
 
-    def __init__(self, block: nn.Module) -> None:
+    def __init__(self, block: Block) -> None:
         super().__init__()
         self.attn, self.mlp = copy.deepcopy(block.attn), copy.deepcopy(block.mlp)
         self.ln_1, self.ln_1_kv, self.ln_2 = (copy.deepcopy(ln) for ln in (block.ln_1, block.ln_1, block.ln_2))

@@ -26,7 +26,7 @@ class TcClip(TcClipSpec, ClipMethod[tuple[Tensor, Tensor], tuple[Tensor, Tensor]
         backbone, options = self.backbone, self.options
         visual = backbone.require_vit(self.name)
         backbone.require_causal_text(self.name)
-        texts, depth = backbone.text_blocks, len(backbone.vision_blocks)
+        texts, depth = list(backbone.text_blocks), len(backbone.vision_blocks)
         numbers = {"last": [len(texts)], "none": []}.get(options.prompt_layers)
         self.levels = sorted({int(n) for n in options.prompt_layers.split("+")} if numbers is None else numbers)
         width = backbone.text.ln_final.weight.shape[0]

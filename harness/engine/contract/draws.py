@@ -15,13 +15,12 @@ def declares_draws(tested: MethodUnderTest) -> str:
     method = tested.fresh()
     if not method.trainable() or method.fits_at_once:
         return ""
-    of_python, of_numpy = random.getstate(), np.random.get_state()[1:3]
+    of_python, of_numpy = random.getstate(), np.random.get_state(legacy=False)
     torch.manual_seed(3)
     before = torch.get_rng_state()
     tested.see(method, tested.base)
     names = [] if random.getstate() == of_python else ["random"]
-    now = np.random.get_state()[1:3]
-    names += [] if np.array_equal(of_numpy[0], now[0]) and of_numpy[1] == now[1] else ["numpy.random"]
+    names += [] if str(np.random.get_state(legacy=False)) == str(of_numpy) else ["numpy.random"]
     if names:
         return (
             f"The loss draws from {' and '.join(names)}, whose state a resumed fit does not have: draw from torch, or "
