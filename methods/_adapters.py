@@ -3,9 +3,16 @@
 Source: Shahzadnit/EZ-CLIP, clip/model.py.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from harness.engine.model.open_clip_types import Block
 
 
 class Adapter(nn.Module):
@@ -23,7 +30,7 @@ class Adapter(nn.Module):
         return changed
 
 
-def attend(block: nn.Module, x: Tensor, mask: Tensor | None = None, dropout: float = 0.0) -> Tensor:
+def attend(block: Block, x: Tensor, mask: Tensor | None = None, dropout: float = 0.0) -> Tensor:
     """Return the attention of a block of CLIP over the tokens (N, L, width), its first norm included, no residual.
 
     Args:
@@ -43,7 +50,7 @@ def attend(block: nn.Module, x: Tensor, mask: Tensor | None = None, dropout: flo
     return projected
 
 
-def finish_block(block: nn.Module, adapter: nn.Module, x: Tensor, attended: Tensor, dropped: float = 0.0) -> Tensor:
+def finish_block(block: Block, adapter: nn.Module, x: Tensor, attended: Tensor, dropped: float = 0.0) -> Tensor:
     """Return the tokens (N, L, width) after attention residual, adapter and MLP of a block.
 
     Args:

@@ -1,6 +1,9 @@
 """EZ-CLIP: adapters in both towers of a frozen CLIP, temporal prompts, and a loss that rewards motion."""
 
+from __future__ import annotations
+
 import math
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +14,9 @@ from methods._adapters import Adapter, attend, finish_block
 from methods._contrast import matching_losses, unblended_labels
 from methods._specs.ez_clip import EzClipOptions, EzClipSpec
 from methods._templates import ACTION_TEMPLATES
+
+if TYPE_CHECKING:
+    from harness.engine.model.open_clip_types import Block
 
 EVAL_SCALE = 100.0
 """Scale of similarities in evaluation, where the published code does not use CLIP's scale."""
@@ -68,7 +74,7 @@ class EzClip(EzClipSpec, ClipMethod):
             x = finish_block(block, adapter, x, attended[:, : x.shape[1]], rate)
         return torch.unflatten(self.backbone.project_class_token(x), 0, video.shape[:2])
 
-    def temporal_prompt(self, index: int, block: nn.Module, x: Tensor, rate: float) -> Tensor | None:
+    def temporal_prompt(self, index: int, block: Block, x: Tensor, rate: float) -> Tensor | None:
         """Return a token (B*T, 1, width) for each frame: the block's attention over the frames, without residual.
 
         A frame takes part with the mean of its tokens plus the learned prompt of its position.
@@ -79,7 +85,7 @@ class EzClip(EzClipSpec, ClipMethod):
         frames = torch.unflatten(x.mean(dim=1), 0, (-1, self.options.frames)) + prompts
         return attend(block, frames, dropout=rate).flatten(0, 1).unsqueeze(1)
 
-    def temporal_change(self, index: int, block: nn.Module, x: Tensor, rate: float) -> Tensor:
+    def temporal_change(self, index: int, block: Block, x: Tensor, rate: float) -> Tensor:
         """Return the adapted attention over the frames at each token position: (B*T, L, width) -> same shape."""
         is_published = self.options.adapter_order == "published"
         tracks = torch.unflatten(x, 0, (-1, self.options.frames)).transpose(1, 2)  # (B, L, T, width)
