@@ -1,4 +1,6 @@
-"""Published recipes of OST and EZ-CLIP as data with their source. A source that begins with `own` is not published.
+"""Published recipes of OST, EZ-CLIP, TC-CLIP and MoTE as data with their source.
+
+A source that begins with `own` is not published.
 
 OST: tomchen-ctj/OST, `configs/**`; 8 ranks of 4 clips whose features are gathered, so that 32 clips are one group of
 the loss. EZ-CLIP: Shahzadnit/EZ-CLIP, `configs/**`, `utils/solver.py`.
@@ -7,6 +9,7 @@ the loss. EZ-CLIP: Shahzadnit/EZ-CLIP, `configs/**`, `utils/solver.py`.
 from dataclasses import replace
 
 from harness.api import Recipe
+from methods._recipes import MINI
 
 _OST = Recipe(
     epochs=10, lr=8e-6, micro_batch=32, ranks=1, accumulate=8, smoothing=0.0, mixup=0.0, cutmix=0.0,
@@ -54,3 +57,47 @@ EZ_CLIP = {
     ),
     "mini": replace(_EZ, epochs=11, lr=3e-3, micro_batch=16, source="own: scaled to the embedded tiny model"),
 }  # fmt: skip
+
+_TC_CLIP = Recipe(epochs=10, lr=8e-6, ranks=4, accumulate=16, source="TC-CLIP configs/zero_shot.yaml")
+TC_CLIP = {
+    "zero_shot": _TC_CLIP,
+    "few_shot": replace(_TC_CLIP, epochs=50, lr=2e-6, accumulate=4, source="TC-CLIP configs/few_shot.yaml"),
+    "few_shot/ssv2": replace(
+        _TC_CLIP, epochs=50, lr=2e-6, accumulate=4, flip=False, source="TC-CLIP configs/few_shot.yaml (SSv2: no flip)"
+    ),
+    "b2n": replace(
+        _TC_CLIP, epochs=12, lr=3.33e-6, warmup_epochs=2, accumulate=4, source="TC-CLIP configs/base2novel.yaml"
+    ),
+    "b2n/ssv2": replace(
+        _TC_CLIP, epochs=12, lr=3.33e-6, warmup_epochs=2, accumulate=4, flip=False,
+        source="TC-CLIP configs/base2novel.yaml (SSv2: no flip)",
+    ),
+    "supervised": replace(
+        _TC_CLIP, epochs=30, lr=2.2e-5, accumulate=32, source="TC-CLIP configs/fully_supervised.yaml"
+    ),
+    "mini": replace(MINI, lr=2e-4),
+}  # fmt: skip
+"""Source: naver-ai/tc-clip at 8728fe4, configs/*.yaml and scripts/train, 4 GPUs x 4 clips; `last` replaces its choice
+of the best epoch on the evaluation list."""
+
+_MOTE = Recipe(
+    epochs=30, lr=5e-5, warmup_epochs=5, micro_batch=64, ranks=3, accumulate=1, weight_decay=0.2, betas=(0.9, 0.999),
+    min_lr_ratio=0.0, augmentation="resized_crop:0.08-1+grey:0.2", smoothing=0.0, mixup=0.0, cutmix=0.0,
+    schedule="stepped_cosine",
+    source="MoTE configs/k400 (ViT-B/16)",
+)  # fmt: skip
+_OWN = "own: not published; the settings of MoTE's K-400 configuration"
+MOTE = {
+    "supervised": _MOTE,
+    "zero_shot": replace(
+        _MOTE, initial_share=0.01,
+        source="MoTE configs/k400 (ViT-B/16); test_zeroshot.py mixes 1 % of CLIP into the vision tower",
+    ),
+    "few_shot": replace(_MOTE, epochs=50, ranks=1, source=f"{_OWN}, 50 epochs"),
+    "b2n": replace(_MOTE, epochs=12, warmup_epochs=2, ranks=1, source=f"{_OWN}, 12 epochs"),
+    "mini": replace(
+        MINI, lr=1e-3, micro_batch=16, accumulate=1, weight_decay=0.2, betas=(0.9, 0.999), smoothing=0.0, mixup=0.0,
+        cutmix=0.0, min_lr_ratio=0.0,
+    ),
+}  # fmt: skip
+"""Source: ZMHH-H/MoTE at 1d3fa01, configs and utils/solver.py, 3 GPUs x 64 clips; `last` replaces its best epoch."""

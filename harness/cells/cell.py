@@ -51,7 +51,7 @@ class MethodRow:
         """Registered name."""
         return self.choice.name
 
-    @cached_property
+    @property
     def card(self) -> MethodCard:
         """The method's card under the row's options; a file of class texts states their source."""
         card, texts = self.spec.card_for(self.options), self.spec.class_texts_file(self.options)

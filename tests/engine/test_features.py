@@ -41,6 +41,9 @@ PLAIN = Recipe(
     augmentation="none",
 )  # fmt: skip
 FROZEN_VISION = ("vanilla_clip", "text_ft", "efficient_prompt", "eszsl", "sje", "dem")
+OTHER_VISION = (
+    "tc_clip", "mote", "open_vclip", "froster", "ost", "ez_clip", "lora", "st_adapter", "aim", "vita_clip", "viclip",
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -114,8 +117,13 @@ def test_never_used_where_vision_learns_or_is_changed(
     assert len(decodes) == 4 and not cache.folder.exists()
 
 
+@pytest.mark.parametrize("name", OTHER_VISION)
+def test_a_vision_tower_that_is_trained_or_changed_is_not_cached(name: str) -> None:
+    assert not pools_from_features(tiny_method(name))
+
+
 def test_every_built_in_method_is_sorted_into_one_of_the_two() -> None:
-    named = {*FROZEN_VISION, "vificlip", "image_ft", "bridge_prompt", "xclip", "actionclip", "mmaction2"}
+    named = {*FROZEN_VISION, *OTHER_VISION, "vificlip", "image_ft", "bridge_prompt", "xclip", "actionclip", "mmaction2"}
     built_in = {n for n in registry.sources("method") if registry.origin_of("method", n) == "built-in"}
     assert built_in <= named
 

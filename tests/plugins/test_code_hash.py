@@ -312,8 +312,11 @@ def test_a_copy_elsewhere_has_the_hashes_of_the_original(copied: Path) -> None:
         ("_prompted.py", "token embeddings: published", "embeddings: published", ""),
         ("_specs/xclip.py", "option(10.0,", "option(20.0,", "xclip"),
         ("_specs/bridge_prompt.py", "options.stage_one == FIT", "options.stage_one != FIT", "bridge_prompt"),
-        ("_templates.py", "a photo of action {}", "a photo of an action {}", "actionclip vanilla_clip"),
-        ("_blocks.py", "torch.sigmoid(1.702", "torch.sigmoid(1.7", "actionclip efficient_prompt xclip"),
+        (
+            "_templates.py", "a photo of action {}", "a photo of an action {}",
+            "actionclip ez_clip froster mote open_vclip vanilla_clip viclip",
+        ),
+        ("_blocks.py", "torch.sigmoid(1.702", "torch.sigmoid(1.7", "actionclip efficient_prompt mote xclip"),
         ("_embedding.py", "dim=-1", "dim=0", "dem eszsl sje"),
         ("eszsl.py", "range(-3, 4)", "range(-4, 4)", "eszsl"),
         ("actionclip.py", "TARGET_SCALE = 10.0", "TARGET_SCALE = 20.0", "actionclip"),
