@@ -1,5 +1,7 @@
 """Heads of methods that classify by texts, or by a linear layer with fixed classes."""
 
+from abc import abstractmethod
+
 import torch
 from torch import Tensor, nn
 
@@ -34,6 +36,15 @@ class HeadMethod(HeadSpec, ClipMethod):
         self.fc = nn.Linear(width, self.options.fixed_classes)
         nn.init.normal_(self.fc.weight, std=std)
         nn.init.zeros_(self.fc.bias)
+
+    @abstractmethod
+    def encode_class_tokens(self, video: Tensor) -> Tensor:
+        """Return class tokens (B, T, width) after the last block: (B, T, 3, H, W) -> (B, T, width)."""
+
+    def encode_frames(self, video: Tensor) -> Tensor:
+        """Return frame features (B, T, D) in CLIP's joint space, not normalised."""
+        classes = self.encode_class_tokens(video)
+        return torch.unflatten(self.backbone.project_class_token(classes.flatten(0, 1)[:, None]), 0, video.shape[:2])
 
     def encode_text(self, label_set: LabelSet) -> Tensor:
         """Return text features (C, D), not normalised; or the output (C,) of the linear layer for each class.

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from harness.api import UserError, register_method
+from harness.api import register_method
+from methods._frames import require_frames
 from methods._halves import attended, mapped
 from methods._head import HeadMethod
 from methods._specs._head import CLASSES
@@ -111,22 +112,12 @@ class Aim(AimSpec, HeadMethod):
         Raises:
             UserError: The view has another number of frames than the method.
         """
-        frames = video.shape[1]
-        if frames != self.options.frames:
-            raise UserError(
-                f"{self.name} is set up for {self.options.frames} frames, the view has {frames}.",
-                f"Set the option: {self.name}:frames={frames}.",
-            )
+        require_frames(self.name, self.options.frames, video.shape[1])
         tokens = torch.unflatten(self.backbone.embed_patches(video.flatten(0, 1)), 0, video.shape[:2])
         x: Tensor = self.backbone.visual.ln_pre(tokens + self.temporal_embedding[:, :, None].to(tokens.dtype))
         for block, adapters in zip(self.backbone.vision_blocks, self.adapters, strict=True):
             x = adapters(x, block)
         return x[:, :, 0]
-
-    def encode_frames(self, video: Tensor) -> Tensor:
-        """Return frame features (B, T, D) in CLIP's joint space, not normalised."""
-        classes = self.encode_class_tokens(video)
-        return torch.unflatten(self.backbone.project_class_token(classes.flatten(0, 1)[:, None]), 0, video.shape[:2])
 
     def encode_video(self, video: Tensor) -> Tensor:
         """Return video features (B, D); for head=classes the mean (B, width) of normed class tokens."""

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from harness.api import ClipMethod, LabelSet, TrainingBatch, UserError, register_method
 from methods._adapters import Adapter, attend, finish_block
 from methods._contrast import matching_losses, unblended_labels
+from methods._frames import require_frames
 from methods._specs.ez_clip import EzClipOptions, EzClipSpec
 from methods._templates import ACTION_TEMPLATES
 
@@ -55,12 +56,7 @@ class EzClip(EzClipSpec, ClipMethod):
 
     def encode_frames(self, video: Tensor) -> Tensor:
         """Return frame features (B, T, D), not normalised."""
-        frames = video.shape[1]
-        if frames != self.options.frames:
-            raise UserError(
-                f"{self.name} is set up for {self.options.frames} frames, the view has {frames}.",
-                f"Set the option: {self.name}:frames={frames}.",
-            )
+        require_frames(self.name, self.options.frames, video.shape[1])
         x = torch.unflatten(self.backbone.embed_patches(video.flatten(0, 1)), 0, video.shape[:2])
         x = x + self.temporal_embedding[:, :, None].to(x.dtype)
         x = self.backbone.visual.ln_pre(x).flatten(0, 1)

@@ -118,11 +118,6 @@ class STAdapter(STAdapterSpec, HeadMethod):
             x = self.apply_block(index, block, x)
         return x[:, :, 0]
 
-    def encode_frames(self, video: Tensor) -> Tensor:
-        """Return frame features (B, T, D) in CLIP's joint space, not normalised."""
-        classes = self.encode_class_tokens(video)
-        return torch.unflatten(self.backbone.project_class_token(classes.flatten(0, 1)[:, None]), 0, video.shape[:2])
-
     def encode_video(self, video: Tensor) -> Tensor:
         """Return video features (B, D); for head=classes the normed mean (B, width) of class tokens."""
         if self.options.head != CLASSES:

@@ -4,8 +4,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from harness.api import ClipMethod, ParameterGroup, Recipe, UserError, register_method
+from harness.api import ClipMethod, ParameterGroup, Recipe, register_method
 from methods._blocks import Blocks, QuickGELU, draw_linear
+from methods._frames import require_frames
 from methods._specs.xclip import XClipOptions, XClipSpec
 
 HEAD_WIDTH = 64
@@ -127,11 +128,7 @@ class XClip(XClipSpec, ClipMethod[tuple[Tensor, Tensor], Tensor]):
     def encode_tokens(self, video: Tensor) -> Tensor:
         """Return all tokens after the last block, before the final norm: (B, T, 3, H, W) -> (B*T, 1 + P, width)."""
         frames = video.shape[1]
-        if frames != self.options.frames:
-            raise UserError(
-                f"{self.name} is set up for {self.options.frames} frames, the view has {frames}.",
-                f"Set the option: xclip:frames={frames}.",
-            )
+        require_frames(self.name, self.options.frames, frames)
         x: Tensor = self.backbone.visual.ln_pre(self.backbone.embed_patches(video.flatten(0, 1)))
         for block, message in zip(self.backbone.vision_blocks, self.messages, strict=True):
             x = block(torch.cat([x, message(x, frames)], dim=1))[:, :-1]  # the message is read, then dropped

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.results.submission.archives import listed, seal, write_zip
-from tests.results.submission.forge import Forge, Item, forge, nudged
+from tests.results.submission.forge import Forge, Item, forge
+from tests.results.submission.forged_tables import nudged
 
 Maker = Callable[[Path], Path]
 CASES: dict[str, tuple[str, Maker]] = {}

@@ -8,7 +8,8 @@ from typing import Any
 
 from tests.results.submission.archives import tensors
 from tests.results.submission.corrupted import forged, refiled, untrained
-from tests.results.submission.forge import Forge, as_built_in
+from tests.results.submission.forge import Forge
+from tests.results.submission.forged_built_in import as_built_in
 
 Json = dict[str, Any]
 

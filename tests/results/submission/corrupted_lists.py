@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.results.submission.corrupted import forged, start
-from tests.results.submission.forge import Forge, nudged, with_parent
+from tests.results.submission.forge import Forge, with_parent
+from tests.results.submission.forged_tables import nudged
 
 Json = dict[str, Any]
 

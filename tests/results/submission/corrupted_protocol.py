@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.results.submission.corrupted import forged, new_predictions, refiled, start, untrained
-from tests.results.submission.forge import Forge, as_built_in
+from tests.results.submission.forge import Forge
+from tests.results.submission.forged_built_in import as_built_in
 
 Json = dict[str, Any]
 

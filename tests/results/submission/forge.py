@@ -10,21 +10,18 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from harness.base.canonical import fingerprint, labels_sha256, rows_sha256
+from harness.base.canonical import labels_sha256, rows_sha256
 from harness.cells.from_request import ENGINE_VERSION
 from harness.data.embedded.dataset import EmbeddedDataset
-from harness.plugins import registry
 from harness.spec import Recipe, Views
-from harness.spec.options import evaluation_options
 from harness.spec.updates import plan_updates
-from harness.submitting.benchmark_facts import facts_of, pair_facts
+from harness.submitting.benchmark_facts import pair_facts
 from harness.submitting.known_models import mini_model
 from results.codec import DecodeError, decode, encode
 from results.fit_file import FitFile, FitOutcome, Parameters, WeightsFile
@@ -48,23 +45,21 @@ from results.record import (
     CostFacts,
     FitFacts,
     MethodCard,
-    Overlap,
     PredictionsFile,
     Record,
 )
 from results.statistics.metric_values import Metrics
 from results.statistics.metrics import accuracies
-from results.submission.check import Checked, check_submission
 from results.submission.check_arithmetic import card_of, environments_of
-from results.submission.copies import KnownTables
 from results.submission.documents import json_bytes
-from results.submission.facts import EvalFacts, Facts, ProtocolFacts
+from results.submission.facts import EvalFacts, ProtocolFacts
 from results.submission.layout import Environments, Manifest, record_stem
 from results.submission.scores import scores_of
 from results.submission.submission import Measured, Submission
 from tests.results import factories
-from tests.results.factories import predictions_of
 from tests.results.submission.archives import encode_table, seal, tensors
+from tests.results.submission.forged_tables import table
+from tests.results.submission.installed_facts import installed_facts, overlap
 
 CODE = hashlib.sha256(b"code of mymethod").hexdigest()
 CREATED = "2026-01-01T00:00:00+00:00"
@@ -161,7 +156,7 @@ class Forge:
         measurements = [m for m in found if m is not None]
         if len(measurements) == len(found):
             pair = measurements[0].protocol.name, measurements[0].evaluation.list.dataset
-            facts = _facts(frozenset([pair])).pairs.get(pair)
+            facts = installed_facts(frozenset([pair])).pairs.get(pair)
             scope = facts.scope(measurements) if facts is not None else None
             for item in self.items if scope is not None else ():
                 item.m["protocol"]["scope"] = {**encode(scope), "expected": item.m["protocol"]["scope"]["expected"]}
@@ -267,28 +262,6 @@ class Forge:
         """The submission as a zip file."""
         files = self.files()
         return seal(path, files, self.manifest)
-
-
-def table(videos: list[str], labels: list[int], classes: int, accuracy: float, key: object) -> pd.DataFrame:
-    """Predictions with a given accuracy in every class, and five probabilities each."""
-    rng = np.random.default_rng(int(fingerprint([str(key)], 8), 16))
-    truth = np.array(labels, dtype=np.int64)
-    scores = rng.random((len(truth), classes))
-    scores[np.arange(len(truth)), truth] = 2.0
-    for label in range(classes):
-        mine = np.flatnonzero(truth == label)
-        wrong = rng.permutation(mine)[: round((1 - accuracy) * len(mine))]
-        scores[wrong, label] = rng.random(len(wrong)) * 0.9
-        scores[wrong, (label + rng.integers(1, classes, len(wrong))) % classes] = 1.5
-    return predictions_of(videos, truth, scores, rng)
-
-
-def nudged(frame: pd.DataFrame) -> pd.DataFrame:
-    """The same predictions with first probabilities that are lower by the last digit."""
-    changed = frame.copy()
-    rows = changed["p1"] - changed["p2"] > 1e-5
-    changed.loc[rows, "p1"] = (changed.loc[rows, "p1"] - 1e-6).round(6)
-    return changed
 
 
 ACCURACY = {"base": 0.7, "novel": 0.6, "joint": 0.5, "k2": 0.45, "k4": 0.5, "k8": 0.55, "k16": 0.6, "all": 0.6}
@@ -409,50 +382,3 @@ def _record(
         created=CREATED,
     )  # fmt: skip
     return encode(record)
-
-
-def as_built_in(made: Forge, name: str) -> None:
-    """State that the method is a built-in method of this installation, with all that it declares."""
-    m = decode(made.items[0].m, Measurement)
-    facts, spec = _facts(frozenset([(m.protocol.name, m.evaluation.list.dataset)])), registry.method_spec(name)
-    program, late = facts.builtin[name], evaluation_options(spec.options_type)
-    values = spec.options_for({}, m.protocol.name, m.evaluation.list.dataset, "mini").as_dict()
-    values |= {"frames": m.evaluation.views.frames} if "frames" in values else {}
-    card = spec.card
-    method = MethodId(
-        name, program.version, program.code, {n: v for n, v in values.items() if n not in late},
-        {n: v for n, v in values.items() if n in late}, card.class_text, "", card.extra_data,
-    )  # fmt: skip
-    declared = facts.declared(replace(m, method=method), (made.items[0].record["fit"] or {}).get("shots"))
-    assert declared is not None
-
-    def claim(fit: dict[str, Any]) -> None:
-        fit["name"] = fit["name"].replace(fit["described"]["method"]["name"], name)
-        fit["described"]["method"] = encode(method)
-        fit["described"]["training"] |= {"recipe": encode(declared.recipe), "declared": encode(declared.recipe)}
-
-    if made.fits:
-        made.refit(claim)
-    stated = {"origin": "built-in", "defaults": values}
-    stated |= {field: getattr(card, field) for field in ("title", "family", "paper", "source", "unverified")}
-    made.change(lambda record: (record["method"].update(stated), record["measurement"].update(method=encode(method))))
-
-
-def overlap(m: Measurement, parents: tuple[ListId, ...] = ()) -> Overlap:
-    """The leakage checks of a record, with the seen classes and without the strict score."""
-    pair = m.protocol.name, m.evaluation.list.dataset
-    known = _facts(frozenset([pair])).pairs[pair]
-    trained = [m.fitted.list, *parents] if m.fitted else [None]
-    audits = [audit for listed in trained if (audit := known.audit(listed, m.evaluation.list)) is not None]
-    seen = {id: item.name for audit in audits for item in audit.seen for id in audit.seen_ids if id == item.id}
-    return Overlap(seen_classes=tuple(seen[id] for id in sorted(seen)), audits=tuple(audits))
-
-
-@cache
-def _facts(pairs: frozenset[tuple[str, str]]) -> Facts:
-    return facts_of(pairs)
-
-
-def check(path: Path, known: KnownTables | None = None) -> Checked:
-    """`submit check` with the facts of this installation."""
-    return check_submission(path, lambda pairs: replace(_facts(frozenset(pairs)), known=known or KnownTables()))

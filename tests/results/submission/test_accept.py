@@ -20,7 +20,10 @@ from results.submission.contents import Entry
 from results.submission.pack import pack
 from tests.results.submission.archives import seal
 from tests.results.submission.corrupted import fresh
-from tests.results.submission.forge import Forge, as_built_in, check, forge, nudged
+from tests.results.submission.forge import Forge, forge
+from tests.results.submission.forged_built_in import as_built_in
+from tests.results.submission.forged_tables import nudged
+from tests.results.submission.installed_facts import check
 from tests.results.submission.keepers import appoint, attest, attested, failing, new_key
 from tests.results.submission.test_valid import unpacked
 

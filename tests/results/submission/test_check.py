@@ -12,7 +12,7 @@ from results.submission.contents import Entry, open_contents
 from results.submission.facts import Facts
 from results.submission.rules import GROUPS, RULES
 from tests.results.submission.corrupted import fresh
-from tests.results.submission.forge import check
+from tests.results.submission.installed_facts import check
 
 
 def test_all_problems_are_named_at_once(tmp_path: Path) -> None:

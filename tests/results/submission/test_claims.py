@@ -25,7 +25,7 @@ from results.submission.check_costs import date_problems
 from results.submission.facts import Facts
 from results.submission.submission import Submission
 from tests.results.submission.corrupted import fresh
-from tests.results.submission.forge import check
+from tests.results.submission.installed_facts import check
 
 QUICKLY = settings(max_examples=25, deadline=None)
 VIT = ModelId("ViT-B-16", "openai", "", "a" * 64, 224, "quick_gelu", 77, "clip")

@@ -19,7 +19,8 @@ from results.submission.copies import MOST_PAIRS, SMALLEST_DISTANCE, Sketch, dis
 from tests.conftest import in_process
 from tests.results.factories import predictions_of
 from tests.results.submission.corrupted import fresh
-from tests.results.submission.forge import Forge, check
+from tests.results.submission.forge import Forge
+from tests.results.submission.installed_facts import check
 
 
 @cache

@@ -25,7 +25,8 @@ from results.submission.contents import printable
 from results.submission.layout import record_stem
 from tests.results.submission.archives import listed, write_zip
 from tests.results.submission.corrupted import PICKLE, entry, fresh
-from tests.results.submission.forge import check, decoded
+from tests.results.submission.forge import decoded
+from tests.results.submission.installed_facts import check
 
 ACTS = (
     "os.system", "os.exec", "os.posix_spawn", "os.fork", "subprocess.Popen", "pickle.find_class", "ctypes.dlopen",

@@ -145,7 +145,7 @@ def test_every_hostile_file_costs_little(tmp_path: Path) -> None:
 
 def test_many_findings_are_counted(tmp_path: Path) -> None:
     from results.submission.rules import Finding
-    from tests.results.submission.forge import check
+    from tests.results.submission.installed_facts import check
 
     files, manifest = fresh_files()
     checked = check(seal(tmp_path / "a.zip", files, manifest))

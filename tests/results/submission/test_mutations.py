@@ -14,7 +14,8 @@ import pytest
 
 from results.codec import encode
 from tests.results.submission.archives import seal
-from tests.results.submission.forge import RECIPE, Forge, check, forge
+from tests.results.submission.forge import RECIPE, Forge, forge
+from tests.results.submission.installed_facts import check
 
 Place = tuple[str | int, ...]
 MEASURED_HERE = "a circumstance of the machine, which no file proves; it enters no key, rank or score"

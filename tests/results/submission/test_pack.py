@@ -15,7 +15,9 @@ from results.record import find_records
 from results.submission.choose import Choice
 from results.submission.pack import About, Packed, pack
 from tests.results.submission.corrupted import fresh
-from tests.results.submission.forge import Forge, check, nudged, with_parent
+from tests.results.submission.forge import Forge, with_parent
+from tests.results.submission.forged_tables import nudged
+from tests.results.submission.installed_facts import check
 from tests.results.submission.test_valid import unpacked
 
 Json = dict[str, Any]

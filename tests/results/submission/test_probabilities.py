@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from results.predictions import PROBABILITY_COLUMNS
 from results.submission.check_records import _rest
 from tests.results.submission.corrupted import fresh
-from tests.results.submission.forge import check
+from tests.results.submission.installed_facts import check
 
 
 def first_five(logits: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:

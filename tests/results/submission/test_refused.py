@@ -10,7 +10,7 @@ import pytest
 
 from results.submission.rules import RULES
 from tests.results.submission.all_corrupted import CASES
-from tests.results.submission.forge import check
+from tests.results.submission.installed_facts import check
 
 OFTEN = 2
 """Cases of a rule that run by default; further ones are slow only in that there are many."""

@@ -15,7 +15,9 @@ from results.submission.choose import Choice
 from results.submission.pack import About, pack
 from results.submission.scores import scores_of
 from tests.conftest import ROOT
-from tests.results.submission.forge import Forge, as_built_in, check, forge, with_parent
+from tests.results.submission.forge import Forge, forge, with_parent
+from tests.results.submission.forged_built_in import as_built_in
+from tests.results.submission.installed_facts import check
 
 CASES = [
     ("b2n", "mini_target", True), ("b2n", "mini_target", False), ("few_shot", "mini_target", True),

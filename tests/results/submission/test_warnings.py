@@ -16,7 +16,9 @@ from results.predictions import ID_COLUMNS, PROBABILITY_COLUMNS
 from results.submission.copies import KnownTables
 from results.submission.rules import RULES
 from tests.results.submission.corrupted import fresh
-from tests.results.submission.forge import Forge, Item, check, forge, table
+from tests.results.submission.forge import Forge, Item, forge
+from tests.results.submission.forged_tables import table
+from tests.results.submission.installed_facts import check
 
 
 def _permuted(made: Forge) -> None:
