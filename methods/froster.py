@@ -18,8 +18,8 @@ TEXTS_AT_ONCE = 512
 """Texts that are encoded in one pass."""
 
 
-class Teacher(nn.Module):
-    """CLIP's frame and text features, as a module without values that runs with given weights.
+class _Towers(nn.Module):
+    """CLIP's frame and text features, as a module without values.
 
     A copy and not the student's towers: FSDP would put the student's weights back into its blocks.
 
@@ -37,6 +37,24 @@ class Teacher(nn.Module):
         return frames, mean_direction([self.backbone.encode_texts(entries) for entries in texts])
 
 
+class Teacher:
+    """Frozen CLIP: towers without values, which run with the weights that the method keeps in `initial`.
+
+    Not a module, because nothing of it is trained, saved or moved to a device.
+    """
+
+    def __init__(self, backbone: Backbone) -> None:
+        self._towers = _Towers(backbone)
+
+    def features(
+        self, weights: dict[str, Tensor], video: Tensor, texts: tuple[tuple[str, ...], ...]
+    ) -> tuple[Tensor, Tensor]:
+        """Return frame features (B, T, D) and the mean direction (C, D) of texts under weights of CLIP by name."""
+        named = {f"backbone.{name}": value for name, value in weights.items()}
+        features: tuple[Tensor, Tensor] = functional_call(self._towers, named, (video, texts))
+        return features
+
+
 @register_method("froster")
 class Froster(FrosterSpec, NeighbourClip):
     """All of CLIP is trained, and two projectors that only the distillation uses."""
@@ -45,8 +63,7 @@ class Froster(FrosterSpec, NeighbourClip):
 
     def setup(self) -> None:
         """Change the attention, add the projectors, and keep CLIP's weights as the teacher."""
-        # In a tuple, so that torch does not take it for a part of the method.
-        self.teacher = (Teacher(self.backbone),)
+        self.teacher = Teacher(self.backbone)
         see_neighbours(self.backbone, 1, self.name)
         self.projector_v, self.projector_t = _projector(self.embed_dim), _projector(self.embed_dim)
         self.learn_all()
@@ -93,8 +110,7 @@ class Froster(FrosterSpec, NeighbourClip):
         frames = self.encode_frames(video)
         classes = mean_direction([self.backbone.encode_texts(entries) for entries in texts])
         with torch.no_grad():
-            teacher = {f"backbone.{name}": value for name, value in self.initial.values().items()}
-            clip_frames, clip_classes = functional_call(self.teacher[0], teacher, (video, texts))
+            clip_frames, clip_classes = self.teacher.features(self.initial.values(), video, texts)
         cross_entropy = self.feature_loss(self.pool(frames), classes, targets)
         frames = F.normalize(frames.float(), dim=-1)
         images = _distance(project(self.projector_v, frames), clip_frames)

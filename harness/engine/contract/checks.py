@@ -378,14 +378,9 @@ def _hidden_tensors(method: ClipMethod) -> list[str]:
                 continue
             held = [*value.values()] if isinstance(value, dict) else value
             inside = held if isinstance(held, (list, tuple)) else [held]
-            if any(isinstance(item, (Tensor, nn.Module)) and not _lacks_values(item) for item in inside):
+            if any(isinstance(item, (Tensor, nn.Module)) for item in inside):
                 hidden.append(f"{name}.{key}".lstrip("."))
     return hidden
-
-
-def _lacks_values(item: Tensor | nn.Module) -> bool:
-    """Whether a tensor or the parameters of a module are on the device `meta`, with nothing to save or to move."""
-    return {t.is_meta for t in ([item] if isinstance(item, Tensor) else item.parameters())} == {True}
 
 
 def _gap(actual: Tensor, expected: Tensor) -> str:
