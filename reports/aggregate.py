@@ -37,6 +37,7 @@ def rows_of(entries: Iterable[Entry]) -> list[Row]:
         (by_row[keys.row] if keys.row in current else by_line[keys.line]).append(record)
     rows = []
     for generation in dated.rows:
+        # `pop`, because several current rows can share a line: its older records are listed with the first of them.
         superseded = by_row[generation.keys.row] + by_line.pop(generation.keys.line, [])
         rows.append(_row(generation, names, tuple(sorted(superseded, key=lambda record: record.name))))
     return sorted(rows, key=lambda row: (row.protocol, row.dataset, row.group, row.method, row.key))
@@ -123,6 +124,7 @@ def _harmonic_cell(mean: ColumnMean, a: Cell, b: Cell) -> Cell:
     lacks = dict.fromkeys(f"{cell.column}: {cell.lacks}" for cell in (a, b) if cell.lacks)
     slope_a, slope_b = harmonic_slopes(a.mean, b.mean)
     fits: tuple[float, ...] = ()
+    # Fits are paired by position; columns with different numbers of fits have no common spread.
     if len(a.fits) == len(b.fits):
         fits = tuple(slope_a * first + slope_b * second for first, second in zip(a.fits, b.fits, strict=True))
     return Cell(

@@ -174,6 +174,7 @@ def _test(rows: Sequence[Row], rule: Column, samples: GroupSamples, ranks: Ranks
     """Test all pairs of rows of a column, and store their ranks."""
     found = [(row, samples.of(row, rule.name)) for row in rows]
     for row, sample in found:
+        # A single source of videos gives no variance between sources, and so neither an interval nor a test.
         if sample is None or sample.row.scores.one_source:
             ranks.lists[row.key, rule.name] = row.cells[rule.name].no_interval
     pairs = [(row, sample) for row, sample in found if sample is not None and not sample.row.scores.one_source]

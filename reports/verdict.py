@@ -184,6 +184,8 @@ def _of_views(setting: Setting, m: Measurement) -> Iterator[str]:
         wanted = stated.get(f.name, getattr(m.protocol.prescribed.views, f.name))
         if f.name == "sampling" and not several:
             continue  # a single view is always the centre, whatever the sampling
+        # A source with other views than the protocol prescribes does not follow its sampling either: without a
+        # statement of the source, sampling is not compared.
         if used != wanted and not (f.name == "sampling" and f.name not in stated and "clips" in stated):
             source = "paper" if f.name in stated else "prescribed"
             yield f"{f.name} {plain(used)}, {source} {plain(wanted)}"

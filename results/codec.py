@@ -88,6 +88,7 @@ def decode(value: JsonValue, kind: type[T]) -> T:
     if not _complete(decoded):
         raise DecodeError(next(_absent(decoded, _type_of(kind))))
     try:
+        # `convert` ignores unknown fields and changes 1 to 1.0: only equal JSON has exactly the fields.
         # Two passes through msgspec and one comparison of builtins are faster than a walk in Python.
         written = msgspec.json.decode(msgspec.json.encode(decoded))
         _drop_later(written, kind)
@@ -161,6 +162,7 @@ def _drop_later(value: JsonValue, kind: type) -> None:
     for path, defaults in _later_paths(kind):
         for holder in _at(value, path):
             for name, default in defaults.items():
+                # In Python, False equals 0, and True equals 1.
                 if name in holder and holder[name] == default and isinstance(holder[name], bool) == (
                     isinstance(default, bool)
                 ):

@@ -104,6 +104,7 @@ def _corrected(pairs: Sequence[PairStatistics]) -> list[PairStatistics]:
     """Holm's correction over the parts, for each of the two questions on its own."""
     by_family = []
     for family in ([pair.p for pair in pairs], [pair.p_again for pair in pairs]):
+        # A part without a p value is not a test, and must not make the correction of the other parts stricter.
         known = [p for p in family if p is not None]
         values = iter(holm(known).tolist() if known else [])
         by_family.append([None if p is None else float(next(values)) for p in family])
@@ -135,6 +136,7 @@ def _problem(sides: Sequence[Side], table: Table) -> _Refused | None:
     row_a, row_b = (side.tables[table][0] for side in sides)
     if row_a.keys.group == row_b.keys.group:
         return None
+    # Rows without a common part and repeat differ in their first records, too.
     places = _places(row_a, row_b) or [(row_a.records[0].place, 0, 0)]
     found: dict[str, list[str]] = defaultdict(list)
     for place, i, j in places:
@@ -235,8 +237,8 @@ def _table_parts(name: str, rows: _Rows, damaged: dict[Path, str]) -> list[PartS
 def _joined(a: Stored, b: Stored, damaged: dict[Path, str]) -> pd.DataFrame | None:
     """Predictions of both records, joined on the common videos; None if a file cannot be read."""
     frames = []
-    for one in (a, b):
-        file = one.path.with_name(one.record.predictions.file)
+    for side in (a, b):
+        file = side.path.with_name(side.record.predictions.file)
         try:
             frames.append(read_predictions(file))
         except UserError as error:
@@ -253,6 +255,8 @@ def _joined(a: Stored, b: Stored, damaged: dict[Path, str]) -> pd.DataFrame | No
             f"Find the changed file: python -m harness score {a.path}"
         )
         return None
+    # Predictions of an earlier version may lack the clusters; the sides share the videos, so that one of them is
+    # enough.
     clusters = max((frame["cluster"] for frame in frames), key=lambda names: (names != "").sum())
     table = frames[0][["video", "label"]].assign(cluster=clusters, id_a=frames[0]["id1"], id_b=frames[1]["id1"])
     table["hit_a"], table["hit_b"] = table["id_a"] == table["label"], table["id_b"] == table["label"]

@@ -199,6 +199,7 @@ def _row_findings(frame: pd.DataFrame, record: Record) -> Iterator[tuple[str, st
     repeated = int(((ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] != NO_PREDICTION)).sum())
     if repeated:
         yield "ids", f"{repeated} times a class is predicted twice for one video"
+    # Probabilities are stored with six decimals.
     falling = (probabilities[:, :-1] >= probabilities[:, 1:] - 1e-6).all()
     if not falling or not ((probabilities >= 0) & (probabilities <= 1 + 1e-6)).all():
         yield "probabilities", "not sorted from the best to the worst within 0..1"

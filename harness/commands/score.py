@@ -175,5 +175,6 @@ def _drops(result: Score, ranks: int) -> Iterator[tuple[Path, DropLast]]:
     from results.statistics.drop_last import drop_last
 
     for path, recomputed in result.recomputed.items():
+        # A percentage of a known number of videos has a whole number of right answers behind it.
         correct = round(recomputed.metrics["top1"] * recomputed.videos / 100)
         yield path, drop_last(correct, recomputed.videos, ranks)

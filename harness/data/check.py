@@ -285,6 +285,7 @@ def check_data(
             report.people = [people_warning(dataset, people)] if people else []
     if compare is not None:
         report.decode = {}
+        # The sample first: a user learns of wrong frames long before all clips are compared.
         first = sample(sorted(files))
         ordered = dict.fromkeys([*first, *sorted(files)])
         for done, path in enumerate(ordered, 1):
@@ -308,6 +309,7 @@ def _copies(dataset: Dataset) -> list[str]:
         if dataset.kind == "custom" and dataset.has_list(name)
     ]
     copies = []
+    # Each side alone for clips under two classes, then both sides for copies across the split.
     for train, test in [(None, side) for side in sides] + ([(sides[0], sides[1])] if len(sides) == 2 else []):
         try:
             refuse_equal_clips(train, test)

@@ -27,6 +27,7 @@ RELATIONS = (*STRICT_RELATIONS, "near", "related")
 _EQUAL = ("exact", "same")
 _REVERSED = {"narrower": "broader", "broader": "narrower"}
 _GROUPED = ("ucf101", "mini_source", "mini_target")
+"""Datasets whose file names state the video from which a clip was cut."""
 _GROUP = re.compile(r"v_(.+_g\d{2})_c\d{2}")
 _KINETICS = re.compile(r"([A-Za-z0-9_-]{11})(?:_\d{6}_\d{6})?")
 _SHOWN = 3

@@ -53,8 +53,8 @@ def readers_text(checks: Mapping[str, DecodeCheck], name: str, custom: bool, sam
     """
     compared = sum(not check.problem for check in checks.values())
     paths = differing(checks)
-    of = f"{compared} sampled clips" if sampled else f"{compared} clips"
-    text = f"{name}: decord returns other frames than a sequential decode on {len(paths)} of {of}"
+    clips = f"{compared} sampled clips" if sampled else f"{compared} clips"
+    text = f"{name}: decord returns other frames than a sequential decode on {len(paths)} of {clips}"
     if not paths:
         return f"{text}."
     shown = ", ".join(f"{path}: {checks[path].wrong} wrong frames" for path in paths[:_SHOWN])

@@ -159,6 +159,7 @@ def _loaded(found: WeightsCheck, choice: BackboneChoice, picture: Path | None, s
         loaded_as=f"{facts.arch}, {activation}, {facts.image_size} pixels",
         tensors_sha256=facts.weights_sha256, notes=backbone.notes,
     )  # fmt: skip
+    # The published outputs are those of QuickGELU, with which OpenAI trained all models.
     reference = REFERENCES.get(facts.arch.removesuffix(QUICK_SUFFIX))
     if reference is None or not facts.quick_gelu:
         known = " and ".join(item.model for item in REFERENCES.values())

@@ -142,6 +142,7 @@ def _matched(file: Path, lines: Sequence[_Line], rows: Sequence[tuple[str, int]]
     for line in lines:
         parts = Path(line.video).parts
         ends = ["/".join(parts[i:]) for i in range(len(parts))]
+        # The longest end of the path decides: two folders may hold files of one name.
         row = next((exact[end] for end in ends if end in exact), None)
         if row is None:
             row = by_name.get(Path(line.video).name, by_stem.get(line.video))

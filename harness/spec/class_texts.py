@@ -33,7 +33,7 @@ TextsByKind = Mapping[str, Texts]
 def name_key(name: str) -> str:
     """A class name without case, blanks and punctuation: `brush_hair`, `Brush Hair` and `BrushHair` are one key."""
     text = tokenizer_text(name)
-    return "".join(char for char in text if char.isalnum()) or text
+    return "".join(char for char in text if char.isalnum()) or text  # a name of punctuation only
 
 
 @dataclass(frozen=True)
@@ -212,7 +212,7 @@ def _by_name(texts: Mapping[str, JsonValue], classes: JsonValue, place: str) -> 
         raise UserError(f"{place} has the classes {classes!r:.60}, expected a list of class names.", HELP)
     names = LabelSet(tuple(map(str, classes))).names
     ids = [str(i) for i in range(len(names))]
-    if unknown := sorted(set(texts) ^ set(ids), key=lambda text: (len(text), text)):
+    if unknown := sorted(set(texts) ^ set(ids), key=lambda text: (len(text), text)):  # 2 before 10
         raise UserError(
             f"{place} has {len(names)} classes and the ids of {len(texts)} texts, which differ in {unknown[0]!r}; "
             f"expected the ids 0 to {len(names) - 1}.",

@@ -160,6 +160,7 @@ class Recipe:
                 )
         for setting, names in (("lr_factors", list(self.factors)), ("no_decay", self.no_decay)):
             entries = getattr(self, setting)
+            # `factors` keeps the last of two equal names, so that it is shorter than the setting if a name is repeated.
             if len(set(names)) < len(entries) or "" in names:
                 raise UserError(
                     f"recipe.{setting} is {','.join(entries)}, expected names of parameter groups without repetition."
@@ -208,6 +209,7 @@ class Recipe:
 
 
 def _is_factor(text: str) -> bool:
+    """Whether a text is a finite number from 0."""
     try:
         value = float(text)
     except ValueError:

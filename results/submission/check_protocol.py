@@ -25,6 +25,7 @@ from results.submission.submission import Measured, Submission, parent_of
 
 CLASS_TEXTS = ("names", "templates", *WRITTEN_TEXTS, "learned", "none")
 BAD_TABLE = frozenset(("A000", "A001", "A002", "A003", "A004", "A005"))
+"""Rules whose findings make a predictions table unfit for a comparison with the published list."""
 
 
 def check_protocol(submission: Submission, facts: Facts) -> None:
@@ -128,6 +129,7 @@ def _closed(submission: Submission, measured: Measured) -> None:
     )
     if any(fitted.start.kind == "checkpoint" for fitted in trainings):
         submission.note_of(measured, "P014", "a fit that starts from a file", "CLIP, or a fit of the submission")
+    # The embedded tiny CLIP is a file, too; rule P021 checks its hash. `check_claims` refuses models other than CLIP.
     elif model.weights.startswith(("sha256:", "hf-hub:")) and model.arch != EMBEDDED_ARCH and not model.config:
         submission.note_of(measured, "P014", f"{model.arch} of a file {model.weights}", "weights of a pretrained tag")
     for fitted in trainings:
@@ -190,6 +192,8 @@ def _list(submission: Submission, measured: Measured, place: ListPlace, known: P
 
 
 def _is_list(measured: Measured, listed: ListId, pinned: ListFacts) -> bool:
+    # Copies of a dataset have other folders and extensions; then only names and labels can be compared, and only if the
+    # table has every video of the list.
     if listed.sha256 == pinned.sha256:
         return listed.n == pinned.n
     if measured.frame is None or not pinned.set_sha256 or measured.m.evaluation.evaluated != listed.n:

@@ -128,6 +128,7 @@ def _strict(measured: Measured, _: Submission) -> Iterator[Disagreement]:
     names, seen = measured.record.classes, set(measured.record.overlap.seen_classes)
     unseen = np.array([names[label] not in seen for label in _frame(measured)["label"].tolist()])
     value = None
+    # Without seen classes the strict score would repeat top-1; without unseen classes no video is left.
     if seen and unseen.any():
         value = accuracies(_frame(measured)["label"][unseen], _frame(measured)[ID_COLUMNS][unseen]).top1
     stored = measured.record.overlap.top1_strict
