@@ -96,7 +96,7 @@ def _cell(mean: ColumnMean, rule: Column, entries: Sequence[Entry], expected: Se
 
 
 def _without_meaning(rule: Column, entries: Sequence[Entry]) -> str:
-    """Why a metric says nothing on these lists; empty if it does.
+    """The reason why a metric is not meaningful on these lists; empty if it is meaningful.
 
     Five guesses at five classes or fewer are always right: the top-5 accuracy is 100 % for every method.
     """
@@ -107,7 +107,7 @@ def _without_meaning(rule: Column, entries: Sequence[Entry]) -> str:
 
 
 def _lacks(part: str, entries: Sequence[Entry], expected: Sequence[Expected]) -> str:
-    """How the repeats of a part differ from the prescribed repeats, in words; empty if they are equal."""
+    """The difference between the repeats of a part and the prescribed repeats, in words; empty if they are equal."""
     wanted = {prescribed.repeat for prescribed in expected if prescribed.part == part}
     present = {entry.measurement.protocol.repeat for entry in entries}
     if not wanted and any(entry.measurement.evaluation.transform for entry in entries):

@@ -215,7 +215,7 @@ def _forget_single_fits(samples: Sequence[RowSample], table: PairTable) -> None:
 
 
 def _again(rows: Sequence[Row], i: int, column: str, ranking: Ranking) -> str:
-    """Why a row may not stay better than the next worse separable row if both are trained again; empty if it may."""
+    """The reason why another training may swap a row and the next worse separable row; empty without a reason."""
     fits, worse = len(rows[i].cells[column].fits), ranking.next_worse[i]
     if 0 < fits < CONCLUSIVE_FITS:
         return FEW_FITS[fits]

@@ -130,7 +130,7 @@ def _untrained(number: PublishedNumber, cell: Cell, row: Row, delta: float) -> V
 
 
 def differences(number: PublishedNumber, cell: Cell, row: Row) -> tuple[str, ...]:
-    """How our measurement differs from the published measurement; each reason once."""
+    """The differences between our measurement and the published measurement, each once."""
     reasons: list[str] = []
     for entry in row.entries:
         reasons += _of_settings(number, entry.measurement)

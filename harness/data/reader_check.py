@@ -43,7 +43,7 @@ def differing(checks: Mapping[str, DecodeCheck]) -> list[str]:
 
 
 def readers_text(checks: Mapping[str, DecodeCheck], name: str, custom: bool, sampled: bool) -> str:
-    """Say on how many clips the readers differ, and what to do.
+    """Sentences on the number of clips on which the readers differ, and on the flag that changes the reader.
 
     Args:
         checks: Comparisons by list path.

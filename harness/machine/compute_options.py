@@ -1,4 +1,4 @@
-"""How a plan is carried out on this machine: device, precision, workers. No option here enters the key of a cell."""
+"""Options of the computation on this machine: device, precision, workers. None of them enters the key of a cell."""
 
 from __future__ import annotations
 

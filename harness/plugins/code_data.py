@@ -262,7 +262,7 @@ def _named(call: ast.Call) -> Iterator[str]:
 
 
 def _bound(body: Iterable[ast.stmt], functions: bool = True) -> Counter[str]:
-    """How often each name is bound by the statements of a body.
+    """The number of statements of a body that bind each name.
 
     Args:
         body: Of a module or class.

@@ -96,7 +96,7 @@ def summary_of(file: Path) -> str:
 
 
 def syntax_problem(file: Path) -> str:
-    """Why a file does not parse, with its line; empty if it does."""
+    """The reason why a file does not parse, with its line; empty if it parses."""
     _, problem = _read(file, _changed(file))
     return problem
 

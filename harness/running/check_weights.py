@@ -1,4 +1,4 @@
-"""The check of a weight file: what it is, whether it loads, and whether it is what OpenAI published."""
+"""The check of a weight file: its content, whether it loads, and a comparison with OpenAI's published files."""
 
 from __future__ import annotations
 

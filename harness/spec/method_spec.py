@@ -1,4 +1,4 @@
-"""The part of a method that needs no torch: card, recipes, options, and what follows from option values alone."""
+"""The part of a method that needs no torch: card, recipes, options, and decisions that need option values alone."""
 
 from __future__ import annotations
 

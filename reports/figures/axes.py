@@ -67,7 +67,7 @@ def percent_scale(values: Iterable[float], start: float, end: float) -> Scale:
 
 
 def cost_scale(values: Iterable[float], start: float, end: float) -> Scale:
-    """A scale of base 10 for costs; the value zero has a position of its own before the others."""
+    """A logarithmic scale of base 10 for costs; zero is drawn at a separate position before all other values."""
     found = list(values)
     positive = [value for value in found if value > 0]
     low, high = min(positive, default=1.0), max(positive, default=10.0)

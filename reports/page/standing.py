@@ -12,7 +12,7 @@ MOST_NAMES = 4
 
 @dataclass(frozen=True)
 class Printed:
-    """A row whose value was compared with a published value: both values, as they are shown."""
+    """The name of a row, its value, and the published value that it was compared with, as texts."""
 
     name: str
     value: str

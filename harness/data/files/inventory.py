@@ -92,7 +92,7 @@ class Inventory:
         if not root.is_dir():
             raise UserError(
                 f"The video folder {root} does not exist.",
-                "Correct the data root (harness.toml, HARNESS_DATA_<NAME> or a flag).",
+                "Correct the folder: --data NAME=DIR, HARNESS_DATA_NAME, or [data] in harness.toml.",
             )
         resolved = root.resolve()
         cache_file = None

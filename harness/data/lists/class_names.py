@@ -1,6 +1,6 @@
 """Reader of a user's file of class names, in the forms that projects of this field use.
 
-Accepted: one name a line; rows of id and name, separated by comma, semicolon or tab, with or without a header, in any
+Accepted: one name per line; rows of id and name, separated by comma, semicolon or tab, with or without a header, in any
 order of rows and columns; JSON with a list of names, an object of ids and names in either direction, or a list of
 objects. Ids count from 0. Any other form is refused: a wrong name is a wrong class text, which no later check finds.
 """
@@ -20,7 +20,7 @@ from harness.spec import LabelSet
 from harness.spec.labels import require_distinct_texts
 
 FORMS = (
-    "Accepted: one name a line; `id,name` rows (also with ; or tab, with or without header); JSON such as "
+    "Accepted: one name per line; `id,name` rows (also with ; or tab, with or without header); JSON such as "
     '["walk", "run"], {"0": "walk"} or {"walk": 0}. Ids count from 0.'
 )
 """The accepted forms, for hints."""
@@ -101,7 +101,7 @@ def _id_first(cells: Sequence[str]) -> _Pair:
 
 
 def _rows(lines: Sequence[str], source: str) -> list[_Pair] | None:
-    """Ids and names of a table; None for one name a line."""
+    """Ids and names of a table; None for a file with one name per line."""
     for delimiter in (",", ";", "\t"):
         header = _named_columns([cell.strip().lower() for cell in lines[0].split(delimiter)])
         body = lines[1:] if header is not None else lines

@@ -98,7 +98,7 @@ def _add_b2n(card: Card, generated: Generated) -> None:
 
 
 def _reason(name: str) -> str:
-    """Why a list could not be generated, in words."""
+    """The reason why a list could not be generated."""
     if name.startswith("few_shot_"):
         return "drawn by an unknown rule: import the published file"
     if name == "train_tiny":

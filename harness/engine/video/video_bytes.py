@@ -126,7 +126,7 @@ def read_within(file: Path, seconds: float, digest: bool = False) -> str:
 
 
 def _read_in_thread(file: Path, seconds: float, digest: bool) -> str:
-    """Read in a thread of its own: a read from a dead server cannot be interrupted, only abandoned."""
+    """Read in a separate thread: a read from a dead server cannot be interrupted, only abandoned."""
     outcome: list[str | OSError | MemoryError] = []
     alive, ended = threading.Event(), threading.Event()
 
