@@ -221,11 +221,11 @@ def _again(rows: Sequence[Row], i: int, column: str, ranking: Ranking) -> str:
         return FEW_FITS[fits]
     if worse is None or ranking.holds_again[i]:
         return ""
-    theirs = len(rows[worse].cells[column].fits)
-    if not fits and not theirs:
+    other_fits = len(rows[worse].cells[column].fits)
+    if not fits and not other_fits:
         return ""  # nothing is trained
-    if 0 < theirs < CONCLUSIVE_FITS:
-        return f"{MAY_NOT_HOLD}: {rows[worse].title} has {'one fit' if theirs == 1 else 'two fits'}"
+    if 0 < other_fits < CONCLUSIVE_FITS:
+        return f"{MAY_NOT_HOLD}: {rows[worse].title} has {'one fit' if other_fits == 1 else 'two fits'}"
     return MAY_NOT_HOLD
 
 

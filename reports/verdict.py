@@ -97,11 +97,11 @@ def _expected(number: PublishedNumber, cell: Cell) -> Reproduction | None:
 
     The videos are the same on both sides, so only fits vary. The repeats of the source count as fits if ours do.
     """
-    theirs = (number.setting.n or 1) if cell.kind in FIT_KINDS else 1
+    source_fits = (number.setting.n or 1) if cell.kind in FIT_KINDS else 1
     if len(cell.fits) > 1:
-        return reproduction(cell.fits, theirs, _rounding(number))
+        return reproduction(cell.fits, source_fits, _rounding(number))
     if cell.borrowed is not None:
-        return borrowed_reproduction(cell.mean, cell.borrowed, theirs, _rounding(number))
+        return borrowed_reproduction(cell.mean, cell.borrowed, source_fits, _rounding(number))
     return None
 
 

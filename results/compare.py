@@ -139,14 +139,14 @@ def _problem(sides: Sequence[Side], table: Table) -> _Refused | None:
     # Rows without a common part and repeat differ in their first records, too.
     places = _places(row_a, row_b) or [(row_a.records[0].place, 0, 0)]
     found: dict[str, list[str]] = defaultdict(list)
-    for place, i, j in places:
-        one, other = row_a.records[i].measurement, row_b.records[j].measurement
-        reasons = [str(d) for d in differences(one, other) if _decides_group(d.path)]
-        for letter, m, counterpart in (("A", one, other), ("B", other, one)):
+    for evaluation, i, j in places:
+        m_a, m_b = row_a.records[i].measurement, row_b.records[j].measurement
+        reasons = [str(d) for d in differences(m_a, m_b) if _decides_group(d.path)]
+        for letter, m, counterpart in (("A", m_a, m_b), ("B", m_b, m_a)):
             own = set(open_reasons(m)) - set(open_reasons(counterpart))
             reasons += [f"{letter}: {reason}" for reason in sorted(own)]
         for reason in reasons:
-            found[reason].append(f"{place.part} {place.repeat.index}")
+            found[reason].append(f"{evaluation.part} {evaluation.repeat.index}")
     text = "; ".join(with_lists(found, len(places))) or "other evaluation lists"
     return f"{shown} of A and B cannot be compared: {text}.", _MEASURE
 
@@ -225,10 +225,10 @@ def _singles(row: Row[Stored]) -> dict[str, int]:
 def _table_parts(name: str, rows: _Rows, damaged: dict[Path, str]) -> list[PartSamples]:
     """The scores of all parts of a table; files that cannot be read are added to `damaged`."""
     pairs: dict[str, list[Pair]] = defaultdict(list)
-    for place, i, j in _places(*rows):
+    for evaluation, i, j in _places(*rows):
         a, b = rows[0].records[i].item, rows[1].records[j].item
         if (table := _joined(a, b, damaged)) is not None:
-            pairs[place.part].append(Pair(a.record, b.record, place.repeat, table))
+            pairs[evaluation.part].append(Pair(a.record, b.record, evaluation.repeat, table))
     order = [column.part for column in rows[0].records[0].item.record.columns]
     order += sorted(set(pairs) - set(order))
     return [part_samples(f"{name}/{part}", pairs[part]) for part in sorted(pairs, key=order.index)]
@@ -288,7 +288,7 @@ def _incomplete(pairs: Sequence[Pair], rows: _Rows) -> Iterator[str]:
     for letter, row, records in zip("AB", rows, ([p.a for p in pairs], [p.b for p in pairs]), strict=True):
         reasons = dict.fromkeys(reason for record in records for reason in mean_lacks(record.measurement))
         yield from (f"{letter}: {reason}" for reason in reasons)
-        if missing := sum(place.part == part for place in row.missing):
+        if missing := sum(missed.part == part for missed in row.missing):
             present = sum(record.place.part == part for record in row.records)
             yield f"{letter}: {present} of {present + missing} repeats"
 
@@ -304,9 +304,9 @@ def _notes(sides: Sequence[Side], tables: dict[Table, _Rows]) -> Iterable[str]:
                 if changes := recipe_changes(record.measurement.fitted):
                     found[f"changed recipe: {recipe_text(changes)}"] = None
             if row.missing:
-                places = ", ".join(f"{place.part} {place.repeat.index}" for place in row.missing)
+                places = ", ".join(f"{missed.part} {missed.repeat.index}" for missed in row.missing)
                 found[f"not measured: {places}"] = None
         yield from (f"{letter}: {text}" for text in found)
-        reasons = dict.fromkeys(one.reason for one in side.superseded)
+        reasons = dict.fromkeys(superseded.reason for superseded in side.superseded)
         if reasons:
             yield f"{letter}: {len(side.superseded)} superseded records are left out: {'; '.join(reasons)}"

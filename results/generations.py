@@ -180,7 +180,7 @@ def _row(keys: Keys, records: list[Dated[T]]) -> Row[T]:
     records.sort(key=lambda record: (record.place.part, record.place.repeat.kind, record.place.repeat.index))
     expected = max(records, key=lambda record: record.time).measurement.protocol.scope.expected
     present = {record.place for record in records}
-    missing = tuple(place for place in expected if place not in present)
+    missing = tuple(evaluation for evaluation in expected if evaluation not in present)
     unfinished = dict.fromkeys(reason for record in records for reason in incomplete(record.measurement))
     return Row(keys, tuple(records), missing, tuple(unfinished))
 

@@ -147,10 +147,10 @@ def run(arguments: argparse.Namespace) -> int:
 def _say_unmatched(result: Score) -> None:
     """Name the lists with videos whose source is not known, although those of the other videos are."""
     for path, recomputed in result.recomputed.items():
-        if (odd := recomputed.unmatched) is not None:
+        if (unmatched := recomputed.unmatched) is not None:
             say(
-                f"{path}: {odd.videos} of {recomputed.videos} video names do not have the format of the dataset, e.g. "
-                f"{odd.first}: each counts as a source of its own"
+                f"{path}: {unmatched.videos} of {recomputed.videos} video names do not have the format of the dataset, "
+                f"e.g. {unmatched.first}: each counts as a separate source"
             )
 
 

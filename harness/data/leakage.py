@@ -264,7 +264,7 @@ def _through_k400(train_dataset: str, test_dataset: str) -> dict[str, dict[str, 
     elif train_dataset != test_dataset:
         for true, relations in curated.get(test_dataset, {}).items():
             shared = _equal_names(relations)
-            if names := [name for name, theirs in trained.items() if shared & _equal_names(theirs)]:
+            if names := [name for name, of_trained in trained.items() if shared & _equal_names(of_trained)]:
                 related[true]["same"] = names
     return dict(related)
 

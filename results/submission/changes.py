@@ -143,7 +143,7 @@ def _changed(repository: Path, base: str, head: str) -> Iterator[Change]:
 def _versions(repository: Path, commit: str) -> set[tuple[str, str]]:
     """Method and version of all submissions of a commit."""
     listed = _git(repository, "ls-tree", "-r", "-z", "--name-only", commit, "--", FOLDER).split("\0")
-    return {(place[1], place[2]) for path in listed if (place := _PLACE.fullmatch(path))}
+    return {(match[1], match[2]) for path in listed if (match := _PLACE.fullmatch(path))}
 
 
 def archive(repository: Path, head: str, method: str, version: str, out: Path) -> Path:

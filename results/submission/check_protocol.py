@@ -169,15 +169,15 @@ def _against(submission: Submission, measured: Measured, known: ProtocolFacts, f
     _declared(submission, measured, expected_eval, facts)
 
 
-def _list(submission: Submission, measured: Measured, place: ListPlace, known: ProtocolFacts) -> None:
+def _list(submission: Submission, measured: Measured, prescribed: ListPlace, known: ProtocolFacts) -> None:
     """Check that the evaluation list is the published list, in its order (rule P003)."""
     listed = measured.m.evaluation.list
-    pinned = known.lists[place.dataset, place.name]
+    pinned = known.lists[prescribed.dataset, prescribed.name]
     if listed.origin == "own" or listed.content or listed.root:
         submission.note_of(measured, "P003", "a list of a custom dataset", "the published list")
-    elif (listed.dataset, listed.name) != (place.dataset, place.name):
+    elif (listed.dataset, listed.name) != (prescribed.dataset, prescribed.name):
         submission.note_of(
-            measured, "P003", f"the list {listed.dataset}/{listed.name}", f"{place.dataset}/{place.name}"
+            measured, "P003", f"the list {listed.dataset}/{listed.name}", f"{prescribed.dataset}/{prescribed.name}"
         )
     # A table that failed an arithmetic rule says nothing about the list.
     elif not measured.failed & BAD_TABLE and not _is_list(measured, listed, pinned):
@@ -205,18 +205,18 @@ def _is_list(measured: Measured, listed: ListId, pinned: ListFacts) -> bool:
     return row_set_sha256(rows) == pinned.set_sha256
 
 
-def _label_set(submission: Submission, measured: Measured, place: ListPlace, known: ProtocolFacts) -> None:
+def _label_set(submission: Submission, measured: Measured, prescribed: ListPlace, known: ProtocolFacts) -> None:
     """Check that the class names are the published names of the prescribed label set, in order (rule P004)."""
     listed, classes = measured.m.evaluation.list, measured.record.classes
-    names = known.labels.get((place.dataset, place.labels, listed.label_variant))
-    if listed.labels != place.labels or names is None:
+    names = known.labels.get((prescribed.dataset, prescribed.labels, listed.label_variant))
+    if listed.labels != prescribed.labels or names is None:
         found = f"label set {listed.labels}, {listed.label_variant}"
-        submission.note_of(measured, "P004", found, f"label set {place.labels} of {place.dataset}")
+        submission.note_of(measured, "P004", found, f"label set {prescribed.labels} of {prescribed.dataset}")
     elif names != classes and "A014" not in measured.failed:
         # Of different lengths: the message then states the number of names.
         pairs = zip(classes, names, strict=False)
         first = next((f"{a!r} for {b!r}" for a, b in pairs if a != b), f"{len(classes)} names")
-        submission.note_of(measured, "P004", first, f"the {len(names)} names of {place.labels}")
+        submission.note_of(measured, "P004", first, f"the {len(names)} names of {prescribed.labels}")
 
 
 def _prescribed(submission: Submission, measured: Measured, item: EvalFacts, known: ProtocolFacts) -> None:
@@ -256,8 +256,8 @@ def _training_list(
     pinned = known.lists.get((expected.dataset, expected.name))
     names = known.labels.get((expected.dataset, expected.labels, found.label_variant), ())
     if (found.dataset, found.name, found.labels) != (expected.dataset, expected.name, expected.labels):
-        place = ListPlace(found.dataset, found.name, found.labels)
-        submission.note_of(measured, "P005", str(place), str(expected))
+        used = ListPlace(found.dataset, found.name, found.labels)
+        submission.note_of(measured, "P005", str(used), str(expected))
     elif found.origin == "own" or found.content or found.root:
         submission.note_of(measured, "P005", f"a list {expected} of a custom dataset", "the published list")
     elif not names or found.labels_sha256 != labels_sha256(names):

@@ -35,9 +35,9 @@ def _file(measured: Measured, submission: Submission) -> Iterator[Disagreement]:
 
 
 def _once(measured: Measured, _: Submission) -> Iterator[Disagreement]:
-    twice = _frame(measured)["video"][_frame(measured)["video"].duplicated()]
-    if len(twice):
-        yield f"{len(twice)} repeated videos, e.g. {twice.iloc[0]}", "each video once"
+    repeated = _frame(measured)["video"][_frame(measured)["video"].duplicated()]
+    if len(repeated):
+        yield f"{len(repeated)} repeated videos, e.g. {repeated.iloc[0]}", "each video once"
 
 
 def _counts(measured: Measured, _: Submission) -> Iterator[Disagreement]:

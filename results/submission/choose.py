@@ -216,7 +216,7 @@ def _one_fit(records: Iterable[Stored]) -> Reason:
     for stored in records:
         if stored.m.fitted is not None:
             by_place[_training_place(stored)][stored.keys.fit].append(stored)
-    best = {place: max(fits, key=lambda key: _weight(fits[key])) for place, fits in by_place.items()}
+    best = {slot: max(fits, key=lambda key: _weight(fits[key])) for slot, fits in by_place.items()}
 
     def reason(stored: Stored) -> str:
         found = stored.keys.fit

@@ -265,8 +265,8 @@ def _document(submission: Submission, entry: Entry, kind: str) -> JsonObject | N
         submission.note("F010", entry.name, f"schema {found!r}", f"schema {schema}")
         return None
     problems = list(layout_problems(kind, value))
-    for rule, place, shown, expected in problems:
-        submission.note(rule, f"{entry.name} {place}", shown, expected)
+    for rule, field_path, shown, expected in problems:
+        submission.note(rule, f"{entry.name} {field_path}", shown, expected)
     return None if problems else value
 
 
