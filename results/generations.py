@@ -141,6 +141,7 @@ def _of_newest_weights(members: Sequence[tuple[Dated[T], Keys]], superseded: lis
     kept = []
     for of_fit in _grouped(members, lambda pair: pair[1].fit):
         by_weights = _grouped((record for record, _ in of_fit), _weights)
+        # The hash decides ties, so that the result does not depend on the order of files.
         newest = max(by_weights, key=lambda group: (max(record.time for record in group), _weights(group[0])))
         kept += newest
         for group in by_weights:

@@ -256,6 +256,7 @@ def _name(choice: Choice, row: Row[Stored], own: Mapping[str, Difference]) -> st
         name = path.split(".", 2)[2] if "options." in path else path.rpartition(".")[2]
         if path == "model.arch":
             flags.append(f"--arch {m.model.arch}")
+        # Only settings that `settings_of` knows can be typed; the row key stands for all other differences.
         elif name in known and path.startswith(("method.", "training.recipe.", "evaluation.views.")):
             settings[name] = plain(difference.a)
         elif path != "method.name":
