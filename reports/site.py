@@ -77,7 +77,7 @@ def build_report(
     Args:
         runs: Run folders.
         out: Folder of the board.
-        publishing: Where the records of the board are read.
+        publishing: Address or copies of the records, the earlier board, and whether the board has pages of samples.
 
     Raises:
         UserError: A folder is missing, or the board cannot be written there.

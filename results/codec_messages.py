@@ -41,7 +41,7 @@ def invalid_text(text: str, value: JsonValue, kind: inspect.Type) -> str:
         name = text.rpartition(" ")[2]
         kinds = [inner for outer in kinds for inner in _inner(outer, name)]
         return f"{field_path}.{name} is missing, expected {expected_text(kinds)}".removeprefix(".")
-    if text.startswith("Invalid enum value"):
+    if text.startswith("Invalid enum value"):  # msgspec does not name the allowed values
         expected = expected_text(kinds)
     else:
         described = "" if "matching regex" not in text else _description(kinds)

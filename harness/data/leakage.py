@@ -65,7 +65,7 @@ class Audit:
         same_classes: Whether both lists have the same label set, as in supervised training; `seen` is then empty.
         classes: Number of evaluation classes.
         seen: Evaluation classes with a counterpart in training, in id order, each with its nearest relation.
-        source: How the names were compared.
+        source: The comparison of the names in words.
     """
 
     train: str

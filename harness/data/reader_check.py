@@ -19,7 +19,7 @@ class DecodeCheck:
         wrong: Number of published frame indices at which the two readers return different frames.
         declared: Number of frames that decord declares.
         decoded: Number of frames of a sequential decode.
-        problem: Why the clip could not be compared, empty otherwise.
+        problem: The reason why the clip could not be compared; empty otherwise.
         skipped: Number of corrupt packets, which the reader `exact` skips as ffmpeg does.
     """
 

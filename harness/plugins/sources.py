@@ -22,7 +22,7 @@ class Source:
         module: Importable module, with `:attribute` for an entry point that names one; empty for a loose file.
         file: The defining file, where it is known without importing.
         summary: First line of the file's docstring, read without importing.
-        problem: Why it cannot be loaded, as far as that is known without importing; empty if nothing is known.
+        problem: The reason why it cannot be loaded, as far as it is known before the import; empty if it is not known.
     """
 
     name: str

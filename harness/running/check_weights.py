@@ -41,7 +41,7 @@ class WeightsCheck:
         outputs: Outcome of the comparison with published outputs, one line each.
         outputs_equal: Whether all outputs are equal to published ones; None if none were compared.
         problem: Reason why the file does not load; empty if it loads.
-        fix: How to fix the problem.
+        fix: The fix of the problem.
         notes: Changes that were made to the weights when they were loaded.
     """
 

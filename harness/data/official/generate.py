@@ -65,6 +65,7 @@ def _kinetics(card: Card, folder: AnnotationFolder, present: Callable[[str], boo
         file = find_kinetics(folder, version, split)
         if file is None:
             continue
+        # The official annotations name clips that the published lists lack.
         left_out = {f"{split}/{stem}.mp4" for stem in card.left_out.get(split, ())}
         rows = read_kinetics(file, card.names, split)
         if split == "train" and present is not None:

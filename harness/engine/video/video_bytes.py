@@ -39,7 +39,7 @@ class MachineFault:
 
     Args:
         reason: The reason in one line.
-        hint: How to fix it.
+        hint: The fix.
         of: The part that failed, for the message.
     """
 
@@ -53,7 +53,7 @@ class MachineFaultError(UserError):
 
     Args:
         video: The file, or a name of the clip if it has no file.
-        fault: What failed.
+        fault: The operation that failed.
     """
 
     def __init__(self, video: Path | str, fault: MachineFault) -> None:
