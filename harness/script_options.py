@@ -174,7 +174,7 @@ def request_of(
     if checkpoint is not None:
         if len(methods) != 1:
             raise UserError(
-                f"checkpoint needs exactly one method, found {len(methods)}.", "Call run() for each of them."
+                f"checkpoint needs exactly one method, found {len(methods)}.", "Call run() once for each method."
             )
         methods = (replace(methods[0], checkpoint=str(checkpoint)),)
     arch, activation = options.get("arch"), options.get("activation")

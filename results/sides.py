@@ -66,7 +66,7 @@ def choice_of(text: str, runs: Path) -> Choice:
         raise UserError(f"There is no file or folder {text}.", "Name a record, a folder of records, or a method.")
     if not runs.is_dir():
         hint = "Name another with --runs DIR, or fill it: python -m harness run"
-        raise UserError(f"The runs folder {runs} does not exist.", hint)
+        raise UserError(f"The run folder {runs} does not exist.", hint)
     name, settings = split_method(text)
     return Choice((runs,), name, settings, text)
 

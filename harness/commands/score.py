@@ -82,7 +82,7 @@ def _import(arguments: argparse.Namespace) -> int:
     absent = [f"--{name}" for name in ("name", "protocol", "dataset") if not getattr(arguments, name)]
     if absent or arguments.path:
         found = f"{', '.join(absent)} is missing" if absent else f"{arguments.path} is given together with --import"
-        raise UserError(f"{found}.", "score --import FILE --name NAME --protocol NAME --dataset NAME [--part NAME]")
+        raise UserError(f"{found}.", "Example: score --import FILE --name NAME --protocol NAME --dataset NAME")
     choice = ListChoice(
         arguments.protocol, arguments.dataset, arguments.part or "", arguments.repeat, arguments.lists,
         arguments.label_set,
