@@ -88,7 +88,7 @@ def decode(value: JsonValue, kind: type[T]) -> T:
     if not _complete(decoded):
         raise DecodeError(next(_absent(decoded, _type_of(kind))))
     try:
-        # `convert` ignores unknown fields and changes 1 to 1.0: only equal JSON has exactly the fields.
+        # `convert` ignores unknown fields: only JSON that is equal after writing has exactly the fields.
         # Two passes through msgspec and one comparison of builtins are faster than a walk in Python.
         written = msgspec.json.decode(msgspec.json.encode(decoded))
         _drop_later(written, kind)

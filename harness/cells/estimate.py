@@ -106,7 +106,7 @@ def _eval_rates(runs: Path) -> Rates:
         except UserError:
             continue
         views, cost = record.measurement.evaluation.views, record.cost
-        # With cached features an eval does not run the vision tower, which is nearly all of its time.
+        # With cached features an eval does not run the vision tower: its rate says nothing about other evals.
         if cost.videos_per_second > 0 and not cost.features_cached:
             # Files are BACKBONE/METHOD/FIT/evals/RECORD.
             key = (path.parents[3].name, record.measurement.method.name)

@@ -174,7 +174,7 @@ def _scan(root: Path, cached: Mapping[str, Entry]) -> dict[str, Entry]:
             continue
         seen.add((status.st_dev, status.st_ino))
         entry = cached.get(folder)
-        # The time of a folder changes with every name in it, and only names are kept here.
+        # The time of a folder changes if a name is added, removed or changed, and only names are kept here.
         if entry is None or entry[0] != status.st_mtime_ns:
             entry = _read_folder(path, status.st_mtime_ns)
         entries[folder] = entry
