@@ -146,12 +146,14 @@ def _count(ids: Sequence[str]) -> bool:
 
 def _one_a_line(lines: Sequence[str], source: str) -> Sequence[str]:
     """The lines as names, after a search for forms that would give wrong class texts."""
+    # A CSV file of one column quotes names with commas.
     is_quoted = all(len(line) > 2 and line[0] == line[-1] == '"' for line in lines)
     if is_quoted:
         cells = [_cells(line, ",", source, number) for number, line in enumerate(lines, 1)]
         if all(len(row) == 1 for row in cells):
             return [row[0] for row in cells]
     last = [line.rsplit(None, 1) for line in lines]
+    # A mark in every line separates columns; in a few lines, a comma is part of a name.
     shared = next((mark for mark in "\t;" if all(mark in line for line in lines)), "")
     if not shared and len(lines) > 1 and len({line.count(",") for line in lines}) == 1 and "," in lines[0]:
         shared = ","
@@ -159,6 +161,7 @@ def _one_a_line(lines: Sequence[str], source: str) -> Sequence[str]:
         raise UserError(f"{source}: each line holds {shared!r}, and no column holds ids ({lines[0][:80]!r}).", FORMS)
     if len(lines) > 1 and all(map(_NUMBERED.match, lines)):
         raise UserError(f"{source}: each line begins with a number or a mark ({lines[0][:80]!r}).", FORMS)
+    # Ids behind the names. Names that differ in their last number only are names, such as `round 1`.
     ends = [row[1] for row in last if len(row) == 2 and row[1].isdecimal()]
     if len(ends) == len(lines) == len({row[0] for row in last}) and _count(ends):
         raise UserError(f"{source}: each line ends in a number ({lines[0][:80]!r}).", FORMS)
