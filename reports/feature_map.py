@@ -87,6 +87,7 @@ def _plane(features: NDArray[np.float64], method: str, seed: int) -> NDArray[np.
             from sklearn.manifold import TSNE
         except ImportError:
             raise UserError("t-SNE needs scikit-learn.", "pip install scikit-learn") from None
+        # 30 is scikit-learn's default; it refuses a perplexity that is not below the number of points.
         perplexity = min(30.0, (len(unit) - 1) / 3)
         reducer = TSNE(init="pca" if unit.shape[1] > 1 else "random", perplexity=perplexity, random_state=seed)
     elif method == "umap":

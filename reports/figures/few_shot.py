@@ -41,6 +41,7 @@ def few_shot_curves(rows: Sequence[Row], title: str) -> Figure | None:
     drawing = Drawing(WIDTH, HEIGHT)
     draw_axes(drawing, _BOX, x, y, ("Training videos per class (K)", "Top-1 (%)"))
     shown = min(len(rows), 8)
+    # From the worst to the best row, so that the best rows are drawn on top.
     for number, found in reversed(list(enumerate(points))):
         colour, shape = style_of(number)
         shift = (number - (shown - 1) / 2) * _SLOT / 8 if shape != "dot" else 0.0

@@ -47,6 +47,7 @@ def base_novel(rows: Sequence[Row], title: str) -> Figure | None:
     draw_axes(drawing, _BOX, x, y, (f"{titles[0]} top-1 (%)", f"{titles[1]} top-1 (%)"))
     _equal_means(drawing, x, y)
     points = []
+    # From the worst to the best row, so that the best rows are drawn on top.
     for number, (row, name) in reversed(list(enumerate(zip(rows, names, strict=True)))):
         a, b = row.cells[first], row.cells[second]
         colour, shape = style_of(number)
@@ -65,7 +66,6 @@ def base_novel(rows: Sequence[Row], title: str) -> Figure | None:
         texts.append(f"{heading} is highest for {names[means.index(max(means))]} ({max(means):.1f} %)")
     text = f"{'; '.join(texts)}. Dashed curves have equal harmonic means (HM); small dots are repeats."
     return Figure(drawing.svg(f"{titles[0]} against {titles[1].lower()} accuracy: {title}. {text}"), text)
-
 
 
 def _ends(cells: Iterable[Cell]) -> list[float]:
@@ -177,6 +177,7 @@ def accuracy_cost(rows: Sequence[Row], column: str, title: str, cost: str = "par
     best = pareto([(value, row.cells[column].mean) for value, row in known])
     _pareto_line(drawing, x, y, [(known[i][0], known[i][1].cells[column].mean) for i in best])
     points = []
+    # From the worst to the best row, so that the best rows are drawn on top.
     for number, ((value, row), name) in reversed(list(enumerate(zip(known, names, strict=True)))):
         cell = row.cells[column]
         colour, shape = style_of(number)
