@@ -38,7 +38,7 @@ def attention_of_fits(
         UserError: The fits read videos in different ways or have different backbones, or the file cannot be decoded.
     """
     views = _common_views(fits, frames)
-    if len(backbones := list(dict.fromkeys(fit.row.backbone.arch for fit in fits))) > 1:
+    if len(backbones := list(dict.fromkeys(fit.content.described.model.arch for fit in fits))) > 1:
         raise UserError(
             f"The fits have the backbones {' and '.join(backbones)}, expected one: attention is compared by patch.",
             "Name fits of one backbone.",
