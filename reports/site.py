@@ -125,7 +125,7 @@ def _build(runs: Sequence[Path], out: Path, publishing: Publishing) -> BuiltRepo
         samples=f"{SAMPLES}/{INDEX}" if publishing.samples else "",
         tabs=list(dict.fromkeys(group.protocol for group in groups)),
         glance=overview(groups),
-        figures={group.anchor: group_figures(group) for group in groups if _drawn(group)},
+        figures={group.anchor: list(group_figures(group).values()) for group in groups if _drawn(group)},
         comparisons=comparisons,
         probes=Markup(html(probe_tables(losses))) if losses else "",
         probe_figures=[probe_losses(members, dataset_title(name)) for name, members in by_dataset(losses).items()],
