@@ -23,19 +23,16 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import math
 import types
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
-from json.encoder import encode_basestring
 from operator import attrgetter, itemgetter
 from typing import Literal, Union, get_args, get_origin, get_type_hints
 
-from harness.base.canonical import canonical_json
 from harness.spec import Recipe, Views
 from harness.spec.later import later_fields
-from results.codec import JsonLike
+from results.key_texts import Part, PartTexts, field_text, normal
 from results.measurement_parts import (
     RANDOM,
     UNKNOWN,
@@ -56,13 +53,14 @@ from results.measurement_parts import (
     Start,
     Training,
     Value,
+    computed_once,
 )
 
 __all__ = [
     "FIELDS", "KEY_NAMES", "RANDOM", "UNKNOWN", "Count", "Evaluation", "Expected", "FieldValue", "FitDescription",
-    "Key", "Keys", "ListId", "Measurement", "MethodId", "ModelId", "Plain", "Positive", "Prescribed", "ProtocolId",
-    "Scope", "Sha256", "Start", "Training", "Value", "cell_key", "fit_key", "keys_of", "leaves", "normal",
-    "training_key",
+    "Key", "Keys", "ListId", "Measurement", "MethodId", "ModelId", "Part", "Plain", "Positive", "Prescribed",
+    "ProtocolId", "Scope", "Sha256", "Start", "Training", "Value", "cell_key", "computed_once", "fit_key", "keys_of",
+    "leaves", "normal", "training_key",
 ]  # fmt: skip
 
 
@@ -96,7 +94,7 @@ class Measurement:
     def keys(self) -> Keys:
         """All keys, computed once; do not change the mappings of options in place."""
         shape = _shape(Measurement, self.fitted is not None)
-        grouped = [f'"{path}":{_text(value)}' for path, value in _as_grouped(self).items()]
+        grouped = [f'"{path}":{field_text(value)}' for path, value in _as_grouped(self).items()]
         texts = of_row = shape.texts(self) + grouped
         if self.protocol.table:
             in_table = dataclasses.replace(self.evaluation, list=self.table_list)
@@ -252,7 +250,7 @@ def _as_grouped(m: Measurement) -> dict[str, FieldValue]:
     return values
 
 
-Described = Measurement | FitDescription | Recipe | Scope | Prescribed
+Described = Measurement | FitDescription | Recipe | Scope | Prescribed | Part
 """Dataclasses whose fields `leaves` lists."""
 
 
@@ -280,30 +278,17 @@ class _Shape:
     """The fields of a trained or an untrained measurement, or of a fit's description, prepared for hashing.
 
     Args:
-        paths: Fields that enter a key; `training` if it is not a dataclass.
-        later: Positions of later fields in `paths`, and their entries at the default.
-        picks: For each key, the function that selects its fields from all fields, sorted by path. The group key also
-            selects from the values of `_as_grouped`, which follow the fields.
+        parts: The parts, in the order of their fields; `training` is a part without fields if it is not a dataclass.
+        picks: For each key, the function that selects its fields from the fields of all parts, sorted by path. The
+            group key also selects from the values of `_as_grouped`, which follow the fields.
     """
 
-    paths: tuple[str, ...]
-    later: tuple[tuple[int, str], ...]
+    parts: tuple[PartTexts, ...]
     picks: Mapping[str, Callable[[list[str]], tuple[str, ...]]]
 
-    def texts(self, part: FitDescription | Measurement) -> list[str]:
+    def texts(self, owner: FitDescription | Measurement) -> list[str]:
         """Entries of all fields in the JSON object whose hash is the key; empty for later fields at their default."""
-        values = zip(self.names, _getter(self.paths)(part), strict=True)
-        # Most values are texts, for which a function call takes as long as the encoding.
-        texts = [name + (encode_basestring(value) if type(value) is str else _text(value)) for name, value in values]
-        for index, default in self.later:
-            if texts[index] == default:
-                texts[index] = ""
-        return texts
-
-    @cached_property
-    def names(self) -> tuple[str, ...]:
-        """Names of the fields in the JSON object, with quotes and colon."""
-        return tuple(f'"{path}":' for path in self.paths)
+        return [text for part in self.parts for text in part.of(getattr(owner, part.name))]
 
 
 @cache
@@ -316,8 +301,13 @@ def _shape(kind: type, trained: bool) -> _Shape:
         if key == "group":
             indices |= {path: i for i, path in enumerate(grouped, start=len(paths))}
         picks[key] = itemgetter(*(indices[path] for path in sorted(indices)))
-    late = ((index, _later_default(kind, path)) for index, path in enumerate(paths))
-    return _Shape(paths, tuple((index, entry) for index, entry in late if entry), picks)
+    parts = []
+    for name in dict.fromkeys(path.partition(".")[0] for path in paths):
+        inner = tuple(path for path in paths if path.partition(".")[0] == name)
+        late = ((index, _later_default(kind, path)) for index, path in enumerate(inner))
+        below = tuple(path.partition(".")[2] for path in inner)
+        parts.append(PartTexts(name, below, tuple((index, entry) for index, entry in late if entry)))
+    return _Shape(tuple(parts), picks)
 
 
 def _later_default(kind: type, path: str) -> str:
@@ -329,7 +319,7 @@ def _later_default(kind: type, path: str) -> str:
     if name not in later_fields(kind):
         return ""
     default: FieldValue = getattr(kind, name)
-    return f'"{path}":{_text(default)}'
+    return f'"{path}":{field_text(default)}'
 
 
 def leaves(part: Described) -> Iterator[tuple[str, FieldValue]]:
@@ -366,35 +356,3 @@ def cell_key(measurement: Measurement) -> str:
 
 def _hash(key: str, entries: tuple[str, ...]) -> str:
     return hashlib.sha256(f"{{{','.join(filter(None, entries))}}}".encode()).hexdigest()[: _LENGTHS[key]]
-
-
-def _text(value: FieldValue) -> str:
-    """Canonical JSON of a value; 5 and 5.0 give the same text."""
-    # Most values are texts and numbers; the general encoder is several times slower for them.
-    if type(value) is str:
-        return encode_basestring(value)
-    if type(value) is int or (type(value) is float and math.isfinite(value)):
-        return repr(int(value) if int(value) == value else value)
-    if value is None or type(value) is bool:
-        return _CONSTANTS[value]
-    if type(value) is dict and not value:
-        return "{}"
-    if isinstance(value, (tuple, list)):
-        return f"[{','.join([_text(item) for item in value])}]"
-    return canonical_json(normal(value))
-
-
-_CONSTANTS = {None: "null", True: "true", False: "false"}
-
-
-def normal(value: FieldValue | JsonLike) -> JsonLike:
-    """A value as it is hashed: 5.0 becomes 5, and tuples become lists."""
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    if isinstance(value, (list, tuple)):
-        return [normal(item) for item in value]
-    if isinstance(value, Expected):
-        raise TypeError(f"an expected evaluation enters no key, found {value}")
-    if isinstance(value, dict):
-        return {name: normal(item) for name, item in value.items()}
-    return value

@@ -5,12 +5,16 @@ Other modules import these classes from `results.measurement`, which also define
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 from msgspec import Meta
 
 from harness.spec import Recipe, Repeat, Views
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 UNKNOWN = "unknown"
 """Value of a text field that is not known for an imported record; a row with this value is shown but not ranked."""
@@ -38,6 +42,24 @@ Key = Annotated[str, Meta(pattern=r"^[0-9a-f]{16}" + END, description="16 hex di
 Plain = bool | int | float | str | None
 Value = Plain | tuple[Plain, ...]
 """Value of a method option, as JSON stores it."""
+
+
+T = TypeVar("T")
+
+
+def computed_once(part: DataclassInstance, name: str, compute: Callable[[], T]) -> T:
+    """A value that follows from a part alone. It is kept with the part, which is immutable and shared by records.
+
+    Args:
+        part: The part of a measurement.
+        name: Attribute that keeps the value; it starts with an underscore.
+        compute: Computes the value.
+    """
+    kept = vars(part)
+    if name not in kept:
+        kept[name] = compute()
+    value: T = kept[name]
+    return value
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass
 
 from harness.spec import Recipe, Views
 from results.measurement import (
@@ -15,8 +15,11 @@ from results.measurement import (
     ListId,
     Measurement,
     ModelId,
+    Part,
+    Plain,
     Training,
     Value,
+    computed_once,
     keys_of,
     leaves,
 )
@@ -85,8 +88,8 @@ class Difference:
             return f"option {self.path.split('.', 2)[2]}"
         if self.path in _LABELS:
             return _LABELS[self.path]
-        place = next((p for p in _PLACES if self.path.startswith(p)), "")
-        return _PLACES.get(place, "") + self.path.removeprefix(place).replace("_", " ")
+        prefix = next((p for p in _PLACES if self.path.startswith(p)), "")
+        return _PLACES.get(prefix, "") + self.path.removeprefix(prefix).replace("_", " ")
 
     def value(self, value: FieldValue) -> str:
         """One of the two values as text; of hashes the first eight digits."""
@@ -190,13 +193,13 @@ def _values(m: Measurement | FitDescription) -> dict[str, FieldValue]:
     return values
 
 
-def recipe_changes(training: Training | None) -> dict[str, Value]:
+def recipe_changes(training: Training | None) -> Mapping[str, Value]:
     """The values of the recipe settings that differ from the declared recipe."""
-    if training is None:
-        return {}
+    return {} if training is None else computed_once(training, "_changes", lambda: _changes(training))
+
+
+def _changes(training: Training) -> dict[str, Value]:
     used, declared = training.recipe, training.declared
-    if used == declared:  # a board calls this several times for each record
-        return {}
     names = [f.name for f in fields(Recipe) if f.name != "source"]
     return {name: getattr(used, name) for name in names if getattr(used, name) != getattr(declared, name)}
 
@@ -208,7 +211,8 @@ def own_recipe(training: Training | None) -> bool:
 
 def open_reasons(m: Measurement) -> tuple[str, ...]:
     """The settings that put a measurement into the open division, in words; empty in the closed division."""
-    return tuple(_open_reasons(m))
+    # A board asks several times for each record.
+    return computed_once(m, "_open_reasons", lambda: tuple(_open_reasons(m)))
 
 
 def _open_reasons(m: Measurement) -> Iterator[str]:
@@ -269,9 +273,19 @@ def incomplete_mark(reasons: Sequence[str]) -> str:
 
 def unknown_fields(m: Measurement) -> tuple[str, ...]:
     """Paths of the fields whose value is `unknown`."""
-    values = dict(leaves(m))
-    # Hardly any measurement has an unknown field, and the search by value takes a fifth of the time of the loop.
-    return tuple(path for path, value in values.items() if value == UNKNOWN) if UNKNOWN in values.values() else ()
+    parts = ((field.name, getattr(m, field.name)) for field in fields(Measurement))
+    return tuple(path for name, part in parts for path in _unknown_of(name, part))
+
+
+def _unknown_of(name: str, part: Part | Plain) -> tuple[str, ...]:
+    """Paths of the unknown fields of a part, which is the field `name` of a measurement."""
+    if not is_dataclass(part):
+        return (name,) if part == UNKNOWN else ()
+
+    def search() -> tuple[str, ...]:
+        return tuple(f"{name}.{path}" for path, value in leaves(part) if value == UNKNOWN)
+
+    return computed_once(part, "_unknown", search)
 
 
 def unranked_reasons(m: Measurement) -> tuple[str, ...]:

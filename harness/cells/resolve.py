@@ -60,7 +60,9 @@ def resolve(request: Request, settings: Settings) -> ResolvedRequest:
             except NotApplicableError as error:
                 reason = f"{error.message} {error.hint}".strip()
                 left_out.append((f"{choice.name} {protocol.name} {dataset.shown}", reason))
-    check_parts(request, resolver.parts)
+    # If no combination reached its parts, the reasons of `left_out` are the message.
+    if resolver.parts or not left_out:
+        check_parts(request, resolver.parts)
     resolver.notes |= dict.fromkeys(unused_source(request, any(found.parent for found in combinations)))
     embedded = not request.datasets and any(dataset.kind == "embedded" for _, dataset in targets)
     return ResolvedRequest(tuple(combinations), tuple(missing), embedded, tuple(left_out), tuple(resolver.notes))

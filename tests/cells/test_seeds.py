@@ -90,6 +90,11 @@ def test_a_protocol_with_repeats_refuses_seeds(
     assert "--seeds 2 does not apply" in caught.value.message
 
 
+def test_a_part_does_not_hide_that_seeds_are_refused(small_dataset: Path) -> None:
+    with pytest.raises(UserError, match="--seeds 2 does not apply"):
+        cells_of(small_dataset, "b2n", seeds=2, parts=("base",))
+
+
 def test_the_evals_of_the_source_are_selected_by_seed(small_dataset: Path) -> None:
     more: dict[str, Any] = {"seeds": 3, "source": "mini_source", "parts": ("source",)}
     every, second = (cells_of(small_dataset, "zero_shot", repeats=repeats, **more).evals for repeats in ((), (2,)))

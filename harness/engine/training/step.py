@@ -119,7 +119,7 @@ def build_optimizer(method: ClipMethod, recipe: Recipe, shard: str = "none") -> 
     Args:
         method: The method to train.
         recipe: Rates, betas and weight decay, with their exceptions by parameter group.
-        shard: How the optimiser state is sharded among processes: `none`, `zero` or `fsdp`.
+        shard: Division of the optimiser state among processes: `none`, `zero` or `fsdp`.
 
     Raises:
         UserError: No parameter is trained, a group lists a parameter with `requires_grad=False`, or the recipe names a
