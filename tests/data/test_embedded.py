@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from harness.data.embedded import render as mini
+from harness.data.embedded.dataset import EmbeddedDataset
 from harness.data.embedded.render import (
     MINI_DATASETS,
     MINI_VERSION,
@@ -100,6 +101,14 @@ def test_the_published_division_rule_gives_a_balanced_checkerboard() -> None:
     assert len({tuple(column) for column in board.T}) == 6, "no two motions have the same shapes"
     border = counts[ordered[11]]
     assert border == counts[ordered[12]], "a tie across the border shows that the sort is stable"
+
+
+def test_another_version_of_the_renderer_is_other_videos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target, source = (EmbeddedDataset(name, tmp_path) for name in ("mini_target", "mini_source"))
+    now = [target.content(target.list("val")), source.content(source.list("val"))]
+    assert len(set(now)) == 2 and now[0] == target.content(target.list("train"))
+    monkeypatch.setattr("harness.data.embedded.dataset.MINI_VERSION", MINI_VERSION + 1)
+    assert target.content(target.list("val")) not in now
 
 
 def test_unknown_names_list_what_exists() -> None:
