@@ -1,4 +1,4 @@
-"""The public Python interface: what plugins subclass and call, and functions for scripts and notebooks.
+"""The public Python interface: classes and functions for plugins, and functions for scripts and notebooks.
 
 Plugins import nothing else of this project. Names that need torch, numpy or pandas are imported on first use, so that
 listing and planning import none of them. See docs/api.md.

@@ -1,87 +1,84 @@
-"""Common style of the figures that matplotlib draws: SVG that follows the page's colours and keeps text as text."""
+"""Common style of the figures that matplotlib draws: PDF, PNG and SVG files for papers and terminals."""
 
 from __future__ import annotations
 
 import io
-import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
-from xml.sax.saxutils import quoteattr
 
 import matplotlib
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from reports.anchors import slug
-
-INK = "#010203"
-"""Replaced by `currentColor` in the SVG, so that axes and text follow a light or a dark page."""
+from harness.base.atomic import write_bytes
+from harness.base.errors import UserError
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "h")
+FORMATS = (".png", ".svg", ".pdf")
+DPI = 300
+_FONTS = ("DejaVu Sans", "Noto Sans CJK SC", "Noto Sans CJK JP", "WenQuanYi Zen Hei", "Noto Sans")
+"""The font of matplotlib, and fonts for other scripts where they are installed."""
 
 # The stubs of matplotlib 3.10 and 3.11 state different types for the names of settings.
 _STYLE: dict[Any, Any] = {
-    "svg.fonttype": "none", "text.parse_math": False, "font.size": 9.0, "axes.edgecolor": INK, "axes.labelcolor": INK,
-    "xtick.color": INK, "ytick.color": INK, "text.color": INK, "axes.spines.top": False, "axes.spines.right": False,
-    "axes.linewidth": 0.6, "xtick.major.width": 0.6, "ytick.major.width": 0.6, "figure.facecolor": "none",
-    "axes.facecolor": "none", "savefig.facecolor": "none", "legend.frameon": False, "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"], "axes.titlesize": 9.0, "axes.titleweight": "bold", "axes.titlelocation": "left",
+    # Type 42 embeds TrueType fonts; publishers refuse the default, Type 3. An SVG keeps its text as text.
+    "pdf.fonttype": 42, "ps.fonttype": 42, "svg.fonttype": "none", "svg.hashsalt": "figure",
+    # Names are not formulas: matplotlib would read `$` as the begin of one.
+    "text.parse_math": False,
+    "font.size": 8.0, "axes.titlesize": 8.0, "axes.labelsize": 8.0, "xtick.labelsize": 7.0, "ytick.labelsize": 7.0,
+    "legend.fontsize": 7.0, "axes.spines.top": False, "axes.spines.right": False, "axes.linewidth": 0.6,
+    "xtick.major.width": 0.6, "ytick.major.width": 0.6, "legend.frameon": False, "axes.titlelocation": "left",
+    "font.family": "sans-serif", "lines.scale_dashes": False,
 }  # fmt: skip
 
 
-_CHARACTER = 0.074
-"""Upper bound of the width of a character in a label, in inches."""
-
-
 @contextmanager
-def canvas(
-    width: float = 3.6, height: float = 3.4, legend: Sequence[str] = (), ticks: Sequence[str] = (), below: float = 0.45
-) -> Iterator[tuple[Figure, Axes]]:
-    """A figure and its axes in the common style; they do not use the global state of pyplot.
+def paper_style() -> Iterator[None]:
+    """Draw with fonts of 7 and 8 points; the global style of matplotlib is restored at the end."""
+    from matplotlib.font_manager import fontManager
 
-    Margins are set from the lengths of the labels: matplotlib's own layouts draw every figure twice.
-
-    Args:
-        width: Width of the axes, in inches.
-        height: Height of the figure, in inches.
-        legend: Labels of the legend, right of the axes.
-        ticks: Labels left of the axes; empty for numbers.
-        below: Height of the labels below the axes, in inches.
-    """
-    left = 0.25 + _CHARACTER * max(map(len, ticks)) if ticks else 0.6
-    right = 0.5 + _CHARACTER * max(map(len, legend)) if legend else 0.25
-    whole = left + width + right
-    with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(whole, height))
-        axes = figure.subplots()
-        figure.subplots_adjust(left / whole, below / height, 1 - right / whole, 1 - 0.32 / height)
-        yield figure, axes
+    installed = {font.name for font in fontManager.ttflist}
+    fonts = [name for name in _FONTS if name in installed]
+    with matplotlib.rc_context({**_STYLE, "font.sans-serif": fonts}):
+        yield
 
 
-def svg(figure: Figure, name: str, description: str) -> str:
-    """The figure as an `<svg>` element for a page: equal figures give equal text, and labels are escaped.
+def write_plot(figure: Figure, path: Path, caption: str = "") -> None:
+    """Write a figure; equal figures give equal files.
 
     Args:
-        figure: A figure of `canvas`.
-        name: Prefix that makes the ids unique on a page.
-        description: Text for screen readers.
+        figure: A figure, drawn within `paper_style`.
+        path: File to write; its suffix is one of `FORMATS`.
+        caption: Finding of the figure, which the file holds as its description.
+
+    Raises:
+        UserError: The suffix is another one.
     """
-    buffer = io.StringIO()
-    with matplotlib.rc_context({**_STYLE, "svg.hashsalt": name}), warnings.catch_warnings():
-        # The browser renders the text with its own fonts, so glyphs may be missing in matplotlib's font.
+    check_format(path)
+    kind = path.suffix.lower().removeprefix(".")
+    # The times and versions that matplotlib would write change with every run.
+    left_out = {"pdf": ("CreationDate", "Producer", "Creator"), "png": ("Software",), "svg": ("Date", "Creator")}[kind]
+    facts: dict[str, str | None] = dict.fromkeys(left_out)
+    if caption:
+        facts["Subject" if kind == "pdf" else "Description"] = caption
+    content = io.BytesIO()
+    with warnings.catch_warnings():
+        # A character that no installed font has is drawn as a box.
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    text = buffer.getvalue()
-    # An SVG inside an HTML page has no XML declaration, no document type and no metadata.
-    text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    text = re.sub(r"\s*<\?xml[^>]*>|<!DOCTYPE[^>]*>", "", text).replace(INK, "currentColor")
-    # Several figures share one page: a prefix keeps the ids of matplotlib's definitions unique.
-    prefix = slug(name)
-    text = re.sub(r'\bid="', f'id="{prefix}-', text)
-    text = re.sub(r"url\(#", f"url(#{prefix}-", text)
-    text = re.sub(r'href="#', f'href="#{prefix}-', text)
-    text = re.sub(r'\sxmlns:(?:dc|cc|rdf)="[^"]*"', "", text)
-    return text.replace("<svg ", f'<svg role="img" aria-label={quoteattr(description)} ', 1).strip()
+        figure.savefig(content, format=kind, dpi=DPI, metadata=facts)
+    write_bytes(path, content.getvalue())
+
+
+def check_format(path: Path, formats: Sequence[str] = FORMATS) -> None:
+    """Check that the suffix of a figure's file is one of `formats`.
+
+    Raises:
+        UserError: It is another one.
+    """
+    if path.suffix.lower() not in formats:
+        example = path.with_suffix(".png").name if path.name else "figure.png"
+        raise UserError(
+            f"--out is {path}, expected a file that ends in {', '.join(formats)}.", f"Example: --out {example}"
+        )

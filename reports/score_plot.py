@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import matplotlib
 from matplotlib.figure import Figure
 
-from harness.base.atomic import write_bytes
 from reports.figures.palette import COLOURS
 from reports.labels import shorten
+from reports.plot import paper_style, write_plot
 
 MOST_VIDEOS = 20
-"""Most videos of a figure: each has axes of its own."""
+"""Largest number of videos of a figure, in which each video has separate axes."""
 SHOWN = 5
-"""Classes with a line of their own: those with the highest probability in any window."""
+"""Number of classes with a line: the classes with the highest probability in any window."""
 
 
 @dataclass(frozen=True)
@@ -42,16 +40,13 @@ def draw_scores(tracks: Sequence[ScoreTrack], path: Path) -> None:
         tracks: The videos, at most `MOST_VIDEOS`.
         path: File to write: .png, .svg or .pdf.
     """
-    # Class names are not formulas: matplotlib would read `$` as the begin of one.
-    with matplotlib.rc_context({"text.parse_math": False, "svg.fonttype": "none"}):
-        figure = Figure(figsize=(8.0, 0.6 + 2.4 * len(tracks)), layout="constrained")
+    with paper_style():
+        figure = Figure(figsize=(6.9, 0.6 + 2.0 * len(tracks)), layout="constrained")
         for axes, track in zip(figure.subplots(len(tracks), squeeze=False)[:, 0], tracks, strict=True):
             best = sorted(track.probabilities, key=lambda name: -max(track.probabilities[name]))[:SHOWN]
             for name, colour in zip(best, COLOURS, strict=False):
                 axes.plot(track.seconds, track.probabilities[name], ".-", color=colour, label=shorten(name, 30))
             axes.set(title=shorten(track.name, 80), ylabel="probability", ylim=(0.0, 1.02))
-            axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=7)
+            axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
         axes.set_xlabel("time (s)")
-        content = io.BytesIO()
-        figure.savefig(content, format=path.suffix.lower().removeprefix("."), dpi=150)
-    write_bytes(path, content.getvalue())
+        write_plot(figure, path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -17,7 +18,7 @@ from reports.figures.classes import class_changes, confusion
 from reports.figures.few_shot import few_shot_curves
 from reports.figures.scatter import COSTS, accuracy_cost, base_novel
 from reports.figures.separable import separable_rows
-from reports.figures.svg import Figure
+from reports.figures.svg import WIDTH, Figure
 from reports.labels import labels_of
 from reports.layout import column_title, dataset_title, protocol_title
 from reports.row import Cell, Row, harmonic_columns
@@ -175,34 +176,50 @@ def _overlaps(entry: Entry) -> list[Overlap]:
     return overlaps
 
 
-def group_figures(group: Group) -> list[Figure]:
-    """The figures of a measured group with at least two rows."""
+def group_figures(group: Group, width: float = WIDTH) -> dict[str, Figure]:
+    """The figures of a measured group with at least two rows, by name.
+
+    Args:
+        group: The group.
+        width: Width of the figures in pixels.
+    """
     rows = [board.row for board in group.rows if board.row and board.cells]
     if len(rows) < 2:
-        return []
+        return {}
     title = f"{protocol_title(group.protocol)}: {dataset_title(group.dataset)}"
-    figures = [few_shot_curves(rows, title), base_novel(rows, title), _separable(group, title)]
-    figures += [accuracy_cost(rows, group.primary, title, cost) for cost in COSTS]
-    return [figure for figure in figures if figure]
+    figures = {
+        "few-shot": few_shot_curves(rows, title, width),
+        "accuracies": base_novel(rows, title, width),
+        "separable": _separable(group, title, width),
+        **{slug("cost", cost): accuracy_cost(rows, group.primary, title, cost, width) for cost in COSTS},
+    }
+    return {name: figure for name, figure in figures.items() if figure}
 
 
-def _separable(group: Group, title: str) -> Figure | None:
+def _separable(group: Group, title: str, width: float) -> Figure | None:
     """The rows of the primary column that its tests do not separate."""
     ranked = [board for board in group.rows if board.row and board.rank]
     rows = [board.row for board in ranked if board.row]
     keys = [board.anchor for board in ranked]
-    return separable_rows(rows, group.pairs.get(group.primary, ()), keys, group.primary, title)
+    return separable_rows(rows, group.pairs.get(group.primary, ()), keys, group.primary, title, width)
 
 
-def comparison_sections(groups: Sequence[Group]) -> tuple[list[ComparisonSection], list[Damaged]]:
-    """Comparisons of the best two ranked rows of the largest measured groups, and the files that cannot be read."""
+def comparison_sections(
+    groups: Sequence[Group], most: float = math.inf
+) -> tuple[list[ComparisonSection], list[Damaged]]:
+    """Comparisons of the best two ranked rows of the largest measured groups, and the files that cannot be read.
+
+    Args:
+        groups: The tables of the board.
+        most: Largest width of a figure in pixels.
+    """
     ranked = [(group, [row for row in group.rows if row.row and row.rank]) for group in groups]
     ranked = [(group, rows) for group, rows in ranked if len(rows) > 1]
     ranked.sort(key=lambda item: -len(item[1]))
     sections, damaged = [], []
     for group, rows in ranked[:MOST_COMPARISONS]:
         try:
-            sections.append(_comparison(group, rows[0], rows[1]))
+            sections.append(_comparison(group, rows[0], rows[1], most))
         except UserError as error:
             message = error.message
             for entry in (entry for board in rows[:2] if board.row for entry in board.row.entries):
@@ -211,24 +228,25 @@ def comparison_sections(groups: Sequence[Group]) -> tuple[list[ComparisonSection
     return sections, damaged
 
 
-def _comparison(group: Group, a: BoardRow, b: BoardRow) -> ComparisonSection:
+def _comparison(group: Group, a: BoardRow, b: BoardRow, most: float) -> ComparisonSection:
     result = compare_files(_paths(a), _paths(b))
     # A part is `protocol/dataset/part`; parts have the order of their columns.
+    # Reversed twice: of several columns of a part, the first one names it, and the order stays.
     columns = {rule.part: rule.name for rule in reversed(a.row.rules) if rule.part} if a.row else {}
     order = list(reversed(columns))
     parts = sorted(result.parts, key=lambda part: order.index(_part(part)) if _part(part) in order else len(order))
     names = tuple(column_title(columns.get(_part(part), part.name)) for part in parts)
-    figure = class_changes(parts[0], a.name, b.name, 12)
+    figure = class_changes(parts[0], a.name, b.name, 12, most)
     title = f"{protocol_title(group.protocol)}, {dataset_title(group.dataset)}, {group.heading}"
     anchor = slug("c", group.anchor)
-    return ComparisonSection(anchor, title, a.name, b.name, tuple(parts), figure, names, _confusion(a))
+    return ComparisonSection(anchor, title, a.name, b.name, tuple(parts), figure, names, _confusion(a, most))
 
 
 def _part(comparison: PartComparison) -> str:
     return comparison.name.rsplit("/", 1)[-1]
 
 
-def _confusion(board: BoardRow) -> Figure | None:
+def _confusion(board: BoardRow, most: float) -> Figure | None:
     """The confusion matrix of a row's first top-1 column, from its first repeat."""
     cells = board.row.cells.values() if board.row else ()
     cell = next((cell for cell in cells if board.row and _counts(board.row, cell.column)), None)
@@ -236,7 +254,7 @@ def _confusion(board: BoardRow) -> Figure | None:
         return None
     entry = cell.repeats[0].entry
     title = f"{board.name}, {column_title(cell.column)}"
-    return confusion(read_predictions(entry.predictions), entry.record.classes, title=title)
+    return confusion(read_predictions(entry.predictions), entry.record.classes, title=title, most=most)
 
 
 def _paths(board: BoardRow) -> list[Path]:

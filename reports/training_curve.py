@@ -6,10 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.base.atomic import write_bytes
-from harness.base.errors import UserError
-
-FORMATS = (".png", ".svg", ".pdf")
 BAR = 40
 """Width of the longest bar in characters."""
 
@@ -45,7 +41,7 @@ class TrainingCurve:
 
 
 def curve_text(curve: TrainingCurve) -> str:
-    """A curve as text: one line an epoch, with a bar from zero to the loss."""
+    """A curve as text: one line per epoch, with a bar from zero to the loss."""
     most = max((row.loss for row in curve.epochs), default=0.0)
     lines = [curve.name, "EPOCH      LOSS        RATE   SECONDS"]
     for row in curve.epochs:
@@ -59,26 +55,24 @@ def draw_curves(curves: Sequence[TrainingCurve], path: Path) -> None:
 
     Args:
         curves: The curves.
-        path: File to write; its suffix is one of `FORMATS`.
+        path: File to write: .png, .svg or .pdf, 6.9 inches wide.
 
     Raises:
         UserError: The suffix is another one.
     """
-    if path.suffix.lower() not in FORMATS:
-        raise UserError(
-            f"--out is {path}, expected a file that ends in {', '.join(FORMATS)}.", "Example: --out curve.png"
-        )
-    import io
-
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(6.0, 4.0), layout="constrained")
-    axes = figure.add_subplot()
-    for curve in curves:
-        axes.plot([row.epoch for row in curve.epochs], [row.loss for row in curve.epochs], marker=".", label=curve.name)
-    axes.set_xlabel("epoch")
-    axes.set_ylabel("training loss (nats)")
-    axes.legend(fontsize=7)
-    content = io.BytesIO()
-    figure.savefig(content, format=path.suffix.lower().removeprefix("."), dpi=150)
-    write_bytes(path, content.getvalue())
+    from reports.plot import check_format, paper_style, write_plot
+
+    check_format(path)
+    with paper_style():
+        figure = Figure(figsize=(6.9, 3.4), layout="constrained")
+        axes = figure.add_subplot()
+        for curve in curves:
+            axes.plot(
+                [row.epoch for row in curve.epochs], [row.loss for row in curve.epochs], marker=".", label=curve.name
+            )
+        axes.set_xlabel("epoch")
+        axes.set_ylabel("training loss (nats)")
+        axes.legend()
+        write_plot(figure, path)

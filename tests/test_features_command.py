@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -15,13 +16,21 @@ from results.record import find_records, read_record
 from tests.conftest import in_process
 
 
-def test_features_of_a_fit_are_drawn(small_dataset: Path, finished_runs: Path, tmp_path: Path) -> None:
+def test_features_of_a_fit_are_drawn_beside_those_of_vanilla_clip(
+    small_dataset: Path, finished_runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "f.svg"
     asked = ("--method", "vificlip", "--part", "joint", "--dataset", small_dataset, "--out", out)
     assert in_process("features", *asked, "--runs", finished_runs) == 0
     root = ET.fromstring(out.read_text(encoding="utf-8"))
     shown = ["".join(e.itertext()) for e in root.iter("{http://www.w3.org/2000/svg}text")]
-    assert {"circle left", "square right"} <= set(shown) and any("ViFi-CLIP" in text for text in shown)
+    assert {"class", "circle left", "square right"} <= set(shown)
+    caption = capsys.readouterr().out.strip()
+    numbers = re.match(r"The 5 nearest other videos name the right class for (\d+) % with vanilla CLIP and (\d+) % with "
+                       r"ViFi-CLIP of \d+ videos of 4 classes; \d+ % of all pairs have one class\. ", caption)  # fmt: skip
+    assert numbers and "Positions" not in caption and "ositions by t-SNE, perplexity " in caption
+    for title, number in (("vanilla CLIP", numbers[1]), ("ViFi-CLIP", numbers[2])):
+        assert f"{title}: {number} % of neighbours agree" in shown
 
 
 def test_features_are_arrays_that_give_the_scores_of_the_fit(
@@ -73,5 +82,5 @@ def test_an_unknown_part_is_told(finished_runs: Path) -> None:
 def test_another_suffix_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str], out: str) -> None:
     (tmp_path / "folder.npz").mkdir()
     assert in_process("features", "--method", "vificlip", "--out", tmp_path / out) == 2
-    assert "expected a file that ends in .svg (a map), .npz or .safetensors (arrays)" in capsys.readouterr().err
+    assert "expected a file that ends in .png, .pdf, .svg (a map), .npz or .safetensors (arrays)" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["folder.npz"]

@@ -32,12 +32,14 @@ def add_parser(verbs: Verbs) -> None:
         verbs, "report", "build the board, or print a table with published values",
         "Without --table: build the board, one self-contained HTML file, with leaderboard.json and CSV files in the\n"
         "same folder. With --out, the folder also holds the records, and can be served without the run folder.\n"
-        "With --table: print one table, with published values and verdicts unless --against nothing.",
+        "With --table: print one table, with published values and verdicts unless --against nothing.\n"
+        "With --figures: write the figures of the board as PDF and PNG for a paper.",
         "examples:\n"
         "  python -m harness report\n"
         "  python -m harness report --out site --since old/leaderboard.json\n"
         "  python -m harness report --table b2n --against paper --format latex\n"
         "  python -m harness report --export every-eval-ever --out export/\n"
+        "  python -m harness report --figures figures/ --width column\n"
         "  python -m harness report --table all --format csv --out tables/\n"
         "  python -m harness report --runs runs_of_machine_a/ runs_of_machine_b/ --out board/\n",
     )  # fmt: skip
@@ -69,12 +71,24 @@ def add_parser(verbs: Verbs) -> None:
         "--export", choices=EXPORTS,
         help="write all measured rows to the folder --out in the format of another collection of results",
     )  # fmt: skip
+    parser.add_argument(
+        "--figures", metavar="DIR", type=Path,
+        help="write the figures of the board to this folder as PDF and PNG, with their captions in captions.md",
+    )  # fmt: skip
+    parser.add_argument(
+        "--width", choices=("column", "page"),
+        help="width of --figures: one column (3.4 inches) or both columns of a page (6.9 inches) (column)",
+    )  # fmt: skip
     add_folders(parser, several_runs=True)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Build the board or print the table."""
     runs = run_folders_of(arguments)
+    if arguments.width and not arguments.figures:
+        raise UserError("--width belongs to --figures, which was not given.", "Add --figures DIR.")
+    if arguments.figures:
+        return _figures(arguments, runs)
     if arguments.export:
         return _export(arguments, runs)
     if arguments.table is None:
@@ -127,6 +141,20 @@ def _export(arguments: argparse.Namespace, runs: Sequence[Path]) -> int:
 
     files, damaged = write_export(arguments.export, runs, Path(arguments.out))
     say(f"export: {len(files)} files in {arguments.out}")
+    return _report_damaged(damaged)
+
+
+def _figures(arguments: argparse.Namespace, runs: Sequence[Path]) -> int:
+    """Write the figures of the board for a paper."""
+    given = [
+        ("--table", arguments.table), ("--export", arguments.export), ("--out", arguments.out), *_of_board(arguments)
+    ]  # fmt: skip
+    if wrong := [flag for flag, value in given if value]:
+        raise UserError(f"--figures writes only figures, found {wrong[0]}.", f"Leave out {wrong[0]} or --figures.")
+    from reports.figure_files import write_figures
+
+    files, damaged = write_figures(runs, arguments.figures, arguments.width or "column")
+    say(f"figures: {len(files)} files in {arguments.figures}")
     return _report_damaged(damaged)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Literal
@@ -23,7 +23,9 @@ from harness.engine.method import ClipMethod
 GAP = 4
 HEADER = 14
 FRAME_MILLISECONDS = 250
-SUFFIXES = (".png", ".gif", ".mp4")
+TOP_PERCENTILE = 99.0
+"""The scale of a film ends at this percentile: single patches have many times the attention of all others."""
+SUFFIXES = (".gif", ".mp4")
 
 
 @dataclass(frozen=True)
@@ -33,10 +35,14 @@ class AttentionMaps:
     Args:
         frames: (T, H, W, 3) uint8 RGB frames, resized and cropped as for the models.
         maps: Title -> (T, h, w) shares of the class token's attention on patches; they sum to 1 per frame.
+        times: T labels of the frames.
+        predictions: Title -> the predicted class with its probability.
     """
 
     frames: NDArray[np.uint8]
     maps: dict[str, NDArray[np.float32]]
+    times: tuple[str, ...] = ()
+    predictions: dict[str, str] = field(default_factory=dict)
 
 
 @torch.no_grad()
@@ -99,44 +105,43 @@ def compare_attention(methods: dict[str, tuple[ClipMethod, Tensor]], frames: NDA
     return AttentionMaps(np.ascontiguousarray(shown), maps)
 
 
-def render(attention: AttentionMaps, path: Path, size: int = 112) -> Path:
-    """Draw the maps over the frames; the suffix of the path decides the format.
+def render(attention: AttentionMaps, path: Path, size: int = 224) -> Path:
+    """Draw the maps over the frames as a film: the clip and all methods side by side, one image per frame.
 
-    `.png` has one row of frames and one row per method, with frames from left to right. `.gif` shows the clip and all
-    methods next to each other, one image per frame, in an endless loop. `.mp4` shows the same images as a video (H.264
-    if PyAV supports it).
+    All methods and frames share a scale, which the last line of each image states.
 
     Args:
         attention: Maps of one clip.
-        path: Path that ends in `.png`, `.gif` or `.mp4`; the file is written atomically.
+        path: Path that ends in `.gif` (endless loop) or `.mp4` (H.264 if PyAV supports it); the file is written
+            atomically.
         size: Side of a frame in pixels.
 
     Raises:
         UserError: The path has another suffix.
     """
-    if path.suffix not in SUFFIXES:
-        raise UserError(f"{path.name} is neither .png nor .gif nor .mp4.", "Choose one of these suffixes.")
+    if path.suffix.lower() not in SUFFIXES:
+        raise UserError(f"{path.name} is neither .gif nor .mp4.", "Choose one of these suffixes.")
+    top = max(float(np.percentile(np.stack(list(attention.maps.values())), TOP_PERCENTILE)), 1e-12)
     columns = [
         [Image.fromarray(f).resize((size, size), Image.Resampling.BILINEAR) for f in attention.frames],
         *(
-            [_overlay(f, m, size) for f, m in zip(attention.frames, maps, strict=True)]
+            [_overlay(f, m / top, size) for f, m in zip(attention.frames, maps, strict=True)]
             for maps in attention.maps.values()
         ),
     ]
-    titles = ["clip", *attention.maps]
+    patches = next(iter(attention.maps.values()))[0].size
+    scale = f"red: at least {top * patches:.1f} times the attention of a patch if all have the same"
+    images = [
+        _side_by_side([column[t] for column in columns], ["clip", *attention.maps], scale)
+        for t in range(len(columns[0]))
+    ]
     buffer = io.BytesIO()
-    if path.suffix == ".png":
-        _grid(columns, titles, size).save(buffer, format="PNG")
+    if path.suffix.lower() == ".mp4":
+        _film(images, buffer)
     else:
-        images = [
-            _grid([[column[t]] for column in columns], titles, size, in_a_row=True) for t in range(len(columns[0]))
-        ]
-        if path.suffix == ".mp4":
-            _film(images, buffer)
-        else:
-            images[0].save(
-                buffer, format="GIF", save_all=True, append_images=images[1:], duration=FRAME_MILLISECONDS, loop=0
-            )
+        images[0].save(
+            buffer, format="GIF", save_all=True, append_images=images[1:], duration=FRAME_MILLISECONDS, loop=0
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(path, buffer.getvalue())
     return path
@@ -157,26 +162,23 @@ def _film(images: list[Image.Image], buffer: io.BytesIO) -> None:
         container.mux(stream.encode())
 
 
-def _overlay(frame: NDArray[np.uint8], weights: NDArray[np.float32], size: int) -> Image.Image:
-    """A frame that is darker where attention is low and redder where it is high, relative to the frame's maximum."""
-    # Relative to the maximum of the frame: shares sum to 1 over hundreds of patches, so that all are small.
-    share = weights / max(float(weights.max()), 1e-12)
-    mask = Image.fromarray(share.astype(np.float32)).resize((size, size), Image.Resampling.BICUBIC)
-    strength = np.clip(np.asarray(mask), 0.0, 1.0)[..., None]
+def _overlay(frame: NDArray[np.uint8], strength: NDArray[np.float32], size: int) -> Image.Image:
+    """A frame that is darker where attention is low and redder where it is high; strengths above 1 count as 1."""
+    mask = Image.fromarray(np.minimum(strength, 1.0).astype(np.float32)).resize((size, size), Image.Resampling.BICUBIC)
+    share = np.clip(np.asarray(mask), 0.0, 1.0)[..., None]
     picture = np.asarray(Image.fromarray(frame).resize((size, size), Image.Resampling.BILINEAR), dtype=np.float32)
     heat = np.array([255.0, 60.0, 20.0], dtype=np.float32)
-    mixed = picture * (0.35 + 0.4 * strength) + heat * 0.45 * strength
+    mixed = picture * (0.35 + 0.4 * share) + heat * 0.45 * share
     return Image.fromarray(np.clip(mixed, 0, 255).astype(np.uint8))
 
 
-def _grid(rows: list[list[Image.Image]], titles: list[str], size: int, in_a_row: bool = False) -> Image.Image:
-    """Rows of images, each below its title; with `in_a_row`, rows of a single image are placed next to each other."""
-    across, down = (len(rows), 1) if in_a_row else (len(rows[0]), len(rows))
-    sheet = Image.new("RGB", (across * (size + GAP) - GAP, down * (size + HEADER + GAP) - GAP), "white")
+def _side_by_side(images: list[Image.Image], titles: list[str], last: str) -> Image.Image:
+    """Images of one size below their titles, with a last line."""
+    size = images[0].width
+    sheet = Image.new("RGB", (len(images) * (size + GAP) - GAP, size + 2 * HEADER), "white")
     draw = ImageDraw.Draw(sheet)
-    for number, (row, title) in enumerate(zip(rows, titles, strict=True)):
-        x0, y0 = (number * (size + GAP), 0) if in_a_row else (0, number * (size + HEADER + GAP))
-        draw.text((x0 + 1, y0 + 1), title, fill="black")
-        for column, picture in enumerate(row):
-            sheet.paste(picture, (x0 + column * (size + GAP), y0 + HEADER))
+    for number, (image, title) in enumerate(zip(images, titles, strict=True)):
+        draw.text((number * (size + GAP) + 1, 1), title, fill="black")
+        sheet.paste(image, (number * (size + GAP), HEADER))
+    draw.text((1, HEADER + size + 1), last, fill="black")
     return sheet

@@ -14,10 +14,12 @@ from harness.cells.resolve_method import method_row
 from harness.engine.attention import AttentionMaps, compare_attention
 from harness.engine.video.frames import normalise
 from harness.engine.video.loaders import decode_hint, eval_loader
+from harness.engine.video.mm_frame_times import frame_times
 from harness.machine.compute_options import ComputeOptions
 from harness.machine.settings import Settings
 from harness.running.build import build_row
 from harness.running.load_fit import FittedMethod
+from harness.running.predict import Model, predict
 from harness.spec import Views
 
 
@@ -33,22 +35,38 @@ def attention_of_fits(
         frames: Number of frames; None for the frames of the fits.
 
     Raises:
-        UserError: The fits read videos in different ways, or the file cannot be decoded.
+        UserError: The fits read videos in different ways or have different backbones, or the file cannot be decoded.
     """
     views = _common_views(fits, frames)
+    if len(backbones := list(dict.fromkeys(fit.content.described.model.arch for fit in fits))) > 1:
+        raise UserError(
+            f"The fits have the backbones {' and '.join(backbones)}, expected one: attention is compared by patch.",
+            "Name fits of one backbone.",
+        )
     vanilla = build_row(method_row(MethodChoice("vanilla_clip"), fits[0].row.backbone), settings).eval()
-    loader = eval_loader([(video, 0)], views, vanilla.backbone.image_size, [[0]], ComputeOptions(workers=1), seed=0)
+    size, compute = vanilla.backbone.image_size, ComputeOptions(device="cpu", workers=1, quiet=True)
+    loader = eval_loader([(video, 0)], views, size, [[0]], compute, seed=0)
     clips = next(iter(loader))
     if clips.frames is None:
         raise UserError(f"{video} cannot be decoded: {clips.failed[0].reason}.", decode_hint(views.reader), EXIT_FAILED)
     cpu = torch.device("cpu")
     methods = {"vanilla CLIP": (vanilla, normalise(clips.frames, views, cpu))}
+    models = {"vanilla CLIP": Model(vanilla, fits[0].labels, views)}
     for fit in fits:
         title = fit.title if fit.title not in methods else f"{fit.title} ({fit.folder.name})"
         fit_views = replace(views, normalize=fit.views.normalize, input=fit.views.input)
         methods[title] = fit.method.eval(), normalise(clips.frames, fit_views, cpu)
+        models[title] = Model(fit.method, fit.labels, fit_views)
     with torch.no_grad():
-        return compare_attention(methods, clips.frames[0].numpy())
+        maps = compare_attention(methods, clips.frames[0].numpy())
+    predictions = {title: _predicted(video, model, compute) for title, model in models.items()}
+    return replace(maps, times=frame_times(video, views, size, compute), predictions=predictions)
+
+
+def _predicted(video: Path, model: Model, compute: ComputeOptions) -> str:
+    """The most probable class among those of the training list, with its probability; empty if there is none."""
+    (prediction,) = predict([video], model, compute, top_k=1)
+    return ", ".join(f"{name} ({100 * probability:.0f} %)" for name, probability in prediction.classes)
 
 
 def _common_views(fits: Sequence[FittedMethod], frames: int | None) -> Views:

@@ -8,6 +8,9 @@ from pathlib import Path
 
 from harness.base.errors import EXIT_FAILED, UserError, unknown_name
 from harness.cells.backbone import BackboneChoice
+from harness.cells.cell import MethodRow
+from harness.cells.request import MethodChoice
+from harness.cells.resolve_method import method_row
 from harness.data.catalog import open_dataset
 from harness.engine.features.video_features import VideoFeatures, video_features
 from harness.engine.method import ClipMethod
@@ -21,6 +24,8 @@ from results.fit_file import FIT_FILE
 from results.measurement import ListId
 from results.record import Record, find_records, read_record
 
+VANILLA = "vanilla_clip"
+
 
 @dataclass(frozen=True)
 class ListFeatures:
@@ -31,7 +36,8 @@ class ListFeatures:
         videos: N paths in the list.
         labels: N class ids.
         classes: Class names by id.
-        title: Method, dataset and list.
+        title: Title of the method.
+        name: Dataset and list.
         key: Key of the eval that scored the list with these views.
     """
 
@@ -40,6 +46,7 @@ class ListFeatures:
     labels: tuple[int, ...]
     classes: tuple[str, ...]
     title: str
+    name: str
     key: str
 
 
@@ -71,9 +78,25 @@ def features_of_list(
         videos=tuple(listed.rows[number][0] for number in features.rows),
         labels=tuple(listed.rows[number][1] for number in features.rows),
         classes=record.classes,
-        title=f"{record.method.title}, {evaluation.list.dataset}/{evaluation.list.name}",
+        title=record.method.title,
+        name=f"{evaluation.list.dataset}/{evaluation.list.name}",
         key=record.key,
     )
+
+
+def vanilla_of(row: MethodRow, settings: Settings) -> ClipMethod | None:
+    """Vanilla CLIP on the backbone of a method, to compare the method with.
+
+    Args:
+        row: The method and its backbone.
+        settings: Folders of this machine.
+
+    Returns:
+        The method; None for vanilla CLIP itself, and for a method on a model of its own.
+    """
+    if row.name == VANILLA or not isinstance(row.backbone, BackboneChoice):
+        return None
+    return build_row(method_row(MethodChoice(VANILLA), row.backbone), settings)
 
 
 def untrained_folder(runs: Path, methods: Sequence[str]) -> Path | None:
@@ -84,15 +107,14 @@ def untrained_folder(runs: Path, methods: Sequence[str]) -> Path | None:
     return folders[0] if len(folders) == 1 else None
 
 
-def untrained_method(
-    record: Record, where: Path, settings: Settings, backbone: BackboneChoice | None, files: Mapping[str, str]
-) -> ClipMethod:
+def untrained_row(
+    record: Record, where: Path, backbone: BackboneChoice | None, files: Mapping[str, str]
+) -> MethodRow:  # fmt: skip
     """The untrained method of a record.
 
     Args:
         record: A record without a fit.
         where: Its folder, for messages.
-        settings: Folders of this machine.
         backbone: The backbone, where its weights are those of a file.
         files: Files that options name, by option.
 
@@ -105,7 +127,7 @@ def untrained_method(
             f"{where} was scored with a checkpoint, whose path is not recorded.",
             "Features are computed for fits and for methods without trained weights.",
         )
-    return build_row(method_row_of(described, record.measurement.model, str(where), backbone, files), settings)
+    return method_row_of(described, record.measurement.model, str(where), backbone, files)
 
 
 def record_of_part(folder: Path, part: str | None = None) -> Record:
@@ -129,6 +151,7 @@ def record_of_part(folder: Path, part: str | None = None) -> Record:
 def _rows(recorded: ListId, folder: str | None, settings: Settings) -> tuple[VideoList, list[Row]]:
     """A recorded list and its videos on this machine."""
     variant = "published" if recorded.label_variant == "unknown" else recorded.label_variant
+    # A custom dataset, which has a root, has own lists in any case.
     lists = "own" if recorded.origin == "own" and not recorded.root else "published"
     dataset = open_dataset(folder or recorded.dataset, settings, lists=lists, variant=variant)
     dataset.prepare(None)

@@ -196,8 +196,8 @@ class _Pinned:
         """The facts of one evaluation of one fit."""
         train = ListPlace(fit.train.dataset, fit.train.list, fit.train.labels)
         test = ListPlace(item.test.dataset, item.test.list, item.test.labels)
-        for place in (train, test, *([self.source] if self.source is not None else [])):
-            self._take(place)
+        for listed in (train, test, *([self.source] if self.source is not None else [])):
+            self._take(listed)
         views, repeat = item.views or self.protocol.views, item.repeat or fit.repeat
         return EvalFacts(item.part, repeat, test, views, train, fit.shots)
 
@@ -206,9 +206,9 @@ class _Pinned:
         test = ListPlace(item.test.dataset, item.test.list, item.test.labels)
         return EvalFacts(item.part, item.repeat or Repeat(), test, item.views or self.protocol.views)
 
-    def _take(self, place: ListPlace) -> None:
+    def _take(self, listed: ListPlace) -> None:
         """Add the facts of a list and its label set."""
-        dataset, name, labels = place.dataset, place.name, place.labels
+        dataset, name, labels = listed.dataset, listed.name, listed.labels
         opened = self.dataset if dataset == self.dataset.name else _dataset(dataset)
         assert opened is not None, dataset
         if (dataset, name) not in self.lists:

@@ -62,7 +62,7 @@ def known_models() -> dict[str, KnownModel]:
 def model_problems(model: ModelId) -> Iterator[tuple[str, str]]:
     """The fields of a CLIP model that differ from its architecture and tag, as (found, expected).
 
-    A model other than CLIP (`model.config`) is not known here, and the embedded tiny CLIP has a rule of its own.
+    A model other than CLIP (`model.config`) is not known here, and a separate rule checks the embedded tiny CLIP.
     """
     if model.config or model.arch == MINI_ARCH:
         return

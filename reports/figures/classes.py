@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,14 +10,15 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from reports.figures.palette import COLOURS
-from reports.figures.svg import FAINT, Drawing, Figure, Pen, text_width
+from reports.figures.svg import FAINT, Drawing, Figure, Pen, fitted, text_width
 from reports.labels import shorten
 from results.compare import PartComparison
+from results.comparison import ClassChange
 
 _LINE = 17.0
 
 
-def class_changes(part: PartComparison, a: str, b: str, top: int = 20) -> Figure:
+def class_changes(part: PartComparison, a: str, b: str, top: int = 20, most: float = math.inf) -> Figure:
     """The `top` classes whose accuracy moves most, as bars of A - B in percent points, with the videos of each class.
 
     Args:
@@ -24,12 +26,14 @@ def class_changes(part: PartComparison, a: str, b: str, top: int = 20) -> Figure
         a: Name of A.
         b: Name of B.
         top: Number of classes.
+        most: Largest width of the figure in pixels.
     """
     changes = sorted(part.classes[:top], key=lambda change: -change.change)
-    names = [f"{shorten(change.name, 36)} (n = {change.n})" for change in changes]
-    left = max((text_width(name) for name in names), default=0.0) + 10
+    left = min(max((text_width(name) for name in _numbered(changes, math.inf)), default=0.0) + 10, 0.45 * most)
+    names = _numbered(changes, left - 6)
     longest = max((abs(change.change) for change in changes), default=0.0) or 1.0
-    width, half = left + 330, 120.0
+    half = min(120.0, (most - left - 90) / 2)
+    width = left + 2 * half + 90
     middle = left + 40 + half
     drawing = Drawing(width, _LINE * len(changes) + 40)
     bottom = _LINE * len(changes) + 8
@@ -42,9 +46,18 @@ def class_changes(part: PartComparison, a: str, b: str, top: int = 20) -> Figure
         end = middle + length + (4 if change.change > 0 else -4)
         drawing.text((end, y + 11), _signed(change.change), "start" if change.change > 0 else "end")
     drawing.line([(middle, 4), (middle, bottom)], Pen(opacity=0.6))
-    drawing.text((middle, bottom + 22), f"{shorten(a, 24)} minus {shorten(b, 24)}, percent points", "middle")
+    title = fitted(f"{shorten(a, 24)} minus {shorten(b, 24)}, percent points", width)
+    drawing.text((min(middle, width - text_width(title) / 2), bottom + 22), title, "middle")
     text = _largest(part, a, b)
     return Figure(drawing.svg(f"Accuracy by class, {a} minus {b}, {part.name}. {text}"), text)
+
+
+def _numbered(changes: Sequence[ClassChange], width: float) -> list[str]:
+    """Class names with their numbers of videos, shortened to `width` pixels."""
+    numbers = [f" (n = {change.n})" for change in changes]
+    return [
+        fitted(shorten(change.name, 36), width - text_width(n)) + n for change, n in zip(changes, numbers, strict=True)
+    ]
 
 
 def _signed(value: float) -> str:
@@ -64,7 +77,9 @@ def _largest(part: PartComparison, a: str, b: str) -> str:
     return "; ".join(texts) + "."
 
 
-def confusion(predictions: pd.DataFrame, classes: Sequence[str], pairs: int = 6, title: str = "") -> Figure:
+def confusion(
+    predictions: pd.DataFrame, classes: Sequence[str], pairs: int = 6, title: str = "", most: float = math.inf
+) -> Figure:
     """The confusion matrix of the classes in the largest confused pairs, in percent of the true class.
 
     Args:
@@ -72,25 +87,28 @@ def confusion(predictions: pd.DataFrame, classes: Sequence[str], pairs: int = 6,
         classes: Class names by id.
         pairs: Number of largest off-diagonal entries whose classes are shown.
         title: Name of the row and its column.
+        most: Largest width of the figure in pixels.
     """
     size = len(classes)
     # Undecodable videos have the predicted id -1: they are in the totals and in no column of the matrix.
     decided = predictions[predictions["id1"] >= 0]
     counts = np.zeros((size, size))
+    # `counts[labels, ids] += 1` would count equal pairs once.
     np.add.at(counts, (decided["label"].to_numpy(), decided["id1"].to_numpy()), 1)
     totals = np.bincount(predictions["label"], minlength=size)
     percent = 100.0 * counts / np.maximum(totals, 1)[:, None]
     chosen = _confused(percent, pairs)
-    names = [shorten(classes[i], 28) for i in chosen]
+    names = [fitted(shorten(classes[i], 28), 0.35 * most) for i in chosen]
     text = _most_confused(percent, classes, totals)
-    drawing = _matrix(percent[np.ix_(chosen, chosen)], names)
+    drawing = _matrix(percent[np.ix_(chosen, chosen)], names, most)
     return Figure(drawing.svg(f"Confusion of classes, {title}. {text}"), f"{title}: {text}" if title else text)
 
 
-def _matrix(part: NDArray[np.float64], names: Sequence[str]) -> Drawing:
+def _matrix(part: NDArray[np.float64], names: Sequence[str], most: float) -> Drawing:
     """A grid of shaded cells with the values of at least one half percent."""
-    side, longest = 30.0, max(map(text_width, names))
+    longest = max(map(text_width, names))
     left, top = longest + 10, 8.0
+    side = min(30.0, (most - left - 10) / len(names))
     length = side * len(names)
     drawing = Drawing(left + length + 10, top + length + 0.8 * longest + 50)
     drawing.rectangle(left, top, length, length, Pen(opacity=0.03))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from reports.figures.axes import Box, Scale, number_text
 from reports.figures.palette import COLOURS, style_of
-from reports.figures.svg import FAINT, TEXT, Drawing, Figure, Pen, text_width
+from reports.figures.svg import FAINT, TEXT, Drawing, Figure, Pen, fitted, text_width
 from reports.labels import named, shorten
 from reports.probes import TITLE, ProbeLoss, ProbeRow, parts_of
 
@@ -18,12 +19,13 @@ _NAME = 30
 """Longest name of a row, in characters."""
 
 
-def probe_losses(probes: Sequence[ProbeRow], title: str) -> Figure | None:
+def probe_losses(probes: Sequence[ProbeRow], title: str, most: float = math.inf) -> Figure | None:
     """Loss in percent points of each part, with 95 % intervals as bars.
 
     Args:
         probes: Rows of one dataset; rows after the eighth are left out.
         title: Title of the dataset, for screen readers.
+        most: Largest width of the figure in pixels.
 
     Returns:
         The figure; None without a loss.
@@ -34,25 +36,27 @@ def probe_losses(probes: Sequence[ProbeRow], title: str) -> Figure | None:
         return None
     parts = parts_of(shown)
     names = [shorten(named(probe.row.title, probe.label), _NAME) for probe in shown]
-    right = _LEFT + _SLOT * len(parts)
+    beside = min(max(map(text_width, names)), 0.4 * most)
+    slot = min(_SLOT, (most - _LEFT - 30 - beside) / len(parts))
+    right = _LEFT + slot * len(parts)
     box = Box(_LEFT, _TOP, right, _BOTTOM)
-    drawing = Drawing(right + 30 + max(map(text_width, names)), HEIGHT)
+    drawing = Drawing(right + 30 + beside, HEIGHT)
     y = _scale([loss for _, loss in losses], box)
     _axes(drawing, box, y, parts)
     for number, probe in enumerate(shown):
         colour, shape = style_of(number)
-        shift = 0.7 * _SLOT * ((number + 0.5) / len(shown) - 0.5)
-        for slot, part in enumerate(parts):
+        shift = 0.7 * slot * ((number + 0.5) / len(shown) - 0.5)
+        for position, part in enumerate(parts):
             loss = probe.losses.get(part)
             if loss is None or loss.loss is None:
                 continue
-            x = box.left + (slot + 0.5) * _SLOT + shift
+            x = box.left + (position + 0.5) * slot + shift
             if loss.interval:
                 drawing.line([(x, y(end)) for end in loss.interval], Pen(colour, 2.0, 0.4))
             drawing.marker((x, y(loss.loss)), shape, Pen(colour), f"{names[number]}, {part}: {loss.text}")
         height = box.top + 10 + number * (TEXT + 7)
         drawing.marker((box.right + 14, height), shape, Pen(colour))
-        drawing.text((box.right + 24, height + 4), names[number])
+        drawing.text((box.right + 24, height + 4), fitted(names[number], beside))
     text = _finding([(name, probe) for name, probe in zip(names, shown, strict=True)])
     return Figure(drawing.svg(f"{TITLE}: {title}. {text}"), text)
 
@@ -68,8 +72,8 @@ def _axes(drawing: Drawing, box: Box, y: Scale, parts: Sequence[str]) -> None:
         drawing.line([(box.left, y(value)), (box.right, y(value))], FAINT)
         drawing.text((box.left - 6, y(value) + 4), number_text(value), "end")
     drawing.line([(box.left, y(0.0)), (box.right, y(0.0))], Pen(opacity=0.6))
-    for slot, part in enumerate(parts):
-        at = box.left + (slot + 0.5) * _SLOT
+    for position, part in enumerate(parts):
+        at = box.left + (position + 0.5) * (box.right - box.left) / len(parts)
         drawing.text((at + 4, box.bottom + 14), part.replace("_", " "), "end", turn=-50)
     drawing.text((12, (box.top + box.bottom) / 2), "Loss against clean (points)", "middle", turn=-90)
 

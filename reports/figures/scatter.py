@@ -10,19 +10,19 @@ from reports.columns import rules_of
 from reports.figures.axes import Box, Scale, cost_scale, draw_axes, number_text, percent_scale, round_step
 from reports.figures.labels import label_points
 from reports.figures.palette import LABELLED, style_of
-from reports.figures.svg import Drawing, Figure, Pen, Point
+from reports.figures.svg import HEIGHT, WIDTH, Drawing, Figure, Pen, Point
 from reports.labels import legend_of
 from reports.layout import column_title
 from reports.row import Cell, Row, harmonic_columns
 from results.statistics.intervals import Interval
 
-WIDTH, HEIGHT = 560.0, 340.0
-_BOX = Box(52, 14, 430, 296)
+_LABELS = 130.0
+"""Width in pixels right of the axes, for names; in a narrow figure a quarter of it."""
 _CURVE_POINTS = 24
 _MOST_CURVES = 7
 
 
-def base_novel(rows: Sequence[Row], title: str) -> Figure | None:
+def base_novel(rows: Sequence[Row], title: str, width: float = WIDTH) -> Figure | None:
     """Each row at the two accuracies of its harmonic mean; None where no row has such a column.
 
     The axes are the two columns of the first harmonic mean, in percent; for base-to-novel they are base and novel
@@ -31,6 +31,7 @@ def base_novel(rows: Sequence[Row], title: str) -> Figure | None:
     Args:
         rows: Rows of one group, the best first; rows without both accuracies are left out.
         title: Title of the group, for screen readers.
+        width: Width of the figure in pixels.
     """
     pair = next(iter(harmonic_columns(rules_of(rows)).values()), None)
     if pair is None:
@@ -41,12 +42,14 @@ def base_novel(rows: Sequence[Row], title: str) -> Figure | None:
         return None
     names = legend_of(rows)
     ends = {column: _ends(row.cells[column] for row in rows) for column in (first, second)}
-    x, y = percent_scale(ends[first], _BOX.left, _BOX.right), percent_scale(ends[second], _BOX.bottom, _BOX.top)
-    drawing = Drawing(WIDTH, HEIGHT)
+    box = _box(width)
+    x, y = percent_scale(ends[first], box.left, box.right), percent_scale(ends[second], box.bottom, box.top)
+    drawing = Drawing(width, HEIGHT)
     titles = column_title(first), column_title(second)
-    draw_axes(drawing, _BOX, x, y, (f"{titles[0]} top-1 (%)", f"{titles[1]} top-1 (%)"))
+    draw_axes(drawing, box, x, y, (f"{titles[0]} top-1 (%)", f"{titles[1]} top-1 (%)"))
     _equal_means(drawing, x, y)
     points = []
+    # From the worst to the best row, so that the best rows are drawn on top.
     for number, (row, name) in reversed(list(enumerate(zip(rows, names, strict=True)))):
         a, b = row.cells[first], row.cells[second]
         colour, shape = style_of(number)
@@ -58,7 +61,7 @@ def base_novel(rows: Sequence[Row], title: str) -> Figure | None:
         centre = x(a.mean), y(b.mean)
         drawing.marker(centre, shape, Pen(colour), f"{name}: {a.mean:.1f}, {b.mean:.1f}")
         points.append((centre, name))
-    label_points(drawing, _BOX, points[::-1][:LABELLED])
+    label_points(drawing, box, points[::-1][:LABELLED])
     texts = []
     for heading, column in zip(titles, (first, second), strict=True):
         means = [row.cells[column].mean for row in rows]
@@ -66,6 +69,10 @@ def base_novel(rows: Sequence[Row], title: str) -> Figure | None:
     text = f"{'; '.join(texts)}. Dashed curves have equal harmonic means (HM); small dots are repeats."
     return Figure(drawing.svg(f"{titles[0]} against {titles[1].lower()} accuracy: {title}. {text}"), text)
 
+
+def _box(width: float) -> Box:
+    """The area inside the axes of a figure of this width."""
+    return Box(52, 14, width - min(_LABELS, 0.24 * width), HEIGHT - 44)
 
 
 def _ends(cells: Iterable[Cell]) -> list[float]:
@@ -105,7 +112,7 @@ def _equal_means(drawing: Drawing, x: Scale, y: Scale) -> None:
         points = [(x(a), y(b)) for a, b in curve if y.low <= b <= y.high]
         if len(points) > 1:
             drawing.line(points, Pen(width=0.7, opacity=0.35, dash="4 3"))
-            if points[-1][0] > _BOX.left + 60:
+            if points[-1][0] > x.start + 60:
                 drawing.text((points[-1][0], points[-1][1] - 3), f"HM {number_text(mean)}", "end", 9.0)
         mean += step
 
@@ -152,7 +159,9 @@ COSTS: Mapping[str, CostKind] = {
 """The costs that figures show, by name."""
 
 
-def accuracy_cost(rows: Sequence[Row], column: str, title: str, cost: str = "params_trained") -> Figure | None:
+def accuracy_cost(
+    rows: Sequence[Row], column: str, title: str, cost: str = "params_trained", width: float = WIDTH
+) -> Figure | None:
     """Accuracy in percent over cost with the Pareto step; None if no two rows have different costs.
 
     Args:
@@ -160,6 +169,7 @@ def accuracy_cost(rows: Sequence[Row], column: str, title: str, cost: str = "par
         column: The column whose accuracy is shown.
         title: Title of the group, for screen readers.
         cost: A name of `COSTS`.
+        width: Width of the figure in pixels.
     """
     kind = COSTS[cost]
     known = [(value, row) for row in _of_one_device(rows, kind) if column in row.cells
@@ -170,13 +180,15 @@ def accuracy_cost(rows: Sequence[Row], column: str, title: str, cost: str = "par
     if len(known) < 2 or not positive or (len(positive) > 1 and max(positive) <= 1.05 * min(positive)):
         return None
     names = legend_of([row for _, row in known])
-    x = cost_scale(costs, _BOX.left, _BOX.right)
-    y = percent_scale(_ends(row.cells[column] for _, row in known), _BOX.bottom, _BOX.top)
-    drawing = Drawing(WIDTH, HEIGHT)
-    draw_axes(drawing, _BOX, x, y, (kind.title, f"{column_title(column)} (%)"))
+    box = _box(width)
+    x = cost_scale(costs, box.left, box.right)
+    y = percent_scale(_ends(row.cells[column] for _, row in known), box.bottom, box.top)
+    drawing = Drawing(width, HEIGHT)
+    draw_axes(drawing, box, x, y, (kind.title, f"{column_title(column)} (%)"))
     best = pareto([(value, row.cells[column].mean) for value, row in known])
     _pareto_line(drawing, x, y, [(known[i][0], known[i][1].cells[column].mean) for i in best])
     points = []
+    # From the worst to the best row, so that the best rows are drawn on top.
     for number, ((value, row), name) in reversed(list(enumerate(zip(known, names, strict=True)))):
         cell = row.cells[column]
         colour, shape = style_of(number)
@@ -185,7 +197,7 @@ def accuracy_cost(rows: Sequence[Row], column: str, title: str, cost: str = "par
             drawing.line(ends, Pen(colour, 2.0, 0.4))
         drawing.marker((x(value), y(cell.mean)), shape, Pen(colour), f"{name}: {cell.mean:.1f} at {value:.3g}")
         points.append(((x(value), y(cell.mean)), name))
-    label_points(drawing, _BOX, points[::-1][:LABELLED])
+    label_points(drawing, box, points[::-1][:LABELLED])
     steps = [f"{names[i]} ({known[i][0]:.3g} {kind.unit}, {known[i][1].cells[column].mean:.1f} %)" for i in best]
     text = f"On the Pareto step: {'; '.join(steps)}. No other row is as accurate at the same or a lower cost."
     if kind.one_device:
@@ -209,7 +221,7 @@ def _pareto_line(drawing: Drawing, x: Scale, y: Scale, points: Sequence[tuple[fl
         if line:
             line.append((x(cost), line[-1][1]))
         line.append((x(cost), y(accuracy)))
-    line.append((_BOX.right, line[-1][1]))
+    line.append((x.end, line[-1][1]))
     drawing.line(line, Pen(width=1.2, opacity=0.45, dash="2 2"))
 
 

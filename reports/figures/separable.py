@@ -6,19 +6,19 @@ from collections.abc import Sequence
 
 from reports.figures.axes import Scale, number_text, percent_scale
 from reports.figures.palette import LABELLED, style_of
-from reports.figures.svg import FAINT, Drawing, Figure, Pen, text_width
+from reports.figures.svg import FAINT, WIDTH, Drawing, Figure, Pen, fitted, text_width
 from reports.labels import legend_of
 from reports.row import Row
 from results.row_statistics import PairStatistics
 from results.statistics.pairs import ALPHA
 
-_WIDTH = 560.0
 _LINE = 17.0
 
 
 def separable_rows(
-    rows: Sequence[Row], pairs: Sequence[PairStatistics], keys: Sequence[str], column: str, title: str
-) -> Figure | None:
+    rows: Sequence[Row], pairs: Sequence[PairStatistics], keys: Sequence[str], column: str, title: str,
+    width: float = WIDTH,
+) -> Figure | None:  # fmt: skip
     """Ranked rows by accuracy; a bar connects rows of which no two are separable. None for fewer than three rows.
 
     The bars play the role of the bars of a critical-difference diagram (Demsar, 2006). They show the paired tests of
@@ -30,24 +30,26 @@ def separable_rows(
         keys: The name of each row in `pairs`.
         column: The column.
         title: Title of the group, for screen readers.
+        width: Width of the figure in pixels.
     """
     if not 3 <= len(rows) <= LABELLED or len(pairs) < len(rows) * (len(rows) - 1) // 2:
         return None
     separate = {frozenset((pair.a, pair.b)) for pair in pairs if pair.p_holm is not None and pair.p_holm < ALPHA}
     bars = _bars(keys, separate)
     names, means = legend_of(rows), [row.cells[column].mean for row in rows]
-    left = max(map(text_width, names)) + 12
-    x = percent_scale(means, left + 10, _WIDTH - 14)
+    left = min(max(map(text_width, names)), width / 2) + 12
+    x = percent_scale(means, left + 10, width - 14)
     top = 8.0
-    drawing = Drawing(_WIDTH, top + _LINE * len(rows) + 30)
+    drawing = Drawing(width, top + _LINE * len(rows) + 30)
     bottom = top + _LINE * len(rows)
     _grid(drawing, x, top, bottom)
     for number, (name, mean) in enumerate(zip(names, means, strict=True)):
         colour, shape = style_of(number)
         y = top + _LINE * (number + 0.5)
-        drawing.text((left - 4, y + 4), name, "end")
+        drawing.text((left - 4, y + 4), fitted(name, left - 4), "end")
         drawing.marker((x(mean), y), shape, Pen(colour), f"{name}: {mean:.1f}")
     for number, (first, last) in enumerate(bars):
+        # Three positions in turn, because runs can overlap and their bars must not cover each other.
         at = x(means[last]) - 10 - 5 * (number % 3)
         ends = [(at, top + _LINE * (i + 0.5)) for i in (first, last)]
         drawing.line([(at + 4, ends[0][1]), ends[0], ends[1], (at + 4, ends[1][1])], Pen(width=1.6, opacity=0.7))

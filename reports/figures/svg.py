@@ -7,10 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from xml.sax.saxutils import escape, quoteattr
 
+from reports.labels import shorten
+
 Point = tuple[float, float]
 
 TEXT = 11.0
 """Font size of labels in pixels."""
+WIDTH, HEIGHT = 560.0, 340.0
+"""Size in pixels of figures with two axes on the board."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Pen:
-    """How a line or a shape is drawn.
+    """The style of a line or a shape.
 
     Args:
         colour: A CSS colour; `currentColor` is the colour of the page's text.
@@ -154,6 +158,13 @@ def text_width(text: str, size: float = TEXT) -> float:
     """An upper estimate of the width of a text in pixels; wide characters, such as Chinese ones, count as two."""
     units = sum(2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text)
     return 0.56 * size * units
+
+
+def fitted(text: str, width: float) -> str:
+    """A text, shortened if it is wider than `width` pixels."""
+    if text_width(text) <= 1.1 * width:  # `text_width` is an upper estimate
+        return text
+    return shorten(text, max(int(1.1 * width / text_width("x")), 4))
 
 
 def short(number: float) -> str:

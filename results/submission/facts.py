@@ -151,7 +151,7 @@ class Declared:
         recipe: The recipe; None for an untrained method.
         defaults: Known default values of the options.
         evaluation_options: Names of the options that matter only in evaluation.
-        option_problem: Why the recorded values of the options are not valid; empty if they are.
+        option_problem: The reason why the recorded values of the options are not valid; empty if they are.
         card: The card, as a submission states it in card.json.
         parameters: (total, trained) numbers of parameters; None where they are not known.
         trained: Whether the method declares a recipe.

@@ -246,7 +246,7 @@ def test_damaged_zero_shot_files_are_named(tmp_path):
     meta = '{"videoname": "a.mp4", "nframes": 1, "label": 0}\n'
     with pytest.raises(UserError, match="line 2"):
         read_zsar(write(tmp_path, **files, tst_video_metas__jsonl=f"{meta}{{}}\n"), load_card("k600"))
-    with pytest.raises(UserError, match="split 1 are not the published ones"):
+    with pytest.raises(UserError, match="split 1 are not the published classes"):
         read_zsar(write(tmp_path, **files, tst_video_metas__jsonl=meta), load_card("k600"))
 
 

@@ -1,8 +1,9 @@
-"""Clips that are kept in memory between evals: the same scores, fewer decodings, and no clip of a changed file."""
+"""Clips kept in memory between fits and evals: the same results, fewer decodings, and no clip of a changed file."""
 
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,15 +11,17 @@ import pytest
 
 from harness.engine.evaluate import evaluate
 from harness.engine.features.context import Context
-from harness.engine.job import EvalJob
+from harness.engine.job import EvalJob, FitJob
+from harness.engine.training.fit import fit
 from harness.engine.video.batches import Draw
 from harness.engine.video.clip_memory import ClipMemory, KeptClips, Pipeline
 from harness.engine.video.loaders import Row
 from harness.engine.video.transforms import PackedClip
 from harness.machine.compute_options import ComputeOptions
 from harness.spec import Views
+from results.fit_file import FitOutcome
 from tests.conftest import CLASSES, write_clip
-from tests.engine.conftest import CPU, LABELS, VIEWS, tiny_method
+from tests.engine.conftest import CPU, LABELS, RECIPE, VIEWS, tiny_method
 
 COMPUTE = ComputeOptions(workers=0)
 
@@ -92,3 +95,43 @@ def test_the_memory_is_bounded() -> None:
     missing = KeptClips(memory, Pipeline(VIEWS, 32, "", None), lambda draw: Path("missing"))
     missing.put(Draw(0), clip)
     assert missing.get(Draw(0)) is None
+
+
+def fitted(folder: Path, rows: list[Row], memory: ClipMemory | None, augmentation: str, workers: int = 0) -> FitOutcome:
+    recipe = replace(RECIPE, augmentation=augmentation, micro_batch=2, accumulate=1)
+    context = Context(CPU, replace(COMPUTE, workers=workers), clips=memory)
+    return fit(FitJob(tiny_method(), rows, LABELS, VIEWS, recipe), folder, context)
+
+
+def test_a_fit_without_augmentation_decodes_each_clip_once(
+    clips: list[Row], decoded: list[str], tmp_path: Path
+) -> None:
+    memory, rows = ClipMemory(), clips[:2]
+    fitted(tmp_path / "kept", rows, memory, "none")
+    assert len(decoded) == len(set(decoded)) == 2
+    fitted(tmp_path / "workers", rows, memory, "none", workers=1)
+    scores(rows, memory)
+    assert len(decoded) == 2, "another fit and an eval on the same videos decode none of them"
+    fitted(tmp_path / "decoded", rows, None, "none")
+    assert len(decoded) == 2 + 2 * RECIPE.epochs
+    assert len({(tmp_path / name / "weights.safetensors").read_bytes() for name in ("kept", "workers", "decoded")}) == 1
+
+
+def test_an_augmented_fit_decodes_another_view_in_each_epoch(
+    clips: list[Row], decoded: list[str], tmp_path: Path
+) -> None:
+    memory = ClipMemory()
+    fitted(tmp_path, clips[:2], memory, "published")
+    assert len(decoded) == 2 * RECIPE.epochs
+    scores(clips[:2], memory)
+    assert len(decoded) == 2 * RECIPE.epochs + 2, "an eval does not read the views of a fit"
+
+
+def test_a_replaced_clip_is_replaced_again_from_memory(clips: list[Row], tmp_path: Path) -> None:
+    damaged = tmp_path / "damaged.avi"
+    damaged.write_bytes(b"not a video")
+    rows = [clips[0], (damaged, clips[0][1])]
+    outcomes = [fitted(tmp_path / str(kept is None), rows, kept, "none") for kept in (ClipMemory(), None)]
+    assert [outcome.replaced for outcome in outcomes] == [[1]] * 2
+    first, second = ((tmp_path / name / "weights.safetensors").read_bytes() for name in ("True", "False"))
+    assert first == second

@@ -199,7 +199,7 @@ def test_other_kinds_of_config_are_refused(tmp_path: Path) -> None:
         find_recognizer(str(tmp_path / "broken.py"), "random")
     text = Path(TSN).read_text().replace('type="ResNet"', 'type="NoNet"')
     (tmp_path / "unknown.py").write_text(text)
-    with pytest.raises(UserError, match="mmaction2 cannot build this model"):
+    with pytest.raises(UserError, match="mmaction2 cannot build the model Recognizer2D with the backbone NoNet"):
         find_recognizer(str(tmp_path / "unknown.py"), "random").load()
 
 

@@ -302,7 +302,7 @@ def test_a_copy_elsewhere_has_the_hashes_of_the_original(copied: Path) -> None:
     [
         ("_recipes.py", "ONE_ENCODER = {", 'NEW = {"mini": replace(MINI, lr=1.0)}\nONE_ENCODER = {"a": MINI, ', ""),
         ("_recipes.py", '    "few_shot/ssv2"', '    "few_shot/k400": XCLIP_FEW_SHOT,\n    "few_shot/ssv2"', ""),
-        ("_recipes.py", "lr=8e-4", "lr=9e-4", ""),
+        ("_recipes.py", "lr=6e-4", "lr=9e-4", ""),
         ("_recipes.py", '"""Published', '"""New: published', ""),
         ("_specs/xclip.py", 'title="X-CLIP"', 'title="XCLIP"', ""),
         ("_specs/xclip.py", "recipes = XCLIP", 'recipes = XCLIP | {"mini": XCLIP["b2n"]}', ""),

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from harness.base.errors import UserError
 from harness.spec import Column
@@ -18,7 +19,7 @@ from reports.aggregate import rows_of
 from reports.board import groups_of
 from reports.columns import shots_of
 from reports.entries import read_entries
-from reports.feature_map import feature_map
+from reports.feature_map import FeatureMap, MethodFeatures, draw_feature_map
 from reports.figures.axes import Box, Scale, cost_scale, percent_scale, round_step
 from reports.figures.classes import class_changes, confusion
 from reports.figures.few_shot import few_shot_curves
@@ -243,23 +244,48 @@ def test_confusion_of_a_perfect_model_and_of_undecodable_videos(tmp_path: Path) 
     assert "100" in texts(confusion(predictions, [f"class {i}" for i in range(12)]))
 
 
-def test_feature_map_separates_classes_and_is_repeatable() -> None:
+def test_feature_map_separates_classes_and_is_repeatable(tmp_path: Path) -> None:
     pytest.importorskip("sklearn", reason="needs scikit-learn")
     rng = np.random.default_rng(0)
     labels = np.arange(60) % 3
     features = 4 * np.eye(3, 16)[labels] + 0.3 * rng.normal(size=(60, 16))
-    figure = feature_map(features, labels.tolist(), ["walk", "run", EVIL], title=EVIL)
-    assert {"walk", "run"} <= set(texts_of(figure))
-    assert figure == feature_map(features, labels.tolist(), ["walk", "run", EVIL], title=EVIL)
+    noise = rng.normal(size=(60, 16))
+    shown = FeatureMap(
+        (MethodFeatures(EVIL, features.astype(np.float32)), MethodFeatures("noise", noise.astype(np.float32))),
+        tuple(labels.tolist()), ("walk", "run", EVIL), "mini",
+    )  # fmt: skip
+    assert [round(shown.nearest(method)) for method in shown.methods][0] == 100 > 60 > shown.nearest(shown.methods[1])
+    assert "for 100 % with $x^2$" in shown.caption and "32 % of all pairs have one class" in shown.caption
+    for name in ("a.svg", "b.svg"):
+        draw_feature_map(shown, tmp_path / name)
+    assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
+    root = ET.fromstring((tmp_path / "a.svg").read_text("utf-8"))
+    written = {"".join(element.itertext()) for element in root.iter(f"{SVG}text")}
+    assert {"walk", "run", "class"} <= written and not list(root.iter(f"{SVG}script"))
+    assert any(text.startswith("$x^2$ <script>") and text.endswith(": 100 % of neighbours agree") for text in written)
 
 
-def test_feature_map_refuses_what_it_cannot_draw() -> None:
+def test_the_nearest_neighbour_decides_a_tie() -> None:
+    """Each video has one near neighbour of its class and one of another class."""
+    angles = np.array([0.0, 0.1, 0.5, 0.6])
+    features = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+    shown = FeatureMap((MethodFeatures("m", features),), (0, 0, 1, 1), ("a", "b"))
+    assert shown.nearest(shown.methods[0]) == 0.0, "three neighbours: one of the class, two of the other class"
+    assert FeatureMap(shown.methods, (0, 0, 1, 2), ("a", "b", "c")).nearest(shown.methods[0]) == 50.0
+
+
+def test_feature_map_refuses_what_it_cannot_draw(tmp_path: Path) -> None:
+    def drawn(features: NDArray[np.float64], labels: tuple[int, ...], by: str = "tsne") -> None:
+        methods = (MethodFeatures("m", features.astype(np.float32)),)
+        draw_feature_map(FeatureMap(methods, labels, ("a", "b"), by=by), tmp_path / "f.png")
+
     with pytest.raises(UserError, match="N > 3"):
-        feature_map(np.zeros((2, 4)), [0, 1], ["a", "b"])
+        drawn(np.zeros((2, 4)), (0, 1))
     with pytest.raises(UserError, match="NaN or infinite"):
-        feature_map(np.full((5, 4), np.nan), [0] * 5, ["a"])
+        drawn(np.full((5, 4), np.nan), (0,) * 5)
     with pytest.raises(UserError, match="no feature map named 'pca'"):
-        feature_map(np.eye(5), [0] * 5, ["a"], method="pca")
+        drawn(np.eye(5), (0,) * 5, by="pca")
+    assert not list(tmp_path.iterdir())
 
 
 def test_figures_are_small_and_equal_figures_give_equal_text(rows: list[Row]) -> None:
