@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import chain
 
 import numpy as np
 import pandas as pd
@@ -25,9 +26,11 @@ def designs_of(
         classes: Class names of the label set of each table.
         mean_class: Weight the videos for the mean-class accuracy.
     """
-    pooled = pd.concat([table[["video", "label", "cluster"]] for table in tables], ignore_index=True)
-    videos, labels, clusters = (tuple(pooled[name].tolist()) for name in ("video", "label", "cluster"))
-    make = _kept if len(pooled) <= FEW else _designs
+    # Column by column: pandas takes most of the time for choosing three columns of a table.
+    videos, labels, clusters = (
+        tuple(chain.from_iterable(table[name].tolist() for table in tables)) for name in ("video", "label", "cluster")
+    )
+    make = _kept if len(videos) <= FEW else _designs
     return list(make(videos, labels, clusters, tuple(map(len, tables)), tuple(map(tuple, classes)), mean_class))
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from results.measurement_words import mean_lacks
-from results.predictions import ID_COLUMNS, PROBABILITY_COLUMNS, read_predictions
+from results.predictions import ids_of, probabilities_of, read_predictions
 from results.record import Record, read_record
 from results.statistics.class_accuracies import ClassAccuracy, class_accuracies, confusion_matrix
 from results.statistics.metrics import accuracies
@@ -117,8 +117,8 @@ def scored(path: Path) -> Scored:
     """
     record = read_record(path)
     frame = read_predictions(path.with_name(record.predictions.file))
-    labels, ids = frame["label"].to_numpy(), frame[ID_COLUMNS].to_numpy()
-    values = predicted(labels, ids, frame[PROBABILITY_COLUMNS].to_numpy(), len(record.classes))
+    labels, ids = frame["label"].to_numpy(), ids_of(frame)
+    values = predicted(labels, ids, probabilities_of(frame), len(record.classes))
     # Imported predictions may have no probabilities; the zeros in their place are not the model's.
     known = bool((values.top > 0).any())
     seen = np.isin(values.labels, [label for label, name in enumerate(record.classes) if _is_seen(name, record)])

@@ -63,6 +63,17 @@ def predictions_frame(
     return frame
 
 
+def ids_of(frame: pd.DataFrame) -> NDArray[np.int64]:
+    """(N, 5) predicted ids of a table, best first."""
+    # Column by column takes a fifth of the time of `frame[ID_COLUMNS].to_numpy()`.
+    return np.column_stack([frame[name].to_numpy() for name in ID_COLUMNS])
+
+
+def probabilities_of(frame: pd.DataFrame) -> NDArray[np.float64]:
+    """(N, 5) probabilities of the predicted ids of a table."""
+    return np.column_stack([frame[name].to_numpy() for name in PROBABILITY_COLUMNS])
+
+
 def encode_predictions(frame: pd.DataFrame) -> bytes:
     """The gzipped CSV bytes of a predictions table; equal tables give equal bytes (no time stamp inside)."""
     buffer = io.BytesIO()
@@ -116,7 +127,7 @@ def parse_table(text: bytes) -> pd.DataFrame:
         raise ValueError(f"rows with more than {len(COLUMNS)} fields") from None
     except OverflowError:
         raise ValueError("a whole number of more than 64 bits") from None
-    if not np.isfinite(frame[PROBABILITY_COLUMNS].to_numpy()).all():
+    if not np.isfinite(probabilities_of(frame)).all():
         raise ValueError("a probability that is not finite")
     expected = canonical_text(frame)
     if expected != text:

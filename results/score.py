@@ -14,7 +14,7 @@ import pandas as pd
 from harness.base.canonical import labels_sha256, rows_sha256
 from harness.base.errors import UserError
 from results.measurement_words import mean_lacks
-from results.predictions import ID_COLUMNS, PROBABILITY_COLUMNS, read_predictions
+from results.predictions import ids_of, probabilities_of, read_predictions
 from results.record import PREDICTIONS_SUFFIX, RECORD_SUFFIX, Record, find_records, read_record
 from results.statistics.metrics import NO_PREDICTION, accuracies
 
@@ -146,7 +146,7 @@ def check_record(path: Path, record: Record) -> tuple[list[Finding], Recomputed 
     if not len(frame):
         return [Finding(path, rule, text) for rule, text in [*problems, ("count", "the predictions are empty")]], None
     problems += [*_list_findings(frame, record), *_row_findings(frame, record)]
-    metrics = accuracies(frame["label"], frame[ID_COLUMNS]).as_dict()
+    metrics = accuracies(frame["label"], ids_of(frame)).as_dict()
     problems += _metric_findings(frame, record, metrics)
     return [Finding(path, rule, text) for rule, text in problems], Recomputed(metrics, len(frame), _unmatched(frame))
 
@@ -192,7 +192,7 @@ def _row_findings(frame: pd.DataFrame, record: Record) -> Iterator[tuple[str, st
     classes = len(record.classes)
     if not frame["label"].between(0, classes - 1).all():
         yield "ids", f"a label lies outside 0..{classes - 1}"
-    ids, probabilities = frame[ID_COLUMNS].to_numpy(), frame[PROBABILITY_COLUMNS].to_numpy()
+    ids, probabilities = ids_of(frame), probabilities_of(frame)
     if not ((ids >= NO_PREDICTION) & (ids < classes)).all():
         yield "ids", f"a predicted id lies outside -1..{classes - 1}"
     ordered = np.sort(ids, axis=1)
@@ -223,4 +223,4 @@ def _strict(frame: pd.DataFrame, record: Record) -> float | None:
     """Top-1 accuracy on classes that were not seen in training; None if no class or every class was seen."""
     seen = {label for label, name in enumerate(record.classes) if name in record.overlap.seen_classes}
     unseen = frame[~frame["label"].isin(seen)]
-    return accuracies(unseen["label"], unseen[ID_COLUMNS]).top1 if seen and len(unseen) else None
+    return accuracies(unseen["label"], ids_of(unseen)).top1 if seen and len(unseen) else None

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from results.predictions import PROBABILITY_COLUMNS
+from results.predictions import probabilities_of
 from results.published_numbers import DATASETS, published_numbers
 from results.statistics.flips import mcnemar_p
 from results.statistics.intervals import wilson
@@ -80,7 +80,7 @@ def _chance(submission: Submission, measured: Measured) -> None:
 def _confidence(submission: Submission, measured: Measured) -> None:
     """Few different probabilities, and probabilities of few decimals (rule W009)."""
     assert measured.frame is not None
-    p = measured.frame[PROBABILITY_COLUMNS].to_numpy()
+    p = probabilities_of(measured.frame)
     # A confident classifier gives many videos a probability of 1.
     p = p[(p[:, 0] > 0) & (p[:, 0] < SATURATED)]
     if len(p) <= FEW or len(measured.record.classes) < 2:

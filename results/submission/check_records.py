@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from harness.base.canonical import labels_sha256, rows_sha256
-from results.predictions import ID_COLUMNS, PROBABILITY_COLUMNS
+from results.predictions import ids_of, probabilities_of
 from results.statistics.metrics import NO_PREDICTION, accuracies
 from results.submission.submission import Measured, Submission
 
@@ -57,7 +57,7 @@ def _list_hash(measured: Measured, _: Submission) -> Iterator[Disagreement]:
 
 def _ids(measured: Measured, _: Submission) -> Iterator[Disagreement]:
     classes = len(measured.record.classes)
-    labels, ids = _frame(measured)["label"], _frame(measured)[ID_COLUMNS].to_numpy()
+    labels, ids = _frame(measured)["label"], ids_of(_frame(measured))
     if not labels.between(0, classes - 1).all():
         yield f"labels from {labels.min()} to {labels.max()}", f"0 to {classes - 1}"
     if ids.min() < NO_PREDICTION or ids.max() >= classes:
@@ -74,7 +74,7 @@ def _ids(measured: Measured, _: Submission) -> Iterator[Disagreement]:
 
 
 def _probabilities(measured: Measured, _: Submission) -> Iterator[Disagreement]:
-    p, ids = _frame(measured)[PROBABILITY_COLUMNS].to_numpy(), _frame(measured)[ID_COLUMNS].to_numpy()
+    p, ids = probabilities_of(_frame(measured)), ids_of(_frame(measured))
     if p.min() < 0 or p.max() > 1 + ROUNDING:
         yield f"values from {p.min():g} to {p.max():g}", "0 to 1"
     if (np.diff(p, axis=1) > ROUNDING).any():
@@ -118,7 +118,7 @@ def _undecodable(measured: Measured, _: Submission) -> Iterator[Disagreement]:
 
 
 def _metrics(measured: Measured, _: Submission) -> Iterator[Disagreement]:
-    for name, value in accuracies(_frame(measured)["label"], _frame(measured)[ID_COLUMNS]).as_dict().items():
+    for name, value in accuracies(_frame(measured)["label"], ids_of(_frame(measured))).as_dict().items():
         stored = getattr(measured.record.metrics, name)
         if not math.isclose(stored, value, rel_tol=0.0, abs_tol=TOLERANCE):
             yield f"{name} {stored}", f"{value}, computed from the predictions"
@@ -130,7 +130,7 @@ def _strict(measured: Measured, _: Submission) -> Iterator[Disagreement]:
     value = None
     # Without seen classes the strict score would repeat top-1; without unseen classes no video is left.
     if seen and unseen.any():
-        value = accuracies(_frame(measured)["label"][unseen], _frame(measured)[ID_COLUMNS][unseen]).top1
+        value = accuracies(_frame(measured)["label"][unseen], ids_of(_frame(measured))[unseen]).top1
     stored = measured.record.overlap.top1_strict
     if stored is None or value is None:
         same = stored is value

@@ -20,7 +20,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from harness.base.canonical import rows_sha256
-from results.predictions import ID_COLUMNS, PROBABILITY_COLUMNS, parse_table
+from results.predictions import ids_of, parse_table, probabilities_of
 
 SMALLEST_DISTANCE = 0.03
 """Independent fits are not nearer to each other, see docs/submitting.md for the measured distances."""
@@ -49,7 +49,7 @@ class Sketch:
 
 def sketch_of(frame: pd.DataFrame) -> Sketch:
     """The sketch of a predictions table."""
-    ids, p = frame[ID_COLUMNS].to_numpy(dtype=np.int32), frame[PROBABILITY_COLUMNS].to_numpy(dtype=np.float64)
+    ids, p = ids_of(frame).astype(np.int32), probabilities_of(frame).astype(np.float64)
     usable = (p >= SMALLEST_P) & (ids >= 0)
     logs = np.log(np.where(usable, p, 1.0))
     logs[~usable] = np.nan

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterable
 
 from results.codec import JsonObject, JsonValue
 
@@ -96,16 +97,25 @@ def _walk(value: JsonValue, depth: int) -> int:
     """Refuse deep nesting, long texts and invisible characters; returns the number of values."""
     if depth > DEPTH:
         raise DocumentError("F009", f"more than {DEPTH} levels")
-    count = 1
     if isinstance(value, dict):
-        for key, item in value.items():
+        for key in value:
             _text(key)
-            count += _walk(item, depth + 1)
+        items: Iterable[JsonValue] = value.values()
     elif isinstance(value, list):
-        for item in value:
+        items = value
+    else:
+        if isinstance(value, str):
+            _text(value)
+        return 1
+    count = 1
+    for item in items:
+        # Without a call for numbers and texts, which are nearly all values.
+        if isinstance(item, (dict, list)) or depth == DEPTH:
             count += _walk(item, depth + 1)
-    elif isinstance(value, str):
-        _text(value)
+            continue
+        if isinstance(item, str):
+            _text(item)
+        count += 1
     return count
 
 

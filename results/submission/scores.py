@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from harness.spec import Column
 from results.frame_designs import designs_of
 from results.means import column_means
-from results.predictions import ID_COLUMNS
+from results.predictions import ids_of
 from results.row_samples import RowSample, Scored, harmonic_sample, row_sample
 from results.statistics.intervals import Interval, cell_interval
 from results.submission.layout import Score
@@ -70,5 +70,5 @@ def _intervals(rules: Sequence[Column], members: Sequence[Measured]) -> dict[str
 
 def _right(table: pd.DataFrame, metric: str) -> NDArray[np.bool_]:
     """(N,) whether each video is right; with top-5, whether one of five predictions is."""
-    labels, ids = table["label"].to_numpy()[:, None], table[ID_COLUMNS].to_numpy()
+    labels, ids = table["label"].to_numpy()[:, None], ids_of(table)
     return np.asarray((ids == labels).any(axis=1) if metric == "top5" else ids[:, 0] == labels[:, 0])
