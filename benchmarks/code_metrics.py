@@ -125,9 +125,10 @@ def loose_types(tree: ast.Module) -> Iterator[tuple[int, str]]:
             isinstance(part, ast.Name) and part.id in aliases for part in ast.walk(value)
         ):
             aliases.add(name)
-    calls = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    nodes = [node for node in ast.walk(tree) if isinstance(node, ast.Call | ast.Name)]
+    calls = {id(node.func) for node in nodes if isinstance(node, ast.Call)}
     seen: set[tuple[int, int]] = set()
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Name) and node.id in aliases and isinstance(node.ctx, ast.Load):
             if node.id == "object" and id(node) in calls:  # `object()` makes a value and is no type
                 continue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -40,7 +41,9 @@ def test_bundles_have_few_fields_without_defaults() -> None:
     """A dataclass that only moves arguments out of a signature is no better: see `Job` and `Context`."""
     wide = []
     for path in FILES:
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        text = path.read_text(encoding="utf-8")
+        named = re.search(r"class\s+(Job|Context|Session)\b", text)
+        for node in ast.walk(ast.parse(text)) if named else ():
             if isinstance(node, ast.ClassDef) and node.name in ("Job", "Context", "Session"):
                 required = [n for n in node.body if isinstance(n, ast.AnnAssign) and n.value is None]
                 if len(required) > 8:

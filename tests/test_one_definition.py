@@ -17,6 +17,7 @@ import ast
 import dataclasses
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,12 @@ def other_definitions(source: str) -> list[str]:
 Found = tuple[int, str, tuple[str, ...]]
 
 
+@lru_cache(maxsize=64)
+def walk(node: ast.AST) -> tuple[ast.AST, ...]:
+    """`ast.walk`, once for the five shapes."""
+    return tuple(ast.walk(node))
+
+
 def _found(node: ast.AST, shape: str, fields: set[str], least: int = FEW) -> Iterator[Found]:
     if len(fields) >= least:
         yield getattr(node, "lineno", 0), shape, tuple(sorted(fields))
@@ -70,7 +77,7 @@ def _found(node: ast.AST, shape: str, fields: set[str], least: int = FEW) -> Ite
 
 def _names(tree: ast.AST) -> Iterator[Found]:
     """Displays of field names as texts, paths such as `method.options` included."""
-    for node in ast.walk(tree):
+    for node in walk(tree):
         if isinstance(node, (ast.Tuple, ast.List, ast.Set)):
             texts = [e.value for e in node.elts if isinstance(e, ast.Constant) and isinstance(e.value, str)]
             named = {text for text in texts if text in FIELDS or text.rpartition(".")[2] in WORDS}
@@ -80,7 +87,7 @@ def _names(tree: ast.AST) -> Iterator[Found]:
 def _read(node: ast.AST) -> set[str]:
     """Fields that an expression reads: attributes and constant subscripts, with the word before."""
     fields = set()
-    for one in ast.walk(node):
+    for one in walk(node):
         if isinstance(one, ast.Attribute) and one.attr in PLACES:
             fields.add(f"{_last(one.value)}.{one.attr}")
         elif isinstance(one, ast.Subscript) and isinstance(one.slice, ast.Constant) and one.slice.value in PLACES:
@@ -103,7 +110,7 @@ def _last(node: ast.AST) -> str:
 def _displayed(node: ast.AST) -> set[str]:
     """Fields that a display puts together: names of keys, and fields that are read."""
     fields = _read(node)
-    for one in ast.walk(node):
+    for one in walk(node):
         if isinstance(one, ast.Dict):
             fields |= {str(key.value) for key in one.keys if isinstance(key, ast.Constant) and key.value in PLACES}
         elif isinstance(one, ast.Call) and _last(one.func) == "dict":
@@ -112,19 +119,19 @@ def _displayed(node: ast.AST) -> set[str]:
 
 
 def _functions(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
-    return (node for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)))
+    return (node for node in walk(tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)))
 
 
 def _hashed(tree: ast.AST) -> Iterator[Found]:
     """Displays that are hashed, directly or through a name of the same function."""
     for function in _functions(tree):
         assigned: dict[str, ast.expr] = {}
-        for node in ast.walk(function):
+        for node in walk(function):
             if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
                 assigned[node.targets[0].id] = node.value
             if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value is not None:
                 assigned[node.target.id] = node.value
-        for node in ast.walk(function):
+        for node in walk(function):
             if isinstance(node, ast.Call) and _last(node.func) in HASHES:
                 for argument in node.args:
                     chosen = assigned.get(argument.id, argument) if isinstance(argument, ast.Name) else argument
@@ -139,7 +146,7 @@ def _words(node: ast.AST) -> set[str]:
 
 def _keyed(tree: ast.AST) -> Iterator[Found]:
     """Tuples of fields that a mapping is keyed by. Three of them are the place of a table: protocol, dataset, part."""
-    for node in ast.walk(tree):
+    for node in walk(tree):
         chosen: list[ast.expr] = []
         if isinstance(node, ast.Assign) and re.search("(^|_)(key|identity|group)$", _last(node.targets[0])):
             chosen = [node.value]
@@ -154,7 +161,7 @@ def _keyed(tree: ast.AST) -> Iterator[Found]:
 
 def _compared(tree: ast.AST) -> Iterator[Found]:
     """`(a.x, a.y, a.z) == (b.x, b.y, b.z)`, and chains of comparisons of the same fields joined by and, or."""
-    for node in ast.walk(tree):
+    for node in walk(tree):
         if isinstance(node, ast.Compare) and isinstance(node.left, (ast.Tuple, ast.List)):
             sides = [_words(side) for side in (node.left, *node.comparators)]
             yield from _found(node, "compared", set.intersection(*sides))
@@ -170,7 +177,7 @@ def _deciding(tree: ast.AST) -> Iterator[Found]:
         if not DECIDING.search(function.name):
             continue
         displays = [
-            node for node in ast.walk(function)
+            node for node in walk(function)
             if isinstance(node, (ast.Dict, ast.Tuple, ast.List, ast.JoinedStr)) and isinstance(
                 getattr(node, "ctx", ast.Load()), ast.Load)
         ]  # fmt: skip
@@ -180,7 +187,7 @@ def _deciding(tree: ast.AST) -> Iterator[Found]:
 
 def _code_hash(tree: ast.AST) -> Iterator[Found]:
     """A module that hashes syntax trees or tokens of source code."""
-    modules = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    modules = {alias.name for node in walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     if "hashlib" in modules and modules & {"ast", "tokenize"}:
         yield 1, "hash of source code", tuple(sorted(modules & {"ast", "tokenize"}))
 

@@ -163,8 +163,13 @@ class Towers(nn.Module):
         """Return all parameters that text features can depend on."""
         # They act on logits alone. Counting them would switch off the cache of frozen text wherever the scale is
         # trained.
-        skip = ("visual.", "logit_scale", *NOT_IN_FEATURES)
-        return [p for n, p in self.clip.named_parameters() if not n.startswith(skip)]
+        skip = ("logit_scale", *NOT_IN_FEATURES)
+        clip: nn.Module = self.clip
+        found = dict(clip.named_parameters(recurse=False))
+        for name, module in clip.named_children():
+            if name != "visual":  # most modules of CLIP, and this runs in each training step
+                found |= module.named_parameters(prefix=name)
+        return [p for n, p in found.items() if not n.startswith(skip)]
 
     def require_vit(self, method: str) -> VisionTower:
         """Return the vision tower if it is a plain ViT with a class token, which prompts and messages need.
