@@ -22,12 +22,12 @@ from harness.data.official.cards import LABEL_VARIANTS, OFFICIAL, pinned_lists
 from harness.data.official.dataset import OfficialDataset
 from harness.plugins import registry
 from harness.plugins.code_hash import file_code_sha256
-from harness.spec import Eval, Fit, LabelSet, MethodCard, Protocol, Repeat, VideoList, Views
+from harness.spec import Eval, Fit, LabelSet, MethodCard, Protocol, Recipe, Repeat, VideoList, Views
 from harness.spec.method_spec import MethodSpec
 from harness.spec.options import MethodOptions, build_options, evaluation_options
 from harness.spec.protocol import SEED
 from harness.submitting.known_models import frame_gmacs, mini_model, model_problems
-from results.measurement import Expected, ListId, Measurement, ModelId, Scope
+from results.measurement import Expected, FitDescription, ListId, Measurement, ModelId, Scope
 from results.measurement_words import WRITTEN_TEXTS
 from results.record import AuditFacts
 from results.submission.copies import KnownTables
@@ -49,7 +49,8 @@ def facts_of(
     by_pair = {pair: facts for pair in pairs if pair[0] in protocols and (facts := pair_facts(*pair))}
     return Facts(
         protocols, by_pair, builtin_methods(), mini_model(), ENGINE_VERSION, __version__, datetime.now(UTC),
-        lambda model: tuple(model_problems(model)), frame_gmacs, _declared, known or KnownTables(),
+        lambda model: tuple(model_problems(model)), frame_gmacs, _declared, _recipes,
+        known or KnownTables(),
         {**(titles or {}), **_titles()},
     )  # fmt: skip
 
@@ -77,6 +78,17 @@ def _declared(m: Measurement, shots: int | None) -> Declared | None:
     can_train = spec.recipe is not None or bool(spec.recipes)
     counts = spec.parameters_vit_b16 if m.model.arch == "ViT-B-16" and options.as_dict() == defaults else None
     return Declared(recipe, defaults, late, "", _card(m, spec, options), counts, can_train)
+
+
+def _recipes(described: FitDescription) -> tuple[Recipe, ...]:
+    """The recipes that a built-in method declares for the list of a fit, one for each protocol; none for others."""
+    name = described.method.name
+    if name not in builtin_methods():
+        return ()
+    spec, preset = registry.method_spec(name), "mini" if described.model.arch == MINI_ARCH else ""
+    dataset = described.training.list.dataset
+    found = (spec.recipe_for(protocol, dataset, None, preset) for protocol in registry.sources("protocol"))
+    return tuple(dict.fromkeys(recipe for recipe in found if recipe is not None))
 
 
 def _card(m: Measurement, spec: type[MethodSpec], options: MethodOptions) -> Card:
