@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -11,7 +11,7 @@ from pathlib import Path
 from harness import __version__
 from harness.base.canonical import row_order_sha256, row_set_sha256
 from harness.base.errors import UserError
-from harness.cells.backbone import MINI_ARCH, BackboneChoice
+from harness.cells.backbone import MINI_ARCH
 from harness.cells.from_request import ENGINE_VERSION
 from harness.cells.scope import PlannedEval, PlannedFit, scope_of
 from harness.cells.seeds import with_seeds
@@ -22,12 +22,12 @@ from harness.data.official.cards import LABEL_VARIANTS, OFFICIAL, pinned_lists
 from harness.data.official.dataset import OfficialDataset
 from harness.plugins import registry
 from harness.plugins.code_hash import file_code_sha256
-from harness.spec import Eval, Fit, LabelSet, MethodCard, Protocol, Recipe, Repeat, VideoList, Views
+from harness.spec import Eval, Fit, LabelSet, MethodCard, Protocol, Recipe, Repeat, VideoList
 from harness.spec.method_spec import MethodSpec
 from harness.spec.options import MethodOptions, build_options, evaluation_options
 from harness.spec.protocol import SEED
-from harness.submitting.known_models import frame_gmacs, mini_model, model_problems
-from results.measurement import Expected, FitDescription, ListId, Measurement, ModelId, Scope
+from harness.submitting.known_models import frame_gmacs, mini_model, model_problems, prescribed_views
+from results.measurement import Expected, FitDescription, ListId, Measurement, Scope
 from results.measurement_words import WRITTEN_TEXTS
 from results.record import AuditFacts
 from results.submission.copies import KnownTables
@@ -161,28 +161,11 @@ def pair_facts(protocol: str, dataset: str) -> ProtocolFacts | None:
             untrained.setdefault(facts.place, facts)
     return ProtocolFacts(
         protocol=protocol, version=cls.version, dataset=dataset, embedded=opened.kind == "embedded",
-        views_of=_views_of, columns=cls.columns, trained=trained, untrained=tuple(untrained.values()),
+        views_of=prescribed_views, columns=cls.columns, trained=trained, untrained=tuple(untrained.values()),
         parent=pinned.source, lists=pinned.lists, labels=pinned.labels, cluster=opened.cluster,
         scope=lambda row: _row_scope(cls, opened, fits, row),
         audit=lambda train, test: _audit(pinned.labels, train, test),
     )  # fmt: skip
-
-
-def _views_of(views: Views, model: ModelId, stated: Views) -> Views:
-    """The views of a protocol as a CLIP model takes them.
-
-    Args:
-        views: The protocol's views.
-        model: The model of a record.
-        stated: The prescribed views that the record states.
-    """
-    if model.arch == MINI_ARCH:
-        return BackboneChoice(MINI_ARCH, None).views_of(views)
-    if model.weights.startswith("sha256:"):
-        # The input of a weight file is stated by the file, which a submission does not contain.
-        own = stated.normalize == "model" and stated.input.resize != ""
-        return replace(views, normalize="model", input=stated.input) if own else views
-    return BackboneChoice(model.arch, model.weights).views_of(views)
 
 
 def _dataset(name: str) -> Dataset | None:

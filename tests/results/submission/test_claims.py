@@ -9,15 +9,17 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from harness.cells.backbone import BackboneChoice
 from harness.engine.model.backbone import load_backbone
+from harness.spec import Views
 from harness.submitting.benchmark_facts import facts_of
-from harness.submitting.known_models import known_models, mini_model, model_problems
+from harness.submitting.known_models import known_models, mini_model, model_problems, prescribed_views
 from results.measurement import ModelId
 from results.record import Record
 from results.submission.check_claims import check_claims
@@ -188,3 +190,16 @@ def test_the_table_is_read_without_open_clip(monkeypatch: pytest.MonkeyPatch, tm
     monkeypatch.setattr("harness.cells.open_clip_source.open_clip_folder", lambda: None)
     assert list(model_problems(replace(VIT, arch="ViT-B-17")))
     assert not list(model_problems(VIT))
+    siglip = replace(VIT, arch="ViT-B-16-SigLIP", weights="webli")
+    assert prescribed_views(Views(), siglip, Views()).input.mean == (0.5, 0.5, 0.5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("normalize", ["imagenet", "clip", "model"])
+def test_the_prescribed_views_of_all_tags_are_those_of_a_run(normalize: Literal["imagenet", "clip", "model"]) -> None:
+    """The table gives without open_clip the views that `run` takes with it."""
+    views = Views(frames=32, normalize=normalize)
+    for arch, known in known_models().items():
+        for weights in (*known.tags, "random"):
+            expected = BackboneChoice(arch, weights).views_of(views)
+            assert prescribed_views(views, replace(VIT, arch=arch, weights=weights), Views()) == expected, (arch, weights)
