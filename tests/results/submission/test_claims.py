@@ -202,4 +202,5 @@ def test_the_prescribed_views_of_all_tags_are_those_of_a_run(normalize: Literal[
     for arch, known in known_models().items():
         for weights in (*known.tags, "random"):
             expected = BackboneChoice(arch, weights).views_of(views)
-            assert prescribed_views(views, replace(VIT, arch=arch, weights=weights), Views()) == expected, (arch, weights)
+            found = prescribed_views(views, replace(VIT, arch=arch, weights=weights), Views())
+            assert found == expected, (arch, weights)
