@@ -1,4 +1,4 @@
-"""Attention of the class token on a clip as a figure: frames, vanilla CLIP, fits, and what each fit changes."""
+"""Attention of the class token on a clip as a figure: frames, vanilla CLIP, fits, and the change by each fit."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class ClipAttention:
 
     @property
     def caption(self) -> str:
-        """The finding, and what the colours are."""
+        """The finding, and the meaning of the colours."""
         first = self.methods[0]
         texts = [f"{first.title} spreads its attention over {first.spread:.0%} of the patches"]
         for method in self.methods[1:]:
@@ -150,7 +150,7 @@ class _Sheet:
         self._bar(seen, "attention\n(1 = uniform)", "max")
 
     def differences(self, method: MethodAttention) -> None:
-        """A row of what a method changes against the first method."""
+        """A row with the difference between a method and the first method."""
         first = self.clip.methods[0]
         change = method.times_uniform - first.times_uniform
         top = _percentile([change])

@@ -51,7 +51,7 @@ def add_parser(verbs: Verbs) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Write the pictures, and print what the fits change."""
+    """Write the pictures, and print the changes that the fits make."""
     from reports.plot import FORMATS, check_format
 
     outs = [Path(text) for text in arguments.out or ["attention.png", "attention.mp4"]]
