@@ -127,6 +127,7 @@ def run(
     from harness.plugins.loose_files import load_file
     from harness.running.run import execute, plan_cells
 
+    # Before the request is read, which may name a method of these files.
     for file in options.get("plugins", ()):
         load_file(Path(file))
     settings = settings_of(options)
@@ -244,6 +245,7 @@ def evaluate(
 
     pairs = labelled_videos(videos)
     if not labels and not isinstance(model, FittedMethod | Model):
+        # Sorted, so that the ids do not depend on the order of the videos.
         labels = sorted({name for _, name in pairs})
     method, classes, chosen = _resolved(model, labels, views)
     ids = {name: index for index, name in enumerate(classes.names)}
