@@ -51,6 +51,7 @@ class MethodAttention:
 
     def moved(self, other: MethodAttention) -> float:
         """The part of the other method's attention that is on other patches here, from 0 to 1, mean over frames."""
+        # Half, because a share that moves is missing on one patch and is added on another.
         return float(np.abs(self.maps - other.maps).sum(axis=(1, 2)).mean() / 2)
 
     @property
@@ -118,6 +119,7 @@ def draw_attention(clip: ClipAttention, path: Path) -> None:
 
 def _percentile(maps: Sequence[NDArray[np.float32]]) -> float:
     """The end of a colour scale of maps."""
+    # Not 0, which the difference of two equal methods has: a colour scale needs two ends.
     return max(float(np.percentile(np.abs(np.stack(maps)), _PERCENTILE)), 1e-6)
 
 
