@@ -41,7 +41,7 @@ class MethodFeatures:
 
 @dataclass(frozen=True)
 class FeatureMap:
-    """What a figure shows.
+    """The content of a figure of features.
 
     Args:
         methods: The methods, with features of the same N videos, N > 3.

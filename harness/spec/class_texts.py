@@ -145,7 +145,6 @@ def read_class_texts(path: str | Path) -> ClassTexts:
 def _read(path: Path, state: tuple[int, int]) -> ClassTexts:
     texts = parse_class_texts(read_text(path, "The file of class texts", HELP), path)
     # Measurements of this process hold the hash of the first read; other texts must not be scored under it.
-    # The measurements of planned cells hold the hash that was computed first.
     if file_sha256(path) != cached_file_sha256(path.resolve()):
         raise UserError(f"The file of class texts {path} changed while this process ran.", "Start the command again.")
     return texts
