@@ -132,7 +132,7 @@ BAD = {
     ),
     "one source group": (
         {"A": ["v_A_g01_c01.avi", "v_A_g01_c02.avi"], "B": ["v_B_g01_c01.avi", "v_B_g02_c01.avi"]},
-        "Found clips of a single source group in class 'A'",
+        "Found a single source group in class 'A'",
     ),
 }
 

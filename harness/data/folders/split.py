@@ -125,8 +125,8 @@ def _require_two(counts: _Counts) -> None:
     one_group = sorted(name for name, groups in counts.items() if len(groups) < 2)
     if one_group:
         raise UserError(
-            f"Found clips of a single source group in {named_classes(one_group)}, expected at least two groups in each: a "
-            "split of one group is a leak.",
+            f"Found a single source group in {named_classes(one_group)}, expected at least two groups in each: "
+            "a split of one group is a leak.",
             "Add clips of another group, or give train/ and val/ folders.",
         )
 
