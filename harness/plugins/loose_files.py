@@ -102,7 +102,7 @@ def _refuse_installed_names(names: dict[str, list[str]], path: Path) -> None:
 
 
 def forget_files(keep: set[Path]) -> None:
-    """Forget loaded files, except those to keep, and which files failed to load."""
+    """Forget loaded files, except those to keep, and the files that failed to load."""
     for kind in KINDS:
         for name in [name for name, source in loose[kind].items() if source.file not in keep]:
             del loose[kind][name]
