@@ -228,7 +228,8 @@ def _list_facts(dataset: Dataset, name: str) -> ListFacts:
             return ListFacts(0, "")
         return ListFacts(pinned.rows, pinned.content_sha256, pinned.set_sha256, pinned.order_sha256)
     rows = dataset.list(name)
-    return ListFacts(len(rows), rows.sha256, row_set_sha256(rows.rows), row_order_sha256(rows.rows))
+    hashes = rows.sha256, row_set_sha256(rows.rows), row_order_sha256(rows.rows)
+    return ListFacts(len(rows), *hashes, dataset.content(rows) or "")
 
 
 def _audit(

@@ -85,7 +85,10 @@ class MformerSpec(MethodSpec):
         title="Motionformer",
         paper="Patrick et al., Keeping Your Eye on the Ball: Trajectory Attention in Video Transformers, NeurIPS 2021",
         class_text="none",
-        extra_data=("ImageNet-21k, from which the published weights start", "what the checkpoint was trained on"),
+        extra_data=(
+            "ImageNet: the published weights start from a ViT-B/16 of timm",
+            "what the checkpoint was trained on; it is not audited here",
+        ),
         family="unimodal",
         source="facebookresearch/Motionformer, slowfast/models/vit_helper.py and video_model_builder.py",
         unverified=(

@@ -173,12 +173,14 @@ def _list(submission: Submission, measured: Measured, prescribed: ListPlace, kno
     """Check that the evaluation list is the published list, in its order (rule P003)."""
     listed = measured.m.evaluation.list
     pinned = known.lists[prescribed.dataset, prescribed.name]
-    if listed.origin == "own" or listed.content or listed.root:
+    if listed.origin == "own" or listed.root:
         submission.note_of(measured, "P003", "a list of a custom dataset", "the published list")
     elif (listed.dataset, listed.name) != (prescribed.dataset, prescribed.name):
         submission.note_of(
             measured, "P003", f"the list {listed.dataset}/{listed.name}", f"{prescribed.dataset}/{prescribed.name}"
         )
+    elif listed.content != pinned.content:
+        submission.note_of(measured, "P003", _videos(listed.content), _videos(pinned.content))
     # A table that failed an arithmetic rule says nothing about the list.
     elif not measured.failed & BAD_TABLE and not _is_list(measured, listed, pinned):
         found = f"{listed.n} videos, sha256 {listed.sha256}"
@@ -249,6 +251,11 @@ def _training(submission: Submission, measured: Measured, expected: EvalFacts, k
             _training_list(submission, measured, listed, known.parent, known)
 
 
+def _videos(content: str) -> str:
+    """The videos of a list in a finding."""
+    return f"videos of sha256 {content}" if content else "the videos of the published paths"
+
+
 def _training_list(
     submission: Submission, measured: Measured, found: ListId, expected: ListPlace, known: ProtocolFacts
 ) -> None:
@@ -258,8 +265,10 @@ def _training_list(
     if (found.dataset, found.name, found.labels) != (expected.dataset, expected.name, expected.labels):
         used = ListPlace(found.dataset, found.name, found.labels)
         submission.note_of(measured, "P005", str(used), str(expected))
-    elif found.origin == "own" or found.content or found.root:
+    elif found.origin == "own" or found.root:
         submission.note_of(measured, "P005", f"a list {expected} of a custom dataset", "the published list")
+    elif found.content != (pinned.content if pinned else ""):
+        submission.note_of(measured, "P005", _videos(found.content), _videos(pinned.content if pinned else ""))
     elif not names or found.labels_sha256 != labels_sha256(names):
         submission.note_of(
             measured, "P005", f"labels of sha256 {found.labels_sha256}", f"the names of {expected.labels}"

@@ -23,12 +23,14 @@ class ListFacts:
         sha256: Hash of the lines `path label` with LF; empty if unknown.
         set_sha256: Hash of the sorted lines `name label` (`harness.base.canonical.row_set_sha256`); empty if unknown.
         order_sha256: Hash of the same lines in the order of the list; empty if unknown.
+        content: Hash of the videos of the embedded benchmark, which has versions; empty where paths identify videos.
     """
 
     n: int
     sha256: str
     set_sha256: str = ""
     order_sha256: str = ""
+    content: str = ""
 
 
 @dataclass(frozen=True)

@@ -58,6 +58,7 @@ def part_of(name: str, **changes: Any) -> Callable[[Record], Record]:
     return lambda record: replace(record, **{name: replace(getattr(record, name), **changes)})
 
 
+@pytest.mark.slow
 def test_the_honest_record_passes(honest: Submission) -> None:
     assert rules(honest, lambda record: record) == set()
 
@@ -107,6 +108,7 @@ def test_other_seen_classes_than_the_lists_give_are_refused(honest: Submission, 
     assert "P009" in rules(honest, part_of("overlap", seen_classes=seen))
 
 
+@pytest.mark.slow
 @QUICKLY
 @given(st.sampled_from(["train", "test", "source"]), st.text(max_size=20), st.integers(0, 99), st.booleans())
 def test_another_leakage_check_is_refused(honest: Submission, name: str, text: str, classes: int, twice: bool) -> None:

@@ -50,6 +50,7 @@ def test_a_valid_submission_passes_without_a_finding(
     assert checked.passed
 
 
+@pytest.mark.slow
 def test_a_submission_of_fits_with_a_parent_passes(tmp_path: Path) -> None:
     made = with_parent(forge())
     assert len(made.fits) == 4
