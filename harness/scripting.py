@@ -251,7 +251,10 @@ def evaluate(
     ids = {name: index for index, name in enumerate(classes.names)}
     for clip, name in pairs:
         if name not in ids:
-            raise UserError(f"{clip.video} has the class {name!r}, which is not among the {len(ids)} labels.")
+            raise UserError(
+                f"{clip.video} has the class {name!r}, which is not among the {len(ids)} labels.",
+                "Correct the class, or give labels with its name.",
+            )
     rows: list[tuple[Path | None, int]] = [(clip.video, ids[name]) for clip, name in pairs]
     options = compute_options(compute)
     device = for_evaluation(choose_device(options), options, method.backbone)

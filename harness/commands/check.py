@@ -146,7 +146,8 @@ def _methods(text: str) -> tuple[list[str], dict[str, str]]:
     loaded = load_file(path)
     names = [name for name in loaded if registry.sources("method").get(name, None) is not None]
     if not names:
-        raise UserError(f"The plugin file {path} registers no method, only the protocols {', '.join(loaded)}.")
+        message = f"The plugin file {path} registers no method, only the protocols {', '.join(loaded)}."
+        raise UserError(message, "Give a file that registers a method.")
     return names, {}
 
 
