@@ -41,7 +41,7 @@ class MethodFeatures:
 
 @dataclass(frozen=True)
 class FeatureMap:
-    """What a figure shows.
+    """The content of a figure of features.
 
     Args:
         methods: The methods, with features of the same N videos, N > 3.
@@ -188,14 +188,14 @@ def _plane(features: NDArray[np.float32], method: str, seed: int) -> NDArray[np.
         try:
             from sklearn.manifold import TSNE
         except ImportError:
-            raise UserError("t-SNE needs scikit-learn.", "pip install scikit-learn") from None
+            raise UserError("t-SNE needs scikit-learn.", "Install it: pip install scikit-learn") from None
         init = "pca" if unit.shape[1] > 1 else "random"
         reducer = TSNE(init=init, perplexity=_perplexity(len(unit)), random_state=seed)
     elif method == "umap":
         try:
             from umap import UMAP
         except ImportError:
-            raise UserError("UMAP needs umap-learn.", "pip install umap-learn, or use tsne") from None
+            raise UserError("UMAP needs umap-learn.", "Install it (pip install umap-learn), or use tsne.") from None
         reducer = UMAP(n_neighbors=min(15, len(unit) - 1), metric="cosine", random_state=seed)
     else:
         raise unknown_name("feature map", method, METHODS)
