@@ -122,7 +122,7 @@ def _outline(text: str) -> Outline:
     points: list[tuple[float, float]] = []
     codes: list[int] = []
     for command, pair in re.findall(r"([MLZ])([^MLZ]*)", text):
-        codes.append({"M": Outline.MOVETO, "L": Outline.LINETO, "Z": Outline.CLOSEPOLY}[command])
+        codes.append(int({"M": Outline.MOVETO, "L": Outline.LINETO, "Z": Outline.CLOSEPOLY}[command]))
         x, y = map(float, pair.split()) if pair else points[-1]
         points.append((x, y))
     return Outline(points, codes)
