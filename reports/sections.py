@@ -241,7 +241,8 @@ def _comparison(group: Group, a: BoardRow, b: BoardRow, most: float) -> Comparis
     figure = class_changes(parts[0], a.name, b.name, 12, most)
     title = f"{protocol_title(group.protocol)}, {dataset_title(group.dataset)}, {group.heading}"
     anchor = slug("c", group.anchor)
-    return ComparisonSection(anchor, title, a.name, b.name, tuple(parts), figure, names, _means(group, a, b), _confusion(a, most))
+    means, confused = _means(group, a, b), _confusion(a, most)
+    return ComparisonSection(anchor, title, a.name, b.name, tuple(parts), figure, names, means, confused)
 
 
 def _means(group: Group, a: BoardRow, b: BoardRow) -> tuple[tuple[str, PairStatistics], ...]:

@@ -65,7 +65,8 @@ def texts_of(svg: str) -> list[str]:
 def marks(figure: Figure | None) -> int:
     """How many markers are drawn."""
     assert figure
-    return figure.svg.count('class="mark"')
+    dots = re.findall(r'class="dots"[^>]* d="([^"]+)"', figure.svg)
+    return figure.svg.count('class="mark"') + sum(path.count("h0") for path in dots)
 
 
 def write_few_shot(folder: Path, index: int) -> None:
