@@ -22,8 +22,8 @@ COMMON = (
      "correction over all pairs). Equal ranks mean that the test videos cannot separate the rows. A dagger marks a "
      "rank that another training may change."),
     ("method", "Method", "The method, the settings that the row changes, its status and its marks. Submitted: not "
-     "checked by a board; verified: recomputed from the predictions; reproduced: evaluated again by another party. Open "
-     "the row for intervals, repeats, signature, command and records."),
+     "checked by a board; verified: recomputed from the predictions; reproduced: evaluated again by another party. "
+     "Open the row for intervals, repeats, signature, command and records."),
     ("forest", "Interval", "The sorted column as a picture: the large dot is the mean, the line its 95 % interval for "
      "other videos, small dots are repeats, the diamond is the published value, the dotted line is the leader."),
     ("params", "Trained", "Parameters that the method trains."),
