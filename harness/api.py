@@ -1,4 +1,4 @@
-"""The public Python interface: what plugins subclass and call, and functions for scripts and notebooks.
+"""The public Python interface: classes and functions for plugins, and functions for scripts and notebooks.
 
 Plugins import nothing else of this project. Names that need torch, numpy or pandas are imported on first use, so that
 listing and planning import none of them. See docs/api.md.
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from harness.engine.method_weights import load_published
     from harness.engine.model.backbone import Backbone, load_backbone
     from harness.engine.model.chosen_recognizer import find_recognizer, read_fixed_classes
+    from harness.engine.model.own_network import NetworkInput, OwnNetwork
     from harness.engine.training_batch import TrainingBatch
     from harness.running.load_fit import FittedMethod
     from harness.scripting import (
@@ -61,6 +62,8 @@ _LAZY = {
     "check_method": "harness.engine.contract.checks",
     "find_recognizer": "harness.engine.model.chosen_recognizer",
     "read_fixed_classes": "harness.engine.model.chosen_recognizer",
+    "NetworkInput": "harness.engine.model.own_network",
+    "OwnNetwork": "harness.engine.model.own_network",
     "harmonic_mean": "results.statistics.metrics",
     "FittedMethod": "harness.running.load_fit",
     "load_published": "harness.engine.method_weights",
@@ -95,7 +98,9 @@ __all__ = [
     "MethodCard",
     "MethodOptions",
     "MethodSpec",
+    "NetworkInput",
     "NotApplicableError",
+    "OwnNetwork",
     "ParameterGroup",
     "ParentFit",
     "Protocol",

@@ -144,13 +144,13 @@ def pairs(values: Mapping[str, Value]) -> dict[str, str]:
     }
 
 
-def settings_of(places: Folders | RunOptions) -> Settings:
+def settings_of(given: Folders | RunOptions) -> Settings:
     """Settings of this machine, with the folders that are given."""
-    flags = {f"data.{name}": str(folder) for name, folder in places.get("data", {}).items()}
-    flags |= {f"labels.{name}": str(file) for name, file in places.get("data_labels", {}).items()}
+    flags = {f"data.{name}": str(folder) for name, folder in given.get("data", {}).items()}
+    flags |= {f"labels.{name}": str(file) for name, file in given.get("data_labels", {}).items()}
     for flag, folder in (
-        ("runs", places.get("runs")), ("cache", places.get("cache")), ("weights", places.get("weights_dir")),
-        ("lists", places.get("lists_dir")),
+        ("runs", given.get("runs")), ("cache", given.get("cache")), ("weights", given.get("weights_dir")),
+        ("lists", given.get("lists_dir")),
     ):  # fmt: skip
         if folder is not None:
             flags[flag] = str(folder)
@@ -174,7 +174,7 @@ def request_of(
     if checkpoint is not None:
         if len(methods) != 1:
             raise UserError(
-                f"checkpoint needs exactly one method, found {len(methods)}.", "Call run() for each of them."
+                f"checkpoint needs exactly one method, found {len(methods)}.", "Call run() once for each method."
             )
         methods = (replace(methods[0], checkpoint=str(checkpoint)),)
     arch, activation = options.get("arch"), options.get("activation")

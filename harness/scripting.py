@@ -305,9 +305,9 @@ def compare(
     from results.compare import compare as compare_choices
     from results.sides import Filters, choice_of
 
-    place = load_settings({} if runs is None else {"runs": str(runs)}).runs.path
+    runs_folder = load_settings({} if runs is None else {"runs": str(runs)}).runs.path
     filters = Filters(texts(protocol), texts(dataset), texts(arch))
-    return compare_choices(choice_of(str(a), place), choice_of(str(b), place), filters)
+    return compare_choices(choice_of(str(a), runs_folder), choice_of(str(b), runs_folder), filters)
 
 
 def _resolved(

@@ -1,4 +1,4 @@
-"""Attention of a ViT to the neighbouring frames of a video, as in Open-VCLIP and FROSTER, and what both share."""
+"""Attention of a ViT to the neighbouring frames of a video, and other code that Open-VCLIP and FROSTER share."""
 
 from collections.abc import Iterable, Sequence
 
@@ -93,7 +93,7 @@ class NeighbourClip(ClipMethod):
             return self.backbone.add_bias(self.backbone.logit_scale.float().exp() * cosines)
 
     def parameter_groups(self, recipe: Recipe) -> list[ParameterGroup]:
-        """Return two groups: vectors and biases are not decayed; `logit_scale`, which has no dimension, is.
+        """Return two groups: parameters with weight decay, `logit_scale` included; vectors and biases without it.
 
         Source: the optimiser of the SlowFast code.
         """

@@ -18,7 +18,10 @@ VIFI_SUPERVISED = Recipe(epochs=30, lr=2.2e-5, accumulate=16, source="ViFi-CLIP 
 SINGLE_SUPERVISED = Recipe(
     epochs=30, lr=8e-6, accumulate=8, source="ViFi-CLIP configs/fully_supervised/k400 (image or text only)"
 )
-MINI = Recipe(epochs=11, lr=8e-4, ranks=1, accumulate=4, source="own: scaled to the embedded tiny model")
+MINI = Recipe(
+    epochs=3, lr=6e-4, warmup_epochs=1, ranks=1, accumulate=2, augmentation="none", mixup=0.0, cutmix=0.0,
+    source="own: scaled to the embedded tiny model; no augmentation, so that each clip is decoded once for all epochs",
+)  # fmt: skip
 
 BOTH_ENCODERS = {
     "b2n": VIFI_B2N,

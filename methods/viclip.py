@@ -45,7 +45,7 @@ class ViClip(ViClipSpec, ClipMethod):
         self.requires_grad_(False)
 
     def times(self, frames: int) -> Tensor:
-        """Return what is added to the patches of each frame, (T, width).
+        """Return the embedding (T, width) that is added to the patches of each frame.
 
         Fewer frames than the table has take its first rows, more frames interpolate it, and one takes its mean.
         """

@@ -124,7 +124,7 @@ class VitaClip(VitaClipSpec, ClipMethod):
         return 0.02 * torch.randn(*classes, options.contexts, width)
 
     def times(self, frames: int) -> Tensor:
-        """Return what is added to the tokens of each frame, (T, width).
+        """Return the embedding (T, width) that is added to the tokens of each frame.
 
         Raises:
             UserError: A part of the method needs the number of frames that it was set up for.

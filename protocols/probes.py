@@ -60,6 +60,7 @@ class Probes(Protocol):
 
     def extra_evals(self, dataset: DatasetFacts, fit: Fit) -> Iterable[Eval]:
         """Yield an eval for each view transform of a plugin."""
+        # Transforms of plugins follow the built-in ones.
         for name in view_transforms()[len(BUILT_IN) :]:
             yield Eval(name, self._test(dataset), transform=name)
 

@@ -33,7 +33,8 @@ class Supervised(Protocol):
     def fits(self, dataset: DatasetFacts) -> Iterable[Fit]:
         """Yield the fit on the full training list."""
         if not (dataset.has_list("train") and dataset.has_list("val")):
-            raise UserError(f"{dataset.name} has no full training and evaluation list.", "Published: k400.")
+            reason = f"{dataset.name} lacks the list train or val, expected both."
+            raise UserError(reason, "supervised is published on k400, and runs on other datasets with both lists.")
         yield Fit(ListRef(dataset.name, "train", "all"))
 
     def evals(self, dataset: DatasetFacts, fit: Fit) -> Iterable[Eval]:

@@ -37,6 +37,7 @@ def rows_of(entries: Iterable[Entry]) -> list[Row]:
         (by_row[keys.row] if keys.row in current else by_line[keys.line]).append(record)
     rows = []
     for generation in dated.rows:
+        # `pop`, because several current rows can share a line: its older records are listed with the first of them.
         superseded = by_row[generation.keys.row] + by_line.pop(generation.keys.line, [])
         rows.append(_row(generation, names, tuple(sorted(superseded, key=lambda record: record.name))))
     return sorted(rows, key=lambda row: (row.protocol, row.dataset, row.group, row.method, row.key))
@@ -95,7 +96,7 @@ def _cell(mean: ColumnMean, rule: Column, entries: Sequence[Entry], expected: Se
 
 
 def _without_meaning(rule: Column, entries: Sequence[Entry]) -> str:
-    """Why a metric says nothing on these lists; empty if it does.
+    """The reason why a metric is not meaningful on these lists; empty if it is meaningful.
 
     Five guesses at five classes or fewer are always right: the top-5 accuracy is 100 % for every method.
     """
@@ -106,7 +107,7 @@ def _without_meaning(rule: Column, entries: Sequence[Entry]) -> str:
 
 
 def _lacks(part: str, entries: Sequence[Entry], expected: Sequence[Expected]) -> str:
-    """How the repeats of a part differ from the prescribed repeats, in words; empty if they are equal."""
+    """The difference between the repeats of a part and the prescribed repeats, in words; empty if they are equal."""
     wanted = {prescribed.repeat for prescribed in expected if prescribed.part == part}
     present = {entry.measurement.protocol.repeat for entry in entries}
     if not wanted and any(entry.measurement.evaluation.transform for entry in entries):
@@ -123,6 +124,7 @@ def _harmonic_cell(mean: ColumnMean, a: Cell, b: Cell) -> Cell:
     lacks = dict.fromkeys(f"{cell.column}: {cell.lacks}" for cell in (a, b) if cell.lacks)
     slope_a, slope_b = harmonic_slopes(a.mean, b.mean)
     fits: tuple[float, ...] = ()
+    # Fits are paired by position; columns with different numbers of fits have no common spread.
     if len(a.fits) == len(b.fits):
         fits = tuple(slope_a * first + slope_b * second for first, second in zip(a.fits, b.fits, strict=True))
     return Cell(

@@ -95,7 +95,7 @@ def _pairs(tests: ColumnTests) -> tuple[PairStatistics, ...]:
 
 
 def _value(row: BoardRow, column: str) -> float:
-    return row.cells[column].value if column in row.cells else -1.0
+    return row.cells[column].value if column in row.cells else -1.0  # below every accuracy
 
 
 def _row(row: Row, label: str, ranks: Ranks, primary: str) -> BoardRow:

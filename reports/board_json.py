@@ -317,6 +317,7 @@ def _shared(group: Group, row: BoardRow) -> dict[str, CsvValue]:
 
 def _line(row: BoardRow, cell: BoardCell) -> dict[str, CsvValue]:
     """The fields of one cell."""
+    # The reason of the primary column is already among the reasons of the row.
     reasons = [*row.reasons, cell.reason] if cell.reason not in "; ".join(row.reasons) else row.reasons
     line: dict[str, CsvValue] = {"column": cell.column, "rank": cell.rank, "not_ranked": "; ".join(reasons)}
     if cell.number:

@@ -73,7 +73,7 @@ class BoardCell:
         number: The published number; None for a measurement.
         rank: Rank in its group, or None.
         reason: Reason why this cell has no rank although its row may have one; empty otherwise.
-        again: Why the rank may not hold if the methods are trained again; empty if nothing speaks against it.
+        again: The reason why the rank may not hold if the methods are trained again; empty without a reason.
         gap: A sentence on the gap to the next worse row of the column; empty for the worst row.
         beside: The published value of the row's method, which is shown below ours; None without one.
     """
@@ -103,7 +103,7 @@ class BoardRow:
         filters: Values by which the row can be filtered.
         rank: Rank in the primary column, or None.
         reasons: Reasons why the row is not ranked.
-        again: Why the rank may not hold if the methods are trained again; empty if nothing speaks against it.
+        again: The reason why the rank may not hold if the methods are trained again; empty without a reason.
         command: The command that repeats the measurement; None for a published row.
         signature: Signature of a measured row, setting of a published row.
     """

@@ -126,6 +126,7 @@ def changes_since(path: Path, groups: Sequence[Group]) -> Changes:
         if key not in left:
             found.append(Change(ADDED, table, board.name, _value(group, board), board.anchor))
             continue
+        # Taken out: the rows that remain in `left` are withdrawn.
         before, past = left.pop(key)
         if row.newest.time != past.time or row.key != past.row:
             was = past.cells.get(before.primary)

@@ -21,6 +21,7 @@ def bibtex(method: str, paper: str) -> str:
     if not paper.strip():
         return ""
     key = re.sub(r"[^A-Za-z0-9]+", "-", method).strip("-") or "method"
+    # A number of arXiv begins with the year and the month.
     if preprint := _PREPRINT.fullmatch(paper):
         fields = {
             "author": _authors(preprint["authors"]), "title": f"{{{tex(preprint['title'])}}}",

@@ -48,6 +48,7 @@ def _table(table: Table) -> Iterator[str]:
     yield from (f"% {tex(table.banner)}",) if table.banner else ()
     yield from ("\\begin{table*}[t]", "\\centering", f"\\caption{{{_caption(table)}}}")
     yield from (f"\\label{{tab:{_label(table)}}}", "\\small", "\\setlength{\\tabcolsep}{3pt}")
+    # Scaled down only: a small table would otherwise be enlarged to the width of the page.
     yield "\\resizebox{\\ifdim\\width>\\textwidth\\textwidth\\else\\width\\fi}{!}{%"
     yield f"\\begin{{tabular}}{{l{'c' * (len(names) + len(table.columns))}}}"
     yield "\\toprule"

@@ -31,6 +31,7 @@ def markdown(tables: Sequence[Table]) -> str:
 
 def _md(text: str) -> str:
     """Text escaped for Markdown, on one line."""
+    # The backslash comes first: later it would escape the escapes of the other characters.
     for char in "\\`*_[]<>|#":
         text = text.replace(char, f"\\{char}")
     return " ".join(text.split())

@@ -113,6 +113,7 @@ def _losses(row: Row, label: str, samples: GroupSamples) -> ProbeRow:
         if name == clean:
             continue
         sample, loss, interval = samples.of(row, name), None, None
+        # On other videos the difference would also show the difficulty of the lists.
         if clean and reference and sample and _lists(row, clean) == _lists(row, name):
             pair = pair_statistics(reference, sample)
             loss, interval = pair.difference, pair.interval

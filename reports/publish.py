@@ -1,4 +1,4 @@
-"""How a board is published: where its links to records lead, and the records that are copied beside it."""
+"""Publication of a board: the addresses of its records, and the records that are copied into its folder."""
 
 from __future__ import annotations
 

@@ -174,6 +174,7 @@ def _test(rows: Sequence[Row], rule: Column, samples: GroupSamples, ranks: Ranks
     """Test all pairs of rows of a column, and store their ranks."""
     found = [(row, samples.of(row, rule.name)) for row in rows]
     for row, sample in found:
+        # A single source of videos gives no variance between sources, and so neither an interval nor a test.
         if sample is None or sample.row.scores.one_source:
             ranks.lists[row.key, rule.name] = row.cells[rule.name].no_interval
     pairs = [(row, sample) for row, sample in found if sample is not None and not sample.row.scores.one_source]
@@ -214,17 +215,17 @@ def _forget_single_fits(samples: Sequence[RowSample], table: PairTable) -> None:
 
 
 def _again(rows: Sequence[Row], i: int, column: str, ranking: Ranking) -> str:
-    """Why a row may not stay better than the next worse separable row if both are trained again; empty if it may."""
+    """The reason why another training may swap a row and the next worse separable row; empty without a reason."""
     fits, worse = len(rows[i].cells[column].fits), ranking.next_worse[i]
     if 0 < fits < CONCLUSIVE_FITS:
         return FEW_FITS[fits]
     if worse is None or ranking.holds_again[i]:
         return ""
-    theirs = len(rows[worse].cells[column].fits)
-    if not fits and not theirs:
+    other_fits = len(rows[worse].cells[column].fits)
+    if not fits and not other_fits:
         return ""  # nothing is trained
-    if 0 < theirs < CONCLUSIVE_FITS:
-        return f"{MAY_NOT_HOLD}: {rows[worse].title} has {'one fit' if theirs == 1 else 'two fits'}"
+    if 0 < other_fits < CONCLUSIVE_FITS:
+        return f"{MAY_NOT_HOLD}: {rows[worse].title} has {'one fit' if other_fits == 1 else 'two fits'}"
     return MAY_NOT_HOLD
 
 

@@ -44,8 +44,8 @@ class Cell:
         kind: Kind of the repeats: `test_split`, `class_subset`, `train_subset`, `seed` or `single`.
         repeats: The repeats, by index; empty for harmonic means.
         harmonic_of: The two columns of a harmonic mean.
-        lacks: How the repeats differ from the prescribed repeats, or why the metric is not meaningful, in words; such a
-            cell has no rank.
+        lacks: The difference between the repeats and the prescribed repeats, or the reason why the metric is not
+            meaningful, in words; such a cell has no rank.
         fits: The accuracy of each fit, the mean over the lists that it is evaluated on; empty for an untrained method.
             For a harmonic mean the linearised values, whose variance is that of the harmonic mean between fits.
         statistics: Intervals; None if the predictions of a record cannot be read.
@@ -143,6 +143,7 @@ class Row:
     @cached_property
     def newest(self) -> Entry:
         """The newest record, whose method card is shown."""
+        # The name decides between records of one second, so that the result does not depend on the order of files.
         return max(self.entries, key=lambda entry: (entry.time, entry.name))
 
     @property

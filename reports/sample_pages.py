@@ -113,6 +113,7 @@ def _strip(m: Measurement, video: str, frames: NDArray[np.uint8], folder: Path) 
         strip.paste(picture, (position * SIDE, 0))
     content = io.BytesIO()
     strip.save(content, "JPEG", quality=80)
+    # A hash names the file, because the name of a video can hold any character. Two pages share equal frames.
     identity = f"{m.evaluation.list.dataset}\n{video}\n{m.evaluation.views}\n{m.model.image_size}"
     path = f"frames/{hashlib.sha256(identity.encode('utf-8', 'surrogatepass')).hexdigest()[:20]}.jpg"
     write_bytes(folder / path, content.getvalue())

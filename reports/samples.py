@@ -144,8 +144,8 @@ class GroupSamples:
             # A cell with one record has the interval of the record.
             if len(scored) > 1:
                 repeats = [
-                    replace(score, interval=interval_of_repeat(sample, position, one.design))
-                    for position, (score, one) in enumerate(zip(cell.repeats, scored, strict=True))
+                    replace(score, interval=interval_of_repeat(sample, position, scored_repeat.design))
+                    for position, (score, scored_repeat) in enumerate(zip(cell.repeats, scored, strict=True))
                 ]
                 cell = replace(cell, repeats=tuple(repeats))
         self._samples[row.key, rule.name] = sample

@@ -13,9 +13,9 @@ from reports.labels import shorten
 from reports.plot import paper_style, write_plot
 
 MOST_VIDEOS = 20
-"""Most videos of a figure: each has axes of its own."""
+"""Largest number of videos of a figure, in which each video has separate axes."""
 SHOWN = 5
-"""Classes with a line of their own: those with the highest probability in any window."""
+"""Number of classes with a line: the classes with the highest probability in any window."""
 
 
 @dataclass(frozen=True)

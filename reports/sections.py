@@ -234,6 +234,7 @@ def comparison_sections(
 def _comparison(group: Group, a: BoardRow, b: BoardRow, most: float) -> ComparisonSection:
     result = compare_files(_paths(a), _paths(b))
     # A part is `protocol/dataset/part`; parts have the order of their columns.
+    # Reversed twice: of several columns of a part, the first one names it, and the order stays.
     columns = {rule.part: rule.name for rule in reversed(a.row.rules) if rule.part} if a.row else {}
     order = list(reversed(columns))
     parts = sorted(result.parts, key=lambda part: order.index(_part(part)) if _part(part) in order else len(order))

@@ -77,7 +77,7 @@ def build_report(
     Args:
         runs: Run folders.
         out: Folder of the board.
-        publishing: Where the records of the board are read.
+        publishing: Address or copies of the records, the earlier board, and whether the board has pages of samples.
 
     Raises:
         UserError: A folder is missing, or the board cannot be written there.
@@ -149,10 +149,11 @@ def _build(runs: Sequence[Path], out: Path, publishing: Publishing) -> BuiltRepo
         n_superseded=sum(len(row.superseded) for row in rows),
         n_embedded=sum(row.embedded for row in rows),
         newest=max(times, default=""),
-        oldest=min(filter(None, times), default=""),
+        oldest=min(filter(None, times), default=""),  # an unknown time is empty, the smallest text
         ddof=DDOF,
         base=base_of_records(read, runs, out, publishing),
         css=Markup((TEMPLATES / "board.css").read_text(encoding="utf-8")),
+        # Without indentation, because every page of the board contains the script.
         js=Markup(re.sub(r"\n\s+", "\n", (TEMPLATES / "board.js").read_text(encoding="utf-8"))),
     )  # fmt: skip
     # Names of videos and classes may contain lone surrogates, which UTF-8 cannot encode.

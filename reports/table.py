@@ -27,7 +27,7 @@ class TableCell:
         loss: Loss of a probe in percent points, for programs; None for other cells.
         interval: 95 % interval of the loss.
         reasons: Reasons why our value is not ranked; the value has a double dagger, and the notes state the reasons.
-        again: Why the rank of our value may not hold if the methods are trained again; the value has a dagger.
+        again: The reason why the rank of our value may not hold if the methods are trained again: it has a dagger.
     """
 
     published: PublishedNumber | None = None
@@ -60,7 +60,7 @@ class TableRow:
         method: Published name of the method, by which the delta row finds it.
         reference: Reference number in the print.
         is_delta: Whether the row is the delta row.
-        setting: How the row was measured, as far as it is known.
+        setting: The settings of the measurement, as far as they are known.
         extra: (name, text) of the columns between method and numbers.
         label: Second label, which names the settings that the row changes; empty for the unchanged row of its title.
     """

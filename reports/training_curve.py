@@ -41,7 +41,7 @@ class TrainingCurve:
 
 
 def curve_text(curve: TrainingCurve) -> str:
-    """A curve as text: one line an epoch, with a bar from zero to the loss."""
+    """A curve as text: one line per epoch, with a bar from zero to the loss."""
     most = max((row.loss for row in curve.epochs), default=0.0)
     lines = [curve.name, "EPOCH      LOSS        RATE   SECONDS"]
     for row in curve.epochs:

@@ -97,11 +97,11 @@ def _expected(number: PublishedNumber, cell: Cell) -> Reproduction | None:
 
     The videos are the same on both sides, so only fits vary. The repeats of the source count as fits if ours do.
     """
-    theirs = (number.setting.n or 1) if cell.kind in FIT_KINDS else 1
+    source_fits = (number.setting.n or 1) if cell.kind in FIT_KINDS else 1
     if len(cell.fits) > 1:
-        return reproduction(cell.fits, theirs, _rounding(number))
+        return reproduction(cell.fits, source_fits, _rounding(number))
     if cell.borrowed is not None:
-        return borrowed_reproduction(cell.mean, cell.borrowed, theirs, _rounding(number))
+        return borrowed_reproduction(cell.mean, cell.borrowed, source_fits, _rounding(number))
     return None
 
 
@@ -130,7 +130,7 @@ def _untrained(number: PublishedNumber, cell: Cell, row: Row, delta: float) -> V
 
 
 def differences(number: PublishedNumber, cell: Cell, row: Row) -> tuple[str, ...]:
-    """How our measurement differs from the published measurement; each reason once."""
+    """The differences between our measurement and the published measurement, each once."""
     reasons: list[str] = []
     for entry in row.entries:
         reasons += _of_settings(number, entry.measurement)
@@ -184,6 +184,8 @@ def _of_views(setting: Setting, m: Measurement) -> Iterator[str]:
         wanted = stated.get(f.name, getattr(m.protocol.prescribed.views, f.name))
         if f.name == "sampling" and not several:
             continue  # a single view is always the centre, whatever the sampling
+        # A source with other views than the protocol prescribes does not follow its sampling either: without a
+        # statement of the source, sampling is not compared.
         if used != wanted and not (f.name == "sampling" and f.name not in stated and "clips" in stated):
             source = "paper" if f.name in stated else "prescribed"
             yield f"{f.name} {plain(used)}, {source} {plain(wanted)}"

@@ -88,6 +88,7 @@ def decode(value: JsonValue, kind: type[T]) -> T:
     if not _complete(decoded):
         raise DecodeError(next(_absent(decoded, _type_of(kind))))
     try:
+        # `convert` ignores unknown fields: only JSON that is equal after writing has exactly the fields.
         # Two passes through msgspec and one comparison of builtins are faster than a walk in Python.
         written = msgspec.json.decode(msgspec.json.encode(decoded))
         _drop_later(written, kind)
@@ -161,6 +162,7 @@ def _drop_later(value: JsonValue, kind: type) -> None:
     for path, defaults in _later_paths(kind):
         for holder in _at(value, path):
             for name, default in defaults.items():
+                # In Python, False equals 0, and True equals 1.
                 if name in holder and holder[name] == default and isinstance(holder[name], bool) == (
                     isinstance(default, bool)
                 ):
@@ -253,18 +255,18 @@ def _complete(part: T) -> bool:
     return True
 
 
-def _absent(part: T, kind: inspect.Type, place: str = "") -> Iterator[str]:
+def _absent(part: T, kind: inspect.Type, prefix: str = "") -> Iterator[str]:
     """Messages for the fields that make `_complete` false."""
     if not isinstance(kind, inspect.DataclassType):
         return
     fields = {field.name: field for field in kind.fields}
     if absent := fields.keys() - vars(part).keys() - later_fields(kind.cls):
         name = min(absent)
-        yield f"{place}{name} is missing, expected {expected_text([fields[name].type])}"
+        yield f"{prefix}{name} is missing, expected {expected_text([fields[name].type])}"
     for name, field in fields.items():
         kinds = {held.cls: held for held in _held(field)}
         value = vars(part).get(name)
         for i, item in enumerate(value if isinstance(value, (list, tuple)) else (value,)):
             if type(item) in kinds:
-                inner = f"{place}{name}." if item is value else f"{place}{name}[{i}]."
+                inner = f"{prefix}{name}." if item is value else f"{prefix}{name}[{i}]."
                 yield from _absent(item, kinds[type(item)], inner)

@@ -36,17 +36,17 @@ def invalid_text(text: str, value: JsonValue, kind: inspect.Type) -> str:
         kind: The type to which it was converted.
     """
     text, _, path = text.replace("`", "").partition(" - at $")
-    place, wrong_value, kinds = _at(path, value, [kind])
+    field_path, wrong_value, kinds = _at(path, value, [kind])
     if text.startswith("Object missing required field "):
         name = text.rpartition(" ")[2]
         kinds = [inner for outer in kinds for inner in _inner(outer, name)]
-        return f"{place}.{name} is missing, expected {expected_text(kinds)}".removeprefix(".")
-    if text.startswith("Invalid enum value"):
+        return f"{field_path}.{name} is missing, expected {expected_text(kinds)}".removeprefix(".")
+    if text.startswith("Invalid enum value"):  # msgspec does not name the allowed values
         expected = expected_text(kinds)
     else:
         described = "" if "matching regex" not in text else _description(kinds)
         expected = described or re.sub("^Expected |, got .*$", "", text)
-    return f"{place or 'the file'} is {_shown(wrong_value)}, expected {expected}"
+    return f"{field_path or 'the file'} is {_shown(wrong_value)}, expected {expected}"
 
 
 def expected_text(kinds: Iterable[inspect.Type]) -> str:
@@ -60,10 +60,10 @@ def expected_text(kinds: Iterable[inspect.Type]) -> str:
     return ("one of " if len(words) > 1 else "") + ", ".join(words)
 
 
-def difference(value: JsonValue, written: JsonValue, place: str = "") -> str:
+def difference(value: JsonValue, written: JsonValue, field_path: str = "") -> str:
     """The first field of a value that differs from the value as it would be written; empty if there is none."""
     if isinstance(written, dict) and isinstance(value, dict):
-        start = f"{place}." if place else ""
+        start = f"{field_path}." if field_path else ""
         if unknown := sorted(set(value) - set(written)):
             return f"{start}{unknown[0]} is unknown, expected only {', '.join(written) or 'nothing'}"
         if absent := sorted(set(written) - set(value)):
@@ -71,10 +71,10 @@ def difference(value: JsonValue, written: JsonValue, place: str = "") -> str:
         return next((d for key in written if (d := difference(value[key], written[key], f"{start}{key}"))), "")
     if isinstance(written, list) and isinstance(value, list) and len(written) == len(value):
         pairs = enumerate(zip(value, written, strict=True))
-        return next((d for i, (a, b) in pairs if (d := difference(a, b, f"{place}[{i}]"))), "")
+        return next((d for i, (a, b) in pairs if (d := difference(a, b, f"{field_path}[{i}]"))), "")
     if isinstance(value, float) and not math.isfinite(value):
-        return f"{place} is {value}, expected a finite number"
-    return "" if value == written else f"{place} is {_shown(value)}, expected {_shown(written)}"
+        return f"{field_path} is {value}, expected a finite number"
+    return "" if value == written else f"{field_path} is {_shown(value)}, expected {_shown(written)}"
 
 
 def alternatives(kind: inspect.Type) -> Iterator[inspect.Type]:
@@ -97,19 +97,19 @@ def _shown(value: JsonValue) -> str:
 
 def _at(path: str, value: JsonValue, kinds: list[inspect.Type]) -> tuple[str, JsonValue, list[inspect.Type]]:
     """Field, value and types at the path that a message of msgspec names; `[...]` stands for any key of a mapping."""
-    place = ""
+    field_path = ""
     for name, index in _STEP.findall(path):
         kinds = [inner for kind in kinds for inner in _inner(kind, name)]
         if index.isdigit() and isinstance(value, list):
             value = value[int(index)]
-            place += f"[{index}]"
+            field_path += f"[{index}]"
         elif isinstance(value, dict):
             if index == "...":
                 wrong = [key for key, item in value.items() if not any(_fits(item, kind) for kind in kinds)]
                 name = wrong[0] if wrong else next(iter(value))
             value = value[name]
-            place += f".{name}"
-    return place.removeprefix("."), value, kinds
+            field_path += f".{name}"
+    return field_path.removeprefix("."), value, kinds
 
 
 def _description(kinds: Iterable[inspect.Type]) -> str:

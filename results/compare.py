@@ -104,6 +104,7 @@ def _corrected(pairs: Sequence[PairStatistics]) -> list[PairStatistics]:
     """Holm's correction over the parts, for each of the two questions on its own."""
     by_family = []
     for family in ([pair.p for pair in pairs], [pair.p_again for pair in pairs]):
+        # A part without a p value is not a test, and must not make the correction of the other parts stricter.
         known = [p for p in family if p is not None]
         values = iter(holm(known).tolist() if known else [])
         by_family.append([None if p is None else float(next(values)) for p in family])
@@ -135,16 +136,17 @@ def _problem(sides: Sequence[Side], table: Table) -> _Refused | None:
     row_a, row_b = (side.tables[table][0] for side in sides)
     if row_a.keys.group == row_b.keys.group:
         return None
+    # Rows without a common part and repeat differ in their first records, too.
     places = _places(row_a, row_b) or [(row_a.records[0].place, 0, 0)]
     found: dict[str, list[str]] = defaultdict(list)
-    for place, i, j in places:
-        one, other = row_a.records[i].measurement, row_b.records[j].measurement
-        reasons = [str(d) for d in differences(one, other) if _decides_group(d.path)]
-        for letter, m, counterpart in (("A", one, other), ("B", other, one)):
+    for evaluation, i, j in places:
+        m_a, m_b = row_a.records[i].measurement, row_b.records[j].measurement
+        reasons = [str(d) for d in differences(m_a, m_b) if _decides_group(d.path)]
+        for letter, m, counterpart in (("A", m_a, m_b), ("B", m_b, m_a)):
             own = set(open_reasons(m)) - set(open_reasons(counterpart))
             reasons += [f"{letter}: {reason}" for reason in sorted(own)]
         for reason in reasons:
-            found[reason].append(f"{place.part} {place.repeat.index}")
+            found[reason].append(f"{evaluation.part} {evaluation.repeat.index}")
     text = "; ".join(with_lists(found, len(places))) or "other evaluation lists"
     return f"{shown} of A and B cannot be compared: {text}.", _MEASURE
 
@@ -223,10 +225,10 @@ def _singles(row: Row[Stored]) -> dict[str, int]:
 def _table_parts(name: str, rows: _Rows, damaged: dict[Path, str]) -> list[PartSamples]:
     """The scores of all parts of a table; files that cannot be read are added to `damaged`."""
     pairs: dict[str, list[Pair]] = defaultdict(list)
-    for place, i, j in _places(*rows):
+    for evaluation, i, j in _places(*rows):
         a, b = rows[0].records[i].item, rows[1].records[j].item
         if (table := _joined(a, b, damaged)) is not None:
-            pairs[place.part].append(Pair(a.record, b.record, place.repeat, table))
+            pairs[evaluation.part].append(Pair(a.record, b.record, evaluation.repeat, table))
     order = [column.part for column in rows[0].records[0].item.record.columns]
     order += sorted(set(pairs) - set(order))
     return [part_samples(f"{name}/{part}", pairs[part]) for part in sorted(pairs, key=order.index)]
@@ -235,8 +237,8 @@ def _table_parts(name: str, rows: _Rows, damaged: dict[Path, str]) -> list[PartS
 def _joined(a: Stored, b: Stored, damaged: dict[Path, str]) -> pd.DataFrame | None:
     """Predictions of both records, joined on the common videos; None if a file cannot be read."""
     frames = []
-    for one in (a, b):
-        file = one.path.with_name(one.record.predictions.file)
+    for side in (a, b):
+        file = side.path.with_name(side.record.predictions.file)
         try:
             frames.append(read_predictions(file))
         except UserError as error:
@@ -253,6 +255,8 @@ def _joined(a: Stored, b: Stored, damaged: dict[Path, str]) -> pd.DataFrame | No
             f"Find the changed file: python -m harness score {a.path}"
         )
         return None
+    # Predictions of an earlier version may lack the clusters; the sides share the videos, so that one of them is
+    # enough.
     clusters = max((frame["cluster"] for frame in frames), key=lambda names: (names != "").sum())
     table = frames[0][["video", "label"]].assign(cluster=clusters, id_a=frames[0]["id1"], id_b=frames[1]["id1"])
     table["hit_a"], table["hit_b"] = table["id_a"] == table["label"], table["id_b"] == table["label"]
@@ -284,7 +288,7 @@ def _incomplete(pairs: Sequence[Pair], rows: _Rows) -> Iterator[str]:
     for letter, row, records in zip("AB", rows, ([p.a for p in pairs], [p.b for p in pairs]), strict=True):
         reasons = dict.fromkeys(reason for record in records for reason in mean_lacks(record.measurement))
         yield from (f"{letter}: {reason}" for reason in reasons)
-        if missing := sum(place.part == part for place in row.missing):
+        if missing := sum(missed.part == part for missed in row.missing):
             present = sum(record.place.part == part for record in row.records)
             yield f"{letter}: {present} of {present + missing} repeats"
 
@@ -300,9 +304,9 @@ def _notes(sides: Sequence[Side], tables: dict[Table, _Rows]) -> Iterable[str]:
                 if changes := recipe_changes(record.measurement.fitted):
                     found[f"changed recipe: {recipe_text(changes)}"] = None
             if row.missing:
-                places = ", ".join(f"{place.part} {place.repeat.index}" for place in row.missing)
+                places = ", ".join(f"{missed.part} {missed.repeat.index}" for missed in row.missing)
                 found[f"not measured: {places}"] = None
         yield from (f"{letter}: {text}" for text in found)
-        reasons = dict.fromkeys(one.reason for one in side.superseded)
+        reasons = dict.fromkeys(superseded.reason for superseded in side.superseded)
         if reasons:
             yield f"{letter}: {len(side.superseded)} superseded records are left out: {'; '.join(reasons)}"

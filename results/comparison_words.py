@@ -43,7 +43,7 @@ def sentence(pair: PairStatistics, borrowed: Borrowed | None = None) -> str:
 
 
 def _separable(pair: PairStatistics) -> str:
-    """The sentence on a gap that is larger than chance of videos."""
+    """The sentence on a difference that is larger than the choice of videos explains."""
     better = "A" if pair.difference > 0 else "B"
     if pair.fits == 0:
         return f"{better} is better on these videos; nothing is trained."

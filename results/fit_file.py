@@ -149,6 +149,7 @@ def fit_file_of(value: JsonValue) -> FitFile:
     if fitted.key != (key := fit_key(fitted.described)):
         raise DecodeError(f"key is {fitted.key!r}, expected {key!r}, which follows from the description")
     name = fitted.weights.file
+    # Fits of submissions are not trusted: the name of a file must not lead out of its folder.
     if not name or Path(name).name != name or "\\" in name or name.startswith(".") or not name.isprintable():
         raise DecodeError(f"weights.file is {name!r}, expected the name of a file in the folder of the fit")
     for kept in fitted.kept:

@@ -141,6 +141,7 @@ def _of_newest_weights(members: Sequence[tuple[Dated[T], Keys]], superseded: lis
     kept = []
     for of_fit in _grouped(members, lambda pair: pair[1].fit):
         by_weights = _grouped((record for record, _ in of_fit), _weights)
+        # The hash decides ties, so that the result does not depend on the order of files.
         newest = max(by_weights, key=lambda group: (max(record.time for record in group), _weights(group[0])))
         kept += newest
         for group in by_weights:
@@ -180,7 +181,7 @@ def _row(keys: Keys, records: list[Dated[T]]) -> Row[T]:
     records.sort(key=lambda record: (record.place.part, record.place.repeat.kind, record.place.repeat.index))
     expected = max(records, key=lambda record: record.time).measurement.protocol.scope.expected
     present = {record.place for record in records}
-    missing = tuple(place for place in expected if place not in present)
+    missing = tuple(evaluation for evaluation in expected if evaluation not in present)
     unfinished = dict.fromkeys(reason for record in records for reason in incomplete(record.measurement))
     return Row(keys, tuple(records), missing, tuple(unfinished))
 

@@ -102,6 +102,7 @@ def _answers(items: Sequence[Stored]) -> _Answers:
     first, m = frames[0], items[0].record.measurement
     untrained = m.fitted is None and len(items) == 1
     indices = () if untrained else tuple(item.record.measurement.protocol.repeat.index for item in items)
+    # With a prefix, because the path of a video could be the name of a cluster.
     clusters = first["cluster"].where(first["cluster"] != "", "video " + first["video"])
     return _Answers(
         items[0].record.method.title or m.method.name, indices, np.stack([_hits(frame) for frame in frames]),

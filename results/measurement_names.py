@@ -37,10 +37,10 @@ def changes_of(m: Measurement, defaults: Mapping[str, Value] | None = None) -> t
     used = recipe_changes(fitted)
     declared = fitted.declared if fitted else None
     changes = [Difference(f"training.recipe.{name}", value, getattr(declared, name)) for name, value in used.items()]
-    for place, options in (("options", m.method.options), ("evaluation_options", m.method.evaluation_options)):
+    for kind, options in (("options", m.method.options), ("evaluation_options", m.method.evaluation_options)):
         for name, value in options.items():
             if defaults and name in defaults and value != defaults[name]:
-                changes.append(Difference(f"method.{place}.{name}", value, defaults[name]))
+                changes.append(Difference(f"method.{kind}.{name}", value, defaults[name]))
     return tuple(changes)
 
 
@@ -56,10 +56,10 @@ def way_of(m: Measurement, defaults: Mapping[str, Value] | None = None) -> tuple
         views = path.startswith(("evaluation.views.", "training.views."))
         if path in _ORIGINS or views or ("line" in FIELDS.get(path, "line").split() and not scoped and not of_dataset):
             settings[path] = value
-    for place in ("method.options", "method.evaluation_options"):
-        options = settings.pop(place)
+    for prefix in ("method.options", "method.evaluation_options"):
+        options = settings.pop(prefix)
         assert isinstance(options, dict)
-        settings |= {f"{place}.{name}": str(value) for name, value in options.items() if name not in (defaults or {})}
+        settings |= {f"{prefix}.{name}": str(value) for name, value in options.items() if name not in (defaults or {})}
     settings |= {change.path: str(change.a) for change in changes_of(m, defaults)}
     return tuple(sorted(settings.items()))
 
@@ -157,7 +157,7 @@ def _usual(members: Sequence[Measurement]) -> Measurement | None:
 
 def _variants(m: Measurement) -> set[str]:
     lists = [m.evaluation.list, *([m.fitted.list] if m.fitted else [])]
-    return {f"{one.label_variant} class names" for one in lists if one.label_variant != "published"}
+    return {f"{listed.label_variant} class names" for listed in lists if listed.label_variant != "published"}
 
 
 def _differing(a: Measurement, b: Measurement) -> list[Difference]:
@@ -187,7 +187,7 @@ def _main(changes: Sequence[Difference]) -> list[Difference]:
     values = {(d.path, d.a, d.b) for d in changes if d.path.startswith("evaluation.views.")}
     kept = []
     for d in changes:
-        principal = next((names for place, names in _PRINCIPAL.items() if d.path.startswith(place)), ())
+        principal = next((names for prefix, names in _PRINCIPAL.items() if d.path.startswith(prefix)), ())
         follows = d.path not in principal and bool(paths & set(principal))
         as_evaluated = (d.path.replace("training.views.", "evaluation.views."), d.a, d.b)
         if not follows and not (d.path.startswith("training.views.") and as_evaluated in values):

@@ -88,8 +88,8 @@ class Difference:
             return f"option {self.path.split('.', 2)[2]}"
         if self.path in _LABELS:
             return _LABELS[self.path]
-        place = next((p for p in _PLACES if self.path.startswith(p)), "")
-        return _PLACES.get(place, "") + self.path.removeprefix(place).replace("_", " ")
+        prefix = next((p for p in _PLACES if self.path.startswith(p)), "")
+        return _PLACES.get(prefix, "") + self.path.removeprefix(prefix).replace("_", " ")
 
     def value(self, value: FieldValue) -> str:
         """One of the two values as text; of hashes the first eight digits."""

@@ -150,7 +150,7 @@ def base_novel(records: Iterable[Scored]) -> Iterator[BaseNovel]:
         other = novel.get(_repeat_of(item.record)) if item.record.measurement.protocol.part == "base" else None
         area = auroc(item.predictions.top, other.predictions.top) if other is not None else None
         if other is not None and area is not None:
-            lacks = dict.fromkeys(reason for one in (item, other) for reason in mean_lacks(one.record.measurement))
+            lacks = dict.fromkeys(reason for side in (item, other) for reason in mean_lacks(side.record.measurement))
             yield BaseNovel(str(item.path), str(other.path), area, tuple(lacks))
 
 

@@ -86,6 +86,7 @@ def read_outcome(path: Path, sha256: str, expected: int, top5: bool = False) -> 
     clustered = not text.rstrip(b"\n").endswith((b",", b',""'))
     labels = fields[:, 0]
     right = fields[:, 1:] == labels[:, None]
+    # Copies, because views would keep the arrays of all columns in memory.
     return Outcome(right[:, 0].copy(), labels.copy(), clustered, data, right.any(axis=1) if top5 else None)
 
 

@@ -107,6 +107,7 @@ def parse_table(text: bytes) -> pd.DataFrame:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)  # otherwise pandas drops surplus fields
+            # `keep_default_na`: a cluster named `NA` is a name and not a missing value.
             frame = pd.read_csv(
                 io.BytesIO(text), dtype=types, keep_default_na=False, index_col=False, on_bad_lines="error",
                 low_memory=False, skip_blank_lines=False, encoding="utf-8",

@@ -92,7 +92,7 @@ class Undecodable:
 
     Args:
         video: Path in the list.
-        reason: Why it does not decode.
+        reason: The reason why it does not decode.
         sha256: Hash of the bytes, by which a damaged copy is told from a damaged original.
     """
 

@@ -167,9 +167,9 @@ def _unmatched(frame: pd.DataFrame) -> Unmatched | None:
 def _list_findings(frame: pd.DataFrame, record: Record) -> Iterator[tuple[str, str]]:
     """Disagreements about which videos and classes were scored."""
     evaluation = record.measurement.evaluation
-    twice = frame["video"][frame["video"].duplicated()]
-    if len(twice):
-        yield "duplicate", f"{len(twice)} videos occur more than once, e.g. {twice.iloc[0]}"
+    repeated = frame["video"][frame["video"].duplicated()]
+    if len(repeated):
+        yield "duplicate", f"{len(repeated)} videos occur more than once, e.g. {repeated.iloc[0]}"
     if len(frame) != evaluation.evaluated:
         yield "count", f"{len(frame)} predictions, the record has {evaluation.evaluated} videos evaluated"
     rows_hash = rows_sha256(zip(frame["video"], frame["label"], strict=True))
@@ -182,8 +182,8 @@ def _list_findings(frame: pd.DataFrame, record: Record) -> Iterator[tuple[str, s
     without = set(frame["video"][frame["id1"] == NO_PREDICTION])
     recorded = {item.video for item in record.undecodable}
     if without != recorded:
-        odd = sorted(without ^ recorded)[0]
-        message = f"{len(without)} videos without a prediction, recorded {len(recorded)}, e.g. {odd} in one of them"
+        video = sorted(without ^ recorded)[0]
+        message = f"{len(without)} videos without a prediction, recorded {len(recorded)}, e.g. {video} in one of them"
         yield "undecodable", message
 
 
@@ -199,6 +199,7 @@ def _row_findings(frame: pd.DataFrame, record: Record) -> Iterator[tuple[str, st
     repeated = int(((ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] != NO_PREDICTION)).sum())
     if repeated:
         yield "ids", f"{repeated} times a class is predicted twice for one video"
+    # Probabilities are stored with six decimals.
     falling = (probabilities[:, :-1] >= probabilities[:, 1:] - 1e-6).all()
     if not falling or not ((probabilities >= 0) & (probabilities <= 1 + 1e-6)).all():
         yield "probabilities", "not sorted from the best to the worst within 0..1"

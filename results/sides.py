@@ -66,7 +66,7 @@ def choice_of(text: str, runs: Path) -> Choice:
         raise UserError(f"There is no file or folder {text}.", "Name a record, a folder of records, or a method.")
     if not runs.is_dir():
         hint = "Name another with --runs DIR, or fill it: python -m harness run"
-        raise UserError(f"The runs folder {runs} does not exist.", hint)
+        raise UserError(f"The run folder {runs} does not exist.", hint)
     name, settings = split_method(text)
     return Choice((runs,), name, settings, text)
 
@@ -256,6 +256,7 @@ def _name(choice: Choice, row: Row[Stored], own: Mapping[str, Difference]) -> st
         name = path.split(".", 2)[2] if "options." in path else path.rpartition(".")[2]
         if path == "model.arch":
             flags.append(f"--arch {m.model.arch}")
+        # Only settings that `settings_of` knows can be typed; the row key stands for all other differences.
         elif name in known and path.startswith(("method.", "training.recipe.", "evaluation.views.")):
             settings[name] = plain(difference.a)
         elif path != "method.name":

@@ -203,6 +203,19 @@ def test_every_file_has_one_purpose_and_no_catch_all_name() -> None:
     assert not long, f"modules of more than 400 lines: {long}"
 
 
+def test_no_file_has_the_marks_of_an_unfinished_merge() -> None:
+    """Inside a docstring, Python accepts the marks that git writes for a conflict."""
+    marks = tuple(mark * 7 for mark in "<>|")
+    pages = [*(ROOT / "docs").glob("*.md"), *ROOT.glob("*.md"), *(ROOT / "tests").rglob("*.py"), *FILES]
+    bad = [
+        f"{path.relative_to(ROOT)}:{number}"
+        for path in pages
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        if line.strip().startswith(marks)
+    ]
+    assert not bad
+
+
 def test_listing_never_imports_torch() -> None:
     code = "import sys; from harness.cli import main; main(['list', 'methods']); sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True)

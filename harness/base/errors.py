@@ -21,8 +21,8 @@ class UserError(Exception):
     """An error caused by input or by the machine, shown without a traceback.
 
     Args:
-        message: What is wrong: the thing, the value found and the value expected.
-        hint: How to fix it, often a command. Printed on the next line.
+        message: The problem: the thing, the value found and the value expected.
+        hint: The fix, often a command. Printed on the next line.
         exit_code: 2 for bad usage (the default), 1 for a failed cell or check.
     """
 

@@ -121,6 +121,7 @@ class MethodRow:
     def folder(self, runs: Path) -> Path:
         """The folder of the row's cells. Options of evaluation alone do not change it, so that they share the fits."""
         late = evaluation_options(type(self.options))
+        # Only changed options: the folders of finished cells stay if a method gets a new option.
         changed = {name: value for name, value in self.changed.items() if name not in late}
         changed |= {"checkpoint": self.checkpoint_sha256} if self.checkpoint_sha256 else {}
         suffix = f"-{fingerprint(changed, 6)}" if changed else ""

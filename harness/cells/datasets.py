@@ -13,6 +13,7 @@ from harness.machine.settings import Settings
 from harness.spec.lists import dataset_key
 
 EMBEDDED_DEFAULT = {"supervised": "mini_source"}
+"""Embedded dataset of a protocol; `mini_target` for all others."""
 
 
 def choose_datasets(
@@ -49,7 +50,7 @@ class OpenedDatasets:
         Raises:
             UserError: There is no such dataset, or its configured video folder does not exist.
         """
-        name = name if Path(name).exists() else dataset_key(name)
+        name = name if Path(name).exists() else dataset_key(name)  # a path keeps its case
         if name not in self._opened:
             self._opened[name] = _open(name, self._request, self._settings)
             self._mark_equal_names()

@@ -88,6 +88,7 @@ def _fit_rates(runs: Path) -> tuple[Rates, dict[tuple[str, str], float]]:
         if fitted is None:
             continue
         training = fitted.described.training
+        # Files are BACKBONE/METHOD/FIT/fit.json, and the folder of the backbone has the name that plans use.
         key = (path.parents[2].name, fitted.described.method.name)
         work = training.used * training.recipe.epochs * training.views.frames
         rates.setdefault(key, []).append(fitted.outcome.seconds / work)
@@ -105,7 +106,9 @@ def _eval_rates(runs: Path) -> Rates:
         except UserError:
             continue
         views, cost = record.measurement.evaluation.views, record.cost
+        # With cached features an eval does not run the vision tower: its rate says nothing about other evals.
         if cost.videos_per_second > 0 and not cost.features_cached:
+            # Files are BACKBONE/METHOD/FIT/evals/RECORD.
             key = (path.parents[3].name, record.measurement.method.name)
             rates.setdefault(key, []).append(1.0 / (cost.videos_per_second * views.count * views.frames))
     return rates

@@ -112,6 +112,7 @@ def renewed(cell: EvalCell, record: Record) -> Record:
     It equals `record` if none of them changed.
     """
     planned, recorded = cell.measurement, record.measurement
+    # Only the computation shows precision, used videos and hashes of weights; they come from the record.
     training = planned.fitted
     if training is not None and recorded.fitted is not None:
         training = replace(

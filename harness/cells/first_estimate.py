@@ -26,9 +26,9 @@ class Machine:
     eval: float
 
 
-# ViT-B/16 with 17.56 GMACs a frame. H200: median over methods at 16 frames in bf16 without compilation, 130 clips/s in
-# fits and 385 in evals (benchmarks/results/throughput-h200.json). CPU: 0.506 clips of 8 frames per processor second in
-# fp32 (benchmarks/results/cpu-precision.json); a training step takes three times as long.
+# ViT-B/16 with 17.56 GMACs per frame. H200: median over methods at 16 frames in bf16 without compilation, 130 clips/s
+# in fits and 385 in evals (benchmarks/results/throughput-h200.json). CPU: 0.506 clips of 8 frames per processor second
+# in fp32 (benchmarks/results/cpu-precision.json); a training step takes three times as long.
 MACHINES = (Machine("one H200", 36_500.0, 108_000.0), Machine("one CPU core", 24.0, 71.0))
 
 

@@ -87,6 +87,7 @@ def finished_training(cell: FitCell, tensors_of: TensorsOf = lambda model: "") -
 def _sibling_fits(cell: FitCell) -> list[tuple[Path, FitFile]]:
     """Finished fits of the same method and list with other keys, each with its folder."""
     siblings = []
+    # The name of a folder ends in the first digits of the key of its fit.
     for sibling in sorted(cell.folder.parent.glob(f"{cell.folder.name.rsplit('-', 1)[0]}-*")):
         try:
             other = read_fit_file(sibling) if sibling != cell.folder else None

@@ -145,11 +145,13 @@ def pretrained_tags() -> dict[str, dict[str, Tag]]:
         if isinstance(key, ast.Constant) and isinstance(variable, ast.Call | ast.Dict):
             tags[str(key.value)] = dict(_tags(variable, constants, defaults))
     # open_clip offers the tags that were trained with QuickGELU under a second name of the architecture.
-    quick = {f"{arch}-quickgelu": {n: t for n, t in of.items() if t.quick_gelu} for arch, of in tags.items()}
-    tags |= {arch: of for arch, of in quick.items() if of}
+    quick = {
+        f"{arch}-quickgelu": {n: t for n, t in of_arch.items() if t.quick_gelu} for arch, of_arch in tags.items()
+    }
+    tags |= {arch: of_arch for arch, of_arch in quick.items() if of_arch}
     return {
-        arch: {n: replace(t, quick_gelu=computes_quick_gelu(arch, t.quick_gelu)) for n, t in of.items()}
-        for arch, of in tags.items()
+        arch: {n: replace(t, quick_gelu=computes_quick_gelu(arch, t.quick_gelu)) for n, t in of_arch.items()}
+        for arch, of_arch in tags.items()
     }
 
 
@@ -202,6 +204,7 @@ def _tags(
             continue
         values = dict(defaults.get(call.func.id, {})) if isinstance(call.func, ast.Name) else {}
         values |= {k.arg: value for k in call.keywords if k.arg and (value := _value(k.value, constants)) is not None}
+        # The only positional argument of these functions is the address.
         first = [value for argument in call.args if (value := _value(argument, constants)) is not None]
         yield name, Tag(
             str(values.get("url") or (first[0] if first else "")), str(values.get("hf_hub") or ""),

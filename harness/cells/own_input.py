@@ -141,9 +141,11 @@ def _exported(path: Path) -> InputSettings | None:
     """The settings in the metadata of an exported safetensors file; None for other files."""
     try:
         with path.open("rb") as file:
+            # A safetensors file begins with the length of its JSON header.
             size = int.from_bytes(file.read(8), "little")
             if not 2 <= size <= MOST_HEADER:
                 return None
+            # Before the header is read: the first bytes of another file are an arbitrary length.
             start = file.read(1)
             if start != b"{":
                 return None

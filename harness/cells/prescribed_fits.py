@@ -22,6 +22,7 @@ class PrescribedFits:
             NotApplicableError: The protocol does not apply to the dataset.
             UserError: The protocol's code fails.
         """
+        # By identity: a request opens each dataset once, and datasets are mutable.
         key = protocol, id(dataset)
         if key not in self._fits:
             self._fits[key] = prescribed_fits(protocol, dataset)

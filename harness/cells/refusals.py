@@ -145,7 +145,7 @@ class _Videos:
         try:
             absent = self._missing(dataset, rows)
         except UserError as error:
-            yield _Fact(" ".join(str(error).split()))
+            yield _Fact(" ".join(str(error).split()))  # a finding is one line of `plan`
             return
         if not absent:
             return

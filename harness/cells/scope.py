@@ -89,6 +89,7 @@ def scope_of(
         for ref, dataset in sources
         if trained or chosen_source or dataset.draws or dataset.kind == "custom"
     ]
+    # Entry 4 of `_identified` is the origin.
     own: list[JsonValue] = [row for row in training_lists if chosen_source or row[4] == "own"]
     evals = [planned_eval for item in planned for planned_eval in item.evals]
     tested: list[JsonValue] = [
@@ -98,6 +99,7 @@ def scope_of(
     evaluation_views: list[JsonValue] = [
         [item.eval.part, encode(item.views), encode(item.prescribed)] for item in evals
     ]
+    # The source of a recipe is a citation, which changes no number.
     recipes: list[JsonValue] = [
         [item.fit.shots, {name: value for name, value in encode(item.recipe).items() if name != "source"}]
         for item in planned

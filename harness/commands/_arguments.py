@@ -74,7 +74,7 @@ def add_weights(parser: argparse._ActionsContainer) -> None:
 
 
 def add_weight_settings(parser: argparse._ActionsContainer) -> None:
-    """Arguments for what a weight file does not state."""
+    """Arguments for settings that a weight file need not state."""
     parser.add_argument(
         "--activation", choices=tuple(ACTIVATIONS),
         help="activation of a weight file that does not state it (`check weights FILE` tells)",
@@ -277,7 +277,8 @@ def _methods_of(arguments: argparse.Namespace) -> tuple[MethodChoice, ...]:
         methods = (replace(methods[0], options={**methods[0].options, **options}),)
     if arguments.checkpoint:
         if len(methods) != 1:
-            raise UserError(f"--checkpoint needs exactly one --method, found {len(methods)}.", "Run them one by one.")
+            message = f"--checkpoint needs exactly one --method, found {len(methods)}."
+            raise UserError(message, "Give one method at a time.")
         methods = (replace(methods[0], checkpoint=arguments.checkpoint),)
     return methods
 

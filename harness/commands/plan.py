@@ -66,6 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
     jobs = {key: job for key, job in jobs_of(cells, runs).items() if key in {s.cell.key for s in states if s.open}}
     labels = {key: f"{job.state} ({job.label})" for key, job in jobs.items()}
     found = findings(plan, settings, run_request.compute.allow_missing)
+    # Reversed, so that the first reason of a cell is the one that stays.
     refused = {cell: finding.message for finding in reversed(found) if finding.refused for cell in finding.cells}
     code = EXIT_FAILED if refused else EXIT_DONE
     rows = [
@@ -85,6 +86,7 @@ def run(arguments: argparse.Namespace) -> int:
     _say_cells(cells, plan)
     for line in input_lines((*cells.fits, *cells.evals)):
         say(line)
+    # The index notes in `unread` the models of which it is asked and does not know the tensors.
     for model in {cell.measurement.model for cell in cells.evals}:
         index.of(model)
     for name in sorted(index.unread):

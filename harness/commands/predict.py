@@ -172,6 +172,7 @@ def _untrained(arguments: argparse.Namespace) -> Model:
     views = backbone.views_of(Views(frames=frames, reader=arguments.reader or "exact"))
     row = method_row(choice, backbone, frames=frames)
     if not row.spec.uses_clip:
+        # Such a model sets the number of frames itself; the 1 is replaced.
         views = row.backbone.views_of(replace(views, frames=arguments.frames or 1))
         if arguments.frames and arguments.frames != views.frames:
             raise UserError(f"{row.backbone.slug()} takes {views.frames} frames, found --frames {arguments.frames}.")

@@ -1,4 +1,4 @@
-"""`run`: fit and evaluate what a request needs, reuse finished cells, and render the report."""
+"""`run`: compute the fits and evals of a request, reuse finished cells, and render the report."""
 
 from __future__ import annotations
 

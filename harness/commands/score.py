@@ -82,7 +82,7 @@ def _import(arguments: argparse.Namespace) -> int:
     absent = [f"--{name}" for name in ("name", "protocol", "dataset") if not getattr(arguments, name)]
     if absent or arguments.path:
         found = f"{', '.join(absent)} is missing" if absent else f"{arguments.path} is given together with --import"
-        raise UserError(f"{found}.", "score --import FILE --name NAME --protocol NAME --dataset NAME [--part NAME]")
+        raise UserError(f"{found}.", "Example: score --import FILE --name NAME --protocol NAME --dataset NAME")
     choice = ListChoice(
         arguments.protocol, arguments.dataset, arguments.part or "", arguments.repeat, arguments.lists,
         arguments.label_set,
@@ -147,10 +147,10 @@ def run(arguments: argparse.Namespace) -> int:
 def _say_unmatched(result: Score) -> None:
     """Name the lists with videos whose source is not known, although those of the other videos are."""
     for path, recomputed in result.recomputed.items():
-        if (odd := recomputed.unmatched) is not None:
+        if (unmatched := recomputed.unmatched) is not None:
             say(
-                f"{path}: {odd.videos} of {recomputed.videos} video names do not have the format of the dataset, e.g. "
-                f"{odd.first}: each counts as a source of its own"
+                f"{path}: {unmatched.videos} of {recomputed.videos} video names do not have the format of the dataset, "
+                f"e.g. {unmatched.first}: each counts as a separate source"
             )
 
 
@@ -175,5 +175,6 @@ def _drops(result: Score, ranks: int) -> Iterator[tuple[Path, DropLast]]:
     from results.statistics.drop_last import drop_last
 
     for path, recomputed in result.recomputed.items():
+        # A percentage of a known number of videos has a whole number of right answers behind it.
         correct = round(recomputed.metrics["top1"] * recomputed.videos / 100)
         yield path, drop_last(correct, recomputed.videos, ranks)

@@ -224,6 +224,7 @@ def _reproduce(arguments: argparse.Namespace) -> int:
     load_plugins(arguments)
     if not 0 < arguments.fraction <= 1:
         raise UserError(f"--fraction is {arguments.fraction:g}, expected a number above 0 and up to 1.")
+    # Not predictable: a submitter who knows the sample could invent all other predictions.
     seed = secrets.randbits(32) if arguments.seed is None else arguments.seed
     root = Path(arguments.root)
     files = parse_pairs(arguments.file, "--file")

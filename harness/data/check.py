@@ -87,7 +87,7 @@ class ListCheck:
         level: Acceptance level of an official list, `unverified` without one; empty where no such list was published.
         coverage: Clips on disk, None if the videos could not be searched.
         rows: Rows of the list.
-        problem: Why the list or its coverage is not available, empty otherwise.
+        problem: The reason why the list or its coverage is not available; empty otherwise.
     """
 
     name: str
@@ -129,8 +129,8 @@ class DataReport:
         files: Video files below the root.
         extensions: Number of files of each extension.
         unlisted: Video files that no list names.
-        how: How found clips were found: `path`, `name`, `case`, `id` (see `Inventory`).
-        lists: One check a list.
+        how: Number of found clips by the rule that found them: `path`, `name`, `case`, `id` (see `Inventory`).
+        lists: One check per list.
         copies: Clips with equal bytes on both sides of the split or under two classes, as a sentence; empty without.
         people: People and source videos on both sides of a stated split, as a sentence; empty without.
         decode: The comparison of each found clip by list path; None if clips were not compared.
@@ -285,6 +285,7 @@ def check_data(
             report.people = [people_warning(dataset, people)] if people else []
     if compare is not None:
         report.decode = {}
+        # The sample first: a user learns of wrong frames long before all clips are compared.
         first = sample(sorted(files))
         ordered = dict.fromkeys([*first, *sorted(files)])
         for done, path in enumerate(ordered, 1):
@@ -308,6 +309,7 @@ def _copies(dataset: Dataset) -> list[str]:
         if dataset.kind == "custom" and dataset.has_list(name)
     ]
     copies = []
+    # Each side alone for clips under two classes, then both sides for copies across the split.
     for train, test in [(None, side) for side in sides] + ([(sides[0], sides[1])] if len(sides) == 2 else []):
         try:
             refuse_equal_clips(train, test)

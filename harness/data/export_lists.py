@@ -78,8 +78,9 @@ def export_lists(dataset: Dataset, out: Path, names: Sequence[str] = ()) -> Expo
                 raise
             absent.append((name, error.message))
             continue
-        if odd := next((path for path in listed.paths if len(path.splitlines()) != 1), None):
-            raise UserError(f"The path {odd!r} of the list {name} has a line break.", "Rename the file.", EXIT_FAILED)
+        if broken := next((path for path in listed.paths if len(path.splitlines()) != 1), None):
+            message = f"The path {broken!r} of the list {name} has a line break."
+            raise UserError(message, "Rename the file.", EXIT_FAILED)
         labels = label_set_of(dataset, name)
         file = f"{dataset.name}_{listed.name}.txt"
         files[file] = "".join(f"{path} {label}\n" for path, label in listed.rows).encode()

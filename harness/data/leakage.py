@@ -27,6 +27,7 @@ RELATIONS = (*STRICT_RELATIONS, "near", "related")
 _EQUAL = ("exact", "same")
 _REVERSED = {"narrower": "broader", "broader": "narrower"}
 _GROUPED = ("ucf101", "mini_source", "mini_target")
+"""Datasets whose file names state the video from which a clip was cut."""
 _GROUP = re.compile(r"v_(.+_g\d{2})_c\d{2}")
 _KINETICS = re.compile(r"([A-Za-z0-9_-]{11})(?:_\d{6}_\d{6})?")
 _SHOWN = 3
@@ -64,7 +65,7 @@ class Audit:
         same_classes: Whether both lists have the same label set, as in supervised training; `seen` is then empty.
         classes: Number of evaluation classes.
         seen: Evaluation classes with a counterpart in training, in id order, each with its nearest relation.
-        source: How the names were compared.
+        source: The comparison of the names in words.
     """
 
     train: str
@@ -263,7 +264,7 @@ def _through_k400(train_dataset: str, test_dataset: str) -> dict[str, dict[str, 
     elif train_dataset != test_dataset:
         for true, relations in curated.get(test_dataset, {}).items():
             shared = _equal_names(relations)
-            if names := [name for name, theirs in trained.items() if shared & _equal_names(theirs)]:
+            if names := [name for name, of_trained in trained.items() if shared & _equal_names(of_trained)]:
                 related[true]["same"] = names
     return dict(related)
 

@@ -19,7 +19,7 @@ class DecodeCheck:
         wrong: Number of published frame indices at which the two readers return different frames.
         declared: Number of frames that decord declares.
         decoded: Number of frames of a sequential decode.
-        problem: Why the clip could not be compared, empty otherwise.
+        problem: The reason why the clip could not be compared; empty otherwise.
         skipped: Number of corrupt packets, which the reader `exact` skips as ffmpeg does.
     """
 
@@ -43,7 +43,7 @@ def differing(checks: Mapping[str, DecodeCheck]) -> list[str]:
 
 
 def readers_text(checks: Mapping[str, DecodeCheck], name: str, custom: bool, sampled: bool) -> str:
-    """Say on how many clips the readers differ, and what to do.
+    """Sentences on the number of clips on which the readers differ, and on the flag that changes the reader.
 
     Args:
         checks: Comparisons by list path.
@@ -53,8 +53,8 @@ def readers_text(checks: Mapping[str, DecodeCheck], name: str, custom: bool, sam
     """
     compared = sum(not check.problem for check in checks.values())
     paths = differing(checks)
-    of = f"{compared} sampled clips" if sampled else f"{compared} clips"
-    text = f"{name}: decord returns other frames than a sequential decode on {len(paths)} of {of}"
+    clips = f"{compared} sampled clips" if sampled else f"{compared} clips"
+    text = f"{name}: decord returns other frames than a sequential decode on {len(paths)} of {clips}"
     if not paths:
         return f"{text}."
     shown = ", ".join(f"{path}: {checks[path].wrong} wrong frames" for path in paths[:_SHOWN])

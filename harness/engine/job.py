@@ -13,6 +13,7 @@ from harness.engine.video.mm_pipeline import ListVideoDataset, eval_pipeline
 from harness.engine.video.transforms import PackedClip
 from harness.machine.compute_options import ComputeOptions
 from harness.spec import LabelSet, Recipe, Views
+from harness.spec.augmentation import parse_augmentation
 
 DEPTH = 5
 """Classes kept per video."""
@@ -44,6 +45,18 @@ class FitJob(Job):
     """
 
     recipe: Recipe
+
+    def kept(self, memory: ClipMemory | None) -> KeptClips | None:
+        """The clips of earlier epochs and fits in memory; None if each epoch decodes another view of a clip.
+
+        Args:
+            memory: Clips of earlier cells; None to decode all.
+        """
+        views = self.views.training
+        if memory is None or parse_augmentation(self.recipe.augmentation).steps or views.sampling == "random":
+            return None
+        pipeline = Pipeline(views, self.method.backbone.image_size, "", None)
+        return KeptClips(memory, pipeline, lambda draw: self.rows[draw.index][0])
 
 
 @dataclass(frozen=True)

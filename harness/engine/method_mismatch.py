@@ -23,7 +23,7 @@ OTHER_HEADS = ("fusion.lstm", "fusion.shift", "fusion.conv", "fusion.cls_token",
 
 
 def mismatch_hint(described: Description, method: ClipMethod[VideoT, TextT]) -> str:
-    """How to fix a checkpoint whose tensors do not fit a method.
+    """The fix of a checkpoint whose tensors do not fit a method.
 
     Args:
         described: The checkpoint.

@@ -21,7 +21,7 @@ class ExecutorOptions:
         kind: `inline` (in this process), `local` (processes of this machine) or `slurm`.
         partition, account, qos, constraint: As `sbatch` takes them.
         time: Minutes of a job; a job is stopped before its end and continues in a new turn.
-        turns: How often a job that ran out of its time is queued again.
+        turns: Number of times that a job that ran out of its time is queued again.
         gpus: GPUs of a job; None requests none. With more than one, the job starts `torchrun`.
         processes: Processes of a job; None for one per GPU.
         cpus: CPU cores of a job.

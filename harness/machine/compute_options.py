@@ -1,4 +1,4 @@
-"""How a plan is carried out on this machine: device, precision, workers. No option here enters the key of a cell."""
+"""Options of the computation on this machine: device, precision, workers. None of them enters the key of a cell."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class ComputeOptions:
         if self.shard not in SHARDS:
             raise UserError(f"shard is {self.shard!r}.", f"Choose {', '.join(SHARDS)}.")
         if self.compile not in ("auto", "on", "off"):
-            raise UserError(f"compile is {self.compile!r}.", "Choose auto, on or off.")
+            raise UserError(f"compile is {self.compile!r}, expected auto, on or off.", "Example: --compile off")
         if self.track and find_spec("tensorboard") is None:
             raise UserError(
                 "track needs the package tensorboard, which is not installed.",

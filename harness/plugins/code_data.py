@@ -105,7 +105,7 @@ class _Candidate:
             used: Names that data reads.
             made: Names that hold cards, recipes or parent fits.
         """
-        if self.kind == "help":
+        if self.kind == "help":  # no name refers to it, so that no code can read it
             return True
         if code.words() & _ANYTHING or code.names & _ANYTHING_NAMES:
             return False
@@ -182,6 +182,7 @@ def _candidates(tree: ast.Module, own: set[str]) -> Iterator[_Candidate]:
     """
     bound = _bound(tree.body)
     for name, statements in _assigned(tree.body, own).items():
+        # Another binding, such as a loop or an import, could give the name a value that is not plain.
         if bound[name] == len(statements):
             yield _candidate("constant", name, statements, own)
     for imported in tree.body:
@@ -256,13 +257,14 @@ def _named(call: ast.Call) -> Iterator[str]:
     for text in texts:
         yield from text.split(".")
     target = call.args[0] if call.args else call
+    # `getattr(self, name)` with a computed name can read every field.
     of_plugin = isinstance(target, ast.Call) or (isinstance(target, ast.Name) and target.id in ("self", "cls"))
     if not texts and of_plugin:
         yield "__dict__"
 
 
 def _bound(body: Iterable[ast.stmt], functions: bool = True) -> Counter[str]:
-    """How often each name is bound by the statements of a body.
+    """The number of statements of a body that bind each name.
 
     Args:
         body: Of a module or class.
@@ -315,6 +317,8 @@ def _reads(tops: Iterable[ast.AST], candidate_ids: set[int]) -> _Reads:
             reads.attributes.update((attribute, hook) for attribute in node.kwd_attrs)
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             inside = hook or (node.name if in_class else "")
+            # A bare name in the body of a method never refers to a field; in decorators, defaults and annotations it
+            # can.
             body = {id(statement) for statement in node.body}
             children = [(child, in_class and id(child) not in body, inside) for child in ast.iter_child_nodes(node)]
         else:

@@ -97,7 +97,7 @@ def _refuse_installed_names(names: dict[str, list[str]], path: Path) -> None:
             if installed[name].file != path:  # the file of an installed package may be given as a plugin as well
                 raise UserError(
                     f"the {kind} {name!r} is already offered by {installed[name].origin}",
-                    "Give one of them another name, or uninstall the package.",
+                    "Rename one of the two, or uninstall the package.",
                 )
 
 

@@ -58,7 +58,7 @@ def _register(kind: str, name: str, version: int | None) -> Callable[[type[T]], 
         known = files[kind].get(name)
         if known is not None and known != file:
             raise UserError(
-                f"The {kind} {name!r} of {file} is already registered by {known}.", "Give one of them another name."
+                f"The {kind} {name!r} of {file} is already registered by {known}.", "Rename one of the two."
             )
         checked = _version(cls, f"The {kind} {name!r} ({file})", version)
         cls.name, cls.version = name, checked  # type: ignore[attr-defined]

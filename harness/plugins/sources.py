@@ -22,7 +22,7 @@ class Source:
         module: Importable module, with `:attribute` for an entry point that names one; empty for a loose file.
         file: The defining file, where it is known without importing.
         summary: First line of the file's docstring, read without importing.
-        problem: Why it cannot be loaded, as far as that is known without importing; empty if nothing is known.
+        problem: The reason why it cannot be loaded, as far as it is known before the import; empty if it is not known.
     """
 
     name: str
@@ -96,7 +96,7 @@ def summary_of(file: Path) -> str:
 
 
 def syntax_problem(file: Path) -> str:
-    """Why a file does not parse, with its line; empty if it does."""
+    """The reason why a file does not parse, with its line; empty if it parses."""
     _, problem = _read(file, _changed(file))
     return problem
 

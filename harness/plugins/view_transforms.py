@@ -47,7 +47,7 @@ def register_view_transform(name: str) -> Callable[[FrameFunction], FrameFunctio
         if name in transforms and transforms[name].file != file:
             raise UserError(
                 f"The view transform {name!r} of {file} is already registered by {transforms[name].file}.",
-                "Give one of them another name.",
+                "Rename one of the two.",
             )
         transforms[name] = RegisteredTransform(name, function, file)
         return function

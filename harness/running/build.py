@@ -113,7 +113,7 @@ def build_fit_start(cell: FitCell, settings: Settings) -> tuple[ClipMethod, Star
 
 
 def require_recorded(fitted: FitFile, model: ModelId, start: Start, name: str) -> None:
-    """Check that a fit is evaluated on the weights that it was fitted on.
+    """Check that the model and the parent fit have the weights from which a fit was trained.
 
     Args:
         fitted: Content of the fit's `fit.json`.

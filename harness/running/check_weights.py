@@ -1,4 +1,4 @@
-"""The check of a weight file: what it is, whether it loads, and whether it is what OpenAI published."""
+"""The check of a weight file: its content, whether it loads, and a comparison with OpenAI's published files."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class WeightsCheck:
         outputs: Outcome of the comparison with published outputs, one line each.
         outputs_equal: Whether all outputs are equal to published ones; None if none were compared.
         problem: Reason why the file does not load; empty if it loads.
-        fix: How to fix the problem.
+        fix: The fix of the problem.
         notes: Changes that were made to the weights when they were loaded.
     """
 
@@ -159,6 +159,7 @@ def _loaded(found: WeightsCheck, choice: BackboneChoice, picture: Path | None, s
         loaded_as=f"{facts.arch}, {activation}, {facts.image_size} pixels",
         tensors_sha256=facts.weights_sha256, notes=backbone.notes,
     )  # fmt: skip
+    # The published outputs are those of QuickGELU, with which OpenAI trained all models.
     reference = REFERENCES.get(facts.arch.removesuffix(QUICK_SUFFIX))
     if reference is None or not facts.quick_gelu:
         known = " and ".join(item.model for item in REFERENCES.values())

@@ -21,7 +21,7 @@ class Refused:
     Args:
         video: The file.
         problem: The reason.
-        hint: How to fix it.
+        hint: The fix.
     """
 
     video: Path

@@ -1,4 +1,4 @@
-"""Exports of fits: one file of weights that states its fit, a model card beside it, and their way back."""
+"""Exports of fits: one file of weights that states its fit, a model card beside it, and the loader of such files."""
 
 from __future__ import annotations
 

@@ -151,6 +151,7 @@ def record_of_part(folder: Path, part: str | None = None) -> Record:
 def _rows(recorded: ListId, folder: str | None, settings: Settings) -> tuple[VideoList, list[Row]]:
     """A recorded list and its videos on this machine."""
     variant = "published" if recorded.label_variant == "unknown" else recorded.label_variant
+    # A custom dataset, which has a root, has own lists in any case.
     lists = "own" if recorded.origin == "own" and not recorded.root else "published"
     dataset = open_dataset(folder or recorded.dataset, settings, lists=lists, variant=variant)
     dataset.prepare(None)

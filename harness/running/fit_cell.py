@@ -52,7 +52,7 @@ def run_fit_cell(cell: FitCell, session: Session) -> bool:
             method, start = build_fit_start(cell, session.settings)
             model = loaded_model(cell.row, method)
             job = FitJob(method, rows, cell.labels, cell.views, cell.recipe)
-            context = Context(session.device, session.compute, session.features, processes)
+            context = Context(session.device, session.compute, session.features, processes, session.clips)
             batch = decisive_batch(job, context)
             if processes.is_leader:
                 began = [model.tensors_sha256, start.weights_sha256, *([str(batch)] if batch else [])]

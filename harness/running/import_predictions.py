@@ -1,7 +1,7 @@
 """`score --import`: a record of predictions that another program made for an evaluation list.
 
-Nothing is known about how they were made: model, class texts, views and training are `unknown`. The row is in the open
-division, names what is unknown, and is not ranked.
+The measurement of these predictions is not known: model, class texts, views and training are `unknown`. The row is in
+the open division, names the unknown settings, and is not ranked.
 """
 
 from __future__ import annotations

@@ -212,7 +212,8 @@ def _folder_of(key: str, child: Path) -> Path:
         fit = _readable(path.parent)
         if fit is not None and fit.key == key:
             return path.parent
-    raise UserError(f"The fit {key}, from which {child} starts, is not below {runs}.", exit_code=EXIT_FAILED)
+    message = f"The fit {key}, from which {child} starts, is not below {runs}."
+    raise UserError(message, "Copy the folder of that fit into this run folder.", EXIT_FAILED)
 
 
 def _readable(folder: Path) -> FitFile | None:

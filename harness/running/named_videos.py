@@ -54,7 +54,7 @@ def labelled_videos(videos: str | Path | Sequence[tuple[Named, str]]) -> list[tu
     if isinstance(videos, str | Path):
         return [(OwnClip(clip.file), clip.label) for clip in read_clips(Path(videos))]
     if not videos:
-        raise UserError("videos is empty, expected (file, class name) pairs.")
+        raise UserError("videos is empty, expected (file, class name) pairs.", "Example: [('clip.mp4', 'walk')]")
     clips = []
     for i, (video, name) in enumerate(videos, 1):
         if isinstance(video, str | Path):
@@ -64,7 +64,8 @@ def labelled_videos(videos: str | Path | Sequence[tuple[Named, str]]) -> list[tu
     files = [clip.video for clip, _ in clips if clip.frames is None]
     missing = [file for file in files if not (file.is_file() or is_frame_folder(file))]
     if missing:
-        raise UserError(f"{len(missing)} of {len(clips)} videos do not exist (first: {missing[0]}).")
+        message = f"{len(missing)} of {len(clips)} videos do not exist (first: {missing[0]})."
+        raise UserError(message, "Correct the paths.")
     return clips
 
 

@@ -36,7 +36,7 @@ class Prediction:
         video: The file; `array N` for the N-th array of frames.
         classes: Pairs of class name and probability, best first; empty if the file was not decoded.
         problem: The reason why the file was not decoded; empty if it was.
-        hint: How to fix it; empty without a problem.
+        hint: The fix; empty without a problem.
         start, end: The part in seconds; `end` is None for the end of the video.
     """
 
@@ -62,7 +62,7 @@ class Model:
     Args:
         method: A built or loaded method.
         labels: The classes.
-        views: How frames are sampled and normalised.
+        views: Sampling and normalisation of the frames.
     """
 
     method: ClipMethod

@@ -77,7 +77,8 @@ def read_prediction_table(file: Path, rows: Sequence[tuple[str, int]], classes: 
         where = f"{file}, line {line.number}"
         chosen = [_id(where, text, ids_of) for text in line.classes]
         if len(set(chosen)) != len(chosen):
-            raise UserError(f"{where} predicts a class twice: {', '.join(line.classes)}.")
+            message = f"{where} predicts a class twice: {', '.join(line.classes)}."
+            raise UserError(message, "Expected different classes, best first.")
         true = rows[row][1]
         if line.label and _id(where, line.label, _ids(classes, [line.label])) != true:
             expected = classes[true]
@@ -142,6 +143,7 @@ def _matched(file: Path, lines: Sequence[_Line], rows: Sequence[tuple[str, int]]
     for line in lines:
         parts = Path(line.video).parts
         ends = ["/".join(parts[i:]) for i in range(len(parts))]
+        # The longest end of the path decides: two folders may hold files of one name.
         row = next((exact[end] for end in ends if end in exact), None)
         if row is None:
             row = by_name.get(Path(line.video).name, by_stem.get(line.video))
@@ -152,7 +154,8 @@ def _matched(file: Path, lines: Sequence[_Line], rows: Sequence[tuple[str, int]]
                 "Name the list that the predictions belong to: --protocol, --dataset, --part, --repeat.",
             )
         if row in found:
-            raise UserError(f"{where} repeats the video {rows[row][0]} of line {found[row].number}.")
+            message = f"{where} repeats the video {rows[row][0]} of line {found[row].number}."
+            raise UserError(message, "Keep one line for each video.")
         found[row] = line
     if missing := [path for row, (path, _) in enumerate(rows) if row not in found]:
         raise UserError(

@@ -1,7 +1,7 @@
 """The comparison of the two readers before a list is read with decord: a seeded sample of its clips.
 
 decord is the published reader, and stays the default for data with published numbers. On many files that users have it
-returns other frames than those of the file: a run says so before it computes for hours.
+returns other frames than those of the file: a run warns before it computes for hours.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ def run(
     keep_going: bool = False,
     force: bool = False,
 ) -> RunSummary:
-    """Fit and evaluate what a request needs in this process, as `python -m harness run` does without a report.
+    """Compute the fits and evals of a request in this process, as `python -m harness run` does without a report.
 
     Args:
         request: Methods, protocols, datasets and overrides.

@@ -36,7 +36,8 @@ class Session:
         tensors_of: Known hashes of the tensors of models, see `harness.cells.plan`.
         compared: Lists whose readers were compared.
         scores: Scores by number key, so that untrained evals of several protocols are computed once.
-        clips: Decoded clips of evaluation lists, so that the evals of several fits decode them once.
+        clips: Decoded clips, so that the epochs and fits of a recipe without augmentation, and the evals of several
+            fits, decode them once.
     """
 
     settings: Settings

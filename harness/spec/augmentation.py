@@ -30,6 +30,7 @@ PUBLISHED = "multi_scale+color_jitter+grey:0.2"
 """The steps of `published`."""
 _NUMBER = r"\d+(?:\.\d+)?"
 _RAND = re.compile(rf"rand((?:-(?:mstd|inc|m|n){_NUMBER})+)")
+# The longer names first: `m` is also the beginning of `mstd`.
 _RAND_PART = re.compile(rf"(mstd|inc|m|n)({_NUMBER})")
 
 

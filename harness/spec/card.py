@@ -12,7 +12,7 @@ class MethodCard:
     Args:
         title: Display name.
         paper: Address or citation.
-        class_text: Where class texts come from: `names`, `templates`, `llm-rewritten`, `human-written`, `learned`, or
+        class_text: Source of the class texts: `names`, `templates`, `llm-rewritten`, `human-written`, `learned`, or
             `none` for a fixed set of classes. A file of class texts (the option `class_texts`) states its own source.
         extra_data: Training data beyond the protocol's training lists.
         family: `adapting` or `tuning` (the paper's grouping), `unimodal`, or empty.

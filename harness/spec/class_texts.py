@@ -33,7 +33,7 @@ TextsByKind = Mapping[str, Texts]
 def name_key(name: str) -> str:
     """A class name without case, blanks and punctuation: `brush_hair`, `Brush Hair` and `BrushHair` are one key."""
     text = tokenizer_text(name)
-    return "".join(char for char in text if char.isalnum()) or text
+    return "".join(char for char in text if char.isalnum()) or text  # a name of punctuation only
 
 
 @dataclass(frozen=True)
@@ -193,35 +193,35 @@ def _object(pairs: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]:
     return found
 
 
-def _section(entry: JsonValue, place: str) -> TextSection:
+def _section(entry: JsonValue, where: str) -> TextSection:
     if not isinstance(entry, dict) or not isinstance(entry.get("texts"), dict) or not entry["texts"]:
-        raise UserError(f"{place} has no object `texts` with the texts of its classes.", HELP)
+        raise UserError(f"{where} has no object `texts` with the texts of its classes.", HELP)
     texts, classes, name = entry["texts"], entry.get("classes"), entry.get("name", "")
     assert isinstance(texts, dict)
     if not isinstance(name, str):
-        raise UserError(f"{place} has the name {name!r}, expected a text.", HELP)
-    place = f"{place} ({name})" if name else place
+        raise UserError(f"{where} has the name {name!r}, expected a text.", HELP)
+    where = f"{where} ({name})" if name else where
     if classes is not None:
-        texts = _by_name(texts, classes, place)
-    return TextSection(name, {key: _texts_of(value, f"{place}, class {key!r}") for key, value in texts.items()})
+        texts = _by_name(texts, classes, where)
+    return TextSection(name, {key: _texts_of(value, f"{where}, class {key!r}") for key, value in texts.items()})
 
 
-def _by_name(texts: Mapping[str, JsonValue], classes: JsonValue, place: str) -> dict[str, JsonValue]:
+def _by_name(texts: Mapping[str, JsonValue], classes: JsonValue, where: str) -> dict[str, JsonValue]:
     """Texts by id as texts by name: the id of a class is its position in `classes`."""
     if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
-        raise UserError(f"{place} has the classes {classes!r:.60}, expected a list of class names.", HELP)
+        raise UserError(f"{where} has the classes {classes!r:.60}, expected a list of class names.", HELP)
     names = LabelSet(tuple(map(str, classes))).names
     ids = [str(i) for i in range(len(names))]
-    if unknown := sorted(set(texts) ^ set(ids), key=lambda text: (len(text), text)):
+    if unknown := sorted(set(texts) ^ set(ids), key=lambda text: (len(text), text)):  # 2 before 10
         raise UserError(
-            f"{place} has {len(names)} classes and the ids of {len(texts)} texts, which differ in {unknown[0]!r}; "
+            f"{where} has {len(names)} classes and the ids of {len(texts)} texts, which differ in {unknown[0]!r}; "
             f"expected the ids 0 to {len(names) - 1}.",
             HELP,
         )
     return {names[int(i)]: texts[i] for i in ids}
 
 
-def _texts_of(value: JsonValue, place: str) -> TextsByKind:
+def _texts_of(value: JsonValue, where: str) -> TextsByKind:
     """A sentence, a list of texts, or an object of these by kind."""
     by_kind = value if isinstance(value, dict) else {"": value}
     found: dict[str, Texts] = {}
@@ -230,12 +230,12 @@ def _texts_of(value: JsonValue, place: str) -> TextsByKind:
         if not isinstance(listed, list) or not listed or not all(isinstance(t, str) and t.strip() for t in listed):
             of_kind = f" of the kind {kind!r}" if kind else ""
             raise UserError(
-                f"{place} has the texts{of_kind} {texts!r:.60}, expected a text or a list of texts, none blank.",
+                f"{where} has the texts{of_kind} {texts!r:.60}, expected a text or a list of texts, none blank.",
                 HELP,
             )
         found[kind] = tuple(map(str, listed))
     if not found or (isinstance(value, dict) and "" in found):
-        raise UserError(f"{place} has the kinds {sorted(found)}, expected at least one, each with a name.", HELP)
+        raise UserError(f"{where} has the kinds {sorted(found)}, expected at least one, each with a name.", HELP)
     return found
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-DENSE_RULES = ("dense", "dense_hold", "dense_mid", "slowfast", "slowfast_tv")
+DENSE_RULES = ("dense", "dense_hold", "dense_mid", "slowfast", "slowfast_tv", "motionformer")
 """Rules of dense sampling; a value of `Views.sampling` is a rule, a colon and the stride, such as `dense:16`.
 
     dense        mmaction2: the first and the last evaluation clip touch the ends; short videos start again
@@ -12,6 +12,7 @@ DENSE_RULES = ("dense", "dense_hold", "dense_mid", "slowfast", "slowfast_tv")
     dense_mid    mmaction2 0.x (AIM): evaluation clips are centred in equal parts of the video
     slowfast     SlowFast with the PyAV reader (Open-VCLIP, FROSTER): stride at 30 frames per second
     slowfast_tv  SlowFast with the torchvision reader (Open-VCLIP on HMDB-51): stride at 30 frames per second
+    motionformer Motionformer, as `slowfast` with all T strides of a clip; stride at 30 frames per second
 """
 
 
@@ -25,7 +26,7 @@ class DenseSampling:
     @property
     def needs_rate(self) -> bool:
         """Whether the stride refers to a video of 30 frames per second, so that the frame rate is needed."""
-        return self.rule.startswith("slowfast")
+        return self.rule.startswith(("slowfast", "motionformer"))
 
 
 def dense_sampling(sampling: str) -> DenseSampling | None:

@@ -1,4 +1,4 @@
-"""The part of a method that needs no torch: card, recipes, options, and what follows from option values alone."""
+"""The part of a method that needs no torch: card, recipes, options, and decisions that need option values alone."""
 
 from __future__ import annotations
 
@@ -197,6 +197,7 @@ class MethodSpec:
         """
         keys = _lookup_keys(protocol, dataset, preset)
         merged = dict(next((cls.protocol_options[key] for key in keys if key in cls.protocol_options), {}))
+        # After the values of the protocol and before those of the user, who may set another number.
         if frames is not None and any(f.name == "frames" for f in fields(cls.options_type)):
             merged["frames"] = frames
         return build_options(cls.options_type, {**merged, **values}, cls.name)
@@ -222,6 +223,7 @@ def spec_problem(cls: type[MethodSpec]) -> tuple[str, str]:
     if not (isinstance(options, type) and issubclass(options, MethodOptions)):
         return f"has the options_type {options!r}, expected a subclass of MethodOptions", "See harness.api.option."
     hint = "Decorate the class with @dataclass(frozen=True)."
+    # Without the decorator, the annotations of a subclass are not fields, and its options would be ignored.
     undeclared = [n for n in vars(options).get("__annotations__", {}) if n not in {f.name for f in fields(options)}]
     if undeclared:
         return f"has options that are not fields: {', '.join(undeclared)}", hint

@@ -159,6 +159,7 @@ def _convert(value: OptionValue, hint: type, where: str) -> OptionValue:
     if origin in (typing.Union, types.UnionType):
         if value is None or (isinstance(value, str) and value.lower() == "none"):
             return None
+        # Of a union only `T | None` occurs in options.
         hint = next(a for a in get_args(hint) if a is not type(None))
         origin = get_origin(hint)
     try:
@@ -178,8 +179,9 @@ def _scalar(value: OptionValue, hint: type) -> PlainValue:
     if hint is bool:
         if isinstance(value, bool):
             return value
+        # `bool` is True for every text that is not empty, `false` included.
         return {"true": True, "false": False, "1": True, "0": False, "yes": True, "no": False}[str(value).lower()]
-    if hint is int and isinstance(value, float) and not value.is_integer():
+    if hint is int and isinstance(value, float) and not value.is_integer():  # `int` would cut the fraction off
         raise ValueError("not a whole number")
     typed: PlainValue = hint(value)
     if isinstance(typed, float) and not math.isfinite(typed):

@@ -119,12 +119,14 @@ class Cut:
             return (Part(self.start, self.end),)
         end = seconds if self.end is None else min(self.end, seconds)
         room = end - self.start - self.window
+        # Half a frame of tolerance, because containers round durations.
         if room < -0.5 / length.rate:
             raise ValueError(
                 f"the window of {self.window:g} s is longer than the video from {self.start:g} s on, "
                 f"{end - self.start:.3g} s"
             )
         step = self.step or self.window / 2
+        # 0.3 / 0.1 is 2.9999999999999996; without the small number the last window would be lost.
         count = math.floor(max(room, 0.0) / step + 1e-9) + 1
         if count > MOST_WINDOWS:
             raise ValueError(f"it has {count} windows of {self.window:g} s, expected at most {MOST_WINDOWS}")

@@ -30,7 +30,7 @@ class Repeat:
 
 @dataclass(frozen=True)
 class Fit:
-    """One training run: what it trains on and which repeat it is."""
+    """One training run: its training list and its repeat."""
 
     train: ListRef
     repeat: Repeat = Repeat()
@@ -42,7 +42,7 @@ class Eval:
     """One scored list of one fit (or of the untrained method).
 
     Args:
-        part: What the list measures: `base`, `novel`, `all`, `joint`. Columns of a table are made of parts.
+        part: Name of the measured part: `base`, `novel`, `all`, `joint`. Columns of a table are means of parts.
         test: The list and its label set.
         repeat: Set where the repeats are evaluation lists of one fit (zero-shot test splits); otherwise the fit's.
         views: Views of this evaluation, None for the protocol's.

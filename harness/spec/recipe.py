@@ -50,7 +50,7 @@ class Recipe:
             `none` for the weights of the selected epoch.
         initial_share: Share, from 0 to 1, of the weights before the fit in the evaluated weights of the backbone, which
             are interpolated after averaging; parameters that the method added keep their trained values.
-        source: Where the settings are published, or `own` with a reason.
+        source: The publication of the settings, or `own` with a reason.
         clip_norm: Largest L2 norm of the gradient of all trained parameters in an update; larger gradients are scaled
             down to it. 0 for no limit.
         warmup_lr_ratio: Rate of the first update with `slowfast_cosine` and `epoch_cosine`, as a fraction of the rate
@@ -160,6 +160,7 @@ class Recipe:
                 )
         for setting, names in (("lr_factors", list(self.factors)), ("no_decay", self.no_decay)):
             entries = getattr(self, setting)
+            # `factors` keeps the last of two equal names, so that it is shorter than the setting if a name is repeated.
             if len(set(names)) < len(entries) or "" in names:
                 raise UserError(
                     f"recipe.{setting} is {','.join(entries)}, expected names of parameter groups without repetition."
@@ -208,6 +209,7 @@ class Recipe:
 
 
 def _is_factor(text: str) -> bool:
+    """Whether a text is a finite number from 0."""
     try:
         value = float(text)
     except ValueError:

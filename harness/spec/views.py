@@ -11,7 +11,7 @@ from harness.spec.later import later
 
 @dataclass(frozen=True)
 class InputSettings:
-    """How a vision tower expects a frame: input statistics and resizing. Empty where `Views.normalize` names them.
+    """The input that a vision tower expects: statistics and resizing of frames. Empty if `Views.normalize` names them.
 
     Args:
         mean, std: Mean and standard deviation of RGB in 0..1.

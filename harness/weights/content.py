@@ -59,7 +59,7 @@ def format_of(path: Path) -> Format:
 
 
 def _other(head: bytes, size: int) -> tuple[str, str]:
-    """A description of a file that is not a weight file, and what to do."""
+    """A description of a file that is not a weight file, and the fix."""
     if not head:
         return "empty", _AGAIN
     for signature, found, fix in _SIGNATURES:

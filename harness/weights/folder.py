@@ -118,6 +118,7 @@ def snapshot_of(folder: Path) -> Path:
     snapshots = folder / "snapshots"
     if not snapshots.is_dir():
         return folder
+    # The cache of the hub keeps older downloads; this file names the snapshot of the newest one.
     main = folder / "refs" / "main"
     if main.is_file() and (chosen := snapshots / main.read_text(encoding="utf-8").strip()).is_dir():
         return chosen

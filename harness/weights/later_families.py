@@ -160,6 +160,7 @@ def take_maxi(state: Mapping[str, T]) -> tuple[dict[str, T], dict[str, T]]:
         if match is None:
             own[name.replace("image_encoder.conv1.", "patches.w_")] = state[name]
             continue
+        # The method counts the layers of the text tower first.
         number = int(match[2]) + (len(texts) if match[1] == "image" else 0)
         own[f"layers.{number}.{_MAXI_LAYERS[match[3]]}.w_lora_{match[4]}"] = state[name]
     return own, rest

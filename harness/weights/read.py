@@ -154,7 +154,7 @@ def _open_legacy(path: Path) -> WeightFile:
 
 
 def _open_index(path: Path) -> WeightFile:
-    """Open the shards that an index names; they lie beside it."""
+    """Open the shards that an index names, in the folder of the index."""
     if path.stat().st_size > MOST_HEADER:
         raise ValueError(f"a JSON file of {path.stat().st_size} bytes, expected at most {MOST_HEADER}")
     index = json.loads(path.read_bytes())
@@ -162,7 +162,7 @@ def _open_index(path: Path) -> WeightFile:
     if not isinstance(shard_of, dict):
         raise UserError(
             f"{path} is a JSON file, such as the configuration of a model, not a weight file.",
-            "Give the weight file, or the folder of both.",
+            "Give the weight file, or the folder that holds both files.",
         )
     content: dict[str, StoredTensor] = {}
     locations: dict[str, Location] = {}

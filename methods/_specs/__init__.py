@@ -1,1 +1,1 @@
-"""Specifications of the built-in methods, which need no torch: cards, recipes, options, and what follows from them."""
+"""Specifications of the built-in methods without torch: cards, recipes, options, and decisions based on them."""

@@ -9,26 +9,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.api import LabelSet, MethodCard, MethodOptions, MethodSpec, NotApplicableError, option
+from harness.api import LabelSet, MethodCard, MethodSpec, option
+from methods._specs._outputs import RANDOM, OutputsOptions, require_outputs
 
 if TYPE_CHECKING:
     from harness.engine.model.chosen_recognizer import Recognizer
 
-RANDOM = "random"
-
 
 @dataclass(frozen=True)
-class RecognizerOptions(MethodOptions):
+class RecognizerOptions(OutputsOptions):
     """Options that name a model and its weights."""
 
     config: str = option(
         "", "short name (uniformer-b-32, swin-l, timesformer-96, ...), name of a config in mmaction2's wheel, or file",
         file=True,
     )  # fmt: skip
-    checkpoint: str = option("", "weight file; random: none, to run the pipeline", file=True, words=("", RANDOM))
-    classes: str = option(
-        "", "file that names the head's classes in order; else the dataset's order is taken", file=True, words=("",)
-    )
 
 
 class RecogniserSpec(MethodSpec):
@@ -64,20 +59,10 @@ class RecogniserSpec(MethodSpec):
         from harness.api import find_recognizer
 
         config = find_recognizer(options.config, options.checkpoint).config
-        require_size(config.name, config.classes, label_set)
+        require_outputs(cls.name, config.name, config.classes, label_set)
 
     @classmethod
     def card_for(cls, options: RecognizerOptions) -> MethodCard:  # type: ignore[override]
         """Return the card with the name of the model, and a remark if it has random weights."""
         weights = ", random weights" if options.checkpoint == RANDOM else ""
         return replace(cls.card, title=f"{Path(options.config).stem} (mmaction2{weights})")
-
-
-def require_size(name: str, heads: int, label_set: LabelSet) -> None:
-    """Refuse a label set whose size is not that of a head."""
-    if heads != len(label_set):
-        raise NotApplicableError(
-            f"The head of {name} has {heads} classes, the label set has {len(label_set)}: mmaction2 has a fixed set of "
-            "classes.",
-            "Choose a checkpoint that was trained on this label set.",
-        )

@@ -10,7 +10,7 @@ from methods._specs._head import OWN_HEAD, HeadOptions, HeadSpec
 
 @dataclass(frozen=True)
 class STAdapterOptions(HeadOptions):
-    """Adapters and head; the defaults are the adapters of the K-400 script."""
+    """Options of the adapters and of the head; the default adapters are those of the K-400 script."""
 
     before: str = option("mlp", "part of a block that an adapter precedes", ("mlp", "attn", "attn+mlp"))
     blocks: int = option(12, "last blocks with adapters; more than there are means all")

@@ -100,8 +100,8 @@ def _meaning(column: str) -> str:
     }  # fmt: skip
     if column in fixed:
         return fixed[column]
-    what = "Probability of the predicted class" if column in PROBABILITY_COLUMNS else "Id of the predicted class"
-    return f"{what} of position {column[-1]}"
+    content = "Probability of the predicted class" if column in PROBABILITY_COLUMNS else "Id of the predicted class"
+    return f"{content} of position {column[-1]}"
 
 
 def _list_csv(lines: Iterable[tuple[str, int, str]]) -> bytes:

@@ -21,7 +21,7 @@ must be replaced where a board has datasets of its own there."""
 
 
 def hugging_face(group: Group, board: BoardRow, row: Row) -> Iterator[ExportedFile]:
-    """The files of a measured row, in a folder of its own."""
+    """The files of a measured row, in a separate folder for each row."""
     folder = slug(row.method, row.key)
     entries = [_entry(group, board, row, column) for column, cell in board.cells.items() if cell.cell]
     yield ExportedFile(f"{folder}/.eval_results/{HARNESS}.yaml", _yaml(entries).encode())

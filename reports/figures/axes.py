@@ -46,6 +46,7 @@ class Scale:
         if self.base:
             first, last = math.log(self.low, self.base), math.log(self.high, self.base)
             step = max(1, math.ceil((last - first) / most))
+            # 1e-9, because the rounding of a logarithm must not drop a tick at an end of the axis.
             return [self.base**n for n in range(math.ceil(first - 1e-9), math.floor(last + 1e-9) + 1, step)]
         interval = round_step((self.high - self.low) / most)
         lowest = math.ceil(self.low / interval - 1e-9)
@@ -67,7 +68,7 @@ def percent_scale(values: Iterable[float], start: float, end: float) -> Scale:
 
 
 def cost_scale(values: Iterable[float], start: float, end: float) -> Scale:
-    """A scale of base 10 for costs; the value zero has a position of its own before the others."""
+    """A logarithmic scale of base 10 for costs; zero is drawn at a separate position before all other values."""
     found = list(values)
     positive = [value for value in found if value > 0]
     low, high = min(positive, default=1.0), max(positive, default=10.0)
@@ -94,7 +95,7 @@ def draw_axes(drawing: Drawing, box: Box, x: Scale, y: Scale, titles: tuple[str,
     """Draw tick labels, horizontal grid lines, the base line and the titles of both axes.
 
     Args:
-        drawing: Where they are drawn.
+        drawing: Receives lines and texts.
         box: The area inside the axes.
         x: Horizontal scale.
         y: Vertical scale.

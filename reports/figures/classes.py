@@ -93,6 +93,7 @@ def confusion(
     # Undecodable videos have the predicted id -1: they are in the totals and in no column of the matrix.
     decided = predictions[predictions["id1"] >= 0]
     counts = np.zeros((size, size))
+    # `counts[labels, ids] += 1` would count equal pairs once.
     np.add.at(counts, (decided["label"].to_numpy(), decided["id1"].to_numpy()), 1)
     totals = np.bincount(predictions["label"], minlength=size)
     percent = 100.0 * counts / np.maximum(totals, 1)[:, None]

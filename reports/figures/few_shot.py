@@ -45,6 +45,7 @@ def few_shot_curves(rows: Sequence[Row], title: str, width: float = WIDTH) -> Fi
     drawing = Drawing(width, HEIGHT)
     draw_axes(drawing, box, x, y, ("Training videos per class (K)", "Top-1 (%)"))
     shown = min(len(rows), 8)
+    # From the worst to the best row, so that the best rows are drawn on top.
     for number, found in reversed(list(enumerate(points))):
         colour, shape = style_of(number)
         shift = (number - (shown - 1) / 2) * slot / 8 if shape != "dot" else 0.0

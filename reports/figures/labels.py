@@ -29,7 +29,7 @@ def label_points(drawing: Drawing, box: Box, points: Sequence[tuple[Point, str]]
     """Write a label beside each point; a label that is moved away from its point is connected with it by a line.
 
     Args:
-        drawing: Where the labels are written.
+        drawing: Receives the labels.
         box: The area inside the axes; labels stay between its left end and the right end of the drawing.
         points: (position, text), the most important first. A text for which no position is free is left out.
     """

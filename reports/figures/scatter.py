@@ -49,6 +49,7 @@ def base_novel(rows: Sequence[Row], title: str, width: float = WIDTH) -> Figure 
     draw_axes(drawing, box, x, y, (f"{titles[0]} top-1 (%)", f"{titles[1]} top-1 (%)"))
     _equal_means(drawing, x, y)
     points = []
+    # From the worst to the best row, so that the best rows are drawn on top.
     for number, (row, name) in reversed(list(enumerate(zip(rows, names, strict=True)))):
         a, b = row.cells[first], row.cells[second]
         colour, shape = style_of(number)
@@ -186,6 +187,7 @@ def accuracy_cost(
     best = pareto([(value, row.cells[column].mean) for value, row in known])
     _pareto_line(drawing, x, y, [(known[i][0], known[i][1].cells[column].mean) for i in best])
     points = []
+    # From the worst to the best row, so that the best rows are drawn on top.
     for number, ((value, row), name) in reversed(list(enumerate(zip(known, names, strict=True)))):
         cell = row.cells[column]
         colour, shape = style_of(number)

@@ -50,6 +50,7 @@ def separable_rows(
         drawing.text((left - 4, y + 4), shown[number], "end")
         drawing.marker((x(mean), y), shape, Pen(colour), f"{name}: {mean:.1f}")
     for number, (first, last) in enumerate(bars):
+        # Three positions in turn, because runs can overlap and their bars must not cover each other.
         at = x(means[last]) - 10 - 5 * (number % 3)
         ends = [(at, top + _LINE * (i + 0.5)) for i in (first, last)]
         drawing.line([(at + 4, ends[0][1]), ends[0], ends[1], (at + 4, ends[1][1])], Pen(width=1.6, opacity=0.7))

@@ -32,7 +32,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Pen:
-    """How a line or a shape is drawn.
+    """The style of a line or a shape.
 
     Args:
         colour: A CSS colour; `currentColor` is the colour of the page's text.

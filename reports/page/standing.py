@@ -12,7 +12,7 @@ MOST_NAMES = 4
 
 @dataclass(frozen=True)
 class Printed:
-    """A row whose value was compared with a published value: both values, as they are shown."""
+    """The name of a row, its value, and the published value that it was compared with, as texts."""
 
     name: str
     value: str
@@ -28,7 +28,7 @@ class Standing:
         ties: Names of the other rows with rank 1, at most `MOST_NAMES`.
         more: Number of other rows with rank 1 that are not named.
         worse: Number of ranked rows that are separably worse.
-        reason: Why no row is ranked.
+        reason: The reason why no row is ranked.
         inside: Rows that agree with the value of their paper.
         outside: Rows that do not.
     """

@@ -97,7 +97,8 @@ def accept(checked: Checked, board: Path, reproductions: Iterable[Attestation] =
     """
     submission, manifest = checked.submission, checked.submission.manifest
     if not checked.passed or manifest is None:
-        raise UserError(f"{submission.path} is refused and cannot be accepted.", exit_code=EXIT_FAILED)
+        see = f"Its findings: python -m harness submit check {submission.path}"
+        raise UserError(f"{submission.path} is refused and cannot be accepted.", see, EXIT_FAILED)
     folder = board / manifest.method / f"v{manifest.version}"
     earlier = _earlier(folder, submission.digest, submission.name)
     done = tuple(

@@ -136,7 +136,8 @@ def failures(agreements: tuple[Agreement, ...]) -> tuple[str, ...]:
         reasons.append(f"{flips} flips, at most {most}")
     if beyond > most:
         reasons.append(f"{beyond} probabilities beyond the tolerance, at most {most}")
-    # Rounding has no direction; predictions that were turned into hits have.
+    # Rounding has no direction; predictions that were turned into hits have. Half of the two-sided p value, because
+    # only flips in favour of the record are suspicious.
     if gained > lost and mcnemar_p(gained, lost) / 2 < IN_FAVOUR:
         reasons.append(f"{gained} of {gained + lost} flips of right predictions in favour of the record")
     return tuple(reasons)
@@ -174,6 +175,7 @@ def _problem(attestation: Attestation) -> str:
             return f"{agreement.flips} flips of {agreement.videos} videos of {agreement.record}, {directed} directed"
         if agreement.tolerance not in TOLERANCE.values():
             return f"the tolerance {agreement.tolerance}, expected one of {sorted(TOLERANCE.values())}"
+    # Computed again: a signature proves who signed, not that the verdict follows from the sample.
     if attestation.passed != (not failures(attestation.records)):
         return f"passed {attestation.passed}, which does not follow from its records"
     return ""
@@ -208,6 +210,7 @@ def verify(path: Path) -> str:
     for file in (signature, signers):
         if not file.is_file():
             raise UserError(f"The reproduction {path} cannot be verified: {file} is missing.", sign_it, EXIT_FAILED)
+    # `verify` needs the name of the signer, which a signature does not contain.
     found = _ssh_keygen("find-principals", "-s", str(signature), "-f", str(signers))
     keeper = found.stdout.decode("utf-8", "replace").split("\n")[0].strip()
     if found.returncode or not keeper:
@@ -229,6 +232,7 @@ def _ssh_keygen(part: str, *arguments: str, content: bytes = b"") -> subprocess.
     if program is None:
         hint = "Install OpenSSH (apt-get install openssh-client)."
         raise UserError("ssh-keygen, which signs and verifies reproductions, is not installed.", hint, EXIT_FAILED)
+    # `find-principals` has no option for the purpose.
     options = ("-n", NAMESPACE) if part != "find-principals" else ()
     return subprocess.run([program, "-Y", part, *options, *arguments], input=content, capture_output=True, check=False)
 

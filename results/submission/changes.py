@@ -19,6 +19,7 @@ from results.submission.names import confusable
 from results.submission.rules import Finding
 
 FOLDER = "submissions"
+# DOTALL, because the name of a file can contain a line feed.
 _PLACE = re.compile(rf"{FOLDER}/([A-Za-z0-9][A-Za-z0-9._+-]*)/v([A-Za-z0-9._+-]+)/(.+)", re.DOTALL)
 PLAIN = "100644"
 OWNERS = "owners.json"
@@ -131,7 +132,9 @@ def _above(version: str, other: str) -> bool:
 
 
 def _changed(repository: Path, base: str, head: str) -> Iterator[Change]:
+    # `--no-renames`: as a rename, the removal of a file (rule D002) would look like a change of another path.
     fields = _git(repository, "diff", "--raw", "-z", "--no-renames", "--no-ext-diff", f"{base}...{head}").split("\0")
+    # The output ends with NUL, so that the last field is empty and has no path.
     for meta, path in zip(fields[0::2], fields[1::2], strict=False):
         _, mode, _, _, status = meta.removeprefix(":").split(" ")
         yield Change(path, status[0], mode)
@@ -140,7 +143,7 @@ def _changed(repository: Path, base: str, head: str) -> Iterator[Change]:
 def _versions(repository: Path, commit: str) -> set[tuple[str, str]]:
     """Method and version of all submissions of a commit."""
     listed = _git(repository, "ls-tree", "-r", "-z", "--name-only", commit, "--", FOLDER).split("\0")
-    return {(place[1], place[2]) for path in listed if (place := _PLACE.fullmatch(path))}
+    return {(match[1], match[2]) for path in listed if (match := _PLACE.fullmatch(path))}
 
 
 def archive(repository: Path, head: str, method: str, version: str, out: Path) -> Path:

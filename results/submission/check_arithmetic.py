@@ -57,26 +57,26 @@ def _fit(submission: Submission, name: str, fit: FitFile) -> None:
         pairs.append(("weights.sha256", stated, stored))
     parent = submission.fits.get(parent_of(fit))
     if parent is not None:  # a missing parent fit is reported by rule F008
-        start, theirs = training.start, parent.described.training
-        whole = theirs.used == theirs.list.n and theirs.start.complete
+        start, parent_training = training.start, parent.described.training
+        whole = parent_training.used == parent_training.list.n and parent_training.start.complete
         pairs += [
             ("training.start.weights_sha256", start.weights_sha256, parent.weights.sha256),
             ("training.start.complete", start.complete, whole),
             *_names("training.start.name", start.name, parent.described),
         ]
-    for place, a, b in pairs:
+    for field, a, b in pairs:
         if a != b:
-            submission.note("A015", name, f"{place} {a!r}", repr(b))
+            submission.note("A015", name, f"{field} {a!r}", repr(b))
 
 
-def _names(place: str, stated: str, described: FitDescription) -> Iterator[_Statement]:
+def _names(field: str, stated: str, described: FitDescription) -> Iterator[_Statement]:
     """A name of a fit that is not made of its method, the dataset of its training list, and the list."""
     listed = described.training.list
     start = f"{described.method.name} {listed.dataset}/"
     rest = stated.removeprefix(start)
     # The name of a list that the harness drew continues the name that the protocol uses.
     if not stated.startswith(start) or not rest or not listed.name.startswith(rest):
-        yield place, stated, f"{start}{listed.name}"
+        yield field, stated, f"{start}{listed.name}"
 
 
 def _record_of_fit(record: Record, fit: FitFile) -> Iterator[Disagreement]:
@@ -95,14 +95,14 @@ def _record_of_fit(record: Record, fit: FitFile) -> Iterator[Disagreement]:
         ("method.params_total", record.method.params_total, fit.parameters.total),
         ("method.params_trained", record.method.params_trained, fit.parameters.trained),
     ]
-    for place, found, expected in pairs:
+    for field, found, expected in pairs:
         if isinstance(found, float) and isinstance(expected, (int, float)):
             # Times and sizes are rounded for records; counts and names must be equal.
             same = math.isclose(found, expected, rel_tol=1e-3, abs_tol=SECONDS)
         else:
             same = found == expected
         if not same:
-            yield f"{place} {found!r}", repr(expected)
+            yield f"{field} {found!r}", repr(expected)
 
 
 def _described(m: Measurement, described: FitDescription) -> Iterator[Difference]:
@@ -128,8 +128,8 @@ def _scores(submission: Submission) -> None:
     for cell in sorted(set(expected) | set(listed)):
         stated_score, computed = listed.get(cell), expected.get(cell)
         if stated_score is None or computed is None:
-            some = "no score" if stated_score is None else f"a score {stated_score.mean}"
-            submission.note("A009", "submission.json scores", f"{some} for {' '.join(cell)}", "the records' rows")
+            score_text = "no score" if stated_score is None else f"a score {stated_score.mean}"
+            submission.note("A009", "submission.json scores", f"{score_text} for {' '.join(cell)}", "the records' rows")
             continue
         for name, a, b in _differing(stated_score, computed):
             submission.note("A009", f"submission.json scores {' '.join(cell)}", f"{name} {a}", str(b))

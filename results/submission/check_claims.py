@@ -9,12 +9,14 @@ from results.measurement import ListId
 from results.measurement_words import division, own_recipe, views_text
 from results.record import AuditFacts
 from results.submission.check_costs import check_costs
+from results.submission.check_parents import check_parents
 from results.submission.facts import Declared, Facts, ProtocolFacts
 from results.submission.submission import Measured, Submission, parent_of
 
 BUILT_IN = "built-in"
 OTHER_CLASSES = frozenset(("P003", "P004", "P005", "A014"))
 """Rules whose findings explain a wrong leakage check in more detail."""
+# The forms that `harness.plugins.registry` writes: a loose file, a distribution with its version, or one without name.
 _ORIGIN = re.compile(r"file [^/\\]+|[A-Za-z0-9][A-Za-z0-9._-]* [0-9][A-Za-z0-9.+!_-]*|an unnamed distribution")
 _VERSION = re.compile(r"\d{1,4}(\.\d{1,4}){1,3}([a-z.+-][a-z0-9.+-]{0,40})?")
 
@@ -33,6 +35,7 @@ def check_claims(submission: Submission, facts: Facts) -> None:
             _training_views(submission, measured)
         if measured.record.method.origin == BUILT_IN:
             _built_in(submission, measured, facts)
+        check_parents(submission, measured, facts)
     published = [
         measured for measured in submission.measured
         if measured.m.fitted and not own_recipe(measured.m.fitted) and measured.record.method.origin != BUILT_IN
@@ -76,6 +79,7 @@ def _versions(submission: Submission, facts: Facts) -> None:
 def _not_newer(version: str, newest: str) -> bool:
     if not _VERSION.fullmatch(version):
         return False
+    # Only the numbers are compared: a development version counts as its release.
     numbers = [[int(n) for n in re.findall(r"\d+", re.split(r"[a-z+-]", text)[0])] for text in (version, newest)]
     return numbers[0] <= numbers[1]
 
@@ -116,6 +120,7 @@ def _options(submission: Submission, measured: Measured) -> None:
 def _audits(submission: Submission, measured: Measured, known: ProtocolFacts) -> None:
     """Check the seen classes and the leakage checks against all training lists (rule P009)."""
     test, training, overlap = measured.m.evaluation.list, measured.m.fitted, measured.record.overlap
+    # Rule P023 reports a training that is `unknown`.
     if measured.failed & OTHER_CLASSES or (training is None and measured.m.training is not None):
         return
     parents = parents_of(submission, measured)
@@ -174,6 +179,7 @@ def _built_in(submission: Submission, measured: Measured, facts: Facts) -> None:
         submission.note_of(measured, "P022", f"no fit of {method.name}", "a fit, or the weights of a checkpoint")
     if measured.m.training is not None and not declared.trained:
         submission.note_of(measured, "P022", f"a fit of {method.name}", "no fit: the method is not trained")
+    # The harness sets `frames` from the views, and `_frames_option` checks it.
     names = {*method.options, *method.evaluation_options} - {"frames"}
     if declared.option_problem or names != set(declared.defaults):
         found = declared.option_problem or f"options {', '.join(sorted(names))}"

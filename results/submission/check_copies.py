@@ -17,6 +17,7 @@ EXPECTED = f"at least {SMALLEST_DISTANCE:g}, as between independent fits"
 def check_copies(submission: Submission, facts: Facts) -> None:
     """Add the findings of W004; records with findings of A rules are skipped."""
     sound = [m for m in submission.measured if m.frame is not None and not any(r.startswith("A") for r in m.failed)]
+    # By identity: `Measured` is mutable and therefore has no hash.
     sketches = {id(measured): sketch_of(measured.frame) for measured in sound if measured.frame is not None}
     rows = {key: [m for m in members if id(m) in sketches] for key, members in submission.rows().items()}
     _other_rows(submission, rows, sketches)

@@ -83,6 +83,7 @@ def _outcome(fit: FitFile) -> Iterator[Disagreement]:
     except UserError as error:
         yield f"a recipe for a longer list: {error.message}", "at least one update per epoch"
         return
+    # A closed form computes its weights in one step over the whole list and has no loss.
     closed_form = (outcome.updates, outcome.updates_per_epoch, outcome.unused_per_epoch) == (1, 1, 0)
     updates = plan.updates * training.recipe.epochs
     expected = (updates, plan.updates, plan.unused)
@@ -157,7 +158,7 @@ def date_problems(created: str, now: datetime | None, fitted: str = "") -> Itera
 
 
 def _time(text: str) -> datetime | None:
-    if not _DATE.fullmatch(text) or not text.isascii():
+    if not _DATE.fullmatch(text) or not text.isascii():  # `\d` also matches the digits of other scripts
         return None
     try:
         return datetime.fromisoformat(text)

@@ -124,6 +124,7 @@ def _spreads(submission: Submission, scores: Iterable[Score]) -> None:
 
 def _too_good(submission: Submission, scores: Iterable[Score]) -> None:
     """Scores significantly above all published numbers, or without any error (rule W006)."""
+    # One printed table can hold blocks of several protocols.
     tables = {"bridge_prompt": ("b2n", "few_shot")}
     for score in scores:
         where = f"{score.protocol} {score.dataset} {score.column}"

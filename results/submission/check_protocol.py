@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import product
 
 from harness.base.canonical import labels_sha256, row_order_sha256, row_set_sha256
-from results.fit_file import FitFile
 from results.measurement import UNKNOWN, FieldValue, ListId, leaves, normal
 from results.measurement_words import (
     EMBEDDED_ARCH,
@@ -18,13 +16,15 @@ from results.measurement_words import (
     recipe_text,
     unknown_fields,
 )
+from results.submission.check_parents import parent_fits
 from results.submission.check_rows import check_rows
 from results.submission.facts import EvalFacts, Facts, ListFacts, ListPlace, ProtocolFacts
 from results.submission.names import confusable, name_problem, one_edit_apart
-from results.submission.submission import Measured, Submission, parent_of
+from results.submission.submission import Measured, Submission
 
 CLASS_TEXTS = ("names", "templates", *WRITTEN_TEXTS, "learned", "none")
 BAD_TABLE = frozenset(("A000", "A001", "A002", "A003", "A004", "A005"))
+"""Rules whose findings make a predictions table unfit for a comparison with the published list."""
 
 
 def check_protocol(submission: Submission, facts: Facts) -> None:
@@ -124,27 +124,17 @@ def _closed(submission: Submission, measured: Measured) -> None:
     """Check initial weights and recipes of a fit and its parent fits in the closed division (rules P014, P025)."""
     model, training = measured.m.model, measured.m.fitted
     trainings = (
-        [training, *(parent.described.training for parent in _parents(submission, measured))] if training else []
+        [training, *(parent.described.training for parent in parent_fits(submission, measured))] if training else []
     )
     if any(fitted.start.kind == "checkpoint" for fitted in trainings):
         submission.note_of(measured, "P014", "a fit that starts from a file", "CLIP, or a fit of the submission")
+    # The embedded tiny CLIP is a file, too; rule P021 checks its hash. `check_claims` refuses models other than CLIP.
     elif model.weights.startswith(("sha256:", "hf-hub:")) and model.arch != EMBEDDED_ARCH and not model.config:
         submission.note_of(measured, "P014", f"{model.arch} of a file {model.weights}", "weights of a pretrained tag")
     for fitted in trainings:
         if changes := recipe_changes(fitted):
             found = f"changed recipe on {fitted.list.dataset}/{fitted.list.name}: {recipe_text(changes)}"
             submission.note_of(measured, "P025", found, "the declared recipe")
-
-
-def _parents(submission: Submission, measured: Measured) -> Iterator[FitFile]:
-    """The parent fit of the evaluated fit, its parent fit, and so on."""
-    # `seen` ends a circle of fits, which a forged submission can contain.
-    key, seen = measured.keys.fit, set[str]()
-    while (fit := submission.fits.get(key)) is not None and key not in seen:
-        seen.add(key)
-        if key != measured.keys.fit:
-            yield fit
-        key = parent_of(fit)
 
 
 def _against(submission: Submission, measured: Measured, known: ProtocolFacts, facts: Facts) -> None:
@@ -167,16 +157,18 @@ def _against(submission: Submission, measured: Measured, known: ProtocolFacts, f
     _declared(submission, measured, expected_eval, facts)
 
 
-def _list(submission: Submission, measured: Measured, place: ListPlace, known: ProtocolFacts) -> None:
+def _list(submission: Submission, measured: Measured, prescribed: ListPlace, known: ProtocolFacts) -> None:
     """Check that the evaluation list is the published list, in its order (rule P003)."""
     listed = measured.m.evaluation.list
-    pinned = known.lists[place.dataset, place.name]
-    if listed.origin == "own" or listed.content or listed.root:
+    pinned = known.lists[prescribed.dataset, prescribed.name]
+    if listed.origin == "own" or listed.root:
         submission.note_of(measured, "P003", "a list of a custom dataset", "the published list")
-    elif (listed.dataset, listed.name) != (place.dataset, place.name):
+    elif (listed.dataset, listed.name) != (prescribed.dataset, prescribed.name):
         submission.note_of(
-            measured, "P003", f"the list {listed.dataset}/{listed.name}", f"{place.dataset}/{place.name}"
+            measured, "P003", f"the list {listed.dataset}/{listed.name}", f"{prescribed.dataset}/{prescribed.name}"
         )
+    elif listed.content != pinned.content:
+        submission.note_of(measured, "P003", _videos(listed.content), _videos(pinned.content))
     # A table that failed an arithmetic rule says nothing about the list.
     elif not measured.failed & BAD_TABLE and not _is_list(measured, listed, pinned):
         found = f"{listed.n} videos, sha256 {listed.sha256}"
@@ -190,6 +182,8 @@ def _list(submission: Submission, measured: Measured, place: ListPlace, known: P
 
 
 def _is_list(measured: Measured, listed: ListId, pinned: ListFacts) -> bool:
+    # Copies of a dataset have other folders and extensions; then only names and labels can be compared, and only if the
+    # table has every video of the list.
     if listed.sha256 == pinned.sha256:
         return listed.n == pinned.n
     if measured.frame is None or not pinned.set_sha256 or measured.m.evaluation.evaluated != listed.n:
@@ -201,18 +195,18 @@ def _is_list(measured: Measured, listed: ListId, pinned: ListFacts) -> bool:
     return row_set_sha256(rows) == pinned.set_sha256
 
 
-def _label_set(submission: Submission, measured: Measured, place: ListPlace, known: ProtocolFacts) -> None:
+def _label_set(submission: Submission, measured: Measured, prescribed: ListPlace, known: ProtocolFacts) -> None:
     """Check that the class names are the published names of the prescribed label set, in order (rule P004)."""
     listed, classes = measured.m.evaluation.list, measured.record.classes
-    names = known.labels.get((place.dataset, place.labels, listed.label_variant))
-    if listed.labels != place.labels or names is None:
+    names = known.labels.get((prescribed.dataset, prescribed.labels, listed.label_variant))
+    if listed.labels != prescribed.labels or names is None:
         found = f"label set {listed.labels}, {listed.label_variant}"
-        submission.note_of(measured, "P004", found, f"label set {place.labels} of {place.dataset}")
+        submission.note_of(measured, "P004", found, f"label set {prescribed.labels} of {prescribed.dataset}")
     elif names != classes and "A014" not in measured.failed:
         # Of different lengths: the message then states the number of names.
         pairs = zip(classes, names, strict=False)
         first = next((f"{a!r} for {b!r}" for a, b in pairs if a != b), f"{len(classes)} names")
-        submission.note_of(measured, "P004", first, f"the {len(names)} names of {place.labels}")
+        submission.note_of(measured, "P004", first, f"the {len(names)} names of {prescribed.labels}")
 
 
 def _prescribed(submission: Submission, measured: Measured, item: EvalFacts, known: ProtocolFacts) -> None:
@@ -236,13 +230,18 @@ def _training(submission: Submission, measured: Measured, expected: EvalFacts, k
     if fit.shots != expected.shots:
         submission.note_of(measured, "P005", f"{fit.shots} shots", f"{expected.shots} shots")
     _training_list(submission, measured, training.list, expected.train, known)
-    for listed in (parent.described.training.list for parent in _parents(submission, measured)):
+    for listed in (parent.described.training.list for parent in parent_fits(submission, measured)):
         if known.parent is None:
             submission.note_of(
                 measured, "P005", f"a parent fit on {listed.dataset}/{listed.name}", "a fit without parents"
             )
         else:
             _training_list(submission, measured, listed, known.parent, known)
+
+
+def _videos(content: str) -> str:
+    """The videos of a list in a finding."""
+    return f"videos of sha256 {content}" if content else "the videos of the published paths"
 
 
 def _training_list(
@@ -252,10 +251,12 @@ def _training_list(
     pinned = known.lists.get((expected.dataset, expected.name))
     names = known.labels.get((expected.dataset, expected.labels, found.label_variant), ())
     if (found.dataset, found.name, found.labels) != (expected.dataset, expected.name, expected.labels):
-        place = ListPlace(found.dataset, found.name, found.labels)
-        submission.note_of(measured, "P005", str(place), str(expected))
-    elif found.origin == "own" or found.content or found.root:
+        used = ListPlace(found.dataset, found.name, found.labels)
+        submission.note_of(measured, "P005", str(used), str(expected))
+    elif found.origin == "own" or found.root:
         submission.note_of(measured, "P005", f"a list {expected} of a custom dataset", "the published list")
+    elif found.content != (pinned.content if pinned else ""):
+        submission.note_of(measured, "P005", _videos(found.content), _videos(pinned.content if pinned else ""))
     elif not names or found.labels_sha256 != labels_sha256(names):
         submission.note_of(
             measured, "P005", f"labels of sha256 {found.labels_sha256}", f"the names of {expected.labels}"

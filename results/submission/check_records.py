@@ -35,9 +35,9 @@ def _file(measured: Measured, submission: Submission) -> Iterator[Disagreement]:
 
 
 def _once(measured: Measured, _: Submission) -> Iterator[Disagreement]:
-    twice = _frame(measured)["video"][_frame(measured)["video"].duplicated()]
-    if len(twice):
-        yield f"{len(twice)} repeated videos, e.g. {twice.iloc[0]}", "each video once"
+    repeated = _frame(measured)["video"][_frame(measured)["video"].duplicated()]
+    if len(repeated):
+        yield f"{len(repeated)} repeated videos, e.g. {repeated.iloc[0]}", "each video once"
 
 
 def _counts(measured: Measured, _: Submission) -> Iterator[Disagreement]:
@@ -128,6 +128,7 @@ def _strict(measured: Measured, _: Submission) -> Iterator[Disagreement]:
     names, seen = measured.record.classes, set(measured.record.overlap.seen_classes)
     unseen = np.array([names[label] not in seen for label in _frame(measured)["label"].tolist()])
     value = None
+    # Without seen classes the strict score would repeat top-1; without unseen classes no video is left.
     if seen and unseen.any():
         value = accuracies(_frame(measured)["label"][unseen], _frame(measured)[ID_COLUMNS][unseen]).top1
     stored = measured.record.overlap.top1_strict

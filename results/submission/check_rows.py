@@ -78,7 +78,8 @@ def _several_recipes(submission: Submission, members: list[Measured]) -> bool:
     for measured, training in _trainings(members):
         recipe = replace(training.recipe, source="")
         if measured.m.protocol.repeat.kind == "seed":
-            # The seeds of a row are consecutive, so that nobody can choose the best of many seeds.
+            # Shifted back to the seed of the first repeat: the seeds of a row must be consecutive, so that nobody can
+            # choose the best of many seeds.
             recipe = recipe.of_seed(2 - measured.m.protocol.repeat.index)
         recipes[measured.m.protocol.part].setdefault(tuple(leaves(recipe)), training)
     for part, recipes_of_part in sorted(recipes.items()):

@@ -216,7 +216,7 @@ def _one_fit(records: Iterable[Stored]) -> Reason:
     for stored in records:
         if stored.m.fitted is not None:
             by_place[_training_place(stored)][stored.keys.fit].append(stored)
-    best = {place: max(fits, key=lambda key: _weight(fits[key])) for place, fits in by_place.items()}
+    best = {slot: max(fits, key=lambda key: _weight(fits[key])) for slot, fits in by_place.items()}
 
     def reason(stored: Stored) -> str:
         found = stored.keys.fit
@@ -227,11 +227,13 @@ def _one_fit(records: Iterable[Stored]) -> Reason:
 
 
 def _training_place(stored: Stored) -> Hashable:
+    """Row, training list and repeat of a record; the packed records of one such place come from one fit."""
     repeat = stored.m.protocol.repeat
     listed = stored.m.fitted.list.name if stored.m.fitted else ""
     return stored.keys.row, listed, None if repeat.kind in OF_ONE_FIT else repeat
 
 
 def _weight(records: list[Stored]) -> tuple[int, str]:
+    """Number of parts and repeats that the records of a fit cover, and the time of the newest record."""
     covered = {(stored.m.protocol.part, stored.m.protocol.repeat) for stored in records}
     return len(covered), max(stored.record.created for stored in records)

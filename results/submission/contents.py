@@ -96,7 +96,7 @@ class Entry:
                     if left < 0:
                         break
                     yield piece
-        except Exception as error:
+        except Exception as error:  # as in `read`
             raise UserError(f"{self.name} cannot be read: {type(error).__name__}: {error}") from None
         if left:
             raise UserError(f"{self.name} does not have the stated size of {self.size} bytes.")
@@ -259,6 +259,7 @@ def _admit(contents: Contents, name: str, mode: int, size: int, opener: Callable
     suffixes = {suffix.lower() for suffix in Path(parts[-1]).suffixes}
     kind, limit = next(((k, most) for k, form, most in LAYOUT if form.fullmatch(name)), ("", MIB))
     entry = Entry(name, kind, size, opener)
+    # File names of the layout contain names of lists, which may have dots; rules on the content judge these files.
     if not kind and suffixes & CODE_SUFFIXES:
         contents.add("F007", name, "a file that can carry code", "data only: JSON, gzipped CSV, safetensors")
         return

@@ -8,8 +8,11 @@ import math
 from results.codec import JsonObject, JsonValue
 
 LARGEST = 2**53
+"""Largest whole number; readers that parse numbers as doubles, such as JavaScript, round larger ones."""
 DEPTH = 24
+"""Largest depth of nesting: `_walk` and the parser are recursive."""
 LONGEST = 20_000
+"""Largest length of a text in characters."""
 MOST_VALUES = 60_000
 """Largest number of values of a JSON file: checks of millions of values would stop the checker."""
 _CONTROLS = (*range(9), 11, 12, *range(14, 32), 127)

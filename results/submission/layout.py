@@ -204,14 +204,14 @@ def _problem(error: ValidationError) -> tuple[str, str, str, str]:
     # jsonschema reports only that no alternative matched; the deepest error names the wrong field.
     while error.validator == "anyOf" and error.context:
         error = max(error.context, key=lambda inner: len(inner.absolute_path))
-    place = ".".join(map(str, error.absolute_path)) or "top level"
+    field_path = ".".join(map(str, error.absolute_path)) or "top level"
     if error.validator == "additionalProperties" and error.schema["additionalProperties"] is False:
         unknown = sorted(set(error.instance) - set(error.schema["properties"]))
-        return "F011", place, ", ".join(unknown), f"only {', '.join(sorted(error.schema['properties']))}"
+        return "F011", field_path, ", ".join(unknown), f"only {', '.join(sorted(error.schema['properties']))}"
     if error.validator == "required":
         missing = sorted(set(error.validator_value) - set(error.instance))
-        return "F012", place, f"without {', '.join(missing)}", "an entry for each"
-    return "F012", place, printable(repr(error.instance), 100), _words(error.validator, error.validator_value)
+        return "F012", field_path, f"without {', '.join(missing)}", "an entry for each"
+    return "F012", field_path, printable(repr(error.instance), 100), _words(error.validator, error.validator_value)
 
 
 def _words(validator: str, wanted: JsonValue) -> str:

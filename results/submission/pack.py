@@ -92,6 +92,7 @@ def pack(runs: Path, choice: Choice, out: Path, about: About | None = None) -> P
         if (training := record.measurement.fitted) is not None:
             key, by = submission.measured[-1].keys.fit, str(stored.path)
             _add_fit(key, training.weights_sha256, fits, about.weights, files, by)
+    # By name and not in the order of the run folder, so that equal inputs give the card of the same record.
     submission.measured.sort(key=lambda measured: measured.name)
     first = submission.measured[0].record
     files["card.json"] = json_bytes(encode(card_of(first)))
@@ -169,7 +170,7 @@ def write_submission(out: Path, manifest: Manifest, files: Mapping[str, bytes | 
 
 def _write_member(archive: zipfile.ZipFile, name: str, content: bytes | Path) -> None:
     info = zipfile.ZipInfo(name, EPOCH)
-    info.external_attr = 0o100644 << 16
+    info.external_attr = 0o100644 << 16  # a regular file without execute permission, see rules F003 and F007
     info.create_system = 3  # Unix, on every system, so that the bytes do not depend on it
     packed_already = name.endswith((".gz", ".safetensors"))
     info.compress_type = zipfile.ZIP_STORED if packed_already else zipfile.ZIP_DEFLATED

@@ -155,6 +155,7 @@ def load_submission(contents: Contents) -> Submission:
     refused = {finding.where for finding in contents.findings}
     _read_once(submission, contents)
     submission.entries = contents.entries
+    # The manifest comes first, because the checks of hashes and of missing files need its list.
     if MANIFEST in contents.entries:
         submission.manifest = _of_kind(submission, contents.entries[MANIFEST], Manifest)
     elif MANIFEST not in refused and contents.complete:
@@ -192,6 +193,7 @@ def _records(submission: Submission, contents: Contents, refused: set[str]) -> N
         submission.note("F008", "records/", "no record", "at least one")
     listed = submission.manifest.files if submission.manifest else ()
     wanted = {name for name in (*contents.entries, *refused, *listed) if name.endswith(RECORD_SUFFIX)}
+    # If a record is listed or refused but cannot be read, its row would also seem to lack repeats.
     submission.complete = wanted <= {measured.name for measured in submission.measured} and contents.complete
     owned = {f"records/{measured.record.predictions.file}" for measured in submission.measured}
     for name in sorted(set(tables) - owned):
@@ -263,8 +265,8 @@ def _document(submission: Submission, entry: Entry, kind: str) -> JsonObject | N
         submission.note("F010", entry.name, f"schema {found!r}", f"schema {schema}")
         return None
     problems = list(layout_problems(kind, value))
-    for rule, place, shown, expected in problems:
-        submission.note(rule, f"{entry.name} {place}", shown, expected)
+    for rule, field_path, shown, expected in problems:
+        submission.note(rule, f"{entry.name} {field_path}", shown, expected)
     return None if problems else value
 
 

@@ -19,11 +19,11 @@ def summary(changes: Changes, checked: Iterable[Checked]) -> str:
     for finding in changes.findings:
         fix = RULES[finding.rule].fix
         lines.append(f"- **{finding.rule}** {_cell(finding.where)}: {_cell(finding.found)}. {fix}")
-    for one in checked:
-        verdict = "passed" if one.passed else "refused"
-        lines += ["", f"## {_cell(one.submission.name)}: {verdict}", ""]
-        manifest = one.submission.manifest
-        scores = manifest.scores if manifest is not None and one.passed else ()
+    for submission in checked:
+        verdict = "passed" if submission.passed else "refused"
+        lines += ["", f"## {_cell(submission.submission.name)}: {verdict}", ""]
+        manifest = submission.submission.manifest
+        scores = manifest.scores if manifest is not None and submission.passed else ()
         if scores:
             lines += list(HEADER)
         for s in scores:
@@ -33,7 +33,7 @@ def summary(changes: Changes, checked: Iterable[Checked]) -> str:
                 f"{_cell(spread)} | {_interval(s)} |"
             )
         lines += [""] if scores else []
-        for f in one.findings[:MOST_SHOWN]:
+        for f in submission.findings[:MOST_SHOWN]:
             kind = "error" if f.refuses else "warning"
             rule = RULES[f.rule]
             lines.append(

@@ -42,9 +42,8 @@ def one_variant(rows: Iterable[StoredRow], method: str, left_out: list[str]) -> 
 
 def changed_recipe(row: StoredRow) -> str:
     """The changes of the recipes of a row in words; empty if all recipes are the declared recipes."""
-    return "; ".join(
-        dict.fromkeys(text for one in row.records if (text := recipe_text(recipe_changes(one.measurement.fitted))))
-    )
+    texts = [recipe_text(recipe_changes(record.measurement.fitted)) for record in row.records]
+    return "; ".join(dict.fromkeys(filter(None, texts)))
 
 
 def row_text(row: StoredRow) -> str:
@@ -69,7 +68,7 @@ def _several(unclear: list[list[StoredRow]], method: str) -> UserError:
 
 def _way(difference: Difference, method: str) -> str:
     """The argument that chooses a variant by a setting; empty if there is none."""
-    for place in OPTIONS:
-        if difference.path.startswith(place):
-            return f"{method}:{difference.path.removeprefix(place)}=VALUE"
+    for prefix in OPTIONS:
+        if difference.path.startswith(prefix):
+            return f"{method}:{difference.path.removeprefix(prefix)}=VALUE"
     return f"--recipe {difference.path.removeprefix(RECIPE)}=VALUE" if difference.path.startswith(RECIPE) else ""

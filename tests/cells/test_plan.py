@@ -67,7 +67,7 @@ def test_nothing_done(plan_of: Any, runs: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "reasons"),
     [
-        ({"recipe": {"lr": "0.5"}}, ["lr 0.0008 -> 0.5"]),
+        ({"recipe": {"lr": "0.5"}}, ["lr 0.0006 -> 0.5"]),
         ({"recipe": {"epochs": "2", "seed": "7"}}, ["epochs 1 -> 2", "seed 1024 -> 7"]),
         ({"views": {"frames": "3"}}, ["views frames 2 -> 3"]),
     ],

@@ -107,6 +107,7 @@ def test_an_absent_list_says_how_to_get_it(settings):
         open_dataset("ucf101", settings).locate("v_Punch_g01_c01.avi")
 
 
+@pytest.mark.slow
 def test_own_draws_replace_only_absent_published_lists(settings, official):
     prepare("hmdb51", official, settings.lists.path)
     own = open_dataset("hmdb51", settings, lists="own", seed=5)
@@ -246,7 +247,7 @@ def test_damaged_zero_shot_files_are_named(tmp_path):
     meta = '{"videoname": "a.mp4", "nframes": 1, "label": 0}\n'
     with pytest.raises(UserError, match="line 2"):
         read_zsar(write(tmp_path, **files, tst_video_metas__jsonl=f"{meta}{{}}\n"), load_card("k600"))
-    with pytest.raises(UserError, match="split 1 are not the published ones"):
+    with pytest.raises(UserError, match="split 1 are not the published classes"):
         read_zsar(write(tmp_path, **files, tst_video_metas__jsonl=meta), load_card("k600"))
 
 
@@ -258,6 +259,7 @@ def test_two_different_files_of_one_name_are_ambiguous(tmp_path):
         AnnotationFolder(tmp_path).find("classInd.txt")
 
 
+@pytest.mark.slow
 def test_the_pinned_orders_are_those_of_the_published_lists(shared: Path) -> None:
     """Rows in another order are another list: hashes of base names and labels, in the order of the published files."""
     files = {hashlib.sha256(path.read_bytes()).hexdigest(): path for path in (shared / "splits").rglob("*.txt")}

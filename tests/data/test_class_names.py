@@ -83,7 +83,7 @@ def test_another_form_is_refused_and_the_accepted_forms_are_shown(tmp_path: Path
     with pytest.raises(UserError) as caught:
         read_class_names(tmp_path / "names.txt")
     assert words in caught.value.message and "names.txt" in caught.value.message
-    assert "Accepted: one name a line; `id,name` rows" in caught.value.hint or "Give every class" in caught.value.hint
+    assert "Accepted: one name per line; `id,name` rows" in caught.value.hint or "Give every class" in caught.value.hint
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_a_file_that_is_not_text_is_named(tmp_path: Path, data: bytes, words: st
 def test_a_missing_file_shows_the_accepted_forms(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="does not exist") as caught:
         read_class_names(tmp_path / "names.csv")
-    assert "Accepted: one name a line" in caught.value.hint
+    assert "Accepted: one name per line" in caught.value.hint
 
 
 @pytest.mark.parametrize(

@@ -79,7 +79,7 @@ def test_views_cached_is_part_of_the_recipe() -> None:
     [
         ("text_ft", {"mixup": 0.8}, "MixUp and CutMix, which need pixels, are not possible"),
         ("text_ft", {"cutmix": 1.0}, "MixUp and CutMix, which need pixels, are not possible"),
-        ("text_ft", {"augmentation": "multi_scale+erasing:0.2"}, "the erasing of pixels"),
+        ("text_ft", {"augmentation": "multi_scale+erasing:0.2"}, "erasing in the augmentation"),
         ("vificlip", {}, "frozen, unchanged vision tower"),
     ],
 )

@@ -64,6 +64,7 @@ def own_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {"checkpoint": folder / "swin.pth", "names": folder / "names.txt"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("config", "clips", "crops"), [(TSN, 1, 1), (SWIN, 3, 3), (SWIN, 1, 1)])
 def test_the_scores_are_those_of_mmaction2s_own_pipeline(
     config: str, clips: int, crops: int, small_dataset: Path
@@ -199,7 +200,7 @@ def test_other_kinds_of_config_are_refused(tmp_path: Path) -> None:
         find_recognizer(str(tmp_path / "broken.py"), "random")
     text = Path(TSN).read_text().replace('type="ResNet"', 'type="NoNet"')
     (tmp_path / "unknown.py").write_text(text)
-    with pytest.raises(UserError, match="mmaction2 cannot build this model"):
+    with pytest.raises(UserError, match="mmaction2 cannot build the model Recognizer2D with the backbone NoNet"):
         find_recognizer(str(tmp_path / "unknown.py"), "random").load()
 
 

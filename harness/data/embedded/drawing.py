@@ -27,14 +27,15 @@ _SIZES = (
     (64, 80),
 )  # width, height in pixels: not square, so crops matter
 _OUTLINE: Rgb = (24, 24, 24)  # the same around every colour, so that a shape is learned quickly
-_FRAMES = (16, 24)  # shortest and longest clip
+_FRAMES = (12, 16)  # shortest and longest clip
+_NOISE_SHIFT = 8  # pixels by which the noise of a clip moves at most between two frames
 
 
 @dataclass(frozen=True)
 class ClipLook:
     """Parameters of the gap between clips and stills; the defaults define the datasets of this version."""
 
-    subframes: int = 4  # drawings averaged into one frame: motion blur
+    subframes: int = 2  # drawings averaged into one frame: motion blur
     clutter: float = 45.0  # amplitude of the smooth background texture, grey levels
     blobs: int = 3  # soft distractors in the background
     contrast: tuple[float, float] = (0.45, 0.70)
@@ -243,6 +244,8 @@ def draw_clip(rng: np.random.Generator, actor: Actor, shape: str, motion: str, l
     contrast, noise, soft = (float(rng.uniform(*span)) for span in (look.contrast, look.noise, look.softness))
     lift = float(rng.uniform(-15.0, 15.0))
     ground = _background(actor, width, height, look)
+    # One field for a clip, read at another offset in each frame: new numbers for each frame take longer than drawing.
+    field = rng.standard_normal((height + _NOISE_SHIFT, width + _NOISE_SHIFT, 3), np.float32) * np.float32(noise)
     frames = np.empty((count, height, width, 3), np.uint8)
     shutter = 0.7 / count / look.subframes  # open for 70 % of the frame interval
     for index in range(count):
@@ -257,6 +260,7 @@ def draw_clip(rng: np.random.Generator, actor: Actor, shape: str, motion: str, l
             cv2.accumulate(canvas, shutter_sum)
         picture = cv2.GaussianBlur(shutter_sum, (0, 0), soft) * (contrast / look.subframes)
         picture += 128.0 * (1.0 - contrast) + lift
-        picture += rng.standard_normal(picture.shape, np.float32) * noise
+        top, left = (int(offset) for offset in rng.integers(0, _NOISE_SHIFT + 1, 2))
+        picture += field[top : top + height, left : left + width]
         frames[index] = np.clip(picture, 0, 255)
     return frames

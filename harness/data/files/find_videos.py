@@ -19,17 +19,12 @@ PATH_COLUMNS = ("path", "video", "file", "filename")
 def find_videos(paths: Sequence[Path], root: Path | None = None) -> list[Path]:
     """The videos of files, folders and tables, in order and each path once; a missing file is kept.
 
-    <<<<<<< HEAD
-    A folder stands for all videos below it, sorted by path. A table (.csv, .tsv, .txt) has one path per line, in its
-    column `path` or in its first column.
+    A folder stands for all videos below it, sorted by path; a folder of frames is a video. A table (.csv, .tsv, .txt)
+    has one path per line, in its column `path` or in its first column.
 
     Args:
         paths: Files, folders and tables.
         root: Folder that paths in tables are relative to; None for the folder of each table.
-    =======
-    A folder stands for all videos below it, sorted by path; a folder of frames is a video. A table (.csv, .tsv, .txt)
-    has one path per line, relative to the folder of the table, in its column `path` or in its first column.
-    >>>>>>> 019f1071b46db5dc70e69659f635c0382dd71751
 
     Raises:
         UserError: A folder holds no video, or a table cannot be read or is empty.

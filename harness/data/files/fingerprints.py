@@ -64,6 +64,7 @@ def file_fingerprint(file: Path) -> str:
     with file.open("rb") as stream:
         digest.update(stream.read(END_BYTES))
         if size > END_BYTES:
+            # Of a file below twice this size, the second part begins where the first one ended.
             stream.seek(max(END_BYTES, size - END_BYTES))
             digest.update(stream.read(END_BYTES))
     return digest.hexdigest()[:32]

@@ -92,7 +92,7 @@ class Inventory:
         if not root.is_dir():
             raise UserError(
                 f"The video folder {root} does not exist.",
-                "Correct the data root (harness.toml, HARNESS_DATA_<NAME> or a flag).",
+                "Correct the folder: --data NAME=DIR, HARNESS_DATA_NAME, or [data] in harness.toml.",
             )
         resolved = root.resolve()
         cache_file = None
@@ -174,9 +174,11 @@ def _scan(root: Path, cached: Mapping[str, Entry]) -> dict[str, Entry]:
             continue
         seen.add((status.st_dev, status.st_ino))
         entry = cached.get(folder)
+        # The time of a folder changes if a name is added, removed or changed, and only names are kept here.
         if entry is None or entry[0] != status.st_mtime_ns:
             entry = _read_folder(path, status.st_mtime_ns)
         entries[folder] = entry
+        # Reversed, because the last entry is read next: of several links to a folder the first by name counts.
         waiting += [f"{folder}/{name}" if folder else name for name in reversed(entry[1])]
     return entries
 

@@ -1,4 +1,4 @@
-"""Clips of a custom dataset, and what a reader of a folder or a table is given and returns."""
+"""Clips of a custom dataset, and the input and output of the readers of folders and tables."""
 
 from __future__ import annotations
 

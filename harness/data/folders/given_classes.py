@@ -55,7 +55,7 @@ def classes_file(dataset: Path, half: str) -> Path:
 
 
 def _read(file: Path, ids: dict[str, int]) -> set[int]:
-    lines = read_text(file, "The file", "Expected UTF-8 text, a class name a line.").splitlines()
+    lines = read_text(file, "The file", "Expected UTF-8 text with one class name per line.").splitlines()
     chosen: set[int] = set()
     for number, line in enumerate(lines, 1):
         name = composed(line.strip())

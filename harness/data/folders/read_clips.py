@@ -258,5 +258,3 @@ def _refuse(error: OSError) -> None:
         "Change its permissions, or move it out of the dataset.",
         EXIT_FAILED,
     )
-
-

@@ -34,6 +34,7 @@ def clips_of_table(table: Path, given: GivenFiles, split: str = "") -> ClipSourc
     missing: list[tuple[Row, str]] = []
     seen: dict[str, int] = {}
     for row, name in zip(content.rows, names, strict=True):
+        # First as written: on Linux, a backslash can be part of a file name.
         file, reason = videos.find(row.path)
         path = _portable(row.path if file is not None else _with_slashes(row.path))
         if file is None and path != row.path:

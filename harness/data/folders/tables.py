@@ -194,6 +194,7 @@ def _with_columns(table: Path, rows: Sequence[_Line]) -> Table:
     if _is_header(first):
         columns = _named(table, line, first, [row for _, row in rows[1:]])
         rows = rows[1:]
+    # A first row without a video, above a row with a video, is a header of unknown names.
     elif not any(map(is_video, first)) and (
         any(_column_name(cell) in _KNOWN for cell in first) or (len(rows) > 1 and any(map(is_video, rows[1][1])))
     ):

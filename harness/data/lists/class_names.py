@@ -1,6 +1,6 @@
 """Reader of a user's file of class names, in the forms that projects of this field use.
 
-Accepted: one name a line; rows of id and name, separated by comma, semicolon or tab, with or without a header, in any
+Accepted: one name per line; rows of id and name, separated by comma, semicolon or tab, with or without a header, in any
 order of rows and columns; JSON with a list of names, an object of ids and names in either direction, or a list of
 objects. Ids count from 0. Any other form is refused: a wrong name is a wrong class text, which no later check finds.
 """
@@ -20,7 +20,7 @@ from harness.spec import LabelSet
 from harness.spec.labels import require_distinct_texts
 
 FORMS = (
-    "Accepted: one name a line; `id,name` rows (also with ; or tab, with or without header); JSON such as "
+    "Accepted: one name per line; `id,name` rows (also with ; or tab, with or without header); JSON such as "
     '["walk", "run"], {"0": "walk"} or {"walk": 0}. Ids count from 0.'
 )
 """The accepted forms, for hints."""
@@ -101,7 +101,7 @@ def _id_first(cells: Sequence[str]) -> _Pair:
 
 
 def _rows(lines: Sequence[str], source: str) -> list[_Pair] | None:
-    """Ids and names of a table; None for one name a line."""
+    """Ids and names of a table; None for a file with one name per line."""
     for delimiter in (",", ";", "\t"):
         header = _named_columns([cell.strip().lower() for cell in lines[0].split(delimiter)])
         body = lines[1:] if header is not None else lines
@@ -146,12 +146,14 @@ def _count(ids: Sequence[str]) -> bool:
 
 def _one_a_line(lines: Sequence[str], source: str) -> Sequence[str]:
     """The lines as names, after a search for forms that would give wrong class texts."""
+    # A CSV file of one column quotes names with commas.
     is_quoted = all(len(line) > 2 and line[0] == line[-1] == '"' for line in lines)
     if is_quoted:
         cells = [_cells(line, ",", source, number) for number, line in enumerate(lines, 1)]
         if all(len(row) == 1 for row in cells):
             return [row[0] for row in cells]
     last = [line.rsplit(None, 1) for line in lines]
+    # A mark in every line separates columns; in a few lines, a comma is part of a name.
     shared = next((mark for mark in "\t;" if all(mark in line for line in lines)), "")
     if not shared and len(lines) > 1 and len({line.count(",") for line in lines}) == 1 and "," in lines[0]:
         shared = ","
@@ -159,6 +161,7 @@ def _one_a_line(lines: Sequence[str], source: str) -> Sequence[str]:
         raise UserError(f"{source}: each line holds {shared!r}, and no column holds ids ({lines[0][:80]!r}).", FORMS)
     if len(lines) > 1 and all(map(_NUMBERED.match, lines)):
         raise UserError(f"{source}: each line begins with a number or a mark ({lines[0][:80]!r}).", FORMS)
+    # Ids behind the names. Names that differ in their last number only are names, such as `round 1`.
     ends = [row[1] for row in last if len(row) == 2 and row[1].isdecimal()]
     if len(ends) == len(lines) == len({row[0] for row in last}) and _count(ends):
         raise UserError(f"{source}: each line ends in a number ({lines[0][:80]!r}).", FORMS)

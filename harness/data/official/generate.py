@@ -65,6 +65,7 @@ def _kinetics(card: Card, folder: AnnotationFolder, present: Callable[[str], boo
         file = find_kinetics(folder, version, split)
         if file is None:
             continue
+        # The official annotations name clips that the published lists lack.
         left_out = {f"{split}/{stem}.mp4" for stem in card.left_out.get(split, ())}
         rows = read_kinetics(file, card.names, split)
         if split == "train" and present is not None:
@@ -98,7 +99,7 @@ def _add_b2n(card: Card, generated: Generated) -> None:
 
 
 def _reason(name: str) -> str:
-    """Why a list could not be generated, in words."""
+    """The reason why a list could not be generated."""
     if name.startswith("few_shot_"):
         return "drawn by an unknown rule: import the published file"
     if name == "train_tiny":

@@ -204,6 +204,7 @@ def _by_content(
         known.append(found)
         pinned = published_lists()[found.entry.file]
         data = published_bytes(found.rows, pinned)
+        # `recognise` compared clips and labels, which is level 3.
         level = compare(found.rows, data, pinned).level or 3
         if found.entry.file not in accepted or level < accepted[found.entry.file].level:
             accepted[found.entry.file] = _Accepted(data, level, source)

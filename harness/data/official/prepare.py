@@ -117,7 +117,7 @@ class PrepareReport:
 
 
 def levels_text() -> str:
-    """Meaning of the four acceptance levels, one level a line."""
+    """Meaning of the four acceptance levels, one level per line."""
     return "\n".join(f"{level}: {meaning}" for level, meaning in MEANING.items())
 
 

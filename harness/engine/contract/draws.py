@@ -11,7 +11,7 @@ from harness.engine.contract.fixture import MethodUnderTest
 
 
 def declares_draws(tested: MethodUnderTest) -> str:
-    """Random numbers in training come from torch, and a method that draws them says so."""
+    """Random numbers in training come from torch, and a method that draws them declares `random_draws`."""
     method = tested.fresh()
     if not method.trainable() or method.fits_at_once:
         return ""

@@ -1,4 +1,4 @@
-"""A CLIP of two blocks a tower made from a seed: what checks and tests run on, without weights or videos."""
+"""A small random CLIP with two blocks per tower, on which checks and tests run without weights and videos."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def tiny_state(seed: int) -> dict[str, Tensor]:
 
 
 def tiny_backbone(seed: int = 0) -> Backbone:
-    """A CLIP of two blocks a tower and 32 pixels, the same on every machine; it has seen nothing."""
+    """An untrained CLIP with two blocks per tower and an input of 32 pixels, equal on every machine."""
     # A copy takes a fifth of the time of a new model, and a check of a method starts from many.
     return copy.deepcopy(_prototype(seed))
 

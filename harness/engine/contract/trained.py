@@ -41,7 +41,7 @@ class TrainedGroup:
 
 @dataclass(frozen=True)
 class TrainedParameters:
-    """The parameters of a method and the part of them that is trained.
+    """Numbers of all and of the trained parameters of a method, and the groups of its optimiser.
 
     Args:
         total: Number of all parameters, CLIP included.

@@ -35,7 +35,7 @@ from harness.spec import Recipe, Views
 from results.provenance import environment
 
 logger = logging.getLogger(__name__)
-FEATURES_VERSION = 2
+FEATURES_VERSION = 3
 """Increased when a change of the pipeline or the encoding changes features; older entries are then not used."""
 RACY_SECONDS = 2.0
 """A file may change again within this time and keep its time stamp; its hash is stored only afterwards."""

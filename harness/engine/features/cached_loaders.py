@@ -301,7 +301,7 @@ def _check_views_cached(method: ClipMethod, recipe: Recipe, blends: bool) -> Non
         )
     if parse_augmentation(recipe.augmentation).erasing:
         raise UserError(
-            f"views_cached caches features, so the erasing of pixels in {recipe.augmentation!r} is not possible.",
+            f"views_cached caches features, so erasing in the augmentation {recipe.augmentation} is not possible.",
             "Leave erasing out of --recipe augmentation=...",
         )
     if not fits_from_features(method):

@@ -20,7 +20,7 @@ class Context:
         compute: Device batch, decode workers, time limit per video, compilation, sharding.
         cache: Cache of frame features of frozen vision towers; None computes all features.
         processes: The processes that share the work.
-        clips: Decoded clips of earlier evals; None decodes all clips.
+        clips: Decoded clips of earlier fits and evals; None decodes all clips.
     """
 
     device: Device

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.base.canonical import JsonValue, canonical_json
+from harness.base.canonical import JsonValue
 from harness.base.errors import UserError, unknown_name
-from harness.base.files import cached_file_sha256
 from harness.data.lists.class_names import read_class_names
+from harness.engine.model.own_network import identity, require_decoded, weights_name
 from harness.engine.model.recognizer_config import RANDOM, SHORT, RecognizerConfig, Short, read_cached
 from harness.spec import Views
 from results.measurement import ModelId
@@ -47,11 +46,7 @@ class Recognizer:
         Raises:
             UserError: The views have another number of frames, or normalise the frames.
         """
-        if views.frames != self.config.frames or views.normalize != "raw":
-            raise UserError(
-                f"{self.config.name} takes {self.config.frames} frames as decoded (normalize=raw), found {views}.",
-                "Leave frames and normalize out of --views.",
-            )
+        require_decoded(self.config.name, self.config.frames, views)
 
     def slug(self) -> str:
         """Return a folder name."""
@@ -60,18 +55,14 @@ class Recognizer:
     @property
     def weights_name(self) -> str:
         """`random`, or the stem of the checkpoint's file."""
-        return RANDOM if self.checkpoint == RANDOM else Path(self.checkpoint).stem
+        return weights_name(self.checkpoint)
 
     def model_id(self) -> ModelId:
         """Return the identity of the model: hashes of the config's and of the checkpoint's content, not their paths."""
         config = self.config
         # Training settings of a config have no influence on scores and are not part of the identity.
         content: list[JsonValue] = [config.model, config.frames, config.size]  # type: ignore[list-item]
-        config_sha256 = hashlib.sha256(canonical_json(content).encode()).hexdigest()
-        if self.checkpoint == RANDOM:
-            return ModelId(config.name, RANDOM, config_sha256)
-        weights = f"sha256:{cached_file_sha256(Path(self.checkpoint).resolve())}"
-        return ModelId(config.name, weights, config_sha256)
+        return identity(config.name, content, self.checkpoint)
 
     def load(self) -> RecognizerModel:
         """Build the model and load its weights; `random` weights are drawn from seed 0.

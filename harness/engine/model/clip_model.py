@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from harness.base.errors import UserError
+from harness.engine.model.lean_vision import is_lean, lean_features
 from harness.engine.model.published_weights import clip_state, fit_names
 from harness.engine.model.tokenizer import tokenize
 from harness.engine.model.towers import Towers
@@ -102,6 +103,8 @@ class Backbone(Towers):
 
     def encode_images(self, images: Tensor) -> Tensor:
         """Return image features (N, D) of images (N, 3, H, W), not normalised."""
+        if is_lean(self.visual, images, self.recomputes):
+            return lean_features(self.visual, images, self.recompute)
         features = self.visual(images)
         # Towers with `output_tokens` (CoCa) return the tokens, too.
         return features[0] if isinstance(features, tuple) else features

@@ -104,7 +104,7 @@ def compile_vision(backbone: Towers) -> int:
         Number of compiled blocks; 0 if the tower has no blocks of CLIP's kind, which then runs without compilation.
     """
     transformer = getattr(backbone.visual, "transformer", None)
-    blocks = [block for block in getattr(transformer, "resblocks", ()) if _is_plain(block)]
+    blocks = [block for block in getattr(transformer, "resblocks", ()) if is_plain(block)]
     for block in blocks:
         # An attribute of the object, not a wrapper module: names in state dicts and hooks on the block stay valid.
         block.forward = partial(_run, block, type(block).forward)
@@ -117,14 +117,19 @@ def is_compiled(module: nn.Module) -> bool:
     return isinstance(forward, partial) and forward.func is _run
 
 
-def _is_plain(block: Block) -> bool:
-    """Return whether `_block` computes this block: pre-norm self-attention and a GELU or QuickGELU MLP."""
+def is_plain(block: Block, wrapped: bool = False) -> bool:
+    """Return whether a block is CLIP's, unchanged: pre-norm self-attention and a GELU or QuickGELU MLP.
+
+    Args:
+        block: A block of a tower.
+        wrapped: Ignore a `forward` that was set on the block.
+    """
     # Not `isinstance`: a subclass may compute something else, and so may a method that was replaced on the instance.
     if type(block) is not ResidualAttentionBlock or "attention" in vars(block):
         return False
     # A function that a method set on the block (attention to other frames, say) would be passed over.
     replaced = {name for name in vars(block) if callable(getattr(type(block), name, None))}
-    if replaced - ({"forward"} if is_compiled(block) else set()):
+    if replaced - ({"forward"} if wrapped or is_compiled(block) else set()):
         return False
     attention, parts = block.attn, dict(block.mlp.named_children())
     # `_block` reads weights and calls no module: a layer that a plugin replaced (LoRA) or hooked would be passed over.

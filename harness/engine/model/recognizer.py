@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from harness.engine.model.clip_model import BackboneFacts
+from harness.engine.model.network_model import checkpoint_tensors
 from harness.engine.model.recognizer_config import RANDOM, RecognizerConfig
-from harness.engine.model.weights import read_weights, require_finite, state_sha256, strict_load
+from harness.engine.model.weights import state_sha256, strict_load
 
 if TYPE_CHECKING:
     from harness.engine.video.mm_types import MMRecognizer
@@ -60,20 +60,9 @@ def load_recognizer(config: RecognizerConfig, checkpoint: Path | None) -> Recogn
         torch.manual_seed(0)
         recognizer = build_recognizer(config.model)
     if checkpoint is not None:
-        strict_load(recognizer, _tensors(checkpoint), str(checkpoint))
+        strict_load(recognizer, checkpoint_tensors(checkpoint), str(checkpoint))
     state = state_sha256(dict(recognizer.state_dict()))
     arch = config.model["backbone"]["type"]
     weights, name = (checkpoint.name, checkpoint.stem) if checkpoint else (RANDOM, RANDOM)
     facts = BackboneFacts(f"{config.name}/{name}", arch, weights, state, config.size, False)
     return RecognizerModel(recognizer, facts, config.classes)
-
-
-def _tensors(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a checkpoint of mmengine, or of a plain state dict."""
-    content, _ = read_weights(path)
-    inner = content.get("state_dict")
-    state = inner if isinstance(inner, Mapping) else content
-    # Checkpoints of several GPUs carry the prefix of torch's DataParallel.
-    tensors = {name.removeprefix("module."): value for name, value in state.items() if isinstance(value, Tensor)}
-    require_finite(tensors, str(path))
-    return tensors

@@ -32,7 +32,7 @@ class Reference:
 
     Args:
         model: The model.
-        source: Where the numbers were published.
+        source: Publication of the numbers.
         texts: Texts whose embeddings were published.
         text_sums: Sum of the embedding of each text.
         text_first: First values of the embedding of the first text; empty if they were not published.

@@ -169,7 +169,7 @@ def strict_load(
         state: Tensors by name.
         what: Name of the file or of the weights in the error.
         optional: Prefixes of names that may be missing.
-        hint: How to fix a mismatch.
+        hint: The fix of a mismatch.
 
     Raises:
         UserError: The state dict does not fit the module; the message names the first tensors that do not.

@@ -179,7 +179,9 @@ def _set_up(job: FitJob, context: Context) -> _Setup:
     size, listed = method.backbone.image_size, TrainingClips(job.rows, job.label_set, job.views.reader)
     loader = training_loader(
         features,
-        lambda: fit_loader(listed, recipe, job.views, size, batches, compute, context.pins_memory),
+        lambda: fit_loader(listed, recipe, job.views, size, batches, compute, context.pins_memory).with_kept(
+            job.kept(context.clips)
+        ),
         listed,
         batches,
         recipe,

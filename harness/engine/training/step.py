@@ -119,7 +119,7 @@ def build_optimizer(method: ClipMethod, recipe: Recipe, shard: str = "none") -> 
     Args:
         method: The method to train.
         recipe: Rates, betas and weight decay, with their exceptions by parameter group.
-        shard: How the optimiser state is sharded among processes: `none`, `zero` or `fsdp`.
+        shard: Division of the optimiser state among processes: `none`, `zero` or `fsdp`.
 
     Raises:
         UserError: No parameter is trained, a group lists a parameter with `requires_grad=False`, or the recipe names a
@@ -136,12 +136,13 @@ def build_optimizer(method: ClipMethod, recipe: Recipe, shard: str = "none") -> 
     scheduled: list[ScheduledGroup] = [
         {**group, "peak_lr": group.get("lr", recipe.lr)} for group in groups if group["params"]
     ]
-    on_gpu = all(p.is_cuda for group in scheduled for p in group["params"])
+    # One pass over all tensors of an update. torch has none for the sharded tensors of FSDP on a CPU.
+    fused = shard != "fsdp" or all(p.is_cuda for group in scheduled for p in group["params"])
     settings: AdamWSettings = {
         "lr": recipe.lr,
         "betas": recipe.betas,
         "eps": recipe.eps,
         "weight_decay": recipe.weight_decay,
-        "fused": on_gpu or None,  # None lets torch choose among the loops for CPUs
+        "fused": fused or None,
     }
     return adamw(scheduled, shard, settings)

@@ -1,7 +1,8 @@
-"""Decoded clips of evaluation lists that are kept in memory between the evals of a run.
+"""Decoded clips that are kept in memory between the epochs, fits and evals of a run.
 
 The evals of a protocol read the same videos again: each fit is evaluated on the same list, and a joint list holds the
-videos of two other lists. Their decoded clips do not depend on the method.
+videos of two other lists. Their decoded clips do not depend on the method. A fit without augmentation reads the same
+clips in each epoch, and the training lists of several repeats share videos.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ from harness.spec import Views
 
 KEPT_BYTES = 1 << 28
 """Limit of the clips in memory. Clips beyond it are not kept, because lists are read in order, older clips first."""
-
 
 
 @dataclass(frozen=True)

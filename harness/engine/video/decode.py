@@ -84,7 +84,7 @@ class Task:
     Args:
         draw: The draw to decode.
         cpu_seconds: Limit of CPU time of one decoding.
-        failed: Why decoders ended on the clip; the worker then only hashes the file. Empty: decode.
+        failed: The reason why decoders ended on the clip, whose file the worker only hashes; empty for a new clip.
     """
 
     draw: Draw

@@ -105,7 +105,7 @@ class Worker(Generic[ClipT]):
 
     @property
     def stall(self) -> MachineFault:
-        """Why the worker has stalled."""
+        """The reason why the worker has stalled."""
         if self._stage is Stage.READING:
             return MachineFault(f"cannot be read: {stalled(self._seconds)}")
         return MachineFault(f"the decoder waited for {self._seconds:g} s without computing", OTHER_READER)

@@ -127,15 +127,20 @@ def _slowfast_span(clip: DenseClip) -> int:
     return max(1, math.ceil(clip.stride * (clip.frames - 1) / RATE * clip.rate))
 
 
+def _full_span(clip: DenseClip) -> float:
+    """Frames of a clip of T strides."""
+    return clip.frames * clip.stride / RATE * clip.rate
+
+
 def _first_frame(start: Fraction | float) -> int:
     """The first frame whose time stamp is not before a start in frames."""
     return math.ceil(Fraction(math.floor(start * TICKS), TICKS))
 
 
-def _slowfast_at(clip: DenseClip, start: Fraction | float) -> Indices:
+def _slowfast_at(clip: DenseClip, start: Fraction | float, span: float | None = None) -> Indices:
     """Indices of a clip: frames from the start to one frame behind the end are decoded, T of them are taken."""
     first = _first_frame(start)
-    last = min(math.floor(start + _slowfast_span(clip) - 1) + 1, clip.total - 1)
+    last = min(math.floor(start + (span or _slowfast_span(clip)) - 1) + 1, clip.total - 1)
     taken = np.linspace(0, clip.frames * clip.stride / RATE * clip.rate - 1, clip.frames)
     return first + np.clip(taken, 0, max(last - first, 0)).astype(np.int64)
 
@@ -151,6 +156,18 @@ def _slowfast_train(clip: DenseClip) -> Indices:
     return _slowfast_at(clip, room * float(np.random.random()))
 
 
+def _motionformer(clip: DenseClip, clips: int) -> Indices:
+    # Its SlowFast code takes T strides as the length of a clip and does not round it.
+    span = _full_span(clip)
+    room = max(clip.total - span, 0.0)
+    return np.stack([_slowfast_at(clip, room * i / clips, span) for i in range(clips)])
+
+
+def _motionformer_train(clip: DenseClip) -> Indices:
+    span = _full_span(clip)
+    return _slowfast_at(clip, max(clip.total - span, 0.0) * float(np.random.random()), span)
+
+
 def _torchvision_at(clip: DenseClip, start: float, span: float) -> Indices:
     # The original decodes a part of the video only if the video is longer than T strides.
     whole = clip.total <= clip.frames * clip.stride
@@ -161,26 +178,23 @@ def _torchvision_at(clip: DenseClip, start: float, span: float) -> Indices:
     return first + np.clip(taken, 0, last - first).astype(np.int64)
 
 
-def _torchvision_span(clip: DenseClip) -> float:
-    return clip.frames * clip.stride / RATE * clip.rate
-
-
 def _torchvision(clip: DenseClip, clips: int) -> Indices:
-    span = _torchvision_span(clip)
+    span = _full_span(clip)
     room = max(clip.total - span, 0.0)
     starts = [i * math.floor(room / (clips - 1)) for i in range(clips)] if clips > 1 else [math.floor(room / 2)]
     return np.stack([_torchvision_at(clip, start, span) for start in starts])
 
 
 def _torchvision_train(clip: DenseClip) -> Indices:
-    span = _torchvision_span(clip)
+    span = _full_span(clip)
     return _torchvision_at(clip, max(clip.total - span, 0.0) * float(np.random.random()), span)
 
 
 _EVALUATION: dict[str, Callable[[DenseClip, int], Indices]] = {
     "dense": _dense, "dense_hold": _hold, "dense_mid": _mid, "slowfast": _slowfast, "slowfast_tv": _torchvision,
+    "motionformer": _motionformer,
 }  # fmt: skip
 _TRAINING: dict[str, Callable[[DenseClip], Indices]] = {
     "dense": _dense_train, "dense_hold": _hold_train, "dense_mid": _mid_train, "slowfast": _slowfast_train,
-    "slowfast_tv": _torchvision_train,
+    "slowfast_tv": _torchvision_train, "motionformer": _motionformer_train,
 }  # fmt: skip

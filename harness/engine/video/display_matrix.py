@@ -34,7 +34,7 @@ class Orientation:
 
     @property
     def filters(self) -> list[tuple[str, str]]:
-        """The names and arguments of FFmpeg's filters that do the same."""
+        """The names and arguments of FFmpeg's filters that turn frames in the same way."""
         steps = (
             (self.transposed, ("transpose", "cclock_flip")), (self.left_right, ("hflip", "")),
             (self.top_bottom, ("vflip", "")),

@@ -221,7 +221,7 @@ class _Task:
         attempt: Number of draws that failed before `decoded`.
         crashes: Number of workers that ended on `decoded`.
         faults: Number of faults of the machine on `decoded`.
-        failed: Why decoders ended on `decoded`; its bytes remain to be hashed.
+        failed: The reason why decoders ended on `decoded`; its bytes remain to be hashed.
     """
 
     number: int

@@ -89,7 +89,8 @@ def read_config(path: Path) -> ConfigFile:
     try:
         config = Config.fromfile(str(path))
     except Exception as error:  # whatever the file's own code raises
-        raise UserError(f"The config {path} does not load: {type(error).__name__}: {error}") from error
+        message = f"The config {path} does not load: {type(error).__name__}: {error}."
+        raise UserError(message, "Correct the file, or choose another config.") from error
     content: ConfigFile = config.to_dict()
     return content
 

@@ -37,7 +37,11 @@ def build_recognizer(model: ModelConfig) -> MMRecognizer:
             recognizer: MMRecognizer = MODELS.build(model).eval()
             return recognizer
     except Exception as error:  # registries, constructors and optional packages raise many types
-        raise UserError(f"mmaction2 cannot build this model: {type(error).__name__}: {error}") from error
+        parts = f"{model.get('type')} with the backbone {model['backbone'].get('type')}"
+        raise UserError(
+            f"mmaction2 cannot build the model {parts}: {type(error).__name__}: {error}.",
+            "Install the package that the message names, or choose another config.",
+        ) from error
 
 
 def recognizer_scores(recognizer: MMRecognizer, video: Tensor) -> Tensor:

@@ -39,7 +39,7 @@ class MachineFault:
 
     Args:
         reason: The reason in one line.
-        hint: How to fix it.
+        hint: The fix.
         of: The part that failed, for the message.
     """
 
@@ -53,7 +53,7 @@ class MachineFaultError(UserError):
 
     Args:
         video: The file, or a name of the clip if it has no file.
-        fault: What failed.
+        fault: The operation that failed.
     """
 
     def __init__(self, video: Path | str, fault: MachineFault) -> None:
@@ -126,7 +126,7 @@ def read_within(file: Path, seconds: float, digest: bool = False) -> str:
 
 
 def _read_in_thread(file: Path, seconds: float, digest: bool) -> str:
-    """Read in a thread of its own: a read from a dead server cannot be interrupted, only abandoned."""
+    """Read in a separate thread: a read from a dead server cannot be interrupted, only abandoned."""
     outcome: list[str | OSError | MemoryError] = []
     alive, ended = threading.Event(), threading.Event()
 

@@ -46,7 +46,7 @@ class ViewTransformError(UserError):
         name: Name of the transform.
         file: File of the plugin.
         problem: The fault, as the end of a sentence.
-        hint: How to fix it.
+        hint: The fix.
     """
 
     def __init__(self, name: str, file: str, problem: str, hint: str) -> None:

@@ -12,6 +12,8 @@ import msgspec
 from harness.base.errors import EXIT_FAILED, UserError
 
 T = TypeVar("T")
+RESTORE = "Restore the official file: download the annotations again."
+"""Hint for a file that is not in the official format."""
 
 
 class AnnotationFolder:
@@ -81,7 +83,8 @@ class AnnotationFolder:
 
 
 def _refuse(error: OSError) -> None:
-    raise UserError(f"The folder {error.filename} cannot be read ({error.strerror}).", exit_code=EXIT_FAILED)
+    message = f"The folder {error.filename} cannot be read ({error.strerror})."
+    raise UserError(message, "Change its permissions, or move it out of the annotations.", EXIT_FAILED)
 
 
 def read_lines(file: Path) -> list[str]:
@@ -93,7 +96,7 @@ def read_lines(file: Path) -> list[str]:
     try:
         lines = file.read_bytes().decode("utf-8-sig").replace("\r\n", "\n").split("\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{file} cannot be read: {error}") from None
+        raise UserError(f"{file} cannot be read: {error}.", RESTORE) from None
     while lines and not lines[-1].strip():
         lines.pop()
     return lines
@@ -108,7 +111,7 @@ def bad_line(file: Path, number: int, content: str | tuple[str, ...], expected: 
         content: The line, or a part of it.
         expected: The official format, in words.
     """
-    return UserError(f"{file}, line {number}: {content!r}, expected {expected}.")
+    return UserError(f"{file}, line {number}: {content!r}, expected {expected}.", RESTORE)
 
 
 def check_names(names: Sequence[str], expected: Sequence[str], file: Path, title: str) -> None:
@@ -119,9 +122,9 @@ def check_names(names: Sequence[str], expected: Sequence[str], file: Path, title
     """
     for i, (a, b) in enumerate(zip(names, expected, strict=False)):
         if a != b:
-            raise UserError(f"{file}: class {i} is {a!r}, expected {b!r} ({title}).")
+            raise UserError(f"{file}: class {i} is {a!r}, expected {b!r} ({title}).", RESTORE)
     if len(names) != len(expected):
-        raise UserError(f"{file}: {len(names)} classes, expected {len(expected)} ({title}).")
+        raise UserError(f"{file}: {len(names)} classes, expected {len(expected)} ({title}).", RESTORE)
 
 
 def read_json(file: Path, kind: type[T], expected: str) -> T:
@@ -138,6 +141,6 @@ def read_json(file: Path, kind: type[T], expected: str) -> T:
     try:
         return msgspec.json.decode(file.read_bytes(), type=kind)
     except msgspec.ValidationError as error:
-        raise UserError(f"{file} does not hold {expected}: {error}.") from None
+        raise UserError(f"{file} does not hold {expected}: {error}.", RESTORE) from None
     except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{file} cannot be read as JSON: {error}") from None
+        raise UserError(f"{file} cannot be read as JSON: {error}.", RESTORE) from None

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from harness.base.errors import UserError
 from harness.data.lists.rules import Row, Rows
-from harness.data.official.annotations.annotation_folder import AnnotationFolder, bad_line
+from harness.data.official.annotations.annotation_folder import RESTORE, AnnotationFolder, bad_line
 
 _DIGITS = 9  # seconds of more digits are damage; int() of a very long number would be slow
 
@@ -50,5 +50,5 @@ def read_kinetics(file: Path, names: Sequence[str], split: str) -> Rows:
                 seen[clip] = number
                 rows.append((f"{split}/{clip}.mp4", ids[label]))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{file} cannot be read as CSV: {error}") from None
+        raise UserError(f"{file} cannot be read as CSV: {error}.", RESTORE) from None
     return tuple(rows)

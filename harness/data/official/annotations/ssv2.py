@@ -10,7 +10,7 @@ from pathlib import Path
 
 from harness.base.errors import UserError
 from harness.data.lists.rules import Row, Rows
-from harness.data.official.annotations.annotation_folder import AnnotationFolder, check_names, read_json
+from harness.data.official.annotations.annotation_folder import RESTORE, AnnotationFolder, check_names, read_json
 from harness.data.official.cards import Card
 
 _OLD = "something-something-v2-"
@@ -53,7 +53,7 @@ def _check_labels(file: Path, card: Card) -> None:
     table = read_json(file, dict[str, str], "an object of class names and ids")
     for name, label in table.items():
         if not (label.isascii() and label.isdigit()) or len(label) > _DIGITS:
-            raise UserError(f"{file}: the id of {name!r} is {label!r:.80}, expected digits.")
+            raise UserError(f"{file}: the id of {name!r} is {label!r:.80}, expected digits.", RESTORE)
     by_id = sorted(table.items(), key=lambda item: int(item[1]))
     check_names([_class_name(template) for template, _ in by_id], card.names, file, card.title)
 
@@ -69,9 +69,10 @@ def _read_items(file: Path, ids: dict[str, int]) -> Rows:
     for number, item in enumerate(read_json(file, list[_Item], "a list of objects with id and template"), 1):
         video, name = str(item.id), _class_name(item.template)
         if not video.isdigit() or video in seen:
-            raise UserError(f"{file}, item {number}: id {video!r}, expected digits, and each id once.")
+            raise UserError(f"{file}, item {number}: id {video!r}, expected digits, and each id once.", RESTORE)
         if name not in ids:
-            raise UserError(f"{file}, item {number}: template {item.template!r} is not one of the {len(ids)} classes.")
+            message = f"{file}, item {number}: template {item.template!r} is not one of the {len(ids)} classes."
+            raise UserError(message, RESTORE)
         seen.add(video)
         rows.append((f"{video}.webm", ids[name]))
     return tuple(rows)

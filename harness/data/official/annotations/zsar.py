@@ -9,7 +9,13 @@ import msgspec
 
 from harness.base.errors import UserError
 from harness.data.lists.rules import Row, Rows
-from harness.data.official.annotations.annotation_folder import AnnotationFolder, bad_line, read_json, read_lines
+from harness.data.official.annotations.annotation_folder import (
+    RESTORE,
+    AnnotationFolder,
+    bad_line,
+    read_json,
+    read_lines,
+)
 from harness.data.official.cards import Card
 
 
@@ -50,13 +56,13 @@ def read_zsar(folder: AnnotationFolder, card: Card) -> dict[str, Rows]:
     clips = _read_clips(metas, words)
     splits = read_json(indices, list[list[int]], f"lists of class indices below {len(words)}")[:3]
     if not all(0 <= index < len(words) for split in splits for index in split):
-        raise UserError(f"{indices}: expected lists of class indices below {len(words)}.")
+        raise UserError(f"{indices}: expected lists of class indices below {len(words)}.", RESTORE)
     lists: dict[str, Rows] = {}
     for split, class_indices in enumerate(splits, 1):
         name = f"zs_split{split}"
         names = card.labels(name).names
         if sorted(words[i] for i in class_indices) != sorted(names):
-            raise UserError(f"{indices}: the classes of split {split} are not the published ones.")
+            raise UserError(f"{indices}: the classes of split {split} are not the published classes.", RESTORE)
         ids = {word: i for i, word in enumerate(names)}
         left_out = card.left_out.get(name, frozenset())
         rows: list[Row] = [
