@@ -83,8 +83,9 @@ class ClipAttention:
             texts.append(f"{method.title} moves {method.moved(first):.0%} of it and spreads over {method.spread:.0%}")
         shown = f" {len(self.columns)} of {len(self.frames)} frames." if len(self.columns) < len(self.frames) else ""
         return (
-            f"{'; '.join(texts)} (means over {len(self.frames)} frames). Attention of the class token in the last block, "
-            f"mean over heads; 1 is the attention of a patch if all have the same. All methods share a scale.{shown}"
+            f"{'; '.join(texts)} (means over {len(self.frames)} frames). Attention of the class token in the last "
+            f"block, mean over heads; 1 is the attention of a patch if all have the same. All methods share a "
+            f"scale.{shown}"
         ).replace("%", " %")
 
     @property
@@ -103,7 +104,7 @@ def draw_attention(clip: ClipAttention, path: Path) -> None:
     """
     rows = 2 + 2 * (len(clip.methods) - 1)
     tile = min(_TILE, (WIDTH - _BAR) / len(clip.columns) - _GAP)
-    lines = textwrap.wrap(clip.caption, 118)
+    lines = textwrap.wrap(clip.caption, 134)
     height = rows * (tile + _HEAD) + 0.14 * len(lines) + 0.12
     with paper_style():
         sheet = _Sheet(Figure(figsize=(WIDTH, height)), tile, clip)
@@ -186,4 +187,5 @@ class _Sheet:
         bar.ax.locator_params(nbins=4)
         bar.set_label(title, fontsize=7, labelpad=1)
         bar.outline.set_visible(False)
-        bar.solids.set(alpha=1.0)  # the maps are transparent, for the frames below them
+        if bar.solids is not None:
+            bar.solids.set(alpha=1.0)  # the maps are transparent, for the frames below them

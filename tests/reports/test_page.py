@@ -85,6 +85,31 @@ def test_every_column_is_explained(mixed: Mixed) -> None:
         assert f'id="{anchor}"' in mixed.page
 
 
+def test_a_comparison_has_the_harmonic_mean_with_the_test_of_the_ranks(mixed: Mixed) -> None:
+    """Difference, interval and p values are those of `leaderboard.json`, in the direction A minus B."""
+    sections = re.findall(r'<details class="comparison".*?</details>', mixed.page, flags=re.S)
+    line = re.compile(r'<tr><th scope="row"><bdi>HM</bdi></th>(.*?)</tr>', flags=re.S)
+    lines = [line.search(section) for section in sections]
+    assert any(lines)
+    groups = {group["id"]: group for group in mixed.board["groups"]}
+    for section, found in zip(sections, lines, strict=True):
+        anchor = re.search(r'id="c-(\w+)\.', section)
+        assert anchor
+        group = next(group for name, group in groups.items() if re.sub(r"\W+", "_", name) == anchor[1])
+        if found is None:
+            assert "hm" not in group["pairs"]
+            continue
+        first, second = [row for row in group["rows"] if row.get("rank")][:2]
+        pair = next(p for p in group["pairs"]["hm"] if {p["a"], p["b"]} == {first["id"], second["id"]})
+        sign = 1 if pair["a"] == first["id"] else -1
+        cells = re.findall(r"<td[^>]*>(.*?)</td>", found[1])
+        assert float(cells[0].replace("\N{MINUS SIGN}", "-")) == pytest.approx(sign * pair["D"], abs=0.051)
+        low, high = (float(end) for end in cells[1].replace("\N{MINUS SIGN}", "-").split(" to "))
+        assert low < high and [low, high] == pytest.approx(sorted(sign * x for x in pair["interval"]), abs=0.051)
+        for cell, p in ((cells[2], pair["p"]), (cells[3], pair["p_holm"])):
+            assert cell == ("< 0.0001" if p < 1e-4 else f"{p:.4f}").replace("<", "&lt;")
+
+
 @pytest.mark.parametrize("complete", [True, False])
 def test_the_text_of_pairs_holds_their_intervals(mixed: Mixed, complete: bool) -> None:
     group = group_of(mixed, lambda group: any(len(pairs) > 2 for pairs in group.pairs.values()))
