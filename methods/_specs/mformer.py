@@ -114,7 +114,9 @@ class MformerSpec(MethodSpec):
         for name, value in (("fixed_classes", options.fixed_classes), ("landmarks", options.landmarks)):
             if value < 1:
                 raise UserError(f"{cls.name}:{name} is {value}, expected at least 1.")
-        file = f"{SOURCE}{size.file}" if size.file else "your own"
+        fetch = (
+            f"Fetch a file, such as {SOURCE}{size.file}" if size.file else "None is published: use your own"
+        )
         given = f"{cls.name}:config={options.config},checkpoint="
         # Files hold patch layers and tables that one setting or the other leaves unused.
         unused = ["patch_embed." if options.tubelet > 1 else "patch_embed_3d."]
@@ -126,7 +128,8 @@ class MformerSpec(MethodSpec):
             NetworkInput(size.frames, size.size, f"motionformer:{size.stride}", CLIPS, "slowfast"),
             options.fixed_classes, settings, options.checkpoint, partial(_build, options), tuple(unused),
         )  # fmt: skip
-        network.require_checkpoint(f"Fetch {file}: {given}FILE. To run the pipeline without weights: {given}{RANDOM}.")
+        without = f"To run the pipeline without weights: {given}{RANDOM}."
+        network.require_checkpoint(f"{fetch}, and give its path: {given}FILE. {without}")
         return network
 
     @classmethod
