@@ -36,7 +36,7 @@ class MformerSpec(MethodSpec):
             "evaluation only, there is no recipe; no published checkpoint was available; that the outputs are in the "
             "order of the dataset's classes is taken on trust unless `classes` names them; attention=orthoformer "
             "draws its first landmarks at random in each pass of the original, here they are fixed; Nystrom, "
-            "Performer and divided attention are left out; frames of SSv2 and EPIC-Kitchens are other JPEGs there; "
+            "Performer, divided attention and the weights for SSv2 and EPIC-Kitchens are left out; "
             "the licence of code and weights is stated as Apache-2.0 and as CC-NC 4.0"
         ),
     )
