@@ -120,7 +120,7 @@ Columns of the measurement, named by the path of the field (`results.measurement
     evaluation.list.labels_sha256      text; hash of the class names
     evaluation.list.label_variant      text; `published`, `corrected` or `split`
     evaluation.list.n                  integer; videos listed
-    evaluation.list.content            text; hash of the videos of a custom dataset
+    evaluation.list.content            text; hash of the videos of a custom or embedded dataset
     evaluation.list.root               text; fingerprint of the folder of a custom dataset
     evaluation.views.frames            integer; frames per view
     evaluation.views.clips             integer; temporal views

@@ -75,7 +75,8 @@ class ListId:
         labels_sha256: Hash of the class names in order.
         label_variant: `published`, `corrected` or `split` class names.
         n: Videos listed.
-        content: Hash of the videos of a custom dataset, whose paths do not identify the videos; otherwise empty.
+        content: Hash of the videos where paths do not identify them (custom datasets; versions of the embedded
+            benchmark); otherwise empty.
         root: Eight hex digits of the hash of the folder of a custom dataset; otherwise empty. It distinguishes a new
             version of a folder from another folder of the same name, and enters only the key `line`.
     """

@@ -33,6 +33,7 @@ def test_features_of_a_fit_are_drawn_beside_those_of_vanilla_clip(
         assert f"{title}: {number} % of neighbours agree" in shown
 
 
+@pytest.mark.slow
 def test_features_are_arrays_that_give_the_scores_of_the_fit(
     small_dataset: Path, finished_runs: Path, tmp_path: Path
 ) -> None:
@@ -64,6 +65,7 @@ def test_features_are_arrays_that_give_the_scores_of_the_fit(
         assert json.loads(file.metadata()["videos"]) == arrays["videos"].tolist()
 
 
+@pytest.mark.slow
 def test_features_of_an_untrained_method(small_dataset: Path, tmp_path: Path) -> None:
     places = ("--runs", tmp_path / "runs", "--cache", tmp_path / "cache")
     run = ("--method", "vanilla_clip", "--protocol", "b2n", "--dataset", small_dataset, "--arch", "mini-clip")

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import product
 
 from harness.base.canonical import labels_sha256, row_order_sha256, row_set_sha256
-from results.fit_file import FitFile
 from results.measurement import UNKNOWN, FieldValue, ListId, leaves, normal
 from results.measurement_words import (
     EMBEDDED_ARCH,
@@ -18,10 +16,11 @@ from results.measurement_words import (
     recipe_text,
     unknown_fields,
 )
+from results.submission.check_parents import parent_fits
 from results.submission.check_rows import check_rows
 from results.submission.facts import EvalFacts, Facts, ListFacts, ListPlace, ProtocolFacts
 from results.submission.names import confusable, name_problem, one_edit_apart
-from results.submission.submission import Measured, Submission, parent_of
+from results.submission.submission import Measured, Submission
 
 CLASS_TEXTS = ("names", "templates", *WRITTEN_TEXTS, "learned", "none")
 BAD_TABLE = frozenset(("A000", "A001", "A002", "A003", "A004", "A005"))
@@ -125,7 +124,7 @@ def _closed(submission: Submission, measured: Measured) -> None:
     """Check initial weights and recipes of a fit and its parent fits in the closed division (rules P014, P025)."""
     model, training = measured.m.model, measured.m.fitted
     trainings = (
-        [training, *(parent.described.training for parent in _parents(submission, measured))] if training else []
+        [training, *(parent.described.training for parent in parent_fits(submission, measured))] if training else []
     )
     if any(fitted.start.kind == "checkpoint" for fitted in trainings):
         submission.note_of(measured, "P014", "a fit that starts from a file", "CLIP, or a fit of the submission")
@@ -136,17 +135,6 @@ def _closed(submission: Submission, measured: Measured) -> None:
         if changes := recipe_changes(fitted):
             found = f"changed recipe on {fitted.list.dataset}/{fitted.list.name}: {recipe_text(changes)}"
             submission.note_of(measured, "P025", found, "the declared recipe")
-
-
-def _parents(submission: Submission, measured: Measured) -> Iterator[FitFile]:
-    """The parent fit of the evaluated fit, its parent fit, and so on."""
-    # `seen` ends a circle of fits, which a forged submission can contain.
-    key, seen = measured.keys.fit, set[str]()
-    while (fit := submission.fits.get(key)) is not None and key not in seen:
-        seen.add(key)
-        if key != measured.keys.fit:
-            yield fit
-        key = parent_of(fit)
 
 
 def _against(submission: Submission, measured: Measured, known: ProtocolFacts, facts: Facts) -> None:
@@ -173,12 +161,14 @@ def _list(submission: Submission, measured: Measured, prescribed: ListPlace, kno
     """Check that the evaluation list is the published list, in its order (rule P003)."""
     listed = measured.m.evaluation.list
     pinned = known.lists[prescribed.dataset, prescribed.name]
-    if listed.origin == "own" or listed.content or listed.root:
+    if listed.origin == "own" or listed.root:
         submission.note_of(measured, "P003", "a list of a custom dataset", "the published list")
     elif (listed.dataset, listed.name) != (prescribed.dataset, prescribed.name):
         submission.note_of(
             measured, "P003", f"the list {listed.dataset}/{listed.name}", f"{prescribed.dataset}/{prescribed.name}"
         )
+    elif listed.content != pinned.content:
+        submission.note_of(measured, "P003", _videos(listed.content), _videos(pinned.content))
     # A table that failed an arithmetic rule says nothing about the list.
     elif not measured.failed & BAD_TABLE and not _is_list(measured, listed, pinned):
         found = f"{listed.n} videos, sha256 {listed.sha256}"
@@ -240,13 +230,18 @@ def _training(submission: Submission, measured: Measured, expected: EvalFacts, k
     if fit.shots != expected.shots:
         submission.note_of(measured, "P005", f"{fit.shots} shots", f"{expected.shots} shots")
     _training_list(submission, measured, training.list, expected.train, known)
-    for listed in (parent.described.training.list for parent in _parents(submission, measured)):
+    for listed in (parent.described.training.list for parent in parent_fits(submission, measured)):
         if known.parent is None:
             submission.note_of(
                 measured, "P005", f"a parent fit on {listed.dataset}/{listed.name}", "a fit without parents"
             )
         else:
             _training_list(submission, measured, listed, known.parent, known)
+
+
+def _videos(content: str) -> str:
+    """The videos of a list in a finding."""
+    return f"videos of sha256 {content}" if content else "the videos of the published paths"
 
 
 def _training_list(
@@ -258,8 +253,10 @@ def _training_list(
     if (found.dataset, found.name, found.labels) != (expected.dataset, expected.name, expected.labels):
         used = ListPlace(found.dataset, found.name, found.labels)
         submission.note_of(measured, "P005", str(used), str(expected))
-    elif found.origin == "own" or found.content or found.root:
+    elif found.origin == "own" or found.root:
         submission.note_of(measured, "P005", f"a list {expected} of a custom dataset", "the published list")
+    elif found.content != (pinned.content if pinned else ""):
+        submission.note_of(measured, "P005", _videos(found.content), _videos(pinned.content if pinned else ""))
     elif not names or found.labels_sha256 != labels_sha256(names):
         submission.note_of(
             measured, "P005", f"labels of sha256 {found.labels_sha256}", f"the names of {expected.labels}"

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from harness.data.embedded import render as mini
+from harness.data.embedded.dataset import EmbeddedDataset
 from harness.data.embedded.render import (
     MINI_DATASETS,
     MINI_VERSION,
@@ -102,6 +103,14 @@ def test_the_published_division_rule_gives_a_balanced_checkerboard() -> None:
     assert border == counts[ordered[12]], "a tie across the border shows that the sort is stable"
 
 
+def test_another_version_of_the_renderer_is_other_videos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target, source = (EmbeddedDataset(name, tmp_path) for name in ("mini_target", "mini_source"))
+    now = [target.content(target.list("val")), source.content(source.list("val"))]
+    assert len(set(now)) == 2 and now[0] == target.content(target.list("train"))
+    monkeypatch.setattr("harness.data.embedded.dataset.MINI_VERSION", MINI_VERSION + 1)
+    assert target.content(target.list("val")) not in now
+
+
 def test_unknown_names_list_what_exists() -> None:
     with pytest.raises(ValueError, match="mini_source, mini_target"):
         mini_class_names("mini")
@@ -109,6 +118,7 @@ def test_unknown_names_list_what_exists() -> None:
         mini_list("mini_target", "val")
 
 
+@pytest.mark.slow
 def test_rendering_is_bit_identical_for_any_number_of_workers(tmp_path: Path, few: tuple[str, ...]) -> None:
     calls: list[tuple[int, int]] = []
     serial = prepare_mini("mini_target", tmp_path / "a", progress=lambda *now: calls.append(now), workers=1)
@@ -120,6 +130,7 @@ def test_rendering_is_bit_identical_for_any_number_of_workers(tmp_path: Path, fe
     assert [p.name for p in (tmp_path / "a").iterdir()] == [serial.name], "no temporary file remains"
 
 
+@pytest.mark.slow
 def test_a_complete_folder_is_kept_and_damage_is_detected(tmp_path: Path, few: tuple[str, ...]) -> None:
     folder = prepare_mini("mini_target", tmp_path)
     before = (folder / "manifest.json").stat().st_mtime_ns
@@ -144,6 +155,7 @@ def test_an_interrupted_render_leaves_nothing_that_looks_complete(tmp_path: Path
     assert mini_damage(prepare_mini("mini_target", tmp_path)) == ()
 
 
+@pytest.mark.slow
 def test_the_folder_of_a_faster_process_is_kept(tmp_path: Path, few: tuple[str, ...]) -> None:
     def overtake(done: int, total: int) -> None:
         if done == 2:

@@ -173,6 +173,7 @@ def test_more_rows_than_colours_are_drawn_grey_with_a_label(rows: list[Row]) -> 
         assert figure and REST in figure.svg and figure.svg.count("<title>") >= len(many)
 
 
+@pytest.mark.slow
 def test_separable_rows_are_not_connected(grid_runs: Path) -> None:
     rows = rows_of(read_entries(grid_runs).entries)
     ranks = rank_rows(rows)
@@ -205,6 +206,7 @@ def test_scales() -> None:
     assert Scale(1, 16, 0, 40, 2.0).ticks() == pytest.approx([1, 2, 4, 8, 16])
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.tuples(st.floats(60, 380), st.floats(20, 280), st.text("ab c", min_size=1)), max_size=20))
 def test_labels_do_not_overlap(points: list[tuple[float, float, str]]) -> None:

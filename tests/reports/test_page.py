@@ -66,6 +66,7 @@ def group_of(mixed: Mixed, choose: Callable[[Group], bool]) -> Group:
     return next(group for group in mixed.groups if choose(group))
 
 
+@pytest.mark.slow
 def test_the_verdict_names_the_leader_and_the_rows_that_cannot_be_told_apart(mixed: Mixed) -> None:
     ranked = group_of(mixed, lambda group: sum(bool(row.rank) for row in group.rows) > 1)
     found = standing(ranked)
@@ -109,6 +110,7 @@ def test_a_strip_of_classes_has_at_most_a_hundred_bars_and_names_the_worst() -> 
     assert class_strip(ClassScores.of(["a"], labels[:0], hits[:0]), "Top-1") is None
 
 
+@pytest.mark.slow
 def test_training_curves_are_in_the_panel_of_their_row(tmp_path: Path) -> None:
     path = write_sample(tmp_path / "runs", Sample(part="base", shots=16))
     lines = [
@@ -121,6 +123,7 @@ def test_training_curves_are_in_the_panel_of_their_row(tmp_path: Path) -> None:
     assert curve_strip([[1.0]]) is None and curve_strip([]) is None
 
 
+@pytest.mark.slow
 def test_names_in_any_script_cause_no_warning(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], recwarn: pytest.WarningsRecorder
 ) -> None:
@@ -142,6 +145,7 @@ def test_measured_tables_come_before_tables_of_papers(mixed: Mixed) -> None:
         assert measured == sorted(measured, reverse=True)
 
 
+@pytest.mark.slow
 def test_a_table_is_sorted_by_the_most_shots_that_were_measured(tmp_path: Path) -> None:
     for method in ("a", "b"):
         for shots in (2, 4):

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from reports.figures.paper import PAPERS, write_figure
 from reports.figures.palette import SHAPES
+from reports.figures.paper import PAPERS, write_figure
 from reports.figures.svg import Drawing, Figure, Pen
 from tests.conftest import in_process
 from tests.results.factories import write_sample

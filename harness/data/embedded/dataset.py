@@ -10,8 +10,9 @@ from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 
+from harness.base.canonical import fingerprint
 from harness.base.errors import unknown_name
-from harness.data.embedded.lists import mini_class_names, mini_list
+from harness.data.embedded.lists import MINI_VERSION, mini_class_names, mini_list
 from harness.data.lists import rules
 from harness.data.lists.clusters import Card as Clusters
 from harness.data.lists.clusters import ClusterCard, NamedClusters
@@ -108,6 +109,10 @@ class EmbeddedDataset(Dataset):
         if name not in ("all", "base", "novel"):
             raise unknown_name(f"label set of {self.name}", name, ("all", "base", "novel"))
         return self._labels[name]
+
+    def content(self, video_list: VideoList) -> str:
+        """Fingerprint of the version of the renderer: another version draws other videos of the same paths."""
+        return fingerprint({"embedded": self.name, "version": MINI_VERSION})
 
     def cluster(self, path: str) -> str:
         """The class and group of a clip."""

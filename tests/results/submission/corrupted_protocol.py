@@ -39,6 +39,7 @@ _change: list[tuple[str, str, Callable[[Json], Any]]] = [
     ("P001", "version of the protocol that is not current", lambda r: _of(r)[0].update(version=7)),
     ("P002", "dataset of one's own", lambda r: _of(r)[2]["list"].update(dataset="my_videos")),
     ("P003", "list of one's own", _own_list),
+    ("P003", "videos of another renderer", lambda r: _of(r)[2]["list"].update(content="c" * 64)),
     ("P009", "evaluation videos in training", lambda r: r["overlap"].update(train_videos=12)),
     ("P010", "closed division with more frames", _more_views(frames=32)),
     ("P010", "closed division with more views", _more_views(clips=4, sampling="uniform")),

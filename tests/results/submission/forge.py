@@ -294,11 +294,12 @@ def _views(facts: ProtocolFacts, item: EvalFacts) -> Views:
 def _fit(made: Forge, facts: ProtocolFacts, item: EvalFacts, weights: bool) -> dict[str, Any]:
     """The fit of an evaluation, made once for all of its evaluations."""
     assert item.train is not None
-    rows = EmbeddedDataset(item.train.dataset, Path()).list(item.train.name)
+    opened = EmbeddedDataset(item.train.dataset, Path())
+    rows = opened.list(item.train.name)
     names = facts.labels[item.train.dataset, item.train.labels, "published"]
     listed = ListId(
         item.train.dataset, item.train.name, "generated", rows.sha256, item.train.labels, labels_sha256(names),
-        "published", len(rows),
+        "published", len(rows), opened.content(rows),
     )  # fmt: skip
     data = tensors(float(len(made.fits) + 1))
     sha256 = hashlib.sha256(data).hexdigest()
@@ -328,7 +329,10 @@ def with_parent(made: Forge, dataset: str = "mini_source", name: str = "train", 
     """The same submission, its fits starting from one parent fit on a list of an embedded dataset."""
     opened = EmbeddedDataset(dataset, Path())
     rows, names = opened.list(name), opened.labels(labels).names
-    listed = ListId(dataset, name, "generated", rows.sha256, labels, labels_sha256(names), "published", len(rows))
+    listed = ListId(
+        dataset, name, "generated", rows.sha256, labels, labels_sha256(names), "published", len(rows),
+        opened.content(rows),
+    )  # fmt: skip
     data = tensors(7.0)
     sha256 = hashlib.sha256(data).hexdigest()
     training = Training(listed, RECIPE, RECIPE, Views(frames=4), Start(), "fp32", len(rows), sha256)
@@ -360,7 +364,10 @@ def _record(
 ) -> dict[str, Any]:
     """A record without everything that `Item.derive` and `Forge.derive` compute."""
     views = _views(facts, item)
-    listed = ListId(facts.dataset, item.test.name, "generated", "0" * 64, item.test.labels, "0" * 64, "published", 1)
+    content = facts.lists[facts.dataset, item.test.name].content
+    listed = ListId(
+        facts.dataset, item.test.name, "generated", "0" * 64, item.test.labels, "0" * 64, "published", 1, content
+    )
     places = tuple(one.place for one in (facts.untrained if fit is None else facts.trained))
     scope = Scope("", "", "", "", "", "", "", places)
     measurement = Measurement(

@@ -182,12 +182,13 @@ def test_a_training_list_without_a_pinned_hash_is_said_to_be_unchecked(tmp_path:
         classes = facts.labels["ucf101", "all", "published"]
         labels = [label for label in range(len(classes)) for _ in range(5)]
         item.frame = table([f"v{i}.avi" for i in range(len(labels))], labels, len(classes), 0.6, listed["name"])
-        listed["dataset"] = "ucf101"
+        listed |= {"dataset": "ucf101", "content": ""}
         item.record |= {"classes": list(classes), "embedded": False}
 
     for item in made.items:
         official(item)
-    made.refit(lambda fit: (fit["described"]["training"]["list"].update(dataset="k400"), _of_k400(fit, names)))
+    of_k400 = {"dataset": "k400", "content": ""}
+    made.refit(lambda fit: (fit["described"]["training"]["list"].update(of_k400), _of_k400(fit, names)))
     made.derive()
     checked = check(made.write(tmp_path / "a.zip"))
     assert "W010" in {f.rule for f in checked.findings} and "P005" not in checked.rules()
