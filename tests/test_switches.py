@@ -127,6 +127,7 @@ def test_a_recipe_that_nobody_published_is_own(filled_cell_of: Any, method: str,
     assert f"|recipe:{origin}|" in signature(cell)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "change"), [("vificlip", "published+accumulate=1+ranks=3"), ("efficient_prompt", "own+micro_batch=12")]
 )

@@ -17,6 +17,7 @@ from harness.engine.model.backbone import as_backbone
 from harness.engine.model.published_weights import fit_names
 from harness.engine.model.weights import strict_load
 from harness.plugins import registry
+from tests.methods.conftest import LATER_METHODS
 
 CONFIGS = Path(__file__).with_name("configs")
 TINY_MFORMER = {"config": "tiny", "checkpoint": "random", "fixed_classes": 4}
@@ -76,7 +77,9 @@ def split_backbone() -> Backbone:
     return as_backbone(clip, "tiny-split", "seed 0")
 
 
-@pytest.mark.parametrize("name", ON_CLIP)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if name in LATER_METHODS else []) for name in ON_CLIP]
+)
 def test_the_text_tower_may_stand_apart(name: str, backbone) -> None:
     together, apart = (
         MethodUnderTest(method_class(name), {}, backbone),

@@ -41,6 +41,7 @@ def violations(page: Any) -> list[str]:
     return [f"{one['id']}: {one['nodes'][0]['html'][:200]} ({len(one['nodes'])})" for one in found]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [1280, 390])
 def test_axe_finds_nothing(browser: Any, papers_board: Path, width: int) -> None:
     one = Visit(browser, papers_board.as_uri(), viewport={"width": width, "height": 900}, bypass_csp=True)
