@@ -245,6 +245,7 @@ BACKBONE_VERBS = {
 """Every verb that takes --arch and --weights, with the arguments that it needs."""
 
 
+@pytest.mark.slow
 def test_the_verbs_that_take_a_backbone() -> None:
     parsers = {verb: parser_of((verb,)) for verb in cli.VERBS}
     takes = {verb for verb, parser in parsers.items() if {"arch", "weights"} <= {a.dest for a in parser._actions}}
@@ -270,6 +271,7 @@ def test_an_empty_weights_flag_is_refused(capsys: pytest.CaptureFixture[str]) ->
     assert "--weights is empty" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_board_lies_in_the_runs_folder_and_is_no_part_of_it(
     finished_runs: Path, elsewhere: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -146,6 +146,7 @@ def test_every_command_line_of_the_harness_is_one(page: str, monkeypatch: pytest
                     cli.build_parser().parse_args(arguments)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", pages_with("", "prints below"))
 @pytest.mark.usefixtures("plugins_forgotten")
 def test_commands_of_a_page_run(page: str, working_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -181,6 +182,7 @@ def first_fast(blocks: list[Block]) -> list[ParameterSet]:
     return [pytest.param(block, id=str(block), marks=[pytest.mark.slow] if i else []) for i, block in enumerate(blocks)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", first_fast(of("plugin")))
 @pytest.mark.usefixtures("plugins_forgotten")
 def test_a_plugin_of_a_page_keeps_the_contract(

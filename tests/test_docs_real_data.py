@@ -5,12 +5,15 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 from tests.conftest import ROOT, machine_free
 
 PAGE = ROOT / "docs" / "real_data.md"
 BEGIN, END = "<!-- hours: begin -->\n", "<!-- hours: end -->"
 
 
+@pytest.mark.slow
 def test_the_table_of_hours_is_what_the_script_prints() -> None:
     command = [sys.executable, ROOT / "benchmarks" / "hours.py"]
     environment = machine_free({"PYTHONPATH": str(ROOT)})

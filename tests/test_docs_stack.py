@@ -8,6 +8,8 @@ import sys
 import tomllib
 from importlib.metadata import packages_distributions
 
+import pytest
+
 from tests.conftest import ROOT
 
 PAGE = (ROOT / "docs" / "stack.md").read_text(encoding="utf-8")
@@ -40,6 +42,7 @@ def imported() -> set[str]:
     return modules - set(sys.stdlib_module_names) - set(FOLDERS)
 
 
+@pytest.mark.slow
 def test_every_imported_package_is_declared() -> None:
     """A package that another package happens to install can vanish with its next release."""
     names = {name.lower().replace("_", "-") for name in declared()}

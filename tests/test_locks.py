@@ -104,6 +104,7 @@ def test_half_written_files_are_those_of_the_named_files_only(tmp_path: Path) ->
     assert {p.name for p in half_written(tmp_path)} == set(names[:3])
 
 
+@pytest.mark.slow
 def test_a_refused_cell_leaves_no_lock_and_a_waiting_process_gets_its_own(tmp_path: Path) -> None:
     """A lock file is removed while others wait for it: each still holds the lock alone."""
     runs, inside, most, refused = tmp_path / "made" / "runs", [0], [0], [0]

@@ -55,6 +55,7 @@ def plugin(folder: Path, tag: str) -> Path:
     return folder / "mine.py"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start", ["its folder", "elsewhere"])
 @pytest.mark.parametrize("safe", ["", "1"])
 def test_from_the_command_line(tmp_path: Path, start: str, safe: str) -> None:

@@ -35,6 +35,7 @@ def test_every_name_of_the_interface_exists() -> None:
     assert [name for name in api.__all__ if not hasattr(api, name)] == []
 
 
+@pytest.mark.slow
 def test_a_run_gives_its_records_and_the_same_run_reuses_them(result: api.RunResult, small_dataset: Path) -> None:
     assert (result.fits, result.evals, result.failures) == (1, 2, ())
     assert sorted(result.scores["title"]) == ["Vanilla CLIP", "ViFi-CLIP"]
@@ -53,6 +54,7 @@ def test_the_table_of_records_has_the_scores_of_the_files(result: api.RunResult)
         assert line["top1"] == pytest.approx(json.loads(path.read_text())["metrics"]["top1"])
 
 
+@pytest.mark.slow
 def test_evaluate_and_predict_give_the_scores_of_the_record(
     result: api.RunResult, fit: api.FittedMethod, small_dataset: Path
 ) -> None:
@@ -69,6 +71,7 @@ def test_evaluate_and_predict_give_the_scores_of_the_record(
     assert [p.classes[0][0] for p in predictions] == [fit.labels.names[i] for i in table["id1"]]
 
 
+@pytest.mark.slow
 def test_an_untrained_method_is_evaluated_on_a_folder(small_dataset: Path) -> None:
     method = api.build_method("vanilla_clip", api.load_backbone("mini-clip"))
     scores = api.evaluate(method, small_dataset, views=api.Views(frames=2), workers=0)
@@ -77,12 +80,14 @@ def test_an_untrained_method_is_evaluated_on_a_folder(small_dataset: Path) -> No
         api.predict(method, small_dataset)
 
 
+@pytest.mark.slow
 def test_compare_pairs_the_rows_of_the_run_folder(result: api.RunResult) -> None:
     comparison = api.compare("vificlip", "vanilla_clip", runs=result.runs)
     scores = dict(zip(result.scores["title"], result.scores["top1"], strict=True))
     assert comparison.parts[0].difference == pytest.approx(scores["ViFi-CLIP"] - scores["Vanilla CLIP"])
 
 
+@pytest.mark.slow
 def test_published_weights_are_loaded_into_a_method(
     tmp_path: Path, result: api.RunResult, fit: api.FittedMethod
 ) -> None:
@@ -113,6 +118,7 @@ def test_wrong_arguments_are_named(call: object, message: str) -> None:
         call()
 
 
+@pytest.mark.slow
 def test_importing_the_interface_imports_neither_torch_nor_pandas() -> None:
     code = "import sys, harness.api; sys.exit(bool({'torch', 'pandas', 'numpy'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

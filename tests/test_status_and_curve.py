@@ -80,6 +80,7 @@ def test_status_as_data(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert {row["state"] for row in json.loads(capsys.readouterr().out)} == {"done"}
 
 
+@pytest.mark.slow
 def test_the_curve_of_a_fit_as_text_figure_and_data(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder, out = next(runs.rglob("curve.jsonl")).parent, runs.parent / "curve.png"
     assert in_process("curve", folder, "--out", out) == 0
@@ -110,6 +111,7 @@ def test_wrong_arguments_of_curve(
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_curves_of_several_fits_share_a_figure(tmp_path: Path) -> None:
     for name in ("one", "two"):
         curve = Curve(tmp_path / "m" / "v" / name / "curve.jsonl")
@@ -120,6 +122,7 @@ def test_curves_of_several_fits_share_a_figure(tmp_path: Path) -> None:
     assert (tmp_path / "both.svg").read_text().startswith("<?xml")
 
 
+@pytest.mark.slow
 def test_a_run_without_a_terminal_reports_its_cells(
     small_dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -103,6 +103,7 @@ def test_the_workflow_refuses_a_changed_record(
     assert "D001" in out and "Raise the version of the method" in out
 
 
+@pytest.mark.slow
 def test_an_empty_board_checks_and_shows_published_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copytree(TEMPLATE, tmp_path / "board")
     assert run_here(harness_commands()[1], tmp_path / "board", monkeypatch) == 0
@@ -143,6 +144,7 @@ def test_the_workflow_runs_nothing_of_the_pull_request() -> None:
 WHEEL = "clip-video-harness @ https://example.org/clip_video_harness-1.0-py3-none-any.whl --hash=sha256:" + "0" * 64
 
 
+@pytest.mark.slow
 def test_the_requirements_are_those_of_the_base_and_name_a_wheel(board: Path, tmp_path: Path) -> None:
     """No wheel is published yet, so the workflow of the template as it stands ends with an error."""
     take, refuse = step_named("Take the requirements"), step_named("Refuse to run")

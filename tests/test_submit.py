@@ -41,6 +41,7 @@ def test_a_method_without_records_is_refused_with_the_way_out(finished_runs: Pat
     assert "vificlip" in err and "harness run" in err
 
 
+@pytest.mark.slow
 def test_a_quick_look_beside_the_whole_row_is_not_packed(
     embedded_runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -59,6 +60,7 @@ def test_a_quick_look_beside_the_whole_row_is_not_packed(
     assert in_process("submit", "check", out, "--root", tmp_path) == 0
 
 
+@pytest.mark.slow
 def test_options_and_recipe_settings_choose_rows(
     finished_runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -74,6 +76,7 @@ def test_options_and_recipe_settings_choose_rows(
         assert reason in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_damaged_record_is_named_and_the_file_is_written(
     embedded_runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

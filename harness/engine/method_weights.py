@@ -9,6 +9,7 @@ from pathlib import Path
 from safetensors.torch import save
 
 from harness.base.atomic import write_bytes
+from harness.base.errors import UserError
 from harness.cells.own_input import METADATA, metadata_text
 from harness.engine.method import ClipMethod, TextT, VideoT
 from harness.engine.method_mismatch import mismatch_hint
@@ -29,9 +30,14 @@ def load_published(method: ClipMethod[VideoT, TextT], path: Path) -> str:
         The family of the checkpoint, as in `PublishedWeights`.
 
     Raises:
-        UserError: The file is missing or damaged, a tensor is missing, unexpected or of another shape, or the file was
-            trained with another activation than that of the method's backbone.
+        UserError: The method has its own model, the file is missing or damaged, a tensor is missing, unexpected or of
+            another shape, or the file was trained with another activation than that of the method's backbone.
     """
+    if not method.uses_clip:
+        raise UserError(
+            f"{method.name} has its own model, into which no weights of CLIP methods can be loaded.",
+            f"Give its weights as an option: {method.name}:checkpoint=FILE.",
+        )
     described = describe(path)
     published = described.published
     require_activation(described.given, described.statement, method.backbone.facts.quick_gelu)

@@ -24,6 +24,8 @@
     for (const row of rows) for (let index = 0; index < columns.length; index += 1) row.cells[index].dataset.col = columns[index];
     if (!published) for (const head of headsOf(table)) head.append(element("a", { className: "why", href: "#" + (head.dataset.x || "x-" + head.dataset.col), textContent: "?", ariaLabel: "About " + head.textContent }));
   }
+  // The words of a status are explained once on the page, and not in every row.
+  for (const word of $$(".status")) word.title = Array.from(word.classList).slice(1).map((name) => document.getElementById("x-status-" + name)?.textContent).filter(Boolean).join(" ");
   const entryOf = new Map(all.map((entry) => [entry.table, entry]));
   const overview = $("#t-glance"), glance = $("#glance");
   if (glance) $("#results").prepend(glance);

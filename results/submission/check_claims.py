@@ -9,6 +9,7 @@ from results.measurement import ListId
 from results.measurement_words import division, own_recipe, views_text
 from results.record import AuditFacts
 from results.submission.check_costs import check_costs
+from results.submission.check_parents import check_parents
 from results.submission.facts import Declared, Facts, ProtocolFacts
 from results.submission.submission import Measured, Submission, parent_of
 
@@ -34,6 +35,7 @@ def check_claims(submission: Submission, facts: Facts) -> None:
             _training_views(submission, measured)
         if measured.record.method.origin == BUILT_IN:
             _built_in(submission, measured, facts)
+        check_parents(submission, measured, facts)
     published = [
         measured for measured in submission.measured
         if measured.m.fitted and not own_recipe(measured.m.fitted) and measured.record.method.origin != BUILT_IN

@@ -51,6 +51,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> dict[str, Counter[str]]:
     return counts
 
 
+@pytest.mark.slow
 def test_each_setting_is_resolved_once_per_command(
     calls: dict[str, Counter[str]], small_dataset: Path, tmp_path: Path
 ) -> None:

@@ -25,6 +25,7 @@ def cells(tmp_path, protocol="few_shot", limit=0, method="vificlip", **more):
     return expand(request, load_settings({"runs": str(tmp_path / "runs"), "cache": str(tmp_path / "cache")}))
 
 
+@pytest.mark.slow
 @given(st.integers(1, 9), st.integers(1, 9))
 @settings(max_examples=30, deadline=None)
 def test_a_sample_has_n_videos_of_each_class_and_is_a_part_of_larger_samples(small: int, more: int) -> None:

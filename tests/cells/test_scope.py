@@ -59,6 +59,7 @@ def test_a_folder_that_grew_is_another_generation_of_the_same_line(
         assert old.line == new.line and old.row != new.row and old.group != new.group
 
 
+@pytest.mark.slow
 def test_two_folders_of_one_name_stay_two_datasets(settings: Settings, three_subsets: Path, tmp_path: Path) -> None:
     one = Path(shutil.copytree(three_subsets, tmp_path / "a" / "videos"))
     two = Path(shutil.copytree(three_subsets, tmp_path / "b" / "videos"))
@@ -72,6 +73,7 @@ def test_two_folders_of_one_name_stay_two_datasets(settings: Settings, three_sub
     assert all(getattr(keys[0], name) != getattr(keys[1], name) for name in ("cell", "row", "line", "group"))
 
 
+@pytest.mark.slow
 def test_a_folder_that_was_moved_keeps_its_cells(settings: Settings, small_dataset: Path, tmp_path: Path) -> None:
     one = Path(shutil.copytree(small_dataset, tmp_path / "a" / "videos"))
     before = expand(request(one, method="vanilla_clip"), settings)
@@ -81,6 +83,7 @@ def test_a_folder_that_was_moved_keeps_its_cells(settings: Settings, small_datas
     assert {state.state for state in make_plan(after).evals} == {"done"}
 
 
+@pytest.mark.slow
 def test_the_scope_does_not_depend_on_the_selection(settings: Settings, three_subsets: Path) -> None:
     whole = expand(request(three_subsets), settings)
     part = expand(request(three_subsets, repeats=(2,)), settings)
@@ -114,6 +117,7 @@ def hmdb_lists(settings: Settings) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_own_training_lists_are_marked(settings: Settings, hmdb_lists: Path) -> None:
     asked = request("hmdb51", protocols=("few_shot",))
     with pytest.raises(UserError, match="few_shot"):
@@ -139,6 +143,7 @@ def test_a_chosen_source_is_marked(settings: Settings, small_dataset: Path) -> N
     assert all(getattr(keys_of(usual), key) != getattr(keys_of(chosen), key) for key in ("row", "line", "group"))
 
 
+@pytest.mark.slow
 def test_a_changed_recipe_has_no_rank_in_the_closed_division(settings: Settings, small_dataset: Path) -> None:
     def reasons(dataset: Path | str, recipe: dict[str, str]) -> list[str]:
         m = first(expand(request(dataset, recipe=recipe, views={}), settings)).measurement
@@ -178,6 +183,7 @@ class Late(ClipMethod):
 '''
 
 
+@pytest.mark.slow
 def test_options_and_views_of_evaluation_do_not_refit(settings: Settings, small_dataset: Path, tmp_path: Path) -> None:
     (tmp_path / "late.py").write_text(LATE)
     load_file(tmp_path / "late.py")
@@ -230,6 +236,7 @@ def test_a_protocol_sets_views_per_eval(settings: Settings, small_dataset: Path,
     assert not [reason for cell in (one, two) for reason in open_reasons(cell.measurement) if "views" in reason]
 
 
+@pytest.mark.slow
 def test_what_was_scored_for_another_row_is_taken_over(settings: Settings, small_dataset: Path, tmp_path: Path) -> None:
     """A list that stays is not scored again when another list of its row changes, nor for another protocol."""
     data = tmp_path / "videos"
@@ -261,6 +268,7 @@ def test_what_was_scored_for_another_row_is_taken_over(settings: Settings, small
     assert read_record(first(cells).record) == old, "the older generation stays"
 
 
+@pytest.mark.slow
 def test_an_incomplete_record_is_taken_over_only_if_that_is_allowed(
     settings: Settings, small_dataset: Path, tmp_path: Path
 ) -> None:
@@ -278,6 +286,7 @@ def test_an_incomplete_record_is_taken_over_only_if_that_is_allowed(
     assert read_record(few.evals[0].record).incomplete
 
 
+@pytest.mark.slow
 def test_a_changed_card_is_written_without_computing(
     settings: Settings, small_dataset: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -107,6 +107,7 @@ def test_an_absent_list_says_how_to_get_it(settings):
         open_dataset("ucf101", settings).locate("v_Punch_g01_c01.avi")
 
 
+@pytest.mark.slow
 def test_own_draws_replace_only_absent_published_lists(settings, official):
     prepare("hmdb51", official, settings.lists.path)
     own = open_dataset("hmdb51", settings, lists="own", seed=5)
@@ -258,6 +259,7 @@ def test_two_different_files_of_one_name_are_ambiguous(tmp_path):
         AnnotationFolder(tmp_path).find("classInd.txt")
 
 
+@pytest.mark.slow
 def test_the_pinned_orders_are_those_of_the_published_lists(shared: Path) -> None:
     """Rows in another order are another list: hashes of base names and labels, in the order of the published files."""
     files = {hashlib.sha256(path.read_bytes()).hexdigest(): path for path in (shared / "splits").rglob("*.txt")}

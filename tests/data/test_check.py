@@ -80,6 +80,7 @@ def test_the_clip_with_a_far_key_frame_is_measured_as_specified(shared):
     assert (check.wrong, check.declared, check.decoded, check.problem) == (8, 402, 402, "")
 
 
+@pytest.mark.slow
 def test_a_file_that_is_not_a_video_is_one_line(tmp_path):
     pytest.importorskip("decord")
     (tmp_path / "x.avi").write_bytes(b"not a video")
@@ -97,6 +98,7 @@ def test_an_overrun_ends_the_child_and_the_next_clip_gets_a_new_one(tmp_path):
         assert worker.check(tmp_path / "x.avi").problem == "the file is not a video, but text"
 
 
+@pytest.mark.slow
 def test_a_damaged_clip_is_named(tmp_path):
     for name in ("a", "b"):
         (tmp_path / name).mkdir()

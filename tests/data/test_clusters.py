@@ -122,6 +122,7 @@ def test_independent_videos_are_known_and_single() -> None:
     assert cluster_text(INDEPENDENT) == "none: the videos are independent"
 
 
+@pytest.mark.slow
 def test_show_prints_the_clusters(capsys: pytest.CaptureFixture[str]) -> None:
     for name, text in (("ucf101", "  clusters: class and group (v_(?P"), ("ssv2", "  clusters: unknown"),
                        ("mini_target", "  clusters: class and group (v_(?P")):  # fmt: skip

@@ -118,6 +118,7 @@ def test_unknown_names_list_what_exists() -> None:
         mini_list("mini_target", "val")
 
 
+@pytest.mark.slow
 def test_rendering_is_bit_identical_for_any_number_of_workers(tmp_path: Path, few: tuple[str, ...]) -> None:
     calls: list[tuple[int, int]] = []
     serial = prepare_mini("mini_target", tmp_path / "a", progress=lambda *now: calls.append(now), workers=1)
@@ -129,6 +130,7 @@ def test_rendering_is_bit_identical_for_any_number_of_workers(tmp_path: Path, fe
     assert [p.name for p in (tmp_path / "a").iterdir()] == [serial.name], "no temporary file remains"
 
 
+@pytest.mark.slow
 def test_a_complete_folder_is_kept_and_damage_is_detected(tmp_path: Path, few: tuple[str, ...]) -> None:
     folder = prepare_mini("mini_target", tmp_path)
     before = (folder / "manifest.json").stat().st_mtime_ns
@@ -153,6 +155,7 @@ def test_an_interrupted_render_leaves_nothing_that_looks_complete(tmp_path: Path
     assert mini_damage(prepare_mini("mini_target", tmp_path)) == ()
 
 
+@pytest.mark.slow
 def test_the_folder_of_a_faster_process_is_kept(tmp_path: Path, few: tuple[str, ...]) -> None:
     def overtake(done: int, total: int) -> None:
         if done == 2:

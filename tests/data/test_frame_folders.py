@@ -152,6 +152,7 @@ def test_the_content_of_a_frame_folder(tmp_path: Path) -> None:
     assert file_fingerprint(clip) != fingerprint
 
 
+@pytest.mark.slow
 def test_run_and_predict(dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Through the commands; `reader` of the record is the reader of the views."""
     machine = ["--device", "cpu", "--workers", "1"]

@@ -75,6 +75,7 @@ def test_a_drawn_split_has_nobody_on_both_sides(small_dataset: Path, tmp_path: P
     assert check_data(FolderDataset(root)).people == []
 
 
+@pytest.mark.slow
 def test_plan_and_run_warn_once_and_go_on(
     small_dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -127,6 +127,7 @@ def test_k400_draws_follow_the_rule_on_every_class_whose_rows_are_known(official
     assert checked == 33
 
 
+@pytest.mark.slow
 def test_a_verified_file_is_never_replaced(official, published, tmp_path):
     entry = load_card("k600").find_list("zs_split1")
     target = tmp_path / entry.file
@@ -138,6 +139,7 @@ def test_a_verified_file_is_never_replaced(official, published, tmp_path):
     assert git_blob(target.read_bytes()) == published_lists()[entry.file].git_blob
 
 
+@pytest.mark.slow
 def test_videos_are_counted_if_their_folder_is_given(official, shared, tmp_path):
     report = prepare("ucf101", official, tmp_path, shared / "videos" / "ucf101")
     assert (report.found, report.expected) == (132, 13320)

@@ -86,6 +86,7 @@ def test_an_eval_names_and_counts_it(
     assert (scores.ids[2] == -1).all() and (scores.ids[[0, 1, 3, 4, 5, 6, 7]] >= 0).all()
 
 
+@pytest.mark.slow
 def test_a_fit_replaces_and_names_it_and_waits_once(
     hanging: Path, tiny_dataset: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -141,6 +142,7 @@ def test_a_dataset_does_not_take_it_for_a_video(server: Server, tiny_dataset: Pa
     one_error(done, "clip3.avi", "found")
 
 
+@pytest.mark.slow
 def test_the_check_of_readers_names_a_pipe(tmp_path: Path) -> None:
     pipe = tmp_path / "hangs.avi"
     os.mkfifo(pipe)

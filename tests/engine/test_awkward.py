@@ -108,6 +108,7 @@ def test_what_must_decode_decodes_with_decord(files: list[Awkward], outcomes: di
 OF_FFMPEG = {"corrupted.mp4": 49, "nasa_13013.mp4": 390, "theora.ogv": 50, "truncated_faststart.mp4": 106}
 
 
+@pytest.mark.slow
 def test_the_exact_reader_counts_frames_as_ffmpeg(files: list[Awkward]) -> None:
     wrong = {}
     for file in files:

@@ -87,6 +87,7 @@ def evals(tmp_path: Path, method: str, protocol: str = "b2n") -> Any:
     return expand(request, load_settings({"runs": str(tmp_path)})).evals
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("plugins_forgotten")
 def test_the_writer_decides_the_group_and_the_hash_is_in_the_keys(tmp_path: Path) -> None:
     (tmp_path / "worded.py").write_text(PLUGIN)

@@ -53,6 +53,7 @@ def scores(rows: list[Row], memory: ClipMemory | None, views: Views = VIEWS, see
     return evaluate(EvalJob(tiny_method(), rows, LABELS, views, seed), context).probabilities
 
 
+@pytest.mark.slow
 def test_a_later_eval_decodes_only_new_videos_and_has_the_same_scores(clips: list[Row], decoded: list[str]) -> None:
     memory = ClipMemory()
     scores(clips[:2], memory)
@@ -62,6 +63,7 @@ def test_a_later_eval_decodes_only_new_videos_and_has_the_same_scores(clips: lis
     assert np.array_equal(joint, scores(clips, None))
 
 
+@pytest.mark.slow
 def test_other_views_and_a_changed_file_are_decoded_again(clips: list[Row], decoded: list[str], tmp_path: Path) -> None:
     memory = ClipMemory()
     file = write_clip(tmp_path / "clip.avi", CLASSES[0], seed=1)
@@ -75,6 +77,7 @@ def test_other_views_and_a_changed_file_are_decoded_again(clips: list[Row], deco
     assert len(decoded) == 3 and not np.array_equal(before, after)
 
 
+@pytest.mark.slow
 def test_random_views_are_kept_for_their_row_and_seed(clips: list[Row], decoded: list[str]) -> None:
     memory, views = ClipMemory(), Views(frames=2, sampling="random")
     first = scores(clips, memory, views, seed=3)

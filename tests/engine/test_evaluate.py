@@ -121,6 +121,7 @@ def test_a_whole_batch_of_broken_videos(clip: ClipMethod, rows: list[Row], broke
     assert (scores.ids[4:] != NO_PREDICTION).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_video_that_cannot_be_read_is_an_error_and_the_scores_before_it_are_kept(
     clip: ClipMethod, rows: list[Row], tmp_path: Path, workers: int

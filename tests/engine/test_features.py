@@ -209,6 +209,7 @@ def test_another_version_of_a_package_that_touches_frames_has_other_entries(
     assert cache.open(method, VIEWS, CPU).key in keys, "a package that touches no frame"
 
 
+@pytest.mark.slow
 def test_an_eval_says_whether_features_came_from_the_cache(rows: list[Row], cache: FeatureCache) -> None:
     method = method_of("vanilla_clip")
     assert [score(method, rows, cache).cached for _ in range(2)] == [False, True]
@@ -325,6 +326,7 @@ def test_a_file_that_vanished_is_an_error(rows: list[Row], cache: FeatureCache, 
         score(method_of("vanilla_clip"), listed, cache if cached else None)
 
 
+@pytest.mark.slow
 def test_a_cache_without_room_does_not_fill_the_memory(
     rows: list[Row], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: Any
 ) -> None:

@@ -65,6 +65,7 @@ def test_an_edit_list_is_honoured(inputs: Path) -> None:
     assert len(found) == 52 and found[:50] == list(range(33, 83)) and found[50:] == [84, 86]
 
 
+@pytest.mark.slow
 def test_a_corrupt_packet_costs_one_frame(inputs: Path) -> None:
     found = numbers(inputs / "corrupt_packet_100_of_300.avi")
     assert len(found) == 299 and found[-1] == 299 and found[:100] == list(range(100))
@@ -124,6 +125,7 @@ def test_pictures_and_scripts_are_refused(inputs: Path, name: str, reader: str) 
         SequentialVideo(str(inputs / name))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["h264_plain.ts", "av1.mp4"])
 def test_the_message_names_the_way_out(inputs: Path, name: str) -> None:
     assert str(outcome(inputs / name, "decord", 32)).endswith("; the reader exact does")

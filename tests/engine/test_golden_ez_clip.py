@@ -219,6 +219,7 @@ def test_initial_values(shared: Path) -> None:
             assert float(value.detach().abs().max()) == pytest.approx(row["max_abs"], rel=0.1), name
 
 
+@pytest.mark.slow
 def test_trajectory(shared: Path, texts: Path) -> None:
     data, facts = golden.arrays(shared, TRAINING), golden.facts(shared, "ezclip")["trajectory"]
     videos, labels = golden.tensor(shared, "later_inputs_a", "train"), torch.from_numpy(data["labels"])

@@ -194,6 +194,7 @@ def test_trained_tensors(shared: Path, texts: Path, mode: str) -> None:
     assert [(len(g["params"]), g["lr"], g["weight_decay"]) for g in groups] == [(reference["tensors"], 1e-4, 0.001)]
 
 
+@pytest.mark.slow
 def test_trajectory(shared: Path, texts: Path) -> None:
     data, facts, built = golden.arrays(shared, TRAINING), golden.facts(shared, "ost")["trajectory"], ost(shared, texts)
     videos = golden.tensor(shared, "later_inputs_a", "train")

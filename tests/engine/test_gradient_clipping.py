@@ -46,6 +46,7 @@ def test_the_limit_is_for_unscaled_gradients_of_a_whole_update(dtype: torch.dtyp
     torch.testing.assert_close(parameter.detach(), torch.tensor([-0.6, -0.8]))
 
 
+@pytest.mark.slow
 def test_a_fit_clips_by_its_recipe(small_fit: Callable[..., Any]) -> None:
     """With a limit far below AdamW's epsilon the parameters stay where they are."""
     method, outcome, _ = small_fit(clip_norm=1e-12, weight_decay=0.0, warmup_epochs=0, epochs=1, lr=1e-3)

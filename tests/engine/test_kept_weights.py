@@ -41,6 +41,7 @@ def epochs_of(folder: Path, *numbers: int) -> list[dict[str, Tensor]]:
     return [load_file(kept_file(folder, number)) for number in numbers]
 
 
+@pytest.mark.slow
 def test_kept_epochs(plain: Path) -> None:
     assert sorted(path.name for path in (plain / KEPT).iterdir()) == [f"epoch_{i}.safetensors" for i in (1, 2)]
     first, last = epochs_of(plain, 1, 2)
@@ -57,6 +58,7 @@ def expected(plain: Path, epochs: tuple[int, ...], share: float, method: ClipMet
     }
 
 
+@pytest.mark.slow
 def test_average_and_interpolation_survive_an_interruption(plain: Path, rows: list[Row], tmp_path: Path) -> None:
     """Stopped in the last epoch and resumed: the same bytes as from the epochs of an uninterrupted fit."""
 
@@ -81,6 +83,7 @@ def test_average_and_interpolation_survive_an_interruption(plain: Path, rows: li
     assert (tmp_path / "cut" / WEIGHTS).read_bytes() == (tmp_path / "whole" / WEIGHTS).read_bytes()
 
 
+@pytest.mark.slow
 def test_a_removed_epoch_is_one_error(plain: Path, rows: list[Row], tmp_path: Path) -> None:
     folder = tmp_path / "fit"
 

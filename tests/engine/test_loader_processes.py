@@ -90,6 +90,7 @@ def test_no_process_with_threads_forks(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "Threads:\t1\n" in Path(f"/proc/{server.pid}/status").read_text()
 
 
+@pytest.mark.slow
 def test_the_server_holds_no_file_of_its_owner() -> None:
     """The pipe to another child must end when this process closes it; a lock likewise."""
     worker_server().close()
@@ -103,6 +104,7 @@ def test_the_server_holds_no_file_of_its_owner() -> None:
     assert all(link == os.devnull or link.startswith("socket:") for link in links), links
 
 
+@pytest.mark.slow
 def test_a_server_that_is_killed_is_replaced() -> None:
     worker_server().close()
     loader = GuardedLoader(Numbers(), batches(6, 2), pairs, 2, keep_workers=True)

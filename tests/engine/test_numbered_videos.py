@@ -127,6 +127,7 @@ def test_a_display_matrix_as_ffmpeg(tmp_path: Path, name: str, pix_fmt: str) -> 
 # damage -------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("extension", ["avi", "mp4"])
 def test_a_corrupt_packet_is_skipped(tmp_path: Path, extension: str) -> None:
     whole = write(tmp_path / f"whole.{extension}", Coding("mpeg4", extension, gop=6), range(FRAMES))
@@ -138,6 +139,7 @@ def test_a_corrupt_packet_is_skipped(tmp_path: Path, extension: str) -> None:
     assert equal_to_ffmpeg(path, found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("b_frames", [0, 2])
 def test_the_decoder_is_flushed_after_a_fault(tmp_path: Path, b_frames: int) -> None:
     """The last packets do not decode: the frames that the decoder still holds are frames of the video."""
@@ -149,6 +151,7 @@ def test_the_decoder_is_flushed_after_a_fault(tmp_path: Path, b_frames: int) -> 
     assert numbers[:14] == list(range(14)) and len(numbers) >= 16 and equal_to_ffmpeg(path, found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("first", "second"), [((96, 64), (64, 96)), ((64, 64), (192, 128))])
 def test_frames_of_another_size_are_scaled_to_the_first(
     tmp_path: Path, first: tuple[int, int], second: tuple[int, int]
@@ -164,6 +167,7 @@ def test_frames_of_another_size_are_scaled_to_the_first(
     assert equal_to_ffmpeg(path, found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("large_is_default", [False, True])
 def test_the_stream_that_ffmpeg_chooses(tmp_path: Path, large_is_default: bool) -> None:
     """A default stream before others, then the larger one."""
@@ -189,6 +193,7 @@ def test_the_matrix_has_sixty_clips() -> None:
     assert len({str(coding) for coding in FAST + MORE}) == len(FAST + MORE) >= 60
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pix_fmt", ["yuv420p", "yuv420p10le", "yuv422p10le"])
 def test_the_comparison_tells_other_frames_from_other_rounding(tmp_path: Path, pix_fmt: str) -> None:
     """With and without scaled chroma: frames of H.264 are equal, some of HEVC with several key frames are not."""

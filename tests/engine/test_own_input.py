@@ -131,6 +131,7 @@ def test_a_file_takes_its_configuration(tmp_path: Path) -> None:
             views_for(Views(), choice, {})
 
 
+@pytest.mark.slow
 def test_an_export_keeps_the_input_of_its_weights(tmp_path: Path) -> None:
     backbone = tiny_backbone()
     backbone.facts = replace(backbone.facts, input=SIGLIP)
@@ -145,6 +146,7 @@ def test_spellings_of_a_tag_are_one_cell() -> None:
     assert load_backbone("mini-clip").facts.views_of(Views(normalize="model")).input.resize == "shortest"
 
 
+@pytest.mark.slow
 def test_plan_and_show_name_the_input(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     folders = ("--protocol", "b2n", "--method", "vanilla_clip", "--runs", tmp_path / "runs", "--cache", tmp_path / "c")
     assert in_process("plan", *folders, "--arch", "ViT-B-16", "--weights", "OpenAI") == 0

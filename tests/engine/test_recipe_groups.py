@@ -141,6 +141,7 @@ def test_a_named_group_cannot_have_the_name_of_a_kind() -> None:
     assert spec_problem(Clash)[0] == "has a named group 'norms', which is a kind of parameters in recipes"
 
 
+@pytest.mark.slow
 def test_a_plan_refuses_an_unknown_group(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     request = ("plan", "--method", "vificlip", "--protocol", "b2n", "--runs", tmp_path)
     assert in_process(*request, "--recipe", "lr_factors=new=10") == 2

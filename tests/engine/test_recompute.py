@@ -31,6 +31,7 @@ def counted() -> Iterator[list[int]]:
     total.append(sum(stored.values()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["tc_clip"])
 def test_gradients_are_equal_and_less_is_stored(name: str) -> None:
     video = torch.randn(2, 4, 3, 32, 32, generator=torch.Generator().manual_seed(1))

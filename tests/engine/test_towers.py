@@ -102,6 +102,7 @@ def statistics(method: torch.nn.Module) -> dict[str, Tensor]:
     return {n: b.clone() for n, b in method.named_buffers() if "running_" in n}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("family", "name"), [("resnet", "vificlip"), ("resnet", "text_ft"), ("timm", "vificlip")])
 def test_a_fit_uses_the_stored_statistics(family: str, name: str) -> None:
     method, video = build_method(name, FAMILIES[family]()), torch.randn(4, 2, 3, 32, 32)
@@ -119,6 +120,7 @@ def test_a_fit_uses_the_stored_statistics(family: str, name: str) -> None:
     assert not any("running_" in n for n in method.trained_state())
 
 
+@pytest.mark.slow
 def test_declared_batch_statistics_are_part_of_a_fit() -> None:
     cls = method_class("vificlip")
     learning = type("Batchwise", (cls,), {"batch_statistics": True, "recipe": Recipe(epochs=1, lr=1e-3)})
@@ -136,6 +138,7 @@ def test_declared_batch_statistics_are_part_of_a_fit() -> None:
         assert not torch.allclose(learning(resnet()).eval()(video, LABELS), method(video, LABELS))
 
 
+@pytest.mark.slow
 def test_long_texts_are_refused_by_every_tokenizer(hub: Path) -> None:
     long = " ".join(["run"] * 100)
     for arch, most in (("coca_ViT-B-32", 76), ("PE-Core-B-16", 32), ("ViT-B-16-SigLIP", 64), ("ViT-L-14-CLIPA", 32)):
@@ -158,6 +161,7 @@ def hub(tmp_path: Path) -> Iterator[Path]:
         yield tmp_path
 
 
+@pytest.mark.slow
 def test_a_text_tower_of_hugging_face(hub: Path) -> None:
     torch.manual_seed(5)
     text = {"hf_model_name": "roberta-base", "hf_tokenizer_name": "roberta-base", "hf_model_pretrained": False}
@@ -199,6 +203,7 @@ def test_a_missing_package_is_one_error(arch: str, monkeypatch: pytest.MonkeyPat
         load_backbone(arch, "random")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["resnet", "timm"])
 def test_gradient_checkpointing_finds_the_blocks_of_other_towers(family: str) -> None:
     method, video = build_method("vificlip", FAMILIES[family]()).train(), torch.randn(2, 2, 3, 32, 32)

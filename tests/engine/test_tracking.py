@@ -33,6 +33,7 @@ def events_of(folder: Path) -> dict[str, list[tuple[int, float]]]:
     return {tag: [(e.step, e.value) for e in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
 
 
+@pytest.mark.slow
 @needs_tensorboard
 def test_events_and_lines_have_the_values_of_the_curve_after_an_interruption(rows: list[Row], tmp_path: Path) -> None:
     """A fit of 2 epochs of 2 iterations that is stopped in its second epoch and repeats that epoch."""
@@ -54,6 +55,7 @@ def test_events_and_lines_have_the_values_of_the_curve_after_an_interruption(row
     assert files[-1] == "scalars.json" and all(name.startswith("events.out.tfevents.") for name in files[:-1])
 
 
+@pytest.mark.slow
 def test_a_fit_without_tracking_leaves_no_files_of_an_earlier_fit(rows: list[Row], tmp_path: Path) -> None:
     (tmp_path / "fit" / "track").mkdir(parents=True)
     (tmp_path / "fit" / "track" / "scalars.json").write_text('{"step": 0}\n')

@@ -70,6 +70,7 @@ def whole(rows: list[Row], tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_dropout_does_not_depend_on_the_device_batch(rows: list[Row], whole: Path, tmp_path: Path) -> None:
     """Two processes with half of an update each see the same groups as one process with small device batches."""
     found = np.load(whole / "losses.npy")
@@ -81,6 +82,7 @@ class StopError(Exception):
     """Ends a fit in the middle of its second epoch."""
 
 
+@pytest.mark.slow
 def test_dropout_does_not_depend_on_interruptions(rows: list[Row], whole: Path, tmp_path: Path) -> None:
     def stop(done: int, total: int, loss: float) -> None:
         if done == 3:
@@ -92,6 +94,7 @@ def test_dropout_does_not_depend_on_interruptions(rows: list[Row], whole: Path, 
     assert (tmp_path / WEIGHTS).read_bytes() == (whole / WEIGHTS).read_bytes()
 
 
+@pytest.mark.slow
 def test_hard_labels_beside_blended_targets(rows: list[Row], tmp_path: Path) -> None:
     method = HardLabels(load_backbone("mini-clip"))
     compute = ComputeOptions(device="cpu", workers=0, fit_clips=8)

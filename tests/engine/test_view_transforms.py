@@ -148,6 +148,7 @@ def score(rows: list, cache: FeatureCache | None, transform: str) -> Scores:
     return evaluate(EvalJob(method, rows, LABELS, VIEWS, 0, transform), Context(CPU, COMPUTE, cache))
 
 
+@pytest.mark.slow
 def test_the_feature_cache_keeps_the_features_of_each_transform_apart(rows: list, tmp_path: Path) -> None:
     # Two files of equal content and different names, whose noise differs.
     twin = tmp_path / "twin.avi"

@@ -225,6 +225,7 @@ def test_openai_archive(tmp_path: Path, base: Path) -> None:
     assert torch.equal(features(loaded), features(load_backbone(weights=plain, activation="quickgelu")))
 
 
+@pytest.mark.slow
 def test_a_mismatch_names_the_family_and_the_setting(tmp_path: Path, base: Path) -> None:
     """The hint is the method of the file, or the options and views that it was made with."""
     state = vificlip_names(clip_state())
@@ -264,6 +265,7 @@ def test_an_incomplete_file_says_what_it_lacks_and_takes_a_base(tmp_path: Path, 
         load_backbone(weights=base, activation="quickgelu", base=base)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_is_not_loaded_into_a_model_with_another_activation(tmp_path: Path, base: Path) -> None:
     gelu = build("vificlip", load_backbone(weights=base, activation="gelu"))
     exported = export(build("vificlip"), tmp_path / "quick.safetensors")

@@ -19,11 +19,13 @@ from harness.engine.model.weights import strict_load
 from harness.plugins import registry
 
 CONFIGS = Path(__file__).with_name("configs")
+TINY_MFORMER = {"config": "tiny", "checkpoint": "random", "fixed_classes": 4}
 ON_CLIP = [name for name in sorted(registry.sources("method")) if method_class(name).uses_clip]
 VARIANTS: list[tuple[str, dict[str, Any]]] = [
     *((name, {}) for name in ON_CLIP),
     ("mmaction2", {"config": str(CONFIGS / "tiny_tsn.py"), "checkpoint": "random"}),
     ("mmaction2", {"config": str(CONFIGS / "tiny_swin.py"), "checkpoint": "random"}),
+    ("mformer", TINY_MFORMER),
     ("vanilla_clip", {"ensemble": "action16"}),
     ("bridge_prompt", {"stage_one": "clip", "text_tokens": 4, "vision_tokens": 3, "prompt_rounding": "clean"}),
     ("actionclip", {"fusion": "mean"}),
@@ -40,6 +42,8 @@ RARE: list[tuple[str, dict[str, Any]]] = [
     ("lora", {"encoder": "vision", "dropout": 0.0}),
     ("st_adapter", {"before": "attn", "blocks": 1, "bottleneck": 16, "kernel": "3x3x3"}),
     ("viclip", {"ensemble": "none", "tubelet": 2}),
+    ("mformer", {**TINY_MFORMER, "attention": "orthoformer", "landmarks": 8, "values": "projected"}),
+    ("mformer", {**TINY_MFORMER, "attention": "joint", "positions": "joint", "mlp_head": False, "tubelet": 1}),
 ]
 """Variants whose parts other variants have."""
 

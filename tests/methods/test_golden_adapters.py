@@ -168,6 +168,7 @@ def train(shared: Path, method: ClipMethod, recipe: Recipe, data: dict[str, np.n
         golden.close(parameters[own_name(name, method.name)], expected, 2e-6, name)
 
 
+@pytest.mark.slow
 def test_st_adapter_trajectory(shared: Path) -> None:
     facts = golden.facts(shared, S)["trajectory"]
     recipe = Recipe(
@@ -242,6 +243,7 @@ def test_aim_rates(shared: Path, setting: str) -> None:
     np.testing.assert_allclose(rates, expected, rtol=1e-12, atol=1e-18)
 
 
+@pytest.mark.slow
 def test_aim_trajectory(shared: Path) -> None:
     facts, data = golden.facts(shared, A)["trajectory"], golden.arrays(shared, A)
     recipe = Recipe(

@@ -134,6 +134,7 @@ def test_rates(shared: Path) -> None:
     np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-18)
 
 
+@pytest.mark.slow
 def test_trajectory(shared: Path) -> None:
     facts, data = golden.facts(shared, M)["trajectory"], golden.arrays(shared, M)
     recipe = Recipe(

@@ -184,6 +184,7 @@ def test_trained_parameters_and_groups(shared: Path) -> None:
     assert [len(g["params"]) for g in groups] == [reference[0]["n"] - 12, reference[1]["n"], reference[2]["n"]]
 
 
+@pytest.mark.slow
 def test_trajectory(shared: Path) -> None:
     facts, data = golden.facts(shared, J)["trajectory"], golden.arrays(shared, T)
     setting = facts["settings"]

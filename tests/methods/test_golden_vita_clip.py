@@ -157,6 +157,7 @@ def test_vita_clip_gradients(shared: Path) -> None:
         golden.close(gradient, expected, max(1e-6, 1e-4 * float(np.abs(expected).max())), name)
 
 
+@pytest.mark.slow
 def test_vita_clip_trajectory(shared: Path) -> None:
     data, method, label_set = golden.arrays(shared, T), build(shared, "all"), golden.labels(shared, "vitaclip")
     stated = facts(shared)["trajectory"]

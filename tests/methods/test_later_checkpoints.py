@@ -54,6 +54,7 @@ def clip_lora_file(method: ClipMethod) -> dict[str, object]:
     return {"weights": layers, "metadata": metadata}
 
 
+@pytest.mark.slow
 def test_clip_lora(tmp_path: Path) -> None:
     expected = moved(build("lora"))
     content = clip_lora_file(expected)
@@ -87,6 +88,7 @@ def maxi_name(name: str) -> str:
     return f"{tower}_encoder.transformer.resblocks.{index}.{places[layer]}{factor.removeprefix('w_')}"
 
 
+@pytest.mark.slow
 def test_lora_of_maxi(tmp_path: Path) -> None:
     expected = moved(build("lora", form="maxi"))
     state = {f"module.{maxi_name(n)}": v for n, v in expected.state_dict().items() if "token_embedding" not in n}
@@ -104,6 +106,7 @@ def st_adapter_file(method: ClipMethod) -> dict[str, object]:
     return {"model": {names[n]: v for n, v in own.items()}, "next_epoch": 12, "optimizer": {"state": {}}}
 
 
+@pytest.mark.slow
 def test_st_adapter(tmp_path: Path) -> None:
     options = {"head": "classes", "fixed_classes": 5, "bottleneck": 16, "before": "attn+mlp"}
     expected = moved(build("st_adapter", **options))
@@ -127,6 +130,7 @@ def aim_file(method: ClipMethod) -> dict[str, object]:
     return {"meta": {"epoch": 30}, "state_dict": state, "optimizer": {"state": {}}}
 
 
+@pytest.mark.slow
 def test_aim(tmp_path: Path) -> None:
     options = {"head": "classes", "fixed_classes": 5, "inner_adapter": True}
     expected = moved(build("aim", **options))
@@ -172,6 +176,7 @@ def vita_clip_file(method: ClipMethod) -> dict[str, object]:
     return {"model": state, "optimizer": {"state": {}}, "next_step": 30000}
 
 
+@pytest.mark.slow
 def test_vita_clip(tmp_path: Path) -> None:
     options = {"context": "classes", "fixed_classes": 5, "contexts": 6, "global_prompts": 3}
     expected = moved(build("vita_clip", **options))
@@ -202,6 +207,7 @@ def viclip_file(method: ClipMethod) -> dict[str, object]:
     return {"model": state, "optimizer": {"state": {}}}
 
 
+@pytest.mark.slow
 def test_viclip(tmp_path: Path) -> None:
     expected = moved(build("viclip").requires_grad_(True)).requires_grad_(False)
     path = save(tmp_path / "ViClip-InternVid-10M-FLT.pth", viclip_file(expected))
@@ -215,6 +221,7 @@ def test_viclip(tmp_path: Path) -> None:
     assert "--method viclip" in refused.value.hint
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "options"),
     [

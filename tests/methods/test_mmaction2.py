@@ -64,6 +64,7 @@ def own_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {"checkpoint": folder / "swin.pth", "names": folder / "names.txt"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("config", "clips", "crops"), [(TSN, 1, 1), (SWIN, 3, 3), (SWIN, 1, 1)])
 def test_the_scores_are_those_of_mmaction2s_own_pipeline(
     config: str, clips: int, crops: int, small_dataset: Path

@@ -255,6 +255,7 @@ def test_the_command_on_a_faulty_file(tmp_path: Path, capsys: pytest.CaptureFixt
     assert data["trained"]["trained"] == 64 * 64 + 64 and data["trained"]["groups"][0]["lr"] == 1e-3
 
 
+@pytest.mark.slow
 def test_the_command_marks_checks_that_wait_for_another(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Scores that are NaN fail one check; the checks that compare scores are not reported as failed, too."""
     assert in_process("check", "method", planted(tmp_path, FAULTS["NaN for every video"].body)) == 1
@@ -267,6 +268,7 @@ def test_the_command_marks_checks_that_wait_for_another(tmp_path: Path, capsys: 
     assert f"{len(waiting)} not checked before has_finite_scores is fixed" in captured.err
 
 
+@pytest.mark.slow
 def test_the_command_prints_the_trained_parameters_of_each_group(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -285,6 +287,7 @@ def test_the_command_prints_the_trained_parameters_of_each_group(
     assert "group 2: 64 parameters in 1 tensor of adapter, lr 0.01, weight decay 0" in out
 
 
+@pytest.mark.slow
 def test_the_command_names_a_clip_that_was_not_frozen(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     body = "def setup(self):\n    self.adapter = nn.Linear(self.embed_dim, self.embed_dim)"
     assert in_process("check", "method", planted(tmp_path, body)) == 0
@@ -322,6 +325,7 @@ def test_a_helper_with_the_name_of_a_hook_is_no_fault(helper: str, tmp_path: Pat
     assert misspelt_hooks(method_class("planted")) == {}
 
 
+@pytest.mark.slow
 def test_an_exception_of_a_method_is_explained_once_with_its_line(tmp_path: Path, backbone) -> None:
     body = "def encode_text(self, label_set):\n    raise ValueError('no text today')"
     path = planted(tmp_path, body)

@@ -70,6 +70,15 @@ ROWS: dict[str, tuple[str, dict[str, Any]]] = {
     "viclip": ("viclip", {}),
     "mmaction2 2D": ("mmaction2", tiny_config("tsn")),
     "mmaction2 3D": ("mmaction2", tiny_config("swin")),
+    "mformer": ("mformer", {"config": "tiny", "checkpoint": "random", "fixed_classes": 4}),
+    "mformer orthoformer": (
+        "mformer",
+        {"config": "tiny", "checkpoint": "random", "fixed_classes": 4, "attention": "orthoformer", "landmarks": 8},
+    ),
+    "mformer joint": (
+        "mformer",
+        {"config": "tiny", "checkpoint": "random", "fixed_classes": 4, "positions": "joint", "values": "projected"},
+    ),
     "mote": ("mote", {"layers": 2, "training_classes": 4}),
     "mote 2 experts": ("mote", {"layers": 1, "experts": 2, "neighbours": 2, "training_classes": 3}),
     "tc_clip": ("tc_clip", {"tokens": 8, "merged_per_round": 6}),

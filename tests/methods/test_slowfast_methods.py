@@ -59,6 +59,7 @@ def test_without_neighbours_the_tower_is_clips() -> None:
     torch.testing.assert_close(method.encode_frames(clip).flatten(0, 1), plain)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_draws_do_not_depend_on_the_device_batch(name: str) -> None:
     method = build(name).train()
@@ -74,6 +75,7 @@ def test_draws_do_not_depend_on_the_device_batch(name: str) -> None:
     assert (abs(float((other - whole).detach())) > 1e-6) is (name == "froster")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_published_files(name: str, tmp_path: Path) -> None:
     """Files with the names of the originals: during training with the teacher, averaged without it."""
@@ -112,6 +114,7 @@ def test_froster_reads_entries_from_a_file(tmp_path: Path) -> None:
     assert build("froster").texts(LABELS, "a photo of {}.")[1] == "a photo of archery. archery"
 
 
+@pytest.mark.slow
 def test_clips_own_weights_are_neither_trained_nor_saved() -> None:
     for name in NAMES:
         method = build(name)

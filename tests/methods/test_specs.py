@@ -37,6 +37,7 @@ def test_every_method_has_a_specification_and_nothing_else_has() -> None:
     assert sorted(p.stem for p in (ROOT / "methods" / "_specs").glob("[!_]*.py")) == BUILT_IN
 
 
+@pytest.mark.slow
 def test_no_specification_needs_torch() -> None:
     code = (
         "import sys; from harness.plugins import registry\n"
@@ -48,6 +49,7 @@ def test_no_specification_needs_torch() -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_recorded_parameters_are_those_on_vit_b16() -> None:
     backbone = meta_backbone("ViT-B-16")  # shapes alone: to draw 150 million values takes seconds
     for name in BUILT_IN:
@@ -77,6 +79,7 @@ class Extended(ViFiClip):
 '''
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("plugins_forgotten")
 def test_a_plugin_is_its_own_specification(tmp_path: Path) -> None:
     """What it inherits of a built-in method's specification holds; the built-in's parameter count does not."""

@@ -112,6 +112,7 @@ def test_code_beside_data_counts(module: str, old: str, new: str, tmp_path: Path
     assert of(tmp_path, **{**files, module: files[module].replace(old, new)}) != of(tmp_path, **files)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("read", READS)
 def test_data_that_code_reads_count(read: str, tmp_path: Path) -> None:
     """A value that decides more than the fields of a measurement is code, wherever it stands."""
@@ -121,6 +122,7 @@ def test_data_that_code_reads_count(read: str, tmp_path: Path) -> None:
     assert [sha256 for sha256 in changed if sha256 != first], f"{read} reads what does not count"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("read", HARMLESS)
 def test_code_that_reads_other_things_leaves_data_alone(read: str, tmp_path: Path) -> None:
     files = {"mine": MINE + f"\n    def setup(self):\n        self.value = {read}\n", "recipes": RECIPES}

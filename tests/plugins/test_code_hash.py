@@ -126,6 +126,7 @@ def hashes_under(python: str, files: list[Path], environment: dict[str, str]) ->
     return list(json.loads(done.stdout))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", VERSIONS)
 def test_every_python_version_finds_the_same(version: str, tmp_path: Path) -> None:
     python, environment = shutil.which(f"python{version}"), machine_free({"PYENV_VERSION": version})
@@ -254,6 +255,7 @@ def test_different_code_has_different_hashes(one: str, other: str, tmp_path: Pat
     assert of(tmp_path, mine=one) != of(tmp_path, mine=other)
 
 
+@pytest.mark.slow
 def test_a_deep_expression(tmp_path: Path) -> None:
     """Python parses a sum of thousand terms, which is deeper than its stack for a recursive walk."""
     total = " + ".join(["x"] * 1000)
@@ -297,6 +299,7 @@ def test_a_copy_elsewhere_has_the_hashes_of_the_original(copied: Path) -> None:
     assert hashes(copied) == hashes(ROOT / "methods")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("file", "old", "new", "methods"),
     [
@@ -332,6 +335,7 @@ def test_an_edit_changes_the_methods_that_it_concerns(
     assert changed_by(copied, file, old, new) == set(methods.split())
 
 
+@pytest.mark.slow
 def test_a_helper_of_one_method_alone(copied: Path) -> None:
     (copied / "_only.py").write_text("WIDTH = 1\n")
     added = changed_by(copied, "dem.py", "import torch\n", "import torch\nfrom methods._only import WIDTH\n")

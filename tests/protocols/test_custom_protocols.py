@@ -64,6 +64,7 @@ def resolved(dataset: Path | str, method: str = "vificlip", **recipe: str) -> Re
     return resolve(request, load_settings({}, {"HARNESS_CONFIG": "/dev/null"}))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("similar", FITS)
 def test_a_built_in_method_takes_the_recipe_of_the_protocol_that_trains_in_the_same_way(
     similar: str, large_lists: Path, tmp_path: Path
@@ -77,6 +78,7 @@ def test_a_built_in_method_takes_the_recipe_of_the_protocol_that_trains_in_the_s
     assert training.recipe.source == f"own: not published for mine; as for {similar} ({expected.source})"
 
 
+@pytest.mark.slow
 def test_the_protocol_names_the_recipes(large_lists: Path, tmp_path: Path) -> None:
     load_file(write(tmp_path, FITS["supervised"], '    recipe_like = "few_shot"'))
     (combination,) = resolved(large_lists, "bridge_prompt").combinations
@@ -86,6 +88,7 @@ def test_the_protocol_names_the_recipes(large_lists: Path, tmp_path: Path) -> No
     assert not combination.row.changed, "they are the defaults, not a choice of the user"
 
 
+@pytest.mark.slow
 def test_an_unknown_protocol_of_recipes(large_lists: Path, tmp_path: Path) -> None:
     load_file(write(tmp_path, FITS["supervised"], '    recipe_like = "few_shots"'))
     with pytest.raises(UserError, match="no protocol named 'few_shots'") as caught:
@@ -93,6 +96,7 @@ def test_an_unknown_protocol_of_recipes(large_lists: Path, tmp_path: Path) -> No
     assert "few_shot" in caught.value.hint
 
 
+@pytest.mark.slow
 def test_a_recipe_can_be_given(large_lists: Path, tmp_path: Path) -> None:
     """Bridge and prompt publishes no recipe for whole training lists."""
     load_file(write(tmp_path, FITS["supervised"]))
@@ -141,6 +145,7 @@ def test_a_fault_of_the_protocol_names_file_line_and_cause(
     assert f"The protocol 'mine' ({path}) failed on shapes" in error and cause in error and line in error
 
 
+@pytest.mark.slow
 def test_a_protocol_without_fits_is_refused(
     small_dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -154,6 +154,11 @@ def test_every_head_explains_itself(visit: Visit) -> None:
         page.keyboard.press("Escape")
         assert not page.locator("#tip").is_visible()
     assert page.locator(f"{TABLE} a.why:visible").count() >= 6
+    word = page.locator(f"{TABLE} .status.submitted").first
+    assert "not checked by a board" in word.get_attribute("title") and "never sent" in word.get_attribute("title")
+    page.locator(f"{TABLE} th[data-col=method] a.why").click()
+    assert "Submitted: not checked by a board" in page.locator("#tip").inner_text(), "readers without a pointer"
+    page.keyboard.press("Escape")
 
 
 def test_a_link_to_a_row_shows_it_below_the_bar_and_marks_it(browser: Any, papers_board: Path) -> None:

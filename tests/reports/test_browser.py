@@ -153,6 +153,7 @@ def pick(page: Any, *names: str, table: str = TABLE) -> None:
         page.locator(f"{table} input.pick[aria-label='Compare {name}']").check()
 
 
+@pytest.mark.slow
 def test_two_rows_are_compared_with_test_sentence_link_and_command(
     visit: Visit, browser: Any, board: Path, grid_runs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -359,6 +360,7 @@ def test_ten_thousand_records_open_and_filter_without_visible_delay(browser: Any
         one.close()
 
 
+@pytest.mark.slow
 def test_the_pages_of_a_long_board_lead_to_each_other(
     browser: Any, grid_runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

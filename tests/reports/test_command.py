@@ -120,6 +120,7 @@ def test_a_default_row_has_a_short_command(settings: Settings, tmp_path: Path) -
     )
 
 
+@pytest.mark.slow
 def test_files_and_folders_must_be_filled_in(settings: Settings, small_dataset: Path, tmp_path: Path) -> None:
     data = Path(shutil.copytree(small_dataset, tmp_path / "my videos"))
     weights, stage, checkpoint = (tmp_path / name for name in ("w.pt", "s.pth", "c.pth"))

@@ -6,6 +6,8 @@ import csv
 import re
 from pathlib import Path
 
+import pytest
+
 from reports.aggregate import rows_of
 from reports.console import summary
 from reports.entries import read_entries
@@ -15,6 +17,7 @@ from results.record import find_records
 from tests.reports.mixed import Mixed, measured, panel, write_row
 
 
+@pytest.mark.slow
 def test_own_training_lists_have_a_table_of_their_own_a_mark_and_their_command(mixed: Mixed) -> None:
     (row,) = [row for row in measured(mixed) if any("own training list" in mark for mark in row["marks"])]
     assert "--lists own" in row["command"] and "+own-training" in row["signature"] and "|open|" in row["signature"]
@@ -26,6 +29,7 @@ def test_own_training_lists_have_a_table_of_their_own_a_mark_and_their_command(m
     assert "own training list" in text, "a printed table says it too"
 
 
+@pytest.mark.slow
 def test_two_own_datasets_of_one_name_stay_two_everywhere(mixed: Mixed) -> None:
     datasets = sorted({row.dataset for row in mixed.rows if row.dataset.startswith("w10")})
     assert len(datasets) == 2 and all(re.fullmatch(r"w10 \([0-9a-f]{8}\)", name) for name in datasets)
@@ -48,6 +52,7 @@ def test_two_own_datasets_of_one_name_stay_two_everywhere(mixed: Mixed) -> None:
     assert set(records_frame(mixed.runs).frame["shown_dataset"]) >= set(datasets)
 
 
+@pytest.mark.slow
 def test_one_own_dataset_needs_no_second_name_wherever_it_lies(tmp_path: Path) -> None:
     own = {"dataset": "w10", "list_origin": "own", "training_origin": "own", "content": "x"}
     write_row(tmp_path / "a", 0.5, root="a", **own)
@@ -56,6 +61,7 @@ def test_one_own_dataset_needs_no_second_name_wherever_it_lies(tmp_path: Path) -
     assert {row.dataset for row in rows} == {"w10"} and len({row.group for row in rows}) == 1
 
 
+@pytest.mark.slow
 def test_a_dataset_may_be_called_like_another_with_its_place(tmp_path: Path) -> None:
     own = {"list_origin": "own", "training_origin": "own"}
     for root in ("a", "b"):

@@ -14,6 +14,7 @@ from reports.site import build_report
 from tests.reports.mixed import Mixed, board_rows, write_row
 
 
+@pytest.mark.slow
 def test_damaged_and_old_records_are_left_out_and_named(
     mixed: Mixed, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -35,12 +36,14 @@ def test_damaged_and_old_records_are_left_out_and_named(
     assert code == 1 and "ViFi-CLIP" in (tmp_path / "table.md").read_text("utf-8") and errors.count("left out:") == 2
 
 
+@pytest.mark.slow
 def test_a_report_without_damage_ends_with_0(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_row(tmp_path / "runs", 0.5)
     assert main(["report", "--runs", str(tmp_path / "runs")]) == 0
     assert "left out" not in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_folder_of_damaged_records_alone_has_a_board(tmp_path: Path) -> None:
     for path in write_row(tmp_path / "runs", 0.5):
         path.write_text("{", "utf-8")
@@ -57,6 +60,7 @@ def test_the_summary_of_a_run_names_damaged_records(tmp_path: Path) -> None:
     assert "2 of 3 repeats" in found.text
 
 
+@pytest.mark.slow
 def test_unreadable_predictions_stop_nothing(tmp_path: Path) -> None:
     for method in ("vificlip", "text_ft", "image_ft"):
         paths = write_row(tmp_path / "runs", 0.5, method=method)

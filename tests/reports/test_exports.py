@@ -48,6 +48,7 @@ def exports(runs: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, P
     return {name: folder / name for name in EXPORTS}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EXPORTS)
 def test_equal_records_give_equal_files(exports: dict[str, Path], runs: Path, tmp_path: Path, name: str) -> None:
     written, damaged = write_export(name, runs, tmp_path)
@@ -110,6 +111,7 @@ def test_hugging_face_reads_the_results_and_the_card(exports: dict[str, Path]) -
         assert "python -m harness run" in body and "[x](" not in body
 
 
+@pytest.mark.slow
 def test_croissant_is_valid_and_reads_predictions_and_lists(exports: dict[str, Path]) -> None:
     path = exports[CROISSANT] / "croissant.json"
     described = json.loads(path.read_text("utf-8"))
@@ -129,6 +131,7 @@ def test_croissant_is_valid_and_reads_predictions_and_lists(exports: dict[str, P
         assert (first.decode() if isinstance(first, bytes) else str(first)) == written[0][column]
 
 
+@pytest.mark.slow
 def test_a_row_whose_predictions_are_missing_is_named_and_left_out(runs: Path, tmp_path: Path) -> None:
     copied = tmp_path / "runs"
     shutil.copytree(runs, copied)

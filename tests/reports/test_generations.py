@@ -40,6 +40,7 @@ def test_the_older_generation_is_listed_with_what_changed(mixed: Mixed) -> None:
     assert set(frame[frame["superseded"] != ""]["record"].str.split("/").str[0]) == {"old"}
 
 
+@pytest.mark.slow
 def test_a_newer_incomplete_generation_does_not_replace_a_complete_one(tmp_path: Path) -> None:
     write_row(tmp_path / "old", 0.3, created=OLD)
     write_row(tmp_path / "new", 0.9, engine=2, leave_out=(("joint", 3),))
@@ -53,6 +54,7 @@ def accept(folder: Path, time: str) -> None:
     (folder / "acceptance.json").write_text(json.dumps({"accepted": time}), "utf-8")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("accepted", "shown"), [("2025-09-01T00:00:00Z", 74), ("2026-09-01T00:00:00Z", 94)])
 def test_a_submission_counts_from_its_acceptance_whatever_it_claims(
     tmp_path: Path, accepted: str, shown: float
@@ -67,6 +69,7 @@ def test_a_submission_counts_from_its_acceptance_whatever_it_claims(
     assert row.cells["base"].mean == pytest.approx(shown, abs=1) and len(row.superseded) == 9
 
 
+@pytest.mark.slow
 def test_a_submission_does_not_hide_a_row_of_the_keeper(tmp_path: Path) -> None:
     write_row(tmp_path / "own", 0.7, created=OLD)
     write_row(tmp_path / "board" / "vificlip" / "v1" / "records", 0.9, engine=2, created="9999-01-01T00:00:00Z")
@@ -78,6 +81,7 @@ def test_a_submission_does_not_hide_a_row_of_the_keeper(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.slow
 def test_an_unreadable_acceptance_is_named_and_its_records_are_the_oldest(tmp_path: Path) -> None:
     write_row(tmp_path / "own", 0.7, created=OLD)
     write_row(tmp_path / "board" / "vificlip" / "v1" / "records", 0.9, engine=2, created="9999-01-01T00:00:00Z")
@@ -88,6 +92,7 @@ def test_an_unreadable_acceptance_is_named_and_its_records_are_the_oldest(tmp_pa
     assert row.cells["base"].mean == pytest.approx(74, abs=1)
 
 
+@pytest.mark.slow
 def test_times_of_several_zones_are_compared_as_times(tmp_path: Path) -> None:
     """Noon in UTC is later than 13 o'clock two zones further east, and a text that is no time is oldest."""
     write_row(tmp_path / "east", 0.3, created="2026-01-01T13:00:00+02:00", engine=2)
@@ -97,6 +102,7 @@ def test_times_of_several_zones_are_compared_as_times(tmp_path: Path) -> None:
     assert row.cells["base"].mean == pytest.approx(74, abs=1)
 
 
+@pytest.mark.slow
 def test_parts_of_another_fit_of_the_same_repeat_do_not_enter_its_row(tmp_path: Path) -> None:
     write_row(tmp_path / "a", 0.4, created=OLD)
     again = write_row(tmp_path / "b", 0.9, created=NEW, draw=1)

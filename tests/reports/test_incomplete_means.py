@@ -61,6 +61,7 @@ def line_with(text: str, *words: str) -> str:
     return next(line for line in text.splitlines() if all(word in line for word in words))
 
 
+@pytest.mark.slow
 def test_a_report_of_each_text_format(printed: Printed) -> None:
     for form in ("md", "latex", "csv"):
         text = printed("report", "--table", "b2n", "--against", "nothing", "--format", form)
@@ -70,6 +71,7 @@ def test_a_report_of_each_text_format(printed: Printed) -> None:
             assert "‡" in text or "ddagger" in text, form
 
 
+@pytest.mark.slow
 def test_the_board_and_its_data(runs: Path, printed: Printed, tmp_path: Path) -> None:
     printed("report", "--out", tmp_path)
     groups = json.loads((tmp_path / "leaderboard.json").read_text())["groups"]
@@ -82,6 +84,7 @@ def test_the_board_and_its_data(runs: Path, printed: Printed, tmp_path: Path) ->
         assert "videos missing" in page.read_text(), page.name
 
 
+@pytest.mark.slow
 def test_the_comparison(printed: Printed) -> None:
     text = printed("compare", "vificlip", "vanilla_clip")
     base = line_with(text, "b2n/shapes/base ", "‡")
@@ -96,6 +99,7 @@ def test_the_comparison(printed: Printed) -> None:
     assert not any("B: " in reason for reason in parts["b2n/shapes/novel"]["incomplete"])
 
 
+@pytest.mark.slow
 def test_the_scores(runs: Path, printed: Printed) -> None:
     text = printed("score", runs, "--measures", "--drop-last", "8", folder=False)
     lines = [line for line in text.splitlines() if "vificlip" in line and "-base-" in line and ".record.json" in line]

@@ -36,6 +36,7 @@ def test_three_recipes_of_one_method_are_told_apart_on_the_board(mixed: Mixed) -
         assert f'data-name="ViFi-CLIP ({label})"' in mixed.page, "sorting, pair selects and copies use it"
 
 
+@pytest.mark.slow
 def test_they_are_told_apart_in_comparisons_figures_cards_tables_and_on_the_console(mixed: Mixed) -> None:
     rows = [row for row in mixed.rows if row.dataset == "mini_target" and row.title == "ViFi-CLIP"]
     figure = base_novel(rows, "x")
@@ -55,6 +56,7 @@ def test_they_are_told_apart_in_comparisons_figures_cards_tables_and_on_the_cons
     assert len(set(text.splitlines())) == len(mixed.rows)
 
 
+@pytest.mark.slow
 def test_compared_rows_have_their_second_labels(tmp_path: Path) -> None:
     write_row(tmp_path / "runs", 0.7, options=(("layers", 2),))
     write_row(tmp_path / "runs", 0.5, options=(("layers", 3),))
@@ -74,6 +76,7 @@ def test_legends_of_long_titles_and_labels_stay_different(tmp_path: Path) -> Non
     assert len(shown) == len(set(shown)) == 2
 
 
+@pytest.mark.slow
 def test_default_options_keep_the_plain_title(tmp_path: Path) -> None:
     for layers in (2, 3):
         write_row(tmp_path, 0.5, options=(("layers", layers),), defaults=(("layers", 2),))
@@ -102,6 +105,7 @@ def test_the_overview_shows_the_declared_row_and_never_the_best_one(mixed: Mixed
     assert "+2 variants" in mixed.page.split('id="glance"')[1].split("</section>")[0]
 
 
+@pytest.mark.slow
 def test_the_overview_gives_a_range_where_no_row_is_the_declared_one(tmp_path: Path) -> None:
     write_row(tmp_path, 0.8, recipe=(("lr", 8e-6),))
     write_row(tmp_path, 0.6, seed=7)
@@ -110,7 +114,7 @@ def test_the_overview_gives_a_range_where_no_row_is_the_declared_one(tmp_path: P
     assert cell.cell is None and cell.variants == 2
     assert (cell.low, cell.high) == (pytest.approx(64, abs=1), pytest.approx(84, abs=1))
     page = build_report(tmp_path, tmp_path / "board").index.read_text("utf-8")
-    assert re.search(r"2 variants</span> <span class=\"sd\">6\d\.\d to 8\d\.\d", page)
+    assert re.search(r"2 variants</span> <i>6\d\.\d to 8\d\.\d", page)
 
 
 def test_a_single_changed_row_is_no_number_of_its_method_either(tmp_path: Path) -> None:
@@ -119,6 +123,7 @@ def test_a_single_changed_row_is_no_number_of_its_method_either(tmp_path: Path) 
     assert cell.cell is None and cell.variants == 1 and cell.names == ("lr 8e-06",)
 
 
+@pytest.mark.slow
 def test_two_declared_rows_are_two_variants(tmp_path: Path) -> None:
     """Without known defaults neither of two options is the usual one."""
     for layers in (2, 3):

@@ -43,6 +43,7 @@ def b2n(tmp_path_factory: pytest.TempPathFactory) -> str:
     return render_table("b2n", runs, True, "latex").text
 
 
+@pytest.mark.slow
 def test_a_table_spans_both_columns_and_has_a_rule_below_each_dataset(b2n: str) -> None:
     first = b2n.split("\\end{table*}")[0]
     assert first.count("\\begin{table*}") == first.count("\\caption{") == first.count("\\label{tab:b2n}") == 1

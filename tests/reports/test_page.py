@@ -66,6 +66,7 @@ def group_of(mixed: Mixed, choose: Callable[[Group], bool]) -> Group:
     return next(group for group in mixed.groups if choose(group))
 
 
+@pytest.mark.slow
 def test_the_verdict_names_the_leader_and_the_rows_that_cannot_be_told_apart(mixed: Mixed) -> None:
     ranked = group_of(mixed, lambda group: sum(bool(row.rank) for row in group.rows) > 1)
     found = standing(ranked)
@@ -82,6 +83,31 @@ def test_every_column_is_explained(mixed: Mixed) -> None:
     assert len(anchors) == len(set(anchors)) and all(len(explanation.text) > 25 for explanation in found)
     for anchor in re.findall(r'data-x="([^"]+)"', mixed.page):
         assert f'id="{anchor}"' in mixed.page
+
+
+def test_a_comparison_has_the_harmonic_mean_with_the_test_of_the_ranks(mixed: Mixed) -> None:
+    """Difference, interval and p values are those of `leaderboard.json`, in the direction A minus B."""
+    sections = re.findall(r'<details class="comparison".*?</details>', mixed.page, flags=re.S)
+    line = re.compile(r'<tr><th scope="row"><bdi>HM</bdi></th>(.*?)</tr>', flags=re.S)
+    lines = [line.search(section) for section in sections]
+    assert any(lines)
+    groups = {group["id"]: group for group in mixed.board["groups"]}
+    for section, found in zip(sections, lines, strict=True):
+        anchor = re.search(r'id="c-(\w+)\.', section)
+        assert anchor
+        group = next(group for name, group in groups.items() if re.sub(r"\W+", "_", name) == anchor[1])
+        if found is None:
+            assert "hm" not in group["pairs"]
+            continue
+        first, second = [row for row in group["rows"] if row.get("rank")][:2]
+        pair = next(p for p in group["pairs"]["hm"] if {p["a"], p["b"]} == {first["id"], second["id"]})
+        sign = 1 if pair["a"] == first["id"] else -1
+        cells = re.findall(r"<td[^>]*>(.*?)</td>", found[1])
+        assert float(cells[0].replace("\N{MINUS SIGN}", "-")) == pytest.approx(sign * pair["D"], abs=0.051)
+        low, high = (float(end) for end in cells[1].replace("\N{MINUS SIGN}", "-").split(" to "))
+        assert low < high and [low, high] == pytest.approx(sorted(sign * x for x in pair["interval"]), abs=0.051)
+        for cell, p in ((cells[2], pair["p"]), (cells[3], pair["p_holm"])):
+            assert cell == ("< 0.0001" if p < 1e-4 else f"{p:.4f}").replace("<", "&lt;")
 
 
 @pytest.mark.parametrize("complete", [True, False])
@@ -109,6 +135,7 @@ def test_a_strip_of_classes_has_at_most_a_hundred_bars_and_names_the_worst() -> 
     assert class_strip(ClassScores.of(["a"], labels[:0], hits[:0]), "Top-1") is None
 
 
+@pytest.mark.slow
 def test_training_curves_are_in_the_panel_of_their_row(tmp_path: Path) -> None:
     path = write_sample(tmp_path / "runs", Sample(part="base", shots=16))
     lines = [
@@ -121,6 +148,7 @@ def test_training_curves_are_in_the_panel_of_their_row(tmp_path: Path) -> None:
     assert curve_strip([[1.0]]) is None and curve_strip([]) is None
 
 
+@pytest.mark.slow
 def test_names_in_any_script_cause_no_warning(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], recwarn: pytest.WarningsRecorder
 ) -> None:
@@ -142,6 +170,7 @@ def test_measured_tables_come_before_tables_of_papers(mixed: Mixed) -> None:
         assert measured == sorted(measured, reverse=True)
 
 
+@pytest.mark.slow
 def test_a_table_is_sorted_by_the_most_shots_that_were_measured(tmp_path: Path) -> None:
     for method in ("a", "b"):
         for shots in (2, 4):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 import threading
 from collections.abc import Iterator
@@ -96,6 +97,7 @@ def runs(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_board_written_with_out_is_served_alone(
     runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -111,6 +113,7 @@ def test_a_board_written_with_out_is_served_alone(
     assert {name.rsplit("/", 1)[1] for name in found} >= {"leaderboard.json", "leaderboard.csv"}
 
 
+@pytest.mark.slow
 def test_an_equal_copy_is_left_alone_and_a_changed_record_is_copied_again(runs: Path, tmp_path: Path) -> None:
     site = tmp_path / "site"
     build_report(runs, site, Publishing(alone=True))
@@ -123,6 +126,7 @@ def test_an_equal_copy_is_left_alone_and_a_changed_record_is_copied_again(runs: 
     assert not list(site.rglob("*.tmp"))
 
 
+@pytest.mark.slow
 def test_links_lead_to_the_address_of_the_records(runs: Path, tmp_path: Path) -> None:
     site = tmp_path / "site"
     page = build_report(runs, site, Publishing(alone=True, records_url="https://example.org/my%20runs/")).index
@@ -137,6 +141,7 @@ def test_an_address_that_is_none_is_refused(url: str) -> None:
         Publishing(records_url=url)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", [".", "site", "a/b"])
 def test_a_board_inside_a_run_folder_is_refused_before_anything_is_written(runs: Path, place: str) -> None:
     before = sorted(runs.rglob("*"))
@@ -150,6 +155,7 @@ def test_a_board_inside_a_run_folder_is_refused_before_anything_is_written(runs:
     assert sorted(runs.rglob("*")) == before
 
 
+@pytest.mark.slow
 def test_an_empty_board_shows_published_rows_and_asks_for_the_first(tmp_path: Path) -> None:
     (tmp_path / "runs").mkdir()
     assert in_process("report", "--runs", str(tmp_path / "runs"), "--out", str(tmp_path / "site")) == 0
@@ -160,6 +166,7 @@ def test_an_empty_board_shows_published_rows_and_asks_for_the_first(tmp_path: Pa
     assert board["groups"] and all(group["published"] for group in board["groups"])
 
 
+@pytest.mark.slow
 def test_a_long_board_has_one_page_for_each_protocol(
     grid_runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -178,6 +185,7 @@ def test_a_long_board_has_one_page_for_each_protocol(
             assert [f.name for f in pages_with] == [f"p-{group['protocol']}.html"], row["id"]
 
 
+@pytest.mark.slow
 def test_what_changed_since_an_earlier_board(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     old, new = tmp_path / "old", tmp_path / "new"
     for method, accuracy in (("a", 0.9), ("b", 0.5), ("c", 0.2), ("gone", 0.7)):
@@ -200,7 +208,12 @@ def test_what_changed_since_an_earlier_board(tmp_path: Path, capsys: pytest.Capt
     (change,) = [change for change in built.changes.of(RANK) if change.name == "b"]
     assert change.text == "rank 3 to rank 1"
     assert "rank 4 to no rank" in {change.text for change in built.changes.of(RANK) if change.name == "c"}
-    text = Page(built.index.read_text("utf-8")).visible()
+    page = built.index.read_text("utf-8")
+    assert '<details id="changes"><summary>' in page, "closed, so that the table stays on the first screen"
+    summary = re.search(r'<details id="changes"><summary>(.*?)</summary>', page)
+    assert summary and re.sub("<[^>]+>", "", summary[1]) == f"Changes since 2026-01-01: {built.changes.counts}"
+    assert built.changes.counts.startswith("1 added, 2 measured again, ")
+    text = Page(page).visible()
     assert "Changes since 2026-01-01" in text and "1 added" in text and "1 withdrawn" in text
     assert in_process("report", "--runs", str(new), "--out", str(tmp_path / "again"), "--since", str(was)) == 0
     printed = capsys.readouterr().out.splitlines()
@@ -211,6 +224,7 @@ def test_what_changed_since_an_earlier_board(tmp_path: Path, capsys: pytest.Capt
     assert "Nothing changed." in Page(same.index.read_text("utf-8")).visible()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("text", "message"), [("{", "is not a"), ('{"schema": 2, "groups": []}', "schema is 2")])
 def test_a_file_that_is_no_board_is_refused_before_anything_is_written(
     runs: Path, tmp_path: Path, text: str, message: str
@@ -222,6 +236,7 @@ def test_a_file_that_is_no_board_is_refused_before_anything_is_written(
     assert not (tmp_path / "site").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["md", "latex"])
 def test_all_tables_are_written_to_a_folder_with_one_file_each(grid_runs: Path, tmp_path: Path, form: str) -> None:
     out = tmp_path / "tables"
@@ -232,6 +247,7 @@ def test_all_tables_are_written_to_a_folder_with_one_file_each(grid_runs: Path, 
     assert {name.split("_")[0] for name in names} >= {"b2n", "zero", "few"} and len(names) >= len(TABLE_NAMES) - 2
 
 
+@pytest.mark.slow
 def test_dates_and_the_version_of_the_harness_are_in_panel_json_and_csv(runs: Path, tmp_path: Path) -> None:
     built = build_report(runs, tmp_path / "site")
     text = Page(built.index.read_text("utf-8")).visible()

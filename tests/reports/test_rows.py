@@ -220,6 +220,7 @@ def ranks_of(runs: Path, column: str = "top1") -> dict[str, int | None]:
     return {row.method: ranks.of(row, column) for row in found}
 
 
+@pytest.mark.slow
 def test_a_row_with_a_missing_repeat_is_not_ranked_and_takes_no_rank_away(tmp_path: Path) -> None:
     zero_shot(tmp_path, "a", 0.8)
     zero_shot(tmp_path, "b", 0.4)
@@ -230,6 +231,7 @@ def test_a_row_with_a_missing_repeat_is_not_ranked_and_takes_no_rank_away(tmp_pa
     assert lacks == {"a": "", "b": "", "short": "1 of 3 repeats", "two": "2 of 3 repeats"}
 
 
+@pytest.mark.slow
 def test_a_column_is_ranked_where_its_own_repeats_are_complete(tmp_path: Path) -> None:
     """The novel part of one row lacks a repeat: base is ranked, novel and their mean are not."""
     for method, accuracy in (("a", 0.9), ("b", 0.3)):
@@ -244,6 +246,7 @@ def test_a_column_is_ranked_where_its_own_repeats_are_complete(tmp_path: Path) -
     assert found["a"].cells["hm"].lacks == "novel: 2 of 3 repeats"
 
 
+@pytest.mark.slow
 def test_more_repeats_than_prescribed_are_not_ranked(tmp_path: Path) -> None:
     zero_shot(tmp_path, "a", 0.8)
     zero_shot(tmp_path, "b", 0.5)
@@ -253,6 +256,7 @@ def test_more_repeats_than_prescribed_are_not_ranked(tmp_path: Path) -> None:
     assert row.cells["top1"].lacks == "4 repeats, the protocol prescribes 3"
 
 
+@pytest.mark.slow
 def test_a_row_alone_in_its_group_has_no_rank(tmp_path: Path) -> None:
     zero_shot(tmp_path, "a", 0.8)
     assert ranks_of(tmp_path) == {"a": None}
@@ -289,6 +293,7 @@ def test_rows_with_other_lists_take_no_rank_away(tmp_path: Path, n_other: int) -
     assert len(reasons) == n_other and "differ from those of the 2 ranked rows" in next(iter(reasons.values()))
 
 
+@pytest.mark.slow
 def test_most_rows_decide_which_lists_are_usual_not_the_most_lists(tmp_path: Path) -> None:
     zero_shot(tmp_path, "a", 0.8)
     zero_shot(tmp_path, "b", 0.4)
@@ -301,6 +306,7 @@ def test_most_rows_decide_which_lists_are_usual_not_the_most_lists(tmp_path: Pat
     assert ranks_of(tmp_path) == {"a": 1, "b": 2, "more": None}
 
 
+@pytest.mark.slow
 def test_own_datasets_are_ranked_among_themselves(tmp_path: Path) -> None:
     own = {"dataset": "w10", "list_origin": "own", "training_origin": "own", "root": "a", "content": "x"}
     zero_shot(tmp_path, "a", 0.8, **own)
@@ -355,6 +361,7 @@ def test_throughput_of_several_devices_is_not_added_up(tmp_path: Path) -> None:
     assert throughput(row) == "several devices"
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None)
 @given(st.lists(measurements(), min_size=1, max_size=4), st.booleans())
 def test_any_valid_records_have_a_board_and_tables(found: list[Measurement], same_place: bool) -> None:

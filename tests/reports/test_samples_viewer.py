@@ -49,6 +49,7 @@ def test_samples_are_all_differences_by_kind_and_the_most_frequent_confusions(tm
     assert all(len(pair.videos) == min(VIDEOS_OF_PAIR, pair.count) for pair in found.confused_a)
 
 
+@pytest.mark.slow
 def test_a_page_without_videos_says_why_and_shows_the_answers(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -66,6 +67,7 @@ def test_a_page_without_videos_says_why_and_shows_the_answers(
         assert any(name.endswith(f"samples/{page.name}") for name in followed(address))
 
 
+@pytest.mark.slow
 def test_foreign_text_is_text(tmp_path: Path) -> None:
     names = tuple(f"{EVIL} {i}" for i in range(12))
     two_rows(tmp_path / "runs", title=EVIL, class_names=names)
@@ -78,6 +80,7 @@ def test_foreign_text_is_text(tmp_path: Path) -> None:
         assert "{{ 7*7 }}" in page.visible()
 
 
+@pytest.mark.slow
 def test_without_the_flag_nothing_is_written_and_nothing_is_linked(tmp_path: Path) -> None:
     two_rows(tmp_path / "runs")
     assert in_process("report", "--runs", tmp_path / "runs", "--out", tmp_path / "site") == 0
@@ -85,6 +88,7 @@ def test_without_the_flag_nothing_is_written_and_nothing_is_linked(tmp_path: Pat
     assert "samples/index.html" not in (tmp_path / "site" / "index.html").read_text("utf-8")
 
 
+@pytest.mark.slow
 def test_frames_of_real_videos_are_those_that_the_models_saw(
     small_dataset: Path, finished_runs: Path, tmp_path: Path
 ) -> None:

@@ -39,6 +39,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]
     return whole, a, b
 
 
+@pytest.mark.slow
 def test_two_folders_give_the_rows_of_one(folders: tuple[Path, Path, Path]) -> None:
     whole, a, b = folders
     one, two = (rows_of(read_entries(runs).entries) for runs in (whole, [a, b]))
@@ -48,6 +49,7 @@ def test_two_folders_give_the_rows_of_one(folders: tuple[Path, Path, Path]) -> N
     assert scores[0] == scores[1] and len(find_records(a)) + len(find_records(b)) > len(find_records(whole))
 
 
+@pytest.mark.slow
 def test_the_board_links_to_the_records_of_both_folders(folders: tuple[Path, Path, Path], tmp_path: Path) -> None:
     _, a, b = folders
     root = a.parent.parent
@@ -61,6 +63,7 @@ def test_the_board_links_to_the_records_of_both_folders(folders: tuple[Path, Pat
         assert {side for side in sides for link in links if link.resolve().is_relative_to(sides[side])} == {a, b}
 
 
+@pytest.mark.slow
 def test_a_table_and_the_frame_read_both(folders: tuple[Path, Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
     whole, a, b = folders
     printed = []
@@ -72,6 +75,7 @@ def test_a_table_and_the_frame_read_both(folders: tuple[Path, Path, Path], capsy
     assert len(api.read_records([a, b])) == len(find_records(a)) + len(find_records(b))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("second", "message"),
     [("nowhere", "nowhere does not exist"), ("a", "its records would be shown twice"), ("empty", "contains no record")],

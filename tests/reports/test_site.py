@@ -320,6 +320,7 @@ def test_different_texts_have_different_anchors() -> None:
     assert slug("t", "b2n", "mini_target", "0") == "t-b2n-mini_target-0"
 
 
+@pytest.mark.slow
 def test_datasets_and_methods_without_ascii_letters_have_tables_of_their_own(tmp_path: Path) -> None:
     for number, name in enumerate(NAMES[:2]):
         for method in NAMES[:2]:
@@ -331,6 +332,7 @@ def test_datasets_and_methods_without_ascii_letters_have_tables_of_their_own(tmp
     assert len(tables) == 2 and len([name for name in ids if name.startswith("m-x.")]) == 2
 
 
+@pytest.mark.slow
 def test_groups_of_one_dataset_have_different_captions(tmp_path: Path) -> None:
     """Two groups that differ in the engine or in another field that no caption names."""
     for method, engine in (("a", 1), ("b", 1), ("a2", 2), ("b2", 2)):

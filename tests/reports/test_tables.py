@@ -84,6 +84,7 @@ def few_shot_number() -> PublishedNumber:
     return replace(published(), table="few_shot", column="k2", value="57.2", setting=setting)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("accuracy", "text"), [
     (0.572, "inside (one fit)"), (0.59, "inside (one fit)"), (0.70, "outside (one fit)"),
 ])  # fmt: skip
@@ -95,6 +96,7 @@ def test_one_fit_without_another_row_has_the_interval_for_other_videos(
     assert str(verdict(few_shot_number(), row.cells["k2"], row)) == text
 
 
+@pytest.mark.slow
 def test_one_fit_borrows_the_spread_of_the_rows_beside_it(tmp_path: Path) -> None:
     write_sample(tmp_path, ONE_FIT, accuracy=0.60)
     for index, accuracy in enumerate((0.50, 0.508, 0.516), start=1):
@@ -158,6 +160,7 @@ def test_what_is_no_setting_of_the_paper_is_no_difference(tmp_path: Path, change
     assert verdict(published(), row.cells["novel"], row).kind == INSIDE
 
 
+@pytest.mark.slow
 def test_a_setting_that_the_source_states_is_compared_with_the_source(tmp_path: Path) -> None:
     """16 frames are not the protocol's and are the source's; its two clips are not ours."""
     setting = replace(published().setting, frames=16, views="2x1", more=(("normalize", "clip"),))
@@ -167,6 +170,7 @@ def test_a_setting_that_the_source_states_is_compared_with_the_source(tmp_path: 
     assert why == ("clips 1, paper 2", "normalize imagenet, paper clip")
 
 
+@pytest.mark.slow
 def test_missing_repeats_are_measured_differently(tmp_path: Path) -> None:
     for index in (1, 2):
         write_sample(tmp_path, HMDB, part="novel", repeat=("train_subset", index), accuracy=0.533)
@@ -204,6 +208,7 @@ def test_ours_stand_beside_the_published_values(tmp_path: Path) -> None:
     assert cells[0][1] == "\N{EN DASH}" and cells[1][1] == "76.4" and cells[2][1] == "not measured"
 
 
+@pytest.mark.slow
 def test_the_best_of_several_rows_is_bold_and_one_alone_is_not(tmp_path: Path) -> None:
     hmdb_row(tmp_path / "a", 0.6)
     hmdb_row(tmp_path / "b", 0.2, method="text_ft", title="CLIP text-FT")
@@ -230,6 +235,7 @@ def test_a_value_that_needs_a_word_is_marked_and_the_notes_have_it(
     assert any(note in line for line in notes)
 
 
+@pytest.mark.slow
 def test_an_incomplete_value_is_marked_without_the_paper_too(tmp_path: Path) -> None:
     hmdb_row(tmp_path, 0.56)
     for path in list(tmp_path.rglob("*.record.json"))[:1]:
@@ -318,6 +324,7 @@ def test_a_wrapper_of_many_models_has_a_row_for_each_beside_its_own_published_on
     assert float(top1["tsn-r50 (mmaction2)"]["ours"]) == 50.0 and not top1["tsn-r50 (mmaction2)"]["published"]
 
 
+@pytest.mark.slow
 def test_one_way_of_measuring_is_one_line_over_all_datasets(tmp_path: Path) -> None:
     """A changed recipe is the same change on each dataset, whatever each dataset's declared recipe is."""
     for dataset, source in (("hmdb51", "paper"), ("ucf101", "own: as for HMDB-51")):
@@ -338,6 +345,7 @@ def test_one_way_of_measuring_is_one_line_over_all_datasets(tmp_path: Path) -> N
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_no_row_hides_another_in_a_table(tmp_path: Path) -> None:
     """Two rows that differ in any setting are both in the table, under different names."""
     changes: list[dict[str, Any]] = [

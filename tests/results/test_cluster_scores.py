@@ -60,6 +60,7 @@ def test_scores_of_harmonic_means_equal_the_reference(shared: Path) -> None:
         assert (scores.variance, scores.df) == close((expected["variance"], expected["df"]))
 
 
+@pytest.mark.slow
 @given(LIST)
 @settings(max_examples=60, deadline=None)
 def test_the_variance_is_cr2_of_the_regression_on_class_dummies(videos: list[tuple[int, int, bool]]) -> None:

@@ -46,6 +46,7 @@ def test_two_records(tmp_path: Path) -> None:
     assert turned.interval == pytest.approx((-part.interval.high, -part.interval.low))
 
 
+@pytest.mark.slow
 def test_folders_match_parts_and_repeats_and_count_a_video_once(tmp_path: Path) -> None:
     for method, accuracy in (("a", 0.72), ("b", 0.6)):
         write_row(tmp_path, method=method, accuracy=accuracy)
@@ -64,6 +65,7 @@ def test_folders_match_parts_and_repeats_and_count_a_video_once(tmp_path: Path) 
     assert again.parts == result.parts
 
 
+@pytest.mark.slow
 def test_test_splits_pool_their_videos(tmp_path: Path) -> None:
     for method, accuracy in (("a", 0.7), ("b", 0.6)):
         for index in (1, 2, 3):
@@ -73,6 +75,7 @@ def test_test_splits_pool_their_videos(tmp_path: Path) -> None:
     assert part.p < min(one.p for one in part.lists)
 
 
+@pytest.mark.slow
 def test_an_untrained_method_is_compared_with_every_repeat_of_one_row(tmp_path: Path) -> None:
     write_sample(tmp_path, method="clip", trained=False, part="base", accuracy=0.4)
     write_row(tmp_path, ("base",), method="a", accuracy=0.7)
@@ -108,6 +111,7 @@ def test_the_same_predictions_differ_in_nothing(tmp_path: Path) -> None:
 # --- names of the sides, files
 
 
+@pytest.mark.slow
 def test_two_fits_of_one_method_are_named_by_what_differs(tmp_path: Path, capsys: Any) -> None:
     a = write_sample(tmp_path / "a", title="ViFi-CLIP", recipe=(("lr", 1e-3),), options=(("k", 3),))
     b = write_sample(tmp_path / "b", title="ViFi-CLIP", options=(("k", 5),))
@@ -137,6 +141,7 @@ def test_a_part_of_the_list_is_compared_on_the_common_videos(tmp_path: Path) -> 
     assert "B: 2 of 120 videos missing" in result.notes
 
 
+@pytest.mark.slow
 def test_missing_parts_are_noted(tmp_path: Path) -> None:
     write_row(tmp_path, method="a")
     write_row(tmp_path, ("base",), method="b")
@@ -145,6 +150,7 @@ def test_missing_parts_are_noted(tmp_path: Path) -> None:
     assert any(note.startswith("B: not measured: novel 1, novel 2") for note in result.notes)
 
 
+@pytest.mark.slow
 def test_damaged_and_missing_files_are_named_and_the_others_go_on(tmp_path: Path, capsys: Any) -> None:
     for method in ("a", "b"):
         write_row(tmp_path, method=method)

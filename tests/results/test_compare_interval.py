@@ -55,6 +55,7 @@ def test_two_of_34_videos_with_one_video_a_class_are_no_difference(tmp_path: Pat
     assert part.interval.holds(0.0) and "Too few sources differ to tell." in part.sentence
 
 
+@pytest.mark.slow
 def test_the_p_value_of_equal_lists_is_that_of_the_sums_of_videos(tmp_path: Path) -> None:
     rng = np.random.default_rng(3)
     right = {name: [rng.random(40) < share for _ in range(3)] for name, share in (("a", 0.7), ("b", 0.5))}
@@ -68,6 +69,7 @@ def test_the_p_value_of_equal_lists_is_that_of_the_sums_of_videos(tmp_path: Path
     assert part.interval.low < part.difference < part.interval.high
 
 
+@pytest.mark.slow
 def test_a_test_and_an_interval_that_disagree_are_borderline(tmp_path: Path) -> None:
     """Six videos of 40 differ in one way: p = 0.03. Seven of twenty sources, one against: p = 0.07."""
     labels = np.arange(40) % 2
@@ -84,6 +86,7 @@ def test_a_test_and_an_interval_that_disagree_are_borderline(tmp_path: Path) -> 
     assert found == {True, False}
 
 
+@pytest.mark.slow
 def test_every_list_has_one_vote_in_the_test_as_in_the_mean(tmp_path: Path) -> None:
     """A is better on a short list by as many videos as B is on a long one: the mean over lists is for A."""
     sizes = (20, 200)
@@ -96,6 +99,7 @@ def test_every_list_has_one_vote_in_the_test_as_in_the_mean(tmp_path: Path) -> N
     assert part.p < 0.05 and part.interval.low > 0
 
 
+@pytest.mark.slow
 def test_a_comparison_of_the_grid_is_quick(tmp_path: Path) -> None:
     import time
 

@@ -20,6 +20,7 @@ from tests.results.factories import Sample, write_sample
 # --- one row a side
 
 
+@pytest.mark.slow
 def test_recipes_are_never_pooled_whatever_the_other_side_is(tmp_path: Path) -> None:
     for recipe in ((), (("epochs", 1),)):
         write_row(tmp_path, method="a", recipe=recipe)
@@ -96,6 +97,7 @@ def test_settings_are_read_as_people_write_them(tmp_path: Path) -> None:
     assert "no record" in refused(of(tmp_path, "zzz", row=row), of(tmp_path, "b")).message
 
 
+@pytest.mark.slow
 def test_filters_restrict_both_sides(tmp_path: Path) -> None:
     for method in ("a", "b"):
         for arch in ("small", "large"):
@@ -112,6 +114,7 @@ def test_filters_restrict_both_sides(tmp_path: Path) -> None:
     assert "no record has the requested protocols" in error.message and "b2n on one with small" in error.hint
 
 
+@pytest.mark.slow
 def test_older_generations_are_left_out_and_named(tmp_path: Path) -> None:
     write_row(tmp_path, method="a", accuracy=0.3, code="0" * 64, created="2025-01-01T00:00:00Z")
     write_row(tmp_path, method="a", accuracy=0.7, code="1" * 64, created="2026-01-01T00:00:00Z")
@@ -152,6 +155,7 @@ def test_rows_of_two_groups_are_refused_and_the_reason_is_named(
     assert "cannot be compared" in refused(b, a).message
 
 
+@pytest.mark.slow
 def test_the_differences_of_all_pairs_are_named_with_the_pairs(tmp_path: Path) -> None:
     write_row(tmp_path, method="a", engine=1)
     paths = write_row(tmp_path, method="b", engine=2)
@@ -161,6 +165,7 @@ def test_the_differences_of_all_pairs_are_named_with_the_pairs(tmp_path: Path) -
     assert "engine version 1 against 2;" in message and "views reader decord against exact (novel 1)" in message
 
 
+@pytest.mark.slow
 def test_differences_that_a_group_may_have_are_printed_with_their_lists(tmp_path: Path) -> None:
     write_row(tmp_path, method="a", options=(("k", 3),))
     paths = write_row(tmp_path, method="b", options=(("k", 5),), recipe=(("lr", 1e-3),))
@@ -174,6 +179,7 @@ def test_differences_that_a_group_may_have_are_printed_with_their_lists(tmp_path
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_comparable_table_is_compared_beside_a_refused_one(tmp_path: Path, capsys: Any) -> None:
     for method in ("a", "b"):
         write_sample(tmp_path, method=method)
@@ -191,6 +197,7 @@ def test_a_comparable_table_is_compared_beside_a_refused_one(tmp_path: Path, cap
 # --- own datasets
 
 
+@pytest.mark.slow
 def test_two_own_datasets_of_one_name_are_never_paired(tmp_path: Path) -> None:
     own = {"list_origin": "own", "dataset": "videos"}
     a = write_sample(tmp_path, method="a", root="here", content="one", **own)
@@ -215,6 +222,7 @@ def test_an_own_list_and_a_published_one_are_not_a_table(tmp_path: Path) -> None
     assert "cannot be compared: they contain different videos" in refused(a, b).message
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("accepted", "counts"), [("2025-09-01T00:00:00Z", "v0"), ("2026-09-01T00:00:00Z", "v1")])
 def test_the_generation_of_a_submission_counts_from_its_acceptance(tmp_path: Path, accepted: str, counts: str) -> None:
     """A submission claims a time in the far future; the time of its acceptance decides."""
@@ -229,6 +237,7 @@ def test_the_generation_of_a_submission_counts_from_its_acceptance(tmp_path: Pat
     assert {record.item.path.relative_to(tmp_path).parts[2] for record in row.records} == {counts}
 
 
+@pytest.mark.slow
 def test_a_submission_never_hides_records_of_the_same_folder(tmp_path: Path) -> None:
     write_row(tmp_path / "own", method="a", created="2025-03-01T00:00:00Z", accuracy=0.5)
     submission = tmp_path / "board" / "a" / "v1"

@@ -54,6 +54,7 @@ def test_a_borrowed_spread_is_said_to_be_one() -> None:
     assert text.endswith("If their fits spread as those of the 4 other rows, A - B is between -1.2 and +11.2 points.")
 
 
+@pytest.mark.slow
 def test_fits_that_do_not_differ_hold_and_fits_that_do_cannot_show_it(tmp_path: Path) -> None:
     for name, shift in (("steady", 0.002), ("varied", 0.09)):
         for index in (1, 2, 3):
@@ -70,6 +71,7 @@ def test_fits_that_do_not_differ_hold_and_fits_that_do_cannot_show_it(tmp_path: 
     assert varied.interval_again.low < steady.interval_again.low  # type: ignore[union-attr]
 
 
+@pytest.mark.slow
 def test_seeds_pair_by_their_index(tmp_path: Path) -> None:
     for method, accuracy, seeds in (("a", 0.8, (1, 2, 3, 4)), ("b", 0.6, (1, 2, 3))):
         for index in seeds:
@@ -78,6 +80,7 @@ def test_seeds_pair_by_their_index(tmp_path: Path) -> None:
     assert part.fits == 3 and [one.name for one in part.lists] == [f"val (seed {i})" for i in (1, 2, 3)]
 
 
+@pytest.mark.slow
 def test_one_fit_borrows_the_spread_of_the_other_rows(tmp_path: Path) -> None:
     write_sample(tmp_path, method="a", accuracy=0.8, **ONE)
     write_sample(tmp_path, method="b", accuracy=0.5, **ONE)
@@ -106,6 +109,7 @@ def with_clusters(folder: Path) -> None:
         write_record(path, replace(record, predictions=replace(record.predictions, sha256=sha)))
 
 
+@pytest.mark.slow
 def test_the_command_prints_both_questions_and_the_sources(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for method, accuracy in (("a", 0.8), ("b", 0.5)):
         write_row(tmp_path, ("base",), method=method, accuracy=accuracy)

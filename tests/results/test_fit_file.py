@@ -72,6 +72,7 @@ def test_a_fit_file_survives_the_way_to_disk_and_back(tmp_path: Path) -> None:
     assert read_fit_file(tmp_path) == lost
 
 
+@pytest.mark.slow
 @given(m=measurements(True))
 @settings(max_examples=15, deadline=None)
 def test_any_valid_fit_survives_and_has_the_key_of_its_measurements(

@@ -54,6 +54,7 @@ def test_sign_flip_equals_the_enumeration_of_all_signs(values: list[int]) -> Non
     assert flip_p(differences) == pytest.approx(expected, rel=1e-9)
 
 
+@pytest.mark.slow
 @given(st.lists(st.integers(-4000, 4000), min_size=1, max_size=12))
 @settings(max_examples=40, deadline=None)
 def test_any_sizes_are_exact(values: list[int]) -> None:

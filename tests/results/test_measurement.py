@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 
@@ -80,6 +81,7 @@ def test_a_new_field_without_an_entry_is_noticed() -> None:
     assert set(leaf_paths(Longer)) - set(FIELDS) == {"colour"}
 
 
+@pytest.mark.slow
 @given(measurements())
 @MANY
 def test_a_changed_field_changes_exactly_the_keys_that_it_enters(m: Measurement) -> None:
@@ -97,6 +99,7 @@ def test_a_changed_field_changes_exactly_the_keys_that_it_enters(m: Measurement)
             assert changed_keys(m, other) == wanted, f"{path}: {get(m, path)!r} -> {get(other, path)!r}"
 
 
+@pytest.mark.slow
 @given(measurements())
 @MANY
 def test_keys_survive_the_way_through_text(m: Measurement) -> None:
@@ -105,6 +108,7 @@ def test_keys_survive_the_way_through_text(m: Measurement) -> None:
     assert signature(again) == signature(m)
 
 
+@pytest.mark.slow
 @given(measurements())
 @MANY
 def test_equal_meanings_have_equal_keys(m: Measurement) -> None:
@@ -133,6 +137,7 @@ def test_equal_meanings_have_equal_keys(m: Measurement) -> None:
     assert changed_keys(*truth) >= {"row", "line", "cell", "number"}
 
 
+@pytest.mark.slow
 @given(measurements())
 @MANY
 def test_anybody_can_recompute_the_keys_from_the_record(m: Measurement) -> None:
@@ -175,6 +180,7 @@ def test_anybody_can_recompute_the_keys_from_the_record(m: Measurement) -> None:
         assert getattr(keys_of(m), key) == wanted
 
 
+@pytest.mark.slow
 @given(measurements(), measurements(True), st.booleans())
 @MANY
 def test_training_untrained_and_unknown_are_three_measurements(m: Measurement, trained: Measurement, own: bool) -> None:
@@ -184,6 +190,7 @@ def test_training_untrained_and_unknown_are_three_measurements(m: Measurement, t
     assert [bool(keys_of(one).fit) for one in three] == [True, False, False]
 
 
+@pytest.mark.slow
 @given(measurements(False), trainings(False))
 @MANY
 def test_an_untrained_method_shares_the_group_of_methods_that_start_from_clip(
@@ -197,6 +204,7 @@ def test_an_untrained_method_shares_the_group_of_methods_that_start_from_clip(
     assert keys_of(replace(m, training="unknown")).group != keys_of(m).group
 
 
+@pytest.mark.slow
 @given(measurements(True))
 @MANY
 def test_the_key_of_a_fit_follows_from_its_description_alone(m: Measurement) -> None:
@@ -207,6 +215,7 @@ def test_the_key_of_a_fit_follows_from_its_description_alone(m: Measurement) -> 
     assert [path for path, _ in leaves(described)] == leaf_paths(FitDescription)
 
 
+@pytest.mark.slow
 @given(measurements(), lists(True))
 @MANY
 def test_two_own_folders_of_one_name_are_two_lines_and_no_generations(m: Measurement, listed: Any) -> None:
@@ -234,12 +243,14 @@ def parts_of(text: str) -> list[str]:
     return parts
 
 
+@pytest.mark.slow
 @given(measurements(), measurements())
 @MANY
 def test_signatures_of_two_rows_differ(a: Measurement, b: Measurement) -> None:
     assert (signature(a) == signature(b)) <= (keys_of(a).row == keys_of(b).row)
 
 
+@pytest.mark.slow
 @given(measurements())
 @MANY
 def test_one_changed_field_of_a_row_changes_the_signature(m: Measurement) -> None:
@@ -248,6 +259,7 @@ def test_one_changed_field_of_a_row_changes_the_signature(m: Measurement) -> Non
             assert all(signature(other) != signature(m) for other in others(m, path)), path
 
 
+@pytest.mark.slow
 @given(measurements())
 @MANY
 def test_a_signature_has_its_thirteen_fields_whatever_the_names(m: Measurement) -> None:
@@ -258,6 +270,7 @@ def test_a_signature_has_its_thirteen_fields_whatever_the_names(m: Measurement) 
     assert parts[5] == f"text:{m.method.class_text}"
 
 
+@pytest.mark.slow
 @given(
     measurements(),
     st.dictionaries(st.text("|\\,=ab", min_size=1, max_size=3), st.text("|\\,=ab", max_size=4)),

@@ -112,6 +112,7 @@ def test_rows_that_no_shown_field_tells_apart_are_named_by_their_keys() -> None:
     assert names_of([replace(one, training=None), own]) == ["", "own training list"]
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(measurements(), st.data())
 def test_rows_that_differ_in_any_fields_have_different_names(m: Measurement, data: st.DataObject) -> None:

@@ -81,6 +81,7 @@ def test_each_setting_of_its_own_opens_the_division_and_is_named(path: str, valu
     assert (division(m), open_reasons(m)) == ("open", (reason,))
 
 
+@pytest.mark.slow
 @given(measurements())
 @MANY
 def test_nothing_else_opens_the_division(m: Measurement) -> None:
@@ -158,6 +159,7 @@ def shown(path: str) -> bool:
     return not any(path == name or (name.endswith(".") and path.startswith(name)) for name in NOT_SHOWN)
 
 
+@pytest.mark.slow
 @given(measurements())
 @MANY
 def test_a_changed_field_is_the_one_difference_unless_it_is_said_to_be_left_out(m: Measurement) -> None:
@@ -175,6 +177,7 @@ def test_a_changed_field_is_the_one_difference_unless_it_is_said_to_be_left_out(
                 assert found == set(), path
 
 
+@pytest.mark.slow
 @given(measurements(), measurements())
 @MANY
 def test_differences_are_the_same_from_both_sides_and_can_be_written(a: Measurement, b: Measurement) -> None:

@@ -102,6 +102,7 @@ def test_json_holds_requested_tables(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert data["measures"][str(record)]["brier"]["low"] < data["measures"][str(record)]["brier"]["high"]
 
 
+@pytest.mark.slow
 def test_destinations_that_cannot_hold_a_table_are_refused_before_writing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

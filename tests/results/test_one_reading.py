@@ -58,6 +58,7 @@ WRITINGS = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @given(st.booleans(), st.integers(0, N - 1), st.integers(1, 6), st.sampled_from(sorted(WRITINGS)))
 def test_another_writing_of_a_number_is_refused_by_every_reader(
     tmp_path_factory: pytest.TempPathFactory, quoted: bool, row: int, column: int, writing: str
@@ -112,6 +113,7 @@ def test_another_encoding_of_the_table_is_refused_by_check_score_and_compare(kin
     assert found["check"] is None and found["compare and score"] is None
 
 
+@pytest.mark.slow
 @given(st.integers(0, 2**32 - 1), st.booleans())
 def test_every_reader_understands_an_honest_table_alike(
     tmp_path_factory: pytest.TempPathFactory, seed: int, quoted: bool

@@ -171,6 +171,7 @@ def test_the_verb_reads_records_and_names_damaged_files(
     assert "discordance 20 %" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_the_verb_measures_from_stored_rows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     request = (
         "power",

@@ -66,6 +66,7 @@ def test_columns_end_with_the_cluster() -> None:
     assert list(table(["a.mp4"]).columns) == COLUMNS
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(NAMES, st.one_of(st.just(""), NAMES)), min_size=1, max_size=8), st.booleans())
 @settings(max_examples=150, deadline=None)
 def test_any_names_survive_and_the_fast_reader_agrees(

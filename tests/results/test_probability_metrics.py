@@ -84,6 +84,7 @@ def test_wrong_shapes_are_refused() -> None:
         predicted([0, 1], [[0, 1]], [[0.5, 0.5]], 2)
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(st.integers(2, 12), st.integers(1, 12), st.integers(0, 2**32 - 1), st.sampled_from([0.1, 0.5, 1.0, 5.0]))
 def test_limits_hold_the_values_of_the_full_distributions(classes: int, videos: int, seed: int, width: float) -> None:
@@ -134,6 +135,7 @@ def test_limits_of_the_brier_score_are_reached(classes: int, seed: int) -> None:
     assert max(scores) == pytest.approx(limits.high, abs=1e-9)
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(
     st.lists(st.integers(0, 5), min_size=1, max_size=12), st.lists(st.integers(0, 5), min_size=1, max_size=12)

@@ -58,6 +58,7 @@ def test_a_record_survives_the_way_to_disk_and_back(tmp_path: Path) -> None:
         assert again == record and keys_of(again.measurement) == keys_of(record.measurement)
 
 
+@pytest.mark.slow
 @given(m=measurements())
 @settings(max_examples=15, deadline=None)
 def test_any_valid_measurement_survives_in_a_record(tmp_path_factory: pytest.TempPathFactory, m: Measurement) -> None:
@@ -134,6 +135,7 @@ def fields_of(value: Any, place: str = "") -> list[str]:
     return inner + [p for name, v in value.items() for p in fields_of(v, f"{place}.{name}".removeprefix("."))]
 
 
+@pytest.mark.slow
 def test_every_missing_and_every_unknown_field_is_refused_by_name(tmp_path: Path) -> None:
     path = write_sample(tmp_path, options=(("k", 3),))
     places = fields_of(load(path))
@@ -233,6 +235,7 @@ def test_nothing_invalid_is_written(tmp_path: Path) -> None:
         write_record(tmp_path / "x.json", good)
 
 
+@pytest.mark.slow
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -246,6 +249,7 @@ def test_no_json_value_is_a_record_or_a_traceback(value: Any) -> None:
         record_of(value)
 
 
+@pytest.mark.slow
 @given(data=st.data())
 @settings(max_examples=60, deadline=None)
 def test_a_record_with_any_value_in_any_place_is_read_as_written_or_refused(
@@ -272,6 +276,7 @@ def test_whole_numbers_may_stand_for_accuracies(tmp_path: Path) -> None:
     assert read_record(path).cost.gflops == 281.0
 
 
+@pytest.mark.slow
 def test_the_json_schema_is_the_dataclass(tmp_path: Path) -> None:
     import jsonschema
 
@@ -289,6 +294,7 @@ def test_the_json_schema_is_the_dataclass(tmp_path: Path) -> None:
     assert decode(load(write_sample(tmp_path))["measurement"], Measurement)
 
 
+@pytest.mark.slow
 def test_reading_is_quick_enough_for_a_board_of_ten_thousand_records(tmp_path: Path) -> None:
     """About 0.3 ms a record on an idle core; measured against `json.loads`, so that a busy machine does not matter."""
     paths = [write_sample(tmp_path, method=f"m{i}", videos=20) for i in range(20)]

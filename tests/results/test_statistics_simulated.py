@@ -45,6 +45,7 @@ def official(shared: Path) -> Official:
 # --- cheap: every default run
 
 
+@pytest.mark.slow
 def test_a_few_simulated_lists_keep_the_bounds() -> None:
     found = coverage(Coverage(VIDEOS, 0.7, 0.15, fits=3, fit_sd=0.015), 300, 21)
     assert found.again is not None
@@ -56,6 +57,7 @@ def test_a_few_simulated_lists_keep_the_bounds() -> None:
     assert sizes.videos > 0.15  # single videos of one source are not independent
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("sd", "wide"), [(0.3, 0.9), (1.0, 3.1)])
 def test_a_true_reproduction_is_inside_in_95_percent(sd: float, wide: float) -> None:
     agreed, half = inside(sd, 0.0, 4000, 31)
@@ -63,6 +65,7 @@ def test_a_true_reproduction_is_inside_in_95_percent(sd: float, wide: float) -> 
     assert half == pytest.approx(wide, abs=0.1)
 
 
+@pytest.mark.slow
 def test_a_value_far_off_is_outside_where_fits_differ_little() -> None:
     assert inside(0.3, 3.0, 4000, 31)[0] < 0.01
 

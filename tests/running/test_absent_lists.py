@@ -51,6 +51,7 @@ def remove(root: Path, cells: Cells, name: str) -> None:
         (root / path).unlink(missing_ok=True)
 
 
+@pytest.mark.slow
 def test_an_eval_without_videos_is_left_out(root: Path, settings: Settings) -> None:
     cells = cells_of(root, settings, "vanilla_clip")
     remove(root, cells, "novel_val")
@@ -72,6 +73,7 @@ def test_a_fit_without_videos_is_left_out_with_its_evals(root: Path, settings: S
     assert reasons == {"its fit is left out"}
 
 
+@pytest.mark.slow
 def test_without_any_video_the_folder_is_wrong(root: Path, settings: Settings) -> None:
     cells = cells_of(root, settings, "vanilla_clip")
     for path in list(root.rglob("*.avi")):

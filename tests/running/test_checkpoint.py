@@ -90,6 +90,7 @@ def test_a_published_file_is_evaluated(
     assert "3 cells reused" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_file_with_all_of_clip_needs_no_other_weights(
     places: tuple[object, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -104,6 +105,7 @@ def test_a_file_with_all_of_clip_needs_no_other_weights(
     assert views.normalize == "clip"
 
 
+@pytest.mark.slow
 def test_the_statistics_of_a_checkpoint_are_those_of_its_method_or_of_its_fit(tmp_path: Path) -> None:
     for normalize, method, write in (("imagenet", "xclip", xclip_file), ("clip", "actionclip", actionclip_file)):
         file = write(tmp_path / f"{method}.pth")
@@ -115,6 +117,7 @@ def test_the_statistics_of_a_checkpoint_are_those_of_its_method_or_of_its_fit(tm
     assert row.published_input(Views()).normalize == "imagenet"
 
 
+@pytest.mark.slow
 def test_a_file_of_vificlip_says_what_it_lacks_and_takes_a_base(
     places: tuple[object, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -42,6 +42,7 @@ def other_dataset(tmp_path: Path) -> Path:
     return tmp_path / "others"
 
 
+@pytest.mark.slow
 def test_a_row_has_columns_of_two_datasets_and_their_harmonic_mean(
     small_dataset: Path, other_dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,

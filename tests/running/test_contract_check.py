@@ -74,6 +74,7 @@ def warnings_of(plugin: Path, cache: Path, options: dict[str, str] | None = None
     return list(contract_warnings([row, row], load_settings({"cache": str(cache)}, {"HARNESS_CONFIG": "/dev/null"})))
 
 
+@pytest.mark.slow
 def test_a_run_warns_of_a_plugin_that_breaks_the_contract(
     plugin: Path, small_dataset: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, checked: list[str]
 ) -> None:
@@ -90,11 +91,13 @@ def test_a_run_warns_of_a_plugin_that_breaks_the_contract(
     assert not caplog.records, "nothing was left to compute"
 
 
+@pytest.mark.slow
 def test_the_outcome_is_kept_for_the_next_run(plugin: Path, tmp_path: Path, checked: list[str]) -> None:
     first = warnings_of(plugin, tmp_path / "cache")
     assert len(first) == 1 and warnings_of(plugin, tmp_path / "cache") == first and checked == ["mixes"]
 
 
+@pytest.mark.slow
 def test_changed_code_and_changed_options_are_checked_again(plugin: Path, tmp_path: Path, checked: list[str]) -> None:
     assert len(warnings_of(plugin, tmp_path / "cache", {"template": "a {}"})) == 1
     assert len(warnings_of(plugin, tmp_path / "cache")) == 1
@@ -105,12 +108,14 @@ def test_changed_code_and_changed_options_are_checked_again(plugin: Path, tmp_pa
     assert checked == ["mixes"] * 3
 
 
+@pytest.mark.slow
 def test_a_cache_that_cannot_be_written_stops_nothing(plugin: Path, tmp_path: Path) -> None:
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache" / "contract").write_text("a file in place of the folder")
     assert len(warnings_of(plugin, tmp_path / "cache")) == 1
 
 
+@pytest.mark.slow
 def test_a_damaged_outcome_is_checked_again(plugin: Path, tmp_path: Path, checked: list[str]) -> None:
     first = warnings_of(plugin, tmp_path / "cache")
     (file,) = (tmp_path / "cache" / "contract").iterdir()
@@ -118,6 +123,7 @@ def test_a_damaged_outcome_is_checked_again(plugin: Path, tmp_path: Path, checke
     assert warnings_of(plugin, tmp_path / "cache") == first and checked == ["mixes"] * 2
 
 
+@pytest.mark.slow
 def test_the_check_leaves_the_random_generator_alone(plugin: Path, tmp_path: Path) -> None:
     torch.manual_seed(11)
     before = torch.random.get_rng_state()
@@ -125,6 +131,7 @@ def test_the_check_leaves_the_random_generator_alone(plugin: Path, tmp_path: Pat
     assert torch.equal(before, torch.random.get_rng_state())
 
 
+@pytest.mark.slow
 def test_an_exception_of_the_plugin_is_a_warning(plugin: Path, tmp_path: Path) -> None:
     plugin.write_text(METHOD.replace("SHARE", "self.nothing"))
     (line,) = warnings_of(plugin, tmp_path / "cache")

@@ -42,6 +42,7 @@ def folder_of(runs: Path, weights_sha256: str) -> Path:
     return files[weights_sha256].parent
 
 
+@pytest.mark.slow
 def test_variants_are_rows_of_one_training(
     small_dataset: Path, runs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -68,6 +69,7 @@ def test_variants_are_rows_of_one_training(
     assert len(rows) == 2
 
 
+@pytest.mark.slow
 def test_an_epoch_by_number_is_open_and_marked(
     small_dataset: Path, runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -88,6 +90,7 @@ def test_an_epoch_by_number_is_open_and_marked(
     )
 
 
+@pytest.mark.slow
 def test_a_plain_fit_without_kept_epochs_gives_interpolated_weights(
     small_dataset: Path, finished_runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -105,6 +108,7 @@ def test_a_plain_fit_without_kept_epochs_gives_interpolated_weights(
         torch.testing.assert_close(value, 0.5 * (last[name] + before[name]), rtol=0, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_damaged_epoch_is_one_error(
     small_dataset: Path, runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

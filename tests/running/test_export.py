@@ -26,6 +26,7 @@ def exported(fit: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.mark.slow
 def test_the_file_states_its_fit_and_the_card_shows_it(fit: Path, exported: Path) -> None:
     content, facts = read_fit_file(fit), read_exported(exported)
     assert content is not None and facts is not None
@@ -40,6 +41,7 @@ def test_the_file_states_its_fit_and_the_card_shows_it(fit: Path, exported: Path
         assert f"{record.metrics.top1:.2f}" in card and record.signature.replace("|", "\\|") in card
 
 
+@pytest.mark.slow
 def test_predict_and_run_need_no_other_flag(
     fit: Path, exported: Path, small_dataset: Path, finished_runs: Path, tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -60,6 +62,7 @@ def test_predict_and_run_need_no_other_flag(
     assert row["top1"] == joint.metrics.top1
 
 
+@pytest.mark.slow
 def test_python_loads_it_too(fit: Path, exported: Path, small_dataset: Path, finished_runs: Path) -> None:
     model, fitted = api.load_export(exported), api.load_fit(fit, runs=finished_runs)
     assert (model.labels, model.views) == (fitted.labels, fitted.views)

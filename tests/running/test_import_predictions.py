@@ -61,6 +61,7 @@ def test_names_of_classes_become_an_open_unranked_record(listed, tmp_path: Path,
     assert "theirs" in table and "unknown" in table
 
 
+@pytest.mark.slow
 def test_the_same_predictions_in_other_forms_give_the_same_record(listed, tmp_path: Path, capsys) -> None:
     """Ids or names, all five classes with probabilities, other beginnings of the paths, tabs, gzip, true labels."""
     import gzip
@@ -94,6 +95,7 @@ def test_the_same_predictions_in_other_forms_give_the_same_record(listed, tmp_pa
     assert read_record(only_record(tmp_path / "z")).predictions.sha256 == read_record(first).predictions.sha256
 
 
+@pytest.mark.slow
 def test_repeats_over_training_subsets_and_test_splits_are_named(listed, tmp_path: Path, capsys) -> None:
     rows, names = listed
     file = write(tmp_path / "p.csv", ["video", "label"], [[path, names[label]] for path, label in rows])

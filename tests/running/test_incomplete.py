@@ -29,6 +29,7 @@ def lacking(small_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> tu
     return root, root / "videos" / "list.csv"
 
 
+@pytest.mark.slow
 def test_the_end_of_a_run_names_them(
     lacking: tuple[Path, Path], capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -30,6 +30,7 @@ def planned(data: Path, runs: Path, method: str, recipe: dict[str, str], views: 
     return make_plan(expand(request, load_settings({"runs": str(runs)}, {"HARNESS_CONFIG": "/dev/null"})))
 
 
+@pytest.mark.slow
 def test_settings_of_a_fit_make_other_fits_and_those_of_an_eval_do_not(
     finished_runs: Path, small_dataset: Path
 ) -> None:

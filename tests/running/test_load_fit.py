@@ -69,6 +69,7 @@ def same(a: dict[str, float], b: dict[str, float]) -> bool:
     return a.keys() == b.keys() and all(abs(a[name] - b[name]) < 2e-4 for name in a)
 
 
+@pytest.mark.slow
 def test_predict_takes_the_views_and_classes_of_the_fit(
     places: tuple[object, ...], small_dataset: Path, tmp_path: Path, predict: Predict
 ) -> None:
@@ -81,6 +82,7 @@ def test_predict_takes_the_views_and_classes_of_the_fit(
     assert not same(predict(small_dataset / video, "--fit", folder, "--frames", 1), known[video])
 
 
+@pytest.mark.slow
 def test_a_fit_on_a_weight_file_finds_it_where_it_was_or_asks_for_it(
     places: tuple[object, ...], small_dataset: Path, tmp_path: Path, predict: Predict
 ) -> None:
@@ -103,6 +105,7 @@ def test_a_fit_on_a_weight_file_finds_it_where_it_was_or_asks_for_it(
     assert in_process("predict", small_dataset / video, "--fit", folder, "--weights", other, "--workers", 0) == 2
 
 
+@pytest.mark.slow
 def test_an_option_that_names_a_file(
     places: tuple[object, ...], finished_runs: Path, small_dataset: Path, tmp_path: Path, predict: Predict,
     capsys: pytest.CaptureFixture[str],
@@ -138,6 +141,7 @@ def test_a_stage_one_file_that_does_not_exist(places: tuple[object, ...], capsys
     assert "gone.pth" in said and "does not exist" in said and "fit, clip" in said
 
 
+@pytest.mark.slow
 def test_a_recogniser_of_a_config_file_is_found_again(
     small_dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

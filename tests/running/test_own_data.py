@@ -17,6 +17,7 @@ from tests.conftest import in_process
 TINY = ("--arch", "mini-clip", "--views", "frames=2", "--views", "clips=1", "--workers", "0", "--quiet", "--no-report")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["a\\b", "20:06", 'q"<x>|?*'])
 @pytest.mark.parametrize("reader", ["decord", "exact"])
 def test_folders_with_colons_and_backslashes(
@@ -33,6 +34,7 @@ def test_folders_with_colons_and_backslashes(
     assert file.name.startswith("supervised-") and not set(file.name) & set('\\:"<>|?*')
 
 
+@pytest.mark.slow
 def test_top5_of_few_classes_is_shown_as_not_meaningful(
     small_dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

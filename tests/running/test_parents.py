@@ -121,6 +121,7 @@ def states(plan: Plan) -> dict[str, list[str]]:
     return {"fits": [s.state for s in plan.fits], "evals": sorted({s.state for s in plan.evals})}
 
 
+@pytest.mark.slow
 def test_a_fit_knows_what_it_started_from_and_another_start_makes_it_stale(finished: Cells, settings: Settings) -> None:
     parent, child = finished.fits
     first = read_fit_file(child.folder)
@@ -193,6 +194,7 @@ def test_a_parent_whose_weights_were_changed_is_refused(finished: Cells, setting
         fitted_method(finished.evals[0], settings)
 
 
+@pytest.mark.slow
 def test_a_removed_parent_is_computed_again_only_if_it_is_needed(finished: Cells, settings: Settings) -> None:
     parent, child = finished.fits
     before = json.loads((child.folder / "fit.json").read_text())["weights"]
@@ -205,6 +207,7 @@ def test_a_removed_parent_is_computed_again_only_if_it_is_needed(finished: Cells
     assert json.loads((child.folder / "fit.json").read_text())["weights"] == before
 
 
+@pytest.mark.slow
 def test_a_fit_whose_start_failed_is_not_tried(settings: Settings, small_dataset: Path, tmp_path: Path) -> None:
     """B29: with `--keep-going` the error of the first stage is the one that is named."""
     file = tmp_path / "two_stages.py"

@@ -96,6 +96,7 @@ def number_of(file: Path, line: str) -> int:
     return next(number for number, text in enumerate(file.read_text().splitlines(), 1) if line in text)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", FAILURES)
 def test_an_error_of_a_plugin_ends_in_cell_file_line_and_cause(way: str, command: list[object], tmp_path: Path) -> None:
     failure = FAILURES[way]
@@ -108,6 +109,7 @@ def test_an_error_of_a_plugin_ends_in_cell_file_line_and_cause(way: str, command
     assert f": {file}, line {number_of(file, failure.line)}, in " in last and failure.cause in last
 
 
+@pytest.mark.slow
 def test_keep_going_names_file_and_line_in_the_summary(
     command: list[object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -118,6 +120,7 @@ def test_keep_going_names_file_and_line_in_the_summary(
     assert len(failed) == 1 and f"{file}, line {number_of(file, 'torch.load')}, in pool: FileNotFoundError" in failed[0]
 
 
+@pytest.mark.slow
 def test_an_error_for_the_user_names_the_cell_and_the_line_without_a_traceback(
     command: list[object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -131,6 +134,7 @@ def test_an_error_for_the_user_names_the_cell_and_the_line_without_a_traceback(
     assert "  Add water." in lines and not any("Traceback" in text for text in lines)
 
 
+@pytest.mark.slow
 def test_an_error_in_setup_names_the_cell(
     command: list[object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -142,6 +146,7 @@ def test_an_error_in_setup_names_the_cell(
     assert f"{file}, line {number_of(file, 'self.nothing')}, in setup: " in start
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_nan_from_the_start_is_not_blamed_on_the_rate(
     command: list[object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -77,6 +77,7 @@ def test_a_reproduction_raises_the_status_of_this_submission_only(tmp_path: Path
         assert {read_record(p).status for p in find_records(tmp_path / "board")} == {expected}
 
 
+@pytest.mark.slow
 def test_a_failed_reproduction_counts_and_stays(tmp_path: Path) -> None:
     path, key = fresh("few_shot").write(tmp_path / "a.zip"), new_key(tmp_path / "keys" / "keeper")
     appoint(tmp_path, key)
@@ -92,6 +93,7 @@ def test_a_failed_reproduction_counts_and_stays(tmp_path: Path) -> None:
     assert [made["passed"] for made in json.loads(acceptance.read_text())["reproductions"]] == [False, True]
 
 
+@pytest.mark.slow
 def test_untrained_and_built_in_rows_that_nobody_ran_again_are_marked(tmp_path: Path) -> None:
     for name, made in (("untrained", forge("few_shot", trained=False)), ("trained", fresh("few_shot"))):
         list(check_all([Candidate(made.write(tmp_path / f"{name}.zip"))], tmp_path, tmp_path / name))
@@ -131,6 +133,7 @@ def test_another_submission_of_a_version_is_refused_and_the_same_is_not(tmp_path
     check_is_a_conflict(other.write(tmp_path / "b.zip"), tmp_path, board)
 
 
+@pytest.mark.slow
 def test_the_time_of_acceptance_stays_with_the_submission_and_its_copies(tmp_path: Path) -> None:
     """Not with the files' times, which a clone of the board does not keep, and not with what records state."""
     path = fresh("few_shot").write(tmp_path / "a.zip")
@@ -143,6 +146,7 @@ def test_the_time_of_acceptance_stays_with_the_submission_and_its_copies(tmp_pat
     assert time == "2026-02-01T00:00:00+00:00" and copied.name == "v1"
 
 
+@pytest.mark.slow
 def test_a_submission_is_accepted_now(tmp_path: Path) -> None:
     before = datetime.now(UTC).isoformat(timespec="seconds")
     taken(fresh("few_shot"), tmp_path)
@@ -158,6 +162,7 @@ def test_an_acceptance_without_a_time_is_named(content: str, tmp_path: Path) -> 
         acceptance_times(tmp_path)
 
 
+@pytest.mark.slow
 def test_the_same_files_under_another_name_are_another_submission(tmp_path: Path) -> None:
     made = fresh("few_shot")
     files = made.files()
@@ -189,6 +194,7 @@ def test_nothing_that_is_refused_is_taken_over(tmp_path: Path) -> None:
         accept(checked, tmp_path / "board")
 
 
+@pytest.mark.slow
 def test_a_warning_is_a_remark_of_its_record_and_shown_on_the_board(tmp_path: Path) -> None:
     from reports.site import build_report
 
@@ -221,6 +227,7 @@ def extract(made: Forge, folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_folder_of_another_name_is_refused_and_the_next_is_accepted(tmp_path: Path) -> None:
     """`aaa/v1` states the method `mymethod`, which another folder holds with other content."""
     other = fresh("few_shot")
@@ -232,6 +239,7 @@ def test_a_folder_of_another_name_is_refused_and_the_next_is_accepted(tmp_path: 
     assert [(checked.rules(), bool(folder)) for checked, folder in found] == [({"D004"}, False), (set(), True)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at", [0, 1, 5, 8])
 def test_a_failed_acceptance_leaves_nothing(at: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = fresh("few_shot").write(tmp_path / "a.zip")
@@ -250,6 +258,7 @@ def test_a_failed_acceptance_leaves_nothing(at: int, tmp_path: Path, monkeypatch
     assert accept(checked, tmp_path / "board").is_dir()
 
 
+@pytest.mark.slow
 def test_an_acceptance_that_was_killed_is_removed_by_the_next(tmp_path: Path) -> None:
     torn = tmp_path / "board" / "mymethod" / ".v1-abc.part"
     (torn / "records").mkdir(parents=True)
@@ -258,6 +267,7 @@ def test_an_acceptance_that_was_killed_is_removed_by_the_next(tmp_path: Path) ->
     assert not torn.exists()
 
 
+@pytest.mark.slow
 def test_the_bytes_that_were_hashed_are_checked_and_accepted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Files of a folder that change after their first read, back and forth: the first content counts."""
     folder = extract(fresh("few_shot"), tmp_path / "mine")

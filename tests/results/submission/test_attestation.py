@@ -62,6 +62,7 @@ def test_a_missing_program_is_named(board: tuple[Path, Path], monkeypatch: pytes
 COUNTS = st.integers(0, 400)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(COUNTS, COUNTS, COUNTS, COUNTS, COUNTS, st.integers(1, 400), st.booleans())
 def test_counts_that_contradict_each_other_are_refused(

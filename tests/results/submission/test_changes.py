@@ -69,6 +69,7 @@ def test_a_new_version_and_a_new_method_are_welcome(repository: Path) -> None:
     assert rules(repository, lambda r: put(r, version(), "mymethod/v3")) == (set(), set(), ["mymethod/v3"])
 
 
+@pytest.mark.slow
 def test_other_changes_alone_are_named_and_left_to_a_maintainer(
     repository: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -88,6 +89,7 @@ def test_other_changes_alone_are_named_and_left_to_a_maintainer(
     assert "a maintainer reviews it: README.md" in summary_file.read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attribute", ["export-ignore", "export-subst", "binary", "-diff", "filter=x", "text eol=crlf"])
 def test_attributes_of_the_pull_request_hide_nothing(repository: Path, attribute: str) -> None:
     """`git archive` would leave out or change the files that `.gitattributes` names."""
@@ -105,6 +107,7 @@ def test_attributes_of_the_pull_request_hide_nothing(repository: Path, attribute
     assert {"F006"} <= only.rules() <= {"F006"} | changed and len(only.submission.measured) > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "place", [".gitattributes", "submissions/.gitattributes", "submissions/mymethod/.gitattributes"]
 )
@@ -117,6 +120,7 @@ def test_attributes_beside_a_submission_are_refused(repository: Path, place: str
     assert found == {"D003" if place == ".gitattributes" else "D004"}
 
 
+@pytest.mark.slow
 def test_a_submission_too_large_is_a_finding_and_the_next_is_checked(
     repository: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -200,6 +204,7 @@ def test_a_commit_that_is_not_there_is_named(repository: Path) -> None:
         check_changes(repository, "0" * 40, "HEAD")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("author", "place", "expected"), [
     ("alice", "mymethod/v3", set()), ("Alice", "mymethod/v3", set()), ("mallory", "mymethod/v3", {"D007"}),
     ("mallory", "my-method/v1", {"D007"}), ("", "mymethod/v3", set()),
@@ -215,6 +220,7 @@ def test_a_name_belongs_to_its_first_submitter(author: str, place: str, expected
     assert "D003" in {finding.rule for finding in made.findings}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", ["[]", "{", '{"a": 1}', '{"a": ""}'])
 def test_damaged_owners_are_named(text: str, repository: Path) -> None:
     (repository / "owners.json").write_text(text)

@@ -46,6 +46,7 @@ def disguised(frame: pd.DataFrame, temperature: float, noise: float, replaced: f
     return copy
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None)
 @given(st.floats(0.7, 1.5), st.floats(0.0, 0.005), st.floats(0.0, 0.25), st.integers(0, 10**6))
 def test_a_disguised_copy_is_nearer_than_independent_fits(
@@ -83,6 +84,7 @@ def copied(made: Forge, noise: float) -> None:
         item.derive()
 
 
+@pytest.mark.slow
 def test_a_fit_with_noise_shown_as_three_is_refused(tmp_path: Path) -> None:
     made = fresh()
     copied(made, 0.001)
@@ -90,6 +92,7 @@ def test_a_fit_with_noise_shown_as_three_is_refused(tmp_path: Path) -> None:
     assert checked.rules() == {"P008"} and "at a distance of 0.0" in checked.text()
 
 
+@pytest.mark.slow
 def test_noise_beyond_the_bound_is_not_detected(tmp_path: Path) -> None:
     """The threat model names this limit: enough noise makes a copy look like another fit."""
     made = fresh()

@@ -133,6 +133,7 @@ def assert_little(measured: dict[str, list[float]]) -> None:
         assert lines <= LINES and characters <= SIZE, name
 
 
+@pytest.mark.slow
 def test_a_hostile_file_costs_little(tmp_path: Path) -> None:
     assert_little(costs(USUAL, tmp_path))
 
@@ -143,6 +144,7 @@ def test_every_hostile_file_costs_little(tmp_path: Path) -> None:
     assert_little(measured)
 
 
+@pytest.mark.slow
 def test_many_findings_are_counted(tmp_path: Path) -> None:
     from results.submission.rules import Finding
     from tests.results.submission.installed_facts import check

@@ -42,6 +42,7 @@ def disguised(draw: st.DrawFn) -> tuple[str, str]:
     return name, "".join(letters)
 
 
+@pytest.mark.slow
 @example(("actionclip", "act\u02dboncl\u02dbp"))
 @given(disguised())
 def test_a_disguised_name_is_confusable(pair: tuple[str, str]) -> None:
@@ -49,6 +50,7 @@ def test_a_disguised_name_is_confusable(pair: tuple[str, str]) -> None:
     assert confusable(name, other) or one_edit_apart(name, other), folded(other)
 
 
+@pytest.mark.slow
 @given(st.sampled_from(BUILT_IN), st.data())
 def test_a_name_one_edit_away_is_found(name: str, data: st.DataObject) -> None:
     position = data.draw(st.integers(0, len(name)))
@@ -92,6 +94,7 @@ def test_a_name_in_any_script_is_fine(name: str) -> None:
     assert not name_problem(name)
 
 
+@pytest.mark.slow
 def test_a_name_on_the_board_belongs_to_its_method(tmp_path: Path) -> None:
     """A second method cannot take the title of the first one, but a second version of the first method can."""
     assert "mymethod" not in builtin_methods()

@@ -110,6 +110,7 @@ def row_of(made: Forge) -> str:
     return made.items[0].record["signature"].rpartition("row:")[2]
 
 
+@pytest.mark.slow
 def test_a_quick_look_with_a_changed_recipe_is_left_out(tmp_path: Path) -> None:
     """The documented way: `--repeat 1 --recipe epochs=1` first, then the whole row."""
     quick, whole = repeats(variant(recipe(epochs=1)), 1), fresh()
@@ -120,6 +121,7 @@ def test_a_quick_look_with_a_changed_recipe_is_left_out(tmp_path: Path) -> None:
     assert len(left_out) == 3 and not done.notes
 
 
+@pytest.mark.slow
 def test_a_changed_recipe_alone_is_packed_and_said(tmp_path: Path) -> None:
     changed = variant(recipe(epochs=1))
     done = packed(tmp_path, changed)
@@ -129,6 +131,7 @@ def test_a_changed_recipe_alone_is_packed_and_said(tmp_path: Path) -> None:
     assert check(done.path).rules() == {"P025"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("first", "second", "named", "way", "choice"),
     [
@@ -157,6 +160,7 @@ def test_variants_are_listed_by_their_differences_and_one_is_chosen(
     assert packed_keys(packed(tmp_path, **choice)) == keys(rows[1])
 
 
+@pytest.mark.slow
 def test_backbones_are_chosen_by_row_and_several_rows_can_be_named(tmp_path: Path) -> None:
     rows = variant(backbone("b")), variant(backbone("c"))
     error = refused(tmp_path, *rows)
@@ -165,6 +169,7 @@ def test_backbones_are_chosen_by_row_and_several_rows_can_be_named(tmp_path: Pat
     assert packed_keys(packed(tmp_path, rows=tuple(map(row_of, rows)))) == keys(rows[0]) | keys(rows[1])
 
 
+@pytest.mark.slow
 def test_variants_of_one_protocol_do_not_stop_another(tmp_path: Path) -> None:
     few_shot = fresh("few_shot")
     error = refused(tmp_path, variant(option(8)), variant(option(16)), few_shot)
@@ -172,6 +177,7 @@ def test_variants_of_one_protocol_do_not_stop_another(tmp_path: Path) -> None:
     assert packed_keys(packed(tmp_path, protocols=("few_shot",))) == keys(few_shot)
 
 
+@pytest.mark.slow
 def test_the_rows_of_several_protocols_are_packed_together(tmp_path: Path) -> None:
     rows = fresh(), variant(lambda fit: None, "few_shot")
     done = packed(tmp_path, *rows)
@@ -179,6 +185,7 @@ def test_the_rows_of_several_protocols_are_packed_together(tmp_path: Path) -> No
     assert check(done.path).passed
 
 
+@pytest.mark.slow
 def test_parts_of_two_fits_are_never_put_together(tmp_path: Path) -> None:
     """Honest records: base from a long fit, novel and joint from a short one. No mixture is a row."""
     long, short = parts(variant(recipe(epochs=16)), "base"), parts(variant(recipe(epochs=2)), "novel", "joint")
@@ -189,6 +196,7 @@ def test_parts_of_two_fits_are_never_put_together(tmp_path: Path) -> None:
     assert any("6 evaluations missing" in note for note in done.notes)
 
 
+@pytest.mark.slow
 def test_parts_of_the_declared_and_of_another_recipe_are_never_put_together(tmp_path: Path) -> None:
     base, others = parts(fresh(), "base"), parts(variant(recipe(seed=7)), "novel", "joint")
     done = packed(tmp_path, base, others)
@@ -197,6 +205,7 @@ def test_parts_of_the_declared_and_of_another_recipe_are_never_put_together(tmp_
     assert any("changed recipe seed=7" in reason for reason in done.left_out)
 
 
+@pytest.mark.slow
 def test_two_fits_of_one_list_in_a_row_are_never_put_together(tmp_path: Path) -> None:
     """A tag and a file with equal tensors give two fits in one row: the one with more parts counts."""
     whole = fresh()
@@ -207,6 +216,7 @@ def test_two_fits_of_one_list_in_a_row_are_never_put_together(tmp_path: Path) ->
     assert sum("superseded" in reason for reason in done.left_out) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("complete", [True, False])
 def test_the_newest_complete_generation_is_packed(complete: bool, tmp_path: Path) -> None:
     old, new = variant(code("a"), created="2026-01-01T00:00:00+00:00"), variant(code("b"))
@@ -229,6 +239,7 @@ def _refitted(made: Forge, *evaluated: str) -> Forge:
     return again
 
 
+@pytest.mark.slow
 def test_records_of_earlier_weights_of_a_fit_are_left_out(tmp_path: Path) -> None:
     made = fresh()
     again = _refitted(made, "base")
@@ -247,6 +258,7 @@ def test_records_of_earlier_weights_of_a_fit_are_left_out(tmp_path: Path) -> Non
     assert sum("computed again" in reason for reason in done.left_out) == 9
 
 
+@pytest.mark.slow
 def test_records_whose_parent_fit_was_computed_again_are_left_out(tmp_path: Path) -> None:
     made = with_parent(fresh())
     folder = runs(tmp_path, made)
@@ -280,6 +292,7 @@ def _table(record: Path) -> Path:
     return record.with_name(record.name.replace(".record.json", ".predictions.csv.gz"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DAMAGE)
 def test_a_damaged_record_of_the_method_is_named_and_left_out(name: str, tmp_path: Path) -> None:
     made = fresh()
@@ -293,6 +306,7 @@ def test_a_damaged_record_of_the_method_is_named_and_left_out(name: str, tmp_pat
     assert any("1 evaluations missing" in note for note in done.notes)
 
 
+@pytest.mark.slow
 def test_a_damaged_record_of_another_method_is_named_and_changes_nothing(tmp_path: Path) -> None:
     made = fresh()
     folder = runs(tmp_path, made)
@@ -312,6 +326,7 @@ def packed_damage(folder: Path, tmp_path: Path) -> list[str]:
     return pack(folder, Choice("mymethod"), tmp_path / "again.zip").damaged
 
 
+@pytest.mark.slow
 def test_a_damaged_fit_of_another_method_changes_nothing(tmp_path: Path) -> None:
     folder = runs(tmp_path, fresh())
     (folder / "theirs").mkdir()
@@ -349,6 +364,7 @@ def test_a_choice_that_leaves_nothing_says_why(choice: Json, reason: str, tmp_pa
     assert reason in refused(tmp_path, fresh(), **choice).hint
 
 
+@pytest.mark.slow
 def test_the_highest_version_is_packed(tmp_path: Path) -> None:
     new = variant(lambda fit: fit["described"]["method"].update(version=2), created="2025-01-01T00:00:00+00:00")
     done = packed(tmp_path, fresh(), new)
@@ -356,6 +372,7 @@ def test_the_highest_version_is_packed(tmp_path: Path) -> None:
     assert packed_keys(packed(tmp_path, version=1)) == keys(fresh())
 
 
+@pytest.mark.slow
 def test_weights_and_statements_are_packed(tmp_path: Path) -> None:
     about = About("A. Author", "https://x", "1", weights=True)
     done = pack(runs(tmp_path, fresh()), Choice("mymethod"), tmp_path / "a.zip", about)

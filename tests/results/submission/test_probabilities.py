@@ -24,6 +24,7 @@ def first_five(logits: NDArray[np.float64], temperature: float) -> NDArray[np.fl
     return np.pad(stored, ((0, 0), (0, 5 - stored.shape[1])))
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(st.integers(2, 700), st.floats(0.01, 50.0), st.integers(0, 10**6))
 def test_every_softmax_is_consistent(classes: int, temperature: float, seed: int) -> None:
@@ -43,6 +44,7 @@ def test_probabilities_that_leave_too_much_to_the_other_classes_are_found(
     assert _rest(p, classes) is not None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["constant", "two patterns", "four decimals", "two decimals"])
 def test_constant_and_rounded_probabilities_are_noticed(kind: str, tmp_path: Path) -> None:
     made = fresh("few_shot")
