@@ -85,6 +85,7 @@ class Drawing:
         if position == len(self._parts):
             self._parts.append(f'<path {pen.stroke} d="{path}"/>')
         else:
+            # Without `"/>`, the end of the element so far.
             self._parts[position] = f'{self._parts[position][:-3]}{path}"/>'
 
     def rectangle(self, x: float, y: float, width: float, height: float, pen: Pen = INK) -> None:

@@ -17,7 +17,7 @@ from harness.engine.video import dense_indices
 from harness.engine.video.augment import ShortSideViews, scaled_size
 from harness.engine.video.dense_indices import DenseClip, evaluation_indices
 from harness.spec.dense import DenseSampling
-from methods._specs.mformer import CONFIGS, MformerOptions
+from methods._specs._mformer import CONFIGS, MformerOptions
 from methods._trajectory import Motionformer, TrajectoryAttention
 from tests.engine import golden
 
