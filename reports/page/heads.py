@@ -20,7 +20,7 @@ METRICS = {"top1": "Top-1 accuracy", "top5": "Top-5 accuracy", "mean_class": "Me
 COMMON = (
     ("rank", "#", "1 + the number of rows that are better and separable on the same videos (paired test, Holm's "
      "correction over all pairs). Equal ranks mean that the test videos cannot separate the rows. A dagger marks a "
-     "rank that another training may change."),
+     "rank that another training may change. Rows without a rank are below the ranked rows."),
     ("method", "Method", "The method, the settings that the row changes, its status and its marks. Submitted: not "
      "checked by a board; verified: recomputed from the predictions; reproduced: evaluated again by another party. "
      "Open the row for intervals, repeats, signature, command and records."),

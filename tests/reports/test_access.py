@@ -147,6 +147,21 @@ def test_one_tab_stop_in_the_rows_of_a_table_and_arrow_keys(visit: Visit) -> Non
     assert page.locator("input.pick:checked").count() == 1 and page.locator("#tray").is_visible()
 
 
+def test_a_phone_shows_the_sorted_column(browser: Any, papers_board: Path) -> None:
+    """The sorted column of a table that is wider than the window is in view, at first and after sorting."""
+    one = Visit(browser, papers_board.as_uri(), viewport={"width": 390, "height": 844})
+    for column in ("hm", "novel"):
+        head = one.page.locator(f"{TABLE} th[data-col={column}]")
+        if column != "hm":
+            one.page.evaluate(f"document.querySelector('{TABLE}').parentElement.scrollLeft = 0")
+            head.locator("button").click()
+        box, region = head.bounding_box(), one.page.locator(f".scroll:has(> {TABLE})").bounding_box()
+        assert box["x"] >= region["x"] and box["x"] + box["width"] <= region["x"] + region["width"] + 1, column
+        method = one.page.locator(f"{TABLE} tbody th.method").first.bounding_box()
+        assert method["x"] >= region["x"] - 1 and method["x"] + method["width"] <= box["x"] + 1, "beside the method"
+    one.close()
+
+
 def test_every_head_explains_itself(visit: Visit) -> None:
     page = visit.page
     for link in page.locator(f"{TABLE} a.why:visible").all():

@@ -13,13 +13,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from reports.aggregate import rows_of
+from reports.board import groups_of
 from reports.board_rows import Group
 from reports.class_scores import ClassScores
+from reports.entries import read_entries
 from reports.figures.strips import MOST_BARS, class_strip, curve_strip
 from reports.page.beside import two_words
 from reports.page.heads import explanations
 from reports.page.pairs import pair_matrix
 from reports.page.standing import standing
+from reports.ranks import rank_rows
 from reports.site import build_report
 from results.curve_file import CURVE, curve_of
 from results.published_numbers import is_own_number, published_numbers
@@ -171,6 +175,22 @@ def test_measured_tables_come_before_tables_of_papers(mixed: Mixed) -> None:
 
 
 @pytest.mark.slow
+def test_a_table_without_ranks_is_in_the_order_of_its_values(tmp_path: Path) -> None:
+    """A table says that it is sorted; rows that cannot be ranked are below the others only if there are ranks."""
+    changed = Sample(method="other", accuracy=0.7, recipe=(("lr", 1e-3),))
+    for part in ("base", "novel"):
+        write_sample(tmp_path / "runs", replace(changed, part=part))
+        write_sample(tmp_path / "runs", method="vanilla_clip", accuracy=0.4, part=part)
+    names = []
+    for _ in range(2):
+        rows = rows_of(read_entries(tmp_path / "runs").entries)
+        group = next(group for group in groups_of(rows, rank_rows(rows)) if not group.published)
+        names.append([row.row.method for row in group.rows if row.row])
+        for part in ("base", "novel"):
+            write_sample(tmp_path / "runs", method="vificlip", accuracy=0.6, part=part)
+    assert names == [["other", "vanilla_clip"], ["vificlip", "vanilla_clip", "other"]]
+
+
 def test_a_table_is_sorted_by_the_most_shots_that_were_measured(tmp_path: Path) -> None:
     for method in ("a", "b"):
         for shots in (2, 4):

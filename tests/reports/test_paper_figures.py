@@ -121,6 +121,13 @@ def test_a_run_folder_without_records_has_no_figures(tmp_path: Path, capfd: pyte
     assert "record" in capfd.readouterr().err and not (tmp_path / "f").exists()
 
 
+def test_a_single_row_has_no_figures(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    write_sample(tmp_path / "runs", part="base")
+    assert in_process("report", "--runs", tmp_path / "runs", "--figures", tmp_path / "f") == 2
+    assert "has one measured row; a figure shows at least two" in capfd.readouterr().err
+    assert not (tmp_path / "f").exists()
+
+
 def test_shortened_names_stay_different() -> None:
     names = ["a long title (one)", "a long title (two)", "short", "short"]
     shown = fitted_names(names, 60)
