@@ -187,7 +187,7 @@ def _slowfast(state: dict[str, T]) -> PublishedWeights[T]:
 
 
 def _missing(state: Iterable[str], prefixes: tuple[str, ...]) -> tuple[str, ...]:
-    """The prefixes, unless a name has one of them."""
+    """The prefixes if no tensor's name begins with one of them; otherwise none."""
     return () if any(name.startswith(prefixes) for name in state) else prefixes
 
 

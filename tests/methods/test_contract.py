@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from harness.engine.model.backbone import as_backbone
 from harness.engine.model.published_weights import fit_names
 from harness.engine.model.weights import strict_load
 from harness.plugins import registry
+from tests.methods.conftest import LATER_METHODS
 
 CONFIGS = Path(__file__).with_name("configs")
 TINY_MFORMER = {"config": "tiny", "checkpoint": "random", "fixed_classes": 4}
@@ -31,13 +34,13 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("actionclip", {"fusion": "mean"}),
     ("xclip", {"tune_text": True}),
     ("efficient_prompt", {"temporal": False}),
+    ("aim", {"head": "classes", "fixed_classes": 4, "inner_adapter": True, "scale": 1.0}),
+]
+RARE: list[tuple[str, dict[str, Any]]] = [
     ("ez_clip", {"temporal": "adapters"}),
     ("lora", {"form": "maxi"}),
     ("st_adapter", {"head": "classes", "fixed_classes": 4, "bottleneck": 16, "before": "attn+mlp"}),
     ("vita_clip", {"context": "classes", "fixed_classes": 4, "position": "middle"}),
-    ("aim", {"head": "classes", "fixed_classes": 4, "inner_adapter": True, "scale": 1.0}),
-]
-RARE: list[tuple[str, dict[str, Any]]] = [
     ("lora", {"encoder": "text", "projections": "qkvo", "blocks": "1"}),
     ("lora", {"encoder": "vision", "dropout": 0.0}),
     ("st_adapter", {"before": "attn", "blocks": 1, "bottleneck": 16, "kernel": "3x3x3"}),
@@ -53,10 +56,16 @@ def backbone():
     return tiny_backbone()
 
 
+@lru_cache(maxsize=1)
+def under_test(name: str, options: str, backbone: Backbone) -> MethodUnderTest:
+    """The method that all checks of a variant examine; loaded once."""
+    return MethodUnderTest(method_class(name), json.loads(options), backbone)
+
+
 @pytest.mark.parametrize("check", CHECKS, ids=lambda c: c.__name__)
 @pytest.mark.parametrize(("name", "options"), VARIANTS, ids=lambda v: v if isinstance(v, str) else "-".join(v))
 def test_contract(name: str, options: dict[str, Any], check, backbone) -> None:
-    explanation = check(MethodUnderTest(method_class(name), options, backbone))
+    explanation = check(under_test(name, json.dumps(options), backbone).twin())
     assert not explanation, explanation
 
 
@@ -76,7 +85,9 @@ def split_backbone() -> Backbone:
     return as_backbone(clip, "tiny-split", "seed 0")
 
 
-@pytest.mark.parametrize("name", ON_CLIP)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if name in LATER_METHODS else []) for name in ON_CLIP]
+)
 def test_the_text_tower_may_stand_apart(name: str, backbone) -> None:
     together, apart = (
         MethodUnderTest(method_class(name), {}, backbone),

@@ -128,7 +128,17 @@ def logits(tested: MethodUnderTest, method: ClipMethod) -> list[list[float]]:
     return [[round(value, 5) for value in row] for row in tested.logits(method, NOVEL, tested.video[:2]).tolist()]
 
 
-@pytest.mark.parametrize("row", ROWS)
+SECONDARY = (
+    "open_vclip plain loss, two neighbours", "ost descriptors, published rule", "ez_clip first prompt",
+    "ez_clip temporal adapters", "lora of MAXI", "st_adapter with classes", "aim with classes",
+    "vita_clip with classes", "mformer orthoformer", "mformer joint", "mote 2 experts", "tc_clip joint",
+)  # fmt: skip
+"""Rows that are slow: the row of the method's default options runs by default."""
+
+
+@pytest.mark.parametrize(
+    "row", [pytest.param(row, marks=[pytest.mark.slow] if row in SECONDARY else []) for row in ROWS]
+)
 def test_frozen_numbers(row: str) -> None:
     expected = json.loads(FILE.read_text(encoding="utf-8"))[row]
     found = measure(*ROWS[row])

@@ -217,6 +217,7 @@ def test_the_best_of_several_rows_is_bold_and_one_alone_is_not(tmp_path: Path) -
     assert lines_of(text, "| CLIP text-FT")[0][5] == "20.0 ± 0.0"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("against", [True, False])
 @pytest.mark.parametrize(("changes", "note"), [
     ({"recipe": (("lr", 8e-6),)}, "changed recipe: lr 8e-06, the method declares 2e-06"),

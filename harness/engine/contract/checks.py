@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -327,11 +328,13 @@ def check_method(
     """
     cls = method_class(cls) if isinstance(cls, str) else cls
     backbone = backbone or tiny_backbone()
+    # Loaded once: a model of the method's own takes longer to load than a check. An exception is raised by each check.
+    tested = cache(lambda: MethodUnderTest(cls, options or {}, backbone))
     results: list[Check] = []
     raised: dict[str, str] = {}
     waits_for = ""
     for check in CHECKS:
-        explanation, blocking = ("", waits_for) if waits_for else _explain(check, cls, options or {}, backbone, raised)
+        explanation, blocking = ("", waits_for) if waits_for else _explain(check, cls, tested, raised)
         if blocking:
             explanation = f"could not be checked before {blocking} is fixed"
         if explanation and check in FIRST:
@@ -344,13 +347,12 @@ def check_method(
 def _explain(
     check: Callable[[MethodUnderTest], str],
     cls: type[ClipMethod],
-    options: Mapping[str, OptionValue],
-    backbone: Backbone,
+    tested: Callable[[], MethodUnderTest],
     raised: dict[str, str],
 ) -> tuple[str, str]:
     """The explanation of a check, and the earlier check that raised the same exception, which explains it already."""
     try:
-        return check(MethodUnderTest(cls, options, backbone)), ""
+        return check(tested().twin()), ""
     except Exception as error:  # a plugin may raise anything; the check reports it
         text = described(error, Path(sys.modules[cls.__module__].__file__ or "").resolve())
         first = raised.setdefault(text, check.__name__)

@@ -13,6 +13,7 @@ from torch import Tensor
 from harness.base.errors import described
 from harness.engine.method import ClipMethod
 from harness.engine.model.clip_model import Backbone
+from harness.engine.model.prototype import Prototype
 from harness.engine.training.step import build_optimizer
 from harness.engine.training_batch import TrainingBatch
 from harness.spec import LabelSet, Recipe, Views
@@ -46,16 +47,17 @@ class MethodUnderTest:
         self.cls = cls
         self._options = cls.options_for(options, frames=FRAMES)
         own = cls.own_model(self._options)
-        self._backbone = backbone if own is None else own.load()
+        backbone = backbone if own is None else own.load()
+        self._prototype = Prototype(backbone)
         generator = torch.Generator().manual_seed(7)
-        frames, size = FRAMES if own is None else own.views_of(Views()).frames, self._backbone.image_size
+        frames, size = FRAMES if own is None else own.views_of(Views()).frames, backbone.image_size
         self.video = torch.randn(BATCH, frames, 3, size, size, generator=generator)
         if own is not None:  # a model of its own normalises frames itself and takes pixel values 0..255
             self.video = (64 * self.video + 128).clamp(0, 255)
         self.base, self.novel = BASE, NOVEL
         self.is_open = cls.is_open(self._options)
         if not self.is_open:
-            classes = int(getattr(self._backbone, "classes", 0)) or int(getattr(self._options, "fixed_classes", 0))
+            classes = int(getattr(backbone, "classes", 0)) or int(getattr(self._options, "fixed_classes", 0))
             self.base = self.novel = LabelSet(tuple(f"class {i}" for i in range(classes)))
         # One-hot, because contrastive losses such as ActionCLIP's refuse smoothed targets.
         self.targets = torch.eye(len(self.base))[torch.arange(BATCH) % len(self.base)]
@@ -65,7 +67,13 @@ class MethodUnderTest:
     def fresh(self) -> ClipMethod:
         """A new instance in eval mode. Its backbone is a copy in which all parameters require gradients, as loaded."""
         # Copied for each check: a method that trains or patches the backbone would spoil the next check.
-        return self.cls(copy.deepcopy(self._backbone).requires_grad_(True), self._options).eval()
+        return self.cls(self._prototype.copy().requires_grad_(True), self._options).eval()
+
+    def twin(self) -> MethodUnderTest:
+        """The same method and backbone with inputs of its own, which a check may spoil."""
+        other = copy.copy(self)
+        other.video, other.black, other.targets = self.video.clone(), self.black.clone(), self.targets.clone()
+        return other
 
     def explain(self, error: BaseException) -> str:
         """An exception on one line: type, message, and its line in the method's file."""

@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from harness.base.errors import UserError, unknown_name
+from harness.engine.cost.shapes_only import ShapesOnly
 from harness.engine.method import ClipMethod, method_class
 from harness.engine.model.backbone import DEFAULT_ARCH, Backbone, BackboneFacts, create_clip
 from harness.engine.model.network_model import NetworkModel
@@ -275,7 +276,7 @@ def shapes_alone(backbone: Backbone) -> Iterator[None]:
 
 def count_gmacs(run: Callable[[], T]) -> tuple[T, float]:
     """The result of a computation on the meta device, and its 10^9 multiply-adds."""
-    with FlopCounterMode(display=False) as counter:
+    with ShapesOnly(), FlopCounterMode(display=False) as counter:
         result = run()
     return result, counter.get_total_flops() / 2e9
 

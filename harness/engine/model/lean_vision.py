@@ -48,7 +48,7 @@ def is_lean(visual: nn.Module, images: Tensor, recomputes: bool = False) -> bool
     """
     if type(visual) is not VisionTransformer or type(images) is not Tensor or images.device.type != "cpu":
         return False
-    transformer: nn.Module = visual.transformer
+    transformer = visual.get_submodule("transformer")
     outside = (visual, transformer, visual.conv1, visual.ln_pre, visual.ln_post)
     return (
         visual.attn_pool is None
