@@ -103,8 +103,8 @@ PUBLISHED = {
     "mformer": Published(
         959.0,
         109.1,
-        "336 pixels, 16 frames: 958.4 from matrix products, 958.75 with the layer norms that fvcore counts too. 109.1 M "
-        "holds a patch layer of 0.59 M that the network does not use and that is left out here",
+        "336 pixels, 16 frames: 958.4 from matrix products, 958.75 with the layer norms that fvcore counts too. "
+        "109.1 M holds a patch layer of 0.59 M that the network does not use and that is left out here",
     ),
     "actionclip": Published(
         563.0,
