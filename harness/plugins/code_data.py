@@ -246,9 +246,11 @@ def _is_option(call: ast.Call, tree: ast.Module) -> bool:
             isinstance(owner, ast.Attribute) and owner.attr == "api"
         )
         return call.func.attr == "option" and of_api
+    # The name first: this runs for every call of a file, and few are calls of `option`.
+    if not isinstance(call.func, ast.Name) or call.func.id != "option":
+        return False
     imported = [node for node in tree.body if isinstance(node, ast.ImportFrom) and (node.module or "") == "harness.api"]
-    names = {alias.name for node in imported for alias in node.names if alias.asname is None}
-    return isinstance(call.func, ast.Name) and call.func.id == "option" and "option" in names
+    return "option" in {alias.name for node in imported for alias in node.names if alias.asname is None}
 
 
 def _named(call: ast.Call) -> Iterator[str]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Seq
 from dataclasses import replace
 
 from results.measurement import Training, leaves
-from results.submission.copies import SMALLEST_DISTANCE, Sketch, nearest, sketch_of
+from results.submission.copies import SMALLEST_DISTANCE, Sketch, nearest
 from results.submission.facts import Facts
 from results.submission.submission import Measured, Submission
 
@@ -18,7 +18,7 @@ def check_copies(submission: Submission, facts: Facts) -> None:
     """Add the findings of W004; records with findings of A rules are skipped."""
     sound = [m for m in submission.measured if m.frame is not None and not any(r.startswith("A") for r in m.failed)]
     # By identity: `Measured` is mutable and therefore has no hash.
-    sketches = {id(measured): sketch_of(measured.frame) for measured in sound if measured.frame is not None}
+    sketches = {id(measured): measured.sketch for measured in sound if measured.sketch is not None}
     rows = {key: [m for m in members if id(m) in sketches] for key, members in submission.rows().items()}
     _other_rows(submission, rows, sketches)
     _other_submissions(submission, sound, sketches, facts)
@@ -53,7 +53,7 @@ def check_repeats(submission: Submission, members: Sequence[Measured], facts: Fa
 def _near_repeats(members: Sequence[Measured], closed: Mapping[str, bool]) -> str:
     """The first two fits whose predictions on a list are equal or too near, in words; empty if there are none."""
     for part, same in _by_part(members).items():
-        for apart, i, j in nearest([sketch_of(m.frame) for m in same if m.frame is not None]):
+        for apart, i, j in nearest([m.sketch for m in same if m.sketch is not None]):
             keys = same[i].keys.fit, same[j].keys.fit
             # Closed forms on similar lists can be near to each other, but not equal.
             if keys[0] != keys[1] and not (apart and closed[keys[0]]):

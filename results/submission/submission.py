@@ -24,6 +24,7 @@ from results.predictions import COLUMNS
 from results.record import PREDICTIONS_SUFFIX, RECORD_SUFFIX, Record, record_of
 from results.record import SCHEMA as RECORD_SCHEMA
 from results.submission.contents import MAX_TOTAL, Contents, Entry, printable
+from results.submission.copies import Sketch, sketch_of
 from results.submission.documents import DocumentError, read_json
 from results.submission.layout import SCHEMA, Card, Environments, Manifest, layout_problems, record_stem
 from results.submission.rules import Finding
@@ -62,6 +63,11 @@ class Measured:
     def keys(self) -> Keys:
         """Keys of the measurement."""
         return keys_of(self.m)
+
+    @cached_property
+    def sketch(self) -> Sketch | None:
+        """The part of the predictions table that is compared with other tables; None if it cannot be read."""
+        return None if self.frame is None else sketch_of(self.frame)
 
     @cached_property
     def table_sha256(self) -> str:

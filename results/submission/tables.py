@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from functools import lru_cache
 
 import pandas as pd
 
@@ -11,6 +12,8 @@ from results.submission.contents import MIB
 
 TABLE_LIMIT = 4 * MIB
 """Largest size of a predictions table in bytes; the longest evaluation list (24,777 videos) needs 3 MiB."""
+SMALL = 64 * 1024
+"""Largest size in bytes of a table that is kept after it was parsed."""
 
 
 class TooLargeError(ValueError):
@@ -43,6 +46,13 @@ def parse_untrusted(text: bytes) -> pd.DataFrame:
     Raises:
         ValueError: The text is not the canonical text of a table, or a name cannot be printed.
     """
+    # Submissions to one board share tables, e.g. packed again with other fits; a kept table takes about four times the
+    # size of its text.
+    return _kept(text).copy() if len(text) <= SMALL else _parsed(text)
+
+
+def _parsed(text: bytes) -> pd.DataFrame:
+    """The checked table of a text."""
     frame = parse_table(text)
     if not len(frame):
         raise ValueError("a table without rows")
@@ -50,3 +60,6 @@ def parse_untrusted(text: bytes) -> pd.DataFrame:
         if not all(len(name) <= 1000 and name.isprintable() for name in frame[column]):
             raise ValueError(f"a {column} name with control characters, or too long")
     return frame
+
+
+_kept = lru_cache(maxsize=128)(_parsed)

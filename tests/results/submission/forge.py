@@ -243,12 +243,12 @@ class Forge:
         files = dict(self.extra)
         measured = []
         for item in self.items:
-            files[f"records/{item.stem}.record.json"] = json_bytes(item.record)
+            files[f"records/{item.stem}.record.json"] = json_text(item.record)
             files[f"records/{item.record['predictions']['file']}"] = encode_table(item.frame)
             record = decoded(item.record, Record)
             measured += [] if record is None else [Measured("", record, item.frame)]
         for key, fit in self.fits.items():
-            files[f"fits/{key}.json"] = json_bytes(fit)
+            files[f"fits/{key}.json"] = json_text(fit)
         for key, data in self.weights.items():
             files[f"weights/{key}.safetensors"] = data
         first = measured[0].record
@@ -262,6 +262,17 @@ class Forge:
         """The submission as a zip file."""
         files = self.files()
         return seal(path, files, self.manifest)
+
+
+_written: dict[str, bytes] = {}
+
+
+def json_text(value: dict[str, Any]) -> bytes:
+    """`json_bytes`, once for equal values: the writer of indented JSON is slow."""
+    key = json.dumps(value)
+    if key not in _written:
+        _written[key] = json_bytes(value)
+    return _written[key]
 
 
 ACCURACY = {"base": 0.7, "novel": 0.6, "joint": 0.5, "k2": 0.45, "k4": 0.5, "k8": 0.55, "k16": 0.6, "all": 0.6}
