@@ -67,7 +67,7 @@ class RunResult:
     def scores(self) -> pd.DataFrame:
         """The table of `read_records(runs)`, restricted to the records of this request."""
         frame = read_records(self.runs)
-        names = {str(path.relative_to(self.runs)) for path in self.records}
+        names = {path.relative_to(self.runs).as_posix() for path in self.records}
         return frame[frame["record"].isin(names)].reset_index(drop=True)
 
 

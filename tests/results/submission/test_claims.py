@@ -121,6 +121,15 @@ def test_another_leakage_check_is_refused(honest: Submission, name: str, text: s
     assert "P009" in rules(honest, part_of("overlap", audits=(audit, audit) if twice else ()))
 
 
+def test_a_checkpoint_needs_every_leakage_check_too(honest: Submission) -> None:
+    def without(record: Record) -> Record:
+        method = replace(record.measurement.method, checkpoint="a" * 64)
+        measurement = replace(record.measurement, method=method, training=None)
+        return replace(record, measurement=measurement, overlap=replace(record.overlap, audits=()))
+
+    assert "P009" in rules(honest, without)
+
+
 @QUICKLY
 @given(st.sampled_from(["gflops", "score_gflops"]), st.one_of(st.floats(1.1e6, 1e308), st.just(0.0)))
 def test_impossible_costs_are_refused(honest: Submission, name: str, value: float) -> None:
