@@ -105,6 +105,8 @@ def _measure_waiting(times: Times) -> None:
 def main_job(folder: Path, options: list[str]) -> dict[str, float]:
     """Measure one repeat in an empty folder, with further options of `run`; returns seconds by part."""
     environment = {**os.environ, "HARNESS_CONFIG": os.devnull, "HARNESS_CACHE": str(folder / "cache")}
+    # As the command line sets them before torch is imported, which the measured process imports earlier.
+    environment = {"OMP_WAIT_POLICY": "PASSIVE", "OPENBLAS_NUM_THREADS": "1", **environment}
     command = [sys.executable, "-m", "harness", *COMMAND, *options, "--quiet"]
     out = folder / "times.json"
     measured = [sys.executable, "-m", "benchmarks.main_job", "--child", str(out), "--runs", str(folder / "runs")]

@@ -67,7 +67,7 @@ class RunResult:
     def scores(self) -> pd.DataFrame:
         """The table of `read_records(runs)`, restricted to the records of this request."""
         frame = read_records(self.runs)
-        names = {str(path.relative_to(self.runs)) for path in self.records}
+        names = {path.relative_to(self.runs).as_posix() for path in self.records}
         return frame[frame["record"].isin(names)].reset_index(drop=True)
 
 
@@ -127,6 +127,7 @@ def run(
     from harness.plugins.loose_files import load_file
     from harness.running.run import execute, plan_cells
 
+    # Before the request is read, which may name a method of these files.
     for file in options.get("plugins", ()):
         load_file(Path(file))
     settings = settings_of(options)
@@ -244,12 +245,16 @@ def evaluate(
 
     pairs = labelled_videos(videos)
     if not labels and not isinstance(model, FittedMethod | Model):
+        # Sorted, so that the ids do not depend on the order of the videos.
         labels = sorted({name for _, name in pairs})
     method, classes, chosen = _resolved(model, labels, views)
     ids = {name: index for index, name in enumerate(classes.names)}
     for clip, name in pairs:
         if name not in ids:
-            raise UserError(f"{clip.video} has the class {name!r}, which is not among the {len(ids)} labels.")
+            raise UserError(
+                f"{clip.video} has the class {name!r}, which is not among the {len(ids)} labels.",
+                "Correct the class, or give labels with its name.",
+            )
     rows: list[tuple[Path | None, int]] = [(clip.video, ids[name]) for clip, name in pairs]
     options = compute_options(compute)
     device = for_evaluation(choose_device(options), options, method.backbone)

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from methods._specs.mformer import JOINT, ORTHOFORMER, PROJECTED, MformerOptions
-
-if TYPE_CHECKING:
-    from methods._specs.mformer import Size
+from methods._specs._mformer import JOINT, ORTHOFORMER, PROJECTED, MformerOptions, Size
 
 PATCH, GRID = 16, 14
 """Side of a patch in pixels, and side of the stored table of positions in patches."""

@@ -4,8 +4,9 @@ from torch import Tensor
 
 from harness.api import LabelSet, register_method
 from methods._outputs import OutputsMethod
+from methods._specs._mformer import MformerOptions
 from methods._specs._outputs import require_outputs
-from methods._specs.mformer import MformerOptions, MformerSpec
+from methods._specs.mformer import MformerSpec
 
 
 @register_method("mformer")

@@ -1,4 +1,4 @@
-"""MoTE: a temporal head whose blocks hold several experts, and a gate that trusts it for classes like the trained ones.
+"""MoTE: a temporal head whose blocks hold several experts, and a gate by the similarity to the training classes.
 
 Source: ZMHH-H/MoTE, modules/video_clip.py, train.py, test_zeroshot.py.
 """

@@ -90,15 +90,12 @@ class ViClip(ViClipSpec, ClipMethod):
 
     def tokens(self, texts: tuple[str, ...]) -> Tensor:
         """Return token ids (N, 32) of texts; a longer text is cut, and its last token is the end."""
-        rows = []
-        for text in texts:
-            # Only a text of the demonstration can be longer than the context of CLIP, and such a class name is refused.
-            row = self.backbone.tokenize((text,))[0]
-            cut = row[:CONTEXT].clone()
-            if len(row) > CONTEXT and bool(row[CONTEXT:].any()):
-                cut[-1] = row.max()  # the end token has the largest id
-            rows.append(cut)
-        return torch.stack(rows)
+        # Only a text of the demonstration can be longer than the context of CLIP, and such a class name is refused.
+        rows = self.backbone.tokenize(texts)
+        cut = rows[:, :CONTEXT].clone()
+        longer = rows[:, CONTEXT:].any(dim=1)
+        cut[longer, -1] = rows[longer].amax(dim=1)  # the end token has the largest id
+        return cut
 
     def encode_text(self, label_set: LabelSet) -> Tensor:
         """Return text features (C, K, D) of the K texts of each class, not normalised."""

@@ -1,4 +1,4 @@
-"""Attention of the class token on a clip as a figure: frames, vanilla CLIP, fits, and what each fit changes."""
+"""Attention of the class token on a clip as a figure: frames, vanilla CLIP, fits, and the change by each fit."""
 
 from __future__ import annotations
 
@@ -51,6 +51,7 @@ class MethodAttention:
 
     def moved(self, other: MethodAttention) -> float:
         """The part of the other method's attention that is on other patches here, from 0 to 1, mean over frames."""
+        # Half, because a share that moves is missing on one patch and is added on another.
         return float(np.abs(self.maps - other.maps).sum(axis=(1, 2)).mean() / 2)
 
     @property
@@ -75,15 +76,16 @@ class ClipAttention:
 
     @property
     def caption(self) -> str:
-        """The finding, and what the colours are."""
+        """The finding, and the meaning of the colours."""
         first = self.methods[0]
         texts = [f"{first.title} spreads its attention over {first.spread:.0%} of the patches"]
         for method in self.methods[1:]:
             texts.append(f"{method.title} moves {method.moved(first):.0%} of it and spreads over {method.spread:.0%}")
         shown = f" {len(self.columns)} of {len(self.frames)} frames." if len(self.columns) < len(self.frames) else ""
         return (
-            f"{'; '.join(texts)} (means over {len(self.frames)} frames). Attention of the class token in the last block, "
-            f"mean over heads; 1 is the attention of a patch if all have the same. All methods share a scale.{shown}"
+            f"{'; '.join(texts)} (means over {len(self.frames)} frames). Attention of the class token in the last "
+            f"block, mean over heads; 1 is the attention of a patch if all have the same. All methods share a "
+            f"scale.{shown}"
         ).replace("%", " %")
 
     @property
@@ -102,7 +104,7 @@ def draw_attention(clip: ClipAttention, path: Path) -> None:
     """
     rows = 2 + 2 * (len(clip.methods) - 1)
     tile = min(_TILE, (WIDTH - _BAR) / len(clip.columns) - _GAP)
-    lines = textwrap.wrap(clip.caption, 118)
+    lines = textwrap.wrap(clip.caption, 134)
     height = rows * (tile + _HEAD) + 0.14 * len(lines) + 0.12
     with paper_style():
         sheet = _Sheet(Figure(figsize=(WIDTH, height)), tile, clip)
@@ -118,6 +120,7 @@ def draw_attention(clip: ClipAttention, path: Path) -> None:
 
 def _percentile(maps: Sequence[NDArray[np.float32]]) -> float:
     """The end of a colour scale of maps."""
+    # Not 0, which the difference of two equal methods has: a colour scale needs two ends.
     return max(float(np.percentile(np.abs(np.stack(maps)), _PERCENTILE)), 1e-6)
 
 
@@ -150,7 +153,7 @@ class _Sheet:
         self._bar(seen, "attention\n(1 = uniform)", "max")
 
     def differences(self, method: MethodAttention) -> None:
-        """A row of what a method changes against the first method."""
+        """A row with the difference between a method and the first method."""
         first = self.clip.methods[0]
         change = method.times_uniform - first.times_uniform
         top = _percentile([change])
@@ -184,4 +187,5 @@ class _Sheet:
         bar.ax.locator_params(nbins=4)
         bar.set_label(title, fontsize=7, labelpad=1)
         bar.outline.set_visible(False)
-        bar.solids.set(alpha=1.0)  # the maps are transparent, for the frames below them
+        if bar.solids is not None:
+            bar.solids.set(alpha=1.0)  # the maps are transparent, for the frames below them

@@ -73,7 +73,9 @@ def _measured(rows: Sequence[Row], ranks: Ranks, anchor: str, caption: str) -> G
     columns = tuple(column for column in named if column == primary or column in measured)
     labels = labels_of(rows)
     board_rows = [_row(row, label, ranks, primary) for row, label in zip(rows, labels, strict=True)]
-    board_rows.sort(key=lambda row: (bool(row.reasons), -_value(row, primary), row.title, row.label))
+    # Rows that cannot be ranked are below the ranked rows, and between each other by value.
+    ranked = any(row.rank for row in board_rows)
+    board_rows.sort(key=lambda row: (ranked and bool(row.reasons), -_value(row, primary), row.title, row.label))
     return Group(
         anchor=anchor, protocol=rows[0].protocol, dataset=rows[0].dataset, caption=caption, primary=primary,
         rows=tuple(board_rows), published=False, embedded=any(row.embedded for row in rows), columns=columns,

@@ -203,6 +203,7 @@ def board_json(groups: Sequence[Group], damaged: Sequence[Damaged] = ()) -> str:
         damaged=tuple(JsonDamaged(file.name, file.message, file.hint) for file in damaged),
     )
     value = msgspec.to_builtins(board)
+    # A browser cannot parse NaN, and equal boards are equal files.
     return json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":")) + "\n"
 
 
@@ -241,6 +242,7 @@ def _measured(board: BoardRow, row: Row) -> JsonMeasuredRow:
 
 
 def _published(board: BoardRow) -> JsonPublishedRow:
+    # The numbers of a published row come from one table of one source.
     number = board.numbers[0]
     printed = {column: cell.number for column, cell in board.cells.items()}
     return JsonPublishedRow(

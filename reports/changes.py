@@ -63,6 +63,11 @@ class Changes:
         """Heading, with the date of the earlier board if it is known."""
         return f"Changes since {self.since[:10]}" if self.since else "Changes since the earlier board"
 
+    @property
+    def counts(self) -> str:
+        """The numbers of changes, e.g. `4 added, 1 changed rank`."""
+        return ", ".join(f"{len(self.of(kind))} {kind}" for kind in KINDS if self.of(kind)) or "none"
+
 
 @dataclass(frozen=True)
 class _OldCell:

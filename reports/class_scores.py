@@ -43,6 +43,7 @@ class ClassScores:
         """Ids of the classes that have videos, the best first."""
         known = np.flatnonzero(self.videos[: len(self.names)])
         accuracy = self.right[known] / self.videos[known]
+        # Stable, so that classes of equal accuracy stay in the order of their ids.
         return [int(i) for i in known[np.argsort(-accuracy, kind="stable")]]
 
     def words(self, number: int, name: str) -> str:

@@ -42,6 +42,7 @@ def draw_sheet(rows: Sequence[SheetRow], path: Path) -> None:
         rows: The clips, at most `MOST_CLIPS`.
         path: File to write: .png, .jpg or .jpeg.
     """
+    # A font of matplotlib, which is the same on every machine and has the letters of many alphabets.
     font = ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"), 12)
     heights = [CAPTION + (SIDE if row.frames is not None else 0) + GAP for row in rows]
     width = FRAMES * (SIDE + GAP) + GAP

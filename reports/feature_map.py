@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -41,7 +41,7 @@ class MethodFeatures:
 
 @dataclass(frozen=True)
 class FeatureMap:
-    """What a figure shows.
+    """Features of one or several methods, the classes of the videos, and how positions are computed.
 
     Args:
         methods: The methods, with features of the same N videos, N > 3.
@@ -81,22 +81,23 @@ class FeatureMap:
         chance = 100.0 * float((counts * (counts - 1)).sum()) / (len(ids) * (len(ids) - 1))
         how = f"t-SNE, perplexity {_perplexity(len(ids)):.0f}" if self.by == "tsne" else "UMAP"
         return (
-            f"The {min(NEIGHBOURS, len(ids) - 1)} nearest other videos name the right class for "
-            f"{' and '.join(shares)} of {len(ids)} videos of {len(set(self.labels))} classes; {chance:.0f} % of all "
-            f"pairs have one class. {self.name + ': p' if self.name else 'P'}ositions by {how}, seed {self.seed}; "
-            "only neighbourhoods have a meaning, not axes or distances between groups."
+            f"Classified by the {self.neighbours} nearest other videos (cosine similarity), the accuracy is "
+            f"{' and '.join(shares)}, on {len(ids)} videos of {len(set(self.labels))} classes; {chance:.0f} % of all "
+            f"pairs of videos have one class. {self.name + ': p' if self.name else 'P'}ositions by {how}, seed "
+            f"{self.seed}; only neighbourhoods have a meaning, not axes or distances between groups."
         )
 
-    def nearest(self, method: MethodFeatures) -> float:
-        """The percentage of videos whose nearest other videos name the right class, by cosine similarity.
+    @property
+    def neighbours(self) -> int:
+        """Number of nearest videos that vote."""
+        return min(NEIGHBOURS, len(self.labels) - 1)
 
-        Each of the nearest videos votes with its similarity rank, so that the nearest decides a tie.
-        """
+    def nearest(self, method: MethodFeatures) -> float:
+        """The accuracy in percent of classifying each video by its nearest other videos; the nearest decides a tie."""
         unit = _unit(method.videos)
         similarity = unit @ unit.T
         np.fill_diagonal(similarity, -np.inf)
-        k = min(NEIGHBOURS, len(unit) - 1)
-        order = np.argsort(-similarity, axis=1, kind="stable")[:, :k]
+        order = np.argsort(-similarity, axis=1, kind="stable")[:, : self.neighbours]
         ids = np.asarray(self.labels)
         right = 0
         for label, voters in zip(self.labels, ids[order], strict=True):
@@ -118,17 +119,22 @@ def draw_feature_map(shown: FeatureMap, path: Path) -> None:
     planes = [_plane(method.videos, shown.by, shown.seed) for method in shown.methods]
     with paper_style():
         width = min(WIDTH, _PANEL * len(planes) + _LEGEND)
-        figure = Figure(figsize=(width, 2.75))
+        lines = textwrap.wrap(shown.caption, int(19.5 * width))
+        below = 0.14 * len(lines) + 0.08
+        height = _PANEL + 0.25 + below
+        figure = Figure(figsize=(width, height))
+        figure.text(0.0, 0.03 / height, "\n".join(lines), fontsize=7, va="bottom")
         side = (width - _LEGEND) / len(planes)
         for number, (method, points) in enumerate(zip(shown.methods, planes, strict=True)):
-            axes = figure.add_axes(((number * side + 0.04) / width, 0.03, (side - 0.12) / width, 0.86))
+            size = (side - 0.12) / width, (side - 0.12) / height
+            axes = figure.add_axes(((number * side + 0.04) / width, below / height, *size))
             _scatter(axes, points, shown)
-            title = f"{shorten(method.title, 24)}: {shown.nearest(method):.0f} % of neighbours agree"
+            title = f"{shorten(method.title, 24)}: {shown.neighbours}-NN accuracy {shown.nearest(method):.0f} %"
             axes.set_title(title, fontsize=8, pad=3)
         handles, names = axes.get_legend_handles_labels()
         figure.legend(
-            handles, names, loc="center right", bbox_to_anchor=(1.0, 0.46), title=_legend_title(shown),
-            title_fontsize=7, handletextpad=0.2, labelspacing=0.25, alignment="left",
+            handles, names, loc="center right", bbox_to_anchor=(1.0, (below + side / 2) / height),
+            title=_legend_title(shown), title_fontsize=7, handletextpad=0.2, labelspacing=0.25, alignment="left",
         )  # fmt: skip
         write_plot(figure, path, shown.caption)
 

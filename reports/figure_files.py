@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from harness.base.atomic import write_bytes
+from harness.base.errors import UserError
 from reports.aggregate import rows_of
 from reports.anchors import slug
 from reports.board import groups_of
@@ -34,7 +35,7 @@ def write_figures(runs: Sequence[Path], out: Path, width: str = "column") -> tup
         The PDF and PNG files, and the files of the run folders that cannot be read.
 
     Raises:
-        UserError: A run folder is missing or has no record, or the files cannot be written.
+        UserError: A run folder is missing, it has no record or no table with two rows, or the files cannot be written.
     """
     paper = PAPERS[width]
     read = read_entries(runs)
@@ -49,6 +50,11 @@ def write_figures(runs: Sequence[Path], out: Path, width: str = "column") -> tup
     for section in comparisons:
         named = {"classes": section.figure, "confusion": section.confusion}
         figures += [(f"{stems[section.anchor]}-{name}", section.title, shown) for name, shown in named.items() if shown]
+    if not figures:
+        raise UserError(
+            f"Every table of {', '.join(map(str, runs))} has one measured row; a figure shows at least two.",
+            "Measure another method: python -m harness run --method NAME --protocol b2n",
+        )
     for stem, title, figure in figures:
         files += write_figure(figure, out / stem, paper)
         captions.append(f"- `{stem}`: {title}. {figure.caption}")

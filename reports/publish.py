@@ -22,7 +22,7 @@ _ADDRESS = re.compile(r"https?://[^\s?#]+")
 
 @dataclass(frozen=True)
 class Publishing:
-    """Where the records of a board are read.
+    """The place at which links of a board find the records, and the additions to the board.
 
     Args:
         alone: Copy the records and predictions into the subfolder `records` of the board, which can then be served

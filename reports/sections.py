@@ -25,6 +25,7 @@ from reports.row import Cell, Row, harmonic_columns
 from results.compare import PartComparison, compare_files
 from results.measurement_words import plain
 from results.predictions import read_predictions
+from results.row_statistics import PairStatistics
 
 MOST_COMPARISONS = 4
 
@@ -95,6 +96,7 @@ class ComparisonSection:
         parts: The comparison of each part, in the order of the columns.
         figure: Changes of the accuracy of classes in the first part.
         names: Display names of the parts.
+        means: (display name, test) of each harmonic mean, with Holm's correction over all pairs of the table.
         confusion: Confusion of classes of the first row.
     """
 
@@ -105,6 +107,7 @@ class ComparisonSection:
     parts: tuple[PartComparison, ...]
     figure: Figure
     names: tuple[str, ...]
+    means: tuple[tuple[str, PairStatistics], ...] = ()
     confusion: Figure | None = None
 
 
@@ -239,7 +242,20 @@ def _comparison(group: Group, a: BoardRow, b: BoardRow, most: float) -> Comparis
     figure = class_changes(parts[0], a.name, b.name, 12, most)
     title = f"{protocol_title(group.protocol)}, {dataset_title(group.dataset)}, {group.heading}"
     anchor = slug("c", group.anchor)
-    return ComparisonSection(anchor, title, a.name, b.name, tuple(parts), figure, names, _confusion(a, most))
+    means, confused = _means(group, a, b), _confusion(a, most)
+    return ComparisonSection(anchor, title, a.name, b.name, tuple(parts), figure, names, means, confused)
+
+
+def _means(group: Group, a: BoardRow, b: BoardRow) -> tuple[tuple[str, PairStatistics], ...]:
+    """The tests of the harmonic means of two rows, which are those of the ranks."""
+    tests = []
+    for column in harmonic_columns(a.row.rules) if a.row else ():
+        for pair in group.pairs.get(column, ()):
+            if (pair.a, pair.b) == (a.anchor, b.anchor):
+                tests.append((column_title(column), pair))
+            elif (pair.b, pair.a) == (a.anchor, b.anchor):
+                tests.append((column_title(column), pair.turned))
+    return tuple(tests)
 
 
 def _part(comparison: PartComparison) -> str:

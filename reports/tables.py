@@ -115,6 +115,7 @@ def _by_method(layout: Layout, rows: Sequence[Row]) -> dict[str, list[_Variant]]
     for row in rows:
         dataset = printed.get(row.dataset, "")
         if layout.protocol:
+            # A method with a table of its own is in no other table, and no other method is in its table.
             if row.protocol != layout.protocol or dataset not in wanted or (row.method in alone) != bool(layout.method):
                 continue
         elif (row.protocol, dataset) != (layout.measured_under, layout.measured_on):

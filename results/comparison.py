@@ -220,6 +220,7 @@ def _borrowed(samples: PartSamples, statistics: PairStatistics, spread: Borrowed
 
 def _list(pair: Pair) -> ListComparison:
     a, b = pair.table["hit_a"].to_numpy(), pair.table["hit_b"].to_numpy()
+    # The same test as that of the part: with a single list both p values are equal.
     p = part_samples("", [pair]).statistics().p
     return ListComparison(
         pair.list_name, len(a), 100.0 * float(a.mean()), 100.0 * float(b.mean()), int((a & b).sum()),
@@ -256,6 +257,7 @@ def _differing(pairs: Iterable[Pair]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = defaultdict(list)
     for pair in pairs:
         texts = [str(d) for d in differences(pair.a.measurement, pair.b.measurement, ("method.name",))]
+        # The device is not part of a measurement, but can change a few predictions.
         devices = pair.a.environment.device, pair.b.environment.device
         if devices[0] != devices[1]:
             texts.append(f"device {devices[0]} against {devices[1]}")

@@ -124,6 +124,7 @@ def _measured(a: _Answers, b: _Answers) -> MeasuredPair | None:
         return None
     differences = _at(a, common) - _at(b, common)
     discordance = float(np.abs(differences).mean())
+    # Rows with equal answers on every video have no variance that could be scaled to another number of videos.
     if not discordance:
         return None
     videos, repeats = len(a.labels), len(differences)

@@ -182,6 +182,7 @@ def interval_of_repeat(sample: RowSample, position: int, design: Design) -> Inte
     scores, alone = sample.row.scores, lists_of([design]).clustered
     of_list = scores.by_repeat[[position]]
     if len(alone.clusters) < len(scores.clusters):
+        # The scores of a row have a column for each cluster of all its lists.
         of_list = of_list[:, np.searchsorted(scores.clusters, alone.clusters)]
     return cell_interval(alone.scores(scores.values[[position]], of_list))
 

@@ -146,6 +146,7 @@ def pair_statistics(a: RowSample, b: RowSample, names: tuple[str, str] = ("", ""
 def paired_fits(a: RowSample, b: RowSample) -> int:
     """Number of fits of two rows that are paired; 1 if a trained side has one fit, 0 if nothing is trained."""
     trained = [sample for sample in (a, b) if sample.fits]
+    # One fit on a side gives no spread between fits, however many the other side has.
     if len(trained) < 2 or 1 in (trained[0].fits, trained[1].fits):
         return min((sample.fits for sample in trained), default=0)
     return len(common_indices(a.row.indices, b.row.indices))

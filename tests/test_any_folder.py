@@ -105,6 +105,7 @@ def all_ours(text: str, installed: Installed) -> bool:
     return all(Path(line).resolve().is_relative_to(installed.home.resolve()) for line in text.split())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", LAYOUTS_TESTED)
 def test_our_packages_win_in_every_folder(editable: Installed, tmp_path: Path, layout: str) -> None:
     where = user_folder(tmp_path / "work", layout)
@@ -114,6 +115,7 @@ def test_our_packages_win_in_every_folder(editable: Installed, tmp_path: Path, l
     assert "b2n" in editable.must(where, "harness", "list", "protocols")
 
 
+@pytest.mark.slow
 def test_a_command_is_run_again_beside_its_own_output(
     editable: Installed, finished_runs: Path, small_dataset: Path, tmp_path: Path
 ) -> None:
@@ -138,6 +140,7 @@ def test_nothing_else_of_the_working_directory_is_imported(editable: Installed, 
     assert str(tmp_path) not in editable.must(tmp_path, "python", "-c", seen).splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_the_script_runs_beside_a_package_harness_of_the_user(editable: Installed, tmp_path: Path) -> None:
     """`python -m harness` is theirs there: Python resolves it before any code of ours runs."""
     (tmp_path / "harness").mkdir()
@@ -174,6 +177,7 @@ def test_our_packages_imported_before_are_no_error(editable: Installed, tmp_path
     editable.must(tmp_path, "python", "-c", code)
 
 
+@pytest.mark.slow
 def test_an_installation_without_a_package_says_so(tmp_path: Path) -> None:
     copy_repository(tmp_path / "broken")
     shutil.rmtree(tmp_path / "broken" / "results")

@@ -26,8 +26,8 @@ def test_pictures_of_a_fit_named_by_its_method(
     assert in_process("attention", "--method", "vificlip", "--fit", fit, clip, *places, *arguments) == 0
     caption = capsys.readouterr().out.strip()
     numbers = re.match(
-        r"vanilla CLIP spreads its attention over (\d+) % of the patches; ViFi-CLIP moves (\d+) % of it and spreads over "
-        r"(\d+) % \(means over 2 frames\)", caption
+        r"vanilla CLIP spreads its attention over (\d+) % of the patches; ViFi-CLIP moves (\d+) % of it and "
+        r"spreads over (\d+) % \(means over 2 frames\)", caption
     )  # fmt: skip
     assert numbers and all(0 <= int(number) <= 100 for number in numbers.groups())
     with Image.open(outs[0]) as sheet:

@@ -252,6 +252,7 @@ def test_the_verbs_that_take_a_backbone() -> None:
     assert takes == set(BACKBONE_VERBS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", BACKBONE_VERBS)
 @pytest.mark.parametrize("weights", ["nosuch", "openai", "w.safetensors"])
 def test_weights_for_the_embedded_clip_are_refused_by_every_verb(

@@ -37,6 +37,7 @@ def test_functions_are_short_and_narrow(measured: dict[Path, Measured]) -> None:
     assert not long + wide
 
 
+@pytest.mark.slow
 def test_bundles_have_few_fields_without_defaults() -> None:
     """A dataclass that only moves arguments out of a signature is no better: see `Job` and `Context`."""
     wide = []

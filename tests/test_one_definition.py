@@ -335,6 +335,7 @@ def test_what_only_shows_or_makes_a_measurement_is_left_alone(name: str) -> None
     assert other_definitions(FINE[name]) == []
 
 
+@pytest.mark.slow
 def test_no_other_file_defines_a_measurement() -> None:
     files = [path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py"))]
     found = [

@@ -46,6 +46,7 @@ def test_starts_fast(arguments: tuple[str, ...], tmp_path: Path) -> None:
     assert min(seconds) < SECONDS, f"{' '.join(arguments)} took {min(seconds):.2f} s of user CPU time"
 
 
+@pytest.mark.slow
 def test_power_needs_no_torch_and_no_tables(tmp_path: Path) -> None:
     arguments = ["power", "--protocol", "b2n", "--dataset", "ucf101", "--runs", str(tmp_path), "--cache", str(tmp_path)]
     code = (
@@ -77,6 +78,7 @@ WRONG = (
 )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_wrong_words_are_named_before_torch_is_imported(tmp_path: Path) -> None:
     code = (
         "import sys; from harness.cli import main\n"

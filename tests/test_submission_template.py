@@ -55,6 +55,21 @@ def run_here(command: str, repository: Path, monkeypatch: pytest.MonkeyPatch, **
     return in_process(*words[4:])
 
 
+def run_as_the_shell_expands(
+    command: str, repository: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], **facts: str
+) -> None:
+    """A step's command in a shell, whose `python` is this process: it gets the words as the shell expands them."""
+    words = repository.parent / "words"
+    words.unlink(missing_ok=True)
+    noted = f"python() {{ printf '%s\\0' \"$@\" >> {shlex.quote(str(words))}; }}\n"
+    done = run(noted + command, repository, **facts)
+    assert done.returncode == 0, done.stdout + done.stderr
+    arguments = words.read_text().split("\0")
+    assert arguments[:3] == ["-P", "-m", "harness"] and arguments.pop() == "" and "-P" not in arguments[3:]
+    monkeypatch.chdir(repository)
+    assert in_process(*arguments[3:]) == 0, capsys.readouterr()
+
+
 def add(repository: Path, made: Forge, place: str) -> None:
     """What the template's README asks of a submitter."""
     path = made.write(repository.parent / "made.zip")
@@ -75,15 +90,19 @@ def board(tmp_path: Path) -> Path:
     return folder
 
 
-def test_the_workflow_accepts_a_new_version_and_builds_the_board(board: Path) -> None:
+def test_the_workflow_accepts_a_new_version_and_builds_the_board(
+    board: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     base = git(board, "rev-parse", "HEAD")
     add(board, version(2), "mymethod/v2")
     head = commit(board)
     summary = board.parent / "summary.md"
     diff, check, report = harness_commands()
+    facts = {"BASE": base, "HEAD": head, "ACCOUNT": "someone", "GITHUB_STEP_SUMMARY": str(summary)}
+    for name, value in facts.items():
+        monkeypatch.setenv(name, value)
     for command in (diff, check, report):
-        done = run(command, board, BASE=base, HEAD=head, ACCOUNT="someone", GITHUB_STEP_SUMMARY=str(summary))
-        assert done.returncode == 0, done.stdout + done.stderr
+        run_as_the_shell_expands(command, board, monkeypatch, capsys, **facts)
     assert "mymethod/v2: passed" in summary.read_text().replace("&#95;", "_")
     assert (board / "site" / "index.html").read_text().count('<span class="status verified">verified</span>') == 2
 

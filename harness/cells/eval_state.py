@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from dataclasses import replace
 from pathlib import Path
 
@@ -53,7 +54,7 @@ def scored_before(cell: EvalCell, tensors_of: TensorsOf = lambda model: "") -> P
     Untrained evals of several protocols share a number key, and so do evals of an unchanged list when another list of
     the row changed.
     """
-    for path in sorted(cell.record.parent.glob(f"*-{_escape(cell.test.name)}-*{RECORD_SUFFIX}")):
+    for path in sorted(cell.record.parent.glob(f"*-{glob.escape(cell.test.name)}-*{RECORD_SUFFIX}")):
         try:
             record = read_record(path)
         except UserError:
@@ -67,14 +68,9 @@ def scored_before(cell: EvalCell, tensors_of: TensorsOf = lambda model: "") -> P
     return None
 
 
-def _escape(name: str) -> str:
-    """A name as a pattern that matches itself."""
-    return "".join(f"[{c}]" if c in "*?[" else c for c in name)
-
-
 def _sibling_records(cell: EvalCell) -> list[Record]:
     """Records of the same part, repeat and list of the method with other keys."""
-    stem = cell.record.name.removesuffix(RECORD_SUFFIX).rsplit("-", 1)[0]
+    stem = glob.escape(cell.record.name.removesuffix(RECORD_SUFFIX).rsplit("-", 1)[0])
     folders = {cell.record.parent, *(cell.record.parent.parent.parent.glob("*/evals") if cell.fit else [])}
     siblings = []
     for path in sorted(path for folder in folders for path in folder.glob(f"{stem}-*{RECORD_SUFFIX}")):

@@ -65,6 +65,7 @@ def _size(protocol: str, dataset: Dataset, name: str, parts: tuple[str, ...]) ->
             return ListSize(protocol, dataset.name, name, parts, entry.rows, None, squares or 1.0, False, guess)
     rows = dataset.list(name).rows
     clusters = [dataset.cluster(path) for path, _ in rows]
+    # A video without a known source is a source of its own.
     sources = Counter(cluster or f"video {path}" for cluster, (path, _) in zip(clusters, rows, strict=True))
     squares = sum(n * n for n in sources.values()) / len(rows)
     unknown = not any(clusters)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,7 +89,9 @@ def _sibling_fits(cell: FitCell) -> list[tuple[Path, FitFile]]:
     """Finished fits of the same method and list with other keys, each with its folder."""
     siblings = []
     # The name of a folder ends in the first digits of the key of its fit.
-    for sibling in sorted(cell.folder.parent.glob(f"{cell.folder.name.rsplit('-', 1)[0]}-*")):
+    # The name of a dataset, which is part of the folder's name, can contain the signs of a pattern.
+    stem = glob.escape(cell.folder.name.rsplit("-", 1)[0])
+    for sibling in sorted(cell.folder.parent.glob(f"{stem}-*")):
         try:
             other = read_fit_file(sibling) if sibling != cell.folder else None
         except UserError:

@@ -103,6 +103,7 @@ def _fit_cell(resolved: ResolvedFit, parent: FitCell | None, runs: Path) -> FitC
         start=start,
     )
     described = FitDescription(row.method_id, row.model_id, training, ENGINE_VERSION)
+    # With a part of the key, so that fits with other settings never share a folder.
     folder = row.folder(runs) / f"{_file_name(dataset.name)}-{train.name}-{fit_key(described)[:8]}"
     return FitCell(row, fit, dataset, train, labels, resolved.views, described, folder, parent, resolved.protocol)
 

@@ -1,4 +1,4 @@
-"""Which cells are done, missing or stale, and why. Reads the run folder and runs nothing."""
+"""The state of each cell (done, missing or stale) with its reason. Reads the run folder and runs nothing."""
 
 from __future__ import annotations
 

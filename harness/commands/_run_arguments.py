@@ -29,7 +29,9 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     add_folders(parser)
     add_executor(parser)
     parser.add_argument(
-        "--request", metavar="FILE", help="request file of a job, in the folder of its log; replaces --method etc."
+        "--request",
+        metavar="FILE",
+        help="request file of a job, in the folder of its log; replaces the options that it states",
     )
     parser.add_argument("--keep-going", action="store_true", help="go on with other cells after a failure")
     parser.add_argument("--force", action="store_true", help="compute finished cells anew")

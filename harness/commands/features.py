@@ -35,9 +35,9 @@ def add_parser(verbs: Verbs) -> None:
         verbs, "features", "video features of a fit, as arrays or as a map",
         "Extract the features of the videos of a list that a fit or an untrained method was scored on. A file that\n"
         "ends in .npz or .safetensors receives arrays: features of frames (videos, T, D) and of videos (videos, D),\n"
-        "class ids, and names of videos and classes. A .png, .pdf or .svg receives a map in two dimensions by t-SNE or\n"
-        "UMAP with one dot per video, coloured by class, beside the map of vanilla CLIP, with the percentage of videos\n"
-        "whose nearest neighbours have their class.",
+        "class ids, and names of videos and classes. A .png, .pdf or .svg receives a map in two dimensions by t-SNE\n"
+        "or UMAP with one dot per video, coloured by class, beside the map of vanilla CLIP, with the accuracy of the\n"
+        "nearest neighbours.",
         "examples:\n"
         "  python -m harness features --method vificlip --part novel --out features.pdf\n"
         "  python -m harness features --method vanilla_clip --part joint --out features.npz\n",

@@ -82,9 +82,14 @@ def _check(arguments: argparse.Namespace) -> None:
         raise UserError("--protocol is missing.", "Example: python -m harness power --protocol b2n --dataset ucf101")
     share = arguments.discordance
     if share is not None and not 0.0 < share <= 1.0:
-        raise UserError(f"--discordance is {share:g}, expected a share above 0 and up to 1.", "15 %: 0.15")
+        raise UserError(
+            f"--discordance is {share:g}, expected a share above 0 and up to 1.",
+            "Example: --discordance 0.15 for 15 %.",
+        )
     if arguments.pairs < 1:
-        raise UserError(f"--pairs is {arguments.pairs}, expected a number of pairs from 1.", "Two methods: --pairs 1")
+        raise UserError(
+            f"--pairs is {arguments.pairs}, expected a number of pairs from 1.", "Example: --pairs 1 for two methods."
+        )
 
 
 def _measured(

@@ -119,6 +119,7 @@ def _board(arguments: argparse.Namespace, runs: Sequence[Path]) -> int:
     from reports.site import build_report
     from results.record import BOARD
 
+    # Only a folder that the user names is made for publication, with a copy of the records.
     publishing = Publishing(arguments.out is not None, arguments.records_url or "", arguments.since, arguments.samples)
     out = Path(arguments.out) if arguments.out else runs[0] / BOARD
     built = build_report(runs, out, publishing)

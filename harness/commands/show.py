@@ -158,6 +158,7 @@ def parameter_counts(spec: type[MethodSpec], arch: str | None) -> ParameterCount
 
     backbone = load_backbone(MINI) if arch == MINI else load_backbone(arch or "ViT-B-16", "random")
     total, trained = method_class(spec.name)(backbone).parameter_counts()
+    # Without a recipe nothing is updated, although the parameters of the module require gradients.
     is_trained = spec.recipe is not None or bool(spec.recipes)
     return ParameterCounts(backbone.facts.arch, total, trained if is_trained else 0)
 

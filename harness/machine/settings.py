@@ -149,7 +149,7 @@ def _read_file(
     try:
         content = tomllib.loads(config.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{config} cannot be read as TOML: {error}") from None
+        raise UserError(f"{config} cannot be read as TOML: {error}.", "Correct the file.") from None
     base = config.resolve().parent
     for key, value in content.items():
         if key in tables and isinstance(value, dict):

@@ -47,7 +47,7 @@ _PLAIN = (
 
 @dataclass
 class _Reads:
-    """Where names occur.
+    """Occurrences of names in code.
 
     Args:
         names: Bare names.

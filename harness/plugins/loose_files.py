@@ -59,12 +59,12 @@ def load_file(path: Path) -> list[str]:
     if path in loaded_files:
         return [source.name for kind in KINDS for source in loose[kind].values() if source.file == path]
     if not path.is_file():
-        raise UserError(f"The plugin file {path} does not exist.")
+        raise UserError(f"The plugin file {path} does not exist.", "Give the path of a .py file.")
     # Two files of one name in two folders are two modules; the stem alone could also hide an installed package.
     module_name = f"harness_plugin_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
     spec = importlib.util.spec_from_file_location(module_name, path)
     if spec is None or spec.loader is None:
-        raise UserError(f"The plugin file {path} is not a Python file.")
+        raise UserError(f"The plugin file {path} is not a Python file.", "Give the path of a .py file.")
     module = importlib.util.module_from_spec(spec)
     # Before it runs: dataclasses and typing look up the module of a class in `sys.modules` while the class is made.
     sys.modules[module_name] = module
@@ -102,7 +102,7 @@ def _refuse_installed_names(names: dict[str, list[str]], path: Path) -> None:
 
 
 def forget_files(keep: set[Path]) -> None:
-    """Forget loaded files, except those to keep, and which files failed to load."""
+    """Forget loaded files, except those to keep, and the files that failed to load."""
     for kind in KINDS:
         for name in [name for name, source in loose[kind].items() if source.file not in keep]:
             del loose[kind][name]

@@ -14,7 +14,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Source:
-    """Where a plugin of a name comes from.
+    """The origin of a plugin of a name.
 
     Args:
         name: Registered name.

@@ -54,6 +54,7 @@ def attention_of_fits(
     models = {"vanilla CLIP": Model(vanilla, fits[0].labels, views)}
     for fit in fits:
         title = fit.title if fit.title not in methods else f"{fit.title} ({fit.folder.name})"
+        # All methods see the same decoded frames, each with the input statistics of its training.
         fit_views = replace(views, normalize=fit.views.normalize, input=fit.views.input)
         methods[title] = fit.method.eval(), normalise(clips.frames, fit_views, cpu)
         models[title] = Model(fit.method, fit.labels, fit_views)

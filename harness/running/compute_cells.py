@@ -109,7 +109,7 @@ def compute_cells(
     failed: set[str] = set()
     with progress, _noted(tasks, settings, processes):
         for task in tasks:
-            # A fit whose start failed is not tried: its error would be that weights are missing, not why.
+            # A fit whose start failed is not tried: its error would be the missing weights, and not their reason.
             if problem := task.needs_failed(failed) or _attempt(task, session, keep_going, summary):
                 summary.failures.append((task.name, problem))
                 failed.add(task.cell.key)

@@ -94,8 +94,10 @@ def _lines(file: Path) -> list[_Line]:
         raise UserError(f"--import is {file}, expected a file that ends in .csv, .tsv, .csv.gz or .tsv.gz.", EXPECTED)
     try:
         data = file.read_bytes()
+        # Spreadsheet programs write a byte order mark, which utf-8-sig removes.
         text = (gzip.decompress(data) if file.suffix.lower() == ".gz" else data).decode("utf-8-sig")
         table = list(csv.reader(text.splitlines(keepends=True), "excel" if name.endswith(".csv") else "excel-tab"))
+    # A truncated .gz file raises EOFError, a damaged one zlib.error.
     except (OSError, EOFError, ValueError, zlib.error, csv.Error) as error:
         raise UserError(f"The table {file} cannot be read: {error}.", EXPECTED) from None
     header = [cell.strip().lower() for cell in table[0]] if table else []
@@ -112,6 +114,7 @@ def _lines(file: Path) -> list[_Line]:
         if len(row) != len(header):
             raise UserError(f"{file}, line {number} has {len(row)} cells, expected {len(header)}.", EXPECTED)
         chosen = [row[i].strip() for i in predicted]
+        # An empty cell or -1, as in predictions files of this project, ends the predictions of a video.
         chosen = chosen[: next((i for i, cell in enumerate(chosen) if cell in ("", "-1")), len(chosen))]
         if not chosen:
             raise UserError(f"{file}, line {number}: the video {row[video]} has no prediction.", EXPECTED)
@@ -178,6 +181,7 @@ def _ids(classes: Sequence[str], texts: Sequence[str]) -> Mapping[str, int]:
     names = {name: label for label, name in enumerate(classes)}
     if all(text.isdecimal() for text in texts) and not any(name.isdecimal() for name in classes):
         return {str(label): label for label in range(len(classes))}
+    # Exact names come last and win: two classes may differ in capital letters alone.
     return {**{name.lower(): label for name, label in names.items()}, **names}
 
 

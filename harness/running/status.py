@@ -58,6 +58,7 @@ def folder_status(runs: Path) -> list[CellStatus]:
     for path in sorted((runs / LOCKS).glob("*.holder")):
         if not is_held(path.with_suffix(".lock")):
             continue
+        # The process may remove its note, or not have written all of it, while the note is read here.
         with contextlib.suppress(OSError, msgspec.MsgspecError):
             holder = msgspec.json.decode(path.read_bytes(), type=_Holder)
             kind, _, name = holder.cell.partition(" ")
@@ -68,6 +69,7 @@ def folder_status(runs: Path) -> list[CellStatus]:
     for key, (cell, pid, host) in noted.items():
         if key not in running and not (runs / cell.file).is_file():
             cells.append(CellStatus(cell.kind, cell.name, "waiting", f"process {pid} on {host} computes it later"))
+    # The folder of a running fit holds its epochs, which would otherwise show it as interrupted.
     busy = {(runs / noted[key][0].file).parent for key in running if key in noted}
     cells += [*_fits(runs, busy), *_evals(runs)]
     return sorted(cells, key=lambda cell: ORDER.index(cell.state))

@@ -32,7 +32,9 @@ class LabelSet:
         seen: dict[str, int] = {}
         for i, name in enumerate(self.names):
             if name in seen:
-                raise UserError(f"Class name {name!r} occurs twice, as id {seen[name]} and id {i}.")
+                raise UserError(
+                    f"Class name {name!r} occurs twice, as id {seen[name]} and id {i}.", "Rename one of them."
+                )
             seen[name] = i
 
     def __len__(self) -> int:

@@ -125,7 +125,8 @@ def _split_quoted(text: str) -> list[str]:
         else:
             current += char
     if quote:
-        raise UserError(f"The quote {quote} in {text!r} is not closed.")
+        hint = "Close it, and quote the whole word for the shell."
+        raise UserError(f"The quote {quote} in {text!r} is not closed.", hint)
     return [part.strip() for part in [*parts, current] if part.strip()]
 
 

@@ -96,7 +96,9 @@ class Cut:
             raise UserError(f"step is {self.step:g} without a window.", "Give the length of a window, too.")
         if self.window is not None and self.end is not None and self.window > self.end - self.start:
             length = self.end - self.start
-            raise UserError(f"window is {self.window:g} s, longer than the part from start to end, {length:g} s.")
+            raise UserError(
+                f"window is {self.window:g} s, expected at most the length of the part from start to end, {length:g} s."
+            )
 
     @property
     def whole(self) -> bool:

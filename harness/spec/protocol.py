@@ -105,7 +105,7 @@ class DatasetFacts(StructuralType):
 
 
 class Protocol(ABC):
-    """Which lists are fitted on, which are evaluated, and how repeats aggregate.
+    """The lists that are fitted on and evaluated, and the aggregation of repeats.
 
     A subclass is pure data plus two generators; it never touches videos, methods or scores.
 

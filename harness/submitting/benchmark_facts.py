@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -11,7 +11,7 @@ from pathlib import Path
 from harness import __version__
 from harness.base.canonical import row_order_sha256, row_set_sha256
 from harness.base.errors import UserError
-from harness.cells.backbone import MINI_ARCH, BackboneChoice
+from harness.cells.backbone import MINI_ARCH
 from harness.cells.from_request import ENGINE_VERSION
 from harness.cells.scope import PlannedEval, PlannedFit, scope_of
 from harness.cells.seeds import with_seeds
@@ -22,12 +22,12 @@ from harness.data.official.cards import LABEL_VARIANTS, OFFICIAL, pinned_lists
 from harness.data.official.dataset import OfficialDataset
 from harness.plugins import registry
 from harness.plugins.code_hash import file_code_sha256
-from harness.spec import Eval, Fit, LabelSet, MethodCard, Protocol, Repeat, VideoList, Views
+from harness.spec import Eval, Fit, LabelSet, MethodCard, Protocol, Recipe, Repeat, VideoList
 from harness.spec.method_spec import MethodSpec
 from harness.spec.options import MethodOptions, build_options, evaluation_options
 from harness.spec.protocol import SEED
-from harness.submitting.known_models import frame_gmacs, mini_model, model_problems
-from results.measurement import Expected, ListId, Measurement, ModelId, Scope
+from harness.submitting.known_models import frame_gmacs, mini_model, model_problems, prescribed_views
+from results.measurement import Expected, FitDescription, ListId, Measurement, Scope
 from results.measurement_words import WRITTEN_TEXTS
 from results.record import AuditFacts
 from results.submission.copies import KnownTables
@@ -49,7 +49,8 @@ def facts_of(
     by_pair = {pair: facts for pair in pairs if pair[0] in protocols and (facts := pair_facts(*pair))}
     return Facts(
         protocols, by_pair, builtin_methods(), mini_model(), ENGINE_VERSION, __version__, datetime.now(UTC),
-        lambda model: tuple(model_problems(model)), frame_gmacs, _declared, known or KnownTables(),
+        lambda model: tuple(model_problems(model)), frame_gmacs, _declared, _recipes,
+        known or KnownTables(),
         {**(titles or {}), **_titles()},
     )  # fmt: skip
 
@@ -77,6 +78,17 @@ def _declared(m: Measurement, shots: int | None) -> Declared | None:
     can_train = spec.recipe is not None or bool(spec.recipes)
     counts = spec.parameters_vit_b16 if m.model.arch == "ViT-B-16" and options.as_dict() == defaults else None
     return Declared(recipe, defaults, late, "", _card(m, spec, options), counts, can_train)
+
+
+def _recipes(described: FitDescription) -> tuple[Recipe, ...]:
+    """The recipes that a built-in method declares for the list of a fit, one for each protocol; none for others."""
+    name = described.method.name
+    if name not in builtin_methods():
+        return ()
+    spec, preset = registry.method_spec(name), "mini" if described.model.arch == MINI_ARCH else ""
+    dataset = described.training.list.dataset
+    found = (spec.recipe_for(protocol, dataset, None, preset) for protocol in registry.sources("protocol"))
+    return tuple(dict.fromkeys(recipe for recipe in found if recipe is not None))
 
 
 def _card(m: Measurement, spec: type[MethodSpec], options: MethodOptions) -> Card:
@@ -149,28 +161,11 @@ def pair_facts(protocol: str, dataset: str) -> ProtocolFacts | None:
             untrained.setdefault(facts.place, facts)
     return ProtocolFacts(
         protocol=protocol, version=cls.version, dataset=dataset, embedded=opened.kind == "embedded",
-        views_of=_views_of, columns=cls.columns, trained=trained, untrained=tuple(untrained.values()),
+        views_of=prescribed_views, columns=cls.columns, trained=trained, untrained=tuple(untrained.values()),
         parent=pinned.source, lists=pinned.lists, labels=pinned.labels, cluster=opened.cluster,
         scope=lambda row: _row_scope(cls, opened, fits, row),
         audit=lambda train, test: _audit(pinned.labels, train, test),
     )  # fmt: skip
-
-
-def _views_of(views: Views, model: ModelId, stated: Views) -> Views:
-    """The views of a protocol as a CLIP model takes them.
-
-    Args:
-        views: The protocol's views.
-        model: The model of a record.
-        stated: The prescribed views that the record states.
-    """
-    if model.arch == MINI_ARCH:
-        return BackboneChoice(MINI_ARCH, None).views_of(views)
-    if model.weights.startswith("sha256:"):
-        # The input of a weight file is stated by the file, which a submission does not contain.
-        own = stated.normalize == "model" and stated.input.resize != ""
-        return replace(views, normalize="model", input=stated.input) if own else views
-    return BackboneChoice(model.arch, model.weights).views_of(views)
 
 
 def _dataset(name: str) -> Dataset | None:

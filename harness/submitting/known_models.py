@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
@@ -12,6 +12,10 @@ import msgspec
 from harness.base.canonical import is_file_hash
 from harness.cells.architecture_table import ARCHITECTURES
 from harness.cells.backbone import MINI_ARCH, BackboneChoice
+from harness.cells.open_clip_source import CLIP_INPUT
+from harness.cells.own_input import OwnInput
+from harness.spec import Views
+from harness.spec.views import NO_INPUT, InputSettings
 from harness.weights.describe import INFERRED
 from harness.weights.hub import HUB
 from harness.weights.sizes import QUICK_SUFFIX
@@ -31,6 +35,29 @@ def mini_model() -> ModelId:
     return ModelId(MINI_ARCH, weights, "", _MINI_TENSORS, 64, "quick_gelu", TEXT_LENGTH, "clip")
 
 
+def prescribed_views(views: Views, model: ModelId, stated: Views) -> Views:
+    """The views of a protocol as a CLIP model takes them, from the table alone: a board's workflow has no open_clip.
+
+    Args:
+        views: The protocol's views.
+        model: The model of a record.
+        stated: The prescribed views that the record states.
+    """
+    if model.arch == MINI_ARCH:
+        return BackboneChoice(MINI_ARCH, None).views_of(views)
+    if _external(model.weights):
+        # The input of a weight file is stated by the file, which a submission does not contain.
+        own = stated.normalize == "model" and stated.input.resize != ""
+        return replace(views, normalize="model", input=stated.input) if own else views
+    known = known_models().get(model.arch)
+    if known is None:
+        return views  # rule P029 reports the architecture
+    own_input = known.input_of(model.weights)
+    if views.normalize == "imagenet" and own_input.replaces_published(model.weights):
+        views = replace(views, normalize="model")
+    return replace(views, input=own_input.settings if views.normalize == "model" else NO_INPUT)
+
+
 def frame_gmacs(model: ModelId) -> float | None:
     """10^9 multiply-adds of the vision tower for one frame; None if they are not known."""
     return ARCHITECTURES[model.arch].gmacs if model.arch in ARCHITECTURES and not model.config else None
@@ -45,12 +72,21 @@ class KnownModel:
         text_length: Tokens of a text; None if the configuration does not state it.
         tokenizer: `clip`, or the name of a tokenizer on the Hugging Face hub; empty if it is not known.
         tags: For each pretrained tag, whether its weights were trained with QuickGELU.
+        inputs: The input settings of the tags that do not have CLIP's.
     """
 
     image_size: int | None
     text_length: int | None
     tokenizer: str
     tags: dict[str, bool]
+    inputs: dict[str, InputSettings] = field(default_factory=dict)
+
+    def input_of(self, weights: str) -> OwnInput:
+        """The input settings of a tag, or of random weights, as `harness.cells.own_input` reads them from open_clip."""
+        if weights in self.tags:
+            return OwnInput(self.inputs.get(weights, CLIP_INPUT), "its tag", True)
+        of_tags = {self.inputs.get(tag, CLIP_INPUT) for tag in self.tags}
+        return OwnInput(of_tags.pop() if len(of_tags) == 1 else CLIP_INPUT, "its architecture", False)
 
 
 @cache

@@ -107,6 +107,10 @@ def read_published(content: Tree[T], file: str = "The file") -> PublishedWeights
     if any(name.startswith(("vision_model.", "text_model.")) for name in state):
         return PublishedWeights(_of_transformers(state, file), family="transformers")
     if not any(name.startswith("visual.") for name in state):
+        if "blocks.0.attn.proj_kv.weight" in state:
+            raise UserError(
+                f"{file} holds a Motionformer, which is not a CLIP model.", f"Use --method mformer:checkpoint={file}."
+            )
         raise UserError(
             f"{file} holds no CLIP weights: no tensor is named 'visual.*' or 'image_encoder.*'.",
             f"Found: {', '.join(sorted(state)[:3]) or 'no tensors at all'}.",
@@ -183,7 +187,7 @@ def _slowfast(state: dict[str, T]) -> PublishedWeights[T]:
 
 
 def _missing(state: Iterable[str], prefixes: tuple[str, ...]) -> tuple[str, ...]:
-    """The prefixes, unless a name has one of them."""
+    """The prefixes if no tensor's name begins with one of them; otherwise none."""
     return () if any(name.startswith(prefixes) for name in state) else prefixes
 
 

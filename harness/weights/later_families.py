@@ -113,6 +113,7 @@ def _aim(state: Mapping[str, T]) -> Layout[T]:
             own[name.replace("cls_head.fc_cls.", "fc.")] = value
         else:
             clip["visual." + name.removeprefix("backbone.")] = value
+    # AIM has no text tower, and classifies the features in front of CLIP's projection.
     return Layout("aim", clip, own, ("visual.proj", *_TEXT))
 
 
@@ -158,6 +159,7 @@ def take_maxi(state: Mapping[str, T]) -> tuple[dict[str, T], dict[str, T]]:
     for name in state.keys() - rest.keys():
         match = re.fullmatch(pattern, name)
         if match is None:
+            # The only factors outside the blocks are those of the convolution that embeds the patches.
             own[name.replace("image_encoder.conv1.", "patches.w_")] = state[name]
             continue
         # The method counts the layers of the text tower first.

@@ -134,7 +134,7 @@ def _numbers(values: Pickled) -> tuple[int, ...]:
 
 
 class _Bounded:
-    """A file that ends with an error instead of reading more than the pickle of a checkpoint can have."""
+    """A file that raises an error once more is read than the pickle of a checkpoint can have."""
 
     def __init__(self, file: IO[bytes], left: int) -> None:
         self._file = file

@@ -2,79 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from harness.api import LabelSet, MethodCard, MethodSpec, NetworkInput, OwnNetwork, UserError, option
-from methods._specs._outputs import RANDOM, OutputsOptions, require_outputs
+from harness.api import LabelSet, MethodCard, MethodSpec, NetworkInput, OwnNetwork, UserError
+from methods._specs._mformer import CONFIGS, JOINT, MformerOptions
+from methods._specs._outputs import RANDOM, require_outputs
 
 if TYPE_CHECKING:
     from torch import nn
 
-TRAJECTORY, ORTHOFORMER, JOINT = "trajectory", "orthoformer", "joint"
-ORIGINAL, PROJECTED = "original", "projected"
-SEPARATE = "separate"
-
-
-@dataclass(frozen=True)
-class Size:
-    """Size of a network, and the clips that it was trained on.
-
-    Args:
-        frames: Frames per view.
-        stride: Distance of two frames at 30 frames per second.
-        size: Side of the square input in pixels.
-        width: Width of the tokens.
-        layers: Number of blocks.
-        heads: Number of attention heads.
-        file: Name of the published checkpoint for K-400; empty if there is none.
-    """
-
-    frames: int
-    stride: int
-    size: int
-    width: int = 768
-    layers: int = 12
-    heads: int = 12
-    file: str = ""
-
-
-# configs/K400/motionformer_*.yaml; `tiny` runs the pipeline on a CPU.
-CONFIGS = {
-    "hr": Size(16, 8, 336, file="k400_motionformer_336_16x8.pyth"),
-    "base": Size(16, 4, 224, file="k400_motionformer_224_16x4.pyth"),
-    "large": Size(32, 3, 224, file="k400_motionformer_224_32x3.pyth"),
-    "tiny": Size(8, 4, 64, 192, 3, 3),
-}
 SOURCE = "https://dl.fbaipublicfiles.com/motionformer/"
 CLIPS = 10
 """Temporal views of the published evaluation on Kinetics."""
-
-
-@dataclass(frozen=True)
-class MformerOptions(OutputsOptions):
-    """Options that name a network and its weights. The defaults are those of the published weights."""
-
-    config: str = option(
-        "hr", "hr: 16 frames of 336 pixels; base: 16 of 224; large: 32 of 224; tiny: a small network without weights",
-        tuple(CONFIGS),
-    )  # fmt: skip
-    fixed_classes: int = option(400, "number of outputs")
-    attention: str = option(
-        TRAJECTORY, "trajectory; orthoformer: its approximation by landmarks; joint: plain attention over all tokens",
-        (TRAJECTORY, ORTHOFORMER, JOINT),
-    )  # fmt: skip
-    landmarks: int = option(128, "attention=orthoformer: number of landmarks")
-    values: str = option(
-        ORIGINAL, "values that are summed along a trajectory; original: those of the published weights; projected: "
-        "after a projection", (ORIGINAL, PROJECTED),
-    )  # fmt: skip
-    positions: str = option(
-        SEPARATE, "separate: a table of patches and a table of times; joint: one table", (SEPARATE, JOINT)
-    )
-    mlp_head: bool = option(True, "a layer with tanh before the linear layer")
-    tubelet: int = option(2, "frames of a patch; 1: patches of single frames", (1, 2))
 
 
 class MformerSpec(MethodSpec):
@@ -95,7 +36,7 @@ class MformerSpec(MethodSpec):
             "evaluation only, there is no recipe; no published checkpoint was available; that the outputs are in the "
             "order of the dataset's classes is taken on trust unless `classes` names them; attention=orthoformer "
             "draws its first landmarks at random in each pass of the original, here they are fixed; Nystrom, "
-            "Performer and divided attention are left out; frames of SSv2 and EPIC-Kitchens are other JPEGs there; "
+            "Performer, divided attention and the weights for SSv2 and EPIC-Kitchens are left out; "
             "the licence of code and weights is stated as Apache-2.0 and as CC-NC 4.0"
         ),
     )
@@ -114,7 +55,7 @@ class MformerSpec(MethodSpec):
         for name, value in (("fixed_classes", options.fixed_classes), ("landmarks", options.landmarks)):
             if value < 1:
                 raise UserError(f"{cls.name}:{name} is {value}, expected at least 1.")
-        file = f"{SOURCE}{size.file}" if size.file else "your own"
+        fetch = f"Fetch a file, such as {SOURCE}{size.file}" if size.file else "None is published: use your own"
         given = f"{cls.name}:config={options.config},checkpoint="
         # Files hold patch layers and tables that one setting or the other leaves unused.
         unused = ["patch_embed." if options.tubelet > 1 else "patch_embed_3d."]
@@ -126,7 +67,8 @@ class MformerSpec(MethodSpec):
             NetworkInput(size.frames, size.size, f"motionformer:{size.stride}", CLIPS, "slowfast"),
             options.fixed_classes, settings, options.checkpoint, partial(_build, options), tuple(unused),
         )  # fmt: skip
-        network.require_checkpoint(f"Fetch {file}: {given}FILE. To run the pipeline without weights: {given}{RANDOM}.")
+        without = f"To run the pipeline without weights: {given}{RANDOM}."
+        network.require_checkpoint(f"{fetch}, and give its path: {given}FILE. {without}")
         return network
 
     @classmethod

@@ -109,4 +109,5 @@ def _list_csv(lines: Iterable[tuple[str, int, str]]) -> bytes:
         return '"' + text.replace('"', '""') + '"'
 
     body = "".join(f"{quoted(video)},{label},{quoted(name)}\n" for video, label, name in lines)
+    # A path may hold bytes that are not UTF-8, which Python keeps as surrogates.
     return f"video,label,class\n{body}".encode("utf-8", "replace")

@@ -19,6 +19,8 @@ HUB_DATASETS = HARNESS
 """Organisation of the dataset ids in the files: no dataset of the Hub has the videos of these lists, so that the ids
 must be replaced where a board has datasets of its own there."""
 
+_METRICS = {"top1": "top-1 accuracy", "top5": "top-5 accuracy", "mean_class": "mean-class accuracy"}
+
 
 def hugging_face(group: Group, board: BoardRow, row: Row) -> Iterator[ExportedFile]:
     """The files of a measured row, in a separate folder for each row."""
@@ -31,10 +33,12 @@ def hugging_face(group: Group, board: BoardRow, row: Row) -> Iterator[ExportedFi
 def _entry(group: Group, board: BoardRow, row: Row, column: str) -> JsonLike:
     cell = board.cells[column]
     spread = f" ± {cell.cell.spread:.2f} over {cell.cell.n}" if cell.cell and cell.cell.spread is not None else ""
+    rule = row.rule(column)
+    metric = f"harmonic mean of {' and '.join(rule.harmonic_of)}" if rule.harmonic_of else _METRICS[rule.metric]
     entry: dict[str, JsonLike] = {
         "dataset": {"id": f"{HUB_DATASETS}/{slug(group.dataset)}", "task_id": slug(group.protocol, column)},
         "value": round(cell.value, 4),
-        "notes": f"top-1 in percent{spread}; {board.signature}",
+        "notes": f"{metric} in percent{spread}; {board.signature}",
     }
     return {**entry, "date": row.newest.time} if row.newest.time else entry
 

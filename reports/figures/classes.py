@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from reports.figures.palette import COLOURS
-from reports.figures.svg import FAINT, Drawing, Figure, Pen, fitted, text_width
+from reports.figures.svg import FAINT, Drawing, Figure, Pen, fitted, fitted_names, text_width
 from reports.labels import shorten
 from results.compare import PartComparison
 from results.comparison import ClassChange
@@ -49,15 +49,15 @@ def class_changes(part: PartComparison, a: str, b: str, top: int = 20, most: flo
     title = fitted(f"{shorten(a, 24)} minus {shorten(b, 24)}, percent points", width)
     drawing.text((min(middle, width - text_width(title) / 2), bottom + 22), title, "middle")
     text = _largest(part, a, b)
-    return Figure(drawing.svg(f"Accuracy by class, {a} minus {b}, {part.name}. {text}"), text)
+    return Figure(drawing.svg(f"Accuracy by class, {a} minus {b}, {part.name}"), text)
 
 
 def _numbered(changes: Sequence[ClassChange], width: float) -> list[str]:
     """Class names with their numbers of videos, shortened to `width` pixels."""
     numbers = [f" (n = {change.n})" for change in changes]
-    return [
-        fitted(shorten(change.name, 36), width - text_width(n)) + n for change, n in zip(changes, numbers, strict=True)
-    ]
+    left = width - max(map(text_width, numbers), default=0.0)
+    names = fitted_names([shorten(change.name, 36) for change in changes], left)
+    return [name + number for name, number in zip(names, numbers, strict=True)]
 
 
 def _signed(value: float) -> str:
@@ -98,10 +98,10 @@ def confusion(
     totals = np.bincount(predictions["label"], minlength=size)
     percent = 100.0 * counts / np.maximum(totals, 1)[:, None]
     chosen = _confused(percent, pairs)
-    names = [fitted(shorten(classes[i], 28), 0.35 * most) for i in chosen]
+    names = fitted_names([shorten(classes[i], 28) for i in chosen], 0.35 * most)
     text = _most_confused(percent, classes, totals)
     drawing = _matrix(percent[np.ix_(chosen, chosen)], names, most)
-    return Figure(drawing.svg(f"Confusion of classes, {title}. {text}"), f"{title}: {text}" if title else text)
+    return Figure(drawing.svg(f"Confusion of classes, {title}"), f"{title}: {text}" if title else text)
 
 
 def _matrix(part: NDArray[np.float64], names: Sequence[str], most: float) -> Drawing:

@@ -8,7 +8,7 @@ from itertools import pairwise
 from reports.columns import shots_of
 from reports.figures.axes import Box, Scale, draw_axes, percent_scale
 from reports.figures.palette import LABELLED, style_of
-from reports.figures.svg import HEIGHT, TEXT, WIDTH, Drawing, Figure, Pen, Point, fitted
+from reports.figures.svg import HEIGHT, TEXT, WIDTH, Drawing, Figure, Pen, Point, fitted_names
 from reports.labels import legend_of
 from reports.row import Cell, Row
 
@@ -52,17 +52,18 @@ def few_shot_curves(rows: Sequence[Row], title: str, width: float = WIDTH) -> Fi
         line = [(x(k) + shift, y(cell.mean)) for k, cell in found]
         if len(line) > 1:
             drawing.line(line, Pen(colour, 1.4 if shape != "dot" else 0.7, 1.0 if shape != "dot" else 0.5))
-        for (at, _), (k, cell) in zip(line, found, strict=True):
-            if shape != "dot":
-                if cell.interval:
-                    drawing.line([(at, y(end)) for end in cell.interval], Pen(colour, 2.0, 0.4))
-                for repeat in cell.repeats:
-                    drawing.marker((at, y(repeat.value)), "dot", Pen(colour, opacity=0.6))
+        columns = [(at, k, cell) for (at, _), (k, cell) in zip(line, found, strict=True)]
+        if shape != "dot":
+            repeats = [(at, y(repeat.value)) for at, _, cell in columns for repeat in cell.repeats]
+            drawing.dots(repeats, Pen(colour, opacity=0.6))
+        for at, k, cell in columns:
+            if shape != "dot" and cell.interval:
+                drawing.line([(at, y(end)) for end in cell.interval], Pen(colour, 2.0, 0.4))
             drawing.marker((at, y(cell.mean)), shape, Pen(colour), f"{names[number]}, K={k}: {cell.mean:.1f}")
     _label_ends(drawing, box, [(x(found[-1][0]), y(found[-1][1].mean)) for found in points if found][:LABELLED],
                 [name for name, found in zip(names, points, strict=True) if found][:LABELLED])  # fmt: skip
     text = _finding(points, names, ticks)
-    return Figure(drawing.svg(f"Few-shot curves: {title}. {text}"), text)
+    return Figure(drawing.svg(f"Few-shot curves: {title}"), text)
 
 
 def _points(row: Row, shots: Mapping[str, int]) -> list[tuple[int, Cell]]:
@@ -92,6 +93,7 @@ def _label_ends(drawing: Drawing, box: Box, ends: Sequence[Point], names: Sequen
     for n in reversed(range(len(heights))):
         limit = box.bottom + 6 if n == len(heights) - 1 else heights[n + 1] - least
         heights[n] = min(heights[n], limit)
+    shown = fitted_names(names, drawing.width - box.right - 9)
     for i, height in zip(order, heights, strict=True):
         drawing.line([(ends[i][0] + 24, ends[i][1]), (box.right + 6, height)], Pen(width=0.6, opacity=0.35))
-        drawing.text((box.right + 9, height + 4), fitted(names[i], drawing.width - box.right - 9))
+        drawing.text((box.right + 9, height + 4), shown[i])

@@ -70,12 +70,21 @@ def write_figure(figure: Figure, file: Path, paper: Paper) -> list[Path]:
     return files
 
 
-def _draw(axes: Axes, element: ET.Element, scale: float) -> None:
-    """Draw one element of a `Drawing`."""
+def _draw(axes: Axes, element: ET.Element, scale: float, anchor: str = "") -> None:
+    """Draw one element of a `Drawing`; texts are in groups that name their anchor."""
     kind = element.tag.rsplit("}", 1)[-1]
     number = {name: float(value) for name, value in element.items() if re.fullmatch(r"-?[\d.]+", value)}
-    if kind == "text":
-        _write(axes, element, number, scale)
+    if kind == "g":
+        for member in element:
+            _draw(axes, member, scale, element.attrib["text-anchor"])
+    elif kind == "text":
+        _write(axes, element, number, scale, anchor)
+    elif element.get("class") == "dots":
+        # Backends may leave out lines without a length.
+        for x, y in re.findall(r"M(\S+) (\S+)h0", element.attrib["d"]):
+            dot = Circle((float(x), float(y)), number["stroke-width"] / 2, clip_on=False)
+            dot.set(color=element.attrib["stroke"], alpha=number.get("stroke-opacity"), linewidth=0)
+            axes.add_patch(dot)
     elif kind == "circle":
         circle = Circle((number["cx"], number["cy"]), number["r"], clip_on=False)
         axes.add_patch(_painted(circle, element, number, scale))
@@ -87,12 +96,12 @@ def _draw(axes: Axes, element: ET.Element, scale: float) -> None:
         axes.add_patch(_painted(PathPatch(_outline(element.attrib["d"]), clip_on=False), element, number, scale))
 
 
-def _write(axes: Axes, element: ET.Element, number: dict[str, float], scale: float) -> None:
-    anchor = {"middle": "center", "end": "right"}.get(element.get("text-anchor", ""), "left")
+def _write(axes: Axes, element: ET.Element, number: dict[str, float], scale: float, anchor: str) -> None:
+    side = {"start": "left", "middle": "center", "end": "right"}[anchor]
     turn = re.match(r"rotate\((-?[\d.]+)", element.get("transform", ""))
     # SVG turns clockwise, matplotlib counterclockwise.
     axes.text(
-        number["x"], number["y"], element.text or "", ha=anchor, va="baseline", rotation_mode="anchor",
+        number["x"], number["y"], element.text or "", ha=side, va="baseline", rotation_mode="anchor",
         rotation=-float(turn[1]) if turn else 0.0, fontsize=max(number.get("font-size", TEXT) * scale, LEAST_POINTS),
     )  # fmt: skip
 
@@ -122,7 +131,7 @@ def _outline(text: str) -> Outline:
     points: list[tuple[float, float]] = []
     codes: list[int] = []
     for command, pair in re.findall(r"([MLZ])([^MLZ]*)", text):
-        codes.append({"M": Outline.MOVETO, "L": Outline.LINETO, "Z": Outline.CLOSEPOLY}[command])
+        codes.append(int({"M": Outline.MOVETO, "L": Outline.LINETO, "Z": Outline.CLOSEPOLY}[command]))
         x, y = map(float, pair.split()) if pair else points[-1]
         points.append((x, y))
     return Outline(points, codes)

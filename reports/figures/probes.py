@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from reports.figures.axes import Box, Scale, number_text
 from reports.figures.palette import COLOURS, style_of
-from reports.figures.svg import FAINT, TEXT, Drawing, Figure, Pen, fitted, text_width
+from reports.figures.svg import FAINT, TEXT, Drawing, Figure, Pen, fitted_names, text_width
 from reports.labels import named, shorten
 from reports.probes import TITLE, ProbeLoss, ProbeRow, parts_of
 
@@ -41,6 +41,7 @@ def probe_losses(probes: Sequence[ProbeRow], title: str, most: float = math.inf)
     right = _LEFT + slot * len(parts)
     box = Box(_LEFT, _TOP, right, _BOTTOM)
     drawing = Drawing(right + 30 + beside, HEIGHT)
+    written = fitted_names(names, beside)
     y = _scale([loss for _, loss in losses], box)
     _axes(drawing, box, y, parts)
     for number, probe in enumerate(shown):
@@ -56,9 +57,9 @@ def probe_losses(probes: Sequence[ProbeRow], title: str, most: float = math.inf)
             drawing.marker((x, y(loss.loss)), shape, Pen(colour), f"{names[number]}, {part}: {loss.text}")
         height = box.top + 10 + number * (TEXT + 7)
         drawing.marker((box.right + 14, height), shape, Pen(colour))
-        drawing.text((box.right + 24, height + 4), fitted(names[number], beside))
+        drawing.text((box.right + 24, height + 4), written[number])
     text = _finding([(name, probe) for name, probe in zip(names, shown, strict=True)])
-    return Figure(drawing.svg(f"{TITLE}: {title}. {text}"), text)
+    return Figure(drawing.svg(f"{TITLE}: {title}"), text)
 
 
 def _scale(losses: Sequence[ProbeLoss], box: Box) -> Scale:

@@ -54,8 +54,7 @@ def base_novel(rows: Sequence[Row], title: str, width: float = WIDTH) -> Figure 
         a, b = row.cells[first], row.cells[second]
         colour, shape = style_of(number)
         if shape != "dot":
-            for repeat in _pairs(a, b):
-                drawing.marker((x(repeat[0]), y(repeat[1])), "dot", Pen(colour, opacity=0.45))
+            drawing.dots([(x(base), y(novel)) for base, novel in _pairs(a, b)], Pen(colour, opacity=0.45))
             for line in _bars(a, b, x, y):
                 drawing.line(line, Pen(colour, opacity=0.5))
         centre = x(a.mean), y(b.mean)
@@ -67,7 +66,7 @@ def base_novel(rows: Sequence[Row], title: str, width: float = WIDTH) -> Figure 
         means = [row.cells[column].mean for row in rows]
         texts.append(f"{heading} is highest for {names[means.index(max(means))]} ({max(means):.1f} %)")
     text = f"{'; '.join(texts)}. Dashed curves have equal harmonic means (HM); small dots are repeats."
-    return Figure(drawing.svg(f"{titles[0]} against {titles[1].lower()} accuracy: {title}. {text}"), text)
+    return Figure(drawing.svg(f"{titles[0]} against {titles[1].lower()} accuracy: {title}"), text)
 
 
 def _box(width: float) -> Box:
@@ -202,7 +201,7 @@ def accuracy_cost(
     text = f"On the Pareto step: {'; '.join(steps)}. No other row is as accurate at the same or a lower cost."
     if kind.one_device:
         text += f" Rows measured on {_device(known[0][1]) or 'an unknown device'}."
-    return Figure(drawing.svg(f"{column_title(column)} against {kind.title.lower()}: {title}. {text}"), text)
+    return Figure(drawing.svg(f"{column_title(column)} against {kind.title.lower()}: {title}"), text)
 
 
 def pareto(points: Sequence[tuple[float, float]]) -> list[int]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from reports.figures.axes import Scale, number_text, percent_scale
 from reports.figures.palette import LABELLED, style_of
-from reports.figures.svg import FAINT, WIDTH, Drawing, Figure, Pen, fitted, text_width
+from reports.figures.svg import FAINT, WIDTH, Drawing, Figure, Pen, fitted_names, text_width
 from reports.labels import legend_of
 from reports.row import Row
 from results.row_statistics import PairStatistics
@@ -43,10 +43,11 @@ def separable_rows(
     drawing = Drawing(width, top + _LINE * len(rows) + 30)
     bottom = top + _LINE * len(rows)
     _grid(drawing, x, top, bottom)
+    shown = fitted_names(names, left - 4)
     for number, (name, mean) in enumerate(zip(names, means, strict=True)):
         colour, shape = style_of(number)
         y = top + _LINE * (number + 0.5)
-        drawing.text((left - 4, y + 4), fitted(name, left - 4), "end")
+        drawing.text((left - 4, y + 4), shown[number], "end")
         drawing.marker((x(mean), y), shape, Pen(colour), f"{name}: {mean:.1f}")
     for number, (first, last) in enumerate(bars):
         # Three positions in turn, because runs can overlap and their bars must not cover each other.
@@ -54,7 +55,7 @@ def separable_rows(
         ends = [(at, top + _LINE * (i + 0.5)) for i in (first, last)]
         drawing.line([(at + 4, ends[0][1]), ends[0], ends[1], (at + 4, ends[1][1])], Pen(width=1.6, opacity=0.7))
     text = _finding(names, bars)
-    return Figure(drawing.svg(f"Rows that the tests do not separate: {title}. {text}"), text)
+    return Figure(drawing.svg(f"Rows that the tests do not separate: {title}"), text)
 
 
 def _grid(drawing: Drawing, x: Scale, top: float, bottom: float) -> None:

@@ -64,7 +64,7 @@ FAINT = Pen(opacity=0.18)
 
 
 class Drawing:
-    """Elements of a figure, in the order in which they are drawn.
+    """Elements of a figure, in the order in which they are drawn; texts are above all other elements.
 
     Args:
         width: Width in pixels.
@@ -74,6 +74,8 @@ class Drawing:
     def __init__(self, width: float, height: float) -> None:
         self.width, self.height = width, height
         self._parts: list[str] = []
+        # Texts of one anchor are in one group, which names the anchor once.
+        self._texts: dict[str, list[str]] = {}
         self._paths: dict[str, int] = {}
 
     def line(self, points: Sequence[Point], pen: Pen = INK) -> None:
@@ -83,6 +85,7 @@ class Drawing:
         if position == len(self._parts):
             self._parts.append(f'<path {pen.stroke} d="{path}"/>')
         else:
+            # Without `"/>`, the end of the element so far.
             self._parts[position] = f'{self._parts[position][:-3]}{path}"/>'
 
     def rectangle(self, x: float, y: float, width: float, height: float, pen: Pen = INK) -> None:
@@ -104,6 +107,13 @@ class Drawing:
         end = f">{title}</{element}>" if title else "/>"
         self._parts.append(f'<{element} class="mark" {attributes}{end}')
 
+    def dots(self, points: Sequence[Point], pen: Pen = INK) -> None:
+        """Add small circles of one pen, without tooltips, as one element."""
+        if points:
+            path = "".join(f"M{short(x)} {short(y)}h0" for x, y in points)
+            stroke = Pen(pen.colour, 4.0, pen.opacity).stroke
+            self._parts.append(f'<path class="dots" {stroke} stroke-linecap="round" d="{path}"/>')
+
     def text(self, point: Point, text: str, anchor: str = "start", size: float = TEXT, turn: float = 0.0) -> None:
         """Add a text.
 
@@ -115,10 +125,9 @@ class Drawing:
             turn: Rotation in degrees around `point`, clockwise.
         """
         x, y = short(point[0]), short(point[1])
-        attributes = f' text-anchor="{anchor}"' if anchor != "start" else ""
-        attributes += f' font-size="{short(size)}"' if size != TEXT else ""
+        attributes = f' font-size="{short(size)}"' if size != TEXT else ""
         attributes += f' transform="rotate({short(turn)} {x} {y})"' if turn else ""
-        self._parts.append(f'<text x="{x}" y="{y}"{attributes}>{clean(text)}</text>')
+        self._texts.setdefault(anchor, []).append(f'<text x="{x}" y="{y}"{attributes}>{clean(text)}</text>')
 
     def svg(self, description: str) -> str:
         """The `<svg>` element.
@@ -130,7 +139,8 @@ class Drawing:
         box = f'viewBox="0 0 {short(self.width)} {short(self.height)}"'
         head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} {box} role="img" aria-label={attribute(description)}'
         font = f'font-family="system-ui, sans-serif" font-size="{short(TEXT)}" fill="currentColor"'
-        return f"{head} {font}>{''.join(self._parts)}</svg>"
+        texts = [f'<g text-anchor="{anchor}">{"".join(members)}</g>' for anchor, members in self._texts.items()]
+        return f"{head} {font}>{''.join(self._parts)}{''.join(texts)}</svg>"
 
 
 def _shape(point: Point, shape: str, pen: Pen) -> tuple[str, str]:
@@ -165,6 +175,16 @@ def fitted(text: str, width: float) -> str:
     if text_width(text) <= 1.1 * width:  # `text_width` is an upper estimate
         return text
     return shorten(text, max(int(1.1 * width / text_width("x")), 4))
+
+
+def fitted_names(names: Sequence[str], width: float) -> list[str]:
+    """Names, shortened as by `fitted` and still different: shortened names that are equal end in their numbers."""
+    short_names = [fitted(name, width) for name in names]
+    double = {name for name in short_names if short_names.count(name) > 1}
+    return [
+        f"{fitted(name, width - text_width(f' #{i}'))} #{i}" if short_name in double else short_name
+        for i, (name, short_name) in enumerate(zip(names, short_names, strict=True), 1)
+    ]
 
 
 def short(number: float) -> str:

@@ -20,9 +20,10 @@ METRICS = {"top1": "Top-1 accuracy", "top5": "Top-5 accuracy", "mean_class": "Me
 COMMON = (
     ("rank", "#", "1 + the number of rows that are better and separable on the same videos (paired test, Holm's "
      "correction over all pairs). Equal ranks mean that the test videos cannot separate the rows. A dagger marks a "
-     "rank that another training may change."),
-    ("method", "Method", "The method, the settings that the row changes, its status and its marks. Open the row for "
-     "intervals, repeats, signature, command and records."),
+     "rank that another training may change. Rows without a rank are below the ranked rows."),
+    ("method", "Method", "The method, the settings that the row changes, its status and its marks. Submitted: not "
+     "checked by a board; verified: recomputed from the predictions; reproduced: evaluated again by another party. "
+     "Open the row for intervals, repeats, signature, command and records."),
     ("forest", "Interval", "The sorted column as a picture: the large dot is the mean, the line its 95 % interval for "
      "other videos, small dots are repeats, the diamond is the published value, the dotted line is the leader."),
     ("params", "Trained", "Parameters that the method trains."),
@@ -30,8 +31,14 @@ COMMON = (
     ("text", "Class text", "The texts of the classes: the class name alone, a template, or texts of a language model."),
     ("frames", "Frames", "Frames of a view that the source states."),
     ("by", "Measured by", "Authors of the measurement, often not those of the method."),
+    ("status-submitted", "Status submitted", "Submitted: as the author of the record measured it, and not checked by a "
+     "board. Every record that run writes has this status, also one that was never sent anywhere."),
+    ("status-verified", "Status verified", "Verified: a board accepted the record, and every number follows from the "
+     "predictions."),
+    ("status-reproduced", "Status reproduced", "Reproduced: another party evaluated a sample again from the weights, "
+     "and the results agree."),
 )  # fmt: skip
-"""(name, title, explanation) of the columns that all tables share."""
+"""(name, title, explanation) of the columns that all tables share, and of the statuses of their rows."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The verdict of a table in one sentence: leader, rows that cannot be told apart from it, reproduced values."""
+"""The verdict of a table in one sentence: leader, rows that are not separable from it, reproduced values."""
 
 from __future__ import annotations
 
@@ -53,6 +53,7 @@ def standing(group: Group) -> Standing:
     first = [row for row in ranked if row.rank == 1]
     first.sort(key=lambda row: -row.cells[group.primary].value)
     names = [row.name for row in first[1:]]
+    # A single further name takes no more room than the words that would replace it.
     kept = names if len(names) == MOST_NAMES + 1 else names[:MOST_NAMES]
     return Standing(
         first[0], tuple(kept), len(names) - len(kept), len(ranked) - len(first), "", inside, outside

@@ -24,6 +24,8 @@
     for (const row of rows) for (let index = 0; index < columns.length; index += 1) row.cells[index].dataset.col = columns[index];
     if (!published) for (const head of headsOf(table)) head.append(element("a", { className: "why", href: "#" + (head.dataset.x || "x-" + head.dataset.col), textContent: "?", ariaLabel: "About " + head.textContent }));
   }
+  // The words of a status are explained once on the page, and not in every row.
+  for (const word of $$(".status")) word.title = Array.from(word.classList).slice(1).map((name) => document.getElementById("x-status-" + name)?.textContent).filter(Boolean).join(" ");
   const entryOf = new Map(all.map((entry) => [entry.table, entry]));
   const overview = $("#t-glance"), glance = $("#glance");
   if (glance) $("#results").prepend(glance);
@@ -91,8 +93,16 @@
   const fit = (tables) => {
     for (const table of tables) table.parentElement.classList.remove("fits");
     const fitting = tables.map((table) => { const region = table.parentElement; return region.clientWidth > 0 && table.scrollWidth <= region.clientWidth + 1; });
-    tables.forEach((table, index) => table.parentElement.classList.toggle("fits", fitting[index]));
+    const wanted = tables.map((table, index) => fitting[index] ? null : sortedEnd(table));
+    tables.forEach((table, index) => {
+      const region = table.parentElement;
+      region.classList.toggle("fits", fitting[index]);
+      // Later the reader's own position is kept.
+      if (wanted[index] && !table.placed) { region.scrollLeft = wanted[index]; table.placed = true; }
+    });
   };
+  // A phone shows two columns of a table: at first the sorted one is the last of them.
+  const sortedEnd = (table) => { const head = $("th[aria-sort]", table.tHead); return head ? Math.max(0, head.offsetLeft + head.offsetWidth - table.parentElement.clientWidth) : 0; };
   const fitShown = () => fit(all.filter(({ group }) => !group.hidden).map(({ table }) => table));
   document.addEventListener("toggle", (event) => { if (event.target.matches("details.reported[open]")) fit([$("table.board", event.target)]); }, true);
 
@@ -176,6 +186,8 @@
         const direction = head.getAttribute("aria-sort") === text && (table.sorted || head.dataset.col === table.dataset.primary) ? other : text;
         sortTable(table, index, direction);
         table.sorted = true;
+        const region = table.parentElement, end = sortedEnd(table);
+        if (end > region.scrollLeft) region.scrollLeft = end;
         const rest = view.getAll("sort").filter((entry) => entry.split(":")[0] !== table.id);
         view.delete("sort");
         for (const entry of [...rest, [table.id, head.dataset.col, direction].join(":")]) view.append("sort", entry);

@@ -80,6 +80,7 @@ def flip_table(a: Sequence[RowScores], b: Sequence[RowScores], at: Pairs, pairs:
 def _whole_units(a: Sequence[RowScores], b: Sequence[RowScores]) -> tuple[Whole, Whole]:
     """(len(a), K, G) and (len(b), K, G) right answers over all repeats, in the same units."""
     repeats = max(len(a[0].sums), len(b[0].sums))
+    # A single repeat is paired with every repeat of the other side, and counts once for each.
     sums = [np.stack([row.sums.sum(axis=0) * (repeats // len(row.sums)) for row in side]) for side in (a, b)]
     # A single repeat of both sides, or lists of equal weight, leave a common factor.
     unit = max(1, math.gcd(*(int(np.gcd.reduce(side, axis=None)) for side in sums)))

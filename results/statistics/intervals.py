@@ -59,6 +59,7 @@ def cell_interval_again(scores: Scores, spread: FitSpread) -> Interval | None:
         return None
     share, quantile = _share(scores), scores.quantile
     half = half_width_again(scores, spread)
+    # The number of independent videos whose interval has this half-width.
     n = share * (1.0 - share) * quantile**2 / half**2 if half > 0.0 else 0.0
     return _wilson(share, _bounded(scores, n) if n > 0.0 else scores.effective, quantile)
 

@@ -146,7 +146,7 @@ def list_design(classes: ArrayLike, clusters: ArrayLike, mean_class: bool = Fals
 
 def _starts(values: NDArray[np.int64]) -> NDArray[np.int64]:
     """First position of each value of a sorted array."""
-    return np.flatnonzero(np.diff(values, prepend=-1))
+    return np.flatnonzero(np.diff(values, prepend=-1))  # values are positions from 0, so that -1 differs from the first
 
 
 def _merged(label: NDArray[np.int64], source: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -60,6 +60,8 @@ class PairTable:
         quantile, variance = t_quantile(float(self.df[i, j])), float(self.variance[i, j])
         if variance > 0.0:
             return quantile * math.sqrt(variance)
+        # The upper end of Wilson's interval for a share of 0: videos on which the rows differ may be too rare for the
+        # list.
         return quantile**2 / (quantile**2 + float(self.effective[i, j]))
 
     def half_width_again(self, i: int, j: int) -> float:
@@ -183,6 +185,7 @@ def _tested(block: _Block, pairs: int) -> PairTable:
     difference = gaps.mean(axis=1)
     sums = _sums(block)
     variance, fourth, interaction = sums.variance[i, j], sums.fourth[i, j], sums.interaction[i, j]
+    # As `Scores.df_observed`: 2 for a variance of 0.
     observed = np.where(variance > 0.0, variance**2 / np.where(fourth > 0.0, fourth, 1.0), 2.0)
     df = degrees_of_freedom(sums.df_rule[i, j], observed, first.repeated)
     effective = np.minimum(*(_effective(side)[k] for side, k in ((block.a, i), (block.b, j))))
@@ -221,6 +224,7 @@ def _sums(block: _Block) -> _Sums:
     fourth = _fourth(a, -b) if block.a[0].scores.repeated else np.zeros_like(variance)
     repeats, interaction = _repeats(block), np.zeros_like(variance)
     if repeats > 1:
+        # The squared deviations from the mean: the sum of the squares minus R times the square of the mean.
         interaction = (_within(block, repeats) - repeats * variance) / (repeats - 1)
     i, j = np.nonzero(variance < _CANCELLED * own)
     for part in np.array_split(np.arange(len(i)), max(1, len(i) * a.shape[1] * repeats // _CHUNK)):
@@ -250,6 +254,7 @@ def _within(block: _Block, repeats: int) -> NDArray[np.float64]:
     total = np.zeros((len(block.a), len(block.b)))
     for repeat in range(repeats):
         a, b = (
+            # A single repeat is paired with every repeat of the other side.
             np.stack([row.scores.by_repeat[repeat if row.scores.repeats > 1 else 0] for row in side])
             for side in (block.a, block.b)
         )
@@ -260,6 +265,7 @@ def _within(block: _Block, repeats: int) -> NDArray[np.float64]:
 def _fourth(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
     """Sums of the fourth powers of a + b for all pairs of rows."""
     a2, b2 = a * a, b * b
+    # Expanded, so that matrix products replace an array of all pairs and clusters.
     own = (a2 * a2).sum(axis=1)[:, None] + (b2 * b2).sum(axis=1)[None, :]
     return np.asarray(own + 4.0 * ((a2 * a) @ b.T + a @ (b2 * b).T) + 6.0 * a2 @ b2.T)
 

@@ -90,6 +90,8 @@ def _half_width(scores: Scores) -> float:
     quantile = scores.quantile
     if scores.variance > 0.0:
         return quantile * math.sqrt(scores.variance)
+    # The upper end of Wilson's interval for a share of 0: videos on which the rows differ may be too rare for the
+    # list.
     return quantile**2 / (quantile**2 + scores.effective)
 
 

@@ -21,6 +21,7 @@ EXPECTED_ICC = 0.2
 EXPECTED_FIT_SDS = (0.0, 0.005, 0.01)
 """Guesses without records: share of differing videos, intra-class correlation and spreads between fits."""
 _STEPS = 100
+"""Halvings of the bracket, more than a floating-point number has digits."""
 
 
 @dataclass(frozen=True)
@@ -104,12 +105,15 @@ def smallest_difference(
     level = 1.0 - alpha / case.tests
     limit = float(special.ndtri(alpha / case.tests / 2.0)) ** 2 * case.variance
     if between:
+        # Few fits have a quantile of their own, as in the test for methods that are trained again.
         limit += t_quantile(case.repeats - 1, level) ** 2 * between
     share = float(special.ndtri(power))
     discrete = 1.0 / case.videos if exact else 0.0
 
     def missing(delta: float) -> float:
         """Needed difference minus `delta`; negative where `delta` is shown."""
+        # The differences of single videos, -1, 0 or 1, have the variance psi - delta^2; the design effect is that of
+        # clusters.
         rest = (case.repeated_discordance - delta**2) * case.design_effect / case.videos
         return math.sqrt(limit) + share * math.sqrt(max(0.0, rest) + between) - delta
 

@@ -139,7 +139,9 @@ def brier_score(predictions: Predicted) -> Bounds | None:
     known = (predictions.probabilities**2).sum(axis=1) - 2.0 * stored + 1.0
     if not others:
         return _mean_bounds(known, known)
+    # The rounding of the five may leave more than the other classes can hold.
     rest = np.minimum(rest, others * fifth)
+    # The number of classes that hold as much as the fifth; one further class holds the remainder.
     full = np.floor(np.divide(rest, fifth, out=np.zeros_like(rest), where=fifth > 0.0))
     concentrated = full * fifth**2 + np.maximum(rest - full * fifth, 0.0) ** 2
     true_least = np.where(listed, 0.0, np.maximum(rest - (others - 1) * fifth, 0.0))

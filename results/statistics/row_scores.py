@@ -125,6 +125,7 @@ def flip_differences(a: RowScores, b: RowScores) -> NDArray[np.int64]:
         b: Row B, with the same repeats; either row can have a single unnumbered repeat instead.
     """
     repeats = max(len(a.sums), len(b.sums))
+    # A single repeat is paired with every repeat of the other row, and counts once for each.
     scaled = [row.sums.sum(axis=0) * (repeats // len(row.sums)) for row in (a, b)]
     difference: NDArray[np.int64] = scaled[0] - scaled[1]
     return difference // max(1, math.gcd(*difference.ravel().tolist()))

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import product
 
 from harness.base.canonical import labels_sha256, row_order_sha256, row_set_sha256
-from results.fit_file import FitFile
 from results.measurement import UNKNOWN, FieldValue, ListId, leaves, normal
 from results.measurement_words import (
     EMBEDDED_ARCH,
@@ -18,10 +16,11 @@ from results.measurement_words import (
     recipe_text,
     unknown_fields,
 )
+from results.submission.check_parents import parent_fits
 from results.submission.check_rows import check_rows
 from results.submission.facts import EvalFacts, Facts, ListFacts, ListPlace, ProtocolFacts
 from results.submission.names import confusable, name_problem, one_edit_apart
-from results.submission.submission import Measured, Submission, parent_of
+from results.submission.submission import Measured, Submission
 
 CLASS_TEXTS = ("names", "templates", *WRITTEN_TEXTS, "learned", "none")
 BAD_TABLE = frozenset(("A000", "A001", "A002", "A003", "A004", "A005"))
@@ -125,7 +124,7 @@ def _closed(submission: Submission, measured: Measured) -> None:
     """Check initial weights and recipes of a fit and its parent fits in the closed division (rules P014, P025)."""
     model, training = measured.m.model, measured.m.fitted
     trainings = (
-        [training, *(parent.described.training for parent in _parents(submission, measured))] if training else []
+        [training, *(parent.described.training for parent in parent_fits(submission, measured))] if training else []
     )
     if any(fitted.start.kind == "checkpoint" for fitted in trainings):
         submission.note_of(measured, "P014", "a fit that starts from a file", "CLIP, or a fit of the submission")
@@ -136,17 +135,6 @@ def _closed(submission: Submission, measured: Measured) -> None:
         if changes := recipe_changes(fitted):
             found = f"changed recipe on {fitted.list.dataset}/{fitted.list.name}: {recipe_text(changes)}"
             submission.note_of(measured, "P025", found, "the declared recipe")
-
-
-def _parents(submission: Submission, measured: Measured) -> Iterator[FitFile]:
-    """The parent fit of the evaluated fit, its parent fit, and so on."""
-    # `seen` ends a circle of fits, which a forged submission can contain.
-    key, seen = measured.keys.fit, set[str]()
-    while (fit := submission.fits.get(key)) is not None and key not in seen:
-        seen.add(key)
-        if key != measured.keys.fit:
-            yield fit
-        key = parent_of(fit)
 
 
 def _against(submission: Submission, measured: Measured, known: ProtocolFacts, facts: Facts) -> None:
@@ -242,7 +230,7 @@ def _training(submission: Submission, measured: Measured, expected: EvalFacts, k
     if fit.shots != expected.shots:
         submission.note_of(measured, "P005", f"{fit.shots} shots", f"{expected.shots} shots")
     _training_list(submission, measured, training.list, expected.train, known)
-    for listed in (parent.described.training.list for parent in _parents(submission, measured)):
+    for listed in (parent.described.training.list for parent in parent_fits(submission, measured)):
         if known.parent is None:
             submission.note_of(
                 measured, "P005", f"a parent fit on {listed.dataset}/{listed.name}", "a fit without parents"

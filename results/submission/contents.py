@@ -68,7 +68,7 @@ class Entry:
     opener: Callable[[], IO[bytes]]
 
     def read(self) -> bytes:
-        """The content.
+        """The bytes of the file.
 
         Raises:
             UserError: The file cannot be read, or its size differs from the stated size.
@@ -83,7 +83,7 @@ class Entry:
         return data
 
     def pieces(self, length: int = MIB) -> Iterator[bytes]:
-        """The content in pieces.
+        """The bytes of the file in pieces.
 
         Raises:
             UserError: The file cannot be read, or its size differs from the stated size.

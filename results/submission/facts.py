@@ -8,7 +8,7 @@ from datetime import datetime
 
 from harness.spec import Column, Recipe, Repeat, Views
 from harness.spec.protocol import SEED, SINGLE
-from results.measurement import Expected, ListId, Measurement, ModelId, Prescribed, Scope, Value
+from results.measurement import Expected, FitDescription, ListId, Measurement, ModelId, Prescribed, Scope, Value
 from results.record import AuditFacts
 from results.submission.copies import KnownTables
 from results.submission.layout import Card
@@ -185,6 +185,8 @@ class Facts:
         frame_gmacs: Returns the 10^9 multiply-adds of the vision tower for one frame; None if they are not known.
         declared: Returns the declarations of a built-in method for a measurement and its number of shots; None for
             other methods.
+        recipes: Returns the recipes that a built-in method declares for a fit, over all protocols; none for another
+            method.
         known: Predictions tables of other submissions.
         titles: Title of each built-in method and of each method on the board, by name.
     """
@@ -199,5 +201,6 @@ class Facts:
     model_problems: Callable[[ModelId], Sequence[tuple[str, str]]] = lambda _model: ()
     frame_gmacs: Callable[[ModelId], float | None] = lambda _model: None
     declared: Callable[[Measurement, int | None], Declared | None] = lambda _measurement, _shots: None
+    recipes: Callable[[FitDescription], Sequence[Recipe]] = lambda _described: ()
     known: KnownTables = field(default_factory=KnownTables)
     titles: Mapping[str, str] = field(default_factory=dict)

@@ -84,6 +84,7 @@ def test_clusters_of_official_lists(
         assert card.cluster.size == round(sum(count**2 for count in found.values()) / len(rows), 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OFFICIAL)
 def test_at_most_one_percent_of_the_names_of_a_list_do_not_match_the_card(name: str, shared: Path) -> None:
     card, seen = load_card(name), 0

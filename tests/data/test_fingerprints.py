@@ -18,6 +18,8 @@ from harness.cells.request import MethodChoice, Request
 from harness.data.files.fingerprints import END_BYTES, FingerprintIndex, file_fingerprint
 from harness.data.folders.clip import GivenFiles
 from harness.data.folders.dataset import FolderDataset
+from harness.data.lists.dataset import Dataset
+from harness.data.official.dataset import OfficialDataset
 from harness.machine.settings import load_settings
 from tests.conftest import write_clip
 
@@ -65,11 +67,21 @@ def test_a_copy_elsewhere_is_the_same_data(folder: Path, tmp_path: Path) -> None
     assert keys(cells_of(folder, tmp_path)) == keys(cells_of(other, tmp_path / "other cache"))
 
 
-def test_official_and_embedded_lists_have_no_content_in_their_identity(tmp_path: Path) -> None:
+def test_official_lists_have_no_content_and_embedded_lists_the_version_of_their_renderer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert OfficialDataset.content is Dataset.content  # None: paths identify the videos
     request = Request((MethodChoice("vificlip"),), ("b2n",), ("mini_target",))
-    cells = expand(request, load_settings({"cache": str(tmp_path)}, {"HARNESS_CONFIG": "/dev/null"}))
-    assert all(cell.described.training.list.content == "" for cell in cells.fits)
-    assert all(cell.measurement.evaluation.list.content == "" for cell in cells.evals)
+
+    def contents(cache: Path) -> set[str]:
+        cells = expand(request, load_settings({"cache": str(cache)}, {"HARNESS_CONFIG": "/dev/null"}))
+        fits = {cell.described.training.list.content for cell in cells.fits}
+        return fits | {cell.measurement.evaluation.list.content for cell in cells.evals}
+
+    now = contents(tmp_path)
+    assert len(now) == 1 and now == contents(tmp_path / "another cache") and not list(tmp_path.iterdir())
+    monkeypatch.setattr("harness.data.embedded.dataset.MINI_VERSION", 0)
+    assert len(contents(tmp_path) | now) == 2
 
 
 @pytest.mark.parametrize("size", [0, 1, END_BYTES, END_BYTES + 1, 2 * END_BYTES, 5 * END_BYTES])

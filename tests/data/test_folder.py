@@ -121,18 +121,18 @@ BAD = {
     "one class": (numbered(["walk"], 4), "one class, 'walk'"),
     "no videos": ({"walk": ["a.txt"], "run": ["b.txt"]}, "holds no videos, but 1 other files"),
     "empty class folder": ({**numbered(["walk"], 4), "run": []}, "holds no videos, it is empty"),
-    "one clip a class": (numbered(["walk", "run"], 1), "classes 'run', 'walk' with a single clip"),
+    "one clip a class": (numbered(["walk", "run"], 1), "Found a single clip in classes 'run', 'walk'"),
     "two evaluation folders": (
         {f"{side}/{c}": ["1.avi"] for side in ("train", "val", "test") for c in "ab"},
         "more than one evaluation folder",
     ),
     "class without evaluation clip": (
         {"train/a": ["1.avi"], "train/b": ["2.avi"], "val/a": ["3.avi"]},
-        "class 'b' without any evaluation clip",
+        "holds no evaluation clip of class 'b'",
     ),
     "one source group": (
         {"A": ["v_A_g01_c01.avi", "v_A_g01_c02.avi"], "B": ["v_B_g01_c01.avi", "v_B_g02_c01.avi"]},
-        "class 'A' whose clips all come from one source group",
+        "Found a single source group in class 'A'",
     ),
 }
 

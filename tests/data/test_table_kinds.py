@@ -243,7 +243,7 @@ def test_ids_that_count_from_one_are_named(tmp_path: Path) -> None:
     table = files(tmp_path, *CLIPS) / "t.txt"
     table.write_text(rows("{path} {label}", {path: label + 1 for path, label in IDS.items()}))
     (tmp_path / "t.labels.txt").write_text("\n".join(LABELS))
-    with pytest.raises(UserError, match=r"line 1: the class id 2, expected 0 to 1, .*seem to count from 1"):
+    with pytest.raises(UserError, match=r"line 1: the class id is 2, expected 0 to 1, .*seem to count from 1"):
         read_clips(table)
 
 

@@ -1,7 +1,7 @@
 """Runs of the command line in processes that need no start-up: a server that has everything imported and forks.
 
 A fresh `python -m harness` spends most of a small run on imports, where a kill tests nothing. The forked process is
-the same program with the same files and locks; `tests/engine/test_resume.py` kills freshly started ones.
+the same program with the same files and locks; the slow tests of `tests/engine/test_resume.py` kill fresh ones.
 Requests and answers are JSON lines on stdin and stdout.
 """
 

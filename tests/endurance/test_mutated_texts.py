@@ -283,7 +283,7 @@ def test_the_good_files_parse(parsers: dict[str, Parser], tmp_path: Path) -> Non
             with pytest.raises(UserError, match=r"neither train\.json nor"):
                 parser.read(folder / parser.name)
         elif parser.name in ZSAR:  # class names of its own
-            with pytest.raises(UserError, match="not the published ones"):
+            with pytest.raises(UserError, match="are not the published classes"):
                 parser.read(folder / parser.name)
         else:
             assert parser.read(folder / parser.name) is not None

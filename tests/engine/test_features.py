@@ -117,6 +117,7 @@ def test_never_used_where_vision_learns_or_is_changed(
     assert len(decodes) == 4 and not cache.folder.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OTHER_VISION)
 def test_a_vision_tower_that_is_trained_or_changed_is_not_cached(name: str) -> None:
     assert not pools_from_features(tiny_method(name))

@@ -43,6 +43,7 @@ def numbers(path: Path) -> list[int]:
     return [number(image) for image in video.get_batch(np.arange(len(video))).asnumpy()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "expected"),
     [

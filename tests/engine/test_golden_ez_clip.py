@@ -90,6 +90,7 @@ def test_features_and_scores(shared: Path, texts: Path, mode: str) -> None:
     )
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_the_published_order_of_adapters_mixes_videos(shared: Path) -> None:
     """A single video has one order, so that both orders agree there; the default does not depend on the batch."""
@@ -101,6 +102,7 @@ def test_the_published_order_of_adapters_mixes_videos(shared: Path) -> None:
         published.encode_frames(videos)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", TEMPORAL)
 @torch.no_grad()
 def test_templates(shared: Path, mode: str) -> None:
@@ -129,6 +131,7 @@ def test_descriptions_are_the_text_itself(shared: Path, texts: Path) -> None:
     assert np.array_equal(built.backbone.tokenize(listed).numpy(), golden.arrays(shared, FORWARD)["tokens_llm"])
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_class_tokens_of_the_blocks(shared: Path) -> None:
     data, built = golden.arrays(shared, FORWARD), ez_clip(shared, "prompt_deep")
@@ -194,6 +197,7 @@ def gradients_close(built: ClipMethod, data: dict[str, Any], prefix: str) -> Non
         golden.close(gradient, data[name], max(1e-6, 1e-4 * scale), name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", TEMPORAL)
 def test_trained_tensors(shared: Path, mode: str) -> None:
     facts, built = golden.facts(shared, "ezclip"), ez_clip(shared, mode)

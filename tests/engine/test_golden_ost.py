@@ -242,6 +242,7 @@ def test_interpolation(shared: Path, texts: Path, share: float) -> None:
     assert built.recipe_for("zero_shot", "k400").initial_share == 0.2  # type: ignore[union-attr]
 
 
+@pytest.mark.slow
 def test_a_published_checkpoint_loads(shared: Path, tmp_path: Path) -> None:
     built, facts = golden.method(shared, "ost"), golden.facts(shared, "ost")
     torch.manual_seed(0)

@@ -214,6 +214,7 @@ def check_final(method: ClipMethod, data: dict[str, np.ndarray], prefix: str) ->
         golden.close(parameters[name], expected, 2e-6, name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0.5, 0.0, 1.0])
 @torch.no_grad()
 def test_open_vclip_test_with_patched_weights(shared: Path, share: float) -> None:
@@ -289,6 +290,7 @@ def test_froster_losses_and_gradients(shared: Path, case: str) -> None:
     golden.close(project(method.projector_v, frames), data["train/student_projected_frames"], 3e-5, "projected frames")
 
 
+@pytest.mark.slow
 def test_froster_trains_and_decays_what_the_original_does(shared: Path) -> None:
     facts, method = golden.facts(shared, FROSTER), golden.method(shared, "froster")
     assert len(method.trainable()) == facts["params_with_gradient_count"]

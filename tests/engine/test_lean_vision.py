@@ -39,6 +39,16 @@ def test_features_and_gradients_are_those_of_open_clip(activation: str) -> None:
         torch.testing.assert_close(lean[name], wanted, rtol=1e-4, atol=1e-5, msg=name)
 
 
+def test_features_do_not_depend_on_the_number_of_images() -> None:
+    """In every bit, so that a clip that is encoded again in a smaller batch has the same features."""
+    backbone = load_backbone("mini-clip")
+    images = torch.randn(32, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        whole = backbone.encode_images(images)
+        for count in (2, 4, 8, 12, 16, 28):
+            assert torch.equal(backbone.encode_images(images[:count]), whole[:count]), count
+
+
 def test_recomputed_activations_give_the_same_gradients() -> None:
     backbone = load_backbone("mini-clip")
     stored = gradients(backbone.encode_images, backbone)

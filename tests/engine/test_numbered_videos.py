@@ -63,6 +63,7 @@ def equal_to_ffmpeg(path: Path, found: NDArray[np.uint8]) -> bool:
     return expected.shape == found.shape and int(np.abs(expected.astype(int) - found).max()) <= 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("coding", FAST, ids=str)
 def test_frame_i_for_index_i(tmp_path: Path, coding: Coding) -> None:
     found = images(write(tmp_path / f"video.{coding.extension}", coding, range(FRAMES)))

@@ -14,12 +14,14 @@ DOCS = Path(__file__).resolve().parents[2] / "docs" / "methods.md"
 IN_DOCS = (
     "vanilla_clip", "image_ft", "text_ft", "vificlip", "bridge_prompt (b2n)", "bridge_prompt (few_shot)", "actionclip",
     "xclip", "efficient_prompt", "lora", "st_adapter", "aim", "vita_clip", "viclip",
+    "mformer",
 )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def rows() -> dict[str, ProfileRow]:
-    return {row.method: row for row in profile("ViT-B-16", frames=(16,))}
+    methods = dict.fromkeys(name.partition(" ")[0] for name in IN_DOCS)
+    return {row.method: row for row in profile("ViT-B-16", methods, frames=(16,))}
 
 
 @pytest.mark.parametrize(
@@ -78,6 +80,15 @@ def test_the_table_in_the_docs_is_what_profile_counts(rows: dict[str, ProfileRow
         DOCS.write_text(f"{before}{begin}\n{table}\n\n{end}{rest.split(end)[1]}")
     else:
         assert rest.split(end)[0].strip() == table
+
+
+def test_a_network_other_than_clip_is_counted_at_its_own_size(rows: dict[str, ProfileRow]) -> None:
+    row = rows["mformer"]
+    assert (row.arch, row.frames, row.parameters_total, row.parameters_trained) == ("mformer-hr", 16, 108_554_128, 0)
+    assert row.published is not None and row.video_gmacs == pytest.approx(row.published.gmacs, rel=1e-3)
+    assert "mmaction2" not in rows
+    with pytest.raises(UserError, match="mmaction2 has its own model, which has no default"):
+        profile("ViT-B-16", ["mformer", "mmaction2"], frames=(8,))
 
 
 def test_frames_scale(rows: dict[str, ProfileRow]) -> None:

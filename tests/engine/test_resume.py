@@ -98,8 +98,13 @@ def test_killed_in_the_middle_of_a_fit(
     server: Server, small_dataset: Path, tmp_path: Path, undisturbed: dict[str, Any]
 ) -> None:
     """A run that is killed with SIGKILL and repeated ends with the same record."""
-    process = start(small_dataset, tmp_path)
-    kill_when(process, lambda: curve_rows(tmp_path) >= 5)  # in the second epoch
+    run = server.start(*arguments(small_dataset, tmp_path))
+    deadline = time.monotonic() + 200
+    while curve_rows(tmp_path) < 5:  # until the second epoch
+        assert time.monotonic() < deadline, "the run did not get far enough in time"
+        time.sleep(0.002)
+    run.kill(signal.SIGKILL)
+    assert run.wait().code == -signal.SIGKILL, "the run ended before it could be killed"
     assert [p.name for p in tmp_path.rglob("epoch_*.pth")] == ["epoch_1.pth"]
     assert not list(tmp_path.rglob(WEIGHTS))
     complete(server, small_dataset, tmp_path)

@@ -67,6 +67,7 @@ def relative(value: Tensor, reference: Tensor) -> float:
     return float((value - reference).abs().max() / reference.abs().max())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_features_and_logits_equal_those_of_open_clip(family: str) -> None:
     backbone, images = FAMILIES[family](), torch.randn(3, 3, 32, 32)
@@ -85,6 +86,7 @@ def test_features_and_logits_equal_those_of_open_clip(family: str) -> None:
     assert backbone.embed_dim == image.shape[1] == text.shape[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("family", "name"), [*((family, "vificlip") for family in FAMILIES), ("coca", "text_ft"), ("coca", "actionclip")]
 )

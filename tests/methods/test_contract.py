@@ -19,6 +19,7 @@ from harness.engine.model.backbone import as_backbone
 from harness.engine.model.published_weights import fit_names
 from harness.engine.model.weights import strict_load
 from harness.plugins import registry
+from tests.methods.conftest import LATER_METHODS
 
 CONFIGS = Path(__file__).with_name("configs")
 TINY_MFORMER = {"config": "tiny", "checkpoint": "random", "fixed_classes": 4}
@@ -48,8 +49,6 @@ RARE: list[tuple[str, dict[str, Any]]] = [
     ("mformer", {**TINY_MFORMER, "attention": "joint", "positions": "joint", "mlp_head": False, "tubelet": 1}),
 ]
 """Variants whose parts other variants have."""
-PARTS_OF_OTHERS = ("aim", "ez_clip", "mote", "open_vclip", "ost", "st_adapter", "viclip", "vita_clip")
-"""Methods that handle the text tower as one of the others does."""
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +86,7 @@ def split_backbone() -> Backbone:
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.slow) if name in PARTS_OF_OTHERS else name for name in ON_CLIP]
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if name in LATER_METHODS else []) for name in ON_CLIP]
 )
 def test_the_text_tower_may_stand_apart(name: str, backbone) -> None:
     together, apart = (

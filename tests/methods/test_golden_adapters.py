@@ -104,6 +104,7 @@ def test_st_adapter(shared: Path, mode: str, frames: int) -> None:
         golden.close(deltas[0], data[key], 3e-5, key)
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_st_adapter_starts_at_clip(shared: Path) -> None:
     data, method = golden.arrays(shared, S), golden.method(shared, "st_adapter", before="attn+mlp")
@@ -208,6 +209,7 @@ def test_aim(shared: Path, mode: str, frames: int) -> None:
         golden.close(found.view(3, frames, 17, 192)[:, :, ::4], data[key], 3e-5, key)
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_aim_starts_at_clip(shared: Path) -> None:
     data, method = golden.arrays(shared, A), golden.method(shared, "aim", frames=8)

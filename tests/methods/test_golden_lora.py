@@ -100,6 +100,7 @@ class Masked(nn.Module):
         return x * self.mask.transpose(0, 1)[:, : x.shape[1]] / 0.75
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_clip_lora_dropout(shared: Path) -> None:
     """Each of q, k and v has a mask of its own, on the input of the update alone."""

@@ -41,6 +41,7 @@ def videos(shared: Path, frames: int = 8) -> Tensor:
     return golden.tensor(shared, INPUTS, "videos")[:, :frames]
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_texts(shared: Path) -> None:
     digest = hashlib.sha256("\n".join(VIDEO_TEMPLATES).encode()).hexdigest()
@@ -68,6 +69,7 @@ def test_forward(shared: Path, frames: int) -> None:
     golden.close(cosines, data["eval_logits"], 1e-6, f"mote {frames} cosines")
 
 
+@pytest.mark.slow
 def test_draws(shared: Path) -> None:
     facts, built = golden.facts(shared, M), build(shared)
     for tau, weights in facts["merge_weights"].items():
@@ -165,6 +167,7 @@ def test_trajectory(shared: Path) -> None:
         golden.close(state[name_here(name.removeprefix("traj/final/"))], data[name], 2e-6, f"mote {name}")
 
 
+@pytest.mark.slow
 def test_stored_final_weights_of_clip_are_those_of_the_zero_shot_test(shared: Path) -> None:
     data, state = golden.arrays(shared, M), golden.method(shared, "mote").state_dict()
     for name in ("visual.proj", "visual.positional_embedding", "logit_scale"):
@@ -173,6 +176,7 @@ def test_stored_final_weights_of_clip_are_those_of_the_zero_shot_test(shared: Pa
         golden.close(0.99 * moved + 0.01 * before, data[f"traj/final/clip.{name}"], 1e-6, f"mote stored {name}")
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_zero_shot_mixes_clip_into_the_vision_tower(shared: Path, tmp_path: Path) -> None:
     built, label_set, data = build(shared), golden.labels(shared, M), golden.arrays(shared, M)
@@ -190,6 +194,7 @@ def test_zero_shot_mixes_clip_into_the_vision_tower(shared: Path, tmp_path: Path
         golden.close(100 * cosines, 100 * frames[:, view], 1e-4, f"mote zero-shot view {view}")
 
 
+@pytest.mark.slow
 def test_a_published_checkpoint_loads(shared: Path, tmp_path: Path) -> None:
     """A file with the names of the original: the vision tower and the temporal head, without the text tower."""
     built = build(shared)
@@ -209,6 +214,7 @@ def test_a_published_checkpoint_loads(shared: Path, tmp_path: Path) -> None:
     assert "--set layers=2" in refused.value.hint and "--set training_classes=12" in refused.value.hint
 
 
+@pytest.mark.slow
 def test_more_classes_than_there_is_room_for(shared: Path) -> None:
     built = golden.method(shared, "mote", training_classes=2)
     labels = torch.tensor([0, 1])

@@ -170,6 +170,7 @@ def test_loss_and_gradients(shared: Path, run: str, options: dict[str, Any]) -> 
     assert all(p.grad is not None for p in built.trainable())
 
 
+@pytest.mark.slow
 def test_trained_parameters_and_groups(shared: Path) -> None:
     facts = golden.facts(shared, J)
     for freeze, expected in facts["trainable"].items():
@@ -215,6 +216,7 @@ def test_trajectory(shared: Path) -> None:
         golden.close(state[key], data[f"final/{name}"], allowed, f"tc_clip final {name}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.7])
 @torch.no_grad()
 def test_interpolation(shared: Path, share: float, tmp_path: Path) -> None:
@@ -265,6 +267,7 @@ def _key(name: str) -> str:
     return next(iter(golden.renamed({name: torch.zeros(1)}))) if key in (name, "positions") else key
 
 
+@pytest.mark.slow
 def test_a_published_checkpoint_loads(shared: Path, tmp_path: Path) -> None:
     """A file with upstream's names, whose queries, keys and values are layers of their own."""
     built = build(shared)

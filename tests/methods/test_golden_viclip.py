@@ -107,6 +107,7 @@ def test_viclip_gradients(shared: Path) -> None:
         golden.close(gradient, expected, max(1e-4, 1e-4 * float(np.abs(expected).max())), name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0.0, 0.5])
 @torch.no_grad()
 def test_viclip_mixed_with_clip(shared: Path, share: float) -> None:

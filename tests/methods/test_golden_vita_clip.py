@@ -85,6 +85,7 @@ def test_vita_clip(shared: Path, mode: str) -> None:
     assert len(names) == stated["tensors"]
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_vita_clip_inside(shared: Path) -> None:
     """The parts of the first block, the class tokens after each block, and the embedded text."""
@@ -113,6 +114,7 @@ def test_vita_clip_inside(shared: Path) -> None:
     golden.close(embedded[0][0, :length], expected[:length], 1e-6, "embedded text")
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_vita_clip_other_frames(shared: Path) -> None:
     data, method = golden.arrays(shared, V), build(shared, "global", frames=4)
@@ -122,6 +124,7 @@ def test_vita_clip_other_frames(shared: Path) -> None:
         build(shared, "all").encode_frames(video[:, :4])
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_vita_clip_views_and_classes(shared: Path) -> None:
     data, method, label_set = golden.arrays(shared, V), build(shared, "all"), golden.labels(shared, "vitaclip")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from harness.cells.request import MethodChoice, Request
 from harness.engine.method import ClipMethod, method_class
 from harness.machine.settings import load_settings
 from harness.plugins import registry
+from harness.weights.describe import describe
 from reports.paper import published_ids
 from results.measurement_words import division, incomplete
 from results.published_numbers import harness_names, published_numbers
@@ -84,6 +86,13 @@ def test_weights_are_an_option_and_not_loaded_into_a_method(tmp_path: Path) -> N
     with pytest.raises(UserError, match="mformer has its own model") as refused:
         load_published(method, published_file(tmp_path / "file.pyth", method))
     assert "mformer:checkpoint=FILE" in refused.value.hint
+
+
+def test_a_file_is_recognised_where_clip_is_expected(tmp_path: Path) -> None:
+    path = published_file(tmp_path / "file.pyth", build())
+    with pytest.raises(UserError, match="holds a Motionformer, which is not a CLIP model") as refused:
+        describe(path)
+    assert f"mformer:checkpoint={path}" in refused.value.hint
 
 
 @pytest.mark.parametrize(
@@ -197,8 +206,11 @@ def test_the_row_of_the_supervised_table_runs_on_real_clips(
     assert done.returncode == 0, done.stderr
     (path,) = runs.rglob("*.record.json")
     record = read_record(path)
-    assert record.measurement.evaluation.evaluated > 0 and len(record.classes) == 400
+    assert record.measurement.evaluation.evaluated > 0 and record.undecodable == () and len(record.classes) == 400
     assert published_ids(record.measurement) == {"mformer-hr"}
+    assert json.loads(path.read_text())["cost"]["gflops"] == pytest.approx(959, rel=1e-3)
     table = harness("report", "--table", "supervised", "--against", "paper", "--runs", runs)
-    (line,) = [line for line in table.stdout.splitlines() if "Mformer-HR" in line]
-    assert table.returncode == 0 and "81.1" in line and "958.4" in line
+    assert table.returncode == 0
+    # Our values, and the printed ones on the next line.
+    ours, printed = re.search(r"^(\| Mformer-HR .*)\n(.*)$", table.stdout, flags=re.M).groups()  # type: ignore[union-attr]
+    assert "958.4" in ours and "81.1" in printed and "959" in printed

@@ -223,7 +223,16 @@ def backbone():
     return tiny_backbone()
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+SECONDARY = (
+    "NaN for every video", "NaN in the loss", "one loss per video", "groups that are tensors",
+    "a misspelt step in other letters", "a misspelt attribute", "dropout that is not declared",
+)  # fmt: skip
+"""Faults that are slow: another default fault fails the same check."""
+
+
+@pytest.mark.parametrize(
+    "fault", [pytest.param(name, marks=[pytest.mark.slow] if name in SECONDARY else []) for name in FAULTS]
+)
 def test_a_planted_fault_is_found(fault: str, tmp_path: Path, backbone) -> None:
     load_file(planted(tmp_path, FAULTS[fault].body))
     failed = {c.name: c.explanation for c in check_method(method_class("planted"), backbone=backbone) if not c.ok}

@@ -12,7 +12,9 @@ from harness import api
 from results.record import find_records, read_record
 
 SEEDS = (1, 2, 3)
-RECIPE: dict[str, str | float] = {"epochs": 40, "accumulate": 1, "micro_batch": 8, "warmup_epochs": 2, "augmentation": "none"}
+RECIPE: dict[str, str | float] = {
+    "epochs": 40, "accumulate": 1, "micro_batch": 8, "warmup_epochs": 2, "augmentation": "none",
+}  # fmt: skip
 """30 clips need more epochs and updates than the recipes of the methods have; clips of 64 pixels are not cropped."""
 CHANGES: dict[str, dict[str, str | float]] = {
     "vificlip": {"mixup": 0, "cutmix": 0},

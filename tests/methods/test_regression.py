@@ -85,12 +85,6 @@ ROWS: dict[str, tuple[str, dict[str, Any]]] = {
     "tc_clip joint": ("tc_clip", {"tokens": 8, "positions": "joint", "prompt_layers": "1+2", "stop_gradient": False}),
     "efficient_prompt 8+4, frames averaged": ("efficient_prompt", {"prefix": 8, "postfix": 4, "temporal": False}),
 }
-LONG = {
-    "open_vclip plain loss, two neighbours", "ost descriptors, published rule", "ez_clip first prompt",
-    "ez_clip temporal adapters", "lora of MAXI", "st_adapter with classes", "aim with classes",
-    "vita_clip with classes", "mote 2 experts", "tc_clip joint",
-}  # fmt: skip
-"""Second rows of methods whose options the golden outputs cover, too."""
 
 
 @torch.no_grad()
@@ -134,7 +128,17 @@ def logits(tested: MethodUnderTest, method: ClipMethod) -> list[list[float]]:
     return [[round(value, 5) for value in row] for row in tested.logits(method, NOVEL, tested.video[:2]).tolist()]
 
 
-@pytest.mark.parametrize("row", [pytest.param(row, marks=pytest.mark.slow) if row in LONG else row for row in ROWS])
+SECONDARY = (
+    "open_vclip plain loss, two neighbours", "ost descriptors, published rule", "ez_clip first prompt",
+    "ez_clip temporal adapters", "lora of MAXI", "st_adapter with classes", "aim with classes",
+    "vita_clip with classes", "mformer orthoformer", "mformer joint", "mote 2 experts", "tc_clip joint",
+)  # fmt: skip
+"""Rows that are slow: the row of the method's default options runs by default."""
+
+
+@pytest.mark.parametrize(
+    "row", [pytest.param(row, marks=[pytest.mark.slow] if row in SECONDARY else []) for row in ROWS]
+)
 def test_frozen_numbers(row: str) -> None:
     expected = json.loads(FILE.read_text(encoding="utf-8"))[row]
     found = measure(*ROWS[row])

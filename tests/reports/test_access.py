@@ -41,6 +41,7 @@ def violations(page: Any) -> list[str]:
     return [f"{one['id']}: {one['nodes'][0]['html'][:200]} ({len(one['nodes'])})" for one in found]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [1280, 390])
 def test_axe_finds_nothing(browser: Any, papers_board: Path, width: int) -> None:
     one = Visit(browser, papers_board.as_uri(), viewport={"width": width, "height": 900}, bypass_csp=True)
@@ -146,6 +147,21 @@ def test_one_tab_stop_in_the_rows_of_a_table_and_arrow_keys(visit: Visit) -> Non
     assert page.locator("input.pick:checked").count() == 1 and page.locator("#tray").is_visible()
 
 
+def test_a_phone_shows_the_sorted_column(browser: Any, papers_board: Path) -> None:
+    """The sorted column of a table that is wider than the window is in view, at first and after sorting."""
+    one = Visit(browser, papers_board.as_uri(), viewport={"width": 390, "height": 844})
+    for column in ("hm", "novel"):
+        head = one.page.locator(f"{TABLE} th[data-col={column}]")
+        if column != "hm":
+            one.page.evaluate(f"document.querySelector('{TABLE}').parentElement.scrollLeft = 0")
+            head.locator("button").click()
+        box, region = head.bounding_box(), one.page.locator(f".scroll:has(> {TABLE})").bounding_box()
+        assert box["x"] >= region["x"] and box["x"] + box["width"] <= region["x"] + region["width"] + 1, column
+        method = one.page.locator(f"{TABLE} tbody th.method").first.bounding_box()
+        assert method["x"] >= region["x"] - 1 and method["x"] + method["width"] <= box["x"] + 1, "beside the method"
+    one.close()
+
+
 def test_every_head_explains_itself(visit: Visit) -> None:
     page = visit.page
     for link in page.locator(f"{TABLE} a.why:visible").all():
@@ -154,6 +170,11 @@ def test_every_head_explains_itself(visit: Visit) -> None:
         page.keyboard.press("Escape")
         assert not page.locator("#tip").is_visible()
     assert page.locator(f"{TABLE} a.why:visible").count() >= 6
+    word = page.locator(f"{TABLE} .status.submitted").first
+    assert "not checked by a board" in word.get_attribute("title") and "never sent" in word.get_attribute("title")
+    page.locator(f"{TABLE} th[data-col=method] a.why").click()
+    assert "Submitted: not checked by a board" in page.locator("#tip").inner_text(), "readers without a pointer"
+    page.keyboard.press("Escape")
 
 
 def test_a_link_to_a_row_shows_it_below_the_bar_and_marks_it(browser: Any, papers_board: Path) -> None:

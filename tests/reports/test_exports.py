@@ -103,6 +103,8 @@ def test_hugging_face_reads_the_results_and_the_card(exports: dict[str, Path]) -
         entries = huggingface_hub.parse_eval_result_entries(yaml.safe_load(path.read_text("utf-8")))
         assert entries and all(isinstance(entry, EvalResultEntry) and 0 <= entry.value <= 100 for entry in entries)
         assert all(entry.date and entry.date.startswith("2026-01-01T") for entry in entries)
+        of_hm = [entry.notes for entry in entries if entry.task_id and entry.task_id.endswith("hm")]
+        assert all(notes and notes.startswith("harmonic mean of base and novel in percent") for notes in of_hm)
         card = ModelCard.load(path.parent.parent / "README.md")
         results = card.data.eval_results
         assert results and [r.metric_value for r in results] == [entry.value for entry in entries]

@@ -65,7 +65,8 @@ def texts_of(svg: str) -> list[str]:
 def marks(figure: Figure | None) -> int:
     """How many markers are drawn."""
     assert figure
-    return figure.svg.count('class="mark"')
+    dots = re.findall(r'class="dots"[^>]* d="([^"]+)"', figure.svg)
+    return figure.svg.count('class="mark"') + sum(path.count("h0") for path in dots)
 
 
 def write_few_shot(folder: Path, index: int) -> None:
@@ -256,15 +257,15 @@ def test_feature_map_separates_classes_and_is_repeatable(tmp_path: Path) -> None
         (MethodFeatures(EVIL, features.astype(np.float32)), MethodFeatures("noise", noise.astype(np.float32))),
         tuple(labels.tolist()), ("walk", "run", EVIL), "mini",
     )  # fmt: skip
-    assert [round(shown.nearest(method)) for method in shown.methods][0] == 100 > 60 > shown.nearest(shown.methods[1])
-    assert "for 100 % with $x^2$" in shown.caption and "32 % of all pairs have one class" in shown.caption
+    assert shown.nearest(shown.methods[0]) == 100 > 60 > shown.nearest(shown.methods[1])
+    assert "the accuracy is 100 % with $x^2$" in shown.caption and "32 % of all pairs of videos" in shown.caption
     for name in ("a.svg", "b.svg"):
         draw_feature_map(shown, tmp_path / name)
     assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
     root = ET.fromstring((tmp_path / "a.svg").read_text("utf-8"))
     written = {"".join(element.itertext()) for element in root.iter(f"{SVG}text")}
     assert {"walk", "run", "class"} <= written and not list(root.iter(f"{SVG}script"))
-    assert any(text.startswith("$x^2$ <script>") and text.endswith(": 100 % of neighbours agree") for text in written)
+    assert any(text.startswith("$x^2$ <script>") and text.endswith(": 5-NN accuracy 100 %") for text in written)
 
 
 def test_the_nearest_neighbour_decides_a_tie() -> None:

@@ -114,7 +114,7 @@ def test_the_overview_gives_a_range_where_no_row_is_the_declared_one(tmp_path: P
     assert cell.cell is None and cell.variants == 2
     assert (cell.low, cell.high) == (pytest.approx(64, abs=1), pytest.approx(84, abs=1))
     page = build_report(tmp_path, tmp_path / "board").index.read_text("utf-8")
-    assert re.search(r"2 variants</span> <span class=\"sd\">6\d\.\d to 8\d\.\d", page)
+    assert re.search(r"2 variants</span> <i>6\d\.\d to 8\d\.\d", page)
 
 
 def test_a_single_changed_row_is_no_number_of_its_method_either(tmp_path: Path) -> None:

@@ -13,13 +13,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from reports.aggregate import rows_of
+from reports.board import groups_of
 from reports.board_rows import Group
 from reports.class_scores import ClassScores
+from reports.entries import read_entries
 from reports.figures.strips import MOST_BARS, class_strip, curve_strip
 from reports.page.beside import two_words
 from reports.page.heads import explanations
 from reports.page.pairs import pair_matrix
 from reports.page.standing import standing
+from reports.ranks import rank_rows
 from reports.site import build_report
 from results.curve_file import CURVE, curve_of
 from results.published_numbers import is_own_number, published_numbers
@@ -85,6 +89,31 @@ def test_every_column_is_explained(mixed: Mixed) -> None:
         assert f'id="{anchor}"' in mixed.page
 
 
+def test_a_comparison_has_the_harmonic_mean_with_the_test_of_the_ranks(mixed: Mixed) -> None:
+    """Difference, interval and p values are those of `leaderboard.json`, in the direction A minus B."""
+    sections = re.findall(r'<details class="comparison".*?</details>', mixed.page, flags=re.S)
+    line = re.compile(r'<tr><th scope="row"><bdi>HM</bdi></th>(.*?)</tr>', flags=re.S)
+    lines = [line.search(section) for section in sections]
+    assert any(lines)
+    groups = {group["id"]: group for group in mixed.board["groups"]}
+    for section, found in zip(sections, lines, strict=True):
+        anchor = re.search(r'id="c-(\w+)\.', section)
+        assert anchor
+        group = next(group for name, group in groups.items() if re.sub(r"\W+", "_", name) == anchor[1])
+        if found is None:
+            assert "hm" not in group["pairs"]
+            continue
+        first, second = [row for row in group["rows"] if row.get("rank")][:2]
+        pair = next(p for p in group["pairs"]["hm"] if {p["a"], p["b"]} == {first["id"], second["id"]})
+        sign = 1 if pair["a"] == first["id"] else -1
+        cells = re.findall(r"<td[^>]*>(.*?)</td>", found[1])
+        assert float(cells[0].replace("\N{MINUS SIGN}", "-")) == pytest.approx(sign * pair["D"], abs=0.051)
+        low, high = (float(end) for end in cells[1].replace("\N{MINUS SIGN}", "-").split(" to "))
+        assert low < high and [low, high] == pytest.approx(sorted(sign * x for x in pair["interval"]), abs=0.051)
+        for cell, p in ((cells[2], pair["p"]), (cells[3], pair["p_holm"])):
+            assert cell == ("< 0.0001" if p < 1e-4 else f"{p:.4f}").replace("<", "&lt;")
+
+
 @pytest.mark.parametrize("complete", [True, False])
 def test_the_text_of_pairs_holds_their_intervals(mixed: Mixed, complete: bool) -> None:
     group = group_of(mixed, lambda group: any(len(pairs) > 2 for pairs in group.pairs.values()))
@@ -146,6 +175,22 @@ def test_measured_tables_come_before_tables_of_papers(mixed: Mixed) -> None:
 
 
 @pytest.mark.slow
+def test_a_table_without_ranks_is_in_the_order_of_its_values(tmp_path: Path) -> None:
+    """A table says that it is sorted; rows that cannot be ranked are below the others only if there are ranks."""
+    changed = Sample(method="other", accuracy=0.7, recipe=(("lr", 1e-3),))
+    for part in ("base", "novel"):
+        write_sample(tmp_path / "runs", replace(changed, part=part))
+        write_sample(tmp_path / "runs", method="vanilla_clip", accuracy=0.4, part=part)
+    names = []
+    for _ in range(2):
+        rows = rows_of(read_entries(tmp_path / "runs").entries)
+        group = next(group for group in groups_of(rows, rank_rows(rows)) if not group.published)
+        names.append([row.row.method for row in group.rows if row.row])
+        for part in ("base", "novel"):
+            write_sample(tmp_path / "runs", method="vificlip", accuracy=0.6, part=part)
+    assert names == [["other", "vanilla_clip"], ["vificlip", "vanilla_clip", "other"]]
+
+
 def test_a_table_is_sorted_by_the_most_shots_that_were_measured(tmp_path: Path) -> None:
     for method in ("a", "b"):
         for shots in (2, 4):

@@ -11,7 +11,7 @@ from PIL import Image
 
 from reports.figures.palette import SHAPES
 from reports.figures.paper import PAPERS, write_figure
-from reports.figures.svg import Drawing, Figure, Pen
+from reports.figures.svg import Drawing, Figure, Pen, fitted_names, text_width
 from tests.conftest import in_process
 from tests.results.factories import write_sample
 
@@ -119,3 +119,17 @@ def test_a_run_folder_without_records_has_no_figures(tmp_path: Path, capfd: pyte
     (tmp_path / "runs").mkdir()
     assert in_process("report", "--runs", tmp_path / "runs", "--figures", tmp_path / "f") == 2
     assert "record" in capfd.readouterr().err and not (tmp_path / "f").exists()
+
+
+def test_a_single_row_has_no_figures(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    write_sample(tmp_path / "runs", part="base")
+    assert in_process("report", "--runs", tmp_path / "runs", "--figures", tmp_path / "f") == 2
+    assert "has one measured row; a figure shows at least two" in capfd.readouterr().err
+    assert not (tmp_path / "f").exists()
+
+
+def test_shortened_names_stay_different() -> None:
+    names = ["a long title (one)", "a long title (two)", "short", "short"]
+    shown = fitted_names(names, 60)
+    assert len(set(shown)) == 4 and all(text_width(name) <= 1.1 * 60 for name in shown)
+    assert fitted_names(names[:3], 500) == names[:3]

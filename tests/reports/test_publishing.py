@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 import threading
 from collections.abc import Iterator
@@ -207,7 +208,12 @@ def test_what_changed_since_an_earlier_board(tmp_path: Path, capsys: pytest.Capt
     (change,) = [change for change in built.changes.of(RANK) if change.name == "b"]
     assert change.text == "rank 3 to rank 1"
     assert "rank 4 to no rank" in {change.text for change in built.changes.of(RANK) if change.name == "c"}
-    text = Page(built.index.read_text("utf-8")).visible()
+    page = built.index.read_text("utf-8")
+    assert '<details id="changes"><summary>' in page, "closed, so that the table stays on the first screen"
+    summary = re.search(r'<details id="changes"><summary>(.*?)</summary>', page)
+    assert summary and re.sub("<[^>]+>", "", summary[1]) == f"Changes since 2026-01-01: {built.changes.counts}"
+    assert built.changes.counts.startswith("1 added, 2 measured again, ")
+    text = Page(page).visible()
     assert "Changes since 2026-01-01" in text and "1 added" in text and "1 withdrawn" in text
     assert in_process("report", "--runs", str(new), "--out", str(tmp_path / "again"), "--since", str(was)) == 0
     printed = capsys.readouterr().out.splitlines()

@@ -212,6 +212,7 @@ def _with_clusters(record: Path, clusters: Callable[[str], str]) -> None:
     write_predictions(predictions_of(record), frame)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("clusters", "count"),
     [

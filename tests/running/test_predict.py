@@ -150,7 +150,7 @@ def test_arrays_of_another_shape_are_refused(method: api.ClipMethod, shape: tupl
         (("--window", "inf"), "window is inf, expected"),
         (("--step", "1"), "step is 1 without a window"),
         (("--window", "1", "--step", "-1"), "step is -1, expected"),
-        (("--window", "3", "--end", "2"), "window is 3 s, longer than the part from start to end, 2 s"),
+        (("--window", "3", "--end", "2"), "window is 3 s, expected at most the length of the part"),
         (("--top-k", "0"), "--top-k is 0, expected a number of classes from 1"),
         (("--frames", "0"), "at least one frame"),
         (("--out", "p.txt"), "--out is p.txt, expected a file that ends in .csv, .json"),

@@ -62,6 +62,7 @@ def copied(probed: Path, tmp_path: Path, plugins_forgotten: None) -> Iterator[Pa
     yield Path(shutil.copytree(probed, tmp_path / "copied"))
 
 
+@pytest.mark.slow
 def test_a_fit_that_is_not_finished_is_refused_with_the_command_that_trains_it(
     small_dataset: Path, copied: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -154,6 +155,7 @@ def test_the_transform_of_a_plugin_is_part_of_the_measurement(
     assert (states["mirrored"], states["clean"]) == ("stale", "done")
 
 
+@pytest.mark.slow
 def test_a_sample_is_marked_in_every_output_and_its_command_repeats_it(
     small_dataset: Path, copied: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -43,6 +43,7 @@ def request_of(dataset: str, **changes: object) -> Request:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_default_reader_is_exact_where_no_number_is_published(dataset: Path, tmp_path: Path) -> None:
     settings = load_settings({"cache": str(tmp_path), "data.clips": str(dataset)}, {})
     custom, embedded = expand(request_of(str(dataset)), settings), expand(request_of("mini_target"), settings)
@@ -95,6 +96,7 @@ def test_verdicts_are_kept_by_content(dataset: Path, tmp_path: Path) -> None:
     assert verdicts.known(moved) is None, "a clip that could not be compared is compared again"
 
 
+@pytest.mark.slow
 def test_check_data_compares_a_sample_first(
     dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -49,6 +49,7 @@ FAULTS = (
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("keep_going", [(), ("--keep-going",)], ids=["", "keep going"])
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_refused_run_leaves_nothing_behind(  # type: ignore[no-untyped-def]

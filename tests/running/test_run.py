@@ -67,6 +67,7 @@ test_pipeline = [
 """
 
 
+@pytest.mark.slow
 def test_commands_on_finished_cells_import_no_torch(
     runs: Path, places: tuple[object, ...], small_dataset: Path, tmp_path: Path
 ) -> None:
@@ -174,6 +175,7 @@ def test_force_locks_the_evals_of_a_method_in_one_order(
     assert half == len(plan.evals) > 1 and locked[:half] == locked[half:]
 
 
+@pytest.mark.slow
 def test_a_leak_in_one_cell_with_keep_going(small_dataset: Path, tmp_path: Path) -> None:
     """B30: the leak is a failure of its cells; no fit is computed for them, and the other cells are."""
     settings = load_settings({"runs": str(tmp_path / "runs"), "cache": str(tmp_path / "cache")})

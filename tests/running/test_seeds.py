@@ -20,6 +20,7 @@ RUN = (
 )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_seeds_are_fitted_and_form_one_row(
     small_dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -76,6 +76,7 @@ def request(small_dataset: Path, method: str) -> Request:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_other_weights_behind_a_tag_make_cells_stale(
     architecture: None, settings: Settings, small_dataset: Path, tmp_path: Path
 ) -> None:
@@ -111,6 +112,7 @@ def test_other_weights_behind_a_tag_make_cells_stale(
     assert fitted[0].weights_sha256 != fitted[1].weights_sha256
 
 
+@pytest.mark.slow
 def test_weights_that_are_gone_leave_finished_cells_as_they_are(
     architecture: None, settings: Settings, small_dataset: Path
 ) -> None:

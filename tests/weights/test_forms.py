@@ -109,6 +109,7 @@ def test_a_file_in_every_form_loads_to_equal_tensors(form: str, tmp_path: Path) 
     assert loaded.facts.quick_gelu and loaded.facts.arch == "inferred" and equal(loaded)
 
 
+@pytest.mark.slow
 def test_fp16_bf16_and_fp8_load_as_rounded(tmp_path: Path) -> None:
     for dtype in (torch.float16, torch.bfloat16, torch.float8_e4m3fn):
         rounded = {n: v.to(dtype) for n, v in state().items()}
@@ -157,6 +158,7 @@ STATED: dict[str, Write] = {
 """Forms that state QuickGELU."""
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*torch.jit.*")
 @pytest.mark.parametrize("form", STATED)
 def test_a_form_that_states_its_activation(form: str, tmp_path: Path, architectures: None) -> None:

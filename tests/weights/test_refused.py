@@ -201,6 +201,7 @@ def _header(shape: list[int], begin: int, end: int, copies: int = 1) -> bytes:
     return struct.pack("<Q", len(header)) + header + bytes(end - begin)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", HOSTILE)
 def test_a_hostile_file_takes_little_memory_and_time(kind: str, tmp_path: Path) -> None:
     path = tmp_path / "w"

@@ -64,8 +64,8 @@ def named(cells: list[tuple[str, str]], dataset: Path, labels: LabelSet | None) 
     if outside is not None:
         from_one = " The ids seem to count from 1: subtract 1." if min(ids) == 1 and max(ids) == len(labels) else ""
         raise UserError(
-            f"{cells[outside][0]}: the class id {ids[outside]}, expected 0 to {len(labels) - 1}, because the file of "
-            f"class names has {len(labels)} names.{from_one}",
+            f"{cells[outside][0]}: the class id is {ids[outside]}, expected 0 to {len(labels) - 1}, because the file "
+            f"of class names has {len(labels)} names.{from_one}",
             f"Correct the ids, or give another file with --data-labels {name}=FILE.",
         )
     return [labels.names[label] for label in ids]

@@ -155,7 +155,7 @@ class FolderDataset(Dataset):
             empty = [self._classes[i] for i in self._present if not counts[i]]
             if empty:
                 raise UserError(
-                    f"{self.path}: {named_classes(empty)} without any {side} clip, expected at least one.",
+                    f"{self.path} holds no {side} clip of {named_classes(empty)}, expected at least one of each.",
                     "Add clips: every class needs at least one in train and one in val.",
                 )
         return train_rows, val_rows

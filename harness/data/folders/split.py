@@ -118,14 +118,15 @@ def _require_two(counts: _Counts) -> None:
     single = sorted(name for name, groups in counts.items() if groups.total() < 2)
     if single:
         raise UserError(
-            f"{named_classes(single)} with a single clip, expected at least two: one to train and one to evaluate.",
+            f"Found a single clip in {named_classes(single)}, expected at least two in each: one to train and one to "
+            "evaluate.",
             "Add clips, remove the class, or give train/ and val/ folders.",
         )
     one_group = sorted(name for name, groups in counts.items() if len(groups) < 2)
     if one_group:
         raise UserError(
-            f"{named_classes(one_group)} whose clips all come from one source group, expected at least two groups: a "
-            "split of one group is a leak.",
+            f"Found a single source group in {named_classes(one_group)}, expected at least two groups in each: "
+            "a split of one group is a leak.",
             "Add clips of another group, or give train/ and val/ folders.",
         )
 

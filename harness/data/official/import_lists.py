@@ -216,6 +216,7 @@ def _is_better(file: Path, relative: str) -> bool:
     if not file.is_file():
         return False
     data = file.read_bytes()
+    # Git may check text files out with CRLF; the published hash is that of LF line ends.
     return hashlib.sha256(data.replace(b"\r\n", b"\n")).hexdigest() == published_lists()[relative].content_sha256
 
 

@@ -39,7 +39,7 @@ class PrepareJson(TypedDict):
 
 @dataclass(frozen=True)
 class PreparedList:
-    """One list after `prepare`.
+    """The outcome of `prepare` for one list.
 
     Args:
         name: Name of the list in the dataset.

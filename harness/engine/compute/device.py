@@ -70,7 +70,7 @@ def for_evaluation(device: Device, compute: ComputeOptions, backbone: nn.Module)
 
     bf16 is the default of GPUs too, and makes a ViT-B/16 about three times as fast on such a CPU
     (benchmarks/results/cpu-precision.json). The embedded tiny CLIP and convolutional towers, for which nothing was
-    measured, are evaluated in fp32, and fits on CPUs always run in fp32.
+    measured, are evaluated in fp32, and fits on CPUs run in fp32 unless `--precision bf16` is requested.
     """
     if compute.precision != "auto" or device.kind != "cpu" or not _cpu_multiplies_bf16():
         return device

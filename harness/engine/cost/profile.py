@@ -20,8 +20,12 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from harness.base.errors import UserError, unknown_name
+from harness.engine.cost.shapes_only import ShapesOnly
 from harness.engine.method import ClipMethod, method_class
 from harness.engine.model.backbone import DEFAULT_ARCH, Backbone, BackboneFacts, create_clip
+from harness.engine.model.network_model import NetworkModel
+from harness.engine.model.own_network import OwnNetwork
+from harness.engine.model.recognizer_config import RANDOM
 from harness.spec import LabelSet
 
 logger = logging.getLogger(__name__)
@@ -96,6 +100,12 @@ PUBLISHED = {
         "8 frames, printed for 3 views: 202.1 here for a view of 8, 811.2 for 32 (printed: 809). 10.7 M learn beside a "
         "linear layer of 0.3 M",
     ),
+    "mformer": Published(
+        959.0,
+        109.1,
+        "336 pixels, 16 frames: 958.4 from matrix products, 958.75 with the layer norms that fvcore counts too. "
+        "109.1 M holds a patch layer of 0.59 M that the network does not use and that is left out here",
+    ),
     "actionclip": Published(
         563.0,
         168.5,
@@ -112,8 +122,8 @@ def profile(
 
     Args:
         arch: Name of an open_clip architecture.
-        methods: Names of methods; all registered methods that use CLIP if not given.
-        frames: Numbers of frames per view.
+        methods: Names of methods; all registered methods if not given, except those whose own model has no default.
+        frames: Numbers of frames per view; a network other than CLIP has its own.
 
     Raises:
         UserError: The architecture or a method is unknown, or a method cannot be set up on the architecture.
@@ -131,10 +141,9 @@ def profile(
     for name in names:
         try:
             cls = method_class(name)
-            if not cls.uses_clip and methods is None:
-                continue
             if not cls.uses_clip:
-                raise UserError(f"{name} has its own model; profile counts methods that use CLIP.")
+                rows += _row_of_own_network(cls, is_named=methods is not None)
+                continue
             # Options by protocol change the size of a method; the preset `mini` and single datasets are left out.
             variants = [key for key in cls.protocol_options if key != "mini" and "/" not in key] or [""]
             # A method changes its backbone (prompts, frozen parameters), and this one serves all methods.
@@ -202,6 +211,37 @@ def _row(cls: type[ClipMethod], backbone: Backbone, protocol: str, frames: int, 
     )
 
 
+def _row_of_own_network(cls: type[ClipMethod], is_named: bool) -> list[ProfileRow]:
+    """The row of a method with a video network instead of CLIP; none for other models, which are built from a config.
+
+    Raises:
+        UserError: The method is named, and its model has no default.
+    """
+    try:
+        options = cls.options_for({"checkpoint": RANDOM})
+        chosen = cls.own_model(options)
+    except UserError:
+        chosen = None
+    if not isinstance(chosen, OwnNetwork):
+        if is_named:
+            raise UserError(f"{cls.name} has its own model, which has no default; profile cannot count it.")
+        return []
+    with torch.device("meta"):
+        network = chosen.build().eval()
+    facts = BackboneFacts(f"{chosen.name}/none", chosen.name, "none", "", chosen.input.size, False)
+    model = NetworkModel(network, facts, chosen.classes)
+    total, trained = cls(model, options).parameter_counts()  # type: ignore[arg-type]  # instead of CLIP
+    with torch.no_grad(), plain_attention():
+        side = chosen.input.size
+        video = torch.empty(1, chosen.input.frames, 3, side, side, device="meta")
+        _, gmacs = count_gmacs(lambda: model.scores(video))
+    return [
+        ProfileRow(
+            cls.name, chosen.name, chosen.input.frames, total, trained, gmacs, 0.0, 0.0, 0.0, 0, PUBLISHED.get(cls.name)
+        )
+    ]
+
+
 def _count_text(backbone: Backbone) -> float:
     """10^9 multiply-adds of one text of full context length. Prompt vectors replace words, so they add no length."""
     length = backbone.context_length
@@ -236,7 +276,7 @@ def shapes_alone(backbone: Backbone) -> Iterator[None]:
 
 def count_gmacs(run: Callable[[], T]) -> tuple[T, float]:
     """The result of a computation on the meta device, and its 10^9 multiply-adds."""
-    with FlopCounterMode(display=False) as counter:
+    with ShapesOnly(), FlopCounterMode(display=False) as counter:
         result = run()
     return result, counter.get_total_flops() / 2e9
 

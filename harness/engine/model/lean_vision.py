@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 SLOPE = 1.702
 """Factor of QuickGELU."""
+FEW = 16
+"""Number of rows from which a matrix product has the same bits for each row (measured with torch's MKL on a CPU)."""
 
 
 Step = Callable[[Callable[["Block", Tensor, int], Tensor], "Block", Tensor, int], Tensor]
@@ -48,7 +50,7 @@ def is_lean(visual: nn.Module, images: Tensor, recomputes: bool = False) -> bool
     """
     if type(visual) is not VisionTransformer or type(images) is not Tensor or images.device.type != "cpu":
         return False
-    transformer: nn.Module = visual.transformer
+    transformer = visual.get_submodule("transformer")
     outside = (visual, transformer, visual.conv1, visual.ln_pre, visual.ln_post)
     return (
         visual.attn_pool is None
@@ -103,19 +105,33 @@ def _after(block: Block, x: Tensor, tokens: int) -> Tensor:
     attention, width = block.attn, x.shape[-1]
     weight, bias = attention.in_proj_weight, attention.in_proj_bias
     normed = block.ln_1(x)
+    linear: Callable[[Tensor, Tensor, Tensor], Tensor] = F.linear
     if tokens == x.shape[1]:
-        query, key, value = _split(F.linear(normed, weight, bias), 3, attention.num_heads)
+        query, key, value = _split(linear(normed, weight, bias), 3, attention.num_heads)
     else:
-        (query,) = _split(F.linear(normed[:, :tokens], weight[:width], bias[:width]), 1, attention.num_heads)
+        linear = _linear_of_few
+        (query,) = _split(linear(normed[:, :tokens], weight[:width], bias[:width]), 1, attention.num_heads)
         key, value = _split(F.linear(normed, weight[width:], bias[width:]), 2, attention.num_heads)
         x = x[:, :tokens]
     mixed = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
-    x = x + F.linear(mixed, attention.out_proj.weight, attention.out_proj.bias)
+    x = x + linear(mixed, attention.out_proj.weight, attention.out_proj.bias)
     up, down, hidden = block.mlp.c_fc, block.mlp.c_proj, block.ln_2(x)
     if isinstance(block.mlp.gelu, QuickGELU):
-        hidden = F.silu(F.linear(hidden, SLOPE * up.weight, SLOPE * up.bias))
-        return x + F.linear(hidden, down.weight / SLOPE, down.bias)
-    return x + F.linear(F.gelu(F.linear(hidden, up.weight, up.bias)), down.weight, down.bias)
+        hidden = F.silu(linear(hidden, SLOPE * up.weight, SLOPE * up.bias))
+        return x + linear(hidden, down.weight / SLOPE, down.bias)
+    return x + linear(F.gelu(linear(hidden, up.weight, up.bias)), down.weight, down.bias)
+
+
+def _linear_of_few(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Return `F.linear`, with the bits that more images would give.
+
+    Products of fewer than `FEW` rows are computed by another kernel. The features of a clip would then depend, by
+    rounding, on the number of clips that are encoded with it.
+    """
+    missing = FEW - len(x)
+    if missing <= 0:
+        return F.linear(x, weight, bias)
+    return F.linear(torch.cat([x, x.new_zeros(missing, *x.shape[1:])]), weight, bias)[: len(x)]
 
 
 def _split(projected: Tensor, parts: int, heads: int) -> tuple[Tensor, ...]:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from harness.engine.model.clip_model import BackboneFacts
-from harness.engine.model.own_network import OwnNetwork
 from harness.engine.model.recognizer_config import RANDOM
 from harness.engine.model.weights import read_weights, require_finite, state_sha256, strict_load
+
+if TYPE_CHECKING:
+    from harness.engine.model.own_network import OwnNetwork
 
 CONTAINERS = ("state_dict", "model_state")
 """Keys below which mmengine and the SlowFast code save the tensors."""

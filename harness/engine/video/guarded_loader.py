@@ -360,7 +360,7 @@ class _Pass(Generic[ClipT, BatchT]):
         return self.pool[index]
 
     def _crash(self, number: int, reason: str) -> None:
-        """Decode a clip once more on which a decoder ended; after the second time only hash its bytes."""
+        """Decode a clip once more after a decoder ended on it; after the second time only hash its bytes."""
         task = self._running.pop(number)
         crashes = task.crashes + 1
         if crashes < CRASHES:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from harness.plugins import registry
+from results.codec import encode
 from tests.results.submission.corrupted import forged, start
 from tests.results.submission.forge import Forge, with_parent
 from tests.results.submission.forged_tables import nudged
+from tests.results.submission.installed_facts import installed_facts
 
 Json = dict[str, Any]
 
@@ -149,6 +152,42 @@ def _reparent(made: Forge, edit: Callable[[Json], Any]) -> None:
     made.refit(lambda fit: None if _is_child(fit) else edit(fit["described"]["training"]))
     key = _parent(made)["key"]
     made.refit(lambda fit: fit["described"]["training"]["start"].update(key=key) if _is_child(fit) else None)
+
+
+def built_in_parent(made: Forge, edit: Callable[[Json], Any]) -> None:
+    """A parent fit of the built-in `vificlip`, with its code and its declared recipe, then changed."""
+    program = installed_facts(frozenset([("b2n", "mini_target")])).builtin["vificlip"]
+    recipe = encode(registry.method_spec("vificlip").recipe_for("zero_shot", "mini_source", None, "mini"))
+
+    def claim(described: Json) -> None:
+        described["method"] |= {"name": "vificlip", "version": program.version, "code": program.code}
+        described["training"] |= {"recipe": recipe, "declared": recipe}
+        edit(described)
+
+    with_parent(made)
+    _parent(made)["name"] = "vificlip mini_source/train"
+    made.refit(lambda fit: None if _is_child(fit) else claim(fit["described"]))
+    child_start = {name: _parent(made)[name] for name in ("key", "name")}
+    made.refit(lambda fit: fit["described"]["training"]["start"].update(child_start) if _is_child(fit) else None)
+
+
+@forged("P034", "parent fit of a built-in method with other code")
+def _(made: Forge) -> None:
+    built_in_parent(made, lambda described: described["method"].update(code="0" * 64))
+
+
+@forged("P034", "parent fit of a built-in method in another version")
+def _(made: Forge) -> None:
+    built_in_parent(made, lambda described: described["method"].update(version=99))
+
+
+@forged("P025", "parent fit of a built-in method with a recipe that it does not declare")
+def _(made: Forge) -> None:
+    def raised(described: Json) -> None:
+        for name in ("recipe", "declared"):
+            described["training"][name] = {**described["training"][name], "lr": 1.0}
+
+    built_in_parent(made, raised)
 
 
 def _is_child(fit: Json) -> bool:

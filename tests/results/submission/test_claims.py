@@ -9,15 +9,17 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from harness.cells.backbone import BackboneChoice
 from harness.engine.model.backbone import load_backbone
+from harness.spec import Views
 from harness.submitting.benchmark_facts import facts_of
-from harness.submitting.known_models import known_models, mini_model, model_problems
+from harness.submitting.known_models import known_models, mini_model, model_problems, prescribed_views
 from results.measurement import ModelId
 from results.record import Record
 from results.submission.check_claims import check_claims
@@ -119,6 +121,15 @@ def test_another_leakage_check_is_refused(honest: Submission, name: str, text: s
     assert "P009" in rules(honest, part_of("overlap", audits=(audit, audit) if twice else ()))
 
 
+def test_a_checkpoint_needs_every_leakage_check_too(honest: Submission) -> None:
+    def without(record: Record) -> Record:
+        method = replace(record.measurement.method, checkpoint="a" * 64)
+        measurement = replace(record.measurement, method=method, training=None)
+        return replace(record, measurement=measurement, overlap=replace(record.overlap, audits=()))
+
+    assert "P009" in rules(honest, without)
+
+
 @QUICKLY
 @given(st.sampled_from(["gflops", "score_gflops"]), st.one_of(st.floats(1.1e6, 1e308), st.just(0.0)))
 def test_impossible_costs_are_refused(honest: Submission, name: str, value: float) -> None:
@@ -188,3 +199,17 @@ def test_the_table_is_read_without_open_clip(monkeypatch: pytest.MonkeyPatch, tm
     monkeypatch.setattr("harness.cells.open_clip_source.open_clip_folder", lambda: None)
     assert list(model_problems(replace(VIT, arch="ViT-B-17")))
     assert not list(model_problems(VIT))
+    siglip = replace(VIT, arch="ViT-B-16-SigLIP", weights="webli")
+    assert prescribed_views(Views(), siglip, Views()).input.mean == (0.5, 0.5, 0.5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("normalize", ["imagenet", "clip", "model"])
+def test_the_prescribed_views_of_all_tags_are_those_of_a_run(normalize: Literal["imagenet", "clip", "model"]) -> None:
+    """The table gives without open_clip the views that `run` takes with it."""
+    views = Views(frames=32, normalize=normalize)
+    for arch, known in known_models().items():
+        for weights in (*known.tags, "random"):
+            expected = BackboneChoice(arch, weights).views_of(views)
+            found = prescribed_views(views, replace(VIT, arch=arch, weights=weights), Views())
+            assert found == expected, (arch, weights)

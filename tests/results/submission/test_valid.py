@@ -15,6 +15,7 @@ from results.submission.choose import Choice
 from results.submission.pack import About, pack
 from results.submission.scores import scores_of
 from tests.conftest import ROOT
+from tests.results.submission.corrupted_lists import built_in_parent
 from tests.results.submission.forge import Forge, forge, with_parent
 from tests.results.submission.forged_built_in import as_built_in
 from tests.results.submission.installed_facts import check
@@ -54,6 +55,14 @@ def test_a_valid_submission_passes_without_a_finding(
 def test_a_submission_of_fits_with_a_parent_passes(tmp_path: Path) -> None:
     made = with_parent(forge())
     assert len(made.fits) == 4
+    checked = check(made.write(tmp_path / "a.zip"))
+    assert [str(finding) for finding in checked.findings] == []
+
+
+@pytest.mark.slow
+def test_a_parent_fit_of_a_built_in_method_passes(tmp_path: Path) -> None:
+    made = forge()
+    built_in_parent(made, lambda described: None)
     checked = check(made.write(tmp_path / "a.zip"))
     assert [str(finding) for finding in checked.findings] == []
 
