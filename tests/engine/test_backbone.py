@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
+from open_clip.tokenizer import _tokenizer as plain_tokenizer
 
 from harness.api import Backbone, ClipMethod, LabelSet, ParentFit, UserError, build_method, load_backbone
 from harness.engine.contract.tiny_clip import tiny_backbone
@@ -203,3 +204,20 @@ def test_weights_for_the_embedded_clip_are_refused() -> None:
         with pytest.raises(UserError, match="with weights of its own"):
             load_backbone("mini-clip", weights)
     assert load_backbone("mini-clip").facts.weights == load_backbone(None, "mini-clip").facts.weights
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a  Photo of\ta man, who's 5'9\"; (jumps)!",
+        "tom &amp; jerry &lt;b&gt;",
+        "caf\u00e9 \u201cquoted\u201d",
+        " x ",
+        "",
+        "a\r\nb\x1b[0m",
+    ],
+)
+def test_tokens_are_those_of_open_clip(text: str) -> None:
+    """Plain texts are cleaned without open_clip's repair of encodings, which does not change them."""
+    expected = plain_tokenizer([text, "run"], context_length=77)
+    assert torch.equal(tiny_backbone().tokenize((text, "run")), expected)

@@ -106,7 +106,7 @@ def test_the_curve_and_the_outcome(finished: Finished) -> None:
 
 def test_a_fit_learns(small_fit: Fit) -> None:
     plain = dict(augmentation="none", mixup=0.0, cutmix=0.0, smoothing=0.0, warmup_epochs=0, schedule="constant")
-    _, outcome, folder = small_fit(epochs=8, lr=1e-3, accumulate=1, **plain)
+    _, outcome, folder = small_fit(epochs=6, lr=1e-3, accumulate=1, **plain)
     assert outcome.final_loss < 0.6 * np.mean([r["loss"] for r in curve(folder)[:4]])
     left = {p.name for p in folder.iterdir() if not p.name.startswith("epoch_")}
     assert left <= {WEIGHTS, "curve.jsonl", "last_checkpoint"}, left  # nothing of the package underneath
