@@ -199,7 +199,10 @@ def test_another_image_size_and_text_length_are_interpolated_as_open_clip_does(
     assert {note.split()[0] for note in loaded.notes} == {"visual.positional_embedding", "positional_embedding"}
     with torch.no_grad():
         image = torch.ones(1, 3, 32, 32)
-        assert torch.equal(loaded.encode_images(image), reference.eval().encode_image(image))
+        expected = reference.eval().encode_image(image)
+        assert torch.equal(loaded.clip.encode_image(image), expected)
+        # A CPU computes the features in fewer passes, which differ by rounding.
+        torch.testing.assert_close(loaded.encode_images(image), expected, rtol=1e-5, atol=1e-5)
 
 
 def test_attention_heads_that_a_configuration_states_are_used(tmp_path: Path, architectures: None) -> None:

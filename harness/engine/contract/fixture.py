@@ -13,7 +13,6 @@ from torch import Tensor
 from harness.base.errors import described
 from harness.engine.method import ClipMethod
 from harness.engine.model.clip_model import Backbone
-from harness.engine.model.prototype import Prototype
 from harness.engine.training.step import build_optimizer
 from harness.engine.training_batch import TrainingBatch
 from harness.spec import LabelSet, Recipe, Views
@@ -48,7 +47,7 @@ class MethodUnderTest:
         self._options = cls.options_for(options, frames=FRAMES)
         own = cls.own_model(self._options)
         backbone = backbone if own is None else own.load()
-        self._prototype = Prototype(backbone)
+        self._prototype = backbone
         generator = torch.Generator().manual_seed(7)
         frames, size = FRAMES if own is None else own.views_of(Views()).frames, backbone.image_size
         self.video = torch.randn(BATCH, frames, 3, size, size, generator=generator)
@@ -67,7 +66,7 @@ class MethodUnderTest:
     def fresh(self) -> ClipMethod:
         """A new instance in eval mode. Its backbone is a copy in which all parameters require gradients, as loaded."""
         # Copied for each check: a method that trains or patches the backbone would spoil the next check.
-        return self.cls(self._prototype.copy().requires_grad_(True), self._options).eval()
+        return self.cls(copy.deepcopy(self._prototype).requires_grad_(True), self._options).eval()
 
     def twin(self) -> MethodUnderTest:
         """The same method and backbone with inputs of its own, which a check may spoil."""

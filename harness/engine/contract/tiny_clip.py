@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from functools import cache
 
 import numpy as np
@@ -9,7 +10,6 @@ import torch
 from torch import Tensor
 
 from harness.engine.model.backbone import Backbone, BackboneFacts, clip_from_openai_names
-from harness.engine.model.prototype import Prototype
 from harness.engine.model.weights import state_sha256, strict_load
 
 
@@ -60,13 +60,13 @@ def tiny_state(seed: int) -> dict[str, Tensor]:
 def tiny_backbone(seed: int = 0) -> Backbone:
     """An untrained CLIP with two blocks per tower and an input of 32 pixels, equal on every machine."""
     # A copy takes a tenth of the time of a new model, and a check of a method starts from many.
-    return _prototype(seed).copy()
+    return copy.deepcopy(_prototype(seed))
 
 
 @cache
-def _prototype(seed: int) -> Prototype[Backbone]:
+def _prototype(seed: int) -> Backbone:
     state = tiny_state(seed)
     clip = clip_from_openai_names(state).eval()
     strict_load(clip, state, "the seeded weights")
     facts = BackboneFacts("tiny", "tiny", f"seed {seed}", state_sha256(dict(clip.state_dict())), 32, True)
-    return Prototype(Backbone(clip, facts))
+    return Backbone(clip, facts)

@@ -276,7 +276,8 @@ def shapes_alone(backbone: Backbone) -> Iterator[None]:
 
 def count_gmacs(run: Callable[[], T]) -> tuple[T, float]:
     """The result of a computation on the meta device, and its 10^9 multiply-adds."""
-    with ShapesOnly(), FlopCounterMode(display=False) as counter:
+    shapes = ShapesOnly()  # type: ignore[no-untyped-call]  # torch's mode has no types
+    with shapes, FlopCounterMode(display=False) as counter:
         result = run()
     return result, counter.get_total_flops() / 2e9
 

@@ -23,9 +23,6 @@ class ShapesOnly(TorchDispatchMode):
     An operation whose arguments do not fit together, or are of another kind, is left to torch, which raises its error.
     """
 
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-
     def __torch_dispatch__(
         self,
         func: OpOverload,

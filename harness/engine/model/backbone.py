@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import functools
 import logging
 from collections.abc import Iterator, Mapping
@@ -23,7 +24,6 @@ from harness.cells.open_clip_source import canonical_tag, computes_quick_gelu
 from harness.engine.model.clip_model import Backbone, BackboneFacts
 from harness.engine.model.from_file import Base, FileChoice, created_arch, read_model
 from harness.engine.model.offline import stay_offline_without_network
-from harness.engine.model.prototype import Prototype
 from harness.engine.model.published_weights import clip_state, fit_names
 from harness.engine.model.tag_files import TagConfig, checksum_notes, find_tag_file, hub_folder
 from harness.engine.model.tokenizer import tokenizer_of
@@ -282,17 +282,17 @@ def clip_from_openai_names(
 
 def _mini() -> Backbone:
     # A copy takes a tenth of the time of a new model, and a run loads the model once for each cell.
-    return _mini_prototype().copy()
+    return copy.deepcopy(_mini_prototype())
 
 
 @functools.cache
-def _mini_prototype() -> Prototype[Backbone]:
+def _mini_prototype() -> Backbone:
     from harness.data.embedded.render import load_mini_clip_state
 
     state = {name: torch.from_numpy(value).float() for name, value in load_mini_clip_state().items()}
     clip = clip_from_openai_names(state, "the embedded weights")
     strict_load(clip, state, "the embedded weights")
-    return Prototype(as_backbone(clip, MINI, "embedded"))
+    return as_backbone(clip, MINI, "embedded")
 
 
 def as_backbone(clip: ClipModel, arch: str, weights: str, file: Path | None = None) -> Backbone:
