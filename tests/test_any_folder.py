@@ -128,6 +128,7 @@ def test_a_command_is_run_again_beside_its_own_output(
     assert sorted(path.name for path in where.iterdir()) == sorted(["harness", "runs", *(f"{n}.py" for n in OURS)])
 
 
+@pytest.mark.slow
 def test_nothing_else_of_the_working_directory_is_imported(editable: Installed, tmp_path: Path) -> None:
     """Neither in place of Python's own modules nor of the packages that we use."""
     for name in ("argparse", "inspect", "statistics", "jinja2", "pandas"):
@@ -171,6 +172,7 @@ def test_a_module_imported_before_is_one_clear_error(tmp_path: Path, layout: str
     assert "Rename that file or folder, then start Python again." in last
 
 
+@pytest.mark.slow
 def test_our_packages_imported_before_are_no_error(editable: Installed, tmp_path: Path) -> None:
     code = "import results, reports, methods, harness.api, importlib, sys; importlib.reload(harness); "
     code += "assert len(set(map(id, sys.meta_path))) == len(sys.meta_path)"

@@ -155,6 +155,7 @@ BANNED = re.compile(
 """Synonyms of the glossary's words and of common terms, see CONTRIBUTING.md."""
 
 
+@pytest.mark.slow
 def test_help_texts_use_the_words_of_the_glossary() -> None:
     wrong = [(name, match[0]) for name, parser in parsers() for match in BANNED.finditer(parser.format_help())]
     assert not wrong

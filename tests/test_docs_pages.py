@@ -136,6 +136,7 @@ def test_every_block_of_code_is_marked(page: str) -> None:
     assert not re.findall(r"^    (?:python|torchrun|git|harness) .*$", bare, flags=re.M), "commands belong into ```sh"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES)
 def test_every_command_line_of_the_harness_is_one(page: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HARNESS_CONFIG", "/dev/null")
@@ -160,6 +161,7 @@ def test_long_commands_of_a_page_run(page: str, working_folder: Path, capsys: py
     run_blocks([block for block in of("runs", "", "prints below", "slow") if block.page == page], capsys)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", of("plugin"), ids=str)
 @pytest.mark.usefixtures("plugins_forgotten")
 def test_a_plugin_of_a_page_is_loaded_and_scores(block: Block, working_folder: Path) -> None:
@@ -193,6 +195,7 @@ def test_a_plugin_of_a_page_keeps_the_contract(
     assert code == 0, capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", of("runs", "python"), ids=str)
 def test_python_of_a_page_runs(block: Block, working_folder: Path) -> None:
     exec(compile(block.text, str(block), "exec"), {})

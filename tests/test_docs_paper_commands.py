@@ -209,6 +209,7 @@ def first_fast() -> list[ParameterSet]:
     return [pytest.param(command, id=str(command), marks=mark) for command, mark in zip(COMMANDS, marks, strict=True)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", first_fast())
 def test_a_command_is_a_plan(command: Command, papers: Path, shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cells, plan = planned(command, papers, shared / "splits" / "vificlip", monkeypatch)
@@ -235,6 +236,7 @@ def evaluated(command: Command) -> str:
 SUPERVISED = sorted({n.method for n in published_numbers() if n.table == "supervised" and n.source == PAPER})
 
 
+@pytest.mark.slow
 def test_every_row_of_the_supervised_table_can_be_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each row names a built-in method, with its network, and all of them have a plan on K-400."""
     assert len(SUPERVISED) == 10

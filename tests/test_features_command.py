@@ -16,6 +16,7 @@ from results.record import find_records, read_record
 from tests.conftest import in_process
 
 
+@pytest.mark.slow
 def test_features_of_a_fit_are_drawn_beside_those_of_vanilla_clip(
     small_dataset: Path, finished_runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -47,6 +47,7 @@ def test_a_run_gives_its_records_and_the_same_run_reuses_them(result: api.RunRes
     assert len(again.records) == 1 and len(again.scores) == 1
 
 
+@pytest.mark.slow
 def test_the_table_of_records_has_the_scores_of_the_files(result: api.RunResult) -> None:
     frame = api.read_records(result.runs)
     for path in result.records:

@@ -62,6 +62,7 @@ def test_the_rule_keeps_micro_batches_longest() -> None:
     assert [factors(n) for n in (64, 36, 22, 7, 3)] == [(4, 8, 2), (4, 8, 1), (4, 7, 1), (4, 2, 1), (3, 1, 1)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("protocol", ["b2n", "few_shot", "supervised"])
 def test_real_clip_fits_small_own_lists_and_states_the_batch(settings: Settings, tmp_path: Path, protocol: str) -> None:
     root = own(tmp_path / "d", 3)

@@ -60,6 +60,7 @@ def test_missing_videos_are_counted(root: Path, settings: Settings) -> None:
     assert not refused(allowed) and "marked incomplete and not ranked" in str(allowed[0])
 
 
+@pytest.mark.slow
 def test_a_batch_that_gives_no_update(root: Path, settings: Settings) -> None:
     found = refused(findings(plan_of("mini_target", settings, ranks="100", accumulate="4"), settings))
     assert "training clips give no update at an effective batch of" in found[0]
@@ -95,6 +96,7 @@ def test_large_copies_are_not_compared_by_a_plan(root: Path, settings: Settings)
     assert re.search(r"\d+ pairs of clips .*first: \S+ \w+/clip\d.avi and ", text)
 
 
+@pytest.mark.slow
 def test_absent_weights_are_named(root: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_CACHE", str(root))
     monkeypatch.setenv("HOME", str(root))
@@ -107,6 +109,7 @@ def test_absent_weights_are_named(root: Path, settings: Settings, monkeypatch: p
     assert not any("not on this machine" in f.message for f in findings(plan, settings))
 
 
+@pytest.mark.slow
 def test_a_method_that_does_not_work_on_an_architecture(root: Path, settings: Settings) -> None:
     """It is left out, as other combinations that do not exist, and does not end the plan or the run of the others."""
     with pytest.raises(UserError, match=r"xclip does not work on RN50: .* RN50 has a ModifiedResNet"):
@@ -117,6 +120,7 @@ def test_a_method_that_does_not_work_on_an_architecture(root: Path, settings: Se
     assert [name.split()[0] for name, _ in cells.left_out] == ["xclip", "bridge_prompt"]
 
 
+@pytest.mark.slow
 def test_options_can_make_a_method_work(root: Path, settings: Settings) -> None:
     """16 + 16 learned vectors leave no room in a context of 32 tokens, 4 + 4 do."""
     backbone = BackboneChoice("PE-Core-B-16", "random")
@@ -141,6 +145,7 @@ def test_what_only_a_run_can_check_is_named(root: Path, settings: Settings) -> N
     assert texts == ["not checked: videos are not decoded, and class texts are not tokenized"]
 
 
+@pytest.mark.slow
 def test_the_first_estimate_is_proportional_to_epochs(root: Path, settings: Settings) -> None:
     backbone = BackboneChoice("ViT-B-16", "random")
     plan = plan_of(root, settings, "vificlip", backbone, ranks="1", accumulate="1", epochs="1000")

@@ -46,6 +46,7 @@ def first(cells: Cells, part: str = "base") -> EvalCell:
     return next(cell for cell in cells.evals if cell.eval.part == part)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["vificlip", "vanilla_clip"])
 def test_a_folder_that_grew_is_another_generation_of_the_same_line(
     method: str, settings: Settings, small_dataset: Path, tmp_path: Path

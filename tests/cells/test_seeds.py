@@ -45,6 +45,7 @@ def test_few_shot_has_the_seeds_of_each_k(small_dataset: Path) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_the_first_seed_is_the_fit_without_seeds(small_dataset: Path) -> None:
     one, three, five = (cells_of(small_dataset, seeds=n) for n in (0, 3, 5))
     assert one.fits[0].key == three.fits[0].key == five.fits[0].key, "a finished fit is used again"
@@ -57,6 +58,7 @@ def test_the_first_seed_is_the_fit_without_seeds(small_dataset: Path) -> None:
     assert len(groups) == 1, "which is ranked with it"
 
 
+@pytest.mark.slow
 def test_another_seed_is_a_changed_recipe_and_another_row(small_dataset: Path) -> None:
     (own,) = cells_of(small_dataset, recipe={"seed": "1025"}).evals
     assert recipe_changes(own.measurement.fitted) == {"seed": 1025}

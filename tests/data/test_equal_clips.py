@@ -63,6 +63,7 @@ def _two_classes_of_training(root: Path) -> str:
     return "of the list d/train with the same bytes under two classes"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", [_copied, _whole_tree, _hard_link, _two_classes, _two_classes_of_training])
 def test_equal_clips_are_refused_and_named(tmp_path: Path, fault) -> None:  # type: ignore[no-untyped-def]
     root = tree(tmp_path / "d")

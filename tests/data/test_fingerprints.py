@@ -43,6 +43,7 @@ def keys(cells: Cells) -> list[str]:
     return [cell.key for cell in (*cells.fits, *cells.evals)]
 
 
+@pytest.mark.slow
 def test_a_folder_with_different_videos_is_different_data(folder: Path, tmp_path: Path) -> None:
     """Names, paths and labels are equal; one clip differs, and with it the cells whose lists hold it."""
     other = Path(shutil.copytree(folder, tmp_path / "b" / "shapes"))
@@ -67,6 +68,7 @@ def test_a_copy_elsewhere_is_the_same_data(folder: Path, tmp_path: Path) -> None
     assert keys(cells_of(folder, tmp_path)) == keys(cells_of(other, tmp_path / "other cache"))
 
 
+@pytest.mark.slow
 def test_official_lists_have_no_content_and_embedded_lists_the_version_of_their_renderer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

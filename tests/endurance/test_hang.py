@@ -99,6 +99,7 @@ def test_a_fit_replaces_and_names_it_and_waits_once(
     assert caplog.text.count(warning) == 1
 
 
+@pytest.mark.slow
 def test_predict_refuses_a_pipe_and_goes_on(server: Server, tiny_dataset: Path, tmp_path: Path) -> None:
     pipe, names = tmp_path / "pipe.avi", tmp_path / "names.txt"
     os.mkfifo(pipe)
@@ -110,6 +111,7 @@ def test_predict_refuses_a_pipe_and_goes_on(server: Server, tiny_dataset: Path, 
     assert done.err.splitlines()[0] == f"{pipe}: not decoded: is not a regular file, expected a video file"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reader", ["decord", "exact"])
 def test_predict_on_a_truncated_file_names_cause_and_fix(
     server: Server, tiny_dataset: Path, shared: Path, tmp_path: Path, reader: str

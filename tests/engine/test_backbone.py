@@ -199,6 +199,7 @@ def test_contrastive_loss_wants_one_class_per_clip() -> None:
         method.loss(torch.randn(2, 2, 3, 32, 32), torch.full((2, 2), 0.5), LabelSet(("run", "jump")))
 
 
+@pytest.mark.slow
 def test_weights_for_the_embedded_clip_are_refused() -> None:
     for weights in ("openai", Path("w.safetensors"), "random"):
         with pytest.raises(UserError, match="with weights of its own"):

@@ -111,6 +111,7 @@ def test_the_writer_decides_the_group_and_the_hash_is_in_the_keys(tmp_path: Path
     assert keys_of(changed).row != keys_of(first["llm"]).row and keys_of(changed).group == keys_of(first["llm"]).group
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("plugins_forgotten")
 def test_a_class_that_the_file_lacks_is_one_error_before_any_work(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]

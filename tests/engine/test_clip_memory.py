@@ -106,6 +106,7 @@ def fitted(folder: Path, rows: list[Row], memory: ClipMemory | None, augmentatio
     return fit(FitJob(tiny_method(), rows, LABELS, VIEWS, recipe), folder, context)
 
 
+@pytest.mark.slow
 def test_a_fit_without_augmentation_decodes_each_clip_once(
     clips: list[Row], decoded: list[str], tmp_path: Path
 ) -> None:
@@ -120,6 +121,7 @@ def test_a_fit_without_augmentation_decodes_each_clip_once(
     assert len({(tmp_path / name / "weights.safetensors").read_bytes() for name in ("kept", "workers", "decoded")}) == 1
 
 
+@pytest.mark.slow
 def test_an_augmented_fit_decodes_another_view_in_each_epoch(
     clips: list[Row], decoded: list[str], tmp_path: Path
 ) -> None:
@@ -130,6 +132,7 @@ def test_an_augmented_fit_decodes_another_view_in_each_epoch(
     assert len(decoded) == 2 * RECIPE.epochs + 2, "an eval does not read the views of a fit"
 
 
+@pytest.mark.slow
 def test_a_replaced_clip_is_replaced_again_from_memory(clips: list[Row], tmp_path: Path) -> None:
     damaged = tmp_path / "damaged.avi"
     damaged.write_bytes(b"not a video")

@@ -125,6 +125,7 @@ def test_other_files_are_refused_by_name(tmp_path: Path, reader: str) -> None:
     assert str(outcome(path, reader)).endswith("the file is damaged, or not a video; no reader decodes it")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("extension", ["avi", "mkv", "wmv"])
 def test_a_cut_off_file_is_named_by_decord(tmp_path: Path, extension: str) -> None:
     """decord would predict the whole clip from its beginning, without a message."""
@@ -152,6 +153,7 @@ def test_a_colon_is_part_of_a_name(tmp_path: Path, reader: str, name: str, monke
     assert outcome(Path(name), reader) == 4
 
 
+@pytest.mark.slow
 def test_a_damaged_packet_names_the_reader_that_skips_it(tmp_path: Path) -> None:
     whole = write(tmp_path / "whole.avi", Coding("mpeg4", "avi", gop=6), range(40))
     path = damaged(tmp_path / "damaged.avi", whole, 20)

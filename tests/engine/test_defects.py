@@ -85,6 +85,7 @@ def test_d01_the_version_of_mmcv_is_checked(monkeypatch: pytest.MonkeyPatch) -> 
     assert state.tested.startswith("2.1")
 
 
+@pytest.mark.slow
 def test_d12_transformers_beside_mmaction2() -> None:
     """With transformers 5 installed mmaction2 would import names that it does not have."""
     pytest.importorskip("transformers", reason="needs the extra hf")

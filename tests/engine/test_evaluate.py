@@ -138,6 +138,7 @@ def test_a_video_that_cannot_be_read_is_an_error_and_the_scores_before_it_are_ke
     np.testing.assert_array_equal(resumed.ids, score(clip, listed, LABELS, VIEWS, CPU, compute).ids)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
 def test_what_is_not_a_regular_file_is_never_opened(
     clip: ClipMethod, rows: list[Row], tmp_path: Path, workers: int

@@ -74,6 +74,7 @@ def test_views_cached_is_part_of_the_recipe() -> None:
     assert encode(replace(PLAIN, views_cached=4))["views_cached"] == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "recipe", "message"),
     [

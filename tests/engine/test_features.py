@@ -197,6 +197,7 @@ def test_changed_weights_views_precision_and_activation_have_other_entries(cache
     assert len(keys) == 11
 
 
+@pytest.mark.slow
 def test_another_version_of_a_package_that_touches_frames_has_other_entries(
     cache: FeatureCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -60,6 +60,7 @@ def test_exact_gives_the_painted_numbers(inputs: Path, name: str, expected: rang
     assert numbers(inputs / name) == list(expected)
 
 
+@pytest.mark.slow
 def test_an_edit_list_is_honoured(inputs: Path) -> None:
     """52 frames as ffmpeg gives; the cut ends between frames that are stored in another order than they are shown."""
     found = numbers(inputs / "edit_list_hides_33.mp4")
@@ -133,6 +134,7 @@ def test_the_message_names_the_way_out(inputs: Path, name: str) -> None:
     assert outcome(inputs / name, "exact", 32) == 32
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["matrix_90.mp4", "matrix_270_rounded.mp4", "h264_422p10.mkv"])
 def test_the_comparison_has_no_false_alarm(inputs: Path, name: str) -> None:
     check = compare_readers(inputs / name)

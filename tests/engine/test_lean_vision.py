@@ -25,6 +25,7 @@ def gradients(encode: Callable[[Tensor], Tensor], backbone: Backbone) -> dict[st
     return {n: p.grad.clone() for n, p in backbone.visual.named_parameters() if p.grad is not None}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("activation", ["QuickGELU", "GELU"])
 def test_features_and_gradients_are_those_of_open_clip(activation: str) -> None:
     backbone = load_backbone("mini-clip")
@@ -39,6 +40,7 @@ def test_features_and_gradients_are_those_of_open_clip(activation: str) -> None:
         torch.testing.assert_close(lean[name], wanted, rtol=1e-4, atol=1e-5, msg=name)
 
 
+@pytest.mark.slow
 def test_features_do_not_depend_on_the_number_of_images() -> None:
     """In every bit, so that a clip that is encoded again in a smaller batch has the same features."""
     backbone = load_backbone("mini-clip")
@@ -49,6 +51,7 @@ def test_features_do_not_depend_on_the_number_of_images() -> None:
             assert torch.equal(backbone.encode_images(images[:count]), whole[:count]), count
 
 
+@pytest.mark.slow
 def test_recomputed_activations_give_the_same_gradients() -> None:
     backbone = load_backbone("mini-clip")
     stored = gradients(backbone.encode_images, backbone)

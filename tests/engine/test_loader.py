@@ -129,6 +129,7 @@ def once(act: Callable[[], Any], mark: Path) -> None:
         act()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "reason", "hint"),
     [
@@ -173,6 +174,7 @@ class Unsendable(Numbers):
         return (lambda: None) if draw.index == 1 else draw.index
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_worker_that_is_killed_while_it_sends_a_clip_costs_one_clip(workers: int) -> None:
     """Pipes and locks that workers share would block all of them."""
@@ -181,6 +183,7 @@ def test_a_worker_that_is_killed_while_it_sends_a_clip_costs_one_clip(workers: i
     assert clips == {i: i for i in range(12) if i != 5}
 
 
+@pytest.mark.slow
 def test_a_clip_that_computes_without_end_costs_one_clip_and_twice_the_limit() -> None:
     started = time.monotonic()
     found = dict(load(Numbers({4: hang}), workers=2, seconds=LIMIT))
@@ -232,6 +235,7 @@ class NextOfSix:
         pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("bad", [{2}, {2, 3}, {0, 5}])
 def test_a_replaced_clip_is_not_tried_in_later_passes(workers: int, bad: set[int], tmp_path: Path) -> None:

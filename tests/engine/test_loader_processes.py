@@ -73,6 +73,7 @@ def gone(pids: set[int], seconds: float) -> bool:
     return True
 
 
+@pytest.mark.slow
 def test_no_process_with_threads_forks(monkeypatch: pytest.MonkeyPatch) -> None:
     """B35: workers and their replacements are forked by a process with one thread, never by this one."""
     server = worker_server()

@@ -82,6 +82,7 @@ def test_the_table_in_the_docs_is_what_profile_counts(rows: dict[str, ProfileRow
         assert rest.split(end)[0].strip() == table
 
 
+@pytest.mark.slow
 def test_a_network_other_than_clip_is_counted_at_its_own_size(rows: dict[str, ProfileRow]) -> None:
     row = rows["mformer"]
     assert (row.arch, row.frames, row.parameters_total, row.parameters_trained) == ("mformer-hr", 16, 108_554_128, 0)

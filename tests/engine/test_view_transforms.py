@@ -62,6 +62,7 @@ def moving(seed: int, frames: int = 8) -> np.ndarray:
     return clip
 
 
+@pytest.mark.slow
 @given(st.integers(2, 64), st.integers(0, 2**63))
 @settings(max_examples=60, deadline=None)
 def test_shuffle_is_a_permutation_and_differs_from_the_identity(count: int, seed: int) -> None:
@@ -180,6 +181,7 @@ def test_a_transform_of_a_plugin_takes_ten_lines_and_its_code_is_part_of_the_mea
     np.testing.assert_array_equal(decoded(video, "mirrored"), decoded(video, "")[..., ::-1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "body, problem",
     [

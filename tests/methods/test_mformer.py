@@ -44,6 +44,7 @@ def published_file(path: Path, method: ClipMethod, **added: torch.Tensor) -> Pat
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "unused"),
     [
@@ -62,6 +63,7 @@ def test_a_published_file_is_loaded(options: dict[str, Any], unused: dict[str, t
     assert loaded.backbone.facts.weights_sha256 != plain.backbone.facts.weights_sha256
 
 
+@pytest.mark.slow
 def test_a_file_of_another_network_is_refused(tmp_path: Path) -> None:
     path = str(published_file(tmp_path / "five.pyth", build(fixed_classes=5)))
     with pytest.raises(UserError, match=r"five\.pyth does not fit the model: .*head\.weight"):
@@ -114,6 +116,7 @@ def test_views_are_those_of_the_paper(config: str, expected: str) -> None:
             views_for(supervised, network, other)
 
 
+@pytest.mark.slow
 def test_the_identity_of_the_model_holds_settings_and_content(tmp_path: Path) -> None:
     spec = registry.method_spec("mformer")
 
@@ -143,6 +146,7 @@ def test_classes_may_be_named_and_are_then_put_in_the_order_of_the_label_set(tmp
         plain.encode_text(LabelSet(CLASSES[:3]))
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_landmarks_do_not_depend_on_the_batch_and_the_call() -> None:
     method = build(attention="orthoformer", landmarks=8)
@@ -167,6 +171,7 @@ def test_another_number_of_classes_is_refused_before_anything_is_run() -> None:
         expand(request_of("supervised"), load_settings({}))
 
 
+@pytest.mark.slow
 def test_a_run_from_the_command_line_to_the_record(small_dataset: Path, tmp_path: Path) -> None:
     arguments = ("--dataset", small_dataset, "--runs", tmp_path / "runs", "--cache", tmp_path / "cache")
     method = "mformer:config=tiny,checkpoint=random,fixed_classes=4"

@@ -67,6 +67,7 @@ def network(checkpoint: str = "random") -> OwnNetwork:
     return OwnNetwork("linear", NetworkInput(4, 8, "dense:2"), 4, (), checkpoint, lambda: torch.nn.Linear(3, 4))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("plugins_forgotten")
 def test_a_plugin_with_its_own_network_keeps_the_contract(tmp_path: Path) -> None:
     path = tmp_path / "mean_frame.py"

@@ -100,6 +100,7 @@ def test_published_files(name: str, tmp_path: Path) -> None:
     assert f"--method {name}" in caught.value.hint
 
 
+@pytest.mark.slow
 def test_froster_reads_entries_from_a_file(tmp_path: Path) -> None:
     texts = {"yo yo": "yo yo: a toy on a string", "archery": "archery: someone aims", "brush hair": "brush hair"}
     file = tmp_path / "texts.json"

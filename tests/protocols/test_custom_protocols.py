@@ -164,6 +164,7 @@ def own_list(folder: Path, dataset: Path, every: int) -> str:
     return "lists/few.txt"
 
 
+@pytest.mark.slow
 def test_a_protocol_evaluates_its_own_list_of_a_dataset(small_dataset: Path, tmp_path: Path) -> None:
     name = own_list(tmp_path, small_dataset, 2)
     code = PROTOCOL.replace("FITS", FITS["supervised"]).replace("ATTRIBUTES", "").replace('"val"', f'"{name}"')

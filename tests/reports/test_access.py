@@ -65,6 +65,7 @@ def test_axe_finds_nothing_when_everything_is_opened(browser: Any, papers_board:
     one.close()
 
 
+@pytest.mark.slow
 def test_the_first_table_is_on_the_first_screen_and_nothing_is_cut(visit: Visit) -> None:
     page = visit.page
     top = page.locator("table.board:visible").first.bounding_box()["y"]
@@ -75,6 +76,7 @@ def test_the_first_table_is_on_the_first_screen_and_nothing_is_cut(visit: Visit)
     assert head.inner_text().startswith("HM") and head.count() == 1, "the first order is stated"
 
 
+@pytest.mark.slow
 def test_published_values_are_beside_ours_below_or_off(visit: Visit) -> None:
     page = visit.page
     cell = page.locator(f"{TABLE} tr[data-name='TC-CLIP'] td[data-col=hm]")
@@ -96,6 +98,7 @@ def test_published_values_are_beside_ours_below_or_off(visit: Visit) -> None:
     assert page.locator("input[name=mine]").is_checked(), "the choice is remembered"
 
 
+@pytest.mark.slow
 def test_measured_as_and_dataset_filter_tables_and_overview(visit: Visit) -> None:
     page = visit.page
     page.locator(".tabs a[data-tab=all]").click()
@@ -113,6 +116,7 @@ def test_measured_as_and_dataset_filter_tables_and_overview(visit: Visit) -> Non
     assert values == sorted(values, reverse=True)
 
 
+@pytest.mark.slow
 def test_pictures_follow_the_sorted_column_and_are_equal_to_those_of_the_page(visit: Visit) -> None:
     page = visit.page
     first = page.locator(f"{TABLE} svg.forest").first
@@ -127,6 +131,7 @@ def test_pictures_follow_the_sorted_column_and_are_equal_to_those_of_the_page(vi
     assert numbers[0] == pytest.approx(numbers[1], abs=1.1), "script and page draw one picture"
 
 
+@pytest.mark.slow
 def test_one_tab_stop_in_the_rows_of_a_table_and_arrow_keys(visit: Visit) -> None:
     page = visit.page
     stops = page.evaluate(STOPS)
@@ -147,6 +152,7 @@ def test_one_tab_stop_in_the_rows_of_a_table_and_arrow_keys(visit: Visit) -> Non
     assert page.locator("input.pick:checked").count() == 1 and page.locator("#tray").is_visible()
 
 
+@pytest.mark.slow
 def test_a_phone_shows_the_sorted_column(browser: Any, papers_board: Path) -> None:
     """The sorted column of a table that is wider than the window is in view, at first and after sorting."""
     one = Visit(browser, papers_board.as_uri(), viewport={"width": 390, "height": 844})
@@ -162,6 +168,7 @@ def test_a_phone_shows_the_sorted_column(browser: Any, papers_board: Path) -> No
     one.close()
 
 
+@pytest.mark.slow
 def test_every_head_explains_itself(visit: Visit) -> None:
     page = visit.page
     for link in page.locator(f"{TABLE} a.why:visible").all():
@@ -177,6 +184,7 @@ def test_every_head_explains_itself(visit: Visit) -> None:
     page.keyboard.press("Escape")
 
 
+@pytest.mark.slow
 def test_a_link_to_a_row_shows_it_below_the_bar_and_marks_it(browser: Any, papers_board: Path) -> None:
     row = "tr[data-name='Vanilla CLIP']"
     one = Visit(browser, papers_board.as_uri() + "?protocol=zero_shot&q=nothing")
@@ -194,6 +202,7 @@ def test_a_link_to_a_row_shows_it_below_the_bar_and_marks_it(browser: Any, paper
     one.close()
 
 
+@pytest.mark.slow
 def test_a_malformed_address_shows_the_board(visit: Visit) -> None:
     for address in ADDRESSES:
         visit.page.goto("about:blank")

@@ -28,6 +28,7 @@ def test_spread_and_moved_attention() -> None:
     assert everywhere.times_uniform == pytest.approx(np.ones((2, 2, 2)))
 
 
+@pytest.mark.slow
 def test_a_long_clip_shows_frames_of_its_whole_length(tmp_path: Path) -> None:
     frames = np.zeros((32, 8, 8, 3), np.uint8)
     methods = (

@@ -89,6 +89,7 @@ def test_filters_search_and_the_view_as_a_link(visit: Visit, browser: Any, board
     assert page.locator(".empty").is_visible() and page.locator("table.board:visible").count() == 0
 
 
+@pytest.mark.slow
 def test_an_opened_row_shows_repeats_interval_coverage_signature_command_and_records(visit: Visit) -> None:
     page = visit.page
     page.locator(".tabs a[data-tab=b2n]").click()

@@ -104,6 +104,7 @@ REQUESTS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", REQUESTS)
 def test_the_command_measures_the_row_again(name: str, settings: Settings, tmp_path: Path) -> None:
     request = Request(**{**BASE, **REQUESTS[name]})
@@ -147,6 +148,7 @@ def test_files_and_folders_must_be_filled_in(settings: Settings, small_dataset: 
     assert keys(made, settings) == keys(evaluated, settings)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("protocol", ["b2n", "few_shot", "supervised", "zero_shot"])
 def test_rows_of_own_data_are_measured_again(
     settings: Settings, small_dataset: Path, tmp_path: Path, protocol: str
@@ -166,6 +168,7 @@ def test_rows_of_own_data_are_measured_again(
     assert keys(request_of(build_parser().parse_args(words[3:])), settings) == keys(own, settings)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["vificlip", "vanilla_clip"])
 def test_own_training_lists_of_an_official_dataset_are_drawn_again(
     method: str, settings: Settings, tmp_path: Path

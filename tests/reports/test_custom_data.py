@@ -73,6 +73,7 @@ def test_a_dataset_may_be_called_like_another_with_its_place(tmp_path: Path) -> 
     assert len({row.dataset for row in rows}) == 3
 
 
+@pytest.mark.slow
 def test_the_place_of_an_own_dataset_is_to_be_filled_in(mixed: Mixed) -> None:
     row = measured(mixed, next(row.dataset for row in mixed.rows if row.dataset.startswith("w10")))[0]
     assert "--dataset PATH-TO-w10" in row["command"] and row["command_notes"][0].startswith("PATH-TO-w10: ")

@@ -52,6 +52,7 @@ def test_a_folder_of_damaged_records_alone_has_a_board(tmp_path: Path) -> None:
     assert "ViFi-CLIP" in render_table("b2n", tmp_path / "runs").text
 
 
+@pytest.mark.slow
 def test_the_summary_of_a_run_names_damaged_records(tmp_path: Path) -> None:
     first, *others = write_row(tmp_path, 0.5)
     first.write_text("", "utf-8")

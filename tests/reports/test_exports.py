@@ -57,6 +57,7 @@ def test_equal_records_give_equal_files(exports: dict[str, Path], runs: Path, tm
     assert not damaged and made == before
 
 
+@pytest.mark.slow
 def test_every_eval_ever_holds_each_cell_each_record_and_each_video(exports: dict[str, Path], runs: Path) -> None:
     found = exports["every-eval-ever"].glob("data/*/*/*/*.json")
     aggregates = [json.loads(path.read_text("utf-8")) for path in found]

@@ -55,6 +55,7 @@ def test_a_value_that_a_record_does_not_have_is_missing(frame: pd.DataFrame) -> 
     assert untrained[missing].isna().all() and trained[missing].notna().all()
 
 
+@pytest.mark.slow
 def test_columns_do_not_depend_on_the_records(tmp_path: Path, frame: pd.DataFrame) -> None:
     write_sample(tmp_path / "untrained", trained=False, videos=24)
     damaged = write_sample(tmp_path / "damaged", videos=24)

@@ -24,6 +24,7 @@ def test_two_generations_are_not_averaged(mixed: Mixed) -> None:
     assert not any(name.startswith("old/") for name in row["records"])
 
 
+@pytest.mark.slow
 def test_the_older_generation_is_listed_with_what_changed(mixed: Mixed) -> None:
     row = json_row(mixed, "ViFi-CLIP", "")
     assert len(row["superseded"]) == 9
@@ -116,6 +117,7 @@ def test_parts_of_another_fit_of_the_same_repeat_do_not_enter_its_row(tmp_path: 
     assert rank_rows([row]).of(row, "base") is None
 
 
+@pytest.mark.slow
 def test_copies_of_records_change_nothing_but_are_listed(mixed: Mixed, tmp_path: Path) -> None:
     shutil.copytree(mixed.runs, tmp_path / "runs")
     shutil.copytree(mixed.runs / "one", tmp_path / "runs" / "one again")

@@ -109,6 +109,7 @@ def test_the_scores(runs: Path, printed: Printed) -> None:
     assert any("-base-" in path and "videos missing" in reasons[0] for path, reasons in data["incomplete"].items())
 
 
+@pytest.mark.slow
 def test_the_end_of_a_run(runs: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     records = find_records(runs)
     _show(records, runs, argparse.Namespace(json=False, no_report=True))

@@ -117,6 +117,7 @@ def test_the_overview_gives_a_range_where_no_row_is_the_declared_one(tmp_path: P
     assert re.search(r"2 variants</span> <i>6\d\.\d to 8\d\.\d", page)
 
 
+@pytest.mark.slow
 def test_a_single_changed_row_is_no_number_of_its_method_either(tmp_path: Path) -> None:
     write_row(tmp_path, 0.8, recipe=(("lr", 8e-6),))
     cell = glance(tmp_path)

@@ -53,6 +53,7 @@ def test_a_table_spans_both_columns_and_has_a_rule_below_each_dataset(b2n: str) 
     )
 
 
+@pytest.mark.slow
 def test_ours_is_bold_and_the_published_line_has_marks_that_the_caption_explains(b2n: str) -> None:
     lines = b2n.splitlines()
     ours = next(i for i, line in enumerate(lines) if line.startswith("ViFi-CLIP (views frames 8)"))

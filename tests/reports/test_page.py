@@ -191,6 +191,7 @@ def test_a_table_without_ranks_is_in_the_order_of_its_values(tmp_path: Path) -> 
     assert names == [["other", "vanilla_clip"], ["vificlip", "vanilla_clip", "other"]]
 
 
+@pytest.mark.slow
 def test_a_table_is_sorted_by_the_most_shots_that_were_measured(tmp_path: Path) -> None:
     for method in ("a", "b"):
         for shots in (2, 4):

@@ -42,6 +42,7 @@ def text_sizes(pdf: bytes) -> set[float]:
     return sizes
 
 
+@pytest.mark.slow
 def test_the_figures_of_the_board_are_written_for_a_column(
     runs: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -75,6 +76,7 @@ def everything() -> Figure:
     return Figure(drawing.svg("all"), "All elements.")
 
 
+@pytest.mark.slow
 def test_every_element_of_a_drawing_is_drawn(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
     pdf, png = write_figure(everything(), tmp_path / "v1.2-all", PAPERS["page"])
     assert (pdf.name, png.name) == ("v1.2-all.pdf", "v1.2-all.png"), "a dot in the name is not a suffix"

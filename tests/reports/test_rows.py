@@ -47,6 +47,7 @@ def test_an_empty_runs_folder_is_one_clear_error(tmp_path: Path) -> None:
             read(tmp_path / "nowhere")
 
 
+@pytest.mark.slow
 def test_the_frame_has_a_line_for_each_record_and_a_column_for_each_field(grid_runs: Path) -> None:
     paths = find_records(grid_runs)
     frame = records_frame(grid_runs).frame
@@ -318,6 +319,7 @@ def test_own_datasets_are_ranked_among_themselves(tmp_path: Path) -> None:
 # --- columns, throughput
 
 
+@pytest.mark.slow
 def test_a_column_of_an_unknown_metric_is_a_damaged_record(tmp_path: Path) -> None:
     good = write_sample(tmp_path, FEW)
     bad = write_sample(tmp_path, FEW, method="bad")

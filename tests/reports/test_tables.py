@@ -56,6 +56,7 @@ def spread_row(folder: Path, accuracy: float, spread: float, fits: int = 3, **ch
     return row
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("accuracy", "spread", "text"),
     [
@@ -123,6 +124,7 @@ def test_verdict_not_measured() -> None:
     assert verdict(published(), None, None).kind == NOT_MEASURED
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "why"),
     [
@@ -152,6 +154,7 @@ def test_verdict_measured_differently_says_why(tmp_path: Path, changes: dict[str
     assert result.kind == DIFFERENT and any(why in reason for reason in result.why), result.why
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", [
     {"fit_precision": "fp32", "precision": "fp32"}, {"arch": "ViT-B-16-quickgelu"}, {"code": "c" * 64}, {"engine": 3},
 ])  # fmt: skip
@@ -181,6 +184,7 @@ def test_missing_repeats_are_measured_differently(tmp_path: Path) -> None:
     assert "2 of 3 repeats" in str(verdict(published(), few, row))
 
 
+@pytest.mark.slow
 def test_one_changed_record_of_a_row_is_enough(tmp_path: Path) -> None:
     row = hmdb_row(tmp_path, 0.533)
     last = row.entries[-1]
@@ -365,6 +369,7 @@ def test_no_row_hides_another_in_a_table(tmp_path: Path) -> None:
     assert len(found) == len({line["label"] for line in found}) == len(changes)
 
 
+@pytest.mark.slow
 def test_the_delta_row_is_not_of_the_best_of_several_variants(tmp_path: Path) -> None:
     for method, family, title in (("vificlip", "tuning", "ViFi-CLIP"), ("actionclip", "adapting", "ActionCLIP")):
         for accuracy, seed in ((0.5, 1024), (0.8, 7)):

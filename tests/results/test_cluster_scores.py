@@ -83,6 +83,7 @@ def test_the_variance_is_cr2_of_the_regression_on_class_dummies(videos: list[tup
     assert scores.mean == pytest.approx(right.mean())
 
 
+@pytest.mark.slow
 @given(LIST)
 @settings(max_examples=40, deadline=None)
 def test_single_videos_give_the_stratified_variance(videos: list[tuple[int, int, bool]]) -> None:

@@ -23,6 +23,7 @@ from tests.results.measurements import put
 # --- numbers
 
 
+@pytest.mark.slow
 def test_two_records(tmp_path: Path) -> None:
     a = write_sample(tmp_path, method="a", accuracy=0.7, **ONE)
     b = write_sample(tmp_path, method="b", accuracy=0.6, **ONE)
@@ -177,6 +178,7 @@ def test_damaged_and_missing_files_are_named_and_the_others_go_on(tmp_path: Path
     assert "is missing" in caught.value.message and caught.value.exit_code == 1
 
 
+@pytest.mark.slow
 def test_altered_predictions_are_named(tmp_path: Path) -> None:
     a, b = write_sample(tmp_path, method="a"), write_sample(tmp_path, method="b")
     c = write_sample(tmp_path, method="a", **ONE)
@@ -190,6 +192,7 @@ def test_altered_predictions_are_named(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_sides_that_are_not_there(tmp_path: Path, capsys: Any) -> None:
     a = write_sample(tmp_path / "runs", method="vificlip", part="base")
     b = write_sample(tmp_path / "runs", method="vificlip", protocol="few_shot", part="k2")
@@ -215,6 +218,7 @@ def test_a_folder_of_a_methods_source_is_not_a_side(tmp_path: Path, monkeypatch:
     assert in_process("compare", "a", "b", "--runs", "runs") == 0
 
 
+@pytest.mark.slow
 def test_the_verb_reads_settings_and_prints_data(tmp_path: Path, capsys: Any) -> None:
     for k in (3, 5):
         write_sample(tmp_path, method="a", options=(("k", k), ("template", "a, {}")))

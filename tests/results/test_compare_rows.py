@@ -83,6 +83,7 @@ def test_several_rows_on_both_sides_and_of_a_folder_are_said_at_once(tmp_path: P
     assert compare(of(tmp_path, "a", k="3"), of(tmp_path, "b")).parts
 
 
+@pytest.mark.slow
 def test_settings_are_read_as_people_write_them(tmp_path: Path) -> None:
     for lr in (8e-6, 2e-6):
         write_sample(tmp_path, method="a", recipe=(("lr", lr),), options=(("flag", True), ("text", "1"), ("k", 5)))

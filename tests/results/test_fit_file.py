@@ -117,6 +117,7 @@ def test_a_wrong_value_is_named_with_what_was_expected(tmp_path: Path, place: st
     assert message in refused(tmp_path, content)
 
 
+@pytest.mark.slow
 def test_every_missing_and_every_unknown_field_is_refused_by_name(tmp_path: Path) -> None:
     content = stored(tmp_path)
 

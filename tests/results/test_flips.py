@@ -61,6 +61,7 @@ def test_any_sizes_are_exact(values: list[int]) -> None:
     assert flip_p(values) == close(convolved_p(values))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [40, 150])
 def test_many_clusters_of_many_sizes_are_exact(size: int) -> None:
     """Enough points that small values of the characteristic function are left out."""
@@ -70,6 +71,7 @@ def test_many_clusters_of_many_sizes_are_exact(size: int) -> None:
         assert flip_p(values) == close(convolved_p(values))
 
 
+@pytest.mark.slow
 @given(st.integers(0, 60), st.integers(0, 60))
 @settings(max_examples=40, deadline=None)
 def test_mcnemar_equals_the_binomial_test_and_the_sign_flip_test(only_a: int, only_b: int) -> None:

@@ -22,6 +22,7 @@ def rows_of(text: str) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(text)))
 
 
+@pytest.mark.slow
 def test_measures_of_a_finished_run(finished_runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert in_process("score", finished_runs, "--json") == 0
     data = json.loads(capsys.readouterr().out)
@@ -66,6 +67,7 @@ def test_per_class_accuracies_on_stdout_are_pure_csv(
         assert np.mean(values) == pytest.approx(read_record(path).metrics.mean_class)
 
 
+@pytest.mark.slow
 def test_tables_in_files_and_folders(
     finished_runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:  # fmt: skip
@@ -122,6 +124,7 @@ def test_destinations_that_cannot_hold_a_table_are_refused_before_writing(
     assert {path.name for path in tmp_path.iterdir()} == {"runs", "file"}
 
 
+@pytest.mark.slow
 def test_records_with_findings_have_no_measures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     good, bad = write_sample(tmp_path, method="good"), write_sample(tmp_path, method="bad")
     change_predictions(bad, lambda f: f.assign(id5=99), seal=True)

@@ -171,6 +171,7 @@ def test_a_gap_of_harmonic_means_without_variance_is_bounded_by_its_sources() ->
 # --- all pairs of a column
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", ["videos", "clusters", "harmonic", "one fit"])
 def test_the_table_of_a_column_equals_the_test_of_each_pair(case: str) -> None:
     """With untrained rows, with two equal rows, and with rows that have more repeats than others."""

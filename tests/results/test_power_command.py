@@ -117,6 +117,7 @@ def records_of_two_methods(folder: Path, videos: int = 120) -> ListSize:
     return ListSize("b2n", "mini_target", "base_val", ("base",), videos, videos, 1.0)
 
 
+@pytest.mark.slow
 def test_a_measured_pair_gives_the_variance_of_its_difference(tmp_path: Path) -> None:
     size = records_of_two_methods(tmp_path)
     records, damaged = stored_records(tmp_path)
@@ -146,6 +147,7 @@ def test_a_measured_pair_gives_the_variance_of_its_difference(tmp_path: Path) ->
     assert delta == pytest.approx(expected, abs=1e-9)
 
 
+@pytest.mark.slow
 def test_records_of_other_lists_and_equal_predictions_are_not_used(tmp_path: Path) -> None:
     size = records_of_two_methods(tmp_path)
     records, _ = stored_records(tmp_path)
@@ -155,6 +157,7 @@ def test_records_of_other_lists_and_equal_predictions_are_not_used(tmp_path: Pat
     assert measured_pairs(only_a, [size]) == ({}, [])
 
 
+@pytest.mark.slow
 def test_the_verb_reads_records_and_names_damaged_files(
     finished_runs: Path, small_dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -167,6 +167,7 @@ def test_a_submission_reads_the_same_table() -> None:
     pd.testing.assert_frame_equal(parse_untrusted(decompress(encode_predictions(frame))), frame)
 
 
+@pytest.mark.slow
 def test_the_fast_reader_is_fast(tmp_path: Path) -> None:
     """A list of UCF-101's length in a few milliseconds: ten thousand of them are read for a board."""
     path = tmp_path / "a.predictions.csv.gz"

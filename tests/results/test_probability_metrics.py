@@ -109,6 +109,7 @@ def test_limits_hold_the_values_of_the_full_distributions(classes: int, videos: 
     assert brier.exact or classes > 6
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(st.integers(6, 9), st.integers(0, 2**32 - 1))
 def test_limits_of_the_brier_score_are_reached(classes: int, seed: int) -> None:
@@ -150,6 +151,7 @@ def test_auroc_needs_both_sides() -> None:
     assert auroc([0.9, 0.8], [0.1]) == 1.0
 
 
+@pytest.mark.slow
 @settings(max_examples=80, deadline=None)
 @given(st.integers(1, 30), st.integers(0, 2**32 - 1), st.integers(1, 20))
 def test_calibration_error_equals_a_loop_over_bins(videos: int, seed: int, bins: int) -> None:

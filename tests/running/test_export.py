@@ -83,6 +83,7 @@ def test_another_suffix_is_refused_before_anything_is_read(
     assert [path.name for path in tmp_path.iterdir()] == ["folder.safetensors"]
 
 
+@pytest.mark.slow
 def test_a_file_without_facts_needs_its_method(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from harness.engine.method_weights import export
 

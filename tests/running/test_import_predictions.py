@@ -40,6 +40,7 @@ def only_record(runs: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_names_of_classes_become_an_open_unranked_record(listed, tmp_path: Path, capsys) -> None:
     rows, names = listed
     wrong = 3

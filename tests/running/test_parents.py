@@ -187,6 +187,7 @@ def test_an_incomplete_parent_makes_its_children_incomplete(cells: Cells, settin
     assert not unranked_reasons(read_record(cells.evals[0].record).measurement)
 
 
+@pytest.mark.slow
 def test_a_parent_whose_weights_were_changed_is_refused(finished: Cells, settings: Settings) -> None:
     parent, _ = finished.fits
     (parent.folder / "weights.safetensors").write_bytes(b"damaged")

@@ -111,6 +111,7 @@ def test_a_part_sees_the_frames_of_the_part_only(clips: Path, method: api.ClipMe
     assert part.video == video
 
 
+@pytest.mark.slow
 def test_arrays_are_evaluated_with_their_classes(clips: Path, method: api.ClipMethod) -> None:
     frames = np.zeros((4, 40, 50, 3), np.uint8)
     (short,) = clips.joinpath("v", "sub").glob("*.avi")
@@ -219,6 +220,7 @@ def test_the_last_window_ends_with_the_part() -> None:
     assert VideoLength(30, 29.97).frames_of(Part(0.0, 1.001)) == (0, 30)
 
 
+@pytest.mark.slow
 def test_windows_of_a_large_file_are_decoded_in_one_pass(clips: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The reader `exact` keeps no large file in memory; overlapping windows must not decode it from its begin again."""
     from harness.engine.video import exact_reader

@@ -74,6 +74,7 @@ def test_a_fit_that_is_not_finished_is_refused_with_the_command_that_trains_it(
     assert not list(copied.rglob(FIT_FILE)) and not list(copied.rglob("*.record.json"))
 
 
+@pytest.mark.slow
 def test_probes_train_nothing_and_are_done_once(
     small_dataset: Path, copied: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -105,6 +106,7 @@ def test_a_method_that_averages_frames_gives_equal_answers_for_shuffled_frames(p
         assert not np.allclose(probabilities[part], probabilities["clean"], atol=1e-4), part
 
 
+@pytest.mark.slow
 def test_the_table_shows_the_loss_against_the_clean_score_and_ranks_nothing(probed: Path, tmp_path: Path) -> None:
     ranked, rows = without_probes(rows_of(read_entries(probed / "runs").entries))
     assert [row.protocol for row in ranked] == ["few_shot"] and [row.protocol for row in rows] == ["probes"]

@@ -65,6 +65,7 @@ def run(dataset: Path, tmp_path: Path, *options: str) -> None:
     assert in_process("run", *arguments, *ONE_VIEW, *machine, "--no-report", "--quiet", *options) == 0
 
 
+@pytest.mark.slow
 def test_a_run_with_decord_compares_a_sample_once(
     dataset: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -124,6 +125,7 @@ def test_the_text_says_what_to_do() -> None:
     assert readers_text({"c": DecodeCheck()}, "x", custom=True, sampled=False).endswith("on 0 of 1 clips.")
 
 
+@pytest.mark.slow
 def test_no_option_of_the_machine_changes_the_sample(dataset: Path, tmp_path: Path) -> None:
     settings = load_settings({"cache": str(tmp_path)}, {})
     (cell,) = expand(request_of(str(dataset), views={"reader": "decord"}), settings).evals

@@ -155,6 +155,7 @@ def test_force_waits_for_whoever_is_at_work_on_a_cell(
     assert not thread.is_alive() and not any(path.exists() for path in left)
 
 
+@pytest.mark.slow
 def test_force_locks_the_evals_of_a_method_in_one_order(
     runs: Path, small_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -269,6 +270,7 @@ def test_a_run_folder_that_cannot_be_made(
     assert "cannot be made" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_damaged_record_is_named_and_stops_nothing(
     runs: Path, places: tuple[object, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -45,6 +45,7 @@ def test_a_request_file_gives_the_request_again(run_request: RunRequest, tmp_pat
     assert Folders.of(settings) == changed.folders and not settings.executor
 
 
+@pytest.mark.slow
 def test_a_request_file_runs_its_cells_alone(
     run_request: RunRequest, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -137,6 +137,7 @@ def test_a_damaged_index_counts_as_none(settings: Settings, tmp_path: Path) -> N
         assert index.tensors_sha256("a", "b") == "1" * 64
 
 
+@pytest.mark.slow
 def test_a_plan_reads_no_weights_and_says_so(
     small_dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

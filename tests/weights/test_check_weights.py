@@ -18,6 +18,7 @@ from tests.conftest import in_process
 from tests.weights.fabricate import SCALARS, state
 
 
+@pytest.mark.slow
 def test_a_file_is_described_loaded_and_hashed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "clip.bin"
     save_file(state(), path)
@@ -45,6 +46,7 @@ def test_the_hashes_of_openai_are_those_of_its_addresses() -> None:
     assert files["5806e77cd80f8b59890b7e101eabd078d9fb84e6937f9e85e4ecb61988df416f"] == "ViT-B-16"
 
 
+@pytest.mark.slow
 def test_outputs_are_compared_with_published_ones(tmp_path: Path) -> None:
     """Real weights are not at hand: the outputs of a fabricated model take the place of the published ones."""
     Image.new("RGB", (60, 40), (200, 30, 90)).save(tmp_path / "picture.png")

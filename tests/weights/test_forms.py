@@ -99,6 +99,7 @@ PLAIN: dict[str, Write] = {
 """Forms that do not state their activation."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", PLAIN)
 def test_a_file_in_every_form_loads_to_equal_tensors(form: str, tmp_path: Path) -> None:
     path = PLAIN[form](tmp_path)
@@ -173,6 +174,7 @@ def test_a_form_that_states_its_activation(form: str, tmp_path: Path, architectu
         load_backbone(weights=weights, activation="gelu")
 
 
+@pytest.mark.slow
 def test_gelu_is_stated_by_a_folder_and_by_an_export(tmp_path: Path, architectures: None) -> None:
     folder = in_folder("open_clip_model.safetensors", {"open_clip_config.json": json.dumps({"model_cfg": CONFIG})})(
         tmp_path
@@ -189,6 +191,7 @@ def test_gelu_is_stated_by_a_folder_and_by_an_export(tmp_path: Path, architectur
             load_backbone(weights=plain, **arguments)
 
 
+@pytest.mark.slow
 def test_another_image_size_and_text_length_are_interpolated_as_open_clip_does(
     tmp_path: Path, architectures: None
 ) -> None:
@@ -205,6 +208,7 @@ def test_another_image_size_and_text_length_are_interpolated_as_open_clip_does(
         torch.testing.assert_close(loaded.encode_images(image), expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_attention_heads_that_a_configuration_states_are_used(tmp_path: Path, architectures: None) -> None:
     config = {"config.json": fabricate.transformers_config(heads=4)}
     folder = in_folder("model.safetensors", config, fabricate.transformers_state)(tmp_path)
@@ -213,6 +217,7 @@ def test_attention_heads_that_a_configuration_states_are_used(tmp_path: Path, ar
         load_backbone("tiny-quickgelu", folder)
 
 
+@pytest.mark.slow
 def test_a_repository_of_the_hub_in_the_cache_needs_no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hub_folder(tmp_path)
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))

@@ -38,6 +38,7 @@ def test_two_activations_of_a_file_are_two_models(plain: Path) -> None:
     assert request_of(str(plain), "ViT-B-16") == ("ViT-B-16", "gelu")
 
 
+@pytest.mark.slow
 def test_the_content_of_a_folder_is_its_identity(tmp_path: Path, plain: Path) -> None:
     folders = [tmp_path / name for name in "abc"]
     for folder, activation in zip(folders, ("quick_gelu", "quick_gelu", "gelu"), strict=True):
@@ -68,6 +69,7 @@ def test_an_architecture_is_found_by_its_shapes(arch: str) -> None:
     assert {arch, named(arch, quick_gelu=True)} <= known_architectures()
 
 
+@pytest.mark.slow
 def test_shapes_of_openai_without_its_tensors(tmp_path: Path) -> None:
     """A header with the shapes of ViT-B/32, without values: 600 MB that are not written."""
     from open_clip import create_model
@@ -86,6 +88,7 @@ def test_shapes_of_openai_without_its_tensors(tmp_path: Path) -> None:
     assert described.architecture("quick_gelu") == "ViT-B-32-quickgelu" and described.title == "CLIP of OpenAI"
 
 
+@pytest.mark.slow
 def test_a_plan_refuses_a_file_whose_activation_is_not_known(
     plain: Path, tmp_path: Path, small_dataset: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

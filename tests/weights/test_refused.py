@@ -68,6 +68,7 @@ def test_archives_of_other_programs_are_named(tmp_path: Path) -> None:
             describe(tmp_path / name)
 
 
+@pytest.mark.slow
 def test_truncated_files_of_every_kind(tmp_path: Path) -> None:
     weights = fabricate.state()
     torch.save(weights, tmp_path / "zip")

@@ -78,6 +78,7 @@ def test_counts_that_contradict_each_other_are_refused(
     )
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(st.integers(4, 30), st.integers(100, 2000))
 def test_flips_that_all_favour_the_record_are_not_rounding(gained: int, videos: int) -> None:

@@ -65,6 +65,7 @@ def test_the_honest_record_passes(honest: Submission) -> None:
     assert rules(honest, lambda record: record) == set()
 
 
+@pytest.mark.slow
 @QUICKLY
 @given(st.one_of(st.text(max_size=30), st.datetimes().map(str), st.dates().map(str)))
 def test_a_text_that_is_no_utc_time_is_refused(honest: Submission, created: str) -> None:
@@ -180,6 +181,7 @@ def test_models_of_files_state_sizes_of_their_architecture(arch: str) -> None:
     assert list(model_problems(replace(model, weights="sha256:b")))
 
 
+@pytest.mark.slow
 def test_the_tiny_clip_is_the_loaded_one() -> None:
     backbone = load_backbone("mini-clip")
     facts, expected = backbone.facts, mini_model()

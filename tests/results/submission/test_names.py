@@ -61,6 +61,7 @@ def test_a_name_one_edit_away_is_found(name: str, data: st.DataObject) -> None:
         assert confusable(name, other) or one_edit_apart(name, other)
 
 
+@pytest.mark.slow
 def test_different_names_are_not_confusable() -> None:
     names = ["ILA", "CLAVER", "BIKE", "Text4Vis", "GA2-CLIP", "DiST", "ALT", "ZeroI2V", "метод"]  # no built-in methods
     for name in names:
@@ -84,6 +85,7 @@ def test_a_name_that_cannot_be_read_has_a_problem(name: str) -> None:
     assert name_problem(name)
 
 
+@pytest.mark.slow
 @given(st.text(st.characters(categories=["Cf", "Cc", "Co", "Cs", "Zl", "Zp"]), min_size=1, max_size=2))
 def test_every_invisible_character_is_a_problem(text: str) -> None:
     assert name_problem(f"My{text}Method")

@@ -335,6 +335,7 @@ def test_a_damaged_fit_of_another_method_changes_nothing(tmp_path: Path) -> None
     assert len(done.damaged) == 1 and "theirs" in done.damaged[0] and check(done.path).passed
 
 
+@pytest.mark.slow
 def test_a_damaged_fit_that_is_needed_is_an_error(tmp_path: Path) -> None:
     folder = runs(tmp_path, fresh())
     _truncate(next(iter(folder.rglob("fit.json"))))
