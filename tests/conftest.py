@@ -33,6 +33,11 @@ CLASSES = ("circle left", "circle right", "square left", "square right")
 CLIPS_PER_CLASS = 8
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """One process more than cores for `-n auto`: many tests wait for a browser, decode workers or another program."""
+    return len(os.sched_getaffinity(0)) + 1
+
+
 def pytest_collection_finish() -> None:
     """Collect garbage of the tests only: objects of the imported packages stay until the end."""
     gc.freeze()
