@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -174,6 +175,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.fixture
 def plugins_forgotten() -> Iterator[None]:
     """What a test registers besides the built-ins is forgotten afterwards."""
+    with forgetting_plugins():
+        yield
+
+
+@contextmanager
+def forgetting_plugins() -> Iterator[None]:
+    """Forget what is registered besides the built-ins in the `with` block."""
     from harness.base.packages import FINDER
     from harness.plugins import loose_files, registered, registered_transforms
 

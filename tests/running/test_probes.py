@@ -26,7 +26,7 @@ from results.fit_file import FIT_FILE
 from results.measurement_words import unranked_reasons
 from results.predictions import PROBABILITY_COLUMNS, read_predictions
 from results.record import find_records, read_record
-from tests.conftest import ROOT, in_process
+from tests.conftest import ROOT, forgetting_plugins, in_process
 
 PAGE = ROOT / "docs" / "probes.md"
 TINY = (
@@ -52,8 +52,10 @@ def probed(small_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     """A folder with the plugin of the page, and a run folder with a fit and its probes."""
     folder = tmp_path_factory.mktemp("probed")
     (folder / "mirrored.py").write_text(plugin_of_the_page(), encoding="utf-8")
-    assert run(folder, small_dataset, "run", "--method", "vificlip", "--protocol", "few_shot", "--shots", "4") == 0
-    assert run(folder, small_dataset, "run", "--method", "vificlip", "--protocol", "probes") == 0
+    # A test that uses a copy of the folder loads the copy of the plugin.
+    with forgetting_plugins():
+        assert run(folder, small_dataset, "run", "--method", "vificlip", "--protocol", "few_shot", "--shots", "4") == 0
+        assert run(folder, small_dataset, "run", "--method", "vificlip", "--protocol", "probes") == 0
     return folder
 
 
