@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -202,9 +201,8 @@ def board_json(groups: Sequence[Group], damaged: Sequence[Damaged] = ()) -> str:
         groups=tuple(_group(group) for group in groups),
         damaged=tuple(JsonDamaged(file.name, file.message, file.hint) for file in damaged),
     )
-    value = msgspec.to_builtins(board)
-    # A browser cannot parse NaN, and equal boards are equal files.
-    return json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":")) + "\n"
+    # Sorted, because equal boards are equal files; NaN, which a browser cannot parse, is written as null.
+    return msgspec.json.encode(board, order="sorted").decode() + "\n"
 
 
 def _group(group: Group) -> JsonGroup:
