@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from harness.api import ClipMethod, LabelSet, UserError, read_fixed_classes
+from methods._specs._outputs import OutputsOptions, require_outputs
 
 if TYPE_CHECKING:
     from harness.engine.model.network_model import NetworkModel
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 class OutputsMethod(ClipMethod):
     """Scores of each view by the network; the harness averages the probabilities of views as for all methods."""
 
+    options: OutputsOptions
     backbone: RecognizerModel | NetworkModel  # type: ignore[assignment]  # `own_model` replaces CLIP
 
     def setup(self) -> None:
@@ -31,16 +33,14 @@ class OutputsMethod(ClipMethod):
         """
         return self.backbone.scores(video).float()
 
-    def outputs_of(self, label_set: LabelSet, classes: str) -> Tensor:
+    def encode_text(self, label_set: LabelSet) -> Tensor:
         """Return the output of the head for each class, (C,).
-
-        Args:
-            label_set: The classes.
-            classes: File that names the outputs in order; empty if they are in the order of the label set.
 
         Raises:
             UserError: The classes of the head are not those of the label set.
         """
+        require_outputs(self.name, self.backbone.facts.name, self.backbone.classes, label_set)
+        classes = self.options.classes
         heads = self.backbone.classes
         if not classes:
             return torch.arange(heads)

@@ -20,10 +20,6 @@ import pytest
 if TYPE_CHECKING:
     from tests.endurance.preloaded import Server
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line does, and before torch is imported
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as the command line does
-if "PYTEST_XDIST_WORKER" in os.environ:
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # one process a core: more threads would wait for each other
 # Hundreds of child processes import the same modules; without bytecode files each of them would compile them again.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False

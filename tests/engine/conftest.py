@@ -86,6 +86,12 @@ def small_fit(rows: list[Row], tmp_path: Path) -> Callable[..., tuple[ClipMethod
 
 
 @pytest.fixture
+def cache(tmp_path: Path) -> FeatureCache:
+    """An empty cache of frame features."""
+    return FeatureCache(tmp_path / "features")
+
+
+@pytest.fixture
 def decodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Draw]]:
     """The draws that were decoded in this process."""
     seen: list[Draw] = []

@@ -21,11 +21,6 @@ from tests.engine.conftest import CPU, LABELS, VIEWS
 from tests.engine.test_features import COMPUTE, PLAIN, method_of, score
 
 
-@pytest.fixture
-def cache(tmp_path: Path) -> FeatureCache:
-    return FeatureCache(tmp_path / "features")
-
-
 def train(
     folder: Path, rows: list[Row], cache: FeatureCache | None, name: str, **recipe: Any
 ) -> tuple[list[float], Any]:
