@@ -50,7 +50,7 @@ class OutputsMethod(ClipMethod):
             raise UserError(
                 f"{classes} names {len(names)} classes of {heads}; {len(missing)} of the label set are "
                 f"not among them (first: {', '.join(missing[:3]) or 'none'}).",
-                "One name a line, in the order of the head's outputs, spelt as in the label set.",
+                "Write one name per line, in the order of the head's outputs, spelt as in the label set.",
             )
         # Outputs in the order of the label set: heads of other authors order their classes by other files.
         return torch.tensor([names.index(name) for name in label_set.names])

@@ -88,8 +88,8 @@ def finished_training(cell: FitCell, tensors_of: TensorsOf = lambda model: "") -
 def _sibling_fits(cell: FitCell) -> list[tuple[Path, FitFile]]:
     """Finished fits of the same method and list with other keys, each with its folder."""
     siblings = []
-    # The name of a folder ends in the first digits of the key of its fit.
-    # The name of a dataset, which is part of the folder's name, can contain the signs of a pattern.
+    # The name of a folder ends in the first digits of the key of its fit. Before it stands the name of a dataset, which
+    # can contain the signs of a pattern.
     stem = glob.escape(cell.folder.name.rsplit("-", 1)[0])
     for sibling in sorted(cell.folder.parent.glob(f"{stem}-*")):
         try:

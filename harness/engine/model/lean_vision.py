@@ -123,7 +123,7 @@ def _after(block: Block, x: Tensor, tokens: int) -> Tensor:
 
 
 def _linear_of_few(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """Return `F.linear`, with the bits that more images would give.
+    """Return `F.linear` of a few rows, equal in every bit to the result of these rows among more rows.
 
     Products of fewer than `FEW` rows are computed by another kernel. The features of a clip would then depend, by
     rounding, on the number of clips that are encoded with it.
