@@ -132,6 +132,16 @@ def test_options_can_make_a_method_work(root: Path, settings: Settings) -> None:
     assert any("whether efficient_prompt" in f.message and not f.checked for f in findings(plan, settings))
 
 
+@pytest.mark.parametrize("name", ["tc_clip", "lora"])
+def test_a_later_method_that_does_not_work_on_an_architecture(root: Path, settings: Settings, name: str) -> None:
+    """LoRA of the text tower alone works on a ResNet."""
+    backbone = BackboneChoice("RN50", "random")
+    with pytest.raises(UserError, match=rf"{name} does not work on RN50: .* RN50 has a ModifiedResNet"):
+        plan_of(root, settings, name, backbone)
+    text = MethodChoice("lora", {"encoder": "text"})
+    assert expand(Request((text,), ("b2n",), (str(root),), backbone), settings).fits
+
+
 def test_an_architecture_outside_of_the_table_is_not_checked(
     root: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

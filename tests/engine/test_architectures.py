@@ -5,6 +5,7 @@ Values are compared with random weights up to 0.7 G parameters, shapes on the me
 
 from __future__ import annotations
 
+import copy
 import gc
 import json
 from collections.abc import Iterator
@@ -15,12 +16,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmarks.architecture_table import BEGIN, DOCS, END, documented
-from harness.api import LabelSet, build_method, load_backbone
+from benchmarks.architecture_table import BEGIN, DOCS, END, TOWER, documented
+from harness.api import LabelSet, UserError, build_method, load_backbone
 from harness.cells.architecture_table import ARCHITECTURES, LARGEST_COMPARED
 from harness.cells.open_clip_source import architecture_config, architectures
+from harness.engine.method import method_class
+from harness.plugins import registry
 from tests.conftest import in_process
 from tests.engine import hub_cache
+from tests.engine.test_towers import FAMILIES
 
 TEXTS = ("run", "a photo of a person who is riding a bike", "fly")
 WHOLE = {"ViT-B-16-SigLIP": "SigLIP", "PE-Core-T-16-384": "PE-Core", "EVA02-B-16": "EVA02", "RN50": "ResNet",
@@ -42,6 +46,23 @@ def test_the_table_holds_every_architecture_and_is_that_of_the_docs() -> None:
         assert row.compared == ("values" if row.parameters <= LARGEST_COMPARED else "shapes")
         assert ("transformers" in row.text) == bool(config.text_cfg.hf_model_name), arch
     assert documented(ARCHITECTURES) in DOCS.read_text(encoding="utf-8").partition(BEGIN)[2].partition(END)[0]
+
+
+@pytest.mark.parametrize("family", ["resnet", pytest.param("coca", marks=pytest.mark.slow)])
+def test_each_built_in_method_that_refuses_a_tower_is_in_the_table(family: str) -> None:
+    """On a small model with the towers of an architecture; the table must know methods that were added later."""
+    backbone, refused = FAMILIES[family](), set()
+    for name, source in registry.sources("method").items():
+        cls = method_class(name)
+        if source.origin != "built-in" or not cls.uses_clip:
+            continue
+        try:
+            cls(copy.deepcopy(backbone), cls.options_for({}, frames=8))
+        except UserError as error:
+            assert TOWER in error.message
+            refused.add(name)
+    known = ARCHITECTURES[backbone.arch].refused
+    assert refused == {name for name, refusal in known.items() if TOWER in refusal.reason} and len(refused) > 10
 
 
 def relative(value: Tensor, reference: Tensor) -> float:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from hashlib import blake2b
 
@@ -40,9 +41,15 @@ VARIANTS: list[tuple[str, dict[str, str | int | bool]]] = [
 
 
 @pytest.fixture(scope="module", params=ARCHITECTURES)
-def fresh_backbone(request: pytest.FixtureRequest) -> Callable[[], Backbone]:
+def architecture(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def fresh_backbone(architecture: str) -> Iterator[Callable[[], Backbone]]:
     """A function that loads the backbone again, because `setup()` of methods changes it."""
-    return lambda: load_backbone(request.param, "random")
+    yield lambda: load_backbone(architecture, "random")
+    gc.collect()  # gradients and moments of a ViT-L/14 take 5 GB, and cycles keep them until the next collection
 
 
 def digests(method: ClipMethod) -> dict[str, bytes]:
