@@ -133,6 +133,9 @@ def test_texts(shared: Path) -> None:
         chosen = golden.method(shared, "tc_clip", split_names=split)
         rows = chosen.backbone.tokenize(chosen.prompts(label_set)).tolist()
         assert [row[: row.index(max(row)) + 1] for row in rows] == facts["tokens"][key]
+    sentences = build(shared, "llm77").prompts(LabelSet(tuple(facts["llm_stand_ins"])))
+    rows = built.backbone.tokenize(sentences).tolist()
+    assert [row[: row.index(max(row)) + 1] for row in rows] == facts["tokens"]["llm77"]
     fresh = golden.method(shared, "tc_clip")
     golden.close(fresh.text_context, golden.arrays(shared, F)["init/prompt_learner.ctx"], 1e-7, "tc_clip context")
     rebuilt = LabelSet(tuple(facts["rebuild"]["names"]))

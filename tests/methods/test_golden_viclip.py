@@ -44,6 +44,8 @@ def test_viclip(shared: Path, mode: str) -> None:
         block.register_forward_hook(lambda *call: classes.append(call[2][:, 0]))
     video = videos(shared, mode)
     features, text = method.encode_video(video), method.encode_text(label_set)
+    if f"{mode}/temporal" in data:
+        golden.close(method.times(video.shape[1])[None], data[f"{mode}/temporal"], 1e-6, "times")
     for index, found in enumerate(classes[:3]):
         golden.close(found, data[f"{mode}/block{index}_cls"], 2e-5, f"block {index}")
     golden.close(features, data[f"{mode}/video_features"], 2e-5, "video features")
@@ -80,6 +82,10 @@ def test_viclip_tokens(shared: Path) -> None:
     for text, expected in zip(table["texts"], table["tokens"], strict=True):
         row = method.tokens((text,))[0].tolist()
         assert row[: len(expected)] == expected and not any(row[len(expected) :]), text
+    for text, expected, tokens in zip(table["texts"], table["prepared"], table["prepared_tokens"], strict=True):
+        assert prepared(text) == expected, text
+        row = method.tokens((expected,))[0].tolist()
+        assert row[: len(tokens)] == tokens and not any(row[len(tokens) :]), expected
     assert prepared("Push-ups (knees), it's/fun!") == "push ups knees its fun"
 
 
