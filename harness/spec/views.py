@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from harness.base.errors import UserError
 from harness.spec.dense import DENSE_RULES, DenseSampling, dense_sampling
 from harness.spec.later import later
+from harness.spec.segments import SEGMENT_RULES
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,8 @@ class Views:
         sampling: `centre` (single view), for several clips `random` (published: the training sampler, drawn from a
             recorded seed) or `uniform` (deterministic, interleaved). `dense:N`: every N-th frame, in evaluation clips
             that are evenly spaced over the video, in training one clip with a random start; further rules of dense
-            sampling are in `harness.spec.dense`.
+            sampling are in `harness.spec.dense`. `segments` and its variants in `harness.spec.segments`: one frame of
+            each of T equal segments, in training a random one.
         normalize: `imagenet` (published for ViFi-CLIP and X-CLIP) or `clip`; `model`: the statistics and the resizing
             that the weights were trained with; `raw`, for methods with their own model and statistics: 0..255 as
             decoded.
@@ -77,8 +79,8 @@ class Views:
     def __post_init__(self) -> None:
         if self.crops not in _CROPS:
             self._refuse("crops", _CROPS)
-        if self.sampling not in _SAMPLINGS and self.dense is None:
-            self._refuse("sampling", (*_SAMPLINGS, *(f"{rule}:N" for rule in DENSE_RULES)))
+        if self.sampling not in (*_SAMPLINGS, *SEGMENT_RULES) and self.dense is None:
+            self._refuse("sampling", (*_SAMPLINGS, *SEGMENT_RULES, *(f"{rule}:N" for rule in DENSE_RULES)))
         if self.normalize not in _STATISTICS:
             self._refuse("normalize", _STATISTICS)
         if self.reader not in _READERS:
@@ -109,8 +111,14 @@ class Views:
 
     @property
     def training(self) -> Views:
-        """The single view of a training clip: dense if the views are dense, otherwise spread over the video."""
-        return replace(self.single, sampling=self.sampling) if self.dense else self.single
+        """The single view of a training clip: by the rule of a published code, otherwise spread over the video."""
+        ruled = self.dense or self.in_segments
+        return replace(self.single, sampling=self.sampling) if ruled else self.single
+
+    @property
+    def in_segments(self) -> bool:
+        """Whether a rule of segments samples the frames."""
+        return self.sampling in SEGMENT_RULES
 
     @property
     def dense(self) -> DenseSampling | None:

@@ -58,7 +58,7 @@ MODELS = st.builds(
 def views(draw: st.DrawFn) -> Views:
     clips = draw(st.sampled_from((1, 1, 2, 4)))
     sampling = draw(
-        st.sampled_from(("random", "uniform", "dense:2") if clips > 1 else ("centre", "uniform", "dense:3"))
+        st.sampled_from(("random", "uniform", "dense:2", "segments") if clips > 1 else ("centre", "uniform", "dense:3"))
     )
     return Views(
         draw(st.integers(1, 64)), clips, draw(st.sampled_from((1, 3))), sampling,

@@ -33,6 +33,7 @@ from harness.engine.video.transforms import (
     PackedClip,
     PerFrameColorJitter,
     SampleDense,
+    SampleSegments,
     SampleViews,
     resize_side,
     seeded_draws,
@@ -112,7 +113,7 @@ class HarnessDecode(DecordDecode):  # type: ignore[misc]
 
 
 for _transform in (
-    SampleViews, SampleDense, PerFrameColorJitter, ClipGrayScale, RandAugmentClip, ShortSideCrop,
+    SampleViews, SampleDense, SampleSegments, PerFrameColorJitter, ClipGrayScale, RandAugmentClip, ShortSideCrop,
     ShortSideViews, OwnResize, PackClip, ApplyViewTransform, CutPart, ShiftToPart,
 ):  # fmt: skip
     TRANSFORMS.register_module(name=f"Harness{_transform.__name__}", module=_transform, force=True)
@@ -162,7 +163,7 @@ def fit_pipeline(views: Views, size: int, recipe: Recipe) -> list[Step]:
     """Return the training pipeline of a recipe's augmentation: as published, its steps, or an evaluation view for none.
 
     Args:
-        views: The views, of which frames, statistics, reader and dense sampling are used.
+        views: The views, of which frames, statistics, reader and sampling by a rule are used.
         size: Side of the square input in pixels.
         recipe: Recipe of the fit.
     """
@@ -172,6 +173,8 @@ def fit_pipeline(views: Views, size: int, recipe: Recipe) -> list[Step]:
     sample: Step = dict(type="SampleFrames", clip_len=1, frame_interval=1, num_clips=views.frames)
     if views.dense:
         sample = dict(type="HarnessSampleDense", frames=views.frames, sampling=views.sampling)
+    elif views.in_segments:
+        sample = dict(type="HarnessSampleSegments", frames=views.frames, sampling=views.sampling)
     steps = [step for part in augmentation.steps for step in _augmentation_steps(part, views, size, recipe.flip)]
     return [
         *_reader(views), sample, dict(type="HarnessDecode"), *steps, dict(type="FormatShape", input_format="NCHW"),
@@ -198,7 +201,8 @@ def _augmentation_steps(part: AugmentationStep, views: Views, size: int, flip: b
     if part.name == "short_side":
         low, high = part.low / REFERENCE * size, part.high / REFERENCE * size
         return [
-            dict(type="HarnessShortSideCrop", size=size, low=low, high=high, interpolation=part.interpolation), *flipped
+            dict(type="HarnessShortSideCrop", size=size, low=low, high=high, interpolation=part.interpolation),
+            *flipped,
         ]
     first: Step = dict(type="Resize", scale=(-1, resize_side(size)))
     if views.normalize == "model":
