@@ -37,7 +37,8 @@ _CROPS = (1, 3)
 _SAMPLINGS = ("centre", "random", "uniform")
 _STATISTICS = ("imagenet", "clip", "model", "raw")
 _READERS = ("decord", "exact")
-_RESIZES = ("published", "input", "slowfast")
+_SQUASHES = ("squash", "squash_antialias", "squash_bilinear")
+_RESIZES = ("published", "input", "slowfast", "floats", "floats_bicubic", "pillow", "pillow_input", *_SQUASHES)
 COMBINATIONS = ("probabilities", "logits")
 
 
@@ -60,8 +61,10 @@ class Views:
         reader: `decord` (published: random access) or `exact` (frames equal to a sequential decode).
         input: The settings of `normalize=model`, which the harness takes from the weights; otherwise empty.
         resize: Resizing before the crops of an eval: `published` (short side 256/224 of the input for one crop, the
-            side of the input for three), `input` (the side of the input for one crop too), or `slowfast` (the side of
-            the input, without rounding to grey levels). Fits take their augmentation instead.
+            side of the input for three), `input` (the side of the input for one crop too), `slowfast`, `floats` and
+            `floats_bicubic` (the side of the input, without rounding to grey levels), `pillow` and `pillow_input` (as
+            `published` and `input`, bicubic with antialiasing), or `squash` and its variants (the whole frame becomes
+            a square). Fits take their augmentation instead.
         combine: Combination of the views of a video: `probabilities` (published: the mean of the softmax) or `logits`
             (the softmax of the mean, as in Open-VCLIP and FROSTER).
     """
@@ -94,6 +97,11 @@ class Views:
                 f"views.resize is {self.resize!r} with normalize=model, which takes the resizing of the weights; "
                 f"expected {_RESIZES[0]!r}.",
                 "Leave resize out, or name other statistics: --views normalize=clip.",
+            )
+        if self.crops == 3 and self.resize in _SQUASHES:
+            raise UserError(
+                f"views.resize is {self.resize!r} with three crops, but a squashed frame is one square.",
+                "Set --views crops=1.",
             )
         if self.frames < 1 or self.clips < 1:
             raise UserError(f"views need at least one frame and one clip, found {self.frames} x {self.clips}.")

@@ -63,6 +63,20 @@ def test_viclip(shared: Path, mode: str) -> None:
 
 
 @torch.no_grad()
+def test_viclip_masked(shared: Path) -> None:
+    """The video tower on the tokens that the masking of its pre-training keeps: patches in their order, then frames."""
+    data, facts, method = golden.arrays(shared, V), golden.facts(shared, V)["masked"], viclip(shared)
+    visible = golden.tensor(shared, V, "masked/visible").long()
+    tokens = method.embed(videos(shared, "published"))
+    assert (tokens.shape[1] - 1, visible.shape[1]) == (facts["tokens"], facts["visible"])
+    kept = torch.cat([torch.zeros(len(visible), 1, dtype=torch.long), 1 + visible], dim=1)
+    x = method.backbone.visual.ln_pre(tokens.gather(1, kept[..., None].expand(-1, -1, tokens.shape[2])))
+    for block in method.backbone.vision_blocks:
+        x = block(x)
+    golden.close(method.backbone.project_class_token(x), data["masked/video_features"], 2e-5, "masked videos")
+
+
+@torch.no_grad()
 def test_viclip_templates(shared: Path) -> None:
     data, facts, label_set = golden.arrays(shared, V), golden.facts(shared, V), golden.labels(shared, V)
     method = viclip(shared)

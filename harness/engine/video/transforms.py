@@ -234,10 +234,11 @@ class OwnResize:
         resize: `shortest`, `squash` or `longest`, see `InputSettings`.
         interpolation: `bicubic` or `bilinear`.
         crop: Cut the centre square of `shortest`; False leaves the long side.
+        square: Side of the centre square; 0 for `size`.
     """
 
-    def __init__(self, size: int, resize: str, interpolation: str, crop: bool = True) -> None:
-        self.size, self.resize, self.crop = size, resize, crop
+    def __init__(self, size: int, resize: str, interpolation: str, crop: bool = True, square: int = 0) -> None:
+        self.size, self.resize, self.crop, self.square = size, resize, crop, square or size
         self.interpolation = Image.Resampling.BICUBIC if interpolation == "bicubic" else Image.Resampling.BILINEAR
 
     def __call__(self, results: Clip) -> Clip:
@@ -265,8 +266,8 @@ class OwnResize:
         resized = frame.resize((side, other) if width <= height else (other, side), self.interpolation)
         if not self.crop:
             return resized
-        left, top = round((resized.width - side) / 2.0), round((resized.height - side) / 2.0)
-        return resized.crop((left, top, left + side, top + side))
+        left, top = round((resized.width - self.square) / 2.0), round((resized.height - self.square) / 2.0)
+        return resized.crop((left, top, left + self.square, top + self.square))
 
 
 class PackClip:
