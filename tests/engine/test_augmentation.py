@@ -134,7 +134,8 @@ def test_a_composed_pipeline_follows_its_text() -> None:
     "text",
     [
         f"{RAND}+short_side:224-256", "short_side:224-258:bicubic+erasing:0.25", "resized_crop:0.08-1+rand-m9-n2",
-        "published", "none", "multi_scale_raw+color_jitter+grey:0.5", f"{RAND}+resized_crop:0.08-1:bicubic+erasing:0.25",
+        "published", "none", "multi_scale_raw+color_jitter+grey:0.5",
+        f"{RAND}+resized_crop:0.08-1:bicubic+erasing:0.25",
     ],
 )  # fmt: skip
 def test_a_clip_of_each_augmentation_has_the_size_of_the_input(text: str, rows: list[tuple[Path, int]]) -> None:

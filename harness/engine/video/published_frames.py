@@ -89,8 +89,9 @@ class RawMultiScaleCrop:
         left, top = random.choice(_corners((width - across) // 4, (height - down) // 4))
         box = (left, top, left + across, top + down)
         square = (self.size, self.size)
+        # Copies, because mmaction2 flips frames in place.
         results["imgs"] = [
-            np.asarray(Image.fromarray(frame).crop(box).resize(square, Image.Resampling.BILINEAR))
+            np.array(Image.fromarray(frame).crop(box).resize(square, Image.Resampling.BILINEAR))
             for frame in results["imgs"]
         ]
         results["img_shape"] = square
