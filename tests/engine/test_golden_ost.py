@@ -278,7 +278,7 @@ def test_interpolation(shared: Path, texts: Path, share: float) -> None:
         start = interpolated(shared, built, 0.0)
         for name in (n for n in data if n.startswith("fuse/origin0.2_train/") and not n.endswith("logits")):
             golden.close(start[ours(name.removeprefix("fuse/origin0.2_train/"))], data[name], 1e-7, name)
-        golden.set_values(built, start)
+        built.adopt(start)
         logits = built(golden.tensor(shared, "later_inputs_a", "videos"), labels_of(shared))
         golden.close(logits, data["fuse/origin0.2_train/logits"], 1e-4, "logits at the start of a fit")
     assert built.recipe_for("zero_shot", "k400").initial_share == 0.2  # type: ignore[union-attr]
