@@ -107,10 +107,8 @@ def test_losses_and_gradients(shared: Path, run: str) -> None:
                 golden.close(frames, data[f"frame_features_{kind}"], 3e-5, f"mote {run} {kind} frame features")
             cosines = F.normalize(frames.mean(dim=1), dim=-1) @ text.t()
             golden.close(cosines, data[f"logits_{kind}"], 1e-6, f"mote {run} {kind} cosines")
-            alone = F.cross_entropy(built.scaled_cosines(frames.mean(dim=1), text), labels)
-            golden.close(alone, data[f"loss_{kind}"], 5e-5, f"mote {run} {kind} loss")
-            if kind == "merged":
-                golden.close(F.mse_loss(frames, features), data["loss_mse"], 5e-5, f"mote {run} distance")
+    for kind, value in three_losses(built, batch).items():
+        golden.close(value, data[f"loss_{kind}"], 5e-5, f"mote {run} {kind} loss")
     loss = built.training_loss(batch)
     golden.close(loss, data["loss_total"], 5e-5, f"mote {run} loss")
     loss.backward()
@@ -120,6 +118,18 @@ def test_losses_and_gradients(shared: Path, run: str) -> None:
             gradient = parameters[name_here(name.removeprefix("grad/"))].grad
             allowed = max(5e-6, 1e-4 * float(np.abs(value).max()))
             golden.close(gradient, value, allowed, f"mote {run} {name}")
+
+
+def three_losses(built: ClipMethod, batch: TrainingBatch) -> dict[str, Tensor]:
+    """The terms of the loss of a batch, by the parts of the method that make them."""
+    with torch.no_grad():
+        text, features = built.encode_text(batch.label_set), built.encode_frames(batch.video)
+        routed = features + built.head(features, built.draw_experts())
+        merged = features + built.head(features, built.merged(built.draw_temperatures()))
+        entropies = [
+            F.cross_entropy(built.scaled_cosines(frames.mean(dim=1), text), batch.labels) for frames in (routed, merged)
+        ]
+        return {"expert": entropies[0], "merged": entropies[1], "mse": F.mse_loss(merged, features)}
 
 
 def test_trained_parameters(shared: Path) -> None:
@@ -161,6 +171,8 @@ def test_trajectory(shared: Path) -> None:
         fix_draws(built, data["traj/expert_per_layer"][step], data["traj/tau_per_layer"][step])
         optimizer.zero_grad()
         batch = TrainingBatch(clips[step], F.one_hot(labels, len(label_set)).float(), labels, label_set)
+        for kind, value in three_losses(built, batch).items():
+            golden.close(value, data[f"traj/loss_{kind}"][step], 5e-5, f"mote {kind} loss of step {step}")
         loss = built.training_loss(batch)
         golden.close(loss, data["traj/loss_total"][step], 5e-5, f"mote loss of step {step}")
         loss.backward()
