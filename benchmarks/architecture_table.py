@@ -12,8 +12,8 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, fields
 from pathlib import Path
 
 import torch
@@ -28,6 +28,8 @@ from harness.engine.model.clip_model import Backbone
 from harness.engine.training.gradient_checkpointing import blocks_of
 from harness.plugins import registry
 from harness.spec import LabelSet
+from harness.spec.method_spec import MethodSpec
+from harness.spec.options import OptionValue
 from tests.engine import hub_cache
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -36,6 +38,10 @@ DOCS = ROOT / "docs" / "backbones.md"
 BEGIN, END = "<!-- table of architectures -->", "<!-- end of the table -->"
 FRAMES = 8
 STEPS = ("encode_frames", "encode_video", "encode_text")
+TOWER = "changes the inside of"
+"""Words of the errors of a method that does not fit a tower."""
+_REFUSED_KINDS: dict[tuple[str, str, str], bool] = {}
+"""Whether no option changes a refusal, by method and kinds of the towers."""
 
 
 def measured(arch: str) -> Architecture:
@@ -59,26 +65,50 @@ def measured(arch: str) -> Architecture:
 
 def _refused(empty: Backbone) -> dict[str, Refusal]:
     """The built-in methods that cannot be set up on a backbone, or that cannot encode a short class name there."""
-    side, refused = empty.image_size, {}
+    refused = {}
     for name, source in sorted(registry.sources("method").items()):
         spec = registry.method_spec(name)
         if source.origin != "built-in" or not spec.uses_clip:
             continue
-        cls = method_class(name)
-        try:
-            with torch.device("meta"):
-                method = cls(copy.deepcopy(empty), spec.options_for({}, frames=FRAMES)).eval()
-            # Steps that a method does not override are those of the first method, whose steps are CLIP's own.
-            steps = [s for s in STEPS if name == "vanilla_clip" or getattr(cls, s) is not getattr(ClipMethod, s)]
-            with torch.no_grad(), shapes_alone(empty):
-                if {"encode_frames", "encode_video"} & set(steps):
-                    method.encode_video(torch.empty(1, FRAMES, 3, side, side, device="meta"))
-                if "encode_text" in steps:
-                    method.encode_text(LabelSet(("run",)))
-        except UserError as error:
-            by_tower = "changes the inside of" in error.message
-            refused[name] = Refusal(error.message.removesuffix("."), by_tower)
+        if reason := _reason(name, {}, empty):
+            refused[name] = Refusal(reason, TOWER in reason and _is_refused_by_towers(spec, empty))
     return refused
+
+
+def _is_refused_by_towers(spec: type[MethodSpec], empty: Backbone) -> bool:
+    """Whether a method refuses the kinds of the towers with each choice of each option."""
+    # An option may leave out the tower that does not fit, such as `lora:encoder=vision`.
+    kinds = spec.name, empty.vision_kind, empty.text_kind
+    if kinds not in _REFUSED_KINDS:
+        reasons = (_reason(spec.name, changed, empty) for changed in _changed_options(spec))
+        _REFUSED_KINDS[kinds] = all(TOWER in reason for reason in reasons)
+    return _REFUSED_KINDS[kinds]
+
+
+def _changed_options(spec: type[MethodSpec]) -> Iterator[dict[str, OptionValue]]:
+    """Each other choice of each option of a method, with defaults for all other options."""
+    for option in fields(spec.options_type):
+        default = option.default
+        choices = (not default,) if isinstance(default, bool) else option.metadata.get("choices") or ()
+        yield from ({option.name: value} for value in choices if value != default)
+
+
+def _reason(name: str, options: dict[str, OptionValue], empty: Backbone) -> str:
+    """The error of a method on a backbone without its final full stop; empty if it works."""
+    cls, side = method_class(name), empty.image_size
+    try:
+        with torch.device("meta"):
+            method = cls(copy.deepcopy(empty), cls.options_for(options, frames=FRAMES)).eval()
+        # Steps that a method does not override are those of the first method, whose steps are CLIP's own.
+        steps = [s for s in STEPS if name == "vanilla_clip" or getattr(cls, s) is not getattr(ClipMethod, s)]
+        with torch.no_grad(), shapes_alone(empty):
+            if {"encode_frames", "encode_video"} & set(steps):
+                method.encode_video(torch.empty(1, FRAMES, 3, side, side, device="meta"))
+            if "encode_text" in steps:
+                method.encode_text(LabelSet(("run",)))
+    except UserError as error:
+        return error.message.removesuffix(".")
+    return ""
 
 
 def documented(table: Mapping[str, Architecture]) -> str:
