@@ -128,7 +128,7 @@ Columns of the measurement, named by the path of the field (`results.measurement
     evaluation.views.sampling          text; how frames are sampled
     evaluation.views.normalize         text; input statistics
     evaluation.views.reader            text; how videos are read
-    evaluation.views.resize            text; resizing of an eval: `published`, `input` or `slowfast`
+    evaluation.views.resize            text; resizing of an eval: `published`, `input`, `slowfast`, ...
     evaluation.views.combine           text; combination of views: `probabilities` or `logits`
     evaluation.views.input.mean        tuple; mean of RGB in 0..1 with `normalize=model`, else empty
     evaluation.views.input.std         tuple; standard deviation, likewise

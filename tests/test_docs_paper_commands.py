@@ -14,6 +14,7 @@ import torch
 from _pytest.mark import ParameterSet
 
 from harness import cli
+from harness.base.errors import UserError
 from harness.cells.cell import Cells
 from harness.cells.from_request import expand
 from harness.cells.plan import Plan, make_plan
@@ -187,6 +188,29 @@ def planned(command: Command, folder: Path, published: Path, monkeypatch: pytest
     request, settings = described_run(arguments)
     cells = expand(request.request, settings)
     return cells, make_plan(cells)
+
+
+def test_few_shot_fits_of_ost_can_start_from_a_k400_fit(
+    papers: Path, shared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the descriptors of its command, and the last weights: CLIP is mixed in for zero-shot evaluation alone."""
+    (command,) = (command for command in COMMANDS if "start=source" in " ".join(command.words))
+    lists = shared / "splits" / "vificlip"
+    fits = planned(command, papers, lists, monkeypatch)[0].fits
+    (parent,) = (fit for fit in fits if fit.parent is None)
+    children = [fit for fit in fits if fit.parent is not None]
+    assert {fit.described.training.start.key for fit in children} == {parent.key} and len(children) > 1
+    training, options = parent.described.training, parent.row.options
+    assert (parent.dataset.name, parent.protocol, training.recipe.epochs) == ("k400", "zero_shot", 10)
+    assert (training.recipe.initial_share, training.declared.initial_share) == (0.0, 0.2)
+    assert (options.class_texts, options.stop, options.start) == ("ost.json", "batch", "clip")
+    plain = replaced(command.words, ("--method", "ost:class_texts=ost.json,stop=batch"))
+    others = planned(Command(plain), papers, lists, monkeypatch)[0].fits
+    assert {f.described.training.recipe.lr for f in others} == {f.described.training.recipe.lr for f in children}
+    assert not {fit.key for fit in others} & {fit.key for fit in children}
+    itself = replaced(command.words, ("--protocol", "zero_shot"))
+    with pytest.raises(UserError, match="ost would start its fit on k400/train from a fit on the same list"):
+        planned(Command(itself), papers, lists, monkeypatch)
 
 
 def test_every_later_method_has_a_command() -> None:

@@ -46,6 +46,25 @@ def test_starts_fast(arguments: tuple[str, ...], tmp_path: Path) -> None:
     assert min(seconds) < SECONDS, f"{' '.join(arguments)} took {min(seconds):.2f} s of user CPU time"
 
 
+@pytest.mark.parametrize("option", ["--method", "--protocol"])
+def test_a_misspelt_name_is_reported_before_requests_are_imported(option: str) -> None:
+    words = {"--method": "vificlip", "--protocol": "b2n"}
+    words[option] += "x"
+    arguments = ["run", *(word for pair in words.items() for word in pair)]
+    code = (
+        "import sys; from harness.cli import main\n"
+        f"assert main({arguments!r}) == 2\n"
+        "late = ('harness.cells.resolve', 'harness.running.run_request', *"
+        f"{HEAVY})\n"
+        "sys.exit(', '.join(name for name in late if name in sys.modules) or 0)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=machine_free(), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.startswith(f"error: There is no {option.removeprefix('--')} named '{words[option]}'.")
+
+
 @pytest.mark.slow
 def test_power_needs_no_torch_and_no_tables(tmp_path: Path) -> None:
     arguments = ["power", "--protocol", "b2n", "--dataset", "ucf101", "--runs", str(tmp_path), "--cache", str(tmp_path)]

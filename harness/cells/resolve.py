@@ -128,6 +128,7 @@ class _Resolver:
         # After the fits: a missing recipe of the protocol is named before missing videos of the parent fit.
         parent_fit = row.spec.parent_fit(row.options) if is_trained else None
         parent = self._parent(parent_fit, row.backbone, dataset) if parent_fit is not None else None
+        _require_other_fit(row, chosen, parent)
         if parent is not None and parent.dataset.name == dataset.name:
             self.notes[
                 f"{row.name} {protocol.name} on {dataset.shown} starts from a fit on all classes of {dataset.shown}, "
@@ -216,21 +217,26 @@ class _Resolver:
         return PlannedEval(item, item.repeat or repeat, prescribed, evaluated)
 
     def _parent(self, parent: ParentFit, backbone: BackboneChoice | OwnModel, dataset: Dataset) -> ResolvedFit:
-        """The fit that a method starts from, on the same backbone and with the recipe that its own method declares."""
+        """The fit that a method starts from, on the same backbone and with its own method's recipe.
+
+        Raises:
+            UserError: A file of class texts lacks a class of its training list.
+        """
         key = parent, backbone, id(dataset)
         if key not in self._parents:
             protocol = registry.load("protocol", parent.protocol)
             frames = self._views.requested(protocol.views, backbone).frames
-            choice, code = MethodChoice(parent.method), self._code(parent.method)
+            choice, code = MethodChoice(parent.method, dict(parent.options)), self._code(parent.method)
             row = method_row(choice, backbone, parent.protocol, dataset.name, frames, code)
             target = self._targets.setdefault(id(dataset), TransferTarget(dataset))
             fit, _ = self._prescribed.of(protocol, target)[0]
             source = dataset if fit.train.dataset == dataset.name else self.datasets.open(fit.train.dataset)
             self._require_videos(dataset, source)
             declared = self._declared(row, protocol, dataset, fit, source, {})
-            recipe = _fitted_recipe(declared, source, fit)
+            recipe = _fitted_recipe(recipe_with(declared, dict(parent.recipe)), source, fit)
             views = self._views.of_training(prescribed_views(protocol.views, source), backbone)
             self._parents[key] = ResolvedFit(row, parent.protocol, fit, source, declared, recipe, views)
+            _require_texts(row, [Chosen(self._parents[key], ())])
         return self._parents[key]
 
     def _require_videos(self, dataset: Dataset, source: Dataset) -> None:
@@ -274,6 +280,22 @@ def _require_texts(row: MethodRow, chosen: Iterable[Chosen]) -> None:
             row.spec.check_classes(row.options, labels)
         except UserError as error:
             raise type(error)(f"{row.name} on {shown}, label set {name!r}: {error.message}", error.hint) from None
+
+
+def _require_other_fit(row: MethodRow, chosen: Iterable[Chosen], parent: ResolvedFit | None) -> None:
+    """Refuse a fit that would start from a fit of the same method on the same list.
+
+    Raises:
+        NotApplicableError: The start is the fit itself.
+    """
+    for training in (item.training for item in chosen):
+        if parent is None or training is None or training.row.name != parent.row.name:
+            continue
+        if (training.dataset.name, training.fit.train) == (parent.dataset.name, parent.fit.train):
+            raise NotApplicableError(
+                f"{row.name} would start its fit on {training.dataset.name}/{training.fit.train.list} from a fit on "
+                "the same list; expected another protocol, such as few_shot, or an option that starts from CLIP."
+            )
 
 
 def _borrows(protocol: type[Protocol]) -> bool:

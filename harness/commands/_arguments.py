@@ -9,16 +9,15 @@ from typing import TYPE_CHECKING
 
 from harness.base.errors import UserError
 from harness.base.imports import without_collections
-from harness.cells.architectures import check_backbone
-from harness.cells.backbone import BackboneChoice
-from harness.cells.exported_method import exported_methods
-from harness.cells.request import MethodChoice, Request, parse_methods
 from harness.machine.compute_options import DEVICES, PRECISIONS, SHARDS, ComputeOptions
 from harness.machine.settings import Settings, load_settings
+from harness.spec.options import split_method
 from harness.spec.overrides import parse_pairs
 from harness.weights.activation import ACTIVATIONS
 
 if TYPE_CHECKING:
+    from harness.cells.backbone import BackboneChoice
+    from harness.cells.request import MethodChoice, Request
     from harness.running.load_fit import FittedMethod
 
 
@@ -116,6 +115,9 @@ def backbone_of(arguments: argparse.Namespace) -> BackboneChoice | None:
     activation, base = getattr(arguments, "activation", None), getattr(arguments, "base", None)
     if arguments.arch is None and arguments.weights is None and activation is None and base is None:
         return None
+    from harness.cells.architectures import check_backbone
+    from harness.cells.backbone import BackboneChoice
+
     choice = BackboneChoice(arguments.arch, arguments.weights, activation, base)
     check_backbone(choice)  # before torch is imported
     return choice
@@ -246,6 +248,9 @@ def request_of(arguments: argparse.Namespace) -> Request:
         example = "python -m harness run --method vificlip --protocol b2n"
         raise UserError(f"Required arguments are missing: {', '.join(absent)}.", f"Example: {example}")
     load_plugins(arguments)
+    _check_names(arguments)
+    from harness.cells.request import Request
+
     return Request(
         methods=_methods_of(arguments),
         protocols=tuple(dict.fromkeys(arguments.protocol)),
@@ -265,20 +270,32 @@ def request_of(arguments: argparse.Namespace) -> Request:
     )
 
 
+def _check_names(arguments: argparse.Namespace) -> None:
+    """Check the names of protocols and methods before the modules of requests are imported.
+
+    Raises:
+        UserError: A name does not exist, or an argument for one method is given with several.
+    """
+    from harness.plugins.registry import require_known
+
+    number = len(arguments.method)
+    if arguments.set and number > 1:
+        raise UserError(f"--set needs exactly one --method, found {number}.", "Write NAME:OPTION=VALUE instead.")
+    if arguments.checkpoint and number > 1:
+        raise UserError(f"--checkpoint needs exactly one --method, found {number}.", "Give one method at a time.")
+    require_known("protocol", arguments.protocol)
+    require_known("method", [split_method(text)[0] for text in arguments.method])
+
+
 def _methods_of(arguments: argparse.Namespace) -> tuple[MethodChoice, ...]:
     """The method choices of `--method`, with `--set` and `--checkpoint` for a single method."""
+    from harness.cells.exported_method import exported_methods
+    from harness.cells.request import parse_methods
+
     methods = parse_methods(arguments.method) or exported_methods(arguments.checkpoint)
-    options = parse_pairs(arguments.set, "--set")
-    if options:
-        if len(methods) != 1:
-            raise UserError(
-                f"--set needs exactly one --method, found {len(methods)}.", "Write NAME:OPTION=VALUE instead."
-            )
+    if options := parse_pairs(arguments.set, "--set"):
         methods = (replace(methods[0], options={**methods[0].options, **options}),)
     if arguments.checkpoint:
-        if len(methods) != 1:
-            message = f"--checkpoint needs exactly one --method, found {len(methods)}."
-            raise UserError(message, "Give one method at a time.")
         methods = (replace(methods[0], checkpoint=arguments.checkpoint),)
     return methods
 

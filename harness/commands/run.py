@@ -59,9 +59,9 @@ def run(arguments: argparse.Namespace) -> int:
         from harness.commands.plan import run as print_plan
 
         return print_plan(arguments)
+    run_request, settings = described_run(arguments)
     from harness.engine.compute.launch import joined
 
-    run_request, settings = described_run(arguments)
     with joined(run_request.compute.device) as processes:
         return _run(run_request, settings, arguments, processes)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal, TypeVar, overload
@@ -69,6 +70,19 @@ def load(kind: Kind, name: str) -> type:
         _import_source(kind, known[name])
     cls = classes[kind][name]
     return _checked_protocol(name, cls) if kind == "protocol" else cls
+
+
+def require_known(kind: Kind, names: Iterable[str]) -> None:
+    """Raise an error for the first name that no plugin has, without importing a plugin.
+
+    Raises:
+        UserError: There is no such plugin; with the nearest names.
+    """
+    load_environment_plugins()
+    known = sources(kind)
+    for name in names:
+        if name not in known and name not in classes[kind]:
+            raise unknown_name(kind, name, known)
 
 
 def method_spec(name: str) -> type[MethodSpec]:

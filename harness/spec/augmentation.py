@@ -15,15 +15,16 @@ from functools import cache
 from harness.base.errors import UserError
 
 NAMES = ("published", "none")
-CROPS = ("multi_scale", "short_side", "resized_crop")
+CROPS = ("multi_scale", "multi_scale_raw", "short_side", "resized_crop")
 """Steps that cut a square of the side of the input; an augmentation has exactly one of them. The flip follows it."""
 PIXELS = ("color_jitter", "grey", "rand")
 """Steps that change pixel values of 0..255."""
 ERASING = "erasing"
 INTERPOLATIONS = ("bilinear", "bicubic")
 GRAMMAR = (
-    "published, none, or steps joined by +: one crop of multi_scale, short_side:MIN-MAX[:bicubic] (pixels of an input "
-    "of 224) and resized_crop:MIN-MAX (shares of the area); and color_jitter, grey:P, rand-mM-nN[-mstdS][-inc1] "
+    "published, none, or steps joined by +: one crop of multi_scale, multi_scale_raw, short_side:MIN-MAX[:bicubic] "
+    "(pixels of an input of 224) and resized_crop:MIN-MAX[:bilinear|:bicubic] (shares of the area; with an "
+    "interpolation of the decoded frame); and color_jitter, grey:P, rand-mM-nN[-mstdS][-inc1] "
     "(RandAugment), erasing:P"
 )
 PUBLISHED = "multi_scale+color_jitter+grey:0.2"
@@ -39,11 +40,12 @@ class AugmentationStep:
     """A step of an augmentation.
 
     Args:
-        name: `multi_scale`, `short_side`, `resized_crop`, `color_jitter`, `grey`, `rand` or `erasing`.
+        name: A crop (`multi_scale`, `multi_scale_raw`, `short_side`, `resized_crop`), `color_jitter`, `grey`, `rand` or
+            `erasing`.
         low: Smallest short side in pixels of an input of 224, or smallest share of the area; of `grey` and `erasing`
             the probability.
         high: Largest short side or share.
-        interpolation: Resize of `short_side`.
+        interpolation: Resize of `short_side`; of `resized_crop` empty for mmaction2's crop of the resized frame.
         magnitude: M of RandAugment, 0 to 10.
         layers: N of RandAugment: operations of a clip.
         deviation: Standard deviation of the magnitude.
@@ -53,7 +55,7 @@ class AugmentationStep:
     name: str
     low: float = 0.0
     high: float = 0.0
-    interpolation: str = "bilinear"
+    interpolation: str = ""
     magnitude: float = 0.0
     layers: int = 0
     deviation: float = 0.0
@@ -94,14 +96,15 @@ def parse_augmentation(text: str) -> Augmentation:
     if ERASING in names[:-1]:
         raise _refused(text, f"has steps after {ERASING}, expected it at the end, because it erases normalised frames")
     # The resize gives fractions of grey levels, which operations on 0..255 do not take.
-    if "short_side" in names and (late := [name for name in names[names.index("short_side") :] if name in PIXELS]):
-        raise _refused(text, f"has the step {late[0]} after short_side, expected it before")
+    for number, step in enumerate(steps):
+        if step.interpolation and (late := [name for name in names[number:] if name in PIXELS]):
+            raise _refused(text, f"has the step {late[0]} after {step.name}, expected it before")
     return Augmentation(steps)
 
 
 def _step(part: str, text: str) -> AugmentationStep:
     name, colon, value = part.partition(":")
-    if part in ("multi_scale", "color_jitter"):
+    if part in ("multi_scale", "multi_scale_raw", "color_jitter"):
         return AugmentationStep(part)
     if name in ("grey", ERASING) and colon:
         if not (re.fullmatch(_NUMBER, value) and 0 < float(value) <= 1):
@@ -118,14 +121,14 @@ def _crop(name: str, value: str, part: str, text: str) -> AugmentationStep:
     sizes, _, interpolation = value.partition(":")
     bounds = [float(bound) for bound in sizes.split("-") if re.fullmatch(_NUMBER, bound)]
     share = name == "resized_crop"
-    if len(bounds) != 2 or not 0 < bounds[0] <= bounds[1] or (share and bounds[1] > 1) or (share and interpolation):
+    if len(bounds) != 2 or not 0 < bounds[0] <= bounds[1] or (share and bounds[1] > 1):
         example = "resized_crop:0.08-1 with shares of the area" if share else "short_side:224-256 with ascending pixels"
         raise _refused(text, f"has {part}, expected {example}")
     if not share and bounds[0] < 224:
         raise _refused(text, f"has {part}, expected a short side from 224, the side of the crop")
     if interpolation and interpolation not in INTERPOLATIONS:
         raise _refused(text, f"has {part}, expected the interpolation {' or '.join(INTERPOLATIONS)}")
-    return AugmentationStep(name, bounds[0], bounds[1], interpolation or "bilinear")
+    return AugmentationStep(name, bounds[0], bounds[1], interpolation or ("" if share else "bilinear"))
 
 
 def _rand(values: str, part: str, text: str) -> AugmentationStep:

@@ -75,6 +75,8 @@ class MethodSpec:
             batch and on the number of processes.
         batch_statistics: Whether BatchNorm layers of the backbone normalise by the statistics of the device batch in
             fits. Their statistics are then part of the weights of a fit, and the device batch of its measurement.
+        fitted_buffers: Names of the method's own buffers that a fit sets without training them. They are part of the
+            weights of a fit and are not counted as trained parameters.
         checkpoint_normalize: Input statistics (`clip`) of the checkpoints that the authors published, if they differ
             from those of the tables; an evaluation with --checkpoint takes them.
         uses_clip: Whether the method runs on CLIP; otherwise `own_model` gives its model.
@@ -97,6 +99,7 @@ class MethodSpec:
     couples_clips: ClassVar[bool] = False
     random_draws: ClassVar[bool] = False
     batch_statistics: ClassVar[bool] = False
+    fitted_buffers: ClassVar[tuple[str, ...]] = ()
     checkpoint_normalize: ClassVar[str] = ""
     uses_clip: ClassVar[bool] = True
     open_vocabulary: ClassVar[bool] = True

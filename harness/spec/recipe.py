@@ -225,7 +225,11 @@ class ParentFit:
         method: The method that is fitted first.
         protocol: Protocol whose first fit for the dataset is used: `zero_shot` fits on the whole training list of the
             dataset's source.
+        options: Options of that method, as pairs of name and value.
+        recipe: Settings of its declared recipe that differ, as pairs of name and text, such as `("average", "none")`.
     """
 
     method: str
     protocol: str
+    options: tuple[tuple[str, str], ...] = ()
+    recipe: tuple[tuple[str, str], ...] = ()

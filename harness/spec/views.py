@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from harness.base.errors import UserError
 from harness.spec.dense import DENSE_RULES, DenseSampling, dense_sampling
 from harness.spec.later import later
+from harness.spec.segments import SEGMENT_RULES
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,8 @@ _CROPS = (1, 3)
 _SAMPLINGS = ("centre", "random", "uniform")
 _STATISTICS = ("imagenet", "clip", "model", "raw")
 _READERS = ("decord", "exact")
-_RESIZES = ("published", "input", "slowfast")
+_SQUASHES = ("squash", "squash_antialias", "squash_bilinear")
+_RESIZES = ("published", "input", "slowfast", "floats", "floats_bicubic", "pillow", "pillow_input", *_SQUASHES)
 COMBINATIONS = ("probabilities", "logits")
 
 
@@ -51,15 +53,18 @@ class Views:
         sampling: `centre` (single view), for several clips `random` (published: the training sampler, drawn from a
             recorded seed) or `uniform` (deterministic, interleaved). `dense:N`: every N-th frame, in evaluation clips
             that are evenly spaced over the video, in training one clip with a random start; further rules of dense
-            sampling are in `harness.spec.dense`.
+            sampling are in `harness.spec.dense`. `segments` and its variants in `harness.spec.segments`: one frame of
+            each of T equal segments, in training a random one.
         normalize: `imagenet` (published for ViFi-CLIP and X-CLIP) or `clip`; `model`: the statistics and the resizing
             that the weights were trained with; `raw`, for methods with their own model and statistics: 0..255 as
             decoded.
         reader: `decord` (published: random access) or `exact` (frames equal to a sequential decode).
         input: The settings of `normalize=model`, which the harness takes from the weights; otherwise empty.
         resize: Resizing before the crops of an eval: `published` (short side 256/224 of the input for one crop, the
-            side of the input for three), `input` (the side of the input for one crop too), or `slowfast` (the side of
-            the input, without rounding to grey levels). Fits take their augmentation instead.
+            side of the input for three), `input` (the side of the input for one crop too), `slowfast`, `floats` and
+            `floats_bicubic` (the side of the input, without rounding to grey levels), `pillow` and `pillow_input` (as
+            `published` and `input`, bicubic with antialiasing), or `squash` and its variants (the whole frame becomes
+            a square). Fits take their augmentation instead.
         combine: Combination of the views of a video: `probabilities` (published: the mean of the softmax) or `logits`
             (the softmax of the mean, as in Open-VCLIP and FROSTER).
     """
@@ -77,8 +82,8 @@ class Views:
     def __post_init__(self) -> None:
         if self.crops not in _CROPS:
             self._refuse("crops", _CROPS)
-        if self.sampling not in _SAMPLINGS and self.dense is None:
-            self._refuse("sampling", (*_SAMPLINGS, *(f"{rule}:N" for rule in DENSE_RULES)))
+        if self.sampling not in (*_SAMPLINGS, *SEGMENT_RULES) and self.dense is None:
+            self._refuse("sampling", (*_SAMPLINGS, *SEGMENT_RULES, *(f"{rule}:N" for rule in DENSE_RULES)))
         if self.normalize not in _STATISTICS:
             self._refuse("normalize", _STATISTICS)
         if self.reader not in _READERS:
@@ -92,6 +97,11 @@ class Views:
                 f"views.resize is {self.resize!r} with normalize=model, which takes the resizing of the weights; "
                 f"expected {_RESIZES[0]!r}.",
                 "Leave resize out, or name other statistics: --views normalize=clip.",
+            )
+        if self.crops == 3 and self.resize in _SQUASHES:
+            raise UserError(
+                f"views.resize is {self.resize!r} with three crops, but a squashed frame is one square.",
+                "Set --views crops=1.",
             )
         if self.frames < 1 or self.clips < 1:
             raise UserError(f"views need at least one frame and one clip, found {self.frames} x {self.clips}.")
@@ -109,8 +119,14 @@ class Views:
 
     @property
     def training(self) -> Views:
-        """The single view of a training clip: dense if the views are dense, otherwise spread over the video."""
-        return replace(self.single, sampling=self.sampling) if self.dense else self.single
+        """The single view of a training clip: by the rule of a published code, otherwise spread over the video."""
+        ruled = self.dense or self.in_segments
+        return replace(self.single, sampling=self.sampling) if ruled else self.single
+
+    @property
+    def in_segments(self) -> bool:
+        """Whether a rule of segments samples the frames."""
+        return self.sampling in SEGMENT_RULES
 
     @property
     def dense(self) -> DenseSampling | None:

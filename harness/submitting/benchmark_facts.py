@@ -123,10 +123,12 @@ def builtin_methods() -> dict[str, Program]:
     methods = {}
     for source in registry.sources("method").values():
         if source.origin == "built-in" and source.file is not None:
-            version = registry.method_spec(source.name).version
+            spec = registry.method_spec(source.name)
             # The classes need torch; a closed form is an override, which the text of the file shows.
             closed_form = "def fit_features(" in source.file.read_text(encoding="utf-8")
-            methods[source.name] = Program(file_code_sha256(source.file), version, closed_form)
+            methods[source.name] = Program(
+                file_code_sha256(source.file), spec.version, closed_form, spec.fitted_buffers
+            )
     return methods
 
 

@@ -51,5 +51,6 @@ class MoteSpec(MethodSpec):
     recipes = MOTE
     options_type = MoteOptions
     random_draws = True  # one expert and one temperature for each block and group
+    fitted_buffers = ("training_texts",)
     checkpoint_normalize = "clip"
     parameters_vit_b16 = (187_466_257, 124_038_145)

@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass, replace
 
-from harness.api import ClassTextOptions, LabelSet, MethodCard, MethodSpec, Recipe, option
+from harness.api import ClassTextOptions, LabelSet, MethodCard, MethodSpec, ParentFit, Recipe, option
 from methods._recipes_later import OST
 from methods._specs._texts import require_equal_counts
 
 KINDS = ("spatial", "temporal")
+CLIP, SOURCE = "clip", "source"
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,10 @@ class OstOptions(ClassTextOptions):
         "batch (published), for batches up to the published size",
         ("pair", "batch"),
     )
+    start: str = option(
+        CLIP, "weights before the fit: clip, or source (a zero_shot fit of this method on the source dataset)",
+        (CLIP, SOURCE),
+    )  # fmt: skip
     train: str = option(
         "both", "both: all of CLIP (published); image or text: one tower, scale frozen", ("both", "image", "text")
     )
@@ -38,7 +43,8 @@ class OstSpec(MethodSpec):
         unverified=(
             "no published checkpoint and no descriptor file was loaded; without class_texts the class name serves as "
             "its own descriptor, which is not published; the published gradients of both towers on R GPUs are 1/R of "
-            "those here, which AdamW makes nearly irrelevant; few-shot fits that start from a K-400 fit are not offered"
+            "those here, which AdamW makes nearly irrelevant; with start=source the original keeps the optimiser "
+            "state and the rates of the K-400 fit, which are new here"
         ),
     )
     recipes = OST
@@ -55,6 +61,20 @@ class OstSpec(MethodSpec):
         if recipe is None or lr is None or preset or protocol != "few_shot":
             return recipe
         return replace(recipe, lr=lr)
+
+    @classmethod
+    def parent_fit(cls, options: OstOptions) -> ParentFit | None:  # type: ignore[override]
+        """Return the fit on the source with its last weights, which the original does not mix with CLIP's."""
+        if options.start == CLIP:
+            return None
+        shared = (("class_texts", options.class_texts), ("stop", options.stop))
+        given = tuple((name, value) for name, value in shared if value)
+        return ParentFit(cls.name, "zero_shot", given, (("initial_share", "0"),))
+
+    @classmethod
+    def card_for(cls, options: OstOptions) -> MethodCard:  # type: ignore[override]
+        """Return the card, which names the source of a fit that starts from one."""
+        return cls.card if options.start == CLIP else replace(cls.card, extra_data=("source dataset of the first fit",))
 
     @classmethod
     def check_classes(cls, options: OstOptions, label_set: LabelSet) -> None:  # type: ignore[override]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 
 from harness.base.errors import UserError
@@ -18,7 +18,10 @@ from results.submission.submission import Submission
 PRECISIONS = ("fp32", "bf16", "fp16")
 """Precisions of a forward pass, from the finest to the coarsest."""
 BUFFERS = (0.01, 1000)
-"""Share and number of elements of a weight file that can be buffers, such as running means; all others are trained."""
+"""Share and number of elements of a weight file that can be buffers, such as running means; all others are trained.
+
+Larger buffers of a built-in method are declared by its specification (`MethodSpec.fitted_buffers`).
+"""
 FRAME_COSTS = (0.02, 50.0)
 """Bounds of the multiply-adds of a view, as multiples of those of the vision tower for its frames."""
 LARGEST_GMACS = 1e6
@@ -39,7 +42,9 @@ _DATE = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\+00:00")
 def check_costs(submission: Submission, facts: Facts) -> None:
     """Add the findings of A017 and A018."""
     for key, fit in sorted(submission.fits.items()):
-        for found, expected in (*_parameters(fit, submission.elements.get(key)), *_outcome(fit)):
+        program = facts.builtin.get(fit.described.method.name)
+        elements = _elements(submission.elements.get(key), program.buffers if program else ())
+        for found, expected in (*_parameters(fit, elements), *_outcome(fit)):
             submission.note("A017", f"fits/{key}.json", found, expected)
         for found, expected in (
             *date_problems(fit.created, facts.now),
@@ -58,12 +63,17 @@ def check_costs(submission: Submission, facts: Facts) -> None:
             submission.note_of(measured, "A018", found, expected)
 
 
+def _elements(tensors: Mapping[str, int] | None, buffers: tuple[str, ...]) -> int | None:
+    """Number of floating-point values of a weight file without the declared buffers; None without a file."""
+    return None if tensors is None else sum(n for name, n in tensors.items() if name not in buffers)
+
+
 def _parameters(fit: FitFile, elements: int | None) -> Iterator[Disagreement]:
     """Numbers of parameters that contradict each other or the attached weights.
 
     Args:
         fit: The fit.
-        elements: Floating-point numbers in the weight file; None if it is not attached.
+        elements: Floating-point values in the weight file that can be trained; None if it is not attached.
     """
     total, trained = fit.parameters.total, fit.parameters.trained
     if trained > total:

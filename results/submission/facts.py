@@ -138,11 +138,13 @@ class Program:
         code: Hash of the code.
         version: Version of the method.
         closed_form: Whether its fits have no random draws, so that equal training lists give equal weights.
+        buffers: Names of tensors that its fits set without training them.
     """
 
     code: str
     version: int
     closed_form: bool = False
+    buffers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -26,8 +26,8 @@ class TensorsError(ValueError):
     """A file that is not a valid safetensors file; the message names the first problem."""
 
 
-def count_elements(entry: Entry) -> int:
-    """Check a safetensors file; returns the number of its floating-point numbers.
+def count_elements(entry: Entry) -> dict[str, int]:
+    """Check a safetensors file; returns the number of floating-point values of each tensor by name.
 
     Raises:
         TensorsError: The file is not valid.
@@ -55,7 +55,7 @@ def count_elements(entry: Entry) -> int:
         raise TensorsError("metadata that is not a mapping of texts")
     if problem := next(_tensor_problems(header, entry.size - 8 - length), ""):
         raise TensorsError(problem)
-    return sum(_floats(tensor) for tensor in header.values())
+    return {name: _floats(tensor) for name, tensor in header.items()}
 
 
 def _floats(tensor: JsonValue) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -96,7 +96,7 @@ class Submission:
         measured: Valid records.
         fits: Valid fits by key.
         weights: Weight files by fit key.
-        elements: Floating-point numbers in each valid weight file, by fit key.
+        elements: Number of floating-point values of each tensor of each valid weight file, by fit key.
         entries: Every admitted file by name; the content of all files except weights is in memory.
         hashes: sha256 of every admitted file that can be read.
         table_bytes: Total size of all decompressed predictions tables.
@@ -111,7 +111,7 @@ class Submission:
     measured: list[Measured] = field(default_factory=list)
     fits: dict[str, FitFile] = field(default_factory=dict)
     weights: dict[str, Entry] = field(default_factory=dict)
-    elements: dict[str, int] = field(default_factory=dict)
+    elements: dict[str, Mapping[str, int]] = field(default_factory=dict)
     entries: dict[str, Entry] = field(default_factory=dict, repr=False)
     hashes: dict[str, str] = field(default_factory=dict)
     table_bytes: int = 0

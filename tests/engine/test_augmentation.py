@@ -134,7 +134,8 @@ def test_a_composed_pipeline_follows_its_text() -> None:
     "text",
     [
         f"{RAND}+short_side:224-256", "short_side:224-258:bicubic+erasing:0.25", "resized_crop:0.08-1+rand-m9-n2",
-        "published", "none",
+        "published", "none", "multi_scale_raw+color_jitter+grey:0.5",
+        f"{RAND}+resized_crop:0.08-1:bicubic+erasing:0.25",
     ],
 )  # fmt: skip
 def test_a_clip_of_each_augmentation_has_the_size_of_the_input(text: str, rows: list[tuple[Path, int]]) -> None:
@@ -155,6 +156,9 @@ def test_a_clip_of_each_augmentation_has_the_size_of_the_input(text: str, rows: 
         ("multi_scale+grey:2", "expected a probability"),
         ("multi_scale+erasing:0", "expected a probability"), ("erasing:0.2+multi_scale", "has steps after erasing"),
         ("short_side:224-256+color_jitter", "has the step color_jitter after short_side"),
+        ("resized_crop:0.1-1:bilinear+grey:0.2", "has the step grey after resized_crop"),
+        ("resized_crop:0.1-1:nearest", "expected the interpolation bilinear or bicubic"),
+        ("multi_scale_raw+multi_scale", "has 2 crops"), ("multi_scale_raw:13", "has the step 'multi_scale_raw:13'"),
         ("short_side:256-224", "expected short_side:224-256"), ("short_side:100-256", "expected a short side from 224"),
         ("short_side:224-256:nearest", "expected the interpolation bilinear or bicubic"),
         ("resized_crop:0.08-8", "expected resized_crop:0.08-1"), ("resized_crop:x", "expected resized_crop:0.08-1"),
@@ -167,3 +171,18 @@ def test_a_text_that_no_fit_can_use_is_refused(text: str, problem: str) -> None:
         Recipe(1, 1.0, augmentation=text)
     assert f"recipe.augmentation is {text!r}" in caught.value.message and problem in caught.value.message
     assert "short_side:MIN-MAX" in caught.value.hint
+
+
+@pytest.mark.parametrize("crops", [1, 3])
+@pytest.mark.parametrize("resize", ["floats", "floats_bicubic", "pillow", "pillow_input", "squash", "squash_bilinear"])
+def test_an_evaluated_clip_has_the_size_of_the_input(resize: str, crops: int, rows: list[tuple[Path, int]]) -> None:
+    if resize.startswith("squash") and crops == 3:
+        with pytest.raises(UserError, match="a squashed frame is one square") as caught:
+            Views(crops=crops, resize=resize)
+        assert caught.value.hint == "Set --views crops=1."
+        return
+    views = Views(frames=2, crops=crops, resize=resize)
+    dataset = mm_pipeline.ListVideoDataset(list(rows[:1]), mm_pipeline.eval_pipeline(views, 32), 0)
+    frames = dataset[Draw(0, -1, 0)]["frames"]
+    assert frames.shape == (2 * crops, 3, 32, 32) and (frames.dtype == np.uint8) != resize.startswith("floats")
+    assert views.single == Views(frames=2) and str(views).endswith(f"-{resize}size")

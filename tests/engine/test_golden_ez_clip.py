@@ -179,6 +179,7 @@ def test_losses_and_gradients(shared: Path, texts: Path) -> None:
     golden.close(loss, facts["total"], 5e-5, "loss")
     each = torch.stack(matching_losses(torch.from_numpy(data["train/logits_per_image"]), labels))
     golden.close(each, [facts["image"], facts["text"]], 5e-5, "both directions")
+    golden.close(each.mean(), facts["total_without_motion"], 5e-5, "loss without motion")
     loss.backward()
     gradients_close(built, data, "train/grad/")
     built.zero_grad()
@@ -214,7 +215,10 @@ def test_trained_tensors(shared: Path, mode: str) -> None:
 
 
 def test_initial_values(shared: Path) -> None:
-    built = golden.method(shared, "ez_clip")
+    built = golden.method(shared, "ez_clip", dropout=0.1)
+    rates = golden.facts(shared, "ezclip")["dropout_per_block"]["for_0_1"]
+    golden.close(torch.tensor(built.train().rates()), rates, 1e-7, "dropout of the blocks")
+    assert built.eval().rates() == [0.0] * len(rates)
     own = dict(built.named_parameters())
     for name, row in golden.facts(shared, "ezclip")["initial"].items():
         value = own[ours(name)]

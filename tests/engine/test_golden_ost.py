@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from harness.api import ClipMethod, LabelSet, Recipe, UserError, load_published
+from harness.api import ClipMethod, LabelSet, Recipe, TrainingBatch, UserError, load_published
 from methods._contrast import matching_losses
 from methods.ost import MOST_ITERATIONS, transport_plan
 from tests.engine import golden
@@ -81,6 +82,14 @@ def test_fixed_numbers_of_iterations(shared: Path, texts: Path, number: int) -> 
     assert number == MOST_ITERATIONS or iterations.unique().tolist() == [number]
     logits = built.backbone.logit_scale.exp() * (plan * similarity).sum(dim=(-2, -1))
     golden.close(logits, data[f"fixed_iterations/{number}/logits_ot_temporal"], 1e-4, f"{number} iterations")
+    spatial = torch.nn.functional.normalize(torch.from_numpy(data["batch/descriptor_features_spatial"]), dim=-1)
+    total = torch.zeros(3, 5)
+    for descriptors in (temporal, spatial):
+        similarity = torch.einsum("btd,cnd->bctn", frames, descriptors)
+        plan, _ = transport_plan(similarity, True, number, threshold=0.0)
+        total += (plan * similarity).sum(dim=(-2, -1)) + frames.mean(dim=1) @ descriptors.mean(dim=1).t()
+    logits = 0.5 * built.backbone.logit_scale.exp() * total
+    golden.close(logits, data[f"fixed_iterations/{number}/logits"], 1e-4, f"logits after {number} iterations")
 
 
 # --- scores
@@ -119,6 +128,7 @@ def test_scores(shared: Path, texts: Path) -> None:
     golden.close(frames, data["batch/frame_features"], 2e-5, "frame features")
     golden.close(built.score(frames, text), data["batch/logits"], 1e-4, "logits of a batch")
     golden.close(built(videos[:, :4], labels), data["frames_sub/logits"], 1e-4, "logits of four frames")
+    golden.close(built.encode_video(videos[:, :4]), data["frames_sub/frame_features"], 2e-5, "four frames")
     built.eval()
     golden.close(built.score(frames[:2], text), data["pair01/logits"], 1e-4, "logits of two videos")
     for i in range(3):
@@ -130,24 +140,38 @@ def test_scores(shared: Path, texts: Path) -> None:
     golden.close(together, data["batch/logits"], 2e-2, "logits with the rule of pairs")
 
 
+# Videos of the case, their frames, and the case of the descriptors.
+TERMS = {
+    "batch": ([0, 1, 2], 8), "frames_sub": ([0, 1, 2], 4), "single0": ([0], 8), "single1": ([1], 8),
+    "single2": ([2], 8), "pair01": ([0, 1], 8),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", TERMS)
 @torch.no_grad()
-def test_each_term(shared: Path, texts: Path) -> None:
+def test_each_term(shared: Path, texts: Path, case: str) -> None:
     data, scale = golden.arrays(shared, FORWARD), ost(shared, texts).backbone.logit_scale.exp()
-    frames = torch.nn.functional.normalize(torch.from_numpy(data["batch/frame_features"]), dim=-1)
-    total = torch.zeros(3, 5)
+    chosen, length = TERMS[case]
+    features = data["frames_sub/frame_features" if case == "frames_sub" else "batch/frame_features"][chosen]
+    assert features.shape[1] == length
+    frames = torch.nn.functional.normalize(torch.from_numpy(features), dim=-1)
+    total, iterations = torch.zeros(len(chosen), 5), golden.facts(shared, "ost")["iterations"][case]
     for kind in KINDS:
-        descriptors = torch.from_numpy(data[f"batch/descriptor_features_{kind}"])
-        descriptors = torch.nn.functional.normalize(descriptors, dim=-1)
+        stored = data["batch/descriptor_features_" + kind]
+        if f"{case}/descriptor_features_{kind}" in data:  # the descriptors do not depend on the videos
+            golden.close(stored, data[f"{case}/descriptor_features_{kind}"], 2e-5, f"{case} {kind} descriptors")
+        descriptors = torch.nn.functional.normalize(torch.from_numpy(stored), dim=-1)
         similarity = torch.einsum("btd,cnd->bctn", frames, descriptors)
-        plan, iterations = transport_plan(similarity, per_pair=False)
-        assert iterations.unique().tolist() == [golden.facts(shared, "ost")["iterations"]["batch"][kind]]
-        golden.close(plan, data[f"batch/plan_{kind}"], 1e-5, f"{kind} plan")
+        plan, number = transport_plan(similarity, per_pair=False)
+        assert number.unique().tolist() == [iterations[kind]]
         transported = scale * (plan * similarity).sum(dim=(-2, -1))
         pooled = scale * frames.mean(dim=1) @ descriptors.mean(dim=1).t()
-        golden.close(transported, data[f"batch/logits_ot_{kind}"], 1e-4, f"{kind} transport")
-        golden.close(pooled, data[f"batch/logits_pool_{kind}"], 1e-4, f"{kind} means")
+        found = {"plan": (plan, 1e-5), "logits_ot": (transported, 1e-4), "logits_pool": (pooled, 1e-4)}
+        for name, (value, allowed) in found.items():
+            if name == "logits_ot" or f"{case}/{name}_{kind}" in data:
+                golden.close(value, data[f"{case}/{name}_{kind}"], allowed, f"{case} {name} {kind}")
         total += 0.5 * (transported + pooled)
-    golden.close(total, data["batch/logits"], 1e-4, "sum")
+    golden.close(total, data[f"{case}/logits"], 1e-4, "sum")
 
 
 def test_the_published_rule_refuses_larger_batches(shared: Path, texts: Path) -> None:
@@ -205,7 +229,17 @@ def test_trajectory(shared: Path, texts: Path) -> None:
         epochs=settings["EPOCHS"], lr=settings["LR"], warmup_epochs=settings["WARMUP_EPOCHS"], micro_batch=2, ranks=1,
         accumulate=1, smoothing=0.0, mixup=0.0, cutmix=0.0,
     )  # fmt: skip
-    losses, rates = train(built, recipe, batches, settings["run_epochs"])
+    update = count()
+
+    @torch.no_grad()
+    def check_logits(batch: TrainingBatch) -> None:
+        if (stored := data.get(f"logits_{next(update)}")) is not None:
+            names = LabelSet(tuple(label_set.names[i] for i in batch.labels.unique().tolist()))
+            columns = batch.labels.unique(return_inverse=True)[1]
+            text = tuple(kind[columns] for kind in built.encode_text(names))
+            golden.close(built.score(built.encode_video(batch.video), text), stored, 1e-4, "logits of an update")
+
+    losses, rates = train(built, recipe, batches, settings["run_epochs"], check_logits)
     golden.close(losses, data["loss_image_text"].sum(axis=1), 5e-5, "losses")
     np.testing.assert_allclose(np.ravel(rates), data["lr_at_step"], rtol=1e-12, atol=0)
     own = dict(built.named_parameters())
@@ -239,6 +273,14 @@ def test_interpolation(shared: Path, texts: Path, share: float) -> None:
     golden.set_values(built, fused)
     logits = built(golden.tensor(shared, "later_inputs_a", "videos"), labels_of(shared))
     golden.close(logits, data[f"{prefix}logits"], 1e-4, "logits after interpolation")
+    if share:
+        # A fit that starts from the file takes the fine-tuned weights themselves: the share applies after a fit.
+        start = interpolated(shared, built, 0.0)
+        for name in (n for n in data if n.startswith("fuse/origin0.2_train/") and not n.endswith("logits")):
+            golden.close(start[ours(name.removeprefix("fuse/origin0.2_train/"))], data[name], 1e-7, name)
+        built.adopt(start)
+        logits = built(golden.tensor(shared, "later_inputs_a", "videos"), labels_of(shared))
+        golden.close(logits, data["fuse/origin0.2_train/logits"], 1e-4, "logits at the start of a fit")
     assert built.recipe_for("zero_shot", "k400").initial_share == 0.2  # type: ignore[union-attr]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from harness.api import ClipMethod, LabelSet, Recipe
 from harness.engine.training.gradient_clipping import clip_gradients
 from harness.engine.training.schedule import rate_of_update
 from harness.engine.training.step import build_optimizer
+from methods._neighbours import mean_direction
 from methods._templates import VIDEO_TEMPLATES
 from methods.froster import BARE, project
 from tests.engine import golden
@@ -96,7 +98,31 @@ def test_open_vclip_texts(shared: Path) -> None:
     for i, template in enumerate(VIDEO_TEMPLATES):
         texts = tuple(template.replace("{}", name) for name in names_of(shared).names)
         assert np.array_equal(method.backbone.tokenize(texts).numpy(), data["tokens"][i]), template
+        golden.close(method.backbone.encode_texts(texts), data["template_features"][i], 3e-5, template)
     golden.close(method.encode_text(names_of(shared)), data["classifier"], 3e-5, "classifier")
+
+
+def test_tokens_of_difficult_names(shared: Path) -> None:
+    """The originals' tokens of eight names and of `name: sentence` texts in the first, middle and last template."""
+    facts, method = golden.facts(shared, OPEN), golden.method(shared, "open_vclip")
+    digest = hashlib.sha256("\n".join(VIDEO_TEMPLATES).encode()).hexdigest()
+    assert (len(VIDEO_TEMPLATES), digest) == (facts["n_templates"], facts["template_strings_sha256"])
+    stored = facts["tokens_8_names"]
+    texts = method.prompts(LabelSet(tuple(stored["names"])))
+    for number in (0, 13, 27):
+        of_template = texts[number * len(stored["names"]) :][: len(stored["names"])]
+        assert tokens_of(method, of_template) == stored[f"template{number}"]
+    froster, facts = golden.method(shared, "froster"), golden.facts(shared, FROSTER)
+    assert len((*VIDEO_TEMPLATES, BARE)) == facts["n_templates_incl_bare"] == facts["n_eval_templates"]
+    for number, rows in facts["tokens"].items():
+        template = (*VIDEO_TEMPLATES, BARE)[int(number)]
+        assert tokens_of(froster, froster.texts(entries_of(shared), template)) == rows
+
+
+def tokens_of(method: ClipMethod, texts: tuple[str, ...]) -> list[list[int]]:
+    """Token lists of texts, cut after the end token, which has the largest id."""
+    rows = method.backbone.tokenize(texts)
+    return [row[: int(end) + 1].tolist() for row, end in zip(rows, rows.argmax(dim=-1), strict=True)]
 
 
 @pytest.mark.parametrize("share", [0.0, 0.375, 0.59375])
@@ -108,6 +134,7 @@ def test_open_vclip_losses_and_gradients(shared: Path, share: float) -> None:
     golden.close(mixed, data[f"interp_r{share}/loss_times_half"], 5e-5, "mixed loss")
     mixed.backward()
     check_gradients(method, data, f"interp_r{share}/grad_times_half/")
+    check_mixed_logits(method, share, videos(shared), label_set, data[f"interp_r{share}/logits"])
     if share:
         return
     method.zero_grad()
@@ -118,6 +145,17 @@ def test_open_vclip_losses_and_gradients(shared: Path, share: float) -> None:
     golden.close(loss, data["moved/loss"], 5e-5, "loss")
     loss.backward()
     check_gradients(plain, data, "moved/grad/")
+
+
+@torch.no_grad()
+def check_mixed_logits(
+    method: ClipMethod, share: float, video: Tensor, label_set: LabelSet, expected: np.ndarray
+) -> None:
+    """Logits at weights with a share of CLIP's, by the weights that the method keeps for its loss."""
+    own = {name: p.detach().clone() for name, p in method.named_parameters()}
+    golden.set_values(method, {n: share * v + (1 - share) * own[n] for n, v in method.initial.values().items()})
+    golden.close(method(video, label_set), expected, 1e-4, f"logits at a share of {share}")
+    golden.set_values(method, own)
 
 
 def move_vision(method: ClipMethod) -> None:
@@ -271,6 +309,7 @@ def test_froster_losses_and_gradients(shared: Path, case: str) -> None:
     golden.close(texts, data[f"{case}/loss_text_distillation"], 5e-5, "texts")
     total = entropy + 2.0 * (images + texts)
     golden.close(total, data[f"{case}/loss_total"], 5e-5, "total")
+    check_froster_parts(shared, method, template, case)
     if case != "train":
         return
     total.backward()
@@ -288,6 +327,26 @@ def test_froster_losses_and_gradients(shared: Path, case: str) -> None:
         close_gradient(gradient[stored[f"{name}_rows"].astype(int)], stored[f"{name}_at_rows"], name)
     frames = torch.nn.functional.normalize(method.encode_frames(videos(shared)), dim=-1)
     golden.close(project(method.projector_v, frames), data["train/student_projected_frames"], 3e-5, "projected frames")
+
+
+@torch.no_grad()
+def check_froster_parts(shared: Path, method: ClipMethod, template: str, case: str) -> None:
+    """The features of student and teacher between which the losses are taken, and the logits."""
+    data, label_set = golden.arrays(shared, FROSTER), entries_of(shared)
+    texts = method.texts(label_set, template), method.texts(label_set, BARE)
+    tokens = np.stack([method.backbone.tokenize(entries).numpy() for entries in texts])
+    assert np.array_equal(tokens, data["train/tokens"])
+    frames = method.encode_frames(videos(shared))
+    classes = mean_direction([method.backbone.encode_texts(entries) for entries in texts])
+    golden.close(frames, data["train/student_frame_features"], 3e-5, "student's frames")
+    golden.close(classes, data["train/student_classifier"], 3e-5, "student's texts")
+    golden.close(method.score(method.pool(frames), classes), data[f"{case}/logits"], 1e-4, "logits")
+    if case == "train":
+        golden.close(project(method.projector_t, classes), data["train/student_projected_texts"], 3e-5, "projected")
+    clip_frames, clip_classes = method.teacher.features(method.initial.values(), videos(shared), texts)
+    clip_frames = torch.nn.functional.normalize(clip_frames, dim=-1)
+    golden.close(clip_frames, data["train/teacher_frames_normalised"], 3e-5, "teacher's frames")
+    golden.close(clip_classes, data["train/teacher_classifier"], 3e-5, "teacher's texts")
 
 
 @pytest.mark.slow

@@ -19,6 +19,7 @@ from harness.engine.model.backbone import as_backbone
 from harness.engine.model.published_weights import fit_names
 from harness.engine.model.weights import strict_load
 from harness.plugins import registry
+from results.submission.check_costs import BUFFERS
 from tests.methods.conftest import LATER_METHODS
 
 CONFIGS = Path(__file__).with_name("configs")
@@ -74,6 +75,19 @@ def test_contract(name: str, options: dict[str, Any], check, backbone) -> None:
 def test_contract_of_rare_variants(name: str, options: dict[str, Any], backbone) -> None:
     tested = MethodUnderTest(method_class(name), options, backbone)
     assert not {check.__name__: found for check in CHECKS if (found := check(tested))}
+
+
+@pytest.mark.parametrize(("name", "options"), VARIANTS, ids=lambda v: v if isinstance(v, str) else "-".join(v))
+def test_weights_hold_the_trained_parameters_and_declared_buffers(
+    name: str, options: dict[str, Any], backbone: Backbone
+) -> None:
+    """The check of submissions (A017) compares the number of trained parameters with the weights."""
+    method = under_test(name, json.dumps(options), backbone).fresh()
+    sizes = {name: tensor.numel() for name, tensor in method.trained_state().items() if tensor.is_floating_point()}
+    assert sizes.keys() >= set(method.fitted_buffers)
+    trained, (share, number) = method.parameter_counts()[1], BUFFERS
+    held = sum(size for name, size in sizes.items() if name not in method.fitted_buffers)
+    assert trained <= held <= trained + max(number, share * trained)
 
 
 def split_backbone() -> Backbone:

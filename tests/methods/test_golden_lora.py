@@ -49,6 +49,8 @@ def test_clip_lora(shared: Path, mode: str) -> None:
     assert {name for name, p in method.named_parameters() if p.requires_grad} == own
     assert method.parameter_counts()[1] == facts["trainable_count"]
     assert list(method.prompts(label_set)) == golden.facts(shared, C)["texts"]
+    tokens = method.backbone.tokenize(method.prompts(label_set))
+    assert np.array_equal(tokens.numpy(), data["tokens"])
     values = stored(shared, mode, mode)
     assert set(values) == own
     golden.set_values(method, values)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,7 @@ def test_forward(shared: Path, frames: int) -> None:
     gated = gate[:, None, None] * output + features
     golden.close(gated, data["eval_gated_frame_features"], 3e-5, f"mote {frames} gated frame features")
     cosines = built.score((output, features), text) / built.backbone.logit_scale.exp()
+    golden.close(built.backbone.logit_scale.exp(), golden.arrays(shared, M)["logit_scale_exp"], 1e-4, "mote scale")
     golden.close(cosines, data["eval_logits"], 1e-6, f"mote {frames} cosines")
 
 
@@ -105,6 +107,8 @@ def test_losses_and_gradients(shared: Path, run: str) -> None:
                 golden.close(frames, data[f"frame_features_{kind}"], 3e-5, f"mote {run} {kind} frame features")
             cosines = F.normalize(frames.mean(dim=1), dim=-1) @ text.t()
             golden.close(cosines, data[f"logits_{kind}"], 1e-6, f"mote {run} {kind} cosines")
+    for kind, value in three_losses(built, batch).items():
+        golden.close(value, data[f"loss_{kind}"], 5e-5, f"mote {run} {kind} loss")
     loss = built.training_loss(batch)
     golden.close(loss, data["loss_total"], 5e-5, f"mote {run} loss")
     loss.backward()
@@ -116,6 +120,18 @@ def test_losses_and_gradients(shared: Path, run: str) -> None:
             golden.close(gradient, value, allowed, f"mote {run} {name}")
 
 
+def three_losses(built: ClipMethod, batch: TrainingBatch) -> dict[str, Tensor]:
+    """The terms of the loss of a batch, by the parts of the method that make them."""
+    with torch.no_grad():
+        text, features = built.encode_text(batch.label_set), built.encode_frames(batch.video)
+        routed = features + built.head(features, built.draw_experts())
+        merged = features + built.head(features, built.merged(built.draw_temperatures()))
+        entropies = [
+            F.cross_entropy(built.scaled_cosines(frames.mean(dim=1), text), batch.labels) for frames in (routed, merged)
+        ]
+        return {"expert": entropies[0], "merged": entropies[1], "mse": F.mse_loss(merged, features)}
+
+
 def test_trained_parameters(shared: Path) -> None:
     facts, built = golden.facts(shared, M), build(shared)
     groups = build_optimizer(built, MOTE["supervised"]).param_groups
@@ -125,12 +141,13 @@ def test_trained_parameters(shared: Path) -> None:
     assert [(group["lr"], group["weight_decay"]) for group in groups] == [(5e-5 * 0.07, 0.2), (5e-5, 0.2)]
 
 
-def test_rates(shared: Path) -> None:
+@pytest.mark.parametrize(("setting", "epochs", "share"), [("b16_30ep_wu5", 30, 0.07), ("l14_20ep_wu5", 20, 0.06)])
+def test_rates(shared: Path, setting: str, epochs: int, share: float) -> None:
     data = golden.arrays(shared, M)
-    expected, steps = data["lr/b16_30ep_wu5"], int(data["lr/b16_30ep_wu5/iterations_per_epoch"])
-    recipe = MOTE["supervised"]
+    expected, steps = data[f"lr/{setting}"], int(data[f"lr/{setting}/iterations_per_epoch"])
+    recipe = replace(MOTE["supervised"], epochs=epochs)
     found = [
-        [rate_of_update(update, recipe, steps, peak) for peak in (recipe.lr * 0.07, recipe.lr)]
+        [rate_of_update(update, recipe, steps, peak) for peak in (recipe.lr * share, recipe.lr)]
         for update in range(len(expected))
     ]
     np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-18)
@@ -154,6 +171,8 @@ def test_trajectory(shared: Path) -> None:
         fix_draws(built, data["traj/expert_per_layer"][step], data["traj/tau_per_layer"][step])
         optimizer.zero_grad()
         batch = TrainingBatch(clips[step], F.one_hot(labels, len(label_set)).float(), labels, label_set)
+        for kind, value in three_losses(built, batch).items():
+            golden.close(value, data[f"traj/loss_{kind}"][step], 5e-5, f"mote {kind} loss of step {step}")
         loss = built.training_loss(batch)
         golden.close(loss, data["traj/loss_total"][step], 5e-5, f"mote loss of step {step}")
         loss.backward()
@@ -187,11 +206,19 @@ def test_zero_shot_mixes_clip_into_the_vision_tower(shared: Path, tmp_path: Path
             parameter.add_(0.125 * parameter.flatten().roll(1).view_as(parameter) if parameter.numel() > 1 else 0.03125)
     finish_weights(built, recipe, tmp_path, {}, initial)
     frames = data["zeroshot_test/logits_per_view"]
+    scores = []
     first, last = videos(shared, 4), videos(shared)[:, -4:]
     for view, clip in enumerate((first, first.flip(1), last)):
         cosines = built.score(built.encode_video(clip), text) / built.backbone.logit_scale.exp()
         # The cosine is not scaled, so that the tolerance for logits is divided by the scale of CLIP.
         golden.close(100 * cosines, 100 * frames[:, view], 1e-4, f"mote zero-shot view {view}")
+        scores.append(cosines)
+    # Upstream prints accuracies of two scores: one softmax of scaled cosines, and two of unscaled cosines.
+    cosines = torch.stack(scores)
+    reported = (100 * cosines.mean(dim=0)).softmax(dim=-1)
+    golden.close(reported, data["zeroshot_test/scores_reported"], 1e-5, "mote reported scores")
+    twice = cosines.softmax(dim=-1).mean(dim=0).softmax(dim=-1)
+    golden.close(twice, data["zeroshot_test/scores_softmax_of_softmax"], 1e-6, "mote printed scores")
 
 
 @pytest.mark.slow

@@ -81,7 +81,13 @@ def test_forward(shared: Path, mode: str) -> None:
     if context.shape[1]:
         golden.close(context, data["context_tokens_projected"], 2e-5, f"tc_clip {mode} context tokens")
     text = built.encode_text(label_set)
+    vectors: list[Tensor] = []
+    for layer in built.prompt_layers:
+        layer.register_forward_hook(lambda *call: vectors.append(call[2]))
     adapted = torch.stack([built.adapt_text(*text, of_video) for of_video in context])
+    for number in range(len(built.prompt_layers)):
+        of_layer = torch.stack(vectors[number :: len(built.prompt_layers)])
+        golden.close(of_layer, data[f"generated_ctx.{number}"], 2e-5, f"tc_clip {mode} vectors of layer {number}")
     golden.close(adapted, data["text_features"], 2e-5, f"tc_clip {mode} text features")
     golden.close(built.score((features, context), text), data["logits"], 1e-4, f"tc_clip {mode} logits")
     golden.close(built(videos.flip(1), label_set), data["logits_frames_reversed"], 1e-4, f"tc_clip {mode} reversed")
@@ -133,8 +139,16 @@ def test_texts(shared: Path) -> None:
         chosen = golden.method(shared, "tc_clip", split_names=split)
         rows = chosen.backbone.tokenize(chosen.prompts(label_set)).tolist()
         assert [row[: row.index(max(row)) + 1] for row in rows] == facts["tokens"][key]
+    sentences = build(shared, "llm77").prompts(LabelSet(tuple(facts["llm_stand_ins"])))
+    rows = built.backbone.tokenize(sentences).tolist()
+    assert [row[: row.index(max(row)) + 1] for row in rows] == facts["tokens"]["llm77"]
     fresh = golden.method(shared, "tc_clip")
     golden.close(fresh.text_context, golden.arrays(shared, F)["init/prompt_learner.ctx"], 1e-7, "tc_clip context")
+    (layer,), number = fresh.prompt_layers, facts["prompt_generation_init"]["equals_text_block_index"]
+    block = list(fresh.backbone.text_blocks)[number]
+    for name, value in layer.attn.state_dict(prefix="attn.").items():
+        assert torch.equal(value, block.state_dict()[name]), name
+    assert torch.equal(layer.ln_1_kv.weight, block.ln_1.weight)
     rebuilt = LabelSet(tuple(facts["rebuild"]["names"]))
     clean = build(shared, text_embedding="clean")
     golden.close(clean(inputs(shared), rebuilt), golden.arrays(shared, F)["rebuild/logits"], 1e-4, "tc_clip rebuilt")

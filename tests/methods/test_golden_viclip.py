@@ -44,6 +44,8 @@ def test_viclip(shared: Path, mode: str) -> None:
         block.register_forward_hook(lambda *call: classes.append(call[2][:, 0]))
     video = videos(shared, mode)
     features, text = method.encode_video(video), method.encode_text(label_set)
+    if f"{mode}/temporal" in data:
+        golden.close(method.times(video.shape[1])[None], data[f"{mode}/temporal"], 1e-6, "times")
     for index, found in enumerate(classes[:3]):
         golden.close(found, data[f"{mode}/block{index}_cls"], 2e-5, f"block {index}")
     golden.close(features, data[f"{mode}/video_features"], 2e-5, "video features")
@@ -58,6 +60,20 @@ def test_viclip(shared: Path, mode: str) -> None:
     probabilities, order = method.score(features, text).softmax(dim=-1).sort(dim=-1, descending=True)
     golden.close(probabilities, data["published/demo_probabilities_sorted"], 1e-5, "probabilities")
     assert np.array_equal(order.numpy(), data["published/demo_order"])
+
+
+@torch.no_grad()
+def test_viclip_masked(shared: Path) -> None:
+    """The video tower on the tokens that the masking of its pre-training keeps: patches in their order, then frames."""
+    data, facts, method = golden.arrays(shared, V), golden.facts(shared, V)["masked"], viclip(shared)
+    visible = golden.tensor(shared, V, "masked/visible").long()
+    tokens = method.embed(videos(shared, "published"))
+    assert (tokens.shape[1] - 1, visible.shape[1]) == (facts["tokens"], facts["visible"])
+    kept = torch.cat([torch.zeros(len(visible), 1, dtype=torch.long), 1 + visible], dim=1)
+    x = method.backbone.visual.ln_pre(tokens.gather(1, kept[..., None].expand(-1, -1, tokens.shape[2])))
+    for block in method.backbone.vision_blocks:
+        x = block(x)
+    golden.close(method.backbone.project_class_token(x), data["masked/video_features"], 2e-5, "masked videos")
 
 
 @torch.no_grad()
@@ -80,6 +96,10 @@ def test_viclip_tokens(shared: Path) -> None:
     for text, expected in zip(table["texts"], table["tokens"], strict=True):
         row = method.tokens((text,))[0].tolist()
         assert row[: len(expected)] == expected and not any(row[len(expected) :]), text
+    for text, expected, tokens in zip(table["texts"], table["prepared"], table["prepared_tokens"], strict=True):
+        assert prepared(text) == expected, text
+        row = method.tokens((expected,))[0].tolist()
+        assert row[: len(tokens)] == tokens and not any(row[len(tokens) :]), expected
     assert prepared("Push-ups (knees), it's/fun!") == "push ups knees its fun"
 
 

@@ -194,3 +194,23 @@ def test_vita_clip_published_rates(shared: Path) -> None:
         # All updates as one epoch: the rate depends on their share alone.
         one = Recipe(epochs=1, lr=recipe.lr, warmup_epochs=0, accumulate=1, min_lr_ratio=0.0, schedule=recipe.schedule)
         assert rate_of_update(int(step), one, total) == pytest.approx(expected, rel=1e-6, abs=1e-12)
+
+
+def test_vita_clip_initial_values(shared: Path) -> None:
+    """Drawn from the same distributions: equal sizes, and spreads within those of so many numbers."""
+    torch.manual_seed(0)
+    parameters = dict(build_fresh(shared).named_parameters())
+    for name, row in facts(shared)["initial"].items():
+        value = parameters[own_name(name)].detach()
+        assert list(value.shape) == row["shape"], name
+        assert float(value.std(correction=0)) == pytest.approx(row["std"], rel=0.15, abs=1e-6), name
+        if value.numel() > 1000:
+            assert float(value.abs().max()) == pytest.approx(row["max_abs"], rel=0.35, abs=1e-6), name
+
+
+def build_fresh(shared: Path) -> ClipMethod:
+    stated = facts(shared)["modes"]["all"]["options"]
+    return golden.method(
+        shared, "vita_clip", context="classes", fixed_classes=5, contexts=stated["text_num_prompts"],
+        global_prompts=stated["num_global_prompts"], frames=stated["frames"],
+    )  # fmt: skip

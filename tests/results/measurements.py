@@ -58,7 +58,7 @@ MODELS = st.builds(
 def views(draw: st.DrawFn) -> Views:
     clips = draw(st.sampled_from((1, 1, 2, 4)))
     sampling = draw(
-        st.sampled_from(("random", "uniform", "dense:2") if clips > 1 else ("centre", "uniform", "dense:3"))
+        st.sampled_from(("random", "uniform", "dense:2", "segments") if clips > 1 else ("centre", "uniform", "dense:3"))
     )
     return Views(
         draw(st.integers(1, 64)), clips, draw(st.sampled_from((1, 3))), sampling,
@@ -151,7 +151,7 @@ def put(part: Any, path: str, value: Any) -> Any:
 CANDIDATES: dict[str, tuple[Any, ...]] = {
     "sampling": ("centre", "random", "uniform", "dense:2", "dense:3"), "normalize": ("imagenet", "clip", "raw"),
     "reader": ("decord", "exact"), "crops": (1, 3), "augmentation": ("published", "none", "short_side:224-256"),
-    "resize": ("published", "input", "slowfast"), "combine": ("probabilities", "logits"),
+    "resize": ("published", "input", "slowfast", "floats", "pillow"), "combine": ("probabilities", "logits"),
     "mean": ((), (0.5, 0.5, 0.5)), "std": ((), (0.5, 0.5, 0.5), (1.0, 1.0, 1.0)),
     "schedule": ("absolute_cosine", "stepped_cosine", "slowfast_cosine", "constant"), "betas": ((0.1, 0.2), (0.3, 0.4)),
     "selection": ("last", "epoch:1"), "average": ("none", "1", "1-1", "all"),

@@ -50,7 +50,7 @@ class StageOne(ClipMethod):
 class StageTwo(ClipMethod):
     card = MethodCard(title="Stage two")
     recipe = RECIPE
-    parent = ParentFit("stage_one", "supervised")
+    parent = ParentFit("stage_one", "supervised", recipe=(("lr", "5e-3"), ("initial_share", "0.5")))
 
     def setup(self):
         self.freeze_clip()
@@ -119,6 +119,13 @@ def computed_again(folder: Path) -> None:
 
 def states(plan: Plan) -> dict[str, list[str]]:
     return {"fits": [s.state for s in plan.fits], "evals": sorted({s.state for s in plan.evals})}
+
+
+def test_settings_of_the_parents_recipe(cells: Cells) -> None:
+    """They change the parent alone, whose declared recipe stays that of its method."""
+    parent, child = (fit.described.training for fit in cells.fits)
+    assert (parent.recipe.lr, parent.recipe.initial_share) == (5e-3, 0.5)
+    assert (parent.declared.lr, child.recipe.lr, child.recipe.initial_share) == (1e-2, 1e-2, 0.0)
 
 
 @pytest.mark.slow

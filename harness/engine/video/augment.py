@@ -80,26 +80,33 @@ def scaled_size(height: int, width: int, short: int) -> tuple[int, int]:
 class ShortSideViews:
     """One or three squares of frames whose short side is the side of the input: the evaluation of the SlowFast code.
 
+    ST-Adapter and Vita-CLIP derive theirs from it.
+
     Args:
         size: Side of the square in pixels.
         crops: 1 for the centre; 3 for both ends of the long side and the centre, in the order of mmaction2.
         rounded: Round to uint8, as view transforms need; the original does not round.
+        interpolation: `bilinear` or `bicubic`, without antialiasing.
+        centre_down: Round the offset of the centre down, as ST-Adapter and Vita-CLIP do, instead of up.
     """
 
-    def __init__(self, size: int, crops: int, rounded: bool = False) -> None:
+    def __init__(
+        self, size: int, crops: int, rounded: bool = False, interpolation: str = "bilinear", centre_down: bool = False
+    ) -> None:
         self.size, self.crops, self.rounded = size, crops, rounded
+        self.interpolation, self.centre_down = interpolation, centre_down
 
     def __call__(self, results: Clip) -> Clip:
         """Replace `imgs` by frames (size, size, 3), crop by crop, and set `img_shape`."""
         height, width = results["imgs"][0].shape[:2]
         height, width = scaled_size(height, width, self.size)
-        frames = resized(results["imgs"], (height, width), "bilinear")
-        # Rounded up, as in the original; mmaction2 rounds the centre down.
-        centre = (math.ceil((height - self.size) / 2), math.ceil((width - self.size) / 2))
+        frames = resized(results["imgs"], (height, width), self.interpolation)
+        spare = 0 if self.centre_down else 1
+        centre = ((height - self.size + spare) // 2, (width - self.size + spare) // 2)
         corners = [(0, 0), (height - self.size, width - self.size), centre] if self.crops == 3 else [centre]
         squares = [frames[:, :, top : top + self.size, left : left + self.size] for top, left in corners]
         pixels = torch.cat(squares).permute(0, 2, 3, 1)
-        results["imgs"] = list((pixels.round().byte() if self.rounded else pixels).numpy())
+        results["imgs"] = list((pixels.clamp(0, 255).round().byte() if self.rounded else pixels).numpy())
         results["img_shape"] = (self.size, self.size)
         return results
 

@@ -25,6 +25,7 @@ from harness.engine.video.decord_reader import explained, open_decord
 from harness.engine.video.exact_reader import Batch, SequentialVideo
 from harness.engine.video.frame_folder_reader import FrameFolder
 from harness.engine.video.part_of_clip import CutPart, ShiftToPart
+from harness.engine.video.published_frames import FloatResizedCrop, RawMultiScaleCrop, SquashedFrames
 from harness.engine.video.transforms import (
     Clip,
     ClipGrayScale,
@@ -33,6 +34,7 @@ from harness.engine.video.transforms import (
     PackedClip,
     PerFrameColorJitter,
     SampleDense,
+    SampleSegments,
     SampleViews,
     resize_side,
     seeded_draws,
@@ -112,8 +114,9 @@ class HarnessDecode(DecordDecode):  # type: ignore[misc]
 
 
 for _transform in (
-    SampleViews, SampleDense, PerFrameColorJitter, ClipGrayScale, RandAugmentClip, ShortSideCrop,
-    ShortSideViews, OwnResize, PackClip, ApplyViewTransform, CutPart, ShiftToPart,
+    SampleViews, SampleDense, SampleSegments, PerFrameColorJitter, ClipGrayScale, RandAugmentClip, ShortSideCrop,
+    ShortSideViews, OwnResize, FloatResizedCrop, RawMultiScaleCrop, SquashedFrames, PackClip, ApplyViewTransform,
+    CutPart, ShiftToPart,
 ):  # fmt: skip
     TRANSFORMS.register_module(name=f"Harness{_transform.__name__}", module=_transform, force=True)
 
@@ -134,20 +137,32 @@ def eval_pipeline(views: Views, size: int, transform: str = "") -> list[Step]:
         sample = dict(type="SampleFrames", clip_len=1, frame_interval=1, num_clips=views.frames, test_mode=True)
     else:
         sample = dict(type="HarnessSampleViews", frames=views.frames, clips=views.clips, sampling=views.sampling)
-    # Three crops lie along the long side, so that the short side must have the size of a crop.
-    short = size if views.crops == 3 or views.resize == "input" else resize_side(size)
-    crop: Step = dict(type="ThreeCrop" if views.crops == 3 else "CenterCrop", crop_size=size)
-    resize: list[Step] = [dict(type="Resize", scale=(-1, short)), crop]
-    if views.normalize == "model":  # as open_clip's preprocessing; a frame of the side of the input needs no crop
-        resize = [_own_resize(views, size), *([crop] if views.crops == 3 else [])]
-        if views.crops == 3:
-            resize[0]["crop"] = False
-    if views.resize == "slowfast":
-        resize = [dict(type="HarnessShortSideViews", size=size, crops=views.crops, rounded=bool(transform))]
+    resize = _resize_steps(views, size, rounded=bool(transform))
     return [
         *_reader(views), sample, dict(type="HarnessDecode"), *resize, *_transform_step(transform, views),
         dict(type="FormatShape", input_format="NCHW"), dict(type="HarnessPackClip"),
     ]  # fmt: skip
+
+
+def _resize_steps(views: Views, size: int, rounded: bool) -> list[Step]:
+    """The resize and the crops of an eval; `rounded` keeps resizes without rounding on grey levels."""
+    # Three crops lie along the long side, so that the short side must have the size of a crop.
+    short = size if views.crops == 3 or views.resize in ("input", "pillow_input") else resize_side(size)
+    crop: Step = dict(type="ThreeCrop" if views.crops == 3 else "CenterCrop", crop_size=size)
+    pillow: Step = dict(type="HarnessOwnResize", size=short, resize="shortest", interpolation="bicubic", square=size)
+    if views.normalize == "model":  # as open_clip's preprocessing; a frame of the side of the input needs no crop
+        pillow = _own_resize(views, size)
+    if views.normalize == "model" or views.resize in ("pillow", "pillow_input"):
+        return [pillow | {"crop": False}, crop] if views.crops == 3 else [pillow]
+    if views.resize in ("slowfast", "floats", "floats_bicubic"):
+        squares: Step = dict(type="HarnessShortSideViews", size=size, crops=views.crops, rounded=rounded)
+        if views.resize != "slowfast":
+            bicubic = views.resize == "floats_bicubic"
+            squares |= dict(interpolation="bicubic" if bicubic else "bilinear", centre_down=True)
+        return [squares]
+    if views.resize.startswith("squash"):
+        return [dict(type="HarnessSquashedFrames", size=size, kind=views.resize)]
+    return [dict(type="Resize", scale=(-1, short)), crop]
 
 
 def _transform_step(name: str, views: Views) -> list[Step]:
@@ -162,7 +177,7 @@ def fit_pipeline(views: Views, size: int, recipe: Recipe) -> list[Step]:
     """Return the training pipeline of a recipe's augmentation: as published, its steps, or an evaluation view for none.
 
     Args:
-        views: The views, of which frames, statistics, reader and dense sampling are used.
+        views: The views, of which frames, statistics, reader and sampling by a rule are used.
         size: Side of the square input in pixels.
         recipe: Recipe of the fit.
     """
@@ -172,6 +187,8 @@ def fit_pipeline(views: Views, size: int, recipe: Recipe) -> list[Step]:
     sample: Step = dict(type="SampleFrames", clip_len=1, frame_interval=1, num_clips=views.frames)
     if views.dense:
         sample = dict(type="HarnessSampleDense", frames=views.frames, sampling=views.sampling)
+    elif views.in_segments:
+        sample = dict(type="HarnessSampleSegments", frames=views.frames, sampling=views.sampling)
     steps = [step for part in augmentation.steps for step in _augmentation_steps(part, views, size, recipe.flip)]
     return [
         *_reader(views), sample, dict(type="HarnessDecode"), *steps, dict(type="FormatShape", input_format="NCHW"),
@@ -198,8 +215,14 @@ def _augmentation_steps(part: AugmentationStep, views: Views, size: int, flip: b
     if part.name == "short_side":
         low, high = part.low / REFERENCE * size, part.high / REFERENCE * size
         return [
-            dict(type="HarnessShortSideCrop", size=size, low=low, high=high, interpolation=part.interpolation), *flipped
+            dict(type="HarnessShortSideCrop", size=size, low=low, high=high, interpolation=part.interpolation),
+            *flipped,
         ]
+    if part.name == "multi_scale_raw":
+        return [dict(type="HarnessRawMultiScaleCrop", size=size), *flipped]
+    if part.interpolation:  # a resized crop of the frame itself, without rounding
+        box: Step = dict(type="HarnessFloatResizedCrop", size=size, low=part.low, high=part.high)
+        return [box | {"interpolation": part.interpolation}, *flipped]
     first: Step = dict(type="Resize", scale=(-1, resize_side(size)))
     if views.normalize == "model":
         first = _own_resize(views, resize_side(size)) | {"crop": False}

@@ -17,8 +17,10 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from harness.engine.video import segment_indices
 from harness.engine.video.dense_indices import DenseClip, evaluation_indices, training_indices
 from harness.spec.dense import DenseSampling, dense_sampling
+from harness.spec.segments import SEGMENT_RULES
 
 
 class Clip(TypedDict, total=False):
@@ -111,7 +113,7 @@ class SampleViews:
         clips: Number V of temporal views.
         sampling: `random` draws each view with the training sampler, as published for 4 x 3 views; `uniform`
             interleaves the views (view v takes every V-th of V*T centre indices, starting at v); a rule of dense
-            sampling such as `dense:16` spaces the views evenly.
+            sampling such as `dense:16` spaces the views evenly; a rule of segments takes a frame of each.
     """
 
     def __init__(self, frames: int, clips: int, sampling: str) -> None:
@@ -124,6 +126,9 @@ class SampleViews:
             views = [train_indices(total, self.frames) for _ in range(self.clips)]
         elif (dense := dense_sampling(self.sampling)) is not None:
             views = list(evaluation_indices(dense, dense_clip(results, dense, self.frames), self.clips))
+        elif self.sampling in SEGMENT_RULES:
+            segments = segment_indices.Segments(total, self.frames)
+            views = list(segment_indices.evaluation_indices(self.sampling, segments, self.clips))
         else:
             centres = centre_indices(total, self.frames * self.clips)
             views = [centres[v :: self.clips] for v in range(self.clips)]
@@ -146,6 +151,23 @@ class SampleDense:
     def __call__(self, results: Clip) -> Clip:
         """Add `frame_inds` (frames,)."""
         return with_indices(results, training_indices(self.dense, dense_clip(results, self.dense, self.frames)))
+
+
+class SampleSegments:
+    """Frame indices of a training clip under a rule of segments: a random frame of each segment.
+
+    Args:
+        frames: Frames T of the clip, and number of segments.
+        sampling: One of `SEGMENT_RULES`.
+    """
+
+    def __init__(self, frames: int, sampling: str) -> None:
+        self.frames, self.sampling = frames, sampling
+
+    def __call__(self, results: Clip) -> Clip:
+        """Add `frame_inds` (frames,)."""
+        segments = segment_indices.Segments(results["total_frames"], self.frames)
+        return with_indices(results, segment_indices.training_indices(self.sampling, segments))
 
 
 def dense_clip(results: Clip, dense: DenseSampling, frames: int) -> DenseClip:
@@ -212,10 +234,11 @@ class OwnResize:
         resize: `shortest`, `squash` or `longest`, see `InputSettings`.
         interpolation: `bicubic` or `bilinear`.
         crop: Cut the centre square of `shortest`; False leaves the long side.
+        square: Side of the centre square; 0 for `size`.
     """
 
-    def __init__(self, size: int, resize: str, interpolation: str, crop: bool = True) -> None:
-        self.size, self.resize, self.crop = size, resize, crop
+    def __init__(self, size: int, resize: str, interpolation: str, crop: bool = True, square: int = 0) -> None:
+        self.size, self.resize, self.crop, self.square = size, resize, crop, square or size
         self.interpolation = Image.Resampling.BICUBIC if interpolation == "bicubic" else Image.Resampling.BILINEAR
 
     def __call__(self, results: Clip) -> Clip:
@@ -243,8 +266,8 @@ class OwnResize:
         resized = frame.resize((side, other) if width <= height else (other, side), self.interpolation)
         if not self.crop:
             return resized
-        left, top = round((resized.width - side) / 2.0), round((resized.height - side) / 2.0)
-        return resized.crop((left, top, left + side, top + side))
+        left, top = round((resized.width - self.square) / 2.0), round((resized.height - self.square) / 2.0)
+        return resized.crop((left, top, left + self.square, top + self.square))
 
 
 class PackClip:
