@@ -173,7 +173,7 @@ _TABLE = (
      "With two records of one evaluation, the better result could be selected.",
      "Submit one record for each part and repeat."),
     ("P008", "Repeats come from different fits.", "Copies of one fit hide the spread over repeats.",
-     "Fit each repeat on its own training list or with its own seed; fits that are still near their start need more epochs."),
+     "Fit each repeat on its own training list or with its own seed. Fits near their start need more epochs."),
     ("P009", "No evaluation video was trained on, and the seen classes are named exactly.",
      "Leakage makes a score meaningless; naming classes that were not seen raises the strict score.",
      "Train on the lists of the protocol; keep the leakage check that the harness writes."),
