@@ -55,6 +55,21 @@ def test_a_module_that_takes_more_gets_the_package_itself(package: Path) -> None
     assert "deferring_package.slow" in sys.modules and fast.use(2) == 7
 
 
+def test_a_replaced_function_never_imports_its_package(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    replaced = Deferred("deferring_package.slow", "double", lambda x: 10 * x)
+    monkeypatch.setitem(DEFERRED, "deferring_package.fast", replaced)
+    fast = importlib.import_module("deferring_package.fast")
+    assert fast.use(2) == 21 and "deferring_package.slow" not in sys.modules
+
+
+def test_mmengine_writes_configs_without_the_cache_of_yapf() -> None:
+    """A process that ends while yapf writes its cache leaves an empty file there, which no later import can read."""
+    from mmengine.config import Config
+
+    assert "lr=0.1" in Config({"lr": 0.1}).pretty_text
+    assert "yapf_third_party._ylib2to3.pygram" not in sys.modules
+
+
 def test_deferring_is_installed_once_and_names_a_module_that_exists() -> None:
     defer_imports()
     assert sum(isinstance(finder, deferred_imports._Finder) for finder in sys.meta_path) == 1

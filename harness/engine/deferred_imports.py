@@ -1,7 +1,11 @@
-"""Imports of large packages that happen only if they are needed.
+"""Imports of packages that happen only if they are needed, or never.
 
 mmaction2 imports all its transforms at once; one for skeletons, which the harness does not use, imports `scipy.stats`
 for one function. Without it each command that computes starts 1.2 s earlier.
+
+mmengine formats the text of a config by yapf, which keeps a cache in the user's cache folder. yapf (0.43) renames
+the file of the cache before its content is written: a second process that starts at this time fails, and if the first
+process is killed then, an empty file stays and every later import of mmengine fails. Here the text stays as it is.
 """
 
 from __future__ import annotations
@@ -9,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
@@ -23,13 +27,23 @@ class Deferred:
     Attributes:
         module: Module of the function.
         function: Name of the function.
+        replacement: A function that is called instead, so that the package is never imported.
     """
 
     module: str
     function: str
+    replacement: Callable[..., object] | None = None
 
 
-DEFERRED = {"mmaction.datasets.transforms.pose_transforms": Deferred("scipy.stats", "mode")}
+def _unformatted(code: str, **settings: object) -> tuple[str, bool]:
+    """Return source code as it is, and that it was not changed, in place of yapf's `FormatCode`."""
+    return code, False
+
+
+DEFERRED = {
+    "mmaction.datasets.transforms.pose_transforms": Deferred("scipy.stats", "mode"),
+    "mmengine.config.config": Deferred("yapf.yapflib.yapf_api", "FormatCode", _unformatted),
+}
 """The importing modules and the function that each of them takes."""
 
 
@@ -42,7 +56,7 @@ class _StandIn(ModuleType):
         def call(*arguments: object, **named: object) -> object:
             return getattr(importlib.import_module(deferred.module), deferred.function)(*arguments, **named)
 
-        setattr(self, deferred.function, call)
+        setattr(self, deferred.function, deferred.replacement or call)
 
     def __getattr__(self, name: str) -> object:
         # Another version of the importing module may take further names, which need the module itself.
