@@ -50,6 +50,8 @@ RARE: list[tuple[str, dict[str, Any]]] = [
     ("mformer", {**TINY_MFORMER, "attention": "joint", "positions": "joint", "mlp_head": False, "tubelet": 1}),
 ]
 """Variants whose parts other variants have."""
+BUFFERED = ("eszsl", "mote")
+"""Methods with buffers that a fit sets."""
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +79,11 @@ def test_contract_of_rare_variants(name: str, options: dict[str, Any], backbone)
     assert not {check.__name__: found for check in CHECKS if (found := check(tested))}
 
 
-@pytest.mark.parametrize(("name", "options"), VARIANTS, ids=lambda v: v if isinstance(v, str) else "-".join(v))
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [pytest.param(*variant, marks=[] if variant[0] in BUFFERED else [pytest.mark.slow]) for variant in VARIANTS],
+    ids=lambda v: v if isinstance(v, str) else "-".join(v),
+)
 def test_weights_hold_the_trained_parameters_and_declared_buffers(
     name: str, options: dict[str, Any], backbone: Backbone
 ) -> None:
