@@ -232,8 +232,9 @@ class _Resolver:
             fit, _ = self._prescribed.of(protocol, target)[0]
             source = dataset if fit.train.dataset == dataset.name else self.datasets.open(fit.train.dataset)
             self._require_videos(dataset, source)
-            declared = self._declared(row, protocol, dataset, fit, source, {})
-            recipe = _fitted_recipe(recipe_with(declared, dict(parent.recipe)), source, fit)
+            # The method that starts from the fit declares its settings, too.
+            declared = recipe_with(self._declared(row, protocol, dataset, fit, source, {}), dict(parent.recipe))
+            recipe = _fitted_recipe(declared, source, fit)
             views = self._views.of_training(prescribed_views(protocol.views, source), backbone)
             self._parents[key] = ResolvedFit(row, parent.protocol, fit, source, declared, recipe, views)
             _require_texts(row, [Chosen(self._parents[key], ())])

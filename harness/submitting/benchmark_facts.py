@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -25,6 +26,7 @@ from harness.plugins.code_hash import file_code_sha256
 from harness.spec import Eval, Fit, LabelSet, MethodCard, Protocol, Recipe, Repeat, VideoList
 from harness.spec.method_spec import MethodSpec
 from harness.spec.options import MethodOptions, build_options, evaluation_options
+from harness.spec.overrides import recipe_with
 from harness.spec.protocol import SEED
 from harness.submitting.known_models import frame_gmacs, mini_model, model_problems, prescribed_views
 from results.measurement import Expected, FitDescription, ListId, Measurement, Scope
@@ -81,14 +83,35 @@ def _declared(m: Measurement, shots: int | None) -> Declared | None:
 
 
 def _recipes(described: FitDescription) -> tuple[Recipe, ...]:
-    """The recipes that a built-in method declares for the list of a fit, one for each protocol; none for others."""
+    """The recipes that built-in methods declare for the list of a fit of a built-in method; none for other methods.
+
+    The method has one for each protocol. A method that starts from its fits can declare other settings for them.
+    """
     name = described.method.name
     if name not in builtin_methods():
         return ()
     spec, preset = registry.method_spec(name), "mini" if described.model.arch == MINI_ARCH else ""
     dataset = described.training.list.dataset
     found = (spec.recipe_for(protocol, dataset, None, preset) for protocol in registry.sources("protocol"))
-    return tuple(dict.fromkeys(recipe for recipe in found if recipe is not None))
+    own = [recipe for recipe in found if recipe is not None]
+    changed = (recipe_with(recipe, settings) for settings in parent_settings(name) for recipe in own)
+    return tuple(dict.fromkeys((*own, *changed)))
+
+
+@cache
+def parent_settings(method: str) -> tuple[dict[str, str], ...]:
+    """The recipe settings that built-in methods declare for fits of a method that they start from."""
+    specs = [registry.method_spec(name) for name in builtin_methods()]
+    parents = [spec.parent_fit(options) for spec in specs for options in _choices(spec)]
+    return tuple(dict(p.recipe) for p in dict.fromkeys(parents) if p is not None and p.method == method and p.recipe)
+
+
+def _choices(spec: type[MethodSpec]) -> Iterator[MethodOptions]:
+    """The default options of a method, and those with another choice of one option."""
+    changes = [{f.name: value} for f in fields(spec.options_type) for value in f.metadata.get("choices", ())]
+    for change in ({}, *changes):
+        with contextlib.suppress(UserError):  # choices that need another option
+            yield build_options(spec.options_type, change, spec.name)
 
 
 def _card(m: Measurement, spec: type[MethodSpec], options: MethodOptions) -> Card:

@@ -122,10 +122,11 @@ def states(plan: Plan) -> dict[str, list[str]]:
 
 
 def test_settings_of_the_parents_recipe(cells: Cells) -> None:
-    """They change the parent alone, whose declared recipe stays that of its method."""
+    """They change the parent alone, and are declared: by the method that starts from the fit."""
     parent, child = (fit.described.training for fit in cells.fits)
     assert (parent.recipe.lr, parent.recipe.initial_share) == (5e-3, 0.5)
-    assert (parent.declared.lr, child.recipe.lr, child.recipe.initial_share) == (1e-2, 1e-2, 0.0)
+    assert parent.declared == parent.recipe
+    assert (child.declared.lr, child.recipe.lr, child.recipe.initial_share) == (1e-2, 1e-2, 0.0)
 
 
 @pytest.mark.slow

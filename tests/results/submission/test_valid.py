@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness import __version__
-from harness.submitting.benchmark_facts import builtin_methods
+from harness.submitting.benchmark_facts import builtin_methods, parent_settings
 from results.submission.choose import Choice
 from results.submission.pack import About, pack
 from results.submission.scores import scores_of
@@ -67,16 +67,21 @@ def test_a_parent_fit_of_a_built_in_method_passes(tmp_path: Path) -> None:
     assert [str(finding) for finding in checked.findings] == []
 
 
-METHODS = sorted(name for name in builtin_methods() if name != "mmaction2")
-"""Built-in methods on CLIP; mmaction2 has a model of its own, and its rows are in the open division."""
+def test_settings_of_a_parents_recipe_are_declared_by_the_method_that_starts_from_it() -> None:
+    """OST with `start=source` starts from a fit of OST that is not mixed with CLIP."""
+    assert parent_settings("ost") == ({"initial_share": "0"},) and not parent_settings("vificlip")
+
+
+METHODS = sorted(name for name in builtin_methods() if name not in ("mformer", "mmaction2"))
+"""Built-in methods on CLIP; the two others have a model of their own, and their rows are in the open division."""
 
 
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[] if name == "text_ft" else [pytest.mark.slow]) for name in METHODS]
 )
 def test_every_built_in_method_passes_as_it_declares_itself(name: str, tmp_path: Path) -> None:
-    trained, protocol = name != "vanilla_clip", "zero_shot" if name in ("dem", "eszsl", "sje") else "few_shot"
-    made = forge(protocol, "mini_target", trained)
+    protocol = "zero_shot" if name in ("dem", "eszsl", "sje") else "few_shot"
+    made = forge(protocol, "mini_target", trained=name not in ("vanilla_clip", "viclip"))
     as_built_in(made, name)
     checked = check(made.write(tmp_path / "a.zip"))
     assert [str(finding) for finding in checked.findings] == []
