@@ -202,7 +202,7 @@ def test_few_shot_fits_of_ost_can_start_from_a_k400_fit(
     assert {fit.described.training.start.key for fit in children} == {parent.key} and len(children) > 1
     training, options = parent.described.training, parent.row.options
     assert (parent.dataset.name, parent.protocol, training.recipe.epochs) == ("k400", "zero_shot", 10)
-    assert (training.recipe.initial_share, training.declared.initial_share) == (0.0, 0.2)
+    assert (training.recipe.initial_share, training.declared.initial_share) == (0.0, 0.0)
     assert (options.class_texts, options.stop, options.start) == ("ost.json", "batch", "clip")
     plain = replaced(command.words, ("--method", "ost:class_texts=ost.json,stop=batch"))
     others = planned(Command(plain), papers, lists, monkeypatch)[0].fits
