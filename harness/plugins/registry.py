@@ -32,16 +32,13 @@ def sources(kind: str) -> dict[str, Source]:
     by_name: dict[str, Source] = dict(loose[kind])
     installed = installed_sources(f"harness.{KINDS[kind]}")
     by_name |= installed
-    for file in sorted((ROOT / KINDS[kind]).glob("*.py")):
-        if file.stem.startswith("_"):
-            continue
+    for name, file in _built_in(kind).items():
         # An installed package must not replace a built-in method, whose name stands for its published numbers.
-        if file.stem in installed:
-            other = installed[file.stem]
-            problem = f"{file.stem!r} is a built-in {kind}, and its name cannot be taken"
+        if name in installed:
+            other = installed[name]
+            problem = f"{name!r} is a built-in {kind}, and its name cannot be taken"
             _warn(kind, replace(other, problem=other.problem or problem))
-        module = f"{KINDS[kind]}.{file.stem}"
-        by_name[file.stem] = Source(file.stem, "built-in", module, file, summary_of(file))
+        by_name[name] = Source(name, "built-in", f"{KINDS[kind]}.{name}", file, summary_of(file))
     for source in by_name.values():
         if source.problem:
             _warn(kind, source)
@@ -86,8 +83,10 @@ def require_known(kind: Kind, names: Iterable[str]) -> None:
             raise unknown_name(kind, name, plugins)
 
 
-def _built_in(kind: Kind) -> set[str]:
-    return {file.stem for file in (ROOT / KINDS[kind]).glob("*.py") if not file.stem.startswith("_")}
+def _built_in(kind: str) -> dict[str, Path]:
+    """The files of the built-in plugins of a kind by name."""
+    paths = sorted((ROOT / KINDS[kind]).glob("*.py"))
+    return {file.stem: file for file in paths if not file.stem.startswith("_")}
 
 
 def method_spec(name: str) -> type[MethodSpec]:

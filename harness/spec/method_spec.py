@@ -76,7 +76,8 @@ class MethodSpec:
         batch_statistics: Whether BatchNorm layers of the backbone normalise by the statistics of the device batch in
             fits. Their statistics are then part of the weights of a fit, and the device batch of its measurement.
         fitted_buffers: Names of the method's own buffers that a fit sets without training them. They are part of the
-            weights of a fit and are not counted as trained parameters.
+            weights of a fit and are not counted as trained parameters. The check of submissions reads this attribute
+            of built-in methods alone; buffers of other methods may hold one percent of the trained parameters.
         checkpoint_normalize: Input statistics (`clip`) of the checkpoints that the authors published, if they differ
             from those of the tables; an evaluation with --checkpoint takes them.
         uses_clip: Whether the method runs on CLIP; otherwise `own_model` gives its model.
