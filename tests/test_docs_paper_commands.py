@@ -190,11 +190,28 @@ def planned(command: Command, folder: Path, published: Path, monkeypatch: pytest
     return cells, make_plan(cells)
 
 
+def test_fits_of_tc_clip_can_start_from_a_k400_fit(papers: Path, shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rows `P` of its tables: the first fit has the same options, and the views and recipe of zero-shot."""
+    lists = shared / "splits" / "vificlip"
+    commands = [c for c in COMMANDS if c.method == "tc_clip" and "start=source" in " ".join(c.words)]
+    assert {c.words[c.words.index("--protocol") + 1] for c in commands} == {"few_shot", "b2n"}
+    for command in (commands[0], commands[-1]):
+        changed = replaced(command.words, ("--method", "tc_clip:start=source,tokens=48"))
+        fits = planned(Command(changed), papers, lists, monkeypatch)[0].fits
+        (parent,) = (fit for fit in fits if fit.parent is None)
+        children = [fit for fit in fits if fit.parent is not None]
+        training, options = parent.described.training, parent.row.options
+        assert (parent.dataset.name, parent.protocol, training.recipe.epochs) == ("k400", "zero_shot", 10)
+        assert (options.tokens, options.start, training.recipe.initial_share) == (48, "clip", 0.0)
+        assert {fit.described.training.start.key for fit in children} == {parent.key}
+        assert {fit.row.options.tokens for fit in children} == {48} and "source" in str(children[0].row.card.extra_data)
+
+
 def test_few_shot_fits_of_ost_can_start_from_a_k400_fit(
     papers: Path, shared: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With the descriptors of its command, and the last weights: CLIP is mixed in for zero-shot evaluation alone."""
-    (command,) = (command for command in COMMANDS if "start=source" in " ".join(command.words))
+    (command,) = (c for c in COMMANDS if c.method == "ost" and "start=source" in " ".join(c.words))
     lists = shared / "splits" / "vificlip"
     fits = planned(command, papers, lists, monkeypatch)[0].fits
     (parent,) = (fit for fit in fits if fit.parent is None)

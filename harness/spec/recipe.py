@@ -9,6 +9,7 @@ from harness.base.epochs import NONE, parse_epochs, parse_selection
 from harness.base.errors import UserError
 from harness.spec.augmentation import parse_augmentation
 from harness.spec.later import later
+from harness.spec.options import OptionValue
 
 SCHEDULES = ("absolute_cosine", "stepped_cosine", "slowfast_cosine", "epoch_cosine", "constant")
 DECAY_KINDS = ("vectors", "biases", "norms", "positions")
@@ -231,5 +232,5 @@ class ParentFit:
 
     method: str
     protocol: str
-    options: tuple[tuple[str, str], ...] = ()
+    options: tuple[tuple[str, OptionValue], ...] = ()
     recipe: tuple[tuple[str, str], ...] = ()

@@ -1,12 +1,14 @@
 """Specification of TC-CLIP."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 
-from harness.api import ClassTextOptions, MethodCard, MethodSpec, UserError, option
+from harness.api import ClassTextOptions, MethodCard, MethodSpec, ParentFit, UserError, option
 from methods._prompted import PrecisionOptions
 from methods._recipes_later import TC_CLIP
 
 FREEZE = ("none", "image", "text", "backbone")
+CLIP, SOURCE = "clip", "source"
+
 
 @dataclass(frozen=True)
 class TcClipOptions(ClassTextOptions, PrecisionOptions):
@@ -24,6 +26,10 @@ class TcClipOptions(ClassTextOptions, PrecisionOptions):
     bias: bool = option(True, "learned bias of each head for tokens of the frame and for context tokens")
     stop_gradient: bool = option(True, "cut the gradient from the texts into the vision tower (published)")
     freeze: str = option("none", "part of CLIP that is not trained", FREEZE)
+    start: str = option(
+        CLIP, "weights before the fit: clip, or source (a zero_shot fit of this method on the source dataset)",
+        (CLIP, SOURCE),
+    )  # fmt: skip
     new_lr: float = option(10.0, "learning rate of the text's vectors and prompt layers, in multiples of the recipe's")
 
     def __post_init__(self) -> None:
@@ -55,9 +61,24 @@ class TcClipSpec(MethodSpec):
         source="naver-ai/tc-clip (non-commercial licence; written from a description of its arithmetic)",
         unverified=(
             "no published checkpoint was available; whether the zero-shot table shows plain or interpolated weights is "
-            "not stated; the tables choose the best epoch on the evaluation list and take two random views"
+            "not stated; the tables choose the best epoch on the evaluation list and take two random views; the epoch "
+            "of the K-400 fit that other fits start from is not stated, start=source takes the last"
         ),
     )
     recipes = TC_CLIP
     options_type = TcClipOptions
     parameters_vit_b16 = (152_776_457, 127_479_561)
+
+    @classmethod
+    def parent_fit(cls, options: TcClipOptions) -> ParentFit | None:  # type: ignore[override]
+        """Return the fit on the source with the same options."""
+        if options.start == CLIP:
+            return None
+        default, given = asdict(cls.options_type()), asdict(replace(options, start=CLIP))
+        changed = tuple((name, value) for name, value in given.items() if value != default[name])
+        return ParentFit(cls.name, "zero_shot", changed)
+
+    @classmethod
+    def card_for(cls, options: TcClipOptions) -> MethodCard:  # type: ignore[override]
+        """Return the card, which names the source of a fit that starts from one."""
+        return cls.card if options.start == CLIP else replace(cls.card, extra_data=("source dataset of the first fit",))

@@ -179,6 +179,25 @@ def test_prompts_adopt_a_parent() -> None:
         method.adopt({**parent.trained_state(), "backbone.clip.visual.proj": torch.zeros(2, 2)})
 
 
+def test_a_fit_starts_from_all_tensors_of_a_fit_of_the_same_method() -> None:
+    """TC-CLIP's own parameters are those of the first fit, too; other options have other shapes."""
+    parent = build_method("tc_clip", tiny_backbone(1))
+    for parameter in parent.trainable():
+        parameter.data += 0.1
+    method = build_method("tc_clip", tiny_backbone(), start="source")
+    assert type(method).parent_fit(method.options) == ParentFit("tc_clip", "zero_shot")
+    state = parent.trained_state()
+    own = {name for name in state if not name.startswith("backbone.")}
+    assert {"text_context", "bias_tables.0"} <= own and any(name.startswith("prompt_layers.") for name in own)
+    method.adopt(state)
+    adopted = method.state_dict()
+    assert all(torch.equal(adopted[name], value) for name, value in state.items())
+    longer = build_method("tc_clip", tiny_backbone(), start="source", context_vectors=5)
+    assert type(longer).parent_fit(longer.options) == ParentFit("tc_clip", "zero_shot", (("context_vectors", 5),))
+    with pytest.raises(UserError, match="1 tensors of another shape"):
+        longer.adopt(state)
+
+
 def test_new_parameters_depend_on_the_seed_alone() -> None:
     cls: type[ClipMethod] = method_class("bridge_prompt")
     backbones = [tiny_backbone() for _ in range(3)]

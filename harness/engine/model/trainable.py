@@ -73,16 +73,17 @@ class TrainableClip(nn.Module):
         return sum(p.numel() for p in self.parameters()), sum(p.numel() for p in self.trainable())
 
     def adopt(self, state: Mapping[str, Tensor]) -> None:
-        """Replace tensors of the backbone by the trained tensors of the parent fit, strictly.
+        """Replace tensors by the trained tensors of the parent fit, strictly.
 
         Args:
-            state: The parent's `trained_state()`: names that begin with `backbone.`.
+            state: The parent's `trained_state()`: tensors of the backbone, and the own tensors of a parent of this
+                method.
 
         Raises:
             UserError: A tensor is unknown here or has another shape.
         """
         own = self.state_dict()
-        unknown = [n for n in state if n not in own or not n.startswith("backbone.")]
+        unknown = [n for n in state if n not in own]
         shapes = [
             f"{n} {tuple(v.shape)}, here {tuple(own[n].shape)}"
             for n, v in state.items()
@@ -92,6 +93,6 @@ class TrainableClip(nn.Module):
             raise UserError(
                 f"{self.name} cannot start from this fit of {len(state)} tensors: it holds {len(unknown)} unknown "
                 f"tensors {sorted(unknown)[:3]} and {len(shapes)} tensors of another shape {shapes[:3]}.",
-                "The parent must be fitted on the same backbone.",
+                "The parent must be fitted on the same backbone, with the same options if it is a fit of this method.",
             )
         self.load_state_dict(dict(state), strict=False)
