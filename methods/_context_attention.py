@@ -31,15 +31,14 @@ def attend_with_context(
         The output (B, T, 1 + P, width), and the attention (B, T, P) of the class tokens to the patches of their frames,
         mean over heads, without gradient.
     """
-    attn, shape = block.attn, frames.shape
-    x = block.ln_1(frames)
+    attn, shape, width = block.attn, frames.shape, frames.shape[3]
+    q, k, v = F.linear(block.ln_1(frames), attn.in_proj_weight, attn.in_proj_bias).chunk(3, dim=-1)
     if context is not None:
-        x = torch.cat([x, block.ln_1(context).unsqueeze(1).expand(-1, shape[1], -1, -1)], dim=2)
-    q, k, v = (
-        torch.unflatten(part.flatten(0, 1), -1, (attn.num_heads, -1)).transpose(1, 2)
-        for part in F.linear(x, attn.in_proj_weight, attn.in_proj_bias).chunk(3, dim=-1)
-    )
-    q = q[:, :, : shape[2]]  # context tokens are read only
+        # Context tokens are read only, and their keys and values are the same for all frames.
+        weight, offset = attn.in_proj_weight[width:], attn.in_proj_bias[width:]
+        read = F.linear(block.ln_1(context), weight, offset).unsqueeze(1).expand(-1, shape[1], -1, -1)
+        k, v = (torch.cat(parts, dim=2) for parts in zip((k, v), read.chunk(2, dim=-1), strict=True))
+    q, k, v = (torch.unflatten(x.flatten(0, 1), -1, (attn.num_heads, -1)).transpose(1, 2) for x in (q, k, v))
     added = None
     if context is not None and bias is not None:
         counts = torch.tensor([shape[2], context.shape[1]], device=bias.device)

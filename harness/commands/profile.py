@@ -68,7 +68,8 @@ def run(arguments: argparse.Namespace) -> int:
     put(table(cells, header))
     explained = {row.method: row.published for row in rows if row.published is not None}
     for name, p in explained.items():
-        put(f"{name}: published {p.gmacs} GFLOPs, {p.parameters} M parameters: {p.explanation}")
+        gflops = "" if p.gmacs is None else f"{p.gmacs} GFLOPs, "
+        put(f"{name}: published {gflops}{p.parameters} M parameters: {p.explanation}")
     return EXIT_DONE
 
 
