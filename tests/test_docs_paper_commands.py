@@ -211,7 +211,7 @@ def test_few_shot_fits_of_ost_can_start_from_a_k400_fit(
     papers: Path, shared: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With the descriptors of its command, and the last weights: CLIP is mixed in for zero-shot evaluation alone."""
-    (command,) = (c for c in COMMANDS if c.method == "ost" and "start=source" in " ".join(c.words))
+    command = next(c for c in COMMANDS if c.method == "ost" and "start=source" in " ".join(c.words))
     lists = shared / "splits" / "vificlip"
     fits = planned(command, papers, lists, monkeypatch)[0].fits
     (parent,) = (fit for fit in fits if fit.parent is None)

@@ -103,8 +103,8 @@ PUBLISHED = {
     "ez_clip": Published(
         None,
         5.2,
-        "the abstract states learned parameters alone: 5.20 M here at 8 frames; at 16 frames the prompts of the further "
-        "frames add 0.07 M",
+        "the abstract states learned parameters alone: 5.20 M here at 8 frames; the prompts of 8 more frames are "
+        "0.07 M",
     ),
     "mformer": Published(
         959.0,
