@@ -6,14 +6,7 @@ from functools import lru_cache
 
 from reports.layout import LAYOUTS, Layout
 from results.measurement import Measurement
-from results.published_numbers import (
-    DATASETS,
-    PublishedNumber,
-    Setting,
-    harness_names,
-    names_from_fit,
-    published_numbers,
-)
+from results.published_numbers import DATASETS, PublishedNumber, Setting, harness_names, published_numbers
 
 NAMES_TEXT, REWRITTEN_TEXT = "names", "llm-rewritten"
 """Values of `MethodId.class_text` for class names and for texts that a language model wrote."""
@@ -57,15 +50,10 @@ def published_ids(m: Measurement) -> frozenset[str]:
     """Ids of published methods that are the measurement's method.
 
     `methods.json` names the ids of the built-in methods. For any other method it is the id that is equal to the
-    registered name, with hyphens instead of underscores. A method with an id for fits that start from another fit has
-    that id for such fits alone.
+    registered name, with hyphens instead of underscores.
     """
     name = method_of(m)
     listed = frozenset(published for published, ours in harness_names().items() if ours == name)
-    from_fit = listed & names_from_fit()
-    if from_fit:
-        starts_from_fit = m.fitted is not None and m.fitted.start.kind == "fit"
-        listed = from_fit if starts_from_fit else listed - from_fit
     return listed or frozenset((name.replace("_", "-"),))
 
 

@@ -144,13 +144,6 @@ def harness_names(folder: Path = FOLDER) -> Mapping[str, str]:
 
 
 @lru_cache(maxsize=4)
-def names_from_fit(folder: Path = FOLDER) -> frozenset[str]:
-    """Ids of published methods that start from a fit on the source dataset, where the method has another id, too."""
-    methods = json.loads((folder / METHODS_FILE).read_text(encoding="utf-8"))
-    return frozenset(method for method, entry in methods.items() if entry.get("start") == "fit")
-
-
-@lru_cache(maxsize=4)
 def _authors(folder: Path = FOLDER) -> Mapping[str, str]:
     """Authors of the paper that introduces a method, by id of the published method, as `measured_by` names them."""
     methods = json.loads((folder / METHODS_FILE).read_text(encoding="utf-8"))

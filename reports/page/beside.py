@@ -11,8 +11,8 @@ from functools import lru_cache
 from reports.costs import COSTS
 from reports.lines import signed
 from reports.paper import protocol_of, published_ids
-from reports.row import Row
-from reports.verdict import CANNOT_TELL, DIFFERENT, INSIDE, OUTSIDE, Verdict, verdict
+from reports.row import Cell, Row
+from reports.verdict import CANNOT_TELL, DIFFERENT, INSIDE, OUTSIDE, Verdict, differences, verdict
 from results.published_numbers import DATASETS, PublishedNumber, is_own_number, published_numbers
 
 KINDS = {INSIDE: "inside", OUTSIDE: "outside", DIFFERENT: "other", CANNOT_TELL: "unsure"}
@@ -82,7 +82,11 @@ def two_words(difference: str) -> str:
 
 
 def beside(row: Row) -> dict[str, Beside]:
-    """The published values of a row by column: the value of the method's authors, or else the first re-measurement."""
+    """The published values of a row by column: the value of the method's authors, or else the first re-measurement.
+
+    A method that was published in several variants (from a fit on K-400, with texts of a language model, with other
+    numbers of frames) has the variant with the fewest settings that differ from the row.
+    """
     by_column = _numbers().get((row.protocol, row.dataset))
     if not by_column:
         return {}
@@ -91,9 +95,23 @@ def beside(row: Row) -> dict[str, Beside]:
     for name, cell in row.cells.items():
         numbers = [number for number in by_column.get(name, ()) if number.method in methods]
         if numbers:
-            number = min(numbers, key=lambda number: (not is_own_number(number), not number.setting.measured_by))
+            number = _nearest(numbers, cell, row)
             found[name] = Beside(number, _label(number), verdict(number, cell, row))
     return found
+
+
+def _nearest(numbers: list[PublishedNumber], cell: Cell, row: Row) -> PublishedNumber:
+    first: dict[str, PublishedNumber] = {}
+    for number in sorted(numbers, key=_origin):
+        first.setdefault(number.method, number)
+    variants = list(first.values())
+    if len(variants) == 1:
+        return variants[0]
+    return min(variants, key=lambda number: (_origin(number), len(differences(number, cell, row))))
+
+
+def _origin(number: PublishedNumber) -> tuple[bool, bool]:
+    return not is_own_number(number), not number.setting.measured_by
 
 
 @lru_cache(maxsize=1)

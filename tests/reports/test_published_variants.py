@@ -1,0 +1,37 @@
+"""A method that was published in several variants: each of our rows is beside the variant that it measures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from reports.aggregate import rows_of
+from reports.entries import read_entries
+from reports.page.beside import beside
+from tests.results.factories import Sample, write_sample
+
+FEW = Sample(protocol="few_shot", dataset="hmdb51", part="k4", shots=4, frames=16, arch="ViT-B-16", weights="openai")
+FULL = Sample(protocol="supervised", dataset="k400", clips=3, arch="ViT-B-16", weights="openai")
+
+
+@pytest.mark.parametrize(
+    ("sample", "changes", "published"),
+    [
+        (FEW, {"method": "ost"}, ("ost", "62.9")),
+        (FEW, {"method": "ost", "init": "fit ost k400/train", "extra_data": ("k400",)}, ("ost-k400", "66.7")),
+        (FEW, {"method": "tc_clip"}, ("tc-clip", "62.3")),
+        (FEW, {"method": "tc_clip", "init": "fit tc_clip k400/train", "extra_data": ("k400",)}, ("tc-clip-p", "68.5")),
+        (FEW, {"method": "tc_clip", "class_text": "llm-rewritten"}, ("tc-clip-llm", "63.3")),
+        (FULL, {"method": "aim", "frames": 32}, ("aim", "84.7")),
+        (FULL, {"method": "aim", "frames": 16}, ("aim-16", "84.5")),
+        (FULL, {"method": "aim", "frames": 8}, ("aim-8", "83.9")),
+    ],
+)
+def test_a_row_is_beside_the_variant_with_its_settings(
+    tmp_path: Path, sample: Sample, changes: dict[str, object], published: tuple[str, str]
+) -> None:
+    write_sample(tmp_path, sample, **changes)
+    (row,) = rows_of(read_entries(tmp_path).entries)
+    (shown,) = [value for name, value in beside(row).items() if name in ("k4", "top1")]
+    assert (shown.number.method, shown.number.value) == published
