@@ -21,7 +21,7 @@ from harness.cells.resolve_views import RequestedViews, prescribed_views
 from harness.cells.resolved import Chosen, Combination, ResolvedFit, ResolvedRequest
 from harness.cells.scope import PlannedEval, PlannedFit
 from harness.cells.seeds import check_seeds, with_seeds
-from harness.cells.selection import check_parts, selection_of, unused_source
+from harness.cells.selection import check_parts, selection_of, unused_backbone, unused_source
 from harness.data.lists.dataset import Dataset
 from harness.data.lists.own_lists import TransferTarget, WithOwnLists
 from harness.data.lists.sample import check_limit, sampled
@@ -64,6 +64,8 @@ def resolve(request: Request, settings: Settings) -> ResolvedRequest:
     if resolver.parts or not left_out:
         check_parts(request, resolver.parts)
     resolver.notes |= dict.fromkeys(unused_source(request, any(found.parent for found in combinations)))
+    own = [found.row.name for found in combinations if not isinstance(found.row.backbone, BackboneChoice)]
+    resolver.notes |= dict.fromkeys(unused_backbone(request, own))
     embedded = not request.datasets and any(dataset.kind == "embedded" for _, dataset in targets)
     return ResolvedRequest(tuple(combinations), tuple(missing), embedded, tuple(left_out), tuple(resolver.notes))
 

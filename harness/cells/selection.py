@@ -102,6 +102,21 @@ def unused_source(request: Request, has_parents: bool) -> list[str]:
     ]
 
 
+def unused_backbone(request: Request, methods: Iterable[str]) -> list[str]:
+    """A sentence for each of the methods with a model of their own about the backbone of the request, if it has one.
+
+    Args:
+        request: The request.
+        methods: Names of the methods whose model is not a backbone.
+    """
+    if request.backbone is None:
+        return []
+    flags = {"--arch": request.backbone.arch, "--weights": request.backbone.weights, "--base": request.backbone.base,
+             "--activation": request.backbone.activation}  # fmt: skip
+    given = " ".join(f"{flag} {value}" for flag, value in flags.items() if value)
+    return [f"{given} does not act on {name}, which has a model of its own" for name in methods]
+
+
 def check_parts(request: Request, known: Iterable[str]) -> None:
     """Check that each requested part is a part of a protocol of the request.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,17 @@ def test_a_zero_shot_fit_is_evaluated_on_its_source_if_that_is_requested(cells_o
     both = cells_of("vificlip", "zero_shot", parts=("all", "source"))
     assert {cell.key for cell in both.evals} == {cell.key for cell in (*plain.evals, *cells.evals)}
     assert [cell.key for cell in both.fits] == [cell.key for cell in plain.fits]
+
+
+def test_a_backbone_is_reported_for_a_method_with_a_model_of_its_own(tmp_path: Path) -> None:
+    settings = load_settings({"runs": str(tmp_path / "runs"), "cache": str(tmp_path / "cache")}, {})
+    options = {"config": "tiny", "checkpoint": "random", "fixed_classes": "36"}
+    request = Request((MethodChoice("mformer", options),), ("supervised",), ("mini_source",))
+    assert expand(request, settings).notes == ()
+    backbones = {"--weights openai": (None, "openai"), "--arch RN50 --weights random": ("RN50", "random")}
+    for given, (arch, weights) in backbones.items():
+        cells = expand(replace(request, backbone=BackboneChoice(arch, weights)), settings)
+        assert cells.notes == (f"{given} does not act on mformer, which has a model of its own",)
 
 
 def test_a_source_is_reported_where_no_protocol_takes_it(cells_of: Expand) -> None:
