@@ -24,8 +24,6 @@ class BridgePrompt(BridgePromptSpec, ClipMethod):
         options, backbone = self.options, self.backbone
         backbone.require_vit(self.name)
         backbone.require_causal_text(self.name)
-        if options.text_tokens < 1 or options.text_depth < 1 or options.vision_tokens < 0 or options.vision_depth < 0:
-            raise UserError(f"{self.name} needs text_tokens >= 1 and text_depth >= 1, found {options}.")
         if options.stage_one not in (FIT, CLIP):
             # Before CLIP is frozen and the prompts are made: words initialise the prompts from the loaded token
             # embedding.
@@ -55,7 +53,10 @@ class BridgePrompt(BridgePromptSpec, ClipMethod):
         # Without the start token; the end token has the largest id.
         words = int(tokens.argmax()) - 1
         if words < n:
-            raise UserError(f"The context {self.options.context!r} has {words} tokens, too few for text_tokens={n}.")
+            raise UserError(
+                f"{self.name}:context={self.options.context!r} has {words} tokens, expected at least text_tokens={n}.",
+                f"Set {self.name}:text_tokens={max(1, words)}, or a longer context.",
+            )
         return self.backbone.embed_tokens(tokens[:, 1 : 1 + n])[0].detach().clone()
 
     def prompts(self, label_set: LabelSet) -> tuple[str, ...]:
@@ -75,7 +76,9 @@ class BridgePrompt(BridgePromptSpec, ClipMethod):
         missing = sorted(expected - set(state))
         if missing:
             raise UserError(
-                f"The stage-one fit lacks {len(missing)} tensors of CLIP (first: {', '.join(missing[:3])})."
+                f"The stage-one fit lacks {len(missing)} tensors of CLIP (first: {', '.join(missing[:3])}), expected "
+                "all but the token embedding.",
+                "Fit stage one with vificlip, or start from its published file: --set stage_one=FILE.",
             )
         super().adopt(state)
 

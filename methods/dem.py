@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from harness.api import ParameterGroup, Recipe, UserError, register_method
+from harness.api import ParameterGroup, Recipe, register_method
 from methods._embedding import EmbeddingMethod
 from methods._specs.dem import DemOptions, DemSpec
 
@@ -17,8 +17,6 @@ class Dem(DemSpec, EmbeddingMethod):
     def setup(self) -> None:
         """Freeze CLIP; add the two layers."""
         super().setup()
-        if self.options.hidden < 1 or self.options.penalty < 0:
-            raise UserError(f"{self.name} needs hidden >= 1 and penalty >= 0, found {self.options}.")
         self.first = nn.Linear(self.embed_dim, self.options.hidden)
         self.second = nn.Linear(self.options.hidden, self.embed_dim)
 

@@ -23,11 +23,10 @@ class EfficientPrompt(EfficientPromptSpec, ClipMethod):
         """Freeze CLIP; add the table of vectors and, if the option `temporal` is set, the temporal module."""
         options, backbone = self.options, self.backbone
         backbone.require_causal_text(self.name)
-        if min(options.prefix, options.postfix, options.temporal_layers) < 0:
-            raise UserError(f"{self.name}: prefix, postfix and temporal_layers cannot be negative, found {options}.")
         if options.temporal and self.embed_dim % HEADS:
             raise UserError(
-                f"{self.name} has {HEADS} temporal heads, which do not divide the dimension {self.embed_dim}."
+                f"{self.name} has {HEADS} temporal heads, which do not divide the dimension {self.embed_dim}.",
+                f"Set {self.name}:temporal=false.",
             )
         self.freeze_clip()
         # Attribute names are those of the published checkpoint.

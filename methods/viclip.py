@@ -31,8 +31,6 @@ class ViClip(ViClipSpec, ClipMethod):
         backbone, tubelet = self.backbone, self.options.tubelet
         visual = backbone.require_vit(self.name)
         backbone.require_causal_text(self.name)
-        if tubelet < 1:
-            raise UserError(f"{self.name}:tubelet is {tubelet}, expected at least 1.")
         width = visual.class_embedding.shape[0]
         # Attribute names are those of the published files, but for the text positions.
         self.temporal_positional_embedding = nn.Parameter(torch.zeros(1, FRAMES, width))

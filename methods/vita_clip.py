@@ -88,8 +88,6 @@ class VitaClip(VitaClipSpec, ClipMethod):
         options, backbone = self.options, self.backbone
         visual = backbone.require_vit(self.name)
         backbone.require_causal_text(self.name)
-        if options.global_prompts < 0 or (options.contexts < 1 and not options.words):
-            raise UserError(f"{self.name} needs global_prompts >= 0 and contexts >= 1, found {options}.")
         if options.context == CLASSES and options.fixed_classes < 1:
             raise UserError(
                 f"{self.name} has context=classes and fixed_classes={options.fixed_classes}, expected the number of "

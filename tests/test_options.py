@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import get_type_hints
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.base.errors import UserError
+from harness.plugins import registry
 from harness.spec.options import MethodOptions, build_options, option, split_method
 
 
@@ -22,6 +24,9 @@ class Options(MethodOptions):
     mode: str = option("mean", "how to pool", choices=("mean", "max"))
     length: int | None = option(None, "longest")
     places: tuple[int, ...] = option((1, 2), "where")
+    width: int = option(8, "how wide", bounds=(1, None))
+    share: float = option(0.5, "how much", bounds=(0, 1))
+    height: int | None = option(None, "how high", bounds=(None, 9))
 
 
 @pytest.mark.parametrize(
@@ -65,6 +70,11 @@ def test_values_are_typed() -> None:
         ({"mode": "median"}, "Option m:mode is 'median', expected one of 'mean', 'max'"),
         ({"places": "("}, "Option m:places"),
         ({"layer": "3"}, "There is no option of m named 'layer'"),
+        ({"width": "0"}, "Option m:width is 0, expected at least 1."),
+        ({"width": -1}, "Option m:width is -1, expected at least 1."),
+        ({"share": "-0.5"}, "Option m:share is -0.5, expected from 0 to 1."),
+        ({"share": 1.5}, "Option m:share is 1.5, expected from 0 to 1."),
+        ({"height": "10"}, "Option m:height is 10, expected at most 9."),
     ],
 )
 def test_wrong_values_name_the_option_and_what_is_expected(values: dict[str, object], message: str) -> None:
@@ -72,6 +82,23 @@ def test_wrong_values_name_the_option_and_what_is_expected(values: dict[str, obj
         build_options(Options, values, "m")
     assert message in caught.value.message
     assert caught.value.exit_code == 2
+
+
+def test_bounds_are_allowed_values_and_none_has_no_bound() -> None:
+    for share in (0, 1):
+        assert build_options(Options, {"share": share, "width": 1, "height": "none"}, "m").share == share
+    assert build_options(Options, {"height": 9}, "m").height == 9
+
+
+def test_every_number_of_a_built_in_method_is_bounded() -> None:
+    """So that `plan` refuses a size or a weight below zero, which setup or the fit would refuse late, or take."""
+    names = [name for name, source in registry.sources("method").items() if source.origin == "built-in"]
+    for name, kind in ((name, registry.method_spec(name).options_type) for name in names):
+        types = get_type_hints(kind)
+        for number in (f for f in fields(kind) if types[f.name] in (int, float)):
+            build_options(kind, {number.name: number.default}, name)
+            with pytest.raises(UserError, match=f"{name}:{number.name} is -1, expected"):
+                build_options(kind, {number.name: -1}, name)
 
 
 def test_an_unknown_option_lists_the_known_ones() -> None:

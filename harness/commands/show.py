@@ -17,6 +17,7 @@ from harness.plugins import registry
 from harness.plugins.loose_files import load_environment_plugins
 from harness.spec import MethodCard, Recipe
 from harness.spec.method_spec import MethodSpec
+from harness.spec.options import Bounds, bounds_text
 from results.measurement import Value
 
 if TYPE_CHECKING:
@@ -77,6 +78,13 @@ class _Option:
     default: Value
     help: str
     choices: tuple[str, ...]
+    bounds: Bounds
+
+    @property
+    def text(self) -> str:
+        """The line of the option."""
+        bounds = bounds_text(self.bounds)
+        return f"  {self.name} = {self.default!r}: {self.help}" + (f" ({bounds})" if bounds else "")
 
 
 @dataclass(frozen=True)
@@ -112,7 +120,7 @@ class _Method:
             lines.append(f"  parameters on {self.parameters.arch}: {counts}")
         if self.options:
             lines.append("\noptions (--method NAME:OPTION=VALUE)")
-            lines += [f"  {option.name} = {option.default!r}: {option.help}" for option in self.options]
+            lines += [option.text for option in self.options]
         if self.recipes:
             keys = ("epochs", "lr", "warmup_epochs", "micro_batch", "ranks", "accumulate", "weight_decay", "source")
             rows = [[name, *(str(getattr(recipe, key)) for key in keys)] for name, recipe in self.recipes.items()]
@@ -130,6 +138,7 @@ def _method(name: str, arch: str | None) -> tuple[_Method, str]:
             None if f.default is dataclasses.MISSING else f.default,
             f.metadata.get("help", ""),
             tuple(f.metadata.get("choices", ())),
+            f.metadata.get("bounds", (None, None)),
         )
         for f in dataclasses.fields(spec.options_type)
     )

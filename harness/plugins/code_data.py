@@ -1,13 +1,14 @@
-"""The parts of a plugin's code that are data: cards, recipes and help texts.
+"""The parts of a plugin's code that are data: cards, recipes, and help texts and bounds of options.
 
-The values of a recipe, of options and of a parent fit are fields of a measurement, and cards and help texts change no
-number. Their text is therefore left out of the code hash, as long as no other code can read it:
+The values of a recipe, of options and of a parent fit are fields of a measurement, and cards, help texts and bounds
+change no number. Their text is therefore left out of the code hash, as long as no other code can read it:
 
 * A *field* is an assignment in a class body to `card`, `recipe`, `recipes`, `parent`, `protocol_options` or
   `parameters_vit_b16`.
 * A *constant* is a top-level assignment of a name, `NAME = ...` or `NAME |= ...`.
 * An *imported name* is a name in `from module import NAME`; the module itself stays in the hash.
-* A *help text* is the second argument of `option(default, help, choices)`. Default and choices stay in the hash.
+* A *help text* is the second argument of `option(default, help, choices)`, *bounds* are its argument `bounds`,
+  which only refuses values. Default and choices stay in the hash.
 
 Each is data if its value only builds values (literals, names, operators, comprehensions, and calls of `MethodCard`,
 `Recipe`, `ParentFit`, `replace`, `dict`, `tuple`), and if no code reads it: names and attributes are compared by their
@@ -84,9 +85,9 @@ class _Candidate:
     """A part of the code that may be data.
 
     Args:
-        kind: `field`, `constant`, `import` or `help`.
+        kind: `field`, `constant`, `import` or `help`, which bounds are, too.
         name: Bound name; empty for a help text.
-        nodes: Statements, the imported name, or the argument.
+        nodes: Statements, the imported name, the argument, or the keyword of a bound.
         reads: Names that it reads.
         makes: Whether it calls `MethodCard`, `Recipe` or `ParentFit`.
     """
@@ -201,6 +202,9 @@ def _candidates(tree: ast.Module, own: set[str]) -> Iterator[_Candidate]:
             for text in texts:
                 if _is_plain(text, own):
                     yield _candidate("help", "", [text], own)
+            for keyword in node.keywords:
+                if keyword.arg == "bounds" and _is_plain(keyword.value, own):
+                    yield _candidate("help", "", [keyword], own)
 
 
 def _candidate(kind: str, name: str, nodes: Sequence[ast.AST], own: set[str]) -> _Candidate:

@@ -25,7 +25,8 @@ def code_text(tree: ast.AST, left_out: Collection[int] = frozenset()) -> str:
 
     Args:
         tree: Of a module.
-        left_out: `id`s of nodes to leave out: statements and imported names are removed, expressions become `-`.
+        left_out: `id`s of nodes to leave out: statements, imported names and keywords are removed, expressions become
+            `-`.
     """
     printed: list[str] = []
     pending: list[str | ast.AST] = [tree]  # not recursive: expressions may be deeper than Python's stack
@@ -59,10 +60,10 @@ def _parts(node: ast.AST, left_out: Collection[int]) -> list[str | ast.AST]:
 
 
 def _vanishes(item: Field, left_out: Collection[int]) -> bool:
-    """Whether an element of a list is not printed: a statement without effect, or a statement or name left out."""
+    """Whether an element of a list is not printed: a statement without effect, or one of the nodes to leave out."""
     if isinstance(item, ast.Expr) and isinstance(item.value, ast.Constant):
         return True
-    return isinstance(item, ast.Pass) or (isinstance(item, (ast.stmt, ast.alias)) and id(item) in left_out)
+    return isinstance(item, ast.Pass) or (isinstance(item, (ast.stmt, ast.alias, ast.keyword)) and id(item) in left_out)
 
 
 def _value(value: Field | list[Field]) -> list[str | ast.AST]:

@@ -18,6 +18,8 @@ from harness.base.files import cached_file_sha256
 PlainValue = bool | int | float | str | None
 OptionValue = PlainValue | tuple[PlainValue, ...]
 """Value of an option, as measurements hold it too."""
+Bounds = tuple[float | None, float | None]
+"""Smallest and largest number; None for no bound."""
 T = TypeVar("T")
 
 
@@ -45,6 +47,7 @@ def option(
     file: bool = False,
     words: tuple[str, ...] = (),
     evaluation_only: bool = False,
+    bounds: Bounds = (None, None),
 ) -> T:
     """A dataclass field for `MethodOptions`.
 
@@ -55,9 +58,26 @@ def option(
         file: Whether the value is the path of a file, which is recorded by its sha256.
         words: Values of a file option that are not paths. Without words, a value that is not a path is allowed too.
         evaluation_only: Whether the option changes scores and leaves fits as they are: another value does not refit.
+        bounds: Smallest and largest allowed number; None for no bound.
     """
-    metadata = {"help": help, "choices": choices, "file": file, "words": words, "evaluation_only": evaluation_only}
+    metadata = {
+        "help": help, "choices": choices, "file": file, "words": words, "evaluation_only": evaluation_only,
+        "bounds": bounds,
+    }  # fmt: skip
     return field(default=default, metadata=metadata)
+
+
+def bounds_text(bounds: Bounds) -> str:
+    """The bounds of a number in words; empty without bounds."""
+    least, most = bounds
+    if least is not None and most is not None:
+        return f"from {least:g} to {most:g}"
+    return f"at least {least:g}" if least is not None else f"at most {most:g}" if most is not None else ""
+
+
+def _is_within(number: float, bounds: Bounds) -> bool:
+    least, most = bounds
+    return (least is None or number >= least) and (most is None or number <= most)
 
 
 def evaluation_options(options_type: type[MethodOptions]) -> frozenset[str]:
@@ -134,7 +154,8 @@ def build_options(options_type: type[MethodOptions], values: Mapping[str, Option
     """The options of a method from raw values (text from the command line, or typed values from Python).
 
     Raises:
-        UserError: An unknown option (with the nearest), a value of the wrong type, or one that is not allowed.
+        UserError: An unknown option (with the nearest), a value of the wrong type, or one that is not allowed or out of
+            bounds.
     """
     hints = typing.get_type_hints(options_type)
     known = {f.name: f for f in fields(options_type)}
@@ -149,6 +170,12 @@ def build_options(options_type: type[MethodOptions], values: Mapping[str, Option
             raise UserError(
                 f"Option {method}:{key} is {converted!r}, expected one of {', '.join(map(repr, choices))}.",
                 near_hint(str(converted), map(str, choices)),
+            )
+        bounds = known[key].metadata.get("bounds", (None, None))
+        if isinstance(converted, (int, float)) and not _is_within(converted, bounds):
+            raise UserError(
+                f"Option {method}:{key} is {converted:g}, expected {bounds_text(bounds)}.",
+                f"Its default is {known[key].default}. See: python -m harness show {method}",
             )
         typed[key] = converted
     return options_type(**typed)

@@ -20,8 +20,8 @@ class HeadOptions(MethodOptions):
         TEXT, "text: cosine with class texts (own); classes: a linear layer over fixed classes (published)",
         (TEXT, CLASSES),
     )  # fmt: skip
-    fixed_classes: int = option(0, "classes of head=classes; those of K-400 and SSv2 are known")
-    head_dropout: float = option(0.5, "head=classes: dropout before the linear layer")
+    fixed_classes: int = option(0, "classes of head=classes; those of K-400 and SSv2 are known", bounds=(0, None))
+    head_dropout: float = option(0.5, "head=classes: dropout before the linear layer", bounds=(0, 1))
     template: str = option("a photo of a {}.", "head=text: text around the class name, which replaces {}")
 
 

@@ -52,12 +52,12 @@ class MformerOptions(OutputsOptions):
         "hr", "hr: 16 frames of 336 pixels; base: 16 of 224; large: 32 of 224; tiny: a small network without weights",
         tuple(CONFIGS),
     )  # fmt: skip
-    fixed_classes: int = option(400, "number of outputs")
+    fixed_classes: int = option(400, "number of outputs", bounds=(1, None))
     attention: str = option(
         TRAJECTORY, "trajectory; orthoformer: its approximation by landmarks; joint: plain attention over all tokens",
         (TRAJECTORY, ORTHOFORMER, JOINT),
     )  # fmt: skip
-    landmarks: int = option(128, "attention=orthoformer: number of landmarks")
+    landmarks: int = option(128, "attention=orthoformer: number of landmarks", bounds=(1, None))
     values: str = option(
         ORIGINAL, "values that are summed along a trajectory; original: those of the published weights; projected: "
         "after a projection", (ORIGINAL, PROJECTED),

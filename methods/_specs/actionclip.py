@@ -13,8 +13,10 @@ class ActionClipOptions(MethodOptions):
     fusion: str = option(
         "transf", "transf: temporal Transformer (published); mean: average of frames", ("transf", "mean")
     )
-    layers: int = option(6, "blocks of the temporal Transformer")
-    fusion_lr: float = option(10.0, "learning rate of the fusion module, in multiples of the recipe's")
+    layers: int = option(6, "blocks of the temporal Transformer", bounds=(1, None))
+    fusion_lr: float = option(
+        10.0, "learning rate of the fusion module, in multiples of the recipe's", bounds=(0, None)
+    )
 
 
 class ActionClipSpec(MethodSpec):

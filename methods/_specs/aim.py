@@ -12,9 +12,11 @@ from methods._specs._head import OWN_HEAD, HeadOptions, HeadSpec
 class AimOptions(HeadOptions):
     """Adapters and head; the defaults are the adapters of the K-400 configuration."""
 
-    scale: float = option(0.5, "factor of the adapter beside the MLP (published: 0.5 for K-400, 1 for SSv2)")
+    scale: float = option(
+        0.5, "factor of the adapter beside the MLP (published: 0.5 for K-400, 1 for SSv2)", bounds=(0, None)
+    )
     inner_adapter: bool = option(False, "an adapter before the attention over frames, too (published for SSv2)")
-    frames: int = option(32, "frames per view, for the positions of frames")
+    frames: int = option(32, "frames per view, for the positions of frames", bounds=(1, None))
 
 
 class AimSpec(HeadSpec):

@@ -18,10 +18,12 @@ class BridgeOptions(PrecisionOptions):
         FIT, "start from: fit (vificlip on the source), clip (no stage one), or a ViFi-CLIP file", file=True,
         words=(FIT, CLIP),
     )  # fmt: skip
-    vision_tokens: int = option(16, "vision prompts per block")
-    text_tokens: int = option(16, "text prompts per block")
-    vision_depth: int = option(9, "blocks with vision prompts, 0 for none; more than there are means all")
-    text_depth: int = option(9, "blocks with text prompts, at least 1; more than there are means all")
+    vision_tokens: int = option(16, "vision prompts per block", bounds=(0, None))
+    text_tokens: int = option(16, "text prompts per block", bounds=(1, None))
+    vision_depth: int = option(
+        9, "blocks with vision prompts, 0 for none; more than there are means all", bounds=(0, None)
+    )
+    text_depth: int = option(9, "blocks with text prompts, at least 1; more than there are means all", bounds=(1, None))
     context: str = option("a photo of a", "words that initialise up to 4 text prompts")
     prompt_rounding: str = option("published", "published rounds prompts to float16 in every pass", PUBLISHED_OR_CLEAN)
 

@@ -11,8 +11,8 @@ from methods._specs._embedding import FEATURES, EmbeddingOptions, EmbeddingSpec
 class DemOptions(EmbeddingOptions):
     """Options of the map: its size, penalty and last activation."""
 
-    hidden: int = option(700, "width between the two layers")
-    penalty: float = option(1e-5, "lambda, on the squared weights of both layers")
+    hidden: int = option(700, "width between the two layers", bounds=(1, None))
+    penalty: float = option(1e-5, "lambda, on the squared weights of both layers", bounds=(0, None))
     output: str = option(
         "linear", "last activation: relu (published, for features never negative) or linear", ("linear", "relu")
     )

@@ -10,11 +10,11 @@ from methods._recipes import EFFICIENT_PROMPT
 class EfficientPromptOptions(MethodOptions):
     """Numbers of learned vectors and layers; the values behind the published rows A5 and A6 are not known."""
 
-    prefix: int = option(16, "learned vectors before the class name")
-    postfix: int = option(16, "learned vectors after the class name")
+    prefix: int = option(16, "learned vectors before the class name", bounds=(0, None))
+    postfix: int = option(16, "learned vectors after the class name", bounds=(0, None))
     temporal: bool = option(True, "learn positions and a Transformer over frames; otherwise frames are averaged")
-    temporal_layers: int = option(1, "blocks of that Transformer; 0 leaves the positions alone")
-    frames: int = option(16, "frames per view, for the temporal positions")
+    temporal_layers: int = option(1, "blocks of that Transformer; 0 leaves the positions alone", bounds=(0, None))
+    frames: int = option(16, "frames per view, for the temporal positions", bounds=(1, None))
 
 
 class EfficientPromptSpec(MethodSpec):

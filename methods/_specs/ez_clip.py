@@ -24,9 +24,9 @@ class EzClipOptions(ClassTextOptions):
         "of a batch, for evaluation of single videos",
         ("published", "clean"),
     )
-    frames: int = option(8, "frames per view; the weights fit this number only")
-    dropout: float = option(0.1, "largest rate of attention dropout and dropped tokens in training")
-    prompt_dropout: float = option(0.1, "dropout of the temporal prompts in training")
+    frames: int = option(8, "frames per view; the weights fit this number only", bounds=(1, None))
+    dropout: float = option(0.1, "largest rate of attention dropout and dropped tokens in training", bounds=(0, 1))
+    prompt_dropout: float = option(0.1, "dropout of the temporal prompts in training", bounds=(0, 1))
 
 
 class EzClipSpec(MethodSpec):

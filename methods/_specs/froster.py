@@ -10,7 +10,9 @@ from methods._recipes_slowfast import FROSTER
 class FrosterOptions(ClassTextOptions):
     """File of the published form of class texts (`name: sentence`), and weight of the distillation."""
 
-    distillation: float = option(2.0, "weight of the distances of frame and text features from those of CLIP")
+    distillation: float = option(
+        2.0, "weight of the distances of frame and text features from those of CLIP", bounds=(0, None)
+    )
 
 
 class FrosterSpec(MethodSpec):

@@ -20,9 +20,11 @@ class LoraOptions(MethodOptions):
         CLIP_LORA, "clip_lora: projections of the attention; maxi: attention, MLP and patch embedding, all blocks",
         (CLIP_LORA, MAXI),
     )  # fmt: skip
-    rank: int = option(2, "rank r of each update")
-    alpha: float = option(1.0, "clip_lora: updates are scaled by alpha / sqrt(r); maxi scales by 1 / r")
-    dropout: float = option(0.25, "clip_lora: dropout of the input of each update")
+    rank: int = option(2, "rank r of each update", bounds=(1, None))
+    alpha: float = option(
+        1.0, "clip_lora: updates are scaled by alpha / sqrt(r); maxi scales by 1 / r", bounds=(0, None)
+    )
+    dropout: float = option(0.25, "clip_lora: dropout of the input of each update", bounds=(0, 1))
     projections: str = option("qkv", "clip_lora: projections with updates, letters of qkvo")
     encoder: str = option(BOTH, "clip_lora: towers with updates", (BOTH, VISION, TEXT))
     blocks: str = option(ALL, "clip_lora: blocks with updates in each tower: all, or numbers from 0 such as 0+2")

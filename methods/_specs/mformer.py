@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from harness.api import LabelSet, MethodCard, MethodSpec, NetworkInput, OwnNetwork, UserError
+from harness.api import LabelSet, MethodCard, MethodSpec, NetworkInput, OwnNetwork
 from methods._specs._mformer import CONFIGS, JOINT, MformerOptions
 from methods._specs._outputs import RANDOM, require_outputs
 
@@ -49,12 +49,9 @@ class MformerSpec(MethodSpec):
         """Return the network of the options, which replaces CLIP.
 
         Raises:
-            UserError: The checkpoint is missing, or an option has a value that the network cannot have.
+            UserError: The checkpoint is missing.
         """
         size = CONFIGS[options.config]
-        for name, value in (("fixed_classes", options.fixed_classes), ("landmarks", options.landmarks)):
-            if value < 1:
-                raise UserError(f"{cls.name}:{name} is {value}, expected at least 1.")
         fetch = f"Fetch a file, such as {SOURCE}{size.file}" if size.file else "None is published: use your own"
         given = f"{cls.name}:config={options.config},checkpoint="
         # Files hold patch layers and tables that one setting or the other leaves unused.

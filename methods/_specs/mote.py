@@ -10,25 +10,25 @@ from methods._recipes_later import MOTE
 class MoteOptions(MethodOptions):
     """Sizes of the temporal head, and weights of its losses; the defaults are the published values for ViT-B/16."""
 
-    layers: int = option(4, "blocks of the temporal head; published: 6 for ViT-L/14")
-    experts: int = option(4, "experts of each block")
-    merged_loss: float = option(0.5, "weight of the loss of the merged experts")
-    distance_loss: float = option(0.1, "weight of the squared distance of merged and CLIP's frame features")
-    neighbours: int = option(5, "classes of either label set that decide how much the temporal head counts")
-    gate_temperature: float = option(0.05, "temperature of that decision")
-    training_classes: int = option(400, "room for the texts of training classes in the weights; published: 400")
-    clip_lr: float = option(0.07, "learning rate of CLIP, in multiples of the recipe's; published: 0.06 for ViT-L/14")
+    layers: int = option(4, "blocks of the temporal head; published: 6 for ViT-L/14", bounds=(1, None))
+    experts: int = option(4, "experts of each block", bounds=(1, None))
+    merged_loss: float = option(0.5, "weight of the loss of the merged experts", bounds=(0, None))
+    distance_loss: float = option(
+        0.1, "weight of the squared distance of merged and CLIP's frame features", bounds=(0, None)
+    )
+    neighbours: int = option(
+        5, "classes of either label set that decide how much the temporal head counts", bounds=(1, None)
+    )
+    gate_temperature: float = option(0.05, "temperature of that decision", bounds=(0, None))
+    training_classes: int = option(
+        400, "room for the texts of training classes in the weights; published: 400", bounds=(1, None)
+    )
+    clip_lr: float = option(
+        0.07, "learning rate of CLIP, in multiples of the recipe's; published: 0.06 for ViT-L/14", bounds=(0, None)
+    )
 
     def __post_init__(self) -> None:
-        """Refuse sizes that make no head."""
-        # Named one by one, because the code hash counts recipes as code where an attribute is read by a computed name.
-        counts = {
-            "layers": self.layers, "experts": self.experts, "neighbours": self.neighbours,
-            "training_classes": self.training_classes,
-        }  # fmt: skip
-        for name, count in counts.items():
-            if count < 1:
-                raise UserError(f"mote:{name} is {count}, expected at least 1.")
+        """Refuse a temperature of zero."""
         if not self.gate_temperature > 0:
             raise UserError(f"mote:gate_temperature is {self.gate_temperature:g}, expected a number above 0.")
 

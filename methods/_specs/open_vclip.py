@@ -11,8 +11,12 @@ class OpenVClipOptions(MethodOptions):
     """Attention and interpolated loss; the defaults are the published values."""
 
     neighbours: int = option(1, "frames before and behind a frame that its tokens attend to (published: 1)", (0, 1, 2))
-    mixed_loss: float = option(0.5, "weight of the loss at weights mixed with CLIP's; 0 for the plain loss")
-    largest_share: float = option(0.6, "largest share of CLIP's weights in the mixed weights, drawn uniformly from 0")
+    mixed_loss: float = option(
+        0.5, "weight of the loss at weights mixed with CLIP's; 0 for the plain loss", bounds=(0, None)
+    )
+    largest_share: float = option(
+        0.6, "largest share of CLIP's weights in the mixed weights, drawn uniformly from 0", bounds=(0, 1)
+    )
 
 
 class OpenVClipSpec(MethodSpec):

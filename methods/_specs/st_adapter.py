@@ -13,8 +13,8 @@ class STAdapterOptions(HeadOptions):
     """Options of the adapters and of the head; the default adapters are those of the K-400 script."""
 
     before: str = option("mlp", "part of a block that an adapter precedes", ("mlp", "attn", "attn+mlp"))
-    blocks: int = option(12, "last blocks with adapters; more than there are means all")
-    bottleneck: int = option(384, "width of the convolution")
+    blocks: int = option(12, "last blocks with adapters; more than there are means all", bounds=(0, None))
+    bottleneck: int = option(384, "width of the convolution", bounds=(1, None))
     kernel: str = option("3x1x1", "frames x rows x columns of the convolution, odd numbers")
     idle_adapter: str = option(
         "frozen", "the adapter before the last MLP, which changes no score: trained (published; it only decays)",

@@ -15,14 +15,16 @@ class TcClipOptions(ClassTextOptions, PrecisionOptions):
     """Numbers of seeds and context tokens, and the learned part of the texts; the defaults are the published values."""
 
     context: str = option("a photo of a", "words before each class name, whose embeddings start the learned vectors")
-    context_vectors: int = option(4, "learned vectors of the text; more than words are drawn at random")
+    context_vectors: int = option(
+        4, "learned vectors of the text; more than words are drawn at random", bounds=(1, None)
+    )
     split_names: bool = option(True, "put a blank before each capital letter of a class name (published)")
-    seeds: float = option(0.3, "share of the patches of a frame that the class token attends to most")
-    tokens: int = option(96, "context tokens of a video")
-    merged_per_round: int = option(100, "tokens that a round of merging removes")
+    seeds: float = option(0.3, "share of the patches of a frame that the class token attends to most", bounds=(0, 1))
+    tokens: int = option(96, "context tokens of a video", bounds=(1, None))
+    merged_per_round: int = option(100, "tokens that a round of merging removes", bounds=(1, None))
     prompt_layers: str = option("last", "text blocks after the prompt layers: last, none, or numbers such as 10+12")
     positions: str = option("space", "positions: one table for all frames, or joint: one per frame", ("space", "joint"))
-    frames: int = option(16, "frames per view; used by positions=joint only")
+    frames: int = option(16, "frames per view; used by positions=joint only", bounds=(1, None))
     bias: bool = option(True, "learned bias of each head for tokens of the frame and for context tokens")
     stop_gradient: bool = option(True, "cut the gradient from the texts into the vision tower (published)")
     freeze: str = option("none", "part of CLIP that is not trained", FREEZE)
@@ -30,19 +32,13 @@ class TcClipOptions(ClassTextOptions, PrecisionOptions):
         CLIP, "weights before the fit: clip, or source (a zero_shot fit of this method on the source dataset)",
         (CLIP, SOURCE),
     )  # fmt: skip
-    new_lr: float = option(10.0, "learning rate of the text's vectors and prompt layers, in multiples of the recipe's")
+    new_lr: float = option(
+        10.0, "learning rate of the text's vectors and prompt layers, in multiples of the recipe's", bounds=(0, None)
+    )
 
     def __post_init__(self) -> None:
-        """Refuse numbers that leave no seed, token or vector."""
-        # Named one by one, because the code hash counts recipes as code where an attribute is read by a computed name.
-        counts = {
-            "context_vectors": self.context_vectors, "tokens": self.tokens, "merged_per_round": self.merged_per_round,
-            "frames": self.frames,
-        }  # fmt: skip
-        for name, count in counts.items():
-            if count < 1:
-                raise UserError(f"tc_clip:{name} is {count}, expected at least 1.")
-        if not 0 < self.seeds <= 1:
+        """Refuse a share that leaves no seed, and other words than those of `prompt_layers`."""
+        if not self.seeds > 0:
             raise UserError(f"tc_clip:seeds is {self.seeds:g}, expected a share above 0 and up to 1.")
         numbers = self.prompt_layers.split("+")
         if self.prompt_layers not in ("last", "none") and not all(n.isdecimal() and int(n) for n in numbers):

@@ -15,7 +15,7 @@ class ViClipOptions(MethodOptions):
         ENSEMBLE, "action16: mean of cosines over ActionCLIP's 16 templates (published); none: the bare class name",
         (ENSEMBLE, "none"),
     )  # fmt: skip
-    tubelet: int = option(1, "frames of a patch (published: 1)")
+    tubelet: int = option(1, "frames of a patch (published: 1)", bounds=(1, None))
 
 
 class ViClipSpec(MethodSpec):

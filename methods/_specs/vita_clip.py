@@ -13,18 +13,18 @@ CLASSES, SHARED = "classes", "shared"
 class VitaClipOptions(MethodOptions):
     """Parts of the method; the defaults are the published parts, but for contexts that all classes share."""
 
-    global_prompts: int = option(8, "prompts of the video in each block")
+    global_prompts: int = option(8, "prompts of the video in each block", bounds=(0, None))
     local_prompts: bool = option(True, "prompts of the frames")
     summary: bool = option(True, "summary token of each frame, made by attention among the frames")
-    contexts: int = option(8, "learned vectors beside the class name")
+    contexts: int = option(8, "learned vectors beside the class name", bounds=(1, None))
     context: str = option(
         SHARED, "shared: the same vectors for all classes (own choice); classes: vectors for each class (published)",
         (SHARED, CLASSES),
     )  # fmt: skip
-    fixed_classes: int = option(0, "classes of context=classes; those of K-400 are known")
+    fixed_classes: int = option(0, "classes of context=classes; those of K-400 are known", bounds=(0, None))
     position: str = option("end", "the class name is behind, amid or before the vectors", ("end", "middle", "front"))
     words: str = option("", "words that initialise vectors shared by all classes, in place of `contexts`", words=("",))
-    frames: int = option(8, "frames per view, for times and prompts of frames")
+    frames: int = option(8, "frames per view, for times and prompts of frames", bounds=(1, None))
 
 
 class VitaClipSpec(MethodSpec):

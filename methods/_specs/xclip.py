@@ -13,12 +13,12 @@ class XClipOptions(MethodOptions):
 
     template: str = option("{}", "text around the class name, which replaces {}; published: the bare name")
     logits: str = option("clean", "last product: published rounds it to float16, clean keeps fp32", PUBLISHED_OR_CLEAN)
-    frames: int = option(32, "frames per view; the weights fit this number only")
-    mit_layers: int = option(1, "blocks of the multi-frame integration transformer")
-    prompt_layers: int = option(2, "layers of the video-specific prompt generator")
-    alpha: float = option(0.1, "initial weight of the video-specific part of a text")
+    frames: int = option(32, "frames per view; the weights fit this number only", bounds=(1, None))
+    mit_layers: int = option(1, "blocks of the multi-frame integration transformer", bounds=(1, None))
+    prompt_layers: int = option(2, "layers of the video-specific prompt generator", bounds=(1, None))
+    alpha: float = option(0.1, "initial weight of the video-specific part of a text", bounds=(0, None))
     tune_text: bool = option(False, "let the text tower, token embedding and scale learn too (published: frozen)")
-    new_lr: float = option(10.0, "learning rate of the added modules, in multiples of the recipe's")
+    new_lr: float = option(10.0, "learning rate of the added modules, in multiples of the recipe's", bounds=(0, None))
 
 
 class XClipSpec(MethodSpec):

@@ -163,5 +163,5 @@ def test_dem_recognises_unseen_classes_by_the_nearest_embedding(output: str) -> 
 
 
 def test_dem_refuses_a_map_without_width() -> None:
-    with pytest.raises(UserError, match="hidden >= 1"):
+    with pytest.raises(UserError, match="dem:hidden is 0, expected at least 1"):
         method_of("dem", hidden=0)
