@@ -114,6 +114,15 @@ class MethodSpec:
 
     @classmethod
     def check_recipe(cls, recipe: Recipe) -> None:
+        """Refuse a recipe that the method cannot be fitted with, before anything is computed.
+
+        Raises:
+            UserError: The recipe names an unknown parameter group, or has another setting that the method refuses.
+        """
+        cls.check_groups(recipe)
+
+    @classmethod
+    def check_groups(cls, recipe: Recipe) -> None:
         """Refuse a recipe that names a parameter group which the method does not have.
 
         Raises:
