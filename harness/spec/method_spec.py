@@ -151,6 +151,11 @@ class MethodSpec:
         return "clip"
 
     @classmethod
+    def scored_together(cls, options: MethodOptions) -> int | None:
+        """Number of videos that an eval scores together, if scores depend on the videos beside; None if they do not."""
+        return None
+
+    @classmethod
     def own_model(cls, options: MethodOptions) -> OwnModel | None:
         """The model that replaces CLIP under these options; None for methods that use CLIP."""
         return None

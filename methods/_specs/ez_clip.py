@@ -71,6 +71,11 @@ class EzClipSpec(MethodSpec):
         return replace(recipe, source=f"own: published for K = {published}; {recipe.source}")
 
     @classmethod
+    def scored_together(cls, options: EzClipOptions) -> int | None:  # type: ignore[override]
+        """Return 1 where temporal adapters mix the frames of different videos, as published."""
+        return 1 if options.temporal == "adapters" and options.adapter_order == "published" else None
+
+    @classmethod
     def check_recipe(cls, recipe: Recipe) -> None:
         """Refuse targets that are smoothed or blended, and unknown parameter groups."""
         super().check_recipe(recipe)

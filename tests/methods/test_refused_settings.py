@@ -10,10 +10,14 @@ import pytest
 
 from harness.base.errors import UserError
 from harness.cells.from_request import expand
+from harness.cells.plan import make_plan
 from harness.cells.request import MethodChoice, Request
+from harness.cells.scored_together import check_scored_together
 from harness.data.official.cards import load_card
+from harness.machine.compute_options import ComputeOptions
 from harness.machine.settings import load_settings
 from harness.plugins import registry
+from harness.running.run import execute
 from harness.spec import LabelSet
 from methods._specs._texts import split_words
 
@@ -29,6 +33,24 @@ def test_targets_of_a_contrast_are_single_classes(method: str, setting: str) -> 
     planned(method)
     with pytest.raises(UserError, match=f"{method} needs one class per clip; the recipe has {setting}=0.5, expected 0"):
         planned(method, recipe={setting: "0.5"})
+
+
+TOGETHER = {"ost": ({"stop": "batch"}, 2), "ez_clip": ({"temporal": "adapters", "adapter_order": "published"}, 1)}
+"""Options with which the scores of a video depend on the videos beside it, and the videos of the original."""
+
+
+@pytest.mark.parametrize("method", TOGETHER)
+def test_the_number_of_videos_that_are_scored_together_is_the_methods(method: str, tmp_path: Path) -> None:
+    options, together = TOGETHER[method]
+    settings = load_settings({"runs": str(tmp_path / "runs"), "cache": str(tmp_path / "cache")})
+    cells = expand(Request((MethodChoice(method, options),), ("b2n",), ("mini_target",)), settings)
+    for allowed in (None, together):
+        check_scored_together(cells.evals, ComputeOptions(eval_clips=allowed))
+    with pytest.raises(UserError, match=f"{method} scores {together} videos together .* --eval-clips is 3, expected"):
+        execute(make_plan(cells), settings, ComputeOptions(eval_clips=3))
+    assert not (tmp_path / "runs").exists()
+    plain = expand(Request((MethodChoice(method),), ("b2n",), ("mini_target",)), settings)
+    check_scored_together(plain.evals, ComputeOptions(eval_clips=3))
 
 
 @pytest.mark.parametrize(
