@@ -236,7 +236,7 @@ def test_trajectory(shared: Path) -> None:
 def test_interpolation(shared: Path, share: float, tmp_path: Path) -> None:
     """The recipe's interpolation equals upstream's fusion with the weight w of the fine-tuned model."""
     data, run = golden.arrays(shared, T), f"interpolation/w{share}"
-    built = golden.method(shared, "tc_clip", tokens=8, merged_per_round=10)
+    built = golden.method(shared, "tc_clip", tokens=8, merged_per_round=10, split_names=True)
     recipe = Recipe(epochs=1, lr=1.0, initial_share=1 - share if share else 0.0)
     initial = initial_weights(built, recipe)
     build_from = build(shared)
