@@ -25,6 +25,8 @@ _SHORT = (
     ("changed recipe", "changed recipe"), ("not a published recipe", "own recipe"),
     ("precision of the fit", "fit precision"), ("precision of the eval", "eval precision"),
     ("own training", "own list"), ("own evaluation", "own list"), ("extra data", "extra data"),
+    ("another form", "other form"), ("option ", "other option"), ("training lists", "other training"),
+    ("evaluation lists", "other videos"), ("training ", "training views"),
 )  # fmt: skip
 """Two words by the beginning of a difference."""
 _SETTING = re.compile(r"(?P<name>[a-z_]+) (?P<ours>\S+), (?P<source>paper|prescribed) (?P<theirs>\S+)$")
@@ -75,7 +77,7 @@ def two_words(difference: str) -> str:
         return f"{value} {name}" if value.replace(".", "").isdecimal() else f"other {name}"
     if found := re.search(r"paper (\d+ views)$", difference):
         return found[1]
-    if found := re.match(r"(\w+) class names$", difference):
+    if found := re.match(r"(\w+) class names\b", difference):
         return f"{found[1]} names"
     words = difference.replace(",", "").split()
     return " ".join(words[: 4 if "of" in words[:3] else 2])
