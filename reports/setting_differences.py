@@ -29,6 +29,8 @@ from results.measurement_words import (
 from results.published_numbers import DATASETS, NOT_STATED, PublishedNumber, Setting
 
 _FULL_PRECISION = ("", UNKNOWN, "fp32", "float32")
+CHANGED_RECIPE = "changed recipe: "
+"""Beginning of the reason that names changed settings of a recipe, here and in the reasons of a row without a rank."""
 _BEST = "best "
 """Beginning of a stated `selection` that takes the epoch with the best score of some list."""
 _VIEWS = tuple(f.name for f in fields(Views))
@@ -132,7 +134,7 @@ def _of_texts(number: PublishedNumber, stated: Mapping[str, str], m: Measurement
     for listed in (m.evaluation.list, *([m.fitted.list] if m.fitted else ())):
         # A source states the names of the classes that it evaluates; those of another source dataset are published.
         wanted = stated.get("label_set", "published") if listed.dataset == DATASETS[number.dataset] else "published"
-        if listed.label_variant != wanted:
+        if not _agrees(listed.label_variant, wanted):
             yield f"{listed.label_variant} class names" + (f", paper {wanted}" if "label_set" in stated else "")
     written = m.method.class_text if m.method.class_text in WRITTEN_TEXTS else NAMES_TEXT
     if written != class_text_of(setting):
@@ -164,7 +166,7 @@ def _of_training(stated: Mapping[str, str], training: Training) -> Iterator[str]
     if selection and bool(recipe.chosen_epoch) is not selection.startswith(_BEST):
         yield f"{_evaluated(recipe)}, paper {selection}"
     if changes := {name: value for name, value in recipe_changes(training).items() if name not in stated}:
-        yield f"changed recipe: {recipe_text(changes)}"
+        yield f"{CHANGED_RECIPE}{recipe_text(changes)}"
     if own_recipe(training):
         yield "not a published recipe"
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from reports.row import Cell, Row
-from reports.setting_differences import setting_differences
+from reports.setting_differences import CHANGED_RECIPE, setting_differences
 from results.published_numbers import PublishedNumber
 from results.statistics.reproduced import (
     WIDEST,
@@ -123,4 +123,6 @@ def differences(number: PublishedNumber, cell: Cell, row: Row) -> tuple[str, ...
     n = number.setting.n
     if n and row.measurement.fitted is not None and cell.n != n and not cell.lacks:
         reasons.append(f"{cell.n} of {n} repeats")
-    return tuple(dict.fromkeys((*reasons, *row.reasons)))
+    # Settings of the recipe are compared with the source above; a row without a rank may have those of the source.
+    others = (reason for reason in row.reasons if not reason.startswith(CHANGED_RECIPE))
+    return tuple(dict.fromkeys((*reasons, *others)))
