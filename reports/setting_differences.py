@@ -161,14 +161,20 @@ def _of_training(stated: Mapping[str, str], training: Training) -> Iterator[str]
     for name in (name for name in _RECIPE if name in stated):
         if not _agrees(getattr(recipe, name), stated[name]):
             yield f"{name} {plain(getattr(recipe, name))}, paper {stated[name]}"
-    selection = stated.get("selection", "")
-    # Each epoch by number is a candidate for the best one.
-    if selection and bool(recipe.chosen_epoch) is not selection.startswith(_BEST):
-        yield f"{_evaluated(recipe)}, paper {selection}"
+    yield from _of_selection(stated, recipe)
     if changes := {name: value for name, value in recipe_changes(training).items() if name not in stated}:
         yield f"{CHANGED_RECIPE}{recipe_text(changes)}"
     if own_recipe(training):
         yield "not a published recipe"
+
+
+def _of_selection(stated: Mapping[str, str], recipe: Recipe) -> Iterator[str]:
+    """The difference in the evaluated epoch. An epoch by number is a candidate for the best epoch of the source."""
+    selection, candidates = stated.get("selection", ""), stated.get("candidates", "")
+    if selection and bool(recipe.chosen_epoch) is not selection.startswith(_BEST):
+        yield f"{_evaluated(recipe)}, paper {selection}"
+    elif candidates and str(recipe.chosen_epoch) not in candidates.split(", "):
+        yield f"{_evaluated(recipe)}, paper one of the epochs {candidates}"
 
 
 def _of_options(stated: str, m: Measurement) -> Iterator[str]:

@@ -44,10 +44,10 @@ class Setting:
         init: The initial weights.
         measured_by: Authors of the measurement, often not the authors of the method.
         n: Number of repeats of a mean.
-        more: Further settings by name. Fields of `Views` and `Recipe` (`training_` before a field of `Views`: in the
-            fit), `options` (`NAME=VALUE,...`), `label_set`, `selection` (`last epoch`, or `best epoch ...`),
-            `training_list`, `evaluation_list`, `variant` and `extra_data` are compared with a measurement. ` or `
-            separates values of which one was used. Other names are information for readers.
+        more: Further settings by name. Compared with a measurement are fields of `Views` and `Recipe` (`training_`
+            before a field of `Views`: in the fit), `options` (`NAME=VALUE,...`), `label_set`, `selection` (`last
+            epoch`, or `best epoch ...` of `candidates`), `training_list`, `evaluation_list`, `variant` and
+            `extra_data`; ` or ` separates values of which one was used. Other names are information for readers.
     """
 
     frames: int | None

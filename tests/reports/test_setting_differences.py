@@ -9,6 +9,7 @@ import pytest
 from harness.spec import Recipe, Views
 from harness.spec.dense import DENSE_RULES
 from reports.page.beside import two_words
+from reports.paper import has_published, published_ids, published_method
 from reports.setting_differences import setting_differences
 from results.measurement import Measurement
 from results.published_numbers import NOT_STATED, PublishedNumber, Setting, published_numbers
@@ -65,6 +66,11 @@ def recipe(**changes: object) -> dict[str, object]:
         (recipe(average="2-11"), {"selection": ON_LIST}, [
             "mean of the epochs 2-11, paper best epoch on the evaluation list", "changed recipe: average=2-11",
         ]),
+        (recipe(selection="epoch:11"), {"selection": ON_LIST, "candidates": "1, 11"}, []),
+        (recipe(selection="epoch:5"), {"selection": ON_LIST, "candidates": "1, 11"}, [
+            "epoch 5, paper one of the epochs 1, 11",
+        ]),
+        ({}, {"selection": ON_LIST, "candidates": "1, 11"}, ["last epoch, paper best epoch on the evaluation list"]),
         ({}, {"selection": "last epoch"}, []),
         (recipe(selection="epoch:5"), {"selection": "last epoch"}, ["epoch 5, paper last epoch"]),
         ({}, {"selection": NOT_STATED}, []),
@@ -159,8 +165,14 @@ def test_differences_have_two_words(difference: str, words: str) -> None:
     assert two_words(difference) == words
 
 
+@pytest.mark.parametrize("method", ["froster", "open_vclip", "vita_clip"])
+def test_methods_of_later_papers_have_published_numbers(method: str) -> None:
+    m = measured(method=method, protocol="zero_shot", part="all", dataset="ucf101")
+    assert has_published(m) and published_ids(m) == {published_method(m)} == {method.replace("_", "-")}
+
+
 INFORMATION = ("repeats", "extra_data", "precision")
-COMPARED = ("selection", "label_set", "options", "training_list", "evaluation_list", "variant")
+COMPARED = ("selection", "candidates", "label_set", "options", "training_list", "evaluation_list", "variant")
 
 
 def test_every_stated_setting_has_a_name_and_a_value_that_are_compared() -> None:
@@ -172,6 +184,7 @@ def test_every_stated_setting_has_a_name_and_a_value_that_are_compared() -> None
         in_training = {name.removeprefix("training_"): text for name, text in stated.items() if name != "training_list"}
         assert stated.keys() - views - recipes <= {*INFORMATION, *COMPARED, *(f"training_{name}" for name in views)}
         assert stated.get("selection", "last epoch").startswith(("last epoch", "best epoch on "))
+        assert all(epoch.isdecimal() for epoch in stated.get("candidates", "1").split(", "))
         assert stated.get("label_set", "split") in ("split", "published or split")
         if setting.views:
             clips, _, crops = setting.views.partition("x")
