@@ -43,7 +43,7 @@ ST_ADAPTER = {
     "supervised": _ST_ADAPTER,
     "supervised/ssv2": replace(
         _ST_ADAPTER, epochs=50, lr=1e-3, ranks=4, flip=False,
-        augmentation="rand-m7-n4-mstd0.5-inc1+resized_crop:0.08-1",
+        augmentation="rand-m7-n4-mstd0.5-inc1+resized_crop:0.08-1:bicubic",
         source="ST-Adapter script for SSv2 (ViT-B/16, adapter24x384)",
     ),
     "zero_shot": replace(_ST_ADAPTER, source=_OWN),
@@ -78,7 +78,7 @@ AIM = {
 
 _VITA_CLIP = replace(
     _PLAIN, epochs=32, lr=4e-4, micro_batch=16, ranks=2, accumulate=8, weight_decay=0.05, flip=False,
-    augmentation="rand-m7-n4-mstd0.5-inc1+resized_crop:0.08-1",
+    augmentation="rand-m7-n4-mstd0.5-inc1+resized_crop:0.08-1:bilinear",
     source="Vita-CLIP train_scripts/k400_train.sh: 30,000 updates of 256 clips are 32 epochs of K-400",
 )  # fmt: skip
 _OWN = "own: nothing is published for this protocol; rate, decay and augmentation of the K-400 script"

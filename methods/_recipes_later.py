@@ -34,7 +34,8 @@ OST = {
 
 _EZ = Recipe(
     epochs=150, lr=1e-4, micro_batch=80, ranks=1, accumulate=1, weight_decay=0.2, min_lr_ratio=0.0, smoothing=0.0,
-    mixup=0.0, cutmix=0.0, schedule="stepped_cosine", source="EZ-CLIP configs/K-400/k400_train",
+    mixup=0.0, cutmix=0.0, schedule="stepped_cosine", augmentation="multi_scale_raw+color_jitter+grey:0.2",
+    source="EZ-CLIP configs/K-400/k400_train",
 )  # fmt: skip
 """One group is the whole batch: the loss takes its negatives from all of it."""
 _COMPLETE = "own: EZ-CLIP configs/base_to_nove/{} is written for the complete base list, not for 16 clips per class"
@@ -55,7 +56,10 @@ EZ_CLIP = {
         _EZ_FEW_SHOT, epochs=100, micro_batch=4,
         source="EZ-CLIP configs/few_shot/ucf_fs (published for ViT-L/14 and K = 8)",
     ),
-    "mini": replace(_EZ, epochs=11, lr=3e-3, micro_batch=16, source="own: scaled to the embedded tiny model"),
+    "mini": replace(
+        _EZ, epochs=11, lr=3e-3, micro_batch=16, augmentation="published",
+        source="own: scaled to the embedded tiny model",
+    ),
 }  # fmt: skip
 
 _TC_CLIP = Recipe(epochs=10, lr=8e-6, ranks=4, accumulate=16, source="TC-CLIP configs/zero_shot.yaml")

@@ -28,11 +28,6 @@ class Lora(LoraSpec, ClipMethod):
     def setup(self) -> None:
         """Freeze CLIP and add the updates."""
         options, backbone = self.options, self.backbone
-        if options.rank < 1 or not options.projections or set(options.projections) - set(PROJECTIONS):
-            raise UserError(
-                f"{self.name} has rank={options.rank} and projections={options.projections}, expected a rank of at "
-                "least 1 and letters of qkvo."
-            )
         self.freeze_clip()
         self.trains_text = options.form == MAXI or options.encoder in (BOTH, TEXT)
         self.trains_vision = options.form == MAXI or options.encoder in (BOTH, VISION)
@@ -62,7 +57,7 @@ class Lora(LoraSpec, ClipMethod):
         if self.options.blocks == ALL:
             return list(range(depth))
         words = self.options.blocks.split("+")
-        if not all(word.isdecimal() and int(word) < depth for word in words):
+        if not all(int(word) < depth for word in words):
             raise UserError(
                 f"{self.name}:blocks is {self.options.blocks!r}, expected {ALL} or numbers of blocks from 0 to "
                 f"{depth - 1}, such as 0+{depth - 1}."

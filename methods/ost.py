@@ -6,7 +6,7 @@ from torch import Tensor
 
 from harness.api import ClipMethod, LabelSet, TrainingBatch, UserError, register_method
 from methods._contrast import matching_losses, unblended_labels
-from methods._specs.ost import KINDS, OstOptions, OstSpec
+from methods._specs.ost import EVALUATED_TOGETHER, KINDS, OstOptions, OstSpec
 
 TEMPLATES = {
     "spatial": "This is a video about {text}",
@@ -17,7 +17,7 @@ EPSILON = 0.1
 THRESHOLD = 0.01
 """The iterations end when the row factors of the plan change by less than this number on average."""
 MOST_ITERATIONS = 100
-PUBLISHED_BATCH = {True: 32, False: 2}
+PUBLISHED_BATCH = {True: 32, False: EVALUATED_TOGETHER}
 """Videos that the published code sees together in training (all GPUs) and in evaluation (one GPU)."""
 
 Descriptors = tuple[Tensor, Tensor]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from harness.api import UserError, register_method
+from harness.api import register_method
 from methods._halves import attended, mapped
 from methods._head import HeadMethod
 from methods._specs._head import CLASSES
@@ -89,9 +89,6 @@ class STAdapter(STAdapterSpec, HeadMethod):
         """Freeze CLIP, and add adapters to its last blocks."""
         options, backbone = self.options, self.backbone
         visual = backbone.require_vit(self.name)
-        kernel = options.kernel.split("x")
-        if len(kernel) != 3 or not all(size.isdecimal() and int(size) % 2 for size in kernel):
-            raise UserError(f"{self.name}:kernel is {options.kernel!r}, expected three odd numbers such as 3x1x1.")
         self.freeze_clip()
         depth, width = len(backbone.vision_blocks), visual.class_embedding.shape[0]
         chosen = range(max(0, depth - options.blocks), depth)

@@ -3,7 +3,6 @@
 Source: naver-ai/tc-clip, clip/vision_transformer_tc.py and trainers/tc_clip*.py.
 """
 
-import re
 from itertools import pairwise
 
 import torch
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 from harness.api import ClipMethod, LabelSet, ParameterGroup, Recipe, UserError, register_method
 from methods._context_attention import PromptLayer, attend_with_context
 from methods._merging import Merged, merge
+from methods._specs._texts import split_words
 from methods._specs.tc_clip import TcClipOptions, TcClipSpec
 
 
@@ -84,7 +84,7 @@ class TcClip(TcClipSpec, ClipMethod[tuple[Tensor, Tensor], tuple[Tensor, Tensor]
         prefix = " ".join(filter(None, [self.options.context, *drawn]))
         names = super().prompts(label_set)
         if self.options.split_names:
-            names = tuple(re.sub("([A-Z])", r" \1", name).strip() for name in names)
+            names = tuple(split_words(name) for name in names)
         return tuple(f"{prefix} {name.replace('_', ' ')}." for name in names)
 
     def summarise(self, frames: Tensor, attention: Tensor) -> tuple[Merged, Tensor]:

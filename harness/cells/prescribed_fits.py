@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import fields, replace
+
 from harness.base.errors import NotApplicableError
 from harness.cells.cell import MethodRow
 from harness.cells.from_protocol import prescribed_fits
@@ -38,11 +40,21 @@ class PrescribedFits:
         pairs = [(fit, item) for fit, items in self.of(protocol, dataset) for item in items]
         for fit, item in pairs:
             if (item.test.dataset, item.test.labels) != (fit.train.dataset, fit.train.labels):
+                reason = "" if row.spec.uses_clip else " and no text tower"
                 raise NotApplicableError(
-                    f"{row.name} has a fixed set of classes and no text tower, and {protocol.name} evaluates classes "
+                    f"{row.name} has a fixed set of classes{reason}, and {protocol.name} evaluates classes "
                     f"({item.test.dataset} {item.test.labels}) other than it trains on "
                     f"({fit.train.dataset} {fit.train.labels}).",
-                    "Use a protocol with one set of classes, such as supervised.",
+                    f"Use {_open_choice(row)}a protocol with one set of classes, such as supervised.",
                 )
         for _, item in pairs:
             row.spec.check_classes(row.options, dataset.labels(item.test.labels))
+
+
+def _open_choice(row: MethodRow) -> str:
+    """The choice of an option with which the method can classify any classes, as the beginning of a sentence."""
+    for option in fields(row.options):
+        for choice in option.metadata.get("choices") or ():
+            if row.spec.is_open(replace(row.options, **{option.name: choice})):
+                return f"--set {option.name}={choice}, or "
+    return ""

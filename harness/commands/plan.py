@@ -51,6 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
     from harness.cells.from_request import expand
     from harness.cells.plan import make_plan, select
     from harness.cells.refusals import findings
+    from harness.cells.scored_together import check_scored_together
     from harness.commands._jobs import jobs_of
     from harness.executor.states import failures
     from harness.weights.index import WeightsIndex
@@ -59,6 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
     cells = expand(run_request.request, settings)
     if run_request.cells:
         cells = select(cells, frozenset(run_request.cells))
+    check_scored_together(cells.evals, run_request.compute)
     index = WeightsIndex(settings.cache.path, settings.weights.path)
     plan = make_plan(cells, tensors_of=index.of)
     runs = settings.runs.path

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from harness.base.errors import EXIT_FAILED, UserError
 from harness.engine.compute.device import casts_kept
-from harness.engine.compute.device_batch import device_batch
+from harness.engine.compute.device_batch import eval_batch
 from harness.engine.features.cached_loaders import ListFeatures, eval_batches, eval_features
 from harness.engine.features.context import Context
 from harness.engine.job import EvalJob
@@ -94,7 +94,7 @@ def evaluate(job: EvalJob, context: Context, partial: Path | None = None, progre
     method, processes = job.method.to(context.device.device).eval(), context.processes
     with processes.together():
         compile_if_asked(method.backbone, context.compute.compile, context.device)
-    per_batch = device_batch("eval", context.device, context.compute)
+    per_batch = eval_batch(type(method), method.options, context.device, context.compute)
     # Before the decision on the compiler: with a cache the vision tower runs for missing videos only.
     features = eval_features(job, context, per_batch)
     if features is None:

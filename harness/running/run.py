@@ -16,6 +16,7 @@ from harness.cells.from_request import expand
 from harness.cells.leakage import audit_cell
 from harness.cells.plan import Plan, make_plan, refreshed
 from harness.cells.request import Request
+from harness.cells.scored_together import check_scored_together
 from harness.engine.compute.processes import SINGLE_PROCESS, Processes
 from harness.machine.compute_options import ComputeOptions
 from harness.machine.settings import Settings
@@ -91,8 +92,10 @@ def execute(
         processes: The processes that compute each cell together.
 
     Raises:
-        UserError: A cell failed and `keep_going` is off.
+        UserError: The device batch of evals is not that of a method whose scores depend on it, or a cell failed and
+            `keep_going` is off.
     """
+    check_scored_together((s.cell for s in plan.evals if isinstance(s.cell, EvalCell)), compute)
     if force:
         with processes.together():
             if processes.is_leader:

@@ -114,6 +114,15 @@ class MethodSpec:
 
     @classmethod
     def check_recipe(cls, recipe: Recipe) -> None:
+        """Refuse a recipe that the method cannot be fitted with, before anything is computed.
+
+        Raises:
+            UserError: The recipe names an unknown parameter group, or has another setting that the method refuses.
+        """
+        cls.check_groups(recipe)
+
+    @classmethod
+    def check_groups(cls, recipe: Recipe) -> None:
         """Refuse a recipe that names a parameter group which the method does not have.
 
         Raises:
@@ -140,6 +149,11 @@ class MethodSpec:
     def start_kind(cls, options: MethodOptions) -> Literal["clip", "checkpoint"]:
         """Start of a fit without a parent: the backbone's weights, or a file that an option names."""
         return "clip"
+
+    @classmethod
+    def scored_together(cls, options: MethodOptions) -> int | None:
+        """Number of videos that an eval scores together, if scores depend on the videos beside; None if they do not."""
+        return None
 
     @classmethod
     def own_model(cls, options: MethodOptions) -> OwnModel | None:

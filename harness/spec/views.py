@@ -83,7 +83,7 @@ class Views:
         if self.crops not in _CROPS:
             self._refuse("crops", _CROPS)
         if self.sampling not in (*_SAMPLINGS, *SEGMENT_RULES) and self.dense is None:
-            self._refuse("sampling", (*_SAMPLINGS, *SEGMENT_RULES, *(f"{rule}:N" for rule in DENSE_RULES)))
+            self._refuse("sampling", _allowed_samplings())
         if self.normalize not in _STATISTICS:
             self._refuse("normalize", _STATISTICS)
         if self.reader not in _READERS:
@@ -106,7 +106,11 @@ class Views:
         if self.frames < 1 or self.clips < 1:
             raise UserError(f"views need at least one frame and one clip, found {self.frames} x {self.clips}.")
         if self.clips > 1 and self.sampling == "centre":
-            raise UserError(f"{self.clips} clips need sampling 'random' (published) or 'uniform', found 'centre'.")
+            several = ", ".join(rule for rule in _allowed_samplings() if rule != "centre")
+            raise UserError(
+                f"views.sampling is 'centre' with {self.clips} clips, expected one of {several}.",
+                "Set --views sampling=random (the published views) or --views clips=1.",
+            )
 
     def _refuse(self, name: str, allowed: tuple[int, ...] | tuple[str, ...]) -> None:
         raise UserError(f"views.{name} is {getattr(self, name)!r}, expected one of {allowed}.")
@@ -152,3 +156,7 @@ class Views:
         if self.combine != COMBINATIONS[0]:
             text += f"-{self.combine}"
         return text
+
+
+def _allowed_samplings() -> tuple[str, ...]:
+    return (*_SAMPLINGS, *SEGMENT_RULES, *(f"{rule}:N" for rule in DENSE_RULES))

@@ -1,5 +1,6 @@
-"""Checks of files of class texts that several methods share."""
+"""Texts of classes in several methods: checks of files, and names with divided words."""
 
+import re
 from collections.abc import Iterable
 
 from harness.api import ClassTextOptions, LabelSet, MethodSpec, UserError
@@ -24,3 +25,25 @@ def require_equal_counts(spec: type[MethodSpec], options: ClassTextOptions, labe
                 f"{' and '.join(found)}.",
                 "Give each class the same number of texts.",
             )
+
+
+def require_one_text(spec: type[MethodSpec], options: ClassTextOptions, label_set: LabelSet) -> None:
+    """Refuse a file with several texts for a class, for a method that puts one text into a template.
+
+    Raises:
+        UserError: A class of the label set has several texts.
+    """
+    texts = spec.class_texts_file(options)
+    listed = texts.of(label_set, "") if texts is not None else ()
+    for name, found in zip(label_set.names, listed, strict=False):
+        if len(found) > 1:
+            assert texts is not None
+            raise UserError(
+                f"The class {name!r} has {len(found)} texts in {texts.path}, and {spec.name} reads one per class.",
+                "Give a file with one text per class.",
+            )
+
+
+def split_words(name: str) -> str:
+    """A class name with a blank before each capital letter and single blanks: `ApplyLipstick` is `Apply Lipstick`."""
+    return " ".join(re.sub("([A-Z])", r" \1", name).split())

@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
-from harness.api import ClassTextOptions, MethodCard, MethodSpec, option
+from harness.api import ClassTextOptions, LabelSet, MethodCard, MethodSpec, option
 from methods._recipes_slowfast import FROSTER
+from methods._specs._texts import require_one_text
 
 
 @dataclass(frozen=True)
@@ -37,3 +38,9 @@ class FrosterSpec(MethodSpec):
     random_draws = True
     checkpoint_normalize = "clip"
     parameters_vit_b16 = (150_669_313, 150_669_313)
+
+    @classmethod
+    def check_classes(cls, options: FrosterOptions, label_set: LabelSet) -> None:  # type: ignore[override]
+        """Refuse a file with several texts for a class."""
+        super().check_classes(options, label_set)
+        require_one_text(cls, options, label_set)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from harness.api import MethodCard, MethodOptions, MethodSpec, option
+from harness.api import MethodCard, MethodOptions, MethodSpec, UserError, option
 from methods._recipes_adapters import LORA
 
 CLIP_LORA, MAXI = "clip_lora", "maxi"
@@ -33,6 +33,13 @@ class LoraOptions(MethodOptions):
         (PUBLISHED, "model"),
     )  # fmt: skip
     template: str = option("a photo of a {}.", "text around the class name, which replaces {}")
+
+    def __post_init__(self) -> None:
+        """Refuse other letters and words than those of `projections` and `blocks`."""
+        if not self.projections or set(self.projections) - set("qkvo"):
+            raise UserError(f"lora:projections is {self.projections!r}, expected letters of qkvo.")
+        if self.blocks != ALL and not all(word.isdecimal() for word in self.blocks.split("+")):
+            raise UserError(f"lora:blocks is {self.blocks!r}, expected {ALL} or numbers of blocks such as 0+2.")
 
 
 class LoraSpec(MethodSpec):

@@ -45,7 +45,9 @@ class MoteSpec(MethodSpec):
         source="ZMHH-H/MoTE, modules/video_clip.py, train.py, test_zeroshot.py",
         unverified=(
             "no published checkpoint was available; the tables choose the best epoch on the K-400 validation list, and "
-            "average scaled cosines over views, not probabilities"
+            "average scaled cosines over views, not probabilities; its training crop is taken by Pillow from frames of "
+            "a bicubic short side of 256 pixels and swaps height and width of its random boxes, here it is that of "
+            "`resized_crop`"
         ),
     )
     recipes = MOTE

@@ -4,10 +4,13 @@ from dataclasses import dataclass, replace
 
 from harness.api import ClassTextOptions, LabelSet, MethodCard, MethodSpec, ParentFit, Recipe, option
 from methods._recipes_later import OST
+from methods._specs._hard_labels import require_hard_labels
 from methods._specs._texts import require_equal_counts
 
 KINDS = ("spatial", "temporal")
 CLIP, SOURCE = "clip", "source"
+EVALUATED_TOGETHER = 2
+"""Videos that the published code sees together in evaluation, on one GPU."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,17 @@ class OstSpec(MethodSpec):
     def card_for(cls, options: OstOptions) -> MethodCard:  # type: ignore[override]
         """Return the card, which names the source of a fit that starts from one."""
         return cls.card if options.start == CLIP else replace(cls.card, extra_data=("source dataset of the first fit",))
+
+    @classmethod
+    def scored_together(cls, options: OstOptions) -> int | None:  # type: ignore[override]
+        """Return the published batch of an eval for the rule that ends the transport by the mean over a batch."""
+        return EVALUATED_TOGETHER if options.stop == "batch" else None
+
+    @classmethod
+    def check_recipe(cls, recipe: Recipe) -> None:
+        """Refuse targets that are smoothed or blended, and unknown parameter groups."""
+        super().check_recipe(recipe)
+        require_hard_labels(cls.name, recipe)
 
     @classmethod
     def check_classes(cls, options: OstOptions, label_set: LabelSet) -> None:  # type: ignore[override]

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from harness.api import MethodCard, option
+from harness.api import MethodCard, UserError, option
 from methods._recipes_adapters import ST_ADAPTER
 from methods._specs._head import OWN_HEAD, HeadOptions, HeadSpec
 
@@ -20,6 +20,12 @@ class STAdapterOptions(HeadOptions):
         "frozen", "the adapter before the last MLP, which changes no score: trained (published; it only decays)",
         ("frozen", "trained"),
     )  # fmt: skip
+
+    def __post_init__(self) -> None:
+        """Refuse a kernel that is not three odd numbers."""
+        sizes = self.kernel.split("x")
+        if len(sizes) != 3 or not all(size.isdecimal() and int(size) % 2 for size in sizes):
+            raise UserError(f"st_adapter:kernel is {self.kernel!r}, expected three odd numbers such as 3x1x1.")
 
 
 class STAdapterSpec(HeadSpec):

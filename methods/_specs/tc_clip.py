@@ -2,9 +2,10 @@
 
 from dataclasses import asdict, dataclass, replace
 
-from harness.api import ClassTextOptions, MethodCard, MethodSpec, ParentFit, UserError, option
+from harness.api import ClassTextOptions, LabelSet, MethodCard, MethodSpec, ParentFit, UserError, option
 from methods._prompted import PrecisionOptions
 from methods._recipes_later import TC_CLIP
+from methods._specs._texts import require_one_text, split_words
 
 FREEZE = ("none", "image", "text", "backbone")
 CLIP, SOURCE = "clip", "source"
@@ -18,7 +19,11 @@ class TcClipOptions(ClassTextOptions, PrecisionOptions):
     context_vectors: int = option(
         4, "learned vectors of the text; more than words are drawn at random", bounds=(1, None)
     )
-    split_names: bool = option(True, "put a blank before each capital letter of a class name (published)")
+    split_names: bool = option(
+        False,
+        "put a blank before each capital letter of a name or sentence (published); names of UCF-101 need the label set "
+        "`split`, which divides them itself",
+    )
     seeds: float = option(0.3, "share of the patches of a frame that the class token attends to most", bounds=(0, 1))
     tokens: int = option(96, "context tokens of a video", bounds=(1, None))
     merged_per_round: int = option(100, "tokens that a round of merging removes", bounds=(1, None))
@@ -58,12 +63,31 @@ class TcClipSpec(MethodSpec):
         unverified=(
             "no published checkpoint was available; whether the zero-shot table shows plain or interpolated weights is "
             "not stated; the tables choose the best epoch on the evaluation list and take two random views; the epoch "
-            "of the K-400 fit that other fits start from is not stated, start=source takes the last"
+            "of the K-400 fit that other fits start from is not stated, start=source takes the last; its workers draw "
+            "the same frames, flips and crops in each epoch, which is not repeated here"
         ),
     )
     recipes = TC_CLIP
     options_type = TcClipOptions
     parameters_vit_b16 = (152_776_457, 127_479_561)
+
+    @classmethod
+    def check_classes(cls, options: TcClipOptions, label_set: LabelSet) -> None:  # type: ignore[override]
+        """Refuse several texts of a class, and names that the option would divide unnoticed.
+
+        Raises:
+            UserError: A class has several texts, or `split_names` divides a word of a name and the label set is not
+                `split`, so that rows with divided and with published names would be ranked together.
+        """
+        super().check_classes(options, label_set)
+        require_one_text(cls, options, label_set)
+        divided = next((name for name in label_set.names if split_words(name) != " ".join(name.split())), "")
+        if options.split_names and divided and label_set.variant != "split" and not options.class_texts:
+            raise UserError(
+                f"{cls.name}:split_names=true divides the class name {divided!r} of the label set "
+                f"{label_set.variant!r}, expected the label set 'split'.",
+                "Add --label-set split, which has a group of its own, or set split_names=false.",
+            )
 
     @classmethod
     def parent_fit(cls, options: TcClipOptions) -> ParentFit | None:  # type: ignore[override]

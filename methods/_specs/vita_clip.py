@@ -41,7 +41,8 @@ class VitaClipSpec(MethodSpec):
             "the training behind its zero-shot numbers is not public, and vectors for each class (published for K-400) "
             "give no text for new classes, so that vectors are shared by default; the bias that its file adds to "
             "CLIP's patch embedding is not known and starts at zero; its projection of class tokens stays random, as "
-            "in the original; no published checkpoint was available"
+            "in the original; its script computes in fp32, which --precision fp32 requests; no published checkpoint "
+            "was available"
         ),
     )
     recipes = VITA_CLIP

@@ -319,3 +319,10 @@ def test_cached_evals_are_fast(rows: list[Row], cache: FeatureCache) -> None:
     started = time.perf_counter()
     score(method, rows, None)
     assert cached < time.perf_counter() - started
+
+
+def test_a_method_decides_how_many_videos_are_scored_together(rows: list[Row]) -> None:
+    """OST's published rule ends the transport by the mean over the batch: pairs of videos, whatever the device."""
+    method = tiny_method("ost", stop="batch")
+    by_device = score_list(method, rows[:5], LABELS, VIEWS, CPU, ComputeOptions(device="cpu", workers=0))
+    same(by_device, score_list(method, rows[:5], LABELS, VIEWS, CPU, replace(COMPUTE, eval_clips=2)))

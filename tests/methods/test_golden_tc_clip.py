@@ -50,7 +50,7 @@ def ours(values: dict[str, Tensor], built: ClipMethod) -> dict[str, Tensor]:
 
 
 def build(shared: Path, mode: str = "full", **more: Any) -> ClipMethod:
-    options = {"tokens": 8, "merged_per_round": 10, **OPTIONS[mode], **more}
+    options = {"tokens": 8, "merged_per_round": 10, "split_names": True, **OPTIONS[mode], **more}
     built = golden.method(shared, "tc_clip", **options)
     stored = golden.tensors(shared, "tcclip_extra")
     values = {name: value for name, value in stored.items() if "/" not in name}

@@ -31,7 +31,7 @@ def recipe_groups(method: ClipMethod, recipe: Recipe) -> list[ParameterGroup]:
     groups: list[ParameterGroup] = [
         {**group, "params": list(group["params"])} for group in method.parameter_groups(recipe)
     ]
-    method.check_recipe(recipe)
+    method.check_groups(recipe)
     if not recipe.lr_factors and not recipe.no_decay:
         return groups
     members = {name: _members(method, name) for name in (*recipe.factors, *recipe.no_decay)}

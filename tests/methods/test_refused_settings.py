@@ -1,0 +1,108 @@
+"""Settings that a later method cannot have are refused by `plan`, before a fit starts."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from harness.base.errors import UserError
+from harness.cells.from_request import expand
+from harness.cells.plan import make_plan
+from harness.cells.request import MethodChoice, Request
+from harness.cells.scored_together import check_scored_together
+from harness.data.official.cards import load_card
+from harness.machine.compute_options import ComputeOptions
+from harness.machine.settings import load_settings
+from harness.plugins import registry
+from harness.running.run import execute
+from harness.spec import LabelSet
+from methods._specs._texts import split_words
+
+
+def planned(method: str, protocol: str = "b2n", recipe: dict[str, str] | None = None, **options: str) -> None:
+    request = Request((MethodChoice(method, options),), (protocol,), ("mini_target",), recipe=recipe or {})
+    expand(request, load_settings({}))
+
+
+@pytest.mark.parametrize("method", ["ost", "ez_clip"])
+@pytest.mark.parametrize("setting", ["smoothing", "mixup", "cutmix"])
+def test_targets_of_a_contrast_are_single_classes(method: str, setting: str) -> None:
+    planned(method)
+    with pytest.raises(UserError, match=f"{method} needs one class per clip; the recipe has {setting}=0.5, expected 0"):
+        planned(method, recipe={setting: "0.5"})
+
+
+TOGETHER = {"ost": ({"stop": "batch"}, 2), "ez_clip": ({"temporal": "adapters", "adapter_order": "published"}, 1)}
+"""Options with which the scores of a video depend on the videos beside it, and the videos of the original."""
+
+
+@pytest.mark.parametrize("method", TOGETHER)
+def test_the_number_of_videos_that_are_scored_together_is_the_methods(method: str, tmp_path: Path) -> None:
+    options, together = TOGETHER[method]
+    settings = load_settings({"runs": str(tmp_path / "runs"), "cache": str(tmp_path / "cache")})
+    cells = expand(Request((MethodChoice(method, options),), ("b2n",), ("mini_target",)), settings)
+    for allowed in (None, together):
+        check_scored_together(cells.evals, ComputeOptions(eval_clips=allowed))
+    with pytest.raises(UserError, match=f"{method} scores {together} videos together .* --eval-clips is 3, expected"):
+        execute(make_plan(cells), settings, ComputeOptions(eval_clips=3))
+    assert not (tmp_path / "runs").exists()
+    plain = expand(Request((MethodChoice(method),), ("b2n",), ("mini_target",)), settings)
+    check_scored_together(plain.evals, ComputeOptions(eval_clips=3))
+
+
+@pytest.mark.parametrize(
+    ("method", "option", "value"),
+    [
+        ("lora", "projections", "xyz"), ("lora", "projections", ""), ("lora", "blocks", "0+a"),
+        ("st_adapter", "kernel", "2x1x1"), ("st_adapter", "kernel", "abc"), ("st_adapter", "kernel", "3x3"),
+    ],
+)  # fmt: skip
+def test_words_of_options(method: str, option: str, value: str) -> None:
+    with pytest.raises(UserError, match=re.escape(f"{method}:{option} is '{value}', expected")):
+        planned(method, **{option: value})
+
+
+@pytest.mark.parametrize("method", ["froster", "tc_clip"])
+def test_a_method_with_one_text_per_class_refuses_several(method: str, tmp_path: Path) -> None:
+    file = tmp_path / "texts.json"
+    names = [f"c{i}" for i in range(3)]
+    texts = {name: [f"{name}: one", f"{name}: two"] for name in names}
+    file.write_text(json.dumps({"form": "class texts 1", "source": "human", "texts": texts}))
+    spec = registry.method_spec(method)
+    with pytest.raises(UserError, match=f"The class 'c0' has 2 texts in .*, and {method} reads one per class"):
+        spec.check_classes(spec.options_for({"class_texts": str(file)}), LabelSet(tuple(names)))
+
+
+def test_divided_names_of_tc_clip_need_their_own_label_set() -> None:
+    spec = registry.method_spec("tc_clip")
+    divided, plain = spec.options_for({"split_names": "true"}), spec.options_for({})
+    for dataset in ("hmdb51", "k400", "k600", "ssv2"):
+        spec.check_classes(divided, load_card(dataset).labels("all", "published"))
+    published, split = (load_card("ucf101").labels("all", variant) for variant in ("published", "split"))
+    spec.check_classes(plain, published)
+    spec.check_classes(divided, split)
+    with pytest.raises(UserError, match="split_names=true divides the class name 'ApplyEyeMakeup' of the label set"):
+        spec.check_classes(divided, published)
+    # The label set gives the texts of the original.
+    assert [split_words(name) for name in published.names] == [split_words(name) for name in split.names]
+    assert [split_words(name) for name in split.names] == list(split.names)
+
+
+@pytest.mark.parametrize(("method", "option"), [("st_adapter", "head=text"), ("vita_clip", "context=shared")])
+def test_a_fixed_set_of_classes_is_explained_by_the_option(method: str, option: str) -> None:
+    name = option.partition("=")[0]
+    with pytest.raises(UserError, match=f"{method} has a fixed set of classes, and b2n evaluates") as caught:
+        planned(method, **{name: "classes", "fixed_classes": "20"})
+    assert f"--set {option}" in f"{caught.value.message} {caught.value.hint}"
+
+
+def test_few_shot_recipes_of_ez_clip_are_published_for_one_k() -> None:
+    spec = registry.method_spec("ez_clip")
+    for dataset, published in (("hmdb51", 2), ("ucf101", 8)):
+        for shots in (2, 4, 8, 16):
+            recipe = spec.recipe_for("few_shot", dataset, shots)
+            assert recipe is not None
+            assert recipe.source.startswith("own: published for K") is (shots != published)
