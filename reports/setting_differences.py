@@ -58,6 +58,9 @@ def setting_differences(number: PublishedNumber, m: Measurement) -> Iterator[str
     if m.fitted:
         yield from _of_training(stated, m.fitted)
     yield from _of_options(stated.get("options", ""), m)
+    kind, index = m.protocol.repeat.kind.replace("_", " "), str(m.protocol.repeat.index)
+    if stated.get("repeat", index) != index:
+        yield f"{kind} {index}, paper {kind} {stated['repeat']} alone"
     for name, words in _LISTS.items():
         if name in stated and (name == "evaluation_list" or m.fitted):
             yield f"{words} of the protocol, paper {stated[name]}"

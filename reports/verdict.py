@@ -118,7 +118,8 @@ def differences(number: PublishedNumber, cell: Cell, row: Row) -> tuple[str, ...
     reasons: list[str] = []
     for entry in row.entries:
         reasons += setting_differences(number, entry.measurement)
-    if cell.lacks:
+    # A source that measured one repeat alone is compared with this repeat.
+    if cell.lacks and {str(score.index) for score in cell.repeats} != {number.setting.further.get("repeat")}:
         reasons.append(cell.lacks)
     n = number.setting.n
     if n and row.measurement.fitted is not None and cell.n != n and not cell.lacks:

@@ -46,8 +46,9 @@ class Setting:
         n: Number of repeats of a mean.
         more: Further settings by name. Compared with a measurement are fields of `Views` and `Recipe` (`training_`
             before a field of `Views`: in the fit), `options` (`NAME=VALUE,...`), `label_set`, `selection` (`last
-            epoch`, or `best epoch ...` of `candidates`), `training_list`, `evaluation_list`, `variant` and
-            `extra_data`; ` or ` separates values of which one was used. Other names are information for readers.
+            epoch`, or `best epoch ...` of `candidates`), `repeat` (the index of the only one), `training_list`,
+            `evaluation_list`, `variant` and `extra_data`; ` or ` separates values of which one was used. Other names
+            are information for readers.
     """
 
     frames: int | None

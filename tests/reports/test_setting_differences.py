@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from harness.spec import Recipe, Views
 from harness.spec.dense import DENSE_RULES
+from reports.aggregate import rows_of
+from reports.entries import read_entries
 from reports.page.beside import two_words
 from reports.paper import has_published, published_ids, published_method
 from reports.setting_differences import setting_differences
+from reports.verdict import differences as row_differences
 from results.measurement import Measurement
 from results.published_numbers import NOT_STATED, PublishedNumber, Setting, published_numbers
-from tests.results.factories import Sample, sample_measurement
+from tests.results.factories import Sample, sample_measurement, write_sample
 
 HMDB = Sample(
     protocol="few_shot", dataset="hmdb51", part="k2", shots=2, frames=32, arch="ViT-B-16", weights="openai",
@@ -43,13 +47,17 @@ def measured(changes: dict[str, object] | None = None, **sample: object) -> Meas
     return m
 
 
-def differences(m: Measurement, text: str = "a photo of a {name}.", **more: str) -> list[str]:
-    """The differences from a number whose source states the settings `more`, each once."""
+def published_number(text: str = "a photo of a {name}.", **more: str) -> PublishedNumber:
+    """A number whose source states the settings `more`."""
     setting = Setting(32, "1x1", text, "CLIP ViT-B/16 (OpenAI)", "the authors", None, tuple(more.items()))
-    number = PublishedNumber(
+    return PublishedNumber(
         "paper", "few_shot", "", "own-method", "Own", "tuning", None, "HMDB-51", "k2", "50.0", None, "", setting, ()
     )
-    return list(dict.fromkeys(setting_differences(number, m)))
+
+
+def differences(m: Measurement, **more: str) -> list[str]:
+    """The differences from a number whose source states the settings `more`, each once."""
+    return list(dict.fromkeys(setting_differences(published_number(**more), m)))
 
 
 def recipe(**changes: object) -> dict[str, object]:
@@ -171,14 +179,31 @@ def test_methods_of_later_papers_have_published_numbers(method: str) -> None:
     assert has_published(m) and published_ids(m) == {published_method(m)} == {method.replace("_", "-")}
 
 
+@pytest.mark.parametrize(
+    ("indices", "why"),
+    [
+        ((1,), ()), ((2,), ("test split 2, paper test split 1 alone", "1 of 3 repeats")),
+        ((1, 2, 3), ("test split 2, paper test split 1 alone", "test split 3, paper test split 1 alone")),
+    ],
+)  # fmt: skip
+def test_a_source_that_measured_one_repeat_is_compared_with_this_repeat(
+    tmp_path: Path, indices: tuple[int, ...], why: tuple[str, ...]
+) -> None:
+    for index in indices:
+        write_sample(tmp_path, replace(HMDB, protocol="zero_shot", part="all"), repeat=("test_split", index))
+    (row,) = rows_of(read_entries(tmp_path).entries)
+    number = replace(published_number(repeat="1"), table="zero_shot", column="top1")
+    assert row_differences(number, row.cells["top1"], row) == why
+
+
 INFORMATION = ("repeats", "extra_data", "precision")
-COMPARED = ("selection", "candidates", "label_set", "options", "training_list", "evaluation_list", "variant")
+COMPARED = ("selection", "candidates", "repeat", "label_set", "options", "training_list", "evaluation_list", "variant")
 
 
 def test_every_stated_setting_has_a_name_and_a_value_that_are_compared() -> None:
     """A misspelt name or value would be a difference from every row, or from none."""
     views = {"sampling", "normalize", "reader", "resize", "combine"}
-    recipes = {"average", "initial_share", "augmentation", "flip"}
+    recipes = {"average", "initial_share", "augmentation", "flip", "micro_batch", "accumulate"}
     for setting in {number.setting for number in published_numbers()}:
         stated = dict(setting.further)
         in_training = {name.removeprefix("training_"): text for name, text in stated.items() if name != "training_list"}
