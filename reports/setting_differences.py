@@ -35,6 +35,8 @@ _BEST = "best "
 """Beginning of a stated `selection` that takes the epoch with the best score of some list."""
 _VIEWS = tuple(f.name for f in fields(Views))
 _RECIPE = tuple(f.name for f in fields(Recipe) if f.name not in ("selection", "source"))
+_COMPARED_ELSEWHERE = ("class_texts", "start", "stage_one", "config", "checkpoint", "classes", "fixed_classes")
+"""Options that are compared as class text, start or method, or that name files and sizes of a dataset."""
 _LISTS = {"training_list": "training lists", "evaluation_list": "evaluation lists"}
 
 
@@ -187,6 +189,22 @@ def _of_options(stated: str, m: Measurement) -> Iterator[str]:
         name, _, text = entry.partition("=")
         if not _agrees(values.get(name), text):
             yield f"option {name} {plain(values.get(name))}, paper {text}"
+
+
+def option_changes(number: PublishedNumber, m: Measurement, defaults: Mapping[str, Value]) -> Iterator[str]:
+    """Options that differ from the method's defaults and that the source does not state.
+
+    Args:
+        number: The published number.
+        m: A measurement of the number's method.
+        defaults: Default values of the method's options; an option without an entry is not compared.
+    """
+    stated = [entry.partition("=")[0] for entry in number.setting.further.get("options", "").split(",")]
+    for name, value in sorted({**m.method.options, **m.method.evaluation_options}.items()):
+        changed = name in defaults and value != defaults[name]
+        # Switches with the value `published` follow the code of the source.
+        if changed and value != "published" and name not in (*stated, *_COMPARED_ELSEWHERE):
+            yield f"changed option: {name}={plain(value)}"
 
 
 def _apart_from(number: PublishedNumber, stated: Mapping[str, str], m: Measurement) -> Measurement:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from reports.row import Cell, Row
-from reports.setting_differences import CHANGED_RECIPE, setting_differences
+from reports.setting_differences import CHANGED_RECIPE, option_changes, setting_differences
 from results.published_numbers import PublishedNumber
 from results.statistics.reproduced import (
     WIDEST,
@@ -118,6 +118,7 @@ def differences(number: PublishedNumber, cell: Cell, row: Row) -> tuple[str, ...
     reasons: list[str] = []
     for entry in row.entries:
         reasons += setting_differences(number, entry.measurement)
+        reasons += option_changes(number, entry.measurement, entry.record.method.defaults)
     # A source that measured one repeat alone is compared with this repeat.
     if cell.lacks and {str(score.index) for score in cell.repeats} != {number.setting.further.get("repeat")}:
         reasons.append(cell.lacks)

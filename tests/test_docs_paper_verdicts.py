@@ -12,7 +12,7 @@ from _pytest.mark import ParameterSet
 
 from harness.cells.cell import Cells
 from reports.paper import protocol_of, published_ids
-from reports.setting_differences import setting_differences
+from reports.setting_differences import option_changes, setting_differences
 from results.measurement import Measurement
 from results.published_numbers import DATASETS, PublishedNumber, harness_names, published_numbers
 from tests.test_docs_paper_commands import COMMANDS, PAGE, Command, options_of, planned, replaced, write_papers
@@ -68,10 +68,12 @@ def papers(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def compared(cells: Cells) -> Iterator[tuple[PublishedNumber, tuple[str, ...]]]:
     """For each column, the published number with the fewest differences from the planned row, with the differences."""
     by_column: dict[tuple[str, ...], dict[PublishedNumber, dict[str, None]]] = {}
-    for m in (cell.measurement for cell in cells.evals):
+    for cell in cells.evals:
+        m, defaults = cell.measurement, cell.row.defaults.as_dict()
         for number in numbers_of(m):
             column = by_column.setdefault((m.method.name, number.dataset, number.column), {})
-            column.setdefault(number, {}).update(dict.fromkeys(setting_differences(number, m)))
+            why = (*setting_differences(number, m), *option_changes(number, m, defaults))
+            column.setdefault(number, {}).update(dict.fromkeys(why))
     for numbers in by_column.values():
         nearest = min(numbers, key=lambda number: (number.setting.measured_by.endswith("re-run"), len(numbers[number])))
         yield nearest, tuple(numbers[nearest])

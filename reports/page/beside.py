@@ -26,7 +26,7 @@ _SHORT = (
     ("precision of the fit", "fit precision"), ("precision of the eval", "eval precision"),
     ("own training", "own list"), ("own evaluation", "own list"), ("extra data", "extra data"),
     ("another form", "other form"), ("option ", "other option"), ("training lists", "other training"),
-    ("evaluation lists", "other videos"), ("training ", "training views"),
+    ("evaluation lists", "other videos"), ("training ", "training views"), ("changed option", "changed option"),
 )  # fmt: skip
 """Two words by the beginning of a difference."""
 _OF_VARIANTS = ("class text ", "starts from ", "frames ")

@@ -47,6 +47,14 @@ def test_a_row_is_beside_the_variant_with_its_settings(
         ({"recipe": (("selection", "epoch:11"),)}, ()),
         ({"recipe": (("selection", "epoch:11"), ("lr", 1e-3))}, ("changed recipe: lr=0.001",)),
         ({"recipe": (("selection", "epoch:11"),), "options": (("stop", "pair"),)}, ("option stop pair, paper batch",)),
+        (
+            {
+                "recipe": (("selection", "epoch:11"),),
+                "options": (("stop", "batch"), ("train", "image"), ("class_texts", "a.json"), ("logits", "published")),
+                "defaults": (("stop", "pair"), ("train", "both"), ("class_texts", ""), ("logits", "clean")),
+            },
+            ("changed option: train=image",),
+        ),
     ],
 )
 def test_a_row_of_a_candidate_of_the_best_epoch_is_compared_with_the_paper(
