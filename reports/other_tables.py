@@ -22,7 +22,7 @@ from reports.paper import published_method
 from reports.ranks import Ranks
 from reports.row import Row
 from reports.table import Table, TableCell, TableRow
-from results.published_numbers import DATASETS, PublishedNumber, published_numbers
+from results.published_numbers import DATASETS, PublishedNumber, common_setting, published_numbers
 
 
 def other_tables(protocol: str, rows: Sequence[Row], ranks: Ranks) -> list[Table]:
@@ -90,7 +90,7 @@ def later_table(layout: Layout) -> Table | None:
         of_method = {(n.dataset, n.column): n for n in numbers if (n.source, n.method) == (source, method)}
         first = next(iter(of_method.values()))
         cells = tuple(TableCell(published=of_method.get(key)) for key in layout.columns)
-        setting = f"{first.setting.measured_by}; {first.setting}"
+        setting = f"{first.setting.measured_by}; {common_setting(of_method.values())}"
         rows.append(TableRow(first.name, first.family, cells, method, setting=setting))
     if not rows:
         return None

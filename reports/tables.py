@@ -17,7 +17,7 @@ from reports.row import Row
 from reports.table import Table, TableCell, TableRow
 from reports.verdict import verdict
 from results.measurement_names import names_of, way_of
-from results.published_numbers import DATASETS, harness_names, published_numbers
+from results.published_numbers import DATASETS, common_setting, harness_names, published_numbers
 
 
 def published_table(layout: Layout) -> Table:
@@ -51,7 +51,7 @@ def _published_rows(layout: Layout) -> list[TableRow]:
         rows.append(
             TableRow(
                 first.name, first.family, cells, method, first.reference,
-                setting=f"{first.setting.measured_by}; {first.setting}", extra=extra,
+                setting=f"{first.setting.measured_by}; {common_setting(of_method.values())}", extra=extra,
             )
         )  # fmt: skip
     return rows

@@ -6,26 +6,11 @@ other videos. It can be: inside, outside, cannot tell, not measured, or measured
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from harness.spec import Views
-from reports.layout import PAPER_TABLES
-from reports.paper import NAMES_TEXT, class_text_of, layout_of
 from reports.row import Cell, Row
-from results.measurement import UNKNOWN, Measurement, ModelId, Value
-from results.measurement_words import (
-    WRITTEN_TEXTS,
-    model_text,
-    open_reasons,
-    own_recipe,
-    plain,
-    recipe_changes,
-    recipe_text,
-    start_text,
-)
-from results.published_numbers import PublishedNumber, Setting
+from reports.setting_differences import CHANGED_RECIPE, option_changes, setting_differences
+from results.published_numbers import PublishedNumber
 from results.statistics.reproduced import (
     WIDEST,
     Reproduction,
@@ -40,7 +25,6 @@ FIT_KINDS = ("train_subset", "seed")
 """Kinds of repeats that are separate fits; test splits and class subsets evaluate one fit on several lists."""
 EPSILON = 1e-9
 """Slack in points for the rounding of floating-point numbers."""
-_FULL_PRECISION = ("", UNKNOWN, "fp32", "float32")
 
 
 @dataclass(frozen=True)
@@ -133,79 +117,14 @@ def differences(number: PublishedNumber, cell: Cell, row: Row) -> tuple[str, ...
     """The differences between our measurement and the published measurement, each once."""
     reasons: list[str] = []
     for entry in row.entries:
-        reasons += _of_settings(number, entry.measurement)
-    if cell.lacks:
+        reasons += setting_differences(number, entry.measurement)
+        reasons += option_changes(number, entry.measurement, entry.record.method.defaults)
+    # A source that measured one repeat alone is compared with this repeat.
+    if cell.lacks and {str(score.index) for score in cell.repeats} != {number.setting.further.get("repeat")}:
         reasons.append(cell.lacks)
     n = number.setting.n
     if n and row.measurement.fitted is not None and cell.n != n and not cell.lacks:
         reasons.append(f"{cell.n} of {n} repeats")
-    return tuple(dict.fromkeys((*reasons, *row.reasons)))
-
-
-def _of_settings(number: PublishedNumber, m: Measurement) -> Iterator[str]:
-    setting = number.setting
-    if _adapts_clip(number) and not _is_papers_backbone(m.model):
-        yield f"backbone {model_text(m.model)}, paper {PAPER_TABLES.backbone.title}"
-    yield from _of_views(setting, m)
-    for listed in (m.evaluation.list, *([m.fitted.list] if m.fitted else ())):
-        if listed.label_variant != "published":
-            yield f"{listed.label_variant} class names"
-    written = m.method.class_text if m.method.class_text in WRITTEN_TEXTS else NAMES_TEXT
-    if written != class_text_of(setting):
-        yield f"class text {m.method.class_text}, paper {setting.text or 'class names'}"
-    yield from open_reasons(_apart_from(number, m))
-    if m.fitted and (m.fitted.start.kind == "clip") is layout_of(number).starts_from_fit:
-        yield f"starts from {start_text(m)}, paper {setting.init or 'CLIP'}"
-    if changes := recipe_changes(m.fitted):
-        yield f"changed recipe: {recipe_text(changes)}"
-    if own_recipe(m.fitted):
-        yield "not a published recipe"
-    stated = dict(setting.more).get("precision", "")
-    for cell_kind, used in (("fit", m.fitted.precision if m.fitted else ""), ("eval", m.evaluation.precision)):
-        if used != stated and not (used in _FULL_PRECISION and stated in _FULL_PRECISION):
-            yield f"precision of the {cell_kind} {used}, paper {stated or 'not stated'}"
-
-
-def _of_views(setting: Setting, m: Measurement) -> Iterator[str]:
-    """View settings that differ from the source, or from the prescribed views where the source does not state them."""
-    stated: dict[str, Value] = {"frames": setting.frames} if setting.frames else {}
-    # Views are stated as `4x3`, or in words such as `3 views`, which are compared as they are.
-    clips, _, crops = (setting.views or "").partition("x")
-    used_views = m.evaluation.views
-    if clips.isdecimal() and crops.isdecimal():
-        stated |= {"clips": int(clips), "crops": int(crops)}
-    elif setting.views:
-        yield f"{used_views.clips}x{used_views.crops} views, paper {setting.views}"
-    more = dict(setting.more)
-    stated |= {f.name: more[f.name] for f in dataclasses.fields(Views) if f.name in more}
-    several = used_views.clips > 1 or stated.get("clips", 1) != 1
-    for f in dataclasses.fields(Views):
-        used = getattr(used_views, f.name)
-        wanted = stated.get(f.name, getattr(m.protocol.prescribed.views, f.name))
-        if f.name == "sampling" and not several:
-            continue  # a single view is always the centre, whatever the sampling
-        # A source with other views than the protocol prescribes does not follow its sampling either: without a
-        # statement of the source, sampling is not compared.
-        if used != wanted and not (f.name == "sampling" and f.name not in stated and "clips" in stated):
-            source = "paper" if f.name in stated else "prescribed"
-            yield f"{f.name} {plain(used)}, {source} {plain(wanted)}"
-
-
-def _apart_from(number: PublishedNumber, m: Measurement) -> Measurement:
-    """The measurement without the deviations that `differences` compares with the source, or that the source shares."""
-    prescribed = replace(m.protocol.prescribed, views=m.evaluation.views)
-    # Published uni-modal methods, and methods that start from a fit, were trained on other data before.
-    trained_before = not _adapts_clip(number) or layout_of(number).starts_from_fit
-    stated = trained_before or "extra_data" in dict(number.setting.more)
-    method = replace(m.method, class_text=NAMES_TEXT, extra_data=() if stated else m.method.extra_data)
-    return replace(m, protocol=replace(m.protocol, prescribed=prescribed), method=method)
-
-
-def _adapts_clip(number: PublishedNumber) -> bool:
-    family = PAPER_TABLES.families.get(number.family)
-    return family is None or family.clip
-
-
-def _is_papers_backbone(model: ModelId) -> bool:
-    name = model.arch.lower().replace("_", "-").replace("/", "-")
-    return name in PAPER_TABLES.backbone.architectures and model.weights == PAPER_TABLES.backbone.weights
+    # Settings of the recipe are compared with the source above; a row without a rank may have those of the source.
+    others = (reason for reason in row.reasons if not reason.startswith(CHANGED_RECIPE))
+    return tuple(dict.fromkeys((*reasons, *others)))

@@ -2,14 +2,14 @@
 
 The data are in `results/published/`, one JSON file per source. A table is a list of columns and a list of rows with
 printed cells; `**...**` marks bold, `__...__` underlined print. A row names a setting of its file. A note applies to
-all cells that match its `where`.
+all cells that match its `where`; `cell_settings` are settings of such cells in place of those of their row.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from pathlib import Path
@@ -21,6 +21,8 @@ from harness.base.errors import UserError
 FOLDER = Path(__file__).with_name("published")
 METHODS_FILE = "methods.json"
 SCHEMA = 1
+NOT_STATED = "not stated"
+"""Value of a setting that the source leaves open; such a setting is not compared."""
 PAPER = "vificlip_slides"
 """The source whose tables `report --table` regenerates; all other sources add rows."""
 
@@ -42,7 +44,11 @@ class Setting:
         init: The initial weights.
         measured_by: Authors of the measurement, often not the authors of the method.
         n: Number of repeats of a mean.
-        more: Further settings by name: selection, repeats, normalize, sampling, extra_data, ...
+        more: Further settings by name. Compared with a measurement are fields of `Views` and `Recipe` (`training_`
+            before a field of `Views`: in the fit), `options` (`NAME=VALUE,...`), `label_set`, `selection` (`last
+            epoch`, or `best epoch ...` of `candidates`), `repeat` (the index of the only one), `training_list`,
+            `evaluation_list`, `variant` and `extra_data`; ` or ` separates values of which one was used. Other names
+            are information for readers.
     """
 
     frames: int | None
@@ -53,13 +59,18 @@ class Setting:
     n: int | None
     more: tuple[tuple[str, str], ...] = ()
 
+    @property
+    def further(self) -> Mapping[str, str]:
+        """The further settings that the source states, by name, without those that it leaves open."""
+        return {name: text for name, text in self.more if text != NOT_STATED}
+
     def __str__(self) -> str:
         stated = [
             f"{self.frames} frames" if self.frames else "",
             f"{self.views.replace('x', ' x ')} views" if self.views and "view" not in self.views else self.views or "",
             f"text: {self.text}" if self.text else "",
             f"from {self.init}" if self.init else "",
-            *(f"{name}: {value}" for name, value in self.more),
+            *(f"{name.replace('_', ' ')}: {value}" for name, value in self.more),
         ]
         return "; ".join(part for part in stated if part) or "setting not stated"
 
@@ -160,6 +171,12 @@ def is_own_number(number: PublishedNumber) -> bool:
     return by.startswith(authors) if authors else not re.search(r"listed by|re-run|re-implementation|unknown", by)
 
 
+def common_setting(numbers: Iterable[PublishedNumber]) -> Setting:
+    """The setting of a printed row: that of its first cell without the further settings of some of its cells alone."""
+    first, *others = (number.setting for number in numbers)
+    return replace(first, more=tuple(entry for entry in first.more if all(entry in other.more for other in others)))
+
+
 # --- the files
 
 
@@ -194,6 +211,14 @@ class _Note:
 
 
 @dataclass(frozen=True)
+class _CellSettings:
+    """Settings of the cells that agree with `where`, in place of those of their rows."""
+
+    where: dict[str, str | tuple[str, ...]]
+    settings: dict[str, str | int | None]
+
+
+@dataclass(frozen=True)
 class _Document:
     """A file of published numbers."""
 
@@ -202,6 +227,7 @@ class _Document:
     settings: dict[str, dict[str, str | int | None]]
     tables: tuple[_PrintedTable, ...]
     notes: tuple[_Note, ...]
+    cell_settings: tuple[_CellSettings, ...] = ()
 
 
 def _document(path: Path) -> _Document:
@@ -217,7 +243,6 @@ def _document(path: Path) -> _Document:
 
 def _read(path: Path) -> list[PublishedNumber]:
     document = _document(path)
-    settings = {name: _setting(value) for name, value in document.settings.items()}
     numbers = []
     for table in document.tables:
         if table.table not in TABLES:
@@ -234,15 +259,19 @@ def _read(path: Path) -> list[PublishedNumber]:
                 numbers.append(
                     PublishedNumber(
                         path.stem, table.table, table.block, row.method, row.name, row.family, row.reference, dataset,
-                        column, value, std, emphasis, settings[row.setting],
+                        column, value, std, emphasis, _setting_of(document, row.setting, cell),
                         tuple(note.text for note in document.notes if _applies(note.where, cell)),
                     )
                 )  # fmt: skip
     return numbers
 
 
-def _setting(value: Mapping[str, str | int | None]) -> Setting:
-    """A setting; entries that are not fields of `Setting` go to `more`."""
+def _setting_of(document: _Document, name: str, cell: Mapping[str, str]) -> Setting:
+    """The setting of a cell; entries that are not fields of `Setting` go to `more`."""
+    value = dict(document.settings[name])
+    for changed in document.cell_settings:
+        if _applies(changed.where, cell):
+            value |= changed.settings
     known = {f.name for f in fields(Setting)} - {"more"}
     more = tuple((name, str(text)) for name, text in value.items() if name not in known)
     stated = {name: value.get(name) for name in known}

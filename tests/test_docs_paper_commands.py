@@ -145,8 +145,11 @@ CLASSES = {
 
 @pytest.fixture(scope="module")
 def papers(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the files that the commands name, and with the lists of `ROWS`."""
-    folder = tmp_path_factory.mktemp("papers")
+    return write_papers(tmp_path_factory.mktemp("papers"))
+
+
+def write_papers(folder: Path) -> Path:
+    """Write the files that the commands name, and the lists of `CLASSES`; returns the folder."""
     for file, classes in CLASSES.items():
         write_list(folder / file, classes)
     for command in COMMANDS:

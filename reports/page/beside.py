@@ -25,8 +25,12 @@ _SHORT = (
     ("changed recipe", "changed recipe"), ("not a published recipe", "own recipe"),
     ("precision of the fit", "fit precision"), ("precision of the eval", "eval precision"),
     ("own training", "own list"), ("own evaluation", "own list"), ("extra data", "extra data"),
+    ("another form", "other form"), ("option ", "other option"), ("training lists", "other training"),
+    ("evaluation lists", "other videos"), ("training ", "training views"), ("changed option", "changed option"),
 )  # fmt: skip
 """Two words by the beginning of a difference."""
+_OF_VARIANTS = ("class text ", "starts from ", "frames ")
+"""Beginnings of differences in the settings by which the published variants of a method differ."""
 _SETTING = re.compile(r"(?P<name>[a-z_]+) (?P<ours>\S+), (?P<source>paper|prescribed) (?P<theirs>\S+)$")
 
 
@@ -75,7 +79,7 @@ def two_words(difference: str) -> str:
         return f"{value} {name}" if value.replace(".", "").isdecimal() else f"other {name}"
     if found := re.search(r"paper (\d+ views)$", difference):
         return found[1]
-    if found := re.match(r"(\w+) class names$", difference):
+    if found := re.match(r"(\w+) class names\b", difference):
         return f"{found[1]} names"
     words = difference.replace(",", "").split()
     return " ".join(words[: 4 if "of" in words[:3] else 2])
@@ -85,7 +89,8 @@ def beside(row: Row) -> dict[str, Beside]:
     """The published values of a row by column: the value of the method's authors, or else the first re-measurement.
 
     A method that was published in several variants (from a fit on K-400, with texts of a language model, with other
-    numbers of frames) has the variant with the fewest settings that differ from the row.
+    numbers of frames) has the variant whose text, start and frames are those of the row, and of several such variants
+    the one with the fewest settings that differ.
     """
     by_column = _numbers().get((row.protocol, row.dataset))
     if not by_column:
@@ -107,7 +112,12 @@ def _nearest(numbers: list[PublishedNumber], cell: Cell, row: Row) -> PublishedN
     variants = list(first.values())
     if len(variants) == 1:
         return variants[0]
-    return min(variants, key=lambda number: (_origin(number), len(differences(number, cell, row))))
+
+    def distance(number: PublishedNumber) -> tuple[tuple[bool, bool], int, int]:
+        why = differences(number, cell, row)
+        return _origin(number), sum(reason.startswith(_OF_VARIANTS) for reason in why), len(why)
+
+    return min(variants, key=distance)
 
 
 def _origin(number: PublishedNumber) -> tuple[bool, bool]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ from reports.page.beside import beside
 from tests.results.factories import Sample, write_sample
 
 FEW = Sample(protocol="few_shot", dataset="hmdb51", part="k4", shots=4, frames=16, arch="ViT-B-16", weights="openai")
+OST = replace(FEW, method="ost", frames=32, class_text="llm-rewritten", options=(("stop", "batch"),))
+"""As OST measured its few-shot rows, with the last epoch."""
 FULL = Sample(protocol="supervised", dataset="k400", clips=3, arch="ViT-B-16", weights="openai")
 
 
@@ -35,3 +38,28 @@ def test_a_row_is_beside_the_variant_with_its_settings(
     (row,) = rows_of(read_entries(tmp_path).entries)
     (shown,) = [value for name, value in beside(row).items() if name in ("k4", "top1")]
     assert (shown.number.method, shown.number.value) == published
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({}, ("last epoch, paper best epoch on the evaluation list",)),
+        ({"recipe": (("selection", "epoch:11"),)}, ()),
+        ({"recipe": (("selection", "epoch:11"), ("lr", 1e-3))}, ("changed recipe: lr=0.001",)),
+        ({"recipe": (("selection", "epoch:11"),), "options": (("stop", "pair"),)}, ("option stop pair, paper batch",)),
+        (
+            {
+                "recipe": (("selection", "epoch:11"),),
+                "options": (("stop", "batch"), ("train", "image"), ("class_texts", "a.json"), ("logits", "published")),
+                "defaults": (("stop", "pair"), ("train", "both"), ("class_texts", ""), ("logits", "clean")),
+            },
+            ("changed option: train=image",),
+        ),
+    ],
+)
+def test_a_row_of_a_candidate_of_the_best_epoch_is_compared_with_the_paper(
+    tmp_path: Path, changes: dict[str, object], why: tuple[str, ...]
+) -> None:
+    write_sample(tmp_path, OST, **changes)
+    (row,) = rows_of(read_entries(tmp_path).entries)
+    assert beside(row)["k4"].verdict.why == why

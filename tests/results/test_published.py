@@ -10,11 +10,21 @@ from pathlib import Path
 import pytest
 
 from harness.base.errors import UserError
+from harness.plugins import registry
 from reports.export import render_table
 from reports.layout import LAYOUTS
 from reports.lines import lines_of
 from reports.tables import published_table
-from results.published_numbers import FOLDER, PublishedNumber, published_numbers, sources
+from results.published_numbers import (
+    FOLDER,
+    METHODS_FILE,
+    PublishedNumber,
+    common_setting,
+    harness_names,
+    is_own_number,
+    published_numbers,
+    sources,
+)
 from results.statistics.metrics import harmonic_mean
 
 SHARED_TABLES = {
@@ -184,6 +194,37 @@ def test_later_methods_are_there_with_source_setting_and_measurer(method: str) -
     for number in numbers:
         assert sources()[number.source].url.startswith("https://github.com/")
         assert number.setting.measured_by and number.setting.init
+
+
+def test_each_published_method_that_is_built_in_is_listed_with_its_authors() -> None:
+    """An id that is not in `methods.json` has no published numbers for the marks of a row."""
+    named = {number.method.replace("-", "_") for number in published_numbers()}
+    built_in = {name for name, source in registry.sources("method").items() if source.origin == "built-in"}
+    assert {"froster", "open_vclip", "vita_clip"} <= named & built_in
+    methods = json.loads((FOLDER / METHODS_FILE).read_text(encoding="utf-8"))
+    for name in named & built_in:
+        published = name.replace("_", "-")
+        assert harness_names()[published].partition(":")[0] == name and methods[published]["authors"]
+
+
+@pytest.mark.parametrize(("method", "own"), [("open-vclip", False), ("vita-clip", False), ("froster", True)])
+def test_numbers_that_another_paper_lists_are_not_the_authors_own(method: str, own: bool) -> None:
+    assert {is_own_number(number) for number in published_numbers() if number.method == method} == {own}
+
+
+def test_cells_have_settings_in_place_of_those_of_their_row(tmp_path: Path) -> None:
+    document = json.loads((FOLDER / "mote.json").read_text(encoding="utf-8"))
+    where = {"table": "zero_shot", "dataset": ["UCF-101", "K-600"]}
+    document["cell_settings"] = [{"where": where, "settings": {"frames": 16, "label_set": "split"}}]
+    (tmp_path / "mote.json").write_text(json.dumps(document), encoding="utf-8")
+    hmdb, ucf, k600, *supervised = published_numbers(tmp_path)
+    assert hmdb.setting in {number.setting for number in published_numbers()}
+    assert ucf.setting == k600.setting != hmdb.setting
+    assert (ucf.setting.frames, ucf.setting.further["label_set"]) == (16, "split")
+    assert ucf.setting.further["initial_share"] == hmdb.setting.further["initial_share"] == "0.01"
+    assert {number.setting.frames for number in supervised} == {8}
+    # A row of a table shows the settings that all of its cells share.
+    assert common_setting([hmdb, ucf]).more == common_setting([ucf, hmdb]).more == hmdb.setting.more
 
 
 def test_a_malformed_file_is_refused_by_name(tmp_path: Path) -> None:
