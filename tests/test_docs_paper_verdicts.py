@@ -28,7 +28,6 @@ _UNSTATED = (
     "normalize clip, prescribed imagenet", "resize floats, prescribed published",
     "changed recipe: augmentation=rand-m7-n4-mstd0.5-inc1+resized_crop:0.08-1:bilinear", "not a published recipe",
 )  # fmt: skip
-_READER = ("reader decord, paper exact", "training reader decord, paper exact")
 TRUE_DIFFERENCES: dict[tuple[str, ...], tuple[str, ...]] = {
     # Its scripts test one of the three splits, which `--repeat 1` measures, and other classes of K-600.
     ("ez-clip", "zero_shot"): tuple(f"test split {i}, paper test split 1 alone" for i in (2, 3)),
@@ -49,12 +48,8 @@ TRUE_DIFFERENCES: dict[tuple[str, ...], tuple[str, ...]] = {
     ),
     # The training and the views behind its zero-shot numbers are not published.
     ("vita-clip", "zero_shot"): _UNSTATED,
-    # The command lets decord read the videos, which the authors' code decodes with PyAV.
-    ("st-adapter", "supervised"): _READER,
     # A switch of the released code without a printed number.
     ("mformer", "supervised"): ("option attention joint, paper trajectory",),
-    # The command takes the three clips of zero-shot, the paper has four for K-400.
-    ("mote", "supervised"): ("clips 3, paper 4",),
 }  # fmt: skip
 """Differences that remain, by method, protocol and, where they depend on it, dataset. A difference that the page has
 removed may remain here."""
