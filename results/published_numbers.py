@@ -17,10 +17,14 @@ from pathlib import Path
 import msgspec
 
 from harness.base.errors import UserError
+from harness.spec import Views
 
 FOLDER = Path(__file__).with_name("published")
 METHODS_FILE = "methods.json"
 SCHEMA = 1
+_TRAINING = "training_"
+"""Beginning of the names of settings of the fit's views."""
+_VIEWS = Views()
 NOT_STATED = "not stated"
 """Value of a setting that the source leaves open; such a setting is not compared."""
 PAPER = "vificlip_slides"
@@ -64,14 +68,20 @@ class Setting:
         """The further settings that the source states, by name, without those that it leaves open."""
         return {name: text for name, text in self.more if text != NOT_STATED}
 
+    def _is_printed(self, name: str, value: str) -> bool:
+        """Whether a further setting is printed: not a default of the views, nor a view of the fit that the eval has."""
+        if name.startswith(_TRAINING) and value == dict(self.more).get(name.removeprefix(_TRAINING)):
+            return False
+        return value != str(getattr(_VIEWS, name.removeprefix(_TRAINING), None))
+
     def __str__(self) -> str:
         stated = [
             f"{self.frames} frames" if self.frames else "",
             f"{self.views.replace('x', ' x ')} views" if self.views and "view" not in self.views else self.views or "",
             f"text: {self.text}" if self.text else "",
             f"from {self.init}" if self.init else "",
-            *(f"{name.replace('_', ' ')}: {value}" for name, value in self.more),
-        ]
+            *(f"{name.replace('_', ' ')}: {value}" for name, value in self.more if self._is_printed(name, value)),
+        ]  # fmt: skip
         return "; ".join(part for part in stated if part) or "setting not stated"
 
 
