@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
-from harness.api import MethodCard, MethodOptions, MethodSpec, option
+from harness.api import MethodCard, MethodOptions, MethodSpec, Recipe, option
 from methods._recipes import ACTIONCLIP
+from methods._specs._hard_labels import require_hard_labels
 
 
 @dataclass(frozen=True)
@@ -41,3 +42,9 @@ class ActionClipSpec(MethodSpec):
     checkpoint_normalize = "clip"  # utils/Augmentation.py of the original
     version = 2  # templates are drawn by group, so that results do not depend on the number of processes
     parameters_vit_b16 = (168_574_465, 168_574_465)
+
+    @classmethod
+    def check_recipe(cls, recipe: Recipe) -> None:
+        """Refuse targets that are smoothed or blended, and unknown parameter groups."""
+        super().check_recipe(recipe)
+        require_hard_labels(cls.name, recipe)

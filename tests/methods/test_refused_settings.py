@@ -27,7 +27,7 @@ def planned(method: str, protocol: str = "b2n", recipe: dict[str, str] | None = 
     expand(request, load_settings({}))
 
 
-@pytest.mark.parametrize("method", ["ost", "ez_clip"])
+@pytest.mark.parametrize("method", ["actionclip", "ost", "ez_clip"])
 @pytest.mark.parametrize("setting", ["smoothing", "mixup", "cutmix"])
 def test_targets_of_a_contrast_are_single_classes(method: str, setting: str) -> None:
     planned(method)
