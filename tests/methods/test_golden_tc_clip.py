@@ -171,7 +171,11 @@ def gradient(built: ClipMethod, name: str) -> Tensor:
 
 
 @pytest.mark.parametrize(("run", "options"), [("full", {}), ("grad_through_context", {"stop_gradient": False})])
-def test_loss_and_gradients(shared: Path, run: str, options: dict[str, Any]) -> None:
+def test_loss_and_gradients(shared: Path, run: str, options: dict[str, Any], request: pytest.FixtureRequest) -> None:
+    if not golden.has_fixed_kernels():
+        # In float64 the gradient of the scale is 1.05e-6 from the reference, which was computed in float32.
+        golden.run_with_fixed_kernels(request.node.nodeid)
+        return
     built = build(shared, **options)
     loss = built.loss(inputs(shared), golden.tensor(shared, F, "soft_targets"), classes(shared))
     golden.close(loss, golden.facts(shared, J)["loss"][run], 5e-5, f"tc_clip {run} loss")
