@@ -21,6 +21,8 @@ _OST_FEW_SHOT = replace(
 OST = {
     "zero_shot": replace(_OST, initial_share=0.2),
     "few_shot": _OST_FEW_SHOT,
+    "few_shot/hmdb51/4": replace(_OST_FEW_SHOT, lr=3.5e-6),
+    "few_shot/ssv2/16": replace(_OST_FEW_SHOT, lr=2.5e-6),
     "b2n": replace(
         _OST_FEW_SHOT, epochs=11, source="own: not published; the few-shot settings with the 11 epochs of ViFi-CLIP"
     ),
@@ -43,6 +45,9 @@ _EZ_B2N = replace(_EZ, epochs=50, micro_batch=20, source=_COMPLETE.format("hmdb"
 _EZ_FEW_SHOT = replace(
     _EZ, epochs=180, micro_batch=10, source="own: not published; configs/few_shot/hmdb_base_fs, written for K = 2"
 )
+_EZ_UCF = replace(
+    _EZ_FEW_SHOT, epochs=100, micro_batch=4, source="EZ-CLIP configs/few_shot/ucf_fs (published for ViT-L/14 and K = 8)"
+)
 EZ_CLIP = {
     "zero_shot": _EZ,
     "supervised": replace(_EZ, source="own: not published; the settings of configs/K-400/k400_train"),
@@ -51,11 +56,12 @@ EZ_CLIP = {
     "b2n/k400": replace(_EZ_B2N, epochs=100, lr=5e-6, micro_batch=50, source=_COMPLETE.format("k400")),
     "b2n/ssv2": replace(_EZ_B2N, epochs=100, lr=1e-5, micro_batch=50, source=_COMPLETE.format("ssv2")),
     "few_shot": _EZ_FEW_SHOT,
-    "few_shot/hmdb51": replace(_EZ_FEW_SHOT, source="EZ-CLIP configs/few_shot/hmdb_base_fs (published for K = 2)"),
+    "few_shot/hmdb51": replace(_EZ_FEW_SHOT, source="own: published for K = 2; EZ-CLIP configs/few_shot/hmdb_base_fs"),
+    "few_shot/hmdb51/2": replace(_EZ_FEW_SHOT, source="EZ-CLIP configs/few_shot/hmdb_base_fs (published for K = 2)"),
     "few_shot/ucf101": replace(
-        _EZ_FEW_SHOT, epochs=100, micro_batch=4,
-        source="EZ-CLIP configs/few_shot/ucf_fs (published for ViT-L/14 and K = 8)",
+        _EZ_UCF, source="own: published for K = 8 and ViT-L/14; EZ-CLIP configs/few_shot/ucf_fs"
     ),
+    "few_shot/ucf101/8": _EZ_UCF,
     "mini": replace(
         _EZ, epochs=11, lr=3e-3, micro_batch=16, augmentation="published",
         source="own: scaled to the embedded tiny model",

@@ -8,11 +8,9 @@ from torch import Tensor, nn
 
 from harness.api import ClipMethod, LabelSet, ParameterGroup, Recipe, UserError, register_method
 from methods._blocks import Blocks, draw_linear
-from methods._specs.actionclip import ActionClipOptions, ActionClipSpec
+from methods._specs.actionclip import MEAN, POSITIONS, ActionClipOptions, ActionClipSpec
 from methods._templates import ACTION_TEMPLATES
 
-POSITIONS = 77
-"""Rows of the published table of frame positions, which is the largest number of frames."""
 EVAL_SCALE = 100.0
 """Scale of similarities in evaluation, where the published code does not use the learned scale."""
 TARGET_SCALE = 10.0
@@ -51,10 +49,9 @@ class ActionClip(ActionClipSpec, ClipMethod):
 
     def pool(self, frames: Tensor) -> Tensor:
         """Return video features (B, D), the mean of frame features (B, T, D), after the fusion module if present."""
-        if self.options.fusion == "mean":
+        if self.options.fusion == MEAN:
             return super().pool(frames)
-        if frames.shape[1] > POSITIONS:
-            raise UserError(f"{self.name} has positions for {POSITIONS} frames, the view has {frames.shape[1]}.")
+        self.check_frames(self.options, frames.shape[1])
         fused: Tensor = self.fusion(frames)
         return fused.mean(dim=1)
 

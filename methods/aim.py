@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from harness.api import register_method
-from methods._frames import require_frames
 from methods._halves import attended, mapped
 from methods._head import HeadMethod
 from methods._specs._head import CLASSES
@@ -112,7 +111,7 @@ class Aim(AimSpec, HeadMethod):
         Raises:
             UserError: The view has another number of frames than the method.
         """
-        require_frames(self.name, self.options.frames, video.shape[1])
+        self.check_frames(self.options, video.shape[1])
         tokens = torch.unflatten(self.backbone.embed_patches(video.flatten(0, 1)), 0, video.shape[:2])
         x: Tensor = self.backbone.visual.ln_pre(tokens + self.temporal_embedding[:, :, None].to(tokens.dtype))
         for block, adapters in zip(self.backbone.vision_blocks, self.adapters, strict=True):

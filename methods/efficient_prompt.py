@@ -6,7 +6,6 @@ from torch import Tensor, nn
 
 from harness.api import ClipMethod, LabelSet, UserError, register_method
 from methods._blocks import Blocks
-from methods._frames import require_frames
 from methods._specs.efficient_prompt import EfficientPromptOptions, EfficientPromptSpec
 
 TEMPERATURE = 0.07
@@ -41,7 +40,7 @@ class EfficientPrompt(EfficientPromptSpec, ClipMethod):
         """Return video features (B, D) of frame features (B, T, D); no residual goes around the temporal blocks."""
         if not self.options.temporal:
             return super().pool(frames)
-        require_frames(self.name, self.options.frames, frames.shape[1])
+        self.check_frames(self.options, frames.shape[1])
         mixed: Tensor = self.temporalModelling(frames + self.temporalEmbedding.weight)
         return mixed.mean(dim=1)
 

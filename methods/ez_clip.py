@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from harness.api import ClipMethod, LabelSet, TrainingBatch, UserError, register_method
 from methods._adapters import Adapter, attend, finish_block
 from methods._contrast import matching_losses, unblended_labels
-from methods._frames import require_frames
 from methods._specs.ez_clip import EzClipOptions, EzClipSpec
 from methods._templates import ACTION_TEMPLATES
 
@@ -56,7 +55,7 @@ class EzClip(EzClipSpec, ClipMethod):
 
     def encode_frames(self, video: Tensor) -> Tensor:
         """Return frame features (B, T, D), not normalised."""
-        require_frames(self.name, self.options.frames, video.shape[1])
+        self.check_frames(self.options, video.shape[1])
         x = torch.unflatten(self.backbone.embed_patches(video.flatten(0, 1)), 0, video.shape[:2])
         x = x + self.temporal_embedding[:, :, None].to(x.dtype)
         x = self.backbone.visual.ln_pre(x).flatten(0, 1)

@@ -11,11 +11,9 @@ from torch import Tensor, nn
 
 from harness.api import ClipMethod, LabelSet, ParameterGroup, Recipe, TrainingBatch, UserError, register_method
 from methods._blocks import Blocks, QuickGELU, draw_linear
-from methods._specs.mote import MoteOptions, MoteSpec
+from methods._specs.mote import POSITIONS, MoteOptions, MoteSpec
 from methods._templates import VIDEO_TEMPLATES
 
-POSITIONS = 77
-"""Rows of the table of frame positions, as long as CLIP's texts."""
 TEMPERATURES = (-9.6, -4.8, -2.4, -1.2, -0.6, 0.6, 1.2, 2.4, 4.8, 9.6, math.inf)
 """Temperatures of merging: the experts count alike at infinity, and in reversed order at negative values."""
 
@@ -96,6 +94,7 @@ class Mote(MoteSpec, ClipMethod[tuple[Tensor, Tensor], Tensor]):
 
     def encode_video(self, video: Tensor) -> tuple[Tensor, Tensor]:
         """Return the output of the temporal head and CLIP's frame features, both (B, T, D)."""
+        self.check_frames(self.options, video.shape[1])
         frames = self.encode_frames(video)
         return self.head(frames), frames
 

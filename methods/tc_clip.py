@@ -12,7 +12,7 @@ from harness.api import ClipMethod, LabelSet, ParameterGroup, Recipe, UserError,
 from methods._context_attention import PromptLayer, attend_with_context
 from methods._merging import Merged, merge
 from methods._specs._texts import split_words
-from methods._specs.tc_clip import TcClipOptions, TcClipSpec
+from methods._specs.tc_clip import JOINT, TcClipOptions, TcClipSpec
 
 
 @register_method("tc_clip")
@@ -45,7 +45,7 @@ class TcClip(TcClipSpec, ClipMethod[tuple[Tensor, Tensor], tuple[Tensor, Tensor]
         self.text_context = nn.Parameter(self._initial_context(width))
         self.prompt_layers = nn.ModuleList(PromptLayer(texts[level - 1]) for level in self.levels)
         self._choose_trained()
-        if options.positions == "joint":
+        if options.positions == JOINT:
             table = visual.positional_embedding.detach().expand(options.frames, -1, -1)
             self.positions = nn.Parameter(table.clone(), requires_grad=options.freeze not in ("image", "backbone"))
             visual.positional_embedding.requires_grad_(False)
@@ -125,10 +125,11 @@ class TcClip(TcClipSpec, ClipMethod[tuple[Tensor, Tensor], tuple[Tensor, Tensor]
         return frames + block.mlp(block.ln_2(frames)), context + block.mlp(block.ln_2(context)), attention
 
     def _encode(self, video: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        self.check_frames(self.options, video.shape[1])
         visual, context, kept = self.backbone.visual, None, []
         x = self.backbone.embed_patches(video.flatten(0, 1))
         frames = torch.unflatten(x, 0, video.shape[:2])
-        if self.options.positions == "joint":
+        if self.options.positions == JOINT:
             frames = frames + (self.positions - visual.positional_embedding).to(x.dtype)
         frames = visual.ln_pre(frames)
         for index in range(len(self.backbone.vision_blocks)):

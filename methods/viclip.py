@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from harness.api import ClipMethod, LabelSet, UserError, register_method
+from harness.api import ClipMethod, LabelSet, register_method
 from methods._specs.viclip import ENSEMBLE, ViClipOptions, ViClipSpec
 from methods._templates import ACTION_TEMPLATES
 
@@ -58,8 +58,7 @@ class ViClip(ViClipSpec, ClipMethod):
         """Return the tokens (B, 1 + P * T, width) of videos before `ln_pre`: one class token, then patch by patch."""
         visual, tubelet = self.backbone.visual, self.options.tubelet
         batch, frames = video.shape[:2]
-        if frames % tubelet:
-            raise UserError(f"{self.name}:tubelet is {tubelet}, which does not divide the {frames} frames of the view.")
+        self.check_frames(self.options, frames)
         if tubelet > 1:
             grid = F.conv3d(video.transpose(1, 2), self.tubelets, stride=(tubelet, *visual.conv1.stride))
             patches = grid.flatten(3).permute(0, 2, 3, 1)

@@ -10,7 +10,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from harness.api import ClipMethod, LabelSet, UserError, register_method
-from methods._frames import require_frames
 from methods._halves import attended, mapped
 from methods._specs.vita_clip import CLASSES, VitaClipOptions, VitaClipSpec, require_size
 
@@ -129,8 +128,7 @@ class VitaClip(VitaClipSpec, ClipMethod):
         """
         if frames == self.options.frames:
             return self.time_embed
-        if self.options.local_prompts or self.options.summary:
-            require_frames(self.name, self.options.frames, frames)
+        self.check_frames(self.options, frames)
         return F.interpolate(self.time_embed.t()[None], size=frames, mode="nearest")[0].t()
 
     def apply_block(self, index: int, block: Block, x: Tensor) -> Tensor:

@@ -6,7 +6,6 @@ from torch import Tensor, nn
 
 from harness.api import ClipMethod, ParameterGroup, Recipe, register_method
 from methods._blocks import Blocks, QuickGELU, draw_linear
-from methods._frames import require_frames
 from methods._specs.xclip import XClipOptions, XClipSpec
 
 HEAD_WIDTH = 64
@@ -128,7 +127,7 @@ class XClip(XClipSpec, ClipMethod[tuple[Tensor, Tensor], Tensor]):
     def encode_tokens(self, video: Tensor) -> Tensor:
         """Return all tokens after the last block, before the final norm: (B, T, 3, H, W) -> (B*T, 1 + P, width)."""
         frames = video.shape[1]
-        require_frames(self.name, self.options.frames, frames)
+        self.check_frames(self.options, frames)
         x: Tensor = self.backbone.visual.ln_pre(self.backbone.embed_patches(video.flatten(0, 1)))
         for block, message in zip(self.backbone.vision_blocks, self.messages, strict=True):
             x = block(torch.cat([x, message(x, frames)], dim=1))[:, :-1]  # the message is read, then dropped

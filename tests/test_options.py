@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from harness.base.errors import UserError
 from harness.plugins import registry
-from harness.spec.options import MethodOptions, build_options, option, split_method
+from harness.spec.options import MethodOptions, build_options, check_used, option, split_method, unused_text
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,7 @@ class Options(MethodOptions):
     width: int = option(8, "how wide", bounds=(1, None))
     share: float = option(0.5, "how much", bounds=(0, 1))
     height: int | None = option(None, "how high", bounds=(None, 9))
+    depth: int = option(3, "how deep", unused_with={"deep": (False,), "mode": ("max",)})
 
 
 @pytest.mark.parametrize(
@@ -99,6 +100,18 @@ def test_every_number_of_a_built_in_method_is_bounded() -> None:
             build_options(kind, {number.name: number.default}, name)
             with pytest.raises(UserError, match=f"{name}:{number.name} is -1, expected"):
                 build_options(kind, {number.name: -1}, name)
+
+
+def test_an_option_without_effect_is_refused_if_it_differs_from_its_default() -> None:
+    used = build_options(Options, {"deep": True, "depth": 4}, "m")
+    check_used(used, ["deep", "depth"], "m")
+    for values, other in (({"deep": False}, "deep=false"), ({"deep": True, "mode": "max"}, "mode=max")):
+        check_used(build_options(Options, values, "m"), list(values), "m")
+        with pytest.raises(UserError, match=f"Option m:depth has no effect with {other}"):
+            check_used(build_options(Options, {**values, "depth": 4}, "m"), [*values, "depth"], "m")
+    unused_with = {f.name: f.metadata["unused_with"] for f in fields(Options)}
+    assert unused_text(unused_with["depth"]) == "unused with deep=false or mode=max"
+    assert unused_text(unused_with["deep"]) == ""
 
 
 def test_an_unknown_option_lists_the_known_ones() -> None:

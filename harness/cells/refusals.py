@@ -16,9 +16,11 @@ from harness.cells.plan import Plan
 from harness.data.equal_clips import ByteComparison
 from harness.data.lists.dataset import Dataset
 from harness.machine.settings import Settings
+from harness.plugins import registry
 from harness.spec import VideoList
 from harness.spec.updates import plan_updates
 from harness.weights.hub import is_hub, repository_of
+from harness.weights.owner import require_owner
 
 Cell = FitCell | EvalCell
 _MOST_COMPARED = 64 * 2**20
@@ -105,6 +107,9 @@ def _model_facts(row: MethodRow, weights: Path) -> Iterator[_Fact]:
     backbone = row.backbone
     if not isinstance(backbone, BackboneChoice):
         return
+    checkpoint = row.choice.checkpoint
+    if checkpoint is not None and registry.sources("method")[row.name].origin == "built-in":
+        yield from _refusals(lambda: require_owner(checkpoint, row.name))
     yield from _refusals(lambda: check_backbone(backbone))
     arch = row.model_id.arch
     if weights_on_disk(backbone, weights) is False:

@@ -30,6 +30,7 @@ from harness.plugins import registry
 from harness.plugins.view_transforms import transform_identity
 from harness.spec import Eval, Fit, LabelSet, ParentFit, Protocol, Recipe, Repeat, Views
 from harness.spec.method_spec import OwnModel
+from harness.spec.options import check_used
 from harness.spec.overrides import recipe_with
 from harness.spec.protocol import SEED
 from harness.spec.updates import fitted_batch
@@ -126,6 +127,7 @@ class _Resolver:
             selected = [planned for planned in evals if selection.takes(fit, planned.eval)]
             if selected:
                 chosen.append(Chosen(training, tuple((e, datasets[e.eval.test.dataset]) for e in selected)))
+        _require_frames(row, chosen)
         _require_texts(row, chosen)
         # After the fits: a missing recipe of the protocol is named before missing videos of the parent fit.
         parent_fit = row.spec.parent_fit(row.options) if is_trained else None
@@ -173,6 +175,7 @@ class _Resolver:
         # The first fit decides: a row has one set of options.
         name = options_protocol(spec, protocol, similar_protocol(protocol, dataset, fits[0][0])) if fits else ""
         row = method_row(choice, backbone, name or protocol.name, dataset.name, frames, self._code(choice.name))
+        check_used(row.options, row.changed, row.name)
         self._require_tower(row)
         if not spec.is_open(row.options):
             self._prescribed.require_trained_classes(row, protocol, dataset)
@@ -263,6 +266,20 @@ class _Resolver:
         settings = self._request.recipe if given is None else given
         declared = declared_recipe(row.spec, protocol, similar, source.name, fit, preset_of(row.backbone), settings)
         return declared.of_seed(fit.repeat.index) if fit.repeat.kind == SEED else declared
+
+
+def _require_frames(row: MethodRow, chosen: Iterable[Chosen]) -> None:
+    """Refuse views of the selected fits and evals with a number of frames that the method cannot take.
+
+    Raises:
+        UserError: The method takes another number of frames.
+    """
+    if not row.spec.uses_clip:  # other models set the frames themselves
+        return
+    for item in chosen:
+        views = [item.training.views] if item.training is not None else []
+        for frames in {view.frames for view in (*views, *(planned.views for planned, _ in item.evals))}:
+            row.spec.check_frames(row.options, frames)
 
 
 def _require_texts(row: MethodRow, chosen: Iterable[Chosen]) -> None:

@@ -17,7 +17,7 @@ from harness.plugins import registry
 from harness.plugins.loose_files import load_environment_plugins
 from harness.spec import MethodCard, Recipe
 from harness.spec.method_spec import MethodSpec
-from harness.spec.options import Bounds, bounds_text
+from harness.spec.options import Bounds, PlainValue, bounds_text, unused_text
 from results.measurement import Value
 
 if TYPE_CHECKING:
@@ -79,12 +79,13 @@ class _Option:
     help: str
     choices: tuple[str, ...]
     bounds: Bounds
+    unused_with: Mapping[str, tuple[PlainValue, ...]]
 
     @property
     def text(self) -> str:
         """The line of the option."""
-        bounds = bounds_text(self.bounds)
-        return f"  {self.name} = {self.default!r}: {self.help}" + (f" ({bounds})" if bounds else "")
+        limits = "; ".join(filter(None, (bounds_text(self.bounds), unused_text(self.unused_with))))
+        return f"  {self.name} = {self.default!r}: {self.help}" + (f" ({limits})" if limits else "")
 
 
 @dataclass(frozen=True)
@@ -139,6 +140,7 @@ def _method(name: str, arch: str | None) -> tuple[_Method, str]:
             f.metadata.get("help", ""),
             tuple(f.metadata.get("choices", ())),
             f.metadata.get("bounds", (None, None)),
+            f.metadata.get("unused_with", {}),
         )
         for f in dataclasses.fields(spec.options_type)
     )

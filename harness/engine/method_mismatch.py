@@ -7,14 +7,9 @@ from collections.abc import Mapping
 from harness.engine.method import ClipMethod, TextT, VideoT
 from harness.weights import later_families
 from harness.weights.describe import Description
+from harness.weights.owner import owner_of
 from harness.weights.stored import StoredTensor
 
-_METHODS = {
-    "xclip": "xclip", "actionclip": "actionclip", "efficient_prompt": "efficient_prompt", "tcclip": "tc_clip",
-    "open_vclip": "open_vclip", "froster": "froster", "mote": "mote", "ezclip": "ez_clip",
-    **later_families.METHODS,
-}  # fmt: skip
-"""Method of each family of checkpoints that only one method writes."""
 _LIKE_VIFICLIP = ("vificlip", "image_ft", "text_ft", "vanilla_clip")
 """Methods whose weights are those of CLIP alone, as in a file of ViFi-CLIP without prompts."""
 _ARCHITECTURE = "Choose the architecture that the weights belong to (--arch NAME)."
@@ -40,14 +35,6 @@ def mismatch_hint(described: Description, method: ClipMethod[VideoT, TextT]) -> 
     flags = [f"--views frames={frames}"] if frames is not None else []
     flags += [f"--set {name}={value}" for name, value in sorted(changed.items())]
     return f"Give the settings of the file: {' '.join(flags)}." if flags else _ARCHITECTURE
-
-
-def owner_of(described: Description) -> str:
-    """The method that a checkpoint belongs to; empty if the file does not say."""
-    published = described.published
-    if published.family == "vificlip":
-        return "bridge_prompt" if published.own else "vificlip"
-    return _METHODS.get(published.family, described.file.metadata.get("method", ""))
 
 
 def file_options(described: Description) -> dict[str, str]:

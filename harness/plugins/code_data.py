@@ -7,8 +7,8 @@ change no number. Their text is therefore left out of the code hash, as long as 
   `parameters_vit_b16`.
 * A *constant* is a top-level assignment of a name, `NAME = ...` or `NAME |= ...`.
 * An *imported name* is a name in `from module import NAME`; the module itself stays in the hash.
-* A *help text* is the second argument of `option(default, help, choices)`, *bounds* are its argument `bounds`,
-  which only refuses values. Default and choices stay in the hash.
+* A *help text* is the second argument of `option(default, help, choices)`, *bounds* are its arguments `bounds` and
+  `unused_with`, which only refuse values. Default and choices stay in the hash.
 
 Each is data if its value only builds values (literals, names, operators, comprehensions, and calls of `MethodCard`,
 `Recipe`, `ParentFit`, `replace`, `dict`, `tuple`), and if no code reads it: names and attributes are compared by their
@@ -203,7 +203,7 @@ def _candidates(tree: ast.Module, own: set[str]) -> Iterator[_Candidate]:
                 if _is_plain(text, own):
                     yield _candidate("help", "", [text], own)
             for keyword in node.keywords:
-                if keyword.arg == "bounds" and _is_plain(keyword.value, own):
+                if keyword.arg in ("bounds", "unused_with") and _is_plain(keyword.value, own):
                     yield _candidate("help", "", [keyword], own)
 
 

@@ -57,7 +57,7 @@ class MethodSpec:
         recipe: Optimisation settings; None for a method that is not trained.
         recipes: More specific settings, looked up before `recipe` in the order
             `PRESET/PROTOCOL/DATASET`, `PRESET/PROTOCOL`, `PRESET` where the backbone has a preset (`mini` for the
-            embedded tiny model), then `PROTOCOL/DATASET`, `PROTOCOL`.
+            embedded tiny model), then `PROTOCOL/DATASET/SHOTS`, `PROTOCOL/DATASET`, `PROTOCOL`.
         options_type: A `MethodOptions` dataclass with the method's typed options. Some names have a meaning here:
             `template` (the text around a class name), `class_texts` (a file with texts of the classes),
             `text_embedding` and `logits` (`published` rounds token embeddings, or the last product, to float16), and
@@ -108,8 +108,8 @@ class MethodSpec:
 
     @classmethod
     def recipe_for(cls, protocol: str, dataset: str, shots: int | None = None, preset: str = "") -> Recipe | None:
-        """The recipe for a protocol and dataset: the most specific entry of `recipes`, else `recipe`."""
-        keys = _lookup_keys(protocol, dataset, preset)
+        """The recipe of a protocol, dataset and number of shots: the most specific of `recipes`, else `recipe`."""
+        keys = _lookup_keys(protocol, dataset, preset, shots)
         return next((cls.recipes[key] for key in keys if key in cls.recipes), cls.recipe)
 
     @classmethod
@@ -159,6 +159,23 @@ class MethodSpec:
     def own_model(cls, options: MethodOptions) -> OwnModel | None:
         """The model that replaces CLIP under these options; None for methods that use CLIP."""
         return None
+
+    @classmethod
+    def check_frames(cls, options: MethodOptions, frames: int) -> None:
+        """Refuse a number of frames per view that the method cannot take under these options.
+
+        A method with an option `frames` takes that number; others take any. Plans call this for the views of fits and
+        evals. A method calls it where it reads a video.
+
+        Raises:
+            UserError: The method takes another number of frames.
+        """
+        expected = getattr(options, "frames", frames)
+        if frames != expected:
+            raise UserError(
+                f"{cls.name} is set up for {expected} frames, the view has {frames}.",
+                f"Leave {cls.name}:frames out, and give fits and evals the same number: --views frames={frames}.",
+            )
 
     @classmethod
     def is_open(cls, options: MethodOptions) -> bool:
@@ -221,10 +238,11 @@ class MethodSpec:
         return build_options(cls.options_type, {**merged, **values}, cls.name)
 
 
-def _lookup_keys(protocol: str, dataset: str, preset: str) -> list[str]:
+def _lookup_keys(protocol: str, dataset: str, preset: str, shots: int | None = None) -> list[str]:
     """The keys of `recipes` and `protocol_options`, the most specific first."""
     of_preset = [f"{preset}/{protocol}/{dataset}", f"{preset}/{protocol}", preset] if preset else []
-    return [*of_preset, f"{protocol}/{dataset}", protocol]
+    of_shots = [f"{protocol}/{dataset}/{shots}"] if shots is not None else []
+    return [*of_preset, *of_shots, f"{protocol}/{dataset}", protocol]
 
 
 def spec_problem(cls: type[MethodSpec]) -> tuple[str, str]:

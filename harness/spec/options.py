@@ -7,7 +7,7 @@ import contextlib
 import math
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TypeVar, get_args, get_origin
@@ -35,8 +35,8 @@ class MethodOptions:
         """
         values: dict[str, OptionValue] = {f.name: getattr(self, f.name) for f in fields(self)}
         for f in fields(self):
-            if f.metadata.get("file"):
-                values[f.name] = _recorded_file(f.name, str(values[f.name]), f.metadata.get("words") or ())
+            if file := f.metadata.get("file"):
+                values[f.name] = _recorded_file(f.name, str(values[f.name]), () if file is True else file)
         return values
 
 
@@ -44,10 +44,10 @@ def option(
     default: T,
     help: str,
     choices: tuple[T, ...] = (),
-    file: bool = False,
-    words: tuple[str, ...] = (),
+    file: bool | tuple[str, ...] = False,
     evaluation_only: bool = False,
     bounds: Bounds = (None, None),
+    unused_with: Mapping[str, tuple[PlainValue, ...]] | None = None,
 ) -> T:
     """A dataclass field for `MethodOptions`.
 
@@ -55,14 +55,16 @@ def option(
         default: Value if the user gives none.
         help: Text for `show`.
         choices: Allowed values; any value if empty.
-        file: Whether the value is the path of a file, which is recorded by its sha256.
-        words: Values of a file option that are not paths. Without words, a value that is not a path is allowed too.
+        file: Whether the value is the path of a file, which is recorded by its sha256, or may be a name. A tuple allows
+            paths and the words in it.
         evaluation_only: Whether the option changes scores and leaves fits as they are: another value does not refit.
         bounds: Smallest and largest allowed number; None for no bound.
+        unused_with: Values of other options with which this option has no effect, by name. There a value other than the
+            default is refused, so that equal results never stand in two rows.
     """
     metadata = {
-        "help": help, "choices": choices, "file": file, "words": words, "evaluation_only": evaluation_only,
-        "bounds": bounds,
+        "help": help, "choices": choices, "file": file, "evaluation_only": evaluation_only, "bounds": bounds,
+        "unused_with": unused_with or {},
     }  # fmt: skip
     return field(default=default, metadata=metadata)
 
@@ -73,6 +75,38 @@ def bounds_text(bounds: Bounds) -> str:
     if least is not None and most is not None:
         return f"from {least:g} to {most:g}"
     return f"at least {least:g}" if least is not None else f"at most {most:g}" if most is not None else ""
+
+
+def unused_text(unused_with: Mapping[str, tuple[PlainValue, ...]]) -> str:
+    """The values of other options with which an option has no effect, in words; empty without such values."""
+    conditions = [f"{name}={_raw(value)}" for name, values in unused_with.items() for value in values]
+    return f"unused with {' or '.join(conditions)}" if conditions else ""
+
+
+def _raw(value: PlainValue) -> str:
+    """A value as the command line takes it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def check_used(options: MethodOptions, changed: Iterable[str], method: str) -> None:
+    """Refuse options that differ from their defaults and have no effect under the other options.
+
+    Args:
+        options: All options.
+        changed: Names of the options that differ from their defaults.
+        method: Name of the method.
+
+    Raises:
+        UserError: An option has no effect.
+    """
+    unused = {f.name: f.metadata.get("unused_with") or {} for f in fields(options)}
+    for name in changed:
+        for other, values in unused[name].items():
+            if (found := getattr(options, other)) in values:
+                raise UserError(
+                    f"Option {method}:{name} has no effect with {other}={_raw(found)}.",
+                    f"Leave {name} out, or choose another value of {other}. See: python -m harness show {method}",
+                )
 
 
 def _is_within(number: float, bounds: Bounds) -> bool:

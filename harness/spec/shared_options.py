@@ -29,7 +29,7 @@ class ClassTextOptions(MethodOptions):
     """The option of a method that can read the texts of classes from a file."""
 
     class_texts: str = option(
-        "", "file with texts of the classes (docs/class_texts.md); without a file: class names", file=True, words=("",)
+        "", "file with texts of the classes (docs/class_texts.md); without a file: class names", file=("",)
     )
 
 

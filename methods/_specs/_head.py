@@ -20,9 +20,16 @@ class HeadOptions(MethodOptions):
         TEXT, "text: cosine with class texts (own); classes: a linear layer over fixed classes (published)",
         (TEXT, CLASSES),
     )  # fmt: skip
-    fixed_classes: int = option(0, "classes of head=classes; those of K-400 and SSv2 are known", bounds=(0, None))
-    head_dropout: float = option(0.5, "head=classes: dropout before the linear layer", bounds=(0, 1))
-    template: str = option("a photo of a {}.", "head=text: text around the class name, which replaces {}")
+    fixed_classes: int = option(
+        0,
+        "classes of the linear layer; those of K-400 and SSv2 are known",
+        bounds=(0, None),
+        unused_with={"head": (TEXT,)},
+    )
+    head_dropout: float = option(0.5, "dropout before the linear layer", bounds=(0, 1), unused_with={"head": (TEXT,)})
+    template: str = option(
+        "a photo of a {}.", "text around the class name, which replaces {}", unused_with={"head": (CLASSES,)}
+    )
 
 
 class HeadSpec(MethodSpec):

@@ -57,10 +57,12 @@ class MformerOptions(OutputsOptions):
         TRAJECTORY, "trajectory; orthoformer: its approximation by landmarks; joint: plain attention over all tokens",
         (TRAJECTORY, ORTHOFORMER, JOINT),
     )  # fmt: skip
-    landmarks: int = option(128, "attention=orthoformer: number of landmarks", bounds=(1, None))
+    landmarks: int = option(
+        128, "number of landmarks of orthoformer", bounds=(1, None), unused_with={"attention": (TRAJECTORY, JOINT)}
+    )
     values: str = option(
         ORIGINAL, "values that are summed along a trajectory; original: those of the published weights; projected: "
-        "after a projection", (ORIGINAL, PROJECTED),
+        "after a projection", (ORIGINAL, PROJECTED), unused_with={"attention": (JOINT,)},
     )  # fmt: skip
     positions: str = option(
         SEPARATE, "separate: a table of patches and a table of times; joint: one table", (SEPARATE, JOINT)

@@ -11,9 +11,9 @@ RANDOM = "random"
 class OutputsOptions(MethodOptions):
     """Options of weights and classes."""
 
-    checkpoint: str = option("", "weight file; random: none, to run the pipeline", file=True, words=("", RANDOM))
+    checkpoint: str = option("", "weight file; random: none, to run the pipeline", file=("", RANDOM))
     classes: str = option(
-        "", "file that names the head's classes in order; else the dataset's order is taken", file=True, words=("",)
+        "", "file that names the head's classes in order; else the dataset's order is taken", file=("",)
     )
 
 

@@ -15,10 +15,9 @@ class BridgeOptions(PrecisionOptions):
     """Start of stage two, and numbers of its prompts; the defaults are those of base-to-novel."""
 
     stage_one: str = option(
-        FIT, "start from: fit (vificlip on the source), clip (no stage one), or a ViFi-CLIP file", file=True,
-        words=(FIT, CLIP),
-    )  # fmt: skip
-    vision_tokens: int = option(16, "vision prompts per block", bounds=(0, None))
+        FIT, "start from: fit (vificlip on the source), clip (no stage one), or a ViFi-CLIP file", file=(FIT, CLIP)
+    )
+    vision_tokens: int = option(16, "vision prompts per block", bounds=(0, None), unused_with={"vision_depth": (0,)})
     text_tokens: int = option(16, "text prompts per block", bounds=(1, None))
     vision_depth: int = option(
         9, "blocks with vision prompts, 0 for none; more than there are means all", bounds=(0, None)

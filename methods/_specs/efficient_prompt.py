@@ -13,8 +13,15 @@ class EfficientPromptOptions(MethodOptions):
     prefix: int = option(16, "learned vectors before the class name", bounds=(0, None))
     postfix: int = option(16, "learned vectors after the class name", bounds=(0, None))
     temporal: bool = option(True, "learn positions and a Transformer over frames; otherwise frames are averaged")
-    temporal_layers: int = option(1, "blocks of that Transformer; 0 leaves the positions alone", bounds=(0, None))
-    frames: int = option(16, "frames per view, for the temporal positions", bounds=(1, None))
+    temporal_layers: int = option(
+        1,
+        "blocks of that Transformer; 0 leaves the positions alone",
+        bounds=(0, None),
+        unused_with={"temporal": (False,)},
+    )
+    frames: int = option(
+        16, "frames per view, for the temporal positions", bounds=(1, None), unused_with={"temporal": (False,)}
+    )
 
 
 class EfficientPromptSpec(MethodSpec):
@@ -35,3 +42,9 @@ class EfficientPromptSpec(MethodSpec):
     recipes = EFFICIENT_PROMPT
     options_type = EfficientPromptOptions
     parameters_vit_b16 = (152_820_737, 3_200_000)
+
+    @classmethod
+    def check_frames(cls, options: EfficientPromptOptions, frames: int) -> None:  # type: ignore[override]
+        """Refuse another number of frames than that of the temporal positions."""
+        if options.temporal:
+            super().check_frames(options, frames)

@@ -1,6 +1,6 @@
 """Specification of EZ-CLIP."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 from harness.api import ClassTextOptions, LabelSet, MethodCard, MethodSpec, Recipe, option
@@ -24,10 +24,16 @@ class EzClipOptions(ClassTextOptions):
         "frames that temporal adapters change: clean, those they were computed from; published, mixed among the videos "
         "of a batch, for evaluation of single videos",
         ("published", "clean"),
+        unused_with={"temporal": ("prompts", "first", "none")},
     )
     frames: int = option(8, "frames per view; the weights fit this number only", bounds=(1, None))
     dropout: float = option(0.1, "largest rate of attention dropout and dropped tokens in training", bounds=(0, 1))
-    prompt_dropout: float = option(0.1, "dropout of the temporal prompts in training", bounds=(0, 1))
+    prompt_dropout: float = option(
+        0.1,
+        "dropout of the temporal prompts in training",
+        bounds=(0, 1),
+        unused_with={"temporal": ("adapters", "none")},
+    )
 
 
 class EzClipSpec(MethodSpec):
@@ -60,15 +66,6 @@ class EzClipSpec(MethodSpec):
     random_draws = True
     checkpoint_normalize = "clip"  # the pipeline of ActionCLIP
     parameters_vit_b16 = (154_831_617, 5_204_736)
-
-    @classmethod
-    def recipe_for(cls, protocol: str, dataset: str, shots: int | None = None, preset: str = "") -> Recipe | None:
-        """Return the recipe; the few-shot configurations are published for one number of shots each."""
-        recipe = super().recipe_for(protocol, dataset, shots, preset)
-        published = {"hmdb51": 2, "ucf101": 8}.get(dataset) if protocol == "few_shot" and not preset else None
-        if recipe is None or published is None or shots in (None, published):
-            return recipe
-        return replace(recipe, source=f"own: published for K = {published}; {recipe.source}")
 
     @classmethod
     def scored_together(cls, options: EzClipOptions) -> int | None:  # type: ignore[override]

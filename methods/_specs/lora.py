@@ -10,6 +10,7 @@ CLIP_LORA, MAXI = "clip_lora", "maxi"
 BOTH, VISION, TEXT = "both", "vision", "text"
 ALL = "all"
 PUBLISHED = "published"
+_WITH_MAXI = {"form": (MAXI,)}
 
 
 @dataclass(frozen=True)
@@ -22,15 +23,17 @@ class LoraOptions(MethodOptions):
     )  # fmt: skip
     rank: int = option(2, "rank r of each update", bounds=(1, None))
     alpha: float = option(
-        1.0, "clip_lora: updates are scaled by alpha / sqrt(r); maxi scales by 1 / r", bounds=(0, None)
+        1.0, "updates are scaled by alpha / sqrt(r); maxi scales by 1 / r", bounds=(0, None), unused_with=_WITH_MAXI
     )
-    dropout: float = option(0.25, "clip_lora: dropout of the input of each update", bounds=(0, 1))
-    projections: str = option("qkv", "clip_lora: projections with updates, letters of qkvo")
-    encoder: str = option(BOTH, "clip_lora: towers with updates", (BOTH, VISION, TEXT))
-    blocks: str = option(ALL, "clip_lora: blocks with updates in each tower: all, or numbers from 0 such as 0+2")
+    dropout: float = option(0.25, "dropout of the input of each update", bounds=(0, 1), unused_with=_WITH_MAXI)
+    projections: str = option("qkv", "projections with updates, letters of qkvo", unused_with=_WITH_MAXI)
+    encoder: str = option(BOTH, "towers with updates", (BOTH, VISION, TEXT), unused_with=_WITH_MAXI)
+    blocks: str = option(
+        ALL, "blocks with updates in each tower: all, or numbers from 0 such as 0+2", unused_with=_WITH_MAXI
+    )
     scale: str = option(
-        PUBLISHED, "clip_lora: factor of cosines: published is 100, model is that of the backbone, as in maxi",
-        (PUBLISHED, "model"),
+        PUBLISHED, "factor of cosines: published is 100, model is that of the backbone, as in maxi",
+        (PUBLISHED, "model"), unused_with=_WITH_MAXI,
     )  # fmt: skip
     template: str = option("a photo of a {}.", "text around the class name, which replaces {}")
 

@@ -4,6 +4,10 @@ from dataclasses import dataclass
 
 from harness.api import MethodCard, MethodOptions, MethodSpec, UserError, option
 from methods._recipes_later import MOTE
+from methods._specs._positions import require_positions
+
+POSITIONS = 77
+"""Rows of the table of frame positions, as long as CLIP's texts."""
 
 
 @dataclass(frozen=True)
@@ -56,3 +60,8 @@ class MoteSpec(MethodSpec):
     fitted_buffers = ("training_texts",)
     checkpoint_normalize = "clip"
     parameters_vit_b16 = (187_466_257, 124_038_145)
+
+    @classmethod
+    def check_frames(cls, options: MethodOptions, frames: int) -> None:
+        """Refuse more frames than the temporal head has positions."""
+        require_positions(cls.name, POSITIONS, frames)

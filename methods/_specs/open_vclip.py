@@ -15,7 +15,10 @@ class OpenVClipOptions(MethodOptions):
         0.5, "weight of the loss at weights mixed with CLIP's; 0 for the plain loss", bounds=(0, None)
     )
     largest_share: float = option(
-        0.6, "largest share of CLIP's weights in the mixed weights, drawn uniformly from 0", bounds=(0, 1)
+        0.6,
+        "largest share of CLIP's weights in the mixed weights, drawn uniformly from 0",
+        bounds=(0, 1),
+        unused_with={"mixed_loss": (0,)},
     )
 
 

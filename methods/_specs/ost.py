@@ -57,15 +57,6 @@ class OstSpec(MethodSpec):
     parameters_vit_b16 = (149_620_737, 149_620_737)
 
     @classmethod
-    def recipe_for(cls, protocol: str, dataset: str, shots: int | None = None, preset: str = "") -> Recipe | None:
-        """Return the recipe; two published few-shot configurations have a rate of their own."""
-        recipe = super().recipe_for(protocol, dataset, shots, preset)
-        lr = {("hmdb51", 4): 3.5e-6, ("ssv2", 16): 2.5e-6}.get((dataset, shots or 0))
-        if recipe is None or lr is None or preset or protocol != "few_shot":
-            return recipe
-        return replace(recipe, lr=lr)
-
-    @classmethod
     def parent_fit(cls, options: OstOptions) -> ParentFit | None:  # type: ignore[override]
         """Return the fit on the source with its last weights, which the original does not mix with CLIP's."""
         if options.start == CLIP:

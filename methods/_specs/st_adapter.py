@@ -12,13 +12,17 @@ from methods._specs._head import OWN_HEAD, HeadOptions, HeadSpec
 class STAdapterOptions(HeadOptions):
     """Options of the adapters and of the head; the default adapters are those of the K-400 script."""
 
-    before: str = option("mlp", "part of a block that an adapter precedes", ("mlp", "attn", "attn+mlp"))
+    before: str = option(
+        "mlp", "part of a block that an adapter precedes", ("mlp", "attn", "attn+mlp"), unused_with={"blocks": (0,)}
+    )
     blocks: int = option(12, "last blocks with adapters; more than there are means all", bounds=(0, None))
-    bottleneck: int = option(384, "width of the convolution", bounds=(1, None))
-    kernel: str = option("3x1x1", "frames x rows x columns of the convolution, odd numbers")
+    bottleneck: int = option(384, "width of the convolution", bounds=(1, None), unused_with={"blocks": (0,)})
+    kernel: str = option(
+        "3x1x1", "frames x rows x columns of the convolution, odd numbers", unused_with={"blocks": (0,)}
+    )
     idle_adapter: str = option(
         "frozen", "the adapter before the last MLP, which changes no score: trained (published; it only decays)",
-        ("frozen", "trained"),
+        ("frozen", "trained"), unused_with={"before": ("attn",), "blocks": (0,)},
     )  # fmt: skip
 
     def __post_init__(self) -> None:

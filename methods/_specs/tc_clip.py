@@ -9,6 +9,7 @@ from methods._specs._texts import require_one_text, split_words
 
 FREEZE = ("none", "image", "text", "backbone")
 CLIP, SOURCE = "clip", "source"
+JOINT = "joint"
 
 
 @dataclass(frozen=True)
@@ -28,10 +29,14 @@ class TcClipOptions(ClassTextOptions, PrecisionOptions):
     tokens: int = option(96, "context tokens of a video", bounds=(1, None))
     merged_per_round: int = option(100, "tokens that a round of merging removes", bounds=(1, None))
     prompt_layers: str = option("last", "text blocks after the prompt layers: last, none, or numbers such as 10+12")
-    positions: str = option("space", "positions: one table for all frames, or joint: one per frame", ("space", "joint"))
-    frames: int = option(16, "frames per view; used by positions=joint only", bounds=(1, None))
+    positions: str = option("space", "positions: one table for all frames, or joint: one per frame", ("space", JOINT))
+    frames: int = option(16, "frames per view", bounds=(1, None), unused_with={"positions": ("space",)})
     bias: bool = option(True, "learned bias of each head for tokens of the frame and for context tokens")
-    stop_gradient: bool = option(True, "cut the gradient from the texts into the vision tower (published)")
+    stop_gradient: bool = option(
+        True,
+        "cut the gradient from the texts into the vision tower (published)",
+        unused_with={"prompt_layers": ("none",)},
+    )
     freeze: str = option("none", "part of CLIP that is not trained", FREEZE)
     start: str = option(
         CLIP, "weights before the fit: clip, or source (a zero_shot fit of this method on the source dataset)",
@@ -88,6 +93,12 @@ class TcClipSpec(MethodSpec):
                 f"{label_set.variant!r}, expected the label set 'split'.",
                 "Add --label-set split, which has a group of its own, or set split_names=false.",
             )
+
+    @classmethod
+    def check_frames(cls, options: TcClipOptions, frames: int) -> None:  # type: ignore[override]
+        """Refuse another number of frames than that of the positions, where each frame has a table."""
+        if options.positions == JOINT:
+            super().check_frames(options, frames)
 
     @classmethod
     def parent_fit(cls, options: TcClipOptions) -> ParentFit | None:  # type: ignore[override]

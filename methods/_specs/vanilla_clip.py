@@ -10,7 +10,11 @@ from methods._prompted import PrecisionOptions
 class VanillaOptions(PrecisionOptions):
     """Options of the text of a class; the published text is the bare name."""
 
-    template: str = option("{}", "text around the class name, which replaces {}; published: the bare name")
+    template: str = option(
+        "{}",
+        "text around the class name, which replaces {}; published: the bare name",
+        unused_with={"ensemble": ("action16",)},
+    )
     ensemble: str = option(
         "none", "action16: the mean of normalised features over ActionCLIP's 16 templates", ("none", "action16")
     )

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from harness.api import MethodCard, MethodOptions, MethodSpec, option
+from harness.api import MethodCard, MethodOptions, MethodSpec, UserError, option
 
 ENSEMBLE = "action16"
 
@@ -39,3 +39,12 @@ class ViClipSpec(MethodSpec):
     )
     options_type = ViClipOptions
     parameters_vit_b16 = (149_643_266, 0)
+
+    @classmethod
+    def check_frames(cls, options: ViClipOptions, frames: int) -> None:  # type: ignore[override]
+        """Refuse a number of frames that the tubelet does not divide."""
+        if frames % options.tubelet:
+            raise UserError(
+                f"{cls.name}:tubelet is {options.tubelet}, which does not divide the {frames} frames of the view.",
+                f"Set a tubelet that divides them, or a multiple of {options.tubelet} with --views frames=N.",
+            )

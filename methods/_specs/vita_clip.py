@@ -21,9 +21,14 @@ class VitaClipOptions(MethodOptions):
         SHARED, "shared: the same vectors for all classes (own choice); classes: vectors for each class (published)",
         (SHARED, CLASSES),
     )  # fmt: skip
-    fixed_classes: int = option(0, "classes of context=classes; those of K-400 are known", bounds=(0, None))
+    fixed_classes: int = option(
+        0,
+        "classes with vectors of their own; those of K-400 are known",
+        bounds=(0, None),
+        unused_with={"context": (SHARED,)},
+    )
     position: str = option("end", "the class name is behind, amid or before the vectors", ("end", "middle", "front"))
-    words: str = option("", "words that initialise vectors shared by all classes, in place of `contexts`", words=("",))
+    words: str = option("", "words that initialise vectors shared by all classes, in place of `contexts`")
     frames: int = option(8, "frames per view, for times and prompts of frames", bounds=(1, None))
 
 
@@ -55,6 +60,12 @@ class VitaClipSpec(MethodSpec):
     def is_open(cls, options: MethodOptions) -> bool:
         """Whether the vectors are shared by all classes."""
         return not isinstance(options, VitaClipOptions) or options.context != CLASSES or bool(options.words)
+
+    @classmethod
+    def check_frames(cls, options: VitaClipOptions, frames: int) -> None:  # type: ignore[override]
+        """Refuse another number of frames than that of the prompts of frames; times are interpolated."""
+        if options.local_prompts or options.summary:
+            super().check_frames(options, frames)
 
     @classmethod
     def check_classes(cls, options: MethodOptions, label_set: LabelSet) -> None:

@@ -24,7 +24,7 @@ from harness.api import (
 
 @dataclass(frozen=True)
 class Options(MethodOptions):
-    checkpoint: str = option("random", "weight file", file=True, words=("random",))
+    checkpoint: str = option("random", "weight file", file=("random",))
 
 
 class Network(nn.Module):

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 
 from harness.base.errors import UserError
 from harness.cells.from_request import expand
@@ -14,6 +15,8 @@ from harness.cells.plan import make_plan
 from harness.cells.request import MethodChoice, Request
 from harness.cells.scored_together import check_scored_together
 from harness.data.official.cards import load_card
+from harness.engine.contract.tiny_clip import tiny_backbone
+from harness.engine.method import method_class
 from harness.machine.compute_options import ComputeOptions
 from harness.machine.settings import load_settings
 from harness.plugins import registry
@@ -106,3 +109,65 @@ def test_few_shot_recipes_of_ez_clip_are_published_for_one_k() -> None:
             recipe = spec.recipe_for("few_shot", dataset, shots)
             assert recipe is not None
             assert recipe.source.startswith("own: published for K") is (shots != published)
+
+
+FRAMES = [
+    # Fits and evals have one number of frames, which the option follows.
+    ("ez_clip", {"frames": "16"}, {}, {}, "ez_clip is set up for 16 frames, the view has 4"),
+    ("xclip", {"frames": "8"}, {}, {}, "xclip is set up for 8 frames, the view has 4"),
+    ("aim", {}, {}, {"frames": "8"}, "aim is set up for 4 frames, the view has 8"),
+    ("efficient_prompt", {}, {}, {"frames": "8"}, "efficient_prompt is set up for 4 frames, the view has 8"),
+    ("efficient_prompt", {"temporal": "no"}, {}, {"frames": "8"}, ""),
+    ("vita_clip", {}, {"frames": "6"}, {"frames": "8"}, "vita_clip is set up for 6 frames, the view has 8"),
+    ("vita_clip", {"local_prompts": "no", "summary": "no"}, {}, {"frames": "8"}, ""),
+    ("tc_clip", {"positions": "joint"}, {}, {"frames": "8"}, "tc_clip is set up for 4 frames, the view has 8"),
+    ("tc_clip", {}, {}, {"frames": "8"}, ""),
+    ("actionclip", {}, {"frames": "78"}, {}, "actionclip has positions for 77 frames, the view has 78"),
+    ("actionclip", {"fusion": "mean"}, {"frames": "78"}, {}, ""),
+    ("mote", {}, {"frames": "77"}, {}, ""),
+    ("mote", {}, {}, {"frames": "78"}, "mote has positions for 77 frames, the view has 78"),
+    ("viclip", {"tubelet": "3"}, {}, {}, "viclip:tubelet is 3, which does not divide the 4 frames"),
+    ("viclip", {"tubelet": "2"}, {}, {}, ""),
+]
+"""(method, options, views, views of evals, refusal); no refusal if it is empty."""
+
+
+@pytest.mark.parametrize(("method", "options", "views", "eval_views", "message"), FRAMES)
+def test_a_plan_refuses_frames_that_a_method_cannot_take(
+    method: str, options: dict[str, str], views: dict[str, str], eval_views: dict[str, str], message: str
+) -> None:
+    request = Request(
+        (MethodChoice(method, options),), ("zero_shot",), ("mini_target",), views=views, eval_views=eval_views
+    )
+    if not message:
+        expand(request, load_settings({}))
+        return
+    with pytest.raises(UserError, match=message):
+        expand(request, load_settings({}))
+
+
+def test_frames_are_checked_where_videos_are_read() -> None:
+    """Methods refuse other frames on their own, too, for code that makes no plan."""
+    for name in ("aim", "ez_clip", "xclip", "efficient_prompt", "vita_clip"):
+        cls = method_class(name)
+        method = cls(tiny_backbone(), cls.options_for({}, frames=2)).eval()
+        size = method.backbone.image_size
+        with torch.no_grad():
+            method.encode_video(torch.zeros(1, 2, 3, size, size))
+            with pytest.raises(UserError, match=f"{name} is set up for 2 frames, the view has 3"):
+                method.encode_video(torch.zeros(1, 3, 3, size, size))
+
+
+def test_rates_of_ost_that_depend_on_k() -> None:
+    spec = registry.method_spec("ost")
+    rates = {(d, k): spec.recipe_for("few_shot", d, k).lr for d in ("hmdb51", "ssv2") for k in (2, 4, 8, 16)}  # type: ignore[union-attr]
+    assert {key: lr for key, lr in rates.items() if lr != 5e-6} == {("hmdb51", 4): 3.5e-6, ("ssv2", 16): 2.5e-6}
+    assert spec.recipe_for("few_shot", "hmdb51", 4, "mini") == spec.recipes["mini"]
+
+
+def test_an_option_without_effect_makes_no_row_of_its_own() -> None:
+    planned("lora", form="maxi", rank="4")
+    # The embedded CLIP has a value of its own as the default of `scale`.
+    planned("lora", form="maxi", scale="model")
+    with pytest.raises(UserError, match="Option lora:alpha has no effect with form=maxi"):
+        planned("lora", form="maxi", alpha="4")

@@ -37,17 +37,19 @@ def test_recipes_of_ost(
 
 
 @pytest.mark.parametrize(
-    ("protocol", "dataset", "batch", "lr", "epochs", "published"),
+    ("protocol", "dataset", "shots", "batch", "lr", "epochs", "published"),
     [
-        ("zero_shot", "k400", 80, 1e-4, 150, True), ("b2n", "hmdb51", 20, 1e-4, 50, False),
-        ("b2n", "ucf101", 60, 1e-5, 50, False), ("b2n", "k400", 50, 5e-6, 100, False),
-        ("b2n", "ssv2", 50, 1e-5, 100, False), ("few_shot", "hmdb51", 10, 1e-4, 180, True),
-        ("few_shot", "ucf101", 4, 1e-4, 100, True), ("few_shot", "ssv2", 10, 1e-4, 180, False),
+        ("zero_shot", "k400", None, 80, 1e-4, 150, True), ("b2n", "hmdb51", 16, 20, 1e-4, 50, False),
+        ("b2n", "ucf101", 16, 60, 1e-5, 50, False), ("b2n", "k400", 16, 50, 5e-6, 100, False),
+        ("b2n", "ssv2", 16, 50, 1e-5, 100, False), ("few_shot", "hmdb51", 2, 10, 1e-4, 180, True),
+        ("few_shot", "ucf101", 8, 4, 1e-4, 100, True), ("few_shot", "ssv2", 2, 10, 1e-4, 180, False),
     ],
 )  # fmt: skip
-def test_recipes_of_ez_clip(protocol: str, dataset: str, batch: int, lr: float, epochs: int, published: bool) -> None:
+def test_recipes_of_ez_clip(
+    protocol: str, dataset: str, shots: int | None, batch: int, lr: float, epochs: int, published: bool
+) -> None:
     spec = registry.method_spec("ez_clip")
-    recipe = spec.recipe_for(protocol, dataset)
+    recipe = spec.recipe_for(protocol, dataset, shots)
     assert recipe is not None and recipe.source.startswith("own") is not published
     assert (recipe.effective_batch, recipe.micro_batch, recipe.lr, recipe.epochs) == (batch, batch, lr, epochs)
     assert (recipe.schedule, recipe.weight_decay, recipe.betas) == ("stepped_cosine", 0.2, (0.9, 0.98))

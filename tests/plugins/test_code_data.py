@@ -70,6 +70,7 @@ DATA = [
     ("mine", '"which kind"', '"which of the kinds"'),
     ("mine", "how wide;", "how wide it is;"),
     ("mine", '{REMARK}")', '{REMARK}", bounds=(1, 9))'),
+    ("mine", '{REMARK}")', '{REMARK}", unused_with={"kind": ("b",)})'),
     ("mine", "recipe = BASE", "recipe = Recipe(epochs=1, lr=1.0)"),
     ("mine", '"zero_shot")', '"b2n")'),
     ("mine", '"width": 5', '"width": 6'),

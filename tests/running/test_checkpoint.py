@@ -153,6 +153,23 @@ def test_an_export_goes_back_in(places: tuple[object, ...], tmp_path: Path, caps
     assert in_process("predict", clip, *request, "--checkpoint", file, "--quiet") == 0
 
 
+def test_a_plan_refuses_the_checkpoint_of_another_method(
+    places: tuple[object, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = [a for a in ASK if a not in ("--workers", "0", "--quiet", "--no-report")]
+    published = xclip_file(tmp_path / "x.pth")
+    exported = export(scrambled("efficient_prompt"), tmp_path / "mine.safetensors")
+    for file, owner, title in ((published, "xclip", "X-CLIP"), (exported, "efficient_prompt", "")):
+        for method in ("vificlip", "xclip", "efficient_prompt", "lora"):
+            in_process("plan", "--method", method, "--checkpoint", file, *asked, *places)
+            refusals = {cell["refused"] for cell in json.loads(capsys.readouterr().out)}
+            if method == owner:
+                assert not any(refusals)
+                continue
+            (refusal,) = refusals
+            assert f"{file.name} is a checkpoint of {title}" in refusal and f"Give --method {owner}." in refusal
+
+
 def test_a_file_that_does_not_fit_is_named_and_nothing_is_evaluated(
     places: tuple[object, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
