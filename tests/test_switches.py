@@ -69,8 +69,9 @@ def test_every_option_with_two_ways_is_published_or_clean_in_signature_and_ident
         options = registry.load("method", name).options_type
         for option in fields(options):
             if tuple(option.metadata.get("choices", ())) == PUBLISHED_OR_CLEAN:
-                start = {"stage_one": "clip"} if name == "bridge_prompt" else {}
-                one, other = (cell_of(name, {**start, option.name: way}) for way in PUBLISHED_OR_CLEAN)
+                # The order of EZ-CLIP's temporal adapters has no effect without them.
+                start = {"bridge_prompt": {"stage_one": "clip"}, "ez_clip": {"temporal": "adapters"}}
+                one, other = (cell_of(name, {**start.get(name, {}), option.name: way}) for way in PUBLISHED_OR_CLEAN)
                 for cell, way in ((one, "published"), (other, "clean")):
                     assert f"{option.name}={way}" in signature(cell)
                     assert cell.measurement.method.options[option.name] == way

@@ -174,7 +174,8 @@ class MethodSpec:
         if frames != expected:
             raise UserError(
                 f"{cls.name} is set up for {expected} frames, the view has {frames}.",
-                f"Leave {cls.name}:frames out, and give fits and evals the same number: --views frames={frames}.",
+                f"Build the method with {cls.name}:frames={frames}. A run takes the number of --views: leave the option "
+                f"out, and give fits and evals the same number with --views frames={frames}.",
             )
 
     @classmethod
