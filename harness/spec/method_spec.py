@@ -174,8 +174,8 @@ class MethodSpec:
         if frames != expected:
             raise UserError(
                 f"{cls.name} is set up for {expected} frames, the view has {frames}.",
-                f"Build the method with {cls.name}:frames={frames}. In a run leave the option out, and give fits and evals "
-                f"the same number: --views frames={frames}.",
+                f"Build the method with {cls.name}:frames={frames}. In a run leave the option out, and give fits and "
+                f"evals the same number: --views frames={frames}.",
             )
 
     @classmethod
