@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from harness.api import LabelSet, UserError, register_method
+from harness.api import LabelSet, register_method
 from methods._embedding import EmbeddingMethod
 from methods._specs.eszsl import EszslOptions, EszslSpec
 
@@ -25,10 +25,6 @@ class Eszsl(EszslSpec, EmbeddingMethod):
     def setup(self) -> None:
         """Freeze CLIP; V is zero until the fit."""
         super().setup()
-        options = self.options
-        for name, value in (("visual_penalty", options.visual_penalty), ("class_penalty", options.class_penalty)):
-            if value is not None and value <= 0:
-                raise UserError(f"{self.name}:{name} is {value:g}, expected a number above 0.")
         self.bilinear = nn.Parameter(torch.zeros(self.embed_dim, self.embed_dim))
         self.register_buffer("penalties", torch.zeros(2))
 

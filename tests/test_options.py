@@ -96,7 +96,7 @@ def test_every_number_of_a_built_in_method_is_bounded() -> None:
     names = [name for name, source in registry.sources("method").items() if source.origin == "built-in"]
     for name, kind in ((name, registry.method_spec(name).options_type) for name in names):
         types = get_type_hints(kind)
-        for number in (f for f in fields(kind) if types[f.name] in (int, float)):
+        for number in (f for f in fields(kind) if types[f.name] in (int, float, int | None, float | None)):
             build_options(kind, {number.name: number.default}, name)
             with pytest.raises(UserError, match=f"{name}:{number.name} is -1, expected"):
                 build_options(kind, {number.name: -1}, name)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from harness.api import MethodCard, option
+from harness.api import MethodCard, UserError, option
 from methods._recipes import CLOSED_FORM
 from methods._specs._embedding import FEATURES, EmbeddingOptions, EmbeddingSpec
 
@@ -15,6 +15,12 @@ class EszslOptions(EmbeddingOptions):
         None, "gamma; none: chosen on held-out training classes (1 if there are fewer than ten classes)"
     )
     class_penalty: float | None = option(None, "lambda; none: chosen likewise")
+
+    def __post_init__(self) -> None:
+        """Refuse penalties that are not above zero, for which the problem may have no unique solution."""
+        for name, value in (("visual_penalty", self.visual_penalty), ("class_penalty", self.class_penalty)):
+            if value is not None and not value > 0:
+                raise UserError(f"eszsl:{name} is {value:g}, expected a number above 0, or none.")
 
 
 class EszslSpec(EmbeddingSpec):

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from harness.api import LabelSet, MethodCard, MethodOptions, MethodSpec, NotApplicableError, option
+from harness.api import LabelSet, MethodCard, MethodOptions, MethodSpec, NotApplicableError, UserError, option
 from methods._recipes_adapters import VITA_CLIP
 
 CLASSES, SHARED = "classes", "shared"
@@ -30,6 +30,14 @@ class VitaClipOptions(MethodOptions):
     position: str = option("end", "the class name is behind, amid or before the vectors", ("end", "middle", "front"))
     words: str = option("", "words that initialise vectors shared by all classes, in place of `contexts`")
     frames: int = option(8, "frames per view, for times and prompts of frames", bounds=(1, None))
+
+    def __post_init__(self) -> None:
+        """Refuse a number of vectors beside words, whose number they have."""
+        if self.words and self.contexts != type(self).contexts:
+            raise UserError(
+                f"vita_clip:contexts is {self.contexts}, but the vectors are those of the words {self.words!r}.",
+                "Leave contexts or words out.",
+            )
 
 
 class VitaClipSpec(MethodSpec):

@@ -165,6 +165,12 @@ def test_rates_of_ost_that_depend_on_k() -> None:
     assert spec.recipe_for("few_shot", "hmdb51", 4, "mini") == spec.recipes["mini"]
 
 
+def test_words_of_vita_clip_decide_the_number_of_vectors() -> None:
+    planned("vita_clip", words="a video of")
+    with pytest.raises(UserError, match="vita_clip:contexts is 4, but the vectors are those of the words 'a video of'"):
+        planned("vita_clip", words="a video of", contexts="4")
+
+
 def test_an_option_without_effect_makes_no_row_of_its_own() -> None:
     planned("lora", form="maxi", rank="4")
     # The embedded CLIP has a value of its own as the default of `scale`.
