@@ -1,12 +1,17 @@
-"""Contrastive losses over the clips of a batch, in which all clips of a class match each other's texts."""
+"""Contrastive losses over the clips of a batch, in which all clips of a class match each other's texts, and scores."""
 
+import math
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from harness.api import TrainingBatch, UserError
+from harness.api import Backbone, ClipMethod, TrainingBatch, UserError
 
 TARGET_SCALE = 10.0
 """Logit of a matching pair in the target distribution."""
+EVAL_SCALE = 100.0
+"""Scale of similarities in evaluation, where the code of ActionCLIP and EZ-CLIP does not use the learned scale."""
 
 
 def unblended_labels(batch: TrainingBatch, method: str) -> Tensor:
@@ -35,7 +40,33 @@ def matching_losses(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """
     matches = (labels[:, None] == labels[None, :]).float()
     target = (TARGET_SCALE * matches).softmax(dim=-1)  # symmetric, as the logits of the other direction need it
-    rows, columns = (
-        F.kl_div(F.log_softmax(side, dim=-1), target, reduction="sum") / len(labels) for side in (logits, logits.t())
-    )
-    return rows, columns
+    return divergence(logits, target), divergence(logits.t(), target)
+
+
+def divergence(logits: Tensor, target: Tensor) -> Tensor:
+    """Return KL(target || softmax of logits), mean over the rows of (B, B)."""
+    # KLLoss.py averages over all B x B elements and multiplies by B.
+    return F.kl_div(F.log_softmax(logits, dim=-1), target, reduction="sum") / len(logits)
+
+
+def pair_logits(backbone: Backbone, video: Tensor, text: Tensor) -> Tensor:
+    """Return cosines (B, B) of clips (B, D) and texts (B, D), times the learned scale."""
+    with ClipMethod.in_fp32(video):
+        video, text = F.normalize(video.float(), dim=-1), F.normalize(text.float(), dim=-1)
+        return backbone.add_bias(backbone.logit_scale.float().exp() * video @ text.t())
+
+
+def mean_log_probabilities(video: Tensor, text: Tensor) -> Tensor:
+    """Return log-probabilities (B, C): a softmax over classes for each text of a class, averaged over the texts.
+
+    The softmax of log-probabilities gives the probabilities, so that the harness averages views as published.
+
+    Args:
+        video: (B, D) video features.
+        text: (K, C, D) features of K texts per class.
+    """
+    with ClipMethod.in_fp32(video):
+        video, text = F.normalize(video.float(), dim=-1), F.normalize(text.float(), dim=-1)
+        similarity = EVAL_SCALE * torch.einsum("bd,kcd->bkc", video, text)
+        # The mean of probabilities in logarithms: a product of small probabilities would underflow.
+        return similarity.log_softmax(dim=-1).logsumexp(dim=1) - math.log(len(text))

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.api import ClipMethod, LabelSet, UserError
-from methods._specs._head import CLASSES, HeadOptions, HeadSpec, require_size
+from methods._specs._head import CLASSES, HeadOptions, HeadSpec
 
 
 class HeadMethod(HeadSpec, ClipMethod):
@@ -54,7 +54,7 @@ class HeadMethod(HeadSpec, ClipMethod):
         """
         if self.options.head != CLASSES:
             return super().encode_text(label_set)
-        require_size(self.name, self.options.fixed_classes, label_set)
+        self.require_size(self.options, label_set)
         return torch.arange(len(label_set))
 
     def score(self, video: Tensor, text: Tensor) -> Tensor:

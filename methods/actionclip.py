@@ -1,20 +1,13 @@
 """ActionCLIP: sixteen templates, a contrastive loss over the batch, and a temporal Transformer over frames."""
 
-import math
-
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from harness.api import ClipMethod, LabelSet, ParameterGroup, Recipe, UserError, register_method
 from methods._blocks import Blocks, draw_linear
+from methods._contrast import matching_losses, mean_log_probabilities, pair_logits
 from methods._specs.actionclip import MEAN, POSITIONS, ActionClipOptions, ActionClipSpec
 from methods._templates import ACTION_TEMPLATES
-
-EVAL_SCALE = 100.0
-"""Scale of similarities in evaluation, where the published code does not use the learned scale."""
-TARGET_SCALE = 10.0
-"""Logit of a matching pair in the target distribution of the contrastive loss."""
 
 
 class TemporalFusion(nn.Module):
@@ -66,15 +59,8 @@ class ActionClip(ActionClipSpec, ClipMethod):
         return torch.unflatten(features, 0, (len(ACTION_TEMPLATES), len(label_set)))
 
     def score(self, video: Tensor, text: Tensor) -> Tensor:
-        """Return log-probabilities (B, C): a softmax over classes for each template, averaged over templates.
-
-        The softmax of log-probabilities gives the probabilities, so that the harness averages views as published.
-        """
-        with self.in_fp32(video):
-            video, text = F.normalize(video.float(), dim=-1), F.normalize(text.float(), dim=-1)
-            similarity = EVAL_SCALE * torch.einsum("bd,kcd->bkc", video, text)
-            # The mean of probabilities in logarithms: a product of small probabilities would underflow.
-            return similarity.log_softmax(dim=-1).logsumexp(dim=1) - math.log(len(text))
+        """Return log-probabilities (B, C), the mean over the templates."""
+        return mean_log_probabilities(video, text)
 
     def loss(self, video: Tensor, targets: Tensor, label_set: LabelSet) -> Tensor:
         """Return the contrastive loss of a whole batch, in nats, with one random template per clip.
@@ -103,9 +89,7 @@ class ActionClip(ActionClipSpec, ClipMethod):
 
     def similarity(self, video: Tensor, text: Tensor) -> Tensor:
         """Return cosines (B, B) of clips and texts, times the learned scale."""
-        with self.in_fp32(video):
-            video, text = F.normalize(video.float(), dim=-1), F.normalize(text.float(), dim=-1)
-            return self.backbone.add_bias(self.backbone.logit_scale.float().exp() * video @ text.t())
+        return pair_logits(self.backbone, video, text)
 
     def contrast(self, video: Tensor, text: Tensor, labels: Tensor) -> Tensor:
         """Return the divergence between target and predicted matches of a batch, mean over both directions.
@@ -117,10 +101,9 @@ class ActionClip(ActionClipSpec, ClipMethod):
             text: (B, D) text features; row i describes the class of clip i.
             labels: (B,) class ids.
         """
-        logits = self.similarity(video, text)
         # All clips of a class are positives for each other (utils/tools.py, gen_label), not only the diagonal.
-        target = (TARGET_SCALE * (labels[:, None] == labels[None, :]).float()).softmax(dim=-1)
-        return (divergence(logits, target) + divergence(logits.t(), target)) / 2
+        rows, columns = matching_losses(self.similarity(video, text), labels)
+        return (rows + columns) / 2
 
     def parameter_groups(self, recipe: Recipe) -> list[ParameterGroup]:
         """Return three groups: text tower and scale, vision tower, fusion at a tenfold rate; all with weight decay."""
@@ -135,9 +118,3 @@ class ActionClip(ActionClipSpec, ClipMethod):
             {"params": parameters, "lr": rates[name], "weight_decay": recipe.weight_decay}
             for name, parameters in groups.items()
         ]
-
-
-def divergence(logits: Tensor, target: Tensor) -> Tensor:
-    """Return KL(target || softmax of logits), mean over the rows of (B, B)."""
-    # KLLoss.py averages over all B x B elements and multiplies by B.
-    return F.kl_div(F.log_softmax(logits, dim=-1), target, reduction="sum") / len(logits)

@@ -106,9 +106,7 @@ class BridgePrompt(BridgePromptSpec, ClipMethod):
     def encode_text(self, label_set: LabelSet) -> Tensor:
         """Return text features (C, D). Prompts follow the start token and have the positions of the text tower."""
         backbone, n = self.backbone, self.options.text_tokens
-        tokens = backbone.tokenize(self.prompts(label_set))
-        end = tokens.argmax(dim=-1)
-        tokens = tokens[:, : int(end.max()) + 1].to(self.text_context.device)
+        tokens, end = backbone.trim_tokens(backbone.tokenize(self.prompts(label_set)))
         x = backbone.embed_tokens(tokens, self.options.text_embedding == "published")
         # Not rounded: the original up-casts `ctx` to float32 once and does not cast it again.
         x = torch.cat([x[:, :1], self._insert(self.text_context, x, rounded=False), x[:, 1 + n :]], dim=1)

@@ -11,15 +11,13 @@ from torch import Tensor, nn
 
 from harness.api import ClipMethod, LabelSet, TrainingBatch, UserError, register_method
 from methods._adapters import Adapter, attend, finish_block
-from methods._contrast import matching_losses, unblended_labels
+from methods._contrast import matching_losses, mean_log_probabilities, pair_logits, unblended_labels
 from methods._specs.ez_clip import EzClipOptions, EzClipSpec
 from methods._templates import ACTION_TEMPLATES
 
 if TYPE_CHECKING:
     from harness.engine.model.open_clip_types import Block
 
-EVAL_SCALE = 100.0
-"""Scale of similarities in evaluation, where the published code does not use CLIP's scale."""
 PROMPT_RANGE = 3 * 256
 """Part of the range of the initial prompts; the original writes 3 x 16 x 16, for any patch size."""
 
@@ -98,9 +96,7 @@ class EzClip(EzClipSpec, ClipMethod):
     def encode_sentences(self, texts: tuple[str, ...]) -> Tensor:
         """Return text features (N, D) of N texts, not normalised, through the adapted text tower."""
         backbone, device = self.backbone, self.temporal_embedding.device
-        tokens = backbone.tokenize(texts)
-        end = tokens.argmax(dim=-1)  # the end token has the largest id
-        tokens = tokens[:, : int(end.max()) + 1].to(device)
+        tokens, end = backbone.trim_tokens(backbone.tokenize(texts))
         length, text = tokens.shape[1], backbone.text
         x = backbone.embed_tokens(tokens)
         x = x + text.positional_embedding[:length].to(x.dtype)
@@ -127,12 +123,8 @@ class EzClip(EzClipSpec, ClipMethod):
         return torch.unflatten(features, 0, (-1, len(label_set)))
 
     def score(self, video: Tensor, text: Tensor) -> Tensor:
-        """Return log-probabilities (B, C): a softmax over classes for each of the K texts, averaged over the texts."""
-        with self.in_fp32(video):
-            video, text = F.normalize(video.float(), dim=-1), F.normalize(text.float(), dim=-1)
-            similarity = EVAL_SCALE * torch.einsum("bd,kcd->bkc", video, text)
-            # The mean of probabilities in logarithms: a product of small probabilities would underflow.
-            return similarity.log_softmax(dim=-1).logsumexp(dim=1) - math.log(len(text))
+        """Return log-probabilities (B, C), the mean over the K texts of each class."""
+        return mean_log_probabilities(video, text)
 
     def training_loss(self, batch: TrainingBatch) -> Tensor:
         """Return the contrast of clips and texts, mean over both directions, plus the motion loss.
@@ -147,14 +139,9 @@ class EzClip(EzClipSpec, ClipMethod):
             for i, generator in zip(labels.tolist(), batch.generators_of_clips("text"), strict=True)
         )
         frames = self.encode_frames(batch.video)
-        rows, columns = matching_losses(self.similarity(frames.mean(dim=1), self.encode_sentences(texts)), labels)
+        logits = pair_logits(self.backbone, frames.mean(dim=1), self.encode_sentences(texts))
+        rows, columns = matching_losses(logits, labels)
         return (rows + columns) / 2 + motion_loss(frames)
-
-    def similarity(self, video: Tensor, text: Tensor) -> Tensor:
-        """Return cosines (B, B) of clips and texts, times CLIP's scale."""
-        with self.in_fp32(video):
-            video, text = F.normalize(video.float(), dim=-1), F.normalize(text.float(), dim=-1)
-            return self.backbone.add_bias(self.backbone.logit_scale.float().exp() * video @ text.t())
 
 
 def motion_loss(frames: Tensor) -> Tensor:

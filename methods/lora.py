@@ -62,7 +62,7 @@ class Lora(LoraSpec, ClipMethod):
                 f"{self.name}:blocks is {self.options.blocks!r}, expected {ALL} or numbers of blocks from 0 to "
                 f"{depth - 1}, such as 0+{depth - 1}."
             )
-        return sorted({int(word) for word in words})
+        return [int(word) for word in words]
 
     def _clip_lora(self, block: Block) -> dict[str, LowRank]:
         """Return the updates of a block in the form of CLIP-LoRA, whose scale is alpha / sqrt(rank)."""

@@ -144,14 +144,12 @@ class TcClip(TcClipSpec, ClipMethod[tuple[Tensor, Tensor], tuple[Tensor, Tensor]
     def encode_text(self, label_set: LabelSet) -> tuple[Tensor, Tensor]:
         """Return hidden states (C, L, width) before the first prompt layer, and positions (C,) of the end tokens."""
         backbone, n = self.backbone, self.options.context_vectors
-        tokens = backbone.tokenize(self.prompts(label_set))
-        end = tokens.argmax(dim=-1)
-        tokens = tokens[:, : int(end.max()) + 1].to(self.text_context.device)
+        tokens, end = backbone.trim_tokens(backbone.tokenize(self.prompts(label_set)))
         x = backbone.embed_tokens(tokens, self.options.text_embedding == "published")
         x = torch.cat([x[:, :1], self.text_context.to(x.dtype).expand(len(x), -1, -1), x[:, 1 + n :]], dim=1)
         x = x + backbone.text.positional_embedding[: x.shape[1]].to(x.dtype)
         stop = self.levels[0] - 1 if self.levels else len(backbone.text_blocks)
-        return self._run_blocks(x, 0, stop), end.to(x.device)
+        return self._run_blocks(x, 0, stop), end
 
     def _run_blocks(self, x: Tensor, start: int, stop: int) -> Tensor:
         mask = self.backbone.text.attn_mask[: x.shape[1], : x.shape[1]]

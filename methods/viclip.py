@@ -96,13 +96,12 @@ class ViClip(ViClipSpec, ClipMethod):
 
     def encode_text(self, label_set: LabelSet) -> Tensor:
         """Return text features (C, K, D) of the K texts of each class, not normalised."""
-        tokens, backbone = self.tokens(self.prompts(label_set)), self.backbone
-        end = tokens.argmax(dim=-1)
-        tokens = tokens[:, : int(end.max()) + 1].to(self.text_positions.device)
+        backbone = self.backbone
+        tokens, end = backbone.trim_tokens(self.tokens(self.prompts(label_set)))
         x = backbone.embed_tokens(tokens)
         # CLIP adds its own positions, which are replaced here.
         change = self.text_positions[: x.shape[1]] - backbone.text.positional_embedding[: x.shape[1]]
-        features = backbone.encode_embedded_text(x + change.to(x.dtype), end.to(x.device))
+        features = backbone.encode_embedded_text(x + change.to(x.dtype), end)
         return torch.unflatten(features, 0, (len(label_set), -1))
 
     def score(self, video: Tensor, text: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from harness.api import ClipMethod, LabelSet, UserError, register_method
 from methods._halves import attended, mapped
-from methods._specs.vita_clip import CLASSES, VitaClipOptions, VitaClipSpec, require_size
+from methods._specs.vita_clip import CLASSES, VitaClipOptions, VitaClipSpec
 
 if TYPE_CHECKING:
     from harness.engine.model.open_clip_types import Block
@@ -178,7 +178,7 @@ class VitaClip(VitaClipSpec, ClipMethod):
             NotApplicableError: There are contexts for another number of classes than the label set has.
         """
         if self.ctx.ndim == 3:
-            require_size(self.name, len(self.ctx), label_set)
+            self.require_size(self.options, label_set)
         tokens = self.backbone.tokenize(self.prompts(label_set))
         end = tokens.argmax(dim=-1)
         order = self.order(label_set, int(end.max()) + 1)

@@ -84,8 +84,10 @@ def _add_texts(kinds: Verbs) -> None:
         kinds, "import-texts", "convert class texts of other projects into a file for the option class_texts",
         "Convert JSON files of texts by class id into one file of class texts, see docs/class_texts.md. A file holds\n"
         '{"0": ["text", ...], ...} (descriptors) or {"0": "Name: sentence", ...}. Its ids are those of LABELS:\n'
-        "DATASET, DATASET/LABEL_SET, or a file of class names. Several files become sections of one file.",
-        "examples:\n  python -m harness data import-texts hmdb51=hmdb_51.json k400=kinetics_400.json --source llm "
+        "DATASET, DATASET/LABEL_SET, either with @VARIANT of the class names, or a file of class names. Several files\n"
+        "become sections of one file.",
+        "examples:\n  python -m harness data import-texts hmdb51@corrected=hmdb_51.json k400=kinetics_400.json "
+        "--source llm "
         "--out texts.json\n"
         "  python -m harness data import-texts hmdb51:spatial=spatial.json hmdb51:temporal=temporal.json --source llm "
         "--out texts.json\n",

@@ -17,7 +17,7 @@ from harness.plugins import registry
 from harness.plugins.loose_files import load_environment_plugins
 from harness.spec import MethodCard, Recipe
 from harness.spec.method_spec import MethodSpec
-from harness.spec.options import Bounds, PlainValue, bounds_text, unused_text
+from harness.spec.options import Bounds, UnusedWith, bounds_text, unused_text
 from results.measurement import Value
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class _Option:
     help: str
     choices: tuple[str, ...]
     bounds: Bounds
-    unused_with: Mapping[str, tuple[PlainValue, ...]]
+    unused_with: UnusedWith
 
     @property
     def text(self) -> str:

@@ -7,7 +7,7 @@ sentence each, which begins with the class name and a colon (the label files of 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,12 +17,14 @@ from harness.base.errors import UserError
 from harness.base.text_files import read_text
 from harness.data.catalog import open_dataset
 from harness.data.lists.class_names import read_class_names
+from harness.data.official.cards import LABEL_VARIANTS
 from harness.machine.settings import Settings
 from harness.spec import LabelSet
 from harness.spec.class_texts import FORM, name_key, parse_class_texts
 
 ENTRY = (
-    "LABELS=FILE or LABELS:KIND=FILE, such as hmdb51=hmdb.json, k600/split_1:spatial=one.json or names.csv=texts.json"
+    "LABELS=FILE or LABELS:KIND=FILE, such as hmdb51@corrected=hmdb.json, k600/split_1:spatial=one.json or "
+    "names.csv=texts.json"
 )
 LAYOUTS = (
     'Accepted: {"0": ["text", ...], "1": ...} and {"0": "Name: sentence", ...}, with the ids of the label set in order.'
@@ -34,7 +36,8 @@ class TextSource:
     """A JSON file of another project.
 
     Args:
-        labels: Label set of its ids: `DATASET`, `DATASET/LABEL_SET`, or the path of a file of class names.
+        labels: Label set of its ids: `DATASET`, `DATASET/LABEL_SET`, either with `@VARIANT` for other class names
+            (`hmdb51@corrected`), or the path of a file of class names.
         kind: Kind of its texts; empty without kinds.
         file: The file.
     """
@@ -99,6 +102,7 @@ def import_texts(sources: Sequence[TextSource], writer: str, out: Path, settings
     for source in sources:
         labels = _labels(source.labels, settings)
         texts = _texts_by_id(source.file, labels, source.labels)
+        _require_own_names(texts, labels, source, settings)
         section = sections.setdefault(source.labels, {name: {} for name in labels.names})
         for name, listed in zip(labels.names, texts, strict=True):
             if source.kind in section[name]:
@@ -140,8 +144,9 @@ def _labels(text: str, settings: Settings) -> LabelSet:
     """The label set of a dataset, or the names of a file."""
     if Path(text).is_file():
         return read_class_names(Path(text))
-    dataset, _, name = text.partition("/")
-    return open_dataset(dataset, settings).labels(name or "all")
+    label_set, _, variant = text.partition("@")
+    dataset, _, name = label_set.partition("/")
+    return open_dataset(dataset, settings, variant=variant or "published").labels(name or "all")
 
 
 def _texts_by_id(file: Path, labels: LabelSet, shown: str) -> list[list[str]]:
@@ -161,21 +166,36 @@ def _texts_by_id(file: Path, labels: LabelSet, shown: str) -> list[list[str]]:
         if not isinstance(listed, list) or not listed or not all(isinstance(t, str) and t.strip() for t in listed):
             raise UserError(f"{source} has {value!r:.60} for the id {i}, expected a text or a list of texts.", LAYOUTS)
         texts.append([" ".join(str(text).split()) for text in listed])
-    _require_own_names(texts, labels, f"{source} with the labels {shown}")
     return texts
 
 
-def _require_own_names(texts: Iterable[list[str]], labels: LabelSet, source: str) -> None:
+def _require_own_names(texts: Sequence[list[str]], labels: LabelSet, source: TextSource, settings: Settings) -> None:
     """Refuse sentences `Name: ...` that name other classes: the ids are then those of another label set.
 
     A wrong label set of equal size gives wrong class texts, which no later check finds.
     """
+    wrong = _first_of_another_class(texts, labels)
+    if wrong is None:
+        return
+    hint = "Name the label set of the ids: DATASET/LABEL_SET, or a file of class names."
+    if not Path(source.labels).is_file():
+        label_set = source.labels.partition("@")[0]
+        others = (f"{label_set}@{variant}" for variant in LABEL_VARIANTS)
+        fitting = (other for other in others if _first_of_another_class(texts, _labels(other, settings)) is None)
+        hint = next((f"Its ids are those of {other}: give {other}={source.file}." for other in fitting), hint)
+    raise UserError(
+        f"The file of texts {source.file} with the labels {source.labels}: the text of id {wrong} begins with "
+        f"{texts[wrong][0].partition(':')[0]!r}, and class {wrong} is {labels.names[wrong]!r}; expected the ids of "
+        "this label set.",
+        hint,
+    )
+
+
+def _first_of_another_class(texts: Sequence[list[str]], labels: LabelSet) -> int | None:
+    """The first id whose sentence begins with the name of another class of a label set; None if there is none."""
     known = {name_key(name) for name in labels.names}
     for i, listed in enumerate(texts):
         named = name_key(listed[0].partition(":")[0]) if len(listed) == 1 and ":" in listed[0] else ""
         if named in known and named != name_key(labels.names[i]):
-            raise UserError(
-                f"{source}: the text of id {i} begins with {listed[0].partition(':')[0]!r}, and class {i} is "
-                f"{labels.names[i]!r}; expected the ids of this label set.",
-                "Name the label set of the ids: DATASET/LABEL_SET, or a file of class names.",
-            )
+            return i
+    return None

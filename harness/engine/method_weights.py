@@ -35,7 +35,7 @@ def load_published(method: ClipMethod[VideoT, TextT], path: Path) -> str:
     """
     if not method.uses_clip:
         raise UserError(
-            f"{method.name} has its own model, into which no weights of CLIP methods can be loaded.",
+            f"{method.name} has its own model, which reads its checkpoint itself.",
             f"Give its weights as an option: {method.name}:checkpoint=FILE.",
         )
     described = describe(path)

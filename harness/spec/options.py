@@ -10,6 +10,7 @@ import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from types import EllipsisType
 from typing import TypeVar, get_args, get_origin
 
 from harness.base.errors import UserError, near_hint, unknown_setting
@@ -20,6 +21,8 @@ OptionValue = PlainValue | tuple[PlainValue, ...]
 """Value of an option, as measurements hold it too."""
 Bounds = tuple[float | None, float | None]
 """Smallest and largest number; None for no bound."""
+UnusedWith = Mapping[str, tuple[PlainValue, ...] | EllipsisType]
+"""Values of other options by name; an ellipsis for all values but the default."""
 T = TypeVar("T")
 
 
@@ -47,7 +50,7 @@ def option(
     file: bool | tuple[str, ...] = False,
     evaluation_only: bool = False,
     bounds: Bounds = (None, None),
-    unused_with: Mapping[str, tuple[PlainValue, ...]] | None = None,
+    unused_with: UnusedWith | None = None,
 ) -> T:
     """A dataclass field for `MethodOptions`.
 
@@ -59,8 +62,8 @@ def option(
             paths and the words in it.
         evaluation_only: Whether the option changes scores and leaves fits as they are: another value does not refit.
         bounds: Smallest and largest allowed number; None for no bound.
-        unused_with: Values of other options with which this option has no effect, by name. There a value other than the
-            default is refused, so that equal results never stand in two rows.
+        unused_with: Values of other options with which this option has no effect, by name; `...` for all values but
+            the default. There a value other than the default is refused, so that equal results never stand in two rows.
     """
     metadata = {
         "help": help, "choices": choices, "file": file, "evaluation_only": evaluation_only, "bounds": bounds,
@@ -77,9 +80,11 @@ def bounds_text(bounds: Bounds) -> str:
     return f"at least {least:g}" if least is not None else f"at most {most:g}" if most is not None else ""
 
 
-def unused_text(unused_with: Mapping[str, tuple[PlainValue, ...]]) -> str:
+def unused_text(unused_with: UnusedWith) -> str:
     """The values of other options with which an option has no effect, in words; empty without such values."""
-    conditions = [f"{name}={_raw(value)}" for name, values in unused_with.items() for value in values]
+    conditions: list[str] = []
+    for name, values in unused_with.items():
+        conditions += [name] if isinstance(values, EllipsisType) else [f"{name}={_raw(value)}" for value in values]
     return f"unused with {' or '.join(conditions)}" if conditions else ""
 
 
@@ -99,10 +104,12 @@ def check_used(options: MethodOptions, changed: Iterable[str], method: str) -> N
     Raises:
         UserError: An option has no effect.
     """
-    unused = {f.name: f.metadata.get("unused_with") or {} for f in fields(options)}
+    by_name = {f.name: f for f in fields(options)}
     for name in changed:
-        for other, values in unused[name].items():
-            if (found := getattr(options, other)) in values:
+        unused_with: UnusedWith = by_name[name].metadata.get("unused_with") or {}
+        for other, values in unused_with.items():
+            found = getattr(options, other)
+            if found != by_name[other].default if isinstance(values, EllipsisType) else found in values:
                 raise UserError(
                     f"Option {method}:{name} has no effect with {other}={_raw(found)}.",
                     f"Leave {name} out, or choose another value of {other}. See: python -m harness show {method}",

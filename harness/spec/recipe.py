@@ -32,7 +32,9 @@ class Recipe:
     Args:
         epochs: Passes over the training list.
         lr: Peak learning rate of the main parameter group.
-        warmup_epochs: Linear warm-up. The cosine is evaluated at the absolute iteration, as published.
+        warmup_epochs: Epochs of linear warm-up. What follows depends on `schedule`: the cosine of `absolute_cosine`
+            began at iteration 0, so that the rate drops at the end of the warm-up; that of `slowfast_cosine` begins
+            there.
         micro_batch: Clips per blending group (4 in all published ViFi-CLIP recipes).
         ranks: Processes of the published run.
         accumulate: Micro-batches per update and rank.
@@ -42,8 +44,8 @@ class Recipe:
             With mixup = cutmix = 0 nothing is blended.
         views_cached: Augmented views per clip whose frame features are stored; epoch e uses view e modulo this number;
             0 for new views in every epoch. Needs a frozen vision tower and no blending, and changes the method.
-        schedule: `absolute_cosine` (X-CLIP and ViFi-CLIP), `stepped_cosine` (ActionCLIP), `slowfast_cosine`
-            (Open-VCLIP and FROSTER), `epoch_cosine` (mmcv, for AIM) or `constant`.
+        schedule: `absolute_cosine`, `stepped_cosine`, `slowfast_cosine`, `epoch_cosine` or `constant`, see
+            `harness.engine.training.schedule`.
         seed: Base seed of every random draw of the fit.
         selection: Evaluated epoch: `last`, or `epoch:N` (counted from 1), which puts the row into the open division: it
             can only be chosen by scores of the evaluation list.

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from harness.api import LabelSet, MethodOptions, MethodSpec, NotApplicableError, option
+from harness.api import LabelSet, MethodOptions, MethodSpec, option
+from methods._specs._sizes import require_size
 
 CLASSES, TEXT = "classes", "text"
 OWN_HEAD = (
@@ -46,13 +47,14 @@ class HeadSpec(MethodSpec):
     def check_classes(cls, options: MethodOptions, label_set: LabelSet) -> None:
         """Refuse a label set whose size is not that of the linear layer."""
         if isinstance(options, HeadOptions) and options.head == CLASSES:
-            require_size(cls.name, options.fixed_classes, label_set)
+            cls.require_size(options, label_set)
 
+    @classmethod
+    def require_size(cls, options: HeadOptions, label_set: LabelSet) -> None:
+        """Refuse a label set whose size is not that of the linear layer.
 
-def require_size(name: str, classes: int, label_set: LabelSet) -> None:
-    """Refuse a label set whose size is not that of a head."""
-    if classes != len(label_set):
-        raise NotApplicableError(
-            f"The head of {name} has {classes} classes, the label set has {len(label_set)}.",
-            f"Set the option {name}:fixed_classes={len(label_set)}, or {name}:head=text.",
-        )
+        Raises:
+            NotApplicableError: The sizes differ.
+        """
+        hint = f"Set the option {cls.name}:fixed_classes={len(label_set)}, or {cls.name}:head=text."
+        require_size(options.fixed_classes, label_set, f"The head of {cls.name} has", hint)

@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from harness.api import MethodCard, MethodOptions, MethodSpec, UserError, option
 from methods._recipes_adapters import LORA
+from methods._specs._numbers import is_ascending
 
 CLIP_LORA, MAXI = "clip_lora", "maxi"
 BOTH, VISION, TEXT = "both", "vision", "text"
@@ -39,10 +40,12 @@ class LoraOptions(MethodOptions):
 
     def __post_init__(self) -> None:
         """Refuse other letters and words than those of `projections` and `blocks`."""
-        if not self.projections or set(self.projections) - set("qkvo"):
-            raise UserError(f"lora:projections is {self.projections!r}, expected letters of qkvo.")
-        if self.blocks != ALL and not all(word.isdecimal() for word in self.blocks.split("+")):
-            raise UserError(f"lora:blocks is {self.blocks!r}, expected {ALL} or numbers of blocks such as 0+2.")
+        if not self.projections or self.projections != "".join(c for c in "qkvo" if c in self.projections):
+            raise UserError(f"lora:projections is {self.projections!r}, expected letters of qkvo in this order.")
+        if self.blocks != ALL and not is_ascending(self.blocks):
+            raise UserError(
+                f"lora:blocks is {self.blocks!r}, expected {ALL} or ascending numbers of blocks such as 0+2."
+            )
 
 
 class LoraSpec(MethodSpec):

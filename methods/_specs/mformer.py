@@ -61,7 +61,7 @@ class MformerSpec(MethodSpec):
         settings = tuple((k, v) for k, v in vars(options).items() if k not in ("config", "checkpoint", "classes"))
         network = OwnNetwork(
             f"mformer-{options.config}",
-            NetworkInput(size.frames, size.size, f"motionformer:{size.stride}", CLIPS, "slowfast"),
+            NetworkInput(size.frames, size.size, f"motionformer:{size.stride}", CLIPS, "slowfast", "exact"),
             options.fixed_classes, settings, options.checkpoint, partial(_build, options), tuple(unused),
         )  # fmt: skip
         without = f"To run the pipeline without weights: {given}{RANDOM}."

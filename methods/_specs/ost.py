@@ -1,20 +1,20 @@
 """Specification of OST."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from harness.api import ClassTextOptions, LabelSet, MethodCard, MethodSpec, ParentFit, Recipe, option
+from harness.api import ClassTextOptions, LabelSet, MethodCard, ParentFit, Recipe, option
 from methods._recipes_later import OST
 from methods._specs._hard_labels import require_hard_labels
+from methods._specs._start import CLIP, StartOptions, StartSpec
 from methods._specs._texts import require_equal_counts
 
 KINDS = ("spatial", "temporal")
-CLIP, SOURCE = "clip", "source"
 EVALUATED_TOGETHER = 2
 """Videos that the published code sees together in evaluation, on one GPU."""
 
 
 @dataclass(frozen=True)
-class OstOptions(ClassTextOptions):
+class OstOptions(StartOptions, ClassTextOptions):
     """Descriptors, the rule that ends the transport, and the trained towers."""
 
     stop: str = option(
@@ -23,16 +23,12 @@ class OstOptions(ClassTextOptions):
         "batch (published), for batches up to the published size",
         ("pair", "batch"),
     )
-    start: str = option(
-        CLIP, "weights before the fit: clip, or source (a zero_shot fit of this method on the source dataset)",
-        (CLIP, SOURCE),
-    )  # fmt: skip
     train: str = option(
         "both", "both: all of CLIP (published); image or text: one tower, scale frozen", ("both", "image", "text")
     )
 
 
-class OstSpec(MethodSpec):
+class OstSpec(StartSpec):
     """Card, recipes and options of the method."""
 
     name = "ost"
@@ -64,11 +60,6 @@ class OstSpec(MethodSpec):
         shared = (("class_texts", options.class_texts), ("stop", options.stop))
         given = tuple((name, value) for name, value in shared if value)
         return ParentFit(cls.name, "zero_shot", given, (("initial_share", "0"),))
-
-    @classmethod
-    def card_for(cls, options: OstOptions) -> MethodCard:  # type: ignore[override]
-        """Return the card, which names the source of a fit that starts from one."""
-        return cls.card if options.start == CLIP else replace(cls.card, extra_data=("source dataset of the first fit",))
 
     @classmethod
     def scored_together(cls, options: OstOptions) -> int | None:  # type: ignore[override]

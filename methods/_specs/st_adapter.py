@@ -6,6 +6,7 @@ from typing import ClassVar
 from harness.api import MethodCard, UserError, option
 from methods._recipes_adapters import ST_ADAPTER
 from methods._specs._head import OWN_HEAD, HeadOptions, HeadSpec
+from methods._specs._numbers import whole_numbers
 
 
 @dataclass(frozen=True)
@@ -27,8 +28,8 @@ class STAdapterOptions(HeadOptions):
 
     def __post_init__(self) -> None:
         """Refuse a kernel that is not three odd numbers."""
-        sizes = self.kernel.split("x")
-        if len(sizes) != 3 or not all(size.isdecimal() and int(size) % 2 for size in sizes):
+        sizes = whole_numbers(self.kernel, "x")
+        if len(sizes) != 3 or not all(size % 2 for size in sizes):
             raise UserError(f"st_adapter:kernel is {self.kernel!r}, expected three odd numbers such as 3x1x1.")
 
 

@@ -2,18 +2,19 @@
 
 from dataclasses import asdict, dataclass, replace
 
-from harness.api import ClassTextOptions, LabelSet, MethodCard, MethodSpec, ParentFit, UserError, option
+from harness.api import ClassTextOptions, LabelSet, MethodCard, ParentFit, UserError, option
 from methods._prompted import PrecisionOptions
 from methods._recipes_later import TC_CLIP
+from methods._specs._numbers import is_ascending
+from methods._specs._start import CLIP, StartOptions, StartSpec
 from methods._specs._texts import require_one_text, split_words
 
 FREEZE = ("none", "image", "text", "backbone")
-CLIP, SOURCE = "clip", "source"
 JOINT = "joint"
 
 
 @dataclass(frozen=True)
-class TcClipOptions(ClassTextOptions, PrecisionOptions):
+class TcClipOptions(StartOptions, ClassTextOptions, PrecisionOptions):
     """Numbers of seeds and context tokens, and the learned part of the texts; the defaults are the published values."""
 
     context: str = option("a photo of a", "words before each class name, whose embeddings start the learned vectors")
@@ -38,10 +39,6 @@ class TcClipOptions(ClassTextOptions, PrecisionOptions):
         unused_with={"prompt_layers": ("none",)},
     )
     freeze: str = option("none", "part of CLIP that is not trained", FREEZE)
-    start: str = option(
-        CLIP, "weights before the fit: clip, or source (a zero_shot fit of this method on the source dataset)",
-        (CLIP, SOURCE),
-    )  # fmt: skip
     new_lr: float = option(
         10.0, "learning rate of the text's vectors and prompt layers, in multiples of the recipe's", bounds=(0, None)
     )
@@ -50,12 +47,15 @@ class TcClipOptions(ClassTextOptions, PrecisionOptions):
         """Refuse a share that leaves no seed, and other words than those of `prompt_layers`."""
         if not self.seeds > 0:
             raise UserError(f"tc_clip:seeds is {self.seeds:g}, expected a share above 0 and up to 1.")
-        numbers = self.prompt_layers.split("+")
-        if self.prompt_layers not in ("last", "none") and not all(n.isdecimal() and int(n) for n in numbers):
-            raise UserError(f"tc_clip:prompt_layers is {self.prompt_layers!r}, expected last, none or 10+12.")
+        is_numbers = is_ascending(self.prompt_layers) and not self.prompt_layers.startswith("0")
+        if self.prompt_layers not in ("last", "none") and not is_numbers:
+            raise UserError(
+                f"tc_clip:prompt_layers is {self.prompt_layers!r}, expected last, none, or ascending numbers from 1 "
+                "such as 10+12."
+            )
 
 
-class TcClipSpec(MethodSpec):
+class TcClipSpec(StartSpec):
     """Card, recipes and options of the method."""
 
     name = "tc_clip"
@@ -108,8 +108,3 @@ class TcClipSpec(MethodSpec):
         default, given = asdict(cls.options_type()), asdict(replace(options, start=CLIP))
         changed = tuple((name, value) for name, value in given.items() if value != default[name])
         return ParentFit(cls.name, "zero_shot", changed)
-
-    @classmethod
-    def card_for(cls, options: TcClipOptions) -> MethodCard:  # type: ignore[override]
-        """Return the card, which names the source of a fit that starts from one."""
-        return cls.card if options.start == CLIP else replace(cls.card, extra_data=("source dataset of the first fit",))

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from harness.api import LabelSet, MethodCard, MethodOptions, MethodSpec, NotApplicableError, UserError, option
+from harness.api import LabelSet, MethodCard, MethodOptions, MethodSpec, option
 from methods._recipes_adapters import VITA_CLIP
+from methods._specs._sizes import require_size
 
 CLASSES, SHARED = "classes", "shared"
 
@@ -16,28 +17,20 @@ class VitaClipOptions(MethodOptions):
     global_prompts: int = option(8, "prompts of the video in each block", bounds=(0, None))
     local_prompts: bool = option(True, "prompts of the frames")
     summary: bool = option(True, "summary token of each frame, made by attention among the frames")
-    contexts: int = option(8, "learned vectors beside the class name", bounds=(1, None))
+    contexts: int = option(8, "learned vectors beside the class name", bounds=(1, None), unused_with={"words": ...})
     context: str = option(
         SHARED, "shared: the same vectors for all classes (own choice); classes: vectors for each class (published)",
-        (SHARED, CLASSES),
+        (SHARED, CLASSES), unused_with={"words": ...},
     )  # fmt: skip
     fixed_classes: int = option(
         0,
         "classes with vectors of their own; those of K-400 are known",
         bounds=(0, None),
-        unused_with={"context": (SHARED,)},
+        unused_with={"context": (SHARED,), "words": ...},
     )
     position: str = option("end", "the class name is behind, amid or before the vectors", ("end", "middle", "front"))
     words: str = option("", "words that initialise vectors shared by all classes, in place of `contexts`")
     frames: int = option(8, "frames per view, for times and prompts of frames", bounds=(1, None))
-
-    def __post_init__(self) -> None:
-        """Refuse a number of vectors beside words, whose number they have."""
-        if self.words and self.contexts != type(self).contexts:
-            raise UserError(
-                f"vita_clip:contexts is {self.contexts}, but the vectors are those of the words {self.words!r}.",
-                "Leave contexts or words out.",
-            )
 
 
 class VitaClipSpec(MethodSpec):
@@ -79,13 +72,14 @@ class VitaClipSpec(MethodSpec):
     def check_classes(cls, options: MethodOptions, label_set: LabelSet) -> None:
         """Refuse a label set whose size is not that of the vectors."""
         if isinstance(options, VitaClipOptions) and not cls.is_open(options):
-            require_size(cls.name, options.fixed_classes, label_set)
+            cls.require_size(options, label_set)
 
+    @classmethod
+    def require_size(cls, options: VitaClipOptions, label_set: LabelSet) -> None:
+        """Refuse a label set whose size is not that of the vectors.
 
-def require_size(name: str, classes: int, label_set: LabelSet) -> None:
-    """Refuse a label set whose size is not that of the vectors for each class."""
-    if classes != len(label_set):
-        raise NotApplicableError(
-            f"{name} has vectors for {classes} classes, the label set has {len(label_set)}.",
-            f"Set the option {name}:fixed_classes={len(label_set)}, or {name}:context=shared.",
-        )
+        Raises:
+            NotApplicableError: The sizes differ.
+        """
+        hint = f"Set the option {cls.name}:fixed_classes={len(label_set)}, or {cls.name}:context=shared."
+        require_size(options.fixed_classes, label_set, f"{cls.name}:context=classes has vectors for", hint)

@@ -146,6 +146,24 @@ def test_both_layouts_become_sections(write: Write, tmp_path: Path) -> None:
     assert texts.of(LabelSet(subset))[3] == ("thing 3", "place")
 
 
+def test_ids_of_corrected_names_are_named_by_the_message(write: Write, tmp_path: Path) -> None:
+    """FROSTER numbers the classes of HMDB-51 by their folders; two pairs of the published names are exchanged."""
+    for number, label_set in enumerate(("", "/novel")):
+        out = tmp_path / f"{number}.json"
+        names = load_card("hmdb51").labels(label_set[1:] or "all", "corrected").names
+        file = write({str(i): f"{name.capitalize()}: a sentence." for i, name in enumerate(names)})
+        corrected = f"hmdb51{label_set}@corrected"
+        message = "the text of id 20 begins with 'Kick', and class 20 is 'kick ball'"
+        with pytest.raises(UserError, match=message) as error:
+            import_texts([text_source(f"hmdb51{label_set}={file}")], "llm", out, load_settings())
+        assert error.value.hint == f"Its ids are those of {corrected}: give {corrected}={file}." and not out.exists()
+        import_texts([text_source(f"{corrected}={file}")], "llm", out, load_settings())
+        texts = read_class_texts(out)
+        assert texts.of(LabelSet(("kick", "kick ball"))) == (("Kick: a sentence.",), ("Kick ball: a sentence.",))
+    with pytest.raises(UserError, match="wrong"):
+        import_texts([text_source(f"hmdb51@wrong={file}")], "llm", out, load_settings())
+
+
 def test_two_files_of_two_kinds(write: Write, tmp_path: Path) -> None:
     names = write("walk\nrun\n", "names.csv")
     files = [write({"0": ["a"], "1": ["b"]}, "s.json"), write({"0": ["c", "d"], "1": ["e", "f"]}, "t.json")]

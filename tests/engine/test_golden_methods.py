@@ -10,8 +10,8 @@ import torch
 from harness.api import ClipMethod
 from harness.engine.training.schedule import rate_of_update
 from harness.weights.families import read_published
+from methods._contrast import divergence
 from methods._templates import ACTION_TEMPLATES
-from methods.actionclip import divergence
 from tests.engine import golden
 
 X, A, E = "xclip_forward", "actionclip_forward", "efficient_prompt_forward"

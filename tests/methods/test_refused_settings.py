@@ -60,6 +60,10 @@ def test_the_number_of_videos_that_are_scored_together_is_the_methods(method: st
     ("method", "option", "value"),
     [
         ("lora", "projections", "xyz"), ("lora", "projections", ""), ("lora", "blocks", "0+a"),
+        # One spelling of each value, so that one method has one row.
+        ("lora", "projections", "vkq"), ("lora", "projections", "qq"), ("lora", "blocks", "2+0"),
+        ("lora", "blocks", "1+1"), ("lora", "blocks", "01"), ("tc_clip", "prompt_layers", "12+10"),
+        ("tc_clip", "prompt_layers", "0"), ("st_adapter", "kernel", "03x1x1"),
         ("st_adapter", "kernel", "2x1x1"), ("st_adapter", "kernel", "abc"), ("st_adapter", "kernel", "3x3"),
     ],
 )  # fmt: skip
@@ -167,8 +171,9 @@ def test_rates_of_ost_that_depend_on_k() -> None:
 
 def test_words_of_vita_clip_decide_the_number_of_vectors() -> None:
     planned("vita_clip", words="a video of")
-    with pytest.raises(UserError, match="vita_clip:contexts is 4, but the vectors are those of the words 'a video of'"):
-        planned("vita_clip", words="a video of", contexts="4")
+    for others in ({"contexts": "4"}, {"context": "classes", "fixed_classes": "10"}):
+        with pytest.raises(UserError, match=f"vita_clip:{next(iter(others))} has no effect with words=a video of"):
+            planned("vita_clip", words="a video of", **others)
 
 
 def test_an_option_without_effect_makes_no_row_of_its_own() -> None:

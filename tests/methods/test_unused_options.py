@@ -15,16 +15,20 @@ from harness.engine.contract.tiny_clip import tiny_backbone
 from harness.engine.method import method_class
 from harness.engine.training.step import build_optimizer
 from harness.plugins import registry
+from harness.spec.options import check_used
 
 NEEDED: dict[str, dict[str, Any]] = {
     "mformer": {"config": "tiny", "checkpoint": "random", "fixed_classes": 3},
     "vita_clip:context=classes": {"fixed_classes": 3},
+    "vita_clip:words=a video of": {"fixed_classes": 3},
     "aim:head=classes": {"fixed_classes": 3},
     "st_adapter:head=classes": {"fixed_classes": 3},
     "st_adapter:blocks=0": {"head": "classes", "fixed_classes": 3},
 }
 """Further options of a method, or of a method under an option."""
-OTHER = {"projections": "q", "blocks": "0", "kernel": "1x3x3", "template": "see {} now", "frames": 7, "landmarks": 2}
+OTHER = {"projections": "q", "blocks": "0", "kernel": "1x3x3", "template": "see {} now", "frames": 7, "landmarks": 2,
+    "words": "a video of",
+}
 """Other values of options whose type does not tell one."""
 
 
@@ -34,7 +38,8 @@ def cases() -> Iterator[tuple[str, str, str, Any]]:
         if source.origin == "built-in":
             for option in fields(registry.method_spec(name).options_type):
                 for other, values in option.metadata["unused_with"].items():
-                    yield from ((name, option.name, other, value) for value in values)
+                    given = OTHER[other] if values is ... else None
+                    yield from ((name, option.name, other, value) for value in ([given] if given else values))
 
 
 def other_value(option: Field[Any]) -> Any:
@@ -87,10 +92,13 @@ def test_an_unused_option_changes_nothing_and_a_used_one_something(
     unused = needed(method, other, value)
     assert same(effect(method, unused), effect(method, {**unused, **changed}))
     unused_values = by_name[option].metadata["unused_with"][other]
+    unused_values = (value,) if unused_values is ... else unused_values
     choices = (*by_name[other].metadata["choices"], by_name[other].default, True)
     used = needed(method, other, next(choice for choice in choices if choice not in unused_values))
     try:
+        check_used(method_class(method).options_for(used), [option], method)
         now = effect(method, {**used, **changed})
-    except UserError:  # other frames than the clips have, or scores that depend on the other videos of a batch
+    except UserError:
+        # A third option makes it unused, the clips have other frames, or scores depend on the videos beside.
         return
     assert not same(effect(method, used), now)

@@ -322,7 +322,7 @@ def test_a_copy_elsewhere_has_the_hashes_of_the_original(copied: Path) -> None:
         ("_blocks.py", "torch.sigmoid(1.702", "torch.sigmoid(1.7", "actionclip efficient_prompt mote xclip"),
         ("_embedding.py", "dim=-1", "dim=0", "dem eszsl sje"),
         ("eszsl.py", "range(-3, 4)", "range(-4, 4)", "eszsl"),
-        ("actionclip.py", "TARGET_SCALE = 10.0", "TARGET_SCALE = 20.0", "actionclip"),
+        ("_contrast.py", "TARGET_SCALE = 10.0", "TARGET_SCALE = 20.0", "actionclip"),
         ("actionclip.py", "POSITIONS = 77", "POSITIONS = 78", "actionclip"),
         ("vificlip.py", "self.learn_all()", "self.freeze_clip()", "vificlip"),
         ("__init__.py", '"""Built-in', '"""The built-in', ""),

@@ -127,6 +127,17 @@ class Backbone(Towers):
         """
         return tokenize(self.facts.arch, self.context_length, texts)
 
+    def trim_tokens(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Return token ids (N, L) up to the longest text and the positions (N,) of end tokens, on the model's device.
+
+        Args:
+            tokens: (N, context) token ids on the CPU, as `tokenize` returns them.
+        """
+        device = self.logit_scale.device
+        end = tokens.argmax(dim=-1)  # the end token has the largest id
+        # Cut before the move: reading a length from a GPU waits.
+        return tokens[:, : int(end.max()) + 1].to(device), end.to(device)
+
     def embed_tokens(self, tokens: Tensor, half: bool = False) -> Tensor:
         """Return token embeddings without positions: (C, L) -> (C, L, text width).
 
@@ -182,13 +193,12 @@ class Backbone(Towers):
             half: Round token embeddings to float16, as `embed_tokens` does; no effect on text towers of other kinds.
         """
         tokens = self.tokenize(texts)
-        device = self.logit_scale.device
         if not self.has_causal_text:
             # Other towers attend to the padding or pool over it: their texts must keep the full length.
-            return self.clip.encode_text(tokens.to(device), normalize=False)  # CoCa normalises by default
-        end = tokens.argmax(dim=-1)  # the end token has the largest id
-        tokens = tokens[:, : int(end.max()) + 1].to(device)  # cut before the move: reading a length from a GPU waits
-        return self.encode_embedded_text(self.embed_tokens(tokens, half), end.to(device))
+            tokens = tokens.to(self.logit_scale.device)
+            return self.clip.encode_text(tokens, normalize=False)  # CoCa normalises by default
+        tokens, end = self.trim_tokens(tokens)
+        return self.encode_embedded_text(self.embed_tokens(tokens, half), end)
 
     def load_checkpoint(self, path: Path) -> None:
         """Replace this model's weights by the CLIP weights of a published checkpoint, strictly.

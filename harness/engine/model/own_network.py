@@ -34,6 +34,7 @@ class NetworkInput:
         sampling: Sampling of the frames, as in `Views.sampling`.
         clips: Temporal views; None for the number of the protocol.
         resize: Resizing before the crops, as in `Views.resize`.
+        reader: Reader of the videos, as in `Views.reader`; empty for that of the protocol.
     """
 
     frames: int
@@ -41,6 +42,7 @@ class NetworkInput:
     sampling: str
     clips: int | None = None
     resize: str = "published"
+    reader: str = ""
 
 
 @dataclass(frozen=True)
@@ -80,10 +82,13 @@ class OwnNetwork:
         raise UserError(f"{self.name} needs the weights of a checkpoint; {problem}.", hint)
 
     def views_of(self, views: Views) -> Views:
-        """Return a protocol's views with the network's frames, sampling and resizing, without normalisation."""
+        """Return a protocol's views with the network's frames, sampling, resizing and reader, without normalisation."""
         own = self.input
-        clips, sampling = own.clips or views.clips, own.sampling
-        return replace(views, frames=own.frames, clips=clips, sampling=sampling, resize=own.resize, normalize="raw")
+        clips, reader = own.clips or views.clips, own.reader or views.reader
+        return replace(
+            views, frames=own.frames, clips=clips, sampling=own.sampling, resize=own.resize, reader=reader,
+            normalize="raw",
+        )  # fmt: skip
 
     def check_views(self, views: Views) -> None:
         """Refuse views with another number of frames, or with normalised frames.

@@ -1,8 +1,10 @@
-"""The published learning-rate schedule and the arithmetic of updates, as closed forms of the iteration index.
+"""The published learning-rate schedules and the arithmetic of updates, as closed forms of the iteration index.
 
-X-CLIP and ViFi-CLIP step timm's cosine scheduler by micro-iteration, after each optimiser step, with the cosine at the
-*absolute* index: the rate starts at 0, rises linearly over the warm-up, and drops at its end onto a cosine that began
-at iteration 0. mmengine's stock schedulers cannot express it. Source: utils/optimizer.py, main.py of both projects.
+`absolute_cosine`: X-CLIP and ViFi-CLIP step timm's cosine scheduler by micro-iteration, after each optimiser step, with
+the cosine at the *absolute* index: the rate starts at 0, rises linearly over the warm-up, and drops at its end onto a
+cosine that began at iteration 0. mmengine's stock schedulers cannot express it. Source: utils/optimizer.py, main.py of
+both projects. The functions `stepped_cosine`, `slowfast_cosine` and `epoch_cosine` describe the other schedules, and
+`constant` is the rate of the recipe.
 """
 
 from __future__ import annotations
