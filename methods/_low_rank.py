@@ -58,19 +58,24 @@ def update_attention(block: Block, updates: Mapping[str, LowRank]) -> None:
     block.attention = partial(_attention, block, updates)
 
 
+def project(block: Block, updates: Mapping[str, LowRank], x: Tensor) -> list[Tensor]:
+    """Return updated queries, keys and values (N, L, width) of tokens (N, L, width)."""
+    qkv = F.linear(x, block.attn.in_proj_weight, block.attn.in_proj_bias)
+    if "in_proj" in updates:
+        qkv = qkv + updates["in_proj"](x)
+    return [
+        part + updates[name](x) if name in updates else part
+        for name, part in zip(("q_proj", "k_proj", "v_proj"), qkv.chunk(3, dim=-1), strict=True)
+    ]
+
+
 def _attention(
     block: Block, updates: Mapping[str, LowRank], q_x: Tensor, k_x: Tensor | None = None,
     v_x: Tensor | None = None, attn_mask: Tensor | None = None,
 ) -> Tensor:  # fmt: skip
     """Attention of a block of open_clip, whose later arguments it has, to its own tokens (N, L, width)."""
     attn = block.attn
-    qkv = F.linear(q_x, attn.in_proj_weight, attn.in_proj_bias)
-    if "in_proj" in updates:
-        qkv = qkv + updates["in_proj"](q_x)
-    parts = [
-        part + updates[name](q_x) if name in updates else part
-        for name, part in zip(("q_proj", "k_proj", "v_proj"), qkv.chunk(3, dim=-1), strict=True)
-    ]
+    parts = project(block, updates, q_x)
     q, k, v = (torch.unflatten(part, -1, (attn.num_heads, -1)).transpose(1, 2) for part in parts)
     mask = None if attn_mask is None else attn_mask.to(q.dtype)
     attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).flatten(2)

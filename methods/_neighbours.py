@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from harness.api import Backbone, ClipMethod, ParameterGroup, Recipe
+from harness.api import Backbone, ClipMethod, ParameterGroup, Recipe, class_row
 
 
 def see_neighbours(backbone: Backbone, reach: int, method: str) -> None:
@@ -54,6 +54,18 @@ class NeighbourAttention:
         return projected
 
 
+    def class_row(self, normed: Tensor) -> Tensor:
+        """Return the attention (B, T, L) of the class tokens to the tokens of their own frames, mean over heads.
+
+        Args:
+            normed: (B, T, L, width) tokens after the first norm of the block.
+        """
+        attn, length = self.attn, normed.shape[2]
+        query, key, _ = F.linear(normed, attn.in_proj_weight, attn.in_proj_bias).chunk(3, dim=-1)
+        row = class_row(query.flatten(0, 1), with_neighbours(key, self.reach).flatten(0, 1), attn.num_heads)
+        return torch.unflatten(row[:, self.reach * length : (self.reach + 1) * length], 0, normed.shape[:2])
+
+
 def with_neighbours(x: Tensor, reach: int) -> Tensor:
     """Return keys or values of each frame and its neighbours: (B, T, L, ...) -> (B, T, (1 + 2 reach) L, ...).
 
@@ -75,12 +87,27 @@ class NeighbourClip(ClipMethod):
 
     def encode_frames(self, video: Tensor) -> Tensor:
         """Return frame features (B, T, D), not normalised."""
+        *_, last = self.backbone.vision_blocks
+        x = last(self._before_last(video)).flatten(0, 1)
+        return torch.unflatten(self.backbone.project_class_token(x), 0, video.shape[:2])
+
+    def _before_last(self, video: Tensor) -> Tensor:
+        """Return the tokens (B, T, 1 + P, width) before the last vision block."""
         backbone = self.backbone
         tokens: Tensor = backbone.visual.ln_pre(backbone.embed_patches(video.flatten(0, 1)))
         x = torch.unflatten(tokens, 0, video.shape[:2])
-        for block in backbone.vision_blocks:
+        *before, _ = backbone.vision_blocks
+        for block in before:
             x = block(x)
-        return torch.unflatten(backbone.project_class_token(x.flatten(0, 1)), 0, video.shape[:2])
+        return x
+
+    @torch.no_grad()
+    def patch_attention(self, video: Tensor) -> Tensor:
+        """Return the attention (B, T, P) of the class tokens to the patches of their frames, mean over heads."""
+        *_, last = self.backbone.vision_blocks
+        attention = last.attention
+        assert isinstance(attention, NeighbourAttention)
+        return attention.class_row(last.ln_1(self._before_last(video)))[:, :, 1:]
 
     def pool(self, frames: Tensor) -> Tensor:
         """Return the mean (B, D) of the directions of frame features, which is not normalised again."""

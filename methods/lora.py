@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from harness.api import ClipMethod, LabelSet, UserError, register_method
-from methods._low_rank import LowRank, update_attention, update_layer
+from methods._low_rank import LowRank, project, update_attention, update_layer
 from methods._specs.lora import ALL, BOTH, MAXI, PUBLISHED, TEXT, VISION, LoraOptions, LoraSpec
 
 if TYPE_CHECKING:
@@ -90,6 +92,12 @@ class Lora(LoraSpec, ClipMethod):
         """Return one text per class; CLIP-LoRA writes underscores of names as blanks."""
         texts = super().prompts(label_set)
         return texts if self.options.form == MAXI else tuple(text.replace("_", " ") for text in texts)
+
+    def project_vision_tokens(self, block: Block, normed: Tensor) -> Tensor:
+        """Return updated queries, keys and values (N, L, 3 * width) of normed tokens in a vision block."""
+        attention = block.attention
+        updates = attention.args[1] if isinstance(attention, partial) else {}
+        return torch.cat(project(block, updates, normed), dim=-1)
 
     def encode_frames(self, video: Tensor) -> Tensor:
         """Return frame features (B, T, D), not normalised."""

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from harness.api import ClipMethod, LabelSet, register_method
+from harness.api import ClipMethod, LabelSet, class_row, register_method
 from methods._specs.viclip import ENSEMBLE, ViClipOptions, ViClipSpec
 from methods._templates import ACTION_TEMPLATES
 
@@ -72,10 +72,26 @@ class ViClip(ViClipSpec, ClipMethod):
 
     def encode_video(self, video: Tensor) -> Tensor:
         """Return video features (B, D) of the class token, not normalised."""
+        *_, last = self.backbone.vision_blocks
+        return self.backbone.project_class_token(last(self._before_last(video)))
+
+    def _before_last(self, video: Tensor) -> Tensor:
+        """Return the tokens (B, 1 + P * T, width) before the last vision block."""
         x: Tensor = self.backbone.visual.ln_pre(self.embed(video))
-        for block in self.backbone.vision_blocks:
+        *before, _ = self.backbone.vision_blocks
+        for block in before:
             x = block(x)
-        return self.backbone.project_class_token(x)
+        return x
+
+    @torch.no_grad()
+    def patch_attention(self, video: Tensor) -> Tensor:
+        """Return the attention (B, T, P) of the one class token to the patches of all frames, mean over heads."""
+        *_, last = self.backbone.vision_blocks
+        query, key, _ = self.project_vision_tokens(last, last.ln_1(self._before_last(video))).chunk(3, dim=-1)
+        tubelet = self.options.tubelet
+        row = class_row(query, key, last.attn.num_heads)[:, 1:].unflatten(1, (-1, video.shape[1] // tubelet))
+        by_frame: Tensor = row.transpose(1, 2).repeat_interleave(tubelet, dim=1)
+        return by_frame
 
     def prompts(self, label_set: LabelSet) -> tuple[str, ...]:
         """Return all texts of all classes, class by class: sixteen prepared templates, or the bare names."""

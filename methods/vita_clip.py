@@ -145,6 +145,10 @@ class VitaClip(VitaClipSpec, ClipMethod):
         tokens = tokens + mapped(block, block.ln_2(tokens))
         return torch.cat([tokens[:, :1], tokens[:, 1 + video.shape[2] :]], dim=1).view(shape)
 
+    def first_patch(self, frames: int) -> int:
+        """Return the position of the first patch, behind the class token and the prompts."""
+        return 1 + (frames if self.options.local_prompts else 0) + self.options.global_prompts
+
     def encode_frames(self, video: Tensor) -> Tensor:
         """Return frame features (B, T, D), not normalised."""
         times = self.times(video.shape[1])

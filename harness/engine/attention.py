@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import math
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -14,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
-from torch import Tensor, nn
+from torch import Tensor
 
 from harness.base.atomic import write_bytes
 from harness.base.errors import UserError
@@ -61,34 +60,11 @@ def class_token_attention(method: ClipMethod, video: Tensor) -> NDArray[np.float
     Raises:
         UserError: The vision tower is not a ViT with a class token.
     """
-    visual = method.backbone.require_vit("The attention map")
-    *_, block = method.backbone.vision_blocks
-    seen: list[Tensor] = []
-    handle = block.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].detach()))
-    try:
-        # The method's own pass, so that prompts and messages are among the tokens.
-        method.eval().encode_video(video)
-    finally:
-        handle.remove()
-    patch_height, patch_width = visual.conv1.kernel_size
+    patch_height, patch_width = method.backbone.require_vit("The attention map").conv1.kernel_size
     height, width = video.shape[-2] // patch_height, video.shape[-1] // patch_width
-    own = method.patch_attention(video)
-    # Recomputed from the block's input: open_clip asks for no attention weights, and fused attention makes none.
-    weights = own[0] if own is not None else _class_row(block.attn, block.ln_1(seen[-1]))[:, 1 : 1 + height * width]
-    maps = weights.unflatten(1, (height, width))
+    maps = method.eval().patch_attention(video)[0].unflatten(1, (height, width))
     maps = maps / maps.sum(dim=(1, 2), keepdim=True)
     shares: NDArray[np.float32] = maps.float().cpu().numpy()
-    return shares
-
-
-def _class_row(attention: nn.MultiheadAttention, x: Tensor) -> Tensor:
-    """Softmax attention of token 0 on all tokens, mean over heads: (N, L, width) -> (N, L)."""
-    query, key, _ = nn.functional.linear(x, attention.in_proj_weight, attention.in_proj_bias).chunk(3, dim=-1)
-    # Only the row of the class token: the map of all tokens would take L times the memory.
-    query = query[:, :1].unflatten(-1, (attention.num_heads, -1)).transpose(1, 2)
-    key = key.unflatten(-1, (attention.num_heads, -1)).transpose(1, 2)
-    scores = query @ key.transpose(-2, -1) / math.sqrt(key.shape[-1])
-    shares: Tensor = scores.softmax(dim=-1).mean(dim=1)[:, 0]
     return shares
 
 

@@ -6,10 +6,11 @@ call and never state, so that the text of base classes cannot leak into the eval
 
 from __future__ import annotations
 
+import math
 import sys
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Generic, TypedDict
+from typing import TYPE_CHECKING, Generic, TypedDict
 
 import torch
 import torch.nn.functional as F
@@ -26,6 +27,9 @@ from harness.spec import LabelSet, Recipe
 from harness.spec.method_spec import MethodSpec
 from harness.spec.options import MethodOptions, build_options
 from harness.spec.shared_options import shared_options
+
+if TYPE_CHECKING:
+    from harness.engine.model.open_clip_types import Block
 
 Encoded = Tensor | tuple[Tensor, ...]
 """Return type of `encode_video` and `encode_text`: a tensor of features, or a tuple of tensors."""
@@ -182,13 +186,44 @@ class ClipMethod(MethodSpec, TrainableClip, Generic[VideoT, TextT]):
         """
         return name.startswith("backbone.")
 
-    def patch_attention(self, video: Tensor) -> Tensor | None:
+    @torch.no_grad()
+    def patch_attention(self, video: Tensor) -> Tensor:
         """Return the attention (B, T, P) of the class tokens to the patches in the last vision block, mean over heads.
 
-        None, the default, for methods that call the vision blocks: the command `attention` then computes it. A method
-        that computes the attention of the blocks itself returns it.
+        By default it is computed from the tokens that the last `ln_1` of the vision tower returns in `encode_video`.
+        Override it in a method whose last block has other keys than its own tokens.
+
+        Args:
+            video: (B, T, 3, H, W), normalised.
+
+        Raises:
+            UserError: The vision tower is not a ViT with a class token.
         """
-        return None
+        visual = self.backbone.require_vit("The attention map")
+        *_, block = self.backbone.vision_blocks
+        seen: list[Tensor] = []
+        handle = block.ln_1.register_forward_hook(lambda _, inputs, normed: seen.append(normed.detach()))
+        try:
+            # The method's own pass, so that prompts and messages are among the tokens.
+            self.encode_video(video)
+        finally:
+            handle.remove()
+        query, key, _ = self.project_vision_tokens(block, seen[-1].flatten(0, -3)).chunk(3, dim=-1)
+        sides = zip(video.shape[-2:], visual.conv1.kernel_size, strict=True)
+        patches = math.prod(side // patch for side, patch in sides)
+        start = self.first_patch(video.shape[1])
+        shares = class_row(query, key, block.attn.num_heads)[:, start : start + patches]
+        return torch.unflatten(shares, 0, video.shape[:2])
+
+    def project_vision_tokens(self, block: Block, normed: Tensor) -> Tensor:
+        """Return queries, keys and values (N, L, 3 * width) of normed tokens (N, L, width) in a vision block."""
+        attention = block.attn
+        projected: Tensor = F.linear(normed, attention.in_proj_weight, attention.in_proj_bias)
+        return projected
+
+    def first_patch(self, frames: int) -> int:
+        """Return the position of the first patch among the tokens of the last vision block, for T frames."""
+        return 1
 
     def fit_features(self, features: Tensor, labels: Tensor, label_set: LabelSet) -> None:
         """Set the trained parameters from all training videos at once: a closed form instead of gradient steps.
@@ -256,6 +291,22 @@ class ClipMethod(MethodSpec, TrainableClip, Generic[VideoT, TextT]):
         """Whether the method is trained by `fit_features` instead of gradient steps."""
         # By the override and not by a flag, so that a method cannot state one and do the other.
         return type(self).fit_features is not ClipMethod.fit_features
+
+
+def class_row(query: Tensor, key: Tensor, heads: int) -> Tensor:
+    """Return the softmax attention (N, L) of token 0 to L tokens, mean over heads.
+
+    Args:
+        query: (N, M, width) queries, of which the first is used.
+        key: (N, L, width) keys.
+        heads: Number of attention heads.
+    """
+    # Only the row of the class token: the map of all tokens would take L times the memory.
+    first = query[:, :1].unflatten(-1, (heads, -1)).transpose(1, 2)
+    keys = key.unflatten(-1, (heads, -1)).transpose(1, 2)
+    scores = first @ keys.transpose(-2, -1) / math.sqrt(keys.shape[-1])
+    shares: Tensor = scores.softmax(dim=-1).mean(dim=1)[:, 0]
+    return shares
 
 
 def _call_setup(method: ClipMethod[VideoT, TextT]) -> None:

@@ -100,7 +100,8 @@ def test_a_file_is_recognised_where_clip_is_expected(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("config", "expected"),
     [
-        ("hr", "16x10x3-motionformer:8-rawnorm-exact-slowfastsize"), ("base", "16x10x3-motionformer:4-rawnorm-exact-slowfastsize"),
+        ("hr", "16x10x3-motionformer:8-rawnorm-exact-slowfastsize"),
+        ("base", "16x10x3-motionformer:4-rawnorm-exact-slowfastsize"),
         ("large", "32x10x3-motionformer:3-rawnorm-exact-slowfastsize"),
     ],
 )  # fmt: skip
