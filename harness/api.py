@@ -32,7 +32,7 @@ from harness.spec.shared_options import ClassTextOptions
 
 if TYPE_CHECKING:
     from harness.engine.contract.checks import check_method
-    from harness.engine.method import ClipMethod, ParameterGroup, build_method
+    from harness.engine.method import ClipMethod, ParameterGroup, build_method, class_row
     from harness.engine.method_weights import load_published
     from harness.engine.model.backbone import Backbone, load_backbone
     from harness.engine.model.chosen_recognizer import find_recognizer, read_fixed_classes

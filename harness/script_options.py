@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, TypedDict
 
 from harness.base.errors import UserError, unknown_name
 from harness.cells.backbone import BackboneChoice
-from harness.cells.exported_method import exported_methods
+from harness.cells.exported_method import exported_methods, with_checkpoint
 from harness.cells.request import MethodChoice, Request, parse_methods
 from harness.machine.compute_options import ComputeOptions
 from harness.machine.settings import Settings, load_settings
@@ -176,7 +175,7 @@ def request_of(
             raise UserError(
                 f"checkpoint needs exactly one method, found {len(methods)}.", "Call run() once for each method."
             )
-        methods = (replace(methods[0], checkpoint=str(checkpoint)),)
+        methods = (with_checkpoint(methods[0], str(checkpoint)),)
     arch, activation = options.get("arch"), options.get("activation")
     weights, base = (None if path is None else str(path) for path in (options.get("weights"), options.get("base")))
     backbone = BackboneChoice(arch, weights, activation, base)

@@ -9,8 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from harness.api import ClipMethod, LabelSet, ParameterGroup, Recipe, TrainingBatch, UserError, register_method
+from harness.api import ClipMethod, LabelSet, ParameterGroup, Recipe, TrainingBatch, register_method
 from methods._blocks import Blocks, QuickGELU, draw_linear
+from methods._contrast import unblended_labels
 from methods._specs.mote import POSITIONS, MoteOptions, MoteSpec
 from methods._templates import VIDEO_TEMPLATES
 
@@ -142,13 +143,14 @@ class Mote(MoteSpec, ClipMethod[tuple[Tensor, Tensor], Tensor]):
 
     def training_loss(self, batch: TrainingBatch) -> Tensor:
         """Return the loss of a drawn expert, of merged experts, and of their distance to CLIP's frame features."""
-        text = self.encode_text(batch.label_set)
+        self.check_training_classes(self.options, batch.label_set)
+        labels, text = unblended_labels(batch, self.name), self.encode_text(batch.label_set)
         self._keep(text)
         frames = self.encode_frames(batch.video)
         routed = frames + self.head(frames, self.draw_experts())
         merged = frames + self.head(frames, self.merged(self.draw_temperatures()))
         losses = [
-            F.cross_entropy(self.scaled_cosines(features.mean(dim=1), text), batch.labels)
+            F.cross_entropy(self.scaled_cosines(features.mean(dim=1), text), labels)
             for features in (routed, merged)
         ]
         # CLIP's features are not detached: this term trains the vision tower, too.
@@ -157,16 +159,7 @@ class Mote(MoteSpec, ClipMethod[tuple[Tensor, Tensor], Tensor]):
 
     @torch.no_grad()
     def _keep(self, text: Tensor) -> None:
-        """Keep the texts of the training classes, which are weights of the fit.
-
-        Raises:
-            UserError: There are more classes than the option `training_classes`.
-        """
-        if len(text) > len(self.training_texts):
-            raise UserError(
-                f"{self.name} has room for {len(self.training_texts)} training classes, found {len(text)}.",
-                f"Set the option: mote:training_classes={len(text)}.",
-            )
+        """Keep the texts of the training classes, which are weights of the fit."""
         self.training_texts.zero_()[: len(text)] = text
 
     def parameter_groups(self, recipe: Recipe) -> list[ParameterGroup]:

@@ -28,12 +28,13 @@ from harness.data.lists.sample import check_limit, sampled
 from harness.machine.settings import Settings
 from harness.plugins import registry
 from harness.plugins.view_transforms import transform_identity
-from harness.spec import Eval, Fit, LabelSet, ParentFit, Protocol, Recipe, Repeat, Views
+from harness.spec import Eval, Fit, ParentFit, Protocol, Recipe, Repeat, Views
 from harness.spec.method_spec import OwnModel
 from harness.spec.options import check_used
 from harness.spec.overrides import recipe_with
 from harness.spec.protocol import SEED
 from harness.spec.updates import fitted_batch
+from harness.weights.owner import require_export_of
 from results.measurement import Prescribed
 
 
@@ -128,7 +129,7 @@ class _Resolver:
             if selected:
                 chosen.append(Chosen(training, tuple((e, datasets[e.eval.test.dataset]) for e in selected)))
         _require_frames(row, chosen)
-        _require_texts(row, chosen)
+        _require_classes(row, chosen)
         # After the fits: a missing recipe of the protocol is named before missing videos of the parent fit.
         parent_fit = row.spec.parent_fit(row.options) if is_trained else None
         parent = self._parent(parent_fit, row.backbone, dataset) if parent_fit is not None else None
@@ -175,6 +176,8 @@ class _Resolver:
         # The first fit decides: a row has one set of options.
         name = options_protocol(spec, protocol, similar_protocol(protocol, dataset, fits[0][0])) if fits else ""
         row = method_row(choice, backbone, name or protocol.name, dataset.name, frames, self._code(choice.name))
+        if choice.checkpoint is not None:
+            require_export_of(choice.checkpoint, choice.name)
         check_used(row.options, row.changed, row.name)
         self._require_tower(row)
         if not spec.is_open(row.options):
@@ -242,7 +245,7 @@ class _Resolver:
             recipe = _fitted_recipe(declared, source, fit)
             views = self._views.of_training(prescribed_views(protocol.views, source), backbone)
             self._parents[key] = ResolvedFit(row, parent.protocol, fit, source, declared, recipe, views)
-            _require_texts(row, [Chosen(self._parents[key], ())])
+            _require_classes(row, [Chosen(self._parents[key], ())])
         return self._parents[key]
 
     def _require_videos(self, dataset: Dataset, source: Dataset) -> None:
@@ -282,24 +285,22 @@ def _require_frames(row: MethodRow, chosen: Iterable[Chosen]) -> None:
             row.spec.check_frames(row.options, frames)
 
 
-def _require_texts(row: MethodRow, chosen: Iterable[Chosen]) -> None:
-    """Refuse a file of class texts that lacks a class of the selected lists.
+def _require_classes(row: MethodRow, chosen: Iterable[Chosen]) -> None:
+    """Refuse the label sets of the selected lists that the method, or its file of class texts, does not have.
 
     Raises:
-        UserError: The file lacks a class, or a kind of texts; the message names the dataset and the label set.
+        UserError: A label set is refused; the message names the dataset and the label set.
     """
-    if row.spec.class_texts_file(row.options) is None:
-        return
-    needed: dict[tuple[str, str], LabelSet] = {}
-    for item in chosen:
-        lists = [(item.training.dataset, item.training.fit.train)] if item.training is not None else []
-        lists += [(dataset, planned.eval.test) for planned, dataset in item.evals]
-        needed |= {(dataset.shown, ref.labels): dataset.labels(ref.labels) for dataset, ref in lists}
-    for (shown, name), labels in needed.items():
-        try:
-            row.spec.check_classes(row.options, labels)
-        except UserError as error:
-            raise type(error)(f"{row.name} on {shown}, label set {name!r}: {error.message}", error.hint) from None
+    fitted = {(item.training.dataset, item.training.fit.train) for item in chosen if item.training is not None}
+    evaluated = {(dataset, planned.eval.test) for item in chosen for planned, dataset in item.evals}
+    for refs, check in ((fitted, row.spec.check_training_classes), (fitted | evaluated, row.spec.check_classes)):
+        by_name = {(dataset.shown, ref.labels): (dataset, ref) for dataset, ref in refs}
+        for (shown, labels), (dataset, _) in sorted(by_name.items(), key=lambda item: item[0]):
+            try:
+                check(row.options, dataset.labels(labels))
+            except UserError as error:
+                where = f"{row.name} on {shown}, label set {labels!r}"
+                raise type(error)(f"{where}: {error.message}", error.hint) from None
 
 
 def _require_other_fit(row: MethodRow, chosen: Iterable[Chosen], parent: ResolvedFit | None) -> None:

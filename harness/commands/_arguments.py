@@ -289,14 +289,14 @@ def _check_names(arguments: argparse.Namespace) -> None:
 
 def _methods_of(arguments: argparse.Namespace) -> tuple[MethodChoice, ...]:
     """The method choices of `--method`, with `--set` and `--checkpoint` for a single method."""
-    from harness.cells.exported_method import exported_methods
+    from harness.cells.exported_method import exported_methods, with_checkpoint
     from harness.cells.request import parse_methods
 
     methods = parse_methods(arguments.method) or exported_methods(arguments.checkpoint)
     if options := parse_pairs(arguments.set, "--set"):
         methods = (replace(methods[0], options={**methods[0].options, **options}),)
     if arguments.checkpoint:
-        methods = (replace(methods[0], checkpoint=arguments.checkpoint),)
+        methods = (with_checkpoint(methods[0], arguments.checkpoint),)
     return methods
 
 

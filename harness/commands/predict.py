@@ -158,14 +158,19 @@ def _untrained(arguments: argparse.Namespace) -> Model:
     """An untrained method, or a method with the weights of a checkpoint."""
     load_plugins(arguments)
     from harness.cells.backbone import MINI_FRAMES, BackboneChoice
+    from harness.cells.exported_method import with_checkpoint
     from harness.cells.request import parse_methods
     from harness.cells.resolve_method import method_row
     from harness.data.lists.class_names import read_class_names
     from harness.spec import Views
+    from harness.weights.owner import require_export_of
 
     if not arguments.labels:
         raise UserError("--labels is missing: an untrained method has no classes.", "Give --labels FILE.")
-    choice = replace(parse_methods([arguments.method or "vanilla_clip"])[0], checkpoint=arguments.checkpoint)
+    (choice,) = parse_methods([arguments.method or "vanilla_clip"])
+    if arguments.checkpoint is not None:
+        require_export_of(arguments.checkpoint, choice.name)
+        choice = with_checkpoint(choice, arguments.checkpoint)
     backbone = backbone_of(arguments) or BackboneChoice(None, None)
     default_frames = MINI_FRAMES if backbone.is_mini else 32
     frames = default_frames if arguments.frames is None else arguments.frames

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 
+from harness.base.canonical import is_file_hash
 from harness.engine.method import ClipMethod, TextT, VideoT
+from harness.spec.options import OptionValue
 from harness.weights import later_families
 from harness.weights.describe import Description
 from harness.weights.owner import owner_of
@@ -40,7 +43,7 @@ def mismatch_hint(described: Description, method: ClipMethod[VideoT, TextT]) -> 
 def file_options(described: Description) -> dict[str, str]:
     """The options of a method that the shapes of a checkpoint's own tensors state, as text by name."""
     own, family = described.published.own, described.published.family
-    options: dict[str, str] = {}
+    options: dict[str, str] = {name: str(value) for name, value in _exported_options(described).items()}
     if family == "tcclip":
         # A file does not state the numbers of the text blocks before which its prompt layers stand.
         options["bias"] = str(any(name.startswith("bias_tables.") for name in own))
@@ -73,6 +76,13 @@ def file_options(described: Description) -> dict[str, str]:
     if "temporalEmbedding.weight" in own:
         options["frames"] = str(own["temporalEmbedding.weight"].shape[0])
     return options
+
+
+def _exported_options(described: Description) -> dict[str, OptionValue]:
+    """The options of the fit that an export states, but for files, which it states by their hash."""
+    text = described.file.metadata.get("options", "")
+    options: dict[str, OptionValue] = json.loads(text) if text else {}
+    return {name: value for name, value in options.items() if not is_file_hash(str(value))}
 
 
 def _indices(own: Mapping[str, StoredTensor], prefix: str) -> int:

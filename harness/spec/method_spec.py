@@ -80,6 +80,7 @@ class MethodSpec:
             of built-in methods alone; buffers of other methods may hold one percent of the trained parameters.
         checkpoint_normalize: Input statistics (`clip`) of the checkpoints that the authors published, if they differ
             from those of the tables; an evaluation with --checkpoint takes them.
+        frozen_clip: Whether a fit changes no tensor of CLIP, so that a recipe cannot mix them with initial values.
         uses_clip: Whether the method runs on CLIP; otherwise `own_model` gives its model.
         open_vocabulary: Whether the method can classify any classes. A method with a fixed set of classes is refused
             where a protocol evaluates other classes than it trains on.
@@ -102,6 +103,7 @@ class MethodSpec:
     batch_statistics: ClassVar[bool] = False
     fitted_buffers: ClassVar[tuple[str, ...]] = ()
     checkpoint_normalize: ClassVar[str] = ""
+    frozen_clip: ClassVar[bool] = False
     uses_clip: ClassVar[bool] = True
     open_vocabulary: ClassVar[bool] = True
     parameters_vit_b16: ClassVar[tuple[int, int] | None] = None
@@ -117,9 +119,15 @@ class MethodSpec:
         """Refuse a recipe that the method cannot be fitted with, before anything is computed.
 
         Raises:
-            UserError: The recipe names an unknown parameter group, or has another setting that the method refuses.
+            UserError: The recipe names an unknown parameter group, mixes initial weights into a frozen CLIP, or has
+                another setting that the method refuses.
         """
         cls.check_groups(recipe)
+        if cls.frozen_clip and recipe.initial_share > 0:
+            raise UserError(
+                f"recipe.initial_share is {recipe.initial_share:g}, but {cls.name} trains no tensor of CLIP, expected 0.",
+                "Leave initial_share out.",
+            )
 
     @classmethod
     def check_groups(cls, recipe: Recipe) -> None:
@@ -174,8 +182,8 @@ class MethodSpec:
         if frames != expected:
             raise UserError(
                 f"{cls.name} is set up for {expected} frames, the view has {frames}.",
-                f"Build the method with {cls.name}:frames={frames}. In a run leave the option out, and give fits and "
-                f"evals the same number: --views frames={frames}.",
+                f"Give fits and evals the same number, --views frames={expected}, or build the method with "
+                f"{cls.name}:frames={frames}.",
             )
 
     @classmethod
@@ -194,6 +202,14 @@ class MethodSpec:
         if (texts := cls.class_texts_file(options)) is not None:
             for kind in cls.class_text_kinds:
                 texts.of(label_set, kind)
+
+    @classmethod
+    def check_training_classes(cls, options: MethodOptions, label_set: LabelSet) -> None:
+        """Refuse the classes of a training list that the method cannot be fitted on, before anything is computed.
+
+        Raises:
+            UserError: The method cannot be fitted on these classes.
+        """
 
     @classmethod
     def class_texts_file(cls, options: MethodOptions) -> ClassTexts | None:

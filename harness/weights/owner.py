@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from harness.base.errors import UserError
 from harness.weights import later_families
 from harness.weights.describe import Description, describe
@@ -22,8 +24,26 @@ def owner_of(described: Description) -> str:
     return _METHODS.get(published.family, described.file.metadata.get("method", ""))
 
 
+def require_export_of(checkpoint: str, method: str) -> None:
+    """Refuse an export of a fit of another method, whose weights may fit this one.
+
+    Args:
+        checkpoint: Path of the file.
+        method: Name of the method.
+
+    Raises:
+        UserError: The file is damaged, or its metadata names another method.
+    """
+    stated = describe(checkpoint).file.metadata.get("method", "") if Path(checkpoint).is_file() else ""
+    if stated not in ("", method):
+        raise UserError(
+            f"{checkpoint} is an export of a fit of {stated}, expected one of {method}.",
+            f"Give --method {stated}, or leave --method out.",
+        )
+
+
 def require_owner(checkpoint: str, method: str) -> None:
-    """Refuse the checkpoint of another built-in method, without reading its tensors.
+    """Refuse the published checkpoint of another built-in method, without reading its tensors.
 
     Args:
         checkpoint: Path of the file.

@@ -27,7 +27,9 @@ class HeadOptions(MethodOptions):
         bounds=(0, None),
         unused_with={"head": (TEXT,)},
     )
-    head_dropout: float = option(0.5, "dropout before the linear layer", bounds=(0, 1), unused_with={"head": (TEXT,)})
+    head_dropout: float = option(
+        0.5, "dropout before the linear layer", bounds=(0, 0.99), unused_with={"head": (TEXT,)}
+    )
     template: str = option(
         "a photo of a {}.", "text around the class name, which replaces {}", unused_with={"head": (CLASSES,)}
     )

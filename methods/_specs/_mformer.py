@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.api import option
+from harness.api import UserError, option
 from methods._specs._outputs import OutputsOptions
 
 TRAJECTORY, ORTHOFORMER, JOINT = "trajectory", "orthoformer", "joint"
@@ -69,3 +69,12 @@ class MformerOptions(OutputsOptions):
     )
     mlp_head: bool = option(True, "a layer with tanh before the linear layer")
     tubelet: int = option(2, "frames of a patch; 1: patches of single frames", (1, 2))
+
+    def __post_init__(self) -> None:
+        """Refuse one table of positions for the large pictures: that of the original has the size of 224 pixels."""
+        if self.positions == JOINT and CONFIGS[self.config].size > 224:
+            raise UserError(
+                f"mformer:positions=joint is for pictures of 224 pixels; config={self.config} has "
+                f"{CONFIGS[self.config].size}.",
+                "Set positions=separate, or another config.",
+            )

@@ -48,6 +48,7 @@ class BridgePromptSpec(MethodSpec):
         "mini": {"vision_tokens": 8, "text_tokens": 8, "vision_depth": 4, "text_depth": 2},
     }
     parent = ParentFit("vificlip", "zero_shot")
+    frozen_clip = True
     parameters_vit_b16 = (149_805_057, 184_320)
 
     @classmethod

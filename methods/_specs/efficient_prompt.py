@@ -41,6 +41,7 @@ class EfficientPromptSpec(MethodSpec):
     )
     recipes = EFFICIENT_PROMPT
     options_type = EfficientPromptOptions
+    frozen_clip = True
     parameters_vit_b16 = (152_820_737, 3_200_000)
 
     @classmethod

@@ -27,11 +27,11 @@ class EzClipOptions(ClassTextOptions):
         unused_with={"temporal": ("prompts", "first", "none")},
     )
     frames: int = option(8, "frames per view; the weights fit this number only", bounds=(1, None))
-    dropout: float = option(0.1, "largest rate of attention dropout and dropped tokens in training", bounds=(0, 1))
+    dropout: float = option(0.1, "largest rate of attention dropout and dropped tokens in training", bounds=(0, 0.99))
     prompt_dropout: float = option(
         0.1,
         "dropout of the temporal prompts in training",
-        bounds=(0, 1),
+        bounds=(0, 0.99),
         unused_with={"temporal": ("adapters", "none")},
     )
 
@@ -65,6 +65,7 @@ class EzClipSpec(MethodSpec):
     couples_clips = True
     random_draws = True
     checkpoint_normalize = "clip"  # the pipeline of ActionCLIP
+    frozen_clip = True
     parameters_vit_b16 = (154_831_617, 5_204_736)
 
     @classmethod

@@ -26,7 +26,7 @@ class LoraOptions(MethodOptions):
     alpha: float = option(
         1.0, "updates are scaled by alpha / sqrt(r); maxi scales by 1 / r", bounds=(0, None), unused_with=_WITH_MAXI
     )
-    dropout: float = option(0.25, "dropout of the input of each update", bounds=(0, 1), unused_with=_WITH_MAXI)
+    dropout: float = option(0.25, "dropout of the input of each update", bounds=(0, 0.99), unused_with=_WITH_MAXI)
     projections: str = option("qkv", "projections with updates, letters of qkvo", unused_with=_WITH_MAXI)
     encoder: str = option(BOTH, "towers with updates", (BOTH, VISION, TEXT), unused_with=_WITH_MAXI)
     blocks: str = option(
@@ -69,4 +69,5 @@ class LoraSpec(MethodSpec):
     checkpoint_normalize = "clip"
     # The embedded tiny model was trained with a scale of 20, so that 100 starts far from its scores.
     protocol_options: ClassVar = {"mini": {"scale": "model"}}
+    frozen_clip = True
     parameters_vit_b16 = (149_805_057, 184_320)

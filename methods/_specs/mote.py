@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
-from harness.api import MethodCard, MethodOptions, MethodSpec, UserError, option
+from harness.api import LabelSet, MethodCard, MethodOptions, MethodSpec, Recipe, UserError, option
 from methods._recipes_later import MOTE
+from methods._specs._hard_labels import require_hard_labels
 from methods._specs._positions import require_positions
 
 POSITIONS = 77
@@ -65,3 +66,22 @@ class MoteSpec(MethodSpec):
     def check_frames(cls, options: MethodOptions, frames: int) -> None:
         """Refuse more frames than the temporal head has positions."""
         require_positions(cls.name, POSITIONS, frames)
+
+    @classmethod
+    def check_recipe(cls, recipe: Recipe) -> None:
+        """Refuse targets that are smoothed or blended, and unknown parameter groups."""
+        super().check_recipe(recipe)
+        require_hard_labels(cls.name, recipe)
+
+    @classmethod
+    def check_training_classes(cls, options: MoteOptions, label_set: LabelSet) -> None:  # type: ignore[override]
+        """Refuse more training classes than the weights have room for.
+
+        Raises:
+            UserError: There are more classes than the option `training_classes`.
+        """
+        if len(label_set) > options.training_classes:
+            raise UserError(
+                f"{cls.name} has room for {options.training_classes} training classes, found {len(label_set)}.",
+                f"Set the option: {cls.name}:training_classes={len(label_set)}.",
+            )

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from harness.api import MethodCard, UserError, option
 from methods._recipes_adapters import ST_ADAPTER
-from methods._specs._head import OWN_HEAD, HeadOptions, HeadSpec
+from methods._specs._head import OWN_HEAD, TEXT, HeadOptions, HeadSpec
 from methods._specs._numbers import whole_numbers
 
 
@@ -31,6 +31,13 @@ class STAdapterOptions(HeadOptions):
         sizes = whole_numbers(self.kernel, "x")
         if len(sizes) != 3 or not all(size % 2 for size in sizes):
             raise UserError(f"st_adapter:kernel is {self.kernel!r}, expected three odd numbers such as 3x1x1.")
+        # The adapter before the last MLP changes no score and is frozen by default.
+        least = 2 if self.before == "mlp" and self.idle_adapter == "frozen" else 1
+        if self.head == TEXT and self.blocks < least:
+            raise UserError(
+                f"st_adapter:blocks is {self.blocks}, expected at least {least}: no adapter learns, and head=text has "
+                "no parameters."
+            )
 
 
 class STAdapterSpec(HeadSpec):
@@ -57,4 +64,5 @@ class STAdapterSpec(HeadSpec):
     }
     random_draws = True
     checkpoint_normalize = "clip"
+    frozen_clip = True
     parameters_vit_b16 = (156_730_881, 6_517_632)

@@ -19,7 +19,7 @@ class TcClipOptions(StartOptions, ClassTextOptions, PrecisionOptions):
 
     context: str = option("a photo of a", "words before each class name, whose embeddings start the learned vectors")
     context_vectors: int = option(
-        4, "learned vectors of the text; more than words are drawn at random", bounds=(1, None)
+        4, "learned vectors of the text; more than words are drawn at random", bounds=(1, 72)
     )
     split_names: bool = option(
         False,
@@ -36,7 +36,7 @@ class TcClipOptions(StartOptions, ClassTextOptions, PrecisionOptions):
     stop_gradient: bool = option(
         True,
         "cut the gradient from the texts into the vision tower (published)",
-        unused_with={"prompt_layers": ("none",)},
+        unused_with={"prompt_layers": ("none",), "freeze": ("image", "backbone")},
     )
     freeze: str = option("none", "part of CLIP that is not trained", FREEZE)
     new_lr: float = option(

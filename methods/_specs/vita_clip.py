@@ -17,7 +17,7 @@ class VitaClipOptions(MethodOptions):
     global_prompts: int = option(8, "prompts of the video in each block", bounds=(0, None))
     local_prompts: bool = option(True, "prompts of the frames")
     summary: bool = option(True, "summary token of each frame, made by attention among the frames")
-    contexts: int = option(8, "learned vectors beside the class name", bounds=(1, None), unused_with={"words": ...})
+    contexts: int = option(8, "learned vectors beside the class name", bounds=(1, 72), unused_with={"words": ...})
     context: str = option(
         SHARED, "shared: the same vectors for all classes (own choice); classes: vectors for each class (published)",
         (SHARED, CLASSES), unused_with={"words": ...},

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from harness.base.errors import UserError
+from harness.cells.backbone import BackboneChoice
 from harness.cells.from_request import expand
 from harness.cells.plan import make_plan
 from harness.cells.request import MethodChoice, Request
 from harness.cells.scored_together import check_scored_together
 from harness.data.official.cards import load_card
+from harness.engine.contract.fixture import FRAMES as CLIP_FRAMES
+from harness.engine.contract.fixture import MethodUnderTest
 from harness.engine.contract.tiny_clip import tiny_backbone
 from harness.engine.method import method_class
 from harness.machine.compute_options import ComputeOptions
@@ -23,6 +27,7 @@ from harness.plugins import registry
 from harness.running.run import execute
 from harness.spec import LabelSet
 from methods._specs._texts import split_words
+from tests.conftest import write_clip
 
 
 def planned(method: str, protocol: str = "b2n", recipe: dict[str, str] | None = None, **options: str) -> None:
@@ -182,3 +187,92 @@ def test_an_option_without_effect_makes_no_row_of_its_own() -> None:
     planned("lora", form="maxi", scale="model")
     with pytest.raises(UserError, match="Option lora:alpha has no effect with form=maxi"):
         planned("lora", form="maxi", alpha="4")
+
+
+def test_divided_names_of_tc_clip_are_refused_by_a_plan(tmp_path: Path) -> None:
+    """Once the check was called for files of class texts alone."""
+    folder = tmp_path / "shapes"
+    for name in ("CircleBouncing", "StarSpinning"):
+        for number in range(8):
+            write_clip(folder / name / f"{number}.avi", seed=number)
+    for options, message in (({}, ""), ({"split_names": "true"}, "divides the class name 'CircleBouncing'")):
+        request = Request(
+            (MethodChoice("tc_clip", options),), ("supervised",), (str(folder),), BackboneChoice("mini-clip", None)
+        )
+        if not message:
+            expand(request, load_settings({}))
+            continue
+        with pytest.raises(UserError, match=message):
+            expand(request, load_settings({}))
+
+
+def test_training_classes_of_mote_are_counted_by_a_plan() -> None:
+    planned("mote", training_classes="12")
+    with pytest.raises(UserError, match="mote on mini_target, label set 'base': mote has room for 2 training classes"):
+        planned("mote", training_classes="2")
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "message"),
+    [
+        ("st_adapter", {"blocks": "0"}, "st_adapter:blocks is 0, expected at least 2: no adapter learns"),
+        ("st_adapter", {"blocks": "1"}, "st_adapter:blocks is 1, expected at least 2"),
+        ("st_adapter", {"blocks": "0", "before": "attn"}, "st_adapter:blocks is 0, expected at least 1"),
+        ("ez_clip", {"dropout": "1"}, "ez_clip:dropout is 1, expected from 0 to 0.99"),
+        ("lora", {"dropout": "1"}, "lora:dropout is 1, expected from 0 to 0.99"),
+        ("tc_clip", {"context_vectors": "80"}, "tc_clip:context_vectors is 80, expected from 1 to 72"),
+        ("tc_clip", {"freeze": "image", "stop_gradient": "no"}, "stop_gradient has no effect with freeze=image"),
+        ("vita_clip", {"contexts": "90"}, "vita_clip:contexts is 90, expected from 1 to 72"),
+    ],
+)  # fmt: skip
+def test_a_plan_refuses_settings_with_which_nothing_learns(method: str, options: dict[str, str], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        planned(method, **options)
+
+
+def test_one_table_of_positions_is_for_small_pictures() -> None:
+    spec = registry.method_spec("mformer")
+    spec.options_for({"config": "base", "positions": "joint"})
+    with pytest.raises(UserError, match="mformer:positions=joint is for pictures of 224 pixels; config=hr has 336"):
+        spec.options_for({"positions": "joint"})
+
+
+TRAINED = [
+    name for name, source in registry.sources("method").items()
+    if source.origin == "built-in" and registry.method_spec(name).uses_clip and registry.method_spec(name).recipes
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("method", TRAINED)
+def test_a_share_of_initial_weights_needs_trained_tensors_of_clip(method: str) -> None:
+    cls = method_class(method)
+    built = cls(tiny_backbone(), cls.options_for({}, frames=2))
+    trained = [name for name, p in built.named_parameters() if p.requires_grad and built.shares_initial(name)]
+    assert cls.frozen_clip is (not trained)
+    if cls.frozen_clip:
+        protocol = "b2n" if "b2n" in cls.recipes else "zero_shot"
+        planned(method, protocol)
+        with pytest.raises(UserError, match=f"initial_share is 0.5, but {method} trains no tensor of CLIP"):
+            planned(method, protocol, recipe={"initial_share": "0.5"})
+
+
+@pytest.mark.parametrize("method", TRAINED)
+def test_smoothed_targets_change_the_loss_or_are_refused(method: str) -> None:
+    """A method that reads hard labels alone would give two rows with equal weights."""
+    cls = method_class(method)
+    if cls(tiny_backbone(), cls.options_for({}, frames=CLIP_FRAMES)).fits_at_once:
+        return
+    test = MethodUnderTest(cls, {}, tiny_backbone())
+    recipe = replace(test.own_recipe, smoothing=0.3, mixup=0.0, cutmix=0.0)
+    try:
+        cls.check_recipe(recipe)
+    except UserError as error:
+        assert "smoothing=0.3, expected 0" in error.message
+        return
+    losses = []
+    for share in (0.0, 0.3):
+        torch.manual_seed(0)
+        built = test.fresh()
+        test.targets = (1 - share) * torch.eye(3)[torch.arange(4) % 3] + share / 3
+        losses.append(test.see(built, test.base))
+    assert not torch.equal(*losses)

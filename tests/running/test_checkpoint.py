@@ -13,12 +13,14 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from harness.cells.backbone import BackboneChoice
+from harness.cells.exported_method import with_checkpoint
 from harness.cells.request import MethodChoice
 from harness.cells.resolve_method import method_row
 from harness.engine.method import method_class
 from harness.engine.method_weights import export
 from harness.engine.model.backbone import load_backbone
-from harness.spec import Views
+from harness.spec import Recipe, Views
+from harness.weights.exported import ExportedFit, metadata_of
 from harness.weights.families import read_published
 from results.measurement_words import division
 from results.record import find_records, read_record
@@ -157,17 +159,53 @@ def test_a_plan_refuses_the_checkpoint_of_another_method(
     places: tuple[object, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     asked = [a for a in ASK if a not in ("--workers", "0", "--quiet", "--no-report")]
-    published = xclip_file(tmp_path / "x.pth")
-    exported = export(scrambled("efficient_prompt"), tmp_path / "mine.safetensors")
-    for file, owner, title in ((published, "xclip", "X-CLIP"), (exported, "efficient_prompt", "")):
-        for method in ("vificlip", "xclip", "efficient_prompt", "lora"):
-            in_process("plan", "--method", method, "--checkpoint", file, *asked, *places)
-            refusals = {cell["refused"] for cell in json.loads(capsys.readouterr().out)}
-            if method == owner:
-                assert not any(refusals)
-                continue
-            (refusal,) = refusals
-            assert f"{file.name} is a checkpoint of {title}" in refusal and f"Give --method {owner}." in refusal
+    file = xclip_file(tmp_path / "x.pth")
+    for method in ("vificlip", "xclip", "efficient_prompt", "lora"):
+        in_process("plan", "--method", method, "--checkpoint", file, *asked, *places)
+        refusals = {cell["refused"] for cell in json.loads(capsys.readouterr().out)}
+        if method == "xclip":
+            assert not any(refusals)
+            continue
+        (refusal,) = refusals
+        assert "x.pth is a checkpoint of X-CLIP" in refusal and "Give --method xclip." in refusal
+
+
+@pytest.mark.parametrize("verb", ["plan", "run"])
+def test_an_export_of_another_method_is_refused_even_if_its_tensors_fit(
+    verb: str, places: tuple[object, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The weights of Open-VCLIP are those of CLIP alone: as ViFi-CLIP they gave a row of that name."""
+    file = export(scrambled("open_vclip"), tmp_path / "mine.safetensors")
+    asked = [a for a in ASK if verb == "run" or a not in ("--workers", "0", "--quiet", "--no-report")]
+    for method in ("vificlip", "ost", "lora", "vanilla_clip"):
+        assert in_process(verb, "--method", method, "--checkpoint", file, *asked, *places) == 2
+        said = capsys.readouterr().err
+        assert f"is an export of a fit of open_vclip, expected one of {method}" in said
+        assert "Give --method open_vclip, or leave --method out." in said
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_named_method_takes_the_options_that_its_export_states(tmp_path: Path) -> None:
+    facts = ExportedFit(
+        "open_vclip", {"neighbours": 2, "mixed_loss": 0.25}, "mini-clip", "mini", ("a", "b"), Views(frames=2),
+        "shapes/base", Recipe(epochs=1, lr=1e-3), "0" * 16,
+    )  # fmt: skip
+    file = export(scrambled("open_vclip", neighbours=2), tmp_path / "mine.safetensors", facts=metadata_of(facts))
+    for given, neighbours in (({}, 2), ({"neighbours": "0"}, 0)):
+        choice = with_checkpoint(MethodChoice("open_vclip", given), str(file))
+        assert choice.checkpoint == str(file)
+        options = method_row(choice, BackboneChoice("mini-clip", None)).options.as_dict()
+        assert (options["neighbours"], options["mixed_loss"]) == (neighbours, 0.25)
+    assert with_checkpoint(MethodChoice("vificlip"), str(file)).options == {}
+    assert with_checkpoint(MethodChoice("open_vclip"), "gone.pth").options == {}
+
+
+def test_the_message_names_the_options_of_an_export(
+    places: tuple[object, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = export(scrambled("aim", inner_adapter=True), tmp_path / "mine.safetensors")
+    assert in_process("run", "--method", "aim", "--checkpoint", file, *ASK, *places) != 0
+    assert "Give the settings of the file: --set inner_adapter=True." in capsys.readouterr().err
 
 
 def test_a_file_that_does_not_fit_is_named_and_nothing_is_evaluated(
