@@ -125,7 +125,7 @@ class MethodSpec:
         cls.check_groups(recipe)
         if cls.frozen_clip and recipe.initial_share > 0:
             raise UserError(
-                f"recipe.initial_share is {recipe.initial_share:g}, but {cls.name} trains no tensor of CLIP, expected 0.",
+                f"recipe.initial_share is {recipe.initial_share:g}, but {cls.name} trains no tensor of CLIP.",
                 "Leave initial_share out.",
             )
 

@@ -210,7 +210,7 @@ def test_every_stated_setting_has_a_name_and_a_value_that_are_compared() -> None
         assert stated.keys() - views - recipes <= {*INFORMATION, *COMPARED, *(f"training_{name}" for name in views)}
         assert stated.get("selection", "last epoch").startswith(("last epoch", "best epoch on "))
         assert all(epoch.isdecimal() for epoch in stated.get("candidates", "1").split(", "))
-        assert stated.get("label_set", "split") in ("split", "published or split")
+        assert stated.get("label_set", "split") in ("published", "corrected", "split", "published or split")
         if setting.views:
             clips, _, crops = setting.views.partition("x")
             assert int(clips) and int(crops)
