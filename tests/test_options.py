@@ -12,7 +12,10 @@ from hypothesis import strategies as st
 
 from harness.base.errors import UserError
 from harness.plugins import registry
-from harness.spec.options import MethodOptions, build_options, check_used, option, split_method, unused_text
+from harness.spec import MethodCard
+from harness.spec.method_spec import MethodSpec, spec_problem
+from harness.spec.options import MethodOptions, build_options, check_used, option, split_method, unused_conditions
+from tests.conftest import in_process
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,7 @@ class Options(MethodOptions):
     width: int = option(8, "how wide", bounds=(1, None))
     share: float = option(0.5, "how much", bounds=(0, 1))
     height: int | None = option(None, "how high", bounds=(None, 9))
-    depth: int = option(3, "how deep", unused_with={"deep": (False,), "mode": ("max",)})
+    depth: int = option(3, "how deep", unused_with={"deep": (False,), "mode": ("max",), "template": ...})
 
 
 @pytest.mark.parametrize(
@@ -110,8 +113,36 @@ def test_an_option_without_effect_is_refused_if_it_differs_from_its_default() ->
         with pytest.raises(UserError, match=f"Option m:depth has no effect with {other}"):
             check_used(build_options(Options, {**values, "depth": 4}, "m"), [*values, "depth"], "m")
     unused_with = {f.name: f.metadata["unused_with"] for f in fields(Options)}
-    assert unused_text(unused_with["depth"]) == "unused with deep=false or mode=max"
-    assert unused_text(unused_with["deep"]) == ""
+    assert unused_conditions(unused_with["depth"]) == ("deep=false", "mode=max", "template")
+    assert unused_conditions(unused_with["deep"]) == ()
+    with pytest.raises(UserError, match="Option m:depth has no effect with template=other"):
+        check_used(build_options(Options, {"deep": True, "depth": 4, "template": "other"}, "m"), ["depth"], "m")
+
+
+@pytest.mark.parametrize("name", sorted(registry.sources("method")))
+def test_options_are_shown_as_text_and_as_json(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert in_process("show", name, "--json") == 0
+    shown = {option["name"]: option for option in json.loads(capsys.readouterr().out)["options"]}
+    assert list(shown) == [f.name for f in fields(registry.method_spec(name).options_type)]
+    assert in_process("show", name) == 0
+    text = capsys.readouterr().out
+    for option in shown.values():
+        line = next(line for line in text.splitlines() if line.startswith(f"  {option['name']} = "))
+        assert all(condition in line for condition in option["unused_with"])
+
+
+def test_a_condition_names_a_known_option() -> None:
+    @dataclass(frozen=True)
+    class Wrong(MethodOptions):
+        width: int = option(3, "how wide", unused_with={"from": ("a",)})
+
+    class Mine(MethodSpec):
+        card = MethodCard(title="Mine")
+        options_type = Wrong
+
+    problem, hint = spec_problem(Mine)
+    assert problem == "has the option 'width' with unused_with={'from': ...}, expected names of its options: width"
+    assert hint == "Correct the name."
 
 
 def test_an_unknown_option_lists_the_known_ones() -> None:

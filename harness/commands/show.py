@@ -17,7 +17,7 @@ from harness.plugins import registry
 from harness.plugins.loose_files import load_environment_plugins
 from harness.spec import MethodCard, Recipe
 from harness.spec.method_spec import MethodSpec
-from harness.spec.options import Bounds, UnusedWith, bounds_text, unused_text
+from harness.spec.options import Bounds, bounds_text, unused_conditions
 from results.measurement import Value
 
 if TYPE_CHECKING:
@@ -79,12 +79,13 @@ class _Option:
     help: str
     choices: tuple[str, ...]
     bounds: Bounds
-    unused_with: UnusedWith
+    unused_with: tuple[str, ...]
 
     @property
     def text(self) -> str:
         """The line of the option."""
-        limits = "; ".join(filter(None, (bounds_text(self.bounds), unused_text(self.unused_with))))
+        unused = f"unused with {' or '.join(self.unused_with)}" if self.unused_with else ""
+        limits = "; ".join(filter(None, (bounds_text(self.bounds), unused)))
         return f"  {self.name} = {self.default!r}: {self.help}" + (f" ({limits})" if limits else "")
 
 
@@ -140,7 +141,7 @@ def _method(name: str, arch: str | None) -> tuple[_Method, str]:
             f.metadata.get("help", ""),
             tuple(f.metadata.get("choices", ())),
             f.metadata.get("bounds", (None, None)),
-            f.metadata.get("unused_with", {}),
+            unused_conditions(f.metadata.get("unused_with", {})),
         )
         for f in dataclasses.fields(spec.options_type)
     )

@@ -280,4 +280,9 @@ def spec_problem(cls: type[MethodSpec]) -> tuple[str, str]:
     undeclared = [n for n in vars(options).get("__annotations__", {}) if n not in {f.name for f in fields(options)}]
     if undeclared:
         return f"has options that are not fields: {', '.join(undeclared)}", hint
+    names = [f.name for f in fields(options)]
+    for f in fields(options):
+        if unknown := [name for name in f.metadata.get("unused_with") or {} if name not in names]:
+            known = f"expected names of its options: {', '.join(names)}"
+            return f"has the option {f.name!r} with unused_with={{{unknown[0]!r}: ...}}, {known}", "Correct the name."
     return "", ""

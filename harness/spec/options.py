@@ -80,12 +80,12 @@ def bounds_text(bounds: Bounds) -> str:
     return f"at least {least:g}" if least is not None else f"at most {most:g}" if most is not None else ""
 
 
-def unused_text(unused_with: UnusedWith) -> str:
-    """The values of other options with which an option has no effect, in words; empty without such values."""
+def unused_conditions(unused_with: UnusedWith) -> tuple[str, ...]:
+    """The values of other options with which an option has no effect: `form=maxi`, or `words` for any given value."""
     conditions: list[str] = []
     for name, values in unused_with.items():
         conditions += [name] if isinstance(values, EllipsisType) else [f"{name}={_raw(value)}" for value in values]
-    return f"unused with {' or '.join(conditions)}" if conditions else ""
+    return tuple(conditions)
 
 
 def _raw(value: PlainValue) -> str:
