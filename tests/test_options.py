@@ -122,13 +122,13 @@ def test_an_option_without_effect_is_refused_if_it_differs_from_its_default() ->
 @pytest.mark.parametrize("name", sorted(registry.sources("method")))
 def test_options_are_shown_as_text_and_as_json(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert in_process("show", name, "--json") == 0
-    shown = {option["name"]: option for option in json.loads(capsys.readouterr().out)["options"]}
+    shown = {entry["name"]: entry for entry in json.loads(capsys.readouterr().out)["options"]}
     assert list(shown) == [f.name for f in fields(registry.method_spec(name).options_type)]
     assert in_process("show", name) == 0
     text = capsys.readouterr().out
-    for option in shown.values():
-        line = next(line for line in text.splitlines() if line.startswith(f"  {option['name']} = "))
-        assert all(condition in line for condition in option["unused_with"])
+    for entry in shown.values():
+        line = next(line for line in text.splitlines() if line.startswith(f"  {entry['name']} = "))
+        assert all(condition in line for condition in entry["unused_with"])
 
 
 def test_a_condition_names_a_known_option() -> None:
