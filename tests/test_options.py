@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, fields
-from typing import get_type_hints
+from typing import Any, get_type_hints
 
 import pytest
 from hypothesis import given
@@ -113,7 +113,7 @@ def test_an_option_without_effect_is_refused_if_it_differs_from_its_default() ->
         with pytest.raises(UserError, match=f"Option m:depth has no effect with {other}"):
             check_used(build_options(Options, {**values, "depth": 4}, "m"), [*values, "depth"], "m")
     unused_with = {f.name: f.metadata["unused_with"] for f in fields(Options)}
-    assert unused_conditions(unused_with["depth"]) == ("deep=false", "mode=max", "template")
+    assert unused_conditions(unused_with["depth"]) == ("deep=false", "mode=max", "template given")
     assert unused_conditions(unused_with["deep"]) == ()
     with pytest.raises(UserError, match="Option m:depth has no effect with template=other"):
         check_used(build_options(Options, {"deep": True, "depth": 4, "template": "other"}, "m"), ["depth"], "m")
@@ -131,18 +131,28 @@ def test_options_are_shown_as_text_and_as_json(name: str, capsys: pytest.Capture
         assert all(condition in line for condition in entry["unused_with"])
 
 
-def test_a_condition_names_a_known_option() -> None:
+@pytest.mark.parametrize(
+    ("condition", "problem"),
+    [
+        ({"from": ("a",)}, "expected names of its options: width, pool"),
+        ({"pool": "mean"}, "expected a tuple of values, or an ellipsis"),
+        ({"pool": ("meen",)}, "expected values of 'mean', 'max'"),
+        ({"pool": ("max",)}, ""), ({"pool": ...}, ""),
+    ],
+)  # fmt: skip
+def test_a_condition_names_an_option_and_its_values(condition: dict[str, Any], problem: str) -> None:
     @dataclass(frozen=True)
-    class Wrong(MethodOptions):
-        width: int = option(3, "how wide", unused_with={"from": ("a",)})
+    class Mine(MethodOptions):
+        width: int = option(3, "how wide", unused_with=condition)
+        pool: str = option("mean", "how to pool", ("mean", "max"))
 
-    class Mine(MethodSpec):
-        card = MethodCard(title="Mine")
-        options_type = Wrong
+    found, _ = spec_problem(type("Mine", (MethodSpec,), {"card": MethodCard(title="Mine"), "options_type": Mine}))
+    assert found.endswith(problem) and bool(found) is bool(problem)
 
-    problem, hint = spec_problem(Mine)
-    assert problem == "has the option 'width' with unused_with={'from': ...}, expected names of its options: width"
-    assert hint == "Correct the name."
+
+def test_a_check_is_a_class_method() -> None:
+    attributes = {"card": MethodCard(title="Mine"), "check_frames": lambda self, options, frames: None}
+    assert spec_problem(type("Mine", (MethodSpec,), attributes))[0] == "has check_frames that is not a class method"
 
 
 def test_an_unknown_option_lists_the_known_ones() -> None:

@@ -10,7 +10,7 @@ from harness.base.canonical import is_file_hash
 from harness.base.errors import UserError
 from harness.cells.request import MethodChoice
 from harness.plugins import registry
-from harness.spec.options import OptionValue
+from harness.spec.options import OptionValue, unused_because
 from harness.weights.exported import ExportedFit, read_exported
 from harness.weights.identity import FILE_HASH
 
@@ -47,12 +47,15 @@ def _stated_options(facts: ExportedFit, file: str, given: Mapping[str, OptionVal
             f"The weights {file} were fitted with a file of class texts ({texts}), which the export does not hold.",
             f"Name the file: --method {facts.method}:class_texts=FILE --checkpoint {file}",
         )
-    return {
+    stated: dict[str, OptionValue] = {
         name: value
         for name, value in facts.options.items()
         # Files are stated by their hash. Weights that a fit started from are overwritten by the exported ones.
         if not (name in of_files and str(value).startswith(FILE_HASH))
     }
+    options = spec.options_for({**stated, **given})
+    # An option without effect has the default of the protocol, which may differ from that of the fit.
+    return {name: value for name, value in stated.items() if not unused_because(options, name)}
 
 
 def exported_methods(checkpoint: str | None) -> tuple[MethodChoice, ...]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import fields, replace
 
-from harness.base.errors import NotApplicableError
+from harness.base.errors import NotApplicableError, UserError
 from harness.cells.cell import MethodRow
 from harness.cells.from_protocol import prescribed_fits
 from harness.data.lists.dataset import Dataset
@@ -55,6 +56,8 @@ def _open_choice(row: MethodRow) -> str:
     """The choice of an option with which the method can classify any classes, as the beginning of a sentence."""
     for option in fields(row.options):
         for choice in option.metadata.get("choices") or ():
-            if row.spec.is_open(replace(row.options, **{option.name: choice})):
-                return f"--set {option.name}={choice}, or "
+            # Some choices do not go with the other options.
+            with suppress(UserError):
+                if row.spec.is_open(replace(row.options, **{option.name: choice})):
+                    return f"--set {option.name}={choice}, or "
     return ""

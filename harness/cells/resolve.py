@@ -176,7 +176,7 @@ class _Resolver:
         # The first fit decides: a row has one set of options.
         name = options_protocol(spec, protocol, similar_protocol(protocol, dataset, fits[0][0])) if fits else ""
         row = method_row(choice, backbone, name or protocol.name, dataset.name, frames, self._code(choice.name))
-        if choice.checkpoint is not None:
+        if choice.checkpoint is not None and spec.uses_clip:
             require_export_of(choice.checkpoint, choice.name)
         check_used(row.options, row.changed, row.name)
         self._require_tower(row)
@@ -300,7 +300,8 @@ def _require_classes(row: MethodRow, chosen: Iterable[Chosen]) -> None:
                 check(row.options, dataset.labels(labels))
             except UserError as error:
                 where = f"{row.name} on {shown}, label set {labels!r}"
-                raise type(error)(f"{where}: {error.message}", error.hint) from None
+                kind = NotApplicableError if isinstance(error, NotApplicableError) else UserError
+                raise kind(f"{where}: {error.message}", error.hint) from None
 
 
 def _require_other_fit(row: MethodRow, chosen: Iterable[Chosen], parent: ResolvedFit | None) -> None:

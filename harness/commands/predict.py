@@ -162,6 +162,7 @@ def _untrained(arguments: argparse.Namespace) -> Model:
     from harness.cells.request import parse_methods
     from harness.cells.resolve_method import method_row
     from harness.data.lists.class_names import read_class_names
+    from harness.plugins import registry
     from harness.spec import Views
     from harness.weights.owner import require_export_of
 
@@ -169,11 +170,13 @@ def _untrained(arguments: argparse.Namespace) -> Model:
         raise UserError("--labels is missing: an untrained method has no classes.", "Give --labels FILE.")
     (choice,) = parse_methods([arguments.method or "vanilla_clip"])
     if arguments.checkpoint is not None:
-        require_export_of(arguments.checkpoint, choice.name)
+        if registry.method_spec(choice.name).uses_clip:
+            require_export_of(arguments.checkpoint, choice.name)
         choice = with_checkpoint(choice, arguments.checkpoint)
     backbone = backbone_of(arguments) or BackboneChoice(None, None)
     default_frames = MINI_FRAMES if backbone.is_mini else 32
-    frames = default_frames if arguments.frames is None else arguments.frames
+    stated = int(str(choice.options.get("frames", default_frames)))
+    frames = stated if arguments.frames is None else arguments.frames
     views = backbone.views_of(Views(frames=frames, reader=arguments.reader or "exact"))
     row = method_row(choice, backbone, frames=frames)
     if not row.spec.uses_clip:

@@ -144,9 +144,13 @@ def _labels(text: str, settings: Settings) -> LabelSet:
     """The label set of a dataset, or the names of a file."""
     if Path(text).is_file():
         return read_class_names(Path(text))
-    label_set, _, variant = text.partition("@")
+    if Path(text).is_dir():
+        return open_dataset(text, settings).labels("all")
+    label_set, at, variant = text.rpartition("@") if "@" in text else (text, "", "published")
+    if at and not variant:
+        raise UserError(f"{text} names no label set.", "Leave @ out, or name one: " + ", ".join(LABEL_VARIANTS))
     dataset, _, name = label_set.partition("/")
-    return open_dataset(dataset, settings, variant=variant or "published").labels(name or "all")
+    return open_dataset(dataset, settings, variant=variant).labels(name or "all")
 
 
 def _texts_by_id(file: Path, labels: LabelSet, shown: str) -> list[list[str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 from harness.base.errors import UserError, near_hint
 from harness.spec import LabelSet, MethodCard, ParentFit, Recipe, Views
 from harness.spec.class_texts import ClassTexts, read_class_texts
-from harness.spec.options import MethodOptions, OptionValue, build_options
+from harness.spec.options import MethodOptions, OptionValue, build_options, unused_because
 from harness.spec.recipe import DECAY_KINDS
 from harness.spec.shared_options import shared_options
 
@@ -57,7 +58,7 @@ class MethodSpec:
         recipe: Optimisation settings; None for a method that is not trained.
         recipes: More specific settings, looked up before `recipe` in the order
             `PRESET/PROTOCOL/DATASET`, `PRESET/PROTOCOL`, `PRESET` where the backbone has a preset (`mini` for the
-            embedded tiny model), then `PROTOCOL/DATASET/SHOTS`, `PROTOCOL/DATASET`, `PROTOCOL`.
+            embedded tiny model), then `PROTOCOL/DATASET/K`, `PROTOCOL/DATASET`, `PROTOCOL`, with K shots.
         options_type: A `MethodOptions` dataclass with the method's typed options. Some names have a meaning here:
             `template` (the text around a class name), `class_texts` (a file with texts of the classes),
             `text_embedding` and `logits` (`published` rounds token embeddings, or the last product, to float16), and
@@ -172,18 +173,18 @@ class MethodSpec:
     def check_frames(cls, options: MethodOptions, frames: int) -> None:
         """Refuse a number of frames per view that the method cannot take under these options.
 
-        A method with an option `frames` takes that number; others take any. Plans call this for the views of fits and
-        evals. A method calls it where it reads a video.
+        A method with an option `frames` takes that number where the option has an effect; others take any. Plans call
+        this for the views of fits and evals. A method calls it where it reads a video.
 
         Raises:
             UserError: The method takes another number of frames.
         """
         expected = getattr(options, "frames", frames)
-        if frames != expected:
+        if frames != expected and not unused_because(options, "frames"):
             raise UserError(
                 f"{cls.name} is set up for {expected} frames, the view has {frames}.",
-                f"Give fits and evals the same number, --views frames={expected}, or build the method with "
-                f"{cls.name}:frames={frames}.",
+                f"Give views of {expected} frames (--views frames={expected}; in predict and attention --frames "
+                f"{expected}), or, before a fit, set {cls.name}:frames={frames}.",
             )
 
     @classmethod
@@ -257,9 +258,10 @@ class MethodSpec:
 
 def _lookup_keys(protocol: str, dataset: str, preset: str, shots: int | None = None) -> list[str]:
     """The keys of `recipes` and `protocol_options`, the most specific first."""
-    of_preset = [f"{preset}/{protocol}/{dataset}", f"{preset}/{protocol}", preset] if preset else []
-    of_shots = [f"{protocol}/{dataset}/{shots}"] if shots is not None else []
-    return [*of_preset, *of_shots, f"{protocol}/{dataset}", protocol]
+    published = [f"{protocol}/{dataset}", protocol]
+    if shots is not None:
+        published.insert(0, f"{protocol}/{dataset}/{shots}")
+    return [*(f"{preset}/{key}" for key in published), preset, *published] if preset else published
 
 
 def spec_problem(cls: type[MethodSpec]) -> tuple[str, str]:
@@ -280,9 +282,23 @@ def spec_problem(cls: type[MethodSpec]) -> tuple[str, str]:
     undeclared = [n for n in vars(options).get("__annotations__", {}) if n not in {f.name for f in fields(options)}]
     if undeclared:
         return f"has options that are not fields: {', '.join(undeclared)}", hint
-    names = [f.name for f in fields(options)]
+    for hook in ("check_recipe", "check_frames", "check_classes", "check_training_classes"):
+        if not isinstance(inspect.getattr_static(cls, hook), classmethod):
+            return f"has {hook} that is not a class method", "Decorate it with @classmethod."
+    return _condition_problem(options)
+
+
+def _condition_problem(options: type[MethodOptions]) -> tuple[str, str]:
+    """The problem and hint of the first condition of an option that cannot apply; empty if all are valid."""
+    by_name = {f.name: f for f in fields(options)}
     for f in fields(options):
-        if unknown := [name for name in f.metadata.get("unused_with") or {} if name not in names]:
-            known = f"expected names of its options: {', '.join(names)}"
-            return f"has the option {f.name!r} with unused_with={{{unknown[0]!r}: ...}}, {known}", "Correct the name."
+        for other, values in (f.metadata.get("unused_with") or {}).items():
+            stated = f"has the option {f.name!r} with unused_with={{{other!r}: ...}}, expected"
+            if other not in by_name:
+                return f"{stated} names of its options: {', '.join(by_name)}", "Correct the name."
+            choices = by_name[other].metadata.get("choices") or ()
+            if values is not ... and not isinstance(values, tuple):
+                return f"{stated} a tuple of values, or an ellipsis", "Write unused_with={'NAME': (VALUE,)}."
+            if values is not ... and choices and not set(values) <= set(choices):
+                return f"{stated} values of {', '.join(map(repr, choices))}", "Correct the values."
     return "", ""

@@ -81,10 +81,11 @@ def bounds_text(bounds: Bounds) -> str:
 
 
 def unused_conditions(unused_with: UnusedWith) -> tuple[str, ...]:
-    """The values of other options with which an option has no effect: `form=maxi`, or `words` for any given value."""
+    """The values of other options with which an option has no effect: `form=maxi`, or `words given` for any value."""
     conditions: list[str] = []
     for name, values in unused_with.items():
-        conditions += [name] if isinstance(values, EllipsisType) else [f"{name}={_raw(value)}" for value in values]
+        given = [f"{name} given"]
+        conditions += given if isinstance(values, EllipsisType) else [f"{name}={_raw(value)}" for value in values]
     return tuple(conditions)
 
 
@@ -104,16 +105,23 @@ def check_used(options: MethodOptions, changed: Iterable[str], method: str) -> N
     Raises:
         UserError: An option has no effect.
     """
-    by_name = {f.name: f for f in fields(options)}
     for name in changed:
-        unused_with: UnusedWith = by_name[name].metadata.get("unused_with") or {}
-        for other, values in unused_with.items():
-            found = getattr(options, other)
-            if found != by_name[other].default if isinstance(values, EllipsisType) else found in values:
-                raise UserError(
-                    f"Option {method}:{name} has no effect with {other}={_raw(found)}.",
-                    f"Leave {name} out, or choose another value of {other}. See: python -m harness show {method}",
-                )
+        if other := unused_because(options, name):
+            raise UserError(
+                f"Option {method}:{name} has no effect with {other}={_raw(getattr(options, other))}.",
+                f"Leave {name} out, or choose another value of {other}. See: python -m harness show {method}",
+            )
+
+
+def unused_because(options: MethodOptions, name: str) -> str:
+    """The name of the option whose value leaves an option without effect; empty if the option has an effect."""
+    by_name = {f.name: f for f in fields(options)}
+    unused_with: UnusedWith = by_name[name].metadata.get("unused_with") or {}
+    for other, values in unused_with.items():
+        found = getattr(options, other)
+        if found != by_name[other].default if isinstance(values, EllipsisType) else found in values:
+            return other
+    return ""
 
 
 def _is_within(number: float, bounds: Bounds) -> bool:

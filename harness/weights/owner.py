@@ -37,7 +37,7 @@ def require_export_of(checkpoint: str, method: str) -> None:
     stated = describe(checkpoint).file.metadata.get("method", "") if Path(checkpoint).is_file() else ""
     if stated not in ("", method):
         raise UserError(
-            f"{checkpoint} is an export of a fit of {stated}, expected one of {method}.",
+            f"{checkpoint} is an export of a fit of {stated}, expected an export of {method}.",
             f"Give --method {stated}, or leave --method out.",
         )
 
@@ -56,5 +56,5 @@ def require_owner(checkpoint: str, method: str) -> None:
     owner = owner_of(described)
     if described.published.own and owner not in ("", method):
         raise UserError(
-            f"{checkpoint} is a checkpoint of {described.title}, expected one of {method}.", f"Give --method {owner}."
+            f"{checkpoint} is a checkpoint of {described.title}, expected one for {method}.", f"Give --method {owner}."
         )

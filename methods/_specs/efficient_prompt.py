@@ -43,9 +43,3 @@ class EfficientPromptSpec(MethodSpec):
     options_type = EfficientPromptOptions
     frozen_clip = True
     parameters_vit_b16 = (152_820_737, 3_200_000)
-
-    @classmethod
-    def check_frames(cls, options: EfficientPromptOptions, frames: int) -> None:  # type: ignore[override]
-        """Refuse another number of frames than that of the temporal positions."""
-        if options.temporal:
-            super().check_frames(options, frames)

@@ -95,12 +95,6 @@ class TcClipSpec(StartSpec):
             )
 
     @classmethod
-    def check_frames(cls, options: TcClipOptions, frames: int) -> None:  # type: ignore[override]
-        """Refuse another number of frames than that of the positions, where each frame has a table."""
-        if options.positions == JOINT:
-            super().check_frames(options, frames)
-
-    @classmethod
     def parent_fit(cls, options: TcClipOptions) -> ParentFit | None:  # type: ignore[override]
         """Return the fit on the source with the same options."""
         if options.start == CLIP:

@@ -12,6 +12,7 @@ import torch
 
 from harness.base.errors import UserError
 from harness.cells.backbone import BackboneChoice
+from harness.cells.exported_method import with_checkpoint
 from harness.cells.from_request import expand
 from harness.cells.plan import make_plan
 from harness.cells.request import MethodChoice, Request
@@ -21,11 +22,14 @@ from harness.engine.contract.fixture import FRAMES as CLIP_FRAMES
 from harness.engine.contract.fixture import MethodUnderTest
 from harness.engine.contract.tiny_clip import tiny_backbone
 from harness.engine.method import method_class
+from harness.engine.method_weights import export
+from harness.engine.model.backbone import load_backbone
 from harness.machine.compute_options import ComputeOptions
 from harness.machine.settings import load_settings
 from harness.plugins import registry
 from harness.running.run import execute
-from harness.spec import LabelSet
+from harness.spec import LabelSet, Recipe, Views
+from harness.weights.exported import ExportedFit, metadata_of
 from methods._specs._texts import split_words
 from tests.conftest import write_clip
 
@@ -276,3 +280,46 @@ def test_smoothed_targets_change_the_loss_or_are_refused(method: str) -> None:
         test.targets = (1 - share) * torch.eye(3)[torch.arange(4) % 3] + share / 3
         losses.append(test.see(built, test.base))
     assert not torch.equal(*losses)
+
+
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [
+        ("mformer", {"checkpoint": "random"}),
+        ("st_adapter", {"head": "classes", "fixed_classes": "5", "blocks": "0"}),
+    ],
+)  # fmt: skip
+def test_a_method_with_fixed_classes_leaves_the_others_in_the_plan(method: str, options: dict[str, str]) -> None:
+    """The hint tries choices of options, some of which do not go with the others."""
+    both = (MethodChoice("vificlip"), MethodChoice(method, options))
+    cells = expand(Request(both, ("b2n",), ("mini_target",)), load_settings({}))
+    assert {cell.row.name for cell in cells.evals} == {"vificlip"}
+    assert any("has a fixed set of classes" in reason for _, reason in cells.left_out)
+
+
+def test_an_export_of_tc_clip_is_evaluated_with_other_frames(tmp_path: Path) -> None:
+    """The option `frames` has no effect with one table of positions, so that the export's number does not apply."""
+    cls = method_class("tc_clip")
+    for options, stated in (({}, False), ({"positions": "joint"}, True)):
+        built = cls(load_backbone("mini-clip"), cls.options_for(options, frames=4))
+        facts = ExportedFit(
+            "tc_clip", built.options.as_dict(), "mini-clip", "mini", ("a", "b"), Views(frames=4), "shapes/base",
+            Recipe(epochs=1, lr=1e-3), "0" * 16,
+        )  # fmt: skip
+        file = export(built, tmp_path / f"{stated}.safetensors", facts=metadata_of(facts))
+        choice = with_checkpoint(MethodChoice("tc_clip"), str(file))
+        assert ("frames" in choice.options) is stated
+        request = Request((choice,), ("b2n",), ("mini_target",), views={"frames": "8"})
+        if not stated:
+            expand(request, load_settings({}))
+            continue
+        with pytest.raises(UserError, match="tc_clip is set up for 4 frames, the view has 8"):
+            expand(request, load_settings({}))
+
+
+def test_weights_of_a_model_of_its_own_are_an_option(tmp_path: Path) -> None:
+    file = tmp_path / "mf.pyth"
+    torch.save({"model_state": {"patch_embed.proj.weight": torch.zeros(1)}}, file)
+    request = Request((MethodChoice("mformer", checkpoint=str(file)),), ("supervised",), ("mini_target",))
+    with pytest.raises(UserError, match="needs the weights of a checkpoint"):
+        expand(request, load_settings({}))

@@ -180,7 +180,7 @@ def test_an_export_of_another_method_is_refused_even_if_its_tensors_fit(
     for method in ("vificlip", "ost", "lora", "vanilla_clip"):
         assert in_process(verb, "--method", method, "--checkpoint", file, *asked, *places) == 2
         said = capsys.readouterr().err
-        assert f"is an export of a fit of open_vclip, expected one of {method}" in said
+        assert f"is an export of a fit of open_vclip, expected an export of {method}" in said
         assert "Give --method open_vclip, or leave --method out." in said
     assert not (tmp_path / "runs").exists()
 

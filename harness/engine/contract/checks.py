@@ -102,6 +102,9 @@ def declares_parameters(tested: MethodUnderTest) -> str:
         return (
             f"parameter_groups() leaves out {_first_names(left_out)}: freeze them (requires_grad_(False)) or list them."
         )
+    learns = [name for name, p in method.named_parameters() if p.requires_grad and method.shares_initial(name)]
+    if method.frozen_clip and learns:
+        return f"frozen_clip is set, but setup() trains tensors of CLIP: {_first_names(learns)}."
     return ""
 
 
