@@ -20,12 +20,21 @@ def unblended_labels(batch: TrainingBatch, method: str) -> Tensor:
     Raises:
         UserError: The recipe smooths or blends targets, so that a clip has no single class.
     """
-    if bool((batch.targets.amax(dim=-1) < 1).any()):
+    require_unblended(batch.targets, method)
+    return batch.labels
+
+
+def require_unblended(targets: Tensor, method: str) -> None:
+    """Refuse targets (B, C) that are smoothed or blended.
+
+    Raises:
+        UserError: A clip has no single class.
+    """
+    if bool((targets.amax(dim=-1) < 1).any()):
         raise UserError(
             f"The loss of {method} needs one class per clip; the recipe smooths or blends targets.",
             "Set --recipe smoothing=0 --recipe mixup=0 --recipe cutmix=0.",
         )
-    return batch.labels
 
 
 def matching_losses(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

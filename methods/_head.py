@@ -54,7 +54,7 @@ class HeadMethod(HeadSpec, ClipMethod):
         """
         if self.options.head != CLASSES:
             return super().encode_text(label_set)
-        self.require_size(self.options, label_set)
+        self.check_classes(self.options, label_set)
         return torch.arange(len(label_set))
 
     def score(self, video: Tensor, text: Tensor) -> Tensor:

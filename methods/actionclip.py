@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor, nn
 
-from harness.api import ClipMethod, LabelSet, ParameterGroup, Recipe, UserError, register_method
+from harness.api import ClipMethod, LabelSet, ParameterGroup, Recipe, register_method
 from methods._blocks import Blocks, draw_linear
-from methods._contrast import matching_losses, mean_log_probabilities, pair_logits
+from methods._contrast import matching_losses, mean_log_probabilities, pair_logits, require_unblended
 from methods._specs.actionclip import MEAN, POSITIONS, ActionClipOptions, ActionClipSpec
 from methods._templates import ACTION_TEMPLATES
 
@@ -74,11 +74,7 @@ class ActionClip(ActionClipSpec, ClipMethod):
             UserError: The targets are smoothed or blended.
         """
         # A blended clip has no text of its own in a batch of clip-text pairs.
-        if not bool((targets.amax(dim=-1) > 1 - 1e-6).all()):
-            raise UserError(
-                f"The loss of {self.name} needs one class per clip; the recipe smooths or blends targets.",
-                "Set --recipe smoothing=0 --recipe mixup=0 --recipe cutmix=0.",
-            )
+        require_unblended(targets, self.name)
         labels = targets.argmax(dim=-1)
         # Drawn on the CPU, so that a fit on a GPU draws the same templates.
         chosen = torch.randint(len(ACTION_TEMPLATES), (len(labels),)).tolist()

@@ -181,8 +181,7 @@ class VitaClip(VitaClipSpec, ClipMethod):
         Raises:
             NotApplicableError: There are contexts for another number of classes than the label set has.
         """
-        if self.ctx.ndim == 3:
-            self.require_size(self.options, label_set)
+        self.check_classes(self.options, label_set)
         tokens = self.backbone.tokenize(self.prompts(label_set))
         end = tokens.argmax(dim=-1)
         order = self.order(label_set, int(end.max()) + 1)

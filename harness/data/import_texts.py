@@ -17,7 +17,7 @@ from harness.base.errors import UserError
 from harness.base.text_files import read_text
 from harness.data.catalog import open_dataset
 from harness.data.lists.class_names import read_class_names
-from harness.data.official.cards import LABEL_VARIANTS
+from harness.data.official.cards import LABEL_VARIANTS, OFFICIAL
 from harness.machine.settings import Settings
 from harness.spec import LabelSet
 from harness.spec.class_texts import FORM, name_key, parse_class_texts
@@ -182,8 +182,8 @@ def _require_own_names(texts: Sequence[list[str]], labels: LabelSet, source: Tex
     if wrong is None:
         return
     hint = "Name the label set of the ids: DATASET/LABEL_SET, or a file of class names."
-    if not Path(source.labels).is_file():
-        label_set = source.labels.partition("@")[0]
+    label_set = source.labels.partition("@")[0]
+    if label_set.partition("/")[0] in OFFICIAL:
         others = (f"{label_set}@{variant}" for variant in LABEL_VARIANTS)
         fitting = (other for other in others if _first_of_another_class(texts, _labels(other, settings)) is None)
         hint = next((f"Its ids are those of {other}: give {other}={source.file}." for other in fitting), hint)

@@ -47,16 +47,11 @@ class HeadSpec(MethodSpec):
 
     @classmethod
     def check_classes(cls, options: MethodOptions, label_set: LabelSet) -> None:
-        """Refuse a label set whose size is not that of the linear layer."""
-        if isinstance(options, HeadOptions) and options.head == CLASSES:
-            cls.require_size(options, label_set)
-
-    @classmethod
-    def require_size(cls, options: HeadOptions, label_set: LabelSet) -> None:
         """Refuse a label set whose size is not that of the linear layer.
 
         Raises:
             NotApplicableError: The sizes differ.
         """
-        hint = f"Set the option {cls.name}:fixed_classes={len(label_set)}, or {cls.name}:head=text."
-        require_size(options.fixed_classes, label_set, f"The head of {cls.name} has", hint)
+        if isinstance(options, HeadOptions) and options.head == CLASSES:
+            hint = f"Set the option {cls.name}:fixed_classes={len(label_set)}, or {cls.name}:head=text."
+            require_size(options.fixed_classes, label_set, f"The head of {cls.name} has", hint)

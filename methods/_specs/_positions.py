@@ -10,4 +10,6 @@ def require_positions(name: str, positions: int, frames: int) -> None:
         UserError: There are more frames.
     """
     if frames > positions:
-        raise UserError(f"{name} has positions for {positions} frames, the view has {frames}.", "Set --views frames=N.")
+        raise UserError(f"{name} has positions for {positions} frames, the view has {frames}.", (
+            f"Give at most {positions}: --views frames={positions}; in predict and attention --frames {positions}."
+        ))

@@ -70,16 +70,11 @@ class VitaClipSpec(MethodSpec):
 
     @classmethod
     def check_classes(cls, options: MethodOptions, label_set: LabelSet) -> None:
-        """Refuse a label set whose size is not that of the vectors."""
-        if isinstance(options, VitaClipOptions) and not cls.is_open(options):
-            cls.require_size(options, label_set)
-
-    @classmethod
-    def require_size(cls, options: VitaClipOptions, label_set: LabelSet) -> None:
         """Refuse a label set whose size is not that of the vectors.
 
         Raises:
             NotApplicableError: The sizes differ.
         """
-        hint = f"Set the option {cls.name}:fixed_classes={len(label_set)}, or {cls.name}:context=shared."
-        require_size(options.fixed_classes, label_set, f"{cls.name}:context=classes has vectors for", hint)
+        if isinstance(options, VitaClipOptions) and not cls.is_open(options):
+            hint = f"Set the option {cls.name}:fixed_classes={len(label_set)}, or {cls.name}:context=shared."
+            require_size(options.fixed_classes, label_set, f"{cls.name}:context=classes has vectors for", hint)
