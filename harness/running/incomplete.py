@@ -31,13 +31,15 @@ class IncompleteVideos:
     missing: tuple[str, ...] = ()
 
     def text(self) -> str:
-        """One line with counts and first names; empty if no video is lacking."""
+        """One line with counts, first names and a command for the causes; empty if no video is lacking."""
         kinds = (
             ("evaluation videos undecodable, counted as wrong", self.undecodable),
             ("training clips undecodable, replaced", self.replaced),
             ("videos missing", self.missing),
         )
         parts = [f"{kind}: {len(videos)} ({_first(videos)})" for kind, videos in kinds if videos]
+        if self.undecodable or self.replaced:
+            parts.append("`python -m harness check data DATASET --decode` names the cause of each")
         return f"incomplete: {'; '.join(parts)}" if parts else ""
 
 

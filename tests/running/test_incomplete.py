@@ -40,7 +40,8 @@ def test_the_end_of_a_run_names_them(
     assert in_process(*arguments, "--dataset", table) == 0
     line = (
         f"incomplete: evaluation videos undecodable, counted as wrong: 1 (list/{CLASSES[0]}/clip3.avi); "
-        f"training clips undecodable, replaced: 1 (list/{CLASSES[1]}/clip0.avi)"
+        f"training clips undecodable, replaced: 1 (list/{CLASSES[1]}/clip0.avi); "
+        "`python -m harness check data DATASET --decode` names the cause of each"
     )
     shown = capsys.readouterr()
     assert shown.err.count("incomplete: ") == 1 and line in shown.err
